@@ -1,0 +1,1 @@
+"""How trials run: in this process, or through Ray Tune. Only here: ray."""

@@ -1,0 +1,21 @@
+"""How a sweep tells what happens: observers hear events in the driver, after each was committed to the ledger."""
+
+from typing import Protocol
+
+from orchestrator.core.trial import Report, TrialRecord, Verdict
+
+
+class SweepObserver(Protocol):
+    """Hears of every committed event. An observer must return at once and must not raise."""
+
+    def trial_started(self, trial: TrialRecord) -> None:
+        """A trial was opened, or taken up again."""
+
+    def reported(self, trial: TrialRecord, report: Report) -> None:
+        """A report was committed; ``trial`` already holds it."""
+
+    def decided(self, trial: TrialRecord, verdict: Verdict) -> None:
+        """A decision was committed."""
+
+    def trial_ended(self, trial: TrialRecord) -> None:
+        """A trial has reached a final state, and its final metrics are in the record."""

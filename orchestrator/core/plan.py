@@ -1,0 +1,50 @@
+"""What an engine is built from, and when trials report."""
+
+import enum
+from dataclasses import dataclass
+
+from orchestrator.core.data import DataPlan, Source
+
+
+class Precision(enum.StrEnum):
+    """Number format of the frozen base; adapters, head and optimiser states are always float32."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+class Method(enum.StrEnum):
+    """The parameter-efficient method."""
+
+    LORA = "lora"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EnginePlan:
+    """Everything that is the same for all trials of a sweep, in plain picklable values.
+
+    Attributes:
+        objective: the objective's name, or the path of the ``.py`` file that holds it.
+        method: the parameter-efficient method.
+        model: the base model.
+        data: the data and its splits.
+        report_points: nominal training samples at which every trial reports, ascending; the last one is a trial's
+            whole budget.
+        sweep_dir: absolute path of the sweep's folder; trials keep checkpoints in ``trials/<number>/``.
+        precision: number format of the frozen base.
+        threads: CPU threads of one trial.
+        device: ``cpu``, ``cuda`` or ``auto``.
+        metric: name of the searched metric; its direction says which checkpoint is best.
+    """
+
+    objective: str
+    method: Method
+    model: Source
+    data: DataPlan
+    report_points: tuple[int, ...]
+    sweep_dir: str
+    metric: str
+    precision: Precision = Precision.AUTO
+    threads: int = 1
+    device: str = "auto"

@@ -1,0 +1,155 @@
+"""Everything one trial may vary: the adapter, the optimiser, the schedule and the data it sees."""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from orchestrator.core.errors import UserError
+from orchestrator.core.space import ParamValue
+
+
+class Group(enum.StrEnum):
+    """Section of the sweep file in which a setting is fixed."""
+
+    ADAPTER = "adapter"
+    TRAINING = "training"
+    DATA = "data"
+
+
+def _setting(
+    default: ParamValue,
+    group: Group,
+    doc: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    open_low: bool = False,
+    choices: tuple[str, ...] = (),
+) -> Any:  # noqa: ANN401  (dataclasses.field is typed as the field's own type)
+    rule = {"group": group, "doc": doc, "low": low, "high": high, "open_low": open_low, "choices": choices}
+    return field(default=default, metadata=rule)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialSettings:
+    """One trial's settings. Every field may be fixed in the sweep file or searched.
+
+    The metadata of each field states its group, its range and its effect; the sweep file's schema, its error messages
+    and the JSON Schema are made from them.
+
+    Raises:
+        UserError: a value is outside its range; the message names the setting, the rule and the value.
+    """
+
+    rank: int = _setting(16, Group.ADAPTER, "LoRA rank r: the width of the update", low=1, high=1024)
+    alpha: float = _setting(32.0, Group.ADAPTER, "LoRA alpha; the update is scaled by alpha / r", low=0, open_low=True)
+    rslora: bool = _setting(False, Group.ADAPTER, "scale by alpha / sqrt(r) instead (rank-stabilised LoRA)")
+    dropout: float = _setting(0.0, Group.ADAPTER, "dropout on the adapter's input", low=0, high=0.95)
+    target_modules: str = _setting(
+        "all-linear", Group.ADAPTER, "modules that get an adapter: all-linear, or names separated by commas"
+    )
+    init: str = _setting(
+        "default",
+        Group.ADAPTER,
+        "how A and B start: default (B = 0), gaussian, orthogonal or pissa",
+        choices=("default", "gaussian", "orthogonal", "pissa"),
+    )
+    learning_rate: float = _setting(2e-4, Group.TRAINING, "peak learning rate of AdamW", low=0, open_low=True, high=10)
+    head_learning_rate: float | None = _setting(
+        None, Group.TRAINING, "learning rate of the task head; the adapter's own if absent", low=0, open_low=True, high=10
+    )
+    lora_plus_ratio: float | None = _setting(
+        None, Group.TRAINING, "LoRA+: the learning rate of B over that of A; 1 if absent", low=1, high=1000
+    )
+    weight_decay: float = _setting(0.0, Group.TRAINING, "decoupled weight decay", low=0, high=10)
+    beta1: float = _setting(0.9, Group.TRAINING, "AdamW's first-moment decay", low=0, high=0.9999)
+    beta2: float = _setting(0.999, Group.TRAINING, "AdamW's second-moment decay", low=0, high=0.999999)
+    epsilon: float = _setting(1e-8, Group.TRAINING, "AdamW's epsilon", low=0, open_low=True, high=1)
+    max_grad_norm: float = _setting(1.0, Group.TRAINING, "gradient norm above which it is clipped", low=0, open_low=True)
+    schedule: str = _setting(
+        "linear",
+        Group.TRAINING,
+        "learning rate after the warm-up: linear or cosine to zero, or constant",
+        choices=("linear", "cosine", "constant"),
+    )
+    warmup_ratio: float = _setting(0.0, Group.TRAINING, "share of the updates in which the rate rises", low=0, high=1)
+    batch_size: int = _setting(16, Group.TRAINING, "rows per forward pass", low=1, high=65536)
+    accumulation: int = _setting(1, Group.TRAINING, "forward passes per update", low=1, high=65536)
+    label_smoothing: float = _setting(0.0, Group.TRAINING, "label smoothing of the training loss", low=0, high=0.9)
+    max_length: int = _setting(128, Group.DATA, "tokens after which a row is cut", low=2, high=1_048_576)
+    train_fraction: float = _setting(
+        1.0, Group.DATA, "share of the training rows that is used", low=0, open_low=True, high=1
+    )
+
+    def __post_init__(self) -> None:
+        for name, rule in RULES.items():
+            problem = rule.problem(getattr(self, name))
+            if problem:
+                raise UserError(f"{name}: {problem}")
+
+    @property
+    def rows_per_update(self) -> int:
+        """Rows that one optimiser update sees."""
+        return self.batch_size * self.accumulation
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, ParamValue]) -> "TrialSettings":
+        """Return the settings with ``params`` laid over the defaults; a name that is no setting raises ``UserError``."""
+        unknown = sorted(set(params) - set(RULES))
+        if unknown:
+            raise UserError(f"unknown settings: {', '.join(unknown)}")
+        return cls(**dict(params))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SettingRule:
+    """What may stand in one setting: its kind, range or choices, and the group it belongs to."""
+
+    name: str
+    kind: type
+    optional: bool
+    default: ParamValue
+    group: Group
+    doc: str
+    low: float | None
+    high: float | None
+    open_low: bool
+    choices: tuple[str, ...]
+
+    def problem(self, value: object) -> str | None:
+        """Return the broken rule and the value as one phrase, or None if ``value`` may stand here."""
+        if value is None:
+            return None if self.optional else f"a {self.kind.__name__} is needed, got null"
+        accepted = (int, float) if self.kind is float else (self.kind,)
+        if not isinstance(value, accepted) or (isinstance(value, bool) and self.kind is not bool):
+            return f"a {self.kind.__name__} is needed, got {value!r}"
+        if self.choices and value not in self.choices:
+            return f"one of {', '.join(self.choices)} is needed, got {value!r}"
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            if self.low is not None and not (value > self.low if self.open_low else value >= self.low):
+                return f"a value {'>' if self.open_low else '>='} {self.low:g} is needed, got {value!r}"
+            if self.high is not None and not value <= self.high:
+                return f"a value <= {self.high:g} is needed, got {value!r}"
+        return None
+
+
+def _rules() -> dict[str, SettingRule]:
+    kinds: dict[object, tuple[type, bool]] = {
+        int: (int, False),
+        float: (float, False),
+        str: (str, False),
+        bool: (bool, False),
+        float | None: (float, True),
+    }
+    rules = {}
+    for item in fields(TrialSettings):
+        kind, optional = kinds[item.type]
+        rules[item.name] = SettingRule(
+            name=item.name, kind=kind, optional=optional, default=item.default, **item.metadata
+        )
+    return rules
+
+
+RULES: dict[str, SettingRule] = _rules()
+"""One rule per setting, by name."""

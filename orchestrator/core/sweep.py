@@ -1,0 +1,46 @@
+"""A sweep as the ledger knows it."""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class SweepStatus(enum.StrEnum):
+    """Where a sweep is. INTERRUPTED sweeps go on when the same command runs again."""
+
+    RUNNING = "running"
+    INTERRUPTED = "interrupted"
+    FINISHED = "finished"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepRecord:
+    """One stored sweep.
+
+    Attributes:
+        id: the ledger's key.
+        name: the sweep file's name for it.
+        generation: 1 for the first sweep of that name; ``--fresh`` opens the next.
+        fingerprint: what may not change when the sweep goes on: objective, model, data, space, metric ... as plain JSON.
+        spec_text: the sweep file as it was, overrides applied.
+        facts: what was found while preparing and finishing it, as plain JSON: ``baseline``, ``data`` (rows by split),
+            ``report_points``, ``metric``, ``versions``, ``elapsed_s`` ...
+        experiment_id, run_id: the tracking server's ids of the experiment and of the parent run.
+    """
+
+    id: int
+    name: str
+    generation: int
+    status: SweepStatus
+    fingerprint: Mapping[str, Any]
+    spec_text: str
+    created_at: float
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    experiment_id: str | None = None
+    run_id: str | None = None
+
+    @property
+    def reference(self) -> str:
+        """``name#generation``: how a person names this sweep and no other."""
+        return f"{self.name}#{self.generation}"

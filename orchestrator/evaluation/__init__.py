@@ -1,0 +1,1 @@
+"""Measurements: metrics, overfitting, shift, and the scorecard of a checkpoint."""

@@ -1,0 +1,1 @@
+"""From a sweep's winner to a registered model."""

@@ -1,0 +1,1 @@
+"""What a sweep found: leaderboard, importances, pictures and a page."""

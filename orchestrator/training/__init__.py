@@ -1,0 +1,1 @@
+"""Engines: they advance trials to a number of samples, and report."""

@@ -1,0 +1,44 @@
+"""The contract that every engine fulfils: advance a trial to a number of samples, and report.
+
+Engines know nothing of sweeps, schedulers, studies or trackers. The same contract suite
+(``tests/contracts/engine_contract.py``) runs against each of them.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from orchestrator.core.trial import Report, TrialTask
+
+
+class TrialRun(Protocol):
+    """One trial in an engine."""
+
+    def advance(self, nominal_samples: int) -> Report:
+        """Train on until ``nominal_samples`` training samples were seen, evaluate, write a checkpoint and report.
+
+        ``nominal_samples`` is one of the plan's report points and they come in order. A report that an interrupted
+        run had already written with its checkpoint is returned as it was, without training again.
+
+        Raises:
+            DivergedError: a loss or gradient is not finite; the run is closed.
+        """
+
+    def finish(self, best_samples: int) -> Mapping[str, float]:
+        """Measure the checkpoint of report ``best_samples`` on the shift sets and return ``shift/<set>/<metric>``."""
+
+    def close(self) -> None:
+        """Free everything that this trial holds; calling it again does nothing."""
+
+
+class Engine(Protocol):
+    """Trains trials over one base model, and measures their checkpoints."""
+
+    def start(self, task: TrialTask) -> TrialRun:
+        """Return the trial's run, from its newest whole checkpoint if it has one, from the beginning otherwise."""
+
+    def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Mapping[str, float]:
+        """Measure an adapter on ``validation``, ``test`` or a shift set's name: ``loss``, ``accuracy`` ..."""
+
+    def close(self) -> None:
+        """Free the base model and the data."""
