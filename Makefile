@@ -1,0 +1,55 @@
+# Loratory's two commands are `make sweep` and `make test`; both set up all they need on their first call.
+#   make sweep SWEEP=sweeps/topic.yaml ARGS="--trials 4"
+PYTHON ?= python3
+SWEEP ?= sweeps/sentiment.yaml
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := orchestrator objectives tests benchmarks docs/examples
+
+.PHONY: sweep test check format lock wheel assets clean-venv
+.DEFAULT_GOAL := sweep
+
+sweep: $(VENV)/.assets
+	@$(BIN)/python -m orchestrator sweep $(SWEEP) $(ARGS)
+
+test: $(VENV)/.dev $(VENV)/.assets
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# torch comes first and by itself: resolved together with others, a newer build could be chosen.
+$(VENV)/.runtime: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed, $(PYTHON) is older; try: make PYTHON=python3.11 …"; exit 1; }
+	@echo "Setting up $(VENV) (a few minutes, once) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' requirements.lock)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	@touch $@
+
+assets: $(VENV)/.assets
+$(VENV)/.assets: $(VENV)/.runtime orchestrator/assets/catalogue.py
+	@$(BIN)/python -m orchestrator doctor --fetch all
+	@touch $@
+
+# Resolves afresh in an empty environment and writes both lock files, without hashes and without local build tags.
+lock:
+	./.ci/lock $(PYTHON)
+
+wheel: $(VENV)/.dev
+	$(BIN)/python -m build --wheel
+
+clean-venv:
+	rm -rf $(VENV)
