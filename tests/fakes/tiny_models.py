@@ -1,0 +1,116 @@
+"""Tiny randomly initialised models with a tokenizer of their own, written to a folder in well under a second.
+
+They load with ``AutoModel…from_pretrained`` and ``AutoTokenizer.from_pretrained`` as any downloaded model does.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "<s>", "</s>")
+VOCAB = (
+    *"abcdefghijklmnopqrstuvwxyz0123456789.,!?'-:",
+    *(f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz0123456789"),
+    *("good", "bad", "great", "awful", "fine", "poor", "nice", "terrible", "happy", "sad", "film", "plot", "acting"),
+    *("music", "the", "a", "is", "was", "and", "very", "business", "sport", "tech", "politics", "match", "market"),
+    *("game", "party", "minister", "headline", "article", "summarise", "topic"),
+)
+"""Every lower-case word can be written with these pieces, so that no training text is all unknown tokens."""
+
+
+def tiny_bert(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
+    """Save a BERT classifier (2 layers of 16 hidden units, 2 heads, dropout 0.1) and return its folder."""
+    from transformers import BertConfig, BertForSequenceClassification
+
+    size = _save_tokenizer(folder, vocab, encoder=True)
+    config = BertConfig(
+        vocab_size=size,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=128,
+        num_labels=num_labels,
+        pad_token_id=0,
+    )
+    return _save_model(folder, BertForSequenceClassification, config, seed)
+
+
+def tiny_llama(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
+    """Save a Llama causal language model (2 layers of 16 hidden units, 2 heads) and return its folder."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    size = _save_tokenizer(folder, vocab, encoder=False)
+    config = LlamaConfig(
+        vocab_size=size,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=256,
+        pad_token_id=0,
+        bos_token_id=SPECIAL.index("<s>"),
+        eos_token_id=SPECIAL.index("</s>"),
+    )
+    return _save_model(folder, LlamaForCausalLM, config, seed)
+
+
+def tiny_gpt2(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
+    """Save a GPT-2 causal language model (2 layers of 16 hidden units, 2 heads, dropout 0.1) and return its folder."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    size = _save_tokenizer(folder, vocab, encoder=False)
+    config = GPT2Config(
+        vocab_size=size,
+        n_embd=16,
+        n_layer=2,
+        n_head=2,
+        n_positions=256,
+        pad_token_id=0,
+        bos_token_id=SPECIAL.index("<s>"),
+        eos_token_id=SPECIAL.index("</s>"),
+    )
+    return _save_model(folder, GPT2LMHeadModel, config, seed)
+
+
+def _save_model(folder: Path, kind: "type[PreTrainedModel]", config: object, seed: int) -> Path:
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        kind(config).save_pretrained(folder)
+    return folder
+
+
+def _save_tokenizer(folder: Path, vocab: Sequence[str], *, encoder: bool) -> int:
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordPiece
+    from tokenizers.normalizers import Lowercase
+    from tokenizers.pre_tokenizers import BertPreTokenizer
+    from tokenizers.processors import TemplateProcessing
+    from transformers import PreTrainedTokenizerFast
+
+    pieces = list(dict.fromkeys((*SPECIAL, *vocab)))
+    ids = {piece: index for index, piece in enumerate(pieces)}
+    tokenizer = Tokenizer(WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=40))
+    tokenizer.normalizer = Lowercase()
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    if encoder:
+        tokenizer.post_processor = TemplateProcessing(
+            single="[CLS] $A [SEP]",
+            pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+            special_tokens=[("[CLS]", ids["[CLS]"]), ("[SEP]", ids["[SEP]"])],
+        )
+    special = (
+        {"cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+        if encoder
+        else {"bos_token": "<s>", "eos_token": "</s>"}
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", model_max_length=128, **special
+    ).save_pretrained(folder)
+    return len(pieces)
