@@ -1,0 +1,55 @@
+"""Every setting has a rule, and every rule names the setting, the rule and the value it refuses."""
+
+import pickle
+from dataclasses import replace
+
+import pytest
+
+from orchestrator.core.errors import SpecError, UserError
+from orchestrator.core.settings import RULES, TrialSettings
+
+
+def test_defaults_are_within_their_own_rules() -> None:
+    settings = TrialSettings()
+    assert {name: rule.problem(getattr(settings, name)) for name, rule in RULES.items()} == dict.fromkeys(RULES)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("rank", 0, "rank: a value >= 1 is needed, got 0"),
+        ("rank", 4.0, "rank: a int is needed, got 4.0"),
+        ("rank", True, "rank: a int is needed, got True"),
+        ("rank", None, "rank: a int is needed, got null"),
+        ("dropout", 0.96, "dropout: a value <= 0.95 is needed, got 0.96"),
+        ("learning_rate", 0.0, "learning_rate: a value > 0 is needed, got 0.0"),
+        ("learning_rate", float("nan"), "learning_rate: a value > 0 is needed, got nan"),
+        ("schedule", "step", "schedule: one of linear, cosine, constant is needed, got 'step'"),
+        ("rslora", 1, "rslora: a bool is needed, got 1"),
+    ],
+)
+def test_a_value_outside_its_range_is_refused(name: str, value: object, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        replace(TrialSettings(), **{name: value})  # type: ignore[arg-type]
+    assert str(caught.value) == message
+
+
+def test_whole_numbers_may_stand_where_real_ones_are_expected() -> None:
+    assert TrialSettings(alpha=32, head_learning_rate=None).alpha == 32
+
+
+def test_from_params_names_every_unknown_setting() -> None:
+    with pytest.raises(UserError, match="unknown settings: ranc, warmup"):
+        TrialSettings.from_params({"ranc": 4, "warmup": 0.1, "rank": 4})
+
+
+def test_rows_per_update_counts_accumulated_batches() -> None:
+    assert TrialSettings(batch_size=8, accumulation=4).rows_per_update == 32
+
+
+def test_settings_and_errors_cross_process_borders() -> None:
+    settings = TrialSettings(rank=8, schedule="cosine")
+    assert pickle.loads(pickle.dumps(settings)) == settings  # noqa: S301  (our own bytes)
+    error = pickle.loads(pickle.dumps(SpecError("a.yaml:1:1 name: …")))  # noqa: S301
+    assert isinstance(error, SpecError)
+    assert str(error) == "a.yaml:1:1 name: …"
