@@ -3,7 +3,7 @@
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, cast
 
 from orchestrator.core.errors import UserError
 from orchestrator.core.space import ParamValue
@@ -57,7 +57,12 @@ class TrialSettings:
     )
     learning_rate: float = _setting(2e-4, Group.TRAINING, "peak learning rate of AdamW", low=0, open_low=True, high=10)
     head_learning_rate: float | None = _setting(
-        None, Group.TRAINING, "learning rate of the task head; the adapter's own if absent", low=0, open_low=True, high=10
+        None,
+        Group.TRAINING,
+        "learning rate of the task head; the adapter's own if absent",
+        low=0,
+        open_low=True,
+        high=10,
     )
     lora_plus_ratio: float | None = _setting(
         None, Group.TRAINING, "LoRA+: the learning rate of B over that of A; 1 if absent", low=1, high=1000
@@ -66,7 +71,9 @@ class TrialSettings:
     beta1: float = _setting(0.9, Group.TRAINING, "AdamW's first-moment decay", low=0, high=0.9999)
     beta2: float = _setting(0.999, Group.TRAINING, "AdamW's second-moment decay", low=0, high=0.999999)
     epsilon: float = _setting(1e-8, Group.TRAINING, "AdamW's epsilon", low=0, open_low=True, high=1)
-    max_grad_norm: float = _setting(1.0, Group.TRAINING, "gradient norm above which it is clipped", low=0, open_low=True)
+    max_grad_norm: float = _setting(
+        1.0, Group.TRAINING, "gradient norm above which it is clipped", low=0, open_low=True
+    )
     schedule: str = _setting(
         "linear",
         Group.TRAINING,
@@ -95,7 +102,7 @@ class TrialSettings:
 
     @classmethod
     def from_params(cls, params: Mapping[str, ParamValue]) -> "TrialSettings":
-        """Return the settings with ``params`` laid over the defaults; a name that is no setting raises ``UserError``."""
+        """Return the settings with ``params`` laid over the defaults; an unknown name raises ``UserError``."""
         unknown = sorted(set(params) - set(RULES))
         if unknown:
             raise UserError(f"unknown settings: {', '.join(unknown)}")
@@ -146,7 +153,7 @@ def _rules() -> dict[str, SettingRule]:
     for item in fields(TrialSettings):
         kind, optional = kinds[item.type]
         rules[item.name] = SettingRule(
-            name=item.name, kind=kind, optional=optional, default=item.default, **item.metadata
+            name=item.name, kind=kind, optional=optional, default=cast("ParamValue", item.default), **item.metadata
         )
     return rules
 

@@ -22,7 +22,7 @@ class SweepRecord:
         id: the ledger's key.
         name: the sweep file's name for it.
         generation: 1 for the first sweep of that name; ``--fresh`` opens the next.
-        fingerprint: what may not change when the sweep goes on: objective, model, data, space, metric ... as plain JSON.
+        fingerprint: what may not change when the sweep goes on: objective, model, data, space ... as plain JSON.
         spec_text: the sweep file as it was, overrides applied.
         facts: what was found while preparing and finishing it, as plain JSON: ``baseline``, ``data`` (rows by split),
             ``report_points``, ``metric``, ``versions``, ``elapsed_s`` ...

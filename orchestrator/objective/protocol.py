@@ -52,7 +52,7 @@ class Objective(Protocol):
     labels: tuple[str, ...]
     """Class names in the order of their ids; empty if the task has no classes."""
     metrics: Mapping[str, Direction]
-    """What ``measure`` computes and ``loss``, without a split's prefix: ``{"loss": MINIMIZE, "accuracy": MAXIMIZE}``."""
+    """``loss`` and what ``measure`` computes, without a split's prefix: ``{"loss": MINIMIZE, ...}``."""
     default_metric: str
     """The metric that is searched if the sweep file names none, with its split: ``val/accuracy``."""
     default_model: Source
@@ -65,9 +65,7 @@ class Objective(Protocol):
             DataError: a column is missing, there are too few rows, or a row would stand in two splits.
         """
 
-    def encode(
-        self, rows: "datasets.Dataset", tokenizer: "PreTrainedTokenizerBase", max_length: int
-    ) -> list[Example]:
+    def encode(self, rows: "datasets.Dataset", tokenizer: "PreTrainedTokenizerBase", max_length: int) -> list[Example]:
         """Tokenise rows, each cut to ``max_length`` tokens, without padding."""
 
     def collate(self, examples: Sequence[Example], tokenizer: "PreTrainedTokenizerBase") -> "dict[str, torch.Tensor]":
@@ -82,13 +80,11 @@ class Objective(Protocol):
         loss of any set of rows is ``loss_sum_B.sum() / units_B.sum()``, so accumulated batches weigh exactly as one.
         """
 
-    def predictions(
-        self, logits: "torch.Tensor", batch: "Mapping[str, torch.Tensor]"
-    ) -> "list[tuple[Any, Any]]":
+    def predictions(self, logits: "torch.Tensor", batch: "Mapping[str, torch.Tensor]") -> "list[tuple[Any, Any]]":
         """Return one ``(prediction, reference)`` pair per row, small enough to keep for a whole split."""
 
     def measure(self, pairs: "Sequence[tuple[Any, Any]]") -> dict[str, float]:
         """Return the metrics of a whole split from its pairs, without ``loss``."""
 
     def baseline(self, splits: Splits) -> Mapping[str, float] | None:
-        """Fit a simple classical model on train, return ``val/accuracy``, ``test/accuracy`` ...; None if there is none."""
+        """Fit a simple classical model on train, return ``val/accuracy`` ...; None if there is none."""

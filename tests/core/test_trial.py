@@ -26,9 +26,7 @@ def record(*values: float, metric: Metric = LOSS) -> TrialRecord:
         )
         for i, value in enumerate(values)
     )
-    return TrialRecord(
-        number=0, params={}, settings=TrialSettings(), seed=0, state=TrialState.RUNNING, reports=reports
-    )
+    return TrialRecord(number=0, params={}, settings=TrialSettings(), seed=0, state=TrialState.RUNNING, reports=reports)
 
 
 @pytest.mark.parametrize(
