@@ -1,0 +1,68 @@
+"""Plain values as strict JSON text. JSON has no NaN and no infinities; they become ``{"$float": "nan"}``."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Dialect, Text
+from sqlalchemy.types import TypeDecorator
+
+_TAG = "$float"
+
+
+def dumps(value: Any) -> str:  # noqa: ANN401  (any plain value)
+    """Return ``value`` as JSON; keys keep their order, so that parameters are read back in theirs."""
+    return json.dumps(_encode(value), allow_nan=False, ensure_ascii=False)
+
+
+def loads(text: str) -> Any:  # noqa: ANN401
+    """Return the value that ``dumps`` wrote; tuples come back as lists."""
+    return json.loads(text, object_hook=_decode)
+
+
+def canonical(value: Any) -> str:  # noqa: ANN401
+    """Return a text that two values share if and only if they are the same but for the order of keys.
+
+    Floats are rounded to 12 significant digits: a grid's 0.30000000000000004 is 0.3.
+    """
+    return json.dumps(_encode(_rounded(value)), sort_keys=True, allow_nan=False)
+
+
+def _encode(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, float) and not math.isfinite(value):
+        return {_TAG: repr(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _encode(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_encode(item) for item in value]
+    return value
+
+
+def _decode(item: dict[str, Any]) -> Any:  # noqa: ANN401
+    return float(item[_TAG]) if item.keys() == {_TAG} else item
+
+
+def _rounded(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, float):
+        return float(f"{value:.12g}")
+    if isinstance(value, Mapping):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_rounded(item) for item in value]
+    return value
+
+
+class Json(TypeDecorator[Any]):
+    """A text column that holds one plain value."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str:  # noqa: ANN401, ARG002
+        """Encode."""
+        return dumps(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ANN401, ARG002
+        """Decode."""
+        return None if value is None else loads(value)

@@ -1,0 +1,180 @@
+"""The part of the ledger that holds trials, their reports and the decisions on them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Table, insert, select, update
+
+from orchestrator.core.errors import LedgerError
+from orchestrator.core.settings import TrialSettings
+from orchestrator.core.trial import Action, Ending, Report, TrialRecord, TrialState, Verdict
+from orchestrator.search.driver_lock import DriverLocks
+from orchestrator.search.tables import reports, trials, verdicts
+
+
+class TrialStore(DriverLocks):
+    """Trials of sweeps. Every method is one transaction."""
+
+    def records(self, sweep_id: int) -> tuple[TrialRecord, ...]:
+        """Return all trials of a sweep by ascending number, with everything that is known of them."""
+        with self.read() as connection:
+            return _records(connection, sweep_id, None)
+
+    def record(self, sweep_id: int, number: int) -> TrialRecord:
+        """Return one trial.
+
+        Raises:
+            LedgerError: the sweep has no such trial.
+        """
+        with self.read() as connection:
+            found = _records(connection, sweep_id, number)
+        if not found:
+            raise LedgerError(f"the sweep has no trial {number}")
+        return found[0]
+
+    def study_numbers(self, sweep_id: int) -> dict[int, int]:
+        """Return the study's own number of each trial."""
+        query = select(trials.c.number, trials.c.study_number).where(trials.c.sweep_id == sweep_id)
+        with self.read() as connection:
+            return {row.number: row.study_number for row in connection.execute(query)}
+
+    def crashes(self, sweep_id: int) -> dict[int, int]:
+        """Return how often each trial has crashed and was taken up again."""
+        query = select(trials.c.number, trials.c.crashes).where(trials.c.sweep_id == sweep_id)
+        with self.read() as connection:
+            return {row.number: row.crashes for row in connection.execute(query)}
+
+    def add_trial(self, sweep_id: int, record: TrialRecord, study_number: int) -> None:
+        """Open a trial."""
+        with self.write_sweep(sweep_id) as connection:
+            connection.execute(
+                insert(trials).values(
+                    sweep_id=sweep_id,
+                    number=record.number,
+                    study_number=study_number,
+                    params=record.params,
+                    settings=asdict(record.settings),
+                    seed=record.seed,
+                    state=record.state,
+                    final=record.final,
+                    crashes=0,
+                    started_at=record.started_at,
+                )
+            )
+
+    def add_report(self, sweep_id: int, report: Report) -> bool:
+        """Commit a report; return False, and change nothing, if the trial's report at that rung is already there."""
+        key = (reports.c.trial == report.trial) & (reports.c.nominal_samples == report.nominal_samples)
+        with self.write_sweep(sweep_id) as connection:
+            if connection.execute(select(reports.c.trial).where(reports.c.sweep_id == sweep_id, key)).first():
+                return False
+            connection.execute(insert(reports).values(sweep_id=sweep_id, **asdict(report)))
+        return True
+
+    def add_verdicts(self, sweep_id: int, decided: Sequence[Verdict]) -> None:
+        """Commit decisions, all or none."""
+        rows = [
+            {
+                "sweep_id": sweep_id,
+                "trial": verdict.trial,
+                "nominal_samples": verdict.nominal_samples,
+                "action": verdict.action,
+                "state": verdict.ending.state if verdict.ending else None,
+                "reason": verdict.ending.reason if verdict.ending else None,
+            }
+            for verdict in decided
+        ]
+        with self.write_sweep(sweep_id) as connection:
+            connection.execute(insert(verdicts), rows)
+
+    def end_trial(
+        self, sweep_id: int, number: int, ending: Ending, *, final: Mapping[str, float], ended_at: float
+    ) -> None:
+        """Give a trial its final state."""
+        values = {"state": ending.state, "reason": ending.reason, "final": final, "ended_at": ended_at}
+        with self.write_sweep(sweep_id) as connection:
+            _update(connection, sweep_id, number, values)
+
+    def add_crash(self, sweep_id: int, number: int) -> None:
+        """Count one more crash of a trial that will be taken up again."""
+        with self.write_sweep(sweep_id) as connection:
+            _update(connection, sweep_id, number, {"crashes": trials.c.crashes + 1})
+
+    def add_final(self, sweep_id: int, number: int, metrics: Mapping[str, float]) -> None:
+        """Add metrics that were measured after the trial had ended, such as ``test/accuracy``."""
+        with self.write_sweep(sweep_id) as connection:
+            where = (trials.c.sweep_id == sweep_id) & (trials.c.number == number)
+            stored = connection.execute(select(trials.c.final).where(where)).scalar_one_or_none() or {}
+            _update(connection, sweep_id, number, {"final": {**stored, **metrics}})
+
+    def set_trial_run(self, sweep_id: int, number: int, run_id: str) -> None:
+        """Store the tracking server's id of the trial's run."""
+        with self.write_sweep(sweep_id) as connection:
+            _update(connection, sweep_id, number, {"run_id": run_id})
+
+
+def _update(connection: Connection, sweep_id: int, number: int, values: Mapping[str, Any]) -> None:
+    where = (trials.c.sweep_id == sweep_id) & (trials.c.number == number)
+    if connection.execute(update(trials).where(where).values(**values)).rowcount != 1:
+        raise LedgerError(f"the sweep has no trial {number}")
+
+
+def _records(connection: Connection, sweep_id: int, number: int | None) -> tuple[TrialRecord, ...]:
+    """Read trials, reports and verdicts with one query each, whatever their number."""
+    reported: dict[int, list[Report]] = {}
+    for row in _rows(connection, reports, sweep_id, number):
+        reported.setdefault(row.trial, []).append(_report(row))
+    decided: dict[int, dict[int, Verdict]] = {}
+    for row in _rows(connection, verdicts, sweep_id, number):
+        decided.setdefault(row.trial, {})[row.nominal_samples] = _verdict(row)
+    return tuple(
+        _record(row, tuple(reported.get(row.number, ())), decided.get(row.number, {}))
+        for row in _rows(connection, trials, sweep_id, number)
+    )
+
+
+def _rows(connection: Connection, table: Table, sweep_id: int, number: int | None) -> list[Row[Any]]:
+    trial = table.c.number if table is trials else table.c.trial
+    order = [trial] if table is trials else [trial, table.c.nominal_samples]
+    conditions: list[ColumnElement[bool]] = [table.c.sweep_id == sweep_id]
+    if number is not None:
+        conditions.append(trial == number)
+    return list(connection.execute(select(table).where(*conditions).order_by(*order)))
+
+
+def _report(row: Row[Any]) -> Report:
+    return Report(
+        trial=row.trial,
+        nominal_samples=row.nominal_samples,
+        metrics=row.metrics,
+        checkpoint=row.checkpoint,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+    )
+
+
+def _verdict(row: Row[Any]) -> Verdict:
+    return Verdict(
+        trial=row.trial,
+        nominal_samples=row.nominal_samples,
+        action=Action(row.action),
+        ending=None if row.state is None else Ending(state=TrialState(row.state), reason=row.reason),
+    )
+
+
+def _record(row: Row[Any], reported: tuple[Report, ...], decided: Mapping[int, Verdict]) -> TrialRecord:
+    return TrialRecord(
+        number=row.number,
+        params=row.params,
+        settings=TrialSettings.from_params(row.settings),
+        seed=row.seed,
+        state=TrialState(row.state),
+        reason=row.reason,
+        reports=reported,
+        verdicts=decided,
+        final=row.final,
+        run_id=row.run_id,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+    )
