@@ -1,5 +1,7 @@
 """Turn a quantised GGUF model into a plain transformers folder, once."""
 
+import contextlib
+import io
 from pathlib import Path
 
 from orchestrator.assets.cache import quiet_hugging_face
@@ -9,11 +11,23 @@ def dequantise(folder: Path, gguf: str, into: Path) -> Path:
     """Write the model and tokenizer of ``folder/gguf`` to the new folder ``into`` as float32 safetensors; return it.
 
     float32 keeps exactly what the quantised blocks say, and makes a plain ``from_pretrained`` train in float32.
+    transformers refuses to save a model that came from a GGUF file, so its weights move into one that did not.
     """
     quiet_hugging_face()
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    AutoTokenizer.from_pretrained(folder, gguf_file=gguf).save_pretrained(into)
-    AutoModelForCausalLM.from_pretrained(folder, gguf_file=gguf, dtype=torch.float32).save_pretrained(into)
+    with contextlib.redirect_stderr(io.StringIO()):  # the loader's progress bar has no switch
+        quantised = AutoModelForCausalLM.from_pretrained(
+            folder, gguf_file=gguf, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf)
+    config = type(quantised.config).from_dict(
+        {name: value for name, value in quantised.config.to_dict().items() if name != "quantization_config"}
+    )
+    plain = type(quantised)(config)
+    plain.load_state_dict(quantised.state_dict())
+    plain.generation_config = quantised.generation_config
+    plain.save_pretrained(into)
+    tokenizer.save_pretrained(into)
     return into
