@@ -1,0 +1,17 @@
+"""Metrics of classification, from pairs of predicted and true class ids."""
+
+from collections.abc import Sequence
+
+
+def classification_metrics(pairs: Sequence[tuple[int, int]], num_labels: int) -> dict[str, float]:
+    """Return ``accuracy`` and ``macro_f1``, both in [0, 1].
+
+    Args:
+        pairs: ``(predicted id, true id)`` per row; at least one.
+        num_labels: number of classes. A class that is neither true nor predicted anywhere counts as F1 = 0.
+    """
+    from sklearn.metrics import accuracy_score, f1_score
+
+    predicted, true = zip(*pairs, strict=True)
+    f1 = f1_score(true, predicted, labels=range(num_labels), average="macro", zero_division=0.0)
+    return {"accuracy": float(accuracy_score(true, predicted)), "macro_f1": float(f1)}
