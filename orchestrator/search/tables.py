@@ -42,7 +42,6 @@ trials = Table(
     Column("reason", Text),
     Column("final", Json, nullable=False),
     Column("run_id", String(200)),
-    Column("crashes", Integer, nullable=False),
     Column("started_at", Float(53), nullable=False),
     Column("ended_at", Float(53)),
     Unique("sweep_id", "study_number"),

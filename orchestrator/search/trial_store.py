@@ -39,12 +39,6 @@ class TrialStore(DriverLocks):
         with self.read() as connection:
             return {row.number: row.study_number for row in connection.execute(query)}
 
-    def crashes(self, sweep_id: int) -> dict[int, int]:
-        """Return how often each trial has crashed and was taken up again."""
-        query = select(trials.c.number, trials.c.crashes).where(trials.c.sweep_id == sweep_id)
-        with self.read() as connection:
-            return {row.number: row.crashes for row in connection.execute(query)}
-
     def add_trial(self, sweep_id: int, record: TrialRecord, study_number: int) -> None:
         """Open a trial."""
         with self.write_sweep(sweep_id) as connection:
@@ -58,7 +52,6 @@ class TrialStore(DriverLocks):
                     seed=record.seed,
                     state=record.state,
                     final=record.final,
-                    crashes=0,
                     started_at=record.started_at,
                 )
             )
@@ -95,11 +88,6 @@ class TrialStore(DriverLocks):
         values = {"state": ending.state, "reason": ending.reason, "final": final, "ended_at": ended_at}
         with self.write_sweep(sweep_id) as connection:
             _update(connection, sweep_id, number, values)
-
-    def add_crash(self, sweep_id: int, number: int) -> None:
-        """Count one more crash of a trial that will be taken up again."""
-        with self.write_sweep(sweep_id) as connection:
-            _update(connection, sweep_id, number, {"crashes": trials.c.crashes + 1})
 
     def add_final(self, sweep_id: int, number: int, metrics: Mapping[str, float]) -> None:
         """Add metrics that were measured after the trial had ended, such as ``test/accuracy``."""

@@ -1,0 +1,282 @@
+"""The heart of a sweep: hands out trials, commits reports, decides, ends trials. It knows no executor and no engine.
+
+Everything it does is committed to the ledger before it is told; its own records are a mirror that changes after a
+commit. One thread drives it; ``records`` may be read from any.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from orchestrator.core.errors import LedgerError
+from orchestrator.core.observer import SweepObserver
+from orchestrator.core.seeds import derive_seed
+from orchestrator.core.settings import TrialSettings
+from orchestrator.core.sweep import SweepRecord
+from orchestrator.core.trial import Action, Ending, Report, TrialRecord, TrialState, TrialTask, Verdict
+from orchestrator.evaluation.exits import diverged, overfitting
+from orchestrator.search.ledger import Ledger
+from orchestrator.search.plan import SearchPlan
+from orchestrator.search.spending import failing, out_of_budget
+from orchestrator.search.stopping.decide import Judge
+from orchestrator.search.study import SweepStudy
+
+
+class Coordinator:
+    """One driver's hold on one sweep."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        sweep: SweepRecord,
+        plan: SearchPlan,
+        *,
+        observers: Sequence[SweepObserver] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Take the sweep up where the ledger says it is.
+
+        Args:
+            ledger: where the sweep is; it should be driven (``ledger.drive``) by the caller.
+            sweep: the sweep, as it was when the driver started; its ``elapsed_s`` is time spent by earlier drivers.
+            plan: what is searched, how, and what may be spent.
+            observers: hear of every event after its commit.
+            clock: seconds since the epoch.
+        """
+        self._ledger = ledger
+        self._sweep = sweep
+        self._plan = plan
+        self._observers = tuple(observers)
+        self._clock = clock
+        self._opened_at = clock()
+        self._suspended = False
+        self._judge = Judge(
+            policy=plan.stopping,
+            metric=plan.metric,
+            points=plan.points,
+            diverged=diverged,
+            overfitting=overfitting,
+        )
+        self._records = list(ledger.records(sweep.id))
+        self._ended_here: list[int] = []
+        self._study_numbers = ledger.study_numbers(sweep.id)
+        self._study = SweepStudy(ledger.url, sweep.reference, plan)
+        self._space_left = True
+        self._study.reconcile(self._records, self._study_numbers)
+        for record in self._records:
+            self._end_if_failed(record.number)
+        self.flush_waiting()
+        self._offered = sorted((r.number for r in self._records if not r.ended), key=self._readiness)
+
+    # What is going on.
+
+    def records(self) -> tuple[TrialRecord, ...]:
+        """Return every trial by ascending number, as of the last commit."""
+        return tuple(self._records)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds that this driver and earlier ones have been running."""
+        return float(self._sweep.facts.get("elapsed_s", 0.0)) + self._clock() - self._opened_at
+
+    @property
+    def out_of_budget(self) -> str | None:
+        """Why running trials are to be suspended, in words: time or tokens are spent, or trials keep failing."""
+        spent = out_of_budget(self._plan.budget, self._records, self.elapsed_s)
+        return spent or failing([self._records[number] for number in self._ended_here])
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether this driver will hand out nothing more."""
+        return self.exhausted_reason is not None
+
+    @property
+    def exhausted_reason(self) -> str | None:
+        """Why nothing more will be handed out, in words; None if something may be."""
+        if self._suspended:
+            return "the driver is stopping"
+        spent = self.out_of_budget
+        if spent is not None or self._offered:
+            return spent
+        return self._closed()
+
+    def verdict(self, number: int) -> Verdict | None:
+        """Return the committed decision on a trial's newest report; None if it waits, or has not reported."""
+        record = self._records[number]
+        return record.verdicts.get(record.reports[-1].nominal_samples) if record.reports else None
+
+    def next_point(self, number: int) -> int | None:
+        """Return the nominal samples a trial is to train to now; None if it waits, is to stop, or has ended."""
+        record = self._records[number]
+        if record.ended:
+            return None
+        if not record.reports:
+            return self._plan.points[0]
+        verdict = self.verdict(number)
+        if verdict is None or verdict.action is not Action.CONTINUE:
+            return None
+        return self._plan.points[self._plan.points.index(record.reports[-1].nominal_samples) + 1]
+
+    def needs_finish(self, number: int) -> bool:
+        """Return whether a trial was told to stop and its final metrics are still to be measured."""
+        verdict = self.verdict(number)
+        return not self._records[number].ended and verdict is not None and verdict.action is Action.STOP
+
+    def best_samples(self, number: int) -> int | None:
+        """Return at which report a trial was best; None if no report holds a number."""
+        best = self._records[number].best(self._plan.metric)
+        return None if best is None else best.nominal_samples
+
+    # What happens.
+
+    def next_task(self) -> TrialTask | None:
+        """Return a trial to train or to finish; None if there is nothing to hand out now.
+
+        Trials that an earlier driver left come first, those nearest to their end before the others.
+        """
+        if self._suspended or self.out_of_budget is not None:
+            return None
+        number = self._next_offered()
+        if number is None:
+            number = self._open_trial()
+        if number is None:
+            return None
+        record = self._records[number]
+        for observer in self._observers:
+            observer.trial_started(record)
+        return record.task
+
+    def report(self, report: Report) -> tuple[Verdict, ...]:
+        """Commit a report, decide, commit the decisions and return them: on this trial, and on others that waited.
+
+        A report that is already committed changes nothing, and its own decision, if there is one, is returned again.
+
+        Raises:
+            LedgerError: the trial has ended, or was not to report at this rung now.
+        """
+        record = self._records[report.trial]
+        if any(known.nominal_samples == report.nominal_samples for known in record.reports):
+            again = record.verdicts.get(report.nominal_samples)
+            return (*(() if again is None else (again,)), *self.flush_waiting())
+        if report.nominal_samples != self.next_point(report.trial):
+            raise LedgerError(
+                f"trial {report.trial} ({record.state}) reported at {report.nominal_samples} samples; "
+                f"expected: {self.next_point(report.trial)}"
+            )
+        self._ledger.add_report(self._sweep.id, report)
+        record = self._mirror(replace(record, reports=(*record.reports, report)))
+        for observer in self._observers:
+            observer.reported(record, report)
+        return self.flush_waiting()
+
+    def flush_waiting(self) -> tuple[Verdict, ...]:
+        """Decide on every report that can be decided now, commit the decisions and return them.
+
+        To be called when nothing runs and trials wait: the last that could have joined them may have ended elsewhere.
+        """
+        verdicts = self._judge.decide(self._records, more_trials=self._closed() is None)
+        if verdicts:
+            self._ledger.add_verdicts(self._sweep.id, verdicts)
+        for verdict in verdicts:
+            record = self._records[verdict.trial]
+            record = replace(record, verdicts={**record.verdicts, verdict.nominal_samples: verdict})
+            self._records[verdict.trial] = record
+            for observer in self._observers:
+                observer.decided(record, verdict)
+            self._end_if_failed(verdict.trial)
+        return verdicts
+
+    def finish(self, number: int, final: Mapping[str, float]) -> None:
+        """End a trial as its verdict says, with the metrics of its best checkpoint; an ended trial stays as it is.
+
+        Raises:
+            LedgerError: no decision told the trial to stop.
+        """
+        if self._records[number].ended:
+            return
+        verdict = self.verdict(number)
+        if verdict is None or verdict.ending is None:
+            raise LedgerError(f"trial {number} was not told to stop")
+        self._end(number, verdict.ending, final)
+
+    def fail(self, number: int, reason: str) -> None:
+        """End a trial that diverged or crashed; an ended trial stays as it is.
+
+        A trial that had already been told to stop, and crashed while it was measured, ends as it was told to.
+        """
+        if self._records[number].ended:
+            return
+        verdict = self.verdict(number)
+        told = None if verdict is None else verdict.ending
+        if told is None:
+            self._end(number, Ending(state=TrialState.FAIL, reason=reason), {})
+        else:
+            self._end(number, replace(told, reason=f"{told.reason}; its final metrics are missing: {reason}"), {})
+
+    def suspend(self) -> None:
+        """Hand out nothing more. Unfinished trials stay as they are, for the next driver."""
+        self._suspended = True
+
+    def _closed(self) -> str | None:
+        """Return why no trial will be opened any more, by what the ledger holds; None if one may be."""
+        trials = self._plan.budget.trials
+        if trials is not None and len(self._records) >= trials:
+            return f"all {trials} trials were handed out"
+        if not self._space_left or self._study.exhausted:
+            return f"every point of the space has been tried ({len(self._records)} trials)"
+        return None
+
+    def _next_offered(self) -> int | None:
+        while self._offered:
+            number = self._offered.pop(0)
+            if not self._records[number].ended:
+                return number
+        return None
+
+    def _readiness(self, number: int) -> tuple[bool, int, int]:
+        reports = self._records[number].reports
+        return not self.needs_finish(number), -(reports[-1].nominal_samples if reports else 0), number
+
+    def _open_trial(self) -> int | None:
+        if self._closed() is not None:
+            return None
+        asked = self._study.ask()
+        if asked is None:
+            self._space_left = False
+            return None
+        number = len(self._records)
+        record = TrialRecord(
+            number=number,
+            params=asked.params,
+            settings=TrialSettings.from_params({**self._plan.fixed, **asked.params}),
+            seed=derive_seed(self._plan.seed, "trial", number),
+            state=TrialState.RUNNING,
+            started_at=self._clock(),
+        )
+        self._ledger.add_trial(self._sweep.id, record, asked.study_number)
+        self._study_numbers[number] = asked.study_number
+        self._records.append(record)
+        return number
+
+    def _end_if_failed(self, number: int) -> None:
+        """End a trial whose verdict is that it failed: nothing of it is to be measured."""
+        verdict = self.verdict(number)
+        if verdict is not None and verdict.ending is not None and verdict.ending.state is TrialState.FAIL:
+            self.finish(number, {})
+
+    def _end(self, number: int, ending: Ending, final: Mapping[str, float]) -> None:
+        now = self._clock()
+        self._ledger.end_trial(self._sweep.id, number, ending, final=final, ended_at=now)
+        record = replace(
+            self._records[number], state=ending.state, reason=ending.reason, final=dict(final), ended_at=now
+        )
+        self._ended_here.append(number)
+        self._mirror(record)
+        for observer in self._observers:
+            observer.trial_ended(record)
+
+    def _mirror(self, record: TrialRecord) -> TrialRecord:
+        """Take what was committed into the records and into the study."""
+        self._records[record.number] = record
+        self._study.follow(record, self._study_numbers[record.number])
+        return record

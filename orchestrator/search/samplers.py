@@ -1,0 +1,178 @@
+"""Optuna's samplers by the names of the sweep file, sized to the sweep and seeded per proposal.
+
+A sampler is built anew for every proposal. Its random state is not part of the study, so its seed comes from the
+sweep's seed and the proposal's number there, and a resumed sweep proposes what it would have proposed uninterrupted.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from optuna.samplers import (
+    BaseSampler,
+    CmaEsSampler,
+    GPSampler,
+    NSGAIISampler,
+    QMCSampler,
+    RandomSampler,
+    TPESampler,
+)
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from orchestrator.core.errors import UserError
+from orchestrator.core.policy import SamplerName, SamplerPolicy
+from orchestrator.core.seeds import derive_seed
+from orchestrator.core.space import ParamValue, Space
+from orchestrator.search.space import MOST_POINTS, distributions, endless
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Proposal:
+    """What a sampler is built from.
+
+    Attributes:
+        space: the search space.
+        policy: the sampler's name and sizes.
+        trials: trials that the sweep may have in all; None if only time or tokens bound it.
+        seed: the sweep's seed.
+        number: the proposal's number in the study, from 0.
+        unseen: a point that no trial has had, if the space can be counted and one is left.
+    """
+
+    space: Space
+    policy: SamplerPolicy
+    trials: int | None
+    seed: int
+    number: int
+    unseen: Mapping[str, ParamValue] | None = None
+
+    @property
+    def startup_trials(self) -> int:
+        """Random trials before a model is trusted: a third of the sweep, within 3 and 10."""
+        if self.policy.startup_trials is not None:
+            return self.policy.startup_trials
+        return 10 if self.trials is None else min(10, max(3, self.trials // 3))
+
+    @property
+    def population(self) -> int:
+        """Trials of one generation: a quarter of the sweep, within 4 and 50."""
+        if self.policy.population is not None:
+            return self.policy.population
+        return 50 if self.trials is None else min(50, max(4, self.trials // 4))
+
+    @property
+    def own_seed(self) -> int:
+        """Seed of this proposal alone."""
+        return derive_seed(self.seed, "sampler", self.number)
+
+
+def build_sampler(proposal: Proposal) -> BaseSampler:
+    """Return the sampler that makes one proposal.
+
+    Raises:
+        UserError: a grid over a space that cannot be counted.
+    """
+    return _BUILDERS[proposal.policy.name](proposal)
+
+
+def _tpe(proposal: Proposal) -> BaseSampler:
+    return TPESampler(
+        multivariate=True,
+        group=True,  # splits conditional parameters off, so that the others are still modelled together
+        constant_liar=True,
+        n_startup_trials=proposal.startup_trials,
+        seed=proposal.own_seed,
+    )
+
+
+def _random(proposal: Proposal) -> BaseSampler:
+    return RandomSampler(seed=proposal.own_seed)
+
+
+def _gp(proposal: Proposal) -> BaseSampler:
+    return GPSampler(n_startup_trials=proposal.startup_trials, warn_independent_sampling=False, seed=proposal.own_seed)
+
+
+def _cmaes(proposal: Proposal) -> BaseSampler:
+    return CmaEsSampler(
+        n_startup_trials=proposal.startup_trials,
+        popsize=proposal.policy.population,
+        consider_pruned_trials=True,  # otherwise a sweep that stops most of its trials early never fills a generation
+        warn_independent_sampling=False,
+        seed=proposal.own_seed,
+    )
+
+
+def _nsgaii(proposal: Proposal) -> BaseSampler:
+    return NSGAIISampler(population_size=proposal.population, seed=proposal.own_seed)
+
+
+def _grid(proposal: Proposal) -> BaseSampler:
+    return _Grid(proposal)
+
+
+def _qmc(proposal: Proposal) -> BaseSampler:
+    return _Sequence(proposal)
+
+
+_BUILDERS: dict[SamplerName, Callable[[Proposal], BaseSampler]] = {
+    SamplerName.TPE: _tpe,
+    SamplerName.RANDOM: _random,
+    SamplerName.GRID: _grid,
+    SamplerName.QMC: _qmc,
+    SamplerName.GP: _gp,
+    SamplerName.CMAES: _cmaes,
+    SamplerName.NSGAII: _nsgaii,
+}
+
+
+class _Sequence(QMCSampler):
+    """One scrambled Sobol' sequence for the whole sweep; a proposal's place in it is its number.
+
+    Optuna keeps the place in the study, where an interrupted proposal uses one up, and takes the space from the first
+    finished trial, which leaves out what was not active there.
+    """
+
+    def __init__(self, proposal: Proposal) -> None:
+        scramble_seed = derive_seed(proposal.seed, "sampler", "scramble")
+        super().__init__(scramble=True, seed=scramble_seed, warn_independent_sampling=False)
+        self._proposal = proposal
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002
+        """Return the whole space."""
+        return distributions(self._proposal.space)
+
+    def _find_sample_id(self, study: Study, search_space: dict[str, BaseDistribution]) -> int:  # noqa: ARG002
+        return self._proposal.number
+
+
+class _Grid(RandomSampler):
+    """The next point that no trial has had.
+
+    Optuna's own grid knows no conditions, and raises under ask and tell when it has come to its end.
+    """
+
+    def __init__(self, proposal: Proposal) -> None:
+        super().__init__(seed=proposal.own_seed)
+        names = ", ".join(endless(proposal.space))
+        if names:
+            raise UserError(f"search.sampler grid: every parameter needs choices or a step; without: {names}")
+        if proposal.unseen is None:
+            raise UserError(f"search.sampler grid: a grid may have {MOST_POINTS} points; this one has more")
+        self._point = proposal.unseen
+        self._space = distributions(proposal.space)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002
+        """Return the whole space."""
+        return self._space
+
+    def sample_relative(
+        self,
+        study: Study,  # noqa: ARG002
+        trial: FrozenTrial,  # noqa: ARG002
+        search_space: dict[str, BaseDistribution],
+    ) -> dict[str, Any]:
+        """Return the point, without what is fixed."""
+        return {name: value for name, value in self._point.items() if name in search_space}

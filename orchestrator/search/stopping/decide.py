@@ -1,0 +1,123 @@
+"""The decision on every report that has none: a pure function of the trials' records.
+
+Called again with the same records it decides the same, so a driver may die between a report and its decision.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from orchestrator.core.metric import Metric
+from orchestrator.core.policy import StoppingPolicy
+from orchestrator.core.trial import Action, Ending, Report, TrialRecord, TrialState, Verdict
+from orchestrator.search.stopping.rules import Rule, build_rule
+
+Diverged: TypeAlias = Callable[[Mapping[str, float], Sequence[Report]], str | None]
+Overfitting: TypeAlias = Callable[[Sequence[Report], int], str | None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judge:
+    """What decisions depend on beside the records.
+
+    Attributes:
+        policy: the sweep's stopping policy.
+        metric: what trials are compared by.
+        points: nominal samples at which every trial reports, ascending.
+        diverged, overfitting: the exits that look at one trial alone; each returns the reason, or None.
+    """
+
+    policy: StoppingPolicy
+    metric: Metric
+    points: tuple[int, ...]
+    diverged: Diverged
+    overfitting: Overfitting
+
+    def decide(self, records: Sequence[TrialRecord], *, more_trials: bool) -> tuple[Verdict, ...]:
+        """Return the decisions that can be made now; a trial without one waits for others at its rung.
+
+        Args:
+            records: every trial of the sweep.
+            more_trials: whether trials may still be opened; they could reach any rung.
+        """
+        rule = build_rule(self.policy, self.points)
+        verdicts: dict[int, Verdict] = {}
+        meetings: dict[tuple[int, int], list[int]] = {}
+        for record in records:
+            if not is_undecided(record):
+                continue
+            bracket, rung = rule.bracket(record.number), record.reports[-1].nominal_samples
+            alone = self._alone(record, meets=rung in rule.brackets[bracket])
+            if alone is None:
+                meetings.setdefault((rung, bracket), []).append(record.number)
+            else:
+                verdicts[record.number] = alone
+        # From the lowest rung up: who stops below will not arrive above.
+        for (rung, bracket), judged in sorted(meetings.items()):
+            peers = [record for record in records if rule.bracket(record.number) == bracket]
+            verdicts |= self._together(rule, rung, peers, judged, open_=more_trials, verdicts=verdicts)
+        return tuple(verdicts[number] for number in sorted(verdicts))
+
+    def _alone(self, record: TrialRecord, *, meets: bool) -> Verdict | None:
+        """Decide by the trial's own reports; None if ``meets`` and the others at its rung have a say."""
+        newest = record.reports[-1]
+        reason = self.diverged(newest.metrics, record.reports)
+        if reason is not None:
+            return self._stop(record, TrialState.FAIL, f"diverged: {reason}")
+        if newest.nominal_samples >= self.points[-1]:
+            return self._stop(record, TrialState.COMPLETE, f"reached its budget of {self.points[-1]} samples")
+        grace = self.policy.grace_samples or self.points[0]
+        if self.policy.patience is not None and newest.nominal_samples >= grace:
+            reason = self.overfitting(record.reports, self.policy.patience)
+            if reason is not None:
+                return self._stop(record, TrialState.COMPLETE, f"overfitting: {reason}")
+        return None if meets else _go_on(newest)
+
+    def _stop(self, record: TrialRecord, state: TrialState, reason: str) -> Verdict:
+        """Return a STOP; a trial without any value has failed, whatever stopped it."""
+        newest = record.reports[-1]
+        if state is not TrialState.FAIL and record.best(self.metric) is None:
+            state, reason = TrialState.FAIL, f"no report holds a number for {self.metric.name}"
+        ending = Ending(state=state, reason=reason)
+        return Verdict(trial=newest.trial, nominal_samples=newest.nominal_samples, action=Action.STOP, ending=ending)
+
+    def _together(
+        self,
+        rule: Rule,
+        rung: int,
+        peers: Sequence[TrialRecord],
+        judged: Sequence[int],
+        *,
+        open_: bool,
+        verdicts: Mapping[int, Verdict],
+    ) -> dict[int, Verdict]:
+        reached = {r.number: r for r in peers if any(report.nominal_samples == rung for report in r.reports)}
+        may_grow = open_ or any(_may_reach(record, rung, verdicts) for record in peers)
+        if len(reached) < rule.cohort and may_grow:
+            return {}
+        keys = {n: self.metric.sort_key(record.score(self.metric, until=rung)) for n, record in reached.items()}
+        losers = rule.losers(keys, judged)
+        return {
+            n: self._stop(reached[n], TrialState.PRUNED, f"{losers[n]} at {rung} samples")
+            if n in losers
+            else _go_on(reached[n].reports[-1])
+            for n in judged
+        }
+
+
+def is_undecided(record: TrialRecord) -> bool:
+    """Return whether the trial's newest report has no decision yet."""
+    return not record.ended and bool(record.reports) and record.reports[-1].nominal_samples not in record.verdicts
+
+
+def _may_reach(record: TrialRecord, rung: int, verdicts: Mapping[int, Verdict]) -> bool:
+    """Return whether a trial that is still below a rung may yet arrive there."""
+    if record.ended or (record.reports and record.reports[-1].nominal_samples >= rung):
+        return False
+    newest = record.reports[-1].nominal_samples if record.reports else 0
+    verdict = record.verdicts.get(newest, verdicts.get(record.number))
+    return verdict is None or verdict.action is not Action.STOP
+
+
+def _go_on(report: Report) -> Verdict:
+    return Verdict(trial=report.trial, nominal_samples=report.nominal_samples, action=Action.CONTINUE)

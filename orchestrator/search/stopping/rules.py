@@ -1,0 +1,124 @@
+"""The rules that compare trials, by name: which trials meet where, and which of them stop there.
+
+A rule sees keys, not metrics: one number per trial, smaller is better, infinity for a value that is no number. Ties are
+kept, so no decision depends on the order of arrival or on a trial's number.
+"""
+
+import statistics
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from orchestrator.core.policy import StoppingName, StoppingPolicy
+from orchestrator.search.stopping.points import rungs
+
+Losers: TypeAlias = Callable[[Mapping[int, float], Collection[int]], Mapping[int, str]]
+"""Of the keys of all trials at a rung, and the trials to be judged now: those that stop, each with the reason."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """One rule for one sweep.
+
+    Attributes:
+        brackets: rungs by bracket, in nominal samples; trials are compared within their bracket alone.
+        bracket_of: bracket by trial number; a sweep's numbers walk through it again and again.
+        cohort: values that a rung of a bracket needs before the first of them is judged.
+        losers: which trials stop.
+    """
+
+    brackets: tuple[tuple[int, ...], ...]
+    bracket_of: tuple[int, ...]
+    cohort: int
+    losers: Losers
+
+    def bracket(self, number: int) -> int:
+        """Return the bracket of a trial."""
+        return self.bracket_of[number % len(self.bracket_of)]
+
+
+def build_rule(policy: StoppingPolicy, points: Sequence[int]) -> Rule:
+    """Return the policy's rule for these report points."""
+    return _BUILDERS[policy.rule](policy, points)
+
+
+def _asha(policy: StoppingPolicy, points: Sequence[int]) -> Rule:
+    """ASHA's stopping variant (Li et al. 2020, arXiv 1810.05934), with a cohort so that the first are judged too."""
+    factor = policy.reduction_factor
+    return Rule(
+        brackets=(rungs(points, policy.grace_samples, factor),),
+        bracket_of=(0,),
+        cohort=policy.cohort or factor,
+        losers=_outside_top(factor),
+    )
+
+
+def _hyperband(policy: StoppingPolicy, points: Sequence[int]) -> Rule:
+    """Hyperband (Li et al. 2018, arXiv 1603.06560): brackets of ASHA, each with a longer grace than the one before.
+
+    Trials are dealt to brackets in the paper's proportions: of s + 1 brackets the k-th most patient gets
+    ceil((s + 1) / k · factor^(k - 1)) of every round.
+    """
+    factor = policy.reduction_factor
+    ladder = rungs(points, policy.grace_samples, factor)
+    count = max(len(ladder), 1)
+    shares = tuple(-(-count * factor ** (left - 1) // left) for left in range(count, 0, -1))
+    return Rule(
+        brackets=tuple(ladder[first:] for first in range(count)),
+        bracket_of=_dealt(shares),
+        cohort=policy.cohort or factor,
+        losers=_outside_top(factor),
+    )
+
+
+def _median(policy: StoppingPolicy, points: Sequence[int]) -> Rule:
+    """Vizier's median rule (Golovin et al. 2017), on best values so far at exactly the same report point."""
+    grace = policy.grace_samples or points[0]
+    ladder = tuple(point for point in points[:-1] if point >= grace)
+    return Rule(brackets=(ladder,), bracket_of=(0,), cohort=policy.cohort or 3, losers=_worse_than_median)
+
+
+def _none(policy: StoppingPolicy, points: Sequence[int]) -> Rule:  # noqa: ARG001  (every builder has one signature)
+    return Rule(brackets=((),), bracket_of=(0,), cohort=1, losers=lambda keys, judged: {})  # noqa: ARG005
+
+
+_BUILDERS: dict[StoppingName, Callable[[StoppingPolicy, Sequence[int]], Rule]] = {
+    StoppingName.ASHA: _asha,
+    StoppingName.HYPERBAND: _hyperband,
+    StoppingName.MEDIAN: _median,
+    StoppingName.NONE: _none,
+}
+
+
+def _outside_top(factor: int) -> Losers:
+    def losers(keys: Mapping[int, float], judged: Collection[int]) -> Mapping[int, str]:
+        kept = max(1, len(keys) // factor)
+        bar = sorted(keys.values())[kept - 1]
+        return {number: f"not among the best {kept} of {len(keys)}" for number in judged if keys[number] > bar}
+
+    return losers
+
+
+def _worse_than_median(keys: Mapping[int, float], judged: Collection[int]) -> Mapping[int, str]:
+    stopped = {}
+    for number in judged:
+        others = [key for other, key in keys.items() if other != number]
+        if others and keys[number] > statistics.median(others):
+            stopped[number] = f"worse than the median of {len(others)} others"
+    return stopped
+
+
+def _dealt(shares: Sequence[int]) -> tuple[int, ...]:
+    """Return one round of brackets, each as often as its share says and spread evenly over the round.
+
+    At every step each bracket earns its share, and the richest (the first of equals) is dealt and pays the round.
+    """
+    total = sum(shares)
+    credit = [0] * len(shares)
+    dealt = []
+    for _ in range(total):
+        credit = [have + share for have, share in zip(credit, shares, strict=True)]
+        richest = max(range(len(shares)), key=lambda bracket: credit[bracket])
+        credit[richest] -= total
+        dealt.append(richest)
+    return tuple(dealt)

@@ -1,0 +1,195 @@
+"""The sweep's Optuna study, in the ledger's own database: proposals come from it, endings go to it.
+
+The study follows the ledger. Whatever a kill left half done in it is put right when the sweep is opened again.
+"""
+
+import random
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState as OptunaState
+
+from orchestrator.core.seeds import derive_seed
+from orchestrator.core.space import ParamValue
+from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.search.codec import canonical
+from orchestrator.search.database import connect_args, tune_sqlite
+from orchestrator.search.plan import SearchPlan
+from orchestrator.search.samplers import Proposal, build_sampler
+from orchestrator.search.space import all_points, propose
+
+MOST_DUPLICATES = 8
+"""Proposals in a row that only repeat earlier trials, after which a sampler is no longer asked."""
+
+_STATES = {
+    TrialState.COMPLETE: OptunaState.COMPLETE,
+    TrialState.PRUNED: OptunaState.PRUNED,
+    TrialState.FAIL: OptunaState.FAIL,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """A new point, and its number in the study. Duplicates are numbered there too, so ours may be smaller."""
+
+    study_number: int
+    params: Mapping[str, ParamValue]
+
+
+class SweepStudy:
+    """One sweep's study. It is used by one driver at a time."""
+
+    def __init__(self, url: str, name: str, plan: SearchPlan) -> None:
+        """Open or make the study ``name`` at ``url``."""
+        self._plan = plan
+        with _quiet():
+            self._storage = _storage(url)
+            self._study = optuna.create_study(
+                storage=self._storage,
+                study_name=name,
+                direction=plan.metric.direction,
+                sampler=optuna.samplers.RandomSampler(seed=plan.seed),
+                load_if_exists=True,
+            )
+        self._study_id = self._storage.get_study_id_from_name(name)
+        points = all_points(plan.space)
+        self._unseen = None if points is None else _shuffled(points, plan.seed)
+        self._seen: set[str] = set()
+
+    def reconcile(self, records: Sequence[TrialRecord], study_numbers: Mapping[int, int]) -> None:
+        """Bring the study to what the ledger says, and queue the start points that it does not know yet.
+
+        A proposal that was interrupted before the ledger took it is queued again under its own number, so it comes out
+        as it would have.
+        """
+        known = set(study_numbers.values())
+        for trial in self._study.get_trials(deepcopy=False, states=(OptunaState.RUNNING,)):
+            if trial.number not in known:
+                self._storage.set_trial_state_values(self._id(trial.number), OptunaState.WAITING)
+        for record in records:
+            self._seen.add(canonical(record.params))
+            self.follow(record, study_numbers[record.number])
+        queued = {trial.user_attrs.get("start") for trial in self._study.get_trials(deepcopy=False)}
+        for point in self._plan.start_points:
+            key = canonical(point)
+            if key not in queued:
+                queued.add(key)
+                self._study.enqueue_trial(dict(point), user_attrs={"start": key})
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every point of a finite space has had its trial."""
+        return self._unseen is not None and self._next_unseen() is None
+
+    def ask(self) -> Asked | None:
+        """Return a point that no trial has had; None if there is none, or the sampler finds none."""
+        for _ in range(MOST_DUPLICATES):
+            if self.exhausted:
+                return None
+            asked = self._ask()
+            if asked is not None:
+                return asked
+        unseen = self._next_unseen()
+        if unseen is None:
+            return None
+        self._study.enqueue_trial(dict(unseen))
+        return self._ask()
+
+    def follow(self, record: TrialRecord, study_number: int) -> None:
+        """Bring one trial of the study to what the ledger says of it; what is already there stays.
+
+        Intermediate values are the best so far, at nominal samples that are the same for all trials: TPE orders pruned
+        trials by their last step, then by the value there, which is also the value that Optuna gives them.
+        """
+        trial = self._storage.get_trial(self._id(study_number))
+        if trial.state.is_finished():
+            return
+        for report in record.reports:
+            score = record.score(self._plan.metric, until=report.nominal_samples)
+            if score is not None and report.nominal_samples not in trial.intermediate_values:
+                self._storage.set_trial_intermediate_value(self._id(study_number), report.nominal_samples, score)
+        if record.ended:
+            self._note(study_number, "trial", record.number)
+            self._note(study_number, "reason", record.reason)
+            value = record.score(self._plan.metric) if record.state is TrialState.COMPLETE else None
+            self._tell(study_number, _STATES[record.state], value)
+
+    def _ask(self) -> Asked | None:
+        """Ask for one proposal; None if it repeats an earlier trial, which the study then holds as failed."""
+        waiting = self._study.get_trials(deepcopy=False, states=(OptunaState.WAITING,))
+        number = waiting[0].number if waiting else len(self._study.get_trials(deepcopy=False))
+        with _quiet():
+            self._study.sampler = build_sampler(
+                Proposal(
+                    space=self._plan.space,
+                    policy=self._plan.sampler,
+                    trials=self._plan.budget.trials,
+                    seed=self._plan.seed,
+                    number=number,
+                    unseen=self._next_unseen(),
+                )
+            )
+            trial = self._study.ask()
+            params = propose(trial, self._plan.space)
+        key = canonical(params)
+        if key in self._seen:
+            self._note(number, "reason", "repeats an earlier trial; it was not run")
+            self._tell(number, OptunaState.FAIL, None)
+            return None
+        self._seen.add(key)
+        return Asked(study_number=trial.number, params=params)
+
+    def _tell(self, number: int, state: OptunaState, value: float | None) -> None:
+        with _quiet():
+            self._study.tell(number, value, state=state)
+
+    def _note(self, number: int, name: str, value: Any) -> None:  # noqa: ANN401
+        self._storage.set_trial_user_attr(self._id(number), name, value)
+
+    def _id(self, number: int) -> int:
+        return int(self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number))
+
+    def _next_unseen(self) -> Mapping[str, ParamValue] | None:
+        while self._unseen and canonical(self._unseen[-1]) in self._seen:
+            self._unseen.pop()
+        return self._unseen[-1] if self._unseen else None
+
+
+def delete_study(url: str, name: str) -> None:
+    """Remove a sweep's study, if it has one."""
+    with _quiet():
+        storage = _storage(url)
+        if name in optuna.get_all_study_names(storage):
+            optuna.delete_study(study_name=name, storage=storage)
+
+
+def _storage(url: str) -> RDBStorage:
+    storage = RDBStorage(url, engine_kwargs={"connect_args": connect_args(url), "pool_pre_ping": True})
+    if storage.engine.dialect.name == "sqlite":
+        storage.engine.dispose()  # what is connected from here on gets the pragmas
+        tune_sqlite(storage.engine)
+    return storage
+
+
+def _shuffled(points: Sequence[dict[str, ParamValue]], seed: int) -> list[dict[str, ParamValue]]:
+    order = list(points)
+    random.Random(derive_seed(seed, "grid")).shuffle(order)  # noqa: S311  (no secret)
+    return order
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Optuna's chatter and its warnings about experimental options off the user's screen."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        optuna.logging.set_verbosity(before)
