@@ -1,0 +1,130 @@
+"""An adapter as an MLflow model. MLflow stores this file beside the adapter and runs it when the model is loaded.
+
+It therefore imports nothing of this project: a machine with mlflow, torch, transformers and peft loads the model. The
+base is found where ``loratory.json`` says, or where the caller says:
+``mlflow.pyfunc.load_model(uri, model_config={"base": "/models/minilm"})``.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import mlflow
+
+
+class AdapterRunner:
+    """A base model with an adapter on it, ready to predict. B rows, C classes."""
+
+    def __init__(self, folder: Path, base: str | None = None, device: str = "cpu") -> None:
+        """Load the base, the adapter (head included) and the tokenizer.
+
+        Args:
+            folder: a PEFT folder with a tokenizer and ``loratory.json``.
+            base: the base model's folder or hub id; None: where it was when the adapter was trained.
+            device: where to run.
+        """
+        import peft
+        import transformers
+
+        self.card = json.loads((folder / "loratory.json").read_text(encoding="utf-8"))
+        self.labels: tuple[str, ...] = tuple(self.card["labels"])
+        options: dict[str, Any] = {"revision": self.card["base"]["revision"]}
+        if self.labels:
+            names = dict(enumerate(self.labels))
+            options |= {"num_labels": len(names), "id2label": names, "label2id": {v: k for k, v in names.items()}}
+            auto = transformers.AutoModelForSequenceClassification
+        else:
+            auto = transformers.AutoModelForCausalLM
+        model = auto.from_pretrained(base or self.card["base_path"], **options)
+        self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        if self.tokenizer.pad_token is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+        if self.labels and model.config.pad_token_id is None:
+            model.config.pad_token_id = self.tokenizer.pad_token_id  # decoders look for the last real token with it
+        self.model = peft.PeftModel.from_pretrained(model, folder).to(device).eval()
+        self.device = device
+
+    def probabilities(self, texts: Sequence[str], batch_size: int = 32) -> list[list[float]]:
+        """Return the class probabilities of each text, B×C."""
+        import torch
+
+        rows: list[list[float]] = []
+        with torch.inference_mode():
+            for batch in _batches(texts, batch_size):
+                encoded = self._encode(batch, "right")
+                rows += self.model(**encoded).logits.float().softmax(dim=-1).tolist()
+        return rows
+
+    def generate(self, texts: Sequence[str], batch_size: int = 8, max_new_tokens: int = 128) -> list[str]:
+        """Return each text's continuation, the most likely token each time; chat models get it as a user's turn."""
+        import torch
+
+        answers: list[str] = []
+        with torch.inference_mode():
+            for batch in _batches([self._prompt(text) for text in texts], batch_size):
+                encoded = self._encode(batch, "left")
+                tokens = self.model.generate(
+                    **encoded,
+                    max_new_tokens=max_new_tokens,
+                    do_sample=False,
+                    pad_token_id=self.tokenizer.pad_token_id,
+                )
+                new = tokens[:, encoded["input_ids"].shape[1] :]
+                answers += self.tokenizer.batch_decode(new, skip_special_tokens=True)
+        return answers
+
+    def _prompt(self, text: str) -> str:
+        if not self.tokenizer.chat_template:
+            return text
+        turns = [{"role": "user", "content": text}]
+        return str(self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+
+    def _encode(self, texts: Sequence[str], padding_side: str) -> Any:  # noqa: ANN401  (transformers.BatchEncoding)
+        return self.tokenizer(
+            list(texts),
+            truncation=True,
+            max_length=self.card["max_length"],
+            padding=True,
+            padding_side=padding_side,
+            # A chat template has written its special tokens already.
+            add_special_tokens=bool(self.labels) or not self.tokenizer.chat_template,
+            return_tensors="pt",
+        ).to(self.device)
+
+
+class AdapterModel(mlflow.pyfunc.PythonModel):
+    """MLflow's view: texts in; ``label`` and ``score``, or ``text``, out, one row each."""
+
+    def load_context(self, context: Any) -> None:  # noqa: ANN401  (mlflow.pyfunc.PythonModelContext)
+        """Load the adapter and its base."""
+        config = context.model_config or {}
+        self.runner = AdapterRunner(Path(context.artifacts["adapter"]), config.get("base"))
+
+    def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:  # noqa: ANN401, ARG002
+        """Return a data frame with one row per text."""
+        import pandas as pd
+
+        texts = _texts(model_input)
+        if not self.runner.labels:
+            return pd.DataFrame({"text": self.runner.generate(texts)})
+        rows = self.runner.probabilities(texts)
+        best = [max(range(len(row)), key=row.__getitem__) for row in rows]
+        labels = [self.runner.labels[index] for index in best]
+        return pd.DataFrame({"label": labels, "score": [row[index] for row, index in zip(rows, best, strict=True)]})
+
+
+def _texts(model_input: Any) -> list[str]:  # noqa: ANN401  (whatever MLflow was given)
+    if isinstance(model_input, str):
+        return [model_input]
+    if hasattr(model_input, "iloc") and getattr(model_input, "ndim", 1) == 2:
+        model_input = model_input.iloc[:, 0]
+    return [str(text) for text in model_input]
+
+
+def _batches(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(texts), size):
+        yield texts[start : start + size]
+
+
+mlflow.models.set_model(AdapterModel())

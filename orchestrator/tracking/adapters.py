@@ -1,0 +1,170 @@
+"""Trained adapters as folders: where a sweep keeps them, and what must lie beside the weights to use them elsewhere.
+
+A staged adapter is a standard PEFT folder with its tokenizer, a README, and ``loratory.json``: the base as a person
+named it, the head, the class names and where it comes from.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestrator.core.data import Origin, Source
+from orchestrator.core.errors import UserError
+from orchestrator.core.metric import Metric
+from orchestrator.core.space import ParamValue
+from orchestrator.core.sweep import SweepRecord
+from orchestrator.core.trial import TrialRecord
+from orchestrator.tracking.description import sweep_key
+from orchestrator.tracking.model_card import model_card
+from orchestrator.tracking.summary import summary
+
+CARD = "loratory.json"
+CONFIG = "adapter_config.json"
+TOKENIZER_FILES = (
+    "tokenizer*",
+    "special_tokens_map.json",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+    "chat_template*",
+    "added_tokens.json",
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AdapterCard:
+    """What is known of one adapter beside its weights.
+
+    Attributes:
+        base: the base model as the sweep file names it.
+        base_path: the folder or hub id from which it was loaded.
+        head: ``sequence_classification`` or ``causal_lm``.
+        labels: class names in the order of their ids; empty without classes.
+        max_length: tokens after which an input is cut, as in training.
+        objective: the objective's name.
+        sweep, sweep_key, trial, samples: the checkpoint it is: ``name#generation``, that sweep's key, the trial's
+            number and its training samples.
+        measured_at: when this checkpoint was measured, in seconds since the epoch.
+        metrics: summary, shift and test metrics of this checkpoint.
+        params: what the trial varied.
+    """
+
+    base: Source
+    base_path: str
+    head: str
+    labels: tuple[str, ...]
+    max_length: int
+    objective: str
+    sweep: str
+    sweep_key: str
+    trial: int
+    samples: int
+    measured_at: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    params: Mapping[str, ParamValue] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the card as plain JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "AdapterCard":
+        """Return the card that ``to_json`` wrote."""
+        base = {**data["base"], "origin": Origin(data["base"]["origin"])}
+        return cls(**{**data, "base": Source(**base), "labels": tuple(data["labels"])})
+
+
+def read_card(folder: Path) -> AdapterCard:
+    """Return the card of a staged adapter.
+
+    Raises:
+        UserError: the folder holds no adapter that Loratory exported.
+    """
+    missing = [name for name in (CONFIG, CARD) if not (folder / name).is_file()]
+    if missing:
+        raise UserError(f"{folder} is no exported adapter: {', '.join(missing)} is missing")
+    return AdapterCard.from_json(json.loads((folder / CARD).read_text(encoding="utf-8")))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepAdapters:
+    """What all adapters of a sweep have in common, and the folder that holds them.
+
+    Attributes:
+        sweep_dir: the sweep's folder; reports name their checkpoints relative to it.
+        metric: says which checkpoint of a trial is its best.
+        base, base_path, head, labels, objective: as in ``AdapterCard``.
+    """
+
+    sweep_dir: Path
+    metric: Metric
+    base: Source
+    base_path: str
+    head: str
+    labels: tuple[str, ...]
+    objective: str
+
+    def folder(self, trial: TrialRecord) -> Path | None:
+        """Return the folder of the trial's best adapter, or None if it was not kept."""
+        best = trial.best(self.metric)
+        if best is None or best.checkpoint is None:
+            return None
+        folder = self.sweep_dir / best.checkpoint / "adapter"
+        return folder if (folder / CONFIG).is_file() else None
+
+    def card(self, sweep: SweepRecord, trial: TrialRecord) -> AdapterCard:
+        """Return the card of the trial's best checkpoint.
+
+        Raises:
+            UserError: the trial has no score, hence no best checkpoint.
+        """
+        best = trial.best(self.metric)
+        if best is None:
+            raise UserError(f"trial {trial.number} of {sweep.reference} has no value of {self.metric.name}")
+        return AdapterCard(
+            base=self.base,
+            base_path=self.base_path,
+            head=self.head,
+            labels=self.labels,
+            max_length=trial.settings.max_length,
+            objective=self.objective,
+            sweep=sweep.reference,
+            sweep_key=sweep_key(sweep),
+            trial=trial.number,
+            samples=best.nominal_samples,
+            measured_at=best.ended_at,
+            metrics=summary(best) | dict(trial.final),
+            params=dict(trial.params),
+        )
+
+
+def stage_adapter(adapter: Path, card: AdapterCard, target: Path) -> Path:
+    """Copy a trained adapter to the new folder ``target`` with all that is needed to use it, and return that folder.
+
+    The base model itself is not copied: ``adapter_config.json`` and the card refer to it.
+    """
+    shutil.copytree(adapter, target)
+    config = json.loads((target / CONFIG).read_text(encoding="utf-8"))
+    config |= {"base_model_name_or_path": card.base_path, "revision": card.base.revision}
+    (target / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    (target / CARD).write_text(json.dumps(card.to_json(), indent=2) + "\n", encoding="utf-8")
+    (target / "README.md").write_text(model_card(card), encoding="utf-8")
+    if not (target / "tokenizer_config.json").is_file():
+        _copy_tokenizer(card, target)
+    return target
+
+
+def _copy_tokenizer(card: AdapterCard, target: Path) -> None:
+    base = Path(card.base_path)
+    if not base.is_dir():
+        from transformers import AutoTokenizer
+
+        AutoTokenizer.from_pretrained(card.base_path, revision=card.base.revision).save_pretrained(target)
+        return
+    for pattern in TOKENIZER_FILES:
+        for file in base.glob(pattern):
+            if file.is_file():
+                shutil.copy2(file, target / file.name)

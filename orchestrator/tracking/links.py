@@ -1,0 +1,46 @@
+"""Addresses of pages in the MLflow UI."""
+
+from urllib.parse import quote
+
+from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.sweep import SweepRecord
+from orchestrator.tracking.description import sweep_key
+from orchestrator.tracking.wording import SWEEP_TAG
+
+
+def runs_url(base: str, experiment_id: str, metric: Metric, sweep: SweepRecord | None = None) -> str:
+    """Return the page that shows every trial at once, the best first, with charts of all of them side by side.
+
+    As it comes the UI opens another mode and shows the folded parent run alone.
+
+    Args:
+        base: the server's address.
+        experiment_id: the sweep's experiment.
+        metric: the searched metric; runs are sorted by its best value.
+        sweep: show this sweep's runs only; None: all generations.
+    """
+    ascending = str(metric.direction is Direction.MINIMIZE).lower()
+    key = quote(f"metrics.`{best_name(metric)}`", safe="")
+    address = (
+        f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs"
+        f"?workflowType=machine_learning&compareRunsMode=CHART&orderByKey={key}&orderByAsc={ascending}"
+    )
+    if sweep is None:
+        return address
+    wanted = f"tags.`{SWEEP_TAG}` = '{sweep_key(sweep)}'"
+    return f"{address}&searchFilter={quote(wanted, safe='')}"
+
+
+def run_url(base: str, experiment_id: str, run_id: str) -> str:
+    """Return one run's page."""
+    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+
+
+def model_url(base: str, name: str, version: int) -> str:
+    """Return the page of a registered model's version."""
+    return f"{base.rstrip('/')}/#/models/{quote(name, safe='')}/versions/{version}"
+
+
+def best_name(metric: Metric) -> str:
+    """Return the summary metric that holds the best value of ``metric``: ``best_val_loss`` for ``val/loss``."""
+    return f"best_{metric.name.replace('/', '_', 1)}"

@@ -1,0 +1,65 @@
+"""Where runs, models and their files are recorded. Nothing here imports MLflow or opens a connection."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.core.policy import Tracking
+from orchestrator.tracking.environment import load_mlflow
+
+SQLITE = "sqlite:///"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Location:
+    """A tracking store and a model registry.
+
+    Attributes:
+        tracking_uri: what MLflow calls the tracking URI: an SQLite file or a server's address.
+        registry_uri: the same for the model registry.
+        artifacts: folder of a local store's files; None where a server decides.
+    """
+
+    tracking_uri: str
+    registry_uri: str
+    artifacts: Path | None
+
+    @property
+    def is_server(self) -> bool:
+        """Whether a server answers at ``tracking_uri``, so that none needs to be started to look at it."""
+        return self.tracking_uri.startswith(("http://", "https://"))
+
+
+def locate(tracking: Tracking | None = None) -> Location:
+    """Return the place that the sweep file names, else ``MLFLOW_TRACKING_URI``, else the local store.
+
+    The local store is ``mlflow/mlflow.db`` with its files in ``mlflow/artifacts``; ``LORATORY_MLFLOW_DIR`` names
+    another folder.
+    """
+    tracking = tracking or Tracking()
+    uri = tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{_folder() / 'mlflow.db'}"
+    registry = tracking.registry_uri or os.environ.get("MLFLOW_REGISTRY_URI") or uri
+    return Location(tracking_uri=uri, registry_uri=registry, artifacts=_artifacts(uri))
+
+
+def connect(location: Location) -> Any:  # noqa: ANN401  (mlflow.MlflowClient)
+    """Return a client of ``location``; a local store is made if it is new.
+
+    Raises:
+        TrackingError: MLflow is not installed, or the store cannot be opened.
+    """
+    mlflow = load_mlflow()
+    if location.artifacts is not None:
+        location.artifacts.mkdir(parents=True, exist_ok=True)
+    return mlflow.MlflowClient(location.tracking_uri, location.registry_uri)
+
+
+def _folder() -> Path:
+    return Path(os.environ.get("LORATORY_MLFLOW_DIR") or "mlflow").absolute()
+
+
+def _artifacts(uri: str) -> Path | None:
+    if not uri.startswith(SQLITE):
+        return None
+    return Path(uri.removeprefix(SQLITE)).absolute().parent / "artifacts"

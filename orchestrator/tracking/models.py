@@ -1,0 +1,102 @@
+"""Adapters as MLflow models: the adapter, its tokenizer and a reference to the base, attached to the trial's run.
+
+A model of code (``adapter_model.py``) rather than MLflow's transformers flavour: that one needs the whole base model in
+memory to log an adapter of a few megabytes, and forgets how many classes the head has.
+"""
+
+import tempfile
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from orchestrator.core.errors import TrackingError
+from orchestrator.tracking.adapters import AdapterCard, stage_adapter
+from orchestrator.tracking.environment import load_mlflow
+from orchestrator.tracking.summary import milliseconds
+from orchestrator.tracking.wording import SWEEP_TAG, TRIAL_TAG, texts, trial_name
+
+SAMPLES_TAG = "loratory.samples"
+PACKAGES = ("torch", "transformers", "peft", "safetensors", "pandas")
+
+
+def find_model(client: Any, experiment_id: str, card: AdapterCard) -> str | None:  # noqa: ANN401
+    """Return the id of the model that holds this checkpoint, or None; half-written ones are removed."""
+    wanted = f"tags.`{SWEEP_TAG}` = '{card.sweep_key}' AND tags.`{TRIAL_TAG}` = '{card.trial}'"
+    ready = None
+    for model in client.search_logged_models([experiment_id], wanted):
+        if str(model.status) != "READY":
+            client.delete_logged_model(model.model_id)
+        elif model.tags.get(SAMPLES_TAG) == str(card.samples):
+            ready = str(model.model_id)
+    return ready
+
+
+def log_adapter(client: Any, adapter: Path, card: AdapterCard, run_id: str, experiment_id: str) -> str:  # noqa: ANN401
+    """Log an adapter as a model of the trial's run and return the model's id; the same one if it was logged before.
+
+    Args:
+        client: MLflow's client of the tracking store.
+        adapter: the trained PEFT folder.
+        card: what is known of it.
+        run_id: the trial's run.
+        experiment_id: that run's experiment.
+    """
+    from mlflow.entities import LoggedModelOutput, Metric
+
+    found = find_model(client, experiment_id, card)
+    if found is not None:
+        return found
+    tags = {SWEEP_TAG: card.sweep_key, TRIAL_TAG: str(card.trial), SAMPLES_TAG: str(card.samples)}
+    name = f"{card.objective}-{trial_name(card.trial)}"
+    model = client.create_logged_model(
+        experiment_id, name=name, source_run_id=run_id, tags=tags, params=texts(card.params), model_type="adapter"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        staged = stage_adapter(adapter, card, Path(folder) / "adapter")
+        _save(staged, card, model, run_id, Path(folder) / "model")
+        client.log_model_artifacts(model.model_id, str(Path(folder) / "model"))
+    # The same points stand on the run already; with the model's id the model shows them too.
+    measured_ms = milliseconds(card.measured_at)
+    metrics = [
+        Metric(key, value, measured_ms, card.samples, model_id=model.model_id, run_id=run_id)
+        for key, value in card.metrics.items()
+    ]
+    client.log_batch(run_id, metrics=metrics)
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=card.samples)])
+    client.finalize_logged_model(model.model_id, "READY")
+    return str(model.model_id)
+
+
+def download_model(client: Any, model_id: str, tracking_uri: str, target: Path | None = None) -> Path:  # noqa: ANN401
+    """Return the adapter folder of a logged model, copied to ``target`` or, if it is on this disk already, where it is.
+
+    Raises:
+        TrackingError: the model holds no adapter.
+    """
+    mlflow = load_mlflow()
+    location = client.get_logged_model(model_id).artifact_location
+    folder = mlflow.artifacts.download_artifacts(
+        artifact_uri=location, tracking_uri=tracking_uri, dst_path=None if target is None else str(target)
+    )
+    adapter = Path(folder) / "artifacts" / "adapter"
+    if not adapter.is_dir():
+        raise TrackingError(f"model {model_id} at {location} holds no adapter")
+    return adapter
+
+
+def _save(staged: Path, card: AdapterCard, model: Any, run_id: str, target: Path) -> None:  # noqa: ANN401
+    mlflow = load_mlflow()
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    text = ColSpec(DataType.string, "text")
+    answers = [ColSpec(DataType.string, "label"), ColSpec(DataType.double, "score")] if card.labels else [text]
+    mlflow.pyfunc.save_model(
+        path=str(target),
+        python_model=str(Path(__file__).with_name("adapter_model.py")),
+        artifacts={"adapter": str(staged)},
+        mlflow_model=Model(artifact_path=model.artifact_location, run_id=run_id, model_id=model.model_id),
+        pip_requirements=[f"{name}=={metadata.version(name).partition('+')[0]}" for name in PACKAGES],
+        signature=ModelSignature(inputs=Schema([text]), outputs=Schema(answers)),
+        metadata={"loratory": card.to_json()},
+    )

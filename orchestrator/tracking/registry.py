@@ -1,0 +1,182 @@
+"""The model registry: versions of registered models, and the aliases that say which one is in use."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestrator.core.errors import TrackingError, UserError
+from orchestrator.tracking.location import Location, connect
+from orchestrator.tracking.models import download_model
+
+CHAMPION = "champion"
+PREVIOUS_TAG = "loratory.previous"
+"""On a version: which version had the alias before it; ``loratory.previous.<alias>``."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Version:
+    """One version of a registered model."""
+
+    name: str
+    version: int
+    model_id: str
+    run_id: str | None
+    aliases: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def reference(self) -> str:
+        """``name/version``: names this version and no other."""
+        return f"{self.name}/{self.version}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelReference:
+    """What a person writes: ``NAME``, ``NAME@alias`` or ``NAME/version``."""
+
+    name: str
+    alias: str | None = None
+    version: int | None = None
+
+    @classmethod
+    def parse(cls, written: str) -> "ModelReference":
+        """Return the reference that ``written`` is; ``models:/`` before it is accepted.
+
+        Raises:
+            UserError: the name is empty, or the version is no positive whole number.
+        """
+        written = written.removeprefix("models:/")
+        name, at, alias = written.partition("@")
+        if at and name and alias and "/" not in written:
+            return cls(name=name, alias=alias)
+        name, slash, version = written.partition("/")
+        if name and not slash and not at:
+            return cls(name=name)
+        if name and version.isdecimal() and int(version) > 0:
+            return cls(name=name, version=int(version))
+        raise UserError(f"a model is NAME, NAME@alias or NAME/version, got {written!r}")
+
+
+class Registry:
+    """The registry of one location."""
+
+    def __init__(self, location: Location) -> None:
+        self._location = location
+        self._client = connect(location)
+
+    def register(self, name: str, model_id: str, run_id: str | None, tags: Mapping[str, str]) -> Version:
+        """Return the version of ``name`` that holds a logged model; create it, and the name, if there is none yet.
+
+        Raises:
+            UserError: the registry does not accept the name.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            known = self.versions(name)
+        except UserError:
+            try:
+                self._client.create_registered_model(name)
+            except MlflowException as error:
+                raise UserError(f"a registered model cannot be called {name!r}: {error.message}") from error
+            known = ()
+        found = next((version for version in known if version.model_id == model_id), None)
+        if found is None:
+            made = self._client.create_model_version(
+                name, f"models:/{model_id}", run_id, tags=dict(tags), model_id=model_id
+            )
+            return _version(made)
+        for key, value in tags.items():
+            self._client.set_model_version_tag(name, str(found.version), key, value)
+        return self.get(ModelReference(name=name, version=found.version))
+
+    def set_alias(self, version: Version, alias: str) -> Version | None:
+        """Point ``alias`` to ``version`` and return the version that had it before, if another had."""
+        before = self._holder(version.name, alias)
+        if before is not None and before.version == version.version:
+            return None
+        if before is not None:
+            tag = f"{PREVIOUS_TAG}.{alias}"
+            self._client.set_model_version_tag(version.name, str(version.version), tag, str(before.version))
+        self._client.set_registered_model_alias(version.name, alias, str(version.version))
+        return before
+
+    def move_back(self, name: str, alias: str) -> tuple[Version, Version]:
+        """Point ``alias`` to the version that had it before, and return ``(the one it leaves, the one it returns to)``.
+
+        Raises:
+            UserError: no version has the alias, or none had it before.
+        """
+        current = self.get(ModelReference(name=name, alias=alias))
+        previous = current.tags.get(f"{PREVIOUS_TAG}.{alias}")
+        if previous is None:
+            raise UserError(f"{current.reference} is the first version that was {alias}; there is none to go back to")
+        earlier = self.get(ModelReference(name=name, version=int(previous)))
+        self._client.set_registered_model_alias(name, alias, previous)
+        return current, earlier
+
+    def get(self, reference: ModelReference) -> Version:
+        """Return a version: the one named, the alias's, or for a bare name the champion, else the newest.
+
+        Raises:
+            UserError: there is none; the message lists what there is.
+        """
+        known = self.versions(reference.name)
+        if reference.version is not None:
+            found = [item for item in known if item.version == reference.version]
+        else:
+            alias = reference.alias or CHAMPION
+            found = [item for item in known if alias in item.aliases]
+            if not found and reference.alias is None:
+                found = list(known[-1:])
+        if not found:
+            there = ", ".join(" ".join((item.reference, *(f"@{alias}" for alias in item.aliases))) for item in known)
+            wanted = f"@{reference.alias}" if reference.alias else f"/{reference.version}"
+            raise UserError(f"{reference.name} has no version {wanted}; there are: {there or 'none'}")
+        return found[0]
+
+    def versions(self, name: str) -> tuple[Version, ...]:
+        """Return the versions of a registered model, the oldest first.
+
+        Raises:
+            UserError: no model of that name is registered; the message lists those that are.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            aliases = self._client.get_registered_model(name).aliases
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise TrackingError(f"the registry at {self._location.registry_uri}: {error.message}") from error
+            raise UserError(
+                f"no model {name} is registered; registered: {', '.join(self.names()) or 'none'}"
+            ) from error
+        escaped = name.replace("'", "''")
+        found = self._client.search_model_versions(f"name = '{escaped}'")
+        held = {
+            item.version: tuple(sorted(a for a, v in aliases.items() if int(v) == int(item.version))) for item in found
+        }
+        return tuple(sorted((_version(item, held[item.version]) for item in found), key=lambda item: item.version))
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the registered models."""
+        return tuple(sorted(model.name for model in self._client.search_registered_models()))
+
+    def download(self, version: Version, target: Path | None = None) -> Path:
+        """Return the version's adapter folder, copied to ``target`` or, if it is on this disk, where it is."""
+        return download_model(self._client, version.model_id, self._location.tracking_uri, target)
+
+    def _holder(self, name: str, alias: str) -> Version | None:
+        return next((item for item in self.versions(name) if alias in item.aliases), None)
+
+
+def _version(item: Any, aliases: tuple[str, ...] = ()) -> Version:  # noqa: ANN401  (mlflow's ModelVersion)
+    return Version(
+        name=item.name,
+        version=int(item.version),
+        model_id=item.model_id or str(item.source).removeprefix("models:/"),
+        run_id=item.run_id or None,
+        aliases=aliases,
+        tags=dict(item.tags),
+    )

@@ -1,0 +1,142 @@
+"""The MLflow server as a child process that ends when we do."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from urllib.error import URLError
+
+from orchestrator.core.errors import TrackingError, UserError
+from orchestrator.tracking.environment import DEFAULTS, load_mlflow
+from orchestrator.tracking.location import Location
+
+STOP_S = 5.0
+"""Seconds that the server gets to stop by itself."""
+
+
+@contextmanager
+def serve(
+    location: Location,
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    log: Path | None = None,
+    wait_s: float = 60.0,
+) -> Iterator[str]:
+    """Run ``mlflow server`` on a local store and yield its address once it answers; a server's own address as it is.
+
+    The server and its workers are stopped when the block is left, by Ctrl-C or SIGTERM too.
+
+    Args:
+        location: the store to show.
+        host: the interface to listen on.
+        port: the port; None: 5000 if it is free, else any free one.
+        log: file for the server's output; None drops it.
+        wait_s: seconds within which it must answer.
+
+    Raises:
+        UserError: the port is taken.
+        TrackingError: the server ended, or does not answer in time.
+    """
+    if location.is_server:
+        yield location.tracking_uri
+        return
+    load_mlflow()
+    address = f"http://{host}:{_choose_port(host, port)}"
+    with _terminated_as_interrupt(), _child(_command(location, address), log) as child:
+        _wait(child, address, wait_s, log)
+        yield address
+
+
+def _command(location: Location, address: str) -> list[str]:
+    host, _, port = address.removeprefix("http://").rpartition(":")
+    command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", port, "--workers", "1"]
+    command += ["--backend-store-uri", location.tracking_uri, "--registry-store-uri", location.registry_uri]
+    if location.artifacts is not None:
+        location.artifacts.mkdir(parents=True, exist_ok=True)
+        command += ["--artifacts-destination", str(location.artifacts)]
+    return command
+
+
+@contextmanager
+def _child(command: list[str], log: Path | None) -> Iterator["subprocess.Popen[bytes]"]:
+    with Path(log or os.devnull).open("ab") as output:
+        # A group of its own: Ctrl-C reaches us alone, and we stop the server with its workers, once.
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**DEFAULTS, **os.environ},
+        )
+    try:
+        yield child
+    finally:
+        _stop(child)
+
+
+def _stop(child: "subprocess.Popen[bytes]") -> None:
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(child.pid, sign)
+        except ProcessLookupError:
+            break
+        try:
+            child.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+@contextmanager
+def _terminated_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM leave blocks as Ctrl-C does; signals can only be handled in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _wait(child: "subprocess.Popen[bytes]", address: str, wait_s: float, log: Path | None) -> None:
+    deadline = time.monotonic() + wait_s
+    while time.monotonic() < deadline:
+        if child.poll() is not None:
+            raise TrackingError(f"mlflow server ended with code {child.returncode}; {_look(log)}")
+        try:
+            with urllib.request.urlopen(f"{address}/health", timeout=2):  # noqa: S310  (our own http address)
+                return
+        except (URLError, OSError):
+            time.sleep(0.1)
+    raise TrackingError(f"mlflow server does not answer at {address} after {wait_s:g} s; {_look(log)}")
+
+
+def _look(log: Path | None) -> str:
+    return "it said nothing that was kept" if log is None else f"see {log}"
+
+
+def _choose_port(host: str, port: int | None) -> int:
+    for candidate in (5000, 0) if port is None else (port,):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, candidate))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise UserError(f"port {port} of {host} is taken; give another with --port")

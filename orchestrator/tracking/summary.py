@@ -1,0 +1,106 @@
+"""The numbers that stand on runs: every report's metrics, and the summary at the best checkpoint so far. Pure."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from orchestrator.core.metric import Metric
+from orchestrator.core.trial import Report, TrialRecord
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Point:
+    """One value of one metric: ``step`` in training samples (trials) or ended trials (the sweep)."""
+
+    name: str
+    value: float
+    step: int
+    timestamp_ms: int
+
+
+def milliseconds(seconds: float) -> int:
+    """Return MLflow's form of a time."""
+    return round(seconds * 1000)
+
+
+def summary(report: Report) -> dict[str, float]:
+    """Return the summary metrics of a trial whose best checkpoint is ``report``'s.
+
+    All of them belong to that one checkpoint, the one that is kept: ``best_val_loss`` is its validation loss, which
+    may be above the smallest of the curve when another metric is searched.
+    """
+    values = {"samples_at_best": float(report.nominal_samples)}
+    for name, value in report.metrics.items():
+        kind, _, rest = name.partition("/")
+        if kind == "val":
+            values[f"best_val_{rest}"] = value
+        elif kind == "train":
+            values[f"train_{rest}_at_best"] = value
+        elif kind == "gap":
+            values["overfit_gap_at_best" if rest == "loss" else f"{rest}_gap_at_best"] = value
+    return values
+
+
+def trial_points(trial: TrialRecord, metric: Metric, after: int) -> list[Point]:
+    """Return what stands on a trial's run for its reports beyond ``after`` samples, and its final metrics.
+
+    Times come from the records, so writing a point twice changes nothing.
+    """
+    points: list[Point] = []
+    for report in trial.reports:
+        if report.nominal_samples > after:
+            best = trial.best(metric, until=report.nominal_samples)
+            values = dict(report.metrics) | ({} if best is None else summary(best))
+            points += _points(values, report.nominal_samples, report.ended_at)
+    best = trial.best(metric)
+    if best is not None and trial.final:
+        points += _points(trial.final, best.nominal_samples, best.ended_at)
+    return points
+
+
+def ranking(trials: Iterable[TrialRecord], metric: Metric) -> list[TrialRecord]:
+    """Return the trials with a score, the best first and the earliest of equals first."""
+    scored = [trial for trial in trials if trial.score(metric) is not None]
+    return sorted(scored, key=lambda trial: (metric.sort_key(trial.score(metric)), trial.number))
+
+
+def ended(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Return the trials that have ended, in that order."""
+    return sorted((trial for trial in trials if trial.ended), key=lambda trial: (trial.ended_at or 0.0, trial.number))
+
+
+def sweep_points(trials: Sequence[TrialRecord], metric: Metric, after: int) -> list[Point]:
+    """Return what stands on the parent run: the best trial so far, at each trial's end beyond the first ``after``."""
+    points: list[Point] = []
+    done = ended(trials)
+    for count in range(after + 1, len(done) + 1):
+        best = next(iter(ranking(done[:count], metric)), None)
+        report = None if best is None else best.best(metric)
+        if best is not None and report is not None:
+            points += _points(summary(report), count, done[count - 1].ended_at or 0.0)
+    best = next(iter(ranking(done, metric)), None)
+    if best is not None and best.final:
+        points += _points(best.final, len(done), done[-1].ended_at or 0.0)
+    return points
+
+
+def fact_points(facts: Mapping[str, object], step: int, seconds: float) -> list[Point]:
+    """Return the numbers among a sweep's facts that belong on its run: the baseline and the importances."""
+    values: dict[str, float] = {}
+    for group, prefix in (("baseline", "baseline"), ("importances", "importance")):
+        found = facts.get(group)
+        if isinstance(found, Mapping):
+            values |= {f"{prefix}/{name}": value for name, value in found.items() if isinstance(value, int | float)}
+    return _points(values, step, seconds)
+
+
+def _points(values: Mapping[str, float], step: int, seconds: float) -> list[Point]:
+    return [
+        Point(name=_name(name), value=float(value), step=step, timestamp_ms=milliseconds(seconds))
+        for name, value in values.items()
+    ]
+
+
+def _name(name: str) -> str:
+    # MLflow accepts these characters in a metric's name; a shift set may be called anything.
+    return re.sub(r"[^\w./ :-]", "_", name)

@@ -1,0 +1,126 @@
+"""The words that stand on runs: names, parameters, tags and descriptions in Markdown. Pure."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from orchestrator.core.space import ParamValue
+from orchestrator.core.sweep import SweepRecord, SweepStatus
+from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.tracking.description import SweepDescription, sweep_key
+from orchestrator.tracking.summary import ranking
+
+SWEEP_TAG = "loratory.sweep"
+TRIAL_TAG = "loratory.trial"
+"""The tags by which runs and models are found again; the parent run has no ``TRIAL_TAG``."""
+
+NOTE_TAG = "mlflow.note.content"
+PARENT_TAG = "mlflow.parentRunId"
+
+
+def trial_name(number: int) -> str:
+    """Return a trial's name, which sorts by number up to 999."""
+    return f"trial-{number:03d}"
+
+
+def text(value: ParamValue) -> str:
+    """Return a value as a person would write it in YAML, floats to six digits."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def texts(values: Mapping[str, ParamValue]) -> dict[str, str]:
+    """Return every value as text."""
+    return {name: text(value) for name, value in values.items()}
+
+
+def trial_params(trial: TrialRecord, description: SweepDescription) -> dict[str, str]:
+    """Return what the trial varied and what the sweep file fixed; defaults that nobody chose are left out."""
+    return texts({**description.fixed, **trial.params, "seed": trial.seed})
+
+
+def trial_tags(trial: TrialRecord, sweep: SweepRecord, description: SweepDescription) -> dict[str, str]:
+    """Return the tags of a trial's run that change while it runs."""
+    tags = {"state": trial.state.value, "sweep": sweep.reference}
+    if trial.reason:
+        tags["reason"] = trial.reason
+    return tags | {NOTE_TAG: _trial_note(trial, sweep, description)}
+
+
+def sweep_tags(sweep: SweepRecord, trials: Sequence[TrialRecord], description: SweepDescription) -> dict[str, str]:
+    """Return the tags of the parent run that change while the sweep runs."""
+    tags = {"state": sweep.status.value, "sweep": sweep.reference}
+    best = next(iter(ranking([trial for trial in trials if trial.ended], description.metric)), None)
+    if best is not None:
+        tags["best_trial"] = trial_name(best.number)
+        tags["best_params"] = _assignments(best.params)
+    return tags | {NOTE_TAG: _sweep_note(sweep, trials, description)}
+
+
+def run_status(state: TrialState, sweep: SweepStatus) -> str:
+    """Return MLflow's status of a trial's run. A pruned trial did what it should: its ``state`` tag tells it apart."""
+    if state is TrialState.RUNNING:
+        return sweep_run_status(sweep) if sweep is SweepStatus.INTERRUPTED else "RUNNING"
+    return "FAILED" if state is TrialState.FAIL else "FINISHED"
+
+
+def sweep_run_status(status: SweepStatus) -> str:
+    """Return MLflow's status of the parent run; an interrupted sweep waits to go on."""
+    return {
+        SweepStatus.RUNNING: "RUNNING",
+        SweepStatus.INTERRUPTED: "SCHEDULED",
+        SweepStatus.FINISHED: "FINISHED",
+    }[status]
+
+
+def identity_tags(sweep: SweepRecord, number: int | None, parent: str | None) -> dict[str, str]:
+    """Return the tags that a run is created with."""
+    tags = {SWEEP_TAG: sweep_key(sweep)}
+    if number is not None:
+        tags[TRIAL_TAG] = str(number)
+    if parent is not None:
+        tags[PARENT_TAG] = parent
+    return tags
+
+
+def _assignments(params: Mapping[str, ParamValue]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in texts(params).items())
+
+
+def _trial_note(trial: TrialRecord, sweep: SweepRecord, description: SweepDescription) -> str:
+    metric = description.metric
+    lines = [f"**{trial_name(trial.number)}** of {sweep.reference}: {trial.state.value}"]
+    if trial.reason:
+        lines[0] += f" ({trial.reason})"
+    best = trial.best(metric)
+    if best is not None:
+        lines += ["", f"Best {metric.name} {best.metrics[metric.name]:.4f} at {best.nominal_samples:,} samples."]
+    lines += ["", "| setting | value |", "|---|---|"]
+    lines += [f"| {name} | {value} |" for name, value in texts(trial.params).items()]
+    return "\n".join(lines)
+
+
+def _sweep_note(sweep: SweepRecord, trials: Sequence[TrialRecord], description: SweepDescription) -> str:
+    metric = description.metric
+    states = Counter(trial.state for trial in trials)
+    counts = ", ".join(f"{states[state]} {state.value}" for state in TrialState if states[state])
+    lines = [f"# {sweep.reference}", ""]
+    if description.notes:
+        lines += [description.notes.strip(), ""]
+    lines += [
+        f"Searches {metric.name} ({metric.direction.value}); {sweep.status.value}: {counts or 'no trial yet'}.",
+        "",
+    ]
+    leaders = ranking([trial for trial in trials if trial.ended], metric)[:5]
+    if leaders:
+        lines += [f"| trial | {metric.name} | samples | what it varied |", "|---|---|---|---|"]
+    for trial in leaders:
+        best = trial.best(metric)
+        assert best is not None  # ranking leaves out trials without a score
+        row = (trial_name(trial.number), f"{best.metrics[metric.name]:.4f}", f"{best.nominal_samples:,}")
+        lines.append(f"| {' | '.join(row)} | {_assignments(trial.params)} |")
+    if leaders:
+        lines += ["", f"Use the best one: `python -m orchestrator promote {sweep.name}`"]
+    return "\n".join(lines)

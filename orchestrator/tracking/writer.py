@@ -1,0 +1,147 @@
+"""Runs in MLflow: found, created, written. It knows MLflow's client and nothing of when or why."""
+
+import functools
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from orchestrator.core.sweep import SweepRecord
+from orchestrator.tracking import provenance
+from orchestrator.tracking.description import DataInput, SweepDescription, sweep_key
+from orchestrator.tracking.location import Location
+from orchestrator.tracking.summary import Point, milliseconds
+from orchestrator.tracking.wording import SWEEP_TAG, TRIAL_TAG, identity_tags, texts, trial_name
+
+METRICS_PER_BATCH = 900
+"""MLflow takes 1000 entities in one call, 100 of them parameters and 100 tags at most."""
+
+T = TypeVar("T")
+
+
+class RunWriter:
+    """Writes the runs of one sweep through one client. Every write may be repeated without changing what stands."""
+
+    def __init__(self, client: Any, sweep: SweepRecord, description: SweepDescription) -> None:  # noqa: ANN401
+        self.client = client
+        self._sweep = sweep
+        self._description = description
+
+    def experiment(self, location: Location) -> str:
+        """Return the id of the experiment that has the sweep's name; create it, or restore it if it was deleted."""
+        found = self.client.get_experiment_by_name(self._sweep.name)
+        if found is None:
+            artifacts = None if location.artifacts is None else (location.artifacts / self._sweep.name).as_uri()
+            return str(self.client.create_experiment(self._sweep.name, artifact_location=artifacts))
+        if found.lifecycle_stage != "active":
+            self.client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+    def existing(self, experiment_id: str) -> dict[int | None, str]:
+        """Return the ids of this sweep's runs by trial number; None is the parent's place."""
+        wanted = f"tags.`{SWEEP_TAG}` = '{sweep_key(self._sweep)}'"
+        found: dict[int | None, str] = {}
+        token = None
+        while True:
+            page = self.client.search_runs([experiment_id], wanted, order_by=["start_time ASC"], page_token=token)
+            for run in page:
+                number = run.data.tags.get(TRIAL_TAG)
+                found.setdefault(None if number is None else int(number), str(run.info.run_id))
+            token = page.token
+            if not token:
+                return found
+
+    def create_parent(self, experiment_id: str) -> str:
+        """Create the sweep's run and return its id."""
+        tags = identity_tags(self._sweep, None, None) | dict(_origin(self._description.code_dir))
+        started = milliseconds(self._sweep.created_at)
+        return str(self.client.create_run(experiment_id, started, tags, self._sweep.reference).info.run_id)
+
+    def write_parent_head(self, run_id: str) -> None:
+        """Write what does not change on the parent run: parameters, versions, data sets.
+
+        Parameters cannot be changed in MLflow, so those that are already there stay.
+        """
+        there = self.client.get_run(run_id).data.params
+        params = {k: v for k, v in texts(self._description.params).items() if k not in there}
+        found = self._sweep.facts.get("versions")
+        versions = found if isinstance(found, Mapping) else provenance.versions()
+        self.write(run_id, params=params, tags={f"version/{name}": str(v) for name, v in versions.items()})
+        self.log_data(run_id)
+
+    def create_trial(self, experiment_id: str, number: int, parent: str, started_at: float) -> str:
+        """Create a trial's run under ``parent`` and return its id."""
+        tags = identity_tags(self._sweep, number, parent) | dict(_origin(self._description.code_dir))
+        run = self.client.create_run(experiment_id, milliseconds(started_at), tags, trial_name(number))
+        return str(run.info.run_id)
+
+    def log_data(self, run_id: str) -> None:
+        """Record the data sets as the run's inputs."""
+        if self._description.data:
+            self.client.log_inputs(run_id, [_input(item) for item in self._description.data])
+
+    def write(
+        self,
+        run_id: str,
+        points: Sequence[Point] = (),
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write metrics, parameters and tags, in as few calls as the limits allow."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        metrics = [Metric(point.name, point.value, point.timestamp_ms, point.step) for point in points]
+        for chunk in _chunks([Param(name, value[:6000]) for name, value in (params or {}).items()], 100):
+            self.client.log_batch(run_id, params=chunk)
+        head = [RunTag(name, value[:8000]) for name, value in (tags or {}).items()]
+        for chunk in _chunks(metrics, METRICS_PER_BATCH):
+            self.client.log_batch(run_id, metrics=chunk, tags=head)
+            head = []
+        if head:
+            self.client.log_batch(run_id, tags=head)
+
+    def set_status(self, run_id: str, status: str, ended_at: float | None) -> None:
+        """Set a run's status; a final one takes the end time, in seconds since the epoch."""
+        if status in {"FINISHED", "FAILED"}:
+            self.client.set_terminated(run_id, status, None if ended_at is None else milliseconds(ended_at))
+        else:
+            self.client.update_run(run_id, status=status)
+
+    def upload(self, run_id: str, file: Path, folder: str | None) -> None:
+        """Put a file among the run's artifacts."""
+        self.client.log_artifact(run_id, str(file), folder)
+
+    def upload_text(self, run_id: str, content: str, name: str) -> None:
+        """Put a text among the run's artifacts."""
+        self.client.log_text(run_id, content, name)
+
+
+def table_tag(path: str) -> dict[str, str]:
+    """Return the tag by which MLflow shows a JSON artifact as a table."""
+    return {"mlflow.loggedArtifacts": json.dumps([{"path": path, "type": "table"}])}
+
+
+@functools.cache
+def _origin(code_dir: Path | None) -> Mapping[str, str]:
+    tags = {"mlflow.user": provenance.user(), "mlflow.source.name": "loratory", "mlflow.source.type": "LOCAL"}
+    commit = provenance.commit(code_dir)
+    return tags if commit is None else tags | {"mlflow.source.git.commit": commit}
+
+
+def _input(item: DataInput) -> Any:  # noqa: ANN401  (mlflow.entities.DatasetInput)
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    # MLflow's own data set classes would import pandas or datasets; the entity is all that the server stores.
+    data = Dataset(
+        name=item.name,
+        digest=item.digest[:36],
+        source_type="local",
+        source=json.dumps({"uri": item.source}),
+        profile=json.dumps({"num_rows": item.rows}),
+    )
+    return DatasetInput(data, [InputTag("mlflow.data.context", item.context)])
+
+
+def _chunks(items: list[T], size: int) -> Iterator[list[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,215 @@
+"""What holds for every store that a sweep is tracked in. A test class inherits the suite and gives ``location``."""
+
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.core.sweep import SweepRecord, SweepStatus
+from orchestrator.core.trial import TrialState
+from orchestrator.tracking.description import SweepDescription, sweep_key
+from orchestrator.tracking.location import Location, connect
+from orchestrator.tracking.synchroniser import Synchroniser
+from tests.tracking.records import MemoryStore, description, sweep, trial
+
+
+class Killed(BaseException):
+    """Stands for a kill of the driver."""
+
+
+class DyingStore(MemoryStore):
+    """Dies at the n-th write of ours, counted from 1, after MLflow has been written to."""
+
+    dies_at = 0
+
+    def set_trial_run(self, number: int, run_id: str) -> None:
+        self._count()
+        super().set_trial_run(number, run_id)
+
+    def save_cursor(self, number: int | None, data: Any) -> None:
+        self._count()
+        super().save_cursor(number, data)
+
+    def _count(self) -> None:
+        self.dies_at -= 1
+        if self.dies_at == 0:
+            raise Killed
+
+
+class TrackerContract:
+    @pytest.fixture
+    def location(self) -> Location:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def name(self) -> str:
+        return f"films-{uuid.uuid4().hex[:8]}"
+
+    def synchronise(
+        self, store: MemoryStore, location: Location, described: SweepDescription | None = None
+    ) -> Synchroniser:
+        synchroniser = Synchroniser(store, described or description(), location)
+        synchroniser.run()
+        return synchroniser
+
+    def runs(self, location: Location, record: SweepRecord) -> dict[str, Any]:
+        client = connect(location)
+        experiment = client.get_experiment_by_name(record.name)
+        assert experiment is not None
+        wanted = f"tags.`loratory.sweep` = '{sweep_key(record)}'"
+        found = client.search_runs([experiment.experiment_id], wanted)
+        assert len({run.info.run_name for run in found}) == len(found)
+        return {run.info.run_name: run for run in found}
+
+    def test_a_sweep_is_a_parent_and_a_nested_run_per_trial(self, location: Location, name: str) -> None:
+        store = MemoryStore(
+            sweep(name),
+            trial(0, (0.7, 0.8, 0.75), TrialState.COMPLETE),
+            trial(1, (0.6,), TrialState.PRUNED),
+            trial(2, (), TrialState.FAIL),
+            trial(3, (0.5,)),
+        )
+        self.synchronise(store, location)
+        runs = self.runs(location, store.record)
+        assert set(runs) == {f"{name}#1", "trial-000", "trial-001", "trial-002", "trial-003"}
+        parent = runs.pop(f"{name}#1")
+        assert {run.data.tags["mlflow.parentRunId"] for run in runs.values()} == {parent.info.run_id}
+        assert [runs[f"trial-00{i}"].info.status for i in range(4)] == ["FINISHED", "FINISHED", "FAILED", "RUNNING"]
+        assert [runs[f"trial-00{i}"].data.tags["state"] for i in range(4)] == ["complete", "pruned", "fail", "running"]
+        assert parent.info.status == "RUNNING"
+        assert store.record.run_id == parent.info.run_id
+        assert {number: item.run_id for number, item in store.records.items()} == {
+            int(run.data.tags["loratory.trial"]): run.info.run_id for run in runs.values()
+        }
+
+    def test_a_trial_shows_what_it_varied_and_its_best_checkpoint(self, location: Location, name: str) -> None:
+        store = MemoryStore(sweep(name), trial(0, (0.7, 0.8, 0.75), TrialState.COMPLETE))
+        self.synchronise(store, location)
+        run = self.runs(location, store.record)["trial-000"]
+        assert run.data.params == {
+            "alpha": "32", "target_modules": "all-linear", "learning_rate": "0.0001", "rank": "8", "seed": "11"
+        }  # fmt: skip
+        assert run.data.metrics["val/accuracy"] == 0.75
+        assert run.data.metrics["best_val_accuracy"] == 0.8
+        assert run.data.metrics["samples_at_best"] == 2000
+        assert run.data.metrics["overfit_gap_at_best"] == pytest.approx(0.1)
+        assert run.data.metrics["accuracy_gap_at_best"] == pytest.approx(0.05)
+        assert run.info.start_time == store.records[0].started_at * 1000
+        assert run.info.end_time == (store.records[0].ended_at or 0) * 1000
+        [data] = run.inputs.dataset_inputs
+        assert (data.dataset.name, data.dataset.digest) == ("rows", "d" * 36)
+        history = connect(location).get_metric_history(run.info.run_id, "val/accuracy")
+        assert [(point.step, point.value) for point in history] == [(1000, 0.7), (2000, 0.8), (3000, 0.75)]
+
+    def test_the_parent_shows_the_best_trial_and_the_sweep(self, location: Location, name: str) -> None:
+        store = MemoryStore(
+            sweep(name), trial(0, (0.7,), TrialState.COMPLETE), trial(1, (0.9,), TrialState.PRUNED), trial(2, (0.95,))
+        )
+        self.synchronise(store, location)
+        parent = self.runs(location, store.record)[f"{name}#1"]
+        assert parent.data.metrics["best_val_accuracy"] == 0.9
+        assert parent.data.metrics["baseline/val/accuracy"] == 0.6
+        assert parent.data.tags["best_trial"] == "trial-001"
+        assert parent.data.tags["version/torch"] == "2.13.0"
+        assert "| trial-001 | 0.9000 | 1,000 |" in parent.data.tags["mlflow.note.content"]
+        assert "What it shows." in parent.data.tags["mlflow.note.content"]
+        assert parent.data.params["objective"] == "sentiment"
+        history = connect(location).get_metric_history(parent.info.run_id, "best_val_accuracy")
+        assert [(point.step, point.value) for point in history] == [(1, 0.7), (2, 0.9)]
+        assert [file.path for file in connect(location).list_artifacts(parent.info.run_id)] == ["sweep.yaml"]
+
+    def test_reports_and_endings_are_added_to_the_same_run(self, location: Location, name: str) -> None:
+        store = MemoryStore(sweep(name), trial(0, (0.7,)))
+        synchroniser = self.synchronise(store, location)
+        store.put(trial(0, (0.7, 0.8), TrialState.COMPLETE))
+        synchroniser.run()
+        run = self.runs(location, store.record)["trial-000"]
+        assert run.info.status == "FINISHED"
+        assert len(connect(location).get_metric_history(run.info.run_id, "val/loss")) == 2
+
+    def test_a_second_pass_writes_nothing(self, location: Location, name: str) -> None:
+        store = MemoryStore(sweep(name), trial(0, (0.7, 0.8), TrialState.COMPLETE), trial(1, (0.6,)))
+        synchroniser = self.synchronise(store, location)
+        before, runs = store.saves, self.runs(location, store.record)
+        synchroniser.run()
+        self.synchronise(store, location)  # a new driver
+        assert store.saves == before
+        after = self.runs(location, store.record)
+        assert {name: run.to_dictionary() for name, run in after.items()} == {
+            name: run.to_dictionary() for name, run in runs.items()
+        }
+
+    def test_lost_cursors_cost_only_a_rewrite(self, location: Location, name: str) -> None:
+        store = MemoryStore(sweep(name), trial(0, (0.7, 0.8), TrialState.COMPLETE))
+        self.synchronise(store, location)
+        store.cursors.clear()
+        self.synchronise(store, location)
+        run = self.runs(location, store.record)["trial-000"]
+        assert len(connect(location).get_metric_history(run.info.run_id, "val/loss")) == 2
+
+    @pytest.mark.parametrize("dies_at", [1, 2, 3, 4, 5])
+    def test_a_kill_anywhere_leaves_one_run_per_trial(self, location: Location, name: str, dies_at: int) -> None:
+        store = DyingStore(sweep(name), trial(0, (0.7, 0.8), TrialState.COMPLETE), trial(1, (0.6,)))
+        store.dies_at = dies_at
+        with pytest.raises(Killed):
+            self.synchronise(store, location)
+        self.synchronise(store, location)
+        runs = self.runs(location, store.record)
+        assert set(runs) == {f"{name}#1", "trial-000", "trial-001"}
+        history = connect(location).get_metric_history(runs["trial-000"].info.run_id, "val/loss")
+        assert [point.step for point in history] == [1000, 2000]
+
+    def test_generations_share_the_experiment_and_nothing_else(self, location: Location, name: str) -> None:
+        first = MemoryStore(sweep(name, 1), trial(0, (0.7,), TrialState.COMPLETE))
+        second = MemoryStore(sweep(name, 2), trial(0, (0.9,), TrialState.COMPLETE))
+        self.synchronise(first, location)
+        self.synchronise(second, location)
+        assert first.record.experiment_id == second.record.experiment_id
+        assert first.records[0].run_id != second.records[0].run_id
+        assert set(self.runs(location, first.record)) == {f"{name}#1", "trial-000"}
+        assert set(self.runs(location, second.record)) == {f"{name}#2", "trial-000"}
+
+    def test_an_interrupted_sweep_waits_and_goes_on(self, location: Location, name: str) -> None:
+        store = MemoryStore(sweep(name, status=SweepStatus.INTERRUPTED), trial(0, (0.7,)))
+        synchroniser = self.synchronise(store, location)
+        runs = self.runs(location, store.record)
+        assert {run.info.status for run in runs.values()} == {"SCHEDULED"}
+        store.set(status=SweepStatus.RUNNING)
+        synchroniser.run()
+        assert {run.info.status for run in self.runs(location, store.record).values()} == {"RUNNING"}
+
+    def test_a_run_that_somebody_deleted_is_written_anew(self, location: Location, name: str) -> None:
+        store = MemoryStore(sweep(name), trial(0, (0.7, 0.8), TrialState.COMPLETE))
+        self.synchronise(store, location)
+        deleted = store.records[0].run_id
+        connect(location).delete_run(deleted)
+        self.synchronise(store, location)
+        assert store.records[0].run_id != deleted
+        assert self.runs(location, store.record)["trial-000"].data.metrics["best_val_accuracy"] == 0.8
+
+    def test_files_of_the_report_become_artifacts_once(self, location: Location, name: str, tmp_path: Path) -> None:
+        folder = tmp_path / "report"
+        (folder / "pictures").mkdir(parents=True)
+        (folder / "pictures" / "history.png").write_bytes(b"a picture")
+        (folder / "leaderboard.json").write_text('{"columns": ["trial"], "data": [[0]]}')
+        store = MemoryStore(sweep(name), trial(0, (0.7,)))
+        synchroniser = self.synchronise(store, location, description(files=folder))
+        before = store.saves
+        synchroniser.run()
+        assert store.saves == before
+        (folder / "leaderboard.json").write_text('{"columns": ["trial"], "data": [[0], [1]]}')
+        synchroniser.run()
+        assert store.saves == before + 1
+        client, parent = connect(location), store.record.run_id
+        tag = client.get_run(parent).data.tags["mlflow.loggedArtifacts"]
+        assert json.loads(tag) == [{"path": "leaderboard.json", "type": "table"}]  # shown as a table
+        table = Path(client.download_artifacts(parent, "leaderboard.json", str(tmp_path)))
+        assert json.loads(table.read_text())["data"] == [[0], [1]]
+        assert [file.path for file in client.list_artifacts(parent, "pictures")] == ["pictures/history.png"]
+
+    def test_values_that_are_no_numbers_are_no_obstacle(self, location: Location, name: str) -> None:
+        store = MemoryStore(sweep(name), trial(0, (float("nan"), float("inf")), TrialState.FAIL))
+        self.synchronise(store, location)
+        assert self.runs(location, store.record)["trial-000"].info.status == "FAILED"
