@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import (
     BaseSampler,
     CmaEsSampler,
@@ -95,37 +95,34 @@ def _gp(proposal: Proposal) -> BaseSampler:
     return GPSampler(n_startup_trials=proposal.startup_trials, warn_independent_sampling=False, seed=proposal.own_seed)
 
 
-def _cmaes(proposal: Proposal) -> BaseSampler:
-    return CmaEsSampler(
-        n_startup_trials=proposal.startup_trials,
-        popsize=proposal.policy.population,
-        consider_pruned_trials=True,  # otherwise a sweep that stops most of its trials early never fills a generation
-        warn_independent_sampling=False,
-        seed=proposal.own_seed,
-    )
-
-
 def _nsgaii(proposal: Proposal) -> BaseSampler:
     return NSGAIISampler(population_size=proposal.population, seed=proposal.own_seed)
 
 
-def _grid(proposal: Proposal) -> BaseSampler:
-    return _Grid(proposal)
+class _CmaEs(CmaEsSampler):
+    """CMA-ES over the numbers that are always active; choices and conditional parameters are drawn at random.
 
+    Optuna looks for those in the completed trials alone, and then fails on a pruned trial that lacks one.
+    """
 
-def _qmc(proposal: Proposal) -> BaseSampler:
-    return _Sequence(proposal)
+    def __init__(self, proposal: Proposal) -> None:
+        super().__init__(
+            n_startup_trials=proposal.startup_trials,
+            popsize=proposal.policy.population,
+            consider_pruned_trials=True,  # a sweep that stops most trials early would never fill a generation
+            warn_independent_sampling=False,
+            seed=proposal.own_seed,
+        )
+        always = {parameter.name for parameter in proposal.space.parameters if not parameter.when}
+        self._numbers = {
+            name: distribution
+            for name, distribution in distributions(proposal.space).items()
+            if name in always and not distribution.single() and not isinstance(distribution, CategoricalDistribution)
+        }
 
-
-_BUILDERS: dict[SamplerName, Callable[[Proposal], BaseSampler]] = {
-    SamplerName.TPE: _tpe,
-    SamplerName.RANDOM: _random,
-    SamplerName.GRID: _grid,
-    SamplerName.QMC: _qmc,
-    SamplerName.GP: _gp,
-    SamplerName.CMAES: _cmaes,
-    SamplerName.NSGAII: _nsgaii,
-}
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002
+        """Return the numeric parameters without conditions."""
+        return self._numbers
 
 
 class _Sequence(QMCSampler):
@@ -176,3 +173,14 @@ class _Grid(RandomSampler):
     ) -> dict[str, Any]:
         """Return the point, without what is fixed."""
         return {name: value for name, value in self._point.items() if name in search_space}
+
+
+_BUILDERS: dict[SamplerName, Callable[[Proposal], BaseSampler]] = {
+    SamplerName.TPE: _tpe,
+    SamplerName.RANDOM: _random,
+    SamplerName.GRID: _Grid,
+    SamplerName.QMC: _Sequence,
+    SamplerName.GP: _gp,
+    SamplerName.CMAES: _CmaEs,
+    SamplerName.NSGAII: _nsgaii,
+}

@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage
@@ -60,6 +59,9 @@ class SweepStudy:
         points = all_points(plan.space)
         self._unseen = None if points is None else _shuffled(points, plan.seed)
         self._seen: set[str] = set()
+        # What the study is known to hold, so that a report costs it one write and no read.
+        self._written: dict[int, set[int]] = {}
+        self._told: set[int] = set()
 
     def reconcile(self, records: Sequence[TrialRecord], study_numbers: Mapping[int, int]) -> None:
         """Bring the study to what the ledger says, and queue the start points that it does not know yet.
@@ -68,8 +70,11 @@ class SweepStudy:
         as it would have.
         """
         known = set(study_numbers.values())
-        for trial in self._study.get_trials(deepcopy=False, states=(OptunaState.RUNNING,)):
-            if trial.number not in known:
+        for trial in self._study.get_trials(deepcopy=False):
+            self._written[trial.number] = set(trial.intermediate_values)
+            if trial.state.is_finished():
+                self._told.add(trial.number)
+            elif trial.state is OptunaState.RUNNING and trial.number not in known:
                 self._storage.set_trial_state_values(self._id(trial.number), OptunaState.WAITING)
         for record in records:
             self._seen.add(canonical(record.params))
@@ -106,18 +111,17 @@ class SweepStudy:
         Intermediate values are the best so far, at nominal samples that are the same for all trials: TPE orders pruned
         trials by their last step, then by the value there, which is also the value that Optuna gives them.
         """
-        trial = self._storage.get_trial(self._id(study_number))
-        if trial.state.is_finished():
+        if study_number in self._told:
             return
+        written = self._written.setdefault(study_number, set())
         for report in record.reports:
             score = record.score(self._plan.metric, until=report.nominal_samples)
-            if score is not None and report.nominal_samples not in trial.intermediate_values:
+            if score is not None and report.nominal_samples not in written:
                 self._storage.set_trial_intermediate_value(self._id(study_number), report.nominal_samples, score)
+                written.add(report.nominal_samples)
         if record.ended:
-            self._note(study_number, "trial", record.number)
-            self._note(study_number, "reason", record.reason)
             value = record.score(self._plan.metric) if record.state is TrialState.COMPLETE else None
-            self._tell(study_number, _STATES[record.state], value)
+            self._tell(study_number, _STATES[record.state], value, trial=record.number, reason=record.reason)
 
     def _ask(self) -> Asked | None:
         """Ask for one proposal; None if it repeats an earlier trial, which the study then holds as failed."""
@@ -138,18 +142,18 @@ class SweepStudy:
             params = propose(trial, self._plan.space)
         key = canonical(params)
         if key in self._seen:
-            self._note(number, "reason", "repeats an earlier trial; it was not run")
-            self._tell(number, OptunaState.FAIL, None)
+            self._tell(number, OptunaState.FAIL, None, trial=None, reason="repeats an earlier trial; it was not run")
             return None
         self._seen.add(key)
         return Asked(study_number=trial.number, params=params)
 
-    def _tell(self, number: int, state: OptunaState, value: float | None) -> None:
+    def _tell(
+        self, number: int, state: OptunaState, value: float | None, *, trial: int | None, reason: str | None
+    ) -> None:
+        self._storage.set_trial_user_attr(self._id(number), "loratory", {"trial": trial, "reason": reason})
         with _quiet():
             self._study.tell(number, value, state=state)
-
-    def _note(self, number: int, name: str, value: Any) -> None:  # noqa: ANN401
-        self._storage.set_trial_user_attr(self._id(number), name, value)
+        self._told.add(number)
 
     def _id(self, number: int) -> int:
         return int(self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number))

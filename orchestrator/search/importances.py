@@ -1,0 +1,116 @@
+"""How much each searched parameter mattered, over all trials at their highest common rung.
+
+Optuna's own look is at completed trials alone: after early stopping that is a handful, and the best ones at that.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from orchestrator.core.metric import Metric
+from orchestrator.core.space import ParamValue
+from orchestrator.core.trial import TrialRecord
+
+FEWEST_TRIALS = 10
+"""Trials below which nothing is said; with more than five parameters, two per parameter are needed."""
+_LOG_RATIO = 30.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Importances:
+    """Shares of the metric's variance, by fANOVA (Hutter et al. 2014).
+
+    Attributes:
+        shares: importance by parameter, the greatest first, in [0, 1], together 1; empty if too little is known.
+        nominal_samples: the rung at which trials were compared; None if there is none.
+        trials: trials that were compared.
+        note: what a reader should know: why ``shares`` is empty, or which parameters are left out.
+    """
+
+    shares: Mapping[str, float] = field(default_factory=dict)
+    nominal_samples: int | None = None
+    trials: int = 0
+    note: str | None = None
+
+
+def importances(records: Sequence[TrialRecord], metric: Metric, *, seed: int = 0) -> Importances:
+    """Return the importances at the highest rung that enough trials have reached.
+
+    Enough are ten, or two per varied parameter if that is more. Every trial counts there with its best value so far,
+    however it ended. Parameters that only some of those trials have (conditional ones) are left out and named.
+
+    Args:
+        records: the trials of one sweep.
+        metric: what was searched for.
+        seed: seed of fANOVA's random forest.
+    """
+    varied = _varied(records)
+    needed = max(FEWEST_TRIALS, 2 * len(varied))
+    rungs = sorted({report.nominal_samples for record in records for report in record.reports}, reverse=True)
+    most = 0
+    for rung in rungs:
+        scored = [(record, score) for record in records if (score := _score_at(record, metric, rung)) is not None]
+        most = max(most, len(scored))
+        if len(scored) >= needed:
+            return _at_rung(scored, rung, seed)
+    return Importances(note=f"too few trials: {needed} are needed at one report, {most} are there", trials=most)
+
+
+def _at_rung(scored: Sequence[tuple[TrialRecord, float]], rung: int, seed: int) -> Importances:
+    varied = _varied([record for record, _ in scored])
+    common = [name for name in varied if all(name in record.params for record, _ in scored)]
+    left_out = ", ".join(name for name in varied if name not in common)
+    note = f"left out, for not every trial has them: {left_out}" if left_out else None
+    if not common or len({score for _, score in scored}) == 1:
+        note = f"nothing to explain: all {len(scored)} trials have the same values at {rung} samples"
+        return Importances(nominal_samples=rung, trials=len(scored), note=note)
+    return Importances(
+        shares=_fanova(scored, common, seed),
+        nominal_samples=rung,
+        trials=len(scored),
+        note=note,
+    )
+
+
+def _fanova(scored: Sequence[tuple[TrialRecord, float]], names: Sequence[str], seed: int) -> dict[str, float]:
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+            domains = {name: _domain([record.params[name] for record, _ in scored]) for name in names}
+            for record, score in scored:
+                params = {name: record.params[name] for name in names}
+                study.add_trial(optuna.trial.create_trial(params=params, distributions=domains, value=score))
+            evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
+            return dict(optuna.importance.get_param_importances(study, evaluator=evaluator, params=list(names)))
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def _domain(values: Sequence[ParamValue]):  # type: ignore[no-untyped-def]  # noqa: ANN202  (Optuna loads late)
+    """Return the domain that the trials have covered; numbers that span a factor of 30 count by their logarithm."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    numbers = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+    if len(numbers) < len(values):
+        return CategoricalDistribution(sorted(set(values), key=repr))
+    low, high = min(numbers), max(numbers)
+    return FloatDistribution(low, high, log=low > 0 and high / low >= _LOG_RATIO)
+
+
+def _varied(records: Sequence[TrialRecord]) -> list[str]:
+    """Return the parameters with more than one value, in the order of the space."""
+    values: dict[str, set[ParamValue]] = {}
+    for record in records:
+        for name, value in record.params.items():
+            values.setdefault(name, set()).add(value)
+    return [name for name, seen in values.items() if len(seen) > 1]
+
+
+def _score_at(record: TrialRecord, metric: Metric, rung: int) -> float | None:
+    reached = any(report.nominal_samples == rung for report in record.reports)
+    return record.score(metric, until=rung) if reached else None
