@@ -1,0 +1,151 @@
+"""The well-formed sections to the core's types, with the rules that need the objective or several sections."""
+
+import os
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.core.data import DataPlan, Source
+from orchestrator.core.errors import UserError
+from orchestrator.core.objective_facts import ObjectiveFacts
+from orchestrator.core.policy import Budget, Resources, SamplerPolicy, StoppingName, StoppingPolicy, Tracking
+from orchestrator.spec import checks
+from orchestrator.spec.overrides import Override, overridden_text
+from orchestrator.spec.points import read_points
+from orchestrator.spec.problems import Problems
+from orchestrator.spec.sections import EarlyStopping, Sampler, SweepFile
+from orchestrator.spec.sources import SourceReader
+from orchestrator.spec.space import read_space
+from orchestrator.spec.sweep_spec import SweepSpec
+
+_TRAIN_EVAL = 500
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Draft:
+    """A sweep file that has been read: its sections, the order of its parameters, and what is wrong so far."""
+
+    path: Path
+    text: str
+    overrides: tuple[Override, ...]
+    file: SweepFile
+    parameters: tuple[str, ...]
+    problems: Problems
+
+
+def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], packaged: Collection[str]) -> SweepSpec:
+    """Return the checked sweep.
+
+    Raises:
+        SpecError: with all problems, those of the draft included.
+    """
+    file, problems, names = draft.file, draft.problems, draft.parameters
+    search, sampler, stopping = file.search, _sampler(file), _stopping(file)
+    sources = SourceReader(draft.path.parent, packaged, problems)
+    objective, facts = _objective(file.objective, sources, objective_facts, problems)
+    model = facts.default_model if facts else None
+    if file.model is not None:
+        model = sources.model(file.model, ("model",))
+    data = _data(file, sources, facts)
+    fixed = checks.read_fixed(file, names, problems)
+    space = read_space(search.space, names, problems)
+    points = read_points(search.start, space, names, problems)
+    metric = checks.read_metric(search, facts, problems) if facts else None
+    checks.check_sampler(sampler, space, problems)
+    checks.check_data(file, problems)
+    checks.check_stopping(file, stopping, problems)
+    checks.check_budget(file, stopping, problems)
+    problems.raise_if_any()
+    assert model is not None, "a missing model is a problem"
+    assert data is not None, "a missing source is a problem"
+    assert metric is not None, "an unknown objective is a problem"
+    return SweepSpec(
+        name=file.name,
+        description=file.description,
+        objective=objective,
+        model=model,
+        data=data,
+        epochs=file.training.epochs,
+        precision=file.training.precision,
+        device=file.training.device,
+        method=file.adapter.method,
+        fixed=fixed,
+        space=space,
+        metric=metric,
+        sampler=SamplerPolicy(name=sampler.name, startup_trials=sampler.startup_trials, population=sampler.population),
+        start_points=points,
+        stopping=StoppingPolicy(**stopping.model_dump()),
+        budget=Budget(trials=file.budget.trials, wall_time_s=file.budget.wall_time, tokens=file.budget.tokens),
+        resources=_resources(file),
+        tracking=Tracking(**file.tracking.model_dump()),
+        seed=file.seed,
+        path=draft.path,
+        text=overridden_text(draft.text, draft.overrides),
+    )
+
+
+def _sampler(file: SweepFile) -> Sampler:
+    written = file.search.sampler
+    return written if isinstance(written, Sampler) else Sampler(name=written)
+
+
+def _stopping(file: SweepFile) -> EarlyStopping:
+    written = file.early_stopping
+    if isinstance(written, EarlyStopping):
+        return written
+    # "early_stopping: none" switches everything off that ends a trial early, the exits included.
+    return EarlyStopping(rule=written, patience=None) if written is StoppingName.NONE else EarlyStopping(rule=written)
+
+
+def _objective(
+    written: str, sources: SourceReader, objective_facts: Callable[[str], ObjectiveFacts], problems: Problems
+) -> tuple[str, ObjectiveFacts | None]:
+    """Return the objective's name, or the absolute path of its file, and its facts; None after a problem."""
+    if problems.is_broken(("objective",)):
+        return written, None
+    if written.endswith(".py"):
+        found = sources.find(written)
+        if found is None:
+            problems.add(("objective",), f"no such file, got {written!r}")
+            return written, None
+        written = str(found)
+    try:
+        return written, objective_facts(written)
+    except UserError as error:
+        problems.add(("objective",), str(error))
+        return written, None
+
+
+def _data(file: SweepFile, sources: SourceReader, facts: ObjectiveFacts | None) -> DataPlan | None:
+    data = file.data
+    if data.source is not None:
+        source = sources.data(data.source, ("data", "source"))
+    else:
+        source = facts.default_source if facts else None
+    shift: dict[str, Source] = {}
+    for name, entry in data.shift.items():
+        found = sources.data(entry, ("data", "shift", name))
+        if found is not None:
+            shift[name] = found
+    if source is None:
+        return None
+    train_eval = data.train_eval or min(_TRAIN_EVAL, data.train or _TRAIN_EVAL)
+    return DataPlan(
+        source=source,
+        columns=data.columns,
+        train=data.train,
+        validation=data.validation,
+        test=data.test,
+        seed=data.seed,
+        train_eval=train_eval,
+        shift=shift,
+        shift_rows=data.shift_rows,
+    )
+
+
+def _resources(file: SweepFile) -> Resources:
+    resources = file.resources
+    # More trials at once than trials would leave each with less than its share of the processors.
+    parallel = min(resources.parallel_trials, file.budget.trials or resources.parallel_trials)
+    cpus = resources.cpus_per_trial or max(1, (os.cpu_count() or 1) // parallel)
+    return Resources(parallel_trials=parallel, cpus_per_trial=cpus, gpus_per_trial=resources.gpus_per_trial)

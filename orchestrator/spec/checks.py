@@ -1,0 +1,105 @@
+"""Rules between keys of different sections."""
+
+from collections.abc import Mapping, Sequence
+
+from orchestrator.core.metric import Metric
+from orchestrator.core.objective_facts import ObjectiveFacts
+from orchestrator.core.policy import SamplerName
+from orchestrator.core.settings import RULES, Group
+from orchestrator.core.space import FloatDomain, ParamValue, Space
+from orchestrator.spec.messages import one_of
+from orchestrator.spec.problems import KeyPath, Problems, shown
+from orchestrator.spec.sections import EarlyStopping, Sampler, Search, SweepFile
+
+_SIZES = {
+    SamplerName.TPE: ("startup_trials",),
+    SamplerName.GP: ("startup_trials",),
+    SamplerName.CMAES: ("startup_trials", "population"),
+    SamplerName.NSGAII: ("population",),
+}
+_SPLITS = ("train", "val", "validation", "test")
+
+
+def read_fixed(file: SweepFile, names: Sequence[str], problems: Problems) -> Mapping[str, ParamValue]:
+    """Return the settings that the file fixes; those that it also searches are noted."""
+    fixed: dict[str, ParamValue] = {}
+    for group, section in ((Group.ADAPTER, file.adapter), (Group.TRAINING, file.training), (Group.DATA, file.data)):
+        for name, rule in RULES.items():
+            if rule.group is group and name in section.model_fields_set:
+                fixed[name] = getattr(section, name)
+                if name in names:
+                    elsewhere = f"{group}.{name}={shown(fixed[name])}"
+                    message = f"a setting is fixed or searched, not both, got {elsewhere} as well"
+                    problems.add(("search", "space", name), message, at_key=True)
+    return fixed
+
+
+def read_metric(search: Search, facts: ObjectiveFacts, problems: Problems) -> Metric:
+    """Return the searched metric with the direction that the objective gives it."""
+    known = {f"val/{name}": direction for name, direction in facts.metrics.items()}
+    name = facts.default_metric if search.metric is None else search.metric
+    if name not in known:
+        problems.add(("search", "metric"), one_of(name, list(known)))
+        name = facts.default_metric
+    elif search.direction not in (None, known[name]):
+        rule = f"the objective's direction of {name} is needed, {known[name]}"
+        problems.add(("search", "direction"), f"{rule}, got {search.direction}")
+    return Metric(name=name, direction=known[name])
+
+
+def check_sampler(sampler: Sampler, space: Space, problems: Problems) -> None:
+    """Note sizes that the sampler has no use for, and domains that a grid cannot enumerate."""
+    for size in ("startup_trials", "population"):
+        if getattr(sampler, size) is not None and size not in _SIZES.get(sampler.name, ()):
+            users = ", ".join(name for name, sizes in _SIZES.items() if size in sizes)
+            problems.add(("search", "sampler", size), f"is for {users} alone, got it with {sampler.name}", at_key=True)
+    if sampler.name is SamplerName.GRID:
+        for parameter in space.parameters:
+            if isinstance(parameter.domain, FloatDomain) and parameter.domain.step is None:
+                path = ("search", "space", parameter.name)
+                message = "the grid sampler needs choices or a step, got a continuous range"
+                problems.add(path, message, at_key=True)
+
+
+def check_data(file: SweepFile, problems: Problems) -> None:
+    """Note shift sets named like a split, and a training subset larger than the training rows."""
+    data = file.data
+    for name in data.shift:
+        if name in _SPLITS:
+            message = f"a name other than {', '.join(_SPLITS)} is needed, got {name!r}"
+            problems.add(("data", "shift", name), message, at_key=True)
+    if data.train is not None and data.train_eval is not None and data.train_eval > data.train:
+        message = f"at most data.train={data.train} rows can be measured, got {data.train_eval}"
+        problems.add(("data", "train_eval"), message)
+
+
+def check_stopping(file: SweepFile, stopping: EarlyStopping, problems: Problems) -> None:
+    """Note reports without rows between them, and a grace period that outlasts every trial."""
+    if file.data.train is None:
+        return
+    samples = int(file.data.train * file.training.epochs)
+    whole = f"a trial's {samples} samples (data.train x training.epochs)"
+    if stopping.reports > samples:
+        problems.follow(("early_stopping", "reports"), f"at most {whole} are needed, got {stopping.reports}")
+    if stopping.grace_samples is not None and stopping.grace_samples >= samples:
+        message = f"fewer than {whole} are needed, or nothing is ever stopped, got {stopping.grace_samples}"
+        problems.follow(("early_stopping", "grace_samples"), message)
+
+
+def check_budget(file: SweepFile, stopping: EarlyStopping, problems: Problems) -> None:
+    """Note a budget without a bound, and more trials at once or in a cohort than there are trials.
+
+    A number of trials from ``--set`` is left alone: trying a sweep with one trial must not take three overrides.
+    """
+    budget, trials = file.budget, file.budget.trials
+    if trials is None and budget.wall_time is None and budget.tokens is None:
+        problems.follow(("budget",), "at least one of trials, wall_time, tokens is needed", at_key=True)
+    if trials is None or problems.place(("budget", "trials")).is_override:
+        return
+    counts: dict[KeyPath, int | None] = {
+        ("resources", "parallel_trials"): file.resources.parallel_trials,
+        ("early_stopping", "cohort"): stopping.cohort,
+    }
+    for path, count in counts.items():
+        if count is not None and count > trials:
+            problems.follow(path, f"at most budget.trials={trials} is needed, got {count}")

@@ -1,0 +1,143 @@
+"""YAML text to plain values, with the line and column of every key and value. Knows nothing of sweeps.
+
+Only the node graph is used: no tag can construct an object, a duplicate key is one problem among others, and text
+that merely looks like a date stays text.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from orchestrator.spec.problems import KeyPath, Place, Problems
+
+_TAG = "tag:yaml.org,2002:"
+_SCALARS = {f"{_TAG}{name}" for name in ("int", "float", "bool", "null")}
+_TEXTS = {f"{_TAG}{name}" for name in ("str", "timestamp")}
+_MERGE = f"{_TAG}merge"
+_MAX_VALUES = 20_000
+"""Far above any sweep file; aliases that multiply each other reach it at once."""
+
+
+class _Mark(Protocol):
+    line: int
+    column: int
+
+
+def read_yaml(text: str, problems: Problems, path: KeyPath, place: Callable[[int, int], Place]) -> Any:  # noqa: ANN401
+    """Return the plain value of YAML 1.2 ``text`` and note the places of all it holds below ``path``.
+
+    Args:
+        text: one YAML document.
+        problems: takes the places, and what breaks YAML's rules.
+        path: where in the sweep file the value stands; () for the file itself.
+        place: a place from line and column, both from 1.
+    """
+    reader = _Reader(problems, place)
+    try:
+        node = reader.yaml.compose(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = reader.at(mark) if mark else place(1, 1)
+        problems.add_at(where, path, f"is not valid YAML, {error.problem or error.context}")
+        return None
+    except YAMLError as error:
+        # A reader's error has no mark: characters that YAML forbids.
+        problems.add_at(place(1, 1), path, f"is not valid YAML, {str(error).splitlines()[0]}")
+        return None
+    if node is None:
+        problems.places.setdefault(path, (place(1, 1), place(1, 1)))
+        return None
+    key = problems.places[path][0] if path in problems.places else reader.at(node.start_mark)
+    problems.places[path] = (key, reader.at(node.start_mark))
+    return reader.value(node, path)
+
+
+class _Reader:
+    def __init__(self, problems: Problems, place: Callable[[int, int], Place]) -> None:
+        self.yaml = YAML(typ="safe", pure=True)
+        self.problems = problems
+        self.place = place
+        self.open_nodes: list[Node] = []
+        self.count = 0
+
+    def at(self, mark: _Mark) -> Place:
+        return self.place(mark.line + 1, mark.column + 1)
+
+    def value(self, node: Node, path: KeyPath) -> Any:  # noqa: ANN401
+        self.count += 1
+        if self.count == _MAX_VALUES:
+            self.problems.add(path, f"aliases expand to more than {_MAX_VALUES} values")
+        if self.count >= _MAX_VALUES:
+            return None
+        if any(node is outer for outer in self.open_nodes):
+            self.problems.add(path, "an alias must not hold itself")
+            return None
+        self.open_nodes.append(node)
+        try:
+            if isinstance(node, MappingNode):
+                return self.mapping(node, path)
+            if isinstance(node, SequenceNode):
+                return self.sequence(node, path)
+            return self.scalar(node, path)
+        finally:
+            self.open_nodes.pop()
+
+    def mapping(self, node: MappingNode, path: KeyPath) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, ScalarNode):
+                self.problems.add_at(self.at(key_node.start_mark), path, "a key must be a plain word")
+                continue
+            if key_node.tag == _MERGE:
+                merged |= self.merge(value_node, path)
+                continue
+            key = str(key_node.value)
+            inner = (*path, key)
+            if key in result:
+                first = self.problems.places[inner][0].rank[1]
+                self.problems.add_at(self.at(key_node.start_mark), inner, f"stands twice, first in line {first}")
+                continue
+            self.problems.places[inner] = (self.at(key_node.start_mark), self.at(value_node.start_mark))
+            result[key] = self.value(value_node, inner)
+        return merged | result
+
+    def merge(self, node: Node, path: KeyPath) -> dict[str, Any]:
+        parts = node.value if isinstance(node, SequenceNode) else [node]
+        result: dict[str, Any] = {}
+        for part in parts:
+            if isinstance(part, MappingNode):
+                result = self.mapping(part, path) | result
+            else:
+                self.problems.add_at(self.at(node.start_mark), path, "<< takes a mapping or a list of mappings")
+        return result
+
+    def sequence(self, node: SequenceNode, path: KeyPath) -> list[Any]:
+        result = []
+        for position, item in enumerate(node.value):
+            inner = (*path, position)
+            self.problems.places[inner] = (self.at(item.start_mark), self.at(item.start_mark))
+            result.append(self.value(item, inner))
+        return result
+
+    def scalar(self, node: Node, path: KeyPath) -> Any:  # noqa: ANN401
+        tag = str(node.tag)
+        if tag in _TEXTS:
+            return str(node.value)
+        if tag not in _SCALARS:
+            self.problems.add(path, f"YAML tags are not allowed, got {tag.replace(_TAG, '!!')}")
+            return None
+        try:
+            value = self.yaml.constructor.construct_object(node)
+        except ValueError:
+            # A tag that was written out, as in "!!int x", on text that is no such thing.
+            self.problems.add(path, f"{tag.replace(_TAG, '!!')} does not fit, got {node.value!r}")
+            return None
+        if isinstance(value, float) and not math.isfinite(value):
+            self.problems.add(path, f"a finite number is needed, got {node.value}")
+            return None
+        return value

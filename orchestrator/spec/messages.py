@@ -1,0 +1,103 @@
+"""What pydantic found, in this project's words: the broken rule, then the value."""
+
+import difflib
+import re
+from collections.abc import Collection
+from typing import Any
+
+from pydantic_core import ErrorDetails
+
+from orchestrator.spec.problems import KeyPath, shown
+from orchestrator.spec.sections import SweepFile
+
+_NEEDED = {
+    "int_type": "an integer is needed",
+    "int_from_float": "an integer is needed",
+    "float_type": "a number is needed",
+    "string_type": "a text is needed",
+    "bool_type": "true or false is needed",
+    "list_type": "a list is needed",
+    "dict_type": "a mapping is needed",
+    "model_type": "a mapping is needed",
+    "greater_than": "a value > {gt:g} is needed",
+    "greater_than_equal": "a value >= {ge:g} is needed",
+    "less_than": "a value < {lt:g} is needed",
+    "less_than_equal": "a value <= {le:g} is needed",
+    "finite_number": "a finite number is needed",
+}
+_FORMS: dict[KeyPath, str] = {
+    ("early_stopping",): "a rule's name, none or a mapping is needed",
+    ("search", "sampler"): "a sampler's name or a mapping is needed",
+    ("model",): "a name, a path or a mapping with hub is needed",
+    ("data", "source"): "a name, a path or a mapping with hub is needed",
+    ("data", "shift"): "a mapping of names to sources is needed",
+    ("search", "space"): "a mapping of settings to their ranges is needed",
+}
+
+
+def location(error: ErrorDetails) -> KeyPath:
+    """Return the path of the value that an error is about, without pydantic's own marks."""
+    return tuple(key for key in error["loc"] if not str(key).startswith(("(", "[")))
+
+
+def message(error: ErrorDetails) -> str:  # noqa: PLR0911  (one kind of error after the other)
+    """Return the rule that was broken and the value that broke it."""
+    kind, path, value = error["type"], location(error), error["input"]
+    context: dict[str, Any] = error.get("ctx", {})
+    if kind == "extra_forbidden":
+        return unknown_key(path)
+    if kind == "missing":
+        return "is required"
+    if kind == "complete":
+        return str(context["problem"])
+    if kind == "rule":
+        return f"{context['rule']}, got {shown(value)}"
+    if kind in ("enum", "literal_error"):
+        return one_of(str(value), re.findall(r"'([^']*)'", context["expected"]))
+    if kind == "model_type" and path[:2] == ("search", "space") and len(path) == 3:
+        return f"low and high, choices or value are needed, got {shown(value)}"
+    if kind in ("model_type", "dict_type") and path in _FORMS:
+        return f"{_FORMS[path]}, got {shown(value)}"
+    if kind in _NEEDED:
+        return f"{_NEEDED[kind].format(**context)}, got {shown(value)}"
+    return f"{error['msg']}, got {shown(value)}"
+
+
+def one_of(value: str, known: Collection[str]) -> str:
+    """Return that ``value`` is none of ``known``, with the nearest of them if one is near."""
+    return f"one of {', '.join(known)} is needed, got {value!r}{did_you_mean(value, known)}"
+
+
+def did_you_mean(value: str, known: Collection[str]) -> str:
+    """Return ``; did you mean x?`` with the known name nearest to ``value``, or nothing if none is near."""
+    near = difflib.get_close_matches(value.lower(), known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def unknown_key(path: KeyPath) -> str:
+    """Return that the last key of ``path`` is unknown, and the nearest known one or the section that it belongs to."""
+    schema = SweepFile.model_json_schema()
+    key, known = str(path[-1]), _keys(schema, path[:-1])
+    homes = [section for section in _keys(schema, ()) if key in _keys(schema, (section,))]
+    homes += ["search.space"] if key in _keys(schema, ("search", "space", "rank")) else []
+    hint = did_you_mean(key, known)
+    if not hint and homes:
+        hint = f"; it belongs in {homes[0]}"
+    elif not hint:
+        hint = f"; known here: {', '.join(known)}"
+    return f"unknown key{hint}"
+
+
+def _keys(schema: dict[str, Any], path: KeyPath) -> list[str]:
+    """Return the keys that the JSON Schema allows in the mapping at ``path``."""
+    nodes = [schema]
+    for key in (*path, None):
+        for node in nodes:  # grows while it is read: references and alternatives are followed
+            nodes += node.get("anyOf", []) + node.get("oneOf", [])
+            if "$ref" in node:
+                nodes.append(schema["$defs"][node["$ref"].rpartition("/")[2]])
+        if key is None:
+            break
+        inner = [node.get("properties", {}).get(key, node.get("additionalProperties")) for node in nodes]
+        nodes = [node for node in inner if isinstance(node, dict)]
+    return [name for node in nodes for name in node.get("properties", {})]

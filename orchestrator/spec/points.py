@@ -1,0 +1,53 @@
+"""Start points: partial settings that are tried before the sampler's own proposals."""
+
+from collections.abc import Mapping, Sequence
+
+from orchestrator.core.settings import RULES
+from orchestrator.core.space import Parameter, ParamValue, Space
+from orchestrator.spec.membership import domain_problem
+from orchestrator.spec.messages import did_you_mean
+from orchestrator.spec.problems import KeyPath, Problems
+from orchestrator.spec.settings_fields import setting_value
+
+START: KeyPath = ("search", "start")
+
+
+def read_points(
+    written: Sequence[Mapping[str, ParamValue]], space: Space, names: Sequence[str], problems: Problems
+) -> tuple[Mapping[str, ParamValue], ...]:
+    """Return the start points in the settings' own kinds; what is not in the space is noted.
+
+    Args:
+        written: the points as the file has them.
+        space: the parameters that are well formed.
+        names: every name that the file's space holds; points may name a parameter whose entry is broken.
+        problems: takes what is wrong.
+    """
+    parameters = {parameter.name: parameter for parameter in space.parameters}
+    points: list[Mapping[str, ParamValue]] = []
+    for position, raw in enumerate(written):
+        path: KeyPath = (*START, position)
+        for name in raw:
+            if name not in names:
+                message = f"a parameter of search.space is needed, got {name!r}{did_you_mean(name, names)}"
+                problems.add((*path, name), message, at_key=True)
+        point = {name: setting_value(RULES[name], value) for name, value in raw.items() if name in RULES}
+        for name, value in point.items():
+            if name in parameters:
+                problem = domain_problem(parameters[name].domain, value) or _inactive(parameters[name], point)
+                if problem:
+                    problems.add((*path, name), problem)
+        if not point:
+            problems.follow(path, "at least one parameter is needed, got {}")
+        elif point in points:
+            problems.add(path, f"each start point may stand once, got search.start.{points.index(point)} again")
+        points.append(point)
+    return tuple(points)
+
+
+def _inactive(parameter: Parameter, point: Mapping[str, ParamValue]) -> str | None:
+    """Return the condition that the point itself breaks, or None; what the point leaves open may still hold."""
+    for parent, values in parameter.when.items():
+        if parent in point and point[parent] not in values:
+            return f"belongs to a point only where its condition on {parent} holds, got {parent}={point[parent]!r}"
+    return None

@@ -1,0 +1,184 @@
+"""The sweep file, section by section. What depends on several keys at once is checked elsewhere.
+
+Every key has a default here, so that one missing key does not hide the problems of the others; ``REQUIRED`` names
+those that the user must write.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, Tag
+
+from orchestrator.core.metric import Direction
+from orchestrator.core.plan import Method, Precision
+from orchestrator.core.policy import SamplerName, StoppingName
+from orchestrator.core.settings import Group
+from orchestrator.spec.fields import (
+    MAPPING,
+    TEXT,
+    Count,
+    Name,
+    Natural,
+    Scalar,
+    Seconds,
+    Section,
+    Seed,
+    SourceEntry,
+    by_shape,
+)
+from orchestrator.spec.settings_fields import with_parameters, with_settings
+
+REQUIRED: tuple[tuple[str, ...], ...] = (("name",), ("objective",), ("search",), ("search", "space"), ("budget",))
+
+
+@with_settings(Group.DATA)
+class Data(Section):
+    """The rows that are trained, selected and tested on."""
+
+    source: SourceEntry | None = Field(
+        default=None,
+        description="packaged name, hub:org/name, a csv/json/parquet file, or a mapping with hub",
+    )
+    columns: dict[str, str] = Field(default={}, description="the objective's column names to those of the source")
+    train: Count | None = Field(default=None, description="training rows; all that the other splits leave if absent")
+    validation: Count = Field(default=1000, description="rows that trials are compared on")
+    test: Count = Field(default=1000, description="rows that only the kept adapters are measured on, once, at the end")
+    seed: Seed = Field(default=0, description="seed of the split, the same for all trials")
+    train_eval: Count | None = Field(
+        default=None, description="training rows measured in eval mode for the overfitting gap; 500 if absent"
+    )
+    shift: dict[Name, SourceEntry] = Field(
+        default={}, description="data of other distributions, by the name of their metrics"
+    )
+    shift_rows: Count = Field(default=1000, description="rows of each shift set, at most")
+
+
+@with_settings(Group.ADAPTER)
+class Adapter(Section):
+    """The adapter's method, and its settings that are not searched."""
+
+    method: Annotated[Method, Field(strict=False)] = Field(
+        default=Method.LORA, description="parameter-efficient method"
+    )
+
+
+@with_settings(Group.TRAINING)
+class Training(Section):
+    """How long and how a trial trains, and the settings that are not searched."""
+
+    epochs: float = Field(
+        default=1.0, gt=0, le=1000, description="passes over the training rows; fractions are allowed"
+    )
+    precision: Annotated[Precision, Field(strict=False)] = Field(
+        default=Precision.AUTO, description="number format of the frozen base"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where trials train")
+
+
+class Sampler(Section):
+    """The sampler and its sizes; sizes that are absent follow the number of trials."""
+
+    name: Annotated[SamplerName, Field(strict=False)] = Field(default=SamplerName.TPE, description="Optuna's sampler")
+    startup_trials: Count | None = Field(default=None, description="random trials before the sampler's model is used")
+    population: Annotated[int, Field(ge=2)] | None = Field(default=None, description="size of a generation")
+
+
+SamplerEntry = Annotated[
+    Annotated[Annotated[SamplerName, Field(strict=False)], Tag(TEXT)] | Annotated[Sampler, Tag(MAPPING)], by_shape
+]
+
+
+@with_parameters
+class SpaceSection(Section):
+    """What is searched. A parameter that others depend on stands before them."""
+
+
+class Search(Section):
+    """What is searched, for which metric, and how."""
+
+    metric: str | None = Field(default=None, description="val/<one of the objective's metrics>; its default if absent")
+    direction: Annotated[Direction, Field(strict=False)] | None = Field(
+        default=None, description="the objective knows it; written here, it is checked"
+    )
+    sampler: SamplerEntry = Field(default=SamplerName.TPE, description="a sampler's name, or a mapping with its sizes")
+    space: SpaceSection = Field(default=SpaceSection(), description="how each setting is searched")
+    start: list[dict[str, Scalar]] = Field(default=[], description="points tried first; the sampler completes them")
+
+
+class EarlyStopping(Section):
+    """When trials report, and what ends them early."""
+
+    rule: Annotated[StoppingName, Field(strict=False)] = Field(
+        default=StoppingName.ASHA, description="the rule that compares trials at the same number of samples"
+    )
+    reports: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=6, description="reports per trial, evenly spaced in samples"
+    )
+    reduction_factor: Annotated[int, Field(ge=2)] = Field(
+        default=3, description="asha and hyperband keep one trial in this many"
+    )
+    grace_samples: Natural | None = Field(
+        default=None, description="no trial is stopped before it has seen this many rows"
+    )
+    cohort: Count | None = Field(default=None, description="trials a rung waits for before it judges the first")
+    patience: Count | None = Field(
+        default=2,
+        description="reports in a row with rising validation and falling training loss that end a trial; null: never",
+    )
+
+
+EarlyStoppingEntry = Annotated[
+    Annotated[Annotated[StoppingName, Field(strict=False)], Tag(TEXT)] | Annotated[EarlyStopping, Tag(MAPPING)],
+    by_shape,
+]
+
+
+class BudgetSection(Section):
+    """What the sweep may spend, whichever ends first; at least one is needed."""
+
+    trials: Count | None = Field(default=None, description="trials that are started")
+    wall_time: Seconds | None = Field(default=None, description="time that the sweep runs: 90s, 20m, 1h30m")
+    tokens: Count | None = Field(default=None, description="training tokens of all trials, padding left out")
+
+
+class ResourcesSection(Section):
+    """Trials at once, and what each of them takes."""
+
+    parallel_trials: Count = Field(default=1, description="trials that run at once")
+    cpus_per_trial: Count | None = Field(
+        default=None, description="CPU threads of a trial; an equal share of all if absent"
+    )
+    gpus_per_trial: float = Field(default=0.0, ge=0, description="GPUs of a trial; fractions share one")
+
+
+class TrackingSection(Section):
+    """Where runs are recorded."""
+
+    uri: str | None = Field(default=None, description="MLflow tracking URI; the local store in mlflow/ if absent")
+    registry_uri: str | None = Field(default=None, description="MLflow registry URI; the tracking URI if absent")
+    keep_adapters: Count = Field(default=3, description="the best adapters that are kept and logged as models")
+
+
+class SweepFile(Section):
+    """A sweep: an objective, a model, data, and what is searched within which budget."""
+
+    name: Name = Field(default="", description="the sweep's name, and its experiment's in MLflow")
+    description: str | None = Field(default=None, description="what the sweep is for, in a sentence")
+    objective: str = Field(default="", description="a task of objectives/, or the path of your own .py file")
+    model: SourceEntry | None = Field(default=None, description="packaged name, hub:org/name or a folder")
+    data: Data = Field(default=Data(), description="which rows")
+    adapter: Adapter = Field(default=Adapter(), description="the adapter's fixed settings")
+    training: Training = Field(default=Training(), description="length, number format and fixed settings of training")
+    search: Search = Field(default=Search(), description="what is searched")
+    early_stopping: EarlyStoppingEntry = Field(default=EarlyStopping(), description="a mapping, or none")
+    budget: BudgetSection = Field(default=BudgetSection(), description="what the sweep may spend")
+    resources: ResourcesSection = Field(default=ResourcesSection(), description="trials at once")
+    tracking: TrackingSection = Field(default=TrackingSection(), description="where runs are recorded")
+    seed: Seed = Field(default=0, description="seed of the proposals and of every trial")
+
+
+def nullable_sections() -> tuple[str, ...]:
+    """Return the sections that may be left empty; not early_stopping, which could mean its defaults or none."""
+    fields: dict[str, Any] = SweepFile.model_fields
+    return tuple(
+        name for name, item in fields.items() if isinstance(item.default, Section) and name != "early_stopping"
+    )

@@ -1,0 +1,103 @@
+"""Sections made from ``core.settings.RULES``: what may be fixed, and what may be searched."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, Field, WithJsonSchema, create_model
+from pydantic_core import PydanticCustomError
+
+from orchestrator.core.settings import RULES, Group, SettingRule
+from orchestrator.core.space import ParamValue
+from orchestrator.spec.fields import Scalar, Section, whole
+
+_Model = TypeVar("_Model", bound=type[Section])
+_JSON_TYPES = {int: "integer", float: "number", str: "string", bool: "boolean"}
+
+
+class ParameterEntry(Section):
+    """How one setting is searched: low and high, or choices; value fixes it; when makes it depend on others."""
+
+    low: Scalar = Field(default=None, description="smallest value")
+    high: Scalar = Field(default=None, description="largest value")
+    log: bool = Field(
+        default=False, description="draw uniformly in the logarithm: for rates that span orders of magnitude"
+    )
+    step: Scalar = Field(default=None, description="draw multiples of this, counted from low")
+    choices: list[Scalar] = Field(default=[], description="draw one of these values; their order means nothing")
+    value: Scalar = Field(default=None, description="always this value")
+    when: dict[str, Scalar | list[Scalar]] = Field(
+        default={}, description="search this only if each parameter named here has (one of) the values given"
+    )
+
+
+def setting_value(rule: SettingRule, value: ParamValue) -> ParamValue:
+    """Return ``value`` in the setting's own kind where nothing is lost by it: 16.0 for 16, 16 for 16.0."""
+    if rule.kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return whole(value) if rule.kind is int else value  # type: ignore[return-value]
+
+
+def setting_problem(rule: SettingRule, value: ParamValue) -> str | None:
+    """Return the rule that ``value`` breaks and the value, with a hint where a number was taken for a text."""
+    problem = rule.problem(value)
+    if problem and isinstance(value, str) and rule.kind in (int, float):
+        try:
+            return f"{problem}; written as a number it is {float(value)!r}"
+        except ValueError:
+            return problem
+    return problem
+
+
+def with_settings(group: Group) -> Callable[[_Model], _Model]:
+    """Add a field for every setting of ``group`` to a section."""
+    fields = {name: _fixed_field(rule) for name, rule in RULES.items() if rule.group is group}
+    return _extended(fields)
+
+
+def with_parameters(section: _Model) -> _Model:
+    """Add a searchable field for every setting to a section."""
+    fields = {
+        name: (ParameterEntry | None, Field(default=None, description=f"{rule.doc}{_range(rule)}"))
+        for name, rule in RULES.items()
+    }
+    return _extended(fields)(section)
+
+
+def _extended(fields: dict[str, Any]) -> Callable[[_Model], _Model]:
+    def extend(section: _Model) -> _Model:
+        model: Any = create_model(section.__name__, __base__=section, __module__=section.__module__, **fields)
+        model.__doc__ = section.__doc__
+        return model  # type: ignore[no-any-return]
+
+    return extend
+
+
+def _fixed_field(rule: SettingRule) -> tuple[Any, Any]:
+    def check(value: ParamValue) -> ParamValue:
+        value = setting_value(rule, value)
+        problem = setting_problem(rule, value)
+        if problem:
+            raise PydanticCustomError("complete", "{problem}", {"problem": problem})
+        return value
+
+    annotation = Annotated[Any, AfterValidator(check), WithJsonSchema(_schema(rule))]
+    return annotation, Field(default=rule.default, description=f"{rule.doc}{_range(rule)}")
+
+
+def _schema(rule: SettingRule) -> dict[str, Any]:
+    kind = _JSON_TYPES[rule.kind]
+    schema: dict[str, Any] = {"type": [kind, "null"] if rule.optional else kind}
+    if rule.choices:
+        schema["enum"] = list(rule.choices)
+    if rule.low is not None:
+        schema["exclusiveMinimum" if rule.open_low else "minimum"] = rule.low
+    if rule.high is not None:
+        schema["maximum"] = rule.high
+    return schema
+
+
+def _range(rule: SettingRule) -> str:
+    bounds = [f"{'>' if rule.open_low else '>='} {rule.low:g}"] if rule.low is not None else []
+    if rule.high is not None:
+        bounds.append(f"<= {rule.high:g}")
+    return f" ({', '.join(bounds)})" if bounds else ""
