@@ -23,9 +23,9 @@ def tfidf_baseline(splits: Splits, num_labels: int) -> dict[str, float]:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
-    model = make_pipeline(
-        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=10.0, max_iter=1000)
-    )
+    # Untuned. Long articles have 250,000 different word pairs: the commoner 50,000 are as good and fit faster.
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, max_features=50_000)
+    model = make_pipeline(words, LogisticRegression(C=10.0, max_iter=1000))
     model.fit(splits.train["text"][:], splits.train["label"][:])
     shift = {f"shift/{name}": rows for name, rows in splits.shift.items()}
     return {

@@ -91,11 +91,11 @@ class TextClassification:
         """Return ``(predicted id, true id)`` per row of ``logits_BC``."""
         return [*zip(logits.argmax(dim=-1).tolist(), batch["labels"].tolist(), strict=True)]
 
-    def measure(self, pairs: Sequence[tuple[Any, Any]]) -> dict[str, float]:
+    def measure(self, pairs: Sequence[tuple[Any, Any]]) -> dict[str, float]:  # noqa: ARG002  (the protocol's)
         """Return no metric beside the loss; tasks return those that they list in ``metrics``."""
         return {}
 
-    def baseline(self, splits: Splits) -> Mapping[str, float] | None:
+    def baseline(self, splits: Splits) -> Mapping[str, float] | None:  # noqa: ARG002  (the protocol's)
         """Return None: no baseline, unless the task defines one."""
         return None
 

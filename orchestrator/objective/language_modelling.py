@@ -109,6 +109,6 @@ class CausalLM:
         mean = math.fsum(nll for nll, _ in pairs) / max(1.0, math.fsum(tokens for _, tokens in pairs))
         return {"perplexity": math.inf if mean > 700 else math.exp(mean)}
 
-    def baseline(self, splits: Splits) -> Mapping[str, float] | None:
+    def baseline(self, splits: Splits) -> Mapping[str, float] | None:  # noqa: ARG002  (the protocol's)
         """Return None: there is no classical model to compare with."""
         return None

@@ -92,12 +92,13 @@ def _from_file(path: Path) -> ModuleType:
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None  # the name ends in .py, so there is a loader
+    assert spec is not None  # the name ends in .py, so there is a loader
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look modules up by name
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # noqa: BLE001  (a user's file may raise anything; all of it becomes a message)
+    except Exception as error:  # a user's file may raise anything; all of it becomes a message
         del sys.modules[name]
         raise UserError(f"objective {_where(error, path)}: {type(error).__name__}: {error}") from error
     return module
