@@ -127,10 +127,10 @@ class SettingRule:
     def problem(self, value: object) -> str | None:
         """Return the broken rule and the value as one phrase, or None if ``value`` may stand here."""
         if value is None:
-            return None if self.optional else f"a {self.kind.__name__} is needed, got null"
+            return None if self.optional else f"{_KINDS[self.kind]} is needed, got null"
         accepted = (int, float) if self.kind is float else (self.kind,)
         if not isinstance(value, accepted) or (isinstance(value, bool) and self.kind is not bool):
-            return f"a {self.kind.__name__} is needed, got {value!r}"
+            return f"{_KINDS[self.kind]} is needed, got {value!r}"
         if self.choices and value not in self.choices:
             return f"one of {', '.join(self.choices)} is needed, got {value!r}"
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -139,6 +139,9 @@ class SettingRule:
             if self.high is not None and not value <= self.high:
                 return f"a value <= {self.high:g} is needed, got {value!r}"
         return None
+
+
+_KINDS = {int: "an integer", float: "a number", str: "a text", bool: "true or false"}
 
 
 def _rules() -> dict[str, SettingRule]:

@@ -72,9 +72,9 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         fixed=fixed,
         space=space,
         metric=metric,
-        sampler=SamplerPolicy(name=sampler.name, startup_trials=sampler.startup_trials, population=sampler.population),
+        sampler=sampler,
         start_points=points,
-        stopping=StoppingPolicy(**stopping.model_dump()),
+        stopping=stopping,
         budget=Budget(trials=file.budget.trials, wall_time_s=file.budget.wall_time, tokens=file.budget.tokens),
         resources=_resources(file),
         tracking=Tracking(**file.tracking.model_dump()),
@@ -84,17 +84,18 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     )
 
 
-def _sampler(file: SweepFile) -> Sampler:
+def _sampler(file: SweepFile) -> SamplerPolicy:
     written = file.search.sampler
-    return written if isinstance(written, Sampler) else Sampler(name=written)
+    return SamplerPolicy(**written.model_dump()) if isinstance(written, Sampler) else SamplerPolicy(name=written)
 
 
-def _stopping(file: SweepFile) -> EarlyStopping:
+def _stopping(file: SweepFile) -> StoppingPolicy:
     written = file.early_stopping
     if isinstance(written, EarlyStopping):
-        return written
-    # "early_stopping: none" switches everything off that ends a trial early, the exits included.
-    return EarlyStopping(rule=written, patience=None) if written is StoppingName.NONE else EarlyStopping(rule=written)
+        return StoppingPolicy(**written.model_dump())
+    # "early_stopping: none" switches off all that ends a healthy trial early, the overfitting exit too.
+    patience = None if written is StoppingName.NONE else StoppingPolicy().patience
+    return StoppingPolicy(rule=written, patience=patience)
 
 
 def _objective(

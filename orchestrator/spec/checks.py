@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 from orchestrator.core.metric import Metric
 from orchestrator.core.objective_facts import ObjectiveFacts
-from orchestrator.core.policy import SamplerName
+from orchestrator.core.policy import SamplerName, SamplerPolicy, StoppingPolicy
 from orchestrator.core.settings import RULES, Group
 from orchestrator.core.space import FloatDomain, ParamValue, Space
 from orchestrator.spec.messages import one_of
 from orchestrator.spec.problems import KeyPath, Problems, shown
-from orchestrator.spec.sections import EarlyStopping, Sampler, Search, SweepFile
+from orchestrator.spec.sections import Search, SweepFile
 
 _SIZES = {
     SamplerName.TPE: ("startup_trials",),
@@ -47,7 +47,7 @@ def read_metric(search: Search, facts: ObjectiveFacts, problems: Problems) -> Me
     return Metric(name=name, direction=known[name])
 
 
-def check_sampler(sampler: Sampler, space: Space, problems: Problems) -> None:
+def check_sampler(sampler: SamplerPolicy, space: Space, problems: Problems) -> None:
     """Note sizes that the sampler has no use for, and domains that a grid cannot enumerate."""
     for size in ("startup_trials", "population"):
         if getattr(sampler, size) is not None and size not in _SIZES.get(sampler.name, ()):
@@ -73,7 +73,7 @@ def check_data(file: SweepFile, problems: Problems) -> None:
         problems.add(("data", "train_eval"), message)
 
 
-def check_stopping(file: SweepFile, stopping: EarlyStopping, problems: Problems) -> None:
+def check_stopping(file: SweepFile, stopping: StoppingPolicy, problems: Problems) -> None:
     """Note reports without rows between them, and a grace period that outlasts every trial."""
     if file.data.train is None:
         return
@@ -86,7 +86,7 @@ def check_stopping(file: SweepFile, stopping: EarlyStopping, problems: Problems)
         problems.follow(("early_stopping", "grace_samples"), message)
 
 
-def check_budget(file: SweepFile, stopping: EarlyStopping, problems: Problems) -> None:
+def check_budget(file: SweepFile, stopping: StoppingPolicy, problems: Problems) -> None:
     """Note a budget without a bound, and more trials at once or in a cohort than there are trials.
 
     A number of trials from ``--set`` is left alone: trying a sweep with one trial must not take three overrides.

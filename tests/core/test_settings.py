@@ -18,14 +18,14 @@ def test_defaults_are_within_their_own_rules() -> None:
     ("name", "value", "message"),
     [
         ("rank", 0, "rank: a value >= 1 is needed, got 0"),
-        ("rank", 4.0, "rank: a int is needed, got 4.0"),
-        ("rank", True, "rank: a int is needed, got True"),
-        ("rank", None, "rank: a int is needed, got null"),
+        ("rank", 4.0, "rank: an integer is needed, got 4.0"),
+        ("rank", True, "rank: an integer is needed, got True"),
+        ("rank", None, "rank: an integer is needed, got null"),
         ("dropout", 0.96, "dropout: a value <= 0.95 is needed, got 0.96"),
         ("learning_rate", 0.0, "learning_rate: a value > 0 is needed, got 0.0"),
         ("learning_rate", float("nan"), "learning_rate: a value > 0 is needed, got nan"),
         ("schedule", "step", "schedule: one of linear, cosine, constant is needed, got 'step'"),
-        ("rslora", 1, "rslora: a bool is needed, got 1"),
+        ("rslora", 1, "rslora: true or false is needed, got 1"),
     ],
 )
 def test_a_value_outside_its_range_is_refused(name: str, value: object, message: str) -> None:
