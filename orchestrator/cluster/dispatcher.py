@@ -1,0 +1,175 @@
+"""Which trial gets the next free slot, and what happens to a trial after each outcome.
+
+Every executor drives its trials through a dispatcher, so that they all make the same moves. It knows nothing of Ray,
+processes or engines, and decides nothing about a trial's worth: that is the coordinator's part. What it holds can be
+rebuilt from the ledger at any time.
+"""
+
+import enum
+import logging
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from orchestrator.cluster.orders import (
+    Advance,
+    Assignment,
+    Finish,
+    Finished,
+    Order,
+    Outcome,
+    Reported,
+    Unusable,
+)
+from orchestrator.core.errors import LoratoryError
+from orchestrator.core.trial import Action, Report, TrialState, TrialTask, Verdict
+
+if TYPE_CHECKING:
+    from orchestrator.search.coordinator import Coordinator
+
+ATTEMPTS = 2
+"""How often a trial is tried if its process crashes, counted over one driver's life."""
+
+logger = logging.getLogger(__name__)
+
+
+class Move(enum.StrEnum):
+    """What a trial does with its slot after an outcome."""
+
+    GO_ON = "go on"
+    YIELD = "yield"
+    END = "end"
+
+
+class Dispatcher:
+    """Hands out trials to at most ``parallel`` slots, and carries the coordinator's verdicts to them.
+
+    A trial is in one place at a time: running (it has a slot), waiting (reported, no verdict yet), or ready (it has an
+    order and needs a slot).
+    """
+
+    def __init__(self, coordinator: "Coordinator", parallel: int, stop: threading.Event) -> None:
+        self._coordinator = coordinator
+        self._parallel = parallel
+        self._stop = stop
+        self._tasks: dict[int, TrialTask] = {}
+        self._running: set[int] = set()
+        self._waiting: set[int] = set()
+        self._ready: dict[int, Order] = {}
+        self._crashes: Counter[int] = Counter()
+
+    @property
+    def halted(self) -> bool:
+        """Whether trials must be suspended now: the driver is to stop, or the budget is spent."""
+        return self._stop.is_set() or self._coordinator.out_of_budget is not None
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing runs, nothing can run, and nothing waits."""
+        return not (self._running or self._waiting or self._ready) and self._coordinator.exhausted
+
+    def next(self) -> Assignment | None:
+        """Return a trial for a free slot; None: no slot is free, or nothing can run now.
+
+        Raises:
+            LoratoryError: trials wait for each other, and no verdict would ever come.
+        """
+        if self.halted or len(self._running) >= self._parallel:
+            return None
+        number = self._next_number()
+        if number is None and self._waiting and not self._running:
+            self._decide_again()
+            number = self._next_number()
+            if number is None:
+                raise LoratoryError(f"trials {sorted(self._waiting)} wait for a verdict that nothing can bring")
+        if number is None:
+            return None
+        self._running.add(number)
+        return Assignment(task=self._tasks[number], order=self._ready.pop(number))
+
+    def take(self, outcome: Outcome) -> Move:
+        """Commit what came of a trial's step and return what it does now.
+
+        Raises:
+            LoratoryError: the engine cannot be built.
+        """
+        if isinstance(outcome, Unusable):
+            raise outcome.error
+        if isinstance(outcome, Reported):
+            return self._reported(outcome.report)
+        self._running.discard(outcome.number)
+        if isinstance(outcome, Finished):
+            self._coordinator.finish(outcome.number, outcome.metrics)
+        else:
+            self._coordinator.fail(outcome.number, outcome.reason)
+        self._decide_again()
+        return Move.END
+
+    def crashed(self, number: int, reason: str) -> None:
+        """Note that a running trial's process died or raised: it is tried once more, then it fails, alone."""
+        logger.warning("trial %d crashed: %s", number, reason)
+        self._running.discard(number)
+        self._crashes[number] += 1
+        if self._crashes[number] >= ATTEMPTS:
+            self._coordinator.fail(number, f"crashed {ATTEMPTS} times: {reason}")
+            self._decide_again()
+        else:
+            self._enqueue(number)
+
+    def lost_slots(self, reason: str) -> bool:
+        """Note that every running trial's process is gone; return whether there was any."""
+        lost = sorted(self._running)
+        for number in lost:
+            self.crashed(number, reason)
+        return bool(lost)
+
+    def _next_number(self) -> int | None:
+        """Trials to be measured come first, for that frees most; then those that waited; then what is handed out."""
+        finishing = (number for number, order in self._ready.items() if isinstance(order, Finish))
+        number = next(finishing, None)
+        if number is None:
+            number = next(iter(self._ready), None)
+        while number is None and (task := self._coordinator.next_task()) is not None:
+            self._tasks[task.number] = task
+            if self._enqueue(task.number):
+                number = task.number
+        return number
+
+    def _reported(self, report: Report) -> Move:
+        number = report.trial
+        verdicts = self._coordinator.report(report)
+        self._carry_out(tuple(verdict for verdict in verdicts if verdict.trial != number))
+        own = next((verdict for verdict in verdicts if verdict.trial == number), None)
+        if own is not None and own.action is Action.CONTINUE:
+            return Move.GO_ON
+        self._running.discard(number)
+        if own is not None and own.ending is not None and own.ending.state is TrialState.FAIL:
+            self._decide_again()
+            return Move.END  # the coordinator has ended it, for nothing of it is to be measured
+        self._enqueue(number)
+        return Move.YIELD
+
+    def _decide_again(self) -> None:
+        """Let the coordinator look at those that wait: a trial that they waited for may have ended."""
+        self._carry_out(self._coordinator.flush_waiting())
+
+    def _carry_out(self, verdicts: tuple[Verdict, ...]) -> None:
+        """Give orders to trials that waited. Others are an earlier driver's, and still to be handed out."""
+        for verdict in verdicts:
+            if verdict.trial not in self._waiting:
+                continue
+            self._waiting.discard(verdict.trial)
+            if verdict.ending is None or verdict.ending.state is not TrialState.FAIL:
+                self._enqueue(verdict.trial)
+
+    def _enqueue(self, number: int) -> bool:
+        """Give a trial its order as the ledger has it; return False if there is none yet, and it waits."""
+        if self._coordinator.needs_finish(number):
+            self._ready[number] = Finish(best_samples=self._coordinator.best_samples(number))
+            return True
+        point = self._coordinator.next_point(number)
+        if point is None:
+            self._waiting.add(number)
+            return False
+        self._ready[number] = Advance(nominal_samples=point)
+        return True

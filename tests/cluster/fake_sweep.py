@@ -1,0 +1,107 @@
+"""A small real sweep, ledger, study and coordinator included, over the fake engine."""
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.cluster.executor import Executor
+from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.observer import SweepObserver
+from orchestrator.core.plan import EnginePlan, Method
+from orchestrator.core.policy import Budget, Resources, SamplerName, SamplerPolicy, StoppingName, StoppingPolicy
+from orchestrator.core.space import FloatDomain, Parameter, Space
+from orchestrator.core.trial import Report, TrialRecord, Verdict
+from orchestrator.search.coordinator import Coordinator
+from orchestrator.search.ledger import Ledger
+from orchestrator.search.plan import SearchPlan
+
+POINTS = (1000, 2000, 3000, 4000)
+METRIC = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
+
+
+@dataclass
+class Diary:
+    """An observer that counts what it hears; it can set an event after a number of reports."""
+
+    started: Counter[int] = field(default_factory=Counter)
+    reports: Counter[tuple[int, int]] = field(default_factory=Counter)
+    verdicts: Counter[tuple[int, int]] = field(default_factory=Counter)
+    ended: Counter[int] = field(default_factory=Counter)
+    stop: threading.Event = field(default_factory=threading.Event)
+    stop_after: int | None = None
+
+    def trial_started(self, trial: TrialRecord) -> None:
+        self.started[trial.number] += 1
+
+    def reported(self, trial: TrialRecord, report: Report) -> None:
+        self.reports[trial.number, report.nominal_samples] += 1
+        if self.stop_after is not None and self.reports.total() >= self.stop_after:
+            self.stop.set()
+
+    def decided(self, trial: TrialRecord, verdict: Verdict) -> None:
+        self.verdicts[trial.number, verdict.nominal_samples] += 1
+
+    def trial_ended(self, trial: TrialRecord) -> None:
+        self.ended[trial.number] += 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FakeSweep:
+    """A sweep in a folder; each call of ``run`` is a new driver."""
+
+    folder: Path
+    trials: int = 8
+    rule: StoppingName = StoppingName.ASHA
+    tokens: int | None = None
+
+    @property
+    def engine_plan(self) -> EnginePlan:
+        source = Source(origin=Origin.LOCAL, name="nothing")
+        return EnginePlan(
+            objective="fake",
+            method=Method.LORA,
+            model=source,
+            data=DataPlan(source=source),
+            report_points=POINTS,
+            sweep_dir=str(self.folder),
+            metric=METRIC.name,
+        )
+
+    @property
+    def search_plan(self) -> SearchPlan:
+        domain = FloatDomain(low=1e-5, high=1e-1, log=True)
+        return SearchPlan(
+            space=Space(parameters=(Parameter(name="learning_rate", domain=domain),)),
+            metric=METRIC,
+            points=POINTS,
+            budget=Budget(trials=self.trials, tokens=self.tokens),
+            sampler=SamplerPolicy(name=SamplerName.RANDOM),
+            stopping=StoppingPolicy(rule=self.rule, reports=len(POINTS)),
+            seed=5,
+        )
+
+    def run(
+        self,
+        executor: Executor,
+        *,
+        parallel: int = 1,
+        observers: Sequence[SweepObserver] = (),
+        stop: threading.Event | None = None,
+    ) -> tuple[TrialRecord, ...]:
+        """Drive the sweep as far as it goes and return what the ledger holds then."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        ledger = Ledger.open(f"sqlite:///{self.folder / 'ledger.db'}")
+        sweep = ledger.open_sweep("fake", {}, "")
+        resources = Resources(parallel_trials=parallel)
+        with ledger.drive(sweep.id):
+            coordinator = Coordinator(ledger, sweep, self.search_plan, observers=observers)
+            executor.run(coordinator, self.engine_plan, resources, stop or threading.Event())
+        return ledger.records(sweep.id)
+
+
+def decisions(records: Sequence[TrialRecord]) -> set[tuple[int, str, tuple[Verdict, ...]]]:
+    """Everything that was decided, whatever the order in which it came about."""
+    return {(r.number, r.state.value, tuple(r.verdicts[point] for point in sorted(r.verdicts))) for r in records}

@@ -1,0 +1,19 @@
+"""The inline executor fulfils the executor contract, without Ray."""
+
+import subprocess
+import sys
+
+from orchestrator.cluster.executor import Executor
+from orchestrator.cluster.inline import InlineExecutor
+from orchestrator.cluster.worker import EngineFactory
+from tests.contracts.executor_contract import ExecutorContract
+
+
+class TestInlineExecutor(ExecutorContract):
+    def executor(self, build: EngineFactory) -> Executor:
+        return InlineExecutor(build)
+
+
+def test_the_inline_executor_never_imports_ray() -> None:
+    code = "import sys, orchestrator.cluster.inline, orchestrator.cluster.tune_executor; sys.exit('ray' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

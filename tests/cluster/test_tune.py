@@ -1,0 +1,72 @@
+"""The Tune executor fulfils the executor contract, on one Ray that all these tests share."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator.cluster.executor import Executor
+from orchestrator.cluster.inline import InlineExecutor
+from orchestrator.cluster.tune_executor import TuneExecutor
+from orchestrator.cluster.worker import EngineFactory
+from orchestrator.core.policy import Resources, StoppingName
+from orchestrator.core.trial import TrialState
+from tests.cluster.fake_sweep import Diary, FakeSweep, decisions
+from tests.contracts.executor_contract import ExecutorContract, check_ended
+from tests.fakes.fake_engine import FakeEngineFactory, processes
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shared_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep one Ray for all tests here; the executor uses a Ray that is already connected."""
+    from orchestrator.cluster.ray_session import ray_session
+
+    folder = tmp_path_factory.mktemp("ray")
+    with ray_session(folder, Resources(parallel_trials=2), folder / "ray.log"):
+        yield
+
+
+class TestTuneExecutor(ExecutorContract):
+    parallel = 2
+
+    def executor(self, build: EngineFactory) -> Executor:
+        return TuneExecutor(build)
+
+    def test_a_trial_that_loses_its_process_is_tried_again_and_fails_alone(self, tmp_path: Path) -> None:
+        sweep = FakeSweep(folder=tmp_path, trials=4, rule=StoppingName.NONE)
+        records = sweep.run(self.executor(FakeEngineFactory(kills={0: 1, 2: 2})), parallel=self.parallel)
+        check_ended(sweep, records)
+        assert [record.number for record in records if record.state is TrialState.FAIL] == [2]
+        assert "its process died" in (records[2].reason or "")
+
+    def test_processes_are_kept_and_never_more_than_the_trials_at_once(self, tmp_path: Path) -> None:
+        sweep = FakeSweep(folder=tmp_path, trials=12)
+        check_ended(sweep, sweep.run(self.executor(FakeEngineFactory(step_s=0.01)), parallel=self.parallel))
+        assert len(processes(tmp_path)) == self.parallel
+
+    def test_a_stop_does_not_wait_for_a_slow_report(self, tmp_path: Path) -> None:
+        sweep, stop, slow = FakeSweep(folder=tmp_path, trials=3), threading.Event(), FakeEngineFactory(step_s=120)
+
+        def stop_when_training() -> None:
+            while not processes(tmp_path):
+                time.sleep(0.1)
+            stopped_at.append(time.monotonic())
+            stop.set()
+
+        stopped_at: list[float] = []
+        threading.Thread(target=stop_when_training, daemon=True).start()
+        records = sweep.run(self.executor(slow), parallel=self.parallel, stop=stop)
+        assert time.monotonic() - stopped_at[0] < 10
+        assert all(record.state is TrialState.RUNNING for record in records)
+
+
+def test_tune_and_inline_make_the_same_proposals_and_decisions_one_trial_at_a_time(tmp_path: Path) -> None:
+    inline, tune = (FakeSweep(folder=tmp_path / name, trials=12) for name in ("inline", "tune"))
+    diary = Diary()
+    expected = inline.run(InlineExecutor(FakeEngineFactory()))
+    found = tune.run(TuneExecutor(FakeEngineFactory()), observers=[diary])
+    assert [record.settings for record in found] == [record.settings for record in expected]
+    assert decisions(found) == decisions(expected)
+    assert any(record.state is TrialState.PRUNED for record in found)

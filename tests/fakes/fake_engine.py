@@ -1,0 +1,168 @@
+"""An engine without a model: learning curves come from a formula, the files it leaves are like the real one's.
+
+It can be slow, raise, lose its whole process, diverge, or refuse to be built, as told; how often a trial has crashed
+is kept in its folder, so that it is known to later processes.
+"""
+
+import json
+import math
+import os
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from orchestrator.core.errors import AssetError, DivergedError
+from orchestrator.core.plan import EnginePlan
+from orchestrator.core.trial import Report, TrialTask
+
+
+def curve(task: TrialTask, samples: int) -> dict[str, float]:
+    """Metrics of a trial at a number of samples: best near a learning rate of 1e-3, a little noise from its seed."""
+    miss = abs(math.log10(task.settings.learning_rate) + 3.0)
+    noise = (task.seed % 1000) / 1e5
+    loss = 0.3 + 0.2 * miss + noise + 0.5 * math.exp(-samples / 1500)
+    accuracy = 1.0 / (1.0 + loss)
+    return {
+        "val/loss": loss,
+        "val/accuracy": accuracy,
+        "train/loss": loss - 0.05,
+        "train/accuracy": min(1.0, accuracy + 0.02),
+        "gap/loss": 0.05,
+        "progress/samples": float(samples),
+        "progress/tokens": 20.0 * samples,
+    }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FakeEngineFactory:
+    """Builds fake engines; picklable, so that it reaches other processes.
+
+    Attributes:
+        step_s: how long one report takes, in seconds.
+        raises: how many times each trial, by its number, raises at its second report.
+        kills: how many times each trial takes its process with it at its second report.
+        diverges: trials that diverge at their second report.
+        broken: the engine cannot be built.
+    """
+
+    step_s: float = 0.0
+    raises: Mapping[int, int] = field(default_factory=dict)
+    kills: Mapping[int, int] = field(default_factory=dict)
+    diverges: frozenset[int] = frozenset()
+    broken: bool = False
+
+    def __call__(self, plan: EnginePlan) -> "FakeEngine":
+        if self.broken:
+            raise AssetError("the base model is missing")
+        return FakeEngine(plan, self)
+
+
+class FakeEngine:
+    """See ``orchestrator.training.engine.Engine``."""
+
+    def __init__(self, plan: EnginePlan, behaviour: FakeEngineFactory) -> None:
+        self.plan = plan
+        self.behaviour = behaviour
+        self.open = 0
+
+    def start(self, task: TrialTask) -> "FakeRun":
+        assert self.open == 0, "one trial at a time"
+        self.open += 1
+        return FakeRun(self, task)
+
+    def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Mapping[str, float]:
+        values: dict[str, float] = json.loads((checkpoint / "report.json").read_text())["metrics"]
+        return {"loss": values["val/loss"], "accuracy": values["val/accuracy"]}
+
+    def close(self) -> None:
+        assert self.open == 0, "a trial was left open"
+
+
+class FakeRun:
+    """See ``orchestrator.training.engine.TrialRun``."""
+
+    def __init__(self, engine: FakeEngine, task: TrialTask) -> None:
+        self._engine: FakeEngine | None = engine
+        self._task = task
+        self._points = engine.plan.report_points
+        self._root = Path(engine.plan.sweep_dir)
+        self._folder = self._root / "trials" / f"{task.number:04d}"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._behaviour = engine.behaviour
+
+    def advance(self, nominal_samples: int) -> Report:
+        assert self._engine is not None, "the run is closed"
+        assert nominal_samples in self._points
+        checkpoint = self._folder / f"checkpoint-{nominal_samples}"
+        if (checkpoint / "report.json").exists():
+            stored = json.loads((checkpoint / "report.json").read_text())
+            return Report(**stored)
+        earlier = self._points[: self._points.index(nominal_samples)]
+        assert all((self._folder / f"checkpoint-{point}").exists() for point in earlier), "a report point was left out"
+        started_at = time.time()
+        self._log(f"train {nominal_samples}")
+        time.sleep(self._behaviour.step_s)
+        if nominal_samples == self._points[1]:
+            self._misbehave()
+        report = Report(
+            trial=self._task.number,
+            nominal_samples=nominal_samples,
+            metrics=curve(self._task, nominal_samples),
+            checkpoint=str(checkpoint.relative_to(self._root)),
+            started_at=started_at,
+            ended_at=time.time(),
+        )
+        partial = checkpoint.with_suffix(f".partial-{os.getpid()}")
+        (partial / "adapter").mkdir(parents=True)
+        (partial / "adapter" / "adapter_config.json").write_text("{}")
+        (partial / "report.json").write_text(json.dumps(asdict(report)))
+        partial.rename(checkpoint)
+        return report
+
+    def finish(self, best_samples: int) -> Mapping[str, float]:
+        assert self._engine is not None, "the run is closed"
+        adapter = self._folder / f"checkpoint-{best_samples}" / "adapter"
+        assert adapter.is_dir(), "the best checkpoint is gone"
+        self._log(f"finish {best_samples}")
+        time.sleep(self._behaviour.step_s)
+        return {"shift/product/accuracy": 0.9 * curve(self._task, best_samples)["val/accuracy"]}
+
+    def close(self) -> None:
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.open -= 1
+
+    def _misbehave(self) -> None:
+        number = self._task.number
+        if number in self._behaviour.diverges:
+            raise DivergedError("the loss is nan")
+        if self._again(self._behaviour.raises.get(number, 0)):
+            raise RuntimeError("out of memory on purpose")
+        if self._again(self._behaviour.kills.get(number, 0)):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def _again(self, times: int) -> bool:
+        """Return whether to crash once more, and note it."""
+        done = len(list(self._folder.glob("crash-*")))
+        if done < times:
+            (self._folder / f"crash-{done}").touch()
+        return done < times
+
+    def _log(self, event: str) -> None:
+        with (self._folder / "events.txt").open("a") as stream:
+            stream.write(f"{os.getpid()} {event}\n")
+
+
+def events(sweep_dir: Path, number: int) -> list[str]:
+    """What the engines did for a trial, in order, without the processes' ids."""
+    path = sweep_dir / "trials" / f"{number:04d}" / "events.txt"
+    return [line.split(" ", 1)[1] for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def processes(sweep_dir: Path) -> set[int]:
+    """Ids of all processes that trained anything."""
+    return {
+        int(line.split()[0]) for path in sweep_dir.glob("trials/*/events.txt") for line in path.read_text().splitlines()
+    }
