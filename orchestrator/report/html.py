@@ -1,0 +1,117 @@
+"""The report as one HTML page that needs no network: style, script and pictures are inside it."""
+
+import base64
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from orchestrator import __version__
+from orchestrator.core.trial import TrialState
+from orchestrator.report import words
+from orchestrator.report.leaderboard import Leaderboard, Row
+from orchestrator.report.summary import Summary, next_commands
+
+TITLES = {
+    "learning_curves": "Learning curves",
+    "history": "Search history",
+    "parallel_coordinates": "Settings and score",
+    "importances": "What mattered",
+    "shift": "Other distributions",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Picture:
+    """One picture as PNG, for light and for dark screens."""
+
+    light: bytes
+    dark: bytes
+
+
+def render_page(summary: Summary, pictures: Mapping[str, Picture]) -> str:
+    """Return the page. Every value is escaped: names and reasons may come from a user's file."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("orchestrator", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    board = summary.leaderboard
+    return environment.get_template("page.html.j2").render(
+        sweep=summary.sweep,
+        summary=summary,
+        board=board,
+        columns=columns(board),
+        rows=[(row, cells(row, board)) for row in board.rows],
+        baseline=baseline_cells(board),
+        pictures=[(TITLES[name], _uri(picture.light), _uri(picture.dark)) for name, picture in pictures.items()],
+        time_parts=_time_parts(summary),
+        commands=next_commands(summary.sweep.name, None if board.best is None else board.best.number),
+        words=words,
+        made=time.strftime("%Y-%m-%d %H:%M"),
+        version=__version__,
+        failed=[row for row in board.rows if row.state is TrialState.FAIL and row.reason],
+    )
+
+
+def columns(board: Leaderboard) -> list[str]:
+    """Return the leaderboard's heads."""
+    loss = [] if board.metric.name == "val/loss" else ["val loss"]
+    measured = [words.short(board.metric.name), *loss, "overfit gap", "samples at best"]
+    return [
+        "#",
+        "trial",
+        "state",
+        *measured,
+        *map(words.short, board.extra),
+        *(n.replace("_", " ") for n in board.varied),
+    ]
+
+
+def cells(row: Row, board: Leaderboard) -> list[tuple[str, str]]:
+    """Return a row's cells: what is shown, and what the column is sorted by."""
+    loss = [] if board.metric.name == "val/loss" else [(words.number(row.val_loss), row.val_loss)]
+    measured: list[tuple[str, object]] = [
+        (str(row.rank or words.MISSING), row.rank),
+        (str(row.number), row.number),
+        (row.state.value, row.state.value),
+        (words.number(row.score), row.score),
+        *loss,
+        (words.signed(row.gap), row.gap),
+        (words.count(row.samples), row.samples),
+    ]
+    measured += [(words.number(row.final.get(name)), row.final.get(name)) for name in board.extra]
+    for name in board.varied:
+        known = name in row.params
+        measured.append((words.param(row.params[name]) if known else words.MISSING, row.params.get(name)))
+    return [(shown, "" if key is None else str(key)) for shown, key in measured]
+
+
+def baseline_cells(board: Leaderboard) -> list[str] | None:
+    """Return the cells of the baseline's row, or None if there is no baseline."""
+    if board.baseline is None:
+        return None
+    names: list[str | None] = [
+        board.metric.name,
+        *([] if board.metric.name == "val/loss" else ["val/loss"]),
+        None,
+        None,
+        *board.extra,
+    ]
+    values = [words.number(board.baseline[name]) if name and name in board.baseline else "" for name in names]
+    return ["", "", "baseline", *values, *("" for _ in board.varied)]
+
+
+def _time_parts(summary: Summary) -> list[tuple[str, str, float]]:
+    time_use = summary.time
+    if time_use is None:
+        return []
+    parts = (("training", time_use.training_s), ("evaluation", time_use.evaluation_s), ("outside", time_use.outside_s))
+    return [(name, words.duration(seconds), 100 * time_use.share(seconds)) for name, seconds in parts]
+
+
+def _uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()

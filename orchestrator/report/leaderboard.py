@@ -1,0 +1,106 @@
+"""The leaderboard: trials ranked by their best checkpoint, as plain values. Knows nothing of files or screens."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.space import ParamValue
+from orchestrator.core.sweep import SweepRecord
+from orchestrator.core.trial import TrialRecord, TrialState
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One trial, measured at its best checkpoint; None where nothing was measured.
+
+    Attributes:
+        rank: place from 1; None if no value of the searched metric is a number.
+        score: best value of the searched metric.
+        val_loss: validation loss there, in nats.
+        gap: validation loss less train loss there, in nats.
+        samples: nominal training samples seen there.
+        trained: nominal training samples seen in all.
+        final: metrics measured once the trial had ended (``shift/<set>/<metric>``, ``test/<metric>``).
+        params: what the space proposed for it.
+    """
+
+    number: int
+    rank: int | None
+    state: TrialState
+    reason: str | None
+    score: float | None
+    val_loss: float | None
+    gap: float | None
+    samples: int | None
+    trained: int
+    final: Mapping[str, float]
+    params: Mapping[str, ParamValue]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Leaderboard:
+    """Trials, the best first, and the classical baseline on the same rows.
+
+    Attributes:
+        varied: names of the parameters that differ between trials, in the space's order.
+        baseline: the baseline's metrics by name (``val/accuracy``, ``test/accuracy`` ...); None if there is none.
+    """
+
+    metric: Metric
+    rows: tuple[Row, ...]
+    varied: tuple[str, ...]
+    baseline: Mapping[str, float] | None = None
+
+    @property
+    def best(self) -> Row | None:
+        """The winner; None as long as nobody has a score."""
+        return self.rows[0] if self.rows and self.rows[0].rank == 1 else None
+
+    @property
+    def extra(self) -> tuple[str, ...]:
+        """The final metrics of the searched kind that any row has: ``test/accuracy``, ``shift/tweets/accuracy`` ..."""
+        kind = self.metric.name.rpartition("/")[2]
+        found = {name for row in self.rows for name in row.final if name.rpartition("/")[2] == kind}
+        return tuple(sorted(found, key=lambda name: (not name.startswith("test/"), name)))
+
+
+def metric_of(sweep: SweepRecord) -> Metric:
+    """Return the searched metric, as the sweep's facts or its fingerprint hold it."""
+    stored = sweep.facts.get("metric") or sweep.fingerprint["metric"]
+    return Metric(name=stored["name"], direction=Direction(stored["direction"]))
+
+
+def leaderboard(
+    records: Sequence[TrialRecord], metric: Metric, baseline: Mapping[str, float] | None = None
+) -> Leaderboard:
+    """Rank trials by the best value that they reached, whatever their ending; those without a number come last."""
+    ordered = sorted(records, key=lambda record: (metric.sort_key(record.score(metric)), record.number))
+    rows = tuple(_row(record, metric, place) for place, record in enumerate(ordered, start=1))
+    return Leaderboard(metric=metric, rows=rows, varied=varied(records), baseline=baseline or None)
+
+
+def varied(records: Sequence[TrialRecord]) -> tuple[str, ...]:
+    """Return the names of the parameters that differ between trials; all of them while there is but one trial."""
+    names = list(dict.fromkeys(name for record in records for name in record.params))
+    if len(records) < 2:
+        return tuple(names)
+    missing = object()
+    return tuple(n for n in names if len({repr(record.params.get(n, missing)) for record in records}) > 1)
+
+
+def _row(record: TrialRecord, metric: Metric, place: int) -> Row:
+    best = record.best(metric)
+    at_best = {} if best is None else best.metrics
+    return Row(
+        number=record.number,
+        rank=None if best is None else place,
+        state=record.state,
+        reason=record.reason,
+        score=at_best.get(metric.name),
+        val_loss=at_best.get("val/loss"),
+        gap=at_best.get("gap/loss"),
+        samples=None if best is None else best.nominal_samples,
+        trained=record.reports[-1].nominal_samples if record.reports else 0,
+        final=record.final,
+        params=record.params,
+    )

@@ -1,0 +1,91 @@
+"""Parallel coordinates: a line per trial through its settings to its score."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from orchestrator.core.metric import Direction
+from orchestrator.core.space import ParamValue
+from orchestrator.report import words
+from orchestrator.report.style import MUTED, figure
+from orchestrator.report.summary import Summary
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SCALE = (MUTED, "#E69F00", "#D55E00")
+"""Colours of the worst, the middling and the best trials, distinct on light and on dark paper."""
+
+
+def parallel_coordinates(summary: Summary) -> "Figure | None":
+    """Draw pandas' parallel coordinates of the varied parameters and the score: grey lines are poor, red ones good.
+
+    Every axis is scaled to 0…1 on its own: numbers by value, or by logarithm if they span more than a factor of 20;
+    choices evenly. Its values stand beside it.
+    """
+    import pandas as pd
+    from matplotlib import rcParams
+    from matplotlib.colors import LinearSegmentedColormap
+
+    board = summary.leaderboard
+    rows = [row for row in board.rows if row.score is not None][::-1]  # the best are drawn last, on top
+    if len(rows) < 2 or not board.varied:
+        return None
+    axes_of: dict[str, Sequence[ParamValue]] = {name: [row.params.get(name) for row in rows] for name in board.varied}
+    axes_of[board.metric.name] = [row.score for row in rows]
+    columns = {name: positions(values) for name, values in axes_of.items()}
+    score = columns[board.metric.name]
+    good = [1 - s if board.metric.direction is Direction.MINIMIZE else s for s in score]
+    frame = pd.DataFrame(columns).assign(trial=[row.number for row in rows])
+    fig = figure(10, 4.2)
+    axes = fig.subplots()
+    colour = LinearSegmentedColormap.from_list("score", SCALE)
+    pd.plotting.parallel_coordinates(
+        frame,
+        "trial",
+        ax=axes,
+        color=[colour(g) for g in good],
+        axvlines_kwds={"color": rcParams["text.color"], "linewidth": 0.8},
+        linewidth=1.6,
+        alpha=0.9,
+    )
+    legend = axes.get_legend()
+    if legend is not None:
+        legend.remove()
+    axes.set(title=f"settings and {words.short(board.metric.name)}", ylim=(-0.08, 1.08), yticks=[])
+    axes.set_xticks(range(len(columns)), [name.replace("_", "\n").replace("/", "\n") for name in columns])
+    axes.set_xlim(-0.2, len(columns) - 0.55)
+    axes.grid(visible=False)
+    for place, values in enumerate(axes_of.values()):
+        for height, text in marks(values):
+            paper = {"facecolor": rcParams["axes.facecolor"], "edgecolor": "none", "alpha": 0.75, "pad": 1.0}
+            axes.text(place + 0.03, height, text, fontsize="small", va="center", zorder=10, bbox=paper)
+    return fig
+
+
+def positions(values: Sequence[ParamValue]) -> list[float]:
+    """Return each value's height on its axis, 0 to 1; a missing one (an inactive parameter) stands below the axis."""
+    if _numeric(values):
+        numbers = [float(v) for v in values if v is not None]
+        low, high = min(numbers), max(numbers)
+        scale = math.log if low > 0 and high / low > 20 else float
+        span = (scale(high) - scale(low)) or 1.0
+        return [-0.06 if v is None else (scale(float(v)) - scale(low)) / span for v in values]
+    distinct = sorted({words.param(v) for v in values if v is not None})
+    return [-0.06 if v is None else distinct.index(words.param(v)) / max(1, len(distinct) - 1) for v in values]
+
+
+def marks(values: Sequence[ParamValue]) -> list[tuple[float, str]]:
+    """Return what is written beside an axis, and where: each value if there are few, both ends otherwise."""
+    known = [v for v in values if v is not None]
+    texts = dict(
+        sorted({height: words.param(value) for height, value in zip(positions(known), known, strict=True)}.items())
+    )
+    if len(texts) > 6:
+        ends = sorted(texts)
+        texts = {height: texts[height] for height in (ends[0], ends[-1])}
+    return list(texts.items())
+
+
+def _numeric(values: Sequence[ParamValue]) -> bool:
+    return all(isinstance(v, int | float) and not isinstance(v, bool) for v in values if v is not None)

@@ -1,0 +1,64 @@
+"""How pictures look: one light and one dark theme of matplotlib, and a colour-blind safe cycle (Okabe and Ito)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+from orchestrator.core.trial import TrialState
+
+CYCLE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
+MUTED = "#9a9a9a"
+STATE_COLOURS = {
+    TrialState.RUNNING: "#56B4E9",
+    TrialState.COMPLETE: "#009E73",
+    TrialState.PRUNED: "#E69F00",
+    TrialState.FAIL: "#D55E00",
+}
+
+
+@contextmanager
+def theme(*, dark: bool = False) -> Iterator[None]:
+    """Draw and save figures in one theme; the global style is as before when the block ends."""
+    import matplotlib as mpl
+    from cycler import cycler
+
+    ink, paper, line = ("#d8d8d8", "#1b1d21", "#3a3d44") if dark else ("#222222", "#ffffff", "#dddddd")
+    settings: dict[Any, Any] = {
+        "figure.facecolor": paper,
+        "savefig.facecolor": paper,
+        "axes.facecolor": paper,
+        "axes.edgecolor": line,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.labelcolor": ink,
+        "axes.prop_cycle": cycler(color=CYCLE),
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "axes.titlelocation": "left",
+        "axes.titlesize": "large",
+        "axes.titleweight": "bold",
+        "figure.constrained_layout.use": True,
+        "figure.constrained_layout.h_pad": 0.1,
+        "figure.constrained_layout.w_pad": 0.1,
+        "figure.dpi": 100,
+        "font.size": 10,
+        "grid.color": line,
+        "grid.linewidth": 0.6,
+        "legend.frameon": False,
+        "savefig.dpi": 150,
+        "text.color": ink,
+        "xtick.color": ink,
+        "ytick.color": ink,
+    }
+    with mpl.rc_context(settings):
+        yield
+
+
+def figure(width: float = 8.0, height: float = 4.0) -> "Figure":
+    """Return an empty figure, sizes in inches; it belongs to no window and needs no display."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height))

@@ -1,0 +1,106 @@
+"""Everything that a report says of one sweep, gathered once; screens, pages and JSON are views of it."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from orchestrator.core.sweep import SweepRecord
+from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.report.leaderboard import Leaderboard, leaderboard, metric_of
+from orchestrator.report.time_use import TimeUse, time_use
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Importances:
+    """How much each parameter mattered, 0 to 1 each; ``note`` says at which rung, or why there are none."""
+
+    values: Mapping[str, float] = field(default_factory=dict)
+    note: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """One sweep's findings.
+
+    Attributes:
+        data: number of rows by split.
+        states: number of trials by state.
+        tokens: real training tokens of all trials.
+    """
+
+    sweep: SweepRecord
+    records: tuple[TrialRecord, ...]
+    leaderboard: Leaderboard
+    importances: Importances
+    time: TimeUse | None
+    data: Mapping[str, int]
+    states: Mapping[TrialState, int]
+    tokens: int
+
+
+def summarise(sweep: SweepRecord, records: Sequence[TrialRecord], importances: Importances | None = None) -> Summary:
+    """Gather the summary of a sweep; it may still be running."""
+    metric = metric_of(sweep)
+    return Summary(
+        sweep=sweep,
+        records=tuple(records),
+        leaderboard=leaderboard(records, metric, sweep.facts.get("baseline")),
+        importances=importances or Importances(),
+        time=time_use(records, sweep.facts.get("elapsed_s")),
+        data=sweep.facts.get("data", {}),
+        states=Counter(record.state for record in records),
+        tokens=sum(round(record.reports[-1].metrics.get("progress/tokens", 0)) for record in records if record.reports),
+    )
+
+
+def next_commands(name: str, best: int | None) -> tuple[tuple[str, str], ...]:
+    """Return what to do with a sweep's result: a purpose and a command each.
+
+    Args:
+        name: the sweep's name or reference.
+        best: the winner's number; None if there is none yet.
+    """
+    quoted = f"'{name}'" if "#" in name else name
+    model = name.partition("#")[0]
+    look = (("browse in MLflow", f"python -m orchestrator ui {quoted} --open"),)
+    if best is None:
+        return look
+    return (
+        *look,
+        ("register the winner", f"python -m orchestrator promote {quoted}"),
+        ("use it", f'python -m orchestrator predict {model} "some text"'),
+        ("plain PEFT folder", f"python -m orchestrator export {quoted} ./{model}-adapter"),
+    )
+
+
+def as_json(summary: Summary) -> dict[str, Any]:
+    """Return the summary as plain JSON: enums as their values, NaN and infinities as null."""
+    sweep, board = summary.sweep, summary.leaderboard
+    plain = {
+        "sweep": sweep.reference,
+        "status": sweep.status.value,
+        "metric": {"name": board.metric.name, "direction": board.metric.direction.value},
+        "best": None if board.best is None else board.best.number,
+        "leaderboard": [asdict(row) for row in board.rows],
+        "varied": board.varied,
+        "baseline": board.baseline,
+        "importances": {"values": summary.importances.values, "note": summary.importances.note},
+        "time": None if summary.time is None else asdict(summary.time),
+        "data": summary.data,
+        "trials": {state.value: number for state, number in summary.states.items()},
+        "tokens": summary.tokens,
+    }
+    return dict(jsonable(plain))
+
+
+def jsonable(value: Any) -> Any:  # noqa: ANN401  (any plain value)
+    """Return ``value`` with what JSON cannot hold replaced: tuples become lists, NaN and infinities null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in value]
+    return value

@@ -1,0 +1,62 @@
+"""The report for a terminal, as Rich renderables. Nothing is printed here."""
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.report import words
+from orchestrator.report.summary import Summary
+from orchestrator.report.text_table import STATE_STYLES, LeaderboardTable
+from orchestrator.report.time_use import TimeUse
+
+
+def time_text(time: TimeUse) -> Text:
+    """Return one line: the wall time and what it went into."""
+    parts = (("training", time.training_s), ("evaluation", time.evaluation_s), ("outside", time.outside_s))
+    split = " · ".join(f"{name} {words.percent(time.share(seconds))}" for name, seconds in parts)
+    return Text.assemble(
+        (words.duration(time.elapsed_s), "bold"), f": {split} · {time.busy_slots:.1f} trials busy at a time"
+    )
+
+
+def importances_table(summary: Summary) -> RenderableType:
+    """Return a bar per parameter, the most important first, or the reason why there is none."""
+    note = Text(summary.importances.note or "", style="dim")
+    values = sorted(summary.importances.values.items(), key=lambda item: -item[1])
+    if not values:
+        return note
+    table = Table.grid(padding=(0, 2))
+    top = max(values[0][1], 1e-9)
+    for name, value in values:
+        bar = ProgressBar(total=top, completed=value, width=30, complete_style="blue", finished_style="blue")
+        table.add_row(name, bar, words.number(value, 2))
+    return Group(table, note) if summary.importances.note else table
+
+
+def states_text(summary: Summary) -> Text:
+    """Return how many trials there are in each state: ``9 complete · 3 pruned``."""
+    parts = [Text(f"{number} {state.value}", style=STATE_STYLES[state]) for state, number in summary.states.items()]
+    return Text(" · ").join(parts) if parts else Text("no trials yet")
+
+
+def summary_text(summary: Summary, limit: int | None = None) -> Group:
+    """Return the whole report: leaderboard, data, time and importances."""
+    parts: list[RenderableType] = [LeaderboardTable(board=summary.leaderboard, limit=limit)]
+    facts = Table.grid(padding=(0, 2))
+    facts.add_row("trials", states_text(summary))
+    if summary.data:
+        rows = " · ".join(f"{name} {words.count(number)}" for name, number in summary.data.items())
+        facts.add_row("rows", rows)
+    if summary.time is not None:
+        facts.add_row("time", time_text(summary.time))
+    if summary.importances.values or summary.importances.note:
+        facts.add_row("importance", importances_table(summary))
+    return Group(*parts, facts)
+
+
+def commands_text(commands: tuple[tuple[str, str], ...]) -> Text:
+    """Return commands to type next, each after its purpose; print it with ``soft_wrap``, so that none is cut."""
+    wide = max((len(purpose) for purpose, _ in commands), default=0) + 3
+    lines = [Text.assemble((f"{purpose:<{wide}}", "dim"), (command, "bold cyan")) for purpose, command in commands]
+    return Text("\n").join(lines)

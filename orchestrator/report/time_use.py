@@ -1,0 +1,66 @@
+"""Where a sweep's time went: a pure function of its reports."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from orchestrator.core.trial import TrialRecord
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TimeUse:
+    """Wall time of a sweep, split three ways; the parts add up to ``elapsed_s``.
+
+    Attributes:
+        elapsed_s: wall time in which a driver ran, in seconds.
+        training_s: wall time that went into training. Where trials ran side by side, a second is shared between what
+            they did.
+        evaluation_s: wall time that went into evaluation.
+        outside_s: the rest: start-up, scheduling, checkpoints, tracking, waiting, work that was lost to a kill.
+        busy_slots: trials that trained or evaluated at a time, on average over ``elapsed_s``.
+    """
+
+    elapsed_s: float
+    training_s: float
+    evaluation_s: float
+    outside_s: float
+    busy_slots: float
+
+    def share(self, seconds: float) -> float:
+        """Return ``seconds`` as a share of the elapsed time, 0 to 1."""
+        return seconds / self.elapsed_s if self.elapsed_s > 0 else 0.0
+
+
+def time_use(records: Sequence[TrialRecord], elapsed_s: float | None = None) -> TimeUse | None:
+    """Return where the time went; None before the first report.
+
+    Args:
+        records: the sweep's trials.
+        elapsed_s: wall time in which drivers of this sweep ran; None takes it from the first to the last report.
+    """
+    reports = [report for record in records for report in record.reports]
+    if not reports:
+        return None
+    begun, ended = min(report.started_at for report in reports), max(report.ended_at for report in reports)
+    worked_s = _union_s((report.started_at, report.ended_at) for report in reports)
+    elapsed = max(worked_s, ended - begun if elapsed_s is None else elapsed_s)
+    slot_s = sum(report.ended_at - report.started_at for report in reports)
+    train_s = sum(report.metrics.get("time/train_s", 0.0) for report in reports)
+    eval_s = sum(report.metrics.get("time/eval_s", 0.0) for report in reports)
+    # A report's clocks may add up to a little more than its interval, by rounding; never count a second twice.
+    scale = worked_s / max(slot_s, train_s + eval_s, 1e-9)
+    return TimeUse(
+        elapsed_s=elapsed,
+        training_s=train_s * scale,
+        evaluation_s=eval_s * scale,
+        outside_s=elapsed - (train_s + eval_s) * scale,
+        busy_slots=(train_s + eval_s) / max(elapsed, 1e-9),
+    )
+
+
+def _union_s(intervals: Iterable[tuple[float, float]]) -> float:
+    """Return the length of the union of intervals."""
+    total, reached = 0.0, float("-inf")
+    for start, end in sorted(intervals):
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total

@@ -1,0 +1,72 @@
+"""Numbers, durations and parameters in words, the same on the screen, on the page and in pictures."""
+
+import math
+from collections.abc import Iterable, Mapping
+
+from orchestrator.core.space import ParamValue
+
+MISSING = "–"
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """Return ``value`` with a fixed number of decimals; a dash for None, ``nan`` and ``inf`` as they are."""
+    if value is None:
+        return MISSING
+    return f"{value:.{digits}f}" if math.isfinite(value) else str(value)
+
+
+def signed(value: float | None, digits: int = 4) -> str:
+    """Return ``value`` with its sign."""
+    return number(value, digits) if value is None or not math.isfinite(value) else f"{value:+.{digits}f}"
+
+
+def count(value: int | None) -> str:
+    """Return a whole number with thousands separated."""
+    return MISSING if value is None else f"{value:,}"
+
+
+def percent(share: float) -> str:
+    """Return a share, 0 to 1, as whole per cent."""
+    return f"{100 * share:.0f} %"
+
+
+def param(value: ParamValue) -> str:
+    """Return a parameter's value: floats to three significant digits (``2.4e-4``), the rest as YAML writes it."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if not isinstance(value, float):
+        return str(value)
+    if 0 < abs(value) < 1e-2:
+        digits, _, exponent = f"{value:.2e}".partition("e")
+        return f"{float(digits):g}e{int(exponent)}"
+    return f"{value:.3g}"
+
+
+def params(values: Mapping[str, ParamValue], names: Iterable[str]) -> str:
+    """Return ``name=value`` pairs of those names that have a value."""
+    return "  ".join(f"{name}={param(values[name])}" for name in names if name in values)
+
+
+def duration(seconds: float) -> str:
+    """Return ``48 s``, ``3 min 20 s`` or ``2 h 05 min``."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def size(num_bytes: float) -> str:
+    """Return bytes in B, kB, MB, GB or TB (powers of 1000)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if num_bytes < 1000:
+            return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.1f} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:.1f} TB"
+
+
+def short(metric: str) -> str:
+    """Return how a table's head names a metric: ``val accuracy``, ``test accuracy``, ``tweets accuracy``."""
+    return metric.removeprefix("shift/").replace("/", " ").replace("_", " ")

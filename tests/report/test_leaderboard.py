@@ -1,0 +1,83 @@
+"""Ranking by the best checkpoint, and where the time went."""
+
+import math
+
+import pytest
+
+from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.trial import TrialState
+from orchestrator.report.leaderboard import leaderboard, metric_of, varied
+from orchestrator.report.time_use import time_use
+from tests.report.examples import make_records, make_sweep, report, trial
+
+ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
+LOSS = Metric(name="val/loss", direction=Direction.MINIMIZE)
+
+
+def test_a_trial_is_ranked_by_its_best_report_not_its_last() -> None:
+    overfitted = trial(
+        0,
+        {"rank": 4},
+        (
+            report(0, 100, 0, val__accuracy=0.9, val__loss=0.3, gap__loss=0.1),
+            report(0, 200, 10, val__accuracy=0.5, val__loss=0.8, gap__loss=0.7),
+        ),
+    )
+    steady = trial(1, {"rank": 8}, (report(1, 100, 0, val__accuracy=0.8, val__loss=0.2, gap__loss=0.0),))
+    first, second = leaderboard([steady, overfitted], ACCURACY).rows
+    assert (first.number, first.score, first.val_loss, first.gap, first.samples) == (0, 0.9, 0.3, 0.1, 100)
+    assert (first.trained, second.number, second.rank) == (200, 1, 2)
+    assert [row.number for row in leaderboard([steady, overfitted], LOSS).rows] == [1, 0]
+
+
+def test_trials_without_a_number_come_last_and_have_no_rank() -> None:
+    nan = trial(0, {"rank": 4}, (report(0, 100, 0, val__accuracy=math.nan),), state=TrialState.FAIL, reason="diverged")
+    empty = trial(1, {"rank": 4}, (), state=TrialState.RUNNING)
+    good = trial(2, {"rank": 4}, (report(2, 100, 0, val__accuracy=0.5),), state=TrialState.PRUNED)
+    board = leaderboard([nan, empty, good], ACCURACY)
+    assert [(row.number, row.rank) for row in board.rows] == [(2, 1), (0, None), (1, None)]
+    assert board.best is board.rows[0]
+    assert leaderboard([nan, empty], ACCURACY).best is None
+
+
+def test_a_failed_trial_with_a_good_checkpoint_competes() -> None:
+    reports = (report(0, 100, 0, val__accuracy=0.9), report(0, 200, 10, val__accuracy=math.nan))
+    failed = trial(0, {"rank": 4}, reports, state=TrialState.FAIL)
+    other = trial(1, {"rank": 8}, (report(1, 100, 0, val__accuracy=0.8),))
+    best = leaderboard([failed, other], ACCURACY).best
+    assert best is not None
+    assert (best.number, best.samples) == (0, 100)
+
+
+def test_only_what_differs_is_shown_and_an_inactive_parameter_differs() -> None:
+    one = trial(0, {"rank": 4, "alpha": 32.0, "lora_plus_ratio": 2.0}, ())
+    two = trial(1, {"rank": 4, "alpha": 32.0}, ())
+    assert varied([one, two]) == ("lora_plus_ratio",)
+    assert varied([two]) == ("rank", "alpha")
+
+
+def test_the_final_metrics_shown_are_those_of_the_searched_kind_test_first() -> None:
+    board = leaderboard(make_records(), metric_of(make_sweep()))
+    assert board.extra == ("test/accuracy", "shift/product/accuracy", "shift/tweets/accuracy")
+
+
+def test_time_is_split_between_training_evaluation_and_the_rest() -> None:
+    side_by_side = [trial(n, {"rank": 4}, (report(n, 100, 1000.0, seconds=10),)) for n in (0, 1)]
+    later = trial(2, {"rank": 4}, (report(2, 100, 1015.0, seconds=5),))
+    use = time_use([*side_by_side, later], elapsed_s=25.0)
+    assert use is not None
+    # 15 s of the 25 had a trial at work; reports spend 70 % of their time training and 20 % evaluating.
+    assert use.training_s == pytest.approx(0.7 * 15)
+    assert use.evaluation_s == pytest.approx(0.2 * 15)
+    assert use.outside_s == pytest.approx(25 - 0.9 * 15)
+    assert use.busy_slots == pytest.approx(0.9 * 25 / 25)
+    assert use.share(use.training_s) == pytest.approx(0.42)
+
+
+def test_time_needs_reports_and_never_exceeds_the_wall() -> None:
+    assert time_use([trial(0, {"rank": 4}, ())], elapsed_s=10) is None
+    use = time_use([trial(0, {"rank": 4}, (report(0, 100, 0.0, seconds=20),))], elapsed_s=5)
+    assert use is not None
+    assert use.elapsed_s == 20
+    assert use.training_s + use.evaluation_s + use.outside_s == pytest.approx(use.elapsed_s)
+    assert use.outside_s >= 0

@@ -1,0 +1,159 @@
+"""The report on the screen, as JSON, as CSV, as pictures and as a page."""
+
+import csv
+import html.parser
+import io
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from rich.console import Console, RenderableType
+
+from orchestrator.core.metric import Direction
+from orchestrator.core.sweep import SweepStatus
+from orchestrator.core.trial import TrialState
+from orchestrator.report import words
+from orchestrator.report.files import as_csv, draw, write_report
+from orchestrator.report.parallel import marks, positions
+from orchestrator.report.summary import Importances, Summary, as_json, next_commands, summarise
+from orchestrator.report.text import commands_text, summary_text
+from tests.report.examples import make_records, make_sweep, trial
+
+IMPORTANCES = Importances(values={"learning_rate": 0.71, "rank": 0.29}, note="11 trials at 2,667 samples")
+
+
+@pytest.fixture
+def summary() -> Summary:
+    return summarise(make_sweep(), make_records(), IMPORTANCES)
+
+
+def shown(renderable: RenderableType, width: int) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(renderable)
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+def test_a_wide_screen_shows_every_column(summary: Summary) -> None:
+    text = shown(summary_text(summary), 140)
+    for word in ("tweets", "product", "test", "dropout", "baseline", "0.7810", "0.640", "diverged", "outside 23 %"):
+        assert word in text
+    assert "alpha" not in text  # it is the same in every trial
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_a_narrow_screen_loses_columns_but_no_digits(summary: Summary, width: int) -> None:
+    text = shown(summary_text(summary), width)
+    assert "…" not in text
+    assert "0.8406" in text
+    assert max(len(line) for line in text.splitlines()) <= width
+
+
+def test_a_limit_says_what_it_leaves_out(summary: Summary) -> None:
+    assert "and 9 more" in shown(summary_text(summary, limit=3), 120)
+
+
+def test_a_command_is_never_cut(summary: Summary) -> None:
+    console = Console(file=io.StringIO(), width=40)
+    console.print(commands_text(next_commands("sentiment#1", 3)), soft_wrap=True)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert lines[1] == "register the winner   python -m orchestrator promote 'sentiment#1'"
+    assert len(next_commands("sentiment", None)) == 1
+
+
+def test_json_is_strict_and_says_who_won(summary: Summary) -> None:
+    plain = json.loads(json.dumps(as_json(summary), allow_nan=False))
+    assert (plain["sweep"], plain["best"], plain["status"]) == ("sentiment#1", 7, "finished")
+    assert plain["trials"] == {"complete": 8, "pruned": 3, "fail": 1}
+    assert plain["leaderboard"][-1]["score"] is None
+    assert plain["tokens"] == 20 * (8 * 8000 + 3 * 2667 + 1333)
+
+
+def test_csv_has_a_row_per_trial(summary: Summary) -> None:
+    rows = list(csv.DictReader(io.StringIO(as_csv(summary.leaderboard))))
+    assert [row["trial"] for row in rows[:2]] == ["7", "2"]
+    assert float(rows[0]["val/accuracy"]) == summary.leaderboard.rows[0].score
+    assert rows[-1]["reason"].startswith("diverged")
+
+
+class Page(html.parser.HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.outside: list[str] = []
+        self.cells = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.cells += tag == "td"
+        self.outside += [
+            v or "" for n, v in attrs if n in {"src", "href", "srcset"} and not (v or "").startswith("data:")
+        ]
+
+
+def test_the_report_is_one_page_without_the_network_and_a_file_per_picture(summary: Summary, tmp_path: Path) -> None:
+    (tmp_path / "gone.png").write_bytes(b"of an earlier report")
+    files = write_report(tmp_path, summary)
+    assert files[0].name == "index.html"
+    assert {path.name for path in files} == {path.name for path in tmp_path.iterdir()}
+    page = Page()
+    page.feed(files[0].read_text())
+    assert page.outside == []
+    assert page.cells == 13 * (7 + 3 + 4)  # trials and the baseline; measured, final and varied columns
+    pictures = [path for path in files if path.suffix == ".png"]
+    assert len(pictures) == 5
+    for path in pictures:
+        with Image.open(path) as image:
+            colours = image.convert("RGB").getcolors(1 << 24)
+            assert colours is not None
+            assert len(colours) > 50  # something is drawn
+
+
+def test_a_page_escapes_what_a_user_wrote(tmp_path: Path) -> None:
+    failed = trial(0, {"rank": 4}, (), state=TrialState.FAIL, reason="<script>alert(1)</script>")
+    sweep = make_sweep(spec_text="description: <b>bold</b>", facts={})
+    text = write_report(tmp_path, summarise(sweep, [failed]))[0].read_text()
+    assert "<script>alert" not in text
+    assert "<b>bold" not in text
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_sweep_that_has_hardly_begun_can_be_reported(count: int, tmp_path: Path) -> None:
+    sweep = make_sweep(status=SweepStatus.RUNNING, facts={})
+    summary = summarise(sweep, make_records(count), Importances(note="too few trials"))
+    assert "parallel_coordinates" not in draw(summary)
+    assert (summary.time is None) == (count == 0)
+    text = write_report(tmp_path, summary)[0].read_text()
+    assert "too few trials" in text
+    assert ("no trials yet" in shown(summary_text(summary), 80)) == (count == 0)
+
+
+def test_a_minimised_metric_is_drawn_downwards(tmp_path: Path) -> None:
+    metric = {"name": "val/loss", "direction": "minimize"}
+    summary = summarise(make_sweep(fingerprint={"metric": metric}, facts={}), make_records())
+    assert summary.leaderboard.metric.direction is Direction.MINIMIZE
+    header = write_report(tmp_path, summary)[-1].parent.joinpath("leaderboard.csv").read_text().splitlines()[0]
+    assert header.split(",").count("val/loss") == 1
+    assert "shift" in draw(summary)
+
+
+def test_axes_are_scaled_each_by_its_own_kind() -> None:
+    assert positions([1, 3, 2]) == [0.0, 1.0, 0.5]
+    assert positions([1e-4, 1e-2, 1e-3]) == pytest.approx([0.0, 1.0, 0.5])
+    assert positions(["b", "a", None]) == [1.0, 0.0, -0.06]
+    assert positions([True, False]) == [1.0, 0.0]
+    assert marks([4, 8, 4]) == [(0.0, "4"), (1.0, "8")]
+    assert [text for _, text in marks([n / 10 for n in range(11)])] == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(2.4e-4, "2.4e-4"), (0.05, "0.05"), (0.0, "0"), (16, "16"), (True, "true"), (None, "null")]
+)
+def test_parameters_read_as_people_write_them(value: float | bool | None, text: str) -> None:
+    assert words.param(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(8.4, "8 s"), (59.6, "1 min 00 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert words.duration(seconds) == text
+    assert words.size(1_250_000) == "1.2 MB"
