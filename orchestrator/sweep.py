@@ -1,64 +1,150 @@
 """The whole story of a sweep, top to bottom: from the checked file to the kept adapters."""
 
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
 
+from orchestrator.assets.models import resolve_model
+from orchestrator.cluster.inline import InlineExecutor
+from orchestrator.cluster.tune_executor import TuneExecutor
 from orchestrator.core.observer import SweepObserver
-from orchestrator.core.sweep import SweepRecord
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.outcome import SweepOptions, SweepOutcome
+from orchestrator.core.plan import EnginePlan
+from orchestrator.core.sweep import SweepRecord, SweepStatus
+from orchestrator.objective.loading import load_objective
+from orchestrator.objective.protocol import Objective
+from orchestrator.planning import REPORT_DIR, describe, plan_engine, plan_search, row_counts, sweep_dir
+from orchestrator.report.files import PAGE, write_report
+from orchestrator.report.summary import Importances, summarise
+from orchestrator.search.coordinator import Coordinator
+from orchestrator.search.importances import importances
+from orchestrator.search.ledger import Ledger
+from orchestrator.search.stopping.points import rungs
 from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.tracking.adapters import SweepAdapters
+from orchestrator.tracking.location import locate
+from orchestrator.tracking.reconciler import Reconciler
+from orchestrator.tracking.store import LedgerStore
+from orchestrator.tracking.synchroniser import Synchroniser
+from orchestrator.training.build import build_engine
+from orchestrator.training.retention import Retention, leaders
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SweepOptions:
-    """How a sweep is run this time; nothing here changes what it finds."""
-
-    inline: bool = False
-    fresh: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SweepPlan:
-    """What a sweep would do, for ``--dry-run``.
-
-    Attributes:
-        space: one row per parameter: name, domain in words, condition in words.
-        report_points: nominal training samples at which trials report.
-        rungs: the report points at which trials are compared.
-        rows: number of rows by split.
-        cost: estimates: ``trial_tokens``, ``sweep_tokens`` (upper bounds, real tokens) ...
-    """
-
-    space: tuple[tuple[str, str, str], ...]
-    sampler: str
-    stopping: str
-    report_points: tuple[int, ...]
-    rungs: tuple[int, ...]
-    rows: Mapping[str, int]
-    parallel_trials: int
-    cost: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SweepOutcome:
-    """What a run of the driver came to."""
-
-    sweep: SweepRecord
-    records: tuple[TrialRecord, ...]
-    finished: bool
-    reason: str
-    tracking_uri: str
-    synced: bool
-
-
-def plan_sweep(spec: SweepSpec) -> SweepPlan:
-    """Return what the sweep would do, after reading its data."""
-    raise NotImplementedError
+FLUSH_S = 120.0
+"""Seconds that the end of a sweep waits for the tracking store; what is missing then is written by the next run."""
 
 
 def run_sweep(
-    spec: SweepSpec, options: SweepOptions, observers: Sequence[SweepObserver], stop: threading.Event
+    spec: SweepSpec,
+    options: SweepOptions,
+    observers: Sequence[SweepObserver],
+    stop: threading.Event,
+    say: Callable[[str], None],
 ) -> SweepOutcome:
-    """Run the sweep, or go on with it, until its budget is spent or ``stop`` is set."""
-    raise NotImplementedError
+    """Run the sweep, or go on with it, until its budget is spent or ``stop`` is set.
+
+    Args:
+        spec: the checked sweep file.
+        options: how to run it this time.
+        observers: hear of every event after its commit.
+        stop: set by the caller to suspend the sweep; the same call later goes on.
+        say: told, in one sentence each, what a person should know while it runs.
+
+    Raises:
+        SweepChangedError: a sweep of that name was started with another search.
+        SweepLockedError: another driver is running it.
+    """
+    objective = load_objective(spec.objective)
+    splits = objective.splits(spec.data)
+    ledger = Ledger.open()
+    sweep = ledger.open_sweep(spec.name, spec.fingerprint(), spec.text, fresh=options.fresh)
+    folder = sweep_dir(sweep)
+    folder.mkdir(parents=True, exist_ok=True)
+    with ledger.drive(sweep.id):
+        plan = plan_engine(spec, splits, folder)
+        sweep = _opened(ledger, sweep, spec, plan, row_counts(splits))
+        synchroniser = Synchroniser(
+            LedgerStore(ledger, sweep.id),
+            describe(spec, splits, folder),
+            locate(spec.tracking),
+            adapters_of(spec, objective, folder),
+        )
+        reconciler = Reconciler(synchroniser, say)
+        retention = Retention(folder, spec.metric, spec.tracking.keep_adapters)
+        search = plan_search(spec, plan.report_points)
+        coordinator = Coordinator(ledger, sweep, search, observers=(*observers, retention, reconciler))
+        reconciler.start()
+        if not coordinator.exhausted:
+            executor = InlineExecutor(build_engine) if options.inline else TuneExecutor(build_engine)
+            executor.run(coordinator, plan, spec.resources, stop)
+        finished = not stop.is_set()
+        reason = (coordinator.exhausted_reason or "") if finished else "stopped"
+        if finished:
+            _measure_kept(spec, plan, ledger, sweep)
+            if "baseline" not in sweep.facts:
+                ledger.update_sweep(sweep.id, facts={"baseline": dict(objective.baseline(splits) or {})})
+        status = SweepStatus.FINISHED if finished else SweepStatus.INTERRUPTED
+        sweep = ledger.update_sweep(sweep.id, status=status, facts={"ended": reason})
+        page = write_sweep_report(ledger, sweep)
+        synced = reconciler.close(FLUSH_S)
+    return SweepOutcome(
+        sweep=ledger.sweep(sweep.id),
+        records=ledger.records(sweep.id),
+        finished=finished,
+        reason=reason,
+        tracking_uri=locate(spec.tracking).tracking_uri,
+        synced=synced,
+        report=str(page),
+    )
+
+
+def adapters_of(spec: SweepSpec, objective: Objective, folder: Path) -> SweepAdapters:
+    """Return where a sweep's adapters lie and what they have in common."""
+    return SweepAdapters(
+        sweep_dir=folder,
+        metric=spec.metric,
+        base=spec.model,
+        base_path=resolve_model(spec.model),
+        head=objective.head.value,
+        labels=tuple(objective.labels),
+        objective=objective.name,
+    )
+
+
+def write_sweep_report(ledger: Ledger, sweep: SweepRecord) -> Path:
+    """Write the sweep's report from the ledger and return its page's path."""
+    records = ledger.records(sweep.id)
+    summary = summarise(sweep, records)
+    found = importances(records, summary.leaderboard.metric)
+    summary = summarise(sweep, records, Importances(values=found.shares, note=found.note))
+    return next(path for path in write_report(sweep_dir(sweep) / REPORT_DIR, summary) if path.name == PAGE)
+
+
+def _opened(
+    ledger: Ledger, sweep: SweepRecord, spec: SweepSpec, plan: EnginePlan, rows: dict[str, int]
+) -> SweepRecord:
+    """Store what was found while preparing."""
+    stopping = spec.stopping
+    facts = {
+        "metric": {"name": spec.metric.name, "direction": spec.metric.direction.value},
+        "data": rows,
+        "report_points": list(plan.report_points),
+        "rungs": list(rungs(plan.report_points, stopping.grace_samples, stopping.reduction_factor)),
+    }
+    return ledger.update_sweep(sweep.id, status=SweepStatus.RUNNING, facts=facts)
+
+
+def _measure_kept(spec: SweepSpec, plan: EnginePlan, ledger: Ledger, sweep: SweepRecord) -> None:
+    """Read the test split once, for the kept adapters that have not been measured on it."""
+    kept = leaders(ledger.records(sweep.id), spec.metric, spec.tracking.keep_adapters)
+    todo = [trial for trial in kept if not any(name.startswith("test/") for name in trial.final)]
+    if not todo:
+        return
+    with closing(build_engine(plan)) as engine:
+        for trial in todo:
+            best = trial.best(spec.metric)
+            if best is None or best.checkpoint is None:
+                continue
+            measured = engine.measure(Path(plan.sweep_dir) / best.checkpoint / "adapter", trial.task, "test")
+            final = {f"test/{name}": value for name, value in measured.items()}
+            ledger.add_final(sweep.id, trial.number, final)

@@ -1,0 +1,61 @@
+"""What a driver is asked for, and what its run came to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from orchestrator.core.sweep import SweepRecord
+from orchestrator.core.trial import TrialRecord
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepOptions:
+    """How a sweep is run this time; nothing here changes what it finds."""
+
+    inline: bool = False
+    fresh: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepOutcome:
+    """What a run of the driver came to.
+
+    Attributes:
+        finished: whether the budget was spent; False if the sweep was suspended and goes on with the same command.
+        reason: why it ended, in words.
+        tracking_uri: where the runs are recorded.
+        synced: whether the tracker holds everything; False if some is still to be written.
+        report: path of the report's page.
+    """
+
+    sweep: SweepRecord
+    records: tuple[TrialRecord, ...]
+    finished: bool
+    reason: str
+    tracking_uri: str
+    synced: bool
+    report: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepPlan:
+    """What a sweep would do, for ``--dry-run``.
+
+    Attributes:
+        space: one row per parameter: name, domain in words, condition in words.
+        sampler: the sampler's name.
+        stopping: the stopping rule's name.
+        report_points: nominal training samples at which trials report.
+        rungs: the report points at which trials are compared.
+        rows: number of rows by split.
+        parallel_trials: trials at once.
+        cost: upper bounds: ``trial_tokens`` and ``sweep_tokens``, real training tokens.
+    """
+
+    space: tuple[tuple[str, str, str], ...]
+    sampler: str
+    stopping: str
+    report_points: tuple[int, ...]
+    rungs: tuple[int, ...]
+    rows: Mapping[str, int]
+    parallel_trials: int
+    cost: Mapping[str, float] = field(default_factory=dict)

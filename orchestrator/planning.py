@@ -1,0 +1,156 @@
+"""From the checked sweep file to what engine, search and tracker are built from. Nothing is run here."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.core.outcome import SweepPlan
+from orchestrator.core.plan import EnginePlan
+from orchestrator.core.settings import RULES
+from orchestrator.core.space import ChoiceDomain, Domain, FixedDomain
+from orchestrator.core.sweep import SweepRecord
+from orchestrator.objective.digest import digest
+from orchestrator.objective.loading import load_objective
+from orchestrator.objective.protocol import Splits
+from orchestrator.search.database import home
+from orchestrator.search.plan import SearchPlan
+from orchestrator.search.stopping.points import report_points, rungs
+from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.tracking.description import DataInput, SweepDescription
+
+if TYPE_CHECKING:
+    import datasets
+
+REPORT_DIR = "report"
+"""Folder in a sweep's own that holds its report."""
+
+
+def sweep_dir(sweep: SweepRecord) -> Path:
+    """Return the folder of a sweep's checkpoints, logs and report."""
+    return home() / "sweeps" / f"{sweep.name}-{sweep.generation}"
+
+
+def plan_engine(spec: SweepSpec, splits: Splits, folder: Path) -> EnginePlan:
+    """Return what the sweep's engines are built from; a trial's budget is ``epochs`` times the training rows."""
+    return EnginePlan(
+        objective=spec.objective,
+        method=spec.method,
+        model=spec.model,
+        data=replace(spec.data, train=len(splits.train)),
+        report_points=_points(spec, splits),
+        sweep_dir=str(folder),
+        metric=spec.metric.name,
+        precision=spec.precision,
+        threads=spec.resources.cpus_per_trial,
+        device=spec.device,
+    )
+
+
+def plan_search(spec: SweepSpec, points: tuple[int, ...]) -> SearchPlan:
+    """Return what the sweep searches, how, and what it may spend."""
+    return SearchPlan(
+        space=spec.space,
+        metric=spec.metric,
+        points=points,
+        budget=spec.budget,
+        sampler=spec.sampler,
+        stopping=spec.stopping,
+        fixed=spec.fixed,
+        start_points=spec.start_points,
+        seed=spec.seed,
+    )
+
+
+def plan_sweep(spec: SweepSpec) -> SweepPlan:
+    """Return what the sweep would do, after reading its data.
+
+    Raises:
+        DataError: the data breaks a rule.
+        AssetError: the data cannot be had.
+    """
+    splits = load_objective(spec.objective).splits(spec.data)
+    points = _points(spec, splits)
+    tokens = points[-1] * _tokens_per_row(spec, splits)
+    cost = {"trial_tokens": tokens, "sweep_tokens": tokens * (spec.budget.trials or 0)}
+    return SweepPlan(
+        space=tuple(
+            (
+                parameter.name,
+                _domain(parameter.domain),
+                " and ".join(f"{name} in {list(values)}" for name, values in parameter.when.items()),
+            )
+            for parameter in spec.space.parameters
+        ),
+        sampler=spec.sampler.name.value,
+        stopping=spec.stopping.rule.value,
+        report_points=points,
+        rungs=rungs(points, spec.stopping.grace_samples, spec.stopping.reduction_factor),
+        rows=row_counts(splits),
+        parallel_trials=spec.resources.parallel_trials,
+        cost={name: value for name, value in cost.items() if value},
+    )
+
+
+def describe(spec: SweepSpec, splits: Splits, folder: Path) -> SweepDescription:
+    """Return what the tracker is told of the sweep, beside the ledger's records."""
+    params: Mapping[str, Any] = {
+        "objective": spec.objective,
+        "model": str(spec.model),
+        "data": str(spec.data.source),
+        "epochs": spec.epochs,
+        "sampler": spec.sampler.name.value,
+        "stopping": spec.stopping.rule.value,
+        "metric": spec.metric.name,
+        "seed": spec.seed,
+    }
+    contexts = {"train": "training"}
+    return SweepDescription(
+        metric=spec.metric,
+        fixed=spec.fixed,
+        params=params,
+        data=tuple(
+            DataInput(
+                name=name,
+                context=contexts.get(name, name.partition("/")[0]),
+                source=str(spec.data.shift.get(name.partition("/")[2], spec.data.source)),
+                digest=digest(rows),
+                rows=len(rows),
+            )
+            for name, rows in _by_name(splits)
+        ),
+        notes=spec.description or "",
+        files=folder / REPORT_DIR,
+        keep_adapters=spec.tracking.keep_adapters,
+    )
+
+
+def row_counts(splits: Splits) -> dict[str, int]:
+    """Return the number of rows by split; shift sets are named ``shift/<set>``."""
+    return {name: len(rows) for name, rows in _by_name(splits)}
+
+
+def _by_name(splits: Splits) -> "Iterator[tuple[str, datasets.Dataset]]":
+    yield from (("train", splits.train), ("validation", splits.validation), ("test", splits.test))
+    yield from ((f"shift/{name}", rows) for name, rows in splits.shift.items())
+
+
+def _points(spec: SweepSpec, splits: Splits) -> tuple[int, ...]:
+    return report_points(max(1, round(spec.epochs * len(splits.train))), spec.stopping.reports)
+
+
+def _tokens_per_row(spec: SweepSpec, splits: Splits) -> float:
+    """Estimate real tokens of a training row from its characters: about four a token in English."""
+    max_length = float(str(spec.fixed.get("max_length", RULES["max_length"].default)))
+    sample = splits.train.select(range(min(500, len(splits.train))))
+    lengths = [sum(len(value) for value in row.values() if isinstance(value, str)) / 4 for row in sample]
+    return sum(min(length, max_length) for length in lengths) / max(1, len(lengths))
+
+
+def _domain(domain: Domain) -> str:
+    if isinstance(domain, FixedDomain):
+        return f"fixed at {domain.value}"
+    if isinstance(domain, ChoiceDomain):
+        return "one of " + ", ".join(map(str, domain.choices))
+    scale = ", log" if domain.log else f", step {domain.step:g}" if domain.step not in (None, 1) else ""
+    return f"{domain.low:g} … {domain.high:g}{scale}"
