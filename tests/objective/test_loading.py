@@ -1,0 +1,105 @@
+"""Objectives are found by name or file, loaded without heavy imports, and refused with what they lack."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestrator.core.errors import UserError
+from orchestrator.core.metric import Direction
+from orchestrator.objective.loading import load_objective, objective_facts, objective_names
+
+WHOLE = """
+from orchestrator.core.data import Origin, Source
+from orchestrator.objective.classification import TextClassification
+
+class Mine(TextClassification):
+    name = "mine"
+    labels = ("no", "yes")
+    default_source = Source(origin=Origin.LOCAL, name="rows.csv")
+
+OBJECTIVE = Mine()
+"""
+
+
+def whole_with(line: str) -> str:
+    return WHOLE.replace('name = "mine"\n', f'name = "mine"\n    {line}\n')
+
+
+def write(folder: Path, text: str, name: str = "mine.py") -> str:
+    path = folder / name
+    path.write_text(text)
+    return str(path)
+
+
+def test_the_shipped_objectives_are_whole() -> None:
+    assert objective_names() == ("headline", "sentiment", "topic")
+    for name in objective_names():
+        assert load_objective(name).name == name
+
+
+def test_facts_are_the_objectives_own() -> None:
+    facts = objective_facts("sentiment")
+    assert facts.default_metric == "val/accuracy"
+    assert facts.metrics == {
+        "loss": Direction.MINIMIZE,
+        "accuracy": Direction.MAXIMIZE,
+        "macro_f1": Direction.MAXIMIZE,
+    }
+    assert (facts.default_model.name, facts.default_source.name) == ("minilm", "vader-movie")
+
+
+def test_facts_load_no_heavy_library() -> None:
+    code = (
+        "import sys\n"
+        "from orchestrator.objective.loading import objective_facts, objective_names\n"
+        "[objective_facts(name) for name in objective_names()]\n"
+        "heavy = ('torch', 'datasets', 'transformers', 'sklearn', 'numpy', 'pandas', 'ray', 'mlflow', 'optuna')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_a_file_is_loaded_once_and_again_when_it_changed(tmp_path: Path) -> None:
+    path = write(tmp_path, WHOLE)
+    first = load_objective(path)
+    assert load_objective(path) is first
+    write(tmp_path, WHOLE.replace('"mine"', '"changed"'))
+    assert load_objective(path).name == "changed"
+
+
+def test_two_files_of_one_name_do_not_collide(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    one = write(tmp_path, WHOLE)
+    two = write(tmp_path / "other", WHOLE.replace('"mine"', '"two"'))
+    assert (load_objective(one).name, load_objective(two).name) == ("mine", "two")
+    assert type(load_objective(one)).__module__ in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1\n", r"mine\.py: the file sets no OBJECTIVE; end it with"),
+        (WHOLE.replace("Mine()", "Mine"), r"OBJECTIVE is a class; an instance is needed, `OBJECTIVE = Mine\(\)`"),
+        ("class M:\n    name = 'm'\n\nOBJECTIVE = M()\n", r"lacks head, labels, metrics, .*splits, .*baseline; see"),
+        (WHOLE.replace('    labels = ("no", "yes")\n', ""), "OBJECTIVE lacks labels; see"),
+        (whole_with('default_metric = "val/f2"'), "must be val/ and one of loss, got 'val/f2'"),
+        (whole_with('metrics = {"f1": 1}; default_metric = "val/f1"'), "metrics must hold loss"),
+        ("import math\nmath.nothing\n", r"mine\.py:2: AttributeError: .*nothing"),
+        ("import math\ndef broken(:\n", r"mine\.py:2: SyntaxError"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_objective(write(tmp_path, text))
+
+
+def test_an_unknown_name_gives_the_nearest() -> None:
+    with pytest.raises(UserError, match="no objective 'sentimnt'; did you mean sentiment"):
+        load_objective("sentimnt")
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(UserError, match=r"there is no objective file /nowhere/mine\.py"):
+        load_objective("/nowhere/mine.py")

@@ -1,0 +1,87 @@
+"""The shipped tasks on their real data, and the example of a user's own."""
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.objective.loading import load_objective
+from orchestrator.objective.splits import normalised
+
+EXAMPLE = Path(__file__).parents[2] / "docs/examples/my_objective.py"
+
+
+def packaged(name: str) -> Source:
+    return Source(origin=Origin.PACKAGED, name=name)
+
+
+def test_sentiment_on_movie_reviews_and_its_shift_sets() -> None:
+    shift = {
+        "product": packaged("vader-product"),
+        "editorial": packaged("vader-nyt"),
+        "tweets": packaged("vader-tweets"),
+    }
+    sentiment = load_objective("sentiment")
+    plan = DataPlan(
+        source=sentiment.default_source, train=4000, validation=1000, test=1500, shift=shift, shift_rows=500
+    )
+    splits = sentiment.splits(plan)
+    assert [len(rows) for rows in (splits.train, splits.validation, splits.test)] == [4000, 1000, 1500]
+    assert {name: len(rows) for name, rows in splits.shift.items()} == dict.fromkeys(shift, 500)
+    assert sum(splits.train["label"]) == pytest.approx(0.496 * 4000, abs=2)
+    baseline = sentiment.baseline(splits)
+    assert baseline is not None
+    assert 0.72 < baseline["val/accuracy"] < 0.82
+    assert 0.72 < baseline["test/macro_f1"] < 0.82
+    assert baseline["shift/product/accuracy"] < baseline["val/accuracy"] - 0.05
+
+
+def test_rotten_tomatoes_is_no_shift_set_for_the_same_reviews() -> None:
+    sentiment = load_objective("sentiment")
+    plan = DataPlan(
+        source=packaged("vader-movie"),
+        validation=500,
+        test=500,
+        shift={"rt": packaged("movie-reviews-rt")},
+        shift_rows=9000,
+    )
+    splits = sentiment.splits(plan)
+    trained = {normalised(text) for text in splits.train["text"]}
+    assert trained.isdisjoint(map(normalised, splits.shift["rt"]["text"]))
+    assert len(splits.shift["rt"]) < 2000
+
+
+def test_product_reviews_are_split_by_document() -> None:
+    splits = load_objective("sentiment").splits(DataPlan(source=packaged("vader-product"), validation=400, test=400))
+    groups = [set(rows["group"]) for rows in (splits.train, splits.validation, splits.test)]
+    assert sum(map(len, groups)) == len(set.union(*groups))
+    assert len(splits.train) > 1500
+
+
+def test_topic_on_the_news() -> None:
+    topic = load_objective("topic")
+    splits = topic.splits(DataPlan(source=topic.default_source, train=600, validation=300, test=300))
+    assert [len(rows) for rows in (splits.train, splits.validation, splits.test)] == [600, 300, 300]
+    assert set(splits.test["label"]) == set(range(5))
+    assert topic.measure([(0, 0), (1, 0), (2, 2)])["accuracy"] == pytest.approx(2 / 3)
+
+
+def test_headline_on_the_news() -> None:
+    headline = load_objective("headline")
+    splits = headline.splits(DataPlan(source=headline.default_source, validation=200, test=200))
+    assert len(splits.train) > 1600
+    assert splits.train.column_names == ["text", "headline"]
+    assert headline.baseline(splits) is None
+
+
+def test_the_example_of_an_own_objective_runs() -> None:
+    tickets = load_objective(str(EXAMPLE))
+    splits = tickets.splits(DataPlan(source=tickets.default_source, validation=30, test=30))
+    customers = [set(rows["group"]) for rows in (splits.train, splits.validation, splits.test)]
+    assert sum(map(len, customers)) == len(set.union(*customers))
+    baseline = tickets.baseline(splits)
+    assert baseline is not None
+    assert baseline["val/accuracy"] > 0.6
+    measured = tickets.measure([(1, 1), (0, 1), (2, 2), (1, 0)])
+    assert set(measured) == set(tickets.metrics) - {"loss"}
+    assert measured["missed_outages"] == 0.5
