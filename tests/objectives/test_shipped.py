@@ -4,9 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from objectives import headline, sentiment, topic
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.objective.loading import load_objective
+from orchestrator.objective.protocol import Objective
 from orchestrator.objective.splits import normalised
+
+SHIPPED: tuple[Objective, ...] = (headline.OBJECTIVE, sentiment.OBJECTIVE, topic.OBJECTIVE)
+"""mypy checks here that each fulfils the protocol."""
 
 EXAMPLE = Path(__file__).parents[2] / "docs/examples/my_objective.py"
 
@@ -21,15 +26,15 @@ def test_sentiment_on_movie_reviews_and_its_shift_sets() -> None:
         "editorial": packaged("vader-nyt"),
         "tweets": packaged("vader-tweets"),
     }
-    sentiment = load_objective("sentiment")
+    sentiment_task = load_objective("sentiment")
     plan = DataPlan(
-        source=sentiment.default_source, train=4000, validation=1000, test=1500, shift=shift, shift_rows=500
+        source=sentiment_task.default_source, train=4000, validation=1000, test=1500, shift=shift, shift_rows=500
     )
-    splits = sentiment.splits(plan)
+    splits = sentiment_task.splits(plan)
     assert [len(rows) for rows in (splits.train, splits.validation, splits.test)] == [4000, 1000, 1500]
     assert {name: len(rows) for name, rows in splits.shift.items()} == dict.fromkeys(shift, 500)
     assert sum(splits.train["label"]) == pytest.approx(0.496 * 4000, abs=2)
-    baseline = sentiment.baseline(splits)
+    baseline = sentiment_task.baseline(splits)
     assert baseline is not None
     assert 0.72 < baseline["val/accuracy"] < 0.82
     assert 0.72 < baseline["test/macro_f1"] < 0.82
@@ -37,7 +42,7 @@ def test_sentiment_on_movie_reviews_and_its_shift_sets() -> None:
 
 
 def test_rotten_tomatoes_is_no_shift_set_for_the_same_reviews() -> None:
-    sentiment = load_objective("sentiment")
+    sentiment_task = load_objective("sentiment")
     plan = DataPlan(
         source=packaged("vader-movie"),
         validation=500,
@@ -45,7 +50,7 @@ def test_rotten_tomatoes_is_no_shift_set_for_the_same_reviews() -> None:
         shift={"rt": packaged("movie-reviews-rt")},
         shift_rows=9000,
     )
-    splits = sentiment.splits(plan)
+    splits = sentiment_task.splits(plan)
     trained = {normalised(text) for text in splits.train["text"]}
     assert trained.isdisjoint(map(normalised, splits.shift["rt"]["text"]))
     assert len(splits.shift["rt"]) < 2000
@@ -59,19 +64,19 @@ def test_product_reviews_are_split_by_document() -> None:
 
 
 def test_topic_on_the_news() -> None:
-    topic = load_objective("topic")
-    splits = topic.splits(DataPlan(source=topic.default_source, train=600, validation=300, test=300))
+    topic_task = load_objective("topic")
+    splits = topic_task.splits(DataPlan(source=topic_task.default_source, train=600, validation=300, test=300))
     assert [len(rows) for rows in (splits.train, splits.validation, splits.test)] == [600, 300, 300]
     assert set(splits.test["label"]) == set(range(5))
-    assert topic.measure([(0, 0), (1, 0), (2, 2)])["accuracy"] == pytest.approx(2 / 3)
+    assert topic_task.measure([(0, 0), (1, 0), (2, 2)])["accuracy"] == pytest.approx(2 / 3)
 
 
 def test_headline_on_the_news() -> None:
-    headline = load_objective("headline")
-    splits = headline.splits(DataPlan(source=headline.default_source, validation=200, test=200))
+    headline_task = load_objective("headline")
+    splits = headline_task.splits(DataPlan(source=headline_task.default_source, validation=200, test=200))
     assert len(splits.train) > 1600
     assert splits.train.column_names == ["text", "headline"]
-    assert headline.baseline(splits) is None
+    assert headline_task.baseline(splits) is None
 
 
 def test_the_example_of_an_own_objective_runs() -> None:
@@ -85,3 +90,7 @@ def test_the_example_of_an_own_objective_runs() -> None:
     measured = tickets.measure([(1, 1), (0, 1), (2, 2), (1, 0)])
     assert set(measured) == set(tickets.metrics) - {"loss"}
     assert measured["missed_outages"] == 0.5
+
+
+def test_the_shipped_tasks_are_found_by_their_names() -> None:
+    assert [load_objective(task.name) for task in SHIPPED] == [*SHIPPED]
