@@ -14,7 +14,7 @@ class Sentiment(TextClassification):
     """Binary sentiment of short texts."""
 
     name = "sentiment"
-    labels = ("negative", "positive")
+    labels: tuple[str, ...] = ("negative", "positive")
     metrics: Mapping[str, Direction] = {
         "loss": Direction.MINIMIZE,
         "accuracy": Direction.MAXIMIZE,

@@ -14,7 +14,7 @@ class Topic(TextClassification):
     """Topic of an article's body. Classes differ in size, so macro-F1 is what is searched."""
 
     name = "topic"
-    labels = ("business", "entertainment", "politics", "sports", "tech")
+    labels: tuple[str, ...] = ("business", "entertainment", "politics", "sports", "tech")
     metrics: Mapping[str, Direction] = {
         "loss": Direction.MINIMIZE,
         "accuracy": Direction.MAXIMIZE,

@@ -20,7 +20,7 @@ class Tickets(TextClassification):
     """Three teams, and a metric that says how often an urgent ticket was missed."""
 
     name = "tickets"
-    labels = ("billing", "outage", "question")
+    labels: tuple[str, ...] = ("billing", "outage", "question")
     metrics: Mapping[str, Direction] = {
         "loss": Direction.MINIMIZE,
         "accuracy": Direction.MAXIMIZE,
