@@ -133,7 +133,10 @@ _BBC = Package(
     size_mb=3.0,
     disk_mb=5.0,
     licence="MIT",
-    citation="Greene, D. & Cunningham, P. (2006). Practical Solutions to the Problem of Diagonal Dominance. ICML-06.",
+    citation=(
+        "Greene, D. & Cunningham, P. (2006). Practical Solutions to the Problem of Diagonal Dominance in Kernel "
+        "Document Clustering. ICML-06."
+    ),
 )
 
 
