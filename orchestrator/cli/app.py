@@ -1,0 +1,69 @@
+"""The command line: one file per subcommand, none of which imports a heavy library before it runs."""
+
+from collections.abc import Callable
+
+import typer
+
+from orchestrator.cli import (
+    clean,
+    doctor,
+    export,
+    predict,
+    promote,
+    report,
+    rollback,
+    schema,
+    status,
+    sweep,
+    ui,
+    validate,
+)
+from orchestrator.cli.failures import guarded
+
+PANELS: dict[str, dict[str, Callable[..., None]]] = {
+    "Search": {"sweep": sweep.sweep, "validate": validate.validate, "schema": schema.schema},
+    "Look": {"status": status.status, "report": report.report, "ui": ui.ui},
+    "Use": {
+        "promote": promote.promote,
+        "rollback": rollback.rollback,
+        "predict": predict.predict,
+        "export": export.export,
+    },
+    "House": {"doctor": doctor.doctor, "clean": clean.clean},
+}
+
+
+def make_app() -> typer.Typer:
+    """Return the application with every subcommand."""
+    app = typer.Typer(
+        name="loratory",
+        help="Find the best adapter for a task: one YAML file, many trials, one winner.",
+        no_args_is_help=True,
+        add_completion=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    for panel, commands in PANELS.items():
+        for name, command in commands.items():
+            app.command(name, rich_help_panel=panel)(command)
+    return app
+
+
+def run() -> int:
+    """Run the command that ``sys.argv`` holds and return its exit code."""
+    return guarded(make_app())
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from orchestrator import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def _root(
+    version: bool = typer.Option(False, "--version", help="Print the version.", callback=_version, is_eager=True),
+) -> None:
+    """Find the best adapter for a task: one YAML file, many trials, one winner."""

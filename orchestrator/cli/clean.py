@@ -1,0 +1,123 @@
+"""``clean``: what takes disk, and its removal when that is asked for."""
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli.screen import Json, Screen
+from orchestrator.cli.stores import existing_ledger, sweep_folder
+from orchestrator.core.errors import SweepLockedError, UserError
+
+if TYPE_CHECKING:
+    from orchestrator.core.sweep import SweepRecord
+    from orchestrator.search.ledger import Ledger
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Use:
+    """What one sweep takes on disk, in bytes; ``checkpoints`` is what the folder ``trials/`` takes of it."""
+
+    sweep: str
+    folder: str
+    bytes: int
+    checkpoints: int
+    driver: str | None
+
+
+def clean(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One sweep; all of them if absent.")] = None,
+    checkpoints: Annotated[
+        bool, typer.Option("--checkpoints", help="Remove checkpoints and adapters; the results stay.")
+    ] = False,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Remove the sweep: its files, trials and study.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List what sweeps take on disk; with --checkpoints or --sweep, remove it. What MLflow holds stays."""
+    screen = Screen(as_json=as_json)
+    ledger = existing_ledger()
+    chosen = _chosen(ledger, name)
+    if not (checkpoints or sweep):
+        _list(screen, [_use(ledger, item) for item in chosen if ledger is not None])
+        return
+    if name is None:
+        raise UserError("name the sweep to remove from: clean NAME --checkpoints, or clean NAME --sweep")
+    assert ledger is not None  # the name was found in it
+    (found,) = chosen
+    use = _use(ledger, found)
+    if use.driver is not None:
+        raise SweepLockedError(f"{use.sweep} is being run by {use.driver}")
+    what, target = ("the whole sweep", Path(use.folder)) if sweep else ("checkpoints", Path(use.folder) / "trials")
+    freed = use.bytes if sweep else use.checkpoints
+    _confirm(screen, f"{use.sweep}: remove {what}, {_size(freed)} in {target}", yes=yes)
+    if sweep:
+        ledger.delete_sweep(found.id)
+    if target.exists():
+        shutil.rmtree(target)
+    screen.show(f"removed {what} of {use.sweep}, {_size(freed)}")
+    screen.emit({"sweep": use.sweep, "removed": "sweep" if sweep else "checkpoints", "bytes": freed})
+
+
+def _chosen(ledger: "Ledger | None", name: str | None) -> "list[SweepRecord]":
+    if name is None:
+        return [] if ledger is None else [*ledger.sweeps()]
+    if ledger is None:
+        raise UserError(f"there is no sweep {name}: there is no ledger here")
+    return [ledger.find(name)]
+
+
+def _use(ledger: "Ledger", sweep: "SweepRecord") -> Use:
+    folder, driver = sweep_folder(sweep), ledger.driver(sweep.id)
+    return Use(
+        sweep=sweep.reference,
+        folder=str(folder),
+        bytes=taken(folder),
+        checkpoints=taken(folder / "trials"),
+        driver=None if driver is None else str(driver),
+    )
+
+
+def taken(folder: Path) -> int:
+    """Return the bytes of all files below ``folder``; files that vanish meanwhile count nothing."""
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.lstat().st_size if not path.is_dir() else 0
+        except FileNotFoundError:
+            continue
+    return total
+
+
+def _list(screen: Screen, uses: list[Use]) -> None:
+    from orchestrator.assets.cache import cache_root
+    from orchestrator.report.text_table import plain_table
+
+    table = plain_table()
+    for head in ("what", "size", "of it checkpoints", "where"):
+        table.add_column(head, justify="right" if "size" in head or "of it" in head else "left", overflow="fold")
+    for use in uses:
+        table.add_row(use.sweep, _size(use.bytes), _size(use.checkpoints), use.folder)
+    cache = cache_root()
+    table.add_row("packaged assets", _size(taken(cache)), "", str(cache))
+    screen.show(table)
+    screen.show(
+        "clean NAME --checkpoints keeps the results and removes the adapters; clean NAME --sweep removes all of it"
+    )
+    screen.emit({"sweeps": [asdict(use) for use in uses], "cache": {"folder": str(cache), "bytes": taken(cache)}})
+
+
+def _confirm(screen: Screen, question: str, *, yes: bool) -> None:
+    if yes:
+        return
+    if screen.as_json or not screen.out.is_terminal:
+        raise UserError(f"{question}? Nobody can be asked here; --yes does it")
+    typer.confirm(f"{question}?", abort=True)
+
+
+def _size(num_bytes: int) -> str:
+    from orchestrator.report import words
+
+    return words.size(num_bytes)

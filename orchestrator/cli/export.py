@@ -1,0 +1,33 @@
+"""``export``: an adapter as a plain PEFT folder."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli.promote import Retrain, Trial
+from orchestrator.cli.screen import Json, Screen
+from orchestrator.cli.stores import SweepName, logs_folder
+
+
+def export(
+    name: SweepName,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or an empty folder.")],
+    trial: Trial = None,
+    retrain: Retrain = False,
+    as_json: Json = False,
+) -> None:
+    """Write a trial's adapter, head included, as a folder that plain peft and transformers load."""
+    from orchestrator.cli.stored import Stored
+    from orchestrator.promotion.export import export_adapter
+
+    screen = Screen(as_json=as_json)
+    stored = Stored.find(name)
+    with screen.quiet(logs_folder() / "export.log"):
+        candidate = stored.candidates().choose(trial, stored.retrain if retrain else None)
+        target = export_adapter(candidate, folder)
+    files = sorted(str(path.relative_to(target)) for path in target.rglob("*") if path.is_file())
+    screen.show(f"trial {candidate.trial.number} of {stored.sweep.reference} is in {target}: {', '.join(files)}")
+    screen.emit(
+        {"sweep": stored.sweep.reference, "trial": candidate.trial.number, "folder": str(target), "files": files}
+    )

@@ -1,0 +1,71 @@
+"""What this machine has: cores, memory, number formats, accelerators, disk."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hardware:
+    """Facts about the machine.
+
+    Attributes:
+        cores: CPUs that this process may use.
+        memory_bytes, free_memory_bytes: of the machine, or of the container if that is less.
+        bfloat16: CPU instructions for bfloat16 products, by name; empty if there are none.
+        gpus: name and memory of each CUDA device.
+        free_disk_bytes: free space where sweeps are written.
+    """
+
+    cores: int
+    memory_bytes: int
+    free_memory_bytes: int
+    bfloat16: tuple[str, ...]
+    gpus: tuple[str, ...]
+    free_disk_bytes: int
+
+
+def look(folder: Path) -> Hardware:
+    """Return what there is; ``folder`` says which disk is meant. Imports torch to ask for CUDA devices."""
+    import psutil
+
+    memory = psutil.virtual_memory()
+    limit = _container_bytes() or memory.total
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    return Hardware(
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        memory_bytes=min(memory.total, limit),
+        free_memory_bytes=min(memory.available, limit),
+        bfloat16=_bfloat16(),
+        gpus=_gpus(),
+        free_disk_bytes=shutil.disk_usage(existing).free,
+    )
+
+
+def _bfloat16() -> tuple[str, ...]:
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    except OSError:  # no Linux
+        return ()
+    return tuple(name for name in ("avx512_bf16", "amx_bf16", "bf16") if name in flags)
+
+
+def _gpus() -> tuple[str, ...]:
+    import torch
+
+    if not torch.cuda.is_available():
+        return ()
+    found = (torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count()))
+    return tuple(f"{item.name}, {item.total_memory / 1e9:.0f} GB" for item in found)
+
+
+def _container_bytes() -> int | None:
+    """Return the memory limit of the control group, or None."""
+    for place in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            text = Path(place).read_text(encoding="utf-8").strip()
+        except OSError:
+            continue
+        return int(text) if text.isdecimal() else None
+    return None

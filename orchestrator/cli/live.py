@@ -1,0 +1,114 @@
+"""The live view of a sweep: a table of trials, a progress bar and the best so far, redrawn in place."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.cli.progress import Progress
+from orchestrator.core.trial import Report, TrialRecord, Verdict
+from orchestrator.report import words
+from orchestrator.report.leaderboard import varied
+from orchestrator.report.text_table import plain_table, state_text
+
+AROUND = 9
+"""Lines of the screen that the table's rows may not use: its head, the bar, the messages."""
+
+
+class LiveView:
+    """A ``SweepObserver`` that a terminal shows. Events only change the state; a thread of Rich's draws it."""
+
+    def __init__(self, progress: Progress, console: Console) -> None:
+        self._progress = progress
+        self._console = console
+        self._spinner = Spinner("dots")
+
+    def trial_started(self, trial: TrialRecord) -> None:
+        self._progress.update(trial)
+
+    def reported(self, trial: TrialRecord, report: Report) -> None:  # noqa: ARG002
+        self._progress.update(trial)
+
+    def decided(self, trial: TrialRecord, verdict: Verdict) -> None:  # noqa: ARG002
+        self._progress.update(trial)
+
+    def trial_ended(self, trial: TrialRecord) -> None:
+        self._progress.update(trial)
+
+    def say(self, line: str) -> None:
+        """Show one line above the table, where it stays."""
+        self._console.print(Text(line, style="dim"))
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Show the view while the block lasts; then it makes room for the result."""
+        with Live(self, console=self._console, refresh_per_second=4, transient=True, redirect_stderr=False):
+            yield
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw the view as it stands, no higher than the screen."""
+        trials = self._progress.trials
+        if not trials:
+            self._spinner.update(text=self._progress.message or "reading data, starting workers …")
+            yield self._spinner
+            return
+        yield self._table(trials, max(3, console.height - AROUND), options.max_width)
+        yield self._overall()
+
+    def _table(self, trials: Sequence[TrialRecord], limit: int, width: int) -> Table:
+        table = plain_table()
+        metric = self._progress.metric
+        names = varied(trials)[: max(0, (width - 72) // 11)]
+        for head in ("trial", "state", "samples", "", metric.name.rpartition("/")[2], "loss", "gap"):
+            left = head in {"state", ""}
+            table.add_column(
+                head.replace("_", "\n"), justify="left" if left else "right", vertical="bottom", no_wrap=True
+            )
+        for name in names:
+            table.add_column(name.replace("_", "\n"), justify="right", vertical="bottom", no_wrap=True)
+        best = self._progress.best
+        for trial in trials[:limit]:
+            style = "bold" if best is not None and trial.number == best.number else None
+            table.add_row(*self._cells(trial), *_params(trial, names), style=style)
+        if len(trials) > limit:
+            table.caption = f"and {len(trials) - limit} more"
+        return table
+
+    def _cells(self, trial: TrialRecord) -> list[RenderableType]:
+        last = trial.reports[-1] if trial.reports else None
+        seen = 0 if last is None else last.nominal_samples
+        whole = self._progress.whole_samples
+        bar: RenderableType = ProgressBar(total=whole, completed=seen, width=10) if whole else ""
+        at_last = {} if last is None else last.metrics
+        score = trial.score(self._progress.metric)
+        loss, gap = words.number(at_last.get("val/loss"), 3), words.signed(at_last.get("gap/loss"), 3)
+        return [str(trial.number), state_text(trial.state), words.count(seen), bar, words.number(score), loss, gap]
+
+    def _overall(self) -> Group:
+        progress = self._progress
+        trials, left, best = progress.trials, progress.left_s, progress.best
+        ended = sum(trial.ended for trial in trials)
+        of = f" of {progress.budget.trials}" if progress.budget.trials else ""
+        line = f"{ended}{of} trials · {words.duration(progress.elapsed_s)}"
+        line += "" if left is None else f" · about {words.duration(left)} left"
+        bar = Table.grid(padding=(0, 2))
+        bar.add_row(
+            ProgressBar(total=1.0, completed=progress.fraction, width=40), words.percent(progress.fraction), line
+        )
+        parts: list[RenderableType] = [bar]
+        if best is not None:
+            score = words.number(best.score(progress.metric))
+            told = f"best so far: {progress.metric.name} {score}, trial {best.number}  "
+            parts.append(Text(told + words.params(best.params, varied(trials)), style="green", overflow="ellipsis"))
+        if progress.message:
+            parts.append(Text(progress.message, style="yellow"))
+        return Group(*parts)
+
+
+def _params(trial: TrialRecord, names: Sequence[str]) -> list[str]:
+    return [words.param(trial.params[name]) if name in trial.params else words.MISSING for name in names]

@@ -1,0 +1,42 @@
+"""What ``sweep --dry-run`` shows."""
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.core.outcome import SweepPlan
+from orchestrator.report import words
+from orchestrator.report.text_table import plain_table
+from orchestrator.spec.sweep_spec import SweepSpec
+
+
+def plan_text(spec: SweepSpec, plan: SweepPlan) -> Group:
+    """Return the plan for a terminal: space, search, rungs, data and cost."""
+    space = plain_table()
+    for head in ("setting", "values", "when"):
+        space.add_column(head)
+    for row in plan.space:
+        space.add_row(*row)
+    facts = Table.grid(padding=(0, 3))
+    for name, told in _facts(spec, plan):
+        facts.add_row(Text(name, style="dim"), told)
+    return Group(Text(f"{spec.name}: what would be done", style="bold"), space, facts)
+
+
+def _facts(spec: SweepSpec, plan: SweepPlan) -> list[tuple[str, str]]:
+    budget = spec.budget
+    bounds = [f"{budget.trials} trials"] if budget.trials else []
+    bounds += [words.duration(budget.wall_time_s)] if budget.wall_time_s else []
+    bounds += [f"{words.count(budget.tokens)} tokens"] if budget.tokens else []
+    points, rungs = (" · ".join(map(words.count, values)) for values in (plan.report_points, plan.rungs))
+    return [
+        ("metric", f"{spec.metric.name}, {spec.metric.direction}"),
+        ("objective", f"{spec.objective} on {spec.model}, data {spec.data.source}"),
+        ("rows", " · ".join(f"{name} {words.count(number)}" for name, number in plan.rows.items())),
+        ("sampler", plan.sampler + (f", {len(spec.start_points)} start points" if spec.start_points else "")),
+        ("reports at", f"{points} samples"),
+        ("stopping", plan.stopping if plan.stopping == "none" else f"{plan.stopping}, compared at {rungs}"),
+        ("trials at once", str(plan.parallel_trials)),
+        ("budget", ", ".join(bounds) + (", whichever ends first" if len(bounds) > 1 else "")),
+        ("cost", ", ".join(f"{name.replace('_', ' ')} ≤ {value:,.0f}" for name, value in plan.cost.items())),
+    ]

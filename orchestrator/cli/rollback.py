@@ -1,0 +1,25 @@
+"""``rollback``: point an alias back to the version before."""
+
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli.predict import TrackingUri, place
+from orchestrator.cli.screen import Json, Screen
+from orchestrator.cli.stores import logs_folder
+
+
+def rollback(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="The registered model.")],
+    alias: Annotated[str, typer.Option(help="The alias to move.")] = "champion",
+    tracking_uri: TrackingUri = None,
+    as_json: Json = False,
+) -> None:
+    """Point the alias back to the version that had it before the last promotion."""
+    from orchestrator.promotion.promote import rollback as move_back
+
+    screen = Screen(as_json=as_json)
+    with screen.quiet(logs_folder() / "rollback.log"):
+        left, back = move_back(model, alias, place(tracking_uri))
+    screen.show(f"{model}@{alias} is {back.reference} again (was {left.reference})")
+    screen.emit({"model": model, "alias": alias, "version": back.version, "left": left.version})

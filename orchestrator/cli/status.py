@@ -1,0 +1,95 @@
+"""``status``: all sweeps, or one."""
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli.screen import Json, Screen
+from orchestrator.cli.stores import existing_ledger, find_sweep, sweep_folder
+from orchestrator.core.sweep import SweepRecord, SweepStatus
+
+if TYPE_CHECKING:
+    from orchestrator.search.ledger import Ledger
+
+
+def status(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One sweep; all of them if absent.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show where sweeps are: running, interrupted or finished, and the best so far."""
+    screen = Screen(as_json=as_json)
+    if name is not None:
+        _one(screen, *find_sweep(name))
+        return
+    ledger = existing_ledger()
+    sweeps = () if ledger is None else ledger.sweeps()
+    if ledger is None or not sweeps:
+        screen.show("no sweeps yet; try: python -m orchestrator sweep sweeps/sentiment.yaml")
+        screen.emit([])
+        return
+    _all(screen, ledger, sweeps)
+
+
+def _all(screen: Screen, ledger: "Ledger", sweeps: tuple[SweepRecord, ...]) -> None:
+    from orchestrator.report import words
+    from orchestrator.report.leaderboard import leaderboard, metric_of
+    from orchestrator.report.text_table import plain_table
+
+    table = plain_table()
+    for head in ("sweep", "status", "trials", "best", "metric", "trial", "time", "started"):
+        table.add_column(head, justify="right" if head in {"trials", "best", "trial", "time"} else "left")
+    documents = []
+    for sweep in sweeps:
+        records = ledger.records(sweep.id)
+        metric, state = metric_of(sweep), _state(ledger, sweep)
+        best = leaderboard(records, metric).best
+        states = Counter(record.state.value for record in records)
+        elapsed_s = sweep.facts.get("elapsed_s", 0.0)
+        table.add_row(
+            sweep.reference,
+            state,
+            str(len(records)),
+            words.number(None if best is None else best.score),
+            metric.name,
+            words.MISSING if best is None else str(best.number),
+            words.duration(elapsed_s),
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(sweep.created_at)),
+        )
+        documents.append(
+            {
+                "sweep": sweep.reference,
+                "status": state,
+                "trials": dict(states),
+                "metric": metric.name,
+                "best": None if best is None else {"trial": best.number, "score": best.score},
+                "elapsed_s": elapsed_s,
+                "created_at": sweep.created_at,
+            }
+        )
+    screen.show(table)
+    screen.emit(documents)
+
+
+def _one(screen: Screen, ledger: "Ledger", sweep: SweepRecord) -> None:
+    from rich.text import Text
+
+    from orchestrator.report.summary import as_json, summarise
+    from orchestrator.report.text import summary_text
+
+    summary, state, driver = summarise(sweep, ledger.records(sweep.id)), _state(ledger, sweep), ledger.driver(sweep.id)
+    reason = sweep.facts.get("ended")
+    told = f"{sweep.reference}: {state}" + (f", {reason}" if reason and state == SweepStatus.FINISHED else "")
+    screen.show(Text(told + (f" ({driver})" if driver else ""), style="bold"))
+    screen.show(summary_text(summary))
+    screen.show(Text(f"files in {sweep_folder(sweep)}", style="dim"), soft_wrap=True)
+    screen.emit({**as_json(summary), "status": state, "driver": None if driver is None else str(driver)})
+
+
+def _state(ledger: "Ledger", sweep: SweepRecord) -> str:
+    """Return the sweep's status as it is: one whose driver was killed still says that it is running."""
+    if ledger.driver(sweep.id) is not None:
+        return SweepStatus.RUNNING.value
+    dead = sweep.status is SweepStatus.RUNNING
+    return (SweepStatus.INTERRUPTED if dead else sweep.status).value

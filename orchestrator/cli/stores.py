@@ -1,0 +1,78 @@
+"""What commands read: the sweep file, the ledger, and what belongs to a stored sweep."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestrator.core.errors import UserError
+
+if TYPE_CHECKING:
+    from orchestrator.core.policy import Tracking
+    from orchestrator.core.sweep import SweepRecord
+    from orchestrator.search.ledger import Ledger
+    from orchestrator.spec.sweep_spec import SweepSpec
+
+SweepName = Annotated[str, typer.Argument(metavar="NAME", help="The sweep: NAME is the newest, NAME#1 the first.")]
+
+
+def read_spec(file: Path, overrides: Sequence[str] = ()) -> "SweepSpec":
+    """Read and check a sweep file; raises ``SpecError``."""
+    from orchestrator.assets.catalogue import CATALOGUE
+    from orchestrator.objective.loading import objective_facts
+    from orchestrator.spec.load import load_spec
+
+    return load_spec(file, overrides, objective_facts=objective_facts, packaged=CATALOGUE)
+
+
+def existing_ledger() -> "Ledger | None":
+    """Return the ledger, or None if there is none here: looking must not make one."""
+    from orchestrator.search.database import default_url
+    from orchestrator.search.ledger import Ledger
+
+    url = default_url()
+    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
+        return None
+    return Ledger.open(url)
+
+
+def find_sweep(name: str) -> "tuple[Ledger, SweepRecord]":
+    """Return the ledger and the sweep that ``NAME`` or ``NAME#2`` names.
+
+    Raises:
+        UserError: there is none.
+    """
+    from orchestrator.search.database import default_url
+
+    ledger = existing_ledger()
+    if ledger is None:
+        raise UserError(
+            f"there is no sweep {name}: {default_url()} does not exist; run a sweep first, or set LORATORY_HOME"
+        )
+    return ledger, ledger.find(name)
+
+
+def sweep_folder(sweep: "SweepRecord") -> Path:
+    """Return the folder that holds a sweep's checkpoints, logs and reports."""
+    from orchestrator.search.database import home
+
+    return home() / "sweeps" / f"{sweep.name}-{sweep.generation}"
+
+
+def logs_folder() -> Path:
+    """Return the folder of the commands' logs."""
+    from orchestrator.search.database import home
+
+    return home() / "logs"
+
+
+def tracking_of(sweep: "SweepRecord") -> "Tracking":
+    """Return where a stored sweep's file says that runs are recorded."""
+    from ruamel.yaml import YAML
+
+    from orchestrator.core.policy import Tracking
+
+    stored: Any = YAML(typ="safe", pure=True).load(sweep.spec_text)
+    section = (stored or {}).get("tracking") or {}
+    return Tracking(uri=section.get("uri"), registry_uri=section.get("registry_uri"))

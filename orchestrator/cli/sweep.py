@@ -1,0 +1,124 @@
+"""``sweep``: run a sweep, or go on with it."""
+
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestrator.cli.screen import Json, Screen
+from orchestrator.cli.stores import existing_ledger, logs_folder, read_spec
+from orchestrator.core.errors import UserError
+
+if TYPE_CHECKING:
+    from orchestrator.cli.lines import Lines
+    from orchestrator.cli.live import LiveView
+    from orchestrator.core.outcome import SweepOutcome
+    from orchestrator.spec.sweep_spec import SweepSpec
+
+
+def sweep(  # noqa: PLR0913, PLR0917  (a command's options)
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The sweep file.")],
+    override: Annotated[
+        list[str] | None, typer.Option("--set", metavar="A.B=C", help="Override a value; may be repeated.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Budget: this many trials.")] = None,
+    time: Annotated[str | None, typer.Option(metavar="20m", help="Budget: wall time, as 90s, 20m or 2h.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
+    inline: Annotated[
+        bool, typer.Option("--inline", help="One trial after another in this process, without Ray.")
+    ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start a new sweep beside the one of this name.")] = False,
+    live: Annotated[bool | None, typer.Option("--live/--no-live", help="Redraw a table, or print lines.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run a sweep. The same command again goes on where it was, or says that it is finished."""
+    overrides = [*(override or ())]
+    overrides += [f"budget.trials={trials}"] if trials is not None else []
+    overrides += [f"budget.wall_time={time}"] if time is not None else []
+    spec = read_spec(file, overrides)
+    screen = Screen(as_json=as_json)
+    log = logs_folder() / f"sweep-{spec.name}.log"
+    if dry_run:
+        _dry_run(screen, spec, log)
+        return
+    view = _view(screen, spec, fresh=fresh, live=live)
+    outcome = _run(screen, spec, view, log, inline=inline, fresh=fresh)
+    _tell(screen, spec, outcome, f"python -m orchestrator sweep {file}")
+    if not outcome.finished:
+        raise typer.Exit(130)
+
+
+def _dry_run(screen: Screen, spec: "SweepSpec", log: Path) -> None:
+    from orchestrator.cli.plan_view import plan_text
+    from orchestrator.planning import plan_sweep
+
+    with screen.quiet(log):
+        plan = plan_sweep(spec)
+        screen.show(plan_text(spec, plan))
+        screen.emit({"name": spec.name, **asdict(plan)})
+
+
+def _view(screen: Screen, spec: "SweepSpec", *, fresh: bool, live: bool | None) -> "LiveView | Lines":
+    """Return what shows the events: a live table on a terminal, lines elsewhere. Earlier trials of the sweep count."""
+    from orchestrator.cli.lines import Lines
+    from orchestrator.cli.live import LiveView
+    from orchestrator.cli.progress import Progress
+
+    whole = round(spec.epochs * spec.data.train) if spec.data.train else None
+    progress = Progress(metric=spec.metric, budget=spec.budget, whole_samples=whole)
+    ledger = None if fresh else existing_ledger()
+    if ledger is not None:
+        try:
+            stored = ledger.find(spec.name)
+        except UserError:
+            pass  # it is the first sweep of this name
+        else:
+            progress.before_s = stored.facts.get("elapsed_s", 0.0)
+            progress.update(*(record for record in ledger.records(stored.id) if record.ended))
+        ledger.close()
+    wanted = screen.human.is_terminal if live is None else live
+    return LiveView(progress, screen.human) if wanted else Lines(progress, screen.say)
+
+
+def _run(
+    screen: Screen, spec: "SweepSpec", view: "LiveView | Lines", log: Path, *, inline: bool, fresh: bool
+) -> "SweepOutcome":
+    from orchestrator.cli.interrupt import stopping
+    from orchestrator.core.outcome import SweepOptions
+
+    stop = threading.Event()
+    with screen.quiet(log), view.shown(), stopping(stop, view.say):
+        view.say(f"{spec.name}: preparing (libraries write to {log})")
+        from orchestrator.sweep import run_sweep
+
+        return run_sweep(spec, SweepOptions(inline=inline, fresh=fresh), (view,), stop, view.say)
+
+
+def _tell(screen: Screen, spec: "SweepSpec", outcome: "SweepOutcome", command: str) -> None:
+    from orchestrator.report.summary import as_json, next_commands, summarise
+    from orchestrator.report.text import commands_text, summary_text
+
+    summary = summarise(outcome.sweep, outcome.records)
+    screen.show(summary_text(summary, limit=20))
+    ended = f"{outcome.sweep.reference} is finished: {outcome.reason}" if outcome.finished else "stopped"
+    screen.say(f"\n{ended}")
+    commands = next_commands(spec.name, None if summary.leaderboard.best is None else summary.leaderboard.best.number)
+    if outcome.finished:
+        told = (*commands, ("search on", f"{command} --trials {len(outcome.records) + 8}"))
+    else:
+        told = (("go on", command), *commands)
+    screen.say(f"report {outcome.report}")
+    screen.say(
+        f"MLflow {outcome.tracking_uri}"
+        + ("" if outcome.synced else "  (not all is written yet; the same command writes the rest)")
+    )
+    screen.show("")
+    screen.show(commands_text(told), soft_wrap=True)
+    screen.emit(_document(outcome, as_json(summary)))
+
+
+def _document(outcome: "SweepOutcome", summary: dict[str, Any]) -> dict[str, Any]:
+    names = ("finished", "reason", "tracking_uri", "synced", "report")
+    return {**summary, **{name: getattr(outcome, name) for name in names}}
