@@ -6,10 +6,14 @@ Optuna's own look is at completed trials alone: after early stopping that is a h
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from orchestrator.core.metric import Metric
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import TrialRecord
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 FEWEST_TRIALS = 10
 """Trials below which nothing is said; with more than five parameters, two per parameter are needed."""
@@ -91,7 +95,7 @@ def _fanova(scored: Sequence[tuple[TrialRecord, float]], names: Sequence[str], s
         optuna.logging.set_verbosity(before)
 
 
-def _domain(values: Sequence[ParamValue]):  # type: ignore[no-untyped-def]  # noqa: ANN202  (Optuna loads late)
+def _domain(values: Sequence[ParamValue]) -> "BaseDistribution":
     """Return the domain that the trials have covered; numbers that span a factor of 30 count by their logarithm."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 

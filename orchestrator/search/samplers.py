@@ -5,7 +5,7 @@ sweep's seed and the proposal's number there, and a resumed sweep proposes what 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -39,6 +39,7 @@ class Proposal:
         seed: the sweep's seed.
         number: the proposal's number in the study, from 0.
         unseen: a point that no trial has had, if the space can be counted and one is left.
+        parameter: the parameter that is drawn by itself; empty for those drawn together.
     """
 
     space: Space
@@ -47,6 +48,7 @@ class Proposal:
     seed: int
     number: int
     unseen: Mapping[str, ParamValue] | None = None
+    parameter: str = ""
 
     @property
     def startup_trials(self) -> int:
@@ -64,8 +66,8 @@ class Proposal:
 
     @property
     def own_seed(self) -> int:
-        """Seed of this proposal alone."""
-        return derive_seed(self.seed, "sampler", self.number)
+        """Seed of this proposal, or of one parameter's draw, alone."""
+        return derive_seed(self.seed, "sampler", self.number, self.parameter)
 
 
 def build_sampler(proposal: Proposal) -> BaseSampler:
@@ -74,7 +76,40 @@ def build_sampler(proposal: Proposal) -> BaseSampler:
     Raises:
         UserError: a grid over a space that cannot be counted.
     """
-    return _BUILDERS[proposal.policy.name](proposal)
+    return _Replayable(proposal, _BUILDERS[proposal.policy.name])
+
+
+class _Replayable(BaseSampler):
+    """A sampler whose draws for one parameter do not depend on which others were drawn before it.
+
+    A proposal that was interrupted has some parameters in the study already; the others come out as they would have.
+    """
+
+    def __init__(self, proposal: Proposal, build: Callable[[Proposal], BaseSampler]) -> None:
+        self._proposal = proposal
+        self._build = build
+        self._together = build(proposal)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Return the parameters that are drawn together."""
+        return dict(self._together.infer_relative_search_space(study, trial))
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Draw them."""
+        return dict(self._together.sample_relative(study, trial, search_space))
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:  # noqa: ANN401
+        """Draw one parameter from a sampler, and so from a seed, of its own."""
+        alone = self._build(replace(self._proposal, parameter=param_name))
+        return alone.sample_independent(study, trial, param_name, param_distribution)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Let the sampler make its notes in the study."""
+        self._together.before_trial(study, trial)
 
 
 def _tpe(proposal: Proposal) -> BaseSampler:

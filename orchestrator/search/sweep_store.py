@@ -42,8 +42,9 @@ class SweepStore(DriverLocks):
                 + "".join(f"  {change}\n" for change in changes)
                 + "Give the file a new name, or start a new sweep beside the old one with --fresh."
             )
-        with self.write_sweep(newest.id) as connection:
-            connection.execute(update(sweeps).where(sweeps.c.id == newest.id).values(spec_text=spec_text))
+        if newest.spec_text != spec_text:
+            with self.write_sweep(newest.id) as connection:
+                connection.execute(update(sweeps).where(sweeps.c.id == newest.id).values(spec_text=spec_text))
         return self.sweep(newest.id)
 
     def sweep(self, sweep_id: int) -> SweepRecord:

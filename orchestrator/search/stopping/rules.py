@@ -72,7 +72,10 @@ def _hyperband(policy: StoppingPolicy, points: Sequence[int]) -> Rule:
 
 
 def _median(policy: StoppingPolicy, points: Sequence[int]) -> Rule:
-    """Vizier's median rule (Golovin et al. 2017), on best values so far at exactly the same report point."""
+    """Vizier's median rule (Golovin et al. 2017), on best values so far at exactly the same report point.
+
+    Of two middle values the worse one counts: their mean would let rounding decide on a trial between them.
+    """
     grace = policy.grace_samples or points[0]
     ladder = tuple(point for point in points[:-1] if point >= grace)
     return Rule(brackets=(ladder,), bracket_of=(0,), cohort=policy.cohort or 3, losers=_worse_than_median)
@@ -103,7 +106,7 @@ def _worse_than_median(keys: Mapping[int, float], judged: Collection[int]) -> Ma
     stopped = {}
     for number in judged:
         others = [key for other, key in keys.items() if other != number]
-        if others and keys[number] > statistics.median(others):
+        if others and keys[number] > statistics.median_high(others):
             stopped[number] = f"worse than the median of {len(others)} others"
     return stopped
 

@@ -1,0 +1,63 @@
+"""A driver may die before any commit: what the sweep ends with is the same."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+
+from orchestrator.core.policy import SamplerName, StoppingName, StoppingPolicy
+from orchestrator.search.plan import SearchPlan
+from tests.search.worlds import GRID, Killed, coordinator_of, essence, killed_before_commit, plan_of, run_out
+
+
+def study_of(folder: Path) -> list[tuple[object, ...]]:
+    study = optuna.load_study(study_name="sentiment#1", storage=f"sqlite:///{folder / 'ledger.db'}")
+    return [(t.number, t.state, t.params, t.values, t.intermediate_values, t.user_attrs) for t in study.get_trials()]
+
+
+def uninterrupted(folder: Path, plan: SearchPlan) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
+    folder.mkdir()
+    coordinator = coordinator_of(folder, plan)
+    run_out(coordinator)
+    return essence(coordinator), study_of(folder)
+
+
+def killed_again_and_again(folder: Path, plan: SearchPlan, every: int) -> int:
+    """Run a sweep whose process dies after every so many commits; return how often it died."""
+    folder.mkdir()
+    coordinator_of(folder, plan)  # the first process gets as far as having made the tables
+    deaths = 0
+    while True:
+        try:
+            with killed_before_commit(every):
+                run_out(coordinator_of(folder, plan))
+        except Killed:
+            deaths += 1
+        else:
+            return deaths
+
+
+@pytest.mark.parametrize("every", [7, 8, 9, 11, 17])
+def test_a_sweep_killed_at_every_turn_ends_as_if_it_had_not_been(tmp_path: Path, every: int) -> None:
+    plan = plan_of(trials=5, sampler=SamplerName.TPE, start=({"learning_rate": 2e-4, "rank": 16},))
+    expected = uninterrupted(tmp_path / "whole", plan)
+    deaths = killed_again_and_again(tmp_path / "killed", plan, every)
+    assert deaths > 2
+    assert (essence(coordinator_of(tmp_path / "killed", plan)), study_of(tmp_path / "killed")) == expected
+
+
+@pytest.mark.parametrize("sampler", list(SamplerName))
+def test_an_interrupted_sweep_proposes_what_it_would_have(tmp_path: Path, sampler: SamplerName) -> None:
+    space = GRID if sampler is SamplerName.GRID else plan_of().space
+    plan = plan_of(space=space, trials=9, sampler=sampler)
+    expected = uninterrupted(tmp_path / "whole", plan)
+    assert killed_again_and_again(tmp_path / "killed", plan, 37) > 0
+    assert (essence(coordinator_of(tmp_path / "killed", plan)), study_of(tmp_path / "killed")) == expected
+
+
+@pytest.mark.parametrize("rule", list(StoppingName))
+def test_every_rule_decides_the_same_after_kills(tmp_path: Path, rule: StoppingName) -> None:
+    plan = plan_of(trials=7, stopping=StoppingPolicy(rule=rule, reduction_factor=2))
+    expected = uninterrupted(tmp_path / "whole", plan)
+    killed_again_and_again(tmp_path / "killed", plan, 23)
+    assert (essence(coordinator_of(tmp_path / "killed", plan)), study_of(tmp_path / "killed")) == expected

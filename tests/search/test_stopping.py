@@ -1,0 +1,328 @@
+"""Stopping rules in simulated time: no database, no clock, hundreds of trials in milliseconds."""
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import permutations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.policy import StoppingName, StoppingPolicy
+from orchestrator.core.settings import TrialSettings
+from orchestrator.core.trial import Action, Report, TrialRecord, TrialState, Verdict
+from orchestrator.evaluation.exits import diverged, overfitting
+from orchestrator.search.stopping.decide import Judge, is_undecided
+from orchestrator.search.stopping.points import report_points, rungs
+from orchestrator.search.stopping.rules import build_rule
+from tests.search.worlds import ACCURACY, POINTS, report_of
+
+
+def judge_of(policy: StoppingPolicy, points: tuple[int, ...] = POINTS, metric: Metric = ACCURACY) -> Judge:
+    return Judge(policy=policy, metric=metric, points=points, diverged=diverged, overfitting=overfitting)
+
+
+def trial(number: int, *values: float, points: Sequence[int] = POINTS) -> TrialRecord:
+    """A running trial that went on after every report but the newest."""
+    reports = tuple(report_of(number, point, value) for point, value in zip(points, values, strict=False))
+    verdicts = {
+        r.nominal_samples: Verdict(trial=number, nominal_samples=r.nominal_samples, action=Action.CONTINUE)
+        for r in reports[:-1]
+    }
+    return TrialRecord(
+        number=number,
+        params={},
+        settings=TrialSettings(),
+        seed=0,
+        state=TrialState.RUNNING,
+        reports=reports,
+        verdicts=verdicts,
+    )
+
+
+def obey(records: Sequence[TrialRecord], verdicts: Sequence[Verdict]) -> list[TrialRecord]:
+    """Carry verdicts out: who is told to stop, ends."""
+    after = list(records)
+    for verdict in verdicts:
+        record = after[verdict.trial]
+        record = replace(record, verdicts={**record.verdicts, verdict.nominal_samples: verdict})
+        if verdict.ending is not None:
+            record = replace(record, state=verdict.ending.state, reason=verdict.ending.reason)
+        after[verdict.trial] = record
+    return after
+
+
+def actions(verdicts: Sequence[Verdict]) -> dict[int, Action]:
+    return {verdict.trial: verdict.action for verdict in verdicts}
+
+
+# Where trials meet.
+
+
+@pytest.mark.parametrize(
+    ("samples", "reports", "points"),
+    [
+        (6000, 6, POINTS),
+        (8000, 3, (2667, 5334, 8000)),
+        (4, 6, (1, 2, 3, 4)),
+        (1, 1, (1,)),
+        (7, 7, (1, 2, 3, 4, 5, 6, 7)),
+    ],
+)
+def test_report_points_are_even_and_end_at_the_budget(samples: int, reports: int, points: tuple[int, ...]) -> None:
+    assert report_points(samples, reports) == points
+
+
+@pytest.mark.parametrize(("samples", "reports"), [(0, 3), (5, 0)])
+def test_report_points_need_samples_and_reports(samples: int, reports: int) -> None:
+    with pytest.raises(ValueError, match=">= 1 must hold"):
+        report_points(samples, reports)
+
+
+@pytest.mark.parametrize(
+    ("grace", "factor", "expected"),
+    [
+        (None, 3, (1000, 3000)),
+        (None, 2, (1000, 2000, 4000)),
+        (1500, 2, (2000, 3000)),  # 1500, 3000; 6000 is the end
+        (2500, 3, (3000,)),
+        (10, 3, (1000, 3000)),  # 10, 30, 90, 270, 810 all meet at the first report
+        (6000, 3, ()),
+        (9000, 3, ()),
+    ],
+)
+def test_rungs_are_report_points_below_the_last(grace: int | None, factor: int, expected: tuple[int, ...]) -> None:
+    assert rungs(POINTS, grace, factor) == expected
+
+
+# What a rule decides.
+
+
+@pytest.mark.parametrize("values", list(permutations((0.1, 0.2, 0.3))))
+def test_the_first_three_are_judged_together_whatever_their_order(values: tuple[float, ...]) -> None:
+    """Optuna keeps one of .1 .2 .3 and all of .3 .2 .1."""
+    judge = judge_of(StoppingPolicy(reduction_factor=3))
+    records: list[TrialRecord] = []
+    verdicts: tuple[Verdict, ...] = ()
+    for number, value in enumerate(values):
+        assert verdicts == ()
+        records.append(trial(number, value))
+        verdicts = judge.decide(records, more_trials=True)
+    assert actions(verdicts) == {n: Action.CONTINUE if v == 0.3 else Action.STOP for n, v in enumerate(values)}
+    stopped = next(v for v in verdicts if v.action is Action.STOP)
+    assert stopped.ending is not None
+    assert stopped.ending.state is TrialState.PRUNED
+    assert stopped.ending.reason == "not among the best 1 of 3 at 1000 samples"
+
+
+def test_a_trial_is_compared_by_its_best_so_far() -> None:
+    judge = judge_of(StoppingPolicy(reduction_factor=3))
+    fell_back = trial(0, 0.9, 0.8, 0.1)
+    records = [fell_back, trial(1, 0.5, 0.5, 0.5), trial(2, 0.4, 0.4, 0.4)]
+    assert actions(judge.decide(records, more_trials=False)) == {0: Action.CONTINUE, 1: Action.STOP, 2: Action.STOP}
+
+
+def test_lower_is_better_if_the_metric_says_so() -> None:
+    loss = Metric(name=ACCURACY.name, direction=Direction.MINIMIZE)
+    judge = judge_of(StoppingPolicy(reduction_factor=3), metric=loss)
+    decided = judge.decide([trial(0, 0.3), trial(1, 0.1), trial(2, 0.2)], more_trials=False)
+    assert actions(decided) == {0: Action.STOP, 1: Action.CONTINUE, 2: Action.STOP}
+
+
+def test_ties_are_kept() -> None:
+    judge = judge_of(StoppingPolicy(reduction_factor=3))
+    decided = judge.decide([trial(n, 0.5) for n in range(6)], more_trials=False)
+    assert set(actions(decided).values()) == {Action.CONTINUE}
+
+
+def test_a_value_that_is_no_number_ranks_last_and_fails() -> None:
+    judge = judge_of(StoppingPolicy(reduction_factor=3))
+    decided = judge.decide([trial(0, math.nan), trial(1, 0.1), trial(2, 0.2)], more_trials=False)
+    assert actions(decided) == {0: Action.STOP, 1: Action.STOP, 2: Action.CONTINUE}
+    assert decided[0].ending is not None
+    assert decided[0].ending.state is TrialState.FAIL
+    assert decided[0].ending.reason == "no report holds a number for val/accuracy"
+
+
+def test_between_rungs_a_trial_goes_on_at_once() -> None:
+    judge = judge_of(StoppingPolicy(reduction_factor=3))
+    assert actions(judge.decide([trial(0, 0.5, 0.5)], more_trials=True)) == {0: Action.CONTINUE}
+
+
+def test_who_stops_below_is_not_waited_for_above() -> None:
+    """Trial 0 waits at 3000 for 1 and 2; they are judged at 1000 and both stop, so it goes on in the same call."""
+    judge = judge_of(StoppingPolicy(reduction_factor=3, cohort=2))
+    records = [trial(0, 0.9, 0.9, 0.9), trial(1, 0.2), trial(2, 0.1)]
+    assert actions(judge.decide(records, more_trials=False)) == {0: Action.CONTINUE, 1: Action.STOP, 2: Action.STOP}
+    assert actions(judge.decide(records, more_trials=True)) == {1: Action.STOP, 2: Action.STOP}
+
+
+@pytest.mark.parametrize(("more", "expected"), [(True, {}), (False, {0: Action.CONTINUE, 1: Action.STOP})])
+def test_fewer_trials_than_the_cohort_are_judged_when_no_more_can_come(more: bool, expected: dict[int, Action]) -> None:
+    judge = judge_of(StoppingPolicy(reduction_factor=3))
+    assert actions(judge.decide([trial(0, 0.2), trial(1, 0.1)], more_trials=more)) == expected
+
+
+def test_the_median_rule_compares_with_the_others() -> None:
+    judge = judge_of(StoppingPolicy(rule=StoppingName.MEDIAN))
+    records = [trial(n, value) for n, value in enumerate((0.1, 0.2, 0.3, 0.4, 0.5))]
+    decided = actions(judge.decide(records, more_trials=True))
+    assert [n for n, action in decided.items() if action is Action.STOP] == [0, 1]
+
+
+def test_hyperband_compares_within_a_bracket() -> None:
+    policy = StoppingPolicy(rule=StoppingName.HYPERBAND, reduction_factor=2)
+    rule = build_rule(policy, POINTS)
+    assert rule.brackets == ((1000, 2000, 4000), (2000, 4000), (4000,))
+    assert [rule.bracket_of.count(bracket) for bracket in range(3)] == [4, 3, 3]  # ceil(3/k · 2^(k-1)) for k = 3, 2, 1
+    assert [rule.bracket(n) for n in range(10)] == [rule.bracket(n + 10) for n in range(10)]
+    records = [trial(n, 0.1 * n) for n in range(10)]
+    decided = actions(judge_of(policy).decide(records, more_trials=True))
+    impatient = [n for n in range(10) if rule.bracket(n) == 0]
+    assert [n for n, action in decided.items() if action is Action.STOP] == impatient[:2]
+
+
+# The exits, and what comes first.
+
+
+def losses(record: TrialRecord, validation: Sequence[float], train: Sequence[float]) -> TrialRecord:
+    reports = tuple(
+        replace(report, metrics={**report.metrics, "val/loss": v, "train/loss": t})
+        for report, v, t in zip(record.reports, validation, train, strict=True)
+    )
+    return replace(record, reports=reports)
+
+
+def test_divergence_fails_even_at_the_last_report() -> None:
+    record = losses(trial(0, *[0.5] * 6), [1, 1, 1, 1, 1, math.nan], [1] * 6)
+    (verdict,) = judge_of(StoppingPolicy()).decide([record], more_trials=False)
+    assert verdict.ending is not None
+    assert (verdict.ending.state, verdict.ending.reason) == (TrialState.FAIL, "diverged: val/loss is nan")
+
+
+def test_the_last_report_completes() -> None:
+    (verdict,) = judge_of(StoppingPolicy()).decide([trial(0, *[0.5] * 6)], more_trials=False)
+    assert verdict.ending is not None
+    assert (verdict.ending.state, verdict.ending.reason) == (TrialState.COMPLETE, "reached its budget of 6000 samples")
+
+
+def test_overfitting_completes_before_the_rule_is_asked() -> None:
+    record = losses(trial(0, 0.5, 0.4, 0.3), [0.5, 0.6, 0.7], [0.4, 0.3, 0.2])
+    records = [record, trial(1, 0.8, 0.8, 0.8), trial(2, 0.9, 0.9, 0.9)]
+    verdict = judge_of(StoppingPolicy()).decide(records, more_trials=False)[0]
+    assert verdict.ending is not None
+    assert verdict.ending.state is TrialState.COMPLETE
+    assert verdict.ending.reason.startswith("overfitting: validation loss rose 2 reports in a row")
+
+
+@pytest.mark.parametrize("policy", [StoppingPolicy(patience=None), StoppingPolicy(grace_samples=4000)])
+def test_no_patience_and_grace_keep_an_overfitting_trial(policy: StoppingPolicy) -> None:
+    record = losses(trial(0, 0.5, 0.4, 0.3), [0.5, 0.6, 0.7], [0.4, 0.3, 0.2])
+    assert actions(judge_of(policy).decide([record], more_trials=False)) == {0: Action.CONTINUE}
+
+
+# Properties.
+
+POLICIES = st.builds(
+    StoppingPolicy,
+    rule=st.sampled_from(StoppingName),
+    reduction_factor=st.integers(2, 4),
+    cohort=st.none() | st.integers(1, 6),
+    grace_samples=st.none() | st.sampled_from((1, 1500, 3000, 9000)),
+    patience=st.none() | st.integers(1, 3),
+)
+VALUES = st.sampled_from((0.1, 0.2, 0.3, 0.4, math.nan))
+
+
+@given(policy=POLICIES, values=st.lists(st.tuples(VALUES, st.integers(1, 5)), max_size=12), data=st.data())
+def test_trials_judged_together_do_not_depend_on_their_order(
+    policy: StoppingPolicy, values: list[tuple[float, int]], data: st.DataObject
+) -> None:
+    """The same reports under the same numbers, in any order in the sequence, give the same decisions."""
+    records = [trial(n, *[value] * reports) for n, (value, reports) in enumerate(values)]
+    shuffled = data.draw(st.permutations(records))
+    more = data.draw(st.booleans())
+    judge = judge_of(policy)
+    assert judge.decide(shuffled, more_trials=more) == judge.decide(records, more_trials=more)
+
+
+@given(
+    rule=st.sampled_from((StoppingName.ASHA, StoppingName.MEDIAN)), values=st.lists(VALUES, max_size=12), data=st.data()
+)
+def test_a_decision_depends_on_values_and_not_on_numbers(
+    rule: StoppingName, values: list[float], data: st.DataObject
+) -> None:
+    judge = judge_of(StoppingPolicy(rule=rule))
+    order = data.draw(st.permutations(range(len(values))))
+    straight = judge.decide([trial(n, value) for n, value in enumerate(values)], more_trials=False)
+    mixed = judge.decide([trial(n, values[old]) for n, old in enumerate(order)], more_trials=False)
+    assert {order[v.trial]: v.action for v in mixed} == {v.trial: v.action for v in straight}
+
+
+@settings(deadline=None)
+@given(policy=POLICIES, trials=st.integers(1, 14), parallel=st.integers(1, 5), seed=st.integers(0, 10**6))
+def test_no_trial_waits_for_ever(policy: StoppingPolicy, trials: int, parallel: int, seed: int) -> None:
+    draw = random.Random(seed)
+    records = simulate(judge_of(policy), trials=trials, parallel=parallel, draw=draw, crash=0.05)
+    assert len(records) == trials
+    assert all(record.ended for record in records)
+
+
+def test_two_hundred_trials_take_little_work_and_keep_the_best() -> None:
+    """The best of 200 gets to the end; all of them together train a fraction of what they could have."""
+    heights = [0.5 + 0.002 * n for n in range(200)]
+    random.Random(3).shuffle(heights)
+    records = simulate(
+        judge_of(StoppingPolicy()),
+        trials=200,
+        parallel=4,
+        draw=random.Random(0),
+        value=lambda n, samples: heights[n] * (1 - math.exp(-samples / 1500)),
+    )
+    best = max(records, key=lambda record: record.score(ACCURACY) or 0.0)
+    assert best.number == heights.index(max(heights))
+    assert best.state is TrialState.COMPLETE
+    assert sum(len(record.reports) for record in records) < 200 * 6 * 0.4
+    assert not any(is_undecided(record) for record in records)
+
+
+def simulate(
+    judge: Judge,
+    *,
+    trials: int,
+    parallel: int,
+    draw: random.Random,
+    crash: float = 0.0,
+    value: Callable[[int, int], float] | None = None,
+) -> list[TrialRecord]:
+    """Run trials in random order: at every moment any of those that may train reports next, or crashes."""
+    measure = value or (lambda _n, _s: draw.choice((0.1, 0.2, 0.3, math.nan)))
+    records: list[TrialRecord] = []
+    while True:
+        ready = [r for r in records if not r.ended and not is_undecided(r)]
+        may_open = len(records) < trials
+        if may_open and len(ready) < parallel:
+            records.append(trial(len(records)))
+            continue
+        if ready:
+            record = draw.choice(ready)
+            if draw.random() < crash:
+                records[record.number] = replace(record, state=TrialState.FAIL)
+            else:
+                records[record.number] = add_report(record, judge.points, draw, measure)
+        verdicts = judge.decide(records, more_trials=may_open)
+        assert ready or verdicts or all(r.ended for r in records), "everything waits and nothing is decided"
+        records = obey(records, verdicts)
+        if not may_open and all(r.ended for r in records):
+            return records
+
+
+def add_report(
+    record: TrialRecord, points: Sequence[int], draw: random.Random, measure: Callable[[int, int], float]
+) -> TrialRecord:
+    samples = points[len(record.reports)]
+    report: Report = report_of(record.number, samples, measure(record.number, samples))
+    return replace(record, reports=(*record.reports, report))

@@ -1,0 +1,158 @@
+"""Small searches in simulated time: spaces, plans, learning curves, and an executor without an engine."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, event
+
+from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.policy import Budget, SamplerName, SamplerPolicy, StoppingPolicy
+from orchestrator.core.space import ChoiceDomain, FixedDomain, FloatDomain, IntDomain, Parameter, ParamValue, Space
+from orchestrator.core.trial import Report, TrialRecord
+from orchestrator.search.coordinator import Coordinator
+from orchestrator.search.ledger import Ledger
+from orchestrator.search.plan import SearchPlan
+
+ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
+POINTS = (1000, 2000, 3000, 4000, 5000, 6000)
+
+SPACE = Space(
+    parameters=(
+        Parameter(name="learning_rate", domain=FloatDomain(low=1e-5, high=1e-2, log=True)),
+        Parameter(name="rank", domain=ChoiceDomain(choices=(4, 8, 16))),
+        Parameter(name="batch_size", domain=IntDomain(low=8, high=32, step=8)),
+        Parameter(name="init", domain=ChoiceDomain(choices=("default", "gaussian"))),
+        Parameter(name="lora_plus_ratio", domain=FloatDomain(low=1, high=16, log=True), when={"init": ("default",)}),
+        Parameter(name="alpha", domain=FixedDomain(value=32.0)),
+    )
+)
+"""Every kind of domain, and a condition."""
+
+GRID = Space(
+    parameters=(
+        Parameter(name="dropout", domain=FloatDomain(low=0.0, high=0.3, step=0.1)),
+        Parameter(name="init", domain=ChoiceDomain(choices=("default", "gaussian"))),
+        Parameter(name="rank", domain=IntDomain(low=4, high=8, step=4), when={"init": ("default",)}),
+    )
+)
+"""4 · (2 + 1) = 12 points."""
+
+
+def plan_of(
+    *,
+    space: Space = SPACE,
+    trials: int | None = 9,
+    sampler: SamplerName = SamplerName.RANDOM,
+    stopping: StoppingPolicy | None = None,
+    budget: Budget | None = None,
+    start: tuple[Mapping[str, ParamValue], ...] = (),
+    seed: int = 7,
+) -> SearchPlan:
+    """Return a plan with what a test is about, and plain values for the rest."""
+    return SearchPlan(
+        space=space,
+        metric=ACCURACY,
+        points=POINTS,
+        budget=budget or Budget(trials=trials),
+        sampler=SamplerPolicy(name=sampler),
+        stopping=stopping or StoppingPolicy(),
+        fixed={"weight_decay": 0.1},
+        start_points=start,
+        seed=seed,
+    )
+
+
+def report_of(trial: int, samples: int, accuracy: float, **metrics: float) -> Report:
+    """Return a report with this validation accuracy and unremarkable losses."""
+    losses = {"val/loss": 1.0, "train/loss": 1.0}
+    values = {ACCURACY.name: accuracy, **losses, **{name.replace("__", "/"): v for name, v in metrics.items()}}
+    checkpoint = f"trials/{trial:04d}/checkpoint-{samples}"
+    return Report(
+        trial=trial, nominal_samples=samples, metrics=values, checkpoint=checkpoint, started_at=0.0, ended_at=1.0
+    )
+
+
+def curve(record: TrialRecord, samples: int) -> Report:
+    """Return what a trial reports: best at a learning rate of 1e-3, better with rank, with diminishing returns."""
+    settings = record.settings
+    height = 0.9 - 0.1 * abs(math.log10(settings.learning_rate) + 3) + 0.001 * settings.rank - 0.1 * settings.dropout
+    return report_of(record.number, samples, height * (1 - math.exp(-samples / 1500)), progress__tokens=30.0 * samples)
+
+
+def run_out(coordinator: Coordinator, measure: Callable[[TrialRecord, int], Report] = curve) -> None:
+    """Carry out a sweep, one step at a time, until nothing is left to do.
+
+    What is done next depends on what the ledger holds alone: the trial nearest to its end first, then a new one.
+    """
+    while coordinator.out_of_budget is None:
+        left = [record for record in coordinator.records() if not record.ended]
+        ready = [r for r in left if coordinator.needs_finish(r.number) or coordinator.next_point(r.number) is not None]
+        if ready:
+            step(coordinator, min(ready, key=lambda r: (-len(r.reports), r.number)), measure)
+        elif coordinator.next_task() is None and not coordinator.flush_waiting():
+            return
+
+
+def step(coordinator: Coordinator, record: TrialRecord, measure: Callable[[TrialRecord, int], Report] = curve) -> None:
+    """Do a trial's next step."""
+    if coordinator.needs_finish(record.number):
+        coordinator.finish(record.number, {"shift/tweets/accuracy": 0.5})
+        return
+    samples = coordinator.next_point(record.number)
+    assert samples is not None
+    coordinator.report(measure(record, samples))
+
+
+class Killed(BaseException):
+    """Stands for the signal that ends a process: nothing catches it."""
+
+
+@contextmanager
+def killed_before_commit(countdown: int) -> Iterator[None]:
+    """Let that many commits with a change through, of the ledger and of Optuna, and die before the next."""
+    left = countdown
+
+    def note(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        if statement.lstrip().upper().startswith(("INSERT", "UPDATE", "DELETE")):
+            connection.info["changed"] = True
+
+    def count(connection: Connection) -> None:
+        nonlocal left
+        if connection.info.pop("changed", False):
+            if left == 0:
+                connection.connection.rollback()  # as the system does with what a dead process leaves open
+                raise Killed
+            left -= 1
+
+    def forget(connection: Connection) -> None:
+        connection.info.pop("changed", None)
+
+    listeners: dict[str, Callable[..., None]] = {"before_cursor_execute": note, "commit": count, "rollback": forget}
+    for name, listener in listeners.items():
+        event.listen(Engine, name, listener)
+    try:
+        yield
+    finally:
+        for name, listener in listeners.items():
+            event.remove(Engine, name, listener)
+
+
+def open_ledger(folder: Path) -> Ledger:
+    """Return the ledger of a folder."""
+    return Ledger.open(f"sqlite:///{folder / 'ledger.db'}")
+
+
+def coordinator_of(folder: Path, plan: SearchPlan, name: str = "sentiment") -> Coordinator:
+    """Return a coordinator of the sweep, as a new process would open it."""
+    ledger = open_ledger(folder)
+    return Coordinator(ledger, ledger.open_sweep(name, {"space": 1}, "name: sentiment"), plan)
+
+
+def essence(coordinator: Coordinator) -> list[tuple[object, ...]]:
+    """Return all that may not depend on interruptions."""
+    return [
+        (r.number, dict(r.params), r.seed, r.state, r.reason, r.reports, dict(r.verdicts), dict(r.final))
+        for r in coordinator.records()
+    ]
