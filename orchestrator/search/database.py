@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from orchestrator.core.errors import LedgerError
 from orchestrator.search import tables
@@ -82,7 +82,7 @@ class Database:
         self.engine = open_engine(url)
         try:
             self._prepare()
-        except OperationalError as error:
+        except DatabaseError as error:
             raise LedgerError(f"the ledger at {self.engine.url!r} cannot be opened: {error.orig}") from error
 
     def close(self) -> None:

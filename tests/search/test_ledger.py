@@ -1,0 +1,250 @@
+"""The ledger: what is committed comes back, whole, once, and in few queries."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Engine, event, select, text
+
+from orchestrator.core.errors import LedgerError, SweepChangedError, UserError
+from orchestrator.core.settings import TrialSettings
+from orchestrator.core.space import ParamValue
+from orchestrator.core.sweep import SweepStatus
+from orchestrator.core.trial import Action, Ending, TrialRecord, TrialState, Verdict
+from orchestrator.search import codec, tables
+from orchestrator.search.ledger import Ledger
+from tests.search.worlds import coordinator_of, open_ledger, plan_of, report_of, run_out
+
+FINGERPRINT = {"objective": "sentiment", "space": {"rank": {"choices": [4, 8]}, "dropout": {"low": 0}}}
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return open_ledger(tmp_path)
+
+
+def a_trial(number: int = 0) -> TrialRecord:
+    params: dict[str, ParamValue] = {"rank": 4, "init": "default", "learning_rate": 3e-4, "lora_plus_ratio": None}
+    settings = TrialSettings.from_params(params)
+    return TrialRecord(
+        number=number, params=params, settings=settings, seed=5, state=TrialState.RUNNING, started_at=12.5
+    )
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(PLAIN)
+def test_plain_values_survive_as_strict_json(value: object) -> None:
+    written = codec.dumps(value)
+    json.loads(written, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert repr(codec.loads(written)) == repr(value)
+
+
+def test_canonical_text_is_blind_to_the_order_of_keys_and_to_rounding() -> None:
+    assert codec.canonical({"a": 0.1 + 0.2, "b": 1}) == codec.canonical({"b": 1, "a": 0.3})
+    assert codec.canonical({"a": 0.3}) != codec.canonical({"a": 0.3001})
+    assert codec.canonical({"a": True}) != codec.canonical({"a": 1})
+
+
+def test_a_trial_comes_back_as_it_was_written(ledger: Ledger) -> None:
+    sweep = ledger.open_sweep("s", FINGERPRINT, "name: s")
+    record = a_trial()
+    ledger.add_trial(sweep.id, record, study_number=3)
+    reports = (report_of(0, 1000, math.inf, val__f1=-math.inf), report_of(0, 2000, 0.1 + 0.2))
+    stop = Verdict(
+        trial=0,
+        nominal_samples=2000,
+        action=Action.STOP,
+        ending=Ending(state=TrialState.PRUNED, reason="not among the best"),
+    )
+    on = Verdict(trial=0, nominal_samples=1000, action=Action.CONTINUE)
+    for report in reports:
+        assert ledger.add_report(sweep.id, report)
+    ledger.add_verdicts(sweep.id, (on, stop))
+    ledger.end_trial(sweep.id, 0, Ending(state=TrialState.PRUNED, reason="why"), final={"shift/x": 0.5}, ended_at=99.0)
+    ledger.add_final(sweep.id, 0, {"test/accuracy": 0.8})
+    ledger.set_trial_run(sweep.id, 0, "run-1")
+    (found,) = ledger.records(sweep.id)
+    assert found == replace(
+        record,
+        reports=reports,
+        verdicts={1000: on, 2000: stop},
+        state=TrialState.PRUNED,
+        reason="why",
+        final={"shift/x": 0.5, "test/accuracy": 0.8},
+        run_id="run-1",
+        ended_at=99.0,
+    )
+    assert list(found.params) == list(record.params)
+    assert ledger.record(sweep.id, 0) == found
+    assert ledger.study_numbers(sweep.id) == {0: 3}
+
+
+def test_nan_survives(ledger: Ledger) -> None:
+    sweep = ledger.open_sweep("s", FINGERPRINT, "")
+    ledger.add_trial(sweep.id, a_trial(), 0)
+    ledger.add_report(sweep.id, report_of(0, 1000, math.nan))
+    assert math.isnan(ledger.record(sweep.id, 0).reports[0].metrics["val/accuracy"])
+
+
+def test_the_same_report_is_committed_once(ledger: Ledger) -> None:
+    sweep = ledger.open_sweep("s", FINGERPRINT, "")
+    ledger.add_trial(sweep.id, a_trial(), 0)
+    assert ledger.add_report(sweep.id, report_of(0, 1000, 0.5))
+    assert not ledger.add_report(sweep.id, report_of(0, 1000, 0.9))
+    assert ledger.record(sweep.id, 0).reports == (report_of(0, 1000, 0.5),)
+
+
+def test_decisions_are_committed_all_or_none(ledger: Ledger) -> None:
+    sweep = ledger.open_sweep("s", FINGERPRINT, "")
+    ledger.add_trial(sweep.id, a_trial(), 0)
+    on = Verdict(trial=0, nominal_samples=1000, action=Action.CONTINUE)
+    with pytest.raises(Exception, match=r"(?i)unique"):
+        ledger.add_verdicts(sweep.id, (on, on))
+    assert ledger.record(sweep.id, 0).verdicts == {}
+
+
+@pytest.mark.parametrize("change", ["set_trial_run", "add_final", "record"])
+def test_a_trial_that_is_not_there_is_an_error(ledger: Ledger, change: str) -> None:
+    sweep = ledger.open_sweep("s", FINGERPRINT, "")
+    arguments = {"set_trial_run": ("run",), "add_final": ({"test/loss": 1.0},), "record": ()}[change]
+    with pytest.raises(LedgerError, match="no trial 7"):
+        getattr(ledger, change)(sweep.id, 7, *arguments)
+
+
+def test_records_take_the_same_queries_for_one_trial_and_for_many(ledger: Ledger) -> None:
+    queries: list[str] = []
+
+    def note(_c: object, _k: object, statement: str, *_: object) -> None:
+        if statement.startswith("SELECT"):
+            queries.append(statement)
+
+    sweep = ledger.open_sweep("s", FINGERPRINT, "")
+    counts = []
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        for number in range(30):
+            ledger.add_trial(sweep.id, a_trial(number), number)
+            ledger.add_report(sweep.id, report_of(number, 1000, 0.5))
+            queries.clear()
+            assert len(ledger.records(sweep.id)) == number + 1
+            counts.append(len(queries))
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert counts == [3] * 30
+
+
+# Sweeps.
+
+
+def test_the_same_command_goes_on_and_fresh_starts_beside(ledger: Ledger) -> None:
+    first = ledger.open_sweep("s", FINGERPRINT, "budget: 1")
+    assert (first.reference, first.status) == ("s#1", SweepStatus.RUNNING)
+    again = ledger.open_sweep("s", FINGERPRINT, "budget: 2")
+    assert (again.id, again.spec_text) == (first.id, "budget: 2")
+    fresh = ledger.open_sweep("s", {"other": 1}, "", fresh=True)
+    assert fresh.reference == "s#2"
+    assert ledger.find("s") == fresh
+    assert ledger.find("s#1") == again
+    assert ledger.sweeps() == (again, fresh)
+    with pytest.raises(UserError, match=r"there is no sweep s#3; sweeps: s#1, s#2"):
+        ledger.find("s#3")
+
+
+def test_a_changed_sweep_is_refused_with_the_differences_and_the_ways_out(ledger: Ledger) -> None:
+    ledger.open_sweep("s", FINGERPRINT, "")
+    changed = {"objective": "topic", "space": {"rank": {"choices": (4, 16)}, "dropout": {"low": 0.0}}, "seed": 1}
+    with pytest.raises(SweepChangedError) as caught:
+        ledger.open_sweep("s", changed, "")
+    assert str(caught.value) == (
+        "s#1 was started with another search; what differs:\n"
+        "  objective: 'sentiment', now 'topic'\n"
+        "  space.rank.choices: [4, 8], now [4, 16]\n"
+        "  seed: absent, now 1\n"
+        "Give the file a new name, or start a new sweep beside the old one with --fresh."
+    )
+
+
+def test_facts_are_laid_over_each_other(ledger: Ledger) -> None:
+    sweep = ledger.open_sweep("s", FINGERPRINT, "")
+    ledger.update_sweep(sweep.id, facts={"baseline": {"test/accuracy": 0.8}, "versions": 1})
+    after = ledger.update_sweep(
+        sweep.id, facts={"versions": 2}, status=SweepStatus.FINISHED, experiment_id="e", run_id="r"
+    )
+    assert after == ledger.sweep(sweep.id)
+    assert (after.status, after.experiment_id, after.run_id) == (SweepStatus.FINISHED, "e", "r")
+    assert after.facts == {"baseline": {"test/accuracy": 0.8}, "versions": 2, "elapsed_s": 0.0}
+
+
+def test_cursors_belong_to_a_sweep_or_to_a_trial(ledger: Ledger) -> None:
+    sweep = ledger.open_sweep("s", FINGERPRINT, "")
+    ledger.add_trial(sweep.id, a_trial(), 0)
+    assert ledger.cursor(sweep.id, None) == ledger.cursor(sweep.id, 0) == {}
+    ledger.save_cursor(sweep.id, None, {"reports": 1})
+    ledger.save_cursor(sweep.id, 0, {"reports": [1, 2]})
+    ledger.save_cursor(sweep.id, None, {"reports": 3})
+    assert (ledger.cursor(sweep.id, None), ledger.cursor(sweep.id, 0)) == ({"reports": 3}, {"reports": [1, 2]})
+
+
+def test_a_deleted_sweep_leaves_nothing(tmp_path: Path) -> None:
+    plan = plan_of(trials=3)
+    run_out(coordinator_of(tmp_path, plan, "kept"))
+    run_out(coordinator_of(tmp_path, plan, "gone"))
+    ledger = open_ledger(tmp_path)
+    kept, gone = ledger.find("kept"), ledger.find("gone")
+    ledger.save_cursor(gone.id, 0, {"x": 1})
+    before = ledger.records(kept.id)
+    ledger.delete_sweep(gone.id)
+    assert ledger.sweeps() == (kept,)
+    assert ledger.records(kept.id) == before
+    with ledger.read() as connection:
+        for table in (tables.trials, tables.reports, tables.verdicts, tables.cursors):
+            assert connection.execute(select(table).where(table.c.sweep_id == gone.id)).all() == []
+        assert list(connection.scalars(text("SELECT study_name FROM studies"))) == ["kept#1"]
+
+
+# The database.
+
+
+def test_a_ledger_of_a_later_version_is_refused(ledger: Ledger) -> None:
+    with ledger.write() as connection:
+        connection.execute(text("UPDATE loratory_schema SET version = 99"))
+    with pytest.raises(LedgerError, match="has schema 99, of a later version of Loratory"):
+        Ledger.open(ledger.url)
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_a_ledger_in_memory_is_refused(url: str) -> None:
+    with pytest.raises(LedgerError, match="a database that lasts"):
+        Ledger.open(url)
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").write_text("these are words, and too many of them to be a header of any database")
+    with pytest.raises(LedgerError, match="cannot be opened"):
+        open_ledger(tmp_path)
+
+
+def test_the_default_place_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LORATORY_DB", raising=False)
+    monkeypatch.setenv("LORATORY_HOME", str(tmp_path / "home"))
+    assert Ledger.open().url == f"sqlite:///{tmp_path}/home/ledger.db"
+    monkeypatch.setenv("LORATORY_DB", f"sqlite:///{tmp_path}/other.db")
+    assert Ledger.open().url == f"sqlite:///{tmp_path}/other.db"
+    assert (tmp_path / "other.db").exists()
+
+
+def test_readers_do_not_wait_for_a_writer(ledger: Ledger) -> None:
+    sweep = ledger.open_sweep("s", FINGERPRINT, "")
+    with ledger.write() as connection:
+        connection.execute(text("UPDATE loratory_sweeps SET name = 'half done'"))
+        assert ledger.sweep(sweep.id).name == "s"
