@@ -33,6 +33,7 @@ class AdapterRunner:
         if self.labels:
             names = dict(enumerate(self.labels))
             options |= {"num_labels": len(names), "id2label": names, "label2id": {v: k for k, v in names.items()}}
+            options["ignore_mismatched_sizes"] = True  # the adapter brings the head; the base may have another one
             auto = transformers.AutoModelForSequenceClassification
         else:
             auto = transformers.AutoModelForCausalLM
@@ -52,56 +53,58 @@ class AdapterRunner:
         rows: list[list[float]] = []
         with torch.inference_mode():
             for batch in _batches(texts, batch_size):
-                encoded = self._encode(batch, "right")
+                encoded = self.tokenizer(
+                    list(batch),
+                    truncation=True,
+                    max_length=self.card["max_length"],
+                    padding=True,
+                    padding_side="right",
+                    return_tensors="pt",
+                ).to(self.device)
                 rows += self.model(**encoded).logits.float().softmax(dim=-1).tolist()
         return rows
 
-    def generate(self, texts: Sequence[str], batch_size: int = 8, max_new_tokens: int = 128) -> list[str]:
-        """Return each text's continuation, the most likely token each time; chat models get it as a user's turn."""
+    def generate(self, texts: Sequence[str], batch_size: int = 8, max_new_tokens: int = 64) -> list[str]:
+        """Return what the model writes after each text's prompt, the most likely token each time."""
         import torch
 
         answers: list[str] = []
         with torch.inference_mode():
-            for batch in _batches([self._prompt(text) for text in texts], batch_size):
-                encoded = self._encode(batch, "left")
+            for batch in _batches(texts, batch_size):
+                rows = {"input_ids": [self._prompt(text) for text in batch]}
+                encoded = self.tokenizer.pad(rows, padding_side="left", return_tensors="pt").to(self.device)
                 tokens = self.model.generate(
-                    **encoded,
+                    input_ids=encoded["input_ids"],
+                    attention_mask=encoded["attention_mask"],
                     max_new_tokens=max_new_tokens,
                     do_sample=False,
                     pad_token_id=self.tokenizer.pad_token_id,
                 )
                 new = tokens[:, encoded["input_ids"].shape[1] :]
                 answers += self.tokenizer.batch_decode(new, skip_special_tokens=True)
-        return answers
+        return [answer.strip() for answer in answers]
 
-    def _prompt(self, text: str) -> str:
-        if not self.tokenizer.chat_template:
-            return text
-        turns = [{"role": "user", "content": text}]
-        return str(self.tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
-
-    def _encode(self, texts: Sequence[str], padding_side: str) -> Any:  # noqa: ANN401  (transformers.BatchEncoding)
-        return self.tokenizer(
-            list(texts),
-            truncation=True,
-            max_length=self.card["max_length"],
-            padding=True,
-            padding_side=padding_side,
-            # A chat template has written its special tokens already.
-            add_special_tokens=bool(self.labels) or not self.tokenizer.chat_template,
-            return_tensors="pt",
-        ).to(self.device)
+    def _prompt(self, text: str) -> list[int]:
+        """Return the prompt's tokens as in training: three pieces tokenised apart, the text cut if it is too long."""
+        before, _, after = self.card["prompt"].partition("{text}")
+        head = self.tokenizer(before)["input_ids"]  # with the beginning-of-sequence token, if the tokenizer adds one
+        tail = self.tokenizer(after, add_special_tokens=False)["input_ids"] if after else []
+        room = max(1, self.card["max_length"] - len(head) - len(tail))
+        return [*head, *self.tokenizer(text, add_special_tokens=False)["input_ids"][:room], *tail]
 
 
 class AdapterModel(mlflow.pyfunc.PythonModel):
     """MLflow's view: texts in; ``label`` and ``score``, or ``text``, out, one row each."""
+
+    # MLflow would otherwise warn, at every import of this file, that predict has no annotation to make a schema from.
+    _skip_type_hint_validation = True
 
     def load_context(self, context: Any) -> None:  # noqa: ANN401  (mlflow.pyfunc.PythonModelContext)
         """Load the adapter and its base."""
         config = context.model_config or {}
         self.runner = AdapterRunner(Path(context.artifacts["adapter"]), config.get("base"))
 
-    def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:  # noqa: ANN401, ARG002
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG002
         """Return a data frame with one row per text."""
         import pandas as pd
 

@@ -44,6 +44,7 @@ class AdapterCard:
         head: ``sequence_classification`` or ``causal_lm``.
         labels: class names in the order of their ids; empty without classes.
         max_length: tokens after which an input is cut, as in training.
+        prompt: for ``causal_lm``, what stands before the answer, with ``{text}`` for the input.
         objective: the objective's name.
         sweep, sweep_key, trial, samples: the checkpoint it is: ``name#generation``, that sweep's key, the trial's
             number and its training samples.
@@ -63,12 +64,14 @@ class AdapterCard:
     trial: int
     samples: int
     measured_at: float
+    prompt: str = "{text}"
     metrics: Mapping[str, float] = field(default_factory=dict)
     params: Mapping[str, ParamValue] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the card as plain JSON."""
-        return asdict(self)
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "AdapterCard":
@@ -96,7 +99,7 @@ class SweepAdapters:
     Attributes:
         sweep_dir: the sweep's folder; reports name their checkpoints relative to it.
         metric: says which checkpoint of a trial is its best.
-        base, base_path, head, labels, objective: as in ``AdapterCard``.
+        base, base_path, head, labels, objective, prompt: as in ``AdapterCard``.
     """
 
     sweep_dir: Path
@@ -106,6 +109,7 @@ class SweepAdapters:
     head: str
     labels: tuple[str, ...]
     objective: str
+    prompt: str = "{text}"
 
     def folder(self, trial: TrialRecord) -> Path | None:
         """Return the folder of the trial's best adapter, or None if it was not kept."""
@@ -129,6 +133,7 @@ class SweepAdapters:
             base_path=self.base_path,
             head=self.head,
             labels=self.labels,
+            prompt=self.prompt,
             max_length=trial.settings.max_length,
             objective=self.objective,
             sweep=sweep.reference,
@@ -150,7 +155,7 @@ def stage_adapter(adapter: Path, card: AdapterCard, target: Path) -> Path:
     config = json.loads((target / CONFIG).read_text(encoding="utf-8"))
     config |= {"base_model_name_or_path": card.base_path, "revision": card.base.revision}
     (target / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    (target / CARD).write_text(json.dumps(card.to_json(), indent=2) + "\n", encoding="utf-8")
+    (target / CARD).write_text(json.dumps(asdict(card), indent=2) + "\n", encoding="utf-8")
     (target / "README.md").write_text(model_card(card), encoding="utf-8")
     if not (target / "tokenizer_config.json").is_file():
         _copy_tokenizer(card, target)

@@ -14,6 +14,9 @@ DEFAULTS = {
     # MLflow's own seven retries of up to two minutes each would hold a thread for a quarter of an hour; we retry.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # Nothing here uses the server's jobs; without them it is 2 processes instead of 10, and starts twice as fast.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }
 """Set before MLflow is imported, unless the user has set them."""
 

@@ -23,13 +23,16 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{base}"), "THIS FOLDER").eval()
 tokenizer = AutoTokenizer.from_pretrained("THIS FOLDER")
+prompt = {prompt!r}.replace("{{text}}", "YOUR TEXT")
 """
 
 
 def model_card(card: "AdapterCard") -> str:
     """Return the README in Markdown, with the front matter that the Hugging Face hub reads."""
     tag = "text-classification" if card.labels else "text-generation"
-    code = (CLASSIFIER if card.labels else CAUSAL_LM).format(base=card.base_path, labels=list(card.labels))
+    code = (CLASSIFIER if card.labels else CAUSAL_LM).format(
+        base=card.base_path, labels=list(card.labels), prompt=card.prompt
+    )
     metrics = "\n".join(f"| {name} | {value:.4f} |" for name, value in card.metrics.items())
     params = "\n".join(f"| {name} | {value} |" for name, value in card.params.items())
     return f"""---

@@ -5,6 +5,7 @@ memory to log an adapter of a few megabytes, and forgets how many classes the he
 """
 
 import tempfile
+import warnings
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -89,14 +90,18 @@ def _save(staged: Path, card: AdapterCard, model: Any, run_id: str, target: Path
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
-    text = ColSpec(DataType.string, "text")
-    answers = [ColSpec(DataType.string, "label"), ColSpec(DataType.double, "score")] if card.labels else [text]
-    mlflow.pyfunc.save_model(
-        path=str(target),
-        python_model=str(Path(__file__).with_name("adapter_model.py")),
-        artifacts={"adapter": str(staged)},
-        mlflow_model=Model(artifact_path=model.artifact_location, run_id=run_id, model_id=model.model_id),
-        pip_requirements=[f"{name}=={metadata.version(name).partition('+')[0]}" for name in PACKAGES],
-        signature=ModelSignature(inputs=Schema([text]), outputs=Schema(answers)),
-        metadata={"loratory": card.to_json()},
-    )
+    text = ColSpec(DataType.string)
+    answers = [ColSpec(DataType.string, "label"), ColSpec(DataType.double, "score")]
+    generated = [ColSpec(DataType.string, "text")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # advice to annotate predict, from which MLflow would make a narrower schema
+        mlflow.pyfunc.save_model(
+            path=str(target),
+            python_model=str(Path(__file__).with_name("adapter_model.py")),
+            artifacts={"adapter": str(staged)},
+            mlflow_model=Model(artifact_path=model.artifact_location, run_id=run_id, model_id=model.model_id),
+            pip_requirements=[f"{name}=={metadata.version(name).partition('+')[0]}" for name in PACKAGES],
+            signature=ModelSignature(inputs=Schema([text]), outputs=Schema(answers if card.labels else generated)),
+            input_example=["What is this text about?"],
+            metadata={"loratory": card.to_json()},
+        )

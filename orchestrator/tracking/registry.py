@@ -1,5 +1,6 @@
 """The model registry: versions of registered models, and the aliases that say which one is in use."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,7 +85,7 @@ class Registry:
         found = next((version for version in known if version.model_id == model_id), None)
         if found is None:
             made = self._client.create_model_version(
-                name, f"models:/{model_id}", run_id, tags=dict(tags), model_id=model_id
+                name, self._source(model_id), run_id, tags=dict(tags), model_id=model_id
             )
             return _version(made)
         for key, value in tags.items():
@@ -164,8 +165,21 @@ class Registry:
         return tuple(sorted(model.name for model in self._client.search_registered_models()))
 
     def download(self, version: Version, target: Path | None = None) -> Path:
-        """Return the version's adapter folder, copied to ``target`` or, if it is on this disk, where it is."""
+        """Return the version's adapter folder, copied to ``target`` or, if it is on this disk, where it is.
+
+        Raises:
+            UserError: the version was not made from an adapter's model.
+        """
+        if not version.model_id:
+            raise UserError(f"{version.reference} was not made from an adapter that Loratory logged")
         return download_model(self._client, version.model_id, self._location.tracking_uri, target)
+
+    def _source(self, model_id: str) -> str:
+        # A server knows its own models; MLflow's SQL registry would look for them in the process-wide tracking store,
+        # which need not be this one.
+        if self._location.registry_uri.startswith("http"):
+            return f"models:/{model_id}"
+        return str(self._client.get_logged_model(model_id).artifact_location)
 
     def _holder(self, name: str, alias: str) -> Version | None:
         return next((item for item in self.versions(name) if alias in item.aliases), None)
@@ -175,7 +189,8 @@ def _version(item: Any, aliases: tuple[str, ...] = ()) -> Version:  # noqa: ANN4
     return Version(
         name=item.name,
         version=int(item.version),
-        model_id=item.model_id or str(item.source).removeprefix("models:/"),
+        # SQL registries keep the source alone; it ends in the model's id, or in its folder.
+        model_id=item.model_id or next(iter(re.findall(r"\bm-[0-9a-f]{32}\b", item.source)), ""),
         run_id=item.run_id or None,
         aliases=aliases,
         tags=dict(item.tags),

@@ -18,7 +18,7 @@ from orchestrator.core.errors import TrackingError, UserError
 from orchestrator.tracking.environment import DEFAULTS, load_mlflow
 from orchestrator.tracking.location import Location
 
-STOP_S = 5.0
+STOP_S = 4.0
 """Seconds that the server gets to stop by itself."""
 
 
@@ -29,7 +29,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int | None = None,
     log: Path | None = None,
-    wait_s: float = 60.0,
+    wait_s: float = 120.0,
 ) -> Iterator[str]:
     """Run ``mlflow server`` on a local store and yield its address once it answers; a server's own address as it is.
 
@@ -38,7 +38,7 @@ def serve(
     Args:
         location: the store to show.
         host: the interface to listen on.
-        port: the port; None: 5000 if it is free, else any free one.
+        port: the port; 0: any free one; None: 5000 if it is free, else any free one.
         log: file for the server's output; None drops it.
         wait_s: seconds within which it must answer.
 

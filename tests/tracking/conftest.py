@@ -34,5 +34,5 @@ def local_store(empty_store: Path, tmp_path: Path) -> Location:
 def served_store(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Location]:
     folder = tmp_path_factory.mktemp("served")
     shutil.copy2(empty_store, folder / "mlflow.db")
-    with serve(local(folder), port=None, log=folder / "server.log") as address:
+    with serve(local(folder), port=0, log=folder / "server.log") as address:
         yield Location(tracking_uri=address, registry_uri=address, artifacts=None)

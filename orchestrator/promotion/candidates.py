@@ -1,0 +1,94 @@
+"""Which trial is meant, and where its adapter is: on disk, in MLflow, or nowhere any more."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.core.errors import UserError
+from orchestrator.core.sweep import SweepRecord
+from orchestrator.core.trial import TrialRecord
+from orchestrator.tracking.adapters import AdapterCard, SweepAdapters
+from orchestrator.tracking.location import Location, connect
+from orchestrator.tracking.models import download_model, find_model
+from orchestrator.tracking.summary import ranking
+
+Retrain = Callable[[TrialRecord], Path]
+"""Trains a trial again up to its best checkpoint and returns the adapter's folder."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """A trial and its adapter.
+
+    Attributes:
+        adapter: the folder of the adapter.
+        model_id: the MLflow model that it was taken from, if it is no longer on disk.
+    """
+
+    trial: TrialRecord
+    card: AdapterCard
+    adapter: Path
+    model_id: str | None = None
+
+
+class Candidates:
+    """The trials of one sweep, with whatever is left of their adapters."""
+
+    def __init__(
+        self, sweep: SweepRecord, trials: Sequence[TrialRecord], adapters: SweepAdapters, location: Location
+    ) -> None:
+        self._sweep = sweep
+        self._adapters = adapters
+        self._location = location
+        self._ranked = ranking([trial for trial in trials if trial.ended], adapters.metric)
+        self._trials = {trial.number: trial for trial in trials}
+
+    def choose(self, number: int | None = None, retrain: Retrain | None = None) -> Candidate:
+        """Return the trial of that number, or the best one whose adapter was kept.
+
+        Args:
+            number: the trial's number; None: the best of the leaderboard among those kept.
+            retrain: trains the trial again if its adapter was not kept.
+
+        Raises:
+            UserError: there is no such trial, it has no score, or its adapter was not kept and there is no ``retrain``.
+        """
+        if number is None:
+            found = next((item for item in map(self._find, self._ranked) if item is not None), None)
+            if found is None:
+                raise UserError(f"no adapter of {self._sweep.reference} was kept; name a trial to train it again")
+            return found
+        trial = self._trial(number)
+        candidate = self._find(trial)
+        if candidate is not None:
+            return candidate
+        if retrain is None:
+            raise UserError(
+                f"the adapter of trial {number} of {self._sweep.reference} was not kept, only the best are; "
+                "--retrain trains it again, with the same settings and seed"
+            )
+        card = self._adapters.card(self._sweep, trial)
+        return Candidate(trial=trial, card=card, adapter=retrain(trial))
+
+    def _trial(self, number: int) -> TrialRecord:
+        trial = self._trials.get(number)
+        if trial is None:
+            raise UserError(f"{self._sweep.reference} has no trial {number}; it has {len(self._trials)}, from 0")
+        if trial not in self._ranked:
+            why = "has no score" if trial.ended else "is still running"
+            raise UserError(f"trial {number} of {self._sweep.reference} {why}")
+        return trial
+
+    def _find(self, trial: TrialRecord) -> Candidate | None:
+        card = self._adapters.card(self._sweep, trial)
+        adapter = self._adapters.folder(trial)
+        if adapter is not None:
+            return Candidate(trial=trial, card=card, adapter=adapter)
+        if self._sweep.experiment_id is None:
+            return None
+        client = connect(self._location)
+        model_id = find_model(client, self._sweep.experiment_id, card)
+        if model_id is None:
+            return None
+        adapter = download_model(client, model_id, self._location.tracking_uri)
+        return Candidate(trial=trial, card=card, adapter=adapter, model_id=model_id)

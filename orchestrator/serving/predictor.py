@@ -1,0 +1,92 @@
+"""Predictions with a registered model or an exported folder."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from orchestrator.assets.models import resolve_model
+from orchestrator.core.data import Source
+from orchestrator.tracking.adapters import AdapterCard, read_card
+from orchestrator.tracking.environment import load_mlflow
+from orchestrator.tracking.location import Location
+from orchestrator.tracking.registry import ModelReference, Registry
+
+if TYPE_CHECKING:
+    from orchestrator.tracking.adapter_model import AdapterRunner
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """What a model says of one text.
+
+    Attributes:
+        text: the input.
+        answer: the label of the likeliest class, or the generated text.
+        probabilities: by label, in [0, 1] with sum 1; empty for generated text.
+    """
+
+    text: str
+    answer: str
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def score(self) -> float | None:
+        """The answer's probability; None for generated text."""
+        return self.probabilities.get(self.answer)
+
+
+class Predictor:
+    """A base with an adapter on it, loaded once, for any number of texts."""
+
+    def __init__(self, runner: "AdapterRunner", card: AdapterCard, reference: str) -> None:
+        self._runner = runner
+        self.card = card
+        self.reference = reference
+        """What was loaded: ``name/version``, or the folder."""
+
+    @classmethod
+    def load(
+        cls, model: str, location: Location, *, resolve: Callable[[Source], str] = resolve_model, device: str = "cpu"
+    ) -> Self:
+        """Load a model.
+
+        Args:
+            model: ``NAME`` (its champion, else its newest version), ``NAME@alias``, ``NAME/version``, or the path of
+                an exported folder.
+            location: where the registry is.
+            resolve: finds the base model on this machine.
+            device: where to run.
+
+        Raises:
+            UserError: there is no such model.
+            AssetError: its base is not to be had.
+        """
+        folder, reference = _locate(model, location)
+        card = read_card(folder)
+        load_mlflow()
+        from orchestrator.tracking.adapter_model import AdapterRunner
+
+        return cls(AdapterRunner(folder, resolve(card.base), device), card, reference)
+
+    def predict(self, texts: Sequence[str], batch_size: int = 32) -> list[Prediction]:
+        """Return one prediction per text, in order."""
+        labels = self.card.labels
+        if not labels:
+            answers = self._runner.generate(texts, batch_size)
+            return [Prediction(text=text, answer=answer) for text, answer in zip(texts, answers, strict=True)]
+        rows = self._runner.probabilities(texts, batch_size)
+        by_label = [dict(zip(labels, row, strict=True)) for row in rows]
+        return [
+            Prediction(text=text, answer=max(row, key=row.__getitem__), probabilities=row)
+            for text, row in zip(texts, by_label, strict=True)
+        ]
+
+
+def _locate(model: str, location: Location) -> tuple[Path, str]:
+    folder = Path(model).expanduser()
+    if model and folder.is_dir():
+        return folder, str(folder)
+    registry = Registry(location)
+    version = registry.get(ModelReference.parse(model))
+    return registry.download(version), version.reference

@@ -1,0 +1,37 @@
+"""A tracked sweep whose adapters were trained, on a local store."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from orchestrator.promotion.candidates import Candidates
+from orchestrator.tracking.location import Location
+from orchestrator.tracking.synchroniser import Synchroniser
+from tests.tracking.conftest import empty_store, local_store
+from tests.tracking.records import description
+from tests.tracking.trained import TrainedSweep, trained_sweep
+
+__all__ = ["empty_store", "local_store"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tracked:
+    trained: TrainedSweep
+    location: Location
+
+    def candidates(self) -> Candidates:
+        store = self.trained.store
+        return Candidates(store.sweep(), store.trials(), self.trained.adapters, self.location)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainedSweep:
+    return trained_sweep(tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture
+def tracked(trained: TrainedSweep, local_store: Location, tmp_path: Path) -> Tracked:
+    trained.store.cursors.clear()
+    Synchroniser(trained.store, description(), local_store, trained.adapters).run()
+    return Tracked(trained=trained, location=local_store)

@@ -1,0 +1,78 @@
+"""The oracle: an adapter that left us gives, with plain peft and transformers, the logits that training had."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestrator.core.errors import UserError
+from orchestrator.promotion.export import export_adapter, export_version
+from orchestrator.promotion.promote import PromotionRequest, promote
+from orchestrator.tracking.registry import ModelReference
+from tests.promotion.conftest import Tracked
+from tests.tracking.records import ACCURACY
+from tests.tracking.trained import LABELS, TEXTS
+
+PLAIN = """
+import json, sys
+import torch
+from peft import PeftModel
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+folder, base, labels, texts = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), json.loads(sys.argv[4])
+# The base's own head has two classes: the adapter brings its own.
+model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=labels, ignore_mismatched_sizes=True)
+model = PeftModel.from_pretrained(model, folder).eval()
+tokenizer = AutoTokenizer.from_pretrained(folder)
+with torch.inference_mode():
+    logits = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits
+ours = [name for name in sys.modules if name.split(".")[0] in {"orchestrator", "objectives", "mlflow"}]
+print(json.dumps({"logits": logits.tolist(), "ours": ours}))
+"""
+
+
+def plain_logits(folder: Path, base: str, tmp_path: Path) -> list[list[float]]:
+    script = tmp_path / "plain.py"
+    script.write_text(PLAIN)
+    command = [sys.executable, str(script), str(folder), base, str(len(LABELS)), json.dumps(TEXTS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert answer["ours"] == []
+    logits: list[list[float]] = answer["logits"]
+    return logits
+
+
+def test_a_registered_adapter_is_a_plain_peft_adapter(tracked: Tracked, tmp_path: Path) -> None:
+    candidate = tracked.candidates().choose()
+    promote(tracked.trained.store.sweep(), candidate, tracked.location, PromotionRequest(name="films", metric=ACCURACY))
+    folder = export_version(ModelReference.parse("films@champion"), tracked.location, tmp_path / "out" / "films")
+    logits = plain_logits(folder, tracked.trained.adapters.base_path, tmp_path)
+    for row, expected in zip(logits, tracked.trained.logits[2], strict=True):
+        assert row == pytest.approx(expected, abs=1e-5)
+
+
+def test_an_export_is_complete_and_says_how_to_use_it(tracked: Tracked, tmp_path: Path) -> None:
+    folder = export_adapter(tracked.candidates().choose(0), tmp_path / "films")
+    names = {path.name for path in folder.iterdir()}
+    assert {"adapter_config.json", "adapter_model.safetensors", "tokenizer_config.json", "tokenizer.json"} <= names
+    config = json.loads((folder / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == tracked.trained.adapters.base_path
+    readme = (folder / "README.md").read_text()
+    assert "Trial 0 of the sweep films#1" in readme
+    assert "| best_val_accuracy | 0.8000 |" in readme
+    code = readme.partition("```python\n")[2].partition("```")[0].replace("THIS FOLDER", str(folder))
+    code = code.replace("num_labels=", "ignore_mismatched_sizes=True, num_labels=")
+    scope: dict[str, object] = {}
+    exec(code, scope)  # noqa: S102  (the README's own example)
+    assert type(scope["model"]).__name__ == "PeftModelForSequenceClassification"
+
+
+def test_a_folder_with_something_in_it_is_left_alone(tracked: Tracked, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match="an export needs a new or an empty folder"):
+        export_adapter(tracked.candidates().choose(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["mine.txt"]
+    (tmp_path / "empty").mkdir()
+    assert (export_adapter(tracked.candidates().choose(), tmp_path / "empty") / "README.md").is_file()

@@ -1,0 +1,54 @@
+"""Gates: metrics in, findings out."""
+
+import math
+
+import pytest
+
+from orchestrator.core.metric import Direction, Metric
+from orchestrator.promotion.gates import Gates, check
+
+ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
+LOSS = Metric(name="val/loss", direction=Direction.MINIMIZE)
+GOOD = {"best_val_accuracy": 0.85, "best_val_loss": 0.4, "overfit_gap_at_best": 0.1}
+
+
+def passed(
+    metrics: dict[str, float], metric: Metric, baseline: dict[str, float] | None, gates: Gates
+) -> dict[str, bool | None]:
+    return {item.gate: item.passed for item in check(metrics, metric, baseline, gates)}
+
+
+def test_a_good_winner_passes_all() -> None:
+    assert passed(GOOD, ACCURACY, {"val/accuracy": 0.8}, Gates()) == {
+        "finite": True, "baseline": True, "overfitting": True
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("metric", "baseline", "min_gain", "expected"),
+    [
+        (ACCURACY, {"val/accuracy": 0.85}, 0.0, False),  # no better is not better
+        (ACCURACY, {"val/accuracy": 0.9}, 0.0, False),
+        (ACCURACY, {"val/accuracy": 0.84}, 0.02, False),
+        (ACCURACY, {"val/accuracy": 0.8}, 0.02, True),
+        (LOSS, {"val/loss": 0.5}, 0.0, True),
+        (LOSS, {"val/loss": 0.3}, 0.0, False),
+        (LOSS, {"val/accuracy": 0.3}, 0.0, None),
+        (LOSS, None, 0.0, None),
+    ],
+)
+def test_the_gain_over_the_baseline_follows_the_direction(
+    metric: Metric, baseline: dict[str, float] | None, min_gain: float, expected: bool | None
+) -> None:
+    assert passed(GOOD, metric, baseline, Gates(min_gain=min_gain))["baseline"] is expected
+
+
+def test_a_gap_above_the_bound_and_a_metric_that_is_no_number_are_found() -> None:
+    found = passed(
+        GOOD | {"overfit_gap_at_best": 0.6, "shift/tweets/loss": math.nan}, ACCURACY, None, Gates(max_gap=0.5)
+    )
+    assert found == {"finite": False, "baseline": None, "overfitting": False}
+
+
+def test_gates_can_be_switched_off() -> None:
+    assert set(passed(GOOD, ACCURACY, None, Gates(max_gap=None, min_gain=None))) == {"finite"}

@@ -1,0 +1,108 @@
+"""From a trial to a registered version and back."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pytest
+
+from orchestrator.core.errors import TrackingError, UserError
+from orchestrator.core.trial import TrialRecord
+from orchestrator.promotion.candidates import Candidate, Candidates
+from orchestrator.promotion.gates import Gates
+from orchestrator.promotion.promote import Promotion, PromotionRequest, promote, rollback
+from orchestrator.tracking.registry import ModelReference, Registry
+from tests.promotion.conftest import Tracked
+from tests.tracking.records import ACCURACY
+
+
+def promoted(tracked: Tracked, candidate: Candidate, **changes: object) -> Promotion:
+    request = dataclasses.replace(PromotionRequest(name="films", metric=ACCURACY), **changes)  # type: ignore[arg-type]
+    return promote(tracked.trained.store.sweep(), candidate, tracked.location, request)
+
+
+def test_the_best_kept_trial_becomes_the_champion(tracked: Tracked) -> None:
+    done = promoted(tracked, tracked.candidates().choose())
+    assert done.card.trial == 2
+    assert done.previous is None
+    assert done.warnings == ()
+    champion = Registry(tracked.location).get(ModelReference.parse("films"))
+    assert champion == dataclasses.replace(done.version, aliases=("champion",))
+    assert champion.version == 1
+    assert champion.tags["trial"] == "2"
+    assert champion.tags["best_val_accuracy"] == "0.9"
+    assert champion.tags["gate/baseline"] == "passed"
+    assert champion.run_id == tracked.trained.store.records[2].run_id
+
+
+def test_promoting_again_makes_no_second_version(tracked: Tracked) -> None:
+    candidate = tracked.candidates().choose()
+    assert promoted(tracked, candidate).version.version == promoted(tracked, candidate).version.version
+    assert len(Registry(tracked.location).versions("films")) == 1
+
+
+def test_rollback_moves_the_alias_back(tracked: Tracked) -> None:
+    first = promoted(tracked, tracked.candidates().choose(0))
+    second = promoted(tracked, tracked.candidates().choose(2))
+    assert second.previous is not None
+    assert second.previous.version == first.version.version
+    left, now = rollback("films", "champion", tracked.location)
+    assert (left.version, now.version) == (2, 1)
+    assert Registry(tracked.location).get(ModelReference.parse("films@champion")).tags["trial"] == "0"
+    with pytest.raises(UserError, match=r"films/1 is the first version that was champion; there is none to go back to"):
+        rollback("films", "champion", tracked.location)
+
+
+def test_an_adapter_that_was_not_kept_is_refused_or_trained_again(tracked: Tracked, tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"the adapter of trial 1 of films#1 was not kept, .* --retrain trains it again"
+    ):
+        tracked.candidates().choose(1)
+    asked = []
+
+    def retrain(trial: TrialRecord) -> Path:
+        asked.append(trial.number)
+        best = tracked.trained.adapters.folder(tracked.trained.store.records[0])
+        assert best is not None
+        return Path(shutil.copytree(best, tmp_path / "again"))
+
+    done = promoted(tracked, tracked.candidates().choose(1, retrain))
+    assert asked == [1]
+    assert done.card.trial == 1
+    assert done.version.tags["best_val_accuracy"] == "0.85"
+
+
+def test_an_adapter_that_is_only_in_mlflow_is_found_there(tracked: Tracked, tmp_path: Path) -> None:
+    elsewhere = dataclasses.replace(tracked.trained.adapters, sweep_dir=tmp_path / "cleaned")
+    store = tracked.trained.store
+    candidate = Candidates(store.sweep(), store.trials(), elsewhere, tracked.location).choose()
+    assert candidate.trial.number == 2
+    assert candidate.model_id is not None
+    assert promoted(tracked, candidate).version.model_id == candidate.model_id
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [(9, r"films#1 has no trial 9; it has 4, from 0"), (3, r"trial 3 of films#1 has no score")],
+)
+def test_trials_that_cannot_be_promoted_are_named(tracked: Tracked, number: int, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        tracked.candidates().choose(number)
+
+
+def test_strict_gates_refuse_and_others_warn(tracked: Tracked) -> None:
+    candidate = tracked.candidates().choose()
+    with pytest.raises(
+        UserError, match=r"trial 2 does not pass the gates:\n  overfitting: overfit gap 0.1000, at most 0.05"
+    ):
+        promoted(tracked, candidate, gates=Gates(max_gap=0.05, strict=True))
+    done = promoted(tracked, candidate, gates=Gates(max_gap=0.05))
+    assert done.warnings == ("overfitting: overfit gap 0.1000, at most 0.05",)
+
+
+def test_a_sweep_that_is_not_in_mlflow_yet_is_refused(tracked: Tracked) -> None:
+    candidate = tracked.candidates().choose()
+    unsynced = dataclasses.replace(tracked.trained.store.sweep(), experiment_id=None)
+    request = PromotionRequest(name="films", metric=ACCURACY)
+    with pytest.raises(TrackingError, match="trial 2 of films#1 is not in MLflow yet"):
+        promote(unsynced, candidate, tracked.location, request)

@@ -1,0 +1,105 @@
+"""Predictions from the registry and from folders."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from orchestrator.core.data import Source
+from orchestrator.core.errors import UserError
+from orchestrator.promotion.export import export_adapter
+from orchestrator.promotion.promote import PromotionRequest, promote
+from orchestrator.serving.predictor import Predictor
+from orchestrator.tracking.adapters import stage_adapter
+from orchestrator.tracking.location import Location
+from tests.promotion.conftest import Tracked
+from tests.tracking.records import ACCURACY, sweep, trial
+from tests.tracking.trained import LABELS, TEXTS, causal_adapters
+
+
+@pytest.fixture
+def registered(tracked: Tracked) -> Tracked:
+    for number, alias in ((0, "champion"), (2, "challenger")):
+        request = PromotionRequest(name="films", metric=ACCURACY, alias=alias)
+        promote(tracked.trained.store.sweep(), tracked.candidates().choose(number), tracked.location, request)
+    return tracked
+
+
+def probabilities(logits: list[float]) -> list[float]:
+    powers = [math.exp(value) for value in logits]
+    return [power / sum(powers) for power in powers]
+
+
+@pytest.mark.parametrize(
+    ("written", "number", "reference"),
+    [
+        ("films", 0, "films/1"),
+        ("films@challenger", 2, "films/2"),
+        ("films/1", 0, "films/1"),
+        ("models:/films/2", 2, "films/2"),
+    ],
+)
+def test_a_registered_model_predicts_what_training_saw(
+    registered: Tracked, written: str, number: int, reference: str
+) -> None:
+    predictor = Predictor.load(written, registered.location)
+    assert predictor.reference == reference
+    for batch_size in (1, 3):
+        answers = predictor.predict(TEXTS, batch_size)
+        assert [answer.text for answer in answers] == list(TEXTS)
+        for answer, logits in zip(answers, registered.trained.logits[number], strict=True):
+            expected = probabilities(logits)
+            assert list(answer.probabilities) == list(LABELS)
+            assert list(answer.probabilities.values()) == pytest.approx(expected, abs=1e-5)
+            assert answer.answer == LABELS[max(range(3), key=logits.__getitem__)]
+            assert answer.score == pytest.approx(max(expected), abs=1e-5)
+    assert predictor.predict([]) == []
+
+
+def test_an_exported_folder_predicts_and_its_base_may_have_moved(tracked: Tracked, tmp_path: Path) -> None:
+    folder = export_adapter(tracked.candidates().choose(), tmp_path / "films")
+    moved = tmp_path / "moved"
+    moved.symlink_to(tracked.trained.adapters.base_path)
+    asked: list[Source] = []
+
+    def resolve(source: Source) -> str:
+        asked.append(source)
+        return str(moved)
+
+    predictor = Predictor.load(str(folder), tracked.location, resolve=resolve)
+    assert asked == [tracked.trained.adapters.base]
+    assert predictor.predict(TEXTS[:1])[0].answer in LABELS
+
+
+def test_a_causal_model_writes_text(tmp_path: Path, local_store: Location) -> None:
+    adapters = causal_adapters(tmp_path)
+    record = trial(0, (0.5,))
+    adapter = adapters.folder(record)
+    assert adapter is not None
+    folder = stage_adapter(adapter, adapters.card(sweep(), record), tmp_path / "staged")
+    predictor = Predictor.load(str(folder), local_store)
+    texts = ["the match", "a very long article " * 20]
+    together = [answer.answer for answer in predictor.predict(texts, batch_size=2)]
+    alone = [answer.answer for answer in predictor.predict(texts, batch_size=1)]
+    assert together == alone  # padding on the left changes nothing
+    assert predictor.predict(texts)[0].score is None
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("nothing", "no model nothing is registered; registered: films"),
+        ("films@nobody", r"films has no version @nobody; there are: films/1 @champion, films/2 @challenger"),
+        ("films/7", r"films has no version /7; there are: films/1"),
+        ("films/x", r"a model is NAME, NAME@alias or NAME/version, got 'films/x'"),
+        ("", "a model is NAME, NAME@alias or NAME/version, got ''"),
+    ],
+)
+def test_what_is_not_there_is_named(registered: Tracked, written: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Predictor.load(written, registered.location)
+
+
+def test_a_folder_that_holds_no_adapter_is_named(tmp_path: Path, local_store: Location) -> None:
+    with pytest.raises(UserError, match=r"is no exported adapter: adapter_config.json, loratory.json is missing"):
+        Predictor.load(str(tmp_path), local_store)

@@ -1,0 +1,80 @@
+"""Adapters as MLflow models: small, complete, logged once."""
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.tracking.adapters import CARD, read_card
+from orchestrator.tracking.environment import load_mlflow
+from orchestrator.tracking.location import Location, connect
+from orchestrator.tracking.models import download_model
+from orchestrator.tracking.synchroniser import Synchroniser
+from tests.tracking.records import description
+from tests.tracking.trained import LABELS, TEXTS, TrainedSweep, trained_sweep
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainedSweep:
+    return trained_sweep(tmp_path_factory.mktemp("trained"))
+
+
+def models(trained: TrainedSweep, location: Location) -> dict[str, str]:
+    client = connect(location)
+    found = client.search_logged_models([trained.store.record.experiment_id])
+    assert {str(model.status) for model in found} == {"READY"}
+    return {model.tags["loratory.trial"]: model.model_id for model in found}
+
+
+def test_the_kept_best_adapters_of_a_finished_sweep_become_models_once(
+    trained: TrainedSweep, local_store: Location
+) -> None:
+    synchroniser = Synchroniser(trained.store, description(), local_store, trained.adapters)
+    synchroniser.run()
+    found = models(trained, local_store)
+    assert set(found) == {"0", "2"}
+    synchroniser.run()
+    trained.store.cursors.clear()
+    Synchroniser(trained.store, description(), local_store, trained.adapters).run()
+    assert models(trained, local_store) == found
+
+
+def test_only_the_top_k_are_logged(trained: TrainedSweep, local_store: Location) -> None:
+    trained.store.cursors.clear()
+    Synchroniser(trained.store, description(keep_adapters=1), local_store, trained.adapters).run()
+    assert set(models(trained, local_store)) == {"2"}
+
+
+def test_a_model_holds_the_adapter_and_refers_to_the_base(
+    trained: TrainedSweep, local_store: Location, tmp_path: Path
+) -> None:
+    trained.store.cursors.clear()
+    Synchroniser(trained.store, description(), local_store, trained.adapters).run()
+    client = connect(local_store)
+    model_id = models(trained, local_store)["2"]
+    folder = download_model(client, model_id, local_store.tracking_uri, tmp_path / "copy")
+    names = {path.name for path in folder.iterdir()}
+    assert {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "README.md", CARD} <= names
+    files = [path for path in (tmp_path / "copy").rglob("*") if path.is_file()]
+    assert not [path for path in files if path.suffix in {".bin", ".pkl", ".pickle", ".pt"}]
+    assert [path.name for path in files if path.suffix == ".safetensors"] == ["adapter_model.safetensors"]
+    card = read_card(folder)
+    assert card.trial == 2
+    assert card.labels == LABELS
+    assert card.metrics["shift/tweets/accuracy"] == 0.7
+    model = client.get_logged_model(model_id)
+    assert {metric.key: metric.value for metric in model.metrics}["best_val_accuracy"] == 0.9
+    run = client.get_run(model.source_run_id)
+    assert [output.model_id for output in run.outputs.model_outputs] == [model_id]
+    assert len(client.get_metric_history(run.info.run_id, "shift/tweets/accuracy")) == 1
+
+
+def test_pyfunc_loads_it_and_names_the_classes(trained: TrainedSweep, local_store: Location) -> None:
+    trained.store.cursors.clear()
+    Synchroniser(trained.store, description(), local_store, trained.adapters).run()
+    mlflow = load_mlflow()
+    location = connect(local_store).get_logged_model(models(trained, local_store)["2"]).artifact_location
+    answers = mlflow.pyfunc.load_model(location).predict(list(TEXTS))
+    expected = [LABELS[max(range(3), key=row.__getitem__)] for row in trained.logits[2]]
+    assert answers["label"].tolist() == expected
+    elsewhere = mlflow.pyfunc.load_model(location, model_config={"base": trained.adapters.base_path})
+    assert elsewhere.predict(TEXTS[0])["label"].tolist() == expected[:1]

@@ -1,0 +1,91 @@
+"""The thread: it never holds up the sweep, tries again, and says whether all is written."""
+
+import threading
+import time
+
+import pytest
+
+from orchestrator.tracking.reconciler import Reconciler
+from tests.tracking.records import report, trial
+
+
+class Recorder:
+    """Stands for the synchroniser: counts passes, fails while ``absent``."""
+
+    def __init__(self, *, absent: bool = False, seconds: float = 0.0) -> None:
+        self.absent = absent
+        self.seconds = seconds
+        self.passes = 0
+        self.thread = ""
+
+    def run(self) -> None:
+        self.passes += 1
+        self.thread = threading.current_thread().name
+        time.sleep(self.seconds)
+        if self.absent:
+            raise ConnectionError("nobody answers")
+
+
+def test_flush_waits_for_a_pass_that_began_after_it() -> None:
+    recorder = Recorder(seconds=0.05)
+    reconciler = Reconciler(recorder, lambda _: None, gap_s=60)
+    reconciler.start()
+    assert reconciler.flush(5)
+    before = recorder.passes
+    assert reconciler.flush(5)
+    assert recorder.passes == before + 1
+    assert recorder.thread == "reconciler"
+    assert reconciler.close(5)
+
+
+def test_events_in_a_row_are_written_together() -> None:
+    recorder = Recorder()
+    reconciler = Reconciler(recorder, lambda _: None, gap_s=0.3)
+    reconciler.start()
+    began = time.monotonic()
+    for _ in range(50):
+        reconciler.trial_started(trial(0, ()))
+        reconciler.reported(trial(0, (0.5,)), report(0, 1, 0.5))
+        reconciler.trial_ended(trial(0, (0.5,)))
+        time.sleep(0.01)
+    took = time.monotonic() - began
+    assert recorder.passes <= took / 0.3 + 2
+    reconciler.close(5)
+
+
+def test_an_absent_server_is_named_once_holds_nothing_up_and_is_tried_again() -> None:
+    recorder, warnings = Recorder(absent=True), list[str]()
+    reconciler = Reconciler(recorder, warnings.append, gap_s=0, longest_wait_s=0.05)
+    reconciler.start()
+    began = time.monotonic()
+    for _ in range(1000):
+        reconciler.wake()
+    assert time.monotonic() - began < 1
+    assert not reconciler.flush(0.5)
+    assert recorder.passes > 2
+    assert warnings == ["tracking is behind, the sweep goes on: ConnectionError: nobody answers"]
+    recorder.absent = False
+    assert reconciler.flush(5)
+    assert reconciler.close(5)
+
+
+def test_flush_hurries_a_pass_that_waits_to_try_again() -> None:
+    recorder = Recorder(absent=True)
+    reconciler = Reconciler(recorder, lambda _: None, gap_s=0, longest_wait_s=3600)
+    reconciler.start()
+    assert not reconciler.flush(0.5)
+    recorder.absent = False
+    assert reconciler.flush(1.5)
+    reconciler.close(1)
+
+
+@pytest.mark.parametrize("absent", [False, True])
+def test_close_ends_the_thread(absent: bool) -> None:
+    recorder = Recorder(absent=absent)
+    reconciler = Reconciler(recorder, lambda _: None, gap_s=3600, longest_wait_s=3600)
+    reconciler.start()
+    assert reconciler.close(0.3) is not absent
+    passes = recorder.passes
+    assert "reconciler" not in {thread.name for thread in threading.enumerate()}
+    reconciler.wake()
+    assert recorder.passes == passes

@@ -1,0 +1,103 @@
+"""A sweep folder as training leaves it: tiny models, adapters with weights that matter."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from orchestrator.core.data import Origin, Source
+from orchestrator.core.sweep import SweepStatus
+from orchestrator.core.trial import TrialState
+from orchestrator.tracking.adapters import SweepAdapters
+from tests.fakes.tiny_models import tiny_bert, tiny_llama
+from tests.tracking.records import ACCURACY, MemoryStore, sweep, trial
+
+LABELS = ("bad", "so-so", "good")
+TEXTS = ("a great film", "the plot was awful and sad", "fine", "terrible acting, nice music")
+
+
+def classifier_adapter(base: Path, folder: Path, seed: int, labels: Sequence[str] = LABELS) -> list[list[float]]:
+    """Save a LoRA adapter whose B is not zero, with a head of its own, and return its logits for ``TEXTS``, B×C."""
+    import peft
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            base, num_labels=len(labels), ignore_mismatched_sizes=True
+        )
+        adapted = peft.get_peft_model(
+            model, peft.LoraConfig(task_type="SEQ_CLS", r=4, lora_alpha=8, target_modules="all-linear")
+        )
+        with torch.no_grad():
+            for name, weight in adapted.named_parameters():
+                if "lora_B" in name or "classifier" in name:
+                    weight.normal_(0, 0.5)
+    adapted.save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    with torch.inference_mode():
+        logits = adapted.eval()(**tokenizer(list(TEXTS), padding=True, return_tensors="pt")).logits
+    return [[float(value) for value in row] for row in logits]
+
+
+def causal_adapter(base: Path, folder: Path) -> None:
+    """Save a LoRA adapter of a causal language model."""
+    import peft
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(base)
+    config = peft.LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear", init_lora_weights=False)
+    peft.get_peft_model(model, config).save_pretrained(folder)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class TrainedSweep:
+    """A finished sweep of four trials; the adapters of 0 and 2 were kept, and 1, which is better than 0, was not."""
+
+    store: MemoryStore
+    adapters: SweepAdapters
+    logits: dict[int, list[list[float]]]
+
+
+def trained_sweep(folder: Path, name: str = "films") -> TrainedSweep:
+    base = tiny_bert(folder / "base")
+    records = (
+        trial(0, (0.7, 0.8, 0.75), TrialState.COMPLETE),
+        trial(1, (0.85,), TrialState.PRUNED),
+        dataclasses.replace(trial(2, (0.8, 0.9), TrialState.COMPLETE), final={"shift/tweets/accuracy": 0.7}),
+        trial(3, (), TrialState.FAIL),
+    )
+    adapters = SweepAdapters(
+        sweep_dir=folder / "sweep",
+        metric=ACCURACY,
+        base=Source(origin=Origin.LOCAL, name=str(base)),
+        base_path=str(base),
+        head="sequence_classification",
+        labels=LABELS,
+        objective="sentiment",
+    )
+    logits = {}
+    for number in (0, 2):
+        best = records[number].best(ACCURACY)
+        assert best is not None
+        assert best.checkpoint is not None
+        logits[number] = classifier_adapter(base, folder / "sweep" / best.checkpoint / "adapter", seed=number)
+    return TrainedSweep(
+        store=MemoryStore(sweep(name, status=SweepStatus.FINISHED), *records), adapters=adapters, logits=logits
+    )
+
+
+def causal_adapters(folder: Path) -> SweepAdapters:
+    """Return a folder with the adapter of trial 0 of a causal objective."""
+    base = tiny_llama(folder / "base")
+    causal_adapter(base, folder / "sweep" / "trials/0000/checkpoint-1000" / "adapter")
+    return SweepAdapters(
+        sweep_dir=folder / "sweep",
+        metric=ACCURACY,
+        base=Source(origin=Origin.LOCAL, name=str(base)),
+        base_path=str(base),
+        head="causal_lm",
+        labels=(),
+        objective="headline",
+        prompt="summarise {text} headline ",
+    )
