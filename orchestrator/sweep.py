@@ -63,39 +63,57 @@ def run_sweep(
     with ledger.drive(sweep.id):
         plan = plan_engine(spec, splits, folder)
         sweep = _opened(ledger, sweep, spec, plan, row_counts(splits))
-        synchroniser = Synchroniser(
-            LedgerStore(ledger, sweep.id),
-            describe(spec, splits, folder),
-            locate(spec.tracking),
-            adapters_of(spec, objective, folder),
+        reconciler = Reconciler(
+            Synchroniser(
+                LedgerStore(ledger, sweep.id),
+                describe(spec, splits, folder),
+                locate(spec.tracking),
+                adapters_of(spec, objective, folder),
+            ),
+            say,
         )
-        reconciler = Reconciler(synchroniser, say)
-        retention = Retention(folder, spec.metric, spec.tracking.keep_adapters)
-        search = plan_search(spec, plan.report_points)
-        coordinator = Coordinator(ledger, sweep, search, observers=(*observers, retention, reconciler))
         reconciler.start()
-        if not coordinator.exhausted:
-            executor = InlineExecutor(build_engine) if options.inline else TuneExecutor(build_engine)
-            executor.run(coordinator, plan, spec.resources, stop)
-        finished = not stop.is_set()
-        reason = (coordinator.exhausted_reason or "") if finished else "stopped"
-        if finished:
-            _measure_kept(spec, plan, ledger, sweep)
-            if "baseline" not in sweep.facts:
-                ledger.update_sweep(sweep.id, facts={"baseline": dict(objective.baseline(splits) or {})})
-        status = SweepStatus.FINISHED if finished else SweepStatus.INTERRUPTED
-        sweep = ledger.update_sweep(sweep.id, status=status, facts={"ended": reason})
-        page = write_sweep_report(ledger, sweep)
-        synced = reconciler.close(FLUSH_S)
+        status, reason = SweepStatus.INTERRUPTED, "stopped"
+        try:
+            reason = _search(spec, options, (ledger, sweep, plan), (*observers, reconciler), stop)
+            if not stop.is_set():
+                say("measuring the kept adapters on the test split")
+                _measure_kept(spec, plan, ledger, sweep)
+                if "baseline" not in sweep.facts:
+                    ledger.update_sweep(sweep.id, facts={"baseline": dict(objective.baseline(splits) or {})})
+                status = SweepStatus.FINISHED
+        finally:
+            sweep = ledger.update_sweep(sweep.id, status=status, facts={"ended": reason})
+            page = write_sweep_report(ledger, sweep)
+            synced = reconciler.close(FLUSH_S)
     return SweepOutcome(
         sweep=ledger.sweep(sweep.id),
         records=ledger.records(sweep.id),
-        finished=finished,
+        finished=status is SweepStatus.FINISHED,
         reason=reason,
         tracking_uri=locate(spec.tracking).tracking_uri,
         synced=synced,
         report=str(page),
     )
+
+
+def _search(
+    spec: SweepSpec,
+    options: SweepOptions,
+    where: tuple[Ledger, SweepRecord, EnginePlan],
+    observers: Sequence[SweepObserver],
+    stop: threading.Event,
+) -> str:
+    """Run trials until none is left to run or ``stop`` is set; return why it ended, in words."""
+    ledger, sweep, plan = where
+    records = ledger.records(sweep.id)
+    retention = Retention(Path(plan.sweep_dir), spec.metric, spec.tracking.keep_adapters, records)
+    search = plan_search(spec, plan.report_points)
+    coordinator = Coordinator(ledger, sweep, search, observers=(*observers, retention))
+    if not coordinator.exhausted:
+        executor = InlineExecutor(build_engine) if options.inline else TuneExecutor(build_engine)
+        executor.run(coordinator, plan, spec.resources, stop)
+    return "stopped" if stop.is_set() else coordinator.exhausted_reason or ""
 
 
 def adapters_of(spec: SweepSpec, objective: Objective, folder: Path) -> SweepAdapters:
@@ -120,9 +138,7 @@ def write_sweep_report(ledger: Ledger, sweep: SweepRecord) -> Path:
     return next(path for path in write_report(sweep_dir(sweep) / REPORT_DIR, summary) if path.name == PAGE)
 
 
-def _opened(
-    ledger: Ledger, sweep: SweepRecord, spec: SweepSpec, plan: EnginePlan, rows: dict[str, int]
-) -> SweepRecord:
+def _opened(ledger: Ledger, sweep: SweepRecord, spec: SweepSpec, plan: EnginePlan, rows: dict[str, int]) -> SweepRecord:
     """Store what was found while preparing."""
     stopping = spec.stopping
     facts = {
