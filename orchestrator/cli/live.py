@@ -14,7 +14,7 @@ from orchestrator.cli.progress import Progress
 from orchestrator.core.trial import Report, TrialRecord, Verdict
 from orchestrator.report import words
 from orchestrator.report.leaderboard import varied
-from orchestrator.report.text_table import plain_table, state_text
+from orchestrator.report.text_table import STATE_STYLES, plain_table, state_text
 
 AROUND = 9
 """Lines of the screen that the table's rows may not use: its head, the bar, the messages."""
@@ -63,8 +63,16 @@ class LiveView:
     def _table(self, trials: Sequence[TrialRecord], limit: int, width: int) -> Table:
         table = plain_table()
         metric = self._progress.metric
-        names = varied(trials)[: max(0, (width - 72) // 11)]
-        for head in ("trial", "state", "samples", "", metric.name.rpartition("/")[2], "loss", "gap"):
+        names = varied(trials)[: max(0, (width - 62) // 10)]
+        for head in (
+            "trial",
+            "state",
+            "samples",
+            "",
+            f"best\n{words.short(metric.name).partition(' ')[2]}",
+            "loss",
+            "gap",
+        ):
             left = head in {"state", ""}
             table.add_column(
                 head.replace("_", "\n"), justify="left" if left else "right", vertical="bottom", no_wrap=True
@@ -83,7 +91,10 @@ class LiveView:
         last = trial.reports[-1] if trial.reports else None
         seen = 0 if last is None else last.nominal_samples
         whole = self._progress.whole_samples
-        bar: RenderableType = ProgressBar(total=whole, completed=seen, width=10) if whole else ""
+        colour = STATE_STYLES[trial.state]
+        bar: RenderableType = ""
+        if whole:
+            bar = ProgressBar(total=whole, completed=seen, width=10, complete_style=colour, finished_style=colour)
         at_last = {} if last is None else last.metrics
         score = trial.score(self._progress.metric)
         loss, gap = words.number(at_last.get("val/loss"), 3), words.signed(at_last.get("gap/loss"), 3)
@@ -95,16 +106,20 @@ class LiveView:
         ended = sum(trial.ended for trial in trials)
         of = f" of {progress.budget.trials}" if progress.budget.trials else ""
         line = f"{ended}{of} trials · {words.duration(progress.elapsed_s)}"
-        line += "" if left is None else f" · about {words.duration(left)} left"
+        line += "" if left is None else f" · {words.duration(left)} left"
         bar = Table.grid(padding=(0, 2))
         bar.add_row(
-            ProgressBar(total=1.0, completed=progress.fraction, width=40), words.percent(progress.fraction), line
+            ProgressBar(total=1.0, completed=progress.fraction, width=24, complete_style="cyan"),
+            words.percent(progress.fraction),
+            line,
         )
         parts: list[RenderableType] = [bar]
         if best is not None:
             score = words.number(best.score(progress.metric))
             told = f"best so far: {progress.metric.name} {score}, trial {best.number}  "
-            parts.append(Text(told + words.params(best.params, varied(trials)), style="green", overflow="ellipsis"))
+            parts.append(
+                Text(told + words.params(best.params, varied(trials)), style="green", overflow="ellipsis", no_wrap=True)
+            )
         if progress.message:
             parts.append(Text(progress.message, style="yellow"))
         return Group(*parts)

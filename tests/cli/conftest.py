@@ -1,0 +1,80 @@
+"""A home of its own for every test, and a command run as a person runs it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from orchestrator.cli.app import make_app
+from orchestrator.core.sweep import SweepStatus
+from orchestrator.core.trial import Ending, TrialState
+from orchestrator.search.ledger import Ledger
+from tests.report.examples import BASELINE, DATA, METRIC, POINTS, make_records
+
+ROOT = Path(__file__).parent.parent.parent
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+Invoke = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep every file of the test in its own folder, and nothing of the developer's environment in its way."""
+    for name in ("LORATORY_DB", "LORATORY_DEBUG", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LORATORY_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LORATORY_MLFLOW_DIR", str(tmp_path / "mlflow"))
+    monkeypatch.setenv("COLUMNS", "140")
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def invoke() -> Invoke:
+    """Run a command in this process; what it raises is raised."""
+
+    def run(*arguments: str, stdin: str | None = None) -> Result:
+        return CliRunner().invoke(make_app(), list(arguments), input=stdin, catch_exceptions=False)
+
+    return run
+
+
+@pytest.fixture
+def command() -> Run:
+    """Run a command in a process of its own."""
+
+    def run(*arguments: str, check: int | None = 0, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+        done = subprocess.run(
+            [sys.executable, "-m", "orchestrator", *arguments],
+            cwd=ROOT,
+            env=os.environ,
+            input=stdin,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert check is None or done.returncode == check, done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
+def finished_sweep() -> str:
+    """Put a finished sweep of twelve trials into the ledger and return its name."""
+    ledger = Ledger.open()
+    fingerprint = {"metric": METRIC, "objective": "sentiment", "model": {"origin": "packaged", "name": "minilm"}}
+    sweep = ledger.open_sweep("sentiment", fingerprint, "name: sentiment\nbudget: {trials: 12}\n")
+    for record in make_records():
+        ledger.add_trial(sweep.id, record, record.number)
+        for report in record.reports:
+            ledger.add_report(sweep.id, report)
+        if record.state is not TrialState.RUNNING:
+            ending = Ending(state=record.state, reason=record.reason or "done")
+            ledger.end_trial(sweep.id, record.number, ending, final=record.final, ended_at=record.ended_at or 0.0)
+    facts = {"baseline": BASELINE, "data": DATA, "report_points": list(POINTS), "ended": "12 trials"}
+    ledger.update_sweep(sweep.id, status=SweepStatus.FINISHED, facts=facts)
+    ledger.close()
+    return "sentiment"

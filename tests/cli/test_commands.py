@@ -1,0 +1,118 @@
+"""Commands over a ledger with one finished sweep, and over none."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+from ruamel.yaml import YAML
+
+from orchestrator.cli.clean import taken
+from orchestrator.cli.stores import sweep_folder, tracking_of
+from orchestrator.core.errors import SweepLockedError, UserError
+from orchestrator.search.ledger import Ledger
+from tests.cli.conftest import ROOT, Invoke, Run
+from tests.report.examples import make_sweep
+
+
+def test_status_says_that_there_is_nothing_yet(invoke: Invoke, home: Path) -> None:
+    assert "no sweeps yet" in invoke("status").stdout
+    assert json.loads(invoke("status", "--json").stdout) == []
+    assert not home.exists()
+
+
+def test_status_lists_sweeps(invoke: Invoke, finished_sweep: str) -> None:
+    Ledger.open().open_sweep(finished_sweep, {"metric": {"name": "val/loss", "direction": "minimize"}}, "", fresh=True)
+    first, second = json.loads(invoke("status", "--json").stdout)
+    assert (first["sweep"], first["status"], first["best"]["trial"]) == ("sentiment#1", "finished", 7)
+    assert first["trials"] == {"complete": 8, "fail": 1, "pruned": 3}
+    # The second is marked as running, but no driver holds it: it was killed.
+    assert (second["sweep"], second["status"], second["best"]) == ("sentiment#2", "interrupted", None)
+    assert "sentiment#2" in invoke("status").stdout
+
+
+def test_status_of_a_sweep_that_is_being_run_names_its_driver(invoke: Invoke, finished_sweep: str) -> None:
+    ledger = Ledger.open()
+    sweep = ledger.find(finished_sweep)
+    with ledger.drive(sweep.id):
+        document = json.loads(invoke("status", "sentiment", "--json").stdout)
+        assert document["status"] == "running"
+        assert document["driver"].startswith("process ")
+        assert "sentiment#1: running (process" in invoke("status", "sentiment").stdout
+        with pytest.raises(SweepLockedError, match="is being run by process"):
+            invoke("clean", "sentiment", "--sweep", "--yes")
+    assert "sentiment#1: finished, 12 trials" in invoke("status", "sentiment").stdout
+
+
+def test_report_writes_the_page_and_names_its_files(command: Run, finished_sweep: str, home: Path) -> None:
+    document = json.loads(command("report", finished_sweep, "--json").stdout)
+    page = home / "sweeps" / "sentiment-1" / "report" / "index.html"
+    assert document["files"][0] == str(page)
+    assert page.stat().st_size > 100_000
+    assert document["best"] == 7
+    shares = document["importances"]["values"]
+    assert sum(shares.values()) == pytest.approx(1)
+    assert max(shares, key=shares.__getitem__) == "learning_rate"
+    shown = command("report", finished_sweep, "--limit", "3").stdout
+    assert "and 9 more" in shown
+    assert str(page) in shown
+
+
+def test_clean_lists_and_removes_only_what_is_asked(invoke: Invoke, finished_sweep: str, home: Path) -> None:
+    folder = home / "sweeps" / "sentiment-1"
+    (folder / "trials" / "0007").mkdir(parents=True)
+    (folder / "trials" / "0007" / "adapter.bin").write_bytes(b"x" * 5000)
+    (folder / "report.html").write_bytes(b"x" * 300)
+    listed = json.loads(invoke("clean", "--json").stdout)
+    assert (listed["sweeps"][0]["bytes"], listed["sweeps"][0]["checkpoints"]) == (5300, 5000)
+    assert "5.3 kB" in invoke("clean").stdout
+
+    with pytest.raises(UserError, match="--yes does it"):
+        invoke("clean", finished_sweep, "--checkpoints")
+    with pytest.raises(UserError, match="name the sweep"):
+        invoke("clean", "--checkpoints", "--yes")
+    assert taken(folder) == 5300
+
+    assert json.loads(invoke("clean", finished_sweep, "--checkpoints", "--yes", "--json").stdout)["bytes"] == 5000
+    assert taken(folder) == 300
+    assert len(Ledger.open().records(1)) == 12
+    invoke("clean", finished_sweep, "--sweep", "--yes")
+    assert not folder.exists()
+    assert Ledger.open().sweeps() == ()
+
+
+def test_validate_answers_for_every_file(command: Run, tmp_path: Path) -> None:
+    shipped = sorted((ROOT / "sweeps").rglob("*.yaml"))
+    assert len(shipped) >= 4
+    assert command("validate", *map(str, shipped)).stdout.count(": valid (") == len(shipped)
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("name: bad\n")
+    done = command("validate", str(shipped[0]), str(bad), "--json", check=2)
+    good, wrong = json.loads(done.stdout)
+    assert (good["valid"], good["errors"]) == (True, [])
+    assert wrong["valid"] is False
+    assert wrong["errors"] == done.stderr.splitlines()
+
+
+def test_validate_takes_overrides(command: Run) -> None:
+    done = command("validate", "sweeps/sentiment.yaml", "--set", "budget.trials=0", check=2)
+    assert "budget.trials" in done.stderr
+
+
+def test_the_schema_accepts_what_is_shipped(invoke: Invoke) -> None:
+    schema = json.loads(invoke("schema").stdout)
+    files = sorted((ROOT / "sweeps").rglob("*.yaml"))
+    for file in files:
+        jsonschema.validate(YAML(typ="safe", pure=True).load(file.read_text()), schema)
+    assert len(files) >= 4
+
+
+def test_where_a_stored_sweep_is_tracked_and_kept(home: Path) -> None:
+    sweep = make_sweep(spec_text="name: x\ntracking: {uri: 'http://mlflow:5000', keep_adapters: 2}\n", generation=3)
+    assert tracking_of(sweep).uri == "http://mlflow:5000"
+    assert tracking_of(make_sweep(spec_text="name: x\n")).uri is None
+    assert sweep_folder(sweep) == home / "sweeps" / "sentiment-3"
+
+
+def test_predict_needs_a_text(command: Run) -> None:
+    assert "a text is needed" in command("predict", "nothing", check=2).stderr

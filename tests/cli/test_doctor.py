@@ -1,0 +1,59 @@
+"""The doctor finds what is wrong."""
+
+import json
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from orchestrator.cli import hardware, installed
+from tests.cli.conftest import Run
+
+
+def test_a_healthy_machine_gets_a_clean_bill(command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORATORY_CACHE", str(tmp_path / "cache"))
+    document = json.loads(command("doctor", "--json").stdout)
+    assert document["broken"] == []
+    versions = {item["name"]: item["version"] for item in document["packages"]}
+    assert versions["optuna"] == metadata.version("optuna")
+    assert document["hardware"]["cores"] >= 1
+    assert document["hardware"]["memory_bytes"] > 1e8
+    assert set(document["assets"].values()) == {None}
+    assert any("not fetched yet" in line for line in document["warnings"])
+
+
+def test_an_asset_that_does_not_exist_is_the_users_mistake(command: Run) -> None:
+    assert "minilm" in command("doctor", "--fetch", "minilmm", check=2).stderr
+
+
+def test_a_broken_ledger_is_found(command: Run, home: Path) -> None:
+    home.mkdir()
+    (home / "ledger.db").write_bytes(b"this is no database, whatever its name says" * 100)
+    assert any(line.startswith("ledger:") for line in json.loads(command("doctor", "--json", check=1).stdout)["broken"])
+
+
+def test_a_folder_in_a_packages_way_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shadowed").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(installed.NEEDED, "pytest", "shadowed")
+    found = {item.name: item for item in installed.packages()}
+    assert found["pytest"].problem == "installed, but another folder of that name is in its way"
+    assert found["torch"].problem is None
+
+
+def test_an_absent_package_and_a_wrong_version_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(installed.NEEDED, "no-such-distribution", "nowhere")
+    monkeypatch.setattr(
+        metadata, "requires", lambda _name: ["optuna<1 ; extra == 'old'", "ray[tune]>=999", "torch==2.13.0"]
+    )
+    found = {item.name: item for item in installed.packages()}
+    assert found["no-such-distribution"].problem == "not installed"
+    assert found["ray"].problem == ">=999 is needed"
+    assert found["optuna"].problem is None
+    assert found["torch"].problem is None  # 2.13.0+cpu is 2.13.0
+
+
+def test_the_machine_is_seen(tmp_path: Path) -> None:
+    seen = hardware.look(tmp_path / "not" / "made" / "yet")
+    assert 0 < seen.free_memory_bytes <= seen.memory_bytes
+    assert seen.free_disk_bytes > 0

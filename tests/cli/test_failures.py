@@ -1,0 +1,97 @@
+"""Exit codes and messages; a traceback never reaches the screen."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestrator.cli.failures import guarded
+from orchestrator.core.errors import AssetError, SpecError, TrackingError, UserError
+from tests.cli.conftest import ROOT, Run
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (UserError("rank: a value >= 1 is needed, got 0"), 2, "rank: a value >= 1 is needed, got 0\n"),
+        (SpecError("a.yaml:1:1 one\na.yaml:2:1 [two]"), 2, "a.yaml:1:1 one\na.yaml:2:1 [two]\n"),
+        (AssetError("minilm is not here"), 1, "error: minilm is not here\n"),
+        (TrackingError("no answer"), 1, "error: no answer\n"),
+    ],
+)
+def test_our_errors_are_messages(
+    error: Exception, code: int, told: str, capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    def fail() -> None:
+        raise error
+
+    assert guarded(fail) == code
+    assert capsys.readouterr().err == told
+    assert not (home / "logs").exists()
+
+
+def test_any_other_error_is_one_line_and_a_traceback_in_a_file(
+    capsys: pytest.CaptureFixture[str], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("the disk is on fire")
+
+    assert guarded(fail) == 1
+    told, place = capsys.readouterr().err.splitlines()
+    assert told == "unexpected error: RuntimeError: the disk is on fire"
+    assert place == f"the traceback is in {home / 'logs' / 'errors.log'}"
+    assert "in fail" in (home / "logs" / "errors.log").read_text()
+    monkeypatch.setenv("LORATORY_DEBUG", "1")
+    with pytest.raises(RuntimeError):
+        guarded(fail)
+
+
+@pytest.mark.parametrize(("code", "expected"), [(None, 0), (0, 0), (3, 3), ("text", 1)])
+def test_a_commands_own_exit_code_is_kept(code: int | str | None, expected: int) -> None:
+    def leave() -> None:
+        raise SystemExit(code)
+
+    assert guarded(leave) == expected
+
+
+def test_every_error_of_a_sweep_file_stands_on_a_line_of_its_own(command: Run, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("name: bad\nobjective: sentiment\nsamplr: tpe\nsearch: {space: {rank: {low: 9, high: 4}}}\n")
+    for verb in ("validate", "sweep"):
+        done = command(verb, str(bad), check=2)
+        lines = done.stderr.splitlines()
+        assert len(lines) >= 2
+        assert all(line.startswith(f"{bad}:") for line in lines)
+        assert done.stdout == ""
+        assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_leaves_early_is_no_failure_to_talk_about() -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-m", "orchestrator", "schema"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert child.stdout is not None
+    child.stdout.close()
+    assert child.wait(20) != 0
+    assert child.stderr is not None
+    assert child.stderr.read() == b""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("status", "nowhere"), "there is no sweep nowhere"),
+        (("report", "nowhere"), "there is no sweep nowhere"),
+        (("export", "nowhere", "x"), "there is no sweep nowhere"),
+        (("clean", "nowhere"), "there is no sweep nowhere"),
+        (("ui", "nowhere"), "there is no sweep nowhere"),
+        (("validate", "nowhere.yaml"), "nowhere.yaml: no such file"),
+    ],
+)
+def test_what_is_not_there_is_said_and_not_made(
+    command: Run, home: Path, arguments: tuple[str, ...], told: str
+) -> None:
+    done = command(*arguments, check=2)
+    assert told in done.stderr
+    assert not (home / "ledger.db").exists()

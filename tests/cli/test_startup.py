@@ -1,0 +1,91 @@
+"""What must answer at once loads nothing heavy, and answers at once."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.cli.conftest import ROOT
+
+HEAVY = {
+    "torch",
+    "ray",
+    "mlflow",
+    "transformers",
+    "datasets",
+    "pandas",
+    "sklearn",
+    "matplotlib",
+    "optuna",
+    "peft",
+    "numpy",
+}
+PROBE = """
+import json, resource, sys
+sys.argv = ["loratory", *json.loads(sys.argv[1])]
+from orchestrator.core.environment import prepare
+prepare()
+from orchestrator.cli.app import run
+code = run()
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(json.dumps([code, used.ru_utime + used.ru_stime, sorted(sys.modules)]), file=sys.stderr)
+"""
+
+
+def probe(*arguments: str) -> tuple[int, float, set[str], str]:
+    """Return a command's exit code, the CPU seconds it took, the modules it loaded and its stdout."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, json.dumps(arguments)],
+        cwd=ROOT,
+        env=os.environ,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    code, seconds, modules = json.loads(done.stderr.splitlines()[-1])
+    return code, seconds, set(modules), done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("--version",),
+        ("sweep", "--help"),
+        ("promote", "--help"),
+        ("doctor", "--help"),
+        ("validate", "sweeps/sentiment.yaml"),
+        ("schema",),
+        ("status",),
+    ],
+    ids=" ".join,
+)
+def test_light_commands_load_nothing_heavy_and_take_under_a_second(arguments: tuple[str, ...]) -> None:
+    code, seconds, modules, _ = probe(*arguments)
+    assert code == 0
+    assert modules & HEAVY == set()
+    assert seconds < 1  # CPU time: wall time would depend on what else the machine does
+
+
+@pytest.mark.usefixtures("finished_sweep")
+@pytest.mark.parametrize("arguments", [("status",), ("status", "sentiment"), ("status", "--json")], ids=" ".join)
+def test_status_of_real_sweeps_is_light_too(arguments: tuple[str, ...]) -> None:
+    code, seconds, modules, out = probe(*arguments)
+    assert code == 0
+    assert modules & HEAVY == set()
+    assert seconds < 1
+    assert "0.84" in out
+
+
+def test_telemetry_is_off_unless_the_user_turns_it_on() -> None:
+    code = "from orchestrator.core.environment import prepare; prepare(); import os; print(os.environ['DO_NOT_TRACK'])"
+    kept = {name: value for name, value in os.environ.items() if name != "DO_NOT_TRACK"}
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, env=env, check=True, capture_output=True, text=True
+        ).stdout.strip()
+        for env in (kept, {**kept, "DO_NOT_TRACK": "0"})
+    ]
+    assert told == ["1", "0"]

@@ -1,0 +1,132 @@
+"""The live table and the plain lines, from events."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from orchestrator.cli.lines import Lines
+from orchestrator.cli.live import LiveView
+from orchestrator.cli.progress import Progress
+from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.policy import Budget
+from orchestrator.core.trial import Action, TrialRecord, TrialState, Verdict
+from tests.report.examples import make_records
+
+METRIC = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def progress(budget: Budget, clock: Clock, before_s: float = 0.0) -> Progress:
+    return Progress(metric=METRIC, budget=budget, whole_samples=8000, before_s=before_s, clock=clock)
+
+
+def running(number: int, reports: int) -> TrialRecord:
+    record = make_records()[number]
+    return replace(record, state=TrialState.RUNNING, reports=record.reports[:reports], ended_at=None)
+
+
+def drawn(view: LiveView, width: int = 120, height: int = 40) -> str:
+    console = Console(file=io.StringIO(), width=width, height=height)
+    console.print(view)
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+def test_the_fraction_counts_whole_and_part_trials_and_the_time_left_follows() -> None:
+    clock = Clock()
+    state = progress(Budget(trials=4), clock)
+    assert (state.fraction, state.left_s) == (0.0, None)
+    state.update(make_records()[0], running(1, 3))  # one whole trial, and half of another
+    clock.now += 60
+    assert state.fraction == pytest.approx(1.5 / 4)
+    assert state.left_s == pytest.approx(100)
+
+
+def test_whichever_bound_is_nearest_counts() -> None:
+    clock = Clock()
+    state = progress(Budget(trials=100, wall_time_s=100, tokens=1_000_000), clock, before_s=30)
+    clock.now += 20
+    assert (state.fraction, state.left_s) == (0.5, 50)
+    state.update(*make_records())
+    assert state.fraction == 1.0  # 1.5 million tokens
+
+
+def test_running_trials_come_first_and_the_best_of_the_others_follows() -> None:
+    state = progress(Budget(trials=12), Clock())
+    state.update(*make_records()[:10], running(10, 1), running(11, 1))
+    assert [trial.number for trial in state.trials][:4] == [11, 10, 7, 2]
+    assert state.best is not None
+    assert state.best.number == 7
+
+
+def test_the_live_view_says_what_is_going_on() -> None:
+    clock = Clock()
+    view = LiveView(progress(Budget(trials=16), clock), Console(file=io.StringIO()))
+    assert "reading data" in drawn(view)
+    for record in make_records()[:10]:
+        view.trial_ended(record)
+    view.trial_started(running(10, 0))
+    started = running(11, 2)
+    view.reported(started, started.reports[-1])
+    clock.now += 300
+    text = drawn(view)
+    for word in (
+        "running",
+        "2,667",
+        "10 of 16 trials",
+        "5 min 00 s",
+        "left",
+        "best so far: val/accuracy 0.8406, trial 7",
+    ):
+        assert word in text
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 12), (60, 24), (200, 50)])
+def test_the_live_view_never_outgrows_the_screen(width: int, height: int) -> None:
+    view = LiveView(progress(Budget(trials=99), Clock()), Console(file=io.StringIO()))
+    for copy in range(4):
+        for record in make_records():
+            view.trial_ended(replace(record, number=record.number + 12 * copy))
+    lines = drawn(view, width, height).splitlines()
+    assert len(lines) <= height
+    assert max(map(len, lines)) <= width
+    assert (f"and {48 - max(3, height - 9)} more" in "\n".join(lines)) == (height - 9 < 48)
+
+
+def test_lines_tell_one_event_each() -> None:
+    told: list[str] = []
+    view = Lines(progress(Budget(trials=2), Clock()), told.append)
+    record = make_records()[0]
+    view.trial_started(replace(running(0, 0)))
+    view.reported(running(0, 1), record.reports[0])
+    view.decided(running(0, 1), Verdict(trial=0, nominal_samples=1333, action=Action.CONTINUE))
+    view.trial_ended(replace(record, reason="its budget is trained"))
+    assert [line.split(" ", 1)[1].split(":")[0] for line in told] == [
+        "trial 0 started",
+        "trial 0 at 1,333 samples",
+        "trial 0 ended complete",
+    ]
+    assert "rank=32" in told[0]
+    assert "its budget is trained; best val/accuracy 0.8213, the best so far [1/2]" in told[2]
+
+
+def test_a_trial_that_is_taken_up_again_says_from_where() -> None:
+    told: list[str] = []
+    Lines(progress(Budget(trials=2), Clock()), told.append).trial_started(running(0, 2))
+    assert "started, from 2,667 samples" in told[0]
+
+
+def test_lines_never_raise_into_the_sweep() -> None:
+    def closed(line: str) -> None:
+        raise BrokenPipeError(line)
+
+    view = Lines(progress(Budget(trials=2), Clock()), closed)
+    view.trial_started(running(0, 0))
+    view.trial_ended(make_records()[0])
