@@ -1,18 +1,19 @@
 """A Ray that is quiet, small, private to one sweep and gone afterwards; or the user's own, if there is one."""
 
-import functools
 import hashlib
 import logging
 import os
-import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import psutil
 import ray
 
+from orchestrator.cluster.ray_environment import environment, local_variables, tune_variables, worker_variables
+from orchestrator.cluster.watchdog import start_watchdog
 from orchestrator.core.errors import UserError
 from orchestrator.core.policy import Resources
 
@@ -28,40 +29,30 @@ def ray_session(sweep_dir: Path, resources: Resources, log: Path) -> Iterator[Pa
     then lie in the sweep's folder, which all nodes share. Otherwise a Ray of this machine alone is started, and ends
     with the session, or with this process if that is killed.
 
+    Args:
+        sweep_dir: the sweep's folder.
+        resources: trials at once, and what each takes.
+        log: file that gets what Ray and Tune have to say.
+
     Raises:
         UserError: a trial asks for more than this machine has.
     """
-    with _environment(tune_environment(resources)), _logging_to(log), _folder(sweep_dir) as folder:
-        connected = ray.is_initialized()
-        if not connected and os.environ.get("RAY_ADDRESS"):
-            environment = {"env_vars": worker_environment(resources)}
-            ray.init(runtime_env=environment, log_to_driver=False)
-        elif not connected:
-            start_local(folder, resources)
-        try:
-            yield folder / "tune"
-        finally:
-            if not connected:
-                ray.shutdown()
+    with ExitStack() as stack:
+        stack.enter_context(environment(tune_variables(resources)))
+        stack.enter_context(_logging_to(log))
+        folder = stack.enter_context(_folder(sweep_dir))
+        if not ray.is_initialized():
+            if os.environ.get("RAY_ADDRESS"):
+                ray.init(runtime_env={"env_vars": worker_variables(resources)}, log_to_driver=False)
+                stack.callback(ray.shutdown)
+            else:
+                stack.enter_context(_local_ray(folder, resources))
+        yield folder / "tune"
 
 
-def start_local(folder: Path, resources: Resources) -> None:
-    """Start a Ray of this machine alone, with its files in ``folder`` and its ports closed to other machines.
-
-    Its processes inherit what the workers read from the environment; a runtime environment, Ray's own way, costs a
-    second for each process.
-
-    Raises:
-        UserError: a trial asks for more accelerators than this machine has.
-    """
-    # RAY_AUTH_MODE is not set: Ray, once imported, takes no notice; it switches tokens on by itself.
-    private = {
-        "RAY_AUTH_TOKEN": _token(),
-        # Off: Tune gives up the sweep on the error that a kill by Ray's memory monitor leaves. The kernel kills the
-        # trial that takes too much, and that error Tune knows.
-        "RAY_memory_monitor_refresh_ms": os.environ.get("RAY_memory_monitor_refresh_ms", "0"),  # noqa: SIM112  (Ray's name)
-    }
-    with _environment({**worker_environment(resources), **private}):
+def _start_local(folder: Path, resources: Resources) -> None:
+    """Start a Ray of this machine alone with its files in ``folder``; its processes inherit this one's environment."""
+    with environment({**worker_variables(resources), **local_variables()}):
         ray.init(
             address="local",
             num_cpus=resources.parallel_trials * resources.cpus_per_trial,
@@ -69,58 +60,26 @@ def start_local(folder: Path, resources: Resources) -> None:
             object_store_memory=_OBJECT_STORE_BYTES,
             include_dashboard=False,
             log_to_driver=False,
-            _node_ip_address="127.0.0.1",
             _temp_dir=str(folder),
         )
     gpus = ray.cluster_resources().get("GPU", 0.0)
     if resources.gpus_per_trial > gpus:
-        ray.shutdown()
-        rule = f"at most {gpus:g}, which this machine has, got {resources.gpus_per_trial:g}"
+        rule = f"at most {gpus:g}, which is what this machine has, got {resources.gpus_per_trial:g}"
         raise UserError(f"resources.gpus_per_trial: {rule}")
 
 
-def worker_environment(resources: Resources) -> dict[str, str]:
-    """Return the environment variables of the trials' processes."""
-    return {
-        "HF_HUB_DISABLE_TELEMETRY": os.environ.get("HF_HUB_DISABLE_TELEMETRY", "1"),
-        "OMP_NUM_THREADS": str(resources.cpus_per_trial),
-        "TOKENIZERS_PARALLELISM": "false",
-    }
-
-
-def tune_environment(resources: Resources) -> dict[str, str]:
-    """Return the environment variables that Ray and Tune read in the driver."""
-    return {
-        "RAY_AIR_NEW_OUTPUT": "0",
-        "RAY_CHDIR_TO_TRIAL_DIR": "0",
-        "RAY_USAGE_STATS_ENABLED": os.environ.get("RAY_USAGE_STATS_ENABLED", "0"),
-        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-        "TUNE_DISABLE_SIGINT_HANDLER": "1",
-        # Tune's own record of the experiment is never read, so it is not kept up to date.
-        "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
-        # Without this, processes are started one after another.
-        "TUNE_MAX_PENDING_TRIALS_PG": str(resources.parallel_trials),
-    }
-
-
-@functools.cache
-def _token() -> str:
-    """Return a secret of this process, without which nobody can use its Ray; Ray remembers the first one it sees."""
-    return secrets.token_hex(32)
-
-
 @contextmanager
-def _environment(wanted: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
+def _local_ray(folder: Path, resources: Resources) -> Iterator[None]:
+    """Run a Ray of this machine alone, with a watchdog that cleans up should this process be killed."""
+    children = psutil.Process().children
+    others = set(children(recursive=True))
+    with ExitStack() as stack:
+        stack.callback(ray.shutdown)
+        _start_local(folder, resources)
+        watchdog = start_watchdog(folder, [child.pid for child in set(children(recursive=True)) - others])
+        stack.callback(watchdog.communicate)
+        stack.callback(watchdog.kill)
         yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 @contextmanager
@@ -143,8 +102,8 @@ def _logging_to(log: Path) -> Iterator[None]:
 def _folder(sweep_dir: Path) -> Iterator[Path]:
     """Yield a new folder for Ray's and Tune's files, and remove it at the end.
 
-    Those that killed drivers of this sweep left are removed too. On a user's cluster it lies in the sweep's folder,
-    because all nodes need it; otherwise its path is short, because Ray puts sockets below it.
+    What drivers of this sweep left that died with their watchdogs is removed too. On a user's cluster it lies in the
+    sweep's folder, because all nodes need it; otherwise its path is short, because Ray puts sockets below it.
     """
     root = Path(tempfile.gettempdir())
     if len(str(root)) > _LONGEST_TEMPORARY_DIR:

@@ -1,12 +1,12 @@
 """Trials in processes of their own, scheduled by Ray Tune. Ray is imported when the sweep runs, not before."""
 
 import logging
-import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.cluster.dispatcher import Dispatcher
+from orchestrator.cluster.ray_environment import environment, tune_variables
 from orchestrator.cluster.worker import EngineFactory
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.policy import Resources
@@ -26,9 +26,8 @@ class TuneExecutor:
 
     def run(self, coordinator: "Coordinator", plan: EnginePlan, resources: Resources, stop: threading.Event) -> None:
         """Run the sweep's trials; see ``Executor.run``."""
-        # Ray reads this when it is imported: it keeps "(raylet) ..." lines about dead processes off the screen.
-        os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
-        from orchestrator.cluster.ray_session import ray_session
+        with environment(tune_variables(resources)):  # Ray reads some of it when it is imported
+            from orchestrator.cluster.ray_session import ray_session
 
         sweep_dir = Path(plan.sweep_dir)
         dispatcher = Dispatcher(coordinator, parallel=resources.parallel_trials, stop=stop)
