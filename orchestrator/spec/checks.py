@@ -7,9 +7,9 @@ from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.policy import SamplerName, SamplerPolicy, StoppingPolicy
 from orchestrator.core.settings import RULES, Group
 from orchestrator.core.space import FloatDomain, ParamValue, Space
-from orchestrator.spec.messages import one_of
 from orchestrator.spec.problems import KeyPath, Problems, shown
 from orchestrator.spec.sections import Search, SweepFile
+from orchestrator.spec.suggest import one_of
 
 _SIZES = {
     SamplerName.TPE: ("startup_trials",),

@@ -17,6 +17,7 @@ from orchestrator.spec.problems import KeyPath, Place, Problems
 _TAG = "tag:yaml.org,2002:"
 _SCALARS = {f"{_TAG}{name}" for name in ("int", "float", "bool", "null")}
 _TEXTS = {f"{_TAG}{name}" for name in ("str", "timestamp")}
+_COLLECTIONS = {f"{_TAG}map", f"{_TAG}seq"}
 _MERGE = f"{_TAG}merge"
 _MAX_VALUES = 20_000
 """Far above any sweep file; aliases that multiply each other reach it at once."""
@@ -39,14 +40,13 @@ def read_yaml(text: str, problems: Problems, path: KeyPath, place: Callable[[int
     reader = _Reader(problems, place)
     try:
         node = reader.yaml.compose(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = reader.at(mark) if mark else place(1, 1)
-        problems.add_at(where, path, f"is not valid YAML, {error.problem or error.context}")
-        return None
     except YAMLError as error:
-        # A reader's error has no mark: characters that YAML forbids.
-        problems.add_at(place(1, 1), path, f"is not valid YAML, {str(error).splitlines()[0]}")
+        # Characters that YAML forbids come without a mark.
+        mark = (error.problem_mark or error.context_mark) if isinstance(error, MarkedYAMLError) else None
+        where = reader.at(mark) if mark else place(1, 1)
+        reason = (error.problem or error.context) if isinstance(error, MarkedYAMLError) else str(error).splitlines()[0]
+        problems.places[path] = (where, where)
+        problems.add(path, f"is not valid YAML, {reason}")
         return None
     if node is None:
         problems.places.setdefault(path, (place(1, 1), place(1, 1)))
@@ -76,6 +76,9 @@ class _Reader:
         if any(node is outer for outer in self.open_nodes):
             self.problems.add(path, "an alias must not hold itself")
             return None
+        if not isinstance(node, ScalarNode) and node.tag not in _COLLECTIONS:
+            self.problems.add(path, f"YAML tags are not allowed, got {str(node.tag).replace(_TAG, '!!')}")
+            return None
         self.open_nodes.append(node)
         try:
             if isinstance(node, MappingNode):
@@ -102,7 +105,10 @@ class _Reader:
                 first = self.problems.places[inner][0].rank[1]
                 self.problems.add_at(self.at(key_node.start_mark), inner, f"stands twice, first in line {first}")
                 continue
-            self.problems.places[inner] = (self.at(key_node.start_mark), self.at(value_node.start_mark))
+            # Nothing at all stands somewhere on a later line, as YAML sees it: point at the key.
+            nothing = isinstance(value_node, ScalarNode) and value_node.start_mark.index == value_node.end_mark.index
+            value_mark = key_node.start_mark if nothing else value_node.start_mark
+            self.problems.places[inner] = (self.at(key_node.start_mark), self.at(value_mark))
             result[key] = self.value(value_node, inner)
         return merged | result
 

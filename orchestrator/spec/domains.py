@@ -107,4 +107,5 @@ class _Reader:
         return value  # type: ignore[no-any-return]
 
     def refuse(self, inner: KeyPath, message: str) -> None:
-        self.problems.add((*self.path, *inner), message, at_key=not inner)
+        if not inner or not self.problems.is_broken((*self.path, *inner)):
+            self.problems.add((*self.path, *inner), message, at_key=not inner)

@@ -37,7 +37,7 @@ def load_spec(
     problems = Problems(places={})
     values = read_yaml(text, problems, (), lambda line, column: Place.in_file(str(path), line, column))
     if not isinstance(values, dict):
-        if () in problems.places:
+        if not problems.is_broken(()):
             problems.add((), "the file is empty" if values is None else "a mapping of keys to values is needed")
         problems.fail()
     laid_over = parse_overrides(overrides, problems)
@@ -70,8 +70,7 @@ def _read_text(path: Path) -> str:
     except IsADirectoryError:
         raise SpecError(f"{path}: a file is needed, got a folder") from None
     except UnicodeDecodeError as error:
-        raise SpecError(
-            f"{path}: UTF-8 text is needed, got byte 0x{error.object[error.start]:02x} at {error.start}"
-        ) from None
+        byte = f"byte 0x{error.object[error.start]:02x} at position {error.start}"
+        raise SpecError(f"{path}: UTF-8 text is needed, got {byte}") from None
     except OSError as error:
         raise SpecError(f"{path}: cannot be read, {error.strerror}") from None

@@ -1,14 +1,13 @@
 """What pydantic found, in this project's words: the broken rule, then the value."""
 
-import difflib
 import re
-from collections.abc import Collection
 from typing import Any
 
 from pydantic_core import ErrorDetails
 
 from orchestrator.spec.problems import KeyPath, shown
 from orchestrator.spec.sections import SweepFile
+from orchestrator.spec.suggest import did_you_mean, one_of
 
 _NEEDED = {
     "int_type": "an integer is needed",
@@ -59,19 +58,9 @@ def message(error: ErrorDetails) -> str:  # noqa: PLR0911  (one kind of error af
     if kind in ("model_type", "dict_type") and path in _FORMS:
         return f"{_FORMS[path]}, got {shown(value)}"
     if kind in _NEEDED:
-        return f"{_NEEDED[kind].format(**context)}, got {shown(value)}"
+        hint = "; put it in quotes" if kind == "string_type" and isinstance(value, int | float) else ""
+        return f"{_NEEDED[kind].format(**context)}, got {shown(value)}{hint}"
     return f"{error['msg']}, got {shown(value)}"
-
-
-def one_of(value: str, known: Collection[str]) -> str:
-    """Return that ``value`` is none of ``known``, with the nearest of them if one is near."""
-    return f"one of {', '.join(known)} is needed, got {value!r}{did_you_mean(value, known)}"
-
-
-def did_you_mean(value: str, known: Collection[str]) -> str:
-    """Return ``; did you mean x?`` with the known name nearest to ``value``, or nothing if none is near."""
-    near = difflib.get_close_matches(value.lower(), known, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 def unknown_key(path: KeyPath) -> str:

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from orchestrator.core.settings import RULES
 from orchestrator.core.space import Parameter, ParamValue, Space
 from orchestrator.spec.membership import domain_problem
-from orchestrator.spec.messages import did_you_mean
 from orchestrator.spec.problems import KeyPath, Problems
 from orchestrator.spec.settings_fields import setting_value
+from orchestrator.spec.suggest import did_you_mean
 
 START: KeyPath = ("search", "start")
 
@@ -35,7 +35,7 @@ def read_points(
         for name, value in point.items():
             if name in parameters:
                 problem = domain_problem(parameters[name].domain, value) or _inactive(parameters[name], point)
-                if problem:
+                if problem and not problems.is_broken((*path, name)):
                     problems.add((*path, name), problem)
         if not point:
             problems.follow(path, "at least one parameter is needed, got {}")

@@ -9,6 +9,8 @@ from pydantic_core import PydanticCustomError
 from orchestrator.core.settings import RULES, Group, SettingRule
 from orchestrator.core.space import ParamValue
 from orchestrator.spec.fields import Scalar, Section, whole
+from orchestrator.spec.problems import shown
+from orchestrator.spec.suggest import did_you_mean
 
 _Model = TypeVar("_Model", bound=type[Section])
 _JSON_TYPES = {int: "integer", float: "number", str: "string", bool: "boolean"}
@@ -40,12 +42,14 @@ def setting_value(rule: SettingRule, value: ParamValue) -> ParamValue:
 def setting_problem(rule: SettingRule, value: ParamValue) -> str | None:
     """Return the rule that ``value`` breaks and the value, with a hint where a number was taken for a text."""
     problem = rule.problem(value)
+    if problem and isinstance(value, bool):
+        return problem.replace(repr(value), shown(value))
     if problem and isinstance(value, str) and rule.kind in (int, float):
         try:
             return f"{problem}; written as a number it is {float(value)!r}"
         except ValueError:
             return problem
-    return problem
+    return f"{problem}{did_you_mean(value, rule.choices)}" if problem and isinstance(value, str) else problem
 
 
 def with_settings(group: Group) -> Callable[[_Model], _Model]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from orchestrator.core.data import Origin, Source
 from orchestrator.spec.fields import HubSource
-from orchestrator.spec.messages import did_you_mean
 from orchestrator.spec.problems import KeyPath, Problems
+from orchestrator.spec.suggest import did_you_mean
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 DATA_SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")

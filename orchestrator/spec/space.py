@@ -7,10 +7,10 @@ from orchestrator.core.settings import RULES
 from orchestrator.core.space import Domain, Parameter, ParamValue, Space
 from orchestrator.spec.domains import read_domain
 from orchestrator.spec.membership import domain_problem
-from orchestrator.spec.messages import did_you_mean
 from orchestrator.spec.problems import KeyPath, Problems
 from orchestrator.spec.sections import SpaceSection
 from orchestrator.spec.settings_fields import ParameterEntry, setting_value
+from orchestrator.spec.suggest import did_you_mean
 
 SPACE: KeyPath = ("search", "space")
 
@@ -29,7 +29,7 @@ def read_space(section: SpaceSection, names: Sequence[str], problems: Problems) 
         entry: ParameterEntry | None = getattr(section, name, None)
         if entry is None:
             if name in section.model_fields_set:
-                problems.add((*SPACE, name), "low and high, choices or value are needed, got null")
+                problems.add((*SPACE, name), "low and high, choices or value are needed, got null", at_key=True)
             continue
         entries[name] = entry
         domain = read_domain(RULES[name], entry, (*SPACE, name), problems)

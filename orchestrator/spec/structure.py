@@ -30,8 +30,11 @@ def sections(values: dict[str, Any], problems: Problems) -> SweepFile:
             path = location(detail)
             at_key = detail["type"] in ("extra_forbidden", "missing") or detail["loc"][-1] == "[key]"
             problems.follow(path, message(detail), at_key=at_key)
+        before = copy.deepcopy(remaining)
         for detail in details:
-            _prune(remaining, location(detail))
+            path = location(detail)
+            _prune(remaining, path[:-1] if detail["type"] == "missing" else path)
+        assert remaining != before, f"nothing can be left out for {details}"
 
 
 def _at(values: Any, path: KeyPath) -> Any:  # noqa: ANN401

@@ -1,0 +1,90 @@
+# ruff: noqa: E501  (a message stands on one line, as the user sees it)
+"""Every way in which a sweep file can be wrong, with the exact message: ``broken/x.yaml`` and ``broken/x.txt``."""
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.core.errors import SpecError
+from orchestrator.spec.load import load_spec
+from tests.spec.facts import PACKAGED, objective_facts
+
+ROOT = Path(__file__).parents[2]
+BROKEN = sorted(path.relative_to(ROOT) for path in (ROOT / "tests/spec/broken").glob("*.yaml"))
+
+
+def _message(path: Path, *overrides: str) -> str:
+    with pytest.raises(SpecError) as caught:
+        load_spec(path, overrides, objective_facts=objective_facts, packaged=PACKAGED)
+    return str(caught.value)
+
+
+@pytest.fixture(autouse=True)
+def _in_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+def test_there_are_at_least_thirty() -> None:
+    assert len(BROKEN) >= 30
+    assert {path.stem for path in BROKEN} == {path.stem for path in (ROOT / "tests/spec/broken").glob("*.txt")}
+
+
+@pytest.mark.parametrize("path", BROKEN, ids=lambda path: path.stem)
+def test_a_broken_file_gives_exactly_these_messages(path: Path) -> None:
+    assert _message(path) + "\n" == path.with_suffix(".txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("nonsense", "--set nonsense needs the form a.b=value, got 'nonsense'"),
+        ("a..b=1", "--set a..b=1 needs the form a.b=value, got 'a..b=1'"),
+        ("data.trian=3", "--set data.trian=3 data.trian: unknown key; did you mean train?"),
+        ("data.train=x", "--set data.train=x data.train: an integer is needed, got 'x'"),
+        ("name.first=x", "--set name.first=x name.first: cannot be set inside a single value, name is 'good'"),
+        ("search.start.7.rank=8", "--set search.start.7.rank=8 search.start.7.rank: search.start is a list of 1, there is no item 7"),
+        ("search.space.rank={choices: [8, 8]}", "--set search.space.rank={choices: [8, 8]} search.space.rank.choices.1: each choice may stand once, got 8 again"),
+        ("seed=[1", "--set seed=[1 seed: is not valid YAML, expected ',' or ']', but got '<stream end>'"),
+        ("training.learning_rate=.nan", "--set training.learning_rate=.nan training.learning_rate: a finite number is needed, got .nan"),
+        ("adapter.rank=8", "good.yaml:5:5 search.space.rank: a setting is fixed or searched, not both, got adapter.rank=8 as well"),
+        ("budget=", "--set budget= budget: is required"),
+    ],
+)  # fmt: skip
+def test_a_broken_override_is_named_in_place_of_the_line(
+    override: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("good.yaml").write_text(
+        "name: good\nobjective: sentiment\nsearch:\n  space:\n    rank: {choices: [4, 8]}\n  start:\n    - {rank: 4}\n"
+        "budget: {trials: 4}\n"
+    )
+    assert _message(Path("good.yaml"), override) == message
+
+
+def test_the_problems_of_overrides_come_after_those_of_the_file_in_their_order() -> None:
+    overrides = ["seed=x", "name=a b", "budget.trials=0"]
+    lines = _message(Path("tests/spec/broken/low_above_high.yaml"), *overrides).splitlines()
+    assert [line.split(" ")[0] for line in lines[:2]] == [
+        "tests/spec/broken/low_above_high.yaml:5:5",
+        "tests/spec/broken/low_above_high.yaml:6:5",
+    ]
+    assert [line[: len("--set seed")] for line in lines[2:]] == ["--set seed", "--set name", "--set budg"]
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    Path("latin.yaml").write_bytes("name: café\n".encode("latin-1"))
+    Path("control.yaml").write_text("name: a\x01b\n")
+    Path("sentiment.yaml").write_text("name: x\n")
+    assert _message(Path("sentimnt.yaml")) == "sentimnt.yaml: no such file; did you mean sentiment.yaml?"
+    assert _message(Path("folder")) == "folder: a file is needed, got a folder"
+    assert _message(Path("latin.yaml")) == "latin.yaml: UTF-8 text is needed, got byte 0xe9 at position 9"
+    assert _message(Path("control.yaml")).startswith("control.yaml:1:1 is not valid YAML, ")
+
+
+def test_aliases_that_multiply_end_in_a_message(tmp_path: Path) -> None:
+    levels = "".join(f"k{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
+    path = tmp_path / "bomb.yaml"
+    path.write_text("k0: &a0 [x]\n" + levels)
+    assert "aliases expand to more than 20000 values" in _message(path)

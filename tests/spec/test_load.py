@@ -1,0 +1,245 @@
+"""What a good sweep file becomes."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.core.errors import UserError
+from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.plan import Method, Precision
+from orchestrator.core.policy import (
+    Budget,
+    Resources,
+    SamplerName,
+    SamplerPolicy,
+    StoppingName,
+    StoppingPolicy,
+    Tracking,
+)
+from orchestrator.core.settings import TrialSettings
+from orchestrator.core.space import ChoiceDomain, FixedDomain, FloatDomain, IntDomain, Parameter
+from orchestrator.spec.load import load_spec
+from orchestrator.spec.sweep_spec import SweepSpec
+from tests.spec.facts import CLASSIFICATION, PACKAGED, objective_facts
+
+SMALL = "name: small\nobjective: sentiment\nsearch:\n  space:\n    rank: {choices: [4, 8]}\nbudget: {trials: 4}\n"
+FULL = """
+name: full-1.0
+description: Everything that can be written
+objective: sentiment
+model: {hub: org/base, revision: abc}
+data:
+  source: {hub: org/rows, config: en, split: train}
+  columns: {text: body}
+  train: 400
+  validation: 100
+  test: 50
+  seed: 3
+  train_eval: 80
+  shift: {near: vader-product, far: "hub:org/far"}
+  shift_rows: 40
+  max_length: 64
+adapter: {method: lora, alpha: 16, target_modules: "q_proj,v_proj"}
+training: {epochs: 1.5, precision: bfloat16, device: cpu, beta2: 0.95}
+search:
+  metric: val/loss
+  direction: minimize
+  sampler: {name: cmaes, startup_trials: 5, population: 6}
+  space:
+    learning_rate: {low: 1e-4, high: 3.0e-3, log: true}
+    rank: {low: 4, high: 16, step: 4}
+    init: {choices: [default, gaussian]}
+    lora_plus_ratio: {low: 1, high: 16, when: {init: default, rank: [4, 8]}}
+    dropout: {low: 0, high: 0.2, step: 0.05}
+    head_learning_rate: {choices: [null, 1e-3]}
+    batch_size: {value: 8}
+  start:
+    - {learning_rate: 0.001, rank: 8, dropout: 0.15}
+    - {rank: 4, init: default, lora_plus_ratio: 2, head_learning_rate: null}
+early_stopping: {rule: hyperband, reports: 4, reduction_factor: 2, grace_samples: 100, cohort: 4, patience: null}
+budget: {trials: 20, wall_time: 1h30m, tokens: 3e7}
+resources: {parallel_trials: 4, cpus_per_trial: 2, gpus_per_trial: 0.5}
+tracking: {uri: "http://localhost:5000", registry_uri: null, keep_adapters: 5}
+seed: 11
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def load(text: str, *overrides: str, path: str = "sweep.yaml") -> SweepSpec:
+    Path(path).write_text(text)
+    return load_spec(Path(path), overrides, objective_facts=objective_facts, packaged=PACKAGED)
+
+
+@pytest.mark.usefixtures("folder")
+class TestGoodFiles:
+    def test_everything_that_is_written_arrives(self) -> None:
+        spec = load(FULL)
+        assert (spec.name, spec.description, spec.objective) == (
+            "full-1.0",
+            "Everything that can be written",
+            "sentiment",
+        )
+        assert spec.model == Source(origin=Origin.HUB, name="org/base", revision="abc")
+        assert spec.data == DataPlan(
+            source=Source(origin=Origin.HUB, name="org/rows", config="en", split="train"),
+            columns={"text": "body"},
+            train=400,
+            validation=100,
+            test=50,
+            seed=3,
+            train_eval=80,
+            shift={
+                "near": Source(origin=Origin.PACKAGED, name="vader-product"),
+                "far": Source(origin=Origin.HUB, name="org/far"),
+            },
+            shift_rows=40,
+        )
+        assert (spec.epochs, spec.precision, spec.device, spec.method) == (1.5, Precision.BFLOAT16, "cpu", Method.LORA)
+        assert spec.fixed == {"alpha": 16.0, "target_modules": "q_proj,v_proj", "beta2": 0.95, "max_length": 64}
+        assert isinstance(spec.fixed["alpha"], float)
+        assert spec.metric == Metric(name="val/loss", direction=Direction.MINIMIZE)
+        assert spec.sampler == SamplerPolicy(name=SamplerName.CMAES, startup_trials=5, population=6)
+        assert spec.stopping == StoppingPolicy(
+            rule=StoppingName.HYPERBAND, reports=4, reduction_factor=2, grace_samples=100, cohort=4, patience=None
+        )
+        assert spec.budget == Budget(trials=20, wall_time_s=5400.0, tokens=30_000_000)
+        assert spec.resources == Resources(parallel_trials=4, cpus_per_trial=2, gpus_per_trial=0.5)
+        assert spec.tracking == Tracking(uri="http://localhost:5000", keep_adapters=5)
+        assert (spec.seed, spec.path, spec.text) == (11, Path("sweep.yaml"), FULL)
+
+    def test_the_space_keeps_its_order_and_each_settings_own_kind(self) -> None:
+        spec = load(FULL)
+        assert spec.space.parameters == (
+            Parameter(name="learning_rate", domain=FloatDomain(low=1e-4, high=3e-3, log=True)),
+            Parameter(name="rank", domain=IntDomain(low=4, high=16, step=4)),
+            Parameter(name="init", domain=ChoiceDomain(choices=("default", "gaussian"))),
+            Parameter(
+                name="lora_plus_ratio",
+                domain=FloatDomain(low=1.0, high=16.0),
+                when={"init": ("default",), "rank": (4, 8)},
+            ),
+            Parameter(name="dropout", domain=FloatDomain(low=0.0, high=0.2, step=0.05)),
+            Parameter(name="head_learning_rate", domain=ChoiceDomain(choices=(None, 1e-3))),
+            Parameter(name="batch_size", domain=FixedDomain(value=8)),
+        )
+        assert spec.start_points == (
+            {"learning_rate": 0.001, "rank": 8, "dropout": 0.15},
+            {"rank": 4, "init": "default", "lora_plus_ratio": 2.0, "head_learning_rate": None},
+        )
+
+    def test_a_small_file_takes_the_objectives_defaults(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("os.cpu_count", lambda: 8)
+        spec = load(SMALL)
+        assert spec.model == CLASSIFICATION.default_model
+        assert spec.data == DataPlan(source=CLASSIFICATION.default_source)
+        assert spec.metric == Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
+        assert spec.sampler == SamplerPolicy()
+        assert spec.stopping == StoppingPolicy()
+        assert spec.resources == Resources(parallel_trials=1, cpus_per_trial=8)
+        assert load(SMALL + "resources: {parallel_trials: 3}\n").resources.cpus_per_trial == 2
+
+    def test_sections_may_be_left_empty(self) -> None:
+        spec = load(SMALL + "data:\ntraining:\nadapter:\nresources:\ntracking:\nmodel:\n")
+        assert spec.fingerprint() == load(SMALL).fingerprint()
+
+    def test_short_forms(self) -> None:
+        spec = load(SMALL.replace("  space:", "  sampler: qmc\n  space:") + "early_stopping: median\n")
+        assert (spec.sampler.name, spec.stopping) == (SamplerName.QMC, StoppingPolicy(rule=StoppingName.MEDIAN))
+
+    def test_no_early_stopping_switches_the_overfitting_exit_off_as_well(self) -> None:
+        assert load(SMALL + "early_stopping: none\n").stopping == StoppingPolicy(rule=StoppingName.NONE, patience=None)
+        assert load(SMALL + "early_stopping: {rule: none}\n").stopping.patience == 2
+
+    @pytest.mark.parametrize(
+        ("written", "seconds"),
+        [
+            ("90s", 90),
+            ("20m", 1200),
+            ("1h30m", 5400),
+            ("1h 5s", 3605),
+            ("1.5h", 5400),
+            ("45", 45),
+            ("0.5", 0.5),
+        ],
+    )
+    def test_times(self, written: str, seconds: float) -> None:
+        assert load(SMALL.replace("trials: 4", f"wall_time: {written}")).budget == Budget(wall_time_s=seconds)
+
+    def test_measured_training_rows_are_at_most_the_training_rows(self) -> None:
+        assert load(SMALL + "data: {train: 100}\n").data.train_eval == 100
+        assert load(SMALL + "data: {train: 900}\n").data.train_eval == 500
+
+    def test_exponents_without_a_point_are_numbers(self) -> None:
+        spec = load(SMALL + "training: {learning_rate: 1e-4, weight_decay: 1E-2}\n")
+        assert spec.fixed == {"learning_rate": 1e-4, "weight_decay": 0.01}
+
+    def test_anchors_and_merges(self) -> None:
+        text = (
+            SMALL + "data:\n  train: 300\n  shift:\n    a: &s {hub: org/x, split: test}\n    b: {<<: *s, hub: org/y}\n"
+        )
+        assert load(text).data.shift["b"] == Source(origin=Origin.HUB, name="org/y", split="test")
+
+    def test_settings_for_lays_parameters_over_what_is_fixed(self) -> None:
+        spec = load(FULL)
+        assert spec.settings_for({"rank": 4, "alpha": 8.0}) == TrialSettings(
+            rank=4, alpha=8.0, target_modules="q_proj,v_proj", beta2=0.95, max_length=64
+        )
+        with pytest.raises(UserError, match="unknown settings: rnk"):
+            spec.settings_for({"rnk": 4})
+
+
+class TestPaths:
+    def test_paths_are_relative_to_the_sweep_file_then_to_the_current_folder(self, folder: Path) -> None:
+        (folder / "sweeps/base").mkdir(parents=True)
+        (folder / "sweeps/rows.csv").write_text("text,label\n")
+        (folder / "rows.parquet").write_bytes(b"")
+        (folder / "sweeps/my_task.py").write_text("")
+        text = SMALL.replace("objective: sentiment", "objective: my_task.py")
+        text += "model: ./base\ndata:\n  source: rows.csv\n  shift: {other: rows.parquet}\n"
+        spec = load(text, path="sweeps/mine.yaml")
+        assert spec.objective == str(folder / "sweeps/my_task.py")
+        assert spec.model == Source(origin=Origin.LOCAL, name=str(folder / "sweeps/base"))
+        assert spec.data.source == Source(origin=Origin.LOCAL, name=str(folder / "sweeps/rows.csv"))
+        assert spec.data.shift["other"] == Source(origin=Origin.LOCAL, name=str(folder / "rows.parquet"))
+
+    def test_a_packaged_name_wins_over_a_folder_of_that_name(self, folder: Path) -> None:
+        (folder / "minilm").mkdir()
+        assert load(SMALL + "model: minilm\n").model.origin is Origin.PACKAGED
+        assert load(SMALL + "model: ./minilm\n").model.origin is Origin.LOCAL
+
+
+@pytest.mark.usefixtures("folder")
+class TestOverrides:
+    def test_values_are_yaml_and_later_ones_win(self) -> None:
+        spec = load(FULL, "seed=1", "seed=2", "data.train=500", "search.space.rank={choices: [4, 8]}", "model=minilm")
+        assert (spec.seed, spec.data.train, spec.model.name) == (2, 500, "minilm")
+        assert spec.space.parameters[1].domain == ChoiceDomain(choices=(4, 8))
+
+    def test_missing_sections_and_list_items_can_be_reached(self) -> None:
+        spec = load(SMALL, "training.epochs=3", "tracking.keep_adapters=1")
+        assert (spec.epochs, spec.tracking.keep_adapters) == (3.0, 1)
+        assert load(FULL, "search.start.0.rank=16").start_points[0]["rank"] == 16
+
+    def test_the_text_holds_them_and_keeps_comments(self) -> None:
+        text = "# what it is for\n" + SMALL.replace("{trials: 4}", "{trials: 4}  # a few") + "seed: 1  # of all draws\n"
+        spec = load(text, "seed=2", "budget.trials=6", "data.train=100")
+        assert spec.text.startswith("# what it is for\n")
+        assert "# of all draws" in spec.text
+        assert yaml.safe_load(spec.text) == {
+            **yaml.safe_load(text),
+            "seed": 2,
+            "budget": {"trials": 6},
+            "data": {"train": 100},
+        }
+        assert load(spec.text).fingerprint() == spec.fingerprint()
+
+    def test_fewer_trials_on_the_command_line_need_no_other_change(self) -> None:
+        text = SMALL + "resources: {parallel_trials: 4}\nearly_stopping: {cohort: 3}\n"
+        assert load(text, "budget.trials=1").resources.parallel_trials == 1

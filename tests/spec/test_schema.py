@@ -1,0 +1,73 @@
+"""The JSON Schema: current, and of one mind with the loader about the shipped files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from orchestrator.core.settings import RULES
+from orchestrator.spec.document import read_yaml
+from orchestrator.spec.problems import Place, Problems
+from orchestrator.spec.schema import json_schema
+
+ROOT = Path(__file__).parents[2]
+SWEEPS = sorted((ROOT / "sweeps").rglob("*.yaml"))
+
+
+def _values(path: Path) -> Any:  # noqa: ANN401
+    return read_yaml(path.read_text(), Problems(places={}), (), lambda line, column: Place.in_file("x", line, column))
+
+
+def test_the_shipped_schema_is_current() -> None:
+    written = json.loads((ROOT / "sweeps/sweep.schema.json").read_text())
+    assert written == json_schema(), "run: python -m orchestrator schema > sweeps/sweep.schema.json"
+
+
+def test_it_is_a_valid_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(json_schema())
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_the_shipped_sweeps_keep_it(path: Path) -> None:
+    jsonschema.validate(_values(path), json_schema(), jsonschema.Draft202012Validator)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "missing_keys",
+        "missing_space",
+        "unknown_top_keys",
+        "unknown_setting",
+        "wrong_types",
+        "bad_name",
+        "adapter_settings",
+        "training_settings",
+        "budget_values",
+        "early_stopping_values",
+        "early_stopping_off",
+        "unknown_sampler",
+        "hub_mapping",
+    ],
+)
+def test_it_finds_what_one_key_alone_shows(name: str) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(_values(ROOT / f"tests/spec/broken/{name}.yaml"), json_schema())
+
+
+def test_every_setting_is_explained_where_it_is_fixed_and_where_it_is_searched() -> None:
+    definitions = json_schema()["$defs"]
+    for name, rule in RULES.items():
+        fixed = definitions[rule.group.capitalize()]["properties"][name]
+        assert fixed["description"].startswith(rule.doc)
+        assert fixed["default"] == rule.default
+        assert definitions["SpaceSection"]["properties"][name]["description"].startswith(rule.doc)
+
+
+def test_every_key_is_explained() -> None:
+    schema = json_schema()
+    for section in [schema, *schema["$defs"].values()]:
+        for key, item in section.get("properties", {}).items():
+            assert item.get("description"), key
