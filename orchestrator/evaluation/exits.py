@@ -3,6 +3,7 @@
 They know nothing of other trials, of grace periods or of what happens to a trial they speak up about.
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -55,7 +56,7 @@ def overfitting(history: Sequence[Report], patience: int) -> str | None:
     if len(window) <= patience or any(name not in report.metrics for report in window for name in _LOSSES):
         return None
     validation, train = ([report.metrics[name] for report in window] for name in _LOSSES)
-    if not all(later > earlier for earlier, later in zip(validation, validation[1:], strict=False)):
+    if not all(later > earlier for earlier, later in itertools.pairwise(validation)):
         return None
     if not train[-1] < train[0]:
         return None

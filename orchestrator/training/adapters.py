@@ -1,0 +1,126 @@
+"""LoRA adapters by peft: how one is put on a base, and how it leaves as a plain PEFT folder."""
+
+import copy
+import math
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.core.settings import TrialSettings
+from orchestrator.objective.protocol import Head
+from orchestrator.training.base_model import Base
+
+if TYPE_CHECKING:
+    import torch
+    from peft import LoraConfig, PeftModel
+
+_TASK_TYPES = {Head.SEQUENCE_CLASSIFICATION: "SEQ_CLS", Head.CAUSAL_LM: "CAUSAL_LM"}
+_WEIGHTS = "adapter_model.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Adapted:
+    """A base with a trainable adapter on it.
+
+    Attributes:
+        model: the PEFT model; adapter and head are float32 and trainable, the rest is frozen.
+        taken_out: the first A and B of an init that takes them out of the base weights (PiSSA), by the names they have
+            in an adapter's file; empty for the others.
+    """
+
+    model: "PeftModel"
+    taken_out: "dict[str, torch.Tensor]"
+
+
+def adapt(base: Base, settings: TrialSettings, head: Head) -> Adapted:
+    """Put a new adapter on a base; it draws from torch's global generator.
+
+    Raises:
+        ValueError: peft refuses the settings: no module has a name in ``target_modules``, or the rank does not suit
+            the init (orthogonal needs an even one).
+    """
+    from peft import get_peft_model, get_peft_model_state_dict
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers for an attribute that was renamed
+        model = get_peft_model(base.model, lora_config(base, settings, head))
+    for module in model.modules():
+        if hasattr(module, "lora_A"):
+            # peft casts each adapter's input to float32; under autocast that is undone at once, and without it a no-op.
+            module.cast_input_dtype_enabled = False
+    taken_out = {}
+    if settings.init == "pissa":
+        state = get_peft_model_state_dict(model, save_embedding_layers=False)
+        taken_out = {name: value.detach().clone() for name, value in state.items() if _is_lora(name)}
+    return Adapted(model=model, taken_out=taken_out)
+
+
+def lora_config(base: Base, settings: TrialSettings, head: Head) -> "LoraConfig":
+    """Return peft's configuration of an adapter.
+
+    What the base's files do not hold is trained in full and saved with the adapter, or whoever loads it would get
+    other random values there: the classification head (peft adds it by the task's type) and, in some encoders, the
+    pooler.
+    """
+    from peft import LoraConfig
+
+    targets = [name.strip() for name in settings.target_modules.split(",") if name.strip()]
+    fresh = [name for name in base.fresh_modules if name.split(".")[0] not in {"classifier", "score"}]
+    return LoraConfig(
+        task_type=_TASK_TYPES[head],
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        use_rslora=settings.rslora,
+        init_lora_weights=True if settings.init == "default" else settings.init,
+        target_modules="all-linear" if targets == ["all-linear"] else targets,
+        exclude_modules=fresh or None,
+        modules_to_save=fresh or None,
+        revision=base.revision,
+    )
+
+
+def save_adapter(adapted: Adapted, folder: Path) -> None:
+    """Write a folder that ``PeftModel.from_pretrained(base, folder)`` loads: configuration and safetensors alone."""
+    if not adapted.taken_out:
+        adapted.model.save_pretrained(str(folder), save_embedding_layers=False)
+        return
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    config: Any = copy.deepcopy(adapted.model.peft_config["default"])
+    state = get_peft_model_state_dict(adapted.model, save_embedding_layers=False)
+    rank = 2 * config.r
+    save_file({name: _untaken(name, value, adapted.taken_out, rank) for name, value in state.items()}, _file(folder))
+    config.lora_alpha *= math.sqrt(2) if config.use_rslora else 2  # the same scaling at twice the rank
+    config.r, config.init_lora_weights, config.inference_mode = rank, True, True
+    config.base_model_name_or_path = adapted.model.get_base_model().name_or_path
+    config.save_pretrained(str(folder))
+
+
+def _file(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / _WEIGHTS
+
+
+def _untaken(name: str, value: "torch.Tensor", taken_out: "dict[str, torch.Tensor]", rank: int) -> "torch.Tensor":
+    """Return ``[A | A0]`` or ``[B | -B0]``: over the base as it was, BA - B0 A0 is what BA is over what was left of it.
+
+    peft's own conversion loses the head. Matrices smaller than the rank are filled up with zeros.
+    """
+    import torch
+
+    value = value.detach().cpu().contiguous()
+    if not _is_lora(name):
+        return value
+    first = taken_out[name].cpu()
+    if "lora_A" in name:
+        both = torch.cat([value, first])
+        return torch.nn.functional.pad(both, (0, 0, 0, rank - both.shape[0])).contiguous()
+    both = torch.cat([value, -first], dim=1)
+    return torch.nn.functional.pad(both, (0, rank - both.shape[1])).contiguous()
+
+
+def _is_lora(name: str) -> bool:
+    return "lora_A" in name or "lora_B" in name

@@ -1,0 +1,102 @@
+"""The frozen base: loaded for an objective's head, and what its files do not hold."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.assets.models import load_pretrained
+from orchestrator.core.data import Source
+from orchestrator.objective.protocol import Head, Objective
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Base:
+    """A base model in float32.
+
+    Attributes:
+        model: with the objective's head.
+        fresh_modules: modules whose weights the model's files lack, now random: the head, sometimes a pooler.
+        revision: the hub revision that was asked for.
+    """
+
+    model: "PreTrainedModel"
+    fresh_modules: tuple[str, ...]
+    revision: str | None
+
+
+def load_base(source: Source, objective: Objective, device: str) -> Base:
+    """Load the base anew; what its files lack is drawn from torch's global generator.
+
+    It is not kept in memory between trials: from the page cache, 90 MB take 0.05 s.
+
+    Raises:
+        AssetError: the model is missing or cannot be reached.
+    """
+    import torch
+    import transformers
+
+    arguments: dict[str, Any] = {"dtype": torch.float32, "output_loading_info": True}
+    if device == "cpu":
+        arguments["attn_implementation"] = (
+            "eager"  # benchmarks/RESULTS.md: the backward of fused attention is slow there
+        )
+    auto = transformers.AutoModelForCausalLM
+    if objective.head is Head.SEQUENCE_CLASSIFICATION:
+        auto = transformers.AutoModelForSequenceClassification
+        arguments["num_labels"] = len(objective.labels)
+        arguments["id2label"] = dict(enumerate(objective.labels))
+        arguments["label2id"] = {label: index for index, label in enumerate(objective.labels)}
+        arguments["ignore_mismatched_sizes"] = True  # a head for another number of classes gives way to a new one
+    with _quiet():
+        model, found = load_pretrained(auto, source, **arguments)
+    lacking = {*found["missing_keys"], *(key[0] for key in found.get("mismatched_keys", ()))}
+    if model.config.pad_token_id is None:
+        # Classification heads of decoders look for the last token that is no padding.
+        tokenizer = load_tokenizer(source)
+        model.config.pad_token_id = tokenizer.pad_token_id
+    fresh = tuple(sorted({key.rpartition(".")[0] for key in lacking}))
+    return Base(model=model.to(device), fresh_modules=fresh, revision=source.revision)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what transformers says of a new head, as if it were a fault, and its progress bar of milliseconds."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def load_tokenizer(source: Source) -> "PreTrainedTokenizerBase":
+    """Load the base's tokenizer; where it has no padding token, the end-of-sequence token pads.
+
+    Raises:
+        AssetError: the model is missing or cannot be reached.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer: PreTrainedTokenizerBase = load_pretrained(AutoTokenizer, source)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_adapted(source: Source, objective: Objective, device: str, adapter: Path) -> "torch.nn.Module":
+    """Load the base with a saved adapter on it, as anyone would, for measuring."""
+    from peft import PeftModel
+
+    model: torch.nn.Module = PeftModel.from_pretrained(load_base(source, objective, device).model, str(adapter))
+    return model.eval()

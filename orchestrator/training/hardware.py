@@ -1,0 +1,47 @@
+"""Which device trains, and in which number format."""
+
+from orchestrator.core.errors import UserError
+from orchestrator.core.plan import Precision
+
+
+def choose_device(device: str) -> str:
+    """Return ``cpu`` or ``cuda``; ``auto`` takes CUDA where there is one.
+
+    Raises:
+        UserError: CUDA is asked for and there is none.
+    """
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.partition(":")[0] == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"device: {device} needs a CUDA device, and this machine shows none; use auto or cpu")
+    return device
+
+
+def computes_in_bfloat16(precision: Precision, device: str) -> bool:
+    """Return whether matrix products of training are computed in bfloat16.
+
+    ``auto`` says yes where the hardware multiplies it natively; emulated, it is slower than float32.
+    """
+    import torch
+
+    if precision is not Precision.AUTO:
+        return precision is Precision.BFLOAT16
+    if device.startswith("cuda"):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    found = torch.cpu.get_capabilities()
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+
+
+def peak_memory_mb(device: str) -> float:
+    """Return the peak so far: allocated device memory on CUDA, else the resident memory of this process; in MiB."""
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated() / 2**20
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes there, KiB elsewhere

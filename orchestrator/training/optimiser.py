@@ -1,0 +1,40 @@
+"""AdamW over a PEFT model's trainable parameters, in groups by learning rate and weight decay."""
+
+from typing import TYPE_CHECKING
+
+from orchestrator.core.settings import TrialSettings
+
+if TYPE_CHECKING:
+    import torch
+
+_LORA = "lora_"
+_LORA_B = ("lora_B", "lora_embedding_B")
+
+
+def build_optimiser(model: "torch.nn.Module", settings: TrialSettings) -> "torch.optim.AdamW":
+    """Return AdamW as the settings say.
+
+    LoRA+ (arXiv 2402.12354) multiplies the learning rate of B; everything trainable that is no LoRA matrix is the
+    head. Biases and norms are not decayed.
+    """
+    import torch
+
+    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            decay = settings.weight_decay if parameter.dim() > 1 else 0.0
+            groups.setdefault((_learning_rate(name, settings), decay), []).append(parameter)
+    return torch.optim.AdamW(
+        [{"params": found, "lr": rate, "weight_decay": decay} for (rate, decay), found in groups.items()],
+        lr=settings.learning_rate,
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.epsilon,
+    )
+
+
+def _learning_rate(name: str, settings: TrialSettings) -> float:
+    if _LORA not in name:
+        return settings.head_learning_rate or settings.learning_rate
+    if any(part in name for part in _LORA_B):
+        return settings.learning_rate * (settings.lora_plus_ratio or 1.0)
+    return settings.learning_rate

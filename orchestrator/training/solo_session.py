@@ -1,0 +1,149 @@
+"""One trial's training from its newest whole checkpoint to its last report: what runs in the trial's thread."""
+
+import math
+import shutil
+import time
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from orchestrator.core.plan import EnginePlan
+from orchestrator.core.trial import Report, TrialTask
+from orchestrator.evaluation.gap import gaps
+from orchestrator.evaluation.measure import measure
+from orchestrator.objective.protocol import Example, Objective
+from orchestrator.training.adapters import adapt
+from orchestrator.training.base_model import load_base
+from orchestrator.training.checkpoints import TrialFolder
+from orchestrator.training.dropout import use_fast_dropout
+from orchestrator.training.hardware import peak_memory_mb
+from orchestrator.training.order import data_order
+from orchestrator.training.pushing import Pushing
+from orchestrator.training.rng import kept_random_state
+from orchestrator.training.task_data import TaskData
+
+if TYPE_CHECKING:
+    from orchestrator.training.solo_trainer import SoloTrainer
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surroundings:
+    """What the engine's trials share.
+
+    Attributes:
+        plan: the sweep's plan.
+        objective: the task.
+        data: its rows, encoded.
+        device: ``cpu`` or ``cuda``.
+        bfloat16: whether training computes in bfloat16.
+    """
+
+    plan: EnginePlan
+    objective: Objective
+    data: TaskData
+    device: str
+    bfloat16: bool
+
+
+class Session:
+    """A trial in training."""
+
+    def __init__(self, surroundings: Surroundings, task: TrialTask, folder: TrialFolder) -> None:
+        self._around = surroundings
+        self._task = task
+        self._folder = folder
+        settings = task.settings
+        points = surroundings.plan.report_points
+        self._due = {point: math.ceil(point / settings.rows_per_update) for point in points}
+        self._rows = surroundings.data.train(settings)
+        lengths = [len(row["input_ids"]) for row in self._rows]
+        self._order = data_order(lengths, settings.rows_per_update, self._due[points[-1]], task.seed)
+        self._tokens = [0, *accumulate(sum(lengths[row] for row in rows) for rows in self._order)]
+        self._splits: dict[str, list[Example]] = {
+            "train": surroundings.data.train_eval(settings),
+            "val": surroundings.data.split("validation", settings.max_length),
+        }
+        self._last_update = 0
+        self._started_at = time.time()
+        self._clock = time.perf_counter()
+
+    def train(self, pushing: Pushing[Report]) -> None:
+        """Build the model, train, and push a report at each point that has none yet."""
+        import torch
+        from transformers import set_seed
+
+        from orchestrator.training.solo_callback import ReportPoints
+        from orchestrator.training.solo_trainer import Lesson, SoloTrainer
+
+        around = self._around
+        torch.set_num_threads(
+            around.plan.threads
+        )  # OpenMP keeps the number per thread, and Ray's workers start with one
+        if around.device.startswith("cuda"):
+            torch.cuda.reset_peak_memory_stats()
+        set_seed(self._task.seed)
+        base = load_base(around.plan.model, around.objective, around.device)
+        adapted = adapt(base, self._task.settings, around.objective.head)
+        use_fast_dropout(adapted.model)
+        lesson = Lesson(
+            objective=around.objective,
+            tokenizer=around.data.tokenizer,
+            rows=self._rows,
+            order=self._order,
+            bfloat16=around.bfloat16,
+        )
+        self._folder.clear_scratch()
+        points = ReportPoints(set(self._due.values()), pushing.check, lambda: self._report(trainer, pushing))
+        trainer = SoloTrainer(adapted, lesson, self._task, self._folder.scratch, [points])
+        newest = self._folder.newest_whole()
+        if newest is not None:
+            self._last_update = self._due[newest]
+        self._clock = time.perf_counter()
+        trainer.train(resume_from_checkpoint=None if newest is None else str(self._folder.checkpoint(newest)))
+
+    def _report(self, trainer: "SoloTrainer", pushing: Pushing[Report]) -> None:
+        """Evaluate, commit the checkpoint that Trainer has just written, and push."""
+        update = trainer.state.global_step
+        train_s = time.perf_counter() - self._clock
+        written = self._folder.scratch / f"checkpoint-{update}"
+        points = [point for point, due in self._due.items() if due == update and self._folder.report(point) is None]
+        metrics = self._metrics(trainer, update, train_s) if points else {}
+        for point in points:  # several, if an update takes more rows than lie between two report points
+            report = Report(
+                trial=self._task.number,
+                nominal_samples=point,
+                metrics=metrics,
+                checkpoint=self._folder.reference(point),
+                started_at=self._started_at,
+                ended_at=time.time(),
+            )
+            copy = written.with_name(f"report-{point}")
+            shutil.copytree(written, copy)
+            self._folder.commit(copy, report)
+            self._last_update = update
+            pushing.push(report)
+            self._started_at = time.time()
+            self._clock = time.perf_counter()
+        shutil.rmtree(written)
+
+    def _metrics(self, trainer: "SoloTrainer", update: int, train_s: float) -> dict[str, float]:
+        began = time.perf_counter()
+        around, settings = self._around, self._task.settings
+        with kept_random_state():
+            found = {
+                split: measure(trainer.model, around.objective, rows, around.data.tokenizer)
+                for split, rows in self._splits.items()
+            }
+        tokens = self._tokens[update]
+        new_tokens = tokens - self._tokens[self._last_update]
+        return {
+            **{f"{split}/{name}": value for split in ("val", "train") for name, value in found[split].items()},
+            **gaps(found["val"], found["train"]),
+            "optim/learning_rate": trainer.learning_rate,
+            "progress/samples": float(update * settings.rows_per_update),
+            "progress/tokens": float(tokens),
+            "speed/tokens_per_s": new_tokens / train_s if train_s > 0 else 0.0,
+            "memory/peak_mb": peak_memory_mb(around.device),
+            "time/train_s": train_s,
+            "time/eval_s": time.perf_counter() - began,
+        }

@@ -1,0 +1,67 @@
+"""Objectives over a few dozen made-up rows: no files, no downloads."""
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import datasets
+
+from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.core.metric import Direction
+from orchestrator.objective.classification import TextClassification
+from orchestrator.objective.language_modelling import CausalLM
+from orchestrator.objective.protocol import Splits
+
+_GOOD = ("good", "great", "fine", "nice", "happy")
+_BAD = ("bad", "awful", "poor", "terrible", "sad")
+_FILLER = ("the", "film", "plot", "acting", "music", "was", "a", "very", "and", "is")
+
+
+def tiny_rows(count: int, seed: int) -> datasets.Dataset:
+    """Rows of 3 to 14 words with a ``label``, told by one word in each, and a ``headline``."""
+    draw = random.Random(seed)
+    rows: dict[str, list[Any]] = {"text": [], "label": [], "headline": []}
+    for _ in range(count):
+        label = draw.randrange(2)
+        words = draw.choices(_FILLER, k=draw.randrange(2, 14))
+        words.insert(draw.randrange(len(words) + 1), draw.choice(_GOOD if label else _BAD))
+        rows["text"].append(" ".join(words))
+        rows["label"].append(label)
+        rows["headline"].append(" ".join(words[: draw.randrange(1, 4)]))
+    return datasets.Dataset.from_dict(rows)
+
+
+def tiny_splits(plan: DataPlan) -> Splits:
+    """Splits of the plan's sizes (40 training rows if it says none), and its shift sets."""
+    return Splits(
+        train=tiny_rows(plan.train or 40, 1),
+        validation=tiny_rows(plan.validation, 2),
+        test=tiny_rows(plan.test, 3),
+        shift={name: tiny_rows(plan.shift_rows, 4 + index) for index, name in enumerate(plan.shift)},
+    )
+
+
+class TinyClassification(TextClassification):
+    """Good or bad."""
+
+    name = "tiny-classification"
+    labels: tuple[str, ...] = ("bad", "good")
+    metrics: Mapping[str, Direction] = {"loss": Direction.MINIMIZE, "accuracy": Direction.MAXIMIZE}
+    default_source = Source(origin=Origin.LOCAL, name="made up")
+
+    def splits(self, plan: DataPlan) -> Splits:
+        return tiny_splits(plan)
+
+    def measure(self, pairs: Sequence[tuple[Any, Any]]) -> dict[str, float]:
+        return {"accuracy": sum(predicted == true for predicted, true in pairs) / len(pairs)}
+
+
+class TinyCausal(CausalLM):
+    """Repeat the text's first words."""
+
+    name = "tiny-causal"
+    target = "headline"
+    default_source = Source(origin=Origin.LOCAL, name="made up")
+
+    def splits(self, plan: DataPlan) -> Splits:
+        return tiny_splits(plan)
