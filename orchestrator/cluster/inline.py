@@ -9,6 +9,7 @@ from orchestrator.cluster.orders import Assignment
 from orchestrator.cluster.worker import EngineFactory, TrialWorker
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.policy import Resources
+from orchestrator.training.build import build_engine
 
 if TYPE_CHECKING:
     from orchestrator.search.coordinator import Coordinator
@@ -19,7 +20,7 @@ logger = logging.getLogger(__name__)
 class InlineExecutor:
     """Runs one trial at a time, whatever the resources say. A stop takes effect at the trial's next report."""
 
-    def __init__(self, build: EngineFactory) -> None:
+    def __init__(self, build: EngineFactory = build_engine) -> None:
         self._build = build
 
     def run(

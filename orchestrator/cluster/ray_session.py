@@ -41,12 +41,13 @@ def ray_session(sweep_dir: Path, resources: Resources, log: Path) -> Iterator[Pa
         stack.enter_context(environment(tune_variables(resources)))
         stack.enter_context(_logging_to(log))
         folder = stack.enter_context(_folder(sweep_dir))
-        if not ray.is_initialized():
-            if os.environ.get("RAY_ADDRESS"):
-                ray.init(runtime_env={"env_vars": worker_variables(resources)}, log_to_driver=False)
-                stack.callback(ray.shutdown)
-            else:
+        if not ray.is_initialized() and os.environ.get("RAY_ADDRESS"):
+            ray.init(runtime_env={"env_vars": worker_variables(resources)}, log_to_driver=False)
+            stack.callback(ray.shutdown)
+        else:
+            if not ray.is_initialized():
                 stack.enter_context(_local_ray(folder, resources))
+            _check_resources(resources)
         yield folder / "tune"
 
 
@@ -62,10 +63,19 @@ def _start_local(folder: Path, resources: Resources) -> None:
             log_to_driver=False,
             _temp_dir=str(folder),
         )
-    gpus = ray.cluster_resources().get("GPU", 0.0)
-    if resources.gpus_per_trial > gpus:
-        rule = f"at most {gpus:g}, which is what this machine has, got {resources.gpus_per_trial:g}"
-        raise UserError(f"resources.gpus_per_trial: {rule}")
+
+
+def _check_resources(resources: Resources) -> None:
+    """Refuse a trial that would wait for ever; a cluster that was joined may still grow, so it is not asked."""
+    present = ray.cluster_resources()
+    wanted = {
+        "cpus_per_trial": ("CPU", float(resources.cpus_per_trial)),
+        "gpus_per_trial": ("GPU", resources.gpus_per_trial),
+    }
+    for name, (kind, amount) in wanted.items():
+        most = present.get(kind, 0.0)
+        if amount > most:
+            raise UserError(f"resources.{name}: at most {most:g}, which is what Ray has here, got {amount:g}")
 
 
 @contextmanager

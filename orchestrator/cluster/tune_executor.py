@@ -10,6 +10,7 @@ from orchestrator.cluster.ray_environment import environment, tune_variables
 from orchestrator.cluster.worker import EngineFactory
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.policy import Resources
+from orchestrator.training.build import build_engine
 
 if TYPE_CHECKING:
     from orchestrator.search.coordinator import Coordinator
@@ -21,16 +22,18 @@ LOG_FILE = "ray.log"
 class TuneExecutor:
     """Runs up to ``resources.parallel_trials`` trials at once, on this machine or on the user's Ray cluster."""
 
-    def __init__(self, build: EngineFactory) -> None:
+    def __init__(self, build: EngineFactory = build_engine) -> None:
         self._build = build
 
     def run(self, coordinator: "Coordinator", plan: EnginePlan, resources: Resources, stop: threading.Event) -> None:
         """Run the sweep's trials; see ``Executor.run``."""
+        dispatcher = Dispatcher(coordinator, parallel=resources.parallel_trials, stop=stop)
+        if dispatcher.done:
+            return
         with environment(tune_variables(resources)):  # Ray reads some of it when it is imported
             from orchestrator.cluster.ray_session import ray_session
 
         sweep_dir = Path(plan.sweep_dir)
-        dispatcher = Dispatcher(coordinator, parallel=resources.parallel_trials, stop=stop)
         try:
             with ray_session(sweep_dir, resources, sweep_dir / LOG_FILE) as storage:
                 while not (dispatcher.done or dispatcher.halted):

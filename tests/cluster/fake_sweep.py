@@ -56,6 +56,7 @@ class FakeSweep:
     trials: int = 8
     rule: StoppingName = StoppingName.ASHA
     tokens: int | None = None
+    gpus: float = 0.0
 
     @property
     def engine_plan(self) -> EnginePlan:
@@ -95,7 +96,7 @@ class FakeSweep:
         self.folder.mkdir(parents=True, exist_ok=True)
         ledger = Ledger.open(f"sqlite:///{self.folder / 'ledger.db'}")
         sweep = ledger.open_sweep("fake", {}, "")
-        resources = Resources(parallel_trials=parallel)
+        resources = Resources(parallel_trials=parallel, gpus_per_trial=self.gpus)
         with ledger.drive(sweep.id):
             coordinator = Coordinator(ledger, sweep, self.search_plan, observers=observers)
             executor.run(coordinator, self.engine_plan, resources, stop or threading.Event())

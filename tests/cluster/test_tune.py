@@ -11,6 +11,7 @@ from orchestrator.cluster.executor import Executor
 from orchestrator.cluster.inline import InlineExecutor
 from orchestrator.cluster.tune_executor import TuneExecutor
 from orchestrator.cluster.worker import EngineFactory
+from orchestrator.core.errors import UserError
 from orchestrator.core.policy import Resources, StoppingName
 from orchestrator.core.trial import TrialState
 from tests.cluster.fake_sweep import Diary, FakeSweep, decisions
@@ -60,6 +61,12 @@ class TestTuneExecutor(ExecutorContract):
         records = sweep.run(self.executor(slow), parallel=self.parallel, stop=stop)
         assert time.monotonic() - stopped_at[0] < 10
         assert all(record.state is TrialState.RUNNING for record in records)
+
+
+def test_a_trial_that_asks_for_more_than_there_is_is_refused(tmp_path: Path) -> None:
+    sweep = FakeSweep(folder=tmp_path, trials=2, gpus=64)
+    with pytest.raises(UserError, match=r"resources\.gpus_per_trial: at most"):
+        sweep.run(TuneExecutor(FakeEngineFactory()))
 
 
 def test_tune_and_inline_make_the_same_proposals_and_decisions_one_trial_at_a_time(tmp_path: Path) -> None:

@@ -1,0 +1,130 @@
+"""Which trial gets a slot: the dispatcher alone, over a real coordinator and without an executor."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from orchestrator.cluster.dispatcher import Dispatcher, Move
+from orchestrator.cluster.orders import Advance, Assignment, Diverged, Finish, Finished, Reported, Unusable
+from orchestrator.core.errors import AssetError
+from orchestrator.core.policy import StoppingName
+from orchestrator.core.trial import Report, TrialState
+from orchestrator.search.coordinator import Coordinator
+from orchestrator.search.ledger import Ledger
+from tests.cluster.fake_sweep import POINTS, FakeSweep
+from tests.fakes.fake_engine import curve
+
+
+class Drive:
+    """One driver with two slots over the sweep in a folder."""
+
+    def __init__(self, folder: Path, *, trials: int = 6, rule: StoppingName = StoppingName.ASHA) -> None:
+        sweep = FakeSweep(folder=folder, trials=trials, rule=rule)
+        ledger = Ledger.open(f"sqlite:///{folder / 'ledger.db'}")
+        self.coordinator = Coordinator(ledger, ledger.open_sweep("fake", {}, ""), sweep.search_plan)
+        self.stop = threading.Event()
+        self.dispatcher = Dispatcher(self.coordinator, parallel=2, stop=self.stop)
+
+    def next(self) -> Assignment:
+        assignment = self.dispatcher.next()
+        assert assignment is not None
+        return assignment
+
+    def report(self, assignment: Assignment) -> Move:
+        assert isinstance(assignment.order, Advance)
+        samples = assignment.order.nominal_samples
+        report = Report(
+            trial=assignment.task.number,
+            nominal_samples=samples,
+            metrics=curve(assignment.task, samples),
+            checkpoint=None,
+            started_at=0.0,
+            ended_at=1.0,
+        )
+        return self.dispatcher.take(Reported(report=report))
+
+
+def test_no_more_trials_run_than_there_are_slots(tmp_path: Path) -> None:
+    drive = Drive(tmp_path)
+    assert [drive.next().task.number, drive.next().task.number] == [0, 1]
+    assert drive.dispatcher.next() is None
+
+
+def test_a_trial_that_waits_gives_its_slot_to_another_and_goes_on_when_its_cohort_is_there(tmp_path: Path) -> None:
+    drive = Drive(tmp_path)
+    first, second = drive.next(), drive.next()
+    assert [drive.report(first), drive.report(second)] == [Move.YIELD, Move.YIELD]
+    third = drive.next()
+    assert third.task.number == 2
+    drive.report(third)
+    verdicts = {number: drive.coordinator.verdict(number) for number in range(3)}
+    assert None not in verdicts.values()
+    # Stopped trials are measured before the one that goes on trains, and both before a new one.
+    assert [type(drive.next().order), type(drive.next().order)] == [Finish, Finish]
+
+
+def test_the_last_trials_do_not_wait_for_ever(tmp_path: Path) -> None:
+    drive = Drive(tmp_path, trials=2)
+    first, second = drive.next(), drive.next()
+    assert drive.report(first) is Move.YIELD
+    drive.dispatcher.take(Diverged(number=second.task.number, reason="the loss is nan"))
+    assert drive.next() == Assignment(task=first.task, order=Advance(nominal_samples=POINTS[1]))
+
+
+def test_a_trial_that_crashes_while_it_is_measured_ends_as_it_was_told_to(tmp_path: Path) -> None:
+    drive = Drive(tmp_path, trials=1, rule=StoppingName.NONE)
+    assignment = drive.next()
+    for point in POINTS:
+        move = drive.report(Assignment(task=assignment.task, order=Advance(nominal_samples=point)))
+    assert move is Move.YIELD
+    for _ in range(2):
+        assert isinstance(drive.next().order, Finish)
+        drive.dispatcher.crashed(0, "no space left")
+    [record] = drive.coordinator.records()
+    assert record.state is TrialState.COMPLETE
+    assert "no space left" in (record.reason or "")
+    assert drive.dispatcher.done
+
+
+def test_lost_slots_are_taken_up_again_from_the_same_points(tmp_path: Path) -> None:
+    drive = Drive(tmp_path, rule=StoppingName.NONE)
+    lost = [drive.next(), drive.next()]
+    assert drive.dispatcher.lost_slots("Tune failed")
+    assert [drive.next(), drive.next()] == lost
+    assert not any(record.ended for record in drive.coordinator.records())
+
+
+def test_another_driver_takes_up_what_this_one_left(tmp_path: Path) -> None:
+    drive = Drive(tmp_path)
+    waiting, running = drive.next(), drive.next()
+    drive.report(waiting)
+    later = Drive(tmp_path)
+    assert later.next() == running  # the one that waits has no order yet, and takes no slot
+    assert later.next().task.number == 2
+    assert not later.dispatcher.done
+
+
+def test_nothing_is_handed_out_after_a_stop(tmp_path: Path) -> None:
+    drive = Drive(tmp_path)
+    drive.stop.set()
+    assert drive.dispatcher.next() is None
+    assert drive.dispatcher.halted
+
+
+def test_an_unusable_engine_is_an_error_of_the_sweep_and_of_no_trial(tmp_path: Path) -> None:
+    drive = Drive(tmp_path)
+    drive.next()
+    with pytest.raises(AssetError):
+        drive.dispatcher.take(Unusable(error=AssetError("no base model")))
+    assert [record.state for record in drive.coordinator.records()] == [TrialState.RUNNING]
+
+
+def test_final_metrics_reach_the_record(tmp_path: Path) -> None:
+    drive = Drive(tmp_path, trials=1, rule=StoppingName.NONE)
+    task = drive.next().task
+    for point in POINTS:
+        drive.report(Assignment(task=task, order=Advance(nominal_samples=point)))
+    assert drive.next().order == Finish(best_samples=POINTS[-1])
+    assert drive.dispatcher.take(Finished(number=0, metrics={"shift/tweets/accuracy": 0.5})) is Move.END
+    assert drive.coordinator.records()[0].final == {"shift/tweets/accuracy": 0.5}
