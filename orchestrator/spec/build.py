@@ -52,9 +52,8 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     points = read_points(search.start, space, names, problems)
     metric = checks.read_metric(search, facts, problems) if facts else None
     checks.check_sampler(sampler, space, problems)
-    checks.check_data(file, problems)
-    checks.check_stopping(file, stopping, problems)
-    checks.check_budget(file, stopping, problems)
+    checks.check_init(fixed, space, problems)
+    checks.check_sizes(file, stopping, problems)
     problems.raise_if_any()
     assert model is not None, "a missing model is a problem"
     assert data is not None, "a missing source is a problem"

@@ -6,7 +6,8 @@ from orchestrator.core.metric import Metric
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.policy import SamplerName, SamplerPolicy, StoppingPolicy
 from orchestrator.core.settings import RULES, Group
-from orchestrator.core.space import FloatDomain, ParamValue, Space
+from orchestrator.core.space import ChoiceDomain, Domain, FixedDomain, FloatDomain, ParamValue, Space
+from orchestrator.spec.membership import domain_problem
 from orchestrator.spec.problems import KeyPath, Problems, shown
 from orchestrator.spec.sections import Search, SweepFile
 from orchestrator.spec.suggest import one_of
@@ -61,7 +62,34 @@ def check_sampler(sampler: SamplerPolicy, space: Space, problems: Problems) -> N
                 problems.add(path, message, at_key=True)
 
 
-def check_data(file: SweepFile, problems: Problems) -> None:
+def check_init(fixed: Mapping[str, ParamValue], space: Space, problems: Problems) -> None:
+    """Note odd ranks where ``init: orthogonal`` can be drawn: it splits the rank into two halves."""
+    domains: dict[str, Domain] = {
+        name: FixedDomain(value=fixed.get(name, RULES[name].default)) for name in ("init", "rank")
+    }
+    domains |= {parameter.name: parameter.domain for parameter in space.parameters}
+    ranks = domains["rank"]
+    if domain_problem(domains["init"], "orthogonal") is not None:
+        return
+    if isinstance(ranks, ChoiceDomain | FixedDomain):
+        listed = ranks.choices if isinstance(ranks, ChoiceDomain) else (ranks.value,)
+        odd = [rank for rank in listed if isinstance(rank, int) and rank % 2]
+    else:
+        odd = [int(rank) for rank in (ranks.low, ranks.low + (ranks.step or 1)) if rank % 2]
+    if odd:
+        in_space = any(parameter.name == "rank" for parameter in space.parameters)
+        path = ("search", "space", "rank") if in_space else ("adapter", "rank")
+        problems.follow(path, f"even ranks alone are possible with init=orthogonal, got {odd[0]}")
+
+
+def check_sizes(file: SweepFile, stopping: StoppingPolicy, problems: Problems) -> None:
+    """Note numbers of rows, reports and trials that do not fit together."""
+    _check_data(file, problems)
+    _check_stopping(file, stopping, problems)
+    _check_budget(file, stopping, problems)
+
+
+def _check_data(file: SweepFile, problems: Problems) -> None:
     """Note shift sets named like a split, and a training subset larger than the training rows."""
     data = file.data
     for name in data.shift:
@@ -73,11 +101,11 @@ def check_data(file: SweepFile, problems: Problems) -> None:
         problems.add(("data", "train_eval"), message)
 
 
-def check_stopping(file: SweepFile, stopping: StoppingPolicy, problems: Problems) -> None:
+def _check_stopping(file: SweepFile, stopping: StoppingPolicy, problems: Problems) -> None:
     """Note reports without rows between them, and a grace period that outlasts every trial."""
     if file.data.train is None:
         return
-    samples = int(file.data.train * file.training.epochs)
+    samples = max(1, round(file.data.train * file.training.epochs))
     whole = f"a trial's {samples} samples (data.train x training.epochs)"
     if stopping.reports > samples:
         problems.follow(("early_stopping", "reports"), f"at most {whole} are needed, got {stopping.reports}")
@@ -86,7 +114,7 @@ def check_stopping(file: SweepFile, stopping: StoppingPolicy, problems: Problems
         problems.follow(("early_stopping", "grace_samples"), message)
 
 
-def check_budget(file: SweepFile, stopping: StoppingPolicy, problems: Problems) -> None:
+def _check_budget(file: SweepFile, stopping: StoppingPolicy, problems: Problems) -> None:
     """Note a budget without a bound, and more trials at once or in a cohort than there are trials.
 
     A number of trials from ``--set`` is left alone: trying a sweep with one trial must not take three overrides.
