@@ -11,8 +11,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def stopping(stop: threading.Event, say: Callable[[str], None]) -> Iterator[None]:
-    """Set ``stop`` at the first Ctrl-C or SIGTERM, and end the process at the second.
+def stopping(
+    stop: threading.Event, say: Callable[[str], None], leave: Callable[[], None] = lambda: None
+) -> Iterator[None]:
+    """Set ``stop`` at the first Ctrl-C or SIGTERM, and end the process at the second, after a call of ``leave``.
 
     Nothing is lost by the second either: what was committed is in the ledger. Signals reach the main thread alone, so
     in another one (a notebook's) this does nothing.
@@ -23,6 +25,7 @@ def stopping(stop: threading.Event, say: Callable[[str], None]) -> Iterator[None
 
     def handle(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
         if stop.is_set():
+            leave()
             os._exit(128 + signum)
         stop.set()
         # A thread of its own: the handler may have interrupted the very code that holds the screen's lock.

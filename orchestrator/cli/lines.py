@@ -58,6 +58,9 @@ class Lines:
         except (OSError, ValueError):  # the pipe or the file behind it is closed
             self._gone = True
 
+    def release(self) -> None:
+        """Do nothing: lines hold nothing of the terminal."""
+
     @contextmanager
     def shown(self) -> Iterator[None]:
         """Do nothing more: lines need no frame."""

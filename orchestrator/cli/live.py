@@ -44,6 +44,10 @@ class LiveView:
         """Show one line above the table, where it stays."""
         self._console.print(Text(line, style="dim"))
 
+    def release(self) -> None:
+        """Give the terminal back in a hurry: its cursor was hidden."""
+        self._console.show_cursor(True)
+
     @contextmanager
     def shown(self) -> Iterator[None]:
         """Show the view while the block lasts; then it makes room for the result."""

@@ -1,11 +1,14 @@
 """``report``: the leaderboard on the screen, and the page with its pictures."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli.screen import Json, Screen
 from orchestrator.cli.stores import SweepName, find_sweep, logs_folder, sweep_folder
+
+if TYPE_CHECKING:
+    from orchestrator.search.importances import Importances as Found
 
 
 def report(
@@ -27,10 +30,18 @@ def report(
         records = ledger.records(sweep.id)
         summary = summarise(sweep, records)
         found = importances(records, summary.leaderboard.metric)
-        summary = summarise(sweep, records, Importances(values=found.shares, note=found.note))
+        summary = summarise(sweep, records, Importances(values=found.shares, note=_note(found)))
         screen.show(summary_text(summary, limit))
         files = write_report(sweep_folder(sweep) / "report", summary)
         screen.show(f"\n{files[0]}", soft_wrap=True)
         screen.emit({**plain(summary), "files": [str(path) for path in files]})
     if open_page:
         typer.launch(files[0].as_uri())
+
+
+def _note(found: "Found") -> str | None:
+    """Return where the trials were compared, and what else is to be known."""
+    if not found.shares:
+        return found.note
+    compared = f"{found.trials} trials at {found.nominal_samples:,} samples"
+    return f"{compared}; {found.note}" if found.note else compared

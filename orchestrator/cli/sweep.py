@@ -89,7 +89,7 @@ def _run(
     from orchestrator.core.outcome import SweepOptions
 
     stop = threading.Event()
-    with screen.quiet(log), view.shown(), stopping(stop, view.say):
+    with screen.quiet(log), view.shown(), stopping(stop, view.say, view.release):
         view.say(f"{spec.name}: preparing (libraries write to {log})")
         from orchestrator.sweep import run_sweep
 
