@@ -1,0 +1,88 @@
+"""Importances: over all trials at their highest common rung, or a plain word that there are too few."""
+
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from orchestrator.core.settings import TrialSettings
+from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.search.importances import importances
+from tests.search.worlds import ACCURACY, POINTS, report_of
+
+
+def trials(
+    count: int, value: Callable[[Mapping[str, Any]], float], reports: Callable[[int], int] = lambda _: 1
+) -> list[TrialRecord]:
+    draw = random.Random(0)
+    found = []
+    for number in range(count):
+        params = {
+            "learning_rate": 10 ** draw.uniform(-5, -2),
+            "dropout": draw.uniform(0, 0.3),
+            "init": draw.choice(("default", "gaussian")),
+            "alpha": 32.0,
+        }
+        points = POINTS[: reports(number)]
+        found.append(
+            TrialRecord(
+                number=number,
+                params=params,
+                settings=TrialSettings(),
+                seed=0,
+                state=TrialState.PRUNED,
+                reports=tuple(report_of(number, samples, value(params)) for samples in points),
+            )
+        )
+    return found
+
+
+def test_what_matters_comes_first_and_shares_add_up() -> None:
+    found = importances(trials(40, lambda p: -(abs(p["learning_rate"] - 1e-3) ** 0.2) + 0.01 * p["dropout"]), ACCURACY)
+    assert next(iter(found.shares)) == "learning_rate"
+    assert found.shares["learning_rate"] > 0.8
+    assert set(found.shares) == {"learning_rate", "dropout", "init"}
+    assert sum(found.shares.values()) == pytest.approx(1.0)
+    assert (found.nominal_samples, found.trials, found.note) == (1000, 40, None)
+
+
+def test_a_choice_may_matter_most() -> None:
+    found = importances(trials(40, lambda p: float(p["init"] == "default")), ACCURACY)
+    assert found.shares["init"] > 0.9
+
+
+def test_the_highest_rung_that_ten_trials_reached_is_taken() -> None:
+    found = importances(
+        trials(30, lambda p: p["dropout"], reports=lambda n: 6 if n < 4 else 3 if n < 12 else 1), ACCURACY
+    )
+    assert (found.nominal_samples, found.trials) == (3000, 12)
+
+
+def test_too_few_trials_are_said_to_be_too_few() -> None:
+    found = importances(trials(9, lambda p: p["dropout"]), ACCURACY)
+    assert (found.shares, found.trials) == ({}, 9)
+    assert found.note == "too few trials: 10 are needed at one report, 9 are there"
+    assert importances([], ACCURACY).note == "too few trials: 10 are needed at one report, 0 are there"
+
+
+def test_trials_without_a_number_do_not_count() -> None:
+    found = importances(trials(12, lambda p: float("nan") if p["init"] == "default" else p["dropout"]), ACCURACY)
+    assert found.shares == {}
+    assert found.note is not None
+    assert found.note.startswith("too few trials")
+
+
+def test_equal_values_explain_nothing() -> None:
+    found = importances(trials(12, lambda _: 0.5), ACCURACY)
+    assert found.shares == {}
+    assert found.note == "nothing to explain: all 12 trials have the same values at 1000 samples"
+
+
+def test_conditional_parameters_are_left_out_and_named() -> None:
+    some = trials(20, lambda p: p["dropout"])
+    for record in some[::2]:
+        record.params["lora_plus_ratio"] = 1.0 + record.number  # type: ignore[index]
+    found = importances(some, ACCURACY)
+    assert "lora_plus_ratio" not in found.shares
+    assert found.note == "left out, for not every trial has them: lora_plus_ratio"
