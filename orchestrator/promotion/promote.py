@@ -11,7 +11,7 @@ from orchestrator.promotion.gates import Finding, Gates, check
 from orchestrator.tracking.adapters import AdapterCard
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.models import log_adapter
-from orchestrator.tracking.registry import CHAMPION, Registry, Version
+from orchestrator.tracking.registry import CHAMPION, ModelReference, Registry, Version
 from orchestrator.tracking.wording import text
 
 
@@ -67,8 +67,9 @@ def promote(sweep: SweepRecord, candidate: Candidate, location: Location, reques
         raise UserError(f"trial {candidate.trial.number} does not pass the gates:\n" + "\n".join(failed))
     model_id = candidate.model_id or _log(sweep, candidate, location)
     registry = Registry(location)
-    version = registry.register(request.name, model_id, candidate.trial.run_id, _tags(candidate.card, findings))
+    version = registry.register(request.name, model_id, _tags(candidate.card, findings))
     previous = None if request.alias is None else registry.set_alias(version, request.alias)
+    version = registry.get(ModelReference(name=version.name, version=version.version))
     return Promotion(version=version, card=candidate.card, previous=previous, findings=findings)
 
 

@@ -66,7 +66,7 @@ class Registry:
         self._location = location
         self._client = connect(location)
 
-    def register(self, name: str, model_id: str, run_id: str | None, tags: Mapping[str, str]) -> Version:
+    def register(self, name: str, model_id: str, tags: Mapping[str, str]) -> Version:
         """Return the version of ``name`` that holds a logged model; create it, and the name, if there is none yet.
 
         Raises:
@@ -84,8 +84,13 @@ class Registry:
             known = ()
         found = next((version for version in known if version.model_id == model_id), None)
         if found is None:
+            model = self._client.get_logged_model(model_id)
+            # A server knows its own models. MLflow's SQL registry would look models:/ and a missing run up in the
+            # process-wide tracking store, which need not be this one.
+            remote = self._location.registry_uri.startswith("http")
+            source = f"models:/{model_id}" if remote else str(model.artifact_location)
             made = self._client.create_model_version(
-                name, self._source(model_id), run_id, tags=dict(tags), model_id=model_id
+                name, source, model.source_run_id, tags=dict(tags), model_id=model_id
             )
             return _version(made)
         for key, value in tags.items():
@@ -148,6 +153,8 @@ class Registry:
         try:
             aliases = self._client.get_registered_model(name).aliases
         except MlflowException as error:
+            if error.error_code == "INVALID_PARAMETER_VALUE":
+                raise UserError(f"a registered model cannot be called {name!r}: {error.message}") from error
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise TrackingError(f"the registry at {self._location.registry_uri}: {error.message}") from error
             raise UserError(
@@ -173,13 +180,6 @@ class Registry:
         if not version.model_id:
             raise UserError(f"{version.reference} was not made from an adapter that Loratory logged")
         return download_model(self._client, version.model_id, self._location.tracking_uri, target)
-
-    def _source(self, model_id: str) -> str:
-        # A server knows its own models; MLflow's SQL registry would look for them in the process-wide tracking store,
-        # which need not be this one.
-        if self._location.registry_uri.startswith("http"):
-            return f"models:/{model_id}"
-        return str(self._client.get_logged_model(model_id).artifact_location)
 
     def _holder(self, name: str, alias: str) -> Version | None:
         return next((item for item in self.versions(name) if alias in item.aliases), None)

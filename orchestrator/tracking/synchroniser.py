@@ -24,6 +24,7 @@ from orchestrator.tracking.summary import ended, fact_points, ranking, sweep_poi
 from orchestrator.tracking.writer import RunWriter, table_tag
 
 TABLE = "leaderboard.json"
+SPEC = "sweep.yaml"
 REFUSALS = frozenset({"INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST"})
 """Answers that concern one run (it was deleted, a value is not accepted), so that the others can still be written."""
 
@@ -106,9 +107,8 @@ class Synchroniser:
 
     def _write_trial(self, writer: RunWriter, sweep: SweepRecord, trial: TrialRecord, parent: str) -> None:
         cursor = self._cursors.get(trial.number, {})
-        seen = _digest(
-            len(trial.reports), trial.state, trial.reason, trial.final, wording.run_status(trial.state, sweep.status)
-        )
+        status = wording.run_status(trial.state, sweep.status)
+        seen = _digest(len(trial.reports), trial.state, trial.reason, trial.final, status)
         if cursor.get("seen") == seen:
             return
         number, started = trial.number, trial.started_at or sweep.created_at
@@ -121,9 +121,10 @@ class Synchroniser:
         points = trial_points(trial, self._description.metric, cursor.get("samples", 0))
         params = {} if cursor else wording.trial_params(trial, self._description)
         writer.write(run_id, points, params, wording.trial_tags(trial, sweep, self._description))
-        writer.set_status(run_id, wording.run_status(trial.state, sweep.status), trial.ended_at)
+        if status != cursor.get("status"):
+            writer.set_status(run_id, status, trial.ended_at)
         samples = trial.reports[-1].nominal_samples if trial.reports else 0
-        self._save(number, {**cursor, "run_id": run_id, "samples": samples, "seen": seen})
+        self._save(number, {**cursor, "run_id": run_id, "samples": samples, "status": status, "seen": seen})
 
     def _write_sweep(self, writer: RunWriter, sweep: SweepRecord, trials: Sequence[TrialRecord], parent: str) -> None:
         cursor = self._cursors.get(None, {})
@@ -135,20 +136,24 @@ class Synchroniser:
         tags = wording.sweep_tags(sweep, trials, self._description)
         done = ended(trials)
         finals = {trial.number: trial.final for trial in done}
-        seen = _digest(tags, len(done), finals, sweep.facts, sweep.spec_text)
+        seen = _digest(tags, len(done), finals, sweep.facts)
         if cursor.get("seen") != seen:
             last = (done[-1].ended_at if done else None) or sweep.created_at
             points = sweep_points(trials, self._description.metric, cursor["ended"])
             points += fact_points(sweep.facts, len(done), last)
             writer.write(parent, points, tags=tags)
-            writer.upload_text(parent, sweep.spec_text, "sweep.yaml")
             writer.set_status(parent, wording.sweep_run_status(sweep.status), last)
             cursor = {**cursor, "ended": len(done), "seen": seen}
             self._save(None, cursor)
-        self._upload_files(writer, parent)
+        self._upload_files(writer, sweep, parent)
 
-    def _upload_files(self, writer: RunWriter, parent: str) -> None:
+    def _upload_files(self, writer: RunWriter, sweep: SweepRecord, parent: str) -> None:
         cursor = self._cursors[None]
+        spec = _digest(sweep.spec_text)
+        if cursor["files"].get(SPEC) != spec:
+            writer.upload_text(parent, sweep.spec_text, SPEC)
+            cursor = {**cursor, "files": {**cursor["files"], SPEC: spec}}
+            self._save(None, cursor)
         for name, (path, digest) in _files(self._description.files).items():
             if cursor["files"].get(name) == digest:
                 continue

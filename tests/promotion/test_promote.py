@@ -27,7 +27,8 @@ def test_the_best_kept_trial_becomes_the_champion(tracked: Tracked) -> None:
     assert done.previous is None
     assert done.warnings == ()
     champion = Registry(tracked.location).get(ModelReference.parse("films"))
-    assert champion == dataclasses.replace(done.version, aliases=("champion",))
+    assert champion == done.version
+    assert champion.aliases == ("champion",)
     assert champion.version == 1
     assert champion.tags["trial"] == "2"
     assert champion.tags["best_val_accuracy"] == "0.9"

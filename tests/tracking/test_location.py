@@ -1,0 +1,105 @@
+"""Where runs go, and that nothing heavy is loaded to know it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestrator.core.errors import TrackingError
+from orchestrator.core.policy import Tracking
+from orchestrator.tracking.environment import load_mlflow
+from orchestrator.tracking.location import locate
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def _plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "LORATORY_MLFLOW_DIR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("_plain")
+def test_the_local_store_lies_in_mlflow_here(tmp_path: Path) -> None:
+    found = locate()
+    assert found.tracking_uri == found.registry_uri == f"sqlite:///{tmp_path}/mlflow/mlflow.db"
+    assert found.artifacts == tmp_path / "mlflow" / "artifacts"
+    assert not found.is_server
+    assert not (tmp_path / "mlflow").exists()  # looking makes nothing
+
+
+@pytest.mark.usefixtures("_plain")
+def test_the_file_then_the_environment_then_the_folder_decide(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LORATORY_MLFLOW_DIR", "elsewhere")
+    assert locate().artifacts == tmp_path / "elsewhere" / "artifacts"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://team:5000")
+    found = locate()
+    assert (found.tracking_uri, found.artifacts, found.is_server) == ("http://team:5000", None, True)
+    named = locate(Tracking(uri=f"sqlite:///{tmp_path}/a/b.db", registry_uri="http://models:5000"))
+    assert named.tracking_uri == f"sqlite:///{tmp_path}/a/b.db"
+    assert named.registry_uri == "http://models:5000"
+    assert named.artifacts == tmp_path / "a" / "artifacts"
+
+
+def test_a_folder_named_mlflow_is_not_taken_for_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "mlflow").mkdir()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "mlflow"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    with pytest.raises(TrackingError, match=r"mlflow is not installed: import found .*/mlflow; install it with: pip"):
+        load_mlflow()
+    monkeypatch.delitem(sys.modules, "mlflow")
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.setattr(sys, "path_importer_cache", {})
+    with pytest.raises(TrackingError, match=r"mlflow cannot be imported \(No module named 'mlflow'\)"):
+        load_mlflow()
+
+
+HEAVY = {"mlflow", "torch", "transformers", "peft", "pandas", "datasets", "ray", "optuna"}
+
+
+def loaded(code: str) -> set[str]:
+    script = f"{code}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stderr == ""
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_importing_our_rooms_loads_nothing_heavy() -> None:
+    modules = [
+        f"orchestrator.{room}.{path.stem}"
+        for room in ("tracking", "promotion", "serving")
+        for path in (ROOT / "orchestrator" / room).glob("*.py")
+        if path.stem not in {"__init__", "adapter_model"}  # that one is MLflow's to run
+    ]
+    assert len(modules) > 15
+    assert not loaded("\n".join(f"import {module}" for module in modules)) & HEAVY
+
+
+def test_a_driver_that_tracks_never_loads_torch_and_says_nothing(tmp_path: Path) -> None:
+    code = f"""
+from pathlib import Path
+from orchestrator.core.policy import Tracking
+from orchestrator.core.trial import TrialState
+from orchestrator.tracking.location import locate
+from orchestrator.tracking.reconciler import Reconciler
+from orchestrator.tracking.synchroniser import Synchroniser
+from tests.tracking.records import MemoryStore, description, sweep, trial
+store = MemoryStore(sweep(), trial(0, (0.5, 0.6), TrialState.COMPLETE))
+location = locate(Tracking(uri="sqlite:///{tmp_path}/mlflow.db"))
+reconciler = Reconciler(Synchroniser(store, description(), location), print)
+reconciler.start()
+assert reconciler.close(120)
+"""
+    found = loaded(code)
+    assert "mlflow" in found
+    assert not found & {"torch", "transformers", "peft", "datasets", "ray", "optuna"}
+
+
+def test_telemetry_is_off() -> None:
+    load_mlflow()
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert os.environ["DO_NOT_TRACK"] == "true"

@@ -1,0 +1,115 @@
+"""The registry, on a local store and on a server: versions, aliases, downloads."""
+
+import uuid
+from pathlib import Path
+
+import pytest
+
+from orchestrator.core.errors import UserError
+from orchestrator.tracking.environment import load_mlflow
+from orchestrator.tracking.location import Location, connect
+from orchestrator.tracking.registry import ModelReference, Registry
+from orchestrator.tracking.synchroniser import Synchroniser
+from tests.tracking.records import description
+from tests.tracking.trained import LABELS, TEXTS, TrainedSweep, trained_sweep
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainedSweep:
+    return trained_sweep(tmp_path_factory.mktemp("trained"), name=f"films-{uuid.uuid4().hex[:8]}")
+
+
+@pytest.fixture(params=["local_store", "served_store"])
+def location(request: pytest.FixtureRequest) -> Location:
+    found = request.getfixturevalue(request.param)
+    assert isinstance(found, Location)
+    return found
+
+
+@pytest.fixture
+def models(trained: TrainedSweep, location: Location) -> dict[int, str]:
+    trained.store.cursors.clear()
+    Synchroniser(trained.store, description(), location, trained.adapters).run()
+    return {number: trained.store.cursors[number]["model_id"] for number in (0, 2)}
+
+
+@pytest.fixture
+def name() -> str:
+    return f"films-{uuid.uuid4().hex[:8]}"
+
+
+def test_versions_and_aliases(location: Location, models: dict[int, str], name: str) -> None:
+    registry = Registry(location)
+    first = registry.register(name, models[0], {"trial": "0"})
+    second = registry.register(name, models[2], {"trial": "2"})
+    assert [(item.reference, item.model_id) for item in registry.versions(name)] == [
+        (f"{name}/1", models[0]),
+        (f"{name}/2", models[2]),
+    ]
+    assert registry.get(ModelReference.parse(name)).version == 2  # without a champion, the newest
+    assert registry.set_alias(first, "champion") is None
+    assert registry.get(ModelReference.parse(name)).version == 1
+    before = registry.set_alias(second, "champion")
+    assert before is not None
+    assert before.version == 1
+    assert registry.set_alias(second, "champion") is None  # it has it already
+    assert registry.get(ModelReference.parse(f"{name}@champion")).aliases == ("champion",)
+    left, now = registry.move_back(name, "champion")
+    assert (left.version, now.version) == (2, 1)
+    assert registry.register(name, models[0], {"trial": "zero"}).tags["trial"] == "zero"
+    assert len(registry.versions(name)) == 2
+    assert name in registry.names()
+
+
+def test_a_version_is_downloaded_and_loads_by_mlflows_own_address(
+    location: Location, models: dict[int, str], name: str, trained: TrainedSweep, tmp_path: Path
+) -> None:
+    registry = Registry(location)
+    version = registry.register(name, models[2], {})
+    registry.set_alias(version, "champion")
+    folder = registry.download(registry.get(ModelReference.parse(name)), tmp_path / "copy")
+    assert (folder / "adapter_model.safetensors").is_file()
+    mlflow = load_mlflow()
+    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    try:
+        mlflow.set_tracking_uri(location.tracking_uri)
+        mlflow.set_registry_uri(location.registry_uri)
+        answers = mlflow.pyfunc.load_model(f"models:/{name}@champion").predict(list(TEXTS))
+    finally:
+        mlflow.set_tracking_uri(before[0])
+        mlflow.set_registry_uri(before[1])
+    expected = [LABELS[max(range(3), key=row.__getitem__)] for row in trained.logits[2]]
+    assert answers["label"].tolist() == expected
+
+
+def test_names_that_the_registry_refuses(location: Location, models: dict[int, str]) -> None:
+    with pytest.raises(UserError, match="a registered model cannot be called 'a/b'"):
+        Registry(location).register("a/b", models[0], {})
+
+
+def test_a_version_of_something_else_is_no_adapter(location: Location, name: str) -> None:
+    client = connect(location)
+    client.create_registered_model(name)
+    client.create_model_version(name, "s3://somewhere/else")
+    registry = Registry(location)
+    with pytest.raises(UserError, match=f"{name}/1 was not made from an adapter that Loratory logged"):
+        registry.download(registry.get(ModelReference.parse(name)))
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("films", ModelReference(name="films")),
+        ("films@champion", ModelReference(name="films", alias="champion")),
+        ("films/3", ModelReference(name="films", version=3)),
+        ("models:/films/3", ModelReference(name="films", version=3)),
+    ],
+)
+def test_references(written: str, expected: ModelReference) -> None:
+    assert ModelReference.parse(written) == expected
+
+
+@pytest.mark.parametrize("written", ["", "/1", "@x", "films/", "films/0", "films/one", "films@", "a/b@c"])
+def test_what_is_no_reference(written: str) -> None:
+    with pytest.raises(UserError, match="a model is NAME, NAME@alias or NAME/version"):
+        ModelReference.parse(written)

@@ -1,0 +1,107 @@
+"""The server: answers, ends with us, and may be away for a while without a loss."""
+
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+
+from orchestrator.core.errors import TrackingError, UserError
+from orchestrator.core.trial import TrialState
+from orchestrator.tracking.location import Location, connect
+from orchestrator.tracking.reconciler import Reconciler
+from orchestrator.tracking.server import _choose_port, serve
+from orchestrator.tracking.synchroniser import Synchroniser
+from tests.tracking.records import MemoryStore, description, sweep, trial
+
+ROOT = Path(__file__).parents[2]
+
+
+def answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/health", timeout=5):  # noqa: S310
+            return True
+    except (URLError, OSError):
+        return False
+
+
+def test_what_happened_while_the_server_was_away_is_written_when_it_is_back(local_store: Location) -> None:
+    port = _choose_port("127.0.0.1", 0)
+    address = f"http://127.0.0.1:{port}"
+    away = Location(tracking_uri=address, registry_uri=address, artifacts=None)
+    store = MemoryStore(sweep(), trial(0, (0.5,)))
+    warnings: list[str] = []
+    reconciler = Reconciler(Synchroniser(store, description(), away), warnings.append, longest_wait_s=1)
+    reconciler.start()
+    assert not reconciler.flush(3)
+    store.put(trial(0, (0.5, 0.6, 0.7), TrialState.COMPLETE), trial(1, (0.4,), TrialState.PRUNED))
+    reconciler.wake()
+    with serve(local_store, port=port):
+        assert reconciler.close(60)
+        client = connect(away)
+        runs = client.search_runs([store.record.experiment_id])
+        assert sorted(run.info.run_name for run in runs) == ["films#1", "trial-000", "trial-001"]
+        history = client.get_metric_history(store.records[0].run_id, "val/accuracy")
+        assert [point.value for point in history] == [0.5, 0.6, 0.7]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("tracking is behind, the sweep goes on: MlflowException")
+    assert not answers(address)
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_the_server_ends_with_us(empty_store: Path, tmp_path: Path, sign: signal.Signals) -> None:
+    shutil.copy2(empty_store, tmp_path / "mlflow.db")
+    script = (
+        "import sys, time, pathlib\n"
+        "from orchestrator.tracking.server import serve\n"
+        "from tests.tracking.conftest import local\n"
+        f"with serve(local(pathlib.Path({str(tmp_path)!r})), port=0) as address:\n"
+        "    print(address, flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        address = parent.stdout.readline().strip()
+        assert answers(address)
+        parent.send_signal(sign)
+        parent.wait(30)
+    deadline = time.monotonic() + 10
+    while answers(address) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not answers(address)
+
+
+def test_a_server_that_ends_is_reported_with_its_log(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    uri = f"sqlite:///{tmp_path}/file/mlflow.db"
+    broken = Location(tracking_uri=uri, registry_uri=uri, artifacts=None)
+    log = tmp_path / "server.log"
+    with (
+        pytest.raises(TrackingError, match=r"mlflow server ended with code 1; see .*server\.log"),
+        serve(broken, log=log),
+    ):
+        pass
+    assert "Error initializing backend store" in log.read_text()
+
+
+def test_a_taken_port_is_named(local_store: Location) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"port {port} of 127.0.0.1 is taken"), serve(local_store, port=port):
+            pass
+
+
+def test_a_store_that_is_a_server_is_used_as_it_is() -> None:
+    team = Location(tracking_uri="http://team:5000", registry_uri="http://team:5000", artifacts=None)
+    with serve(team) as address:
+        assert address == "http://team:5000"

@@ -1,0 +1,109 @@
+"""What stands on runs, computed from records alone; and addresses."""
+
+import dataclasses
+from urllib.parse import parse_qs, unquote, urlparse
+
+from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.sweep import SweepStatus
+from orchestrator.core.trial import TrialState
+from orchestrator.tracking import wording
+from orchestrator.tracking.description import sweep_key
+from orchestrator.tracking.links import best_name, runs_url
+from orchestrator.tracking.summary import ranking, summary, sweep_points, trial_points
+from tests.tracking.records import ACCURACY, description, report, sweep, trial
+
+LOSS = Metric(name="val/loss", direction=Direction.MINIMIZE)
+
+
+def test_the_summary_belongs_to_one_checkpoint() -> None:
+    assert summary(report(0, 2, 0.8, 0.5)) == {
+        "samples_at_best": 2000,
+        "best_val_loss": 0.5,
+        "best_val_accuracy": 0.8,
+        "train_loss_at_best": 0.4,
+        "train_accuracy_at_best": 0.8500000000000001,
+        "overfit_gap_at_best": 0.1,
+        "accuracy_gap_at_best": 0.05,
+    }
+
+
+def test_points_carry_the_records_own_times_and_go_on_after_the_cursor() -> None:
+    record = trial(3, (0.7, 0.6, 0.8), TrialState.COMPLETE)
+    points = trial_points(record, ACCURACY, after=1000)
+    assert {point.step for point in points} == {2000, 3000}
+    best = {point.step: point.value for point in points if point.name == "best_val_accuracy"}
+    assert best == {2000: 0.7, 3000: 0.8}
+    assert {point.timestamp_ms for point in points} == {round(r.ended_at * 1000) for r in record.reports[1:]}
+    assert trial_points(record, ACCURACY, after=3000) == []
+
+
+def test_final_metrics_stand_at_the_best_checkpoint_whatever_their_set_is_called() -> None:
+    record = dataclasses.replace(trial(0, (0.9, 0.6), TrialState.COMPLETE), final={"shift/très (new)/loss": 1.0})
+    [point] = trial_points(record, ACCURACY, after=2000)
+    assert (point.name, point.step) == ("shift/très _new_/loss", 1000)
+
+
+def test_ranking_is_by_the_best_value_in_the_metrics_direction() -> None:
+    records = [trial(0, (0.7, 0.5)), trial(1, (0.6,)), trial(2, (0.7,)), trial(3, ()), trial(4, (float("nan"),))]
+    assert [record.number for record in ranking(records, ACCURACY)] == [0, 2, 1]
+    worse_first = Metric(name="val/accuracy", direction=Direction.MINIMIZE)
+    assert [record.number for record in ranking(records, worse_first)] == [0, 1, 2]
+
+
+def test_the_sweeps_points_follow_the_order_of_endings() -> None:
+    late = dataclasses.replace(trial(0, (0.9,), TrialState.COMPLETE), ended_at=2e9)
+    points = sweep_points([late, trial(1, (0.7,), TrialState.PRUNED), trial(2, (0.95,))], ACCURACY, after=0)
+    assert [(p.step, p.value) for p in points if p.name == "best_val_accuracy"] == [(1, 0.7), (2, 0.9)]
+
+
+def test_values_read_as_in_yaml() -> None:
+    values = {"a": 3e-4, "b": 0.1 + 0.2, "c": True, "d": None, "e": 8, "f": "linear", "g": 32.0}
+    assert list(wording.texts(values).values()) == ["0.0003", "0.3", "true", "null", "8", "linear", "32"]
+
+
+def test_statuses() -> None:
+    statuses = {
+        (state, sweep_status): wording.run_status(state, sweep_status)
+        for state in TrialState
+        for sweep_status in SweepStatus
+    }
+    assert {status for (state, _), status in statuses.items() if state is TrialState.PRUNED} == {"FINISHED"}
+    assert {status for (state, _), status in statuses.items() if state is TrialState.FAIL} == {"FAILED"}
+    assert statuses[TrialState.RUNNING, SweepStatus.INTERRUPTED] == "SCHEDULED"
+    assert statuses[TrialState.RUNNING, SweepStatus.RUNNING] == "RUNNING"
+
+
+def test_a_sweeps_key_is_its_own() -> None:
+    keys = {
+        sweep_key(sweep()),
+        sweep_key(sweep(generation=2)),
+        sweep_key(sweep("books")),
+        sweep_key(dataclasses.replace(sweep(), created_at=1.0)),  # the same name in another ledger
+    }
+    assert len(keys) == 4
+    assert sweep_key(dataclasses.replace(sweep(), status=SweepStatus.FINISHED, facts={})) in keys
+
+
+def test_descriptions_say_what_a_person_wants_to_know() -> None:
+    note = wording.trial_tags(trial(7, (0.7, 0.8), TrialState.PRUNED), sweep(), description())[wording.NOTE_TAG]
+    assert "**trial-007** of films#1: pruned (reached its budget)" in note
+    assert "Best val/accuracy 0.8000 at 2,000 samples." in note
+    assert "| learning_rate | 0.0008 |" in note
+    tags = wording.sweep_tags(sweep(), [trial(0, (0.7,), TrialState.COMPLETE), trial(1, (0.9,))], description())
+    assert tags["best_params"] == "learning_rate=0.0001, rank=8"
+    assert "running: 1 running, 1 complete." in tags[wording.NOTE_TAG]
+
+
+def test_the_page_that_shows_the_trials() -> None:
+    address = urlparse(runs_url("http://127.0.0.1:5000/", "7", ACCURACY, sweep()))
+    assert address.geturl().startswith("http://127.0.0.1:5000/#/experiments/7/runs?")
+    query = parse_qs(address.fragment.partition("?")[2])
+    assert query == {
+        "workflowType": ["machine_learning"],
+        "compareRunsMode": ["CHART"],
+        "orderByKey": ["metrics.`best_val_accuracy`"],
+        "orderByAsc": ["false"],
+        "searchFilter": [f"tags.`loratory.sweep` = '{sweep_key(sweep())}'"],
+    }
+    assert "orderByAsc=true" in unquote(runs_url("http://x", "7", LOSS))
+    assert best_name(LOSS) == "best_val_loss"
