@@ -94,17 +94,19 @@ def _local_ray(folder: Path, resources: Resources) -> Iterator[None]:
 
 @contextmanager
 def _logging_to(log: Path) -> Iterator[None]:
-    """Send what Ray and Tune have to say to a file."""
+    """Send what Ray, Tune and this package have to say to a file."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    logger = logging.getLogger("ray")
-    before = logger.handlers, logger.propagate
+    loggers = [logging.getLogger("ray"), logging.getLogger(__package__)]
+    before = [(logger.handlers, logger.propagate) for logger in loggers]
     handler = logging.FileHandler(log, encoding="utf-8")
-    logger.handlers, logger.propagate = [handler], False
+    for logger in loggers:
+        logger.handlers, logger.propagate = [handler], False
     logging.getLogger("ray.tune.analysis").setLevel(logging.ERROR)  # it misses the files of the loggers that are off
     try:
         yield
     finally:
-        logger.handlers, logger.propagate = before
+        for logger, (handlers, propagate) in zip(loggers, before, strict=True):
+            logger.handlers, logger.propagate = handlers, propagate
         handler.close()
 
 

@@ -66,16 +66,16 @@ class DispatchSearcher(Searcher):
         super().__init__(metric=None, mode=None)
         self._bridge = bridge
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """Return a new Tune trial's config, or None for none now.
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Return a new Tune trial's config, None for none now, or FINISHED at the very end.
 
-        It never says FINISHED, because from then on Tune lets go of each process that falls idle, though waiting
-        trials may need it; the stopper ends the sweep.
+        FINISHED is not said while trials are left, because from then on Tune lets go of each process that falls idle;
+        but it must be said at the end, because Tune waits ten minutes for a trial where there is none.
         """
         bridge = self._bridge
+        assignment = None if bridge.halted else bridge.guarded(bridge.dispatcher.next)
         if bridge.halted:
-            return None
-        assignment = bridge.guarded(bridge.dispatcher.next)
+            return str(Searcher.FINISHED)
         if not isinstance(assignment, Assignment):
             return None
         config = {ASSIGNMENT: assignment}

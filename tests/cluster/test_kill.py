@@ -22,7 +22,7 @@ from tests.cluster.fake_sweep import FakeSweep, decisions
 from tests.contracts.executor_contract import check_ended
 from tests.fakes.fake_engine import FakeEngineFactory, events
 
-TRIALS = 14
+TRIALS = 10
 KILLS = 3
 
 
@@ -73,7 +73,7 @@ def test_a_driver_killed_three_times_ends_with_every_trial_once(tmp_path: Path, 
     folder, draw = tmp_path / kind, random.Random(11)
     sweep = FakeSweep(folder=folder, trials=TRIALS)
     for _ in range(KILLS):
-        kill_after(start(folder, kind), folder, draw.randint(3, 9))
+        kill_after(start(folder, kind), folder, draw.randint(2, 6))
     last = start(folder, kind)
     assert last.communicate(timeout=200)[0] == b""
     assert last.returncode == 0

@@ -15,6 +15,7 @@ from orchestrator.core.errors import UserError
 from orchestrator.core.policy import Resources, StoppingName
 from orchestrator.core.trial import TrialState
 from tests.cluster.fake_sweep import Diary, FakeSweep, decisions
+from tests.cluster.test_dispatcher import Drive
 from tests.contracts.executor_contract import ExecutorContract, check_ended
 from tests.fakes.fake_engine import FakeEngineFactory, processes
 
@@ -61,6 +62,16 @@ class TestTuneExecutor(ExecutorContract):
         records = sweep.run(self.executor(slow), parallel=self.parallel, stop=stop)
         assert time.monotonic() - stopped_at[0] < 10
         assert all(record.state is TrialState.RUNNING for record in records)
+
+
+def test_tune_is_told_at_once_when_there_will_be_no_trial(tmp_path: Path) -> None:
+    from orchestrator.cluster.tune_bridge import Bridge, DispatchSearcher, HaltStopper
+
+    drive = Drive(tmp_path)
+    drive.stop.set()
+    bridge = Bridge(drive.dispatcher)
+    assert DispatchSearcher(bridge).suggest("any") == "FINISHED"
+    assert HaltStopper(bridge).stop_all()
 
 
 def test_a_trial_that_asks_for_more_than_there_is_is_refused(tmp_path: Path) -> None:
