@@ -269,7 +269,7 @@ def test_a_sweep_whose_trials_keep_failing_stops_and_may_be_tried_again(tmp_path
 
 
 def test_a_few_failures_among_many_do_not_stop_a_sweep(tmp_path: Path) -> None:
-    coordinator = coordinator_of(tmp_path, plan_of(trials=12, stopping=NO_RULE))
+    coordinator = coordinator_of(tmp_path, plan_of(trials=10, stopping=NO_RULE))
 
     def measure(record: TrialRecord, samples: int) -> Report:
         report = curve(record, samples)
@@ -277,14 +277,14 @@ def test_a_few_failures_among_many_do_not_stop_a_sweep(tmp_path: Path) -> None:
         return replace(report, metrics={**report.metrics, **lost})
 
     run_out(coordinator, measure)
-    assert sum(record.state is TrialState.FAIL for record in coordinator.records()) == 6
-    assert len(coordinator.records()) == 12
+    assert sum(record.state is TrialState.FAIL for record in coordinator.records()) == 5
+    assert len(coordinator.records()) == 10
 
 
 # Points.
 
 
-@pytest.mark.parametrize("sampler", list(SamplerName))
+@pytest.mark.parametrize("sampler", [SamplerName.TPE, SamplerName.GRID])
 def test_a_finite_space_is_tried_once_and_the_sweep_ends(tmp_path: Path, sampler: SamplerName) -> None:
     coordinator = coordinator_of(tmp_path, plan_of(space=GRID, trials=40, sampler=sampler))
     run_out(coordinator)

@@ -37,9 +37,9 @@ def killed_again_and_again(folder: Path, plan: SearchPlan, every: int) -> int:
             return deaths
 
 
-@pytest.mark.parametrize("every", [7, 8, 9, 11, 17])
+@pytest.mark.parametrize("every", [7, 10])
 def test_a_sweep_killed_at_every_turn_ends_as_if_it_had_not_been(tmp_path: Path, every: int) -> None:
-    plan = plan_of(trials=5, sampler=SamplerName.TPE, start=({"learning_rate": 2e-4, "rank": 16},))
+    plan = plan_of(trials=4, sampler=SamplerName.TPE, start=({"learning_rate": 2e-4, "rank": 16},))
     expected = uninterrupted(tmp_path / "whole", plan)
     deaths = killed_again_and_again(tmp_path / "killed", plan, every)
     assert deaths > 2
@@ -49,15 +49,15 @@ def test_a_sweep_killed_at_every_turn_ends_as_if_it_had_not_been(tmp_path: Path,
 @pytest.mark.parametrize("sampler", list(SamplerName))
 def test_an_interrupted_sweep_proposes_what_it_would_have(tmp_path: Path, sampler: SamplerName) -> None:
     space = GRID if sampler is SamplerName.GRID else plan_of().space
-    plan = plan_of(space=space, trials=9, sampler=sampler)
+    plan = plan_of(space=space, trials=6, sampler=sampler)
     expected = uninterrupted(tmp_path / "whole", plan)
-    assert killed_again_and_again(tmp_path / "killed", plan, 37) > 0
+    assert killed_again_and_again(tmp_path / "killed", plan, 31) > 0
     assert (essence(coordinator_of(tmp_path / "killed", plan)), study_of(tmp_path / "killed")) == expected
 
 
 @pytest.mark.parametrize("rule", list(StoppingName))
 def test_every_rule_decides_the_same_after_kills(tmp_path: Path, rule: StoppingName) -> None:
-    plan = plan_of(trials=7, stopping=StoppingPolicy(rule=rule, reduction_factor=2))
+    plan = plan_of(trials=5, stopping=StoppingPolicy(rule=rule, reduction_factor=2))
     expected = uninterrupted(tmp_path / "whole", plan)
-    killed_again_and_again(tmp_path / "killed", plan, 23)
+    assert killed_again_and_again(tmp_path / "killed", plan, 29) > 0
     assert (essence(coordinator_of(tmp_path / "killed", plan)), study_of(tmp_path / "killed")) == expected
