@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DatabaseError, IntegrityError
+from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError
 
 from orchestrator.core.errors import LedgerError
 from orchestrator.search import tables
@@ -79,7 +79,12 @@ class Database:
             LedgerError: the database cannot be opened, or a later version of Loratory wrote it.
         """
         self.url = url
-        self.engine = open_engine(url)
+        try:
+            self.engine = open_engine(url)
+        except ImportError as error:
+            raise LedgerError(f"LORATORY_DB needs a driver: {error}; for PostgreSQL, loratory[postgres]") from error
+        except ArgumentError as error:
+            raise LedgerError(f"LORATORY_DB is no database URL: {error}") from error
         try:
             self._prepare()
         except DatabaseError as error:

@@ -228,6 +228,15 @@ def test_a_ledger_in_memory_is_refused(url: str) -> None:
         Ledger.open(url)
 
 
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [("ledger.db", "is no database URL"), ("postgresql+absent://host/db", "is no database URL")],
+)
+def test_a_url_that_cannot_be_understood_is_refused(url: str, message: str) -> None:
+    with pytest.raises(LedgerError, match=message):
+        Ledger.open(url)
+
+
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").write_text("these are words, and too many of them to be a header of any database")
     with pytest.raises(LedgerError, match="cannot be opened"):

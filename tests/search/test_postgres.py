@@ -1,0 +1,43 @@
+"""The same ledger on PostgreSQL; runs where LORATORY_TEST_POSTGRES names a database that may be written to."""
+
+import os
+
+import pytest
+
+from orchestrator.core.errors import SweepLockedError
+from orchestrator.core.policy import SamplerName
+from orchestrator.search.coordinator import Coordinator
+from orchestrator.search.ledger import Ledger
+from tests.search.worlds import Killed, essence, killed_before_commit, plan_of, run_out
+
+URL = os.environ.get("LORATORY_TEST_POSTGRES", "")
+pytestmark = pytest.mark.skipif(not URL, reason="LORATORY_TEST_POSTGRES names no database")
+
+
+def test_a_sweep_killed_again_and_again_ends_as_if_it_had_not_been() -> None:
+    plan = plan_of(trials=4, sampler=SamplerName.TPE, start=({"learning_rate": 2e-4},))
+    ledger = Ledger.open(URL, heartbeat_s=0.1)
+    whole = ledger.open_sweep("postgres", {"a": 1}, "", fresh=True)
+    killed = ledger.open_sweep("postgres", {"a": 1}, "", fresh=True)
+    try:
+        with ledger.drive(whole.id):
+            with pytest.raises(SweepLockedError):
+                Ledger.open(URL).drive(whole.id).__enter__()
+            expected = Coordinator(ledger, whole, plan)
+            run_out(expected)
+        Coordinator(ledger, killed, plan)
+        deaths = 0
+        while True:
+            try:
+                with killed_before_commit(12):
+                    coordinator = Coordinator(Ledger.open(URL), killed, plan)
+                    run_out(coordinator)
+                break
+            except Killed:
+                deaths += 1
+        assert deaths > 2
+        assert essence(coordinator) == essence(expected)
+        assert ledger.records(killed.id) == coordinator.records()
+    finally:
+        for sweep in (whole, killed):
+            ledger.delete_sweep(sweep.id)
