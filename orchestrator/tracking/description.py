@@ -39,8 +39,7 @@ class SweepDescription:
         params: the parent run's parameters: objective, model, data, sampler, rule ...
         data: the data sets, logged as inputs.
         notes: Markdown, put on top of the parent run's description.
-        files: a folder that is mirrored to the parent run's artifacts: report, pictures, tables. A file
-            ``leaderboard.json`` of the form ``{"columns": [...], "data": [[...]]}`` is shown as a table.
+        files: a folder that is mirrored to the parent run's artifacts: report, pictures, tables.
         code_dir: a folder inside the checkout whose commit is recorded; None: the working directory.
         keep_adapters: how many of the best adapters are logged as models when the sweep has finished.
     """

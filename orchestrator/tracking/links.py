@@ -5,7 +5,7 @@ from urllib.parse import quote
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.tracking.description import sweep_key
-from orchestrator.tracking.wording import SWEEP_TAG
+from orchestrator.tracking.wording import SWEEP_TAG, TRIAL_TAG
 
 
 def runs_url(base: str, experiment_id: str, metric: Metric, sweep: SweepRecord | None = None) -> str:
@@ -17,7 +17,7 @@ def runs_url(base: str, experiment_id: str, metric: Metric, sweep: SweepRecord |
         base: the server's address.
         experiment_id: the sweep's experiment.
         metric: the searched metric; runs are sorted by its best value.
-        sweep: show this sweep's runs only; None: all generations.
+        sweep: show this sweep's trials only; None: all generations', and the parent runs.
     """
     ascending = str(metric.direction is Direction.MINIMIZE).lower()
     key = quote(f"metrics.`{best_name(metric)}`", safe="")
@@ -27,13 +27,13 @@ def runs_url(base: str, experiment_id: str, metric: Metric, sweep: SweepRecord |
     )
     if sweep is None:
         return address
-    wanted = f"tags.`{SWEEP_TAG}` = '{sweep_key(sweep)}'"
+    wanted = f"tags.`{SWEEP_TAG}` = '{sweep_key(sweep)}' AND tags.`{TRIAL_TAG}` != ''"
     return f"{address}&searchFilter={quote(wanted, safe='')}"
 
 
 def run_url(base: str, experiment_id: str, run_id: str) -> str:
     """Return one run's page."""
-    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
 
 
 def model_url(base: str, name: str, version: int) -> str:

@@ -86,11 +86,12 @@ def sweep_points(trials: Sequence[TrialRecord], metric: Metric, after: int) -> l
 
 def fact_points(facts: Mapping[str, object], step: int, seconds: float) -> list[Point]:
     """Return the numbers among a sweep's facts that belong on its run: the baseline and the importances."""
+    baseline, shares = facts.get("baseline"), facts.get("importances")
     values: dict[str, float] = {}
-    for group, prefix in (("baseline", "baseline"), ("importances", "importance")):
-        found = facts.get(group)
-        if isinstance(found, Mapping):
-            values |= {f"{prefix}/{name}": value for name, value in found.items() if isinstance(value, int | float)}
+    if isinstance(baseline, Mapping):  # without a slash, or its chart of one point would be the page's first
+        values |= {f"baseline_{name.replace('/', '_')}": value for name, value in baseline.items()}
+    if isinstance(shares, Mapping):
+        values |= {f"importance/{name}": value for name, value in shares.items()}
     return _points(values, step, seconds)
 
 

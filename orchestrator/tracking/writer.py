@@ -116,11 +116,6 @@ class RunWriter:
         self.client.log_text(run_id, content, name)
 
 
-def table_tag(path: str) -> dict[str, str]:
-    """Return the tag by which MLflow shows a JSON artifact as a table."""
-    return {"mlflow.loggedArtifacts": json.dumps([{"path": path, "type": "table"}])}
-
-
 @functools.cache
 def _origin(code_dir: Path | None) -> Mapping[str, str]:
     tags = {"mlflow.user": provenance.user(), "mlflow.source.name": "loratory", "mlflow.source.type": "LOCAL"}

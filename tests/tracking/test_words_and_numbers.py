@@ -103,7 +103,7 @@ def test_the_page_that_shows_the_trials() -> None:
         "compareRunsMode": ["CHART"],
         "orderByKey": ["metrics.`best_val_accuracy`"],
         "orderByAsc": ["false"],
-        "searchFilter": [f"tags.`loratory.sweep` = '{sweep_key(sweep())}'"],
+        "searchFilter": [f"tags.`loratory.sweep` = '{sweep_key(sweep())}' AND tags.`loratory.trial` != ''"],
     }
     assert "orderByAsc=true" in unquote(runs_url("http://x", "7", LOSS))
     assert best_name(LOSS) == "best_val_loss"
