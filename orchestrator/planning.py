@@ -27,8 +27,10 @@ REPORT_DIR = "report"
 
 
 def sweep_dir(sweep: SweepRecord) -> Path:
-    """Return the folder of a sweep's checkpoints, logs and report."""
-    return home() / "sweeps" / f"{sweep.name}-{sweep.generation}"
+    """Return the folder of a sweep's checkpoints, logs and report; it is made if it is not there."""
+    folder = home() / "sweeps" / f"{sweep.name}-{sweep.generation}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def plan_engine(spec: SweepSpec, splits: Splits, folder: Path) -> EnginePlan:

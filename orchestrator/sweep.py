@@ -13,7 +13,7 @@ from orchestrator.core.outcome import SweepOptions, SweepOutcome
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.objective.loading import load_objective
-from orchestrator.objective.protocol import Objective
+from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.planning import REPORT_DIR, describe, plan_engine, plan_search, row_counts, sweep_dir
 from orchestrator.report.files import PAGE, write_report
 from orchestrator.report.summary import Importances, summarise
@@ -59,42 +59,28 @@ def run_sweep(
     ledger = Ledger.open()
     sweep = ledger.open_sweep(spec.name, spec.fingerprint(), spec.text, fresh=options.fresh)
     folder = sweep_dir(sweep)
-    folder.mkdir(parents=True, exist_ok=True)
     with ledger.drive(sweep.id):
         plan = plan_engine(spec, splits, folder)
         sweep = _opened(ledger, sweep, spec, plan, row_counts(splits))
-        reconciler = Reconciler(
-            Synchroniser(
-                LedgerStore(ledger, sweep.id),
-                describe(spec, splits, folder),
-                locate(spec.tracking),
-                adapters_of(spec, objective, folder),
-            ),
-            say,
+        adapters = adapters_of(spec, objective, folder)
+        synchroniser = Synchroniser(
+            LedgerStore(ledger, sweep.id), describe(spec, splits, folder), locate(spec.tracking), adapters
         )
+        reconciler = Reconciler(synchroniser, say)
         reconciler.start()
         status, reason = SweepStatus.INTERRUPTED, "stopped"
         try:
             reason = _search(spec, options, (ledger, sweep, plan), (*observers, reconciler), stop)
             if not stop.is_set():
-                say("measuring the kept adapters on the test split")
-                _measure_kept(spec, plan, ledger, sweep)
-                if "baseline" not in sweep.facts:
-                    ledger.update_sweep(sweep.id, facts={"baseline": dict(objective.baseline(splits) or {})})
+                _measure_kept(spec, plan, ledger, sweep, say)
+                _measure_baseline(objective, splits, ledger, sweep)
                 status = SweepStatus.FINISHED
         finally:
             sweep = ledger.update_sweep(sweep.id, status=status, facts={"ended": reason})
             page = write_sweep_report(ledger, sweep)
             synced = reconciler.close(FLUSH_S)
-    return SweepOutcome(
-        sweep=ledger.sweep(sweep.id),
-        records=ledger.records(sweep.id),
-        finished=status is SweepStatus.FINISHED,
-        reason=reason,
-        tracking_uri=locate(spec.tracking).tracking_uri,
-        synced=synced,
-        report=str(page),
-    )
+    uri = locate(spec.tracking).tracking_uri
+    return _outcome(ledger, sweep, tracking_uri=uri, synced=synced, report=str(page))
 
 
 def _search(
@@ -114,6 +100,18 @@ def _search(
         executor = InlineExecutor(build_engine) if options.inline else TuneExecutor(build_engine)
         executor.run(coordinator, plan, spec.resources, stop)
     return "stopped" if stop.is_set() else coordinator.exhausted_reason or ""
+
+
+def _outcome(ledger: Ledger, sweep: SweepRecord, *, tracking_uri: str, synced: bool, report: str) -> SweepOutcome:
+    return SweepOutcome(
+        sweep=ledger.sweep(sweep.id),
+        records=ledger.records(sweep.id),
+        finished=sweep.status is SweepStatus.FINISHED,
+        reason=sweep.facts["ended"],
+        tracking_uri=tracking_uri,
+        synced=synced,
+        report=report,
+    )
 
 
 def adapters_of(spec: SweepSpec, objective: Objective, folder: Path) -> SweepAdapters:
@@ -150,12 +148,15 @@ def _opened(ledger: Ledger, sweep: SweepRecord, spec: SweepSpec, plan: EnginePla
     return ledger.update_sweep(sweep.id, status=SweepStatus.RUNNING, facts=facts)
 
 
-def _measure_kept(spec: SweepSpec, plan: EnginePlan, ledger: Ledger, sweep: SweepRecord) -> None:
+def _measure_kept(
+    spec: SweepSpec, plan: EnginePlan, ledger: Ledger, sweep: SweepRecord, say: Callable[[str], None]
+) -> None:
     """Read the test split once, for the kept adapters that have not been measured on it."""
     kept = leaders(ledger.records(sweep.id), spec.metric, spec.tracking.keep_adapters)
     todo = [trial for trial in kept if not any(name.startswith("test/") for name in trial.final)]
     if not todo:
         return
+    say(f"measuring the {len(todo)} kept adapters on the test split")
     with closing(build_engine(plan)) as engine:
         for trial in todo:
             best = trial.best(spec.metric)
@@ -164,3 +165,9 @@ def _measure_kept(spec: SweepSpec, plan: EnginePlan, ledger: Ledger, sweep: Swee
             measured = engine.measure(Path(plan.sweep_dir) / best.checkpoint / "adapter", trial.task, "test")
             final = {f"test/{name}": value for name, value in measured.items()}
             ledger.add_final(sweep.id, trial.number, final)
+
+
+def _measure_baseline(objective: Objective, splits: Splits, ledger: Ledger, sweep: SweepRecord) -> None:
+    """Fit the objective's classical baseline on the same rows, once."""
+    if "baseline" not in sweep.facts:
+        ledger.update_sweep(sweep.id, facts={"baseline": dict(objective.baseline(splits) or {})})

@@ -1,0 +1,80 @@
+"""The whole system as a person runs it: the command line in a process of its own, with stores in an empty folder."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+SMOKE = ROOT / "sweeps/sentiment-smoke.yaml"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Installation:
+    """A folder with stores of its own."""
+
+    folder: Path
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return {
+            **os.environ,
+            "LORATORY_HOME": str(self.folder / "home"),
+            "LORATORY_MLFLOW_DIR": str(self.folder / "mlflow"),
+            "NO_COLOR": "1",
+        }
+
+    @property
+    def tracking_uri(self) -> str:
+        return f"sqlite:///{self.folder / 'mlflow' / 'mlflow.db'}"
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command from the project's root; its output comes through a pipe, its log lines through another."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "orchestrator", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def run(self, *arguments: str, timeout_s: float = 280) -> str:
+        """Run a command that is to succeed and return what it printed."""
+        process = self.start(*arguments)
+        try:
+            out, err = process.communicate(timeout=timeout_s)
+        finally:
+            if process.poll() is None:
+                process.kill()
+        assert process.returncode == 0, f"{arguments}: exit {process.returncode}\n{out[-2000:]}\n{err[-4000:]}"
+        return out
+
+    def json(self, *arguments: str, timeout_s: float = 280) -> Any:  # noqa: ANN401  (JSON)
+        return json.loads(self.run(*arguments, "--json", timeout_s=timeout_s))
+
+    def kill_when(self, process: subprocess.Popen[str], word: str, times: int, timeout_s: float = 240) -> None:
+        """Kill a running command with -9 once it has printed ``word`` so many times on either stream."""
+        assert process.stderr is not None
+        seen, until = 0, time.monotonic() + timeout_s
+        for line in process.stderr:
+            seen += word in line
+            if seen >= times:
+                break
+            assert time.monotonic() < until, f"{word!r} seen {seen} times only"
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=30)
+        assert seen >= times, f"the command ended after {seen} lines with {word!r}"
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    return Installation(folder=tmp_path_factory.mktemp("installation"))

@@ -1,0 +1,120 @@
+"""One command runs a real sweep, MLflow shows it, the winner is promoted, and a second command predicts with it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.assets.catalogue import CATALOGUE
+from orchestrator.assets.models import resolve_model
+from orchestrator.objective.loading import load_objective, objective_facts
+from orchestrator.spec.load import load_spec
+from tests.e2e.conftest import SMOKE, Installation
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+NAME = "sentiment-smoke"
+
+
+@pytest.fixture(scope="module")
+def swept(installation: Installation) -> Any:  # noqa: ANN401  (JSON)
+    return installation.json("sweep", str(SMOKE))
+
+
+def _runs(installation: Installation) -> tuple[Any, list[Any]]:
+    """Return the parent run and its trials' runs."""
+    import mlflow
+
+    client = mlflow.MlflowClient(installation.tracking_uri)
+    experiment = client.get_experiment_by_name(NAME)
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert len(parents) == 1
+    return parents[0], [run for run in runs if run is not parents[0]]
+
+
+def test_the_sweep_finishes_and_ranks_its_trials(swept: Any) -> None:  # noqa: ANN401
+    assert swept["finished"] is True
+    assert swept["synced"] is True
+    rows = swept["leaderboard"]
+    assert [row["number"] for row in rows] != []
+    assert sorted(row["number"] for row in rows) == [0, 1, 2, 3]
+    assert {row["state"] for row in rows} <= {"complete", "pruned"}
+    scores = [row["score"] for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    assert all("shift/product/accuracy" in row["final"] for row in rows)
+    assert ["test/accuracy" in row["final"] for row in rows] == [True, True, False, False]
+    assert 0.3 < swept["baseline"]["test/accuracy"] < 1
+    assert Path(swept["report"]).read_text().startswith("<!doctype html>")
+
+
+def test_mlflow_holds_one_run_per_trial_with_curves_and_summaries(installation: Installation, swept: Any) -> None:  # noqa: ANN401
+    import mlflow
+
+    client = mlflow.MlflowClient(installation.tracking_uri)
+    parent, trials = _runs(installation)
+    assert len(trials) == 4
+    names = {
+        frozenset(name for name in run.data.metrics if name.startswith(("val/", "train/", "gap/"))) for run in trials
+    }
+    assert len(names) == 1, "every trial has the same metric names"
+    best = swept["leaderboard"][0]
+    winner = next(run for run in trials if run.info.run_name.endswith(f"{best['number']:03d}"))
+    assert winner.data.metrics["best_val_accuracy"] == pytest.approx(best["score"])
+    curve = client.get_metric_history(winner.info.run_id, "val/loss")
+    assert [point.step for point in curve] == [128, 256]
+    artifacts = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert {"sweep.yaml", "index.html", "learning_curves.png"} <= artifacts
+
+
+def test_only_the_best_adapters_stay_on_disk(installation: Installation, swept: Any) -> None:  # noqa: ANN401
+    kept = {
+        path.parts[-4] for path in installation.folder.glob("home/sweeps/*/trials/*/checkpoint-*/adapter/*.safetensors")
+    }
+    assert kept == {f"{row['number']:04d}" for row in swept["leaderboard"][:2]}
+
+
+def test_the_promoted_adapter_is_what_mlflow_says_it_is(
+    installation: Installation,
+    swept: Any,
+    tmp_path: Path,  # noqa: ANN401
+) -> None:
+    installation.run("promote", NAME)
+    lines = installation.json("predict", NAME, "A wonderful film.", "Dull and far too long.")
+    assert "wonderful" in json.dumps(lines)
+
+    installation.run("export", NAME, str(tmp_path / "adapter"))
+    spec = load_spec(SMOKE, objective_facts=objective_facts, packaged=CATALOGUE)
+    rows = load_objective(spec.objective).splits(spec.data).validation
+    rows_file = tmp_path / "rows.json"
+    rows_file.write_text(json.dumps({"max_length": spec.settings_for({}).max_length, "rows": [*rows]}))
+    script = Path(__file__).with_name("plain_peft.py")
+    command = [sys.executable, "-I", str(script), str(tmp_path / "adapter"), resolve_model(spec.model), str(rows_file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200)
+    measured = json.loads(done.stdout.splitlines()[-1])
+
+    best = swept["leaderboard"][0]
+    _, trials = _runs(installation)
+    winner = next(run for run in trials if run.info.run_name.endswith(f"{best['number']:03d}"))
+    assert measured["loss"] == pytest.approx(winner.data.metrics["best_val_loss"], abs=1e-3)
+    assert measured["accuracy"] == pytest.approx(winner.data.metrics["best_val_accuracy"], abs=1e-3)
+
+
+def test_the_same_command_says_that_it_is_finished(installation: Installation, swept: Any) -> None:  # noqa: ANN401
+    again = installation.json("sweep", str(SMOKE))
+    assert again["finished"] is True
+    assert [row["number"] for row in again["leaderboard"]] == [row["number"] for row in swept["leaderboard"]]
+    assert len(_runs(installation)[1]) == 4
+
+
+def test_a_changed_search_is_refused_with_the_difference(installation: Installation, swept: Any) -> None:  # noqa: ANN401
+    process = installation.start("sweep", str(SMOKE), "--set", "data.train=200")
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert "data.train: 256" in err
+    assert "--fresh" in err
+    assert "Traceback" not in err

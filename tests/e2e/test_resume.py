@@ -1,0 +1,45 @@
+"""A driver killed with -9 loses nothing, and the same sweep run twice says the same."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import SMOKE, Installation
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+SMALL = ["--set", "data.train=96", "--set", "data.validation=64", "--set", "data.train_eval=32"]
+
+
+def test_a_killed_sweep_goes_on_and_ends_with_exactly_its_trials(tmp_path: Path) -> None:
+    import mlflow
+
+    installation = Installation(folder=tmp_path)
+    process = installation.start("sweep", str(SMOKE), *SMALL, "--no-live")
+    installation.kill_when(process, " samples: ", times=3)
+
+    resumed = installation.json("sweep", str(SMOKE), *SMALL)
+
+    assert resumed["finished"] is True
+    assert sorted(row["number"] for row in resumed["leaderboard"]) == [0, 1, 2, 3]
+    assert all(row["score"] is not None for row in resumed["leaderboard"])
+    client = mlflow.MlflowClient(installation.tracking_uri)
+    experiment = client.get_experiment_by_name("sentiment-smoke")
+    assert experiment is not None
+    trials = [run for run in client.search_runs([experiment.experiment_id]) if "mlflow.parentRunId" in run.data.tags]
+    assert len(trials) == 4
+    for run in trials:
+        steps = [point.step for point in client.get_metric_history(run.info.run_id, "val/loss")]
+        assert steps == sorted(set(steps)), "a report was counted twice"
+
+
+def _found(installation: Installation) -> Any:  # noqa: ANN401  (JSON)
+    arguments = ["sweep", str(SMOKE), *SMALL, "--inline", "--trials", "3", "--set", "resources.parallel_trials=1"]
+    return installation.json(*arguments)["leaderboard"]
+
+
+def test_the_same_seed_finds_the_same_trials_and_metrics(tmp_path: Path) -> None:
+    first = _found(Installation(folder=tmp_path / "first"))
+    second = _found(Installation(folder=tmp_path / "second"))
+    assert first == second
