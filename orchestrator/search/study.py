@@ -13,6 +13,7 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState as OptunaState
 
+from orchestrator.core.errors import LedgerError
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import TrialRecord, TrialState
@@ -68,9 +69,18 @@ class SweepStudy:
 
         A proposal that was interrupted before the ledger took it is queued again under its own number, so it comes out
         as it would have.
+
+        Raises:
+            LedgerError: somebody removed trials from the study.
         """
         known = set(study_numbers.values())
-        for trial in self._study.get_trials(deepcopy=False):
+        trials = self._study.get_trials(deepcopy=False)
+        if not known <= {trial.number for trial in trials}:
+            raise LedgerError(
+                f"the Optuna study {self._study.study_name} lacks trials that the ledger holds: it was deleted or "
+                "changed by another program; restore the database, or start a new sweep with --fresh"
+            )
+        for trial in trials:
             self._written[trial.number] = set(trial.intermediate_values)
             if trial.state.is_finished():
                 self._told.add(trial.number)

@@ -14,6 +14,7 @@ from orchestrator.core.seeds import derive_seed
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import Action, Report, TrialRecord, TrialState, Verdict
 from orchestrator.search.coordinator import Coordinator
+from orchestrator.search.study import delete_study
 from tests.search.worlds import (
     ACCURACY,
     GRID,
@@ -227,6 +228,13 @@ def test_two_sweeps_in_one_database_know_nothing_of_each_other(tmp_path: Path) -
         run_out(coordinator_of(tmp_path, plan_of(trials=4), name))
     one, two = (essence(coordinator_of(tmp_path, plan_of(trials=4), name)) for name in ("one", "two"))
     assert one == two
+
+
+def test_a_study_that_somebody_deleted_is_missed(tmp_path: Path) -> None:
+    run_out(coordinator_of(tmp_path, plan_of(trials=1)))
+    delete_study(open_ledger(tmp_path).url, "sentiment#1")
+    with pytest.raises(LedgerError, match="study sentiment#1 lacks trials that the ledger holds"):
+        coordinator_of(tmp_path, plan_of(trials=1))
 
 
 # Budgets.
