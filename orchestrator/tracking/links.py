@@ -31,16 +31,6 @@ def runs_url(base: str, experiment_id: str, metric: Metric, sweep: SweepRecord |
     return f"{address}&searchFilter={quote(wanted, safe='')}"
 
 
-def run_url(base: str, experiment_id: str, run_id: str) -> str:
-    """Return one run's page."""
-    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
-
-
-def model_url(base: str, name: str, version: int) -> str:
-    """Return the page of a registered model's version."""
-    return f"{base.rstrip('/')}/#/models/{quote(name, safe='')}/versions/{version}"
-
-
 def best_name(metric: Metric) -> str:
     """Return the summary metric that holds the best value of ``metric``: ``best_val_loss`` for ``val/loss``."""
     return f"best_{metric.name.replace('/', '_', 1)}"
