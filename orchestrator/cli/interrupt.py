@@ -12,12 +12,15 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def stopping(
-    stop: threading.Event, say: Callable[[str], None], leave: Callable[[], None] = lambda: None
+    stop: threading.Event,
+    say: Callable[[str], None],
+    leave: Callable[[], None] = lambda: None,
+    again: str = "the same command",
 ) -> Iterator[None]:
     """Set ``stop`` at the first Ctrl-C or SIGTERM, and end the process at the second, after a call of ``leave``.
 
-    Nothing is lost by the second either: what was committed is in the ledger. Signals reach the main thread alone, so
-    in another one (a notebook's) this does nothing.
+    ``again`` says what goes on from there. Nothing is lost by the second either: what was committed is in the ledger.
+    Signals reach the main thread alone, so in another one (a notebook's) this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -31,7 +34,7 @@ def stopping(
         # A thread of its own: the handler may have interrupted the very code that holds the screen's lock.
         threading.Thread(
             target=say,
-            args=("stopping; the same command goes on from here (Ctrl-C again leaves at once)",),
+            args=(f"stopping; {again} goes on from here (Ctrl-C again leaves at once)",),
             daemon=True,
         ).start()
 

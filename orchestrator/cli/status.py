@@ -38,8 +38,11 @@ def _all(screen: Screen, ledger: "Ledger", sweeps: tuple[SweepRecord, ...]) -> N
     from orchestrator.report.text_table import plain_table
 
     table = plain_table()
-    for head in ("sweep", "status", "trials", "best", "metric", "trial", "time", "started"):
-        table.add_column(head, justify="right" if head in {"trials", "best", "trial", "time"} else "left")
+    for head in ("sweep", "status", "trials", "metric", "best", "time", "started"):
+        right = head in {"trials", "best", "time"}
+        table.add_column(
+            head, justify="right" if right else "left", no_wrap=True, min_width=8 if head == "sweep" else None
+        )
     documents = []
     for sweep in sweeps:
         records = ledger.records(sweep.id)
@@ -51,11 +54,10 @@ def _all(screen: Screen, ledger: "Ledger", sweeps: tuple[SweepRecord, ...]) -> N
             sweep.reference,
             state,
             str(len(records)),
+            metric.name.rpartition("/")[2],
             words.number(None if best is None else best.score),
-            metric.name,
-            words.MISSING if best is None else str(best.number),
             words.duration(elapsed_s),
-            time.strftime("%Y-%m-%d %H:%M", time.localtime(sweep.created_at)),
+            time.strftime("%d %b", time.localtime(sweep.created_at)),
         )
         documents.append(
             {

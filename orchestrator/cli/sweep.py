@@ -1,6 +1,8 @@
 """``sweep``: run a sweep, or go on with it."""
 
+import shlex
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -45,7 +47,7 @@ def sweep(  # noqa: PLR0913, PLR0917  (a command's options)
         return
     view = _view(screen, spec, fresh=fresh, live=live)
     outcome = _run(screen, spec, view, log, inline=inline, fresh=fresh)
-    _tell(screen, spec, outcome, f"python -m orchestrator sweep {file}")
+    _tell(screen, spec, outcome, _again(file, overrides, inline=inline))
     if not outcome.finished:
         raise typer.Exit(130)
 
@@ -89,7 +91,8 @@ def _run(
     from orchestrator.core.outcome import SweepOptions
 
     stop = threading.Event()
-    with screen.quiet(log), view.shown(), stopping(stop, view.say, view.release):
+    again = "the same command without --fresh" if fresh else "the same command"
+    with screen.quiet(log), view.shown(), stopping(stop, view.say, view.release, again):
         view.say(f"{spec.name}: preparing (libraries write to {log})")
         from orchestrator.sweep import run_sweep
 
@@ -117,6 +120,14 @@ def _tell(screen: Screen, spec: "SweepSpec", outcome: "SweepOutcome", command: s
     screen.show("")
     screen.show(commands_text(told), soft_wrap=True)
     screen.emit(_document(outcome, as_json(summary)))
+
+
+def _again(file: Path, overrides: Sequence[str], *, inline: bool) -> str:
+    """Return the command that goes on with this sweep."""
+    laid_over = [part for override in overrides for part in ("--set", override)]
+    return shlex.join(
+        ["python", "-m", "orchestrator", "sweep", str(file), *laid_over, *(["--inline"] if inline else [])]
+    )
 
 
 def _document(outcome: "SweepOutcome", summary: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ def time_text(time: TimeUse) -> Text:
     parts = (("training", time.training_s), ("evaluation", time.evaluation_s), ("outside", time.outside_s))
     split = " · ".join(f"{name} {words.percent(time.share(seconds))}" for name, seconds in parts)
     return Text.assemble(
-        (words.duration(time.elapsed_s), "bold"), f": {split} · {time.busy_slots:.1f} trials busy at a time"
+        (words.duration(time.elapsed_s), "bold"), f": {split} · {time.busy_slots:.1f} trials busy"
     )
 
 

@@ -40,12 +40,14 @@ def time_use(records: Sequence[TrialRecord], elapsed_s: float | None = None) -> 
     reports = [report for record in records for report in record.reports]
     if not reports:
         return None
-    begun, ended = min(report.started_at for report in reports), max(report.ended_at for report in reports)
-    worked_s = _union_s((report.started_at, report.ended_at) for report in reports)
+    work = [(report.started_at, report.ended_at) for report in reports] + _last_looks(records)
+    begun, ended = min(start for start, _ in work), max(end for _, end in work)
+    worked_s = _union_s(work)
     elapsed = max(worked_s, ended - begun if elapsed_s is None else elapsed_s)
-    slot_s = sum(report.ended_at - report.started_at for report in reports)
+    slot_s = sum(end - start for start, end in work)
     train_s = sum(report.metrics.get("time/train_s", 0.0) for report in reports)
     eval_s = sum(report.metrics.get("time/eval_s", 0.0) for report in reports)
+    eval_s += sum(end - start for start, end in _last_looks(records))
     # A report's clocks may add up to a little more than its interval, by rounding; never count a second twice.
     scale = worked_s / max(slot_s, train_s + eval_s, 1e-9)
     return TimeUse(
@@ -55,6 +57,15 @@ def time_use(records: Sequence[TrialRecord], elapsed_s: float | None = None) -> 
         outside_s=elapsed - (train_s + eval_s) * scale,
         busy_slots=(train_s + eval_s) / max(elapsed, 1e-9),
     )
+
+
+def _last_looks(records: Sequence[TrialRecord]) -> list[tuple[float, float]]:
+    """Return when ended trials measured their best checkpoint on the shift sets, if they said how long it took."""
+    return [
+        (record.ended_at - record.final["time/eval_s"], record.ended_at)
+        for record in records
+        if record.ended_at is not None and "time/eval_s" in record.final
+    ]
 
 
 def _union_s(intervals: Iterable[tuple[float, float]]) -> float:

@@ -74,6 +74,13 @@ def test_time_is_split_between_training_evaluation_and_the_rest() -> None:
     assert use.share(use.training_s) == pytest.approx(0.42)
 
 
+def test_the_last_look_at_the_shift_sets_is_evaluation() -> None:
+    record = trial(0, {"rank": 4}, (report(0, 100, 0.0, seconds=10),), final={"time/eval_s": 4.0}, ended_at=20.0)
+    use = time_use([record], elapsed_s=25.0)
+    assert use is not None
+    assert [use.training_s, use.evaluation_s] == pytest.approx([7, 2 + 4])
+
+
 def test_time_needs_reports_and_never_exceeds_the_wall() -> None:
     assert time_use([trial(0, {"rank": 4}, ())], elapsed_s=10) is None
     use = time_use([trial(0, {"rank": 4}, (report(0, 100, 0.0, seconds=20),))], elapsed_s=5)

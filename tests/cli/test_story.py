@@ -1,0 +1,90 @@
+"""The whole story on a tiny model, as a person types it: sweep, go on, report, promote, predict, export, roll back."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.fakes.tiny_models import tiny_bert
+
+SWEEP = """
+name: tiny
+objective: sentiment
+model: ./model
+data:
+  source: ./rows.csv
+  train: 64
+  validation: 32
+  test: 32
+  train_eval: 16
+  max_length: 16
+training: {epochs: 1, batch_size: 16}
+search:
+  sampler: random
+  space:
+    learning_rate: {low: 1.0e-3, high: 1.0e-2, log: true}
+    rank: {choices: [2, 4]}
+early_stopping: {rule: none, reports: 2}
+budget: {trials: 2}
+tracking: {keep_adapters: 1}
+seed: 3
+"""
+
+
+@pytest.fixture
+def sweep_file(tmp_path: Path) -> Path:
+    tiny_bert(tmp_path / "model")
+    draw = random.Random(0)
+    good, bad = ("good", "great", "fine", "nice", "happy"), ("bad", "awful", "poor", "terrible", "sad")
+    rows = ["text,label"]
+    for index in range(160):
+        words = (draw.choice((bad, good)[index % 2]), draw.choice(("film", "plot", "music")), f"number {index}")
+        rows.append(f"the {words[1]} was {words[0]} and {words[2]},{('negative', 'positive')[index % 2]}")
+    (tmp_path / "rows.csv").write_text("\n".join(rows) + "\n")
+    file = tmp_path / "tiny.yaml"
+    file.write_text(SWEEP)
+    return file
+
+
+@pytest.mark.e2e
+def test_from_the_sweep_file_to_a_prediction_and_back(command: Run, sweep_file: Path, tmp_path: Path) -> None:
+    plan = json.loads(command("sweep", str(sweep_file), "--dry-run", "--json").stdout)
+    assert plan["rows"] == {"train": 64, "validation": 32, "test": 32}
+    assert plan["report_points"] == [32, 64]
+    assert not (tmp_path / "home" / "ledger.db").exists()
+
+    first = command("sweep", str(sweep_file), "--inline", "--json")
+    document = json.loads(first.stdout)
+    assert (document["finished"], document["synced"], document["trials"]) == (True, True, {"complete": 2})
+    assert "trial 1 ended complete" in first.stderr
+    assert "Warning" not in first.stderr
+
+    again = command("sweep", str(sweep_file), "--inline", "--trials", "3", "--json")
+    assert "trial 2 started" in again.stderr
+    assert "trial 1 started" not in again.stderr
+    assert "tiny#1 is finished" in again.stderr
+    board = json.loads(again.stdout)["leaderboard"]
+    assert len(board) == 3
+    best, worst = board[0]["number"], board[-1]["number"]
+
+    sweep_file.write_text(SWEEP.replace("choices: [2, 4]", "choices: [2, 8]"))
+    changed = command("sweep", str(sweep_file), "--inline", check=2)
+    assert "--fresh" in changed.stderr
+    assert "Traceback" not in changed.stderr
+
+    promoted = json.loads(command("promote", "tiny", "--json").stdout)
+    assert (promoted["trial"], promoted["version"], promoted["aliases"]) == (best, 1, ["champion"])
+
+    answer = json.loads(command("predict", "tiny", "--json", stdin="the film was good\n\nawful\n").stdout)
+    assert answer["model"] == "tiny/1"
+    assert [item["text"] for item in answer["predictions"]] == ["the film was good", "awful"]
+
+    assert "--retrain" in command("promote", "tiny", "--trial", str(worst), check=2).stderr
+    second = json.loads(command("promote", "tiny", "--trial", str(worst), "--retrain", "--json").stdout)
+    assert (second["trial"], second["version"], second["previous"]) == (worst, 2, "tiny/1")
+    assert json.loads(command("rollback", "tiny", "--json").stdout)["version"] == 1
+
+    exported = json.loads(command("export", "tiny", str(tmp_path / "out"), "--json").stdout)
+    assert {"adapter_config.json", "adapter_model.safetensors"} <= set(exported["files"])
