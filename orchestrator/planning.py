@@ -5,18 +5,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.assets.models import resolve_model
+from orchestrator.core.data import Source
+from orchestrator.core.metric import Metric
 from orchestrator.core.outcome import SweepPlan
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.settings import RULES
 from orchestrator.core.space import ChoiceDomain, Domain, FixedDomain
-from orchestrator.core.sweep import SweepRecord
 from orchestrator.objective.digest import digest
 from orchestrator.objective.loading import load_objective
-from orchestrator.objective.protocol import Splits
-from orchestrator.search.database import home
+from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.stopping.points import report_points, rungs
 from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.tracking.adapters import SweepAdapters
 from orchestrator.tracking.description import DataInput, SweepDescription
 
 if TYPE_CHECKING:
@@ -24,13 +26,6 @@ if TYPE_CHECKING:
 
 REPORT_DIR = "report"
 """Folder in a sweep's own that holds its report."""
-
-
-def sweep_dir(sweep: SweepRecord) -> Path:
-    """Return the folder of a sweep's checkpoints, logs and report; it is made if it is not there."""
-    folder = home() / "sweeps" / f"{sweep.name}-{sweep.generation}"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def plan_engine(spec: SweepSpec, splits: Splits, folder: Path) -> EnginePlan:
@@ -124,6 +119,25 @@ def describe(spec: SweepSpec, splits: Splits, folder: Path) -> SweepDescription:
         notes=spec.description or "",
         files=folder / REPORT_DIR,
         keep_adapters=spec.tracking.keep_adapters,
+    )
+
+
+def adapters_of(model: Source, objective: Objective, metric: Metric, folder: Path) -> SweepAdapters:
+    """Return where a sweep's adapters lie, and what they have in common.
+
+    Raises:
+        AssetError: the base model cannot be had.
+    """
+    prompt = getattr(objective, "prompt", None)
+    return SweepAdapters(
+        sweep_dir=folder,
+        metric=metric,
+        base=model,
+        base_path=resolve_model(model),
+        head=objective.head.value,
+        labels=tuple(objective.labels),
+        objective=objective.name,
+        prompt=prompt if isinstance(prompt, str) else "{text}",
     )
 
 

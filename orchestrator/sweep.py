@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from orchestrator.assets.models import resolve_model
 from orchestrator.cluster.inline import InlineExecutor
 from orchestrator.cluster.tune_executor import TuneExecutor
 from orchestrator.core.observer import SweepObserver
@@ -14,15 +13,14 @@ from orchestrator.core.plan import EnginePlan
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Objective, Splits
-from orchestrator.planning import REPORT_DIR, describe, plan_engine, plan_search, row_counts, sweep_dir
+from orchestrator.planning import REPORT_DIR, adapters_of, describe, plan_engine, plan_search, row_counts
 from orchestrator.report.files import PAGE, write_report
-from orchestrator.report.summary import Importances, summarise
+from orchestrator.report.of_sweep import summary_of
 from orchestrator.search.coordinator import Coordinator
-from orchestrator.search.importances import importances
+from orchestrator.search.database import sweep_dir
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.stopping.points import rungs
 from orchestrator.spec.sweep_spec import SweepSpec
-from orchestrator.tracking.adapters import SweepAdapters
 from orchestrator.tracking.location import locate
 from orchestrator.tracking.reconciler import Reconciler
 from orchestrator.tracking.store import LedgerStore
@@ -59,10 +57,11 @@ def run_sweep(
     ledger = Ledger.open()
     sweep = ledger.open_sweep(spec.name, spec.fingerprint(), spec.text, fresh=options.fresh)
     folder = sweep_dir(sweep)
+    folder.mkdir(parents=True, exist_ok=True)
     with ledger.drive(sweep.id):
         plan = plan_engine(spec, splits, folder)
         sweep = _opened(ledger, sweep, spec, plan, row_counts(splits))
-        adapters = adapters_of(spec, objective, folder)
+        adapters = adapters_of(spec.model, objective, spec.metric, folder)
         synchroniser = Synchroniser(
             LedgerStore(ledger, sweep.id), describe(spec, splits, folder), locate(spec.tracking), adapters
         )
@@ -77,7 +76,7 @@ def run_sweep(
                 status = SweepStatus.FINISHED
         finally:
             sweep = ledger.update_sweep(sweep.id, status=status, facts={"ended": reason})
-            page = write_sweep_report(ledger, sweep)
+            page = _write_report(ledger, sweep)
             synced = reconciler.close(FLUSH_S)
     uri = locate(spec.tracking).tracking_uri
     return _outcome(ledger, sweep, tracking_uri=uri, synced=synced, report=str(page))
@@ -114,25 +113,10 @@ def _outcome(ledger: Ledger, sweep: SweepRecord, *, tracking_uri: str, synced: b
     )
 
 
-def adapters_of(spec: SweepSpec, objective: Objective, folder: Path) -> SweepAdapters:
-    """Return where a sweep's adapters lie and what they have in common."""
-    return SweepAdapters(
-        sweep_dir=folder,
-        metric=spec.metric,
-        base=spec.model,
-        base_path=resolve_model(spec.model),
-        head=objective.head.value,
-        labels=tuple(objective.labels),
-        objective=objective.name,
-    )
-
-
-def write_sweep_report(ledger: Ledger, sweep: SweepRecord) -> Path:
+def _write_report(ledger: Ledger, sweep: SweepRecord) -> Path:
     """Write the sweep's report from the ledger and return its page's path."""
-    records = ledger.records(sweep.id)
-    summary = summarise(sweep, records)
-    found = importances(records, summary.leaderboard.metric)
-    summary = summarise(sweep, records, Importances(values=found.shares, note=found.note))
+    summary = summary_of(ledger, sweep)
+    ledger.update_sweep(sweep.id, facts={"importances": dict(summary.importances.values)})
     return next(path for path in write_report(sweep_dir(sweep) / REPORT_DIR, summary) if path.name == PAGE)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli.screen import Json, Screen
-from orchestrator.cli.stores import existing_ledger, sweep_folder
+from orchestrator.cli.stores import existing_ledger
 from orchestrator.core.errors import SweepLockedError, UserError
 
 if TYPE_CHECKING:
@@ -70,7 +70,9 @@ def _chosen(ledger: "Ledger | None", name: str | None) -> "list[SweepRecord]":
 
 
 def _use(ledger: "Ledger", sweep: "SweepRecord") -> Use:
-    folder, driver = sweep_folder(sweep), ledger.driver(sweep.id)
+    from orchestrator.search.database import sweep_dir
+
+    folder, driver = sweep_dir(sweep), ledger.driver(sweep.id)
     return Use(
         sweep=sweep.reference,
         folder=str(folder),

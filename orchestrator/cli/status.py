@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli.screen import Json, Screen
-from orchestrator.cli.stores import existing_ledger, find_sweep, sweep_folder
+from orchestrator.cli.stores import existing_ledger, find_sweep
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 
 if TYPE_CHECKING:
@@ -79,13 +79,14 @@ def _one(screen: Screen, ledger: "Ledger", sweep: SweepRecord) -> None:
 
     from orchestrator.report.summary import as_json, summarise
     from orchestrator.report.text import summary_text
+    from orchestrator.search.database import sweep_dir
 
     summary, state, driver = summarise(sweep, ledger.records(sweep.id)), _state(ledger, sweep), ledger.driver(sweep.id)
     reason = sweep.facts.get("ended")
     told = f"{sweep.reference}: {state}" + (f", {reason}" if reason and state == SweepStatus.FINISHED else "")
     screen.show(Text(told + (f" ({driver})" if driver else ""), style="bold"))
     screen.show(summary_text(summary))
-    screen.show(Text(f"files in {sweep_folder(sweep)}", style="dim"), soft_wrap=True)
+    screen.show(Text(f"files in {sweep_dir(sweep)}", style="dim"), soft_wrap=True)
     screen.emit({**as_json(summary), "status": state, "driver": None if driver is None else str(driver)})
 
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.cli.stores import find_sweep, sweep_folder, tracking_of
+from orchestrator.cli.stores import find_sweep, tracking_of
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord
 from orchestrator.report.leaderboard import metric_of
+from orchestrator.search.database import sweep_dir
 
 if TYPE_CHECKING:
     from orchestrator.promotion.candidates import Candidates
@@ -46,24 +47,12 @@ class Stored:
 
     def candidates(self) -> "Candidates":
         """Return the trials that can be promoted or exported."""
-        from orchestrator.assets.models import resolve_model
         from orchestrator.objective.loading import load_objective
+        from orchestrator.planning import adapters_of
         from orchestrator.promotion.candidates import Candidates
-        from orchestrator.tracking.adapters import SweepAdapters
 
-        plan = self.engine_plan(sweep_folder(self.sweep))
-        objective = load_objective(plan.objective)
-        prompt = getattr(objective, "prompt", None)
-        adapters = SweepAdapters(
-            sweep_dir=Path(plan.sweep_dir),
-            metric=self.metric,
-            base=plan.model,
-            base_path=resolve_model(plan.model),
-            head=objective.head.value,
-            labels=tuple(objective.labels),
-            objective=objective.name,
-            **({"prompt": prompt} if isinstance(prompt, str) else {}),
-        )
+        plan = self.engine_plan(sweep_dir(self.sweep))
+        adapters = adapters_of(plan.model, load_objective(plan.objective), self.metric, Path(plan.sweep_dir))
         return Candidates(self.sweep, self.records, adapters, self.location)
 
     def engine_plan(self, folder: Path) -> EnginePlan:
@@ -84,7 +73,7 @@ class Stored:
 
         best = trial.best(self.metric)
         assert best is not None  # only trials with a score are chosen
-        plan = self.engine_plan(sweep_folder(self.sweep) / "retrained")
+        plan = self.engine_plan(sweep_dir(self.sweep) / "retrained")
         with closing(build_engine(plan)) as engine, closing(engine.start(trial.task)) as run:
             for samples in plan.report_points:
                 report = run.advance(samples)

@@ -53,13 +53,6 @@ def find_sweep(name: str) -> "tuple[Ledger, SweepRecord]":
     return ledger, ledger.find(name)
 
 
-def sweep_folder(sweep: "SweepRecord") -> Path:
-    """Return the folder that holds a sweep's checkpoints, logs and reports."""
-    from orchestrator.search.database import home
-
-    return home() / "sweeps" / f"{sweep.name}-{sweep.generation}"
-
-
 def logs_folder() -> Path:
     """Return the folder of the commands' logs."""
     from orchestrator.search.database import home

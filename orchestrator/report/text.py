@@ -15,9 +15,7 @@ def time_text(time: TimeUse) -> Text:
     """Return one line: the wall time and what it went into."""
     parts = (("training", time.training_s), ("evaluation", time.evaluation_s), ("outside", time.outside_s))
     split = " · ".join(f"{name} {words.percent(time.share(seconds))}" for name, seconds in parts)
-    return Text.assemble(
-        (words.duration(time.elapsed_s), "bold"), f": {split} · {time.busy_slots:.1f} trials busy"
-    )
+    return Text.assemble((words.duration(time.elapsed_s), "bold"), f": {split} · {time.busy_slots:.1f} trials busy")
 
 
 def importances_table(summary: Summary) -> RenderableType:

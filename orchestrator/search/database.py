@@ -11,6 +11,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError
 
 from orchestrator.core.errors import LedgerError
+from orchestrator.core.sweep import SweepRecord
 from orchestrator.search import tables
 
 BUSY_TIMEOUT_S = 60.0
@@ -20,6 +21,11 @@ BUSY_TIMEOUT_S = 60.0
 def home() -> Path:
     """Return the folder that holds the ledger and the sweeps' files: ``LORATORY_HOME``, or ``.loratory`` here."""
     return Path(os.environ.get("LORATORY_HOME") or ".loratory").absolute()
+
+
+def sweep_dir(sweep: SweepRecord) -> Path:
+    """Return the folder of a sweep's checkpoints, logs and report."""
+    return home() / "sweeps" / f"{sweep.name}-{sweep.generation}"
 
 
 def default_url() -> str:

@@ -10,9 +10,9 @@ from sqlalchemy.exc import IntegrityError
 from orchestrator.core.errors import LedgerError, SweepChangedError, SweepLockedError, UserError
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.search import codec
-from orchestrator.search.differences import differences
 from orchestrator.search.driver_lock import DriverLocks
 from orchestrator.search.tables import cursors, sweeps
+from orchestrator.spec.fingerprint import differences
 
 
 class SweepStore(DriverLocks):

@@ -2,14 +2,15 @@
 
 import copy
 import math
-import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Head
-from orchestrator.training.base_model import Base
+from orchestrator.training.base_model import Base, quiet_libraries
 
 if TYPE_CHECKING:
     import torch
@@ -42,8 +43,7 @@ def adapt(base: Base, settings: TrialSettings, head: Head) -> Adapted:
     """
     from peft import get_peft_model, get_peft_model_state_dict
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers for an attribute that was renamed
+    with quiet_libraries():
         model = get_peft_model(base.model, lora_config(base, settings, head))
     for module in model.modules():
         if hasattr(module, "lora_A"):
@@ -79,6 +79,31 @@ def lora_config(base: Base, settings: TrialSettings, head: Head) -> "LoraConfig"
         modules_to_save=fresh or None,
         revision=base.revision,
     )
+
+
+@contextmanager
+def merged(model: "PeftModel") -> Iterator[None]:
+    """Add the adapter's product to the base weights while inside, on a CPU: a forward is a quarter cheaper.
+
+    The base weights are put back as they were, bit for bit; subtracting the product again would leave a little of it
+    behind. On CUDA nothing is done, because a second copy of the weights may not fit.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    if model.device.type != "cpu":
+        yield
+        return
+    weights = [module.get_base_layer().weight for module in model.modules() if isinstance(module, LoraLayer)]
+    before = [weight.data for weight in weights]
+    for weight in weights:
+        weight.data = weight.data.clone()
+    try:
+        model.merge_adapter()
+        yield
+    finally:
+        model.unmerge_adapter()
+        for weight, data in zip(weights, before, strict=True):
+            weight.data = data
 
 
 def save_adapter(adapted: Adapted, folder: Path) -> None:

@@ -1,5 +1,6 @@
 """The frozen base: loaded for an objective's head, and what its files do not hold."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ def load_base(source: Source, objective: Objective, device: str) -> Base:
         arguments["id2label"] = dict(enumerate(objective.labels))
         arguments["label2id"] = {label: index for index, label in enumerate(objective.labels)}
         arguments["ignore_mismatched_sizes"] = True  # a head for another number of classes gives way to a new one
-    with _quiet():
+    with quiet_libraries():
         model, found = load_pretrained(auto, source, **arguments)
     lacking = {*found["missing_keys"], *(key[0] for key in found.get("mismatched_keys", ()))}
     if model.config.pad_token_id is None:
@@ -65,15 +66,20 @@ def load_base(source: Source, objective: Objective, device: str) -> Base:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what transformers says of a new head, as if it were a fault, and its progress bar of milliseconds."""
+def quiet_libraries() -> Iterator[None]:
+    """Silence what is said of a new head, as if it were a fault, the progress bar of milliseconds, and a warning.
+
+    peft asks transformers for an attribute that was renamed.
+    """
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
         logging.set_verbosity(verbosity)
         if bars:
@@ -98,5 +104,7 @@ def load_adapted(source: Source, objective: Objective, device: str, adapter: Pat
     """Load the base with a saved adapter on it, as anyone would, for measuring."""
     from peft import PeftModel
 
-    model: torch.nn.Module = PeftModel.from_pretrained(load_base(source, objective, device).model, str(adapter))
+    base = load_base(source, objective, device)
+    with quiet_libraries():
+        model: torch.nn.Module = PeftModel.from_pretrained(base.model, str(adapter))
     return model.eval()

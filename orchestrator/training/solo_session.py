@@ -12,7 +12,7 @@ from orchestrator.core.trial import Report, TrialTask
 from orchestrator.evaluation.gap import gaps
 from orchestrator.evaluation.measure import measure
 from orchestrator.objective.protocol import Example, Objective
-from orchestrator.training.adapters import adapt
+from orchestrator.training.adapters import adapt, merged
 from orchestrator.training.base_model import load_base
 from orchestrator.training.checkpoints import TrialFolder
 from orchestrator.training.dropout import use_fast_dropout
@@ -129,7 +129,7 @@ class Session:
     def _metrics(self, trainer: "SoloTrainer", update: int, train_s: float) -> dict[str, float]:
         began = time.perf_counter()
         around, settings = self._around, self._task.settings
-        with kept_random_state():
+        with kept_random_state(), merged(trainer.model):
             found = {
                 split: measure(trainer.model, around.objective, rows, around.data.tokenizer)
                 for split, rows in self._splits.items()

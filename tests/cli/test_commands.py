@@ -8,8 +8,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from orchestrator.cli.clean import taken
-from orchestrator.cli.stores import sweep_folder, tracking_of
+from orchestrator.cli.stores import tracking_of
 from orchestrator.core.errors import SweepLockedError, UserError
+from orchestrator.search.database import sweep_dir
 from orchestrator.search.ledger import Ledger
 from tests.cli.conftest import ROOT, Invoke, Run
 from tests.report.examples import make_sweep
@@ -111,7 +112,7 @@ def test_where_a_stored_sweep_is_tracked_and_kept(home: Path) -> None:
     sweep = make_sweep(spec_text="name: x\ntracking: {uri: 'http://mlflow:5000', keep_adapters: 2}\n", generation=3)
     assert tracking_of(sweep).uri == "http://mlflow:5000"
     assert tracking_of(make_sweep(spec_text="name: x\n")).uri is None
-    assert sweep_folder(sweep) == home / "sweeps" / "sentiment-3"
+    assert sweep_dir(sweep) == home / "sweeps" / "sentiment-3"
 
 
 def test_predict_needs_a_text(command: Run) -> None:

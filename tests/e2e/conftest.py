@@ -58,7 +58,7 @@ class Installation:
         assert process.returncode == 0, f"{arguments}: exit {process.returncode}\n{out[-2000:]}\n{err[-4000:]}"
         return out
 
-    def json(self, *arguments: str, timeout_s: float = 280) -> Any:  # noqa: ANN401  (JSON)
+    def json(self, *arguments: str, timeout_s: float = 280) -> Any:
         return json.loads(self.run(*arguments, "--json", timeout_s=timeout_s))
 
     def kill_when(self, process: subprocess.Popen[str], word: str, times: int, timeout_s: float = 240) -> None:

@@ -20,7 +20,7 @@ NAME = "sentiment-smoke"
 
 
 @pytest.fixture(scope="module")
-def swept(installation: Installation) -> Any:  # noqa: ANN401  (JSON)
+def swept(installation: Installation) -> Any:
     return installation.json("sweep", str(SMOKE))
 
 
@@ -37,7 +37,7 @@ def _runs(installation: Installation) -> tuple[Any, list[Any]]:
     return parents[0], [run for run in runs if run is not parents[0]]
 
 
-def test_the_sweep_finishes_and_ranks_its_trials(swept: Any) -> None:  # noqa: ANN401
+def test_the_sweep_finishes_and_ranks_its_trials(swept: Any) -> None:
     assert swept["finished"] is True
     assert swept["synced"] is True
     rows = swept["leaderboard"]
@@ -52,7 +52,7 @@ def test_the_sweep_finishes_and_ranks_its_trials(swept: Any) -> None:  # noqa: A
     assert Path(swept["report"]).read_text().startswith("<!doctype html>")
 
 
-def test_mlflow_holds_one_run_per_trial_with_curves_and_summaries(installation: Installation, swept: Any) -> None:  # noqa: ANN401
+def test_mlflow_holds_one_run_per_trial_with_curves_and_summaries(installation: Installation, swept: Any) -> None:
     import mlflow
 
     client = mlflow.MlflowClient(installation.tracking_uri)
@@ -71,7 +71,7 @@ def test_mlflow_holds_one_run_per_trial_with_curves_and_summaries(installation: 
     assert {"sweep.yaml", "index.html", "learning_curves.png"} <= artifacts
 
 
-def test_only_the_best_adapters_stay_on_disk(installation: Installation, swept: Any) -> None:  # noqa: ANN401
+def test_only_the_best_adapters_stay_on_disk(installation: Installation, swept: Any) -> None:
     kept = {
         path.parts[-4] for path in installation.folder.glob("home/sweeps/*/trials/*/checkpoint-*/adapter/*.safetensors")
     }
@@ -81,7 +81,7 @@ def test_only_the_best_adapters_stay_on_disk(installation: Installation, swept: 
 def test_the_promoted_adapter_is_what_mlflow_says_it_is(
     installation: Installation,
     swept: Any,
-    tmp_path: Path,  # noqa: ANN401
+    tmp_path: Path,
 ) -> None:
     installation.run("promote", NAME)
     lines = installation.json("predict", NAME, "A wonderful film.", "Dull and far too long.")
@@ -104,17 +104,17 @@ def test_the_promoted_adapter_is_what_mlflow_says_it_is(
     assert measured["accuracy"] == pytest.approx(winner.data.metrics["best_val_accuracy"], abs=1e-3)
 
 
-def test_the_same_command_says_that_it_is_finished(installation: Installation, swept: Any) -> None:  # noqa: ANN401
+def test_the_same_command_says_that_it_is_finished(installation: Installation, swept: Any) -> None:
     again = installation.json("sweep", str(SMOKE))
     assert again["finished"] is True
     assert [row["number"] for row in again["leaderboard"]] == [row["number"] for row in swept["leaderboard"]]
     assert len(_runs(installation)[1]) == 4
 
 
-def test_a_changed_search_is_refused_with_the_difference(installation: Installation, swept: Any) -> None:  # noqa: ANN401
+def test_a_changed_search_is_refused_with_the_difference(installation: Installation, swept: Any) -> None:
     process = installation.start("sweep", str(SMOKE), "--set", "data.train=200")
     _, err = process.communicate(timeout=120)
     assert process.returncode == 2
-    assert "data.train: 256" in err
+    assert "data.train: 256 → 200" in err
     assert "--fresh" in err
     assert "Traceback" not in err

@@ -34,7 +34,7 @@ def test_a_killed_sweep_goes_on_and_ends_with_exactly_its_trials(tmp_path: Path)
         assert steps == sorted(set(steps)), "a report was counted twice"
 
 
-def _found(installation: Installation) -> Any:  # noqa: ANN401  (JSON)
+def _found(installation: Installation) -> Any:
     arguments = ["sweep", str(SMOKE), *SMALL, "--inline", "--trials", "3", "--set", "resources.parallel_trials=1"]
     return installation.json(*arguments)["leaderboard"]
 

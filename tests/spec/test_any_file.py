@@ -31,7 +31,7 @@ JUNK = st.recursive(
 )
 
 
-def _paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:  # noqa: ANN401
+def _paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else []
     return [path, *(inner for key, item in items for inner in _paths(item, (*path, key)))]
 
@@ -72,7 +72,7 @@ def _messages(file: Path) -> list[str]:
     return []
 
 
-def _has(container: Any, key: Any) -> bool:  # noqa: ANN401
+def _has(container: Any, key: Any) -> bool:
     return key in container if isinstance(container, dict) else isinstance(key, int) and key < len(container)
 
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 SWEEPS = sorted((ROOT / "sweeps").rglob("*.yaml"))
 
 
-def _values(path: Path) -> Any:  # noqa: ANN401
+def _values(path: Path) -> Any:
     return read_yaml(path.read_text(), Problems(places={}), (), lambda line, column: Place.in_file("x", line, column))
 
 

@@ -66,7 +66,7 @@ def sweep(name: str = "films", generation: int = 1, status: SweepStatus = SweepS
     )
 
 
-def description(**changes: Any) -> SweepDescription:  # noqa: ANN401
+def description(**changes: Any) -> SweepDescription:
     plain = SweepDescription(
         metric=ACCURACY,
         fixed={"alpha": 32.0, "target_modules": "all-linear"},
@@ -89,7 +89,7 @@ class MemoryStore:
     def put(self, *trials: TrialRecord) -> None:
         self.records |= {item.number: item for item in trials}
 
-    def set(self, **changes: Any) -> None:  # noqa: ANN401
+    def set(self, **changes: Any) -> None:
         self.record = dataclasses.replace(self.record, **changes)
 
     def sweep(self) -> SweepRecord:
