@@ -1,7 +1,7 @@
 """What may not change while a sweep goes on, as plain JSON, and how two of them differ."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -37,23 +37,23 @@ def fingerprint(spec: "SweepSpec") -> dict[str, Any]:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Return one line per changed value, ``space.rank.high: 32 → 64``, in the order of the keys."""
-    before, after = _flat(old), _flat(new)
-    keys = sorted(before.keys() | after.keys())
+    """Return one line per changed value, ``space.rank.high: 32 → 64``, in the order of the keys; 0 and 0.0 are equal."""
+    before, after = dict(_leaves(old)), dict(_leaves(new))
     return [
-        f"{key}: {before.get(key, _ABSENT)} → {after.get(key, _ABSENT)}"
-        for key in keys
-        if before.get(key, _ABSENT) != after.get(key, _ABSENT)
+        f"{key}: {_shown(before, key)} → {_shown(after, key)}"
+        for key in sorted(before.keys() | after.keys())
+        if key not in before or key not in after or before[key] != after[key]
     ]
 
 
-def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for key, item in value.items():
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, item in tree.items():
         if isinstance(item, Mapping):
-            flat |= _flat(item, f"{prefix}{key}.")
-        elif isinstance(item, str):
-            flat[f"{prefix}{key}"] = item
+            yield from _leaves(item, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = json.dumps(item)
-    return flat
+            yield f"{prefix}{key}", item
+
+
+def _shown(leaves: Mapping[str, Any], key: str) -> str:
+    value = leaves.get(key, _ABSENT)
+    return value if isinstance(value, str) else json.dumps(value)
