@@ -37,7 +37,7 @@ def fingerprint(spec: "SweepSpec") -> dict[str, Any]:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Return one line per changed value, ``space.rank.high: 32 → 64``, in the order of the keys; 0 and 0.0 are equal."""
+    """Return one line per changed value, ``space.rank.high: 32 → 64``, by key; 0 and 0.0 are equal."""
     before, after = dict(_leaves(old)), dict(_leaves(new))
     return [
         f"{key}: {_shown(before, key)} → {_shown(after, key)}"
