@@ -1,5 +1,6 @@
 """From the checked sweep file to what engine, search and tracker are built from. Nothing is run here."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -87,6 +88,14 @@ def plan_sweep(spec: SweepSpec) -> SweepPlan:
         parallel_trials=spec.resources.parallel_trials,
         cost={name: value for name, value in cost.items() if value},
     )
+
+
+def fingerprint_of(spec: SweepSpec, splits: Splits) -> dict[str, Any]:
+    """Return what may not change when a sweep goes on: the file's part, the rows themselves, and an own objective."""
+    found = {**spec.fingerprint(), "rows": {name: digest(rows) for name, rows in _by_name(splits)}}
+    if spec.objective.endswith(".py"):
+        found["objective_file"] = hashlib.sha256(Path(spec.objective).read_bytes()).hexdigest()[:16]
+    return found
 
 
 def describe(spec: SweepSpec, splits: Splits, folder: Path) -> SweepDescription:

@@ -1,19 +1,29 @@
 """The whole story of a sweep, top to bottom: from the checked file to the kept adapters."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 from orchestrator.cluster.inline import InlineExecutor
 from orchestrator.cluster.tune_executor import TuneExecutor
+from orchestrator.core.errors import LoratoryError
 from orchestrator.core.observer import SweepObserver
 from orchestrator.core.outcome import SweepOptions, SweepOutcome
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Objective, Splits
-from orchestrator.planning import REPORT_DIR, adapters_of, describe, plan_engine, plan_search, row_counts
+from orchestrator.planning import (
+    REPORT_DIR,
+    adapters_of,
+    describe,
+    fingerprint_of,
+    plan_engine,
+    plan_search,
+    row_counts,
+)
 from orchestrator.report.files import PAGE, write_report
 from orchestrator.report.of_sweep import summary_of
 from orchestrator.search.coordinator import Coordinator
@@ -25,11 +35,19 @@ from orchestrator.tracking.location import locate
 from orchestrator.tracking.reconciler import Reconciler
 from orchestrator.tracking.store import LedgerStore
 from orchestrator.tracking.synchroniser import Synchroniser
-from orchestrator.training.build import build_engine
-from orchestrator.training.retention import Retention, leaders
+from orchestrator.training.final import measure_test, unmeasured
+from orchestrator.training.retention import Retention
 
 FLUSH_S = 120.0
 """Seconds that the end of a sweep waits for the tracking store; what is missing then is written by the next run."""
+
+
+class _Open(NamedTuple):
+    """A sweep that this driver holds."""
+
+    ledger: Ledger
+    record: SweepRecord
+    plan: EnginePlan
 
 
 def run_sweep(
@@ -52,53 +70,68 @@ def run_sweep(
         SweepChangedError: a sweep of that name was started with another search.
         SweepLockedError: another driver is running it.
     """
+    began_at = options.began_at or time.time()
     objective = load_objective(spec.objective)
     splits = objective.splits(spec.data)
     ledger = Ledger.open()
-    sweep = ledger.open_sweep(spec.name, spec.fingerprint(), spec.text, fresh=options.fresh)
+    sweep = ledger.open_sweep(spec.name, fingerprint_of(spec, splits), spec.text, fresh=options.fresh)
     folder = sweep_dir(sweep)
     folder.mkdir(parents=True, exist_ok=True)
     with ledger.drive(sweep.id):
         plan = plan_engine(spec, splits, folder)
-        sweep = _opened(ledger, sweep, spec, plan, row_counts(splits))
+        sweep = _opened(spec, _Open(ledger, sweep, plan), row_counts(splits), began_at)
         adapters = adapters_of(spec.model, objective, spec.metric, folder)
         synchroniser = Synchroniser(
             LedgerStore(ledger, sweep.id), describe(spec, splits, folder), locate(spec.tracking), adapters
         )
         reconciler = Reconciler(synchroniser, say)
         reconciler.start()
-        status, reason = SweepStatus.INTERRUPTED, "stopped"
+        status, reason = SweepStatus.INTERRUPTED, "ended by an error"
         try:
-            reason = _search(spec, options, (ledger, sweep, plan), (*observers, reconciler), stop)
+            reason = _search(spec, options, _Open(ledger, sweep, plan), (*observers, reconciler), stop)
             if not stop.is_set():
-                _measure_kept(spec, plan, ledger, sweep, say)
-                _measure_baseline(objective, splits, ledger, sweep)
-                status = SweepStatus.FINISHED
+                _measure_at_the_end(spec, _Open(ledger, sweep, plan), (objective, splits), stop, say)
+            status = SweepStatus.INTERRUPTED if stop.is_set() else SweepStatus.FINISHED
         finally:
-            sweep = ledger.update_sweep(sweep.id, status=status, facts={"ended": reason})
-            page = _write_report(ledger, sweep)
-            synced = reconciler.close(FLUSH_S)
+            page, synced = _close(ledger, sweep, status, reason, reconciler)
     uri = locate(spec.tracking).tracking_uri
-    return _outcome(ledger, sweep, tracking_uri=uri, synced=synced, report=str(page))
+    return _outcome(ledger, ledger.sweep(sweep.id), tracking_uri=uri, synced=synced, report=str(page))
 
 
 def _search(
     spec: SweepSpec,
     options: SweepOptions,
-    where: tuple[Ledger, SweepRecord, EnginePlan],
+    where: _Open,
     observers: Sequence[SweepObserver],
     stop: threading.Event,
 ) -> str:
-    """Run trials until none is left to run or ``stop`` is set; return why it ended, in words."""
+    """Run trials until none is left to run or ``stop`` is set; return why it ended, in words.
+
+    Raises:
+        LoratoryError: most trials failed, so that going on is pointless.
+    """
     ledger, sweep, plan = where
     records = ledger.records(sweep.id)
     retention = Retention(Path(plan.sweep_dir), spec.metric, spec.tracking.keep_adapters, records)
     search = plan_search(spec, plan.report_points)
     coordinator = Coordinator(ledger, sweep, search, observers=(*observers, retention))
     if not coordinator.exhausted:
-        executor = InlineExecutor(build_engine) if options.inline else TuneExecutor(build_engine)
+        executor = InlineExecutor() if options.inline else TuneExecutor()
         executor.run(coordinator, plan, spec.resources, stop)
+    if coordinator.failing is not None:
+        raise LoratoryError(coordinator.failing)
     return "stopped" if stop.is_set() else coordinator.exhausted_reason or ""
+
+
+def _close(
+    ledger: Ledger, sweep: SweepRecord, status: SweepStatus, reason: str, reconciler: Reconciler
+) -> tuple[Path, bool]:
+    """Store how the sweep ended, write its report and let the tracker catch up; return the page and whether it did."""
+    try:
+        sweep = ledger.update_sweep(sweep.id, status=status, facts={"ended": reason})
+        return _write_report(ledger, sweep), reconciler.flush(FLUSH_S)
+    finally:
+        reconciler.close(1.0)
 
 
 def _outcome(ledger: Ledger, sweep: SweepRecord, *, tracking_uri: str, synced: bool, report: str) -> SweepOutcome:
@@ -120,38 +153,39 @@ def _write_report(ledger: Ledger, sweep: SweepRecord) -> Path:
     return next(path for path in write_report(sweep_dir(sweep) / REPORT_DIR, summary) if path.name == PAGE)
 
 
-def _opened(ledger: Ledger, sweep: SweepRecord, spec: SweepSpec, plan: EnginePlan, rows: dict[str, int]) -> SweepRecord:
-    """Store what was found while preparing."""
+def _opened(spec: SweepSpec, where: _Open, rows: dict[str, int], began_at: float) -> SweepRecord:
+    """Store what was found while preparing, and how long that took."""
+    ledger, sweep, plan = where
     stopping = spec.stopping
     facts = {
         "metric": {"name": spec.metric.name, "direction": spec.metric.direction.value},
         "data": rows,
         "report_points": list(plan.report_points),
         "rungs": list(rungs(plan.report_points, stopping.grace_samples, stopping.reduction_factor)),
+        "startup_s": sweep.facts.get("startup_s", 0.0) + time.time() - began_at,
     }
-    return ledger.update_sweep(sweep.id, status=SweepStatus.RUNNING, facts=facts)
+    return ledger.update_sweep(sweep.id, status=SweepStatus.RUNNING, spec_text=spec.text, facts=facts)
 
 
-def _measure_kept(
-    spec: SweepSpec, plan: EnginePlan, ledger: Ledger, sweep: SweepRecord, say: Callable[[str], None]
+def _measure_at_the_end(
+    spec: SweepSpec,
+    where: _Open,
+    task: tuple[Objective, Splits],
+    stop: threading.Event,
+    say: Callable[[str], None],
 ) -> None:
-    """Read the test split once, for the kept adapters that have not been measured on it."""
-    kept = leaders(ledger.records(sweep.id), spec.metric, spec.tracking.keep_adapters)
-    todo = [trial for trial in kept if not any(name.startswith("test/") for name in trial.final)]
-    if not todo:
-        return
-    say(f"measuring the {len(todo)} kept adapters on the test split")
-    with closing(build_engine(plan)) as engine:
-        for trial in todo:
-            best = trial.best(spec.metric)
-            if best is None or best.checkpoint is None:
-                continue
-            measured = engine.measure(Path(plan.sweep_dir) / best.checkpoint / "adapter", trial.task, "test")
-            final = {f"test/{name}": value for name, value in measured.items()}
-            ledger.add_final(sweep.id, trial.number, final)
-
-
-def _measure_baseline(objective: Objective, splits: Splits, ledger: Ledger, sweep: SweepRecord) -> None:
-    """Fit the objective's classical baseline on the same rows, once."""
+    """Fit the baseline, and read the test split once for each kept adapter that has not been measured on it."""
+    (ledger, sweep, plan), (objective, splits), began = where, task, time.time()
+    todo = unmeasured(ledger.records(sweep.id), spec.metric, spec.tracking.keep_adapters)
+    if todo:
+        say(f"measuring the {len(todo)} kept adapters on the test split")
+        for number, measured in measure_test(plan, todo, spec.metric):
+            ledger.add_final(sweep.id, number, measured)
+            if stop.is_set():
+                return
+    facts: dict[str, object] = {}
     if "baseline" not in sweep.facts:
-        ledger.update_sweep(sweep.id, facts={"baseline": dict(objective.baseline(splits) or {})})
+        facts["baseline"] = dict(objective.baseline(splits) or {})
+    if todo or facts:
+        facts["closing"] = [*sweep.facts.get("closing", ()), (began, time.time())]
+        ledger.update_sweep(sweep.id, facts=facts)

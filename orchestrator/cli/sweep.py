@@ -94,9 +94,17 @@ def _run(
     again = "the same command without --fresh" if fresh else "the same command"
     with screen.quiet(log), view.shown(), stopping(stop, view.say, view.release, again):
         view.say(f"{spec.name}: preparing (libraries write to {log})")
+        import psutil
+
         from orchestrator.sweep import run_sweep
 
-        return run_sweep(spec, SweepOptions(inline=inline, fresh=fresh), (view,), stop, view.say)
+        return run_sweep(
+            spec,
+            SweepOptions(inline=inline, fresh=fresh, began_at=psutil.Process().create_time()),
+            (view,),
+            stop,
+            view.say,
+        )
 
 
 def _tell(screen: Screen, spec: "SweepSpec", outcome: "SweepOutcome", command: str) -> None:

@@ -9,10 +9,17 @@ from orchestrator.core.trial import TrialRecord
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepOptions:
-    """How a sweep is run this time; nothing here changes what it finds."""
+    """How a sweep is run this time; nothing here changes what it finds.
+
+    Attributes:
+        inline: one trial after another in this process, without Ray.
+        fresh: start a new sweep beside those of its name.
+        began_at: when its person began to wait (the command was typed), in seconds since the epoch; None: at the call.
+    """
 
     inline: bool = False
     fresh: bool = False
+    began_at: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -40,7 +40,7 @@ class Candidates:
         self._sweep = sweep
         self._adapters = adapters
         self._location = location
-        self._ranked = ranking([trial for trial in trials if trial.ended], adapters.metric)
+        self._ranked = ranking(trials, adapters.metric)
         self._trials = {trial.number: trial for trial in trials}
 
     def choose(self, number: int | None = None, retrain: Retrain | None = None) -> Candidate:

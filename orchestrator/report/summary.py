@@ -48,11 +48,18 @@ def summarise(sweep: SweepRecord, records: Sequence[TrialRecord], importances: I
         records=tuple(records),
         leaderboard=leaderboard(records, metric, sweep.facts.get("baseline")),
         importances=importances or Importances(),
-        time=time_use(records, sweep.facts.get("elapsed_s")),
+        time=_time_use(sweep, records),
         data=sweep.facts.get("data", {}),
         states=Counter(record.state for record in records),
         tokens=sum(round(record.reports[-1].metrics.get("progress/tokens", 0)) for record in records if record.reports),
     )
+
+
+def _time_use(sweep: SweepRecord, records: Sequence[TrialRecord]) -> TimeUse | None:
+    elapsed_s = sweep.facts.get("elapsed_s")
+    if elapsed_s is not None:
+        elapsed_s += sweep.facts.get("startup_s", 0.0)
+    return time_use(records, elapsed_s, [(start, end) for start, end in sweep.facts.get("closing", ())])
 
 
 def next_commands(name: str, best: int | None) -> tuple[tuple[str, str], ...]:

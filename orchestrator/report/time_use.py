@@ -30,24 +30,28 @@ class TimeUse:
         return seconds / self.elapsed_s if self.elapsed_s > 0 else 0.0
 
 
-def time_use(records: Sequence[TrialRecord], elapsed_s: float | None = None) -> TimeUse | None:
+def time_use(
+    records: Sequence[TrialRecord], elapsed_s: float | None = None, closing: Sequence[tuple[float, float]] = ()
+) -> TimeUse | None:
     """Return where the time went; None before the first report.
 
     Args:
         records: the sweep's trials.
+        closing: when the driver itself evaluated, from and to: test split and baseline.
         elapsed_s: wall time in which drivers of this sweep ran; None takes it from the first to the last report.
     """
     reports = [report for record in records for report in record.reports]
     if not reports:
         return None
-    work = [(report.started_at, report.ended_at) for report in reports] + _last_looks(records)
+    looks = [*_last_looks(records), *closing]
+    work = [(report.started_at, report.ended_at) for report in reports] + looks
     begun, ended = min(start for start, _ in work), max(end for _, end in work)
     worked_s = _union_s(work)
     elapsed = max(worked_s, ended - begun if elapsed_s is None else elapsed_s)
     slot_s = sum(end - start for start, end in work)
     train_s = sum(report.metrics.get("time/train_s", 0.0) for report in reports)
     eval_s = sum(report.metrics.get("time/eval_s", 0.0) for report in reports)
-    eval_s += sum(end - start for start, end in _last_looks(records))
+    eval_s += sum(end - start for start, end in looks)
     # A report's clocks may add up to a little more than its interval, by rounding; never count a second twice.
     scale = worked_s / max(slot_s, train_s + eval_s, 1e-9)
     return TimeUse(

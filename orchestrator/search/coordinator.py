@@ -82,8 +82,12 @@ class Coordinator:
     @property
     def out_of_budget(self) -> str | None:
         """Why running trials are to be suspended, in words: time or tokens are spent, or trials keep failing."""
-        spent = out_of_budget(self._plan.budget, self._records, self.elapsed_s)
-        return spent or failing([self._records[number] for number in self._ended_here])
+        return out_of_budget(self._plan.budget, self._records, self.elapsed_s) or self.failing
+
+    @property
+    def failing(self) -> str | None:
+        """Why it is pointless to go on, in words: most trials of this driver failed."""
+        return failing([self._records[number] for number in self._ended_here])
 
     @property
     def exhausted(self) -> bool:

@@ -26,7 +26,7 @@ class SweepStore(DriverLocks):
         Args:
             name: the sweep file's name for it.
             fingerprint: what may not change between two runs of the same sweep, as plain JSON.
-            spec_text: the sweep file as it is now; it replaces the stored one.
+            spec_text: the sweep file as it is now; a sweep that goes on keeps its own until its driver updates it.
             fresh: open a new generation beside the old ones.
 
         Raises:
@@ -42,10 +42,7 @@ class SweepStore(DriverLocks):
                 + "".join(f"  {change}\n" for change in changes)
                 + "Give the file a new name, or start a new sweep beside the old one with --fresh."
             )
-        if newest.spec_text != spec_text:
-            with self.write_sweep(newest.id) as connection:
-                connection.execute(update(sweeps).where(sweeps.c.id == newest.id).values(spec_text=spec_text))
-        return self.sweep(newest.id)
+        return newest
 
     def sweep(self, sweep_id: int) -> SweepRecord:
         """Return one sweep by its id."""
@@ -77,12 +74,13 @@ class SweepStore(DriverLocks):
         sweep_id: int,
         *,
         status: SweepStatus | None = None,
+        spec_text: str | None = None,
         facts: Mapping[str, Any] | None = None,
         experiment_id: str | None = None,
         run_id: str | None = None,
     ) -> SweepRecord:
         """Set what is given and return the sweep; ``facts`` are laid over those already stored, name by name."""
-        given = {"status": status, "experiment_id": experiment_id, "run_id": run_id}
+        given = {"status": status, "spec_text": spec_text, "experiment_id": experiment_id, "run_id": run_id}
         values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         with self.write_sweep(sweep_id) as connection:
             if facts is not None:

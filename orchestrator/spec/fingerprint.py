@@ -14,7 +14,7 @@ _ABSENT = "(absent)"
 
 
 def fingerprint(spec: "SweepSpec") -> dict[str, Any]:
-    """Return what decides a trial's result or the sampler's proposals: everything but budget, places and sizes.
+    """Return what decides what a trial's result means: everything but sampler, start points, budget and places.
 
     A setting fixed at its default is left out: writing a default down changes nothing.
     """

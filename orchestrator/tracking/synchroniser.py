@@ -164,7 +164,7 @@ class Synchroniser:
     def _log_models(self, writer: RunWriter, sweep: SweepRecord, trials: Sequence[TrialRecord]) -> None:
         if self._adapters is None or sweep.status is not SweepStatus.FINISHED:
             return
-        leaders = ranking([trial for trial in trials if trial.ended], self._description.metric)
+        leaders = ranking(trials, self._description.metric)
         for trial in leaders[: self._description.keep_adapters]:
             cursor = self._cursors[trial.number]
             adapter = self._adapters.folder(trial)

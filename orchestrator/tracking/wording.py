@@ -62,7 +62,8 @@ def sweep_tags(sweep: SweepRecord, trials: Sequence[TrialRecord], description: S
 def run_status(state: TrialState, sweep: SweepStatus) -> str:
     """Return MLflow's status of a trial's run. A pruned trial did what it should: its ``state`` tag tells it apart."""
     if state is TrialState.RUNNING:
-        return sweep_run_status(sweep) if sweep is SweepStatus.INTERRUPTED else "RUNNING"
+        # Suspended by the driver's end or by a spent budget: it goes on when the sweep does.
+        return "RUNNING" if sweep is SweepStatus.RUNNING else "SCHEDULED"
     return "FAILED" if state is TrialState.FAIL else "FINISHED"
 
 

@@ -67,9 +67,9 @@ def load_base(source: Source, objective: Objective, device: str) -> Base:
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Silence what is said of a new head, as if it were a fault, the progress bar of milliseconds, and a warning.
+    """Silence what is said of a new head, as if it were a fault, the progress bar of milliseconds, and two warnings.
 
-    peft asks transformers for an attribute that was renamed.
+    peft asks transformers for an attribute that was renamed, and sees by itself which layers are stored transposed.
     """
     from transformers.utils import logging
 
@@ -79,6 +79,7 @@ def quiet_libraries() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
+            warnings.filterwarnings("ignore", message="fan_in_fan_out")
             yield
     finally:
         logging.set_verbosity(verbosity)

@@ -68,6 +68,7 @@ class Pushing(Generic[T]):
         try:
             self._body(self)
         except Closed:
+            self._answers.put((None, RuntimeError(f"{self._thread.name} was closed")))  # should anyone be waiting
             return
         except BaseException as error:  # noqa: BLE001  (all of it is let through: it is raised again in the caller)
             self._answers.put((None, error))

@@ -9,8 +9,11 @@ from orchestrator.training.checkpoints import TrialFolder
 
 
 def leaders(records: Iterable[TrialRecord], metric: Metric, k: int) -> tuple[TrialRecord, ...]:
-    """Return the ``k`` best ended trials, however they ended, the best first and the earliest of equals first."""
-    scored = [record for record in records if record.ended and record.score(metric) is not None]
+    """Return the ``k`` best trials, ended or not, the best first and the earliest of equals first.
+
+    A trial that still runs may lead: its best value can only get better, so whoever it displaces would not come back.
+    """
+    scored = [record for record in records if record.score(metric) is not None]
     return tuple(sorted(scored, key=lambda record: (metric.sort_key(record.score(metric)), record.number))[:k])
 
 

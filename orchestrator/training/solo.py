@@ -5,6 +5,7 @@ is loaded before a trial really trains; reports that are on disk are returned as
 """
 
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -118,8 +119,10 @@ class SoloRun:
         names = list(self._surroundings.data.shift_sets)
         if not names:
             return {}
+        began = time.perf_counter()
         found = self._engine.measure_all(self._folder.checkpoint(best_samples), self._task, names)
-        return {f"shift/{name}/{metric}": value for name in names for metric, value in found[name].items()}
+        shift = {f"shift/{name}/{metric}": value for name in names for metric, value in found[name].items()}
+        return {**shift, "time/eval_s": time.perf_counter() - began}
 
     def close(self) -> None:
         """End the thread and free the model."""

@@ -62,7 +62,7 @@ class Installation:
         return json.loads(self.run(*arguments, "--json", timeout_s=timeout_s))
 
     def kill_when(self, process: subprocess.Popen[str], word: str, times: int, timeout_s: float = 240) -> None:
-        """Kill a running command with -9 once it has printed ``word`` so many times on either stream."""
+        """Kill a running command with -9 once it has printed ``word`` so many times on standard error."""
         assert process.stderr is not None
         seen, until = 0, time.monotonic() + timeout_s
         for line in process.stderr:

@@ -16,7 +16,7 @@ def test_a_killed_sweep_goes_on_and_ends_with_exactly_its_trials(tmp_path: Path)
     import mlflow
 
     installation = Installation(folder=tmp_path)
-    process = installation.start("sweep", str(SMOKE), *SMALL, "--no-live")
+    process = installation.start("sweep", str(SMOKE), *SMALL, "--json")  # events go to the other stream
     installation.kill_when(process, " samples: ", times=3)
 
     resumed = installation.json("sweep", str(SMOKE), *SMALL)
