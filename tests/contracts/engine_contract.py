@@ -1,0 +1,348 @@
+"""What every engine fulfils. A test class inherits a contract and says which engine, model and objective."""
+
+import gc
+import json
+import math
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from peft import PeftModel
+
+from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.core.errors import DivergedError, LoratoryError
+from orchestrator.core.plan import EnginePlan, Method, Precision
+from orchestrator.core.settings import TrialSettings
+from orchestrator.core.space import ParamValue
+from orchestrator.core.trial import Report, TrialTask
+from orchestrator.objective.protocol import Head, Objective
+from orchestrator.training.engine import Engine
+
+MADE_UP = Source(origin=Origin.LOCAL, name="made up")
+POINTS = (12, 24, 48, 64)
+MEASURED_TIME = ("time/", "speed/", "memory/")
+
+PLAIN = """
+import json, sys
+import torch, transformers
+from peft import AutoPeftModelForCausalLM, PeftModel
+head, base, rows, *adapters = sys.argv[1:]
+rows = json.load(open(rows))
+auto = {"causal_lm": transformers.AutoModelForCausalLM,
+        "sequence_classification": transformers.AutoModelForSequenceClassification}[head]
+found = []
+for adapter in adapters:
+    model = PeftModel.from_pretrained(auto.from_pretrained(base, dtype=torch.float32), adapter).eval()
+    loss = units = right = 0.0
+    for row in rows:
+        with torch.inference_mode():
+            logits = model(input_ids=torch.tensor([row["input_ids"]])).logits.double()
+        labels = torch.tensor([row["labels"]])
+        if head == "causal_lm":
+            labels, logits = labels[0, 1:], logits[0, :-1]
+        loss += torch.nn.functional.cross_entropy(logits, labels, reduction="sum").item()
+        units += (labels != -100).sum().item()
+        right += (logits.argmax(-1) == labels).sum().item()
+    found.append({"loss": loss / units, "accuracy": right / units})
+assert not any(name.split(".")[0] in ("orchestrator", "objectives", "tests") for name in sys.modules)
+print(json.dumps(found))
+"""
+
+SETTINGS: list[dict[str, ParamValue]] = [
+    {"rank": 2, "alpha": 4.0},
+    {"rslora": True},
+    {"dropout": 0.3},
+    {"init": "gaussian"},
+    {"init": "orthogonal"},
+    {"init": "pissa"},
+    {"init": "pissa", "rslora": True},
+    {"head_learning_rate": 1e-3, "lora_plus_ratio": 4.0},
+    {"weight_decay": 0.1, "beta1": 0.8, "beta2": 0.99, "epsilon": 1e-6, "max_grad_norm": 0.1},
+    {"schedule": "cosine", "warmup_ratio": 0.25},
+    {"schedule": "constant", "warmup_ratio": 1.0},
+    {"batch_size": 3, "accumulation": 2},
+    {"label_smoothing": 0.1},
+    {"max_length": 6},
+    {"train_fraction": 0.3},
+]
+
+
+def learned(report: Report) -> dict[str, float]:
+    """Everything a report says but what a clock or the machine says."""
+    return {name: value for name, value in report.metrics.items() if not name.startswith(MEASURED_TIME)}
+
+
+def random_states() -> list[str]:
+    return [repr(random.getstate()), repr(np.random.get_state()), str(torch.get_rng_state().tolist())]
+
+
+def alive(number: int) -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == f"trial {number}"]
+
+
+class AdapterContract:
+    """The part that depends on the model's make. Inherit, and set ``objective``, ``targets`` and the two methods."""
+
+    objective: Objective
+    targets: str
+    """Names of some linear layers of the model, separated by commas."""
+
+    def engine(self, plan: EnginePlan) -> Engine:
+        raise NotImplementedError
+
+    def write_model(self, folder: Path) -> Path:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def model(self, tmp_path: Path) -> Path:
+        return self.write_model(tmp_path / "model")
+
+    @pytest.fixture
+    def build(self, tmp_path: Path, model: Path) -> Iterator[Callable[..., Engine]]:
+        """Build engines over one tiny model; sweeps of different names have different folders."""
+        engines = []
+
+        def build(sweep: str = "sweep", precision: Precision = Precision.FLOAT32) -> Engine:
+            data = DataPlan(
+                source=MADE_UP,
+                train=40,
+                validation=20,
+                test=12,
+                train_eval=10,
+                shift={"other": MADE_UP},
+                shift_rows=8,
+            )
+            plan = EnginePlan(
+                objective="made up",
+                method=Method.LORA,
+                model=Source(origin=Origin.LOCAL, name=str(model)),
+                data=data,
+                report_points=POINTS,
+                sweep_dir=str(tmp_path / sweep),
+                metric="val/loss",
+                precision=precision,
+                device="cpu",
+            )
+            engines.append(self.engine(plan))
+            return engines[-1]
+
+        yield build
+        for engine in engines:
+            engine.close()
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("trial ")]
+
+    @staticmethod
+    def task(number: int = 0, seed: int = 7, **settings: ParamValue) -> TrialTask:
+        chosen: dict[str, ParamValue] = {
+            "learning_rate": 1e-2,
+            "batch_size": 8,
+            "rank": 4,
+            "dropout": 0.1,
+            "max_length": 32,
+        }
+        return TrialTask(number=number, settings=TrialSettings.from_params(chosen | settings), seed=seed)
+
+    @staticmethod
+    def all_reports(engine: Engine, task: TrialTask) -> list[Report]:
+        run = engine.start(task)
+        try:
+            return [run.advance(point) for point in POINTS]
+        finally:
+            run.close()
+
+    def test_reports_come_at_the_points_with_every_metric(self, build: Callable[..., Engine], tmp_path: Path) -> None:
+        reports = self.all_reports(build(), self.task(number=3))
+        names = {f"{split}/{name}" for split in ("val", "train") for name in self.objective.metrics}
+        names |= {"gap/loss", "optim/learning_rate", "progress/samples", "progress/tokens", "speed/tokens_per_s"}
+        names |= {"memory/peak_mb", "time/train_s", "time/eval_s"}
+        for point, report in zip(POINTS, reports, strict=True):
+            assert (report.trial, report.nominal_samples) == (3, point)
+            assert names <= set(report.metrics)
+            assert all(math.isfinite(value) for value in report.metrics.values())
+            assert report.metrics["progress/samples"] == math.ceil(point / 8) * 8
+            assert report.metrics["gap/loss"] == report.metrics["val/loss"] - report.metrics["train/loss"]
+            assert report.checkpoint == f"trials/0003/checkpoint-{point}"
+            assert (tmp_path / "sweep" / report.checkpoint / "adapter/adapter_model.safetensors").is_file()
+            assert report.started_at <= report.ended_at
+            assert report.metrics["time/train_s"] > 0
+            assert report.metrics["speed/tokens_per_s"] > 0
+        tokens = [report.metrics["progress/tokens"] for report in reports]
+        assert tokens == sorted(set(tokens))
+        assert reports[-1].metrics["train/loss"] < reports[0].metrics["train/loss"]
+
+    @pytest.mark.parametrize("interrupted_at", POINTS[:-1])
+    @pytest.mark.parametrize("init", ["default", "pissa"])
+    def test_an_interrupted_trial_goes_on_exactly(
+        self, build: Callable[..., Engine], interrupted_at: int, init: str
+    ) -> None:
+        task = self.task(init=init, accumulation=2, batch_size=4)
+        expected = [learned(report) for report in self.all_reports(build("whole"), task)]
+        engine = build("interrupted")
+        run = engine.start(task)
+        found = [learned(run.advance(point)) for point in POINTS if point <= interrupted_at]
+        run.close()
+        engine.close()
+        run = build("interrupted").start(task)
+        found += [learned(run.advance(point)) for point in POINTS if point > interrupted_at]
+        run.close()
+        assert found == expected
+
+    def test_plain_peft_and_transformers_measure_the_same(
+        self, build: Callable[..., Engine], tmp_path: Path, model: Path
+    ) -> None:
+        from transformers import AutoTokenizer
+
+        engine = build()
+        tasks = [
+            self.task(number=0),
+            self.task(number=1, init="pissa", learning_rate=1e-3),
+            self.task(number=2, init="pissa", rslora=True, learning_rate=1e-3),
+            self.task(number=3, init="gaussian", target_modules=self.targets),
+        ]
+        reports = [self.all_reports(engine, task)[-1] for task in tasks]
+        splits = self.objective.splits(DataPlan(source=MADE_UP, train=40, validation=20, test=12))
+        rows = self.objective.encode(splits.validation, AutoTokenizer.from_pretrained(model), 32)
+        (tmp_path / "rows.json").write_text(json.dumps(rows))
+        folders = [str(tmp_path / "sweep" / (report.checkpoint or "") / "adapter") for report in reports]
+        names = [self.objective.head.value, str(model), str(tmp_path / "rows.json"), *folders]
+        done = subprocess.run(
+            [sys.executable, "-c", PLAIN, *names], capture_output=True, text=True, check=False, cwd=tmp_path
+        )
+        assert done.returncode == 0, done.stderr
+        for report, plain in zip(reports, json.loads(done.stdout.splitlines()[-1]), strict=True):
+            assert plain["loss"] == pytest.approx(report.metrics["val/loss"], abs=1e-5)
+            if self.objective.head is Head.SEQUENCE_CLASSIFICATION:
+                assert plain["accuracy"] == report.metrics["val/accuracy"]
+
+    def test_target_modules_may_be_named(self, build: Callable[..., Engine], tmp_path: Path) -> None:
+        run = build().start(self.task(target_modules=self.targets))
+        run.advance(POINTS[0])
+        run.close()
+        config = json.loads((tmp_path / "sweep/trials/0000/checkpoint-12/adapter/adapter_config.json").read_text())
+        assert sorted(config["target_modules"]) == sorted(name.strip() for name in self.targets.split(","))
+
+
+class EngineContract(AdapterContract):
+    """The whole contract."""
+
+    def test_stored_reports_are_returned_as_they_were(self, build: Callable[..., Engine], tmp_path: Path) -> None:
+        reports = self.all_reports(build(), self.task())
+        times = {path: path.stat().st_mtime_ns for path in (tmp_path / "sweep").rglob("*")}
+        assert self.all_reports(build(), self.task()) == reports
+        assert {path: path.stat().st_mtime_ns for path in (tmp_path / "sweep").rglob("*")} == times
+
+    def test_a_report_point_may_be_skipped_or_unknown(self, build: Callable[..., Engine]) -> None:
+        run = build("skipping").start(self.task())
+        last = run.advance(POINTS[-1])
+        run.close()
+        assert learned(last) == learned(self.all_reports(build("whole"), self.task())[-1])
+        with pytest.raises(ValueError, match="one of the report points"):
+            build().start(self.task()).advance(POINTS[0] + 1)
+
+    def test_points_closer_than_one_update_share_it(self, build: Callable[..., Engine]) -> None:
+        reports = self.all_reports(build(), self.task(batch_size=32))
+        assert [report.metrics["progress/samples"] for report in reports] == [32, 32, 64, 64]
+        assert learned(reports[0]) == learned(reports[1])
+
+    @pytest.mark.filterwarnings("ignore")
+    def test_a_diverging_trial_raises_and_leaves_nothing(self, build: Callable[..., Engine], tmp_path: Path) -> None:
+        engine = build()
+        run = engine.start(self.task(number=5, alpha=1e38, learning_rate=10.0, batch_size=2))
+        with pytest.raises(DivergedError, match="at update"):
+            run.advance(POINTS[-1])
+        assert not alive(5)
+        gc.collect()
+        assert not any(isinstance(thing, PeftModel) for thing in gc.get_objects())
+        run.close()
+        assert all(path.name.startswith("checkpoint-") for path in (tmp_path / "sweep/trials/0005").iterdir())
+        assert learned(self.all_reports(engine, self.task())[0])
+
+    def test_close_may_be_called_at_any_time_and_again(self, build: Callable[..., Engine]) -> None:
+        engine = build()
+        run = engine.start(self.task(number=6))
+        run.close()
+        run = engine.start(self.task(number=6))
+        run.advance(POINTS[0])
+        assert alive(6)
+        run.close()
+        run.close()
+        assert not alive(6)
+        engine.close()
+        engine.close()
+        with pytest.raises(LoratoryError, match="closed"):
+            engine.start(self.task())
+
+    def test_finish_measures_the_shift_sets_at_the_best_report(
+        self, build: Callable[..., Engine], tmp_path: Path
+    ) -> None:
+        engine = build()
+        run = engine.start(self.task())
+        for point in POINTS:
+            report = run.advance(point)
+        found = run.finish(POINTS[1])
+        run.close()
+        checkpoint = tmp_path / "sweep/trials/0000" / f"checkpoint-{POINTS[1]}"
+        assert found == {f"shift/other/{k}": v for k, v in engine.measure(checkpoint, self.task(), "other").items()}
+        assert set(found) == {f"shift/other/{name}" for name in self.objective.metrics}
+        last = engine.measure(checkpoint.with_name(f"checkpoint-{POINTS[-1]}") / "adapter", self.task(), "validation")
+        assert last["loss"] == pytest.approx(report.metrics["val/loss"], rel=1e-6)
+        assert set(engine.measure(checkpoint, self.task(), "test")) == set(self.objective.metrics)
+        with pytest.raises(LoratoryError, match="no adapter"):
+            engine.measure(tmp_path, self.task(), "test")
+        with pytest.raises(ValueError, match="no split 'nowhere'"):
+            engine.measure(checkpoint, self.task(), "nowhere")
+
+    def test_the_seed_alone_decides(self, build: Callable[..., Engine]) -> None:
+        first = [learned(report) for report in self.all_reports(build("first"), self.task(number=0))]
+        torch.manual_seed(99)
+        again = [learned(report) for report in self.all_reports(build("again"), self.task(number=1))]
+        other = [learned(report) for report in self.all_reports(build("other"), self.task(seed=8))]
+        assert again == first
+        assert all(a["val/loss"] != b["val/loss"] for a, b in zip(other, first, strict=True))
+
+    def test_trials_leave_each_other_and_the_process_alone(self, build: Callable[..., Engine]) -> None:
+        alone = [[learned(r) for r in self.all_reports(build("alone"), self.task(n, seed=n))] for n in (1, 2)]
+        engine = build("together")
+        runs = [engine.start(self.task(number, seed=number)) for number in (1, 2)]
+        states = random_states()
+        together: list[list[dict[str, float]]] = [[], []]
+        for point in POINTS:
+            for reports, run in zip(together, runs, strict=True):
+                reports.append(learned(run.advance(point)))
+        assert states == random_states()
+        for run in runs:
+            run.finish(POINTS[0])
+            run.close()
+        assert states == random_states()
+        assert together == alone
+
+    @pytest.mark.parametrize("settings", SETTINGS, ids="-".join)
+    def test_every_setting_is_accepted_and_has_an_effect(
+        self, build: Callable[..., Engine], settings: dict[str, ParamValue]
+    ) -> None:
+        run = build().start(self.task(1, 7, **settings))
+        changed = learned(run.advance(POINTS[0]))
+        run.close()
+        run = build().start(self.task(number=2))
+        plain = learned(run.advance(POINTS[0]))
+        run.close()
+        assert math.isfinite(changed["val/loss"])
+        assert changed["val/loss"] != plain["val/loss"]
+
+    def test_bfloat16_trains_much_the_same_and_is_measured_in_float32(
+        self, build: Callable[..., Engine], tmp_path: Path
+    ) -> None:
+        engine = build("bfloat16", precision=Precision.BFLOAT16)
+        rough = self.all_reports(engine, self.task())[-1]
+        exact = self.all_reports(build("float32"), self.task())[-1]
+        assert rough.metrics["val/loss"] != exact.metrics["val/loss"]
+        assert rough.metrics["val/loss"] == pytest.approx(exact.metrics["val/loss"], rel=0.02)
+        adapter = tmp_path / "bfloat16" / (rough.checkpoint or "") / "adapter"
+        measured = build("float32").measure(adapter, self.task(), "validation")
+        assert measured["loss"] == pytest.approx(rough.metrics["val/loss"], rel=1e-6)

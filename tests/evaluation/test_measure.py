@@ -1,0 +1,103 @@
+"""Measuring does not depend on batches, and leaves the model as it was."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.evaluation.gap import gaps
+from orchestrator.evaluation.measure import batches, measure
+from orchestrator.objective.protocol import Objective
+from tests.fakes.tiny_models import tiny_bert, tiny_llama
+from tests.fakes.tiny_objective import TinyCausal, TinyClassification
+
+
+def loaded(kind: str, folder: Path) -> tuple[Any, Any, Objective, list[dict[str, Any]]]:
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+
+    objective: Objective = TinyClassification() if kind == "bert" else TinyCausal()
+    path = tiny_bert(folder) if kind == "bert" else tiny_llama(folder)
+    auto = AutoModelForSequenceClassification if kind == "bert" else AutoModelForCausalLM
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    source = Source(origin=Origin.LOCAL, name="made up")
+    rows = objective.splits(DataPlan(source=source, validation=23, test=2)).validation
+    return auto.from_pretrained(path), tokenizer, objective, objective.encode(rows, tokenizer, 32)
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_the_result_does_not_depend_on_the_batches(kind: str, tmp_path: Path) -> None:
+    model, tokenizer, objective, examples = loaded(kind, tmp_path)
+    model.train()
+    one_by_one = measure(model, objective, examples, tokenizer, batch_tokens=1)
+    at_once = measure(model, objective, examples, tokenizer, batch_tokens=10**6)
+    assert at_once == pytest.approx(one_by_one, rel=1e-5)
+    assert measure(model, objective, examples, tokenizer) == pytest.approx(one_by_one, rel=1e-5)
+    assert set(at_once) == set(objective.metrics)
+    assert model.training
+    # A token-weighted mean: rows of a language model count by their tokens.
+    per_row = [measure(model, objective, [example], tokenizer)["loss"] for example in examples]
+    units = [1 if kind == "bert" else sum(label != -100 for label in example["labels"][1:]) for example in examples]
+    expected = sum(loss * n for loss, n in zip(per_row, units, strict=True)) / sum(units)
+    assert one_by_one["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_training_mode_comes_back_after_an_error_and_eval_mode_stays(tmp_path: Path) -> None:
+    model, tokenizer, objective, examples = loaded("bert", tmp_path)
+    model.train()
+    with pytest.raises(IndexError):
+        measure(model, objective, [{"input_ids": [10**6], "labels": 0}], tokenizer)
+    assert model.training
+    model.eval()
+    measure(model, objective, examples, tokenizer)
+    assert not model.training
+
+
+def test_pairs_reach_the_objective_in_the_rows_order(tmp_path: Path) -> None:
+    class Recording(TinyClassification):
+        def measure(self, pairs: Any) -> dict[str, float]:
+            self.pairs = list(pairs)
+            return {}
+
+    model, tokenizer, _, examples = loaded("bert", tmp_path)
+    objective = Recording()
+    measure(model, objective, examples, tokenizer, batch_tokens=40)
+    assert [reference for _, reference in objective.pairs] == [example["labels"] for example in examples]
+
+
+def test_nothing_to_measure_gives_nothing(tmp_path: Path) -> None:
+    model, tokenizer, objective, _ = loaded("bert", tmp_path)
+    assert measure(model, objective, [], tokenizer) == {}
+
+
+def test_a_broken_model_gives_nan(tmp_path: Path) -> None:
+    model, tokenizer, objective, examples = loaded("bert", tmp_path)
+    with torch.no_grad():
+        model.classifier.bias.fill_(math.nan)
+    assert math.isnan(measure(model, objective, examples, tokenizer)["loss"])
+
+
+@pytest.mark.parametrize("budget", [1, 7, 40, 1000])
+def test_batches_hold_all_rows_within_the_budget(budget: int) -> None:
+    lengths = [3, 9, 1, 9, 2, 30, 4, 4, 4, 5]
+    found = [*batches(lengths, budget)]
+    assert sorted(row for batch in found for row in batch) == list(range(len(lengths)))
+    for batch in found:
+        assert len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= budget
+    flat = [lengths[row] for batch in found for row in batch]
+    assert flat == sorted(flat)
+
+
+@pytest.mark.parametrize(
+    ("validation", "train", "expected"),
+    [
+        ({"loss": 0.5, "accuracy": 0.8}, {"loss": 0.25, "accuracy": 0.9}, {"gap/loss": 0.25, "gap/accuracy": 0.1}),
+        ({"loss": 0.5, "perplexity": 2.0}, {"loss": 0.75, "perplexity": 3.0}, {"gap/loss": -0.25}),
+        ({}, {}, {}),
+    ],
+)
+def test_gaps(validation: Mapping[str, float], train: Mapping[str, float], expected: Mapping[str, float]) -> None:
+    assert gaps(validation, train) == pytest.approx(expected)

@@ -1,0 +1,64 @@
+"""The solo engine on the packaged encoder and the packaged movie reviews, a few rows of them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestrator.assets.fetch import fetch
+from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.core.errors import AssetError
+from orchestrator.core.plan import EnginePlan, Method
+from orchestrator.core.settings import TrialSettings
+from orchestrator.core.trial import TrialTask
+from orchestrator.objective.loading import load_objective
+from orchestrator.training.base_model import load_tokenizer
+from orchestrator.training.build import build_engine
+from tests.contracts.engine_contract import PLAIN
+
+MINILM = Source(origin=Origin.PACKAGED, name="minilm")
+MOVIES = Source(origin=Origin.PACKAGED, name="vader-movie")
+
+
+@pytest.mark.timeout(240)
+def test_a_real_trial_learns_and_its_adapter_is_what_was_reported(tmp_path: Path) -> None:
+    try:
+        base = fetch("minilm")
+        fetch("vader-movie")
+    except AssetError as error:
+        pytest.skip(f"the packaged assets cannot be fetched: {error}")
+    data = DataPlan(source=MOVIES, train=480, validation=100, test=100, train_eval=50)
+    plan = EnginePlan(
+        objective="sentiment",
+        method=Method.LORA,
+        model=MINILM,
+        data=data,
+        report_points=(480,),
+        sweep_dir=str(tmp_path),
+        metric="val/accuracy",
+        device="cpu",
+    )
+    engine = build_engine(plan)
+    settings = TrialSettings(learning_rate=3e-3, rank=8, batch_size=16, max_length=48)
+    run = engine.start(TrialTask(number=0, settings=settings, seed=1))
+    report = run.advance(480)
+    run.close()
+    engine.close()
+    objective = load_objective("sentiment")
+    rows = objective.encode(objective.splits(data).validation, load_tokenizer(MINILM), 48)
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    adapter = tmp_path / (report.checkpoint or "") / "adapter"
+    done = subprocess.run(
+        [sys.executable, "-c", PLAIN, "sequence_classification", base, tmp_path / "rows.json", adapter],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    (plain,) = json.loads(done.stdout.splitlines()[-1])
+    assert plain["loss"] == pytest.approx(report.metrics["val/loss"], abs=1e-5)
+    assert plain["accuracy"] == report.metrics["val/accuracy"]
+    assert report.metrics["val/accuracy"] > 0.6

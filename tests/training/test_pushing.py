@@ -1,0 +1,90 @@
+"""Code that pushes, asked for the next."""
+
+import threading
+import time
+
+import pytest
+
+from orchestrator.training.pushing import Pushing
+
+
+def test_values_come_one_by_one_and_the_thread_waits_in_between() -> None:
+    reached: list[int] = []
+
+    def body(pushing: Pushing[int]) -> None:
+        for value in range(3):
+            reached.append(value)
+            pushing.push(value)
+
+    pushing = Pushing(body, "counter")
+    assert reached == []
+    assert pushing.next() == 0
+    time.sleep(0.05)
+    assert reached == [0]
+    assert [pushing.next(), pushing.next()] == [1, 2]
+    with pytest.raises(RuntimeError, match="counter has ended"):
+        pushing.next()
+    pushing.close()
+
+
+def test_what_the_thread_raises_reaches_the_caller() -> None:
+    def body(pushing: Pushing[int]) -> None:
+        pushing.push(1)
+        raise ValueError("from inside")
+
+    pushing = Pushing(body, "failing")
+    assert pushing.next() == 1
+    with pytest.raises(ValueError, match="from inside"):
+        pushing.next()
+    assert not [thread for thread in threading.enumerate() if thread.name == "failing"]
+    pushing.close()
+
+
+def test_closing_unwinds_the_thread_and_runs_its_cleanup() -> None:
+    unwound = threading.Event()
+
+    def body(pushing: Pushing[int]) -> None:
+        try:
+            pushing.push(1)
+        finally:
+            unwound.set()
+
+    pushing = Pushing(body, "closing")
+    pushing.next()
+    pushing.close()
+    pushing.close()
+    assert unwound.is_set()
+    assert not [thread for thread in threading.enumerate() if thread.name == "closing"]
+
+
+def test_a_thread_that_never_started_may_be_closed() -> None:
+    def body(pushing: Pushing[int]) -> None:
+        pushing.push(1)
+
+    Pushing(body, "idle").close()
+
+
+def test_a_busy_thread_ends_at_its_next_check() -> None:
+    started = threading.Event()
+
+    def body(pushing: Pushing[int]) -> None:
+        started.set()
+        while True:
+            pushing.check()
+            time.sleep(0.001)
+
+    pushing = Pushing(body, "busy")
+    told: list[str] = []
+
+    def ask() -> None:
+        with pytest.raises(RuntimeError) as raised:
+            pushing.next()
+        told.append(str(raised.value))
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    assert started.wait(5)
+    pushing.close()
+    asking.join(5)
+    assert told == ["busy was closed"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "busy"]

@@ -1,0 +1,146 @@
+"""Which checkpoints stay on disk while a sweep runs."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.settings import TrialSettings
+from orchestrator.core.trial import Action, Ending, Report, TrialRecord, TrialState, Verdict
+from orchestrator.training.checkpoints import TrialFolder
+from orchestrator.training.retention import Retention, kept, leaders
+from tests.training.test_checkpoints import write
+
+ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
+
+
+def record(number: int, *scores: float, state: TrialState = TrialState.RUNNING) -> TrialRecord:
+    """A trial with one report per score, 100 samples apart."""
+    reports = tuple(
+        Report(
+            trial=number,
+            nominal_samples=100 * (index + 1),
+            metrics={"val/accuracy": score},
+            checkpoint=f"trials/{number:04d}/checkpoint-{100 * (index + 1)}",
+            started_at=0.0,
+            ended_at=1.0,
+        )
+        for index, score in enumerate(scores)
+    )
+    return TrialRecord(number=number, params={}, settings=TrialSettings(), seed=0, state=state, reports=reports)
+
+
+def ended(number: int, *scores: float, state: TrialState = TrialState.COMPLETE) -> TrialRecord:
+    return record(number, *scores, state=state)
+
+
+def test_leaders_are_the_best_ended_trials_of_every_ending() -> None:
+    records = [
+        ended(0, 0.7),
+        ended(1, 0.9, 0.6, state=TrialState.PRUNED),
+        ended(2, 0.8, state=TrialState.FAIL),
+        record(3, 0.99),
+        ended(4, 0.8),
+        ended(5),
+        ended(6, float("nan")),
+    ]
+    assert [leader.number for leader in leaders(records, ACCURACY, 3)] == [1, 2, 4]
+    assert [leader.number for leader in leaders(records, ACCURACY, 9)] == [1, 2, 4, 0]
+
+
+def test_running_trials_keep_their_best_and_newest_ended_ones_their_best_if_it_leads() -> None:
+    stopped = replace(
+        record(3, 0.1, 0.2, 0.15),
+        verdicts={
+            300: Verdict(
+                trial=3,
+                nominal_samples=300,
+                action=Action.STOP,
+                ending=Ending(state=TrialState.PRUNED, reason="others are better"),
+            )
+        },
+    )
+    records = [ended(0, 0.7, 0.6), ended(1, 0.9), record(2, 0.5, 0.6, 0.55), stopped]
+    assert kept(records, ACCURACY, 1) == {(1, 100), (2, 200), (2, 300), (3, 200), (3, 300)}
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def play(sweep: Path, retention: Retention, number: int, scores: list[float], state: TrialState) -> None:
+    """Let a trial report and end, writing its checkpoints as an engine does."""
+    for count in range(1, len(scores) + 1):
+        write(TrialFolder(sweep, number), 100 * count)
+        trial = record(number, *scores[:count])
+        retention.reported(trial, trial.reports[-1])
+    retention.trial_ended(record(number, *scores, state=state))
+
+
+def on_disk(sweep: Path) -> dict[str, list[str]]:
+    return {
+        str(path.parent.relative_to(sweep / "trials")): sorted(file.name for file in path.parent.iterdir())
+        for path in sorted(sweep.glob("trials/*/*/report.json"))
+    }
+
+
+def test_a_running_trial_keeps_reports_its_best_adapter_and_its_newest_state(sweep: Path) -> None:
+    retention = Retention(sweep, ACCURACY, 1)
+    folder = TrialFolder(sweep, 0)
+    for count, scores in enumerate([(0.5,), (0.5, 0.9), (0.5, 0.9, 0.6), (0.5, 0.9, 0.6, 0.7)], start=1):
+        write(folder, 100 * count)
+        trial = record(0, *scores)
+        retention.reported(trial, trial.reports[-1])
+    assert on_disk(sweep) == {
+        "0000/checkpoint-100": ["report.json"],
+        "0000/checkpoint-200": ["adapter", "report.json"],
+        "0000/checkpoint-300": ["report.json"],
+        "0000/checkpoint-400": [
+            "adapter",
+            "optimizer.pt",
+            "report.json",
+            "trainable.safetensors",
+            "trainer_state.json",
+        ],
+    }
+
+
+def test_a_checkpoint_ahead_of_the_ledger_is_not_touched(sweep: Path) -> None:
+    retention = Retention(sweep, ACCURACY, 1)
+    write(TrialFolder(sweep, 0), 100)
+    write(TrialFolder(sweep, 0), 200)
+    trial = record(0, 0.5)
+    retention.reported(trial, trial.reports[-1])
+    assert TrialFolder(sweep, 0).newest_whole() == 200
+
+
+def test_only_the_sweeps_best_adapters_outlive_their_trials(sweep: Path) -> None:
+    retention = Retention(sweep, ACCURACY, 2)
+    play(sweep, retention, 0, [0.5, 0.4], TrialState.COMPLETE)
+    play(sweep, retention, 1, [0.3, 0.6], TrialState.PRUNED)
+    assert on_disk(sweep) == {
+        "0000/checkpoint-100": ["adapter", "report.json"],
+        "0001/checkpoint-200": ["adapter", "report.json"],
+    }
+    play(sweep, retention, 2, [0.2], TrialState.COMPLETE)
+    play(sweep, retention, 3, [0.9], TrialState.FAIL)
+    assert [*on_disk(sweep)] == ["0001/checkpoint-200", "0003/checkpoint-100"]
+
+
+def test_a_driver_that_goes_on_clears_up_after_the_last(sweep: Path) -> None:
+    for number in range(3):
+        write(TrialFolder(sweep, number), 100)
+    records = [ended(0, 0.5), ended(1, 0.7), record(2, 0.1)]
+    retention = Retention(sweep, ACCURACY, 1, records)
+    assert [*on_disk(sweep)] == ["0001/checkpoint-100", "0002/checkpoint-100"]
+    assert TrialFolder(sweep, 2).newest_whole() == 100
+    play(sweep, retention, 2, [0.1, 0.6], TrialState.COMPLETE)
+    assert [*on_disk(sweep)] == ["0001/checkpoint-100"]
+
+
+def test_trials_it_has_not_heard_of_are_left_alone(sweep: Path) -> None:
+    write(TrialFolder(sweep, 9), 100)
+    play(sweep, Retention(sweep, ACCURACY, 1), 0, [0.9], TrialState.COMPLETE)
+    assert TrialFolder(sweep, 9).newest_whole() == 100

@@ -1,0 +1,65 @@
+"""The solo engine fulfils the engines' contract."""
+
+from pathlib import Path
+
+from orchestrator.core.plan import EnginePlan
+from orchestrator.objective.protocol import Objective
+from orchestrator.training.engine import Engine
+from orchestrator.training.solo import SoloEngine
+from tests.contracts.engine_contract import AdapterContract, EngineContract
+from tests.fakes.tiny_models import tiny_bert, tiny_gpt2, tiny_llama
+from tests.fakes.tiny_objective import TinyCausal, TinyClassification
+from tests.training.models import bert_without_pooler, tiny_roberta
+
+
+class Solo:
+    objective: Objective
+
+    def engine(self, plan: EnginePlan) -> Engine:
+        return SoloEngine(plan, self.objective)
+
+
+class TestBert(Solo, EngineContract):
+    objective = TinyClassification()
+    targets = "query, value"
+
+    def write_model(self, folder: Path) -> Path:
+        return tiny_bert(folder)
+
+
+class TestLlama(Solo, EngineContract):
+    objective = TinyCausal()
+    targets = "q_proj,v_proj"
+
+    def write_model(self, folder: Path) -> Path:
+        return tiny_llama(folder)
+
+
+class TestRoberta(Solo, AdapterContract):
+    """A head of two layers under ``modules_to_save``."""
+
+    objective = TinyClassification()
+    targets = "query,dense"
+
+    def write_model(self, folder: Path) -> Path:
+        return tiny_roberta(folder)
+
+
+class TestGpt2(Solo, AdapterContract):
+    """Layers that store their weights transposed, a tied head, and attention dropout."""
+
+    objective = TinyCausal()
+    targets = "c_attn,c_proj"
+
+    def write_model(self, folder: Path) -> Path:
+        return tiny_gpt2(folder)
+
+
+class TestBertWithoutPooler(Solo, AdapterContract):
+    """A pooler that the model's files lack is random: it has to be trained and travel with the adapter."""
+
+    objective = TinyClassification()
+    targets = "query"
+
+    def write_model(self, folder: Path) -> Path:
+        return bert_without_pooler(folder)
