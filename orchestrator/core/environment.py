@@ -1,6 +1,10 @@
-"""The process environment that keeps libraries quiet and telemetry off, unless the user says otherwise."""
+"""The process's environment: quiet libraries, telemetry off, how to call this program again, usable processors."""
 
 import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
 
 DEFAULTS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -13,6 +17,8 @@ DEFAULTS = {
     # MLflow sends the local store's progress to stderr while it makes the tables.
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
+PROGRAM = "python -m orchestrator"
+"""The command line in general, for pages and notes that are read on other machines too."""
 
 
 def prepare() -> None:
@@ -22,3 +28,22 @@ def prepare() -> None:
     """
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
+
+
+def program() -> str:
+    """Return the command line that a person can type here, quoted for a shell.
+
+    ``python`` serves if the shell finds this interpreter by that name; otherwise, as after ``make sweep`` without an
+    activated environment, the interpreter is named by its path.
+    """
+    running, found = Path(sys.executable).absolute(), shutil.which("python")
+    # A virtual environment's interpreter is a link to the base one: the same file in the same folder is this one.
+    if found and Path(found).absolute().parent == running.parent and Path(found).samefile(running):
+        return PROGRAM
+    below = Path.cwd() in running.parent.parents  # a bare name would be looked for on PATH
+    return f"{shlex.quote(str(running.relative_to(Path.cwd()) if below else running))} -m orchestrator"
+
+
+def usable_cores() -> int:
+    """Return the number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

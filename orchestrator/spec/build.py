@@ -1,11 +1,11 @@
 """The well-formed sections to the core's types, with the rules that need the objective or several sections."""
 
-import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.core.data import DataPlan, Source
+from orchestrator.core.environment import usable_cores
 from orchestrator.core.errors import UserError
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.policy import Budget, Resources, SamplerPolicy, StoppingName, StoppingPolicy, Tracking
@@ -147,5 +147,5 @@ def _resources(file: SweepFile) -> Resources:
     resources = file.resources
     # More trials at once than trials would leave each with less than its share of the processors.
     parallel = min(resources.parallel_trials, file.budget.trials or resources.parallel_trials)
-    cpus = resources.cpus_per_trial or max(1, (os.cpu_count() or 1) // parallel)
+    cpus = resources.cpus_per_trial or max(1, usable_cores() // parallel)
     return Resources(parallel_trials=parallel, cpus_per_trial=cpus, gpus_per_trial=resources.gpus_per_trial)

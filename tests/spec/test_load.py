@@ -135,7 +135,7 @@ class TestGoodFiles:
         )
 
     def test_a_small_file_takes_the_objectives_defaults(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("os.cpu_count", lambda: 8)
+        monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(8)), raising=False)
         spec = load(SMALL)
         assert spec.model == CLASSIFICATION.default_model
         assert spec.data == DataPlan(source=CLASSIFICATION.default_source)
