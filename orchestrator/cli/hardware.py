@@ -1,9 +1,10 @@
 """What this machine has: cores, memory, number formats, accelerators, disk."""
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+
+from orchestrator.core.environment import usable_cores
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -14,7 +15,7 @@ class Hardware:
         cores: CPUs that this process may use.
         memory_bytes, free_memory_bytes: of the machine, or of the container if that is less.
         bfloat16: CPU instructions for bfloat16 products, by name; empty if there are none.
-        gpus: name and memory of each CUDA device.
+        gpus: name and memory of each CUDA device, the ones included that this build of torch cannot use.
         free_disk_bytes: free space where sweeps are written.
     """
 
@@ -34,7 +35,7 @@ def look(folder: Path) -> Hardware:
     limit = _container_bytes() or memory.total
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     return Hardware(
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=usable_cores(),
         memory_bytes=min(memory.total, limit),
         free_memory_bytes=min(memory.available, limit),
         bfloat16=_bfloat16(),
@@ -55,9 +56,28 @@ def _gpus() -> tuple[str, ...]:
     import torch
 
     if not torch.cuda.is_available():
-        return ()
+        return tuple(f"{device} (torch {torch.__version__} cannot use it)" for device in _driver_gpus())
     found = (torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count()))
     return tuple(f"{item.name}, {item.total_memory / 1e9:.0f} GB" for item in found)
+
+
+def _driver_gpus() -> tuple[str, ...]:
+    """Return what the driver knows, which needs the extra ``gpu``: torch is silent on devices it was not built for."""
+    try:
+        import pynvml
+    except ImportError:
+        return ()
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:  # no driver
+        return ()
+    try:
+        devices = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+        sizes = [pynvml.nvmlDeviceGetMemoryInfo(device).total for device in devices]
+        names = [pynvml.nvmlDeviceGetName(device) for device in devices]
+        return tuple(f"{name}, {size / 1e9:.0f} GB" for name, size in zip(names, sizes, strict=True))
+    finally:
+        pynvml.nvmlShutdown()
 
 
 def _container_bytes() -> int | None:

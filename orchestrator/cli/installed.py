@@ -2,8 +2,12 @@
 
 import importlib.util
 import re
+import tomllib
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
+
+import orchestrator
 
 NEEDED = {
     "torch": "torch",
@@ -52,13 +56,25 @@ def _look(name: str, module: str, wanted: str | None) -> Installed:
 
 
 def _ranges() -> dict[str, str]:
-    """Return the version ranges that our own package declares, by distribution; empty if it is not installed."""
-    try:
-        declared = metadata.requires("loratory") or []
-    except metadata.PackageNotFoundError:
-        return {}
+    """Return the version ranges that our own package declares, by distribution."""
+    declared = _declared(Path(orchestrator.__file__).parents[1])
     found = (re.match(r"([\w.-]+)(?:\[[^\]]*\])?\s*([<>=!~][^;]*)?(;.*)?$", line) for line in declared)
     return {m[1].lower(): m[2].strip() for m in found if m and m[2] and not m[3]}
+
+
+def _declared(folder: Path) -> list[str]:
+    """Return our own requirements, as the checkout in ``folder`` says, or the installed package if it is none."""
+    try:
+        project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        # A checkout is used without being installed; metadata that lies about may be of an older state.
+        if project["name"] == "loratory":
+            return list(project["dependencies"])
+    except (OSError, KeyError):  # an installed wheel stands in site-packages, where there is no file of ours
+        pass
+    try:
+        return metadata.requires("loratory") or []
+    except metadata.PackageNotFoundError:  # a bare copy of the packages
+        return []
 
 
 def _satisfies(version: str, wanted: str) -> bool:
