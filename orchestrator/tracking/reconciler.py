@@ -1,7 +1,7 @@
 """A thread in the driver that brings MLflow to what the ledger says, again and again, until nothing is missing.
 
 Training never waits for it. A slow or absent server delays only this thread: passes that fail are tried again, ever
-less often, and what is missing at the end is written by the next run of the same command or by ``sync``.
+less often, and what is missing at the end is written by the next run of the same command.
 """
 
 import logging

