@@ -1,4 +1,4 @@
-"""What must answer at once loads nothing heavy, and answers at once."""
+"""What must answer at once loads nothing heavy; benchmarks measure how soon it answers."""
 
 import json
 import os
@@ -23,19 +23,18 @@ HEAVY = {
     "numpy",
 }
 PROBE = """
-import json, resource, sys
+import json, sys
 sys.argv = ["loratory", *json.loads(sys.argv[1])]
 from orchestrator.core.environment import prepare
 prepare()
 from orchestrator.cli.app import run
 code = run()
-used = resource.getrusage(resource.RUSAGE_SELF)
-print(json.dumps([code, used.ru_utime + used.ru_stime, sorted(sys.modules)]), file=sys.stderr)
+print(json.dumps([code, sorted(sys.modules)]), file=sys.stderr)
 """
 
 
-def probe(*arguments: str) -> tuple[int, float, set[str], str]:
-    """Return a command's exit code, the CPU seconds it took, the modules it loaded and its stdout."""
+def probe(*arguments: str) -> tuple[int, set[str], str]:
+    """Return a command's exit code, the modules it loaded and its stdout."""
     done = subprocess.run(
         [sys.executable, "-c", PROBE, json.dumps(arguments)],
         cwd=ROOT,
@@ -44,8 +43,8 @@ def probe(*arguments: str) -> tuple[int, float, set[str], str]:
         capture_output=True,
         text=True,
     )
-    code, seconds, modules = json.loads(done.stderr.splitlines()[-1])
-    return code, seconds, set(modules), done.stdout
+    code, modules = json.loads(done.stderr.splitlines()[-1])
+    return code, set(modules), done.stdout
 
 
 @pytest.mark.parametrize(
@@ -62,20 +61,18 @@ def probe(*arguments: str) -> tuple[int, float, set[str], str]:
     ],
     ids=" ".join,
 )
-def test_light_commands_load_nothing_heavy_and_take_under_a_second(arguments: tuple[str, ...]) -> None:
-    code, seconds, modules, _ = probe(*arguments)
+def test_light_commands_load_nothing_heavy(arguments: tuple[str, ...]) -> None:
+    code, modules, _ = probe(*arguments)
     assert code == 0
     assert modules & HEAVY == set()
-    assert seconds < 1  # CPU time: wall time would depend on what else the machine does
 
 
 @pytest.mark.usefixtures("finished_sweep")
 @pytest.mark.parametrize("arguments", [("status",), ("status", "sentiment"), ("status", "--json")], ids=" ".join)
 def test_status_of_real_sweeps_is_light_too(arguments: tuple[str, ...]) -> None:
-    code, seconds, modules, out = probe(*arguments)
+    code, modules, out = probe(*arguments)
     assert code == 0
     assert modules & HEAVY == set()
-    assert seconds < 1
     assert "0.84" in out
 
 

@@ -54,14 +54,11 @@ class TestTuneExecutor(ExecutorContract):
         def stop_when_training() -> None:
             while not processes(tmp_path):
                 time.sleep(0.1)
-            stopped_at.append(time.monotonic())
             stop.set()
 
-        stopped_at: list[float] = []
         threading.Thread(target=stop_when_training, daemon=True).start()
         records = sweep.run(self.executor(slow), parallel=self.parallel, stop=stop)
-        assert time.monotonic() - stopped_at[0] < 10
-        assert all(record.state is TrialState.RUNNING for record in records)
+        assert all(record.state is TrialState.RUNNING and not record.reports for record in records)
 
 
 def test_tune_is_told_at_once_when_there_will_be_no_trial(tmp_path: Path) -> None:

@@ -1,8 +1,7 @@
-"""The sweeps that ship: each loads against the real objectives, says how it is run, and loads fast."""
+"""The sweeps that ship: each loads against the real objectives, says how it is run, and loads nothing heavy."""
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -38,7 +37,7 @@ def test_its_header_gives_the_command_the_time_and_what_it_shows(path: Path) -> 
         assert f"#   {word}" in header
 
 
-def test_loading_is_quick_and_imports_nothing_heavy() -> None:
+def test_loading_imports_nothing_heavy() -> None:
     """A person who waits for ``validate`` or ``--help`` waits for these imports."""
     code = (
         "import sys, pathlib\n"
@@ -47,10 +46,5 @@ def test_loading_is_quick_and_imports_nothing_heavy() -> None:
         "load_spec(pathlib.Path('sweeps/sentiment.yaml'), objective_facts=objective_facts, packaged=PACKAGED)\n"
         f"sys.exit(','.join(name for name in {HEAVY} if name in sys.modules))"
     )
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-        times.append(time.perf_counter() - start)
-        assert done.stderr.strip() == ""
-    assert min(times) < 1.0  # 0.35 s on a quiet machine; the rest is room for neighbours
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""

@@ -57,10 +57,8 @@ def test_an_absent_server_is_named_once_holds_nothing_up_and_is_tried_again() ->
     recorder, warnings = Recorder(absent=True), list[str]()
     reconciler = Reconciler(recorder, warnings.append, gap_s=0, longest_wait_s=0.05)
     reconciler.start()
-    began = time.monotonic()
     for _ in range(1000):
-        reconciler.wake()
-    assert time.monotonic() - began < 1
+        reconciler.wake()  # a call that waited for the server would run into the test's time limit
     assert not reconciler.flush(0.5)
     assert recorder.passes > 2
     assert warnings == ["tracking is behind, the sweep goes on: ConnectionError: nobody answers"]
