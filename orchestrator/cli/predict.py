@@ -1,5 +1,6 @@
 """``predict``: use a promoted model."""
 
+import shlex
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -8,6 +9,7 @@ import typer
 
 from orchestrator.cli.screen import Json, Screen
 from orchestrator.cli.stores import logs_folder
+from orchestrator.core.environment import program
 from orchestrator.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
 TrackingUri = Annotated[
     str | None, typer.Option(metavar="URI", help="MLflow's address; MLFLOW_TRACKING_URI or the local store if absent.")
+]
+RegistryUri = Annotated[
+    str | None, typer.Option(metavar="URI", help="The registry's, if it is apart; MLFLOW_REGISTRY_URI if absent.")
 ]
 
 
@@ -28,6 +33,7 @@ def predict(
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Texts at once.")] = 32,
     tracking_uri: TrackingUri = None,
+    registry_uri: RegistryUri = None,
     as_json: Json = False,
 ) -> None:
     """Predict with a registered model or an exported folder."""
@@ -36,7 +42,7 @@ def predict(
     screen = Screen(as_json=as_json)
     inputs = texts or _lines()
     with screen.quiet(logs_folder() / "predict.log"):
-        predictor = Predictor.load(model, place(tracking_uri))
+        predictor = Predictor.load(model, place(tracking_uri, registry_uri))
         predictions = predictor.predict(inputs, batch_size)
     _tell(screen, predictions)
     screen.emit(
@@ -47,12 +53,24 @@ def predict(
     )
 
 
-def place(tracking_uri: str | None) -> "Location":
+def place(tracking_uri: str | None, registry_uri: str | None) -> "Location":
     """Return where the registry is."""
     from orchestrator.core.policy import Tracking
     from orchestrator.tracking.location import locate
 
-    return locate(Tracking(uri=tracking_uri))
+    return locate(Tracking(uri=tracking_uri, registry_uri=registry_uri))
+
+
+def place_options(location: "Location") -> str:
+    """Return the options, each after a space, that lead ``predict`` and ``rollback`` there; none if they look there."""
+    default = place(None, None)
+    told = (
+        "" if location.tracking_uri == default.tracking_uri else f" --tracking-uri {shlex.quote(location.tracking_uri)}"
+    )
+    found = place(location.tracking_uri, None)
+    if location.registry_uri != found.registry_uri:
+        told += f" --registry-uri {shlex.quote(location.registry_uri)}"
+    return told
 
 
 def _lines() -> list[str]:
@@ -61,7 +79,7 @@ def _lines() -> list[str]:
     lines = [line.rstrip("\n") for line in sys.stdin]
     found = [line for line in lines if line.strip()]
     if not found:
-        raise UserError('a text is needed: python -m orchestrator predict MODEL "some text", or lines on stdin')
+        raise UserError(f'a text is needed: {program()} predict MODEL "some text", or lines on stdin')
     return found
 
 

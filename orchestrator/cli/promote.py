@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.cli.predict import place_options
 from orchestrator.cli.screen import Json, Screen
 from orchestrator.cli.stores import SweepName, logs_folder
+from orchestrator.core.environment import program
 
 if TYPE_CHECKING:
     from orchestrator.promotion.promote import Promotion
@@ -42,10 +44,10 @@ def promote(
     with screen.quiet(logs_folder() / "promote.log"):
         candidate = stored.candidates().choose(trial, stored.retrain if retrain else None)
         done = register(stored.sweep, candidate, stored.location, request)
-    _tell(screen, done)
+    _tell(screen, done, place_options(stored.location))
 
 
-def _tell(screen: Screen, done: "Promotion") -> None:
+def _tell(screen: Screen, done: "Promotion", place: str) -> None:
     from rich.text import Text
 
     version, card = done.version, done.card
@@ -59,8 +61,8 @@ def _tell(screen: Screen, done: "Promotion") -> None:
         before = f" (was {done.previous.reference})" if done.previous else ""
         screen.show(f"alias {aliases}{before}")
     if done.previous:
-        screen.show(Text(f"\nback to it: python -m orchestrator rollback {version.name}", "dim"), soft_wrap=True)
-    screen.show(Text(f'\npython -m orchestrator predict {version.name} "some text"', "bold cyan"), soft_wrap=True)
+        screen.show(Text(f"\nback to it: {program()} rollback {version.name}{place}", "dim"), soft_wrap=True)
+    screen.show(Text(f'\n{program()} predict {version.name} "some text"{place}', "bold cyan"), soft_wrap=True)
     screen.emit(
         {
             "model": version.name,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli.predict import TrackingUri, place
+from orchestrator.cli.predict import RegistryUri, TrackingUri, place
 from orchestrator.cli.screen import Json, Screen
 from orchestrator.cli.stores import logs_folder
 
@@ -13,6 +13,7 @@ def rollback(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="The registered model.")],
     alias: Annotated[str, typer.Option(help="The alias to move.")] = "champion",
     tracking_uri: TrackingUri = None,
+    registry_uri: RegistryUri = None,
     as_json: Json = False,
 ) -> None:
     """Point the alias back to the version that had it before the last promotion."""
@@ -20,6 +21,6 @@ def rollback(
 
     screen = Screen(as_json=as_json)
     with screen.quiet(logs_folder() / "rollback.log"):
-        left, back = move_back(model, alias, place(tracking_uri))
+        left, back = move_back(model, alias, place(tracking_uri, registry_uri))
     screen.show(f"{model}@{alias} is {back.reference} again (was {left.reference})")
     screen.emit({"model": model, "alias": alias, "version": back.version, "left": left.version})

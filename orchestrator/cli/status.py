@@ -8,6 +8,7 @@ import typer
 
 from orchestrator.cli.screen import Json, Screen
 from orchestrator.cli.stores import existing_ledger, find_sweep
+from orchestrator.core.environment import program
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def status(
     ledger = existing_ledger()
     sweeps = () if ledger is None else ledger.sweeps()
     if ledger is None or not sweeps:
-        screen.show("no sweeps yet; try: python -m orchestrator sweep sweeps/sentiment.yaml")
+        screen.show(f"no sweeps yet; try: {program()} sweep sweeps/sentiment.yaml")
         screen.emit([])
         return
     _all(screen, ledger, sweeps)

