@@ -7,13 +7,13 @@ from pathlib import Path
 
 from orchestrator.report.html import Picture, render_page
 from orchestrator.report.leaderboard import Leaderboard
-from orchestrator.report.summary import Summary, as_json
+from orchestrator.report.summary import Summary, as_json, jsonable
 
 PAGE = "index.html"
 
 
 def write_report(folder: Path, summary: Summary) -> list[Path]:
-    """Write ``index.html``, one PNG per picture, ``leaderboard.csv`` and ``report.json``; return their paths.
+    """Write ``index.html``, a PNG per picture, ``leaderboard.csv`` and ``.json``, ``report.json``; return their paths.
 
     Files of an earlier report are overwritten; a picture that there is nothing to show in any more is removed.
     """
@@ -22,6 +22,7 @@ def write_report(folder: Path, summary: Summary) -> list[Path]:
     contents: dict[str, bytes] = {f"{name}.png": picture.light for name, picture in pictures.items()}
     contents[PAGE] = render_page(summary, pictures).encode()
     contents["leaderboard.csv"] = as_csv(summary.leaderboard).encode()
+    contents["leaderboard.json"] = as_table_json(summary.leaderboard).encode()
     contents["report.json"] = json.dumps(as_json(summary), indent=2, ensure_ascii=False).encode()
     for stale in {path.name for path in folder.glob("*.png")} - set(contents):
         (folder / stale).unlink()
@@ -52,17 +53,30 @@ def draw(summary: Summary) -> dict[str, Picture]:
 
 def as_csv(board: Leaderboard) -> str:
     """Return the leaderboard as CSV with full precision, the best trial first; empty cells where nothing is known."""
+    columns, rows = table(board)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows((columns, *rows))
+    return text.getvalue()
+
+
+def as_table_json(board: Leaderboard) -> str:
+    """Return the same table as JSON, ``{"columns": [...], "data": [[...], ...]}``; null where nothing is known."""
+    columns, rows = table(board)
+    return json.dumps(jsonable({"columns": columns, "data": rows}), ensure_ascii=False, allow_nan=False)
+
+
+def table(board: Leaderboard) -> tuple[list[str], list[list[object]]]:
+    """Return the leaderboard's columns and rows with all that is known of a trial, the best trial first."""
     finals = sorted({name for row in board.rows for name in row.final})
     names = list(dict.fromkeys(name for row in board.rows for name in row.params))
-    text = io.StringIO()
-    writer: csv.DictWriter[str] | None = None
+    measured = dict.fromkeys((board.metric.name, "val/loss", "gap/loss"))  # the searched one may be among the others
+    # The place has that name because ``rank`` is a parameter of LoRA.
+    columns = ["place", "trial", "state", *measured, "samples_at_best", "samples", *finals, *names, "reason"]
+    rows: list[list[object]] = []
     for row in board.rows:
-        cells: dict[str, object] = {"rank": row.rank, "trial": row.number, "state": row.state.value}
-        cells |= {board.metric.name: row.score, "val/loss": row.val_loss, "gap/loss": row.gap}
-        cells |= {"samples_at_best": row.samples, "samples": row.trained}
-        cells |= {name: row.final.get(name) for name in finals} | {name: row.params.get(name) for name in names}
-        if writer is None:
-            writer = csv.DictWriter(text, [*cells, "reason"], lineterminator="\n")
-            writer.writeheader()
-        writer.writerow({**cells, "reason": row.reason})
-    return text.getvalue()
+        values = {board.metric.name: row.score, "val/loss": row.val_loss, "gap/loss": row.gap}
+        cells: list[object] = [row.rank, row.number, row.state.value, *(values[name] for name in measured)]
+        cells += [row.samples, row.trained, *map(row.final.get, finals), *map(row.params.get, names), row.reason]
+        rows.append(cells)
+    return columns, rows

@@ -4,6 +4,7 @@ import csv
 import html.parser
 import io
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,11 @@ from orchestrator.core.metric import Direction
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialState
 from orchestrator.report import words
-from orchestrator.report.files import as_csv, draw, write_report
+from orchestrator.report.files import as_csv, as_table_json, draw, write_report
 from orchestrator.report.parallel import marks, positions
 from orchestrator.report.summary import Importances, Summary, as_json, next_commands, summarise
 from orchestrator.report.text import commands_text, summary_text
-from tests.report.examples import make_records, make_sweep, trial
+from tests.report.examples import make_records, make_sweep, report, trial
 
 IMPORTANCES = Importances(values={"learning_rate": 0.71, "rank": 0.29}, note="11 trials at 2,667 samples")
 
@@ -58,6 +59,11 @@ def test_a_command_is_never_cut(summary: Summary) -> None:
     console.print(commands_text(next_commands("sentiment#1", 3)), soft_wrap=True)
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert lines[1] == "register the winner   python -m orchestrator promote 'sentiment#1'"
+    commands = dict(
+        next_commands("sentiment", 3, program=".venv/bin/python -m orchestrator", place=" --tracking-uri x")
+    )
+    assert commands["use it"] == '.venv/bin/python -m orchestrator predict sentiment "some text" --tracking-uri x'
+    assert all(command.startswith(".venv/bin/python -m orchestrator ") for command in commands.values())
     assert len(next_commands("sentiment", None)) == 1
 
 
@@ -74,6 +80,21 @@ def test_csv_has_a_row_per_trial(summary: Summary) -> None:
     assert [row["trial"] for row in rows[:2]] == ["7", "2"]
     assert float(rows[0]["val/accuracy"]) == summary.leaderboard.rows[0].score
     assert rows[-1]["reason"].startswith("diverged")
+
+
+def test_the_same_table_as_json_has_every_digit_and_no_nan() -> None:
+    trials = (
+        trial(0, {"rank": 4}, (report(0, 8, 0.0, val__accuracy=1 / 3, val__loss=math.nan),), final={"test/f1": 0.5}),
+    )
+    board = summarise(make_sweep(), (*trials, trial(1, {"dropout": 0.1}, (), reason="a, b"))).leaderboard
+    document = json.loads(as_table_json(board), parse_constant=pytest.fail)
+    best, other = (dict(zip(document["columns"], row, strict=True)) for row in document["data"])
+    assert (best["place"], best["trial"], best["val/accuracy"], best["val/loss"]) == (1, 0, 1 / 3, None)
+    assert (best["test/f1"], best["rank"], best["dropout"]) == (0.5, 4, None)
+    assert (other["trial"], other["dropout"], other["reason"]) == (1, 0.1, "a, b")
+    header, *rows = csv.reader(io.StringIO(as_csv(board)))
+    assert header == document["columns"]
+    assert len(rows) == 2
 
 
 class Page(html.parser.HTMLParser):
