@@ -1,7 +1,7 @@
 """A task of your own: which team should answer a support ticket?
 
-Name this file in a sweep file (``objective: docs/examples/my_objective.py``), and Loratory searches it as it searches
-the tasks it ships. The rows are in ``tickets.csv`` beside it: a text, a label and, if you have it, a group (here the
+Name this file in a sweep file, as ``tickets.yaml`` beside it does, and Loratory searches it as it searches the tasks
+it ships. The rows are in ``tickets.csv`` beside it: a text, a label and, if you have it, a group (here the
 customer), whose rows then never stand in two splits. Everything below the class's attributes is optional.
 """
 

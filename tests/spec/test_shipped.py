@@ -1,10 +1,15 @@
 """The sweeps that ship: each loads against the real objectives, says how it is run, and loads nothing heavy."""
 
+import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
+from ruamel.yaml import YAML
 
 from orchestrator.assets.catalogue import CATALOGUE
 from orchestrator.objective.loading import objective_facts
@@ -12,14 +17,16 @@ from orchestrator.spec.load import load_spec
 
 ROOT = Path(__file__).parents[2]
 SWEEPS = sorted((ROOT / "sweeps").rglob("*.yaml"))
+DOCUMENTED = sorted((ROOT / "docs").rglob("*.yaml"))
 HEAVY = ("torch", "ray", "mlflow", "transformers", "datasets", "pandas", "sklearn", "optuna", "numpy", "matplotlib")
 
 
 def test_all_are_found() -> None:
     assert len(SWEEPS) == 4
+    assert len(DOCUMENTED) == 1
 
 
-@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*SWEEPS, *DOCUMENTED], ids=lambda path: path.stem)
 def test_it_loads(path: Path) -> None:
     spec = load_spec(path, objective_facts=objective_facts, packaged=CATALOGUE)
     assert spec.name == path.stem
@@ -28,10 +35,29 @@ def test_it_loads(path: Path) -> None:
         spec.settings_for(point)
 
 
+@pytest.mark.parametrize("path", [*SWEEPS, *DOCUMENTED], ids=lambda path: path.stem)
+def test_editors_complete_it_by_the_schema(path: Path) -> None:
+    first, *_ = path.read_text().splitlines()
+    schema = path.parent / first.removeprefix("# yaml-language-server: $schema=")
+    assert schema.resolve() == ROOT / "sweeps" / "sweep.schema.json"
+    jsonschema.validate(YAML(typ="safe", pure=True).load(path), json.loads(schema.read_text()))
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.stem)
+def test_whole_sweep_files_in_the_pages_load(page: Path, tmp_path: Path) -> None:
+    """What stands in a page is put beside the examples that it speaks of."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    whole = [block for block in blocks if re.search(r"^name:", block, re.MULTILINE)]
+    assert len(whole) == {"objectives": 1}.get(page.stem, 0)
+    examples = shutil.copytree(ROOT / "docs" / "examples", tmp_path / "examples")
+    for block in whole:
+        (examples / "block.yaml").write_text(block)
+        load_spec(examples / "block.yaml", objective_facts=objective_facts, packaged=CATALOGUE)
+
+
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_its_header_gives_the_command_the_time_and_what_it_shows(path: Path) -> None:
     lines = path.read_text().splitlines()
-    assert lines[0] == "# yaml-language-server: $schema=sweep.schema.json"
     header = "\n".join(line for line in lines[: lines.index("")])
     for word in ("command   make sweep", "time      ", "shows     "):
         assert f"#   {word}" in header
