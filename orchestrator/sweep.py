@@ -176,7 +176,7 @@ def _measure_at_the_end(
 ) -> None:
     """Fit the baseline, and read the test split once for each kept adapter that has not been measured on it."""
     (ledger, sweep, plan), (objective, splits), began = where, task, time.time()
-    todo = unmeasured(ledger.records(sweep.id), spec.metric, spec.tracking.keep_adapters)
+    todo = unmeasured(Path(plan.sweep_dir), ledger.records(sweep.id), spec.metric, spec.tracking.keep_adapters)
     if todo:
         say(f"measuring the {len(todo)} kept adapters on the test split")
         for number, measured in measure_test(plan, todo, spec.metric):

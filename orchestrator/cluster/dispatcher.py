@@ -80,7 +80,7 @@ class Dispatcher:
         if number is None and self._waiting and not self._running:
             self._decide_again()
             number = self._next_number()
-            if number is None:
+            if number is None and not self.halted:
                 raise LoratoryError(f"trials {sorted(self._waiting)} wait for a verdict that nothing can bring")
         if number is None:
             return None

@@ -87,7 +87,8 @@ class Coordinator:
     @property
     def failing(self) -> str | None:
         """Why it is pointless to go on, in words: most trials of this driver failed."""
-        return failing([self._records[number] for number in self._ended_here])
+        running = (record for record in self._records if not record.ended)
+        return failing([*(self._records[number] for number in self._ended_here), *running])
 
     @property
     def exhausted(self) -> bool:
@@ -97,11 +98,13 @@ class Coordinator:
     @property
     def exhausted_reason(self) -> str | None:
         """Why nothing more will be handed out, in words; None if something may be."""
+        spent = self.out_of_budget
+        if spent is not None:
+            return spent
         if self._suspended:
             return "the driver is stopping"
-        spent = self.out_of_budget
-        if spent is not None or self._offered:
-            return spent
+        if self._offered:
+            return None
         return self._closed()
 
     def verdict(self, number: int) -> Verdict | None:

@@ -27,9 +27,11 @@ def out_of_budget(budget: Budget, records: Sequence[TrialRecord], elapsed_s: flo
 def failing(records: Collection[TrialRecord]) -> str | None:
     """Return why it is pointless to go on, or None: at least five trials failed, and they are more than half of all.
 
+    All are those that ended or have reported: trials that diverge end long before those that do well.
+
     A full disk or a wrong setting fails every trial; without this a night of search ends as a list of failures.
     """
-    ended = [record for record in records if record.ended]
+    ended = [record for record in records if record.ended or record.reports]
     failed = [record.reason or "no reason given" for record in ended if record.state is TrialState.FAIL]
     if len(failed) < FEWEST_FAILURES or 2 * len(failed) <= len(ended):
         return None

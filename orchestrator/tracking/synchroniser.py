@@ -166,14 +166,16 @@ class Synchroniser:
             return
         leaders = ranking(trials, self._description.metric)
         for trial in leaders[: self._description.keep_adapters]:
-            cursor = self._cursors[trial.number]
+            cursor, best = self._cursors.get(trial.number, {}), trial.best(self._description.metric)
             adapter = self._adapters.folder(trial)
-            if adapter is None or cursor.get("model_id"):
+            if adapter is None or best is None or "run_id" not in cursor:
+                continue  # not kept, or its run was refused
+            if cursor.get("model_samples") == best.nominal_samples:
                 continue
             model_id = log_adapter(
                 writer.client, adapter, self._adapters.card(sweep, trial), cursor["run_id"], self._experiment
             )
-            self._save(trial.number, {**cursor, "model_id": model_id})
+            self._save(trial.number, {**cursor, "model_id": model_id, "model_samples": best.nominal_samples})
 
 
 def _digest(*parts: object) -> str:

@@ -7,7 +7,7 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -75,13 +75,14 @@ class TrialFolder:
         """Remove what an interrupted run left uncommitted."""
         shutil.rmtree(self.scratch, ignore_errors=True)
 
-    def prune(self, keep: Mapping[int, bool]) -> None:
+    def prune(self, keep: Mapping[int, bool], points: Iterable[int] | None = None) -> None:
         """Delete what is not needed; reports stay as long as the trial's folder does.
 
         Args:
             keep: checkpoints whose adapter stays, by nominal samples, and whether the state to resume from stays too.
+            points: checkpoints to look at; those committed since this list was made stay whole. None: all.
         """
-        for point in self.points():
+        for point in self.points() if points is None else points:
             folder = self.checkpoint(point)
             if not (folder / REPORT).is_file():
                 continue

@@ -12,13 +12,16 @@ from orchestrator.training.checkpoints import ADAPTER
 from orchestrator.training.retention import leaders
 
 
-def unmeasured(records: Iterable[TrialRecord], metric: Metric, k: int) -> tuple[TrialRecord, ...]:
-    """Return those of the ``k`` leaders that have a checkpoint and were not measured on the test split yet."""
+def unmeasured(sweep_dir: Path, records: Iterable[TrialRecord], metric: Metric, k: int) -> tuple[TrialRecord, ...]:
+    """Return those of the ``k`` leaders whose adapter is on disk and was not measured on the test split yet.
+
+    A leader's adapter is missing if fewer adapters were kept when the trial ended, or if somebody removed it.
+    """
     return tuple(
         trial
         for trial in leaders(records, metric, k)
-        if (best := trial.best(metric)) is not None
-        and best.checkpoint is not None
+        if (adapter := _adapter(sweep_dir, trial, metric)) is not None
+        and adapter.is_dir()
         and not any(name.startswith("test/") for name in trial.final)
     )
 
@@ -29,8 +32,12 @@ def measure_test(
     """Measure each trial's best checkpoint; yield its number and ``test/<metric>``."""
     with closing(build_engine(plan)) as engine:
         for trial in trials:
-            best = trial.best(metric)
-            assert best is not None, "choose trials with `unmeasured`"
-            assert best.checkpoint is not None, "choose trials with `unmeasured`"
-            measured = engine.measure(Path(plan.sweep_dir) / best.checkpoint / ADAPTER, trial.task, "test")
+            adapter = _adapter(Path(plan.sweep_dir), trial, metric)
+            assert adapter is not None, "choose trials with `unmeasured`"
+            measured = engine.measure(adapter, trial.task, "test")
             yield trial.number, {f"test/{name}": value for name, value in measured.items()}
+
+
+def _adapter(sweep_dir: Path, trial: TrialRecord, metric: Metric) -> Path | None:
+    best = trial.best(metric)
+    return None if best is None or best.checkpoint is None else sweep_dir / best.checkpoint / ADAPTER

@@ -92,5 +92,6 @@ class Retention:
                 self._swept[trial.number] = points
             elif newest is not None:
                 # A checkpoint beyond the newest committed report is the one that is about to be reported.
-                ahead = {point: True for point in folder.points() if point >= newest}
-                folder.prune(dict.fromkeys(points, False) | ahead)
+                listed = folder.points()
+                ahead = {point: True for point in listed if point >= newest}
+                folder.prune(dict.fromkeys(points, False) | ahead, listed)

@@ -3,7 +3,7 @@
 import math
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -98,6 +98,7 @@ class Session:
         newest = self._folder.newest_whole()
         if newest is not None:
             self._last_update = self._due[newest]
+            self._report_again(newest, pushing)
         self._clock = time.perf_counter()
         trainer.train(resume_from_checkpoint=None if newest is None else str(self._folder.checkpoint(newest)))
 
@@ -125,6 +126,17 @@ class Session:
             self._started_at = time.time()
             self._clock = time.perf_counter()
         shutil.rmtree(written)
+
+    def _report_again(self, newest: int, pushing: Pushing[Report]) -> None:
+        """Report at the points that share the newest checkpoint's update and that an interrupted run did not reach."""
+        done = self._folder.report(newest)
+        for point, due in self._due.items():
+            if done is not None and due == self._due[newest] and self._folder.report(point) is None:
+                copy = self._folder.scratch / f"report-{point}"
+                shutil.copytree(self._folder.checkpoint(newest), copy)
+                report = replace(done, nominal_samples=point, checkpoint=self._folder.reference(point))
+                self._folder.commit(copy, report)
+                pushing.push(report)
 
     def _metrics(self, trainer: "SoloTrainer", update: int, train_s: float) -> dict[str, float]:
         began = time.perf_counter()

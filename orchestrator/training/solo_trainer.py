@@ -166,7 +166,7 @@ class SoloTrainer(Trainer):
 def training_arguments(task: TrialTask, updates: int, folder: Path, device: str) -> TrainingArguments:
     """Return Trainer's arguments. It clips, logs, evaluates and decides to save nothing by itself."""
     settings = task.settings
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=updates,
         per_device_train_batch_size=settings.batch_size,
@@ -186,3 +186,7 @@ def training_arguments(task: TrialTask, updates: int, folder: Path, device: str)
         remove_unused_columns=False,
         dataloader_pin_memory=False,
     )
+    if arguments.device.type == "cuda":
+        # Where several devices are visible, Trainer would spread each batch over all of them.
+        arguments._n_gpu = 1
+    return arguments

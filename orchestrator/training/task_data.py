@@ -50,6 +50,8 @@ class TaskData:
             known = {"train": splits.train, "validation": splits.validation, "test": splits.test, **splits.shift}
             if name not in known:
                 raise DataError(f"there is no split {name!r}; there are: {', '.join(known)}")
+            # One length at a time: where it is searched, a process would gather a copy of all rows for every trial.
+            self._encoded = {held: rows for held, rows in self._encoded.items() if held[1] == max_length}
             self._encoded[key] = self._objective.encode(known[name], self.tokenizer, max_length)
         return self._encoded[key]
 
