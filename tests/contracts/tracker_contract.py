@@ -1,5 +1,6 @@
 """What holds for every store that a sweep is tracked in. A test class inherits the suite and gives ``location``."""
 
+import json
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -193,18 +194,20 @@ class TrackerContract:
         folder = tmp_path / "report"
         (folder / "pictures").mkdir(parents=True)
         (folder / "pictures" / "history.png").write_bytes(b"a picture")
-        (folder / "leaderboard.csv").write_text("trial\n0\n")
+        (folder / "leaderboard.json").write_text('{"columns": ["trial"], "data": [[0]]}')
         store = MemoryStore(sweep(name), trial(0, (0.7,)))
         synchroniser = self.synchronise(store, location, description(files=folder))
         before = store.saves
         synchroniser.run()
         assert store.saves == before
-        (folder / "leaderboard.csv").write_text("trial\n0\n1\n")
+        (folder / "leaderboard.json").write_text('{"columns": ["trial"], "data": [[0], [1]]}')
         synchroniser.run()
         assert store.saves == before + 1
         client, parent = connect(location), store.record.run_id
-        table = Path(client.download_artifacts(parent, "leaderboard.csv", str(tmp_path)))
-        assert table.read_text() == "trial\n0\n1\n"
+        tag = client.get_run(parent).data.tags["mlflow.loggedArtifacts"]
+        assert json.loads(tag) == [{"path": "leaderboard.json", "type": "table"}]  # shown as a table
+        table = Path(client.download_artifacts(parent, "leaderboard.json", str(tmp_path)))
+        assert json.loads(table.read_text())["data"] == [[0], [1]]
         assert [file.path for file in client.list_artifacts(parent, "pictures")] == ["pictures/history.png"]
 
     def test_values_that_are_no_numbers_are_no_obstacle(self, location: Location, name: str) -> None:
