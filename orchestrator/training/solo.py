@@ -17,6 +17,7 @@ from orchestrator.objective.protocol import Objective
 from orchestrator.training.base_model import load_adapted, load_tokenizer
 from orchestrator.training.checkpoints import ADAPTER, TrialFolder
 from orchestrator.training.hardware import choose_device, computes_in_bfloat16
+from orchestrator.training.memory import free_memory, use_one_arena
 from orchestrator.training.pushing import Pushing
 from orchestrator.training.rng import RandomState, kept_random_state
 from orchestrator.training.solo_session import Session, Surroundings
@@ -41,6 +42,7 @@ class SoloEngine:
             DataError: the data breaks a rule.
             UserError: the device is not there.
         """
+        use_one_arena()
         device = choose_device(plan.device)
         self._plan = plan
         self._objective = objective
@@ -145,14 +147,3 @@ class SoloRun:
                 self.close()
                 raise
             self._random = RandomState.capture()
-
-
-def free_memory(device: str) -> None:
-    """Collect cycles (Trainer and model refer to each other) and give cached device memory back."""
-    import gc
-
-    gc.collect()
-    if device.startswith("cuda"):
-        import torch
-
-        torch.cuda.empty_cache()

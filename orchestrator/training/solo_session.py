@@ -16,7 +16,7 @@ from orchestrator.training.adapters import adapt, merged
 from orchestrator.training.base_model import load_base
 from orchestrator.training.checkpoints import TrialFolder
 from orchestrator.training.dropout import use_fast_dropout
-from orchestrator.training.hardware import peak_memory_mb
+from orchestrator.training.memory import peak_mb, reset_peak
 from orchestrator.training.order import data_order
 from orchestrator.training.pushing import Pushing
 from orchestrator.training.rng import kept_random_state
@@ -79,8 +79,7 @@ class Session:
         torch.set_num_threads(
             around.plan.threads
         )  # OpenMP keeps the number per thread, and Ray's workers start with one
-        if around.device.startswith("cuda"):
-            torch.cuda.reset_peak_memory_stats()
+        reset_peak(around.device)
         set_seed(self._task.seed)
         base = load_base(around.plan.model, around.objective, around.device)
         adapted = adapt(base, self._task.settings, around.objective.head)
@@ -155,7 +154,7 @@ class Session:
             "progress/samples": float(update * settings.rows_per_update),
             "progress/tokens": float(tokens),
             "speed/tokens_per_s": new_tokens / train_s if train_s > 0 else 0.0,
-            "memory/peak_mb": peak_memory_mb(around.device),
+            "memory/peak_mb": peak_mb(around.device),
             "time/train_s": train_s,
             "time/eval_s": time.perf_counter() - began,
         }

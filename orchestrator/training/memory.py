@@ -1,0 +1,55 @@
+"""A process's memory: how much a trial took, and giving it back, so that a process kept for many does not grow."""
+
+import ctypes
+import gc
+import resource
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+_M_ARENA_MAX = -8
+
+
+def use_one_arena() -> None:
+    """Have glibc serve later threads from its main arena; other C libraries are left alone.
+
+    Every trial trains in a thread of its own, and glibc would give each an arena whose freed memory nobody else gets:
+    processes of a 14-trial sweep grew to 6.6 GiB.
+    """
+    with suppress(OSError, AttributeError):  # no glibc: there is nothing to set
+        ctypes.CDLL("libc.so.6").mallopt(_M_ARENA_MAX, 1)
+
+
+def free_memory(device: str) -> None:
+    """Collect cycles (Trainer and model refer to each other), and give cached memory back to device and system."""
+    gc.collect()
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.empty_cache()
+    with suppress(OSError, AttributeError):  # no glibc: freed memory stays with the process
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def reset_peak(device: str) -> None:
+    """Begin to count the peak anew; where the system cannot do that (not Linux), it is the process's own."""
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # proc(5): resets VmHWM
+
+
+def peak_mb(device: str) -> float:
+    """Return the peak since ``reset_peak``: allocated device memory on CUDA, else resident memory; in MiB."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.max_memory_allocated() / 2**20
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 2**10
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes there, KiB elsewhere
