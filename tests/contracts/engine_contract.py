@@ -249,6 +249,14 @@ class EngineContract(AdapterContract):
         reports = self.all_reports(build(), self.task(batch_size=32))
         assert [report.metrics["progress/samples"] for report in reports] == [32, 32, 64, 64]
         assert learned(reports[0]) == learned(reports[1])
+        run = build("interrupted").start(self.task(batch_size=32))
+        found = [run.advance(POINTS[0])]
+        run.close()
+        run = build("interrupted").start(self.task(batch_size=32))
+        found += [run.advance(point) for point in POINTS[1:]]
+        run.close()
+        assert [learned(report) for report in found] == [learned(report) for report in reports]
+        assert [report.checkpoint for report in found] == [report.checkpoint for report in reports]
 
     @pytest.mark.filterwarnings("ignore")
     def test_a_diverging_trial_raises_and_leaves_nothing(self, build: Callable[..., Engine], tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_hardware() -> None:
     assert not computes_in_bfloat16(Precision.FLOAT32, "cpu")
     native = torch.cpu.get_capabilities()
     assert computes_in_bfloat16(Precision.AUTO, "cpu") == bool(native.get("avx512_bf16") or native.get("amx_bf16"))
-    large = bytearray(200 * 2**20)
+    large = bytearray(b"x") * (200 * 2**20)
     with_large = peak_mb("cpu")
     del large
     reset_peak("cpu")
