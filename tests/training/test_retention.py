@@ -35,7 +35,7 @@ def ended(number: int, *scores: float, state: TrialState = TrialState.COMPLETE) 
     return record(number, *scores, state=state)
 
 
-def test_leaders_are_the_best_ended_trials_of_every_ending() -> None:
+def test_leaders_are_the_best_trials_of_every_ending_and_those_that_still_run() -> None:
     records = [
         ended(0, 0.7),
         ended(1, 0.9, 0.6, state=TrialState.PRUNED),
@@ -45,8 +45,8 @@ def test_leaders_are_the_best_ended_trials_of_every_ending() -> None:
         ended(5),
         ended(6, float("nan")),
     ]
-    assert [leader.number for leader in leaders(records, ACCURACY, 3)] == [1, 2, 4]
-    assert [leader.number for leader in leaders(records, ACCURACY, 9)] == [1, 2, 4, 0]
+    assert [leader.number for leader in leaders(records, ACCURACY, 3)] == [3, 1, 2]
+    assert [leader.number for leader in leaders(records, ACCURACY, 9)] == [3, 1, 2, 4, 0]
 
 
 def test_running_trials_keep_their_best_and_newest_ended_ones_their_best_if_it_leads() -> None:
@@ -62,7 +62,11 @@ def test_running_trials_keep_their_best_and_newest_ended_ones_their_best_if_it_l
         },
     )
     records = [ended(0, 0.7, 0.6), ended(1, 0.9), record(2, 0.5, 0.6, 0.55), stopped]
-    assert kept(records, ACCURACY, 1) == {(1, 100), (2, 200), (2, 300), (3, 200), (3, 300)}
+    running = {(2, 200), (2, 300), (3, 200), (3, 300)}
+    assert kept(records, ACCURACY, 1) == {(1, 100)} | running
+    # What a better trial displaces does not come back, also if that one still runs: it can only get better.
+    assert kept([*records, record(4, 0.95)], ACCURACY, 1) == {(4, 100)} | running
+    assert kept([*records, record(4, 0.95)], ACCURACY, 2) == {(1, 100), (4, 100)} | running
 
 
 @pytest.fixture
