@@ -7,7 +7,7 @@ from orchestrator.core.data import DataPlan, Source
 
 
 class Precision(enum.StrEnum):
-    """Number format of the frozen base; adapters, head and optimiser states are always float32."""
+    """Number format of training's matrix products; weights, optimiser states and evaluation are float32."""
 
     AUTO = "auto"
     FLOAT32 = "float32"
@@ -32,7 +32,7 @@ class EnginePlan:
         report_points: nominal training samples at which every trial reports, ascending; the last one is a trial's
             whole budget.
         sweep_dir: absolute path of the sweep's folder; trials keep checkpoints in ``trials/<number>/``.
-        precision: number format of the frozen base.
+        precision: number format of training's matrix products.
         threads: CPU threads of one trial.
         device: ``cpu``, ``cuda`` or ``auto``.
         metric: name of the searched metric; its direction says which checkpoint is best.
