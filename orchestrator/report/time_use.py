@@ -66,9 +66,9 @@ def time_use(
 def _last_looks(records: Sequence[TrialRecord]) -> list[tuple[float, float]]:
     """Return when ended trials measured their best checkpoint on the shift sets, if they said how long it took."""
     return [
-        (record.ended_at - record.final["time/eval_s"], record.ended_at)
+        (record.ended_at - record.final["time/shift_s"], record.ended_at)
         for record in records
-        if record.ended_at is not None and "time/eval_s" in record.final
+        if record.ended_at is not None and "time/shift_s" in record.final
     ]
 
 

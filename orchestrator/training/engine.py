@@ -27,7 +27,7 @@ class TrialRun(Protocol):
     def finish(self, best_samples: int) -> Mapping[str, float]:
         """Measure the checkpoint of report ``best_samples`` on the shift sets.
 
-        Returns ``shift/<set>/<metric>`` and, if anything was measured, ``time/eval_s``: how long it took, in seconds.
+        Returns ``shift/<set>/<metric>`` and, if anything was measured, ``time/shift_s``: how long it took, in seconds.
         """
 
     def close(self) -> None:

@@ -124,7 +124,7 @@ class SoloRun:
         began = time.perf_counter()
         found = self._engine.measure_all(self._folder.checkpoint(best_samples), self._task, names)
         shift = {f"shift/{name}/{metric}": value for name in names for metric, value in found[name].items()}
-        return {**shift, "time/eval_s": time.perf_counter() - began}
+        return {**shift, "time/shift_s": time.perf_counter() - began}
 
     def close(self) -> None:
         """End the thread and free the model."""

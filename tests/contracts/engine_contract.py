@@ -294,7 +294,7 @@ class EngineContract(AdapterContract):
         for point in POINTS:
             report = run.advance(point)
         found = dict(run.finish(POINTS[1]))
-        assert found.pop("time/eval_s") > 0
+        assert found.pop("time/shift_s") > 0
         run.close()
         checkpoint = tmp_path / "sweep/trials/0000" / f"checkpoint-{POINTS[1]}"
         assert found == {f"shift/other/{k}": v for k, v in engine.measure(checkpoint, self.task(), "other").items()}

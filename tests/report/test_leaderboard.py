@@ -75,7 +75,7 @@ def test_time_is_split_between_training_evaluation_and_the_rest() -> None:
 
 
 def test_the_last_look_at_the_shift_sets_is_evaluation() -> None:
-    record = trial(0, {"rank": 4}, (report(0, 100, 0.0, seconds=10),), final={"time/eval_s": 4.0}, ended_at=20.0)
+    record = trial(0, {"rank": 4}, (report(0, 100, 0.0, seconds=10),), final={"time/shift_s": 4.0}, ended_at=20.0)
     use = time_use([record], elapsed_s=25.0)
     assert use is not None
     assert [use.training_s, use.evaluation_s] == pytest.approx([7, 2 + 4])
