@@ -151,7 +151,8 @@ def test_the_same_command_goes_on_and_fresh_starts_beside(ledger: Ledger) -> Non
     assert (first.reference, first.status) == ("s#1", SweepStatus.RUNNING)
     again = ledger.open_sweep("s", FINGERPRINT, "budget: 2")
     assert (again.id, again.spec_text) == (first.id, "budget: 1"), "another driver may hold the sweep"
-    assert ledger.update_sweep(first.id, spec_text="budget: 2").spec_text == "budget: 2"
+    again = ledger.update_sweep(first.id, spec_text="budget: 2")
+    assert again.spec_text == "budget: 2"
     fresh = ledger.open_sweep("s", {"other": 1}, "", fresh=True)
     assert fresh.reference == "s#2"
     assert ledger.find("s") == fresh
