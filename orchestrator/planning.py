@@ -98,8 +98,15 @@ def fingerprint_of(spec: SweepSpec, splits: Splits) -> dict[str, Any]:
     return found
 
 
-def describe(spec: SweepSpec, splits: Splits, folder: Path) -> SweepDescription:
-    """Return what the tracker is told of the sweep, beside the ledger's records."""
+def describe(spec: SweepSpec, splits: Splits, digests: Mapping[str, str], folder: Path) -> SweepDescription:
+    """Return what the tracker is told of the sweep, beside the ledger's records.
+
+    Args:
+        spec: the checked sweep file.
+        splits: its rows.
+        digests: a name for the rows of each split by their content, from the fingerprint.
+        folder: the sweep's own.
+    """
     params: Mapping[str, Any] = {
         "objective": spec.objective,
         "model": str(spec.model),
@@ -120,7 +127,7 @@ def describe(spec: SweepSpec, splits: Splits, folder: Path) -> SweepDescription:
                 name=name,
                 context=contexts.get(name, name.partition("/")[0]),
                 source=str(spec.data.shift.get(name.partition("/")[2], spec.data.source)),
-                digest=digest(rows),
+                digest=digests[name],
                 rows=len(rows),
             )
             for name, rows in _by_name(splits)

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,18 +74,17 @@ def run_sweep(
     began_at = options.began_at or time.time()
     objective = load_objective(spec.objective)
     splits = objective.splits(spec.data)
-    ledger = Ledger.open()
-    sweep = ledger.open_sweep(spec.name, fingerprint_of(spec, splits), spec.text, fresh=options.fresh)
+    ledger, fingerprint = Ledger.open(), fingerprint_of(spec, splits)
+    sweep = ledger.open_sweep(spec.name, fingerprint, spec.text, fresh=options.fresh)
     folder = sweep_dir(sweep)
     folder.mkdir(parents=True, exist_ok=True)
     with ledger.drive(sweep.id):
         plan = plan_engine(spec, splits, folder)
         sweep = _opened(spec, _Open(ledger, sweep, plan), row_counts(splits), began_at)
         adapters = adapters_of(spec.model, objective, spec.metric, folder)
-        synchroniser = Synchroniser(
-            LedgerStore(ledger, sweep.id), describe(spec, splits, folder), locate(spec.tracking), adapters
-        )
-        reconciler = Reconciler(synchroniser, say)
+        description = describe(spec, splits, fingerprint["rows"], folder)
+        store = LedgerStore(ledger, sweep.id)
+        reconciler = Reconciler(Synchroniser(store, description, locate(spec.tracking), adapters), say)
         reconciler.start()
         status, reason = SweepStatus.INTERRUPTED, "ended by an error"
         try:
@@ -161,6 +161,7 @@ def _opened(spec: SweepSpec, where: _Open, rows: dict[str, int], began_at: float
         "metric": {"name": spec.metric.name, "direction": spec.metric.direction.value},
         "data": rows,
         "report_points": list(plan.report_points),
+        "engine": asdict(plan),
         "rungs": list(rungs(plan.report_points, stopping.grace_samples, stopping.reduction_factor)),
         "startup_s": sweep.facts.get("startup_s", 0.0) + time.time() - began_at,
     }

@@ -3,9 +3,9 @@
 Everything comes from the ledger, so that it works after the sweep file has changed or gone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.cli.stores import find_sweep, tracking_of
 from orchestrator.core.metric import Metric
@@ -56,14 +56,10 @@ class Stored:
         return Candidates(self.sweep, self.records, adapters, self.location)
 
     def engine_plan(self, folder: Path) -> EnginePlan:
-        """Return what the sweep's engines were built from, with another folder for their checkpoints."""
+        """Return what the sweep's engines were built from last, with another folder for their checkpoints."""
         from pydantic import TypeAdapter
 
-        stored = self.sweep.fingerprint
-        plan: dict[str, Any] = {name: stored[name] for name in ("objective", "method", "model", "precision")}
-        plan["data"] = {**stored["data"], "train": self.sweep.facts["data"]["train"]}
-        plan |= {"report_points": self.sweep.facts["report_points"], "metric": self.metric.name}
-        return TypeAdapter(EnginePlan).validate_python({**plan, "sweep_dir": str(folder)})
+        return replace(TypeAdapter(EnginePlan).validate_python(self.sweep.facts["engine"]), sweep_dir=str(folder))
 
     def retrain(self, trial: TrialRecord) -> Path:
         """Train a trial again up to its best report, with its own settings and seed; return the adapter's folder."""

@@ -1,14 +1,13 @@
 """``sweep``: run a sweep, or go on with it."""
 
-import shlex
 import threading
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from orchestrator.cli.going_on import going_on, searching_on
 from orchestrator.cli.predict import place_options
 from orchestrator.cli.screen import Json, Screen
 from orchestrator.cli.stores import existing_ledger, fetch_assets, logs_folder, read_spec
@@ -49,7 +48,11 @@ def sweep(  # noqa: PLR0913, PLR0917  (a command's options)
         return
     view = _view(screen, spec, fresh=fresh, live=live)
     outcome = _run(screen, spec, view, log, inline=inline, fresh=fresh)
-    _tell(screen, spec, outcome, _again(file, overrides, inline=inline))
+    again = going_on(file, overrides, inline=inline)
+    if outcome.finished:
+        spent = (spec.budget, len(outcome.records), outcome.sweep.facts["elapsed_s"])
+        again = searching_on(file, overrides, *spent, inline=inline)
+    _tell(screen, spec, outcome, again)
     if not outcome.finished:
         raise typer.Exit(130)
 
@@ -127,10 +130,7 @@ def _tell(screen: Screen, spec: "SweepSpec", outcome: "SweepOutcome", command: s
         program=program(),
         place=place_options(locate(spec.tracking)),
     )
-    if outcome.finished:
-        told = (*commands, ("search on", f"{command} --trials {len(outcome.records) + 8}"))
-    else:
-        told = (("go on", command), *commands)
+    told = (*commands, ("search on", command)) if outcome.finished else (("go on", command), *commands)
     screen.say(f"report {outcome.report}")
     screen.say(
         f"MLflow {outcome.tracking_uri}"
@@ -139,12 +139,6 @@ def _tell(screen: Screen, spec: "SweepSpec", outcome: "SweepOutcome", command: s
     screen.show("")
     screen.show(commands_text(told), soft_wrap=True)
     screen.emit(_document(outcome, as_json(summary)))
-
-
-def _again(file: Path, overrides: Sequence[str], *, inline: bool) -> str:
-    """Return the command that goes on with this sweep."""
-    laid_over = [part for override in overrides for part in ("--set", override)]
-    return f"{program()} {shlex.join(['sweep', str(file), *laid_over, *(['--inline'] if inline else [])])}"
 
 
 def _document(outcome: "SweepOutcome", summary: dict[str, Any]) -> dict[str, Any]:

@@ -4,11 +4,10 @@ import logging
 import os
 from typing import Any
 
+from orchestrator.core.environment import prepare
 from orchestrator.core.errors import TrackingError
 
 DEFAULTS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "true",
     # Its records then go where ours go, instead of to a handler of its own on the screen.
     "MLFLOW_CONFIGURE_LOGGING": "false",
     # MLflow's own seven retries of up to two minutes each would hold a thread for a quarter of an hour; we retry.
@@ -19,7 +18,7 @@ DEFAULTS = {
     # Nothing here uses the server's jobs; without them it is 2 processes instead of 10, and starts twice as fast.
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }
-"""Set before MLflow is imported, unless the user has set them."""
+"""Set before MLflow is imported, unless the user has set them; ``core.environment`` has switched telemetry off."""
 
 
 def load_mlflow() -> Any:  # noqa: ANN401  (a module)
@@ -29,6 +28,7 @@ def load_mlflow() -> Any:  # noqa: ANN401  (a module)
         TrackingError: it is not installed. From a checkout's root ``import mlflow`` would then find the folder
             ``mlflow/`` and silently give an empty namespace.
     """
+    prepare()
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     for name in ("mlflow", "alembic"):

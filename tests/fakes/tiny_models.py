@@ -3,6 +3,7 @@
 They load with ``AutoModel…from_pretrained`` and ``AutoTokenizer.from_pretrained`` as any downloaded model does.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,6 +76,40 @@ def tiny_gpt2(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path
         eos_token_id=SPECIAL.index("</s>"),
     )
     return _save_model(folder, GPT2LMHeadModel, config, seed)
+
+
+def tiny_roberta(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
+    """Save a RoBERTa classifier, whose head has two layers (2 layers of 16 hidden units), and return its folder."""
+    from transformers import RobertaConfig, RobertaForSequenceClassification
+
+    size = _save_tokenizer(folder, vocab, encoder=True)
+    config = RobertaConfig(
+        vocab_size=size,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=130,
+        num_labels=num_labels,
+        pad_token_id=0,
+    )
+    return _save_model(folder, RobertaForSequenceClassification, config, seed)
+
+
+def bert_without_pooler(folder: Path) -> Path:
+    """Save a BERT whose files hold neither a pooler nor a classifier, as those of many encoders."""
+    from transformers import AutoConfig, BertForMaskedLM
+
+    return _save_model(folder, BertForMaskedLM, AutoConfig.from_pretrained(tiny_bert(folder)), seed=0)
+
+
+def without_dropout(folder: Path) -> Path:
+    """Switch a saved model's own dropout off."""
+    file = folder / "config.json"
+    config = json.loads(file.read_text())
+    off = {name: 0.0 for name, value in config.items() if value and ("dropout" in name or name.endswith("_pdrop"))}
+    file.write_text(json.dumps(config | off))
+    return folder
 
 
 def _save_model(folder: Path, kind: "type[PreTrainedModel]", config: object, seed: int) -> Path:

@@ -16,9 +16,8 @@ from orchestrator.training.base_model import load_base, load_tokenizer
 from orchestrator.training.optimiser import build_optimiser
 from orchestrator.training.solo_trainer import Lesson, SoloTrainer
 from orchestrator.training.task_data import TaskData
-from tests.fakes.tiny_models import tiny_bert, tiny_gpt2, tiny_llama
+from tests.fakes.tiny_models import tiny_bert, tiny_gpt2, tiny_llama, without_dropout
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification
-from tests.training.models import without_dropout
 
 ROWS = [3, 11, 0, 7, 20, 5, 1, 16]
 MODELS: dict[str, Callable[[Path], Path]] = {"bert": tiny_bert, "llama": tiny_llama, "gpt2": tiny_gpt2}

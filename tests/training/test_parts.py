@@ -23,9 +23,8 @@ from orchestrator.training.hardware import choose_device, computes_in_bfloat16
 from orchestrator.training.memory import peak_mb, reset_peak
 from orchestrator.training.rng import RandomState, kept_random_state
 from orchestrator.training.task_data import TaskData
-from tests.fakes.tiny_models import tiny_bert, tiny_gpt2, tiny_llama
+from tests.fakes.tiny_models import bert_without_pooler, tiny_bert, tiny_gpt2, tiny_llama, tiny_roberta
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification
-from tests.training.models import bert_without_pooler, tiny_roberta
 
 
 @pytest.mark.parametrize("p", [0.05, 0.1, 0.5, 0.9])

@@ -7,9 +7,8 @@ from orchestrator.objective.protocol import Objective
 from orchestrator.training.engine import Engine
 from orchestrator.training.solo import SoloEngine
 from tests.contracts.engine_contract import AdapterContract, EngineContract
-from tests.fakes.tiny_models import tiny_bert, tiny_gpt2, tiny_llama
+from tests.fakes.tiny_models import bert_without_pooler, tiny_bert, tiny_gpt2, tiny_llama, tiny_roberta
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification
-from tests.training.models import bert_without_pooler, tiny_roberta
 
 
 class Solo:
