@@ -3,6 +3,8 @@
 PYTHON ?= python3
 SWEEP ?= sweeps/sentiment.yaml
 ARGS ?=
+# Processes that run tests; a file is run by one of them, because its tests share what its fixtures made.
+WORKERS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := orchestrator objectives tests benchmarks docs/examples
@@ -14,7 +16,7 @@ sweep: $(VENV)/.assets
 	@$(BIN)/python -m orchestrator sweep $(SWEEP) $(ARGS)
 
 test: $(VENV)/.dev $(VENV)/.assets
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
