@@ -14,6 +14,13 @@ class Precision(enum.StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+class EngineName(enum.StrEnum):
+    """Which engine trains: one trial in a process of its own, or many over one base."""
+
+    SOLO = "solo"
+    PACKED = "packed"
+
+
 class Method(enum.StrEnum):
     """The parameter-efficient method."""
 
@@ -33,9 +40,10 @@ class EnginePlan:
             whole budget.
         sweep_dir: absolute path of the sweep's folder; trials keep checkpoints in ``trials/<number>/``.
         precision: number format of training's matrix products.
-        threads: CPU threads of one trial.
+        threads: CPU threads of one trial; of the whole pack, if trials are packed.
         device: ``cpu``, ``cuda`` or ``auto``.
         metric: name of the searched metric; its direction says which checkpoint is best.
+        engine: the engine that trains.
     """
 
     objective: str
@@ -48,3 +56,4 @@ class EnginePlan:
     precision: Precision = Precision.AUTO
     threads: int = 1
     device: str = "auto"
+    engine: EngineName = EngineName.SOLO

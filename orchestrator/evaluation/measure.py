@@ -3,7 +3,7 @@
 It knows nothing of adapters, checkpoints or splits.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.objective.protocol import Example, Objective
@@ -26,8 +26,7 @@ def measure(
 ) -> dict[str, float]:
     """Return ``loss`` and the objective's other metrics over ``examples``, in eval mode and in the model's own dtype.
 
-    The loss is the sum over all rows divided by all units, whatever the batches: rows are sorted by length and batched
-    by tokens, so that little padding is computed. The model's training mode is restored.
+    The model's training mode is restored.
 
     Args:
         model: a transformers model, or a PEFT model over one.
@@ -36,33 +35,61 @@ def measure(
         tokenizer: for collation.
         batch_tokens: padded tokens of a batch, at most (one row is always taken); None chooses by device.
     """
-    import torch
-
-    if not examples:
-        return {}
     device = next(model.parameters()).device
     budget = batch_tokens if batch_tokens is not None else BATCH_TOKENS.get(device.type, BATCH_TOKENS["cuda"])
-    pairs: dict[int, tuple[Any, Any]] = {}
-    loss = torch.zeros((), dtype=torch.float64, device=device)
-    units = torch.zeros((), dtype=torch.float64, device=device)
     training = model.training
     model.eval()
     try:
-        with torch.inference_mode():
-            for rows in batches([len(example["input_ids"]) for example in examples], budget):
-                batch = {
-                    name: value.to(device)
-                    for name, value in objective.collate([examples[row] for row in rows], tokenizer).items()
-                }
-                logits = forward(model, batch)
-                loss_sum_B, units_B = objective.losses(logits, batch)
-                loss += loss_sum_B.sum(dtype=torch.float64)
-                units += units_B.sum(dtype=torch.float64)
-                pairs |= zip(rows, objective.predictions(logits, batch), strict=True)
+        return measure_models(
+            lambda batch: [forward(model, batch)], 1, objective, examples, tokenizer, device=device, budget=budget
+        )[0]
     finally:
         model.train(training)
-    in_order = [pairs[row] for row in range(len(examples))]
-    return {"loss": (loss / units.clamp(min=1.0)).item(), **objective.measure(in_order)}
+
+
+def measure_models(
+    logits_of: "Callable[[Mapping[str, torch.Tensor]], Sequence[torch.Tensor]]",
+    count: int,
+    objective: Objective,
+    examples: Sequence[Example],
+    tokenizer: "PreTrainedTokenizerBase",
+    *,
+    device: "torch.device | str",
+    budget: int,
+) -> list[dict[str, float]]:
+    """Return ``loss`` and the objective's other metrics over ``examples`` for each of several models.
+
+    The loss is the sum over all rows divided by all units, whatever the batches: rows are sorted by length and batched
+    by tokens, so that little padding is computed.
+
+    Args:
+        logits_of: returns each model's logits of a collated batch.
+        count: how many models there are.
+        objective: says how rows are collated, and what is measured.
+        examples: encoded rows; empty gives no metrics.
+        tokenizer: for collation.
+        device: where batches go.
+        budget: padded tokens of a batch, at most (one row is always taken).
+    """
+    import torch
+
+    if not examples:
+        return [{} for _ in range(count)]
+    pairs: list[dict[int, tuple[Any, Any]]] = [{} for _ in range(count)]
+    sums_M2 = torch.zeros(count, 2, dtype=torch.float64, device=device)
+    with torch.inference_mode():
+        for rows in batches([len(example["input_ids"]) for example in examples], budget):
+            collated = objective.collate([examples[row] for row in rows], tokenizer)
+            batch = {name: value.to(device) for name, value in collated.items()}
+            for model, logits in enumerate(logits_of(batch)):
+                for column, values_B in enumerate(objective.losses(logits, batch)):
+                    sums_M2[model, column] += values_B.sum(dtype=torch.float64)
+                pairs[model].update(zip(rows, objective.predictions(logits, batch), strict=True))
+    losses = (sums_M2[:, 0] / sums_M2[:, 1].clamp(min=1.0)).tolist()
+    return [
+        {"loss": loss, **objective.measure([found[row] for row in range(len(examples))])}
+        for loss, found in zip(losses, pairs, strict=True)
+    ]
 
 
 def forward(model: "torch.nn.Module", batch: "Mapping[str, torch.Tensor]") -> "torch.Tensor":

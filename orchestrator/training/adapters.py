@@ -2,11 +2,11 @@
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Head
@@ -14,7 +14,7 @@ from orchestrator.training.base_model import Base, quiet_libraries
 
 if TYPE_CHECKING:
     import torch
-    from peft import LoraConfig, PeftModel
+    from peft import LoraConfig, PeftConfig, PeftModel
 
 _TASK_TYPES = {Head.SEQUENCE_CLASSIFICATION: "SEQ_CLS", Head.CAUSAL_LM: "CAUSAL_LM"}
 _WEIGHTS = "adapter_model.safetensors"
@@ -112,24 +112,43 @@ def save_adapter(adapted: Adapted, folder: Path) -> None:
         adapted.model.save_pretrained(str(folder), save_embedding_layers=False)
         return
     from peft import get_peft_model_state_dict
+
+    state = get_peft_model_state_dict(adapted.model, save_embedding_layers=False)
+    base_name = adapted.model.get_base_model().name_or_path
+    write_adapter(folder, state, adapted.model.peft_config["default"], base_name, adapted.taken_out)
+
+
+def write_adapter(
+    folder: Path,
+    state: "Mapping[str, torch.Tensor]",
+    config: "PeftConfig",
+    base_name: str,
+    taken_out: "Mapping[str, torch.Tensor]",
+) -> None:
+    """Write an adapter's tensors as a folder that plain peft loads.
+
+    Args:
+        folder: is made if it is not there.
+        state: by the names of an adapter's file.
+        config: peft's configuration.
+        base_name: what it calls the base.
+        taken_out: see ``Adapted``; the file's rank is twice the adapter's if there is anything.
+    """
     from safetensors.torch import save_file
 
-    config: Any = copy.deepcopy(adapted.model.peft_config["default"])
-    state = get_peft_model_state_dict(adapted.model, save_embedding_layers=False)
-    rank = 2 * config.r
-    save_file({name: _untaken(name, value, adapted.taken_out, rank) for name, value in state.items()}, _file(folder))
-    config.lora_alpha *= math.sqrt(2) if config.use_rslora else 2  # the same scaling at twice the rank
-    config.r, config.init_lora_weights, config.inference_mode = rank, True, True
-    config.base_model_name_or_path = adapted.model.get_base_model().name_or_path
+    config = copy.deepcopy(config)
+    rank = config.r
+    if taken_out:
+        rank *= 2
+        config.lora_alpha *= math.sqrt(2) if config.use_rslora else 2  # the same scaling at twice the rank
+        config.init_lora_weights = True
+    config.r, config.inference_mode, config.base_model_name_or_path = rank, True, base_name
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: _untaken(name, value, taken_out, rank) for name, value in state.items()}, folder / _WEIGHTS)
     config.save_pretrained(str(folder))
 
 
-def _file(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / _WEIGHTS
-
-
-def _untaken(name: str, value: "torch.Tensor", taken_out: "dict[str, torch.Tensor]", rank: int) -> "torch.Tensor":
+def _untaken(name: str, value: "torch.Tensor", taken_out: "Mapping[str, torch.Tensor]", rank: int) -> "torch.Tensor":
     """Return ``[A | A0]`` or ``[B | -B0]``: over the base as it was, BA - B0 A0 is what BA is over what was left of it.
 
     peft's own conversion loses the head. Matrices smaller than the rank are filled up with zeros.
@@ -137,7 +156,7 @@ def _untaken(name: str, value: "torch.Tensor", taken_out: "dict[str, torch.Tenso
     import torch
 
     value = value.detach().cpu().contiguous()
-    if not _is_lora(name):
+    if name not in taken_out:
         return value
     first = taken_out[name].cpu()
     if "lora_A" in name:

@@ -31,10 +31,24 @@ class Base:
     revision: str | None
 
 
-def load_base(source: Source, objective: Objective, device: str) -> Base:
+def load_base(
+    source: Source,
+    objective: Objective,
+    device: str,
+    *,
+    dtype: "torch.dtype | None" = None,
+    attention: str | None = None,
+) -> Base:
     """Load the base anew; what its files lack is drawn from torch's global generator.
 
     It is not kept in memory between trials: from the page cache, 90 MB take 0.05 s.
+
+    Args:
+        source: the base model.
+        objective: says which head it gets.
+        device: ``cpu`` or ``cuda``.
+        dtype: of its weights; None: float32.
+        attention: transformers' name of the implementation; None: what is fastest on the device.
 
     Raises:
         AssetError: the model is missing or cannot be reached.
@@ -42,11 +56,11 @@ def load_base(source: Source, objective: Objective, device: str) -> Base:
     import torch
     import transformers
 
-    arguments: dict[str, Any] = {"dtype": torch.float32, "output_loading_info": True}
-    if device == "cpu":
-        arguments["attn_implementation"] = (
-            "eager"  # benchmarks/RESULTS.md: the backward of fused attention is slow there
-        )
+    arguments: dict[str, Any] = {"dtype": dtype or torch.float32, "output_loading_info": True}
+    if attention is None and device == "cpu":
+        attention = "eager"  # benchmarks/RESULTS.md: the backward of fused attention is slow there
+    if attention is not None:
+        arguments["attn_implementation"] = attention
     auto = transformers.AutoModelForCausalLM
     if objective.head is Head.SEQUENCE_CLASSIFICATION:
         auto = transformers.AutoModelForSequenceClassification

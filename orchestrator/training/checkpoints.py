@@ -17,6 +17,8 @@ ADAPTER = "adapter"
 REPORT = "report.json"
 STATE = "trainer_state.json"
 """Written by the Trainer; a checkpoint without it can be used, but training cannot resume from it."""
+SLOT_STATE = "slot_state.safetensors"
+"""The same, written by the packed engine. Neither engine resumes from the other's."""
 
 _PREFIX = "checkpoint-"
 
@@ -24,8 +26,16 @@ _PREFIX = "checkpoint-"
 class TrialFolder:
     """The checkpoints of one trial, by the nominal samples of their reports."""
 
-    def __init__(self, sweep_dir: Path, number: int) -> None:
+    def __init__(self, sweep_dir: Path, number: int, state: str = STATE) -> None:
+        """Name the folder.
+
+        Args:
+            sweep_dir: the sweep's.
+            number: the trial's.
+            state: file without which an engine cannot resume from a checkpoint.
+        """
         self.sweep_dir = sweep_dir
+        self._state = state
         self.path = sweep_dir / "trials" / f"{number:04d}"
 
     @property
@@ -88,7 +98,8 @@ class TrialFolder:
                 continue
             if not keep.get(point, False):
                 # The state's own file goes first: should this process die here, the rest is not taken for whole.
-                (folder / STATE).unlink(missing_ok=True)
+                for state in (STATE, SLOT_STATE):
+                    (folder / state).unlink(missing_ok=True)
                 self._remove(folder, but={REPORT, ADAPTER})
             if point not in keep:
                 self._remove(folder, but={REPORT})
@@ -97,9 +108,8 @@ class TrialFolder:
         """Delete a checkpoint with its report."""
         shutil.rmtree(self.checkpoint(nominal_samples), ignore_errors=True)
 
-    @staticmethod
-    def _is_whole(folder: Path) -> bool:
-        return all((folder / name).exists() for name in (REPORT, STATE, ADAPTER))
+    def _is_whole(self, folder: Path) -> bool:
+        return all((folder / name).exists() for name in (REPORT, self._state, ADAPTER))
 
     @staticmethod
     def _remove(folder: Path, but: set[str]) -> None:

@@ -6,8 +6,9 @@ Engines know nothing of sweeps, schedulers, studies or trackers. The same contra
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from orchestrator.core.errors import DivergedError
 from orchestrator.core.trial import Report, TrialTask
 
 
@@ -45,3 +46,22 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free the base model and the data."""
+
+
+@runtime_checkable
+class PackingEngine(Engine, Protocol):
+    """An engine that trains several trials together."""
+
+    def step(self, wanted: Mapping[TrialRun, int]) -> Mapping[TrialRun, Report | DivergedError]:
+        """Run one batch of every trial together; return the reports that are due now, and the trials that diverged.
+
+        Called again and again, with whichever trials are to train now; what is returned may well be empty. A trial may
+        join or be left out at any call, and is closed like any other.
+
+        Args:
+            wanted: the next report point of each run of this engine; a report that stands on disk already is returned
+                at once.
+
+        Raises:
+            ValueError: not one of the plan's report points.
+        """

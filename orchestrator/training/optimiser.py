@@ -23,7 +23,7 @@ def build_optimiser(model: "torch.nn.Module", settings: TrialSettings) -> "torch
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decay = settings.weight_decay if parameter.dim() > 1 else 0.0
-            groups.setdefault((_learning_rate(name, settings), decay), []).append(parameter)
+            groups.setdefault((learning_rate_of(name, settings), decay), []).append(parameter)
     return torch.optim.AdamW(
         [{"params": found, "lr": rate, "weight_decay": decay} for (rate, decay), found in groups.items()],
         lr=settings.learning_rate,
@@ -32,7 +32,8 @@ def build_optimiser(model: "torch.nn.Module", settings: TrialSettings) -> "torch
     )
 
 
-def _learning_rate(name: str, settings: TrialSettings) -> float:
+def learning_rate_of(name: str, settings: TrialSettings) -> float:
+    """Return the peak learning rate of a parameter by its name in the model or in an adapter's file."""
     if _LORA not in name:
         return settings.head_learning_rate or settings.learning_rate
     if any(part in name for part in _LORA_B):

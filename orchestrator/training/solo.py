@@ -55,7 +55,7 @@ class SoloEngine:
         surroundings = Surroundings(
             plan=self._plan,
             objective=self._objective,
-            data=self._open_data(),
+            data=self.data,
             device=self._device,
             bfloat16=self._bfloat16,
         )
@@ -73,7 +73,7 @@ class SoloEngine:
         """
         import torch
 
-        data = self._open_data()
+        data = self.data
         adapter = checkpoint / ADAPTER if (checkpoint / ADAPTER).is_dir() else checkpoint
         if not (adapter / "adapter_config.json").is_file():
             raise LoratoryError(f"there is no adapter in {checkpoint}")
@@ -89,7 +89,9 @@ class SoloEngine:
         """Free the data; calling it again does nothing."""
         self._data = None
 
-    def _open_data(self) -> TaskData:
+    @property
+    def data(self) -> TaskData:
+        """The encoded rows; raises ``LoratoryError`` when the engine is closed."""
         if self._data is None:
             raise LoratoryError("the engine is closed")
         return self._data

@@ -82,21 +82,23 @@ def random_states() -> list[str]:
     return [repr(random.getstate()), repr(np.random.get_state()), str(torch.get_rng_state().tolist())]
 
 
-def alive(number: int) -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == f"trial {number}"]
-
-
 class AdapterContract:
     """The part that depends on the model's make. Inherit, and set ``objective``, ``targets`` and the two methods."""
 
     objective: Objective
     targets: str
     """Names of some linear layers of the model, separated by commas."""
+    bfloat16_error: float = 1e-6
+    """How far a report in bfloat16 may be from a measurement of its checkpoint in float32, relatively."""
 
     def engine(self, plan: EnginePlan) -> Engine:
         raise NotImplementedError
 
     def write_model(self, folder: Path) -> Path:
+        raise NotImplementedError
+
+    def holds(self, engine: Engine, number: int) -> bool:
+        """Whether the engine holds anything for a trial."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -264,11 +266,11 @@ class EngineContract(AdapterContract):
         run = engine.start(self.task(number=5, alpha=1e38, learning_rate=10.0, batch_size=2))
         with pytest.raises(DivergedError, match="at update"):
             run.advance(POINTS[-1])
-        assert not alive(5)
+        assert not self.holds(engine, 5)
         gc.collect()
         assert not any(isinstance(thing, PeftModel) for thing in gc.get_objects())
         run.close()
-        assert all(path.name.startswith("checkpoint-") for path in (tmp_path / "sweep/trials/0005").iterdir())
+        assert all(path.name.startswith("checkpoint-") for path in (tmp_path / "sweep/trials").glob("0005/*"))
         assert learned(self.all_reports(engine, self.task())[0])
 
     def test_close_may_be_called_at_any_time_and_again(self, build: Callable[..., Engine]) -> None:
@@ -277,10 +279,10 @@ class EngineContract(AdapterContract):
         run.close()
         run = engine.start(self.task(number=6))
         run.advance(POINTS[0])
-        assert alive(6)
+        assert self.holds(engine, 6)
         run.close()
         run.close()
-        assert not alive(6)
+        assert not self.holds(engine, 6)
         engine.close()
         engine.close()
         with pytest.raises(LoratoryError, match="closed"):
@@ -344,7 +346,7 @@ class EngineContract(AdapterContract):
         assert math.isfinite(changed["val/loss"])
         assert changed["val/loss"] != plain["val/loss"]
 
-    def test_bfloat16_trains_much_the_same_and_is_measured_in_float32(
+    def test_bfloat16_trains_much_the_same_and_is_measured_well(
         self, build: Callable[..., Engine], tmp_path: Path
     ) -> None:
         engine = build("bfloat16", precision=Precision.BFLOAT16)
@@ -354,4 +356,4 @@ class EngineContract(AdapterContract):
         assert rough.metrics["val/loss"] == pytest.approx(exact.metrics["val/loss"], rel=0.02)
         adapter = tmp_path / "bfloat16" / (rough.checkpoint or "") / "adapter"
         measured = build("float32").measure(adapter, self.task(), "validation")
-        assert measured["loss"] == pytest.approx(rough.metrics["val/loss"], rel=1e-6)
+        assert measured["loss"] == pytest.approx(rough.metrics["val/loss"], rel=self.bfloat16_error)

@@ -1,0 +1,210 @@
+"""The packed engine: trials take slots of one pack, train together, and report each by itself."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from orchestrator.core.errors import DivergedError, LoratoryError
+from orchestrator.core.plan import EnginePlan
+from orchestrator.core.trial import Report, TrialTask
+from orchestrator.evaluation.gap import gaps
+from orchestrator.objective.protocol import Objective
+from orchestrator.training.checkpoints import SLOT_STATE, TrialFolder
+from orchestrator.training.engine import TrialRun
+from orchestrator.training.hardware import choose_device, computes_in_bfloat16
+from orchestrator.training.memory import free_memory, peak_mb, reset_peak
+from orchestrator.training.packed.adapter import new_adapter
+from orchestrator.training.packed.pack import Pack
+from orchestrator.training.packed.seat import Course, Seat
+from orchestrator.training.packed.stepping import Stepper
+from orchestrator.training.solo import SoloEngine
+
+
+class PackedEngine:
+    """Trains any number of LoRA trials at once; see ``PackingEngine``.
+
+    Reports are measured in the number format of training. A saved checkpoint is measured in float32, by the solo
+    engine.
+    """
+
+    def __init__(self, plan: EnginePlan, objective: Objective) -> None:
+        """Read the data and the tokenizer; the base is loaded with the first trial that trains.
+
+        Raises:
+            AssetError: the model or the data is missing.
+            DataError: the data breaks a rule.
+            UserError: the device is not there.
+        """
+        self._plan = plan
+        self._objective = objective
+        self._device = choose_device(plan.device)
+        self._solo = SoloEngine(plan, objective)
+        bfloat16 = computes_in_bfloat16(plan.precision, self._device)
+        self._dtype = torch.bfloat16 if bfloat16 else torch.float32
+        self._stepper: Stepper | None = None
+        self._pack: Pack | None = None
+        self._seats: dict[int, Seat] = {}
+        self._closed = False
+
+    def start(self, task: TrialTask) -> "PackedRun":
+        """Return the trial's run; it takes a slot with its first batch."""
+        if self._closed:
+            raise LoratoryError("the engine is closed")
+        return PackedRun(self, task, TrialFolder(Path(self._plan.sweep_dir), task.number, SLOT_STATE))
+
+    def step(self, wanted: Mapping[TrialRun, int]) -> dict[TrialRun, Report | DivergedError]:
+        """Run one batch of every trial; see ``PackingEngine.step``."""
+        found: dict[TrialRun, Report | DivergedError] = {}
+        runs = {run: point for run, point in wanted.items() if isinstance(run, PackedRun)}
+        assert len(runs) == len(wanted), "a run of another engine"
+        for run, point in runs.items():
+            if point not in self._plan.report_points:
+                raise ValueError(f"one of the report points {self._plan.report_points} is needed, got {point}")
+            stored = run.folder.report(point)
+            if stored is not None:
+                found[run] = stored
+        if found:
+            return found
+        torch.set_num_threads(self._plan.threads)
+        seats = [self._seat(run) for run in runs]
+        began = time.perf_counter()
+        assert self._stepper is not None
+        diverged = self._stepper.step(seats)
+        spent, rows = time.perf_counter() - began, sum(seat.task.settings.batch_size for seat in seats)
+        for seat in seats:
+            seat.train_s += spent * seat.task.settings.batch_size / rows
+        self._report([seat for seat in seats if seat.task.number not in diverged])
+        for run, point in runs.items():
+            if run.number in diverged:
+                run.close()
+                found[run] = diverged[run.number]
+            elif (stored := run.folder.report(point)) is not None:
+                found[run] = stored
+        return found
+
+    def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Mapping[str, float]:
+        """Measure a checkpoint, or its ``adapter`` folder, in float32 on a split."""
+        return self._solo.measure(checkpoint, task, split)
+
+    def finish(self, task: TrialTask, checkpoint: Path) -> Mapping[str, float]:
+        """Measure a checkpoint on the shift sets; see ``TrialRun.finish``."""
+        names = list(self._solo.data.shift_sets)
+        if not names:
+            return {}
+        began = time.perf_counter()
+        found = self._solo.measure_all(checkpoint, task, names)
+        shift = {f"shift/{name}/{metric}": value for name in names for metric, value in found[name].items()}
+        return {**shift, "time/shift_s": time.perf_counter() - began}
+
+    def holds(self, number: int) -> bool:
+        """Whether a trial has a slot."""
+        return number in self._seats
+
+    def leave(self, number: int) -> None:
+        """Free a trial's slot, if it has one."""
+        seat = self._seats.pop(number, None)
+        if seat is not None:
+            assert self._stepper is not None
+            self._stepper.forget(seat.slot)
+            seat.leave()
+
+    def close(self) -> None:
+        """Free the base and the data; calling it again does nothing."""
+        for number in list(self._seats):
+            self.leave(number)
+        self._stepper = self._pack = None
+        self._closed = True
+        self._solo.close()
+        free_memory(self._device)
+
+    def _seat(self, run: "PackedRun") -> Seat:
+        if run.number not in self._seats:
+            if self._pack is None:
+                reset_peak(self._device)
+                self._pack = Pack(self._plan.model, self._objective, self._device, self._dtype)
+                self._stepper = Stepper(self._pack, self._objective, self._solo.data.tokenizer)
+            run.folder.clear_scratch()
+            adapter = new_adapter(self._plan, self._objective, run.task)
+            course = Course.of(self._solo.data, run.task, self._plan.report_points)
+            self._seats[run.number] = Seat(self._pack, adapter, run.task, course, run.folder)
+        return self._seats[run.number]
+
+    def _report(self, seats: list[Seat]) -> None:
+        """Measure and commit those that have reached a report point; those with the same rows are measured together."""
+        due = {
+            seat: points
+            for seat in seats
+            if seat.batches == 0
+            and (points := [p for p, at in seat.course.due.items() if at == seat.update and not seat.folder.report(p)])
+        }
+        alike: dict[int, list[Seat]] = {}
+        for seat in due:
+            alike.setdefault(seat.task.settings.max_length, []).append(seat)
+        for group in alike.values():
+            for seat, metrics in zip(group, self._measured(group), strict=True):
+                seat.commit(due[seat], metrics)
+
+    def _measured(self, seats: list[Seat]) -> list[dict[str, float]]:
+        assert self._stepper is not None
+        began = time.perf_counter()
+        validation = self._stepper.measure(seats, seats[0].course.splits["val"])
+        same = len({seat.task.settings.train_fraction for seat in seats}) == 1
+        train = (
+            self._stepper.measure(seats, seats[0].course.splits["train"])
+            if same
+            else [self._stepper.measure([seat], seat.course.splits["train"])[0] for seat in seats]
+        )
+        share_s = (time.perf_counter() - began) / len(seats)
+        return [
+            {
+                **{f"val/{name}": value for name, value in val.items()},
+                **{f"train/{name}": value for name, value in fit.items()},
+                **gaps(val, fit),
+                **_progress(seat),
+                "memory/peak_mb": peak_mb(self._device),
+                "time/eval_s": share_s,
+            }
+            for seat, val, fit in zip(seats, validation, train, strict=True)
+        ]
+
+
+def _progress(seat: Seat) -> dict[str, float]:
+    tokens = seat.course.tokens[seat.update]
+    new_tokens = tokens - seat.course.tokens[seat.reported_update]
+    return {
+        "optim/learning_rate": seat.learning_rate,
+        "progress/samples": float(seat.update * seat.task.settings.rows_per_update),
+        "progress/tokens": float(tokens),
+        "speed/tokens_per_s": new_tokens / seat.train_s if seat.train_s > 0 else 0.0,
+        "time/train_s": seat.train_s,
+    }
+
+
+class PackedRun:
+    """One trial; see ``TrialRun``. Asked by itself, it trains alone; ``PackedEngine.step`` trains several."""
+
+    def __init__(self, engine: PackedEngine, task: TrialTask, folder: TrialFolder) -> None:
+        self._engine = engine
+        self.task = task
+        self.number = task.number
+        self.folder = folder
+
+    def advance(self, nominal_samples: int) -> Report:
+        """Train on to a report point, or return the report that stands there already."""
+        while True:
+            outcome = self._engine.step({self: nominal_samples}).get(self)
+            if isinstance(outcome, DivergedError):
+                raise outcome
+            if outcome is not None:
+                return outcome
+
+    def finish(self, best_samples: int) -> Mapping[str, float]:
+        """Measure the best checkpoint on the shift sets; the slot is freed first."""
+        self.close()
+        return self._engine.finish(self.task, self.folder.checkpoint(best_samples))
+
+    def close(self) -> None:
+        """Free the slot."""
+        self._engine.leave(self.number)

@@ -1,0 +1,158 @@
+"""Where each slot's rows stand in one forward: block after block, each padded to its own longest row alone.
+
+Linear layers see all tokens as one matrix; attention sees a slot's block. So padding is what a trial would have by
+itself, whatever lengths and batch sizes its neighbours have.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from orchestrator.training.packed.randomness import SlotRandom
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Block:
+    """One slot's rows.
+
+    Attributes:
+        slot: the slot's index.
+        rows: its rows in the batch of all slots, as a slice.
+        tokens: its tokens among those of all slots, as a slice; ``B * T`` of them.
+        length: T, tokens of its longest row.
+        padding_B11T: what is added to attention scores, −inf at padding; None if no row is padded.
+    """
+
+    slot: int
+    rows: slice
+    tokens: slice
+    length: int
+    padding_B11T: torch.Tensor | None  # noqa: N815  (a shape)
+
+    @property
+    def num_rows(self) -> int:
+        """B."""
+        return self.rows.stop - self.rows.start  # type: ignore[no-any-return]
+
+
+class Layout:
+    """The blocks of one forward, and the draws that its slots make in it."""
+
+    def __init__(self, blocks: Sequence[Block], slots: int, random: "Mapping[int, SlotRandom]", device: str) -> None:
+        """Lay the blocks out.
+
+        Args:
+            blocks: by ascending slot.
+            slots: P; slots without a block have no rows.
+            random: the slots' generators; empty outside training.
+            device: where the tensors of this forward are.
+        """
+        self.blocks = tuple(blocks)
+        self.random = random
+        self.device = device
+        self.num_tokens: int = blocks[-1].tokens.stop
+        self.num_rows: int = blocks[-1].rows.stop
+        self.longest = max(block.length for block in blocks)
+        by_slot = {block.slot: block for block in blocks}
+        sizes = [
+            (block.num_rows, block.length) if block is not None else (0, 0) for block in map(by_slot.get, range(slots))
+        ]
+        counts = torch.tensor(
+            [
+                [rows * length for rows, length in sizes],
+                [rows for rows, _ in sizes],
+                [rows * self.longest for rows, _ in sizes],
+            ]
+        )
+        self._ends_P: list[torch.Tensor] = [*counts.cumsum(1).to(torch.int32).to(device)]
+
+    def ends(self, count: int) -> torch.Tensor:
+        """Return where each slot's part of ``count`` vectors ends, ``ends_P`` (int32): of tokens, or of rows.
+
+        Raises:
+            ValueError: ``count`` is neither.
+        """
+        if count == self.num_tokens:
+            return self._ends_P[0]
+        if count == self.num_rows:
+            return self._ends_P[1]
+        if count == self.num_rows * self.longest:
+            return self._ends_P[2]
+        raise ValueError(f"{count} vectors are neither {self.num_tokens} tokens nor {self.num_rows} rows")
+
+    def parts(self, count: int) -> list[tuple[int, slice]]:
+        """Return each block's slot and its part of ``count`` vectors."""
+        if count == self.num_tokens:
+            return [(block.slot, block.tokens) for block in self.blocks]
+        scale = 1 if count == self.num_rows else self.longest
+        return [(block.slot, slice(block.rows.start * scale, block.rows.stop * scale)) for block in self.blocks]
+
+    def flatten(self, values_BT: torch.Tensor) -> torch.Tensor:
+        """Return ``values_1N`` of values by row and token that are padded to the longest row of all slots."""
+        return torch.cat([values_BT[block.rows, : block.length].reshape(-1) for block in self.blocks])[None]
+
+    def pad(self, hidden_1ND: torch.Tensor) -> torch.Tensor:
+        """Return ``hidden_BTD`` by row and token, zero at padding, as code after the base expects it."""
+        parts = [
+            torch.nn.functional.pad(
+                hidden_1ND[0, block.tokens].view(block.num_rows, block.length, -1),
+                (0, 0, 0, self.longest - block.length),
+            )
+            for block in self.blocks
+        ]
+        return torch.cat(parts)
+
+
+def lay_out(
+    mask_BT: torch.Tensor,
+    rows: Mapping[int, int],
+    slots: int,
+    dtype: torch.dtype,
+    random: "Mapping[int, SlotRandom] | None" = None,
+) -> Layout:
+    """Return the layout of a batch whose rows stand slot after slot.
+
+    Args:
+        mask_BT: 1 at tokens, 0 at padding, which stands on the right.
+        rows: number of rows by slot, in the order of the batch; ascending.
+        slots: P.
+        dtype: of the attention scores.
+        random: the slots' generators, in training.
+    """
+    lengths = mask_BT.sum(1).tolist()
+    blocks: list[Block] = []
+    row = token = 0
+    for slot, count in rows.items():
+        length = int(max(lengths[row : row + count]))
+        bias = None
+        if min(lengths[row : row + count]) < length:
+            absent = mask_BT[row : row + count, None, None, :length] == 0
+            bias = torch.zeros(absent.shape, dtype=dtype, device=mask_BT.device).masked_fill_(absent, float("-inf"))
+        tokens = slice(token, token + count * length)
+        blocks.append(Block(slot=slot, rows=slice(row, row + count), tokens=tokens, length=length, padding_B11T=bias))
+        row, token = row + count, tokens.stop
+    return Layout(blocks, slots, random or {}, str(mask_BT.device))
+
+
+class _Current:
+    layout: Layout | None = None
+
+
+@contextmanager
+def laid_out(layout: Layout) -> Iterator[None]:
+    """Make ``layout`` the one that packed modules of this process see while inside."""
+    before, _Current.layout = _Current.layout, layout
+    try:
+        yield
+    finally:
+        _Current.layout = before
+
+
+def current() -> Layout:
+    """Return the layout of the forward that is under way."""
+    assert _Current.layout is not None, "a packed module outside a forward"
+    return _Current.layout

@@ -1,0 +1,217 @@
+"""The frozen base with its stacks: slots are seated, trained together and leave, without a word of data or time."""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from orchestrator.core.data import Source
+from orchestrator.objective.protocol import Objective
+from orchestrator.training.base_model import load_base
+from orchestrator.training.packed.adapter import Adapter, place
+from orchestrator.training.packed.attention import NAME
+from orchestrator.training.packed.layout import Layout, current, laid_out
+from orchestrator.training.packed.linear import PackedLinear, PackedLoRA
+from orchestrator.training.packed.randomness import PackedDropout
+
+RANK_STEP = 8
+"""Stacks are as wide as a multiple of this: narrower products are no faster, and grouped ones need aligned rows."""
+
+
+class Pack:
+    """One frozen base and its slots."""
+
+    def __init__(self, source: Source, objective: Objective, device: str, dtype: torch.dtype) -> None:
+        """Load the base.
+
+        Args:
+            source: the base model.
+            objective: says which head it has.
+            device: ``cpu`` or ``cuda``.
+            dtype: of the frozen weights and of what flows between layers; adapters and heads are float32.
+        """
+        base = load_base(source, objective, device, dtype=dtype, attention=NAME)
+        self.model: nn.Module = base.model.requires_grad_(False)
+        self.device = device
+        self.dtype = dtype
+        self.slots = 0
+        self._rank = RANK_STEP
+        self._free: list[int] = []
+        self._lora: dict[str, PackedLoRA] = {}
+        self._full: dict[str, PackedLinear] = {}
+        for parent in list(self.model.modules()):
+            for name, child in list(parent.named_children()):
+                if type(child) is nn.Dropout:
+                    parent.register_module(name, PackedDropout(child.p))
+        _install(self.model)
+
+    def seat(self, adapter: Adapter) -> int:
+        """Give an adapter a slot and return its index.
+
+        Raises:
+            ValueError: it trains a module that is not a linear layer.
+        """
+        for key in adapter.tensors:
+            self._open(*place(key))
+        slot = self._free.pop(0) if self._free else self.slots
+        rank = max(self._rank, -(-adapter.rank // RANK_STEP) * RANK_STEP)
+        self._resize(max(self.slots, slot + 1), rank)
+        for name, scale in adapter.scales.items():
+            self._lora[name].scale_P[slot] = scale
+        self.load(slot, adapter.tensors)
+        for key, value in adapter.taken_out.items():  # behind the adapter's own ranks, and never trained
+            beside = _as_stored(key, value if place(key)[1] == "A" else -value)
+            own = _as_stored(key, adapter.tensors[key]).shape[0]
+            self.parameter(key).data[slot, own : own + beside.shape[0]] = beside
+        return slot
+
+    def leave(self, slot: int) -> None:
+        """Free a slot: its adapter is zero, and it has no gradient."""
+        for layer in self._lora.values():
+            layer.scale_P[slot] = 0.0
+        for parameter in self._parameters():
+            parameter.data[slot].zero_()
+            if parameter.grad is not None:
+                parameter.grad[slot].zero_()
+        self._free = sorted([*self._free, slot])
+
+    def load(self, slot: int, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Copy an adapter's tensors into a slot."""
+        for key, value in tensors.items():
+            self.view(slot, key, value.shape).copy_(_as_stored(key, value))
+
+    def tensors(self, slot: int, adapter: Adapter) -> dict[str, torch.Tensor]:
+        """Return a slot's adapter with the names and shapes of its file; copies."""
+        return {
+            key: _as_stored(key, self.view(slot, key, value.shape)).clone() for key, value in adapter.tensors.items()
+        }
+
+    def view(self, slot: int, key: str, shape: torch.Size) -> torch.Tensor:
+        """Return the contiguous piece of a stack that holds a slot's tensor ``key``; B with its rank first."""
+        parameter = self.parameter(key)
+        _, part = place(key)
+        if part == "A":
+            return parameter.data[slot, : shape[0]]
+        return parameter.data[slot, : shape[1]] if part == "B" else parameter.data[slot]
+
+    def gradient(self, slot: int, key: str, shape: torch.Size) -> torch.Tensor:
+        """Return the gradient that belongs to ``view``."""
+        parameter = self.parameter(key)
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        _, part = place(key)
+        if part == "A":
+            return parameter.grad[slot, : shape[0]]
+        return parameter.grad[slot, : shape[1]] if part == "B" else parameter.grad[slot]
+
+    def parameter(self, key: str) -> nn.Parameter:
+        """Return the stack that holds ``key`` for all slots."""
+        name, part = place(key)
+        if part in {"A", "B"}:
+            return self._lora[name].a_PRI if part == "A" else self._lora[name].b_PRO
+        found = self._full[name].weight_POI if part == "weight" else self._full[name].bias_PO
+        assert found is not None
+        return found
+
+    def logits(self, batch: Mapping[str, torch.Tensor], layout: Layout) -> torch.Tensor:
+        """Return the model's logits for a batch of all slots' rows, padded to the longest of all."""
+        inputs = {name: value for name, value in batch.items() if name != "labels"}
+        with laid_out(layout):
+            logits: torch.Tensor = self.model(**inputs).logits
+        return logits
+
+    def _parameters(self) -> Iterator[nn.Parameter]:
+        yield from (parameter for parameter in self.model.parameters() if parameter.requires_grad)
+
+    def _open(self, name: str, part: str) -> None:
+        """Make a module one that holds something for each slot, if it is not one yet."""
+        if name in self._lora or name in self._full:
+            return
+        module = self.model.get_submodule(name)
+        if part in {"A", "B"} and isinstance(module, nn.Linear | Conv1D):
+            self._lora[name] = PackedLoRA(module, self.slots, self._rank)
+            self._replace(name, self._lora[name])
+        elif part in {"weight", "bias"} and isinstance(module, nn.Linear):
+            self._full[name] = PackedLinear(module, self.slots)
+            self._replace(name, self._full[name])
+        else:
+            raise ValueError(f"{name} is a {type(module).__name__}, and a pack trains linear layers alone")
+
+    def _replace(self, name: str, module: nn.Module) -> None:
+        parent, _, child = name.rpartition(".")
+        self.model.get_submodule(parent).register_module(child, module.train(self.model.training))
+
+    def _resize(self, slots: int, rank: int) -> None:
+        """Widen every stack; what is in them stays."""
+        if (slots, rank) == (self.slots, self._rank) and all(p.shape[0] == slots for p in self._parameters()):
+            return
+        self.slots, self._rank = slots, rank
+        for lora in self._lora.values():
+            lora.scale_P = _widened(lora.scale_P, (slots,))
+            for parameter in (lora.a_PRI, lora.b_PRO):
+                _widen(parameter, (slots, rank, parameter.shape[2]))
+        for full in self._full.values():
+            for stack in (full.weight_POI, full.bias_PO):
+                if stack is not None:
+                    _widen(stack, (slots, *stack.shape[1:]))
+
+
+def _as_stored(key: str, value: torch.Tensor) -> torch.Tensor:
+    return value.t() if place(key)[1] == "B" else value
+
+
+def _widened(values: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    wide = values.new_zeros(shape)
+    wide[tuple(slice(size) for size in values.shape)] = values
+    return wide
+
+
+def _widen(parameter: nn.Parameter, shape: tuple[int, ...]) -> None:
+    gradient, parameter.grad = parameter.grad, None
+    parameter.data = _widened(parameter.data, shape)
+    parameter.grad = None if gradient is None else _widened(gradient, shape)
+
+
+def _install(model: nn.Module) -> None:
+    """Have the model's encoder or decoder see flat tokens, and what follows it rows by tokens, as ever."""
+    inner = model.base_model
+    assert isinstance(inner, nn.Module)
+    signature = inspect.signature(inner.forward)
+    takes = set(signature.parameters)
+
+    def flatten(_: nn.Module, given: Any, named: dict[str, Any]) -> tuple[tuple[()], dict[str, Any]]:  # noqa: ANN401
+        bound = signature.bind(*given, **named).arguments
+        inputs = {**bound.pop("kwargs", {}), **bound}
+        layout, ids_BT = current(), inputs["input_ids"]
+        flat = {name: value for name, value in inputs.items() if not isinstance(value, torch.Tensor)}
+        flat["input_ids"] = layout.flatten(ids_BT)
+        flat["position_ids"] = layout.flatten(_positions(inner, ids_BT))
+        if "token_type_ids" in takes and hasattr(getattr(inner, "embeddings", None), "token_type_embeddings"):
+            types_BT = inputs.get("token_type_ids")
+            flat["token_type_ids"] = layout.flatten(torch.zeros_like(ids_BT) if types_BT is None else types_BT)
+        if "use_cache" in takes:
+            flat["use_cache"] = False
+        return (), flat
+
+    def pad(_: nn.Module, __: Any, output: Any) -> Any:  # noqa: ANN401
+        output["last_hidden_state"] = current().pad(output["last_hidden_state"])
+        return output
+
+    inner.register_forward_pre_hook(flatten, with_kwargs=True)
+    inner.register_forward_hook(pad)
+    pooler = getattr(inner, "pooler", None)
+    if isinstance(pooler, nn.Module):
+        pooler.register_forward_pre_hook(lambda _, inputs: (current().pad(inputs[0]),))
+
+
+def _positions(inner: nn.Module, ids_BT: torch.Tensor) -> torch.Tensor:
+    """Return ``positions_BT`` as the model counts them itself: some (RoBERTa) begin after the padding's id."""
+    embeddings = getattr(inner, "embeddings", None)
+    own = getattr(embeddings, "create_position_ids_from_input_ids", None)
+    if own is not None:
+        positions: torch.Tensor = own(ids_BT, embeddings.padding_idx)  # type: ignore[union-attr]
+        return positions
+    return torch.arange(ids_BT.shape[1], device=ids_BT.device).expand_as(ids_BT)

@@ -1,0 +1,177 @@
+"""One trial in a pack: what it has trained, what it trains on next, and its checkpoints."""
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from orchestrator.core.trial import Report, TrialTask
+from orchestrator.objective.protocol import Example
+from orchestrator.training.checkpoints import ADAPTER, SLOT_STATE, TrialFolder
+from orchestrator.training.order import data_order
+from orchestrator.training.packed.adapter import Adapter
+from orchestrator.training.packed.pack import Pack
+from orchestrator.training.packed.randomness import SlotRandom
+from orchestrator.training.packed.slot_optimiser import SlotOptimiser
+from orchestrator.training.schedule import factor
+
+if TYPE_CHECKING:
+    from orchestrator.training.task_data import TaskData
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Course:
+    """What a trial is trained and measured on.
+
+    Attributes:
+        rows: encoded training rows.
+        order: indices into ``rows``, one list per update.
+        tokens: real tokens seen after each update, from 0 updates on.
+        due: the update after which each report point is reported.
+        splits: the rows that are measured at a report, by the metrics' prefix.
+    """
+
+    rows: list[Example]
+    order: list[list[int]]
+    tokens: list[int]
+    due: Mapping[int, int]
+    splits: Mapping[str, list[Example]]
+
+    @classmethod
+    def of(cls, data: "TaskData", task: TrialTask, points: tuple[int, ...]) -> "Course":
+        """Plan a trial's updates."""
+        settings = task.settings
+        due = {point: math.ceil(point / settings.rows_per_update) for point in points}
+        rows = data.train(settings)
+        lengths = [len(row["input_ids"]) for row in rows]
+        order = data_order(lengths, settings.rows_per_update, due[points[-1]], task.seed)
+        tokens = [0, *accumulate(sum(lengths[row] for row in update) for update in order)]
+        splits = {"train": data.train_eval(settings), "val": data.split("validation", settings.max_length)}
+        return cls(rows=rows, order=order, tokens=tokens, due=due, splits=splits)
+
+
+class Seat:
+    """A trial's place in the pack, from its newest whole checkpoint on."""
+
+    def __init__(self, pack: Pack, adapter: Adapter, task: TrialTask, course: Course, folder: TrialFolder) -> None:
+        self.pack = pack
+        self.task = task
+        self.course = course
+        self.folder = folder
+        self._adapter = adapter
+        self.slot = pack.seat(adapter)
+        stored = {name: self._view(name) for name in adapter.tensors}
+        self._optimiser = SlotOptimiser(
+            settings=task.settings,
+            mean={name: torch.zeros_like(value) for name, value in stored.items()},
+            square={name: torch.zeros_like(value) for name, value in stored.items()},
+        )
+        self.random = SlotRandom(task.seed, task.settings.dropout, pack.device)
+        self.batches = 0
+        self.started_at = time.time()
+        self.train_s = 0.0
+        self.reported_update = 0
+        newest = folder.newest_whole()
+        if newest is not None:
+            self._restore(folder.checkpoint(newest))
+            self._report_again(newest)
+
+    @property
+    def update(self) -> int:
+        """Updates made."""
+        return self._optimiser.updates
+
+    @property
+    def learning_rate(self) -> float:
+        """The adapter's learning rate in the next update."""
+        settings = self.task.settings
+        return settings.learning_rate * factor(settings, self.update, len(self.course.order))
+
+    @property
+    def closes(self) -> bool:
+        """Whether the next batch is the last of its update."""
+        size = self.task.settings.batch_size
+        return (self.batches + 1) * size >= len(self.course.order[self.update])
+
+    def next_batch(self) -> list[Example]:
+        """Return the rows of the next forward."""
+        size = self.task.settings.batch_size
+        rows = self.course.order[self.update][self.batches * size : (self.batches + 1) * size]
+        return [self.course.rows[row] for row in rows]
+
+    def gradients(self) -> dict[str, torch.Tensor]:
+        """Return the slot's gradients, as the stacks hold them."""
+        return {name: self.pack.gradient(self.slot, name, value.shape) for name, value in self._adapter.tensors.items()}
+
+    def close_update(self) -> None:
+        """Make the update; its gradients are divided and clipped already. They are zero afterwards."""
+        gradients = self.gradients()
+        parameters = {name: self._view(name) for name in gradients}
+        share = factor(self.task.settings, self.update, len(self.course.order))
+        self._optimiser.step(parameters, gradients, share)
+        torch._foreach_zero_([*gradients.values()])
+        self.batches = 0
+
+    def commit(self, points: list[int], metrics: Mapping[str, float]) -> None:
+        """Write a checkpoint for each of the points, with its report."""
+        tensors = self.pack.tensors(self.slot, self._adapter)
+        for point in points:  # several, if an update takes more rows than lie between two report points
+            report = Report(
+                trial=self.task.number,
+                nominal_samples=point,
+                metrics=metrics,
+                checkpoint=self.folder.reference(point),
+                started_at=self.started_at,
+                ended_at=time.time(),
+            )
+            written = self.folder.scratch / f"report-{point}"
+            shutil.rmtree(written, ignore_errors=True)
+            self._adapter.save(written / ADAPTER, tensors)
+            self._save_state(written / SLOT_STATE, tensors)
+            self.folder.commit(written, report)
+        self.folder.clear_scratch()
+        self.reported_update, self.started_at, self.train_s = self.update, time.time(), 0.0
+
+    def leave(self) -> None:
+        """Give the slot back."""
+        self.pack.leave(self.slot)
+        self.folder.clear_scratch()
+
+    def _view(self, name: str) -> torch.Tensor:
+        return self.pack.view(self.slot, name, self._adapter.tensors[name].shape)
+
+    def _save_state(self, file: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+        state = {f"parameter/{name}": value for name, value in tensors.items()}
+        state |= {f"mean/{name}": value for name, value in self._optimiser.mean.items()}
+        state |= {f"square/{name}": value for name, value in self._optimiser.square.items()}
+        state["generator"] = self.random.generator.get_state()
+        state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+        save_file(state, file, metadata={"progress": json.dumps({"update": self.update})})
+
+    def _restore(self, checkpoint: Path) -> None:
+        with safe_open(checkpoint / SLOT_STATE, framework="pt") as file:
+            self._optimiser.updates = json.loads(file.metadata()["progress"])["update"]
+            self.pack.load(self.slot, {name: file.get_tensor(f"parameter/{name}") for name in self._adapter.tensors})
+            for name, value in self._optimiser.mean.items():
+                value.copy_(file.get_tensor(f"mean/{name}"))
+                self._optimiser.square[name].copy_(file.get_tensor(f"square/{name}"))
+            self.random.generator.set_state(file.get_tensor("generator"))
+        self.reported_update = self.update
+
+    def _report_again(self, newest: int) -> None:
+        """Report at the points that share the newest checkpoint's update and that an interrupted run did not reach."""
+        done, due = self.folder.report(newest), self.course.due
+        for point in due:
+            if done is not None and due[point] == due[newest] and self.folder.report(point) is None:
+                copy = self.folder.scratch / f"report-{point}"
+                shutil.copytree(self.folder.checkpoint(newest), copy)
+                self.folder.commit(copy, replace(done, nominal_samples=point, checkpoint=self.folder.reference(point)))

@@ -1,0 +1,63 @@
+"""The packed engine fulfils the engines' contract."""
+
+from pathlib import Path
+
+from orchestrator.core.plan import EnginePlan
+from orchestrator.objective.protocol import Objective
+from orchestrator.training.engine import Engine
+from orchestrator.training.packed.engine import PackedEngine
+from tests.contracts.engine_contract import AdapterContract, EngineContract
+from tests.fakes.tiny_models import bert_without_pooler, tiny_bert, tiny_gpt2, tiny_llama, tiny_roberta
+from tests.fakes.tiny_objective import TinyCausal, TinyClassification
+
+
+class Packed:
+    objective: Objective
+    bfloat16_error = 1e-2  # reports are measured in the number format of training
+
+    def engine(self, plan: EnginePlan) -> Engine:
+        return PackedEngine(plan, self.objective)
+
+    def holds(self, engine: Engine, number: int) -> bool:
+        assert isinstance(engine, PackedEngine)
+        return engine.holds(number)
+
+
+class TestBert(Packed, EngineContract):
+    objective = TinyClassification()
+    targets = "query, value"
+
+    def write_model(self, folder: Path) -> Path:
+        return tiny_bert(folder)
+
+
+class TestLlama(Packed, EngineContract):
+    objective = TinyCausal()
+    targets = "q_proj,v_proj"
+
+    def write_model(self, folder: Path) -> Path:
+        return tiny_llama(folder)
+
+
+class TestRoberta(Packed, AdapterContract):
+    objective = TinyClassification()
+    targets = "query,dense"
+
+    def write_model(self, folder: Path) -> Path:
+        return tiny_roberta(folder)
+
+
+class TestGpt2(Packed, AdapterContract):
+    objective = TinyCausal()
+    targets = "c_attn,c_proj"
+
+    def write_model(self, folder: Path) -> Path:
+        return tiny_gpt2(folder)
+
+
+class TestBertWithoutPooler(Packed, AdapterContract):
+    objective = TinyClassification()
+    targets = "query"
+
+    def write_model(self, folder: Path) -> Path:
+        return bert_without_pooler(folder)
