@@ -7,8 +7,9 @@ import numpy as np
 
 from orchestrator.core.seeds import derive_seed
 
-WINDOW = 16
-"""Updates in whose rows similar lengths are grouped: 1.06 times the real tokens with padding; 1.78 in any order."""
+WINDOW = 32
+"""Updates in whose rows similar lengths are grouped. Rows as long as reviews then carry at most 1.08 times their tokens
+with padding, 1.16 times with a window of 16, and 1.8 times in any order."""
 
 
 def data_order(lengths: Sequence[int], rows_per_update: int, updates: int, seed: int) -> list[list[int]]:

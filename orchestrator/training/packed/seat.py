@@ -60,7 +60,14 @@ class Course:
 
 
 class Seat:
-    """A trial's place in the pack, from its newest whole checkpoint on."""
+    """A trial's place in the pack, from its newest whole checkpoint on.
+
+    Attributes:
+        batches: batches of the update under way whose gradients have been added up.
+        loss: mean training loss of the newest update; NaN before the first.
+        train_s: seconds of training since the last report, this trial's share of the pack's.
+        reported_update: updates made at the last report.
+    """
 
     def __init__(self, pack: Pack, adapter: Adapter, task: TrialTask, course: Course, folder: TrialFolder) -> None:
         self.pack = pack
@@ -77,6 +84,7 @@ class Seat:
         )
         self.random = SlotRandom(task.seed, task.settings.dropout, pack.device)
         self.batches = 0
+        self.loss = math.nan
         self.started_at = time.time()
         self.train_s = 0.0
         self.reported_update = 0

@@ -38,7 +38,7 @@ class Stepper:
         """
         seats = sorted(seats, key=lambda seat: seat.slot)
         self._pack.model.train()
-        self._backward(seats)
+        self.backward(seats)
         closing = [seat for seat in seats if seat.closes]
         for seat in seats:
             seat.batches += 1
@@ -50,6 +50,7 @@ class Stepper:
         found = torch.stack([sums_S2[:, 0] / units_S, norms / units_S, units_S], dim=1).tolist()
         diverged = {}
         for seat, (loss, norm, units) in zip(closing, found, strict=True):
+            seat.loss = loss
             if math.isfinite(loss) and math.isfinite(norm):
                 clip = min(1.0, seat.task.settings.max_grad_norm / (norm + 1e-6))
                 torch._foreach_mul_([*seat.gradients().values()], clip / units)
@@ -59,6 +60,39 @@ class Stepper:
                     f"training loss {loss:.4g} with gradient norm {norm:.4g} at update {seat.update + 1}"
                 )
         return diverged
+
+    def backward(self, seats: "Sequence[Seat]") -> None:
+        """Add each seat's gradient of its summed loss to what its slot has gathered."""
+        pack, objective = self._pack, self._objective
+        rows = {seat.slot: seat.next_batch() for seat in seats}
+        examples = [example for part in rows.values() for example in part]
+        collated = objective.collate(examples, self._tokenizer)
+        batch = {name: value.to(pack.device) for name, value in collated.items()}
+        layout = lay_out(
+            batch["attention_mask"],
+            {slot: len(part) for slot, part in rows.items()},
+            pack.slots,
+            pack.dtype,
+            {seat.slot: seat.random for seat in seats},
+        )
+        logits = pack.logits(batch, layout)
+        total = torch.zeros((), device=pack.device)
+        for smoothing in {seat.task.settings.label_smoothing for seat in seats}:
+            alike = [
+                (seat, block)
+                for seat, block in zip(seats, layout.blocks, strict=True)
+                if seat.task.settings.label_smoothing == smoothing
+            ]
+            index = torch.cat([torch.arange(block.rows.start, block.rows.stop) for _, block in alike]).to(pack.device)
+            everyone = len(alike) == len(seats)
+            part = batch if everyone else {name: value[index] for name, value in batch.items()}
+            loss_B, units_B = objective.losses(logits if everyone else logits[index], part, smoothing)
+            total = total + loss_B.sum()
+            sizes = [block.num_rows for _, block in alike]
+            sums = zip(torch.split(loss_B.detach(), sizes), torch.split(units_B, sizes), strict=True)
+            for (seat, _), (loss, units) in zip(alike, sums, strict=True):
+                self._sums[seat.slot] = self._sums.get(seat.slot, 0.0) + torch.stack([loss.sum(), units.sum()])
+        total.backward()  # type: ignore[no-untyped-call]
 
     def measure(self, seats: "Sequence[Seat]", examples: Sequence[Example]) -> list[dict[str, float]]:
         """Measure several slots' adapters on the same rows, in one forward per batch."""
@@ -93,39 +127,6 @@ class Stepper:
     def forget(self, slot: int) -> None:
         """Drop what was summed for a slot whose trial has left."""
         self._sums.pop(slot, None)
-
-    def _backward(self, seats: "Sequence[Seat]") -> None:
-        """Add each seat's gradient of its summed loss to what its slot has gathered."""
-        pack, objective = self._pack, self._objective
-        rows = {seat.slot: seat.next_batch() for seat in seats}
-        examples = [example for part in rows.values() for example in part]
-        collated = objective.collate(examples, self._tokenizer)
-        batch = {name: value.to(pack.device) for name, value in collated.items()}
-        layout = lay_out(
-            batch["attention_mask"],
-            {slot: len(part) for slot, part in rows.items()},
-            pack.slots,
-            pack.dtype,
-            {seat.slot: seat.random for seat in seats},
-        )
-        logits = pack.logits(batch, layout)
-        total = torch.zeros((), device=pack.device)
-        for smoothing in {seat.task.settings.label_smoothing for seat in seats}:
-            alike = [
-                (seat, block)
-                for seat, block in zip(seats, layout.blocks, strict=True)
-                if seat.task.settings.label_smoothing == smoothing
-            ]
-            index = torch.cat([torch.arange(block.rows.start, block.rows.stop) for _, block in alike]).to(pack.device)
-            everyone = len(alike) == len(seats)
-            part = batch if everyone else {name: value[index] for name, value in batch.items()}
-            loss_B, units_B = objective.losses(logits if everyone else logits[index], part, smoothing)
-            total = total + loss_B.sum()
-            sizes = [block.num_rows for _, block in alike]
-            sums = zip(torch.split(loss_B.detach(), sizes), torch.split(units_B, sizes), strict=True)
-            for (seat, _), (loss, units) in zip(alike, sums, strict=True):
-                self._sums[seat.slot] = self._sums.get(seat.slot, 0.0) + torch.stack([loss.sum(), units.sum()])
-        total.backward()  # type: ignore[no-untyped-call]
 
 
 def _norm(gradients: list[torch.Tensor]) -> torch.Tensor:

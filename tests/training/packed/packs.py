@@ -1,0 +1,135 @@
+"""Small packs and what peft does with the same trials."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.core.plan import EnginePlan, Method, Precision
+from orchestrator.core.settings import TrialSettings
+from orchestrator.core.space import ParamValue
+from orchestrator.core.trial import TrialTask
+from orchestrator.evaluation.measure import forward
+from orchestrator.objective.protocol import Example, Objective
+from orchestrator.training.adapters import Adapted, adapt
+from orchestrator.training.base_model import load_base, load_tokenizer
+from orchestrator.training.checkpoints import SLOT_STATE, TrialFolder
+from orchestrator.training.optimiser import build_optimiser
+from orchestrator.training.packed.adapter import Adapter, new_adapter
+from orchestrator.training.packed.pack import Pack
+from orchestrator.training.packed.seat import Course, Seat
+from orchestrator.training.packed.stepping import Stepper
+from orchestrator.training.schedule import factor
+from orchestrator.training.task_data import TaskData
+
+POINTS = (200, 400)
+MADE_UP = Source(origin=Origin.LOCAL, name="made up")
+
+
+def task(number: int, seed: int | None = None, **settings: ParamValue) -> TrialTask:
+    """A trial without dropout, unless the settings say otherwise."""
+    chosen: dict[str, ParamValue] = {"learning_rate": 1e-3, "batch_size": 8, "rank": 4, "max_length": 32}
+    return TrialTask(
+        number=number,
+        settings=TrialSettings.from_params(chosen | settings),
+        seed=number if seed is None else seed,
+    )
+
+
+class World:
+    """One pack over a tiny model, without an engine around it."""
+
+    def __init__(self, model: Path, objective: Objective, folder: Path) -> None:
+        self.objective = objective
+        self.source = Source(origin=Origin.LOCAL, name=str(model))
+        data = DataPlan(source=MADE_UP, train=60, validation=20, test=12, train_eval=10)
+        self.plan = EnginePlan(
+            objective="made up",
+            method=Method.LORA,
+            model=self.source,
+            data=data,
+            report_points=POINTS,
+            sweep_dir=str(folder),
+            metric="val/loss",
+            precision=Precision.FLOAT32,
+            device="cpu",
+        )
+        self.data = TaskData(objective, data, load_tokenizer(self.source))
+        self.pack = Pack(self.source, objective, "cpu", torch.float32)
+        self.stepper = Stepper(self.pack, objective, self.data.tokenizer)
+
+    def seat(self, trial: TrialTask, b_std: float = 0.0) -> Seat:
+        """Seat a trial; with ``b_std``, its B starts away from zero, where A has a gradient from the first step."""
+        folder = TrialFolder(Path(self.plan.sweep_dir), trial.number, SLOT_STATE)
+        adapter = new_adapter(self.plan, self.objective, trial)
+        if b_std:
+            adapter = with_b(adapter, trial.seed, b_std)
+        return Seat(self.pack, adapter, trial, Course.of(self.data, trial, POINTS), folder)
+
+    def peft(self, trial: TrialTask, b_std: float = 0.0) -> Adapted:
+        """Return peft's model of the same trial."""
+        torch.manual_seed(trial.seed)
+        found = adapt(load_base(self.source, self.objective, "cpu"), trial.settings, self.objective.head)
+        if b_std:
+            start = with_b(new_adapter(self.plan, self.objective, trial), trial.seed, b_std).tensors
+            load_peft(found, start)
+        found.model.train()
+        return found
+
+    def losses_of_peft(self, trial: TrialTask, updates: int, b_std: float = 0.0) -> list[float]:
+        """Return the update losses of a plain loop: torch's AdamW over peft's model, an update's rows as one batch."""
+        adapted = self.peft(trial, b_std)
+        course = Course.of(self.data, trial, POINTS)
+        optimiser = build_optimiser(adapted.model, trial.settings)
+        parameters = [parameter for parameter in adapted.model.parameters() if parameter.requires_grad]
+        found = []
+        for update in range(updates):
+            for group in optimiser.param_groups:
+                group["lr"] = group.setdefault("peak", group["lr"]) * factor(trial.settings, update, len(course.order))
+            loss = self.peft_loss(adapted, [course.rows[row] for row in course.order[update]], trial.settings)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(parameters, trial.settings.max_grad_norm)
+            optimiser.step()
+            optimiser.zero_grad()
+            found.append(loss.item())
+        return found
+
+    def peft_loss(self, adapted: Adapted, rows: Sequence[Example], settings: TrialSettings) -> torch.Tensor:
+        batch = self.objective.collate(rows, self.data.tokenizer)
+        loss_B, units_B = self.objective.losses(forward(adapted.model, batch), batch, settings.label_smoothing)
+        return loss_B.sum() / units_B.sum()
+
+
+def with_b(adapter: Adapter, seed: int, std: float) -> Adapter:
+    """Return the adapter with every B drawn anew."""
+    draw = torch.Generator().manual_seed(seed + 1000)
+    tensors = {
+        name: torch.randn(value.shape, generator=draw) * std if "lora_B" in name else value
+        for name, value in adapter.tensors.items()
+    }
+    return Adapter(
+        tensors=tensors,
+        scales=adapter.scales,
+        config=adapter.config,
+        base_name=adapter.base_name,
+        taken_out=adapter.taken_out,
+    )
+
+
+def load_peft(adapted: Adapted, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Copy an adapter's tensors into peft's model."""
+    from peft import set_peft_model_state_dict
+
+    found = set_peft_model_state_dict(adapted.model, dict(tensors))
+    assert not found.unexpected_keys
+
+
+def peft_gradients(adapted: Adapted) -> dict[str, torch.Tensor]:
+    """Return peft's gradients by the names of an adapter's file."""
+    found = {}
+    for name, parameter in adapted.model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None
+            found[name.replace(".default", "").replace(".modules_to_save", "")] = parameter.grad
+    return found

@@ -1,0 +1,115 @@
+"""peft is the oracle: what a pack computes for a trial is what peft computes for it alone."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+
+from orchestrator.core.trial import TrialTask
+from orchestrator.evaluation.measure import forward
+from orchestrator.objective.protocol import Objective
+from orchestrator.training.base_model import load_base
+from orchestrator.training.packed.layout import lay_out
+from tests.fakes.tiny_models import (
+    bert_without_pooler,
+    tiny_bert,
+    tiny_gpt2,
+    tiny_llama,
+    tiny_roberta,
+    without_dropout,
+)
+from tests.fakes.tiny_objective import TinyCausal, TinyClassification
+from tests.training.packed.packs import World, peft_gradients, task
+
+MODELS: dict[str, tuple[Callable[[Path], Path], type[Objective], str]] = {
+    "bert": (tiny_bert, TinyClassification, "query,value"),
+    "bert-without-pooler": (bert_without_pooler, TinyClassification, "query"),
+    "roberta": (tiny_roberta, TinyClassification, "dense"),
+    "gpt2": (tiny_gpt2, TinyCausal, "c_attn"),
+    "llama": (tiny_llama, TinyCausal, "q_proj,down_proj"),
+}
+
+
+@pytest.fixture(params=sorted(MODELS))
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    build, objective, _ = MODELS[request.param]
+    return World(without_dropout(build(tmp_path / "model")), objective(), tmp_path / "sweep")
+
+
+@pytest.fixture
+def tasks(request: pytest.FixtureRequest, world: World) -> list[TrialTask]:
+    """Trials that differ in whatever may differ inside a pack."""
+    targets = MODELS[request.node.callspec.params["world"]][2]
+    return [
+        task(0, rank=4, learning_rate=1e-3, batch_size=8),
+        task(1, rank=16, learning_rate=3e-3, batch_size=3, target_modules=targets, schedule="cosine"),
+        task(2, rank=2, rslora=True, batch_size=16, weight_decay=0.1, lora_plus_ratio=4.0, warmup_ratio=0.2),
+        task(3, rank=7, batch_size=4, label_smoothing=0.1, max_grad_norm=0.05, head_learning_rate=3e-3, max_length=8),
+        task(4, rank=8, init="pissa", batch_size=5, beta1=0.8, beta2=0.99, epsilon=1e-6, schedule="constant"),
+    ]
+
+
+def test_first_gradients_are_pefts(world: World, tasks: list[TrialTask]) -> None:
+    tasks = tasks[:4]  # PiSSA's B is not zero; drawing it anew would not be PiSSA
+    seats = [world.seat(trial, b_std=0.02) for trial in tasks]
+    world.pack.model.train()
+    world.stepper.backward(seats)
+    for seat, trial in zip(seats, tasks, strict=True):
+        adapted = world.peft(trial, b_std=0.02)
+        rows = seat.next_batch()
+        loss = world.peft_loss(adapted, rows, trial.settings)
+        batch = world.objective.collate(rows, world.data.tokenizer)
+        units = world.objective.losses(forward(adapted.model, batch), batch)[1].sum()
+        (loss * units).backward()  # type: ignore[no-untyped-call]
+        expected, found = peft_gradients(adapted), seat.gradients()
+        assert expected.keys() == found.keys()
+        for name, gradient in expected.items():
+            stored = found[name].t() if "lora_B" in name else found[name]
+            assert gradient.norm() > 0, name
+            error = ((stored - gradient).norm() / gradient.norm()).item()
+            assert error <= 1e-5, (name, error)
+
+
+def test_losses_over_fifty_updates_are_pefts(world: World, tasks: list[TrialTask]) -> None:
+    updates = 25  # the trial with the largest batches has no more
+    seats = [world.seat(trial) for trial in tasks]
+    found: list[list[float]] = [[] for _ in tasks]
+    limits = [min(50, len(seat.course.order)) for seat in seats]
+    while any(seat.update < limit for seat, limit in zip(seats, limits, strict=True)):
+        training = [seat for seat, limit in zip(seats, limits, strict=True) if seat.update < limit]
+        assert not world.stepper.step(training)
+        for seat in training:
+            found[seats.index(seat)].append(seat.loss)
+    assert min(limits) >= updates
+    for losses, trial, limit in zip(found, tasks, limits, strict=True):
+        assert losses == pytest.approx(world.losses_of_peft(trial, limit), rel=1e-3)
+
+
+def test_the_exported_adapter_has_the_packs_logits(world: World, tasks: list[TrialTask]) -> None:
+    seats = [world.seat(trial) for trial in tasks]
+    for _ in range(3):
+        world.stepper.step(seats)
+    rows = world.data.split("validation", 32)
+    batch = world.objective.collate(rows, world.data.tokenizer)
+    world.pack.model.eval()
+    for seat in seats:
+        seat.commit([200], {})
+        base = load_base(world.source, world.objective, "cpu")
+        plain = PeftModel.from_pretrained(base.model, str(seat.folder.checkpoint(200) / "adapter")).eval()
+        layout = lay_out(batch["attention_mask"], {seat.slot: len(rows)}, world.pack.slots, torch.float32)
+        with torch.inference_mode():
+            expected, logits = forward(plain, batch), world.pack.logits(batch, layout)
+        real = slice(None) if logits.dim() == 2 else batch["attention_mask"].bool()
+        torch.testing.assert_close(logits[real], expected[real], rtol=0, atol=1e-5)
+
+
+def test_accumulated_batches_make_the_update_of_one(world: World) -> None:
+    whole = world.seat(task(0, batch_size=12))
+    cut = world.seat(task(0, batch_size=3, accumulation=4))
+    for _ in range(5):
+        world.stepper.step([whole])
+        for _ in range(4):
+            world.stepper.step([cut])
+        assert cut.loss == pytest.approx(whole.loss, rel=1e-5)
