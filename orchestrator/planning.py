@@ -17,7 +17,8 @@ from orchestrator.objective.digest import digest
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.search.plan import SearchPlan
-from orchestrator.search.stopping.points import report_points, rungs
+from orchestrator.search.stopping.points import report_points
+from orchestrator.search.stopping.rules import compared_at
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.adapters import SweepAdapters
 from orchestrator.tracking.description import DataInput, SweepDescription
@@ -42,6 +43,7 @@ def plan_engine(spec: SweepSpec, splits: Splits, folder: Path) -> EnginePlan:
         precision=spec.precision,
         threads=spec.resources.cpus_per_trial,
         device=spec.device,
+        engine=spec.resources.engine,
     )
 
 
@@ -83,9 +85,10 @@ def plan_sweep(spec: SweepSpec) -> SweepPlan:
         sampler=spec.sampler.name.value,
         stopping=spec.stopping.rule.value,
         report_points=points,
-        rungs=rungs(points, spec.stopping.grace_samples, spec.stopping.reduction_factor),
+        rungs=compared_at(spec.stopping, points),
         rows=row_counts(splits),
         parallel_trials=spec.resources.parallel_trials,
+        engine=spec.resources.engine.value,
         cost={name: value for name, value in cost.items() if value},
     )
 

@@ -36,6 +36,7 @@ def _facts(spec: SweepSpec, plan: SweepPlan) -> list[tuple[str, str]]:
         ("sampler", plan.sampler + (f", {len(spec.start_points)} start points" if spec.start_points else "")),
         ("reports at", f"{points} samples"),
         ("stopping", plan.stopping if plan.stopping == "none" else f"{plan.stopping}, compared at {rungs}"),
+        ("engine", "packed: trials train together over one base" if plan.engine == "packed" else plan.engine),
         ("trials at once", str(plan.parallel_trials)),
         ("budget", ", ".join(bounds) + (", whichever ends first" if len(bounds) > 1 else "")),
         ("cost", ", ".join(f"{name.replace('_', ' ')} ≤ {value:,.0f}" for name, value in plan.cost.items())),

@@ -55,6 +55,7 @@ class SweepPlan:
         rungs: the report points at which trials are compared.
         rows: number of rows by split.
         parallel_trials: trials at once.
+        engine: the engine's name.
         cost: upper bounds: ``trial_tokens`` and ``sweep_tokens``, real training tokens.
     """
 
@@ -65,4 +66,5 @@ class SweepPlan:
     rungs: tuple[int, ...]
     rows: Mapping[str, int]
     parallel_trials: int
+    engine: str
     cost: Mapping[str, float] = field(default_factory=dict)

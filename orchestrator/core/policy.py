@@ -3,6 +3,8 @@
 import enum
 from dataclasses import dataclass
 
+from orchestrator.core.plan import EngineName
+
 
 class SamplerName(enum.StrEnum):
     """Optuna's samplers, by the names the sweep file uses."""
@@ -71,8 +73,16 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resources:
-    """Trials at once, and what each of them takes."""
+    """Trials at once, and what each of them takes.
 
+    Attributes:
+        engine: the engine that trains.
+        parallel_trials: processes with a trial each, or slots of the pack.
+        cpus_per_trial: threads of each process; of the whole pack, if trials are packed.
+        gpus_per_trial: share of a GPU that each process takes; a pack takes a whole one, if this is not zero.
+    """
+
+    engine: EngineName = EngineName.SOLO
     parallel_trials: int = 1
     cpus_per_trial: int = 1
     gpus_per_trial: float = 0.0

@@ -8,17 +8,20 @@ from orchestrator.core.data import DataPlan, Source
 from orchestrator.core.environment import usable_cores
 from orchestrator.core.errors import UserError
 from orchestrator.core.objective_facts import ObjectiveFacts
+from orchestrator.core.plan import EngineName
 from orchestrator.core.policy import Budget, Resources, SamplerPolicy, StoppingName, StoppingPolicy, Tracking
 from orchestrator.spec import checks
 from orchestrator.spec.overrides import Override, overridden_text
 from orchestrator.spec.points import read_points
 from orchestrator.spec.problems import Problems
-from orchestrator.spec.sections import EarlyStopping, Sampler, SweepFile
+from orchestrator.spec.sections import EarlyStopping, EngineChoice, Sampler, SweepFile
 from orchestrator.spec.sources import SourceReader
 from orchestrator.spec.space import read_space
 from orchestrator.spec.sweep_spec import SweepSpec
 
 _TRAIN_EVAL = 500
+_SLOTS = 8
+"""Trials that a pack holds if the file does not say: benchmarks/RESULTS.md."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,7 +148,14 @@ def _data(file: SweepFile, sources: SourceReader, facts: ObjectiveFacts | None) 
 
 def _resources(file: SweepFile) -> Resources:
     resources = file.resources
+    engine = EngineName.SOLO if resources.engine is EngineChoice.SOLO else EngineName.PACKED
+    wanted = resources.parallel_trials or (_SLOTS if engine is EngineName.PACKED else 1)
     # More trials at once than trials would leave each with less than its share of the processors.
-    parallel = min(resources.parallel_trials, file.budget.trials or resources.parallel_trials)
-    cpus = resources.cpus_per_trial or max(1, usable_cores() // parallel)
-    return Resources(parallel_trials=parallel, cpus_per_trial=cpus, gpus_per_trial=resources.gpus_per_trial)
+    parallel = min(wanted, file.budget.trials or wanted)
+    if engine is EngineName.PACKED:
+        cpus = min(usable_cores(), (resources.cpus_per_trial or usable_cores()) * parallel)
+    else:
+        cpus = resources.cpus_per_trial or max(1, usable_cores() // parallel)
+    return Resources(
+        engine=engine, parallel_trials=parallel, cpus_per_trial=cpus, gpus_per_trial=resources.gpus_per_trial
+    )

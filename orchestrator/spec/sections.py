@@ -4,6 +4,7 @@ Every key has a default here, so that one missing key does not hide the problems
 those that the user must write.
 """
 
+import enum
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, Tag
@@ -140,14 +141,30 @@ class BudgetSection(Section):
     tokens: Count | None = Field(default=None, description="training tokens of all trials, padding left out")
 
 
-class ResourcesSection(Section):
-    """Trials at once, and what each of them takes."""
+class EngineChoice(enum.StrEnum):
+    """What a sweep file may say of the engine."""
 
-    parallel_trials: Count = Field(default=1, description="trials that run at once")
+    AUTO = "auto"
+    PACKED = "packed"
+    SOLO = "solo"
+
+
+class ResourcesSection(Section):
+    """The engine, trials at once, and what each of them takes."""
+
+    engine: Annotated[EngineChoice, Field(strict=False)] = Field(
+        default=EngineChoice.AUTO,
+        description="packed: many trials together over one base; solo: a process each; auto: packed where it applies",
+    )
+    parallel_trials: Count | None = Field(
+        default=None, description="trials that run at once; if absent, 8 where they are packed and 1 elsewhere"
+    )
     cpus_per_trial: Count | None = Field(
         default=None, description="CPU threads of a trial; an equal share of all if absent"
     )
-    gpus_per_trial: float = Field(default=0.0, ge=0, description="GPUs of a trial; fractions share one")
+    gpus_per_trial: float = Field(
+        default=0.0, ge=0, description="GPUs of a trial; fractions share one, and a pack takes a whole one"
+    )
 
 
 class TrackingSection(Section):

@@ -96,6 +96,24 @@ def tiny_roberta(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB
     return _save_model(folder, RobertaForSequenceClassification, config, seed)
 
 
+def tiny_deberta(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
+    """Save a DeBERTa classifier, whose attention is of its own making, and return its folder."""
+    from transformers import DebertaV2Config, DebertaV2ForSequenceClassification
+
+    size = _save_tokenizer(folder, vocab, encoder=True)
+    config = DebertaV2Config(
+        vocab_size=size,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=128,
+        num_labels=num_labels,
+        pad_token_id=0,
+    )
+    return _save_model(folder, DebertaV2ForSequenceClassification, config, seed)
+
+
 def bert_without_pooler(folder: Path) -> Path:
     """Save a BERT whose files hold neither a pooler nor a classifier, as those of many encoders."""
     from transformers import AutoConfig, BertForMaskedLM

@@ -8,7 +8,7 @@ import yaml
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import UserError
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.plan import Method, Precision
+from orchestrator.core.plan import EngineName, Method, Precision
 from orchestrator.core.policy import (
     Budget,
     Resources,
@@ -60,7 +60,7 @@ search:
     - {rank: 4, init: default, lora_plus_ratio: 2, head_learning_rate: null}
 early_stopping: {rule: hyperband, reports: 4, reduction_factor: 2, grace_samples: 100, cohort: 4, patience: null}
 budget: {trials: 20, wall_time: 1h30m, tokens: 3e7}
-resources: {parallel_trials: 4, cpus_per_trial: 2, gpus_per_trial: 0.5}
+resources: {engine: solo, parallel_trials: 4, cpus_per_trial: 2, gpus_per_trial: 0.5}
 tracking: {uri: "http://localhost:5000", registry_uri: null, keep_adapters: 5}
 seed: 11
 """
@@ -142,8 +142,10 @@ class TestGoodFiles:
         assert spec.metric == Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
         assert spec.sampler == SamplerPolicy()
         assert spec.stopping == StoppingPolicy()
-        assert spec.resources == Resources(parallel_trials=1, cpus_per_trial=8)
-        assert load(SMALL + "resources: {parallel_trials: 3}\n").resources.cpus_per_trial == 2
+        assert spec.resources == Resources(engine=EngineName.PACKED, parallel_trials=4, cpus_per_trial=8)
+        assert load(SMALL + "resources: {cpus_per_trial: 2, parallel_trials: 3}\n").resources.cpus_per_trial == 6
+        assert load(SMALL + "resources: {engine: solo}\n").resources == Resources(cpus_per_trial=8)
+        assert load(SMALL + "resources: {engine: solo, parallel_trials: 3}\n").resources.cpus_per_trial == 2
 
     def test_sections_may_be_left_empty(self) -> None:
         spec = load(SMALL + "data:\ntraining:\nadapter:\nresources:\ntracking:\nmodel:\n")

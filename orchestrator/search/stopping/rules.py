@@ -42,6 +42,11 @@ def build_rule(policy: StoppingPolicy, points: Sequence[int]) -> Rule:
     return _BUILDERS[policy.rule](policy, points)
 
 
+def compared_at(policy: StoppingPolicy, points: Sequence[int]) -> tuple[int, ...]:
+    """Return the report points at which the policy's rule compares trials, ascending."""
+    return tuple(sorted({rung for bracket in build_rule(policy, points).brackets for rung in bracket}))
+
+
 def _asha(policy: StoppingPolicy, points: Sequence[int]) -> Rule:
     """ASHA's stopping variant (Li et al. 2020, arXiv 1810.05934), with a cohort so that the first are judged too."""
     factor = policy.reduction_factor

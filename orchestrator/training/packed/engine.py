@@ -1,5 +1,6 @@
 """The packed engine: trials take slots of one pack, train together, and report each by itself."""
 
+import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,17 +17,20 @@ from orchestrator.training.engine import TrialRun
 from orchestrator.training.hardware import choose_device, computes_in_bfloat16
 from orchestrator.training.memory import free_memory, peak_mb, reset_peak
 from orchestrator.training.packed.adapter import new_adapter
-from orchestrator.training.packed.pack import Pack
+from orchestrator.training.packed.fitness import reason_not_to_pack
+from orchestrator.training.packed.pack import CannotPackError, Pack
 from orchestrator.training.packed.seat import Course, Seat
 from orchestrator.training.packed.stepping import Stepper
-from orchestrator.training.solo import SoloEngine
+from orchestrator.training.solo import SoloEngine, SoloRun
+
+logger = logging.getLogger(__name__)
 
 
 class PackedEngine:
     """Trains any number of LoRA trials at once; see ``PackingEngine``.
 
     Reports are measured in the number format of training. A saved checkpoint is measured in float32, by the solo
-    engine.
+    engine. A trial that cannot be packed is trained by the solo engine too, while the others wait.
     """
 
     def __init__(self, plan: EnginePlan, objective: Objective) -> None:
@@ -45,6 +49,7 @@ class PackedEngine:
         self._dtype = torch.bfloat16 if bfloat16 else torch.float32
         self._stepper: Stepper | None = None
         self._pack: Pack | None = None
+        self._unfit: str | None = None  # why the base cannot be packed; None: it has not been tried
         self._seats: dict[int, Seat] = {}
         self._closed = False
 
@@ -68,7 +73,12 @@ class PackedEngine:
         if found:
             return found
         torch.set_num_threads(self._plan.threads)
-        seats = [self._seat(run) for run in runs]
+        seats = [seat for run in runs if (seat := self._seat(run)) is not None]
+        for run, point in runs.items():
+            if run.alone is not None:
+                found[run] = _advanced(run.alone, point)
+        if not seats:
+            return found
         began = time.perf_counter()
         assert self._stepper is not None
         diverged = self._stepper.step(seats)
@@ -119,17 +129,36 @@ class PackedEngine:
         self._solo.close()
         free_memory(self._device)
 
-    def _seat(self, run: "PackedRun") -> Seat:
+    def _seat(self, run: "PackedRun") -> Seat | None:
+        """Return the trial's seat, a new one if it has none; None if the solo engine trains it."""
+        if run.alone is not None:
+            return None
         if run.number not in self._seats:
-            if self._pack is None:
-                reset_peak(self._device)
-                self._pack = Pack(self._plan.model, self._objective, self._device, self._dtype)
-                self._stepper = Stepper(self._pack, self._objective, self._solo.data.tokenizer)
-            run.folder.clear_scratch()
-            adapter = new_adapter(self._plan, self._objective, run.task)
             course = Course.of(self._solo.data, run.task, self._plan.report_points)
-            self._seats[run.number] = Seat(self._pack, adapter, run.task, course, run.folder)
+            try:
+                pack = self._open_pack(course)
+                adapter = new_adapter(self._plan, self._objective, run.task)
+                pack.admit(adapter)
+            except CannotPackError as error:
+                logger.warning("trial %d is trained by the solo engine: %s", run.number, error)
+                run.alone = self._solo.start(run.task)
+                return None
+            run.folder.clear_scratch()
+            self._seats[run.number] = Seat(pack, adapter, run.task, course, run.folder)
         return self._seats[run.number]
+
+    def _open_pack(self, course: Course) -> Pack:
+        if self._unfit is None:
+            reset_peak(self._device)
+            tokenizer = self._solo.data.tokenizer
+            reason = reason_not_to_pack(self._plan.model, self._objective, self._device, tokenizer, course.rows)
+            self._unfit = reason or ""
+            if not reason:
+                self._pack = Pack(self._plan.model, self._objective, self._device, self._dtype)
+                self._stepper = Stepper(self._pack, self._objective, tokenizer)
+        if self._pack is None:
+            raise CannotPackError(f"{self._plan.model} cannot be packed: {self._unfit}")
+        return self._pack
 
     def _report(self, seats: list[Seat]) -> None:
         """Measure and commit those that have reached a report point; those with the same rows are measured together."""
@@ -190,6 +219,7 @@ class PackedRun:
         self.task = task
         self.number = task.number
         self.folder = folder
+        self.alone: SoloRun | None = None
 
     def advance(self, nominal_samples: int) -> Report:
         """Train on to a report point, or return the report that stands there already."""
@@ -207,4 +237,13 @@ class PackedRun:
 
     def close(self) -> None:
         """Free the slot."""
+        if self.alone is not None:
+            self.alone.close()
         self._engine.leave(self.number)
+
+
+def _advanced(run: SoloRun, point: int) -> Report | DivergedError:
+    try:
+        return run.advance(point)
+    except DivergedError as error:
+        return error

@@ -9,6 +9,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from orchestrator.core.data import Source
+from orchestrator.core.errors import LoratoryError
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.base_model import load_base
 from orchestrator.training.packed.adapter import Adapter, place
@@ -19,6 +20,14 @@ from orchestrator.training.packed.randomness import PackedDropout
 
 RANK_STEP = 8
 """Stacks are as wide as a multiple of this: narrower products are no faster, and grouped ones need aligned rows."""
+
+
+ALIGNMENT = 8
+"""Grouped products need rows of whole 16 bytes, in bfloat16 too."""
+
+
+class CannotPackError(LoratoryError):
+    """This base, or this adapter, has something that a pack does not know; the message says what."""
 
 
 class Pack:
@@ -48,14 +57,18 @@ class Pack:
                     parent.register_module(name, PackedDropout(child.p))
         _install(self.model)
 
-    def seat(self, adapter: Adapter) -> int:
-        """Give an adapter a slot and return its index.
+    def admit(self, adapter: Adapter) -> None:
+        """Make every module that the adapter trains one that holds something for each slot.
 
         Raises:
-            ValueError: it trains a module that is not a linear layer.
+            CannotPackError: one of them is no linear layer, or too narrow.
         """
         for key in adapter.tensors:
             self._open(*place(key))
+
+    def seat(self, adapter: Adapter) -> int:
+        """Give an adapter a slot and return its index; see ``admit`` for what it raises."""
+        self.admit(adapter)
         slot = self._free.pop(0) if self._free else self.slots
         rank = max(self._rank, -(-adapter.rank // RANK_STEP) * RANK_STEP)
         self._resize(max(self.slots, slot + 1), rank)
@@ -132,13 +145,16 @@ class Pack:
             return
         module = self.model.get_submodule(name)
         if part in {"A", "B"} and isinstance(module, nn.Linear | Conv1D):
+            widths = [*module.weight.shape]
+            if any(width % ALIGNMENT for width in widths):
+                raise CannotPackError(f"{name} is {' × '.join(map(str, widths))}, no multiples of {ALIGNMENT}")
             self._lora[name] = PackedLoRA(module, self.slots, self._rank)
             self._replace(name, self._lora[name])
         elif part in {"weight", "bias"} and isinstance(module, nn.Linear):
             self._full[name] = PackedLinear(module, self.slots)
             self._replace(name, self._full[name])
         else:
-            raise ValueError(f"{name} is a {type(module).__name__}, and a pack trains linear layers alone")
+            raise CannotPackError(f"{name} is a {type(module).__name__}, and a pack trains linear layers alone")
 
     def _replace(self, name: str, module: nn.Module) -> None:
         parent, _, child = name.rpartition(".")
