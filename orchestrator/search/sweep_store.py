@@ -23,6 +23,8 @@ class SweepStore(DriverLocks):
     ) -> SweepRecord:
         """Return the newest sweep of that name to go on with, or a new one: the first, or the next if ``fresh``.
 
+        A new one is INTERRUPTED until its driver says that it runs: its preparation may fail.
+
         Args:
             name: the sweep file's name for it.
             fingerprint: what may not change between two runs of the same sweep, as plain JSON.
@@ -127,7 +129,7 @@ class SweepStore(DriverLocks):
 
     def _create_sweep(self, name: str, generation: int, fingerprint: Mapping[str, Any], spec_text: str) -> SweepRecord:
         values = {"name": name, "generation": generation, "fingerprint": fingerprint, "spec_text": spec_text}
-        values |= {"status": SweepStatus.RUNNING, "facts": {}, "created_at": time.time(), "elapsed_s": 0.0}
+        values |= {"status": SweepStatus.INTERRUPTED, "facts": {}, "created_at": time.time(), "elapsed_s": 0.0}
         try:
             with self.write() as connection:
                 key = _insert_sweep(connection, values)
