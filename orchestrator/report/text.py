@@ -5,6 +5,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.core.sweep import standing
 from orchestrator.report import words
 from orchestrator.report.summary import Summary
 from orchestrator.report.text_table import STATE_STYLES, LeaderboardTable
@@ -34,7 +35,8 @@ def importances_table(summary: Summary) -> RenderableType:
 
 def states_text(summary: Summary) -> Text:
     """Return how many trials there are in each state: ``9 complete · 3 pruned``."""
-    parts = [Text(f"{number} {state.value}", style=STATE_STYLES[state]) for state, number in summary.states.items()]
+    status = summary.sweep.status
+    parts = [Text(f"{n} {standing(state, status)}", style=STATE_STYLES[state]) for state, n in summary.states.items()]
     return Text(" · ").join(parts) if parts else Text("no trials yet")
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
@@ -51,6 +52,11 @@ class SweepStore(DriverLocks):
         with self.read() as connection:
             row = connection.execute(select(sweeps).where(sweeps.c.id == sweep_id)).one()
         return _record(row)
+
+    def settled(self, sweep: SweepRecord) -> SweepRecord:
+        """Return the sweep with the status that it really has: one whose driver was killed still says that it runs."""
+        dead = sweep.status is SweepStatus.RUNNING and self.driver(sweep.id) is None
+        return replace(sweep, status=SweepStatus.INTERRUPTED) if dead else sweep
 
     def sweeps(self) -> tuple[SweepRecord, ...]:
         """Return all sweeps, the oldest first."""
