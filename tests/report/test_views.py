@@ -66,6 +66,28 @@ def test_a_trial_that_has_not_ended_is_suspended_where_the_sweep_does_not_run(st
     assert "suspended" not in shown(summary_text(going), 120)
 
 
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_the_winners_test_and_shift_metrics_are_shown_at_any_width(width: int) -> None:
+    records = make_records()
+    measured = {"test/accuracy": 0.838, "shift/product/accuracy": 0.72, "shift/nyt_2014/accuracy": 0.6149}
+    won = replace(records[7], final={**measured, "test/loss": 0.4})
+    text = shown(summary_text(summarise(make_sweep(), (*records[:7], won))), width)
+    assert "winner  test accuracy 0.838 (baseline 0.774)" in text
+    assert "shift: nyt 2014 0.615 · product 0.720" in text
+
+
+def test_what_was_not_measured_of_the_winner_is_left_out() -> None:
+    records = make_records()
+    only_shift = shown(summary_text(summarise(make_sweep(), records)), 80)  # the winner's adapter is unmeasured
+    assert "winner  shift: product 0." in only_shift
+    assert "test accuracy" not in only_shift
+    bare = tuple(replace(record, final={}) for record in records)
+    assert "winner" not in shown(summary_text(summarise(make_sweep(), bare)), 80)
+    tested = tuple(replace(record, final={"test/accuracy": 0.9}) for record in records)
+    alone = shown(summary_text(summarise(make_sweep(facts={}), tested)), 80)
+    assert "winner  test accuracy 0.900\n" in "\n".join(line.rstrip() for line in alone.splitlines())
+
+
 def test_a_limit_says_what_it_leaves_out(summary: Summary) -> None:
     assert "and 9 more" in shown(summary_text(summary, limit=3), 120)
 
