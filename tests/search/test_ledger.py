@@ -170,8 +170,8 @@ def test_a_changed_sweep_is_refused_with_the_differences_and_the_ways_out(ledger
     assert str(caught.value) == (
         "s#1 was started with another search; what differs:\n"
         "  objective: sentiment → topic\n"
+        "  search.space.rank.choices: [4, 8] → [4, 16]\n"
         "  seed: (absent) → 1\n"
-        "  space.rank.choices: [4, 8] → [4, 16]\n"
         "Give the file a new name, or start a new sweep beside the old one with --fresh."
     )
 
