@@ -100,6 +100,27 @@ def test_clean_lists_and_removes_only_what_is_asked(invoke: Invoke, finished_swe
     assert Ledger.open().sweeps() == ()
 
 
+def test_clean_lists_the_local_store_and_breaks_no_path(
+    invoke: Invoke, finished_sweep: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = home.parent / "mlflow"
+    (store / "artifacts" / "1").mkdir(parents=True)
+    (store / "artifacts" / "1" / "adapter").write_bytes(b"x" * 1000)
+    (store / "mlflow.db").write_bytes(b"x" * 500)
+    (store / "README.md").write_bytes(b"not of the store")
+    monkeypatch.setenv("COLUMNS", "40")
+    assert json.loads(invoke("clean", "--json").stdout)["mlflow"] == {"folder": str(store), "bytes": 1500}
+    lines = [line.strip() for line in invoke("clean").stdout.splitlines()]
+    assert str(home / "sweeps" / "sentiment-1") in lines
+    assert str(store) in lines
+    monkeypatch.chdir(home.parent)
+    lines = [line.strip() for line in invoke("clean").stdout.splitlines()]
+    assert {"home/sweeps/sentiment-1", "mlflow"} <= {*lines}
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
+    assert json.loads(invoke("clean", "--json").stdout)["mlflow"] is None
+
+
 def test_validate_answers_for_every_file(command: Run, tmp_path: Path) -> None:
     shipped = sorted((ROOT / "sweeps").rglob("*.yaml"))
     assert len(shipped) >= 4
