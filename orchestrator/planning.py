@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,6 +99,18 @@ def fingerprint_of(spec: SweepSpec, splits: Splits) -> dict[str, Any]:
     if spec.objective.endswith(".py"):
         found["objective_file"] = hashlib.sha256(Path(spec.objective).read_bytes()).hexdigest()[:16]
     return found
+
+
+def facts_of(spec: SweepSpec, splits: Splits, plan: EnginePlan) -> dict[str, Any]:
+    """Return what the ledger is told of the sweep when it begins to run, as plain JSON."""
+    stopping = spec.stopping
+    return {
+        "metric": {"name": spec.metric.name, "direction": spec.metric.direction.value},
+        "data": row_counts(splits),
+        "report_points": list(plan.report_points),
+        "engine": asdict(plan),
+        "rungs": list(rungs(plan.report_points, stopping.grace_samples, stopping.reduction_factor)),
+    }
 
 
 def describe(spec: SweepSpec, splits: Splits, digests: Mapping[str, str], folder: Path) -> SweepDescription:

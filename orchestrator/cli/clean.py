@@ -3,7 +3,7 @@
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -36,7 +36,7 @@ def clean(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List what sweeps take on disk; with --checkpoints or --sweep, remove it. What MLflow holds stays."""
+    """List what takes disk; with --checkpoints or --sweep, remove what a sweep takes. What MLflow holds stays."""
     screen = Screen(as_json=as_json)
     ledger = existing_ledger()
     chosen = _chosen(ledger, name)
@@ -94,21 +94,48 @@ def taken(folder: Path) -> int:
 
 
 def _list(screen: Screen, uses: list[Use]) -> None:
-    from orchestrator.assets.cache import cache_root
-    from orchestrator.report.text_table import plain_table
+    from rich.text import Text
 
-    table = plain_table()
-    for head in ("what", "size", "of it checkpoints", "where"):
-        table.add_column(head, justify="right" if "size" in head or "of it" in head else "left", overflow="fold")
-    for use in uses:
-        table.add_row(use.sweep, _size(use.bytes), _size(use.checkpoints), use.folder)
-    cache = cache_root()
-    table.add_row("packaged assets", _size(taken(cache)), "", str(cache))
-    screen.show(table)
+    from orchestrator.assets.cache import cache_root
+
+    cache, store = cache_root(), _local_store()
+    cached = taken(cache)
+    rows = [(use.sweep, use.bytes, use.folder, f"{_size(use.checkpoints)} of it checkpoints") for use in uses]
+    rows.append(("packaged assets", cached, str(cache), ""))
+    if store is not None:
+        rows.append(("MLflow's local store", store["bytes"], store["folder"], ""))
+    wide = max(len(what) for what, *_ in rows)
+    for what, num_bytes, folder, note in rows:
+        # A path has a line of its own: it can be copied whole, however narrow the screen is.
+        screen.show(f"{what:<{wide}}  {_size(num_bytes):>9}  {note}".rstrip())
+        screen.show(Text(f"    {_near(Path(folder))}", style="dim"), soft_wrap=True)
     screen.show(
-        "clean NAME --checkpoints keeps the results and removes the adapters; clean NAME --sweep removes all of it"
+        "\nclean NAME --checkpoints keeps the results and removes the adapters; clean NAME --sweep removes all of it"
     )
-    screen.emit({"sweeps": [asdict(use) for use in uses], "cache": {"folder": str(cache), "bytes": taken(cache)}})
+    document = {"sweeps": [asdict(use) for use in uses], "cache": {"folder": str(cache), "bytes": cached}}
+    screen.emit({**document, "mlflow": store})
+
+
+def _local_store() -> "dict[str, Any] | None":
+    """Return the folder and the bytes of the local tracking store; None where a server has it, or nothing is there."""
+    from orchestrator.tracking.location import SQLITE, locate
+
+    location = locate()
+    if location.artifacts is None:
+        return None
+    database = Path(location.tracking_uri.removeprefix(SQLITE)).absolute()
+    files = [*database.parent.glob(f"{database.name}*")]  # SQLite keeps its log beside the database
+    if not files:
+        return None
+    return {
+        "folder": str(database.parent),
+        "bytes": sum(file.stat().st_size for file in files) + taken(location.artifacts),
+    }
+
+
+def _near(path: Path) -> Path:
+    """Return the path as it is seen from the working directory, if it is below it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _confirm(screen: Screen, question: str, *, yes: bool) -> None:

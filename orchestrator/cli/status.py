@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -47,7 +48,7 @@ def _all(screen: Screen, ledger: "Ledger", sweeps: tuple[SweepRecord, ...]) -> N
     documents = []
     for sweep in sweeps:
         records = ledger.records(sweep.id)
-        metric, state = metric_of(sweep), _state(ledger, sweep)
+        metric, state = metric_of(sweep), _as_it_is(ledger, sweep).status.value
         best = leaderboard(records, metric).best
         states = Counter(record.state.value for record in records)
         elapsed_s = sweep.facts.get("elapsed_s", 0.0)
@@ -82,18 +83,19 @@ def _one(screen: Screen, ledger: "Ledger", sweep: SweepRecord) -> None:
     from orchestrator.report.text import summary_text
     from orchestrator.search.database import sweep_dir
 
-    summary, state, driver = summarise(sweep, ledger.records(sweep.id)), _state(ledger, sweep), ledger.driver(sweep.id)
+    driver = ledger.driver(sweep.id)
+    sweep = _as_it_is(ledger, sweep)
+    summary, state = summarise(sweep, ledger.records(sweep.id)), sweep.status.value
     reason = sweep.facts.get("ended")
-    told = f"{sweep.reference}: {state}" + (f", {reason}" if reason and state == SweepStatus.FINISHED else "")
+    told = f"{sweep.reference}: {state}" + (f", {reason}" if reason and sweep.status is SweepStatus.FINISHED else "")
     screen.show(Text(told + (f" ({driver})" if driver else ""), style="bold"))
     screen.show(summary_text(summary))
     screen.show(Text(f"files in {sweep_dir(sweep)}", style="dim"), soft_wrap=True)
-    screen.emit({**as_json(summary), "status": state, "driver": None if driver is None else str(driver)})
+    screen.emit({**as_json(summary), "driver": None if driver is None else str(driver)})
 
 
-def _state(ledger: "Ledger", sweep: SweepRecord) -> str:
-    """Return the sweep's status as it is: one whose driver was killed still says that it is running."""
+def _as_it_is(ledger: "Ledger", sweep: SweepRecord) -> SweepRecord:
+    """Return the sweep with the status that it has now; one that is being prepared or closed runs, too."""
     if ledger.driver(sweep.id) is not None:
-        return SweepStatus.RUNNING.value
-    dead = sweep.status is SweepStatus.RUNNING
-    return (SweepStatus.INTERRUPTED if dead else sweep.status).value
+        return replace(sweep, status=SweepStatus.RUNNING)
+    return ledger.settled(sweep)

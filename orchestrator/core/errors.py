@@ -37,7 +37,7 @@ class SweepLockedError(UserError):
 
 
 class SweepChangedError(UserError):
-    """The sweep file differs from the stored sweep in what may not change."""
+    """The sweep file, or the rows that it names, differ from the stored sweep in what may not change."""
 
 
 class TrackingError(LoratoryError):

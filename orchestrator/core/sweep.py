@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.core.trial import TrialState
+
 
 class SweepStatus(enum.StrEnum):
     """Where a sweep is. INTERRUPTED sweeps go on when the same command runs again."""
@@ -44,3 +46,9 @@ class SweepRecord:
     def reference(self) -> str:
         """``name#generation``: how a person names this sweep and no other."""
         return f"{self.name}#{self.generation}"
+
+
+def standing(state: TrialState, status: SweepStatus) -> str:
+    """Return a trial's state in a word: one that has not ended is ``suspended`` while its sweep does not run."""
+    resting = state is TrialState.RUNNING and status is not SweepStatus.RUNNING
+    return "suspended" if resting else state.value

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator import __version__
+from orchestrator.core.sweep import standing
 from orchestrator.core.trial import TrialState
 from orchestrator.report import words
 from orchestrator.report.leaderboard import Leaderboard, Row
@@ -51,6 +52,7 @@ def render_page(summary: Summary, pictures: Mapping[str, Picture]) -> str:
         time_parts=_time_parts(summary),
         commands=next_commands(summary.sweep.name, None if board.best is None else board.best.number),
         words=words,
+        standing=standing,
         made=time.strftime("%Y-%m-%d %H:%M"),
         version=__version__,
         failed=[row for row in board.rows if row.state is TrialState.FAIL and row.reason],
@@ -77,7 +79,7 @@ def cells(row: Row, board: Leaderboard) -> list[tuple[str, str]]:
     measured: list[tuple[str, object]] = [
         (str(row.rank or words.MISSING), row.rank),
         (str(row.number), row.number),
-        (row.state.value, row.state.value),
+        (standing(row.state, board.status),) * 2,
         (words.number(row.score), row.score),
         *loss,
         (words.signed(row.gap), row.gap),

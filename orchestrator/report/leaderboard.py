@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.space import ParamValue
-from orchestrator.core.sweep import SweepRecord
+from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import TrialRecord, TrialState
 
 
@@ -44,12 +44,14 @@ class Leaderboard:
     Attributes:
         varied: names of the parameters that differ between trials, in the space's order.
         baseline: the baseline's metrics by name (``val/accuracy``, ``test/accuracy`` ...); None if there is none.
+        status: the sweep's; it says whether trials that have not ended run or are suspended.
     """
 
     metric: Metric
     rows: tuple[Row, ...]
     varied: tuple[str, ...]
     baseline: Mapping[str, float] | None = None
+    status: SweepStatus = SweepStatus.RUNNING
 
     @property
     def best(self) -> Row | None:
@@ -71,12 +73,15 @@ def metric_of(sweep: SweepRecord) -> Metric:
 
 
 def leaderboard(
-    records: Sequence[TrialRecord], metric: Metric, baseline: Mapping[str, float] | None = None
+    records: Sequence[TrialRecord],
+    metric: Metric,
+    baseline: Mapping[str, float] | None = None,
+    status: SweepStatus = SweepStatus.RUNNING,
 ) -> Leaderboard:
     """Rank trials by the best value that they reached, whatever their ending; those without a number come last."""
     ordered = sorted(records, key=lambda record: (metric.sort_key(record.score(metric)), record.number))
     rows = tuple(_row(record, metric, place) for place, record in enumerate(ordered, start=1))
-    return Leaderboard(metric=metric, rows=rows, varied=varied(records), baseline=baseline or None)
+    return Leaderboard(metric=metric, rows=rows, varied=varied(records), baseline=baseline or None, status=status)
 
 
 def varied(records: Sequence[TrialRecord]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from orchestrator.search.ledger import Ledger
 
 def summary_of(ledger: Ledger, sweep: SweepRecord) -> Summary:
     """Return the summary of a sweep as the ledger has it now."""
-    records = ledger.records(sweep.id)
+    sweep, records = ledger.settled(sweep), ledger.records(sweep.id)
     found = importances(records, metric_of(sweep))
     return summarise(sweep, records, Importances(values=found.shares, note=_note(found)))
 

@@ -47,7 +47,7 @@ def summarise(sweep: SweepRecord, records: Sequence[TrialRecord], importances: I
     return Summary(
         sweep=sweep,
         records=tuple(records),
-        leaderboard=leaderboard(records, metric, sweep.facts.get("baseline")),
+        leaderboard=leaderboard(records, metric, sweep.facts.get("baseline"), sweep.status),
         importances=importances or Importances(),
         time=_time_use(sweep, records),
         data=sweep.facts.get("data", {}),

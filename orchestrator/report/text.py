@@ -5,7 +5,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.core.sweep import standing
 from orchestrator.report import words
+from orchestrator.report.leaderboard import Leaderboard
 from orchestrator.report.summary import Summary
 from orchestrator.report.text_table import STATE_STYLES, LeaderboardTable
 from orchestrator.report.time_use import TimeUse
@@ -34,14 +36,37 @@ def importances_table(summary: Summary) -> RenderableType:
 
 def states_text(summary: Summary) -> Text:
     """Return how many trials there are in each state: ``9 complete · 3 pruned``."""
-    parts = [Text(f"{number} {state.value}", style=STATE_STYLES[state]) for state, number in summary.states.items()]
+    status = summary.sweep.status
+    parts = [Text(f"{n} {standing(state, status)}", style=STATE_STYLES[state]) for state, n in summary.states.items()]
     return Text(" · ").join(parts) if parts else Text("no trials yet")
 
 
+def winner_text(board: Leaderboard) -> Text | None:
+    """Return how the winner does outside the search: on the test split, beside the baseline, and on the shift sets.
+
+    None if neither was measured. The leaderboard has these columns too, where the screen is wide enough.
+    """
+    measured = {} if board.best is None else board.best.final
+    lines = []
+    for name in board.extra:
+        if name.startswith("test/") and name in measured:
+            baseline = (board.baseline or {}).get(name)
+            beside = "" if baseline is None else f" (baseline {words.number(baseline, 3)})"
+            lines.append(f"{words.short(name)} {words.number(measured[name], 3)}{beside}")
+    shift = [name for name in board.extra if name.startswith("shift/") and name in measured]
+    if shift:
+        sets = (f"{words.short(name.rpartition('/')[0])} {words.number(measured[name], 3)}" for name in shift)
+        lines.append(f"shift: {' · '.join(sets)}")
+    return Text("\n".join(lines)) if lines else None
+
+
 def summary_text(summary: Summary, limit: int | None = None) -> Group:
-    """Return the whole report: leaderboard, data, time and importances."""
+    """Return the whole report: leaderboard, winner, data, time and importances."""
     parts: list[RenderableType] = [LeaderboardTable(board=summary.leaderboard, limit=limit)]
     facts = Table.grid(padding=(0, 2))
+    winner = winner_text(summary.leaderboard)
+    if winner is not None:
+        facts.add_row("winner", winner)
     facts.add_row("trials", states_text(summary))
     if summary.data:
         rows = " · ".join(f"{name} {words.count(number)}" for name, number in summary.data.items())

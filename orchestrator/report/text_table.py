@@ -8,6 +8,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.core.sweep import SweepStatus, standing
 from orchestrator.core.trial import TrialState
 from orchestrator.report import words
 from orchestrator.report.leaderboard import Leaderboard, Row
@@ -20,9 +21,9 @@ STATE_STYLES = {
 }
 
 
-def state_text(state: TrialState) -> Text:
-    """Return a state in its colour."""
-    return Text(state.value, style=STATE_STYLES[state])
+def state_text(state: TrialState, status: SweepStatus = SweepStatus.RUNNING) -> Text:
+    """Return a trial's state in a word and in its colour, ``status`` being its sweep's."""
+    return Text(standing(state, status), style=STATE_STYLES[state])
 
 
 def plain_table(**options: object) -> Table:
@@ -97,7 +98,7 @@ def _val_loss(board: Leaderboard) -> tuple[str, ...]:
 def _cells(row: Row, board: Leaderboard) -> list[str | Text]:
     loss = [words.number(row.val_loss, 3)] if _val_loss(board) else []
     measured = [words.number(row.score), *loss, words.signed(row.gap, 3), words.count(row.samples)]
-    return [str(row.rank or words.MISSING), str(row.number), state_text(row.state), *measured]
+    return [str(row.rank or words.MISSING), str(row.number), state_text(row.state, board.status), *measured]
 
 
 def _baseline_cells(board: Leaderboard, extra: tuple[str, ...]) -> list[str]:

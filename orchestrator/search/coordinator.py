@@ -33,6 +33,7 @@ class Coordinator:
         *,
         observers: Sequence[SweepObserver] = (),
         clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take the sweep up where the ledger says it is.
 
@@ -41,14 +42,16 @@ class Coordinator:
             sweep: the sweep, as it was when the driver started; its ``elapsed_s`` is time spent by earlier drivers.
             plan: what is searched, how, and what may be spent.
             observers: hear of every event after its commit.
-            clock: seconds since the epoch.
+            clock: seconds since the epoch, for what happened when.
+            timer: seconds since any moment, for how long it took; unlike the clock, nobody can set it back.
         """
         self._ledger = ledger
         self._sweep = sweep
         self._plan = plan
         self._observers = tuple(observers)
         self._clock = clock
-        self._opened_at = clock()
+        self._timer = timer
+        self._opened_at = timer()
         self._suspended = False
         self._judge = Judge(
             policy=plan.stopping,
@@ -77,7 +80,7 @@ class Coordinator:
     @property
     def elapsed_s(self) -> float:
         """Seconds that this driver and earlier ones have been running."""
-        return float(self._sweep.facts.get("elapsed_s", 0.0)) + self._clock() - self._opened_at
+        return float(self._sweep.facts.get("elapsed_s", 0.0)) + self._timer() - self._opened_at
 
     @property
     def out_of_budget(self) -> str | None:

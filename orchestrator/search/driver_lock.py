@@ -45,6 +45,18 @@ class Driver:
         return f"process {self.pid} on {self.host}, since {since:%Y-%m-%d %H:%M:%S}"
 
 
+@dataclass(slots=True)
+class Hold:
+    """A driver's hold on a sweep.
+
+    Attributes:
+        busy: whether there is something to do. Until the driver sets it, its time is not the sweep's: to find that a
+            finished sweep is finished costs it nothing. Then the whole hold counts, from its first second.
+    """
+
+    busy: bool = False
+
+
 class DriverLocks(Database):
     """The part of the ledger that knows who drives what."""
 
@@ -60,18 +72,18 @@ class DriverLocks(Database):
         return found if found is not None and found.is_alive(time.time()) else None
 
     @contextmanager
-    def drive(self, sweep_id: int) -> Iterator[None]:
-        """Hold the sweep while the context lasts; the time it lasts is added to the sweep's ``elapsed_s``.
+    def drive(self, sweep_id: int) -> Iterator[Hold]:
+        """Hold the sweep while the context lasts; once it is ``busy``, that time is added to the sweep's ``elapsed_s``.
 
         Raises:
             SweepLockedError: another live driver holds it; the message names its process, host and start.
         """
         self._held[sweep_id] = self._acquire(sweep_id)
-        done = threading.Event()
-        heart = threading.Thread(target=self._beat, args=(sweep_id, done), name="ledger-heartbeat", daemon=True)
+        hold, done = Hold(), threading.Event()
+        heart = threading.Thread(target=self._beat, args=(sweep_id, hold, done), name="ledger-heartbeat", daemon=True)
         heart.start()
         try:
-            yield
+            yield hold
         finally:
             done.set()
             heart.join()
@@ -122,22 +134,22 @@ class DriverLocks(Database):
             raise SweepLockedError("the sweep has just been taken by another process") from error
         return mine.token
 
-    def _beat(self, sweep_id: int, done: threading.Event) -> None:
-        token, last, ended = self._held[sweep_id], time.monotonic(), False
+    def _beat(self, sweep_id: int, hold: Hold, done: threading.Event) -> None:
+        token, counted, ended = self._held[sweep_id], time.monotonic(), False
         while not ended:
             ended = done.wait(self._heartbeat_s)
-            now = time.monotonic()
+            spent_s = time.monotonic() - counted if hold.busy else 0.0
             try:
                 with self.write_sweep(sweep_id) as connection:
                     mine = (drivers.c.sweep_id == sweep_id) & (drivers.c.token == token)
                     connection.execute(update(drivers).where(mine).values(heartbeat_at=time.time()))
-                    spent = sweeps.c.elapsed_s + (now - last)
-                    connection.execute(update(sweeps).where(sweeps.c.id == sweep_id).values(elapsed_s=spent))
+                    elapsed_s = sweeps.c.elapsed_s + spent_s
+                    connection.execute(update(sweeps).where(sweeps.c.id == sweep_id).values(elapsed_s=elapsed_s))
             except SQLAlchemyError:
                 continue  # a busy or absent database: the next beat tries again, and adds the time of both
             except LedgerError:
                 return  # the sweep was taken over; the driver's own next write says so
-            last = now
+            counted += spent_s
 
 
 def _find(connection: Connection, sweep_id: int) -> Driver | None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
@@ -22,6 +23,8 @@ class SweepStore(DriverLocks):
         self, name: str, fingerprint: Mapping[str, Any], spec_text: str, *, fresh: bool = False
     ) -> SweepRecord:
         """Return the newest sweep of that name to go on with, or a new one: the first, or the next if ``fresh``.
+
+        A new one is INTERRUPTED until its driver says that it runs: its preparation may fail.
 
         Args:
             name: the sweep file's name for it.
@@ -49,6 +52,11 @@ class SweepStore(DriverLocks):
         with self.read() as connection:
             row = connection.execute(select(sweeps).where(sweeps.c.id == sweep_id)).one()
         return _record(row)
+
+    def settled(self, sweep: SweepRecord) -> SweepRecord:
+        """Return the sweep with the status that it really has: one whose driver was killed still says that it runs."""
+        dead = sweep.status is SweepStatus.RUNNING and self.driver(sweep.id) is None
+        return replace(sweep, status=SweepStatus.INTERRUPTED) if dead else sweep
 
     def sweeps(self) -> tuple[SweepRecord, ...]:
         """Return all sweeps, the oldest first."""
@@ -127,7 +135,7 @@ class SweepStore(DriverLocks):
 
     def _create_sweep(self, name: str, generation: int, fingerprint: Mapping[str, Any], spec_text: str) -> SweepRecord:
         values = {"name": name, "generation": generation, "fingerprint": fingerprint, "spec_text": spec_text}
-        values |= {"status": SweepStatus.RUNNING, "facts": {}, "created_at": time.time(), "elapsed_s": 0.0}
+        values |= {"status": SweepStatus.INTERRUPTED, "facts": {}, "created_at": time.time(), "elapsed_s": 0.0}
         try:
             with self.write() as connection:
                 key = _insert_sweep(connection, values)

@@ -1,16 +1,28 @@
-"""What may not change while a sweep goes on, as plain JSON, and how two of them differ."""
+"""What may not change while a sweep goes on, as plain JSON, and how two of them differ, by the file's own keys."""
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.core.data import Origin, Source
 from orchestrator.core.settings import RULES
 
 if TYPE_CHECKING:
     from orchestrator.spec.sweep_spec import SweepSpec
 
 _ABSENT = "(absent)"
+_SOURCE = frozenset(item.name for item in fields(Source))
+_SECTIONS = {
+    "epochs": "training.epochs",
+    "precision": "training.precision",
+    "method": "adapter.method",
+    "space": "search.space",
+    "metric.name": "search.metric",
+    "metric.direction": "search.direction",
+    "stopping": "early_stopping",
+}
+"""Where the sweep file has what the fingerprint calls otherwise; ``fixed`` settings stand in their rule's section."""
 
 
 def fingerprint(spec: "SweepSpec") -> dict[str, Any]:
@@ -37,18 +49,51 @@ def fingerprint(spec: "SweepSpec") -> dict[str, Any]:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Return one line per changed value, ``space.rank.high: 32 → 64``, by key; 0 and 0.0 are equal."""
+    """Return one line per changed value, ``search.space.rank.high: 32 → 64``, by key; 0 and 0.0 are equal.
+
+    That rows differ (``rows``: a digest by split) is said only if no key of the file explains it; that the code of an
+    objective differs (``objective_file``), only if it is the same file.
+    """
     before, after = dict(_leaves(old)), dict(_leaves(new))
-    return [
-        f"{key}: {_shown(before, key)} → {_shown(after, key)}"
-        for key in sorted(before.keys() | after.keys())
-        if key not in before or key not in after or before[key] != after[key]
-    ]
+    missing = object()
+    changed = {key for key in before.keys() | after.keys() if before.get(key, missing) != after.get(key, missing)}
+    rows = [key.removeprefix("rows.") for key in {**before, **after} if key in changed and key.startswith("rows.")]
+    code = "objective_file" in changed and "objective" not in changed
+    named = {_written(key): key for key in changed if not key.startswith("rows.") and key != "objective_file"}
+    lines = [f"{name}: {_shown(before, key)} → {_shown(after, key)}" for name, key in sorted(named.items())]
+    if code:
+        lines.append("objective: the code in its file has changed")
+    if rows and not code and not _explain_rows(named):
+        lines.append(f"data: the rows themselves have changed (an edited file?), in {', '.join(rows)}")
+    return lines
+
+
+def _explain_rows(keys: Collection[str]) -> bool:
+    """Return whether a change of one of these keys of the file brings other rows."""
+    which = {"data.train_eval", *(f"data.{name}" for name in RULES)}  # these say how the same rows are used
+    return any(key == "objective" or (key.startswith("data.") and key not in which) for key in keys)
+
+
+def _written(key: str) -> str:
+    """Return where the sweep file says what stands at ``key`` of a fingerprint."""
+    if key.startswith("fixed."):
+        name = key.removeprefix("fixed.")
+        return f"{RULES[name].group}.{name}" if name in RULES else name
+    for ours, theirs in _SECTIONS.items():
+        if key == ours or key.startswith(f"{ours}."):
+            return theirs + key.removeprefix(ours)
+    return key
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each value with its key; a source is one value, as the file writes it, with what is chosen of it beside."""
     for key, item in tree.items():
-        if isinstance(item, Mapping):
+        if isinstance(item, Mapping) and item.keys() == _SOURCE:
+            source = Source(**{**item, "origin": Origin(item["origin"])})
+            yield f"{prefix}{key}", str(source)
+            chosen = {"config": source.config, "split": source.split, "revision": source.revision}
+            yield from ((f"{prefix}{key}.{name}", value) for name, value in chosen.items() if value is not None)
+        elif isinstance(item, Mapping):
             yield from _leaves(item, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", item

@@ -1,6 +1,10 @@
 """The README that travels with an adapter: what it is, how good it is, and how to load it without Loratory."""
 
+import json
 from typing import TYPE_CHECKING
+
+from orchestrator.assets.catalogue import CATALOGUE, PackagedAsset
+from orchestrator.core.data import Origin
 
 if TYPE_CHECKING:
     from orchestrator.tracking.adapters import AdapterCard
@@ -9,11 +13,12 @@ CLASSIFIER = """\
 from peft import PeftModel
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+{base}
 labels = {labels}
-base = AutoModelForSequenceClassification.from_pretrained(
-    "{base}", num_labels=len(labels), id2label=dict(enumerate(labels))
+model = AutoModelForSequenceClassification.from_pretrained(
+    {arguments}, num_labels=len(labels), id2label=dict(enumerate(labels))
 )
-model = PeftModel.from_pretrained(base, "THIS FOLDER").eval()
+model = PeftModel.from_pretrained(model, "THIS FOLDER").eval()
 tokenizer = AutoTokenizer.from_pretrained("THIS FOLDER")
 """
 
@@ -21,27 +26,31 @@ CAUSAL_LM = """\
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{base}"), "THIS FOLDER").eval()
+{base}
+model = AutoModelForCausalLM.from_pretrained({arguments})
+model = PeftModel.from_pretrained(model, "THIS FOLDER").eval()
 tokenizer = AutoTokenizer.from_pretrained("THIS FOLDER")
 prompt = {prompt!r}.replace("{{text}}", "YOUR TEXT")
 """
 
+PACKAGED = """\
+base = {path}  # where it was trained; elsewhere the hub has it
+base = base if Path(base).is_dir() else {hub}"""
+
 
 def model_card(card: "AdapterCard") -> str:
     """Return the README in Markdown, with the front matter that the Hugging Face hub reads."""
+    hub = _hub_id(card)
     tag = "text-classification" if card.labels else "text-generation"
-    code = (CLASSIFIER if card.labels else CAUSAL_LM).format(
-        base=card.base_path, labels=list(card.labels), prompt=card.prompt
-    )
-    metrics = "\n".join(f"| {name} | {value:.4f} |" for name, value in card.metrics.items())
+    metrics = "\n".join(f"| {name} | {_number(value)} |" for name, value in card.metrics.items())
     params = "\n".join(f"| {name} | {value} |" for name, value in card.params.items())
     return f"""---
 library_name: peft
 pipeline_tag: {tag}
-base_model: {card.base.name}
+{f"base_model: {hub}" if hub else "# base_model: a folder, which no hub knows"}
 ---
 
-# {card.objective}: an adapter for {card.base.name}
+# {card.objective}: an adapter for {hub or card.base.name}
 
 Trial {card.trial} of the sweep {card.sweep}, its best checkpoint (after {card.samples:,} training samples).
 Inputs were cut to {card.max_length} tokens.
@@ -49,9 +58,9 @@ Inputs were cut to {card.max_length} tokens.
 ## Use it
 
 ```python
-{code}```
+{_code(card, hub)}```
 
-The base is not in this folder; any copy of {card.base} will do.
+{_where_the_base_is(card, hub)}
 
 ## Measured
 
@@ -65,3 +74,48 @@ The base is not in this folder; any copy of {card.base} will do.
 |---|---|
 {params}
 """
+
+
+def _packaged(card: "AdapterCard") -> PackagedAsset | None:
+    return CATALOGUE.get(card.base.name) if card.base.origin is Origin.PACKAGED else None
+
+
+def _hub_id(card: "AdapterCard") -> str | None:
+    """Return the base's id on the Hugging Face hub, or None if it is known by its folder alone."""
+    if card.base.origin is Origin.HUB:
+        return card.base.name
+    asset = _packaged(card)
+    return None if asset is None else asset.hub
+
+
+def _code(card: "AdapterCard", hub: str | None) -> str:
+    """Return the example: the base from where it was trained if that folder exists, from the hub elsewhere."""
+    base = f"base = {_quoted(card.base_path)}"
+    imports = ""
+    if hub is not None and card.base.origin is Origin.PACKAGED:
+        base, imports = PACKAGED.format(path=_quoted(card.base_path), hub=_quoted(hub)), "from pathlib import Path\n\n"
+    arguments = f"base, revision={_quoted(card.base.revision)}" if card.base.revision else "base"
+    template = CLASSIFIER if card.labels else CAUSAL_LM
+    return imports + template.format(base=base, arguments=arguments, labels=list(card.labels), prompt=card.prompt)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _where_the_base_is(card: "AdapterCard", hub: str | None) -> str:
+    if hub is None:
+        return f"The base is not in this folder: it was the folder `{card.base_path}`."
+    asset, revision = _packaged(card), f", revision {card.base.revision}" if card.base.revision else ""
+    told = f"The base is not in this folder: it is [{hub}](https://huggingface.co/{hub}){revision}."
+    if asset is None or asset.copy is None:
+        return told
+    return (
+        f"{told}\nThe numbers below were measured on a copy of it that was {asset.copy};\n"
+        "on the hub's own weights they may differ."
+    )
+
+
+def _number(value: float) -> str:
+    """Return four decimals, or none for a whole number; 0 and 1 are kept apart from counts, for they may be shares."""
+    return f"{value:.0f}" if value.is_integer() and abs(value) > 1 else f"{value:.4f}"

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from orchestrator.core.space import ParamValue
-from orchestrator.core.sweep import SweepRecord, SweepStatus
+from orchestrator.core.sweep import SweepRecord, SweepStatus, standing
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.tracking.description import SweepDescription, sweep_key
 from orchestrator.tracking.summary import ranking
@@ -92,7 +92,7 @@ def _assignments(params: Mapping[str, ParamValue]) -> str:
 
 def _trial_note(trial: TrialRecord, sweep: SweepRecord, description: SweepDescription) -> str:
     metric = description.metric
-    lines = [f"**{trial_name(trial.number)}** of {sweep.reference}: {trial.state.value}"]
+    lines = [f"**{trial_name(trial.number)}** of {sweep.reference}: {standing(trial.state, sweep.status)}"]
     if trial.reason:
         lines[0] += f" ({trial.reason})"
     best = trial.best(metric)
@@ -106,7 +106,7 @@ def _trial_note(trial: TrialRecord, sweep: SweepRecord, description: SweepDescri
 def _sweep_note(sweep: SweepRecord, trials: Sequence[TrialRecord], description: SweepDescription) -> str:
     metric = description.metric
     states = Counter(trial.state for trial in trials)
-    counts = ", ".join(f"{states[state]} {state.value}" for state in TrialState if states[state])
+    counts = ", ".join(f"{states[state]} {standing(state, sweep.status)}" for state in TrialState if states[state])
     lines = [f"# {sweep.reference}", ""]
     if description.notes:
         lines += [description.notes.strip(), ""]

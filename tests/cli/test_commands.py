@@ -1,6 +1,7 @@
 """Commands over a ledger with one finished sweep, and over none."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -10,6 +11,8 @@ from ruamel.yaml import YAML
 from orchestrator.cli.clean import taken
 from orchestrator.cli.stores import tracking_of
 from orchestrator.core.errors import SweepLockedError, UserError
+from orchestrator.core.sweep import SweepStatus
+from orchestrator.core.trial import TrialState
 from orchestrator.search.database import sweep_dir
 from orchestrator.search.ledger import Ledger
 from tests.cli.conftest import ROOT, Invoke, Run
@@ -23,7 +26,9 @@ def test_status_says_that_there_is_nothing_yet(invoke: Invoke, home: Path) -> No
 
 
 def test_status_lists_sweeps(invoke: Invoke, finished_sweep: str) -> None:
-    Ledger.open().open_sweep(finished_sweep, {"metric": {"name": "val/loss", "direction": "minimize"}}, "", fresh=True)
+    ledger, fingerprint = Ledger.open(), {"metric": {"name": "val/loss", "direction": "minimize"}}
+    killed = ledger.open_sweep(finished_sweep, fingerprint, "", fresh=True)
+    ledger.update_sweep(killed.id, status=SweepStatus.RUNNING)
     first, second = json.loads(invoke("status", "--json").stdout)
     assert (first["sweep"], first["status"], first["best"]["trial"]) == ("sentiment#1", "finished", 7)
     assert first["trials"] == {"complete": 8, "fail": 1, "pruned": 3}
@@ -43,6 +48,19 @@ def test_status_of_a_sweep_that_is_being_run_names_its_driver(invoke: Invoke, fi
         with pytest.raises(SweepLockedError, match="is being run by process"):
             invoke("clean", "sentiment", "--sweep", "--yes")
     assert "sentiment#1: finished, 12 trials" in invoke("status", "sentiment").stdout
+
+
+def test_the_trials_of_a_killed_sweep_are_suspended(invoke: Invoke, finished_sweep: str) -> None:
+    ledger = Ledger.open()
+    sweep = ledger.find(finished_sweep)
+    ledger.update_sweep(sweep.id, status=SweepStatus.RUNNING)
+    left = replace(ledger.records(sweep.id)[0], number=12, state=TrialState.RUNNING, reports=(), ended_at=None)
+    ledger.add_trial(sweep.id, left, 12)
+    for command in ("status", "report"):
+        assert "1 suspended" in invoke(command, "sentiment").stdout
+    with ledger.drive(sweep.id):
+        for command in ("status", "report"):
+            assert "1 running" in invoke(command, "sentiment").stdout
 
 
 def test_report_writes_the_page_and_names_its_files(command: Run, finished_sweep: str, home: Path) -> None:
@@ -80,6 +98,27 @@ def test_clean_lists_and_removes_only_what_is_asked(invoke: Invoke, finished_swe
     invoke("clean", finished_sweep, "--sweep", "--yes")
     assert not folder.exists()
     assert Ledger.open().sweeps() == ()
+
+
+def test_clean_lists_the_local_store_and_breaks_no_path(
+    invoke: Invoke, finished_sweep: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = home.parent / "mlflow"
+    (store / "artifacts" / "1").mkdir(parents=True)
+    (store / "artifacts" / "1" / "adapter").write_bytes(b"x" * 1000)
+    (store / "mlflow.db").write_bytes(b"x" * 500)
+    (store / "README.md").write_bytes(b"not of the store")
+    monkeypatch.setenv("COLUMNS", "40")
+    assert json.loads(invoke("clean", "--json").stdout)["mlflow"] == {"folder": str(store), "bytes": 1500}
+    lines = [line.strip() for line in invoke("clean").stdout.splitlines()]
+    assert str(home / "sweeps" / "sentiment-1") in lines
+    assert str(store) in lines
+    monkeypatch.chdir(home.parent)
+    lines = [line.strip() for line in invoke("clean").stdout.splitlines()]
+    assert {"home/sweeps/sentiment-1", "mlflow"} <= {*lines}
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
+    assert json.loads(invoke("clean", "--json").stdout)["mlflow"] is None
 
 
 def test_validate_answers_for_every_file(command: Run, tmp_path: Path) -> None:

@@ -1,51 +1,17 @@
 """The whole story on a tiny model, as a person types it: sweep, go on, report, promote, predict, export, roll back."""
 
 import json
-import random
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Run
-from tests.fakes.tiny_models import tiny_bert
-
-SWEEP = """
-name: tiny
-objective: sentiment
-model: ./model
-data:
-  source: ./rows.csv
-  train: 64
-  validation: 32
-  test: 32
-  train_eval: 16
-  max_length: 16
-training: {epochs: 1, batch_size: 16}
-search:
-  sampler: random
-  space:
-    learning_rate: {low: 1.0e-3, high: 1.0e-2, log: true}
-    rank: {choices: [2, 4]}
-early_stopping: {rule: none, reports: 2}
-budget: {trials: 2}
-tracking: {keep_adapters: 1}
-seed: 3
-"""
+from tests.fakes.tiny_sweep import SWEEP, tiny_sweep
 
 
 @pytest.fixture
 def sweep_file(tmp_path: Path) -> Path:
-    tiny_bert(tmp_path / "model")
-    draw = random.Random(0)
-    good, bad = ("good", "great", "fine", "nice", "happy"), ("bad", "awful", "poor", "terrible", "sad")
-    rows = ["text,label"]
-    for index in range(160):
-        words = (draw.choice((bad, good)[index % 2]), draw.choice(("film", "plot", "music")), f"number {index}")
-        rows.append(f"the {words[1]} was {words[0]} and {words[2]},{('negative', 'positive')[index % 2]}")
-    (tmp_path / "rows.csv").write_text("\n".join(rows) + "\n")
-    file = tmp_path / "tiny.yaml"
-    file.write_text(SWEEP)
-    return file
+    return tiny_sweep(tmp_path)
 
 
 @pytest.mark.e2e

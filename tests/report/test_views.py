@@ -5,6 +5,7 @@ import html.parser
 import io
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialState
 from orchestrator.report import words
 from orchestrator.report.files import as_csv, as_table_json, draw, write_report
+from orchestrator.report.html import render_page
 from orchestrator.report.parallel import marks, positions
 from orchestrator.report.summary import Importances, Summary, as_json, next_commands, summarise
 from orchestrator.report.text import commands_text, summary_text
@@ -48,6 +50,42 @@ def test_a_narrow_screen_loses_columns_but_no_digits(summary: Summary, width: in
     assert "…" not in text
     assert "0.8406" in text
     assert max(len(line) for line in text.splitlines()) <= width
+
+
+@pytest.mark.parametrize("status", [SweepStatus.INTERRUPTED, SweepStatus.FINISHED])
+def test_a_trial_that_has_not_ended_is_suspended_where_the_sweep_does_not_run(status: SweepStatus) -> None:
+    records = (replace(make_records()[0], state=TrialState.RUNNING, ended_at=None), make_records()[1])
+    resting = summarise(make_sweep(status=status), records)
+    text, page = shown(summary_text(resting), 120), render_page(resting, {})
+    assert text.count("suspended") == 2  # in the table, and in the line of the states
+    assert "running" not in text
+    assert "1 suspended" in page
+    assert 'class="suspended"' in page
+    assert as_json(resting)["leaderboard"][0]["state"] == "running"
+    going = summarise(make_sweep(status=SweepStatus.RUNNING), records)
+    assert "suspended" not in shown(summary_text(going), 120)
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_the_winners_test_and_shift_metrics_are_shown_at_any_width(width: int) -> None:
+    records = make_records()
+    measured = {"test/accuracy": 0.838, "shift/product/accuracy": 0.72, "shift/nyt_2014/accuracy": 0.6149}
+    won = replace(records[7], final={**measured, "test/loss": 0.4})
+    text = shown(summary_text(summarise(make_sweep(), (*records[:7], won))), width)
+    assert "winner  test accuracy 0.838 (baseline 0.774)" in text
+    assert "shift: nyt 2014 0.615 · product 0.720" in text
+
+
+def test_what_was_not_measured_of_the_winner_is_left_out() -> None:
+    records = make_records()
+    only_shift = shown(summary_text(summarise(make_sweep(), records)), 80)  # the winner's adapter is unmeasured
+    assert "winner  shift: product 0." in only_shift
+    assert "test accuracy" not in only_shift
+    bare = tuple(replace(record, final={}) for record in records)
+    assert "winner" not in shown(summary_text(summarise(make_sweep(), bare)), 80)
+    tested = tuple(replace(record, final={"test/accuracy": 0.9}) for record in records)
+    alone = shown(summary_text(summarise(make_sweep(facts={}), tested)), 80)
+    assert "winner  test accuracy 0.900\n" in "\n".join(line.rstrip() for line in alone.splitlines())
 
 
 def test_a_limit_says_what_it_leaves_out(summary: Summary) -> None:

@@ -244,7 +244,7 @@ def test_wall_time_counts_earlier_drivers(tmp_path: Path) -> None:
     ledger, clock = open_ledger(tmp_path), Clock()
     sweep = ledger.open_sweep("sentiment", {}, "")
     sweep = replace(sweep, facts={"elapsed_s": 50.0})
-    coordinator = Coordinator(ledger, sweep, plan_of(budget=Budget(wall_time_s=60.0)), clock=clock)
+    coordinator = Coordinator(ledger, sweep, plan_of(budget=Budget(wall_time_s=60.0)), timer=clock)
     assert coordinator.next_task() is not None
     clock.now += 9.0
     assert coordinator.next_task() is not None
@@ -253,6 +253,15 @@ def test_wall_time_counts_earlier_drivers(tmp_path: Path) -> None:
     assert coordinator.out_of_budget == coordinator.exhausted_reason == "the wall time of 1 min is spent"
     assert coordinator.next_task() is None
     assert not coordinator.records()[0].ended
+
+
+def test_a_clock_that_is_set_back_gives_no_time_back(tmp_path: Path) -> None:
+    ledger, clock, timer = open_ledger(tmp_path), Clock(), Clock()
+    sweep = ledger.open_sweep("sentiment", {}, "")
+    coordinator = Coordinator(ledger, sweep, plan_of(), clock=clock, timer=timer)
+    clock.now -= 3600.0
+    timer.now += 5.0
+    assert coordinator.elapsed_s == 5.0
 
 
 def test_tokens_are_counted_once_per_trial(tmp_path: Path) -> None:

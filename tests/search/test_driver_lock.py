@@ -111,7 +111,8 @@ def test_the_heart_beats_and_adds_up_the_time(tmp_path: Path) -> None:
     sweep = ledger.open_sweep("s", {}, "")
     before = time.monotonic()
     for _ in range(2):
-        with ledger.drive(sweep.id):
+        with ledger.drive(sweep.id) as hold:
+            hold.busy = True
             first = ledger.driver(sweep.id)
             time.sleep(0.2)
             later = ledger.driver(sweep.id)
@@ -119,6 +120,37 @@ def test_the_heart_beats_and_adds_up_the_time(tmp_path: Path) -> None:
         assert later is not None
         assert later.heartbeat_at > first.heartbeat_at
     assert 0.4 <= ledger.sweep(sweep.id).facts["elapsed_s"] <= time.monotonic() - before
+
+
+def beat_once(ledger: Ledger, sweep_id: int) -> None:
+    """Wait for a heartbeat that began after this call: for the second, as the first may have begun before."""
+    for _ in range(2):
+        before = ledger.driver(sweep_id)
+        deadline = time.monotonic() + 20
+        while ledger.driver(sweep_id) == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_a_driver_that_finds_nothing_to_do_adds_no_time(tmp_path: Path) -> None:
+    ledger = Ledger.open(open_ledger(tmp_path).url, heartbeat_s=0.05)
+    sweep = ledger.open_sweep("s", {}, "")
+    with ledger.drive(sweep.id):
+        beat_once(ledger, sweep.id)
+    assert ledger.sweep(sweep.id).facts["elapsed_s"] == 0
+
+
+def test_the_time_before_a_driver_found_something_to_do_counts_from_then_on(tmp_path: Path) -> None:
+    ledger = Ledger.open(open_ledger(tmp_path).url, heartbeat_s=0.05)
+    sweep = ledger.open_sweep("s", {}, "")
+    with ledger.drive(sweep.id) as hold:
+        time.sleep(0.3)
+        assert ledger.sweep(sweep.id).facts["elapsed_s"] == 0
+        hold.busy = True
+        beat_once(ledger, sweep.id)
+        counted = ledger.sweep(sweep.id).facts["elapsed_s"]  # what is left if this driver is killed now
+    assert counted >= 0.3
+    assert ledger.sweep(sweep.id).facts["elapsed_s"] >= counted
 
 
 def test_the_lock_is_given_back_after_an_error(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def test_records_take_the_same_queries_for_one_trial_and_for_many(ledger: Ledger
 
 def test_the_same_command_goes_on_and_fresh_starts_beside(ledger: Ledger) -> None:
     first = ledger.open_sweep("s", FINGERPRINT, "budget: 1")
-    assert (first.reference, first.status) == ("s#1", SweepStatus.RUNNING)
+    assert (first.reference, first.status) == ("s#1", SweepStatus.INTERRUPTED), "nobody runs it yet"
     again = ledger.open_sweep("s", FINGERPRINT, "budget: 2")
     assert (again.id, again.spec_text) == (first.id, "budget: 1"), "another driver may hold the sweep"
     again = ledger.update_sweep(first.id, spec_text="budget: 2")
@@ -170,8 +170,8 @@ def test_a_changed_sweep_is_refused_with_the_differences_and_the_ways_out(ledger
     assert str(caught.value) == (
         "s#1 was started with another search; what differs:\n"
         "  objective: sentiment → topic\n"
+        "  search.space.rank.choices: [4, 8] → [4, 16]\n"
         "  seed: (absent) → 1\n"
-        "  space.rank.choices: [4, 8] → [4, 16]\n"
         "Give the file a new name, or start a new sweep beside the old one with --fresh."
     )
 

@@ -60,25 +60,64 @@ def test_what_may_change(path: Path, override: str) -> None:
     ("override", "lines"),
     [
         ("objective=headline", [
-            "data.source.name: vader-movie → bbc-news", "metric.direction: maximize → minimize",
-            "metric.name: val/accuracy → val/loss", "model.name: minilm → smollm2", "objective: sentiment → headline",
+            "data.source: vader-movie → bbc-news", "model: minilm → smollm2", "objective: sentiment → headline",
+            "search.direction: maximize → minimize", "search.metric: val/accuracy → val/loss",
         ]),
-        ("model=smollm2", ["model.name: minilm → smollm2"]),
+        ("model=smollm2", ["model: minilm → smollm2"]),
+        ("model=hub:org/minilm", ["model: minilm → hub:org/minilm"]),
+        ("model={hub: org/minilm, revision: v2}", ["model: minilm → hub:org/minilm", "model.revision: (absent) → v2"]),
+        ("data.shift.tweets=vader-tweets", ["data.shift.tweets: (absent) → vader-tweets"]),
         ("data.train=100", ["data.train: null → 100", "data.train_eval: 500 → 100"]),
-        ("training.epochs=2", ["epochs: 1.0 → 2.0"]),
-        ("training.precision=float32", ["precision: auto → float32"]),
-        ("adapter.dropout=0.1", ["fixed.dropout: (absent) → 0.1"]),
-        ("search.space.rank.choices=[4, 8, 16]", ["space.rank.choices: [4, 8] → [4, 8, 16]"]),
-        ("search.space.alpha.when.rank=4", ["space.alpha.when.rank: [8] → [4]"]),
-        ("search.metric=val/loss", ["metric.direction: maximize → minimize", "metric.name: val/accuracy → val/loss"]),
-        ("early_stopping.patience=null", ["stopping.patience: 2 → null"]),
-        ("early_stopping=hyperband", ["stopping.rule: asha → hyperband"]),
+        ("training.epochs=2", ["training.epochs: 1.0 → 2.0"]),
+        ("training.precision=float32", ["training.precision: auto → float32"]),
+        ("adapter.dropout=0.1", ["adapter.dropout: (absent) → 0.1"]),
+        ("training.batch_size=8", ["training.batch_size: (absent) → 8"]),
+        ("data.max_length=64", ["data.max_length: (absent) → 64"]),
+        ("search.space.rank.choices=[4, 8, 16]", ["search.space.rank.choices: [4, 8] → [4, 8, 16]"]),
+        ("search.space.alpha.when.rank=4", ["search.space.alpha.when.rank: [8] → [4]"]),
+        ("search.metric=val/loss", [
+            "search.direction: maximize → minimize", "search.metric: val/accuracy → val/loss",
+        ]),
+        ("early_stopping.patience=null", ["early_stopping.patience: 2 → null"]),
+        ("early_stopping=hyperband", ["early_stopping.rule: asha → hyperband"]),
         ("seed=4", ["seed: 0 → 4"]),
         ("search.space.dropout={low: 0, high: 0.1}", [
-            "space.dropout.high: (absent) → 0.1", "space.dropout.log: (absent) → false",
-            "space.dropout.low: (absent) → 0.0", "space.dropout.step: (absent) → null",
+            "search.space.dropout.high: (absent) → 0.1", "search.space.dropout.log: (absent) → false",
+            "search.space.dropout.low: (absent) → 0.0", "search.space.dropout.step: (absent) → null",
         ]),
     ],
 )  # fmt: skip
 def test_what_may_not_change_is_shown(path: Path, override: str, lines: list[str]) -> None:
     assert differences(load(path).fingerprint(), load(path, override).fingerprint()) == lines
+
+
+ROWS = {"train": "0a", "validation": "0b", "test": "0c"}
+
+
+def changed(path: Path, override: str, rows: dict[str, str], **other: str) -> list[str]:
+    """Return what differs after an override and with rows of other digests, whole fingerprints compared."""
+    old = load(path).fingerprint() | {"rows": ROWS, "objective_file": "11"}
+    new = (load(path, override) if override else load(path)).fingerprint() | {"rows": ROWS | rows}
+    return differences(old, new | {"objective_file": "11"} | other)
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["data.train=600", "data.seed=3", "data.columns={text: body}", "data.source=vader-tweets", "data.test=20"],
+)
+def test_rows_that_a_key_explains_are_not_mentioned(path: Path, override: str) -> None:
+    (line,) = changed(path, override, {"train": "1a"})
+    assert line.startswith(override.partition("=")[0])
+
+
+@pytest.mark.parametrize("override", ["", "training.epochs=2", "data.max_length=64", "data.train_eval=9"])
+def test_rows_that_nothing_explains_are_named_by_split(path: Path, override: str) -> None:
+    lines = changed(path, override, {"train": "1a", "test": "1c", "shift/tweets": "1d"})
+    assert lines[-1] == "data: the rows themselves have changed (an edited file?), in train, test, shift/tweets"
+    assert len(lines) == 1 + bool(override)
+    assert not any("1a" in line for line in lines)
+
+
+def test_an_edited_objective_is_named_without_its_digest(path: Path) -> None:
+    assert changed(path, "", {}, objective_file="22") == ["objective: the code in its file has changed"]
+    assert changed(path, "", {"train": "1a"}, objective_file="22") == ["objective: the code in its file has changed"]

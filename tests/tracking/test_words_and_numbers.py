@@ -92,6 +92,9 @@ def test_descriptions_say_what_a_person_wants_to_know() -> None:
     tags = wording.sweep_tags(sweep(), [trial(0, (0.7,), TrialState.COMPLETE), trial(1, (0.9,))], description())
     assert tags["best_params"] == "learning_rate=0.0001, rank=8"
     assert "running: 1 running, 1 complete." in tags[wording.NOTE_TAG]
+    stopped = sweep(status=SweepStatus.INTERRUPTED)
+    note = wording.sweep_tags(stopped, [trial(1, (0.9,))], description())[wording.NOTE_TAG]
+    assert "interrupted: 1 suspended." in note
 
 
 def test_the_page_that_shows_the_trials() -> None:

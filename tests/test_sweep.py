@@ -1,0 +1,67 @@
+"""The story of a sweep in this process: which time counts, and what the ledger says when it ends before its end."""
+
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+from orchestrator.cli.stores import read_spec
+from orchestrator.core.errors import AssetError
+from orchestrator.core.outcome import SweepOptions, SweepOutcome
+from orchestrator.core.sweep import SweepStatus
+from orchestrator.search.ledger import Ledger
+from orchestrator.sweep import run_sweep
+from tests.fakes.tiny_sweep import tiny_sweep
+from tests.tracking.conftest import empty_store
+
+__all__ = ["empty_store"]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the ledger and the tracking store in the test's own folder."""
+    for name in ("LORATORY_DB", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LORATORY_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LORATORY_MLFLOW_DIR", str(tmp_path / "mlflow"))
+    (tmp_path / "mlflow").mkdir()
+    shutil.copy2(empty_store, tmp_path / "mlflow" / "mlflow.db")
+
+
+def run(file: Path, *overrides: str) -> SweepOutcome:
+    spec = read_spec(file, overrides)
+    return run_sweep(spec, SweepOptions(inline=True), (), threading.Event(), lambda _line: None)
+
+
+def test_only_a_command_that_finds_something_to_do_adds_time(tmp_path: Path) -> None:
+    file = tiny_sweep(tmp_path)
+    first = run(file).sweep
+    assert first.facts["elapsed_s"] > 0
+    assert first.facts["startup_s"] > 0
+    assert first.status is SweepStatus.FINISHED
+
+    again = run(file).sweep
+    assert again.status is SweepStatus.FINISHED
+    assert {name: again.facts[name] for name in ("elapsed_s", "startup_s", "closing")} == {
+        name: first.facts[name] for name in ("elapsed_s", "startup_s", "closing")
+    }
+
+    measured = run(file, "tracking.keep_adapters=2", "budget.trials=3").sweep
+    assert measured.facts["elapsed_s"] > first.facts["elapsed_s"]
+    assert measured.facts["startup_s"] > first.facts["startup_s"]
+
+
+def test_a_sweep_that_cannot_be_prepared_is_not_left_running(tmp_path: Path) -> None:
+    file = tiny_sweep(tmp_path)
+    (tmp_path / "model" / "config.json").rename(tmp_path / "config.json")
+    with pytest.raises(AssetError, match=r"holds no config\.json"):
+        run(file)
+    assert Ledger.open().find("tiny").status is SweepStatus.INTERRUPTED
+    (tmp_path / "config.json").rename(tmp_path / "model" / "config.json")
+    assert run(file).finished
+
+    (tmp_path / "model" / "config.json").unlink()
+    with pytest.raises(AssetError):
+        run(file)
+    assert Ledger.open().find("tiny").status is SweepStatus.FINISHED

@@ -1,0 +1,80 @@
+"""The README of an adapter: where its base is, on this machine and on others, and numbers as a person reads them."""
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.assets.catalogue import CATALOGUE, Kind
+from orchestrator.core.data import Origin, Source
+from orchestrator.tracking.adapters import AdapterCard
+from orchestrator.tracking.model_card import model_card
+
+
+def card(base: Source, base_path: str, labels: tuple[str, ...] = ("bad", "good"), **metrics: float) -> AdapterCard:
+    return AdapterCard(
+        base=base,
+        base_path=base_path,
+        head="sequence_classification" if labels else "causal_lm",
+        labels=labels,
+        max_length=32,
+        objective="sentiment",
+        sweep="films#1",
+        sweep_key="0" * 16,
+        trial=3,
+        samples=4000,
+        measured_at=0.0,
+        prompt="{text} =>",
+        metrics={name.replace("__", "/"): value for name, value in metrics.items()},
+    )
+
+
+def packaged(name: str, path: str, **metrics: float) -> str:
+    labels = ("bad", "good") if name == "minilm" else ()
+    return model_card(card(Source(origin=Origin.PACKAGED, name=name), path, labels, **metrics))
+
+
+def base_of(readme: str) -> object:
+    """Run the example up to where the base is known."""
+    code = readme.partition("```python\n")[2].partition("```")[0]
+    lines = [line for line in code.splitlines() if line.startswith(("base =", "from pathlib"))]
+    scope: dict[str, object] = {}
+    exec("\n".join(lines), scope)  # noqa: S102  (the README's own example)
+    return scope["base"]
+
+
+@pytest.mark.parametrize("name", [asset.name for asset in CATALOGUE.values() if asset.kind is Kind.MODEL])
+def test_a_packaged_base_is_the_local_copy_or_the_hubs(name: str, tmp_path: Path) -> None:
+    hub = CATALOGUE[name].hub
+    assert hub is not None
+    assert hub.count("/") == 1
+    here = packaged(name, str(tmp_path))
+    assert f"\nbase_model: {hub}\n" in here.partition("\n---\n")[0] + "\n"
+    assert base_of(here) == str(tmp_path)
+    assert base_of(packaged(name, str(tmp_path / "gone"))) == hub
+    compile(here.partition("```python\n")[2].partition("```")[0], "README.md", "exec")
+
+
+def test_a_copy_that_is_not_the_hubs_is_owned_up_to(tmp_path: Path) -> None:
+    assert "measured on a copy of it that was quantised to Q4_1" in packaged("smollm2", str(tmp_path))
+    assert "copy of it" not in packaged("minilm", str(tmp_path))
+
+
+def test_a_base_of_the_hub_is_loaded_at_its_revision() -> None:
+    readme = model_card(card(Source(origin=Origin.HUB, name="org/base", revision="v2"), "org/base"))
+    assert base_of(readme) == "org/base"
+    assert 'from_pretrained(\n    base, revision="v2", num_labels=' in readme
+    assert "pathlib" not in readme
+
+
+def test_a_base_that_is_a_folder_has_no_hub_id(tmp_path: Path) -> None:
+    folder = str(tmp_path / 'a "model"')
+    readme = model_card(card(Source(origin=Origin.LOCAL, name=folder), folder))
+    assert "\nbase_model:" not in readme
+    assert base_of(readme) == folder
+
+
+def test_counts_are_whole_and_shares_have_their_decimals(tmp_path: Path) -> None:
+    metrics = {"samples_at_best": 4000.0, "best_val_accuracy": 1.0, "test__f1": 0.5, "shift__x__loss": float("nan")}
+    readme = packaged("minilm", str(tmp_path), **metrics)
+    for line in ("samples_at_best | 4000", "best_val_accuracy | 1.0000", "test/f1 | 0.5000", "shift/x/loss | nan"):
+        assert f"| {line} |" in readme
