@@ -109,7 +109,7 @@ def facts_of(spec: SweepSpec, splits: Splits, plan: EnginePlan) -> dict[str, Any
         "data": row_counts(splits),
         "report_points": list(plan.report_points),
         "engine": asdict(plan),
-        "rungs": list(rungs(plan.report_points, stopping.grace_samples, stopping.reduction_factor)),
+        "rungs": list(compared_at(stopping, plan.report_points)),
     }
 
 

@@ -95,7 +95,8 @@ def varied(records: Sequence[TrialRecord]) -> tuple[str, ...]:
 
 def _row(record: TrialRecord, metric: Metric, place: int) -> Row:
     best = record.best(metric)
-    at_best = {} if best is None else best.metrics
+    # What was measured again, exactly, stands for what the search saw.
+    at_best = {} if best is None else {**best.metrics, **record.final}
     return Row(
         number=record.number,
         rank=None if best is None else place,

@@ -54,7 +54,9 @@ def trial_points(trial: TrialRecord, metric: Metric, after: int) -> list[Point]:
             points += _points(values, report.nominal_samples, report.ended_at)
     best = trial.best(metric)
     if best is not None and trial.final:
-        points += _points(trial.final, best.nominal_samples, best.ended_at)
+        again = {f"best_val_{name.removeprefix('val/')}": v for name, v in trial.final.items() if name[:4] == "val/"}
+        others = {name: value for name, value in trial.final.items() if name[:4] != "val/"}
+        points += _points(others | again, best.nominal_samples, best.ended_at)
     return points
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from peft import LoraConfig, PeftConfig, PeftModel
 
 _TASK_TYPES = {Head.SEQUENCE_CLASSIFICATION: "SEQ_CLS", Head.CAUSAL_LM: "CAUSAL_LM"}
-_WEIGHTS = "adapter_model.safetensors"
+WEIGHTS = "adapter_model.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,7 +144,7 @@ def write_adapter(
         config.init_lora_weights = True
     config.r, config.inference_mode, config.base_model_name_or_path = rank, True, base_name
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: _untaken(name, value, taken_out, rank) for name, value in state.items()}, folder / _WEIGHTS)
+    save_file({name: _untaken(name, value, taken_out, rank) for name, value in state.items()}, folder / WEIGHTS)
     config.save_pretrained(str(folder))
 
 

@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 from orchestrator.core.metric import Metric
-from orchestrator.core.plan import EnginePlan
+from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.trial import TrialRecord
 from orchestrator.training.build import build_engine
 from orchestrator.training.checkpoints import ADAPTER
@@ -29,13 +29,20 @@ def unmeasured(sweep_dir: Path, records: Iterable[TrialRecord], metric: Metric, 
 def measure_test(
     plan: EnginePlan, trials: Iterable[TrialRecord], metric: Metric
 ) -> Iterator[tuple[int, dict[str, float]]]:
-    """Measure each trial's best checkpoint; yield its number and ``test/<metric>``."""
+    """Measure each trial's best checkpoint in float32; yield its number and ``test/<metric>``.
+
+    Also ``val/<metric>`` where the search measured in the pack's number format: what is kept is judged exactly.
+    """
     with closing(build_engine(plan)) as engine:
         for trial in trials:
             adapter = _adapter(Path(plan.sweep_dir), trial, metric)
             assert adapter is not None, "choose trials with `unmeasured`"
-            measured = engine.measure(adapter, trial.task, "test")
-            yield trial.number, {f"test/{name}": value for name, value in measured.items()}
+            splits = {"test": "test"} | ({"val": "validation"} if plan.engine is EngineName.PACKED else {})
+            measured = {prefix: engine.measure(adapter, trial.task, split) for prefix, split in splits.items()}
+            yield (
+                trial.number,
+                {f"{prefix}/{name}": value for prefix, found in measured.items() for name, value in found.items()},
+            )
 
 
 def _adapter(sweep_dir: Path, trial: TrialRecord, metric: Metric) -> Path | None:

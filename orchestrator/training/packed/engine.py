@@ -98,15 +98,23 @@ class PackedEngine:
         """Measure a checkpoint, or its ``adapter`` folder, in float32 on a split."""
         return self._solo.measure(checkpoint, task, split)
 
-    def finish(self, task: TrialTask, checkpoint: Path) -> Mapping[str, float]:
-        """Measure a checkpoint on the shift sets; see ``TrialRun.finish``."""
-        names = list(self._solo.data.shift_sets)
-        if not names:
+    def finish(self, run: "PackedRun", best_samples: int) -> Mapping[str, float]:
+        """Measure a trial's best checkpoint on the shift sets, in its slot; see ``TrialRun.finish``."""
+        data, began = self._solo.data, time.perf_counter()
+        if not data.shift_sets:
             return {}
-        began = time.perf_counter()
-        found = self._solo.measure_all(checkpoint, task, names)
-        shift = {f"shift/{name}/{metric}": value for name in names for metric, value in found[name].items()}
-        return {**shift, "time/shift_s": time.perf_counter() - began}
+        seat = self._seat(run)
+        if seat is None:
+            assert run.alone is not None
+            return run.alone.finish(best_samples)
+        assert self._stepper is not None
+        seat.recall(best_samples)
+        found: dict[str, float] = {}
+        for name in data.shift_sets:
+            rows = data.split(name, run.task.settings.max_length)
+            measured = self._stepper.measure([seat], rows)[0]
+            found |= {f"shift/{name}/{metric}": value for metric, value in measured.items()}
+        return {**found, "time/shift_s": time.perf_counter() - began}
 
     def holds(self, number: int) -> bool:
         """Whether a trial has a slot."""
@@ -231,9 +239,11 @@ class PackedRun:
                 return outcome
 
     def finish(self, best_samples: int) -> Mapping[str, float]:
-        """Measure the best checkpoint on the shift sets; the slot is freed first."""
-        self.close()
-        return self._engine.finish(self.task, self.folder.checkpoint(best_samples))
+        """Measure the best checkpoint on the shift sets, and free the slot."""
+        try:
+            return self._engine.finish(self, best_samples)
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Free the slot."""

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.objective.protocol import Example
+from orchestrator.training.adapters import WEIGHTS
 from orchestrator.training.checkpoints import ADAPTER, SLOT_STATE, TrialFolder
 from orchestrator.training.order import data_order
 from orchestrator.training.packed.adapter import Adapter
@@ -148,6 +149,15 @@ class Seat:
             self.folder.commit(written, report)
         self.folder.clear_scratch()
         self.reported_update, self.started_at, self.train_s = self.update, time.time(), 0.0
+
+    def recall(self, nominal_samples: int) -> None:
+        """Put the adapter of an earlier report into the slot. It can be measured then; training must not go on."""
+        with safe_open(self.folder.checkpoint(nominal_samples) / ADAPTER / WEIGHTS, framework="pt") as file:
+            saved = {name: file.get_tensor(name) for name in self._adapter.tensors}
+        # Behind the adapter's own ranks the file may hold what an init took out of the base; the slot holds it already.
+        shapes = {name: value.shape for name, value in self._adapter.tensors.items()}
+        own = {name: saved[name][tuple(slice(size) for size in shape)] for name, shape in shapes.items()}
+        self.pack.load(self.slot, own)
 
     def leave(self) -> None:
         """Give the slot back."""
