@@ -1,8 +1,7 @@
-"""The Tune executor fulfils the executor contract, on one Ray that all these tests share."""
+"""The Tune executor fulfils the executor contract, with a process for each trial at once."""
 
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,10 +9,8 @@ import pytest
 from orchestrator.cluster.executor import Executor
 from orchestrator.cluster.host import EngineFactory
 from orchestrator.cluster.inline import InlineExecutor
-from orchestrator.cluster.placement import Placement
 from orchestrator.cluster.tune_executor import TuneExecutor
 from orchestrator.core.errors import UserError
-from orchestrator.core.plan import EngineName
 from orchestrator.core.policy import StoppingName
 from orchestrator.core.trial import TrialState
 from tests.cluster.fake_sweep import Diary, FakeSweep, decisions
@@ -21,15 +18,7 @@ from tests.cluster.test_dispatcher import Drive
 from tests.contracts.executor_contract import ExecutorContract, check_ended
 from tests.fakes.fake_engine import FakeEngineFactory, processes
 
-
-@pytest.fixture(scope="module", autouse=True)
-def shared_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep one Ray for all tests here; the executor uses a Ray that is already connected."""
-    from orchestrator.cluster.ray_session import ray_session
-
-    folder = tmp_path_factory.mktemp("ray")
-    with ray_session(folder, Placement(trials=2, trial={"CPU": 1}), folder / "ray.log"):
-        yield
+pytestmark = pytest.mark.usefixtures("shared_ray")
 
 
 class TestTuneExecutor(ExecutorContract):
@@ -66,12 +55,6 @@ class TestTuneExecutor(ExecutorContract):
         threading.Thread(target=stop_when_training, daemon=True).start()
         records = sweep.run(self.executor(slow), parallel=self.parallel, stop=stop)
         assert all(record.state is TrialState.RUNNING and not record.reports for record in records)
-
-
-class TestTunePacked(TestTuneExecutor):
-    parallel = 2
-    processes = 1
-    engine = EngineName.PACKED
 
 
 def test_tune_is_told_at_once_when_there_will_be_no_trial(tmp_path: Path) -> None:

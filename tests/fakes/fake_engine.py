@@ -48,6 +48,7 @@ class FakeEngineFactory:
         raises: how many times each trial, by its number, raises at its second report.
         kills: how many times each trial takes its process with it at its second report.
         diverges: trials that diverge at their second report.
+        gather: the packing engine trains nothing until so many trials have come together.
         broken: the engine cannot be built.
     """
 
@@ -55,6 +56,7 @@ class FakeEngineFactory:
     raises: Mapping[int, int] = field(default_factory=dict)
     kills: Mapping[int, int] = field(default_factory=dict)
     diverges: frozenset[int] = frozenset()
+    gather: int = 1
     broken: bool = False
 
     def __call__(self, plan: EnginePlan) -> "FakeEngine":
@@ -90,11 +92,16 @@ class FakePackingEngine(FakeEngine):
     """See ``orchestrator.training.engine.PackingEngine``. Every batch is noted: in which process, and whose."""
 
     slots = 8
+    gathered = False
 
     def step(self, wanted: Mapping[TrialRun, int]) -> dict[TrialRun, Report | DivergedError]:
         runs = {run: point for run, point in wanted.items() if isinstance(run, FakeRun)}
         assert len(runs) == len(wanted)
         assert runs, "nothing to train"
+        self.gathered = self.gathered or len(runs) >= self.behaviour.gather
+        if not self.gathered:
+            time.sleep(0.01)
+            return {}
         with (Path(self.plan.sweep_dir) / "batches.txt").open("a") as stream:
             stream.write(f"{os.getpid()} {' '.join(str(run.number) for run in runs)}\n")
         found: dict[TrialRun, Report | DivergedError] = {}
