@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from orchestrator.search.coordinator import Coordinator
 
 ATTEMPTS = 2
-"""How often a trial is tried if its process crashes, counted over one driver's life."""
+"""How often a trial is tried if its process crashes, counted over one driver's life.
+
+Where trials run together it is counted since the trial's last outcome, for most of those crashes were another's doing.
+"""
 
 logger = logging.getLogger(__name__)
 
