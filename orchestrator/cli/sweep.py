@@ -30,7 +30,7 @@ def sweep(  # noqa: PLR0913, PLR0917  (a command's options)
     time: Annotated[str | None, typer.Option(metavar="20m", help="Budget: wall time, as 90s, 20m or 2h.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
     inline: Annotated[
-        bool, typer.Option("--inline", help="One trial after another in this process, without Ray.")
+        bool, typer.Option("--inline", help="In this process, without Ray; solo trials run one after another.")
     ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start a new sweep beside the one of this name.")] = False,
     live: Annotated[bool | None, typer.Option("--live/--no-live", help="Redraw a table, or print lines.")] = None,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from orchestrator.cluster.orders import (
     Advance,
     Assignment,
+    Crashed,
     Finish,
     Finished,
     Order,
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
     from orchestrator.search.coordinator import Coordinator
 
 ATTEMPTS = 2
-"""How often a trial is tried if its process crashes, counted over one driver's life."""
+"""How often a trial is tried if its process crashes, counted over one driver's life.
+
+Where trials run together it is counted since the trial's last outcome, for most of those crashes were another's doing.
+"""
 
 logger = logging.getLogger(__name__)
 
@@ -46,17 +50,33 @@ class Dispatcher:
 
     A trial is in one place at a time: running (it has a slot), waiting (reported, no verdict yet), or ready (it has an
     order and needs a slot).
+
+    Trials that run together crash together, and it may be any one's doing. So each of them is a suspect until its next
+    outcome: one suspect runs at a time, and nothing else is begun meanwhile. Who brings about an outcome is cleared,
+    and the crash is not counted any more; who crashes again is the one.
     """
 
-    def __init__(self, coordinator: "Coordinator", parallel: int, stop: threading.Event) -> None:
+    def __init__(
+        self, coordinator: "Coordinator", parallel: int, stop: threading.Event, *, together: bool = False
+    ) -> None:
+        """Take up the coordinator's trials.
+
+        Args:
+            coordinator: decides.
+            parallel: number of slots.
+            stop: set by the driver when trials are to be suspended.
+            together: trials share a process, so that a crash is not known to be one trial's.
+        """
         self._coordinator = coordinator
         self._parallel = parallel
         self._stop = stop
+        self._together = together
         self._tasks: dict[int, TrialTask] = {}
         self._running: set[int] = set()
         self._waiting: set[int] = set()
         self._ready: dict[int, Order] = {}
         self._crashes: Counter[int] = Counter()
+        self._suspects: set[int] = set()
 
     @property
     def halted(self) -> bool:
@@ -74,7 +94,7 @@ class Dispatcher:
         Raises:
             LoratoryError: trials wait for each other, and no verdict would ever come.
         """
-        if self.halted or len(self._running) >= self._parallel:
+        if self.halted or len(self._running) >= self._parallel or self._suspects & self._running:
             return None
         number = self._next_number()
         if number is None and self._waiting and not self._running:
@@ -95,6 +115,12 @@ class Dispatcher:
         """
         if isinstance(outcome, Unusable):
             raise outcome.error
+        if isinstance(outcome, Crashed):
+            self.crashed(outcome.number, outcome.reason)
+            return Move.YIELD if outcome.number in self._ready else Move.END
+        if outcome.number in self._suspects:
+            self._suspects.discard(outcome.number)
+            del self._crashes[outcome.number]
         if isinstance(outcome, Reported):
             return self._reported(outcome.report)
         self._running.discard(outcome.number)
@@ -111,9 +137,12 @@ class Dispatcher:
         self._running.discard(number)
         self._crashes[number] += 1
         if self._crashes[number] >= ATTEMPTS:
+            self._suspects.discard(number)
             self._coordinator.fail(number, f"crashed {ATTEMPTS} times: {reason}")
             self._decide_again()
         else:
+            if self._together:
+                self._suspects.add(number)
             self._enqueue(number)
 
     def lost_slots(self, reason: str) -> bool:
@@ -124,7 +153,10 @@ class Dispatcher:
         return bool(lost)
 
     def _next_number(self) -> int | None:
-        """Trials to be measured come first, for that frees most; then those that waited; then what is handed out."""
+        """Suspects come first, then trials to be measured, for that frees most, then those that waited, then others."""
+        suspects = self._suspects & self._ready.keys()
+        if suspects:
+            return min(suspects)
         finishing = (number for number, order in self._ready.items() if isinstance(order, Finish))
         number = next(finishing, None)
         if number is None:

@@ -1,13 +1,13 @@
-"""The whole system in this process, one trial after another, without Ray: for tests, notebooks and debugging."""
+"""The whole system in this process, without Ray: for tests, notebooks and debugging."""
 
 import logging
 import threading
 from typing import TYPE_CHECKING
 
 from orchestrator.cluster.dispatcher import Dispatcher, Move
+from orchestrator.cluster.host import EngineFactory, SlotHost
 from orchestrator.cluster.orders import Assignment
-from orchestrator.cluster.worker import EngineFactory, TrialWorker
-from orchestrator.core.plan import EnginePlan
+from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import Resources
 from orchestrator.training.build import build_engine
 
@@ -18,42 +18,51 @@ logger = logging.getLogger(__name__)
 
 
 class InlineExecutor:
-    """Runs one trial at a time, whatever the resources say. A stop takes effect at the trial's next report."""
+    """Runs ``resources.parallel_trials`` trials together if the engine packs, and one at a time if it does not.
+
+    A stop takes effect when the engine comes back: after the batch, or at the trial's next report.
+    """
 
     def __init__(self, build: EngineFactory = build_engine) -> None:
         self._build = build
 
-    def run(
-        self,
-        coordinator: "Coordinator",
-        plan: EnginePlan,
-        resources: Resources,  # noqa: ARG002  (the protocol's)
-        stop: threading.Event,
-    ) -> None:
+    def run(self, coordinator: "Coordinator", plan: EnginePlan, resources: Resources, stop: threading.Event) -> None:
         """Run the sweep's trials; see ``Executor.run``."""
-        dispatcher = Dispatcher(coordinator, parallel=1, stop=stop)
-        worker = TrialWorker(plan, self._build)
+        packed = plan.engine is EngineName.PACKED
+        slots = resources.parallel_trials if packed else 1
+        dispatcher = Dispatcher(coordinator, slots, stop, together=packed)
+        host = SlotHost(plan, self._build, slots)
+        assigned: dict[int, Assignment] = {}
         try:
-            while (assignment := dispatcher.next()) is not None:
-                if not self._run_trial(worker, assignment, dispatcher):
+            while not dispatcher.halted:
+                while (assignment := dispatcher.next()) is not None:
+                    assigned[assignment.task.number] = assignment
+                    host.take(assignment)
+                if not host.busy:
+                    break
+                if not self._step(host, assigned, dispatcher, plan):
                     # After a crash nothing that the engine holds can be trusted.
-                    worker.close()
-                    worker = TrialWorker(plan, self._build)
+                    host.close()
+                    host = SlotHost(plan, self._build, slots)
         finally:
-            worker.close()
+            host.close()
             if not dispatcher.done:
                 coordinator.suspend()
 
-    def _run_trial(self, worker: TrialWorker, assignment: Assignment, dispatcher: Dispatcher) -> bool:
-        """Let a trial use the slot until it gives it up; return whether it did so without a crash."""
-        worker.take(assignment)
-        move = Move.GO_ON
-        while move is Move.GO_ON and not dispatcher.halted:
-            try:
-                outcome = worker.step()
-            except Exception as error:  # any fault of one trial is let through: it ends that trial, not the sweep
-                logger.exception("trial %d crashed", assignment.task.number)
-                dispatcher.crashed(assignment.task.number, f"{type(error).__name__}: {error}")
-                return False
+    def _step(self, host: SlotHost, assigned: dict[int, Assignment], dispatcher: Dispatcher, plan: EnginePlan) -> bool:
+        """Take one step and do what the dispatcher says of its outcomes; return whether there was no crash."""
+        try:
+            outcomes = host.step()
+        except Exception as error:  # any fault of the trials is let through: it ends a trial at most, not the sweep
+            logger.exception("the engine raised")
+            dispatcher.lost_slots(f"{type(error).__name__}: {error}")
+            return False
+        for number, outcome in outcomes.items():
             move = dispatcher.take(outcome)
+            following = assigned[number].following(plan.report_points)
+            if move is Move.GO_ON and following is not None:
+                assigned[number] = following
+                host.take(following)
+            elif move is Move.END:
+                host.release(number)
         return True

@@ -1,7 +1,8 @@
 """What a trial is told to do next, and what comes of it. These values cross process borders."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from orchestrator.core.errors import LoratoryError
@@ -10,7 +11,7 @@ from orchestrator.core.trial import Report, TrialTask
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Advance:
-    """Train to the report point ``nominal_samples``; from there on to each next point until there is a new order."""
+    """Train to the report point ``nominal_samples``."""
 
     nominal_samples: int
 
@@ -27,10 +28,17 @@ Order: TypeAlias = Advance | Finish
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Assignment:
-    """A trial that gets a slot, and what it does there first."""
+    """A trial that has a slot, and what it does there."""
 
     task: TrialTask
     order: Order
+
+    def following(self, points: Sequence[int]) -> "Assignment | None":
+        """Return what a trial does that goes on: it trains to the next of the report points; None if there is none."""
+        if isinstance(self.order, Finish) or self.order.nominal_samples >= points[-1]:
+            return None
+        following = points[bisect_right(points, self.order.nominal_samples)]
+        return replace(self, order=Advance(nominal_samples=following))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +46,11 @@ class Reported:
     """The trial reached its report point."""
 
     report: Report
+
+    @property
+    def number(self) -> int:
+        """The trial's number."""
+        return self.report.trial
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,10 +70,18 @@ class Diverged:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Crashed:
+    """What the trial ran in raised or died, whether by this trial's doing or another's."""
+
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Unusable:
     """The engine itself cannot be built, so no trial can run."""
 
     error: LoratoryError
 
 
-Outcome: TypeAlias = Reported | Finished | Diverged | Unusable
+Outcome: TypeAlias = Reported | Finished | Diverged | Crashed | Unusable

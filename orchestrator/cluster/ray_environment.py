@@ -4,24 +4,22 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from orchestrator.core.policy import Resources
 
-
-def worker_variables(resources: Resources) -> dict[str, str]:
-    """Return what the trials' processes read.
+def worker_variables(threads: int) -> dict[str, str]:
+    """Return what the trials' processes read, each of which computes with ``threads`` threads.
 
     A Ray that we start passes its own environment on. Ray's way to set it, a runtime environment, costs a second for
     each process; it is left for clusters that we join.
     """
     return {
         "HF_HUB_DISABLE_TELEMETRY": os.environ.get("HF_HUB_DISABLE_TELEMETRY", "1"),
-        "OMP_NUM_THREADS": str(resources.cpus_per_trial),
+        "OMP_NUM_THREADS": str(threads),
         "TOKENIZERS_PARALLELISM": "false",
     }
 
 
-def tune_variables(resources: Resources) -> dict[str, str]:
-    """Return what Ray and Tune read in the driver."""
+def tune_variables(parallel_trials: int) -> dict[str, str]:
+    """Return what Ray and Tune read in the driver for a number of trials at once."""
     return {
         # Tune's newer progress output ignores verbose=0.
         "RAY_AIR_NEW_OUTPUT": "0",
@@ -37,7 +35,7 @@ def tune_variables(resources: Resources) -> dict[str, str]:
         # Tune's own record of the experiment is never read, so it is not kept up to date.
         "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
         # Without this, processes are started one after another.
-        "TUNE_MAX_PENDING_TRIALS_PG": str(resources.parallel_trials),
+        "TUNE_MAX_PENDING_TRIALS_PG": str(parallel_trials),
     }
 
 

@@ -12,17 +12,17 @@ from pathlib import Path
 import psutil
 import ray
 
+from orchestrator.cluster.placement import Placement
 from orchestrator.cluster.ray_environment import environment, local_variables, tune_variables, worker_variables
 from orchestrator.cluster.watchdog import start_watchdog
 from orchestrator.core.errors import UserError
-from orchestrator.core.policy import Resources
 
 _OBJECT_STORE_BYTES = 80 * 2**20  # Ray's least is 75 MiB; nothing large goes through it
 _LONGEST_TEMPORARY_DIR = 36  # Ray's sockets lie 68 characters deeper, and a socket's path ends at 107
 
 
 @contextmanager
-def ray_session(sweep_dir: Path, resources: Resources, log: Path) -> Iterator[Path]:
+def ray_session(sweep_dir: Path, placement: Placement, log: Path) -> Iterator[Path]:
     """Connect to Ray and yield the folder for Tune's own files, which is removed at the end.
 
     A Ray that is already connected is used as it is. If ``RAY_ADDRESS`` is set, that cluster is joined; Tune's files
@@ -31,33 +31,33 @@ def ray_session(sweep_dir: Path, resources: Resources, log: Path) -> Iterator[Pa
 
     Args:
         sweep_dir: the sweep's folder.
-        resources: trials at once, and what each takes.
+        placement: what the sweep takes of it.
         log: file that gets what Ray and Tune have to say.
 
     Raises:
         UserError: a trial asks for more than this machine has.
     """
     with ExitStack() as stack:
-        stack.enter_context(environment(tune_variables(resources)))
+        stack.enter_context(environment(tune_variables(placement.trials)))
         stack.enter_context(_logging_to(log))
         folder = stack.enter_context(_folder(sweep_dir))
         if not ray.is_initialized() and os.environ.get("RAY_ADDRESS"):
-            ray.init(runtime_env={"env_vars": worker_variables(resources)}, log_to_driver=False)
+            ray.init(runtime_env={"env_vars": worker_variables(placement.threads)}, log_to_driver=False)
             stack.callback(ray.shutdown)
         else:
             if not ray.is_initialized():
-                stack.enter_context(_local_ray(folder, resources))
-            _check_resources(resources)
+                stack.enter_context(_local_ray(folder, placement))
+            _check_resources(placement)
         yield folder / "tune"
 
 
-def _start_local(folder: Path, resources: Resources) -> None:
+def _start_local(folder: Path, placement: Placement) -> None:
     """Start a Ray of this machine alone with its files in ``folder``; its processes inherit this one's environment."""
-    with environment({**worker_variables(resources), **local_variables()}):
+    with environment({**worker_variables(placement.threads), **local_variables()}):
         ray.init(
             address="local",
-            num_cpus=resources.parallel_trials * resources.cpus_per_trial,
-            num_gpus=None if resources.gpus_per_trial else 0,
+            num_cpus=placement.cpus,
+            num_gpus=None if placement.most("GPU") else 0,
             object_store_memory=_OBJECT_STORE_BYTES,
             include_dashboard=False,
             log_to_driver=False,
@@ -65,27 +65,23 @@ def _start_local(folder: Path, resources: Resources) -> None:
         )
 
 
-def _check_resources(resources: Resources) -> None:
+def _check_resources(placement: Placement) -> None:
     """Refuse a trial that would wait for ever; a cluster that was joined may still grow, so it is not asked."""
     present = ray.cluster_resources()
-    wanted = {
-        "cpus_per_trial": ("CPU", float(resources.cpus_per_trial)),
-        "gpus_per_trial": ("GPU", resources.gpus_per_trial),
-    }
-    for name, (kind, amount) in wanted.items():
-        most = present.get(kind, 0.0)
+    for name, kind in (("cpus_per_trial", "CPU"), ("gpus_per_trial", "GPU")):
+        amount, most = placement.most(kind), present.get(kind, 0.0)
         if amount > most:
             raise UserError(f"resources.{name}: at most {most:g}, which is what Ray has here, got {amount:g}")
 
 
 @contextmanager
-def _local_ray(folder: Path, resources: Resources) -> Iterator[None]:
+def _local_ray(folder: Path, placement: Placement) -> Iterator[None]:
     """Run a Ray of this machine alone, with a watchdog that cleans up should this process be killed."""
     children = psutil.Process().children
     others = set(children(recursive=True))
     with ExitStack() as stack:
         stack.callback(ray.shutdown)
-        _start_local(folder, resources)
+        _start_local(folder, placement)
         watchdog = start_watchdog(folder, [child.pid for child in set(children(recursive=True)) - others])
         stack.callback(watchdog.communicate)
         stack.callback(watchdog.kill)

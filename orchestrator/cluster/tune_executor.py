@@ -2,17 +2,22 @@
 
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.cluster.dispatcher import Dispatcher
+from orchestrator.cluster.host import EngineFactory
+from orchestrator.cluster.placement import Placement, place
 from orchestrator.cluster.ray_environment import environment, tune_variables
-from orchestrator.cluster.worker import EngineFactory
-from orchestrator.core.plan import EnginePlan
+from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import Resources
 from orchestrator.training.build import build_engine
 
 if TYPE_CHECKING:
+    from ray import tune
+
     from orchestrator.search.coordinator import Coordinator
 
 LOG_FILE = "ray.log"
@@ -20,56 +25,76 @@ LOG_FILE = "ray.log"
 
 
 class TuneExecutor:
-    """Runs up to ``resources.parallel_trials`` trials at once, on this machine or on the user's Ray cluster."""
+    """Runs up to ``resources.parallel_trials`` trials at once, on this machine or on the user's Ray cluster.
+
+    Each in a process of its own, or, if the engine packs, all in one, with a light proxy of each under Tune.
+    """
 
     def __init__(self, build: EngineFactory = build_engine) -> None:
         self._build = build
 
     def run(self, coordinator: "Coordinator", plan: EnginePlan, resources: Resources, stop: threading.Event) -> None:
         """Run the sweep's trials; see ``Executor.run``."""
-        dispatcher = Dispatcher(coordinator, parallel=resources.parallel_trials, stop=stop)
+        packed = plan.engine is EngineName.PACKED
+        dispatcher = Dispatcher(coordinator, resources.parallel_trials, stop, together=packed)
         if dispatcher.done:
             return
-        with environment(tune_variables(resources)):  # Ray reads some of it when it is imported
+        placement = place(plan, resources)
+        with environment(tune_variables(placement.trials)):  # Ray reads some of it when it is imported
             from orchestrator.cluster.ray_session import ray_session
 
         sweep_dir = Path(plan.sweep_dir)
         try:
-            with ray_session(sweep_dir, resources, sweep_dir / LOG_FILE) as storage:
+            with ray_session(sweep_dir, placement, sweep_dir / LOG_FILE) as storage:
                 while not (dispatcher.done or dispatcher.halted):
-                    self._run_tune(dispatcher, plan, resources, storage)
+                    with self._trainable(plan, placement) as trainable:
+                        _run_tune(dispatcher, trainable, placement, storage)
         finally:
             if not dispatcher.done:
                 coordinator.suspend()
 
-    def _run_tune(self, dispatcher: Dispatcher, plan: EnginePlan, resources: Resources, storage: Path) -> None:
-        """Let Tune run until the sweep ends; if Tune itself fails, return, so that it is started again."""
+    @contextmanager
+    def _trainable(self, plan: EnginePlan, placement: Placement) -> "Iterator[type[tune.Trainable]]":
+        """Yield what Tune runs for each trial: the trial itself, or a proxy of a slot in the actor that trains."""
         from ray import tune
 
-        from orchestrator.cluster.tune_bridge import Bridge, DispatchScheduler, DispatchSearcher, HaltStopper
-        from orchestrator.cluster.tune_trial import TrialProxy
-
-        bridge = Bridge(dispatcher)
         log = Path(plan.sweep_dir) / LOG_FILE
-        need = {"CPU": resources.cpus_per_trial, "GPU": resources.gpus_per_trial}
-        try:
-            tune.run(
-                tune.with_parameters(TrialProxy, plan=plan, build=self._build, log=str(log)),
-                name="sweep",
-                search_alg=DispatchSearcher(bridge),
-                scheduler=DispatchScheduler(bridge),
-                stop=HaltStopper(bridge),
-                num_samples=-1,
-                resources_per_trial=tune.PlacementGroupFactory([need]),
-                reuse_actors=True,
-                storage_path=str(storage),
-                trial_dirname_creator=lambda trial: str(trial.trial_id),
-                raise_on_failed_trial=False,
-                verbose=0,
-            )
-        except Exception as error:  # Tune gives up on errors that it does not know; the ledger can start another
-            logging.getLogger("ray.tune").exception("Tune failed")
-            if bridge.failure is None and not dispatcher.lost_slots("Tune failed; see the log"):
-                bridge.failure = error
-        if bridge.failure is not None:
-            raise bridge.failure
+        if plan.engine is EngineName.PACKED:
+            from orchestrator.cluster.tune_pack import TrialProxy, pack_actor
+
+            with pack_actor(plan, self._build, placement, log) as actor:
+                yield tune.with_parameters(TrialProxy, plan=plan, actor=actor, log=str(log))
+        else:
+            from orchestrator.cluster.tune_trial import TrialProcess
+
+            yield tune.with_parameters(TrialProcess, plan=plan, build=self._build, log=str(log))
+
+
+def _run_tune(dispatcher: Dispatcher, trainable: "type[tune.Trainable]", placement: Placement, storage: Path) -> None:
+    """Let Tune run until the sweep ends; if Tune itself fails, return, so that it is started again."""
+    from ray import tune
+
+    from orchestrator.cluster.tune_bridge import Bridge, DispatchScheduler, DispatchSearcher, HaltStopper
+
+    bridge = Bridge(dispatcher)
+    try:
+        tune.run(
+            trainable,
+            name="sweep",
+            search_alg=DispatchSearcher(bridge),
+            scheduler=DispatchScheduler(bridge),
+            stop=HaltStopper(bridge),
+            num_samples=-1,
+            resources_per_trial=tune.PlacementGroupFactory([dict(placement.trial)]),
+            reuse_actors=True,
+            storage_path=str(storage),
+            trial_dirname_creator=lambda trial: str(trial.trial_id),
+            raise_on_failed_trial=False,
+            verbose=0,
+        )
+    except Exception as error:  # Tune gives up on errors that it does not know; the ledger can start another
+        logging.getLogger("ray.tune").exception("Tune failed")
+        if bridge.failure is None and not dispatcher.lost_slots("Tune failed; see the log"):
+            bridge.failure = error
+    if bridge.failure is not None:
+        raise bridge.failure

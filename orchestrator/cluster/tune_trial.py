@@ -1,4 +1,4 @@
-"""A trial as Tune sees it: a light Trainable around a worker, in a process that Tune keeps for trial after trial."""
+"""A trial as Tune sees it: a light Trainable in a process that Tune keeps for trial after trial."""
 
 import os
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Any
 
 from ray import tune
 
-from orchestrator.cluster.orders import Assignment
-from orchestrator.cluster.worker import EngineFactory, TrialWorker
+from orchestrator.cluster.host import EngineFactory, SlotHost
+from orchestrator.cluster.orders import Assignment, Outcome
 from orchestrator.core.plan import EnginePlan
 
 ASSIGNMENT = "assignment"
@@ -16,35 +16,60 @@ OUTCOME = "outcome"
 """Key of a result under which the step's ``Outcome`` stands."""
 
 
-class TrialProxy(tune.Trainable):
-    """Takes assignments through its config and returns one outcome per step.
+class TuneTrial(tune.Trainable):
+    """Takes assignments through its config and returns one outcome per step; subclasses say how that comes about.
 
-    The engine lives as long as the process. Tune's checkpoints are not used: the engine writes its own, and a trial
-    that lost its slot is started again from them.
+    Tune's checkpoints are not used: the engine writes its own, and a trial that lost its slot is started again from
+    them.
     """
 
-    def setup(self, config: dict[str, Any], *, plan: EnginePlan, build: EngineFactory, log: str) -> None:
-        """Make this process's worker; ``log`` is the file for everything that libraries say here."""
-        _redirect_output(Path(log))
-        self._worker = TrialWorker(plan, build)
+    def setup(self, config: dict[str, Any], *, plan: EnginePlan, log: str) -> None:
+        """Get ready; ``log`` is the file for everything that libraries say in this process."""
+        redirect_output(Path(log))
+        self._points = plan.report_points
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take up another trial, or another order for this one."""
-        assignment: Assignment = new_config[ASSIGNMENT]
-        self._worker.take(assignment)
+        self._assignment: Assignment | None = new_config[ASSIGNMENT]
         return True
 
     def step(self) -> dict[str, Any]:
-        """Carry out the order."""
-        return {OUTCOME: self._worker.step()}
+        """Carry out the order; a trial that Tune lets go on has the following one."""
+        assignment = self._assignment
+        assert assignment is not None, "a step without an order"
+        outcome = self.carry_out(assignment)
+        self._assignment = assignment.following(self._points)
+        return {OUTCOME: outcome}
+
+    def carry_out(self, assignment: Assignment) -> Outcome:
+        """Return what comes of an assignment."""
+        raise NotImplementedError
+
+
+class TrialProcess(TuneTrial):
+    """A trial that trains in its own process, with an engine that lives as long as the process."""
+
+    def setup(  # type: ignore[override]
+        self, config: dict[str, Any], *, plan: EnginePlan, build: EngineFactory, log: str
+    ) -> None:
+        """Make this process's host, of one slot."""
+        super().setup(config, plan=plan, log=log)
+        self._host = SlotHost(plan, build)
+
+    def carry_out(self, assignment: Assignment) -> Outcome:
+        """Train or measure here, to the end; what the engine lets through ends the process."""
+        self._host.take(assignment)
+        while not (outcomes := self._host.step()):
+            pass
+        return outcomes[assignment.task.number]
 
     def cleanup(self) -> None:
         """Free the engine; the process ends."""
-        self._worker.close()
+        self._host.close()
 
 
-def _redirect_output(log: Path) -> None:
+def redirect_output(log: Path) -> None:
     """Send this process's output to the end of ``log``, crashes in native code included."""
     with log.open("ab") as stream:
         os.dup2(stream.fileno(), 1)

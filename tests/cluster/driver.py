@@ -1,4 +1,7 @@
-"""Drives a fake sweep in a process of its own, so that a test can kill it: ``driver.py FOLDER KIND TRIALS``."""
+"""Drives a fake sweep in a process of its own, so that a test can kill it: ``driver.py FOLDER KIND TRIALS``.
+
+Kinds are inline, tune and tune-packed.
+"""
 
 import signal
 import sys
@@ -7,13 +10,16 @@ from pathlib import Path
 
 from orchestrator.cluster.inline import InlineExecutor
 from orchestrator.cluster.tune_executor import TuneExecutor
+from orchestrator.core.plan import EngineName
 from tests.cluster.fake_sweep import FakeSweep
 from tests.fakes.fake_engine import FakeEngineFactory
 
 if __name__ == "__main__":
     folder, kind, trials = sys.argv[1:]
     build = FakeEngineFactory(step_s=0.03)
-    executor = TuneExecutor(build) if kind == "tune" else InlineExecutor(build)
+    executor = InlineExecutor(build) if kind == "inline" else TuneExecutor(build)
+    engine = EngineName.PACKED if kind == "tune-packed" else EngineName.SOLO
     stop = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: stop.set())
-    FakeSweep(folder=Path(folder), trials=int(trials)).run(executor, parallel=2 if kind == "tune" else 1, stop=stop)
+    sweep = FakeSweep(folder=Path(folder), trials=int(trials), engine=engine)
+    sweep.run(executor, parallel=1 if kind == "inline" else 2, stop=stop)

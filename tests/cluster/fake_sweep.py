@@ -10,7 +10,7 @@ from orchestrator.cluster.executor import Executor
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.observer import SweepObserver
-from orchestrator.core.plan import EnginePlan, Method
+from orchestrator.core.plan import EngineName, EnginePlan, Method
 from orchestrator.core.policy import Budget, Resources, SamplerName, SamplerPolicy, StoppingName, StoppingPolicy
 from orchestrator.core.space import FloatDomain, Parameter, Space
 from orchestrator.core.trial import Report, TrialRecord, Verdict
@@ -57,6 +57,7 @@ class FakeSweep:
     rule: StoppingName = StoppingName.ASHA
     tokens: int | None = None
     gpus: float = 0.0
+    engine: EngineName = EngineName.SOLO
 
     @property
     def engine_plan(self) -> EnginePlan:
@@ -69,6 +70,7 @@ class FakeSweep:
             report_points=POINTS,
             sweep_dir=str(self.folder),
             metric=METRIC.name,
+            engine=self.engine,
         )
 
     @property

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cluster.dispatcher import Dispatcher, Move
-from orchestrator.cluster.orders import Advance, Assignment, Diverged, Finish, Finished, Reported, Unusable
+from orchestrator.cluster.orders import Advance, Assignment, Crashed, Diverged, Finish, Finished, Reported, Unusable
 from orchestrator.core.errors import AssetError
 from orchestrator.core.policy import StoppingName
 from orchestrator.core.trial import Report, TrialState
@@ -19,12 +19,14 @@ from tests.fakes.fake_engine import curve
 class Drive:
     """One driver with two slots over the sweep in a folder."""
 
-    def __init__(self, folder: Path, *, trials: int = 6, rule: StoppingName = StoppingName.ASHA) -> None:
+    def __init__(
+        self, folder: Path, *, trials: int = 6, rule: StoppingName = StoppingName.ASHA, together: bool = False
+    ) -> None:
         sweep = FakeSweep(folder=folder, trials=trials, rule=rule)
         ledger = Ledger.open(f"sqlite:///{folder / 'ledger.db'}")
         self.coordinator = Coordinator(ledger, ledger.open_sweep("fake", {}, ""), sweep.search_plan)
         self.stop = threading.Event()
-        self.dispatcher = Dispatcher(self.coordinator, parallel=2, stop=self.stop)
+        self.dispatcher = Dispatcher(self.coordinator, parallel=2, stop=self.stop, together=together)
 
     def next(self) -> Assignment:
         assignment = self.dispatcher.next()
@@ -128,3 +130,30 @@ def test_final_metrics_reach_the_record(tmp_path: Path) -> None:
     assert drive.next().order == Finish(best_samples=POINTS[-1])
     assert drive.dispatcher.take(Finished(number=0, metrics={"shift/tweets/accuracy": 0.5})) is Move.END
     assert drive.coordinator.records()[0].final == {"shift/tweets/accuracy": 0.5}
+
+
+def test_trials_that_crashed_together_run_one_at_a_time_until_it_is_known_whose_doing_it_was(tmp_path: Path) -> None:
+    drive = Drive(tmp_path, rule=StoppingName.NONE, together=True)
+    innocent, guilty = drive.next(), drive.next()
+    for each in (innocent, guilty):
+        assert drive.dispatcher.take(Crashed(number=each.task.number, reason="out of memory")) is Move.YIELD
+    assert drive.next() == innocent
+    assert drive.dispatcher.next() is None
+    assert drive.report(innocent) is Move.GO_ON
+    assert drive.next() == guilty  # beside the one that was cleared, but no third
+    assert drive.dispatcher.next() is None
+    assert drive.dispatcher.take(Crashed(number=guilty.task.number, reason="out of memory")) is Move.END
+    states = [record.state for record in drive.coordinator.records()]
+    assert states == [TrialState.RUNNING, TrialState.FAIL]
+    assert drive.next().task.number == 2
+
+
+def test_a_trial_that_was_cleared_is_tried_again_after_a_later_crash(tmp_path: Path) -> None:
+    drive = Drive(tmp_path, rule=StoppingName.NONE, together=True)
+    first = drive.next()
+    for point in POINTS[:3]:
+        assert drive.dispatcher.take(Crashed(number=0, reason="killed")) is Move.YIELD
+        again = drive.next()
+        assert again == Assignment(task=first.task, order=Advance(nominal_samples=point))
+        drive.report(again)
+    assert drive.coordinator.records()[0].state is TrialState.RUNNING

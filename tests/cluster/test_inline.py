@@ -1,17 +1,23 @@
-"""The inline executor fulfils the executor contract, without Ray."""
+"""The inline executor fulfils the executor contract, one trial at a time and packed, without Ray."""
 
 import subprocess
 import sys
 
 from orchestrator.cluster.executor import Executor
+from orchestrator.cluster.host import EngineFactory
 from orchestrator.cluster.inline import InlineExecutor
-from orchestrator.cluster.worker import EngineFactory
+from orchestrator.core.plan import EngineName
 from tests.contracts.executor_contract import ExecutorContract
 
 
 class TestInlineExecutor(ExecutorContract):
     def executor(self, build: EngineFactory) -> Executor:
         return InlineExecutor(build)
+
+
+class TestInlinePacked(TestInlineExecutor):
+    parallel = 3
+    engine = EngineName.PACKED
 
 
 def test_the_inline_executor_never_imports_ray() -> None:

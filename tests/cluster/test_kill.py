@@ -1,4 +1,4 @@
-"""A driver that is killed three times in mid-sweep leaves nothing behind, and the same command ends the sweep."""
+"""A driver that is killed in mid-sweep, again and again, leaves nothing behind, and the same command ends the sweep."""
 
 import os
 import random
@@ -23,7 +23,6 @@ from tests.contracts.executor_contract import check_ended
 from tests.fakes.fake_engine import FakeEngineFactory, events
 
 TRIALS = 10
-KILLS = 3
 
 
 def trained(folder: Path) -> int:
@@ -68,11 +67,13 @@ def is_alive(process: psutil.Process) -> bool:
         return False
 
 
-@pytest.mark.parametrize("kind", ["inline", "tune"])
-def test_a_driver_killed_three_times_ends_with_every_trial_once(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "kills"), [("inline", 3), ("tune", 3), ("tune-packed", 1)])
+def test_a_driver_that_is_killed_again_and_again_ends_with_every_trial_once(
+    tmp_path: Path, kind: str, kills: int
+) -> None:
     folder, draw = tmp_path / kind, random.Random(11)
     sweep = FakeSweep(folder=folder, trials=TRIALS)
-    for _ in range(KILLS):
+    for _ in range(kills):
         kill_after(start(folder, kind), folder, draw.randint(2, 6))
     last = start(folder, kind)
     assert last.communicate(timeout=200)[0] == b""
@@ -86,7 +87,7 @@ def test_a_driver_killed_three_times_ends_with_every_trial_once(tmp_path: Path, 
     again = sum(
         sum(Counter(events(folder, number)).values()) - len(set(events(folder, number))) for number in range(TRIALS)
     )
-    assert again <= KILLS * (2 if kind == "tune" else 1)
+    assert again <= kills * (1 if kind == "inline" else 2)
     study = optuna.load_study(study_name=record.reference, storage=ledger.url)
     told = Counter(trial.state.name for trial in study.trials)
     assert told == Counter(trial.state.name for trial in records)
@@ -95,8 +96,9 @@ def test_a_driver_killed_three_times_ends_with_every_trial_once(tmp_path: Path, 
         assert decisions(records) == decisions(whole)
 
 
-def test_a_ctrl_c_suspends_the_sweep_and_shows_nothing_on_the_screen(tmp_path: Path) -> None:
-    driver = start(tmp_path, "tune")
+@pytest.mark.parametrize("kind", ["tune", "tune-packed"])
+def test_a_ctrl_c_suspends_the_sweep_and_shows_nothing_on_the_screen(tmp_path: Path, kind: str) -> None:
+    driver = start(tmp_path, kind)
     while trained(tmp_path) < 4:
         assert driver.poll() is None
         time.sleep(0.05)

@@ -1,55 +1,51 @@
-"""The Tune executor fulfils the executor contract, on one Ray that all these tests share."""
+"""The Tune executor fulfils the executor contract, with a process for each trial at once."""
 
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from orchestrator.cluster.executor import Executor
+from orchestrator.cluster.host import EngineFactory
 from orchestrator.cluster.inline import InlineExecutor
 from orchestrator.cluster.tune_executor import TuneExecutor
-from orchestrator.cluster.worker import EngineFactory
 from orchestrator.core.errors import UserError
-from orchestrator.core.policy import Resources, StoppingName
+from orchestrator.core.policy import StoppingName
 from orchestrator.core.trial import TrialState
 from tests.cluster.fake_sweep import Diary, FakeSweep, decisions
 from tests.cluster.test_dispatcher import Drive
 from tests.contracts.executor_contract import ExecutorContract, check_ended
 from tests.fakes.fake_engine import FakeEngineFactory, processes
 
-
-@pytest.fixture(scope="module", autouse=True)
-def shared_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep one Ray for all tests here; the executor uses a Ray that is already connected."""
-    from orchestrator.cluster.ray_session import ray_session
-
-    folder = tmp_path_factory.mktemp("ray")
-    with ray_session(folder, Resources(parallel_trials=2), folder / "ray.log"):
-        yield
+pytestmark = pytest.mark.usefixtures("shared_ray")
 
 
 class TestTuneExecutor(ExecutorContract):
     parallel = 2
+    processes = 2
 
     def executor(self, build: EngineFactory) -> Executor:
         return TuneExecutor(build)
 
     def test_a_trial_that_loses_its_process_is_tried_again_and_fails_alone(self, tmp_path: Path) -> None:
-        sweep = FakeSweep(folder=tmp_path, trials=4, rule=StoppingName.NONE)
+        sweep = FakeSweep(folder=tmp_path, engine=self.engine, trials=4, rule=StoppingName.NONE)
         records = sweep.run(self.executor(FakeEngineFactory(kills={0: 1, 2: 2})), parallel=self.parallel)
         check_ended(sweep, records)
         assert [record.number for record in records if record.state is TrialState.FAIL] == [2]
-        assert "its process died" in (records[2].reason or "")
+        assert "died; too little memory is the usual cause" in (records[2].reason or "")
 
     def test_processes_are_kept_and_never_more_than_the_trials_at_once(self, tmp_path: Path) -> None:
-        sweep = FakeSweep(folder=tmp_path, trials=12)
+        sweep = FakeSweep(folder=tmp_path, engine=self.engine, trials=12)
         check_ended(sweep, sweep.run(self.executor(FakeEngineFactory(step_s=0.01)), parallel=self.parallel))
-        assert len(processes(tmp_path)) == self.parallel
+        assert len(processes(tmp_path)) == self.processes
 
     def test_a_stop_does_not_wait_for_a_slow_report(self, tmp_path: Path) -> None:
-        sweep, stop, slow = FakeSweep(folder=tmp_path, trials=3), threading.Event(), FakeEngineFactory(step_s=120)
+        sweep, stop, slow = (
+            FakeSweep(folder=tmp_path, engine=self.engine, trials=3),
+            threading.Event(),
+            FakeEngineFactory(step_s=120),
+        )
 
         def stop_when_training() -> None:
             while not processes(tmp_path):

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cluster.executor import Executor
-from orchestrator.cluster.worker import EngineFactory
+from orchestrator.cluster.host import EngineFactory
 from orchestrator.core.errors import AssetError
+from orchestrator.core.plan import EngineName
 from orchestrator.core.policy import StoppingName
 from orchestrator.core.trial import TrialRecord, TrialState
 from tests.cluster.fake_sweep import METRIC, POINTS, Diary, FakeSweep
@@ -35,13 +36,14 @@ class ExecutorContract(ABC):
     """The suite."""
 
     parallel = 1
+    engine = EngineName.SOLO
 
     @abstractmethod
     def executor(self, build: EngineFactory) -> Executor:
         """Return a new executor over engines that ``build`` makes."""
 
     def test_every_trial_ends_once_and_asha_prunes(self, tmp_path: Path) -> None:
-        sweep, diary = FakeSweep(folder=tmp_path, trials=9), Diary()
+        sweep, diary = FakeSweep(folder=tmp_path, engine=self.engine, trials=9), Diary()
         records = sweep.run(self.executor(FakeEngineFactory()), parallel=self.parallel, observers=[diary])
         check_ended(sweep, records)
         states = [record.state for record in records]
@@ -54,13 +56,13 @@ class ExecutorContract(ABC):
             assert trained == [f"train {report.nominal_samples}" for report in record.reports]
 
     def test_without_stopping_every_trial_reaches_its_budget(self, tmp_path: Path) -> None:
-        sweep = FakeSweep(folder=tmp_path, trials=3, rule=StoppingName.NONE)
+        sweep = FakeSweep(folder=tmp_path, engine=self.engine, trials=3, rule=StoppingName.NONE)
         records = sweep.run(self.executor(FakeEngineFactory()), parallel=self.parallel)
         check_ended(sweep, records)
         assert all(record.state is TrialState.COMPLETE and len(record.reports) == len(POINTS) for record in records)
 
     def test_a_trial_that_raises_is_tried_again_and_fails_alone(self, tmp_path: Path) -> None:
-        sweep = FakeSweep(folder=tmp_path, trials=5, rule=StoppingName.NONE)
+        sweep = FakeSweep(folder=tmp_path, engine=self.engine, trials=5, rule=StoppingName.NONE)
         build = FakeEngineFactory(raises={1: 1, 3: 2})
         records = sweep.run(self.executor(build), parallel=self.parallel)
         check_ended(sweep, records)
@@ -69,7 +71,7 @@ class ExecutorContract(ABC):
         assert events(tmp_path, 1)[:3] == ["train 1000", "train 2000", "train 2000"]
 
     def test_a_trial_that_diverges_fails_at_once_and_alone(self, tmp_path: Path) -> None:
-        sweep = FakeSweep(folder=tmp_path, trials=4, rule=StoppingName.NONE)
+        sweep = FakeSweep(folder=tmp_path, engine=self.engine, trials=4, rule=StoppingName.NONE)
         records = sweep.run(self.executor(FakeEngineFactory(diverges=frozenset({2}))), parallel=self.parallel)
         check_ended(sweep, records)
         assert [r.number for r in records if r.state is TrialState.FAIL] == [2]
@@ -77,7 +79,7 @@ class ExecutorContract(ABC):
         assert events(tmp_path, 2) == ["train 1000", "train 2000"]
 
     def test_a_stopped_sweep_goes_on_where_it_was(self, tmp_path: Path) -> None:
-        sweep, build = FakeSweep(folder=tmp_path, trials=7), FakeEngineFactory(step_s=0.02)
+        sweep, build = FakeSweep(folder=tmp_path, engine=self.engine, trials=7), FakeEngineFactory(step_s=0.02)
         first = Diary(stop_after=5)
         records = sweep.run(self.executor(build), parallel=self.parallel, observers=[first], stop=first.stop)
         assert not all(record.ended for record in records) or len(records) < sweep.trials
@@ -89,22 +91,22 @@ class ExecutorContract(ABC):
         assert set((first.ended + second.ended).values()) == {1}
 
     def test_a_finished_sweep_stays_as_it_is(self, tmp_path: Path) -> None:
-        sweep = FakeSweep(folder=tmp_path, trials=2)
+        sweep = FakeSweep(folder=tmp_path, engine=self.engine, trials=2)
         records = sweep.run(self.executor(FakeEngineFactory()), parallel=self.parallel)
         assert sweep.run(self.executor(FakeEngineFactory(broken=True)), parallel=self.parallel) == records
 
     def test_a_spent_budget_suspends_and_a_larger_one_goes_on(self, tmp_path: Path) -> None:
         # Three trials of four reports are 240,000 tokens.
-        small = FakeSweep(folder=tmp_path, trials=3, rule=StoppingName.NONE, tokens=100_000)
+        small = FakeSweep(folder=tmp_path, engine=self.engine, trials=3, rule=StoppingName.NONE, tokens=100_000)
         records = small.run(self.executor(FakeEngineFactory()), parallel=self.parallel)
         spent = sum(record.reports[-1].metrics["progress/tokens"] for record in records if record.reports)
         assert 100_000 <= spent < 100_000 + 40_000 * self.parallel
         assert not all(record.ended for record in records) or len(records) < 3
-        large = FakeSweep(folder=tmp_path, trials=3, rule=StoppingName.NONE)
+        large = FakeSweep(folder=tmp_path, engine=self.engine, trials=3, rule=StoppingName.NONE)
         check_ended(large, large.run(self.executor(FakeEngineFactory()), parallel=self.parallel))
 
     def test_an_engine_that_cannot_be_built_ends_the_sweep_with_its_own_error(self, tmp_path: Path) -> None:
-        sweep = FakeSweep(folder=tmp_path, trials=3)
+        sweep = FakeSweep(folder=tmp_path, engine=self.engine, trials=3)
         with pytest.raises(AssetError, match="the base model is missing"):
             sweep.run(self.executor(FakeEngineFactory(broken=True)), parallel=self.parallel)
         check_ended(sweep, sweep.run(self.executor(FakeEngineFactory()), parallel=self.parallel))

@@ -14,8 +14,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from orchestrator.core.errors import AssetError, DivergedError
-from orchestrator.core.plan import EnginePlan
+from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.trial import Report, TrialTask
+from orchestrator.training.engine import TrialRun
+
+BATCHES = 3
+"""Batches that the packing engine runs from one report point to the next."""
 
 
 def curve(task: TrialTask, samples: int) -> dict[str, float]:
@@ -40,10 +44,11 @@ class FakeEngineFactory:
     """Builds fake engines; picklable, so that it reaches other processes.
 
     Attributes:
-        step_s: how long one report takes, in seconds.
+        step_s: how long one report takes, or one batch of the packing engine, in seconds.
         raises: how many times each trial, by its number, raises at its second report.
         kills: how many times each trial takes its process with it at its second report.
         diverges: trials that diverge at their second report.
+        gather: the packing engine trains nothing until so many trials have come together.
         broken: the engine cannot be built.
     """
 
@@ -51,16 +56,19 @@ class FakeEngineFactory:
     raises: Mapping[int, int] = field(default_factory=dict)
     kills: Mapping[int, int] = field(default_factory=dict)
     diverges: frozenset[int] = frozenset()
+    gather: int = 1
     broken: bool = False
 
     def __call__(self, plan: EnginePlan) -> "FakeEngine":
         if self.broken:
             raise AssetError("the base model is missing")
-        return FakeEngine(plan, self)
+        return FakePackingEngine(plan, self) if plan.engine is EngineName.PACKED else FakeEngine(plan, self)
 
 
 class FakeEngine:
     """See ``orchestrator.training.engine.Engine``."""
+
+    slots = 1
 
     def __init__(self, plan: EnginePlan, behaviour: FakeEngineFactory) -> None:
         self.plan = plan
@@ -68,7 +76,7 @@ class FakeEngine:
         self.open = 0
 
     def start(self, task: TrialTask) -> "FakeRun":
-        assert self.open == 0, "one trial at a time"
+        assert self.open < self.slots, "too many trials are open"
         self.open += 1
         return FakeRun(self, task)
 
@@ -80,19 +88,68 @@ class FakeEngine:
         assert self.open == 0, "a trial was left open"
 
 
+class FakePackingEngine(FakeEngine):
+    """See ``orchestrator.training.engine.PackingEngine``. Every batch is noted: in which process, and whose."""
+
+    slots = 8
+    gathered = False
+
+    def step(self, wanted: Mapping[TrialRun, int]) -> dict[TrialRun, Report | DivergedError]:
+        runs = {run: point for run, point in wanted.items() if isinstance(run, FakeRun)}
+        assert len(runs) == len(wanted)
+        assert runs, "nothing to train"
+        self.gathered = self.gathered or len(runs) >= self.behaviour.gather
+        if not self.gathered:
+            time.sleep(0.01)
+            return {}
+        with (Path(self.plan.sweep_dir) / "batches.txt").open("a") as stream:
+            stream.write(f"{os.getpid()} {' '.join(str(run.number) for run in runs)}\n")
+        found: dict[TrialRun, Report | DivergedError] = {}
+        for run, point in runs.items():
+            try:
+                report = run.batch(point)
+            except DivergedError as error:
+                run.close()
+                found[run] = error
+            else:
+                if report is not None:
+                    found[run] = report
+        time.sleep(self.behaviour.step_s)
+        return found
+
+
 class FakeRun:
     """See ``orchestrator.training.engine.TrialRun``."""
 
     def __init__(self, engine: FakeEngine, task: TrialTask) -> None:
         self._engine: FakeEngine | None = engine
         self._task = task
+        self.number = task.number
         self._points = engine.plan.report_points
         self._root = Path(engine.plan.sweep_dir)
         self._folder = self._root / "trials" / f"{task.number:04d}"
         self._folder.mkdir(parents=True, exist_ok=True)
         self._behaviour = engine.behaviour
+        self._batches = 0
+        self._began_at = 0.0
 
     def advance(self, nominal_samples: int) -> Report:
+        stored = self._begin(nominal_samples)
+        if stored is not None:
+            return stored
+        time.sleep(self._behaviour.step_s)
+        return self._end(nominal_samples)
+
+    def batch(self, nominal_samples: int) -> Report | None:
+        """Train a little; return the report if this was the last batch before it."""
+        if self._batches == 0:
+            stored = self._begin(nominal_samples)
+            if stored is not None:
+                return stored
+        self._batches = (self._batches + 1) % BATCHES
+        return None if self._batches else self._end(nominal_samples)
+
+    def _begin(self, nominal_samples: int) -> Report | None:
         assert self._engine is not None, "the run is closed"
         assert nominal_samples in self._points
         checkpoint = self._folder / f"checkpoint-{nominal_samples}"
@@ -101,17 +158,20 @@ class FakeRun:
             return Report(**stored)
         earlier = self._points[: self._points.index(nominal_samples)]
         assert all((self._folder / f"checkpoint-{point}").exists() for point in earlier), "a report point was left out"
-        started_at = time.time()
+        self._began_at = time.time()
         self._log(f"train {nominal_samples}")
-        time.sleep(self._behaviour.step_s)
+        return None
+
+    def _end(self, nominal_samples: int) -> Report:
         if nominal_samples == self._points[1]:
             self._misbehave()
+        checkpoint = self._folder / f"checkpoint-{nominal_samples}"
         report = Report(
             trial=self._task.number,
             nominal_samples=nominal_samples,
             metrics=curve(self._task, nominal_samples),
             checkpoint=str(checkpoint.relative_to(self._root)),
-            started_at=started_at,
+            started_at=self._began_at,
             ended_at=time.time(),
         )
         partial = checkpoint.with_suffix(f".partial-{os.getpid()}")
@@ -166,3 +226,9 @@ def processes(sweep_dir: Path) -> set[int]:
     return {
         int(line.split()[0]) for path in sweep_dir.glob("trials/*/events.txt") for line in path.read_text().splitlines()
     }
+
+
+def batches(sweep_dir: Path) -> list[frozenset[int]]:
+    """The trials of each batch that the packing engine ran, in order."""
+    path = sweep_dir / "batches.txt"
+    return [frozenset(map(int, line.split()[1:])) for line in path.read_text().splitlines()] if path.exists() else []

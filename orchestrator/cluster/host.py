@@ -1,0 +1,141 @@
+"""The side of an executor that trains: one engine, and as many trials at once as it has slots for.
+
+It knows nothing of Ray, of other processes or of decisions; it does what it was ordered to. With an engine that trains
+one trial at a time it is a host of one slot.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from orchestrator.cluster.orders import Advance, Assignment, Diverged, Finish, Finished, Outcome, Reported, Unusable
+from orchestrator.core.errors import DivergedError, LoratoryError
+from orchestrator.core.plan import EnginePlan
+from orchestrator.core.trial import Report, TrialTask
+from orchestrator.training.engine import Engine, PackingEngine, TrialRun
+
+EngineFactory: TypeAlias = Callable[[EnginePlan], Engine]
+"""Builds an engine; picklable, because it may be called in another process."""
+
+logger = logging.getLogger(__name__)
+
+
+class SlotHost:
+    """Carries out orders with one engine, which is built at the first order and kept for later trials.
+
+    A trial whose order is carried out is idle until it is given another. Its run stays open, so that going on is
+    cheap, until its slot is needed; after that it is started again from its checkpoint.
+    """
+
+    def __init__(self, plan: EnginePlan, build: EngineFactory, slots: int = 1) -> None:
+        self._plan = plan
+        self._build = build
+        self._slots = slots
+        self._engine: Engine | None = None
+        self._runs: dict[int, TrialRun] = {}
+        self._assigned: dict[int, Assignment] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether any trial has an order that is not carried out."""
+        return bool(self._assigned)
+
+    def take(self, assignment: Assignment) -> None:
+        """Accept an order; it takes the place of one that the same trial still has. It is begun at the next step."""
+        self._assigned[assignment.task.number] = assignment
+
+    def step(self) -> Mapping[int, Outcome]:
+        """Work on all orders for as short as the engine can, and return what came of it, by the trials' numbers.
+
+        That is one batch of every trial if the engine packs, and a whole report if it does not. A trial that is to be
+        measured goes first, alone, for it frees its slot.
+
+        Raises:
+            Exception: whatever the engine lets through; no trial can be blamed for it, and the host must not be used
+                again, only closed.
+        """
+        assert self._assigned, "a step without an order"
+        try:
+            engine = self._ready_engine()
+        except LoratoryError as error:
+            outcomes = self._unusable(error)
+        except Exception as error:  # every cause is let through: as an outcome, since it concerns all trials
+            logger.exception("the engine cannot be built")
+            outcomes = self._unusable(LoratoryError(f"the engine cannot be built: {type(error).__name__}: {error}"))
+        else:
+            outcomes = self._finish_one(engine) or self._train(engine)
+        for number in outcomes:
+            self._assigned.pop(number, None)
+        return outcomes
+
+    def release(self, number: int) -> None:
+        """Close a trial's run, if it is open, and forget its order."""
+        self._assigned.pop(number, None)
+        run = self._runs.pop(number, None)
+        if run is not None:
+            run.close()
+
+    def close(self) -> None:
+        """Free the runs and the engine."""
+        for number in list(self._runs):
+            self.release(number)
+        self._assigned.clear()
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
+
+    def _ready_engine(self) -> Engine:
+        if self._engine is None:
+            self._engine = self._build(self._plan)
+        return self._engine
+
+    def _unusable(self, error: LoratoryError) -> dict[int, Outcome]:
+        return {number: Unusable(error=error) for number in self._assigned}
+
+    def _finish_one(self, engine: Engine) -> dict[int, Outcome]:
+        for number, assignment in self._assigned.items():
+            if not isinstance(assignment.order, Finish):
+                continue
+            best = assignment.order.best_samples
+            metrics = {} if best is None else dict(self._open(engine, assignment.task).finish(best))
+            self.release(number)
+            return {number: Finished(number=number, metrics=metrics)}
+        return {}
+
+    def _train(self, engine: Engine) -> dict[int, Outcome]:
+        wanted: dict[TrialRun, int] = {}
+        numbers: dict[TrialRun, int] = {}
+        for number, assignment in self._assigned.items():
+            assert isinstance(assignment.order, Advance)
+            run = self._open(engine, assignment.task)
+            wanted[run], numbers[run] = assignment.order.nominal_samples, number
+        found = engine.step(wanted) if isinstance(engine, PackingEngine) else _one_by_one(wanted)
+        outcomes: dict[int, Outcome] = {}
+        for run, result in found.items():
+            number = numbers[run]
+            if isinstance(result, DivergedError):
+                self.release(number)
+                outcomes[number] = Diverged(number=number, reason=str(result))
+            else:
+                outcomes[number] = Reported(report=result)
+        return outcomes
+
+    def _open(self, engine: Engine, task: TrialTask) -> TrialRun:
+        """Return a trial's run; to start it, those of idle trials are closed as far as their slots are needed."""
+        if task.number not in self._runs:
+            idle = [number for number in self._runs if number not in self._assigned]
+            for number in idle[: max(0, len(self._runs) + 1 - self._slots)]:
+                self.release(number)
+            self._runs[task.number] = engine.start(task)
+        return self._runs[task.number]
+
+
+def _one_by_one(wanted: Mapping[TrialRun, int]) -> dict[TrialRun, Report | DivergedError]:
+    """Do what ``PackingEngine.step`` does, whole reports at a time, with an engine that does not pack."""
+    found: dict[TrialRun, Report | DivergedError] = {}
+    for run, samples in wanted.items():
+        try:
+            found[run] = run.advance(samples)
+        except DivergedError as error:
+            found[run] = error
+    return found

@@ -1,0 +1,115 @@
+"""Packed trials under Tune: every trial is a proxy, and one actor trains for all of them.
+
+Tune believes in one process per trial. So a proxy holds no accelerator, never imports torch, and asks the actor to
+carry out its order; it joins the batch loop that is running at the next batch. The actor owns the engine. If it dies,
+Ray starts another, and every trial that had an order there has crashed.
+"""
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import RayActorError
+
+from orchestrator.cluster.host import EngineFactory, SlotHost
+from orchestrator.cluster.orders import Assignment, Crashed, Outcome
+from orchestrator.cluster.placement import Placement
+from orchestrator.cluster.tune_trial import TuneTrial, redirect_output
+from orchestrator.core.plan import EnginePlan
+
+_DIED = "the process of the pack died; too little memory is the usual cause"
+
+logger = logging.getLogger(__name__)
+
+
+class PackActor:
+    """A Ray actor around a slot host, which steps in a thread of its own for as long as any trial has an order."""
+
+    def __init__(self, plan: EnginePlan, build: EngineFactory, slots: int, log: str) -> None:
+        """Start the thread; the engine is built at the first order."""
+        redirect_output(Path(log))
+        self._host = SlotHost(plan, build, slots)
+        self._orders: SimpleQueue[tuple[Assignment, Future[Outcome]]] = SimpleQueue()
+        self._fault: str | None = None
+        threading.Thread(target=self._work, name="pack", daemon=True).start()
+
+    @ray.method(max_task_retries=-1)
+    async def ready(self) -> None:
+        """Return if this process can be relied on; if not, it ends, and its successor is the one that answers.
+
+        A process in which the engine raised is not used again, because a device may be in any state then.
+        """
+        if self._fault is not None:
+            os._exit(1)
+
+    async def carry_out(self, assignment: Assignment) -> Outcome:
+        """Return what comes of an assignment. Calls of different trials overlap; that is how they train together."""
+        future: Future[Outcome] = Future()
+        self._orders.put((assignment, future))
+        return await asyncio.wrap_future(future)
+
+    def _work(self) -> None:
+        waiting: dict[int, Future[Outcome]] = {}
+        while True:
+            while not (waiting and self._orders.empty()):
+                assignment, future = self._orders.get()
+                number = assignment.task.number
+                if not future.set_running_or_notify_cancel():
+                    continue
+                if number in waiting:  # whoever asked is gone: a trial has one proxy at a time
+                    waiting.pop(number).set_result(Crashed(number=number, reason="its proxy died"))
+                self._host.take(assignment)
+                waiting[number] = future
+            for number, outcome in self._outcomes(waiting).items():
+                waiting.pop(number).set_result(outcome)
+
+    def _outcomes(self, waiting: Mapping[int, Any]) -> Mapping[int, Outcome]:
+        if self._fault is None:
+            try:
+                return self._host.step()
+            except Exception as error:  # any fault is let through: as every trial's outcome, for it may be any one's
+                logger.exception("the engine raised")
+                self._fault = f"{type(error).__name__}: {error}"
+        return {number: Crashed(number=number, reason=self._fault) for number in waiting}
+
+
+class TrialProxy(TuneTrial):
+    """A trial that trains elsewhere: it passes its orders on and waits."""
+
+    def setup(  # type: ignore[override]
+        self, config: dict[str, Any], *, plan: EnginePlan, actor: "ActorHandle[PackActor]", log: str
+    ) -> None:
+        """Keep the actor's handle, which stays good when Ray starts another process for it."""
+        super().setup(config, plan=plan, log=log)
+        self._actor = actor
+
+    def carry_out(self, assignment: Assignment) -> Outcome:
+        """Have the actor carry the order out; its death is a crash of the trial."""
+        try:
+            ray.get(self._actor.ready.remote())
+            outcome: Outcome = ray.get(self._actor.carry_out.remote(assignment))
+        except RayActorError:
+            return Crashed(number=assignment.task.number, reason=_DIED)
+        return outcome
+
+
+@contextmanager
+def pack_actor(
+    plan: EnginePlan, build: EngineFactory, placement: Placement, log: Path
+) -> "Iterator[ActorHandle[PackActor]]":
+    """Run the actor that trains for all trials of a sweep; it is killed at the end, wherever it is."""
+    options = {"num_cpus": placement.host["CPU"], "num_gpus": placement.host["GPU"], "max_restarts": -1}
+    actor = ray.remote(PackActor).options(**options).remote(plan, build, placement.trials, str(log))
+    try:
+        yield actor
+    finally:
+        ray.kill(actor)

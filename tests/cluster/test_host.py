@@ -1,0 +1,170 @@
+"""The slot host alone: orders in, outcomes out, over the fake engines."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from orchestrator.cluster.host import SlotHost
+from orchestrator.cluster.orders import Advance, Assignment, Diverged, Finish, Finished, Outcome, Reported, Unusable
+from orchestrator.core.errors import AssetError, LoratoryError
+from orchestrator.core.plan import EngineName, EnginePlan
+from orchestrator.core.settings import TrialSettings
+from orchestrator.core.trial import TrialTask
+from orchestrator.training.engine import Engine
+from tests.cluster.fake_sweep import POINTS, FakeSweep
+from tests.fakes.fake_engine import BATCHES, FakeEngine, FakeEngineFactory, batches, events
+
+
+class Bench:
+    """A host in a folder, and the engine it built."""
+
+    def __init__(
+        self,
+        folder: Path,
+        slots: int = 3,
+        engine: EngineName = EngineName.PACKED,
+        build: FakeEngineFactory | None = None,
+    ) -> None:
+        self.engine: FakeEngine | None = None
+        self._build = build or FakeEngineFactory()
+        self.host = SlotHost(FakeSweep(folder=folder, engine=engine).engine_plan, self.built, slots)
+
+    def built(self, plan: EnginePlan) -> Engine:
+        assert self.engine is None, "built twice"
+        self.engine = self._build(plan)
+        return self.engine
+
+    def train(self, *numbers: int, to: int = POINTS[0]) -> None:
+        for number in numbers:
+            self.host.take(assignment(number, to))
+
+    def until_idle(self) -> dict[int, Outcome]:
+        found: dict[int, Outcome] = {}
+        while self.host.busy:
+            found |= self.host.step()
+        return found
+
+    @property
+    def open(self) -> int:
+        assert self.engine is not None
+        return self.engine.open
+
+
+def assignment(number: int, to: int) -> Assignment:
+    task = TrialTask(number=number, settings=TrialSettings(), seed=number)
+    return Assignment(task=task, order=Advance(nominal_samples=to))
+
+
+def finish(number: int, best: int | None) -> Assignment:
+    return Assignment(task=assignment(number, POINTS[0]).task, order=Finish(best_samples=best))
+
+
+def samples(outcomes: Mapping[int, Outcome]) -> dict[int, int]:
+    return {n: found.report.nominal_samples for n, found in outcomes.items() if isinstance(found, Reported)}
+
+
+def test_all_trials_train_in_one_batch_and_most_batches_bring_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.train(0, 1, 2)
+    assert [bench.host.step() for _ in range(BATCHES - 1)] == [{}, {}]
+    assert samples(bench.host.step()) == dict.fromkeys(range(3), POINTS[0])
+    assert not bench.host.busy
+    assert batches(tmp_path) == [{0, 1, 2}] * BATCHES
+
+
+def test_a_trial_joins_and_leaves_between_batches_and_no_other_starts_again(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.train(0, 1)
+    bench.host.step()
+    bench.train(2)
+    bench.host.step()
+    bench.host.release(1)
+    assert samples(bench.until_idle()) == {0: POINTS[0], 2: POINTS[0]}
+    assert batches(tmp_path) == [{0, 1}, {0, 1, 2}, {0, 2}, {2}]
+    assert [events(tmp_path, number) for number in range(3)] == [["train 1000"]] * 3
+    assert bench.open == 2
+
+
+def test_a_trial_that_diverges_leaves_alone(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, build=FakeEngineFactory(diverges=frozenset({1})))
+    for point in POINTS[:2]:
+        bench.train(0, 1, to=point)
+        outcomes = bench.until_idle()
+    assert outcomes[1] == Diverged(number=1, reason="the loss is nan")
+    assert samples(outcomes) == {0: POINTS[1]}
+    assert bench.open == 1
+
+
+def test_a_trial_that_is_measured_goes_first_and_frees_its_slot(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.train(0, 1)
+    bench.until_idle()
+    bench.train(0, to=POINTS[1])
+    bench.host.take(finish(1, POINTS[0]))
+    [outcome] = bench.host.step().values()
+    assert isinstance(outcome, Finished)
+    assert outcome.number == 1
+    assert outcome.metrics
+    assert bench.open == 1
+    assert samples(bench.until_idle()) == {0: POINTS[1]}
+
+
+def test_nothing_is_opened_for_a_trial_without_a_checkpoint_worth_measuring(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.host.take(finish(0, None))
+    assert bench.host.step() == {0: Finished(number=0, metrics={})}
+    assert bench.open == 0
+
+
+@pytest.mark.parametrize("engine", EngineName)
+def test_an_idle_trial_keeps_its_slot_until_another_needs_it(tmp_path: Path, engine: EngineName) -> None:
+    bench = Bench(tmp_path, slots=1, engine=engine)
+    bench.train(0)
+    bench.until_idle()
+    assert bench.open == 1
+    bench.train(1)
+    bench.until_idle()
+    assert bench.open == 1
+    bench.train(0, to=POINTS[1])
+    assert samples(bench.until_idle()) == {0: POINTS[1]}
+    assert events(tmp_path, 0) == ["train 1000", "train 2000"]
+
+
+def test_what_the_engine_raises_is_let_through_and_the_host_can_be_closed(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, build=FakeEngineFactory(raises={1: 1}))
+    bench.train(0, 1)
+    bench.until_idle()
+    bench.train(0, 1, to=POINTS[1])
+    with pytest.raises(RuntimeError, match="out of memory on purpose"):
+        bench.until_idle()
+    bench.host.close()
+    assert bench.open == 0
+    assert not bench.host.busy
+
+
+def test_an_engine_that_cannot_be_built_is_an_outcome_of_every_trial(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, build=FakeEngineFactory(broken=True))
+    bench.train(0, 1)
+    found = bench.until_idle()
+    assert found.keys() == {0, 1}
+    assert all(isinstance(one, Unusable) and isinstance(one.error, AssetError) for one in found.values())
+
+
+def test_a_bug_in_the_engine_s_making_is_said_with_its_kind(tmp_path: Path) -> None:
+    def build(plan: EnginePlan) -> Engine:
+        raise KeyError("layers")
+
+    host = SlotHost(FakeSweep(folder=tmp_path).engine_plan, build)
+    host.take(assignment(0, POINTS[0]))
+    [outcome] = host.step().values()
+    assert isinstance(outcome, Unusable)
+    assert type(outcome.error) is LoratoryError
+    assert str(outcome.error) == "the engine cannot be built: KeyError: 'layers'"
+
+
+def test_an_assignment_is_followed_by_the_next_report_point_up_to_the_last() -> None:
+    following = assignment(0, POINTS[0]).following(POINTS)
+    assert following == assignment(0, POINTS[1])
+    assert assignment(0, POINTS[-1]).following(POINTS) is None
+    assert finish(0, POINTS[0]).following(POINTS) is None

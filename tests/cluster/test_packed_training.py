@@ -1,0 +1,80 @@
+"""A real sweep of packed trials: the packed engine over a tiny model, in this process."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from orchestrator.cluster.executor import Executor
+from orchestrator.cluster.inline import InlineExecutor
+from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.plan import EngineName, EnginePlan, Method, Precision
+from orchestrator.core.policy import Budget, Resources, SamplerName, SamplerPolicy, StoppingPolicy
+from orchestrator.core.space import FloatDomain, IntDomain, Parameter, Space
+from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.search.coordinator import Coordinator
+from orchestrator.search.ledger import Ledger
+from orchestrator.search.plan import SearchPlan
+from orchestrator.training.engine import Engine
+from orchestrator.training.packed.engine import PackedEngine
+from tests.fakes.tiny_models import tiny_bert
+from tests.fakes.tiny_objective import TinyClassification
+
+POINTS = (16, 32, 48)
+TRIALS = 6
+METRIC = Metric(name="val/loss", direction=Direction.MINIMIZE)
+
+
+def build(plan: EnginePlan) -> Engine:
+    return PackedEngine(plan, TinyClassification())
+
+
+def run(executor: Executor, folder: Path, parallel: int) -> tuple[TrialRecord, ...]:
+    """Search learning rate and rank over a tiny model."""
+    made_up = Source(origin=Origin.LOCAL, name="made up")
+    data = DataPlan(
+        source=made_up, train=40, validation=20, test=12, train_eval=10, shift={"other": made_up}, shift_rows=8
+    )
+    plan = EnginePlan(
+        objective="tiny-classification",
+        method=Method.LORA,
+        model=Source(origin=Origin.LOCAL, name=str(tiny_bert(folder / "model"))),
+        data=data,
+        report_points=POINTS,
+        sweep_dir=str(folder),
+        metric=METRIC.name,
+        precision=Precision.FLOAT32,
+        device="cpu",
+        engine=EngineName.PACKED,
+    )
+    rate = Parameter(name="learning_rate", domain=FloatDomain(low=1e-4, high=1e-2, log=True))
+    rank = Parameter(name="rank", domain=IntDomain(low=2, high=8))
+    search = SearchPlan(
+        space=Space(parameters=(rate, rank)),
+        metric=METRIC,
+        points=POINTS,
+        budget=Budget(trials=TRIALS),
+        sampler=SamplerPolicy(name=SamplerName.RANDOM),
+        stopping=StoppingPolicy(reports=len(POINTS), patience=None),
+        fixed={"batch_size": 8, "max_length": 16, "dropout": 0.1},
+        seed=3,
+    )
+    ledger = Ledger.open(f"sqlite:///{folder / 'ledger.db'}")
+    sweep = ledger.open_sweep("tiny", {}, "")
+    with ledger.drive(sweep.id):
+        executor.run(Coordinator(ledger, sweep, search), plan, Resources(parallel_trials=parallel), threading.Event())
+    return ledger.records(sweep.id)
+
+
+def test_a_packed_sweep_decides_what_one_trial_at_a_time_decides(tmp_path: Path) -> None:
+    together = run(InlineExecutor(build), tmp_path / "together", parallel=4)
+    alone = run(InlineExecutor(build), tmp_path / "alone", parallel=1)
+    assert [record.number for record in together] == list(range(TRIALS))
+    assert {record.state for record in together} == {TrialState.COMPLETE, TrialState.PRUNED}
+    for packed, single in zip(together, alone, strict=True):
+        assert packed.settings == single.settings
+        assert "shift/other/accuracy" in packed.final
+        common = min(len(packed.reports), len(single.reports))
+        for report, other in zip(packed.reports[:common], single.reports[:common], strict=True):
+            assert report.metrics[METRIC.name] == pytest.approx(other.metrics[METRIC.name], rel=1e-3)
