@@ -69,7 +69,7 @@ def test_trials_train_together_and_those_that_join_or_leave_restart_no_other(tmp
     records = packed(tmp_path, 5).run(TuneExecutor(build), parallel=PARALLEL)
     ran = batches(tmp_path)
     assert ran[0] == {0, 1, 2}
-    assert {0, 2, 3} in ran
+    assert any(batch & {0, 2} and batch & {3, 4} for batch in ran), "nobody joined those that were left"
     for record in records:
         trained = [event for event in events(tmp_path, record.number) if event.startswith("train")]
         assert trained == [f"train {point}" for point in POINTS[: 2 if record.number == 1 else 4]]
