@@ -43,8 +43,17 @@ class Adapter:
     @property
     def rank(self) -> int:
         """The widest rank of its layers, with what is subtracted."""
-        ranks = [value.shape[0] for key, value in self.tensors.items() if key.endswith(_A)]
-        return max(ranks, default=0) * (2 if self.taken_out else 1)
+        return max((rank for rank, _ in self.layers().values()), default=0)
+
+    def layers(self) -> dict[str, tuple[int, float]]:
+        """Return the rank, with what is subtracted, and the scale of each adapted layer."""
+        found = {}
+        for key, value in self.tensors.items():
+            name, part = place(key)
+            if part == "A":
+                beside = self.taken_out[key].shape[0] if key in self.taken_out else 0
+                found[name] = (value.shape[0] + beside, self.scales[name])
+        return found
 
     def save(self, folder: Path, tensors: Mapping[str, torch.Tensor]) -> None:
         """Write ``tensors``, which have this adapter's names, as a folder that plain peft loads."""

@@ -10,6 +10,7 @@ import torch
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from orchestrator.training.packed.layout import Block, current
+from orchestrator.training.packed.randomness import quantised
 
 NAME = "loratory_packed"
 """The ``attn_implementation`` that a pack's base is loaded with."""
@@ -30,6 +31,7 @@ def packed_attention(  # noqa: PLR0913, PLR0917  (transformers' signature)
     layout = current()
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     causal = bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal
+    share = quantised(dropout)
     groups = query.shape[1] // key.shape[1]
     query = query * scale
     outputs = []
@@ -44,9 +46,10 @@ def packed_attention(  # noqa: PLR0913, PLR0917  (transformers' signature)
             ahead_TT = torch.ones(block.length, block.length, dtype=torch.bool, device=scores_BHTT.device).triu(1)
             scores_BHTT = scores_BHTT.masked_fill(ahead_TT, float("-inf"))
         weights_BHTT = torch.softmax(scores_BHTT, dim=-1)
-        if dropout > 0:
-            mask = layout.random[block.slot].mask(weights_BHTT.numel(), dropout, weights_BHTT.dtype)
-            weights_BHTT = weights_BHTT * mask.view(weights_BHTT.shape)
+        if share > 0:
+            mask_BHTT = torch.empty_like(weights_BHTT)
+            layout.random[block.slot].keep(mask_BHTT, share)
+            weights_BHTT = weights_BHTT * mask_BHTT.mul_(1.0 / (1.0 - share))
         output_BTHD = (weights_BHTT @ value_BHTD).transpose(1, 2)
         outputs.append(output_BTHD.reshape(block.num_rows * block.length, *output_BTHD.shape[2:]))
     return torch.cat(outputs)[None], None

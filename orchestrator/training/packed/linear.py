@@ -6,60 +6,71 @@ slot. Slots of lower rank than the widest, and slots that do not adapt the layer
 one contiguous piece of memory.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from orchestrator.training.packed.layout import current
-from orchestrator.training.packed.randomness import lora_mask
-
-
-def grouped_mm(left_NK: torch.Tensor, right_PKM: torch.Tensor, ends_P: torch.Tensor) -> torch.Tensor:
-    """Return ``product_NM``: each slot's rows times its own matrix, in one call whatever the number of slots.
-
-    Also, with ``left_KN`` and ``right_NM`` (both two-dimensional), ``product_PKM``: a product over each slot's rows.
-    """
-    return torch.nn.functional.grouped_mm(left_NK, right_PKM, offs=ends_P)
+from orchestrator.training.packed.products import Span, add_outer, add_up, down
+from orchestrator.training.packed.randomness import kept
 
 
 class _LoRA(torch.autograd.Function):
-    """The layer as one node: it saves the input and the rank-wide product, and makes no gradient for W and b."""
+    """The layer as one node. It saves the input and the rank-wide product, and adds to the adapters' gradients itself.
+
+    Autograd would make a gradient as wide as the stacks for each layer, and then add it.
+    """
 
     @staticmethod
     def forward(  # noqa: PLR0913, PLR0917  (torch passes no keywords)
         ctx: Any,  # noqa: ANN401  (torch's context)
         x_NI: torch.Tensor,
+        a_PRI: nn.Parameter,
+        b_PRO: nn.Parameter,
         weight_OI: torch.Tensor,
         bias_O: torch.Tensor | None,
-        a_PRI: torch.Tensor,
-        b_PRO: torch.Tensor,
-        scale_P: torch.Tensor,
+        spans: Sequence[Span],
         ends_P: torch.Tensor,
-        mask_NI: torch.Tensor | None,
+        kept_NI: torch.Tensor | None,
     ) -> torch.Tensor:
-        a = a_PRI.to(x_NI.dtype)
-        b = (b_PRO * scale_P[:, None, None]).to(x_NI.dtype)
-        dropped_NI = x_NI if mask_NI is None else x_NI * mask_NI
-        h_NR = grouped_mm(dropped_NI, a.transpose(1, 2), ends_P)
+        a, b = a_PRI.to(x_NI.dtype), b_PRO.to(x_NI.dtype)
+        dropped_NI = x_NI if kept_NI is None else x_NI * kept_NI
+        h_NR = down(dropped_NI, a, spans, ends_P)
         y_NO = torch.nn.functional.linear(x_NI, weight_OI, bias_O)
-        y_NO += grouped_mm(h_NR, b, ends_P)
-        ctx.save_for_backward(dropped_NI, h_NR, weight_OI, a, b, scale_P, ends_P, mask_NI)
+        add_up(y_NO, h_NR, b, spans, ends_P)
+        ctx.save_for_backward(dropped_NI, h_NR, weight_OI, a, b, ends_P, kept_NI)
+        ctx.adapters, ctx.spans = (a_PRI, b_PRO), spans
         return y_NO
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:  # noqa: ANN401
-        dropped_NI, h_NR, weight_OI, a, b, scale_P, ends_P, mask_NI = ctx.saved_tensors
+        dropped_NI, h_NR, weight_OI, a, b, ends_P, kept_NI = ctx.saved_tensors
+        spans, (a_PRI, b_PRO) = ctx.spans, ctx.adapters
         dy_NO = gradients[0].contiguous()
-        dh_NR = grouped_mm(dy_NO, b.transpose(1, 2), ends_P)
-        db_PRO = grouped_mm(h_NR.t(), dy_NO, ends_P).float() * scale_P[:, None, None]
-        da_PRI = grouped_mm(dh_NR.t(), dropped_NI, ends_P).float()
+        add_outer(_gradient(b_PRO), h_NR, dy_NO, spans, ends_P, scaled=True)
+        dh_NR = down(dy_NO, b, spans, ends_P)
+        unscaled = [span._replace(scale=1.0) for span in spans]
+        for span in spans:
+            dh_NR[span.rows] *= span.scale
+        add_outer(_gradient(a_PRI), dh_NR, dropped_NI, spans, ends_P, scaled=False)
         dx_NI = None
         if ctx.needs_input_grad[0]:
             dx_NI = dy_NO @ weight_OI
-            through_NI = grouped_mm(dh_NR, a, ends_P)
-            dx_NI += through_NI if mask_NI is None else through_NI * mask_NI
-        return dx_NI, None, None, da_PRI, db_PRO, None, None, None
+            if kept_NI is None:
+                add_up(dx_NI, dh_NR, a, unscaled, ends_P)
+            else:
+                through_NI = torch.zeros_like(dx_NI)
+                add_up(through_NI, dh_NR, a, unscaled, ends_P)
+                dx_NI.addcmul_(through_NI, kept_NI)
+        return dx_NI, None, None, None, None, None, None, None
+
+
+def _gradient(parameter: nn.Parameter) -> torch.Tensor:
+    if parameter.grad is None:
+        parameter.grad = torch.zeros_like(parameter)
+    return parameter.grad
 
 
 class PackedLoRA(nn.Module):
@@ -67,7 +78,7 @@ class PackedLoRA(nn.Module):
 
     Attributes:
         a_PRI, b_PRO: the adapters, float32.
-        scale_P: what each slot's product is multiplied with; zero where a slot does not adapt this layer.
+        adapted: by slot, the rank and the scale of those that adapt this layer.
     """
 
     def __init__(self, base: nn.Module, slots: int, rank: int) -> None:
@@ -81,15 +92,20 @@ class PackedLoRA(nn.Module):
         device = weight.device
         self.a_PRI = nn.Parameter(torch.zeros(slots, rank, inputs, device=device))
         self.b_PRO = nn.Parameter(torch.zeros(slots, rank, outputs, device=device))
-        self.scale_P = torch.zeros(slots, device=device)
+        self.adapted: dict[int, tuple[int, float]] = {}
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the layer's output for tokens, or rows, of all slots; any leading dimensions."""
         layout = current()
         x_NI = x.reshape(-1, x.shape[-1])
-        mask_NI = lora_mask(layout, x_NI.shape[0], x_NI.shape[1], x.dtype) if self.training else None
+        kept_NI, shares = kept(layout, x_NI) if self.training else (None, {})
+        spans = [
+            Span(slot, rows, self.adapted[slot][0], self.adapted[slot][1] / (1.0 - shares.get(slot, 0.0)))
+            for slot, rows in layout.parts(x_NI.shape[0])
+            if slot in self.adapted
+        ]
         ends_P = layout.ends(x_NI.shape[0])
-        y_NO = _LoRA.apply(x_NI, self.weight_OI, self.bias_O, self.a_PRI, self.b_PRO, self.scale_P, ends_P, mask_NI)  # type: ignore[no-untyped-call]
+        y_NO = _LoRA.apply(x_NI, self.a_PRI, self.b_PRO, self.weight_OI, self.bias_O, spans, ends_P, kept_NI)  # type: ignore[no-untyped-call]
         return y_NO.view(*x.shape[:-1], -1)  # type: ignore[no-any-return]
 
 

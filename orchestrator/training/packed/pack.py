@@ -72,8 +72,8 @@ class Pack:
         slot = self._free.pop(0) if self._free else self.slots
         rank = max(self._rank, -(-adapter.rank // RANK_STEP) * RANK_STEP)
         self._resize(max(self.slots, slot + 1), rank)
-        for name, scale in adapter.scales.items():
-            self._lora[name].scale_P[slot] = scale
+        for name, (rank, scale) in adapter.layers().items():
+            self._lora[name].adapted[slot] = (rank, scale)
         self.load(slot, adapter.tensors)
         for key, value in adapter.taken_out.items():  # behind the adapter's own ranks, and never trained
             beside = _as_stored(key, value if place(key)[1] == "A" else -value)
@@ -84,7 +84,7 @@ class Pack:
     def leave(self, slot: int) -> None:
         """Free a slot: its adapter is zero, and it has no gradient."""
         for layer in self._lora.values():
-            layer.scale_P[slot] = 0.0
+            layer.adapted.pop(slot, None)
         for parameter in self._parameters():
             parameter.data[slot].zero_()
             if parameter.grad is not None:
@@ -166,7 +166,6 @@ class Pack:
             return
         self.slots, self._rank = slots, rank
         for lora in self._lora.values():
-            lora.scale_P = _widened(lora.scale_P, (slots,))
             for parameter in (lora.a_PRI, lora.b_PRO):
                 _widen(parameter, (slots, rank, parameter.shape[2]))
         for full in self._full.values():
