@@ -99,10 +99,12 @@ class LiveView:
         bar: RenderableType = ""
         if whole:
             bar = ProgressBar(total=whole, completed=seen, width=10, complete_style=colour, finished_style=colour)
-        at_last = {} if last is None else last.metrics
-        score = trial.score(self._progress.metric)
-        loss, gap = words.number(at_last.get("val/loss"), 3), words.signed(at_last.get("gap/loss"), 3)
-        return [str(trial.number), state_text(trial.state), words.count(seen), bar, words.number(score), loss, gap]
+        # All three are measured at one checkpoint, the one that would be kept: as in the leaderboard at the end.
+        best = trial.best(self._progress.metric)
+        at_best = {} if best is None else best.metrics
+        loss, gap = words.number(at_best.get("val/loss"), 3), words.signed(at_best.get("gap/loss"), 3)
+        score = words.number(at_best.get(self._progress.metric.name))
+        return [str(trial.number), state_text(trial.state), words.count(seen), bar, score, loss, gap]
 
     def _overall(self) -> Group:
         progress = self._progress

@@ -14,7 +14,7 @@ from orchestrator.spec import checks
 from orchestrator.spec.overrides import Override, overridden_text
 from orchestrator.spec.points import read_points
 from orchestrator.spec.problems import Problems
-from orchestrator.spec.sections import EarlyStopping, EngineChoice, Sampler, SweepFile
+from orchestrator.spec.sections import EarlyStopping, Sampler, SweepFile
 from orchestrator.spec.sources import SourceReader
 from orchestrator.spec.space import read_space
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -148,7 +148,7 @@ def _data(file: SweepFile, sources: SourceReader, facts: ObjectiveFacts | None) 
 
 def _resources(file: SweepFile) -> Resources:
     resources = file.resources
-    engine = EngineName.SOLO if resources.engine is EngineChoice.SOLO else EngineName.PACKED
+    engine = resources.engine
     wanted = resources.parallel_trials or (_SLOTS if engine is EngineName.PACKED else 1)
     # More trials at once than trials would leave each with less than its share of the processors.
     parallel = min(wanted, file.budget.trials or wanted)

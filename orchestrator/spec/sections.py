@@ -4,13 +4,12 @@ Every key has a default here, so that one missing key does not hide the problems
 those that the user must write.
 """
 
-import enum
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, Tag
 
 from orchestrator.core.metric import Direction
-from orchestrator.core.plan import Method, Precision
+from orchestrator.core.plan import EngineName, Method, Precision
 from orchestrator.core.policy import SamplerName, StoppingName
 from orchestrator.core.settings import Group
 from orchestrator.spec.fields import (
@@ -141,20 +140,11 @@ class BudgetSection(Section):
     tokens: Count | None = Field(default=None, description="training tokens of all trials, padding left out")
 
 
-class EngineChoice(enum.StrEnum):
-    """What a sweep file may say of the engine."""
-
-    AUTO = "auto"
-    PACKED = "packed"
-    SOLO = "solo"
-
-
 class ResourcesSection(Section):
     """The engine, trials at once, and what each of them takes."""
 
-    engine: Annotated[EngineChoice, Field(strict=False)] = Field(
-        default=EngineChoice.AUTO,
-        description="packed: many trials together over one base; solo: a process each; auto: packed where it applies",
+    engine: Annotated[EngineName, Field(strict=False)] = Field(
+        default=EngineName.SOLO, description="solo: a process for each trial; packed: many trials over one base in one"
     )
     parallel_trials: Count | None = Field(
         default=None, description="trials that run at once; if absent, 8 where they are packed and 1 elsewhere"
