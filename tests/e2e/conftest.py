@@ -13,8 +13,16 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import STORES
+
 ROOT = Path(__file__).parent.parent.parent
 SMOKE = ROOT / "sweeps/sentiment-smoke.yaml"
+SMALL = [
+    part
+    for rows in ("train=96", "validation=64", "train_eval=32", "test=32", "shift_rows=16")
+    for part in ("--set", f"data.{rows}")
+]
+"""Options that make the smoke sweep smaller still."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +34,7 @@ class Installation:
     @property
     def environment(self) -> Mapping[str, str]:
         return {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name not in STORES},
             "LORATORY_HOME": str(self.folder / "home"),
             "LORATORY_MLFLOW_DIR": str(self.folder / "mlflow"),
             "NO_COLOR": "1",
