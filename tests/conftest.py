@@ -13,7 +13,7 @@ STORES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 
 @pytest.fixture(autouse=True)
 def tracking_environment() -> Iterator[None]:
-    """Put the stores' variables back: MLflow writes what it is told into the environment, for child processes to find."""
+    """Put the stores' variables back: MLflow writes what it is told into the environment, where children find it."""
     before = {name: os.environ.get(name) for name in STORES}
     yield
     for name, value in before.items():
