@@ -49,12 +49,12 @@ class _LoRA(torch.autograd.Function):
         dropped_NI, h_NR, weight_OI, a, b, ends_P, kept_NI = ctx.saved_tensors
         spans, (a_PRI, b_PRO) = ctx.spans, ctx.adapters
         dy_NO = gradients[0].contiguous()
-        add_outer(_gradient(b_PRO), h_NR, dy_NO, spans, ends_P, scaled=True)
+        add_outer(gradient_of(b_PRO), h_NR, dy_NO, spans, ends_P, scaled=True)
         dh_NR = down(dy_NO, b, spans, ends_P)
         unscaled = [span._replace(scale=1.0) for span in spans]
         for span in spans:
             dh_NR[span.rows] *= span.scale
-        add_outer(_gradient(a_PRI), dh_NR, dropped_NI, spans, ends_P, scaled=False)
+        add_outer(gradient_of(a_PRI), dh_NR, dropped_NI, spans, ends_P, scaled=False)
         dx_NI = None
         if ctx.needs_input_grad[0]:
             dx_NI = dy_NO @ weight_OI
@@ -67,7 +67,8 @@ class _LoRA(torch.autograd.Function):
         return dx_NI, None, None, None, None, None, None, None
 
 
-def _gradient(parameter: nn.Parameter) -> torch.Tensor:
+def gradient_of(parameter: nn.Parameter) -> torch.Tensor:
+    """Return a stack's gradient, zeros if it has none yet."""
     if parameter.grad is None:
         parameter.grad = torch.zeros_like(parameter)
     return parameter.grad

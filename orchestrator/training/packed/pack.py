@@ -15,7 +15,7 @@ from orchestrator.training.base_model import load_base
 from orchestrator.training.packed.adapter import Adapter, place
 from orchestrator.training.packed.attention import NAME
 from orchestrator.training.packed.layout import Layout, current, laid_out
-from orchestrator.training.packed.linear import PackedLinear, PackedLoRA
+from orchestrator.training.packed.linear import PackedLinear, PackedLoRA, gradient_of
 from orchestrator.training.packed.randomness import PackedDropout
 
 RANK_STEP = 8
@@ -72,8 +72,8 @@ class Pack:
         slot = self._free.pop(0) if self._free else self.slots
         rank = max(self._rank, -(-adapter.rank // RANK_STEP) * RANK_STEP)
         self._resize(max(self.slots, slot + 1), rank)
-        for name, (rank, scale) in adapter.layers().items():
-            self._lora[name].adapted[slot] = (rank, scale)
+        for name, layer in adapter.layers().items():
+            self._lora[name].adapted[slot] = layer
         self.load(slot, adapter.tensors)
         for key, value in adapter.taken_out.items():  # behind the adapter's own ranks, and never trained
             beside = _as_stored(key, value if place(key)[1] == "A" else -value)
@@ -104,21 +104,11 @@ class Pack:
 
     def view(self, slot: int, key: str, shape: torch.Size) -> torch.Tensor:
         """Return the contiguous piece of a stack that holds a slot's tensor ``key``; B with its rank first."""
-        parameter = self.parameter(key)
-        _, part = place(key)
-        if part == "A":
-            return parameter.data[slot, : shape[0]]
-        return parameter.data[slot, : shape[1]] if part == "B" else parameter.data[slot]
+        return _piece(self.parameter(key).data, slot, key, shape)
 
     def gradient(self, slot: int, key: str, shape: torch.Size) -> torch.Tensor:
         """Return the gradient that belongs to ``view``."""
-        parameter = self.parameter(key)
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-        _, part = place(key)
-        if part == "A":
-            return parameter.grad[slot, : shape[0]]
-        return parameter.grad[slot, : shape[1]] if part == "B" else parameter.grad[slot]
+        return _piece(gradient_of(self.parameter(key)), slot, key, shape)
 
     def parameter(self, key: str) -> nn.Parameter:
         """Return the stack that holds ``key`` for all slots."""
@@ -172,6 +162,13 @@ class Pack:
             for stack in (full.weight_POI, full.bias_PO):
                 if stack is not None:
                     _widen(stack, (slots, *stack.shape[1:]))
+
+
+def _piece(stack: torch.Tensor, slot: int, key: str, shape: torch.Size) -> torch.Tensor:
+    part = place(key)[1]
+    if part == "A":
+        return stack[slot, : shape[0]]
+    return stack[slot, : shape[1]] if part == "B" else stack[slot]
 
 
 def _as_stored(key: str, value: torch.Tensor) -> torch.Tensor:
