@@ -132,6 +132,8 @@ class PackedEngine:
         """Free the base and the data; calling it again does nothing."""
         for number in list(self._seats):
             self.leave(number)
+        if self._stepper is not None:
+            self._stepper.close()
         self._stepper = self._pack = None
         self._closed = True
         self._solo.close()
@@ -163,7 +165,7 @@ class PackedEngine:
             self._unfit = reason or ""
             if not reason:
                 self._pack = Pack(self._plan.model, self._objective, self._device, self._dtype)
-                self._stepper = Stepper(self._pack, self._objective, tokenizer)
+                self._stepper = Stepper(self._pack, self._objective, tokenizer, self._plan.threads)
         if self._pack is None:
             raise CannotPackError(f"{self._plan.model} cannot be packed: {self._unfit}")
         return self._pack

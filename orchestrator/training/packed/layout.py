@@ -4,6 +4,7 @@ Linear layers see all tokens as one matrix; attention sees a slot's block. So pa
 itself, whatever lengths and batch sizes its neighbours have.
 """
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -138,21 +139,24 @@ def lay_out(
     return Layout(blocks, slots, random or {}, str(mask_BT.device))
 
 
-class _Current:
+class _Current(threading.local):
     layout: Layout | None = None
+
+
+_CURRENT = _Current()
 
 
 @contextmanager
 def laid_out(layout: Layout) -> Iterator[None]:
-    """Make ``layout`` the one that packed modules of this process see while inside."""
-    before, _Current.layout = _Current.layout, layout
+    """Make ``layout`` the one that packed modules see in this thread while inside."""
+    before, _CURRENT.layout = _CURRENT.layout, layout
     try:
         yield
     finally:
-        _Current.layout = before
+        _CURRENT.layout = before
 
 
 def current() -> Layout:
-    """Return the layout of the forward that is under way."""
-    assert _Current.layout is not None, "a packed module outside a forward"
-    return _Current.layout
+    """Return the layout of the forward that is under way in this thread."""
+    assert _CURRENT.layout is not None, "a packed module outside a forward"
+    return _CURRENT.layout

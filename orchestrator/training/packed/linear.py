@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from orchestrator.training.packed.layout import current
-from orchestrator.training.packed.products import Span, add_outer, add_up, down
-from orchestrator.training.packed.randomness import kept
+from orchestrator.training.packed.products import Span, add_outer, add_up, down, up
+from orchestrator.training.packed.randomness import kept, masked
 
 
 class _LoRA(torch.autograd.Function):
@@ -36,7 +36,7 @@ class _LoRA(torch.autograd.Function):
         kept_NI: torch.Tensor | None,
     ) -> torch.Tensor:
         a, b = a_PRI.to(x_NI.dtype), b_PRO.to(x_NI.dtype)
-        dropped_NI = x_NI if kept_NI is None else x_NI * kept_NI
+        dropped_NI = x_NI if kept_NI is None else masked(x_NI, kept_NI)
         h_NR = down(dropped_NI, a, spans, ends_P)
         y_NO = torch.nn.functional.linear(x_NI, weight_OI, bias_O)
         add_up(y_NO, h_NR, b, spans, ends_P)
@@ -51,7 +51,6 @@ class _LoRA(torch.autograd.Function):
         dy_NO = gradients[0].contiguous()
         add_outer(gradient_of(b_PRO), h_NR, dy_NO, spans, ends_P, scaled=True)
         dh_NR = down(dy_NO, b, spans, ends_P)
-        unscaled = [span._replace(scale=1.0) for span in spans]
         for span in spans:
             dh_NR[span.rows] *= span.scale
         add_outer(gradient_of(a_PRI), dh_NR, dropped_NI, spans, ends_P, scaled=False)
@@ -59,11 +58,9 @@ class _LoRA(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             dx_NI = dy_NO @ weight_OI
             if kept_NI is None:
-                add_up(dx_NI, dh_NR, a, unscaled, ends_P)
+                add_up(dx_NI, dh_NR, a, [span._replace(scale=1.0) for span in spans], ends_P)
             else:
-                through_NI = torch.zeros_like(dx_NI)
-                add_up(through_NI, dh_NR, a, unscaled, ends_P)
-                dx_NI.addcmul_(through_NI, kept_NI)
+                dx_NI += masked(up(dh_NR, a, spans, ends_P, dx_NI), kept_NI)
         return dx_NI, None, None, None, None, None, None, None
 
 
@@ -98,7 +95,7 @@ class PackedLoRA(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the layer's output for tokens, or rows, of all slots; any leading dimensions."""
         layout = current()
-        x_NI = x.reshape(-1, x.shape[-1])
+        x_NI = x.reshape(-1, x.shape[-1]).contiguous()
         kept_NI, shares = kept(layout, x_NI) if self.training else (None, {})
         spans = [
             Span(slot, rows, self.adapted[slot][0], self.adapted[slot][1] / (1.0 - shares.get(slot, 0.0)))

@@ -119,6 +119,14 @@ class Pack:
         assert found is not None
         return found
 
+    def make_ready(self, *, training: bool) -> None:
+        """Put the model into a mode, and give every stack its gradient; threads that run the model change neither."""
+        self.model.train(training)
+        if training:
+            for lora in self._lora.values():
+                gradient_of(lora.a_PRI)
+                gradient_of(lora.b_PRO)
+
     def logits(self, batch: Mapping[str, torch.Tensor], layout: Layout) -> torch.Tensor:
         """Return the model's logits for a batch of all slots' rows, padded to the longest of all."""
         inputs = {name: value for name, value in batch.items() if name != "labels"}

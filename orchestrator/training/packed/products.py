@@ -48,6 +48,19 @@ def add_up(
         torch.addmm(part, h_NR[span.rows, : span.rank], b_PRO[span.slot, : span.rank], alpha=span.scale, out=part)
 
 
+def up(
+    h_NR: torch.Tensor, a_PRI: torch.Tensor, spans: Sequence[Span], ends_P: torch.Tensor, like_NI: torch.Tensor
+) -> torch.Tensor:
+    """Return each slot's ``h A``, unscaled, and zeros for rows of slots without a span."""
+    if h_NR.is_cuda:
+        return torch.nn.functional.grouped_mm(h_NR, a_PRI, offs=ends_P)
+    whole = sum(span.rows.stop - span.rows.start for span in spans) == h_NR.shape[0]
+    y_NI = torch.empty_like(like_NI) if whole else torch.zeros_like(like_NI)
+    for span in spans:
+        torch.mm(h_NR[span.rows, : span.rank], a_PRI[span.slot, : span.rank], out=y_NI[span.rows])
+    return y_NI
+
+
 def add_outer(
     gradient_PRM: torch.Tensor,
     left_NR: torch.Tensor,

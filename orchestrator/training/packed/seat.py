@@ -171,7 +171,7 @@ class Seat:
         state = {f"parameter/{name}": value for name, value in tensors.items()}
         state |= {f"mean/{name}": value for name, value in self._optimiser.mean.items()}
         state |= {f"square/{name}": value for name, value in self._optimiser.square.items()}
-        state["generator"] = self.random.generator.get_state()
+        state["generator"] = self.random.state()
         state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
         save_file(state, file, metadata={"progress": json.dumps({"update": self.update})})
 
@@ -182,7 +182,7 @@ class Seat:
             for name, value in self._optimiser.mean.items():
                 value.copy_(file.get_tensor(f"mean/{name}"))
                 self._optimiser.square[name].copy_(file.get_tensor(f"square/{name}"))
-            self.random.generator.set_state(file.get_tensor("generator"))
+            self.random.restore(file.get_tensor("generator"))
         self.reported_update = self.update
 
     def _report_again(self, newest: int) -> None:

@@ -1,7 +1,9 @@
 """One forward and one backward for all slots that train, and the updates that they complete."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,6 +11,7 @@ import torch
 from orchestrator.core.errors import DivergedError
 from orchestrator.evaluation.measure import measure_models
 from orchestrator.objective.protocol import Example, Objective
+from orchestrator.training.packed.crew import Crew
 from orchestrator.training.packed.layout import lay_out
 from orchestrator.training.packed.pack import Pack
 
@@ -21,13 +24,23 @@ EVAL_TOKENS = {"cpu": 2048, "cuda": 65_536}
 """Padded tokens of an evaluation's batch over all slots, by device type."""
 
 
-class Stepper:
-    """Trains the seats of a pack together."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Part:
+    """Some seats, by ascending slot, and their next rows, collated."""
 
-    def __init__(self, pack: Pack, objective: Objective, tokenizer: "PreTrainedTokenizerBase") -> None:
+    seats: "list[Seat]"
+    rows: list[list[Example]]
+    batch: Mapping[str, torch.Tensor]
+
+
+class Stepper:
+    """Trains the seats of a pack together, in as many parts as there are threads."""
+
+    def __init__(self, pack: Pack, objective: Objective, tokenizer: "PreTrainedTokenizerBase", threads: int) -> None:
         self._pack = pack
         self._objective = objective
         self._tokenizer = tokenizer
+        self._crew = Crew(threads if pack.device == "cpu" else 1)
         self._sums: dict[int, torch.Tensor] = {}
 
     def step(self, seats: "Sequence[Seat]") -> dict[int, DivergedError]:
@@ -36,11 +49,30 @@ class Stepper:
         An update that is complete is made. Its gradient is that of its mean loss over all its rows: the summed
         gradients of its batches over all their units, then clipped. A trial that diverged makes no update.
         """
-        seats = sorted(seats, key=lambda seat: seat.slot)
-        self._pack.model.train()
-        self.backward(seats)
-        closing = [seat for seat in seats if seat.closes]
-        for seat in seats:
+        found = self._crew.each(self._step, self._parts(seats))
+        return {number: error for diverged in found for number, error in diverged.items()}
+
+    def backward(self, seats: "Sequence[Seat]") -> None:
+        """Add each seat's gradient of its summed loss to what its slot has gathered."""
+        self._crew.each(self._backward, self._parts(seats))
+
+    def _parts(self, seats: "Sequence[Seat]") -> list[_Part]:
+        self._pack.make_ready(training=True)
+        with_rows = [(seat, seat.next_batch()) for seat in sorted(seats, key=lambda seat: seat.slot)]
+        split = self._crew.split(with_rows, lambda pair: len(pair[1]) * max(len(row["input_ids"]) for row in pair[1]))
+        return [
+            _Part(
+                seats=[seat for seat, _ in part],
+                rows=[rows for _, rows in part],
+                batch=self._objective.collate([row for _, rows in part for row in rows], self._tokenizer),
+            )
+            for part in split
+        ]
+
+    def _step(self, part: _Part) -> dict[int, DivergedError]:
+        self._backward(part)
+        closing = [seat for seat in part.seats if seat.closes]
+        for seat in part.seats:
             seat.batches += 1
         if not closing:
             return {}
@@ -61,16 +93,12 @@ class Stepper:
                 )
         return diverged
 
-    def backward(self, seats: "Sequence[Seat]") -> None:
-        """Add each seat's gradient of its summed loss to what its slot has gathered."""
-        pack, objective = self._pack, self._objective
-        rows = {seat.slot: seat.next_batch() for seat in seats}
-        examples = [example for part in rows.values() for example in part]
-        collated = objective.collate(examples, self._tokenizer)
-        batch = {name: value.to(pack.device) for name, value in collated.items()}
+    def _backward(self, part: _Part) -> None:
+        pack, objective, seats = self._pack, self._objective, part.seats
+        batch = {name: value.to(pack.device) for name, value in part.batch.items()}
         layout = lay_out(
             batch["attention_mask"],
-            {slot: len(part) for slot, part in rows.items()},
+            {seat.slot: len(rows) for seat, rows in zip(seats, part.rows, strict=True)},
             pack.slots,
             pack.dtype,
             {seat.slot: seat.random for seat in seats},
@@ -85,8 +113,8 @@ class Stepper:
             ]
             index = torch.cat([torch.arange(block.rows.start, block.rows.stop) for _, block in alike]).to(pack.device)
             everyone = len(alike) == len(seats)
-            part = batch if everyone else {name: value[index] for name, value in batch.items()}
-            loss_B, units_B = objective.losses(logits if everyone else logits[index], part, smoothing)
+            some = batch if everyone else {name: value[index] for name, value in batch.items()}
+            loss_B, units_B = objective.losses(logits if everyone else logits[index], some, smoothing)
             total = total + loss_B.sum()
             sizes = [block.num_rows for _, block in alike]
             sums = zip(torch.split(loss_B.detach(), sizes), torch.split(units_B, sizes), strict=True)
@@ -95,22 +123,25 @@ class Stepper:
         total.backward()  # type: ignore[no-untyped-call]
 
     def measure(self, seats: "Sequence[Seat]", examples: Sequence[Example]) -> list[dict[str, float]]:
-        """Measure several slots' adapters on the same rows, in one forward per batch."""
+        """Measure several slots' adapters on the same rows, in one forward per batch and thread."""
         pack = self._pack
-        seats_in_order = sorted(seats, key=lambda seat: seat.slot)
-        pack.model.eval()
+        slots = sorted(seat.slot for seat in seats)
+        pack.make_ready(training=False)
 
         def logits_of(batch: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
             rows = batch["input_ids"].shape[0]
-            repeated = {
-                name: value.repeat(len(seats), *(1,) * (value.dim() - 1))
-                for name, value in batch.items()
-                if name != "labels"
-            }
-            layout = lay_out(
-                repeated["attention_mask"], {seat.slot: rows for seat in seats_in_order}, pack.slots, pack.dtype
-            )
-            return [*torch.split(pack.logits(repeated, layout), rows)]
+            inputs = {name: value for name, value in batch.items() if name != "labels"}
+            pairs = [(slot, row) for slot in slots for row in range(rows)]
+            size = -(-len(pairs) // self._crew.threads)
+            parts = [pairs[start : start + size] for start in range(0, len(pairs), size)]
+
+            def forward(part: list[tuple[int, int]]) -> torch.Tensor:
+                index = torch.tensor([row for _, row in part], device=pack.device)
+                some = {name: value[index] for name, value in inputs.items()}
+                counts = Counter(slot for slot, _ in part)
+                return pack.logits(some, lay_out(some["attention_mask"], counts, pack.slots, pack.dtype))
+
+            return [*torch.split(_joined(self._crew.each(forward, parts)), rows)]
 
         found = measure_models(
             logits_of,
@@ -121,8 +152,12 @@ class Stepper:
             device=pack.device,
             budget=max(1, EVAL_TOKENS[pack.device.partition(":")[0]] // len(seats)),
         )
-        by_slot = {seat.slot: measured for seat, measured in zip(seats_in_order, found, strict=True)}
+        by_slot = dict(zip(slots, found, strict=True))
         return [by_slot[seat.slot] for seat in seats]
+
+    def close(self) -> None:
+        """End the threads."""
+        self._crew.close()
 
     def forget(self, slot: int) -> None:
         """Drop what was summed for a slot whose trial has left."""
@@ -132,3 +167,14 @@ class Stepper:
 def _norm(gradients: list[torch.Tensor]) -> torch.Tensor:
     norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     return norm
+
+
+def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
+    """Return the logits of all parts; where they have a token dimension, parts may be padded to different lengths."""
+    longest = max(part.shape[1] for part in parts) if parts[0].dim() > 2 else 0
+    return torch.cat(
+        [
+            torch.nn.functional.pad(part, (0, 0, 0, longest - part.shape[1])) if part.dim() > 2 else part
+            for part in parts
+        ]
+    )

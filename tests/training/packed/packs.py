@@ -57,7 +57,7 @@ class World:
         )
         self.data = TaskData(objective, data, load_tokenizer(self.source))
         self.pack = Pack(self.source, objective, "cpu", torch.float32)
-        self.stepper = Stepper(self.pack, objective, self.data.tokenizer)
+        self.stepper = Stepper(self.pack, objective, self.data.tokenizer, threads=2)
 
     def seat(self, trial: TrialTask, b_std: float = 0.0) -> Seat:
         """Seat a trial; with ``b_std``, its B starts away from zero, where A has a gradient from the first step."""
