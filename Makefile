@@ -3,8 +3,8 @@
 PYTHON ?= python3
 SWEEP ?= sweeps/sentiment.yaml
 ARGS ?=
-# Processes that run tests. A file is run by one of them, because its tests share what its fixtures made; files keep their
-# order, or those with few but long tests would be left for the end.
+# Processes that run tests. A class, or what is left of a file, is run by one of them, because it shares what its fixtures
+# made; they keep tests/conftest.py's order, or those with few but long tests would be left for the end.
 WORKERS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,7 +17,7 @@ sweep: $(VENV)/.assets
 	@$(BIN)/python -m orchestrator sweep $(SWEEP) $(ARGS)
 
 test: $(VENV)/.dev $(VENV)/.assets
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

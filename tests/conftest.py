@@ -1,13 +1,28 @@
 """What holds for every test process."""
 
+import gc
 import os
 from collections.abc import Iterator
 
 import pytest
 
+from tests.plain_peft import PlainPeft
+
 # Several test processes share the cores: threads of tiny products would wait for each other most of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+LONG = (
+    "tests/e2e/test_resume.py",
+    "tests/cluster/test_tune_packed.py",
+    "tests/cluster/test_kill.py",
+    "tests/e2e/test_first_light.py",
+    "tests/cluster/test_tune.py",
+    "tests/cli/test_story.py",
+    "tests/tracking",
+    "tests/e2e/test_determinism.py",
+    "tests/training",
+)
+"""Where the tests are that take long, in the order in which they run: those that load both cores are not neighbours."""
 STORES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 
 
@@ -21,3 +36,22 @@ def tracking_environment() -> Iterator[None]:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
+
+
+@pytest.fixture(autouse=True, scope="module")
+def frozen_imports() -> None:
+    """Take what is imported out of the collector's sight: a collection over ten libraries takes most of a second."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def plain_peft() -> Iterator[PlainPeft]:
+    """The oracle; it takes seconds to start, and is asked often."""
+    with PlainPeft() as oracle:
+        yield oracle
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what takes long first, so that no process is left alone with it at the end."""
+    items.sort(key=lambda item: next((i for i, path in enumerate(LONG) if item.nodeid.startswith(path)), len(LONG)))

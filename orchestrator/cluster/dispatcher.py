@@ -53,7 +53,7 @@ class Dispatcher:
 
     Trials that run together crash together, and it may be any one's doing. So each of them is a suspect until its next
     outcome: one suspect runs at a time, and nothing else is begun meanwhile. Who brings about an outcome is cleared,
-    and the crash is not counted any more; who crashes again is the one.
+    and the crash is not counted any more; who crashes again is the one, and the others are cleared.
     """
 
     def __init__(
@@ -119,8 +119,7 @@ class Dispatcher:
             self.crashed(outcome.number, outcome.reason)
             return Move.YIELD if outcome.number in self._ready else Move.END
         if outcome.number in self._suspects:
-            self._suspects.discard(outcome.number)
-            del self._crashes[outcome.number]
+            self._clear({outcome.number})
         if isinstance(outcome, Reported):
             return self._reported(outcome.report)
         self._running.discard(outcome.number)
@@ -136,6 +135,8 @@ class Dispatcher:
         logger.warning("trial %d crashed: %s", number, reason)
         self._running.discard(number)
         self._crashes[number] += 1
+        if number in self._suspects:
+            self._clear(self._suspects - {number})
         if self._crashes[number] >= ATTEMPTS:
             self._suspects.discard(number)
             self._coordinator.fail(number, f"crashed {ATTEMPTS} times: {reason}")
@@ -151,6 +152,12 @@ class Dispatcher:
         for number in lost:
             self.crashed(number, reason)
         return bool(lost)
+
+    def _clear(self, numbers: set[int]) -> None:
+        """Forget the crash that these were in with others."""
+        self._suspects -= numbers
+        for number in numbers:
+            del self._crashes[number]
 
     def _next_number(self) -> int | None:
         """Suspects come first, then trials to be measured, for that frees most, then those that waited, then others."""

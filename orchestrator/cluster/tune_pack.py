@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from orchestrator.cluster.placement import Placement
 from orchestrator.cluster.tune_trial import TuneTrial, redirect_output
 from orchestrator.core.plan import EnginePlan
 
+_PATIENCE_S = 5.0
 _DIED = "the process of the pack died; too little memory is the usual cause"
 
 logger = logging.getLogger(__name__)
@@ -40,16 +42,25 @@ class PackActor:
         self._host = SlotHost(plan, build, slots)
         self._orders: SimpleQueue[tuple[Assignment, Future[Outcome]]] = SimpleQueue()
         self._fault: str | None = None
+        self._untold: set[int] = set()
         threading.Thread(target=self._work, name="pack", daemon=True).start()
 
     @ray.method(max_task_retries=-1)
     async def ready(self) -> None:
         """Return if this process can be relied on; if not, it ends, and its successor is the one that answers.
 
-        A process in which the engine raised is not used again, because a device may be in any state then.
+        A process in which the engine raised is not used again, because a device may be in any state then. It ends when
+        every trial that was in it knows what was raised; the trial of a dead proxy is not waited for.
         """
         if self._fault is not None:
+            until = time.monotonic() + _PATIENCE_S
+            while self._untold and time.monotonic() < until:
+                await asyncio.sleep(0.01)
             os._exit(1)
+
+    async def told(self, number: int) -> None:
+        """Note that a trial's proxy has the outcome that says what was raised."""
+        self._untold.discard(number)
 
     async def carry_out(self, assignment: Assignment) -> Outcome:
         """Return what comes of an assignment. Calls of different trials overlap; that is how they train together."""
@@ -73,13 +84,16 @@ class PackActor:
                 waiting.pop(number).set_result(outcome)
 
     def _outcomes(self, waiting: Mapping[int, Any]) -> Mapping[int, Outcome]:
-        if self._fault is None:
+        fault = self._fault
+        if fault is None:
             try:
                 return self._host.step()
             except Exception as error:  # any fault is let through: as every trial's outcome, for it may be any one's
                 logger.exception("the engine raised")
-                self._fault = f"{type(error).__name__}: {error}"
-        return {number: Crashed(number=number, reason=self._fault) for number in waiting}
+                fault = f"{type(error).__name__}: {error}"
+        self._untold.update(waiting)
+        self._fault = fault
+        return {number: Crashed(number=number, reason=fault) for number in waiting}
 
 
 class TrialProxy(TuneTrial):
@@ -99,6 +113,8 @@ class TrialProxy(TuneTrial):
             outcome: Outcome = ray.get(self._actor.carry_out.remote(assignment))
         except RayActorError:
             return Crashed(number=assignment.task.number, reason=_DIED)
+        if isinstance(outcome, Crashed):
+            self._actor.told.remote(assignment.task.number)
         return outcome
 
 

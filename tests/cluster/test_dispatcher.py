@@ -157,3 +157,15 @@ def test_a_trial_that_was_cleared_is_tried_again_after_a_later_crash(tmp_path: P
         assert again == Assignment(task=first.task, order=Advance(nominal_samples=point))
         drive.report(again)
     assert drive.coordinator.records()[0].state is TrialState.RUNNING
+
+
+def test_whoever_crashes_again_clears_those_that_crashed_with_it(tmp_path: Path) -> None:
+    drive = Drive(tmp_path, rule=StoppingName.NONE, together=True)
+    guilty, innocent = drive.next(), drive.next()
+    for each in (guilty, innocent):
+        drive.dispatcher.take(Crashed(number=each.task.number, reason="out of memory"))
+    assert drive.next() == guilty
+    assert drive.dispatcher.take(Crashed(number=guilty.task.number, reason="out of memory")) is Move.END
+    assert drive.next() == innocent
+    assert drive.next().task.number == 2, "nobody is a suspect any more"
+    assert drive.dispatcher.take(Crashed(number=innocent.task.number, reason="its own")) is Move.YIELD

@@ -22,7 +22,7 @@ from tests.fakes.fake_engine import FakeEngine, FakeEngineFactory, batches, even
 
 pytestmark = pytest.mark.usefixtures("shared_ray")
 
-PARALLEL = 3
+PARALLEL = 2
 
 T = TypeVar("T")
 
@@ -66,10 +66,10 @@ def meanwhile(look: Callable[[], T | None]) -> list[T]:
 
 def test_trials_train_together_and_those_that_join_or_leave_restart_no_other(tmp_path: Path) -> None:
     build = FakeEngineFactory(step_s=0.3, gather=PARALLEL, diverges=frozenset({1}))
-    records = packed(tmp_path, 5).run(TuneExecutor(build), parallel=PARALLEL)
+    records = packed(tmp_path, 3).run(TuneExecutor(build), parallel=PARALLEL)
     ran = batches(tmp_path)
-    assert ran[0] == {0, 1, 2}
-    assert any(batch & {0, 2} and batch & {3, 4} for batch in ran), "nobody joined those that were left"
+    assert ran[0] == {0, 1}
+    assert {0, 2} in ran, "nobody joined the one that was left"
     for record in records:
         trained = [event for event in events(tmp_path, record.number) if event.startswith("train")]
         assert trained == [f"train {point}" for point in POINTS[: 2 if record.number == 1 else 4]]

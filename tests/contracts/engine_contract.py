@@ -4,8 +4,6 @@ import gc
 import json
 import math
 import random
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,36 +21,11 @@ from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.objective.protocol import Head, Objective
 from orchestrator.training.engine import Engine
+from tests.plain_peft import PlainPeft
 
 MADE_UP = Source(origin=Origin.LOCAL, name="made up")
 POINTS = (12, 24, 48, 64)
 MEASURED_TIME = ("time/", "speed/", "memory/")
-
-PLAIN = """
-import json, sys
-import torch, transformers
-from peft import AutoPeftModelForCausalLM, PeftModel
-head, base, rows, *adapters = sys.argv[1:]
-rows = json.load(open(rows))
-auto = {"causal_lm": transformers.AutoModelForCausalLM,
-        "sequence_classification": transformers.AutoModelForSequenceClassification}[head]
-found = []
-for adapter in adapters:
-    model = PeftModel.from_pretrained(auto.from_pretrained(base, dtype=torch.float32), adapter).eval()
-    loss = units = right = 0.0
-    for row in rows:
-        with torch.inference_mode():
-            logits = model(input_ids=torch.tensor([row["input_ids"]])).logits.double()
-        labels = torch.tensor([row["labels"]])
-        if head == "causal_lm":
-            labels, logits = labels[0, 1:], logits[0, :-1]
-        loss += torch.nn.functional.cross_entropy(logits, labels, reduction="sum").item()
-        units += (labels != -100).sum().item()
-        right += (logits.argmax(-1) == labels).sum().item()
-    found.append({"loss": loss / units, "accuracy": right / units})
-assert not any(name.split(".")[0] in ("orchestrator", "objectives", "tests") for name in sys.modules)
-print(json.dumps(found))
-"""
 
 SETTINGS: list[dict[str, ParamValue]] = [
     {"rank": 2, "alpha": 4.0},
@@ -101,9 +74,9 @@ class AdapterContract:
         """Whether the engine holds anything for a trial."""
         raise NotImplementedError
 
-    @pytest.fixture
-    def model(self, tmp_path: Path) -> Path:
-        return self.write_model(tmp_path / "model")
+    @pytest.fixture(scope="class")
+    def model(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return self.write_model(tmp_path_factory.mktemp("model") / "model")
 
     @pytest.fixture
     def build(self, tmp_path: Path, model: Path) -> Iterator[Callable[..., Engine]]:
@@ -178,25 +151,23 @@ class AdapterContract:
         assert tokens == sorted(set(tokens))
         assert reports[-1].metrics["train/loss"] < reports[0].metrics["train/loss"]
 
-    @pytest.mark.parametrize("interrupted_at", POINTS[:-1])
     @pytest.mark.parametrize("init", ["default", "pissa"])
-    def test_an_interrupted_trial_goes_on_exactly(
-        self, build: Callable[..., Engine], interrupted_at: int, init: str
+    def test_a_trial_that_is_interrupted_at_every_report_goes_on_exactly(
+        self, build: Callable[..., Engine], init: str
     ) -> None:
         task = self.task(init=init, accumulation=2, batch_size=4)
         expected = [learned(report) for report in self.all_reports(build("whole"), task)]
-        engine = build("interrupted")
-        run = engine.start(task)
-        found = [learned(run.advance(point)) for point in POINTS if point <= interrupted_at]
-        run.close()
-        engine.close()
-        run = build("interrupted").start(task)
-        found += [learned(run.advance(point)) for point in POINTS if point > interrupted_at]
-        run.close()
+        found = []
+        for point in POINTS:
+            engine = build("interrupted")
+            run = engine.start(task)
+            found.append(learned(run.advance(point)))
+            run.close()
+            engine.close()
         assert found == expected
 
     def test_plain_peft_and_transformers_measure_the_same(
-        self, build: Callable[..., Engine], tmp_path: Path, model: Path
+        self, build: Callable[..., Engine], tmp_path: Path, model: Path, plain_peft: PlainPeft
     ) -> None:
         from transformers import AutoTokenizer
 
@@ -207,17 +178,14 @@ class AdapterContract:
             self.task(number=2, init="pissa", rslora=True, learning_rate=1e-3),
             self.task(number=3, init="gaussian", target_modules=self.targets),
         ]
-        reports = [self.all_reports(engine, task)[-1] for task in tasks]
         splits = self.objective.splits(DataPlan(source=MADE_UP, train=40, validation=20, test=12))
         rows = self.objective.encode(splits.validation, AutoTokenizer.from_pretrained(model), 32)
-        (tmp_path / "rows.json").write_text(json.dumps(rows))
-        folders = [str(tmp_path / "sweep" / (report.checkpoint or "") / "adapter") for report in reports]
-        names = [self.objective.head.value, str(model), str(tmp_path / "rows.json"), *folders]
-        done = subprocess.run(
-            [sys.executable, "-c", PLAIN, *names], capture_output=True, text=True, check=False, cwd=tmp_path
-        )
-        assert done.returncode == 0, done.stderr
-        for report, plain in zip(reports, json.loads(done.stdout.splitlines()[-1]), strict=True):
+        for task in tasks:
+            run = engine.start(task)
+            report = run.advance(POINTS[-1])
+            run.close()
+            adapter = tmp_path / "sweep" / (report.checkpoint or "") / "adapter"
+            plain = plain_peft.measure(adapter, model, rows, self.objective.head.value)
             assert plain["loss"] == pytest.approx(report.metrics["val/loss"], abs=1e-5)
             if self.objective.head is Head.SEQUENCE_CLASSIFICATION:
                 assert plain["accuracy"] == report.metrics["val/accuracy"]
@@ -232,6 +200,12 @@ class AdapterContract:
 
 class EngineContract(AdapterContract):
     """The whole contract."""
+
+    known: dict[str, float]
+    """What was measured once for all tests of a class."""
+
+    def __init_subclass__(cls) -> None:
+        cls.known = {}
 
     def test_stored_reports_are_returned_as_they_were(self, build: Callable[..., Engine], tmp_path: Path) -> None:
         reports = self.all_reports(build(), self.task())
@@ -338,14 +312,17 @@ class EngineContract(AdapterContract):
     def test_every_setting_is_accepted_and_has_an_effect(
         self, build: Callable[..., Engine], settings: dict[str, ParamValue]
     ) -> None:
-        run = build().start(self.task(1, 7, **settings))
-        changed = learned(run.advance(POINTS[0]))
+        if "first loss" not in self.known:
+            self.known["first loss"] = self.first_loss(build("plain"))
+        changed = self.first_loss(build(), **settings)
+        assert math.isfinite(changed)
+        assert changed != self.known["first loss"]
+
+    def first_loss(self, engine: Engine, **settings: ParamValue) -> float:
+        run = engine.start(self.task(0, 7, **settings))
+        report = run.advance(POINTS[0])
         run.close()
-        run = build().start(self.task(number=2))
-        plain = learned(run.advance(POINTS[0]))
-        run.close()
-        assert math.isfinite(changed["val/loss"])
-        assert changed["val/loss"] != plain["val/loss"]
+        return report.metrics["val/loss"]
 
     def test_bfloat16_trains_much_the_same_and_is_measured_well(
         self, build: Callable[..., Engine], tmp_path: Path

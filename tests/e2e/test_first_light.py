@@ -1,18 +1,18 @@
 """One command runs a real sweep, MLflow shows it, the winner is promoted, and a second command predicts with it."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from orchestrator.assets.catalogue import CATALOGUE
 from orchestrator.assets.models import resolve_model
 from orchestrator.objective.loading import load_objective, objective_facts
 from orchestrator.spec.load import load_spec
 from tests.e2e.conftest import SMOKE, Installation
+from tests.plain_peft import PlainPeft
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -82,6 +82,7 @@ def test_the_promoted_adapter_is_what_mlflow_says_it_is(
     installation: Installation,
     swept: Any,
     tmp_path: Path,
+    plain_peft: PlainPeft,
 ) -> None:
     installation.run("promote", NAME)
     lines = installation.json("predict", NAME, "A wonderful film.", "Dull and far too long.")
@@ -90,18 +91,17 @@ def test_the_promoted_adapter_is_what_mlflow_says_it_is(
     installation.run("export", NAME, str(tmp_path / "adapter"))
     spec = load_spec(SMOKE, objective_facts=objective_facts, packaged=CATALOGUE)
     rows = load_objective(spec.objective).splits(spec.data).validation
-    rows_file = tmp_path / "rows.json"
-    rows_file.write_text(json.dumps({"max_length": spec.settings_for({}).max_length, "rows": [*rows]}))
-    script = Path(__file__).with_name("plain_peft.py")
-    command = [sys.executable, "-I", str(script), str(tmp_path / "adapter"), resolve_model(spec.model), str(rows_file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200)
-    measured = json.loads(done.stdout.splitlines()[-1])
+    texts, labels = [str(row["text"]) for row in rows], torch.tensor([row["label"] for row in rows])
+    length = spec.settings_for({}).max_length
+    logits = torch.tensor(plain_peft.classify(tmp_path / "adapter", resolve_model(spec.model), texts, 2, length))
+    loss = torch.nn.functional.cross_entropy(logits, labels).item()
+    accuracy = (logits.argmax(1) == labels).double().mean().item()
 
     best = swept["leaderboard"][0]
     _, trials = _runs(installation)
     winner = next(run for run in trials if run.info.run_name.endswith(f"{best['number']:03d}"))
-    assert measured["loss"] == pytest.approx(winner.data.metrics["best_val_loss"], abs=1e-3)
-    assert measured["accuracy"] == pytest.approx(winner.data.metrics["best_val_accuracy"], abs=1e-3)
+    assert loss == pytest.approx(winner.data.metrics["best_val_loss"], abs=1e-3)
+    assert accuracy == pytest.approx(winner.data.metrics["best_val_accuracy"], abs=1e-3)
 
 
 def test_the_same_command_says_that_it_is_finished(installation: Installation, swept: Any) -> None:

@@ -1,8 +1,6 @@
-"""The oracle: an adapter that left us gives, with plain peft and transformers, the logits that training had."""
+"""An adapter that left us gives, with plain peft and transformers, the logits that training had."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,45 +9,18 @@ from orchestrator.core.errors import UserError
 from orchestrator.promotion.export import export_adapter
 from orchestrator.promotion.promote import PromotionRequest, promote
 from orchestrator.tracking.registry import ModelReference, Registry
+from tests.plain_peft import PlainPeft
 from tests.promotion.conftest import Tracked
 from tests.tracking.records import ACCURACY
 from tests.tracking.trained import LABELS, TEXTS
 
-PLAIN = """
-import json, sys
-import torch
-from peft import PeftModel
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-folder, base, labels, texts = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), json.loads(sys.argv[4])
-# The base's own head has two classes: the adapter brings its own.
-model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=labels, ignore_mismatched_sizes=True)
-model = PeftModel.from_pretrained(model, folder).eval()
-tokenizer = AutoTokenizer.from_pretrained(folder)
-with torch.inference_mode():
-    logits = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits
-ours = [name for name in sys.modules if name.split(".")[0] in {"orchestrator", "objectives", "mlflow"}]
-print(json.dumps({"logits": logits.tolist(), "ours": ours}))
-"""
-
-
-def plain_logits(folder: Path, base: str, tmp_path: Path) -> list[list[float]]:
-    script = tmp_path / "plain.py"
-    script.write_text(PLAIN)
-    command = [sys.executable, str(script), str(folder), base, str(len(LABELS)), json.dumps(TEXTS)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
-    answer = json.loads(done.stdout.splitlines()[-1])
-    assert answer["ours"] == []
-    logits: list[list[float]] = answer["logits"]
-    return logits
-
-
-def test_a_registered_adapter_is_a_plain_peft_adapter(tracked: Tracked, tmp_path: Path) -> None:
+def test_a_registered_adapter_is_a_plain_peft_adapter(tracked: Tracked, plain_peft: PlainPeft) -> None:
     candidate = tracked.candidates().choose()
     promote(tracked.trained.store.sweep(), candidate, tracked.location, PromotionRequest(name="films", metric=ACCURACY))
     registry = Registry(tracked.location)
     folder = registry.download(registry.get(ModelReference.parse("films@champion")))
-    logits = plain_logits(folder, tracked.trained.adapters.base_path, tmp_path)
+    logits = plain_peft.classify(folder, tracked.trained.adapters.base_path, TEXTS, len(LABELS))
     for row, expected in zip(logits, tracked.trained.logits[2], strict=True):
         assert row == pytest.approx(expected, abs=1e-5)
 

@@ -1,8 +1,5 @@
 """The solo engine on the packaged encoder and the packaged movie reviews, a few rows of them."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,14 +13,14 @@ from orchestrator.core.trial import TrialTask
 from orchestrator.objective.loading import load_objective
 from orchestrator.training.base_model import load_tokenizer
 from orchestrator.training.build import build_engine
-from tests.contracts.engine_contract import PLAIN
+from tests.plain_peft import PlainPeft
 
 MINILM = Source(origin=Origin.PACKAGED, name="minilm")
 MOVIES = Source(origin=Origin.PACKAGED, name="vader-movie")
 
 
 @pytest.mark.timeout(240)
-def test_a_real_trial_learns_and_its_adapter_is_what_was_reported(tmp_path: Path) -> None:
+def test_a_real_trial_learns_and_its_adapter_is_what_was_reported(tmp_path: Path, plain_peft: PlainPeft) -> None:
     try:
         base = fetch("minilm")
         fetch("vader-movie")
@@ -48,17 +45,8 @@ def test_a_real_trial_learns_and_its_adapter_is_what_was_reported(tmp_path: Path
     engine.close()
     objective = load_objective("sentiment")
     rows = objective.encode(objective.splits(data).validation, load_tokenizer(MINILM), 48)
-    (tmp_path / "rows.json").write_text(json.dumps(rows))
     adapter = tmp_path / (report.checkpoint or "") / "adapter"
-    done = subprocess.run(
-        [sys.executable, "-c", PLAIN, "sequence_classification", base, tmp_path / "rows.json", adapter],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
-    (plain,) = json.loads(done.stdout.splitlines()[-1])
+    plain = plain_peft.measure(adapter, base, rows, objective.head.value)
     assert plain["loss"] == pytest.approx(report.metrics["val/loss"], abs=1e-5)
     assert plain["accuracy"] == report.metrics["val/accuracy"]
     assert report.metrics["val/accuracy"] > 0.6

@@ -1,0 +1,112 @@
+"""The oracle: plain peft and transformers, in a process that cannot import anything of ours.
+
+``PlainPeft`` starts it and asks; run as a script, this file is that process: a line of JSON comes in, a line goes out.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+MODELS = {
+    "causal_lm": "AutoModelForCausalLM",
+    "sequence_classification": "AutoModelForSequenceClassification",
+}
+
+
+class PlainPeft:
+    """A process of the oracle's; it ends with the context."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-I", __file__]  # -I: neither this folder nor the project is on its path
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  (closed on exit)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True
+        )
+
+    def __enter__(self) -> "PlainPeft":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate(timeout=30)
+        self._log.close()
+
+    def measure(self, adapter: Path, base: "Path | str", rows: Sequence[Mapping[str, Any]], head: str) -> Any:
+        """Return ``loss`` and ``accuracy`` over encoded rows."""
+        return self._ask(adapter=str(adapter), base=str(base), rows=rows, head=head)
+
+    def classify(
+        self, adapter: Path, base: "Path | str", texts: Sequence[str], num_labels: int, max_length: int | None = None
+    ) -> list[list[float]]:
+        """Return a classifier's logits of texts, which the adapter's own tokenizer encodes."""
+        asked = {"adapter": str(adapter), "base": str(base), "texts": texts, "num_labels": num_labels}
+        logits: list[list[float]] = self._ask(**asked, max_length=max_length)["logits"]
+        return logits
+
+    def _ask(self, **question: Any) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if not answer:
+            self._process.wait()
+            self._log.seek(0)
+            raise AssertionError(self._log.read())
+        return json.loads(answer)
+
+
+def _measured(*, adapter: str, base: str, rows: Sequence[Mapping[str, Any]], head: str) -> dict[str, float]:
+    import torch
+    import transformers
+    from peft import PeftModel
+
+    model = getattr(transformers, MODELS[head]).from_pretrained(base, dtype=torch.float32)
+    model = PeftModel.from_pretrained(model, adapter).eval()
+    loss = units = right = 0.0
+    for row in rows:
+        with torch.inference_mode():
+            logits = model(input_ids=torch.tensor([row["input_ids"]])).logits.double()
+        labels = torch.tensor([row["labels"]])
+        if head == "causal_lm":
+            labels, logits = labels[0, 1:], logits[0, :-1]
+        loss += torch.nn.functional.cross_entropy(logits, labels, reduction="sum").item()
+        units += (labels != -100).sum().item()
+        right += (logits.argmax(-1) == labels).sum().item()
+    return {"loss": loss / units, "accuracy": right / units}
+
+
+def _classified(
+    *, adapter: str, base: str, texts: list[str], num_labels: int, max_length: int | None
+) -> dict[str, list[list[float]]]:
+    import torch
+    import transformers
+    from peft import PeftModel
+
+    # The base's own head may have other classes: the adapter brings its own.
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(
+        base, num_labels=num_labels, ignore_mismatched_sizes=True
+    )
+    model = PeftModel.from_pretrained(model, adapter).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(adapter)
+    found = []
+    for text in texts:
+        encoded = tokenizer(text, truncation=max_length is not None, max_length=max_length, return_tensors="pt")
+        with torch.inference_mode():
+            found += model(**encoded).logits.tolist()
+    return {"logits": found}
+
+
+def _main() -> None:
+    for line in sys.stdin:
+        question = json.loads(line)
+        answer = _classified(**question) if "texts" in question else _measured(**question)
+        assert not any(name.split(".")[0] in {"orchestrator", "objectives", "tests", "mlflow"} for name in sys.modules)
+        print(json.dumps(answer), flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    _main()
