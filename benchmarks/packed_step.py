@@ -1,6 +1,6 @@
 """Training speed of the packed engine against the solo engine, on the packaged encoder, in interleaved rounds.
 
-    python benchmarks/packed_step.py [ROUNDS] [BATCH_SIZE] [DROPOUT]
+    python -m benchmarks.packed_step [ROUNDS] [BATCH_SIZE] [DROPOUT]
 
 One solo trial with all threads, then packs of 1, 4 and 8 slots, again and again. Prints real tokens per second (median
 over the rounds), the ratio to solo, and how much of the machine's own matrix-product rate, measured in the same rounds,

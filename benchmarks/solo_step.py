@@ -1,6 +1,6 @@
 """One training step of the packaged encoder with LoRA: number format, attention and dropout, in interleaved rounds.
 
-    python benchmarks/solo_step.py THREADS [ROUNDS]
+    python -m benchmarks.solo_step THREADS [ROUNDS]
 
 Prints milliseconds per step (median) and the ratio to float32 with fused attention and torch's dropout.
 """

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from orchestrator.core.environment import PROGRAM
+from orchestrator.core.plan import EngineName
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.report.leaderboard import Leaderboard, leaderboard, metric_of
@@ -60,7 +61,9 @@ def _time_use(sweep: SweepRecord, records: Sequence[TrialRecord]) -> TimeUse | N
     elapsed_s = sweep.facts.get("elapsed_s")
     if elapsed_s is not None:
         elapsed_s += sweep.facts.get("startup_s", 0.0)
-    return time_use(records, elapsed_s, [(start, end) for start, end in sweep.facts.get("closing", ())])
+    closing = [(start, end) for start, end in sweep.facts.get("closing", ())]
+    together = sweep.facts.get("engine", {}).get("engine") == EngineName.PACKED
+    return time_use(records, elapsed_s, closing, together=together)
 
 
 def next_commands(

@@ -31,14 +31,19 @@ class TimeUse:
 
 
 def time_use(
-    records: Sequence[TrialRecord], elapsed_s: float | None = None, closing: Sequence[tuple[float, float]] = ()
+    records: Sequence[TrialRecord],
+    elapsed_s: float | None = None,
+    closing: Sequence[tuple[float, float]] = (),
+    *,
+    together: bool = False,
 ) -> TimeUse | None:
     """Return where the time went; None before the first report.
 
     Args:
         records: the sweep's trials.
-        closing: when the driver itself evaluated, from and to: test split and baseline.
         elapsed_s: wall time in which drivers of this sweep ran; None takes it from the first to the last report.
+        closing: when the driver itself evaluated, from and to: test split and baseline.
+        together: trials trained in one pack, and the times that each of them reports are its share of the pack's.
     """
     reports = [report for record in records for report in record.reports]
     if not reports:
@@ -53,13 +58,15 @@ def time_use(
     eval_s = sum(report.metrics.get("time/eval_s", 0.0) for report in reports)
     eval_s += sum(end - start for start, end in looks)
     # A report's clocks may add up to a little more than its interval, by rounding; never count a second twice.
-    scale = worked_s / max(slot_s, train_s + eval_s, 1e-9)
+    scale = min(1.0, worked_s / max(train_s + eval_s, 1e-9))
+    if not together:
+        scale = min(scale, worked_s / max(slot_s, 1e-9))
     return TimeUse(
         elapsed_s=elapsed,
         training_s=train_s * scale,
         evaluation_s=eval_s * scale,
         outside_s=elapsed - (train_s + eval_s) * scale,
-        busy_slots=(train_s + eval_s) / max(elapsed, 1e-9),
+        busy_slots=(slot_s if together else train_s + eval_s) / max(elapsed, 1e-9),
     )
 
 

@@ -1,6 +1,7 @@
 """Ranking by the best checkpoint, and where the time went."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -72,6 +73,18 @@ def test_time_is_split_between_training_evaluation_and_the_rest() -> None:
     assert use.outside_s == pytest.approx(25 - 0.9 * 15)
     assert use.busy_slots == pytest.approx(0.9 * 25 / 25)
     assert use.share(use.training_s) == pytest.approx(0.42)
+
+
+def test_trials_of_a_pack_report_their_share_of_its_time() -> None:
+    pack = [trial(n, {"rank": 4}, (report(n, 100, 1000.0, seconds=10),)) for n in range(4)]
+    for record in pack:
+        share = {"time/train_s": 7 / 4, "time/eval_s": 2 / 4}
+        (one,) = record.reports
+        pack[record.number] = replace(record, reports=(replace(one, metrics={**one.metrics, **share}),))
+    use = time_use(pack, elapsed_s=12.0, together=True)
+    assert use is not None
+    assert [use.training_s, use.evaluation_s, use.outside_s] == pytest.approx([7, 2, 3])
+    assert use.busy_slots == pytest.approx(40 / 12)
 
 
 def test_the_last_look_at_the_shift_sets_is_evaluation() -> None:
