@@ -88,7 +88,7 @@ def train_plainly(config: dict[str, Any], *, rows: str, base: str, epochs: int, 
     )
 
     class Report(TrainerCallback):
-        def on_evaluate(self, *_: Any, metrics: dict[str, float], **__: Any) -> None:  # noqa: ANN401
+        def on_evaluate(self, *_: object, metrics: dict[str, float], **__: object) -> None:
             tune.report({"accuracy": metrics["eval_accuracy"]})
 
     with tempfile.TemporaryDirectory() as folder:
@@ -132,7 +132,7 @@ def plain(trials: list[dict[str, Any]], rows: Path, epochs: int, *, tuned: bool)
         bound, config=tune.grid_search(trials), resources_per_trial={"cpu": 1}, metric="accuracy", mode="max", verbose=0
     )
     ray.shutdown()
-    return max(float(frame["accuracy"].max()) for frame in found.trial_dataframes.values())
+    return max(float(trial.metric_analysis["accuracy"]["max"]) for trial in found.trials)
 
 
 def ours(name: str, trials: list[dict[str, Any]], count: int, epochs: int, folder: Path) -> dict[str, Any]:
