@@ -33,6 +33,7 @@ from orchestrator.assets.models import resolve_model
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.environment import prepare, usable_cores
 from orchestrator.objective.loading import load_objective
+from orchestrator.search.ledger import Ledger
 
 ROOT = Path(__file__).parent.parent
 MODEL = Source(origin=Origin.PACKAGED, name="minilm")
@@ -177,8 +178,9 @@ def ours(name: str, trials: list[dict[str, Any]], count: int, epochs: int, folde
     began = time.time()
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, **homes}, capture_output=True, text=True, check=True)
     board = json.loads(done.stdout)["leaderboard"]
-    reports = [json.loads(path.read_text()) for path in folder.glob("home/sweeps/*/trials/*/checkpoint-*/report.json")]
-    grown = sorted((one["ended_at"] - began, one["metrics"]["val/accuracy"]) for one in reports)
+    ledger = Ledger.open(f"sqlite:///{folder / 'home' / 'ledger.db'}")
+    records = ledger.records(ledger.find("whole").id)
+    grown = sorted((one.ended_at - began, one.metrics["val/accuracy"]) for each in records for one in each.reports)
     return {"best": max(row["score"] for row in board if row["score"] is not None), "grown": grown}
 
 
