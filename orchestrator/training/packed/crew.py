@@ -6,7 +6,7 @@ works alone. It knows nothing of models.
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
 import torch
@@ -35,7 +35,9 @@ class Crew:
             with torch.inference_mode(inference):
                 return work(part)
 
-        return [done.result() for done in [self._pool.submit(run, part) for part in parts]]
+        started = [self._pool.submit(run, part) for part in parts]
+        wait(started)
+        return [done.result() for done in started]
 
     def split(self, items: Sequence[P], size: Callable[[P], float]) -> list[list[P]]:
         """Return the items in at most as many parts as there are threads, of much the same size, in their order."""

@@ -1,0 +1,52 @@
+"""Threads that share a pack: nothing is lost, nobody is left running, and torch's modes go with the work."""
+
+import threading
+import time
+
+import pytest
+import torch
+
+from orchestrator.training.packed.crew import Crew
+
+
+def test_parts_are_alike_in_size_and_keep_the_order() -> None:
+    crew = Crew(2)
+    parts = crew.split([7, 1, 5, 3, 4], float)
+    assert sorted(item for part in parts for item in part) == [1, 3, 4, 5, 7]
+    assert {sum(part) for part in parts} <= {9, 10, 11}
+    assert all(part == [item for item in (7, 1, 5, 3, 4) if item in part] for part in parts)
+    assert crew.split([7], float) == [[7]]
+    crew.close()
+
+
+def test_results_come_in_order_from_threads_of_one_core_each() -> None:
+    crew = Crew(2)
+    found = crew.each(lambda part: (part, threading.current_thread().name, torch.get_num_threads()), [1, 2])
+    assert [part for part, _, _ in found] == [1, 2]
+    assert {threads for _, _, threads in found} == {1}
+    assert all(name.startswith("crew") for _, name, _ in found)
+    assert crew.each(lambda part: threading.current_thread() is threading.main_thread(), [1]) == [True]
+    crew.close()
+
+
+def test_an_error_is_raised_when_nobody_works_any_more() -> None:
+    crew, ended = Crew(2), []
+
+    def work(part: int) -> None:
+        if part == 0:
+            raise ValueError("of part 0")
+        time.sleep(0.2)
+        ended.append(part)
+
+    with pytest.raises(ValueError, match="of part 0"):
+        crew.each(work, [0, 1])
+    assert ended == [1]
+    crew.close()
+
+
+@pytest.mark.parametrize("inference", [True, False])
+def test_inference_mode_goes_with_the_work(inference: bool) -> None:
+    crew = Crew(2)
+    with torch.inference_mode(inference):
+        assert crew.each(lambda _: torch.is_inference_mode_enabled(), [1, 2]) == [inference] * 2
+    crew.close()
