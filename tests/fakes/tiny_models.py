@@ -41,7 +41,7 @@ def tiny_bert(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, s
 
 
 def tiny_llama(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
-    """Save a Llama causal language model (2 layers of 16 units, 2 heads that share their keys) and return its folder."""
+    """Save a Llama language model (2 layers of 16 hidden units, 2 heads that share keys) and return its folder."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     size = _save_tokenizer(folder, vocab, encoder=False)
