@@ -21,9 +21,9 @@ from orchestrator.core.plan import EnginePlan, Method
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import TrialTask
 from orchestrator.objective.loading import load_objective
+from orchestrator.training.course import Course
 from orchestrator.training.engine import TrialRun
 from orchestrator.training.packed.engine import PackedEngine
-from orchestrator.training.packed.seat import Course
 from orchestrator.training.solo import SoloEngine
 from orchestrator.training.task_data import TaskData
 

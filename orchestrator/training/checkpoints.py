@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from orchestrator.core.trial import Report
@@ -80,6 +80,22 @@ class TrialFolder:
         target = self.checkpoint(report.nominal_samples)
         shutil.rmtree(target, ignore_errors=True)
         folder.rename(target)
+
+    def report_again(self, newest: int, due: Mapping[int, int]) -> list[Report]:
+        """Report at the points that share the newest checkpoint's update and that an interrupted run did not reach.
+
+        Args:
+            newest: the newest whole checkpoint's point.
+            due: the update after which each point is reported.
+        """
+        done, again = self.report(newest), []
+        for point, update in due.items():
+            if done is not None and update == due[newest] and self.report(point) is None:
+                copy = self.scratch / f"report-{point}"
+                shutil.copytree(self.checkpoint(newest), copy)
+                again.append(replace(done, nominal_samples=point, checkpoint=self.reference(point)))
+                self.commit(copy, again[-1])
+        return again
 
     def clear_scratch(self) -> None:
         """Remove what an interrupted run left uncommitted."""

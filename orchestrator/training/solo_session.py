@@ -1,23 +1,21 @@
 """One trial's training from its newest whole checkpoint to its last report: what runs in the trial's thread."""
 
-import math
 import shutil
 import time
-from dataclasses import dataclass, replace
-from itertools import accumulate
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.evaluation.gap import gaps
 from orchestrator.evaluation.measure import measure
-from orchestrator.objective.protocol import Example, Objective
+from orchestrator.objective.protocol import Objective
 from orchestrator.training.adapters import adapt, merged
 from orchestrator.training.base_model import load_base
 from orchestrator.training.checkpoints import TrialFolder
+from orchestrator.training.course import Course
 from orchestrator.training.dropout import use_fast_dropout
 from orchestrator.training.memory import peak_mb, reset_peak
-from orchestrator.training.order import data_order
 from orchestrator.training.pushing import Pushing
 from orchestrator.training.rng import kept_random_state
 from orchestrator.training.task_data import TaskData
@@ -52,17 +50,7 @@ class Session:
         self._around = surroundings
         self._task = task
         self._folder = folder
-        settings = task.settings
-        points = surroundings.plan.report_points
-        self._due = {point: math.ceil(point / settings.rows_per_update) for point in points}
-        self._rows = surroundings.data.train(settings)
-        lengths = [len(row["input_ids"]) for row in self._rows]
-        self._order = data_order(lengths, settings.rows_per_update, self._due[points[-1]], task.seed)
-        self._tokens = [0, *accumulate(sum(lengths[row] for row in rows) for rows in self._order)]
-        self._splits: dict[str, list[Example]] = {
-            "train": surroundings.data.train_eval(settings),
-            "val": surroundings.data.split("validation", settings.max_length),
-        }
+        self._course = Course.of(surroundings.data, task, surroundings.plan.report_points)
         self._last_update = 0
         self._started_at = time.time()
         self._clock = time.perf_counter()
@@ -87,17 +75,18 @@ class Session:
         lesson = Lesson(
             objective=around.objective,
             tokenizer=around.data.tokenizer,
-            rows=self._rows,
-            order=self._order,
+            rows=self._course.rows,
+            order=self._course.order,
             bfloat16=around.bfloat16,
         )
         self._folder.clear_scratch()
-        points = ReportPoints(set(self._due.values()), pushing.check, lambda: self._report(trainer, pushing))
+        points = ReportPoints(set(self._course.due.values()), pushing.check, lambda: self._report(trainer, pushing))
         trainer = SoloTrainer(adapted, lesson, self._task, self._folder.scratch, [points])
         newest = self._folder.newest_whole()
         if newest is not None:
-            self._last_update = self._due[newest]
-            self._report_again(newest, pushing)
+            self._last_update = self._course.due[newest]
+            for report in self._folder.report_again(newest, self._course.due):
+                pushing.push(report)
         self._clock = time.perf_counter()
         trainer.train(resume_from_checkpoint=None if newest is None else str(self._folder.checkpoint(newest)))
 
@@ -106,7 +95,9 @@ class Session:
         update = trainer.state.global_step
         train_s = time.perf_counter() - self._clock
         written = self._folder.scratch / f"checkpoint-{update}"
-        points = [point for point, due in self._due.items() if due == update and self._folder.report(point) is None]
+        points = [
+            point for point, due in self._course.due.items() if due == update and self._folder.report(point) is None
+        ]
         metrics = self._metrics(trainer, update, train_s) if points else {}
         for point in points:  # several, if an update takes more rows than lie between two report points
             report = Report(
@@ -126,27 +117,16 @@ class Session:
             self._clock = time.perf_counter()
         shutil.rmtree(written)
 
-    def _report_again(self, newest: int, pushing: Pushing[Report]) -> None:
-        """Report at the points that share the newest checkpoint's update and that an interrupted run did not reach."""
-        done = self._folder.report(newest)
-        for point, due in self._due.items():
-            if done is not None and due == self._due[newest] and self._folder.report(point) is None:
-                copy = self._folder.scratch / f"report-{point}"
-                shutil.copytree(self._folder.checkpoint(newest), copy)
-                report = replace(done, nominal_samples=point, checkpoint=self._folder.reference(point))
-                self._folder.commit(copy, report)
-                pushing.push(report)
-
     def _metrics(self, trainer: "SoloTrainer", update: int, train_s: float) -> dict[str, float]:
         began = time.perf_counter()
         around, settings = self._around, self._task.settings
         with kept_random_state(), merged(trainer.model):
             found = {
                 split: measure(trainer.model, around.objective, rows, around.data.tokenizer)
-                for split, rows in self._splits.items()
+                for split, rows in self._course.splits.items()
             }
-        tokens = self._tokens[update]
-        new_tokens = tokens - self._tokens[self._last_update]
+        tokens = self._course.tokens[update]
+        new_tokens = tokens - self._course.tokens[self._last_update]
         return {
             **{f"{split}/{name}": value for split in ("val", "train") for name, value in found[split].items()},
             **gaps(found["val"], found["train"]),

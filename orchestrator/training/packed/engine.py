@@ -13,13 +13,14 @@ from orchestrator.core.trial import Report, TrialTask
 from orchestrator.evaluation.gap import gaps
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.checkpoints import SLOT_STATE, TrialFolder
+from orchestrator.training.course import Course
 from orchestrator.training.engine import TrialRun
 from orchestrator.training.hardware import choose_device, computes_in_bfloat16
 from orchestrator.training.memory import free_memory, peak_mb, reset_peak
 from orchestrator.training.packed.adapter import new_adapter
 from orchestrator.training.packed.fitness import reason_not_to_pack
 from orchestrator.training.packed.pack import CannotPackError, Pack
-from orchestrator.training.packed.seat import Course, Seat
+from orchestrator.training.packed.seat import Seat
 from orchestrator.training.packed.stepping import Stepper
 from orchestrator.training.solo import SoloEngine, SoloRun
 

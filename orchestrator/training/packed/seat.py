@@ -5,10 +5,7 @@ import math
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from safetensors import safe_open
@@ -18,46 +15,12 @@ from orchestrator.core.trial import Report, TrialTask
 from orchestrator.objective.protocol import Example
 from orchestrator.training.adapters import WEIGHTS
 from orchestrator.training.checkpoints import ADAPTER, SLOT_STATE, TrialFolder
-from orchestrator.training.order import data_order
+from orchestrator.training.course import Course
 from orchestrator.training.packed.adapter import Adapter
 from orchestrator.training.packed.pack import Pack
 from orchestrator.training.packed.randomness import SlotRandom
 from orchestrator.training.packed.slot_optimiser import SlotOptimiser
 from orchestrator.training.schedule import factor
-
-if TYPE_CHECKING:
-    from orchestrator.training.task_data import TaskData
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Course:
-    """What a trial is trained and measured on.
-
-    Attributes:
-        rows: encoded training rows.
-        order: indices into ``rows``, one list per update.
-        tokens: real tokens seen after each update, from 0 updates on.
-        due: the update after which each report point is reported.
-        splits: the rows that are measured at a report, by the metrics' prefix.
-    """
-
-    rows: list[Example]
-    order: list[list[int]]
-    tokens: list[int]
-    due: Mapping[int, int]
-    splits: Mapping[str, list[Example]]
-
-    @classmethod
-    def of(cls, data: "TaskData", task: TrialTask, points: tuple[int, ...]) -> "Course":
-        """Plan a trial's updates."""
-        settings = task.settings
-        due = {point: math.ceil(point / settings.rows_per_update) for point in points}
-        rows = data.train(settings)
-        lengths = [len(row["input_ids"]) for row in rows]
-        order = data_order(lengths, settings.rows_per_update, due[points[-1]], task.seed)
-        tokens = [0, *accumulate(sum(lengths[row] for row in update) for update in order)]
-        splits = {"train": data.train_eval(settings), "val": data.split("validation", settings.max_length)}
-        return cls(rows=rows, order=order, tokens=tokens, due=due, splits=splits)
 
 
 class Seat:
@@ -92,7 +55,7 @@ class Seat:
         newest = folder.newest_whole()
         if newest is not None:
             self._restore(folder.checkpoint(newest))
-            self._report_again(newest)
+            folder.report_again(newest, course.due)
 
     @property
     def update(self) -> int:
@@ -184,12 +147,3 @@ class Seat:
                 self._optimiser.square[name].copy_(file.get_tensor(f"square/{name}"))
             self.random.restore(file.get_tensor("generator"))
         self.reported_update = self.update
-
-    def _report_again(self, newest: int) -> None:
-        """Report at the points that share the newest checkpoint's update and that an interrupted run did not reach."""
-        done, due = self.folder.report(newest), self.course.due
-        for point in due:
-            if done is not None and due[point] == due[newest] and self.folder.report(point) is None:
-                copy = self.folder.scratch / f"report-{point}"
-                shutil.copytree(self.folder.checkpoint(newest), copy)
-                self.folder.commit(copy, replace(done, nominal_samples=point, checkpoint=self.folder.reference(point)))

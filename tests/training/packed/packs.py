@@ -15,10 +15,11 @@ from orchestrator.objective.protocol import Example, Objective
 from orchestrator.training.adapters import Adapted, adapt
 from orchestrator.training.base_model import load_base, load_tokenizer
 from orchestrator.training.checkpoints import SLOT_STATE, TrialFolder
+from orchestrator.training.course import Course
 from orchestrator.training.optimiser import build_optimiser
 from orchestrator.training.packed.adapter import Adapter, new_adapter
 from orchestrator.training.packed.pack import Pack
-from orchestrator.training.packed.seat import Course, Seat
+from orchestrator.training.packed.seat import Seat
 from orchestrator.training.packed.stepping import Stepper
 from orchestrator.training.schedule import factor
 from orchestrator.training.task_data import TaskData
