@@ -78,7 +78,9 @@ class PackedEngine:
         for run, point in runs.items():
             if run.alone is not None:
                 found[run] = _advanced(run.alone, point)
-        if not seats:
+        # A seat that was restored has reported again what an interrupted run did not.
+        found |= {run: stored for run, point in runs.items() if (stored := run.folder.report(point)) is not None}
+        if found or not seats:
             return found
         began = time.perf_counter()
         assert self._stepper is not None

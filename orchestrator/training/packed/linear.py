@@ -96,7 +96,7 @@ class PackedLoRA(nn.Module):
         """Return the layer's output for tokens, or rows, of all slots; any leading dimensions."""
         layout = current()
         x_NI = x.reshape(-1, x.shape[-1]).contiguous()
-        kept_NI, shares = kept(layout, x_NI) if self.training else (None, {})
+        kept_NI, shares = kept(layout, x_NI, self.adapted) if self.training else (None, {})
         spans = [
             Span(slot, rows, self.adapted[slot][0], self.adapted[slot][1] / (1.0 - shares.get(slot, 0.0)))
             for slot, rows in layout.parts(x_NI.shape[0])

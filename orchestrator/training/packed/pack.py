@@ -120,7 +120,7 @@ class Pack:
         return found
 
     def make_ready(self, *, training: bool) -> None:
-        """Put the model into a mode, and give every stack its gradient; threads that run the model change neither."""
+        """Put the model into a mode, and give every adapter's stack its gradient, before threads run the model."""
         self.model.train(training)
         if training:
             for lora in self._lora.values():

@@ -5,6 +5,7 @@ of bits, the cheapest operation there is. What is kept is scaled by whoever has 
 """
 
 import math
+from collections.abc import Container
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -116,13 +117,16 @@ def drop(values: torch.Tensor, share: float) -> torch.Tensor:
     return _Drop.apply(values, mask_ND.view(values.shape), 1.0 / (1.0 - share))  # type: ignore[no-any-return, no-untyped-call]
 
 
-def kept(layout: "Layout", x_NI: torch.Tensor) -> "tuple[torch.Tensor | None, dict[int, float]]":
+def kept(
+    layout: "Layout", x_NI: torch.Tensor, adapted: Container[int]
+) -> "tuple[torch.Tensor | None, dict[int, float]]":
     """Return the mask of an adapter's inputs, and the share dropped by slot; None if nothing is dropped.
 
-    Scaling what is kept is left to whoever multiplies by the adapter's own scale.
+    Scaling what is kept is left to whoever multiplies by the adapter's own scale. Slots that do not adapt the layer
+    draw nothing: it may have been opened for a neighbour.
     """
     parts = layout.parts(x_NI.shape[0])
-    shares = {slot: layout.random[slot].lora_dropout for slot, _ in parts}
+    shares = {slot: layout.random[slot].lora_dropout if slot in adapted else 0.0 for slot, _ in parts}
     if not any(shares.values()):
         return None, {}
     mask_NI = new_mask(x_NI)

@@ -49,7 +49,10 @@ class Stepper:
         An update that is complete is made. Its gradient is that of its mean loss over all its rows: the summed
         gradients of its batches over all their units, then clipped. A trial that diverged makes no update.
         """
-        found = self._crew.each(self._step, self._parts(seats))
+        parts = self._parts(seats)
+        # Nobody updates before everybody is done: autograd adds to the heads' stacks over all slots, zeros included.
+        self._crew.each(self._backward, parts)
+        found = self._crew.each(self._close_updates, parts)
         return {number: error for diverged in found for number, error in diverged.items()}
 
     def backward(self, seats: "Sequence[Seat]") -> None:
@@ -69,8 +72,7 @@ class Stepper:
             for part in split
         ]
 
-    def _step(self, part: _Part) -> dict[int, DivergedError]:
-        self._backward(part)
+    def _close_updates(self, part: _Part) -> dict[int, DivergedError]:
         closing = [seat for seat in part.seats if seat.closes]
         for seat in part.seats:
             seat.batches += 1

@@ -19,8 +19,11 @@ from tests.fakes.tiny_objective import TinyCausal, TinyClassification
 from tests.training.packed.packs import World, task
 
 UPDATES = 6
-WATCHED = task(0, dropout=0.2, batch_size=5, rank=3)
-"""The trial that is watched; the models have dropout of their own, on attention too."""
+WATCHED: dict[type[Objective], TrialTask] = {
+    kind: task(0, dropout=0.2, batch_size=5, rank=3, target_modules=targets)
+    for kind, targets in ((TinyClassification, "query,value"), (TinyCausal, "c_attn"))
+}
+"""The trial that is watched: the models have dropout of their own, on attention too, and neighbours adapt more."""
 
 MODELS: dict[str, tuple[Callable[[Path], Path], type[Objective]]] = {
     "bert": (tiny_bert, TinyClassification),
@@ -37,7 +40,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="module")
 def alone(world: World) -> list[float]:
-    seat = world.seat(WATCHED)
+    seat = world.seat(WATCHED[type(world.objective)])
     losses = []
     for _ in range(UPDATES):
         world.stepper.step([seat])
@@ -71,7 +74,7 @@ def test_neighbours_change_nothing(
     world: World, alone: list[float], others: list[tuple[TrialTask, int, int, bool]], first: bool
 ) -> None:
     seats: dict[int, Seat] = {}
-    watched = world.seat(WATCHED) if first else None
+    watched = world.seat(WATCHED[type(world.objective)]) if first else None
     losses = []
     try:
         for update in range(UPDATES):
@@ -81,7 +84,7 @@ def test_neighbours_change_nothing(
                     if broken:
                         name = next(iter(seats[trial.number].gradients()))
                         world.pack.view(seats[trial.number].slot, name, torch.Size([1, 1])).fill_(float("nan"))
-            watched = watched or world.seat(WATCHED)
+            watched = watched or world.seat(WATCHED[type(world.objective)])
             diverged = world.stepper.step([watched, *seats.values()])
             assert 0 not in diverged
             losses.append(watched.loss)
@@ -97,7 +100,7 @@ def test_neighbours_change_nothing(
 
 
 def test_a_broken_trial_is_told_and_the_others_go_on(world: World, alone: list[float]) -> None:
-    watched, broken = world.seat(WATCHED), world.seat(task(1, alpha=1e38, learning_rate=10.0))
+    watched, broken = world.seat(WATCHED[type(world.objective)]), world.seat(task(1, alpha=1e38, learning_rate=10.0))
     told: dict[int, DivergedError] = {}
     for _ in range(UPDATES):
         told |= world.stepper.step([watched] if told else [watched, broken])
