@@ -17,10 +17,14 @@ SWEEP = ["sweep", str(SMOKE), *SMALL, "--inline", "--trials", "3", "--set", "res
 def test_the_same_seed_finds_the_same_trials_and_metrics(tmp_path: Path) -> None:
     sweeps = [Installation(folder=tmp_path / name).start(*SWEEP) for name in ("first", "second")]
     found: list[Any] = []
-    for sweep in sweeps:
-        out, err = sweep.communicate(timeout=250)
-        assert sweep.returncode == 0, err
-        found.append(json.loads(out)["leaderboard"])
+    try:
+        for sweep in sweeps:
+            out, err = sweep.communicate(timeout=250)
+            assert sweep.returncode == 0, err
+            found.append(json.loads(out)["leaderboard"])
+    finally:
+        for sweep in sweeps:  # one that fails leaves the other running
+            sweep.kill()
     for row in (*found[0], *found[1]):
         assert row["final"].pop("time/shift_s") > 0  # a duration, which no seed decides
     assert found[0] == found[1]
