@@ -1,16 +1,18 @@
 """From the checked sweep file to what engine, search and tracker are built from. Nothing is run here."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets.models import resolve_model
 from orchestrator.core.data import Source
 from orchestrator.core.metric import Metric
 from orchestrator.core.outcome import SweepPlan
-from orchestrator.core.plan import EnginePlan
+from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.settings import RULES
 from orchestrator.core.space import ChoiceDomain, Domain, FixedDomain
 from orchestrator.objective.digest import digest
@@ -22,10 +24,13 @@ from orchestrator.search.stopping.rules import compared_at
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.adapters import SweepAdapters
 from orchestrator.tracking.description import DataInput, SweepDescription
+from orchestrator.training.engine import PackingEngine, Room
 
 if TYPE_CHECKING:
     import datasets
 
+_SIZES = ("rank", "batch_size", "max_length", "dropout")
+"""Settings that decide what a trial takes of time and memory."""
 REPORT_DIR = "report"
 """Folder in a sweep's own that holds its report."""
 
@@ -44,6 +49,8 @@ def plan_engine(spec: SweepSpec, splits: Splits, folder: Path) -> EnginePlan:
         threads=spec.resources.cpus_per_trial,
         device=spec.device,
         engine=spec.resources.engine,
+        smallest=_extreme(spec, min),
+        largest=_extreme(spec, max),
     )
 
 
@@ -63,14 +70,20 @@ def plan_search(spec: SweepSpec, points: tuple[int, ...]) -> SearchPlan:
 
 
 def plan_sweep(spec: SweepSpec) -> SweepPlan:
-    """Return what the sweep would do, after reading its data.
+    """Return what the sweep would do, after reading its data and trying whether its trials can be packed.
 
     Raises:
         DataError: the data breaks a rule.
-        AssetError: the data cannot be had.
+        AssetError: the data or the model cannot be had.
     """
     splits = load_objective(spec.objective).splits(spec.data)
-    points = _points(spec, splits)
+    points, resources = _points(spec, splits), spec.resources
+    engine, parallel, why = resources.engine, resources.parallel_trials, ""
+    if engine is EngineName.PACKED:
+        room = _room(spec, splits)
+        engine, why = (engine, room.why) if room.packs else (EngineName.SOLO, room.why)
+        parallel = room.slots if resources.measured or not room.packs else parallel
+        why = why if resources.measured or not room.packs else ""
     tokens = points[-1] * _tokens_per_row(spec, splits)
     cost = {"trial_tokens": tokens, "sweep_tokens": tokens * (spec.budget.trials or 0)}
     return SweepPlan(
@@ -87,10 +100,20 @@ def plan_sweep(spec: SweepSpec) -> SweepPlan:
         report_points=points,
         rungs=compared_at(spec.stopping, points),
         rows=row_counts(splits),
-        parallel_trials=spec.resources.parallel_trials,
-        engine=spec.resources.engine.value,
+        parallel_trials=parallel,
+        engine=engine.value,
+        why=why,
         cost={name: value for name, value in cost.items() if value},
     )
+
+
+def _room(spec: SweepSpec, splits: Splits) -> Room:
+    """Try whether the base can be packed, and measure how many trials pay at once if the sweep would."""
+    from orchestrator.training.build import build_engine
+
+    with TemporaryDirectory() as folder, closing(build_engine(plan_engine(spec, splits, Path(folder)))) as engine:
+        assert isinstance(engine, PackingEngine)
+        return engine.room(spec.resources.parallel_trials if spec.resources.measured else 1)
 
 
 def fingerprint_of(spec: SweepSpec, splits: Splits) -> dict[str, Any]:
@@ -192,6 +215,22 @@ def _tokens_per_row(spec: SweepSpec, splits: Splits) -> float:
     sample = splits.train.select(range(min(500, len(splits.train))))
     lengths = [sum(len(value) for value in row.values() if isinstance(value, str)) / 4 for row in sample]
     return sum(min(length, max_length) for length in lengths) / max(1, len(lengths))
+
+
+def _extreme(spec: SweepSpec, choose: Callable[[list[Any]], Any]) -> dict[str, Any]:
+    """Return the settings of the smallest or the largest trial of a space, those that are not searched included."""
+    domains = {parameter.name: parameter.domain for parameter in spec.space.parameters}
+    found = dict(spec.fixed)
+    for name in _SIZES:
+        if name in domains:
+            found[name] = choose(_ends(domains[name]))
+    return found
+
+
+def _ends(domain: Domain) -> list[Any]:
+    if isinstance(domain, FixedDomain):
+        return [domain.value]
+    return [*domain.choices] if isinstance(domain, ChoiceDomain) else [domain.low, domain.high]
 
 
 def _domain(domain: Domain) -> str:

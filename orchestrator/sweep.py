@@ -100,7 +100,7 @@ def run_sweep(
         status, reason = SweepStatus.INTERRUPTED, "ended by an error"
         try:
             reconciler.start()
-            reason = _search(spec, options, where, (*observers, reconciler), stop)
+            reason = _search(spec, options, where, (*observers, reconciler), stop, say)
             if not stop.is_set():
                 _measure_at_the_end(spec, where, (objective, splits), stop, say)
             status = SweepStatus.INTERRUPTED if stop.is_set() else SweepStatus.FINISHED
@@ -116,6 +116,7 @@ def _search(
     where: _Open,
     observers: Sequence[SweepObserver],
     stop: threading.Event,
+    say: Callable[[str], None],
 ) -> str:
     """Run trials until none is left to run or ``stop`` is set; return why it ended, in words.
 
@@ -130,7 +131,7 @@ def _search(
     if not coordinator.exhausted:
         where.begin()
         executor = InlineExecutor() if options.inline else TuneExecutor()
-        executor.run(coordinator, plan, spec.resources, stop)
+        executor.run(coordinator, plan, spec.resources, stop, say)
     if coordinator.failing is not None:
         raise LoratoryError(coordinator.failing)
     return "stopped" if stop.is_set() else coordinator.exhausted_reason or ""

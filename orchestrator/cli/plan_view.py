@@ -28,6 +28,7 @@ def _facts(spec: SweepSpec, plan: SweepPlan) -> list[tuple[str, str]]:
     bounds = [f"{budget.trials} trials"] if budget.trials else []
     bounds += [words.duration(budget.wall_time_s)] if budget.wall_time_s else []
     bounds += [f"{words.count(budget.tokens)} tokens"] if budget.tokens else []
+    packed = plan.engine == "packed"
     points, rungs = (" · ".join(map(words.count, values)) for values in (plan.report_points, plan.rungs))
     return [
         ("metric", f"{spec.metric.name}, {spec.metric.direction}"),
@@ -36,8 +37,14 @@ def _facts(spec: SweepSpec, plan: SweepPlan) -> list[tuple[str, str]]:
         ("sampler", plan.sampler + (f", {len(spec.start_points)} start points" if spec.start_points else "")),
         ("reports at", f"{points} samples"),
         ("stopping", plan.stopping if plan.stopping == "none" else f"{plan.stopping}, compared at {rungs}"),
-        ("engine", "packed: trials train together over one base" if plan.engine == "packed" else plan.engine),
-        ("trials at once", str(plan.parallel_trials)),
+        ("engine", _engine(spec, plan)),
+        ("trials at once", f"{plan.parallel_trials}: {plan.why}" if packed and plan.why else str(plan.parallel_trials)),
         ("budget", ", ".join(bounds) + (", whichever ends first" if len(bounds) > 1 else "")),
         ("cost", ", ".join(f"{name.replace('_', ' ')} ≤ {value:,.0f}" for name, value in plan.cost.items())),
     ]
+
+
+def _engine(spec: SweepSpec, plan: SweepPlan) -> str:
+    if plan.engine == "packed":
+        return "packed: trials train together over one base"
+    return f"solo, one after another: {plan.why}" if spec.resources.engine == "packed" else "solo: a process for each"

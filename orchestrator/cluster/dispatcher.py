@@ -53,7 +53,8 @@ class Dispatcher:
 
     Trials that run together crash together, and it may be any one's doing. So each of them is a suspect until its next
     outcome: one suspect runs at a time, and nothing else is begun meanwhile. Who brings about an outcome is cleared,
-    and the crash is not counted any more; who crashes again is the one, and the others are cleared.
+    and the crash is not counted any more; who crashes again is the one, and the others are cleared. A process that died
+    had most likely too little memory: from then on half as many run together.
     """
 
     def __init__(
@@ -63,12 +64,12 @@ class Dispatcher:
 
         Args:
             coordinator: decides.
-            parallel: number of slots.
+            parallel: number of slots; it may be set anew at any time.
             stop: set by the driver when trials are to be suspended.
             together: trials share a process, so that a crash is not known to be one trial's.
         """
         self._coordinator = coordinator
-        self._parallel = parallel
+        self.parallel = parallel
         self._stop = stop
         self._together = together
         self._tasks: dict[int, TrialTask] = {}
@@ -94,7 +95,7 @@ class Dispatcher:
         Raises:
             LoratoryError: trials wait for each other, and no verdict would ever come.
         """
-        if self.halted or len(self._running) >= self._parallel or self._suspects & self._running:
+        if self.halted or len(self._running) >= self.parallel or self._suspects & self._running:
             return None
         number = self._next_number()
         if number is None and self._waiting and not self._running:
@@ -116,7 +117,7 @@ class Dispatcher:
         if isinstance(outcome, Unusable):
             raise outcome.error
         if isinstance(outcome, Crashed):
-            self.crashed(outcome.number, outcome.reason)
+            self.crashed(outcome.number, outcome.reason, died=outcome.died)
             return Move.YIELD if outcome.number in self._ready else Move.END
         if outcome.number in self._suspects:
             self._clear({outcome.number})
@@ -130,9 +131,11 @@ class Dispatcher:
         self._decide_again()
         return Move.END
 
-    def crashed(self, number: int, reason: str) -> None:
+    def crashed(self, number: int, reason: str, *, died: bool = False) -> None:
         """Note that a running trial's process died or raised: it is tried once more, then it fails, alone."""
         logger.warning("trial %d crashed: %s", number, reason)
+        if died and self._together and not self._suspects:  # the first to tell of it
+            self.parallel = max(1, self.parallel // 2)
         self._running.discard(number)
         self._crashes[number] += 1
         if number in self._suspects:

@@ -5,23 +5,45 @@ or the sweep file, and keep nothing of their own that outlives them: the ledger 
 """
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.policy import Resources
+from orchestrator.training.engine import Room
 
 if TYPE_CHECKING:
     from orchestrator.search.coordinator import Coordinator
 
 
+def unheard(_: str) -> None:
+    """Drop what is said: nobody listens."""
+
+
+def told(room: Room) -> str:
+    """Return how many trials train at once, in a sentence for a person."""
+    if not room.packs:
+        return f"the solo engine trains one trial after another: {room.why}"
+    return f"trials at once: {room.slots}, because {room.why}"
+
+
 class Executor(Protocol):
     """Runs a sweep's trials. The same contract suite (``tests/contracts/executor_contract.py``) runs against each."""
 
-    def run(self, coordinator: "Coordinator", plan: EnginePlan, resources: Resources, stop: threading.Event) -> None:
+    def run(
+        self,
+        coordinator: "Coordinator",
+        plan: EnginePlan,
+        resources: Resources,
+        stop: threading.Event,
+        say: Callable[[str], None] = unheard,
+    ) -> None:
         """Return when no trial is left, when the budget is spent, or soon after ``stop`` was set.
 
         In the last two cases trials that were running are suspended: a later call with a coordinator over the same
         ledger takes them up again from their checkpoints.
+
+        ``say`` is told what a person should know, in a sentence each.
 
         Raises:
             LoratoryError: the engine cannot be built, or trial after trial crashes; trials are suspended too.

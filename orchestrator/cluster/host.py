@@ -12,7 +12,7 @@ from orchestrator.cluster.orders import Advance, Assignment, Diverged, Finish, F
 from orchestrator.core.errors import DivergedError, LoratoryError
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import Report, TrialTask
-from orchestrator.training.engine import Engine, PackingEngine, TrialRun
+from orchestrator.training.engine import Engine, PackingEngine, Room, TrialRun
 
 EngineFactory: TypeAlias = Callable[[EnginePlan], Engine]
 """Builds an engine; picklable, because it may be called in another process."""
@@ -39,6 +39,18 @@ class SlotHost:
     def busy(self) -> bool:
         """Whether any trial has an order that is not carried out."""
         return bool(self._assigned)
+
+    def room(self, most: int) -> Room:
+        """Measure how many trials to give it at once, at most ``most``, and hold as many; see ``PackingEngine.room``.
+
+        Raises:
+            LoratoryError: the engine cannot be built.
+        """
+        engine = self._ready_engine()
+        assert isinstance(engine, PackingEngine), "an engine that trains one at a time has room for one"
+        found = engine.room(most)
+        self._slots = found.slots
+        return found
 
     def take(self, assignment: Assignment) -> None:
         """Accept an order; it takes the place of one that the same trial still has. It is begun at the next step."""

@@ -2,9 +2,11 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from orchestrator.cluster.dispatcher import Dispatcher, Move
+from orchestrator.cluster.executor import told, unheard
 from orchestrator.cluster.host import EngineFactory, SlotHost
 from orchestrator.cluster.orders import Assignment
 from orchestrator.core.plan import EngineName, EnginePlan
@@ -26,14 +28,27 @@ class InlineExecutor:
     def __init__(self, build: EngineFactory = build_engine) -> None:
         self._build = build
 
-    def run(self, coordinator: "Coordinator", plan: EnginePlan, resources: Resources, stop: threading.Event) -> None:
+    def run(
+        self,
+        coordinator: "Coordinator",
+        plan: EnginePlan,
+        resources: Resources,
+        stop: threading.Event,
+        say: Callable[[str], None] = unheard,
+    ) -> None:
         """Run the sweep's trials; see ``Executor.run``."""
         packed = plan.engine is EngineName.PACKED
         slots = resources.parallel_trials if packed else 1
         dispatcher = Dispatcher(coordinator, slots, stop, together=packed)
+        if dispatcher.done:
+            return
         host = SlotHost(plan, self._build, slots)
         assigned: dict[int, Assignment] = {}
         try:
+            if packed and resources.measured:
+                room = host.room(slots)
+                dispatcher.parallel = slots = room.slots
+                say(told(room))
             while not dispatcher.halted:
                 while (assignment := dispatcher.next()) is not None:
                     assigned[assignment.task.number] = assignment

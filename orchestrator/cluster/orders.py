@@ -71,10 +71,11 @@ class Diverged:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Crashed:
-    """What the trial ran in raised or died, whether by this trial's doing or another's."""
+    """What the trial ran in raised, or ``died``, whether by this trial's doing or another's."""
 
     number: int
     reason: str
+    died: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

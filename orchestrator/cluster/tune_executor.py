@@ -2,18 +2,20 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.cluster.dispatcher import Dispatcher
+from orchestrator.cluster.executor import told, unheard
 from orchestrator.cluster.host import EngineFactory
 from orchestrator.cluster.placement import Placement, place
 from orchestrator.cluster.ray_environment import environment, tune_variables
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import Resources
 from orchestrator.training.build import build_engine
+from orchestrator.training.engine import Room
 
 if TYPE_CHECKING:
     from ray import tune
@@ -33,7 +35,14 @@ class TuneExecutor:
     def __init__(self, build: EngineFactory = build_engine) -> None:
         self._build = build
 
-    def run(self, coordinator: "Coordinator", plan: EnginePlan, resources: Resources, stop: threading.Event) -> None:
+    def run(
+        self,
+        coordinator: "Coordinator",
+        plan: EnginePlan,
+        resources: Resources,
+        stop: threading.Event,
+        say: Callable[[str], None] = unheard,
+    ) -> None:
         """Run the sweep's trials; see ``Executor.run``."""
         packed = plan.engine is EngineName.PACKED
         dispatcher = Dispatcher(coordinator, resources.parallel_trials, stop, together=packed)
@@ -46,28 +55,42 @@ class TuneExecutor:
         sweep_dir = Path(plan.sweep_dir)
         try:
             with ray_session(sweep_dir, placement, sweep_dir / LOG_FILE) as storage:
+                measure = (lambda room: _take_room(dispatcher, room, say)) if resources.measured else None
                 while not (dispatcher.done or dispatcher.halted):
-                    with self._trainable(plan, placement) as trainable:
+                    with self._trainable(plan, placement, measure) as trainable:
                         _run_tune(dispatcher, trainable, placement, storage)
+                    measure = None
         finally:
             if not dispatcher.done:
                 coordinator.suspend()
 
     @contextmanager
-    def _trainable(self, plan: EnginePlan, placement: Placement) -> "Iterator[type[tune.Trainable]]":
-        """Yield what Tune runs for each trial: the trial itself, or a proxy of a slot in the actor that trains."""
+    def _trainable(
+        self, plan: EnginePlan, placement: Placement, measured: Callable[[Room], None] | None
+    ) -> "Iterator[type[tune.Trainable]]":
+        """Yield what Tune runs for each trial: the trial itself, or a proxy of a slot in the actor that trains.
+
+        ``measured`` is told how many trials that actor is best given at once, if anybody wants to know.
+        """
         from ray import tune
 
         log = Path(plan.sweep_dir) / LOG_FILE
         if plan.engine is EngineName.PACKED:
-            from orchestrator.cluster.tune_pack import TrialProxy, pack_actor
+            from orchestrator.cluster.tune_pack import TrialProxy, pack_actor, room_of
 
             with pack_actor(plan, self._build, placement, log) as actor:
+                if measured is not None:
+                    measured(room_of(actor, placement.trials))
                 yield tune.with_parameters(TrialProxy, plan=plan, actor=actor, log=str(log))
         else:
             from orchestrator.cluster.tune_trial import TrialProcess
 
             yield tune.with_parameters(TrialProcess, plan=plan, build=self._build, log=str(log))
+
+
+def _take_room(dispatcher: Dispatcher, room: Room, say: Callable[[str], None]) -> None:
+    dispatcher.parallel = room.slots
+    say(told(room))
 
 
 def _run_tune(dispatcher: Dispatcher, trainable: "type[tune.Trainable]", placement: Placement, storage: Path) -> None:

@@ -19,13 +19,15 @@ from typing import Any
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayTaskError
 
 from orchestrator.cluster.host import EngineFactory, SlotHost
 from orchestrator.cluster.orders import Assignment, Crashed, Outcome
 from orchestrator.cluster.placement import Placement
 from orchestrator.cluster.tune_trial import TuneTrial, redirect_output
+from orchestrator.core.errors import LoratoryError
 from orchestrator.core.plan import EnginePlan
+from orchestrator.training.engine import Room
 
 _PATIENCE_S = 5.0
 _DIED = "the process of the pack died; too little memory is the usual cause"
@@ -61,6 +63,10 @@ class PackActor:
     async def told(self, number: int) -> None:
         """Note that a trial's proxy has the outcome that says what was raised."""
         self._untold.discard(number)
+
+    async def room(self, most: int) -> Room:
+        """Measure how many trials to train at once; to be called before any order. See ``PackingEngine.room``."""
+        return await asyncio.to_thread(self._host.room, most)
 
     async def carry_out(self, assignment: Assignment) -> Outcome:
         """Return what comes of an assignment. Calls of different trials overlap; that is how they train together."""
@@ -112,10 +118,27 @@ class TrialProxy(TuneTrial):
             ray.get(self._actor.ready.remote())
             outcome: Outcome = ray.get(self._actor.carry_out.remote(assignment))
         except RayActorError:
-            return Crashed(number=assignment.task.number, reason=_DIED)
+            return Crashed(number=assignment.task.number, reason=_DIED, died=True)
         if isinstance(outcome, Crashed):
             self._actor.told.remote(assignment.task.number)
         return outcome
+
+
+def room_of(actor: "ActorHandle[PackActor]", most: int) -> Room:
+    """Have the actor measure how many trials to give it at once.
+
+    Raises:
+        LoratoryError: the engine cannot be built.
+    """
+    try:
+        found: Room = ray.get(actor.room.remote(most))
+    except RayTaskError as error:
+        if isinstance(error.cause, LoratoryError):
+            raise error.cause from None
+        raise
+    except RayActorError:
+        return Room(slots=1, why=_DIED)
+    return found
 
 
 @contextmanager

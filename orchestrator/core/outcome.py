@@ -55,7 +55,8 @@ class SweepPlan:
         rungs: the report points at which trials are compared.
         rows: number of rows by split.
         parallel_trials: trials at once.
-        engine: the engine's name.
+        engine: the name of the engine that would train.
+        why: of these two, where they were measured or tried.
         cost: upper bounds: ``trial_tokens`` and ``sweep_tokens``, real training tokens.
     """
 
@@ -67,4 +68,5 @@ class SweepPlan:
     rows: Mapping[str, int]
     parallel_trials: int
     engine: str
+    why: str = ""
     cost: Mapping[str, float] = field(default_factory=dict)

@@ -1,9 +1,11 @@
 """What an engine is built from, and when trials report."""
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from orchestrator.core.data import DataPlan, Source
+from orchestrator.core.space import ParamValue
 
 
 class Precision(enum.StrEnum):
@@ -44,6 +46,7 @@ class EnginePlan:
         device: ``cpu``, ``cuda`` or ``auto``.
         metric: name of the searched metric; its direction says which checkpoint is best.
         engine: the engine that trains.
+        smallest, largest: settings of trials that take least and most time and memory, of those that may come.
     """
 
     objective: str
@@ -57,3 +60,5 @@ class EnginePlan:
     threads: int = 1
     device: str = "auto"
     engine: EngineName = EngineName.SOLO
+    smallest: Mapping[str, ParamValue] = field(default_factory=dict)
+    largest: Mapping[str, ParamValue] = field(default_factory=dict)

@@ -77,13 +77,15 @@ class Resources:
 
     Attributes:
         engine: the engine that trains.
-        parallel_trials: processes with a trial each, or slots of the pack.
+        parallel_trials: processes with a trial each, or slots of the pack; at most so many if they are ``measured``.
+        measured: the engine measures how many trials pay at once.
         cpus_per_trial: threads of each process; of the whole pack, if trials are packed.
         gpus_per_trial: share of a GPU that each process takes; a pack takes a whole one, if this is not zero.
     """
 
     engine: EngineName = EngineName.SOLO
     parallel_trials: int = 1
+    measured: bool = False
     cpus_per_trial: int = 1
     gpus_per_trial: float = 0.0
 

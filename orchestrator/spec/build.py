@@ -20,8 +20,8 @@ from orchestrator.spec.space import read_space
 from orchestrator.spec.sweep_spec import SweepSpec
 
 _TRAIN_EVAL = 500
-_SLOTS = 8
-"""Trials that a pack holds if the file does not say: benchmarks/RESULTS.md."""
+_SLOTS = 64
+"""Trials that a pack holds at most if the file does not say; how many pay is measured."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,5 +157,9 @@ def _resources(file: SweepFile) -> Resources:
     else:
         cpus = resources.cpus_per_trial or max(1, usable_cores() // parallel)
     return Resources(
-        engine=engine, parallel_trials=parallel, cpus_per_trial=cpus, gpus_per_trial=resources.gpus_per_trial
+        engine=engine,
+        parallel_trials=parallel,
+        measured=engine is EngineName.PACKED and resources.parallel_trials is None,
+        cpus_per_trial=cpus,
+        gpus_per_trial=resources.gpus_per_trial,
     )

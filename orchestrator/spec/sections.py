@@ -144,10 +144,11 @@ class ResourcesSection(Section):
     """The engine, trials at once, and what each of them takes."""
 
     engine: Annotated[EngineName, Field(strict=False)] = Field(
-        default=EngineName.SOLO, description="solo: a process for each trial; packed: many trials over one base in one"
+        default=EngineName.PACKED,
+        description="packed: many trials over one base, where it allows that; solo: a process for each trial",
     )
     parallel_trials: Count | None = Field(
-        default=None, description="trials that run at once; if absent, 8 where they are packed and 1 elsewhere"
+        default=None, description="trials at once; if absent, as many as pay, by measure, where they are packed, else 1"
     )
     cpus_per_trial: Count | None = Field(
         default=None, description="CPU threads of a trial; an equal share of all if absent"

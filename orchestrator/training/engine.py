@@ -5,6 +5,7 @@ Engines know nothing of sweeps, schedulers, studies or trackers. The same contra
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -48,9 +49,27 @@ class Engine(Protocol):
         """Free the base model and the data."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Room:
+    """How many trials an engine is best given at once, at least one, and why, in words for a person.
+
+    ``packs`` is False if it cannot train this base's trials together; they train one after another then.
+    """
+
+    slots: int
+    why: str
+    packs: bool = True
+
+
 @runtime_checkable
 class PackingEngine(Engine, Protocol):
-    """An engine that trains several trials together."""
+    """An engine that trains several trials together.
+
+    Out of memory, it goes on with half of them, from their newest reports, and with the others when those are done.
+    """
+
+    def room(self, most: int) -> Room:
+        """Measure how many trials to give it at once, at most ``most``: no more than pay, nor than fit into memory."""
 
     def step(self, wanted: Mapping[TrialRun, int]) -> Mapping[TrialRun, Report | DivergedError]:
         """Run one batch of every trial together; return the reports that are due now, and the trials that diverged.

@@ -7,7 +7,10 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 _M_ARENA_MAX = -8
+_CGROUP = Path("/sys/fs/cgroup")
 
 
 def use_one_arena() -> None:
@@ -53,3 +56,26 @@ def peak_mb(device: str) -> float:
                 return int(line.split()[1]) / 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes there, KiB elsewhere
+
+
+def available_mb(device: str) -> float:
+    """Return how much memory could still be taken, in MiB: of the device on CUDA, else of the machine or container."""
+    if device.startswith("cuda"):
+        import torch
+
+        cached = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+        return (torch.cuda.mem_get_info()[0] + cached) / 2**20
+    free = psutil.virtual_memory().available
+    with suppress(OSError, ValueError):  # no such container, or one without a bound ("max")
+        bound, taken = (int((_CGROUP / name).read_text(encoding="ascii")) for name in ("memory.max", "memory.current"))
+        free = min(free, bound - taken)
+    return free / 2**20
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory ran out: torch's on a device, torch's or oneDNN's on a CPU, numpy's."""
+    import torch
+
+    told = str(error)
+    words = ("allocate memory", "could not create a primitive")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(phrase in told for phrase in words)

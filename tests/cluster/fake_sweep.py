@@ -2,11 +2,11 @@
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.cluster.executor import Executor
+from orchestrator.cluster.executor import Executor, unheard
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.observer import SweepObserver
@@ -91,17 +91,19 @@ class FakeSweep:
         executor: Executor,
         *,
         parallel: int = 1,
+        measured: bool = False,
         observers: Sequence[SweepObserver] = (),
         stop: threading.Event | None = None,
+        say: Callable[[str], None] = unheard,
     ) -> tuple[TrialRecord, ...]:
         """Drive the sweep as far as it goes and return what the ledger holds then."""
         self.folder.mkdir(parents=True, exist_ok=True)
         ledger = Ledger.open(f"sqlite:///{self.folder / 'ledger.db'}")
         sweep = ledger.open_sweep("fake", {}, "")
-        resources = Resources(parallel_trials=parallel, gpus_per_trial=self.gpus)
+        resources = Resources(parallel_trials=parallel, measured=measured, gpus_per_trial=self.gpus)
         with ledger.drive(sweep.id):
             coordinator = Coordinator(ledger, sweep, self.search_plan, observers=observers)
-            executor.run(coordinator, self.engine_plan, resources, stop or threading.Event())
+            executor.run(coordinator, self.engine_plan, resources, stop or threading.Event(), say)
         return ledger.records(sweep.id)
 
 

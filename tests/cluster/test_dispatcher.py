@@ -169,3 +169,22 @@ def test_whoever_crashes_again_clears_those_that_crashed_with_it(tmp_path: Path)
     assert drive.next() == innocent
     assert drive.next().task.number == 2, "nobody is a suspect any more"
     assert drive.dispatcher.take(Crashed(number=innocent.task.number, reason="its own")) is Move.YIELD
+
+
+def test_a_process_that_died_makes_half_as_many_run_together_from_then_on(tmp_path: Path) -> None:
+    drive = Drive(tmp_path, rule=StoppingName.NONE, together=True)
+    for assignment in (drive.next(), drive.next()):
+        drive.dispatcher.take(Crashed(number=assignment.task.number, reason="killed", died=True))
+    assert drive.dispatcher.parallel == 1  # once for both
+    for _ in range(2):  # each reports alone, and is cleared
+        assert drive.report(drive.next()) is Move.GO_ON
+        drive.dispatcher.lost_slots("the driver lets go of it")
+    assert drive.dispatcher.next() is not None
+    assert drive.dispatcher.next() is None
+
+
+def test_an_engine_that_raised_does_not(tmp_path: Path) -> None:
+    drive = Drive(tmp_path, rule=StoppingName.NONE, together=True)
+    for assignment in (drive.next(), drive.next()):
+        drive.dispatcher.take(Crashed(number=assignment.task.number, reason="a bug"))
+    assert drive.dispatcher.parallel == 2

@@ -7,7 +7,7 @@ from orchestrator.cluster.executor import Executor
 from orchestrator.cluster.host import EngineFactory
 from orchestrator.cluster.inline import InlineExecutor
 from orchestrator.core.plan import EngineName
-from tests.contracts.executor_contract import ExecutorContract
+from tests.contracts.executor_contract import ExecutorContract, PackedContract
 
 
 class TestInlineExecutor(ExecutorContract):
@@ -15,7 +15,7 @@ class TestInlineExecutor(ExecutorContract):
         return InlineExecutor(build)
 
 
-class TestInlinePacked(TestInlineExecutor):
+class TestInlinePacked(TestInlineExecutor, PackedContract):
     parallel = 3
     engine = EngineName.PACKED
 

@@ -17,7 +17,7 @@ from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import StoppingName
 from tests.cluster import test_tune
 from tests.cluster.fake_sweep import POINTS, Diary, FakeSweep
-from tests.contracts.executor_contract import check_ended
+from tests.contracts.executor_contract import PackedContract, check_ended
 from tests.fakes.fake_engine import FakeEngine, FakeEngineFactory, batches, events, processes
 
 pytestmark = pytest.mark.usefixtures("shared_ray")
@@ -27,7 +27,7 @@ PARALLEL = 2
 T = TypeVar("T")
 
 
-class TestTunePacked(test_tune.TestTuneExecutor):
+class TestTunePacked(test_tune.TestTuneExecutor, PackedContract):
     parallel = PARALLEL
     processes = 1
     engine = EngineName.PACKED

@@ -13,7 +13,7 @@ from orchestrator.core.plan import EngineName
 from orchestrator.core.policy import StoppingName
 from orchestrator.core.trial import TrialRecord, TrialState
 from tests.cluster.fake_sweep import METRIC, POINTS, Diary, FakeSweep
-from tests.fakes.fake_engine import FakeEngineFactory, events
+from tests.fakes.fake_engine import FakeEngineFactory, batches, events
 
 
 def check_ended(sweep: FakeSweep, records: Sequence[TrialRecord]) -> None:
@@ -110,3 +110,27 @@ class ExecutorContract(ABC):
         with pytest.raises(AssetError, match="the base model is missing"):
             sweep.run(self.executor(FakeEngineFactory(broken=True)), parallel=self.parallel)
         check_ended(sweep, sweep.run(self.executor(FakeEngineFactory()), parallel=self.parallel))
+
+
+class PackedContract(ABC):
+    """What an executor does beside that if the engine packs."""
+
+    @abstractmethod
+    def executor(self, build: EngineFactory) -> Executor:
+        """Return a new executor over engines that ``build`` makes."""
+
+    def test_as_many_trials_train_at_once_as_the_engine_has_room_for(self, tmp_path: Path) -> None:
+        sweep = FakeSweep(folder=tmp_path, engine=EngineName.PACKED, trials=5, rule=StoppingName.NONE)
+        said: list[str] = []
+        build = FakeEngineFactory(step_s=0.02, room=2, gather=2)
+        records = sweep.run(self.executor(build), parallel=4, measured=True, say=said.append)
+        check_ended(sweep, records)
+        assert said == ["trials at once: 2, because it was told so"]
+        assert max(len(together) for together in batches(tmp_path)) == 2
+
+    def test_an_engine_that_cannot_be_built_to_be_measured_ends_the_sweep_with_its_own_error(
+        self, tmp_path: Path
+    ) -> None:
+        sweep = FakeSweep(folder=tmp_path, engine=EngineName.PACKED, trials=3)
+        with pytest.raises(AssetError, match="the base model is missing"):
+            sweep.run(self.executor(FakeEngineFactory(broken=True)), parallel=2, measured=True)

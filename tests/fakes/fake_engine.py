@@ -16,7 +16,7 @@ from pathlib import Path
 from orchestrator.core.errors import AssetError, DivergedError
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.trial import Report, TrialTask
-from orchestrator.training.engine import TrialRun
+from orchestrator.training.engine import Room, TrialRun
 
 BATCHES = 3
 """Batches that the packing engine runs from one report point to the next."""
@@ -49,6 +49,7 @@ class FakeEngineFactory:
         kills: how many times each trial takes its process with it at its second report.
         diverges: trials that diverge at their second report.
         gather: the packing engine trains nothing until so many trials have come together.
+        room: how many trials the packing engine says it is best given at once.
         broken: the engine cannot be built.
     """
 
@@ -57,6 +58,7 @@ class FakeEngineFactory:
     kills: Mapping[int, int] = field(default_factory=dict)
     diverges: frozenset[int] = frozenset()
     gather: int = 1
+    room: int = 1
     broken: bool = False
 
     def __call__(self, plan: EnginePlan) -> "FakeEngine":
@@ -93,6 +95,9 @@ class FakePackingEngine(FakeEngine):
 
     slots = 8
     gathered = False
+
+    def room(self, most: int) -> Room:
+        return Room(slots=min(most, self.behaviour.room), why="it was told so")
 
     def step(self, wanted: Mapping[TrialRun, int]) -> dict[TrialRun, Report | DivergedError]:
         runs = {run: point for run, point in wanted.items() if isinstance(run, FakeRun)}

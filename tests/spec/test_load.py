@@ -142,13 +142,17 @@ class TestGoodFiles:
         assert spec.metric == Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
         assert spec.sampler == SamplerPolicy()
         assert spec.stopping == StoppingPolicy()
-        assert spec.resources == Resources(parallel_trials=1, cpus_per_trial=8)
-        assert load(SMALL + "resources: {parallel_trials: 3}\n").resources.cpus_per_trial == 2
+        assert spec.resources.engine is EngineName.PACKED
+
+    def test_processes_share_the_processors(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(8)), raising=False)
+        assert load(SMALL + "resources: {engine: solo}\n").resources == Resources(cpus_per_trial=8)
+        assert load(SMALL + "resources: {engine: solo, parallel_trials: 3}\n").resources.cpus_per_trial == 2
 
     def test_a_pack_takes_all_processors_unless_the_file_says_less(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(8)), raising=False)
-        packed = Resources(engine=EngineName.PACKED, parallel_trials=4, cpus_per_trial=8)
-        assert load(SMALL + "resources: {engine: packed}\n").resources == packed  # its budget is 4 trials
+        packed = Resources(engine=EngineName.PACKED, parallel_trials=4, measured=True, cpus_per_trial=8)
+        assert load(SMALL).resources == packed  # its budget is 4 trials
         less = load(SMALL + "resources: {engine: packed, cpus_per_trial: 2, parallel_trials: 3}\n").resources
         assert less == Resources(engine=EngineName.PACKED, parallel_trials=3, cpus_per_trial=6)
 

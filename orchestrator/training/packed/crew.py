@@ -20,7 +20,7 @@ class Crew:
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self._pool = ThreadPoolExecutor(threads, "crew", initializer=torch.set_num_threads, initargs=(1,))
+        self._pool = ThreadPoolExecutor(threads, "crew")
 
     def each(self, work: Callable[[P], R], parts: Sequence[P]) -> list[R]:
         """Return what ``work`` makes of each part, in their order; a single part gets all threads to itself.
@@ -29,9 +29,11 @@ class Crew:
         """
         if len(parts) == 1:
             return [work(parts[0])]
-        inference = torch.is_inference_mode_enabled()  # torch keeps that for each thread
+        inference = torch.is_inference_mode_enabled()  # torch keeps that for each thread, and the number of threads
+        share = max(1, self.threads // len(parts))
 
         def run(part: P) -> R:
+            torch.set_num_threads(share)
             with torch.inference_mode(inference):
                 return work(part)
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -11,16 +11,17 @@ from orchestrator.core.errors import DivergedError, LoratoryError
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.evaluation.gap import gaps
-from orchestrator.objective.protocol import Objective
+from orchestrator.objective.protocol import Example, Objective
 from orchestrator.training.checkpoints import SLOT_STATE, TrialFolder
 from orchestrator.training.course import Course
-from orchestrator.training.engine import TrialRun
+from orchestrator.training.engine import Room, TrialRun
 from orchestrator.training.hardware import choose_device, computes_in_bfloat16
-from orchestrator.training.memory import free_memory, peak_mb, reset_peak
+from orchestrator.training.memory import free_memory, out_of_memory, peak_mb, reset_peak
 from orchestrator.training.packed.adapter import new_adapter
 from orchestrator.training.packed.fitness import reason_not_to_pack
 from orchestrator.training.packed.pack import CannotPackError, Pack
 from orchestrator.training.packed.seat import Seat
+from orchestrator.training.packed.sizing import Sizing
 from orchestrator.training.packed.stepping import Stepper
 from orchestrator.training.solo import SoloEngine, SoloRun
 
@@ -52,6 +53,7 @@ class PackedEngine:
         self._pack: Pack | None = None
         self._unfit: str | None = None  # why the base cannot be packed; None: it has not been tried
         self._seats: dict[int, Seat] = {}
+        self._most: int | None = None  # seats that there was memory for; None: it has never run out
         self._closed = False
 
     def start(self, task: TrialTask) -> "PackedRun":
@@ -60,11 +62,43 @@ class PackedEngine:
             raise LoratoryError("the engine is closed")
         return PackedRun(self, task, TrialFolder(Path(self._plan.sweep_dir), task.number, SLOT_STATE))
 
+    def room(self, most: int) -> Room:
+        """Measure how many trials to give it at once; see ``PackingEngine.room``."""
+        torch.set_num_threads(self._plan.threads)
+        sizing = Sizing(self._plan, self._objective, self._solo.data, self._device, self._dtype)
+        try:
+            self._open_pack(sizing.rows)
+            return sizing.choose(most)
+        except CannotPackError as error:
+            return Room(slots=1, why=str(error), packs=False)
+
     def step(self, wanted: Mapping[TrialRun, int]) -> dict[TrialRun, Report | DivergedError]:
         """Run one batch of every trial; see ``PackingEngine.step``."""
-        found: dict[TrialRun, Report | DivergedError] = {}
         runs = {run: point for run, point in wanted.items() if isinstance(run, PackedRun)}
         assert len(runs) == len(wanted), "a run of another engine"
+        try:
+            return self._step(self._with_room(runs))
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error) or len(self._seats) < 2:
+                raise
+            self._halve()
+            return {}
+
+    def _with_room(self, runs: "Mapping[PackedRun, int]") -> "dict[PackedRun, int]":
+        """Return those that there is memory for, first those that have a seat; the others wait."""
+        by_seat = sorted(runs, key=lambda run: run.number not in self._seats)
+        return {run: runs[run] for run in by_seat[: self._most]}
+
+    def _halve(self) -> None:
+        """Give up every seat, for nobody knows what was written; half as many begin again from their reports."""
+        self._most = len(self._seats) // 2
+        logger.warning("out of memory with %d trials: going on with %d", len(self._seats), self._most)
+        for number in list(self._seats):
+            self.leave(number)
+        free_memory(self._device)
+
+    def _step(self, runs: "Mapping[PackedRun, int]") -> dict[TrialRun, Report | DivergedError]:
+        found: dict[TrialRun, Report | DivergedError] = {}
         for run, point in runs.items():
             if point not in self._plan.report_points:
                 raise ValueError(f"one of the report points {self._plan.report_points} is needed, got {point}")
@@ -149,7 +183,7 @@ class PackedEngine:
         if run.number not in self._seats:
             course = Course.of(self._solo.data, run.task, self._plan.report_points)
             try:
-                pack = self._open_pack(course)
+                pack = self._open_pack(course.rows)
                 adapter = new_adapter(self._plan, self._objective, run.task)
                 pack.admit(adapter)
             except CannotPackError as error:
@@ -160,11 +194,11 @@ class PackedEngine:
             self._seats[run.number] = Seat(pack, adapter, run.task, course, run.folder)
         return self._seats[run.number]
 
-    def _open_pack(self, course: Course) -> Pack:
+    def _open_pack(self, rows: Sequence[Example]) -> Pack:
         if self._unfit is None:
             reset_peak(self._device)
             tokenizer = self._solo.data.tokenizer
-            reason = reason_not_to_pack(self._plan.model, self._objective, self._device, tokenizer, course.rows)
+            reason = reason_not_to_pack(self._plan.model, self._objective, self._device, tokenizer, rows)
             self._unfit = reason or ""
             if not reason:
                 self._pack = Pack(self._plan.model, self._objective, self._device, self._dtype)

@@ -41,7 +41,7 @@ def task(number: int, seed: int | None = None, **settings: ParamValue) -> TrialT
 class World:
     """One pack over a tiny model, without an engine around it."""
 
-    def __init__(self, model: Path, objective: Objective, folder: Path) -> None:
+    def __init__(self, model: Path, objective: Objective, folder: Path, *, packed: bool = True) -> None:
         self.objective = objective
         self.source = Source(origin=Origin.LOCAL, name=str(model))
         data = DataPlan(source=MADE_UP, train=60, validation=20, test=12, train_eval=10)
@@ -57,8 +57,9 @@ class World:
             device="cpu",
         )
         self.data = TaskData(objective, data, load_tokenizer(self.source))
-        self.pack = Pack(self.source, objective, "cpu", torch.float32)
-        self.stepper = Stepper(self.pack, objective, self.data.tokenizer, threads=2)
+        if packed:
+            self.pack = Pack(self.source, objective, "cpu", torch.float32)
+            self.stepper = Stepper(self.pack, objective, self.data.tokenizer, threads=2)
 
     def seat(self, trial: TrialTask, b_std: float = 0.0) -> Seat:
         """Seat a trial; with ``b_std``, its B starts away from zero, where A has a gradient from the first step."""
