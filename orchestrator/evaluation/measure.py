@@ -4,6 +4,8 @@ It knows nothing of adapters, checkpoints or splits.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.objective.protocol import Example, Objective
@@ -11,6 +13,8 @@ from orchestrator.objective.protocol import Example, Objective
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
+
+    from orchestrator.evaluation.crew import Crew
 
 BATCH_TOKENS = {"cpu": 1024, "cuda": 16_384}
 """Padded tokens of a batch by device type; larger ones are slower on a CPU, where they leave its caches."""
@@ -35,27 +39,39 @@ def measure(
         tokenizer: for collation.
         batch_tokens: padded tokens of a batch, at most (one row is always taken); None chooses by device.
     """
+    import torch
+
+    from orchestrator.evaluation.crew import Crew
+
     device = next(model.parameters()).device
     budget = batch_tokens if batch_tokens is not None else BATCH_TOKENS.get(device.type, BATCH_TOKENS["cuda"])
     training = model.training
     model.eval()
     try:
-        return measure_models(
-            lambda batch: [forward(model, batch)], 1, objective, examples, tokenizer, device=device, budget=budget
-        )[0]
+        with closing(Crew(torch.get_num_threads() if device.type == "cpu" else 1)) as crew:
+            found = measure_models(
+                lambda batch: [forward(model, batch)],
+                objective,
+                examples,
+                tokenizer,
+                device=device,
+                budget=budget,
+                crew=crew,
+            )
+        return found[0] if found else {}
     finally:
         model.train(training)
 
 
 def measure_models(
     logits_of: "Callable[[Mapping[str, torch.Tensor]], Sequence[torch.Tensor]]",
-    count: int,
     objective: Objective,
     examples: Sequence[Example],
     tokenizer: "PreTrainedTokenizerBase",
     *,
     device: "torch.device | str",
     budget: int,
+    crew: "Crew",
 ) -> list[dict[str, float]]:
     """Return ``loss`` and the objective's other metrics over ``examples`` for each of several models.
 
@@ -63,33 +79,37 @@ def measure_models(
     by tokens, so that little padding is computed.
 
     Args:
-        logits_of: returns each model's logits of a collated batch.
-        count: how many models there are.
+        logits_of: returns each model's logits of a collated batch; it is called in the threads of the crew.
         objective: says how rows are collated, and what is measured.
-        examples: encoded rows; empty gives no metrics.
+        examples: encoded rows; empty gives no models.
         tokenizer: for collation.
         device: where batches go.
         budget: padded tokens of a batch, at most (one row is always taken).
+        crew: its threads take a batch each.
     """
     import torch
 
-    if not examples:
-        return [{} for _ in range(count)]
-    pairs: list[dict[int, tuple[Any, Any]]] = [{} for _ in range(count)]
-    sums_M2 = torch.zeros(count, 2, dtype=torch.float64, device=device)
+    def measured(rows: list[int]) -> list[tuple[torch.Tensor, list[tuple[Any, Any]]]]:
+        collated = objective.collate([examples[row] for row in rows], tokenizer)
+        batch = {name: value.to(device) for name, value in collated.items()}
+        return [
+            (
+                torch.stack([values_B.sum(dtype=torch.float64) for values_B in objective.losses(logits, batch)]),
+                objective.predictions(logits, batch),
+            )
+            for logits in logits_of(batch)
+        ]
+
+    parts = [*batches([len(example["input_ids"]) for example in examples], budget)]
     with torch.inference_mode():
-        for rows in batches([len(example["input_ids"]) for example in examples], budget):
-            collated = objective.collate([examples[row] for row in rows], tokenizer)
-            batch = {name: value.to(device) for name, value in collated.items()}
-            for model, logits in enumerate(logits_of(batch)):
-                for column, values_B in enumerate(objective.losses(logits, batch)):
-                    sums_M2[model, column] += values_B.sum(dtype=torch.float64)
-                pairs[model].update(zip(rows, objective.predictions(logits, batch), strict=True))
-    losses = (sums_M2[:, 0] / sums_M2[:, 1].clamp(min=1.0)).tolist()
-    return [
-        {"loss": loss, **objective.measure([found[row] for row in range(len(examples))])}
-        for loss, found in zip(losses, pairs, strict=True)
-    ]
+        found = crew.each(measured, parts)
+    measures = []
+    for model in zip(*found, strict=True):
+        total, units = torch.stack([sums_2 for sums_2, _ in model]).sum(0).tolist()
+        pairs = dict(zip(chain.from_iterable(parts), chain.from_iterable(pairs for _, pairs in model), strict=True))
+        metrics = objective.measure([pairs[row] for row in range(len(examples))])
+        measures.append({"loss": total / max(units, 1.0), **metrics})
+    return measures
 
 
 def forward(model: "torch.nn.Module", batch: "Mapping[str, torch.Tensor]") -> "torch.Tensor":

@@ -13,6 +13,7 @@ from orchestrator.objective.protocol import Head, Objective
 
 if TYPE_CHECKING:
     import torch
+    from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
@@ -115,11 +116,11 @@ def load_tokenizer(source: Source) -> "PreTrainedTokenizerBase":
     return tokenizer
 
 
-def load_adapted(source: Source, objective: Objective, device: str, adapter: Path) -> "torch.nn.Module":
+def load_adapted(source: Source, objective: Objective, device: str, adapter: Path) -> "PeftModel":
     """Load the base with a saved adapter on it, as anyone would, for measuring."""
     from peft import PeftModel
 
     base = load_base(source, objective, device)
     with quiet_libraries():
-        model: torch.nn.Module = PeftModel.from_pretrained(base.model, str(adapter))
+        model: PeftModel = PeftModel.from_pretrained(base.model, str(adapter))
     return model.eval()

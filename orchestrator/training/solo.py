@@ -14,6 +14,7 @@ from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.evaluation.measure import measure
 from orchestrator.objective.protocol import Objective
+from orchestrator.training.adapters import merged
 from orchestrator.training.base_model import load_adapted, load_tokenizer
 from orchestrator.training.checkpoints import ADAPTER, TrialFolder
 from orchestrator.training.hardware import choose_device, computes_in_bfloat16
@@ -80,10 +81,11 @@ class SoloEngine:
         with _ONE_AT_A_TIME, kept_random_state():
             torch.set_num_threads(self._plan.threads)
             model = load_adapted(self._plan.model, self._objective, self._device, adapter)
-            return {
-                name: measure(model, self._objective, data.split(name, task.settings.max_length), data.tokenizer)
-                for name in splits
-            }
+            with merged(model):
+                return {
+                    name: measure(model, self._objective, data.split(name, task.settings.max_length), data.tokenizer)
+                    for name in splits
+                }
 
     def close(self) -> None:
         """Free the data; calling it again does nothing."""

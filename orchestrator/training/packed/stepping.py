@@ -1,7 +1,6 @@
 """One forward and one backward for all slots that train, and the updates that they complete."""
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from orchestrator.core.errors import DivergedError
+from orchestrator.evaluation.crew import Crew
 from orchestrator.evaluation.measure import measure_models
 from orchestrator.objective.protocol import Example, Objective
-from orchestrator.training.packed.crew import Crew
 from orchestrator.training.packed.layout import lay_out
 from orchestrator.training.packed.pack import Pack
 
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
 
     from orchestrator.training.packed.seat import Seat
 
-EVAL_TOKENS = {"cpu": 2048, "cuda": 65_536}
-"""Padded tokens of an evaluation's batch over all slots, by device type."""
+EVAL_TOKENS = {"cpu": 1024, "cuda": 65_536}
+"""Padded tokens of an evaluation's batch over all slots, by device type; on a CPU a thread has one to itself."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,36 +124,31 @@ class Stepper:
         total.backward()  # type: ignore[no-untyped-call]
 
     def measure(self, seats: "Sequence[Seat]", examples: Sequence[Example]) -> list[dict[str, float]]:
-        """Measure several slots' adapters on the same rows, in one forward per batch and thread."""
+        """Measure several slots' adapters on the same rows, in one forward per batch."""
         pack = self._pack
         slots = sorted(seat.slot for seat in seats)
         pack.make_ready(training=False)
 
         def logits_of(batch: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
             rows = batch["input_ids"].shape[0]
-            inputs = {name: value for name, value in batch.items() if name != "labels"}
-            pairs = [(slot, row) for slot in slots for row in range(rows)]
-            size = -(-len(pairs) // self._crew.threads)
-            parts = [pairs[start : start + size] for start in range(0, len(pairs), size)]
-
-            def forward(part: list[tuple[int, int]]) -> torch.Tensor:
-                index = torch.tensor([row for _, row in part], device=pack.device)
-                some = {name: value[index] for name, value in inputs.items()}
-                counts = Counter(slot for slot, _ in part)
-                return pack.logits(some, lay_out(some["attention_mask"], counts, pack.slots, pack.dtype))
-
-            return [*torch.split(_joined(self._crew.each(forward, parts)), rows)]
+            inputs = {
+                name: value.repeat(len(slots), *[1] * (value.dim() - 1))
+                for name, value in batch.items()
+                if name != "labels"
+            }
+            layout = lay_out(inputs["attention_mask"], dict.fromkeys(slots, rows), pack.slots, pack.dtype)
+            return [*torch.split(pack.logits(inputs, layout), rows)]
 
         found = measure_models(
             logits_of,
-            len(seats),
             self._objective,
             examples,
             self._tokenizer,
             device=pack.device,
             budget=max(1, EVAL_TOKENS[pack.device.partition(":")[0]] // len(seats)),
+            crew=self._crew,
         )
-        by_slot = dict(zip(slots, found, strict=True))
+        by_slot = dict(zip(slots, found or [{}] * len(slots), strict=True))
         return [by_slot[seat.slot] for seat in seats]
 
     def close(self) -> None:
@@ -169,14 +163,3 @@ class Stepper:
 def _norm(gradients: list[torch.Tensor]) -> torch.Tensor:
     norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     return norm
-
-
-def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
-    """Return the logits of all parts; where they have a token dimension, parts may be padded to different lengths."""
-    longest = max(part.shape[1] for part in parts) if parts[0].dim() > 2 else 0
-    return torch.cat(
-        [
-            torch.nn.functional.pad(part, (0, 0, 0, longest - part.shape[1])) if part.dim() > 2 else part
-            for part in parts
-        ]
-    )

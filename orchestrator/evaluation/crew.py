@@ -1,8 +1,8 @@
-"""Threads that each work on a part of the pack, so that on a CPU no core waits for another within a step.
+"""Threads that each work on a part of what is to be computed, so that on a CPU no core waits for another.
 
-Slots have nothing to say to each other between two updates. Split over the threads, everything runs side by side, what
-torch would run on one core included: random masks, small operations, Python itself. Within an operation a thread then
-works alone. It knows nothing of models.
+The slots of a pack have nothing to say to each other between two updates, nor have two batches that are measured. Split
+over the threads, everything runs side by side, what torch would run on one core included: random masks, small
+operations, Python itself. Within an operation a thread then works alone. It knows nothing of models.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,8 +27,8 @@ class Crew:
 
         The first exception is raised when all are done.
         """
-        if len(parts) == 1:
-            return [work(parts[0])]
+        if len(parts) == 1 or self.threads == 1:
+            return [work(part) for part in parts]
         inference = torch.is_inference_mode_enabled()  # torch keeps that for each thread, and the number of threads
         share = max(1, self.threads // len(parts))
 

@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 
-from orchestrator.training.packed.crew import Crew
+from orchestrator.evaluation.crew import Crew
 
 
 def test_parts_are_alike_in_size_and_keep_the_order() -> None:
