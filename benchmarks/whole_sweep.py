@@ -7,7 +7,7 @@ Variants, each in processes of its own, start-up included, one after another, RO
     plain     Ray Tune, a process for each trial, one thread each, two at once: float32, random batches, fused attention
     tuned     the same with bfloat16, batches of like lengths and eager attention, the fastest here
     solo      `python -m orchestrator sweep`, solo engine, two at once
-    packed    the same with the packed engine, 8 at once
+    packed    the same with the packed engine, as many at once as it measures to pay
     asha      packed, with asha
 
 All train the same configurations on the same rows for the same number of updates, LoRA dropout included (the base's own
@@ -167,7 +167,7 @@ def ours(name: str, trials: list[dict[str, Any]], count: int, epochs: int, folde
         "budget": {"trials": len(trials)},
         "resources": {"engine": "solo", "parallel_trials": 2, "cpus_per_trial": 1}
         if name == "solo"
-        else {"engine": "packed", "parallel_trials": 8},
+        else {"engine": "packed"},
         "tracking": {"keep_adapters": 1},
         "seed": 1,
     }
