@@ -6,6 +6,7 @@ Variants, each in processes of its own, start-up included, one after another, RO
 
     plain     Ray Tune, a process for each trial, one thread each, two at once: float32, random batches, fused attention
     tuned     the same with bfloat16, batches of like lengths and eager attention, the fastest here
+    search    `Trainer.hyperparameter_search` with Optuna, as people use it: one after another, on all cores
     solo      `python -m orchestrator sweep`, solo engine, two at once
     packed    the same with the packed engine, as many at once as it measures to pay
     asha      packed, with asha
@@ -24,7 +25,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
@@ -35,10 +36,14 @@ from orchestrator.core.environment import prepare, usable_cores
 from orchestrator.objective.loading import load_objective
 from orchestrator.search.ledger import Ledger
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import Trainer
+
 ROOT = Path(__file__).parent.parent
 MODEL = Source(origin=Origin.PACKAGED, name="minilm")
 VALIDATION, MAX_LENGTH = 500, 64
-VARIANTS = ("plain", "tuned", "solo", "packed", "asha")
+VARIANTS = ("plain", "tuned", "search", "solo", "packed", "asha")
 
 
 def configurations(count: int, batch_size: int) -> list[dict[str, Any]]:
@@ -55,22 +60,11 @@ def configurations(count: int, batch_size: int) -> list[dict[str, Any]]:
     ]
 
 
-def train_plainly(config: dict[str, Any], *, rows: str, base: str, epochs: int, tuned: bool) -> None:
-    """Train one trial as its function would be written by hand; reports to Tune after each epoch."""
-    import torch
+def plain_trainer(config: dict[str, Any] | None, *, rows: str, base: str, epochs: int, tuned: bool) -> "Trainer":
+    """Return the Trainer that one would write by hand for a configuration; None: the search's own, by trial number."""
     from datasets import Dataset
-    from peft import LoraConfig, get_peft_model
-    from ray import tune
-    from transformers import (
-        AutoModelForSequenceClassification,
-        AutoTokenizer,
-        DataCollatorWithPadding,
-        Trainer,
-        TrainerCallback,
-        TrainingArguments,
-    )
+    from transformers import AutoTokenizer, DataCollatorWithPadding, Trainer, TrainingArguments
 
-    torch.set_num_threads(1)
     tokenizer = AutoTokenizer.from_pretrained(base)
     splits = {
         name: Dataset.from_list(part).map(
@@ -78,6 +72,41 @@ def train_plainly(config: dict[str, Any], *, rows: str, base: str, epochs: int, 
         )
         for name, part in json.loads(Path(rows).read_text()).items()
     }
+    arguments = TrainingArguments(
+        tempfile.mkdtemp(),
+        per_device_eval_batch_size=32,
+        num_train_epochs=epochs,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=1,
+        report_to=[],
+        use_cpu=True,
+        bf16=tuned,
+        disable_tqdm=True,
+        train_sampling_strategy="group_by_length" if tuned else "random",
+        **({} if config is None else named(config)),
+    )
+    return Trainer(
+        None if config is None else adapted(config, base, tuned=tuned),
+        arguments,
+        train_dataset=splits["train"],
+        eval_dataset=splits["validation"],
+        data_collator=DataCollatorWithPadding(tokenizer),
+        compute_metrics=lambda found: {"accuracy": float((found.predictions.argmax(-1) == found.label_ids).mean())},
+        model_init=None if config is not None else lambda trial: adapted(CHOSEN[trial.number if trial else 0], base),
+    )
+
+
+def named(config: dict[str, Any]) -> dict[str, Any]:
+    """Return what of a configuration the Trainer takes, by its names."""
+    return {"learning_rate": config["learning_rate"], "per_device_train_batch_size": config["batch_size"]}
+
+
+def adapted(config: dict[str, Any], base: str, *, tuned: bool = False) -> "PeftModel":
+    """Return the base with a new adapter."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForSequenceClassification
+
     attention = "eager" if tuned else "sdpa"
     model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=2, attn_implementation=attention)
     adapter = LoraConfig(
@@ -87,36 +116,41 @@ def train_plainly(config: dict[str, Any], *, rows: str, base: str, epochs: int, 
         target_modules="all-linear",
         task_type="SEQ_CLS",
     )
+    return get_peft_model(model, adapter)
+
+
+CHOSEN: list[dict[str, Any]] = []
+"""The configurations of `search`, by Optuna's trial number."""
+
+
+def search(trials: list[dict[str, Any]], rows: Path, epochs: int) -> float:
+    """Run the trials with ``Trainer.hyperparameter_search`` and Optuna, and return the best validation accuracy."""
+    CHOSEN[:] = trials
+    trainer = plain_trainer(None, rows=str(rows), base=str(resolve_model(MODEL)), epochs=epochs, tuned=False)
+    best = trainer.hyperparameter_search(
+        hp_space=lambda trial: named(CHOSEN[trial.number]),
+        compute_objective=lambda metrics: metrics["eval_accuracy"],
+        n_trials=len(trials),
+        direction="maximize",
+        backend="optuna",
+    )
+    return float(best.objective)
+
+
+def train_plainly(config: dict[str, Any], *, rows: str, base: str, epochs: int, tuned: bool) -> None:
+    """Train one trial as its function would be written by hand; reports to Tune after each epoch."""
+    import torch
+    from ray import tune
+    from transformers import TrainerCallback
 
     class Report(TrainerCallback):
         def on_evaluate(self, *_: object, metrics: dict[str, float], **__: object) -> None:
             tune.report({"accuracy": metrics["eval_accuracy"]})
 
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
-            folder,
-            learning_rate=config["learning_rate"],
-            per_device_train_batch_size=config["batch_size"],
-            per_device_eval_batch_size=32,
-            num_train_epochs=epochs,
-            eval_strategy="epoch",
-            save_strategy="epoch",
-            save_total_limit=1,
-            report_to=[],
-            use_cpu=True,
-            bf16=tuned,
-            disable_tqdm=True,
-            train_sampling_strategy="group_by_length" if tuned else "random",
-        )
-        Trainer(
-            get_peft_model(model, adapter),
-            arguments,
-            train_dataset=splits["train"],
-            eval_dataset=splits["validation"],
-            data_collator=DataCollatorWithPadding(tokenizer),
-            compute_metrics=lambda found: {"accuracy": float((found.predictions.argmax(-1) == found.label_ids).mean())},
-            callbacks=[Report()],
-        ).train()
+    torch.set_num_threads(1)
+    trainer = plain_trainer(config, rows=rows, base=base, epochs=epochs, tuned=tuned)
+    trainer.add_callback(Report())
+    trainer.train()
 
 
 def plain(trials: list[dict[str, Any]], rows: Path, epochs: int, *, tuned: bool) -> float:
@@ -208,6 +242,8 @@ def main(
                 began = time.perf_counter()
                 if name in {"plain", "tuned"}:
                     found: dict[str, Any] = {"best": plain(trials, file, epochs, tuned=name == "tuned")}
+                elif name == "search":
+                    found = {"best": search(trials, file, epochs)}
                 else:
                     found = ours(name, trials, rows, epochs, Path(folder))
                 spent = time.perf_counter() - began
