@@ -47,6 +47,7 @@ def reason_not_to_pack(
     if packed.shape != plain.shape:
         return f"its packed logits have the shape {tuple(packed.shape)}, alone {tuple(plain.shape)}"
     if plain.dim() == 3:  # logits by token: what stands at padding is nobody's
-        plain, packed = (logits[batch["attention_mask"].bool()] for logits in (plain, packed))
+        real = batch.get("decoder_attention_mask", batch["attention_mask"]).bool()
+        plain, packed = plain[real], packed[real]
     difference = ((packed - plain).abs().max() / plain.abs().max().clamp(min=1e-6)).item()
     return None if difference <= _TOLERANCE else f"its packed logits differ by {difference:.2g} of the largest"

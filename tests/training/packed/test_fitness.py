@@ -23,8 +23,9 @@ from tests.fakes.tiny_models import (
     tiny_gpt2,
     tiny_llama,
     tiny_roberta,
+    tiny_t5,
 )
-from tests.fakes.tiny_objective import TinyCausal, TinyClassification
+from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
 from tests.training.packed.packs import MADE_UP, task
 
 DATA = DataPlan(source=MADE_UP, train=40, validation=20, test=12, train_eval=10)
@@ -40,6 +41,8 @@ DATA = DataPlan(source=MADE_UP, train=40, validation=20, test=12, train_eval=10)
         (tiny_gpt2, TinyClassification(), None),
         (tiny_llama, TinyCausal(), None),
         (tiny_llama, TinyClassification(), None),
+        (tiny_t5, TinySeq2Seq(), None),
+        (tiny_t5, TinyClassification(), "ValueError: the decoder is given no mask"),
         (tiny_deberta, TinyClassification(), "its packed logits differ"),
     ],
 )
