@@ -79,6 +79,28 @@ def tiny_gpt2(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path
     return _save_model(folder, GPT2LMHeadModel, config, seed)
 
 
+def tiny_starcoder2(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
+    """Save a StarCoder2 language model, whose dropout (0.1) is a function and no layer, and return its folder."""
+    from transformers import Starcoder2Config, Starcoder2ForCausalLM
+
+    size = _save_tokenizer(folder, vocab, template=None)
+    config = Starcoder2Config(
+        vocab_size=size,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        intermediate_size=32,
+        max_position_embeddings=256,
+        residual_dropout=0.1,
+        embedding_dropout=0.1,
+        pad_token_id=0,
+        bos_token_id=SPECIAL.index("<s>"),
+        eos_token_id=SPECIAL.index("</s>"),
+    )
+    return _save_model(folder, Starcoder2ForCausalLM, config, seed)
+
+
 def tiny_roberta(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
     """Save a RoBERTa classifier, whose head has two layers (2 layers of 16 hidden units), and return its folder."""
     from transformers import RobertaConfig, RobertaForSequenceClassification

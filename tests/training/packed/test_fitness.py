@@ -23,6 +23,7 @@ from tests.fakes.tiny_models import (
     tiny_gpt2,
     tiny_llama,
     tiny_roberta,
+    tiny_starcoder2,
     tiny_t5,
 )
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
@@ -43,6 +44,7 @@ DATA = DataPlan(source=MADE_UP, train=40, validation=20, test=12, train_eval=10)
         (tiny_llama, TinyClassification(), None),
         (tiny_t5, TinySeq2Seq(), None),
         (tiny_t5, TinyClassification(), "ValueError: the decoder is given no mask"),
+        (tiny_starcoder2, TinyCausal(), "in training its code draws random numbers"),
         (tiny_deberta, TinyClassification(), "its packed logits differ"),
     ],
 )
