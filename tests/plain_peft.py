@@ -13,6 +13,7 @@ from typing import Any
 
 MODELS = {
     "causal_lm": "AutoModelForCausalLM",
+    "seq2seq_lm": "AutoModelForSeq2SeqLM",
     "sequence_classification": "AutoModelForSequenceClassification",
 }
 
@@ -68,9 +69,12 @@ def _measured(*, adapter: str, base: str, rows: Sequence[Mapping[str, Any]], hea
     model = PeftModel.from_pretrained(model, adapter).eval()
     loss = units = right = 0.0
     for row in rows:
-        with torch.inference_mode():
-            logits = model(input_ids=torch.tensor([row["input_ids"]])).logits.double()
         labels = torch.tensor([row["labels"]])
+        decoding = {"labels": labels} if head == "seq2seq_lm" else {}  # of which it makes its decoder's input
+        with torch.inference_mode():
+            logits = model(input_ids=torch.tensor([row["input_ids"]]), **decoding).logits.double()
+        if head == "seq2seq_lm":
+            labels, logits = labels[0], logits[0]
         if head == "causal_lm":
             labels, logits = labels[0, 1:], logits[0, :-1]
         loss += torch.nn.functional.cross_entropy(logits, labels, reduction="sum").item()

@@ -113,9 +113,20 @@ def measure_models(
 
 
 def forward(model: "torch.nn.Module", batch: "Mapping[str, torch.Tensor]") -> "torch.Tensor":
-    """Return the logits of a collated batch; the labels stay out, because objectives compute the loss."""
-    logits: torch.Tensor = model(**{name: value for name, value in batch.items() if name != "labels"}).logits
+    """Return the logits of a collated batch; see ``inputs``."""
+    logits: torch.Tensor = model(**inputs(model, batch)).logits
     return logits
+
+
+def inputs(model: "torch.nn.Module", batch: "Mapping[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
+    """Return what a model is given: all but the labels, because objectives compute the loss.
+
+    A decoder reads the labels one token late, after the token that the model's own configuration begins with.
+    """
+    given = {name: value for name, value in batch.items() if name != "labels"}
+    if "decoder_attention_mask" in batch:
+        given["decoder_input_ids"] = model.prepare_decoder_input_ids_from_labels(batch["labels"])  # type: ignore[operator]
+    return given
 
 
 def batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:

@@ -23,6 +23,7 @@ class Head(enum.StrEnum):
 
     SEQUENCE_CLASSIFICATION = "sequence_classification"
     CAUSAL_LM = "causal_lm"
+    SEQ2SEQ_LM = "seq2seq_lm"
 
 
 Example = dict[str, Any]
@@ -66,10 +67,14 @@ class Objective(Protocol):
         """
 
     def encode(self, rows: "datasets.Dataset", tokenizer: "PreTrainedTokenizerBase", max_length: int) -> list[Example]:
-        """Tokenise rows, each cut to ``max_length`` tokens, without padding."""
+        """Tokenise rows without padding; what is read, and what a decoder writes, is cut to ``max_length`` tokens."""
 
     def collate(self, examples: Sequence[Example], tokenizer: "PreTrainedTokenizerBase") -> "dict[str, torch.Tensor]":
-        """Pad to the longest of ``examples``: ``input_ids_BT``, ``attention_mask_BT``, ``labels`` (B, or B×T)."""
+        """Pad to the longest of ``examples``: ``input_ids_BT``, ``attention_mask_BT``, ``labels`` (B, or B×T).
+
+        A sequence-to-sequence objective has ``labels_BS`` and ``decoder_attention_mask_BS``; the model itself makes its
+        decoder's input of them.
+        """
 
     def losses(
         self, logits: "torch.Tensor", batch: "Mapping[str, torch.Tensor]", label_smoothing: float = 0.0

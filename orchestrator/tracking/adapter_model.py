@@ -12,6 +12,12 @@ from typing import Any
 
 import mlflow
 
+AUTO_CLASSES = {
+    "sequence_classification": "AutoModelForSequenceClassification",
+    "causal_lm": "AutoModelForCausalLM",
+    "seq2seq_lm": "AutoModelForSeq2SeqLM",
+}
+
 
 class AdapterRunner:
     """A base model with an adapter on it, ready to predict. B rows, C classes."""
@@ -34,9 +40,7 @@ class AdapterRunner:
             names = dict(enumerate(self.labels))
             options |= {"num_labels": len(names), "id2label": names, "label2id": {v: k for k, v in names.items()}}
             options["ignore_mismatched_sizes"] = True  # the adapter brings the head; the base may have another one
-            auto = transformers.AutoModelForSequenceClassification
-        else:
-            auto = transformers.AutoModelForCausalLM
+        auto = getattr(transformers, AUTO_CLASSES[self.card["head"]])
         model = auto.from_pretrained(base or self.card["base_path"], **options)
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         if self.tokenizer.pad_token is None:
@@ -65,14 +69,16 @@ class AdapterRunner:
         return rows
 
     def generate(self, texts: Sequence[str], batch_size: int = 8, max_new_tokens: int = 64) -> list[str]:
-        """Return what the model writes after each text's prompt, the most likely token each time."""
+        """Return what the model writes to each text's prompt, the most likely token each time."""
         import torch
 
         answers: list[str] = []
+        goes_on = self.card["head"] == "causal_lm"  # its answer stands behind the prompt; a decoder's stands alone
         with torch.inference_mode():
             for batch in _batches(texts, batch_size):
                 rows = {"input_ids": [self._prompt(text) for text in batch]}
-                encoded = self.tokenizer.pad(rows, padding_side="left", return_tensors="pt").to(self.device)
+                encoded = self.tokenizer.pad(rows, padding_side="left" if goes_on else "right", return_tensors="pt")
+                encoded = encoded.to(self.device)
                 tokens = self.model.generate(
                     input_ids=encoded["input_ids"],
                     attention_mask=encoded["attention_mask"],
@@ -80,17 +86,19 @@ class AdapterRunner:
                     do_sample=False,
                     pad_token_id=self.tokenizer.pad_token_id,
                 )
-                new = tokens[:, encoded["input_ids"].shape[1] :]
+                new = tokens[:, encoded["input_ids"].shape[1] :] if goes_on else tokens
                 answers += self.tokenizer.batch_decode(new, skip_special_tokens=True)
         return [answer.strip() for answer in answers]
 
     def _prompt(self, text: str) -> list[int]:
         """Return the prompt's tokens as in training: three pieces tokenised apart, the text cut if it is too long."""
         before, _, after = self.card["prompt"].partition("{text}")
-        head = self.tokenizer(before)["input_ids"]  # with the beginning-of-sequence token, if the tokenizer adds one
-        tail = self.tokenizer(after, add_special_tokens=False)["input_ids"] if after else []
-        room = max(1, self.card["max_length"] - len(head) - len(tail))
-        return [*head, *self.tokenizer(text, add_special_tokens=False)["input_ids"][:room], *tail]
+        whole = self.tokenizer("a", return_special_tokens_mask=True)
+        ids, special = whole["input_ids"], whole["special_tokens_mask"]  # of a text between those that begin and end it
+        first, last = ids[: special.index(0)], ids[len(ids) - special[::-1].index(0) :]
+        pieces = [self.tokenizer(piece, add_special_tokens=False)["input_ids"] for piece in (before, text, after)]
+        room = max(1, self.card["max_length"] - sum(map(len, (first, pieces[0], pieces[2], last))))
+        return [*first, *pieces[0], *pieces[1][:room], *pieces[2], *last]
 
 
 class AdapterModel(mlflow.pyfunc.PythonModel):

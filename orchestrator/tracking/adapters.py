@@ -41,10 +41,10 @@ class AdapterCard:
     Attributes:
         base: the base model as the sweep file names it.
         base_path: the folder or hub id from which it was loaded.
-        head: ``sequence_classification`` or ``causal_lm``.
+        head: ``sequence_classification``, ``causal_lm`` or ``seq2seq_lm``.
         labels: class names in the order of their ids; empty without classes.
         max_length: tokens after which an input is cut, as in training.
-        prompt: for ``causal_lm``, what stands before the answer, with ``{text}`` for the input.
+        prompt: for the language models, what they read before they answer, with ``{text}`` for the input.
         objective: the objective's name.
         sweep, sweep_key, trial, samples: the checkpoint it is: ``name#generation``, that sweep's key, the trial's
             number and its training samples.

@@ -22,16 +22,22 @@ model = PeftModel.from_pretrained(model, "THIS FOLDER").eval()
 tokenizer = AutoTokenizer.from_pretrained("THIS FOLDER")
 """
 
-CAUSAL_LM = """\
+WRITER = """\
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import {auto}, AutoTokenizer
 
 {base}
-model = AutoModelForCausalLM.from_pretrained({arguments})
+model = {auto}.from_pretrained({arguments})
 model = PeftModel.from_pretrained(model, "THIS FOLDER").eval()
 tokenizer = AutoTokenizer.from_pretrained("THIS FOLDER")
 prompt = {prompt!r}.replace("{{text}}", "YOUR TEXT")
 """
+
+WRITERS = {
+    "causal_lm": ("AutoModelForCausalLM", "text-generation"),
+    "seq2seq_lm": ("AutoModelForSeq2SeqLM", "text2text-generation"),
+}
+"""The transformers class, and the hub's name for what it does, by head."""
 
 PACKAGED = """\
 base = {path}  # where it was trained; elsewhere the hub has it
@@ -41,7 +47,7 @@ base = base if Path(base).is_dir() else {hub}"""
 def model_card(card: "AdapterCard") -> str:
     """Return the README in Markdown, with the front matter that the Hugging Face hub reads."""
     hub = _hub_id(card)
-    tag = "text-classification" if card.labels else "text-generation"
+    tag = "text-classification" if card.labels else WRITERS[card.head][1]
     metrics = "\n".join(f"| {name} | {_number(value)} |" for name, value in card.metrics.items())
     params = "\n".join(f"| {name} | {value} |" for name, value in card.params.items())
     return f"""---
@@ -95,8 +101,9 @@ def _code(card: "AdapterCard", hub: str | None) -> str:
     if hub is not None and card.base.origin is Origin.PACKAGED:
         base, imports = PACKAGED.format(path=_quoted(card.base_path), hub=_quoted(hub)), "from pathlib import Path\n\n"
     arguments = f"base, revision={_quoted(card.base.revision)}" if card.base.revision else "base"
-    template = CLASSIFIER if card.labels else CAUSAL_LM
-    return imports + template.format(base=base, arguments=arguments, labels=list(card.labels), prompt=card.prompt)
+    if card.labels:
+        return imports + CLASSIFIER.format(base=base, arguments=arguments, labels=list(card.labels))
+    return imports + WRITER.format(base=base, arguments=arguments, auto=WRITERS[card.head][0], prompt=card.prompt)
 
 
 def _quoted(text: str) -> str:

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     import torch
     from peft import LoraConfig, PeftConfig, PeftModel
 
-_TASK_TYPES = {Head.SEQUENCE_CLASSIFICATION: "SEQ_CLS", Head.CAUSAL_LM: "CAUSAL_LM"}
+_TASK_TYPES = {
+    Head.SEQUENCE_CLASSIFICATION: "SEQ_CLS",
+    Head.CAUSAL_LM: "CAUSAL_LM",
+    Head.SEQ2SEQ_LM: "SEQ_2_SEQ_LM",
+}
 WEIGHTS = "adapter_model.safetensors"
 
 

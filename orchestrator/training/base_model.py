@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+_AUTO_CLASSES = {
+    Head.SEQUENCE_CLASSIFICATION: "AutoModelForSequenceClassification",
+    Head.CAUSAL_LM: "AutoModelForCausalLM",
+    Head.SEQ2SEQ_LM: "AutoModelForSeq2SeqLM",
+}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Base:
     """A base model in float32.
@@ -62,9 +69,8 @@ def load_base(
         attention = "eager"  # benchmarks/RESULTS.md: the backward of fused attention is slow there
     if attention is not None:
         arguments["attn_implementation"] = attention
-    auto = transformers.AutoModelForCausalLM
+    auto = getattr(transformers, _AUTO_CLASSES[objective.head])
     if objective.head is Head.SEQUENCE_CLASSIFICATION:
-        auto = transformers.AutoModelForSequenceClassification
         arguments["num_labels"] = len(objective.labels)
         arguments["id2label"] = dict(enumerate(objective.labels))
         arguments["label2id"] = {label: index for index, label in enumerate(objective.labels)}

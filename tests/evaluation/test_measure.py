@@ -1,7 +1,7 @@
 """Measuring does not depend on batches, and leaves the model as it was."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +12,28 @@ from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.evaluation.gap import gaps
 from orchestrator.evaluation.measure import batches, measure
 from orchestrator.objective.protocol import Objective
-from tests.fakes.tiny_models import tiny_bert, tiny_llama
-from tests.fakes.tiny_objective import TinyCausal, TinyClassification
+from tests.fakes.tiny_models import tiny_bert, tiny_llama, tiny_t5
+from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
 
 
 def loaded(kind: str, folder: Path) -> tuple[Any, Any, Objective, list[dict[str, Any]]]:
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+    import transformers
 
-    objective: Objective = TinyClassification() if kind == "bert" else TinyCausal()
-    path = tiny_bert(folder) if kind == "bert" else tiny_llama(folder)
-    auto = AutoModelForSequenceClassification if kind == "bert" else AutoModelForCausalLM
-    tokenizer = AutoTokenizer.from_pretrained(path)
+    kinds: dict[str, tuple[Callable[[Path], Path], Objective, str]] = {
+        "bert": (tiny_bert, TinyClassification(), "AutoModelForSequenceClassification"),
+        "llama": (tiny_llama, TinyCausal(), "AutoModelForCausalLM"),
+        "t5": (tiny_t5, TinySeq2Seq(), "AutoModelForSeq2SeqLM"),
+    }
+    write, objective, auto = kinds[kind]
+    path = write(folder)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(path)
     source = Source(origin=Origin.LOCAL, name="made up")
     rows = objective.splits(DataPlan(source=source, validation=23, test=2)).validation
-    return auto.from_pretrained(path), tokenizer, objective, objective.encode(rows, tokenizer, 32)
+    model = getattr(transformers, auto).from_pretrained(path)
+    return model, tokenizer, objective, objective.encode(rows, tokenizer, 32)
 
 
-@pytest.mark.parametrize("kind", ["bert", "llama"])
+@pytest.mark.parametrize("kind", ["bert", "llama", "t5"])
 def test_the_result_does_not_depend_on_the_batches(kind: str, tmp_path: Path) -> None:
     model, tokenizer, objective, examples = loaded(kind, tmp_path)
     model.train()
@@ -40,7 +45,7 @@ def test_the_result_does_not_depend_on_the_batches(kind: str, tmp_path: Path) ->
     assert model.training
     # A token-weighted mean: rows of a language model count by their tokens.
     per_row = [measure(model, objective, [example], tokenizer)["loss"] for example in examples]
-    units = [1 if kind == "bert" else sum(label != -100 for label in example["labels"][1:]) for example in examples]
+    units = [1 if kind == "bert" else sum(label != -100 for label in example["labels"]) for example in examples]
     expected = sum(loss * n for loss, n in zip(per_row, units, strict=True)) / sum(units)
     assert one_by_one["loss"] == pytest.approx(expected, rel=1e-5)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.tiny_models import tiny_bert, tiny_gpt2, tiny_llama
+from tests.fakes.tiny_models import tiny_bert, tiny_gpt2, tiny_llama, tiny_t5
 
 
 def test_the_tiny_encoder_loads_and_classifies(tmp_path: Path) -> None:
@@ -32,3 +32,16 @@ def test_the_tiny_language_models_load_and_predict(tmp_path: Path, build: Callab
     ).logits
     assert logits.shape == (1, 4, len(tokenizer))
     assert tokenizer.eos_token_id is not None
+
+
+def test_the_tiny_sequence_to_sequence_model_loads_and_writes(tmp_path: Path) -> None:
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+    folder = tiny_t5(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    batch = tokenizer(["the plot was fine", "bad"], padding=True, return_tensors="pt")
+    assert batch["input_ids"][0, -1] == tokenizer.eos_token_id
+    written = AutoModelForSeq2SeqLM.from_pretrained(folder).generate(
+        input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], max_new_tokens=3
+    )
+    assert written.shape == (2, 4)

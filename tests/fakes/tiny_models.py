@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "<s>", "</s>")
+ENCODER = "[CLS] $A [SEP]"
 VOCAB = (
     *"abcdefghijklmnopqrstuvwxyz0123456789.,!?'-:",
     *(f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz0123456789"),
@@ -26,7 +27,7 @@ def tiny_bert(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, s
     """Save a BERT classifier (2 layers of 16 hidden units, 2 heads, dropout 0.1) and return its folder."""
     from transformers import BertConfig, BertForSequenceClassification
 
-    size = _save_tokenizer(folder, vocab, encoder=True)
+    size = _save_tokenizer(folder, vocab, template=ENCODER)
     config = BertConfig(
         vocab_size=size,
         hidden_size=16,
@@ -44,7 +45,7 @@ def tiny_llama(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Pat
     """Save a Llama language model (2 layers of 16 hidden units, 2 heads that share keys) and return its folder."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    size = _save_tokenizer(folder, vocab, encoder=False)
+    size = _save_tokenizer(folder, vocab, template=None)
     config = LlamaConfig(
         vocab_size=size,
         hidden_size=16,
@@ -64,7 +65,7 @@ def tiny_gpt2(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path
     """Save a GPT-2 causal language model (2 layers of 16 hidden units, 2 heads, dropout 0.1) and return its folder."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    size = _save_tokenizer(folder, vocab, encoder=False)
+    size = _save_tokenizer(folder, vocab, template=None)
     config = GPT2Config(
         vocab_size=size,
         n_embd=16,
@@ -78,11 +79,33 @@ def tiny_gpt2(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path
     return _save_model(folder, GPT2LMHeadModel, config, seed)
 
 
+def tiny_starcoder2(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
+    """Save a StarCoder2 language model, whose dropout (0.1) is a function and no layer, and return its folder."""
+    from transformers import Starcoder2Config, Starcoder2ForCausalLM
+
+    size = _save_tokenizer(folder, vocab, template=None)
+    config = Starcoder2Config(
+        vocab_size=size,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        intermediate_size=32,
+        max_position_embeddings=256,
+        residual_dropout=0.1,
+        embedding_dropout=0.1,
+        pad_token_id=0,
+        bos_token_id=SPECIAL.index("<s>"),
+        eos_token_id=SPECIAL.index("</s>"),
+    )
+    return _save_model(folder, Starcoder2ForCausalLM, config, seed)
+
+
 def tiny_roberta(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
     """Save a RoBERTa classifier, whose head has two layers (2 layers of 16 hidden units), and return its folder."""
     from transformers import RobertaConfig, RobertaForSequenceClassification
 
-    size = _save_tokenizer(folder, vocab, encoder=True)
+    size = _save_tokenizer(folder, vocab, template=ENCODER)
     config = RobertaConfig(
         vocab_size=size,
         hidden_size=16,
@@ -96,11 +119,32 @@ def tiny_roberta(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB
     return _save_model(folder, RobertaForSequenceClassification, config, seed)
 
 
+def tiny_t5(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
+    """Save a T5 (2 + 2 layers of 16 hidden units, 2 heads, dropout 0.1) and return its folder."""
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    size = _save_tokenizer(folder, vocab, template="$A </s>")
+    config = T5Config(
+        vocab_size=size,
+        d_model=16,
+        d_kv=8,
+        d_ff=32,
+        num_layers=2,
+        num_heads=2,
+        relative_attention_num_buckets=8,
+        relative_attention_max_distance=16,
+        pad_token_id=0,
+        decoder_start_token_id=0,
+        eos_token_id=SPECIAL.index("</s>"),
+    )
+    return _save_model(folder, T5ForConditionalGeneration, config, seed)
+
+
 def tiny_deberta(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
     """Save a DeBERTa classifier, whose attention is of its own making, and return its folder."""
     from transformers import DebertaV2Config, DebertaV2ForSequenceClassification
 
-    size = _save_tokenizer(folder, vocab, encoder=True)
+    size = _save_tokenizer(folder, vocab, template=ENCODER)
     config = DebertaV2Config(
         vocab_size=size,
         hidden_size=16,
@@ -139,7 +183,7 @@ def _save_model(folder: Path, kind: "type[PreTrainedModel]", config: object, see
     return folder
 
 
-def _save_tokenizer(folder: Path, vocab: Sequence[str], *, encoder: bool) -> int:
+def _save_tokenizer(folder: Path, vocab: Sequence[str], *, template: str | None) -> int:
     from tokenizers import Tokenizer
     from tokenizers.models import WordPiece
     from tokenizers.normalizers import Lowercase
@@ -152,15 +196,13 @@ def _save_tokenizer(folder: Path, vocab: Sequence[str], *, encoder: bool) -> int
     tokenizer = Tokenizer(WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=40))
     tokenizer.normalizer = Lowercase()
     tokenizer.pre_tokenizer = BertPreTokenizer()
-    if encoder:
+    if template is not None:
         tokenizer.post_processor = TemplateProcessing(
-            single="[CLS] $A [SEP]",
-            pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-            special_tokens=[("[CLS]", ids["[CLS]"]), ("[SEP]", ids["[SEP]"])],
+            single=template, special_tokens=[(token, ids[token]) for token in SPECIAL if token in template]
         )
     special = (
         {"cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
-        if encoder
+        if template == ENCODER
         else {"bos_token": "<s>", "eos_token": "</s>"}
     )
     PreTrainedTokenizerFast(

@@ -11,6 +11,7 @@ from orchestrator.core.metric import Direction
 from orchestrator.objective.classification import TextClassification
 from orchestrator.objective.language_modelling import CausalLM
 from orchestrator.objective.protocol import Splits
+from orchestrator.objective.sequence_to_sequence import Seq2SeqLM
 
 _GOOD = ("good", "great", "fine", "nice", "happy")
 _BAD = ("bad", "awful", "poor", "terrible", "sad")
@@ -61,6 +62,18 @@ class TinyCausal(CausalLM):
 
     name = "tiny-causal"
     target = "headline"
+    default_source = Source(origin=Origin.LOCAL, name="made up")
+
+    def splits(self, plan: DataPlan) -> Splits:
+        return tiny_splits(plan)
+
+
+class TinySeq2Seq(Seq2SeqLM):
+    """Repeat the text's first words, with a decoder."""
+
+    name = "tiny-seq2seq"
+    target = "headline"
+    prompt = "summarise {text}"
     default_source = Source(origin=Origin.LOCAL, name="made up")
 
     def splits(self, plan: DataPlan) -> Splits:

@@ -4,13 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from objectives import headline, sentiment, topic
+from objectives import headline, headline_seq2seq, sentiment, topic
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Objective
 from orchestrator.objective.splits import normalised
 
-SHIPPED: tuple[Objective, ...] = (headline.OBJECTIVE, sentiment.OBJECTIVE, topic.OBJECTIVE)
+SHIPPED: tuple[Objective, ...] = (
+    headline.OBJECTIVE,
+    headline_seq2seq.OBJECTIVE,
+    sentiment.OBJECTIVE,
+    topic.OBJECTIVE,
+)
 """mypy checks here that each fulfils the protocol."""
 
 EXAMPLE = Path(__file__).parents[2] / "docs/examples/my_objective.py"
@@ -71,8 +76,9 @@ def test_topic_on_the_news() -> None:
     assert topic_task.measure([(0, 0), (1, 0), (2, 2)])["accuracy"] == pytest.approx(2 / 3)
 
 
-def test_headline_on_the_news() -> None:
-    headline_task = load_objective("headline")
+@pytest.mark.parametrize("name", ["headline", "headline_seq2seq"])
+def test_headline_on_the_news(name: str) -> None:
+    headline_task = load_objective(name)
     splits = headline_task.splits(DataPlan(source=headline_task.default_source, validation=200, test=200))
     assert len(splits.train) > 1600
     assert splits.train.column_names == ["text", "headline"]

@@ -1,5 +1,6 @@
 """The README of an adapter: where its base is, on this machine and on others, and numbers as a person reads them."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,20 @@ def card(base: Source, base_path: str, labels: tuple[str, ...] = ("bad", "good")
         prompt="{text} =>",
         metrics={name.replace("__", "/"): value for name, value in metrics.items()},
     )
+
+
+def test_a_language_model_is_loaded_by_its_own_class() -> None:
+    base = card(Source(origin=Origin.HUB, name="org/base"), "org/base", labels=())
+    for head, auto, tag in (
+        ("causal_lm", "AutoModelForCausalLM", "text-generation"),
+        ("seq2seq_lm", "AutoModelForSeq2SeqLM", "text2text-generation"),
+    ):
+        readme = model_card(dataclasses.replace(base, head=head))
+        assert f"\npipeline_tag: {tag}\n" in readme
+        code = readme.partition("```python\n")[2].partition("```")[0]
+        assert f"import {auto}, AutoTokenizer\n" in code
+        assert f"model = {auto}.from_pretrained(base)\n" in code
+        compile(code, "README.md", "exec")
 
 
 def packaged(name: str, path: str, **metrics: float) -> str:

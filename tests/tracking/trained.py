@@ -1,17 +1,21 @@
 """A sweep folder as training leaves it: tiny models, adapters with weights that matter."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialState
 from orchestrator.tracking.adapters import SweepAdapters
-from tests.fakes.tiny_models import tiny_bert, tiny_llama
+from tests.fakes.tiny_models import tiny_bert, tiny_llama, tiny_t5
 from tests.tracking.records import ACCURACY, MemoryStore, sweep, trial
 
 LABELS = ("bad", "so-so", "good")
+WRITERS: dict[str, tuple[Callable[[Path], Path], str, str]] = {
+    "causal_lm": (tiny_llama, "AutoModelForCausalLM", "CAUSAL_LM"),
+    "seq2seq_lm": (tiny_t5, "AutoModelForSeq2SeqLM", "SEQ_2_SEQ_LM"),
+}
 TEXTS = ("a great film", "the plot was awful and sad", "fine", "terrible acting, nice music")
 
 
@@ -40,13 +44,13 @@ def classifier_adapter(base: Path, folder: Path, seed: int, labels: Sequence[str
     return [[float(value) for value in row] for row in logits]
 
 
-def causal_adapter(base: Path, folder: Path) -> None:
-    """Save a LoRA adapter of a causal language model."""
+def writer_adapter(base: Path, folder: Path, auto: str, task_type: str) -> None:
+    """Save a LoRA adapter of a language model."""
     import peft
-    from transformers import AutoModelForCausalLM
+    import transformers
 
-    model = AutoModelForCausalLM.from_pretrained(base)
-    config = peft.LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear", init_lora_weights=False)
+    model = getattr(transformers, auto).from_pretrained(base)
+    config = peft.LoraConfig(task_type=task_type, r=4, target_modules="all-linear", init_lora_weights=False)
     peft.get_peft_model(model, config).save_pretrained(folder)
 
 
@@ -87,16 +91,17 @@ def trained_sweep(folder: Path, name: str = "films") -> TrainedSweep:
     )
 
 
-def causal_adapters(folder: Path) -> SweepAdapters:
-    """Return a folder with the adapter of trial 0 of a causal objective."""
-    base = tiny_llama(folder / "base")
-    causal_adapter(base, folder / "sweep" / "trials/0000/checkpoint-1000" / "adapter")
+def writer_adapters(folder: Path, head: str) -> SweepAdapters:
+    """Return a folder with the adapter of trial 0 of an objective whose model writes."""
+    write, auto, task_type = WRITERS[head]
+    base = write(folder / "base")
+    writer_adapter(base, folder / "sweep" / "trials/0000/checkpoint-1000" / "adapter", auto, task_type)
     return SweepAdapters(
         sweep_dir=folder / "sweep",
         metric=ACCURACY,
         base=Source(origin=Origin.LOCAL, name=str(base)),
         base_path=str(base),
-        head="causal_lm",
+        head=head,
         labels=(),
         objective="headline",
         prompt="summarise {text} headline ",

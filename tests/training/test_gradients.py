@@ -16,11 +16,16 @@ from orchestrator.training.base_model import load_base, load_tokenizer
 from orchestrator.training.optimiser import build_optimiser
 from orchestrator.training.solo_trainer import Lesson, SoloTrainer
 from orchestrator.training.task_data import TaskData
-from tests.fakes.tiny_models import tiny_bert, tiny_gpt2, tiny_llama, without_dropout
-from tests.fakes.tiny_objective import TinyCausal, TinyClassification
+from tests.fakes.tiny_models import tiny_bert, tiny_gpt2, tiny_llama, tiny_t5, without_dropout
+from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
 
 ROWS = [3, 11, 0, 7, 20, 5, 1, 16]
-MODELS: dict[str, Callable[[Path], Path]] = {"bert": tiny_bert, "llama": tiny_llama, "gpt2": tiny_gpt2}
+MODELS: dict[str, tuple[Callable[[Path], Path], Callable[[], Objective]]] = {
+    "bert": (tiny_bert, TinyClassification),
+    "llama": (tiny_llama, TinyCausal),
+    "gpt2": (tiny_gpt2, TinyCausal),
+    "t5": (tiny_t5, TinySeq2Seq),
+}
 
 
 @pytest.fixture(params=sorted(MODELS))
@@ -30,12 +35,12 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def source(kind: str, tmp_path: Path) -> Source:
-    return Source(origin=Origin.LOCAL, name=str(without_dropout(MODELS[kind](tmp_path / "model"))))
+    return Source(origin=Origin.LOCAL, name=str(without_dropout(MODELS[kind][0](tmp_path / "model"))))
 
 
 @pytest.fixture
 def objective(kind: str) -> Objective:
-    return TinyClassification() if kind == "bert" else TinyCausal()
+    return MODELS[kind][1]()
 
 
 def adapted(source: Source, objective: Objective, settings: TrialSettings) -> Adapted:

@@ -1,4 +1,4 @@
-"""The solo engine on the packaged encoder and the packaged movie reviews, a few rows of them."""
+"""The packaged encoder: in the engines' contract, and on a few rows of the packaged movie reviews."""
 
 from pathlib import Path
 
@@ -11,21 +11,47 @@ from orchestrator.core.plan import EnginePlan, Method
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import TrialTask
 from orchestrator.objective.loading import load_objective
+from orchestrator.objective.protocol import Objective
 from orchestrator.training.base_model import load_tokenizer
 from orchestrator.training.build import build_engine
+from tests.contracts.engine_contract import AdapterContract
+from tests.fakes.tiny_objective import TinyClassification
 from tests.plain_peft import PlainPeft
+from tests.training.packed.test_engine import Packed
+from tests.training.test_solo import Solo
 
 MINILM = Source(origin=Origin.PACKAGED, name="minilm")
 MOVIES = Source(origin=Origin.PACKAGED, name="vader-movie")
 
 
-@pytest.mark.timeout(240)
-def test_a_real_trial_learns_and_its_adapter_is_what_was_reported(tmp_path: Path, plain_peft: PlainPeft) -> None:
+def fetched(name: str) -> Path:
     try:
-        base = fetch("minilm")
-        fetch("vader-movie")
+        return fetch(name)
     except AssetError as error:
         pytest.skip(f"the packaged assets cannot be fetched: {error}")
+
+
+class MiniLM(AdapterContract):
+    objective: Objective = TinyClassification()
+    targets = "query,value"
+    learning_rate = 1e-3
+    decomposes = False
+
+    def write_model(self, folder: Path) -> Path:
+        return fetched("minilm")
+
+
+class TestSolo(Solo, MiniLM):
+    """A model of real size, with weights that were trained."""
+
+
+class TestPacked(Packed, MiniLM):
+    """The same, packed."""
+
+
+@pytest.mark.timeout(240)
+def test_a_real_trial_learns_and_its_adapter_is_what_was_reported(tmp_path: Path, plain_peft: PlainPeft) -> None:
+    base, _ = fetched("minilm"), fetched("vader-movie")
     data = DataPlan(source=MOVIES, train=480, validation=100, test=100, train_eval=50)
     plan = EnginePlan(
         objective="sentiment",

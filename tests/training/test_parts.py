@@ -14,7 +14,7 @@ from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import AssetError, DataError, UserError
 from orchestrator.core.plan import EnginePlan, Method, Precision
 from orchestrator.core.settings import TrialSettings
-from orchestrator.objective.protocol import Head
+from orchestrator.objective.protocol import Head, Objective
 from orchestrator.training.adapters import adapt, merged
 from orchestrator.training.base_model import load_base, load_tokenizer
 from orchestrator.training.build import build_engine
@@ -23,8 +23,8 @@ from orchestrator.training.hardware import choose_device, computes_in_bfloat16
 from orchestrator.training.memory import peak_mb, reset_peak
 from orchestrator.training.rng import RandomState, kept_random_state
 from orchestrator.training.task_data import TaskData
-from tests.fakes.tiny_models import bert_without_pooler, tiny_bert, tiny_gpt2, tiny_llama, tiny_roberta
-from tests.fakes.tiny_objective import TinyCausal, TinyClassification
+from tests.fakes.tiny_models import bert_without_pooler, tiny_bert, tiny_gpt2, tiny_llama, tiny_roberta, tiny_t5
+from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
 
 
 @pytest.mark.parametrize("p", [0.05, 0.1, 0.5, 0.9])
@@ -122,14 +122,14 @@ def test_the_training_rows_of_a_fraction_lie_in_those_of_a_larger_one(bert: Sour
         data.split("unknown", 32)
 
 
-@pytest.mark.parametrize("write", [tiny_bert, tiny_roberta, bert_without_pooler, tiny_llama, tiny_gpt2])
+@pytest.mark.parametrize("write", [tiny_bert, tiny_roberta, bert_without_pooler, tiny_llama, tiny_gpt2, tiny_t5])
 def test_an_adapter_holds_all_that_is_trained_and_all_that_the_base_lacks(write: object, tmp_path: Path) -> None:
     assert callable(write)
     source = Source(origin=Origin.LOCAL, name=str(write(tmp_path / "model")))
-    causal = write in (tiny_llama, tiny_gpt2)
-    objective = TinyCausal() if causal else TinyClassification()
+    writers: dict[object, Objective] = {tiny_llama: TinyCausal(), tiny_gpt2: TinyCausal(), tiny_t5: TinySeq2Seq()}
+    objective = writers.get(write, TinyClassification())
     base = load_base(source, objective, "cpu")
-    model = adapt(base, TrialSettings(rank=2), Head.CAUSAL_LM if causal else Head.SEQUENCE_CLASSIFICATION).model
+    model = adapt(base, TrialSettings(rank=2), objective.head).model
     saved = get_peft_model_state_dict(model, save_embedding_layers=False)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     assert sum(value.numel() for value in saved.values()) == sum(parameter.numel() for parameter in trained)
@@ -139,7 +139,7 @@ def test_an_adapter_holds_all_that_is_trained_and_all_that_the_base_lacks(write:
     if write is bert_without_pooler:
         assert base.fresh_modules == ("bert.pooler.dense", "classifier")
         assert not any("pooler" in name and "lora_" in name for name in saved)
-    if not causal:
+    if write not in writers:
         assert model.config.id2label == {0: "bad", 1: "good"}
         assert any("pooler" in name and "lora_A" in name for name in saved) == (write is tiny_bert)
 

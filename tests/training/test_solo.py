@@ -8,8 +8,8 @@ from orchestrator.objective.protocol import Objective
 from orchestrator.training.engine import Engine
 from orchestrator.training.solo import SoloEngine
 from tests.contracts.engine_contract import AdapterContract, EngineContract
-from tests.fakes.tiny_models import bert_without_pooler, tiny_bert, tiny_gpt2, tiny_llama, tiny_roberta
-from tests.fakes.tiny_objective import TinyCausal, TinyClassification
+from tests.fakes.tiny_models import bert_without_pooler, tiny_bert, tiny_gpt2, tiny_llama, tiny_roberta, tiny_t5
+from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
 
 
 class Solo:
@@ -36,6 +36,16 @@ class TestLlama(Solo, EngineContract):
 
     def write_model(self, folder: Path) -> Path:
         return tiny_llama(folder)
+
+
+class TestT5(Solo, AdapterContract):
+    """An encoder and a decoder."""
+
+    objective = TinySeq2Seq()
+    targets = "q,v,wo"
+
+    def write_model(self, folder: Path) -> Path:
+        return tiny_t5(folder)
 
 
 class TestRoberta(Solo, AdapterContract):

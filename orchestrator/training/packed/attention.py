@@ -4,16 +4,42 @@ Written as plain products: on a CPU the backward of fused attention is slow (ben
 take no generator, so that their dropout would depend on the neighbours.
 """
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface
 
-from orchestrator.training.packed.layout import Block, Layout, current
+from orchestrator.training.packed.layout import Block, current
 from orchestrator.training.packed.randomness import masked, new_mask, quantised
+
+if TYPE_CHECKING:
+    from orchestrator.training.packed.randomness import SlotRandom
 
 NAME = "loratory_packed"
 """The ``attn_implementation`` that a pack's base is loaded with."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Terms:
+    """What one attention does beside its products.
+
+    Attributes:
+        pairs: what asks and what it looks at, slot by slot; T and S tokens a row, the same block in self-attention.
+        random: the slots' generators.
+        scale: what scores are multiplied with.
+        causal: whether a token sees none that come after it.
+        share: of the weights that are dropped.
+        bias_1HTS: added to every row's scores, for the longest of all rows; None: nothing.
+    """
+
+    pairs: Sequence[tuple[Block, Block]]
+    random: "Mapping[int, SlotRandom]"
+    scale: float
+    causal: bool
+    share: float
+    bias_1HTS: torch.Tensor | None  # noqa: N815  (a shape)
 
 
 class _Attention(torch.autograd.Function):
@@ -24,60 +50,51 @@ class _Attention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # noqa: PLR0913, PLR0917  (torch passes no keywords)
+    def forward(
         ctx: Any,  # noqa: ANN401  (torch's context)
         query_1HND: torch.Tensor,
-        key_1GND: torch.Tensor,
-        value_1GND: torch.Tensor,
-        layout: Layout,
-        scale: float,
-        causal: bool,
-        share: float,
+        key_1GMD: torch.Tensor,
+        value_1GMD: torch.Tensor,
+        terms: _Terms,
     ) -> torch.Tensor:
         output_1NHD = torch.empty_like(query_1HND.transpose(1, 2), memory_format=torch.contiguous_format)
-        groups, saved = query_1HND.shape[1] // key_1GND.shape[1], []
-        for block in layout.blocks:
-            query_CTD = _rows(block, query_1HND)
-            key_CTD, value_CTD = (_rows(block, values, groups) for values in (key_1GND, value_1GND))
-            scores_CTT = query_CTD.new_empty(query_CTD.shape[0], block.length, block.length)
-            torch.baddbmm(scores_CTT, query_CTD, key_CTD.transpose(1, 2), beta=0, alpha=scale, out=scores_CTT)
-            if block.padding_B11T is not None:
-                scores_CTT.view(block.num_rows, -1, block.length, block.length).add_(block.padding_B11T)
-            if causal:
-                ahead_TT = torch.ones(block.length, block.length, dtype=torch.bool, device=scores_CTT.device).triu(1)
-                scores_CTT.masked_fill_(ahead_TT, float("-inf"))
-            weights_CTT, mask_CTT = torch.softmax(scores_CTT, dim=-1), None
-            dropped_CTT = weights_CTT
-            if share > 0:
-                mask_CTT = new_mask(weights_CTT)
-                layout.random[block.slot].keep(mask_CTT, share)
-                dropped_CTT = masked(weights_CTT, mask_CTT).mul_(1.0 / (1.0 - share))
-            _put(block, output_1NHD.transpose(1, 2), dropped_CTT @ value_CTD)
-            saved += [query_CTD, key_CTD, value_CTD, weights_CTT, mask_CTT]
+        groups, saved = query_1HND.shape[1] // key_1GMD.shape[1], []
+        for asks, seen in terms.pairs:
+            query_CTD = _rows(asks, query_1HND)
+            key_CSD, value_CSD = (_rows(seen, values, groups) for values in (key_1GMD, value_1GMD))
+            weights_CTS, mask_CTS = torch.softmax(_scores(asks, seen, query_CTD, key_CSD, terms), dim=-1), None
+            dropped_CTS = weights_CTS
+            if terms.share > 0:
+                mask_CTS = new_mask(weights_CTS)
+                terms.random[asks.slot].keep(mask_CTS, terms.share)
+                dropped_CTS = masked(weights_CTS, mask_CTS).mul_(1.0 / (1.0 - terms.share))
+            _put(asks, output_1NHD.transpose(1, 2), dropped_CTS @ value_CSD)
+            saved += [query_CTD, key_CSD, value_CSD, weights_CTS, mask_CTS]
         ctx.save_for_backward(*saved)
-        ctx.layout, ctx.scale, ctx.share, ctx.heads = layout, scale, share, key_1GND.shape[1]
+        ctx.terms, ctx.keys = terms, key_1GMD.shape
         return output_1NHD
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:  # noqa: ANN401
         output_1HND = gradients[0].transpose(1, 2)
         found = [torch.empty_like(gradients[0]).transpose(1, 2)]
-        kv_shape = (1, gradients[0].shape[1], ctx.heads, gradients[0].shape[3])
-        found += [gradients[0].new_empty(kv_shape).transpose(1, 2) for _ in range(2)]
-        saved, kept_scale = ctx.saved_tensors, 1.0 / (1.0 - ctx.share)
-        for index, block in enumerate(ctx.layout.blocks):
-            query_CTD, key_CTD, value_CTD, weights_CTT, mask_CTT = saved[5 * index : 5 * index + 5]
-            output_CTD = _rows(block, output_1HND)
-            dweights_CTT, dropped_CTT = output_CTD @ value_CTD.transpose(1, 2), weights_CTT
-            if mask_CTT is not None:
-                dropped_CTT = masked(weights_CTT, mask_CTT).mul_(kept_scale)
-                dweights_CTT = masked(dweights_CTT, mask_CTT).mul_(kept_scale)
-            dscores_CTT = torch._softmax_backward_data(dweights_CTT, weights_CTT, -1, weights_CTT.dtype)
-            dscores_CTT.mul_(ctx.scale)
-            _put(block, found[0], dscores_CTT @ key_CTD)
-            _put(block, found[1], dscores_CTT.transpose(1, 2) @ query_CTD)
-            _put(block, found[2], dropped_CTT.transpose(1, 2) @ output_CTD)
-        return *found, None, None, None, None
+        _, heads, count, width = ctx.keys
+        found += [gradients[0].new_empty(1, count, heads, width).transpose(1, 2) for _ in range(2)]
+        terms, saved = ctx.terms, ctx.saved_tensors
+        kept_scale = 1.0 / (1.0 - terms.share)
+        for index, (asks, seen) in enumerate(terms.pairs):
+            query_CTD, key_CSD, value_CSD, weights_CTS, mask_CTS = saved[5 * index : 5 * index + 5]
+            output_CTD = _rows(asks, output_1HND)
+            dweights_CTS, dropped_CTS = output_CTD @ value_CSD.transpose(1, 2), weights_CTS
+            if mask_CTS is not None:
+                dropped_CTS = masked(weights_CTS, mask_CTS).mul_(kept_scale)
+                dweights_CTS = masked(dweights_CTS, mask_CTS).mul_(kept_scale)
+            dscores_CTS = torch._softmax_backward_data(dweights_CTS, weights_CTS, -1, weights_CTS.dtype)
+            dscores_CTS.mul_(terms.scale)
+            _put(asks, found[0], dscores_CTS @ key_CSD)
+            _put(seen, found[1], dscores_CTS.transpose(1, 2) @ query_CTD)
+            _put(seen, found[2], dropped_CTS.transpose(1, 2) @ output_CTD)
+        return *found, None
 
 
 def packed_attention(  # noqa: PLR0913, PLR0917  (transformers' signature)
@@ -89,13 +106,42 @@ def packed_attention(  # noqa: PLR0913, PLR0917  (transformers' signature)
     scaling: float | None = None,
     dropout: float = 0.0,
     is_causal: bool | None = None,
+    position_bias: torch.Tensor | None = None,
     **_: Any,  # noqa: ANN401
 ) -> tuple[torch.Tensor, None]:
-    """Return ``output_1NHD`` of ``query_1HND``, and keys and values with as many heads or fewer."""
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    causal = bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal
-    output = _Attention.apply(query, key, value, current(), scale, causal, quantised(dropout))  # type: ignore[no-untyped-call]
-    return output, None
+    """Return ``output_1NHD`` of ``query_1HND``, and keys and values with as many heads or fewer.
+
+    A decoder that looks at its encoder's tokens brings ``key_MG1D`` and ``value_MG1D``. A ``position_bias`` is frozen
+    and gets no gradient.
+    """
+    layout = current()
+    seen = layout.of(key.transpose(1, 2))
+    if seen is not layout:
+        key, value = key.transpose(0, 2), value.transpose(0, 2)
+    terms = _Terms(
+        pairs=[*zip(layout.blocks, seen.blocks, strict=True)],
+        random=layout.random,
+        scale=query.shape[-1] ** -0.5 if scaling is None else scaling,
+        causal=bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal,
+        share=quantised(dropout),
+        bias_1HTS=position_bias,
+    )
+    return _Attention.apply(query, key, value, terms), None  # type: ignore[no-untyped-call]
+
+
+def _scores(asks: Block, seen: Block, query_CTD: torch.Tensor, key_CSD: torch.Tensor, terms: _Terms) -> torch.Tensor:
+    """Return ``scores_CTS``, −inf where a token is not to be seen."""
+    scores_CTS = query_CTD.new_empty(query_CTD.shape[0], asks.length, seen.length)
+    torch.baddbmm(scores_CTS, query_CTD, key_CSD.transpose(1, 2), beta=0, alpha=terms.scale, out=scores_CTS)
+    scores_BHTS = scores_CTS.view(asks.num_rows, -1, asks.length, seen.length)
+    if terms.bias_1HTS is not None:
+        scores_BHTS.add_(terms.bias_1HTS[:, :, : asks.length, : seen.length])
+    if seen.padding_B11T is not None:
+        scores_BHTS.add_(seen.padding_B11T)
+    if terms.causal:
+        ahead_TS = torch.ones(asks.length, seen.length, dtype=torch.bool, device=scores_CTS.device).triu(1)
+        scores_CTS.masked_fill_(ahead_TS, float("-inf"))
+    return scores_CTS
 
 
 def _rows(block: Block, values_1HND: torch.Tensor, groups: int = 1) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """Whether a model can be packed: not by its name, but by what comes out of it."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,6 +12,7 @@ from orchestrator.objective.protocol import Example, Objective
 from orchestrator.training.base_model import load_base
 from orchestrator.training.packed.layout import lay_out
 from orchestrator.training.packed.pack import Pack
+from orchestrator.training.packed.randomness import SlotRandom
 from orchestrator.training.rng import kept_random_state
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def reason_not_to_pack(
     """Return why a model cannot be packed, in words, or None if it can.
 
     The logits of a few rows of different lengths are computed by the model as it is and by a pack of two slots, both in
-    float32; where they differ, or the pack fails, the model's code does something that a pack does not know.
+    float32; where they differ, or the pack fails, the model's code does something that a pack does not know. It knows
+    nothing of dropout that is a function (StarCoder2): that draws from torch's own generator, for all slots together.
     """
     rows = sorted(rows[:64], key=lambda row: len(row["input_ids"]))
     chosen = [rows[at * (len(rows) - 1) // 3] for at in range(4)]
@@ -41,12 +43,30 @@ def reason_not_to_pack(
             pack = Pack(source, objective, device, torch.float32)
             pack.model.eval()
             packed = pack.logits(batch, lay_out(batch["attention_mask"], {0: 2, 1: 2}, 2, torch.float32))
+            draws = _draws(pack, batch)
         except Exception as error:  # every cause is let through in the answer: the solo engine trains what fails here
             logger.exception("the model cannot be packed")
             return f"{type(error).__name__}: {error}"
     if packed.shape != plain.shape:
         return f"its packed logits have the shape {tuple(packed.shape)}, alone {tuple(plain.shape)}"
     if plain.dim() == 3:  # logits by token: what stands at padding is nobody's
-        plain, packed = (logits[batch["attention_mask"].bool()] for logits in (plain, packed))
+        real = batch.get("decoder_attention_mask", batch["attention_mask"]).bool()
+        plain, packed = plain[real], packed[real]
     difference = ((packed - plain).abs().max() / plain.abs().max().clamp(min=1e-6)).item()
-    return None if difference <= _TOLERANCE else f"its packed logits differ by {difference:.2g} of the largest"
+    if not difference <= _TOLERANCE:
+        return f"its packed logits differ by {difference:.2g} of the largest"
+    return "in training its code draws random numbers that are not a slot's own" if draws else None
+
+
+def _draws(pack: Pack, batch: Mapping[str, torch.Tensor]) -> bool:
+    """Whether a forward in training draws from torch's own generators."""
+    pack.model.train()
+    random = {slot: SlotRandom(slot, 0.0, pack.device) for slot in (0, 1)}
+    before = _generators(pack.device)
+    pack.logits(batch, lay_out(batch["attention_mask"], {0: 2, 1: 2}, 2, torch.float32, random))
+    return any(not torch.equal(*pair) for pair in zip(before, _generators(pack.device), strict=True))
+
+
+def _generators(device: str) -> list[torch.Tensor]:
+    on_device = [torch.cuda.get_rng_state(device)] if device.startswith("cuda") else []
+    return [torch.get_rng_state(), *on_device]

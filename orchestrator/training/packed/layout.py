@@ -2,6 +2,9 @@
 
 Linear layers see all tokens as one matrix; attention sees a slot's block. So padding is what a trial would have by
 itself, whatever lengths and batch sizes its neighbours have.
+
+What a decoder writes has a layout of its own, beside that of what its encoder read. Flat values have the shape
+1 × N × D, but those that an encoder hands to a decoder N × 1 × D: so a layer can tell which of the two it is given.
 """
 
 import threading
@@ -43,7 +46,14 @@ class Block:
 class Layout:
     """The blocks of one forward, and the draws that its slots make in it."""
 
-    def __init__(self, blocks: Sequence[Block], slots: int, random: "Mapping[int, SlotRandom]", device: str) -> None:
+    def __init__(
+        self,
+        blocks: Sequence[Block],
+        slots: int,
+        random: "Mapping[int, SlotRandom]",
+        device: str,
+        memory: "Layout | None" = None,
+    ) -> None:
         """Lay the blocks out.
 
         Args:
@@ -51,8 +61,11 @@ class Layout:
             slots: P; slots without a block have no rows.
             random: the slots' generators; empty outside training.
             device: where the tensors of this forward are.
+            memory: in a decoder, the layout of what its encoder read.
         """
         self.blocks = tuple(blocks)
+        self.memory = memory
+        self.slots = slots
         self.random = random
         self.device = device
         self.num_tokens: int = blocks[-1].tokens.stop
@@ -70,6 +83,18 @@ class Layout:
             ]
         )
         self._ends_P: list[torch.Tensor] = [*counts.cumsum(1).to(torch.int32).to(device)]
+
+    def of(self, values: torch.Tensor) -> "Layout":
+        """Return the layout that values have: this one, or that of the encoder's tokens, which come as N × 1 × D."""
+        memory = self.memory
+        if memory is not None and values.dim() > 2 and values.shape[:2] == (memory.num_tokens, 1):
+            return memory
+        return self
+
+    def beside(self, mask_BS: torch.Tensor, dtype: torch.dtype) -> "Layout":
+        """Return the layout of what a decoder writes to the same rows, where this is the layout of what they read."""
+        rows = {block.slot: block.num_rows for block in self.blocks}
+        return lay_out(mask_BS, rows, self.slots, dtype, self.random, memory=self)
 
     def ends(self, count: int) -> torch.Tensor:
         """Return where each slot's part of ``count`` vectors ends, ``ends_P`` (int32): of tokens, or of rows.
@@ -114,6 +139,8 @@ def lay_out(
     slots: int,
     dtype: torch.dtype,
     random: "Mapping[int, SlotRandom] | None" = None,
+    *,
+    memory: Layout | None = None,
 ) -> Layout:
     """Return the layout of a batch whose rows stand slot after slot.
 
@@ -123,6 +150,7 @@ def lay_out(
         slots: P.
         dtype: of the attention scores.
         random: the slots' generators, in training.
+        memory: see ``Layout``.
     """
     lengths = mask_BT.sum(1).tolist()
     blocks: list[Block] = []
@@ -136,7 +164,7 @@ def lay_out(
         tokens = slice(token, token + count * length)
         blocks.append(Block(slot=slot, rows=slice(row, row + count), tokens=tokens, length=length, padding_B11T=bias))
         row, token = row + count, tokens.stop
-    return Layout(blocks, slots, random or {}, str(mask_BT.device))
+    return Layout(blocks, slots, random or {}, str(mask_BT.device), memory)
 
 
 class _Current(threading.local):
@@ -154,6 +182,12 @@ def laid_out(layout: Layout) -> Iterator[None]:
         yield
     finally:
         _CURRENT.layout = before
+
+
+def go_on_with(layout: Layout) -> None:
+    """Make ``layout`` the one that packed modules see for the rest of what ``laid_out`` encloses."""
+    assert _CURRENT.layout is not None, "a packed module outside a forward"
+    _CURRENT.layout = layout
 
 
 def current() -> Layout:

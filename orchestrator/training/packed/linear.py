@@ -92,9 +92,14 @@ class PackedLoRA(nn.Module):
         self.b_PRO = nn.Parameter(torch.zeros(slots, rank, outputs, device=device))
         self.adapted: dict[int, tuple[int, float]] = {}
 
+    @property
+    def weight(self) -> torch.Tensor:
+        """The frozen weight under torch's name: T5 gives a layer what its weight's type asks for."""
+        return self.weight_OI
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the layer's output for tokens, or rows, of all slots; any leading dimensions."""
-        layout = current()
+        layout = current().of(x)
         x_NI = x.reshape(-1, x.shape[-1]).contiguous()
         kept_NI, shares = kept(layout, x_NI, self.adapted) if self.training else (None, {})
         spans = [
@@ -118,7 +123,7 @@ class PackedLinear(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return ``y_NO`` for rows, or tokens, of all slots, in float32; any leading dimensions."""
-        layout = current()
+        layout = current().of(x)
         x_NI = x.reshape(-1, x.shape[-1]).float()
         parts = layout.parts(x_NI.shape[0])
         # Few rows, and outputs (two classes) narrower than grouped products may be: products of their own.

@@ -1,8 +1,6 @@
 """The frozen base with its stacks: slots are seated, trained together and leave, without a word of data or time."""
 
-import inspect
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import torch
 from torch import nn
@@ -10,11 +8,13 @@ from transformers.pytorch_utils import Conv1D
 
 from orchestrator.core.data import Source
 from orchestrator.core.errors import LoratoryError
+from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.base_model import load_base
 from orchestrator.training.packed.adapter import Adapter, place
 from orchestrator.training.packed.attention import NAME
-from orchestrator.training.packed.layout import Layout, current, laid_out
+from orchestrator.training.packed.flattening import install
+from orchestrator.training.packed.layout import Layout, laid_out
 from orchestrator.training.packed.linear import PackedLinear, PackedLoRA, gradient_of
 from orchestrator.training.packed.randomness import PackedDropout
 
@@ -55,7 +55,7 @@ class Pack:
             for name, child in list(parent.named_children()):
                 if type(child) is nn.Dropout:
                     parent.register_module(name, PackedDropout(child.p))
-        _install(self.model)
+        install(self.model)
 
     def admit(self, adapter: Adapter) -> None:
         """Make every module that the adapter trains one that holds something for each slot.
@@ -129,10 +129,8 @@ class Pack:
 
     def logits(self, batch: Mapping[str, torch.Tensor], layout: Layout) -> torch.Tensor:
         """Return the model's logits for a batch of all slots' rows, padded to the longest of all."""
-        inputs = {name: value for name, value in batch.items() if name != "labels"}
         with laid_out(layout):
-            logits: torch.Tensor = self.model(**inputs).logits
-        return logits
+            return forward(self.model, batch)
 
     def _parameters(self) -> Iterator[nn.Parameter]:
         yield from (parameter for parameter in self.model.parameters() if parameter.requires_grad)
@@ -193,45 +191,3 @@ def _widen(parameter: nn.Parameter, shape: tuple[int, ...]) -> None:
     gradient, parameter.grad = parameter.grad, None
     parameter.data = _widened(parameter.data, shape)
     parameter.grad = None if gradient is None else _widened(gradient, shape)
-
-
-def _install(model: nn.Module) -> None:
-    """Have the model's encoder or decoder see flat tokens, and what follows it rows by tokens, as ever."""
-    inner = model.base_model
-    assert isinstance(inner, nn.Module)
-    signature = inspect.signature(inner.forward)
-    takes = set(signature.parameters)
-
-    def flatten(_: nn.Module, given: Any, named: dict[str, Any]) -> tuple[tuple[()], dict[str, Any]]:  # noqa: ANN401
-        bound = signature.bind(*given, **named).arguments
-        inputs = {**bound.pop("kwargs", {}), **bound}
-        layout, ids_BT = current(), inputs["input_ids"]
-        flat = {name: value for name, value in inputs.items() if not isinstance(value, torch.Tensor)}
-        flat["input_ids"] = layout.flatten(ids_BT)
-        flat["position_ids"] = layout.flatten(_positions(inner, ids_BT))
-        if "token_type_ids" in takes and hasattr(getattr(inner, "embeddings", None), "token_type_embeddings"):
-            types_BT = inputs.get("token_type_ids")
-            flat["token_type_ids"] = layout.flatten(torch.zeros_like(ids_BT) if types_BT is None else types_BT)
-        if "use_cache" in takes:
-            flat["use_cache"] = False
-        return (), flat
-
-    def pad(_: nn.Module, __: Any, output: Any) -> Any:  # noqa: ANN401
-        output["last_hidden_state"] = current().pad(output["last_hidden_state"])
-        return output
-
-    inner.register_forward_pre_hook(flatten, with_kwargs=True)
-    inner.register_forward_hook(pad)
-    pooler = getattr(inner, "pooler", None)
-    if isinstance(pooler, nn.Module):
-        pooler.register_forward_pre_hook(lambda _, inputs: (current().pad(inputs[0]),))
-
-
-def _positions(inner: nn.Module, ids_BT: torch.Tensor) -> torch.Tensor:
-    """Return ``positions_BT`` as the model counts them itself: some (RoBERTa) begin after the padding's id."""
-    embeddings = getattr(inner, "embeddings", None)
-    own = getattr(embeddings, "create_position_ids_from_input_ids", None)
-    if own is not None:
-        positions: torch.Tensor = own(ids_BT, embeddings.padding_idx)  # type: ignore[union-attr]
-        return positions
-    return torch.arange(ids_BT.shape[1], device=ids_BT.device).expand_as(ids_BT)

@@ -110,7 +110,7 @@ def drop(values: torch.Tensor, share: float) -> torch.Tensor:
     share = quantised(share)
     if share <= 0:
         return values
-    layout, values = current(), values.contiguous()
+    layout, values = current().of(values), values.contiguous()
     mask_ND = new_mask(values, values.numel() // values.shape[-1], values.shape[-1])
     for slot, part in layout.parts(mask_ND.shape[0]):
         layout.random[slot].keep(mask_ND[part], share)

@@ -131,13 +131,9 @@ class Stepper:
 
         def logits_of(batch: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
             rows = batch["input_ids"].shape[0]
-            inputs = {
-                name: value.repeat(len(slots), *[1] * (value.dim() - 1))
-                for name, value in batch.items()
-                if name != "labels"
-            }
-            layout = lay_out(inputs["attention_mask"], dict.fromkeys(slots, rows), pack.slots, pack.dtype)
-            return [*torch.split(pack.logits(inputs, layout), rows)]
+            repeated = {name: value.repeat(len(slots), *[1] * (value.dim() - 1)) for name, value in batch.items()}
+            layout = lay_out(repeated["attention_mask"], dict.fromkeys(slots, rows), pack.slots, pack.dtype)
+            return [*torch.split(pack.logits(repeated, layout), rows)]
 
         found = measure_models(
             logits_of,

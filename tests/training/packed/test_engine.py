@@ -7,8 +7,8 @@ from orchestrator.objective.protocol import Objective
 from orchestrator.training.engine import Engine
 from orchestrator.training.packed.engine import PackedEngine
 from tests.contracts.engine_contract import AdapterContract, EngineContract
-from tests.fakes.tiny_models import bert_without_pooler, tiny_bert, tiny_gpt2, tiny_llama, tiny_roberta
-from tests.fakes.tiny_objective import TinyCausal, TinyClassification
+from tests.fakes.tiny_models import bert_without_pooler, tiny_bert, tiny_gpt2, tiny_llama, tiny_roberta, tiny_t5
+from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
 
 
 class Packed:
@@ -37,6 +37,15 @@ class TestLlama(Packed, EngineContract):
 
     def write_model(self, folder: Path) -> Path:
         return tiny_llama(folder)
+
+
+class TestT5(Packed, AdapterContract):
+    objective = TinySeq2Seq()
+    targets = "q,v,wo"
+    test_bfloat16 = EngineContract.test_bfloat16_trains_much_the_same_and_is_measured_well
+
+    def write_model(self, folder: Path) -> Path:
+        return tiny_t5(folder)
 
 
 class TestRoberta(Packed, AdapterContract):

@@ -23,8 +23,10 @@ from tests.fakes.tiny_models import (
     tiny_gpt2,
     tiny_llama,
     tiny_roberta,
+    tiny_starcoder2,
+    tiny_t5,
 )
-from tests.fakes.tiny_objective import TinyCausal, TinyClassification
+from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
 from tests.training.packed.packs import MADE_UP, task
 
 DATA = DataPlan(source=MADE_UP, train=40, validation=20, test=12, train_eval=10)
@@ -40,6 +42,9 @@ DATA = DataPlan(source=MADE_UP, train=40, validation=20, test=12, train_eval=10)
         (tiny_gpt2, TinyClassification(), None),
         (tiny_llama, TinyCausal(), None),
         (tiny_llama, TinyClassification(), None),
+        (tiny_t5, TinySeq2Seq(), None),
+        (tiny_t5, TinyClassification(), "ValueError: the decoder is given no mask"),
+        (tiny_starcoder2, TinyCausal(), "in training its code draws random numbers"),
         (tiny_deberta, TinyClassification(), "its packed logits differ"),
     ],
 )

@@ -14,20 +14,21 @@ from orchestrator.objective.protocol import Objective
 from orchestrator.training.order import data_order
 from orchestrator.training.packed.layout import lay_out
 from orchestrator.training.packed.seat import Seat
-from tests.fakes.tiny_models import tiny_bert, tiny_gpt2
-from tests.fakes.tiny_objective import TinyCausal, TinyClassification
+from tests.fakes.tiny_models import tiny_bert, tiny_gpt2, tiny_t5
+from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
 from tests.training.packed.packs import World, task
 
 UPDATES = 6
 WATCHED: dict[type[Objective], TrialTask] = {
     kind: task(0, dropout=0.2, batch_size=5, rank=3, target_modules=targets)
-    for kind, targets in ((TinyClassification, "query,value"), (TinyCausal, "c_attn"))
+    for kind, targets in ((TinyClassification, "query,value"), (TinyCausal, "c_attn"), (TinySeq2Seq, "k,wo"))
 }
 """The trial that is watched: the models have dropout of their own, on attention too, and neighbours adapt more."""
 
 MODELS: dict[str, tuple[Callable[[Path], Path], type[Objective]]] = {
     "bert": (tiny_bert, TinyClassification),
     "gpt2": (tiny_gpt2, TinyCausal),
+    "t5": (tiny_t5, TinySeq2Seq),
 }
 
 

@@ -18,9 +18,10 @@ from tests.fakes.tiny_models import (
     tiny_gpt2,
     tiny_llama,
     tiny_roberta,
+    tiny_t5,
     without_dropout,
 )
-from tests.fakes.tiny_objective import TinyCausal, TinyClassification
+from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
 from tests.training.packed.packs import World, peft_gradients, task
 
 MODELS: dict[str, tuple[Callable[[Path], Path], type[Objective], str]] = {
@@ -29,6 +30,7 @@ MODELS: dict[str, tuple[Callable[[Path], Path], type[Objective], str]] = {
     "roberta": (tiny_roberta, TinyClassification, "dense"),
     "gpt2": (tiny_gpt2, TinyCausal, "c_attn"),
     "llama": (tiny_llama, TinyCausal, "q_proj,down_proj"),
+    "t5": (tiny_t5, TinySeq2Seq, "k,wo"),
 }
 
 
@@ -101,7 +103,8 @@ def test_the_exported_adapter_has_the_packs_logits(world: World, tasks: list[Tri
         layout = lay_out(batch["attention_mask"], {seat.slot: len(rows)}, world.pack.slots, torch.float32)
         with torch.inference_mode():
             expected, logits = forward(plain, batch), world.pack.logits(batch, layout)
-        real = slice(None) if logits.dim() == 2 else batch["attention_mask"].bool()
+        mask = batch.get("decoder_attention_mask", batch["attention_mask"])
+        real = slice(None) if logits.dim() == 2 else mask.bool()
         torch.testing.assert_close(logits[real], expected[real], rtol=0, atol=1e-5)
 
 

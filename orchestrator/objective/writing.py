@@ -1,0 +1,111 @@
+"""What objectives share that have a model write a target: their data, the prompt's tokens, loss and perplexity."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.assets.data import read_table
+from orchestrator.core.data import DataPlan, Source
+from orchestrator.core.errors import DataError
+from orchestrator.core.metric import Direction
+from orchestrator.objective.classification import shift_columns
+from orchestrator.objective.padding import IGNORED
+from orchestrator.objective.protocol import Splits
+from orchestrator.objective.splits import Cutting
+
+if TYPE_CHECKING:
+    import datasets
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+
+class Writing:
+    """Base of ``CausalLM`` and ``Seq2SeqLM``, which say how a row is encoded and collated.
+
+    A task sets ``name``, ``target``, ``prompt`` and ``default_source``. A row's pair (see ``predictions``) is its
+    summed negative log-likelihood and its number of target tokens, from which ``measure`` computes the perplexity.
+
+    Attributes:
+        target: the column that is to be written.
+        prompt: what the model reads, with ``{text}`` for the row's text, which is cut if the row is longer than
+            ``max_length``; what surrounds it stays whole.
+        ahead: how many places a token's logits stand before it: 1 in a causal model, 0 behind a decoder, whose input
+            is shifted by one already.
+    """
+
+    name: str
+    labels: tuple[str, ...] = ()
+    metrics: Mapping[str, Direction] = {"loss": Direction.MINIMIZE, "perplexity": Direction.MINIMIZE}
+    default_metric: str = "val/loss"
+    default_source: Source
+    target: str
+    prompt: str = "{text}"
+    ahead: int = 0
+
+    def splits(self, plan: DataPlan) -> Splits:
+        """Read, clean and cut the data; see ``Objective.splits`` and ``Cutting``."""
+        cutting = Cutting(label=None)
+        train, validation, test = cutting.cut(self.read(plan.source, plan.columns), plan)
+        shift = {
+            name: cutting.shift(self.read(source, shift_columns(source, plan)), train, plan.shift_rows, plan.seed)
+            for name, source in plan.shift.items()
+        }
+        return Splits(train=train, validation=validation, test=test, shift=shift)
+
+    def read(self, source: Source, columns: Mapping[str, str]) -> "datasets.Dataset":
+        """Return the rows of a source that have a target: columns ``text``, the target's and, if there, ``group``."""
+        rows = read_table(source, columns, required=("text", self.target))
+        rows = rows.select([i for i, target in enumerate(rows[self.target]) if target is not None and target.strip()])
+        return rows.select_columns([name for name in ("text", self.target, "group") if name in rows.column_names])
+
+    def around_text(
+        self, tokenizer: "PreTrainedTokenizerBase", max_length: int, least: int
+    ) -> tuple[list[int], list[int], int]:
+        """Return the tokens before the text, those after it, and how many are left of ``max_length``.
+
+        Raises:
+            DataError: fewer than ``least`` are left.
+        """
+        before, _, after = self.prompt.partition("{text}")
+        whole = tokenizer("a", return_special_tokens_mask=True)
+        ids, special = whole["input_ids"], whole["special_tokens_mask"]  # of a text between those that begin and end it
+        first, last = ids[: special.index(0)], ids[len(ids) - special[::-1].index(0) :]
+        head = [*first, *tokenizer(before, add_special_tokens=False)["input_ids"]]
+        tail = [*tokenizer(after, add_special_tokens=False)["input_ids"], *last]
+        room = max_length - len(head) - len(tail)
+        if room < least:
+            raise DataError(
+                f"max_length: the prompt of {self.name} takes {len(head) + len(tail)} tokens by itself and needs at "
+                f"least {least} more, got {max_length}"
+            )
+        return head, tail, room
+
+    def losses(
+        self, logits: "torch.Tensor", batch: "Mapping[str, torch.Tensor]", label_smoothing: float = 0.0
+    ) -> "tuple[torch.Tensor, torch.Tensor]":
+        """Return each row's summed cross entropy over ``logits_BSV``, and its number of target tokens."""
+        import torch
+
+        labels_BS = batch["labels"][:, self.ahead :]
+        loss_BS = torch.nn.functional.cross_entropy(
+            logits[:, : labels_BS.shape[1]].float().transpose(1, 2),
+            labels_BS,
+            ignore_index=IGNORED,
+            reduction="none",
+            label_smoothing=label_smoothing,
+        )
+        return loss_BS.sum(dim=1), (labels_BS != IGNORED).sum(dim=1).float()
+
+    def predictions(self, logits: "torch.Tensor", batch: "Mapping[str, torch.Tensor]") -> list[tuple[Any, Any]]:
+        """Return ``(summed negative log-likelihood, number of target tokens)`` per row: enough for the perplexity."""
+        nll_B, tokens_B = self.losses(logits, batch)
+        return [*zip(nll_B.tolist(), tokens_B.tolist(), strict=True)]
+
+    def measure(self, pairs: Sequence[tuple[Any, Any]]) -> dict[str, float]:
+        """Return the perplexity: e to the mean negative log-likelihood of a target token; infinite above e^700."""
+        mean = math.fsum(nll for nll, _ in pairs) / max(1.0, math.fsum(tokens for _, tokens in pairs))
+        return {"perplexity": math.inf if mean > 700 else math.exp(mean)}
+
+    def baseline(self, splits: Splits) -> Mapping[str, float] | None:  # noqa: ARG002  (the protocol's)
+        """Return None: there is no classical model to compare with."""
+        return None
