@@ -4,6 +4,7 @@ import enum
 from dataclasses import dataclass
 
 from orchestrator.core.data import DataPlan, Source
+from orchestrator.core.quantisation import Quantisation
 
 
 class Precision(enum.StrEnum):
@@ -35,6 +36,7 @@ class EnginePlan:
         objective: the objective's name, or the path of the ``.py`` file that holds it.
         method: the parameter-efficient method.
         model: the base model.
+        quantisation: how its frozen linear layers are held; None: as ``precision`` says.
         data: the data and its splits.
         report_points: nominal training samples at which every trial reports, ascending; the last one is a trial's
             whole budget.
@@ -57,3 +59,4 @@ class EnginePlan:
     threads: int = 1
     device: str = "auto"
     engine: EngineName = EngineName.SOLO
+    quantisation: Quantisation | None = None

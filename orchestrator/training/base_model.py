@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets.models import load_pretrained
 from orchestrator.core.data import Source
+from orchestrator.core.quantisation import Quantisation, require_package
 from orchestrator.objective.protocol import Head, Objective
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Base:
-    """A base model in float32.
+    """A base model in float32, or with its linear layers in 4 bits.
 
     Attributes:
         model: with the objective's head.
@@ -38,6 +39,7 @@ def load_base(
     *,
     dtype: "torch.dtype | None" = None,
     attention: str | None = None,
+    quantisation: Quantisation | None = None,
 ) -> Base:
     """Load the base anew; what its files lack is drawn from torch's global generator.
 
@@ -49,25 +51,26 @@ def load_base(
         device: ``cpu`` or ``cuda``.
         dtype: of its weights; None: float32.
         attention: transformers' name of the implementation; None: what is fastest on the device.
+        quantisation: how the linear layers of the frozen part are held; None: in ``dtype``.
 
     Raises:
         AssetError: the model is missing or cannot be reached.
+        UserError: the package that the quantisation needs is not installed.
     """
     import torch
-    import transformers
 
-    arguments: dict[str, Any] = {"dtype": dtype or torch.float32, "output_loading_info": True}
+    dtype = dtype or torch.float32
+    auto, arguments = _with_head(objective)
+    arguments |= {"dtype": dtype, "output_loading_info": True}
+    if quantisation is not None:
+        require_package(quantisation)
+        from orchestrator.training import quantised
+
+        arguments |= quantised.loading(quantisation, device)
     if attention is None and device == "cpu":
         attention = "eager"  # benchmarks/RESULTS.md: the backward of fused attention is slow there
     if attention is not None:
         arguments["attn_implementation"] = attention
-    auto = transformers.AutoModelForCausalLM
-    if objective.head is Head.SEQUENCE_CLASSIFICATION:
-        auto = transformers.AutoModelForSequenceClassification
-        arguments["num_labels"] = len(objective.labels)
-        arguments["id2label"] = dict(enumerate(objective.labels))
-        arguments["label2id"] = {label: index for index, label in enumerate(objective.labels)}
-        arguments["ignore_mismatched_sizes"] = True  # a head for another number of classes gives way to a new one
     with quiet_libraries():
         model, found = load_pretrained(auto, source, **arguments)
     lacking = {*found["missing_keys"], *(key[0] for key in found.get("mismatched_keys", ()))}
@@ -76,7 +79,23 @@ def load_base(
         tokenizer = load_tokenizer(source)
         model.config.pad_token_id = tokenizer.pad_token_id
     fresh = tuple(sorted({key.rpartition(".")[0] for key in lacking}))
+    if quantisation is not None:
+        quantised.settle(model, dtype)
     return Base(model=model.to(device), fresh_modules=fresh, revision=source.revision)
+
+
+def _with_head(objective: Objective) -> tuple[Any, dict[str, Any]]:
+    """Return transformers' class of models with the objective's head, and what it has to be told of it."""
+    import transformers
+
+    if objective.head is not Head.SEQUENCE_CLASSIFICATION:
+        return transformers.AutoModelForCausalLM, {}
+    return transformers.AutoModelForSequenceClassification, {
+        "num_labels": len(objective.labels),
+        "id2label": dict(enumerate(objective.labels)),
+        "label2id": {label: index for index, label in enumerate(objective.labels)},
+        "ignore_mismatched_sizes": True,  # a head for another number of classes gives way to a new one
+    }
 
 
 @contextmanager
@@ -115,11 +134,13 @@ def load_tokenizer(source: Source) -> "PreTrainedTokenizerBase":
     return tokenizer
 
 
-def load_adapted(source: Source, objective: Objective, device: str, adapter: Path) -> "torch.nn.Module":
+def load_adapted(
+    source: Source, objective: Objective, device: str, adapter: Path, quantisation: Quantisation | None = None
+) -> "torch.nn.Module":
     """Load the base with a saved adapter on it, as anyone would, for measuring."""
     from peft import PeftModel
 
-    base = load_base(source, objective, device)
+    base = load_base(source, objective, device, quantisation=quantisation)
     with quiet_libraries():
         model: torch.nn.Module = PeftModel.from_pretrained(base.model, str(adapter))
     return model.eval()

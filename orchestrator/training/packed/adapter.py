@@ -71,7 +71,7 @@ def new_adapter(plan: EnginePlan, objective: Objective, task: TrialTask) -> Adap
 
     with kept_random_state():
         set_seed(task.seed)
-        base = load_base(plan.model, objective, "cpu")
+        base = load_base(plan.model, objective, "cpu", quantisation=plan.quantisation)
         adapted = adapt(base, task.settings, objective.head)
     state = get_peft_model_state_dict(adapted.model, save_embedding_layers=False)
     scales = {
