@@ -37,7 +37,14 @@ class AdapterRunner:
             auto = transformers.AutoModelForSequenceClassification
         else:
             auto = transformers.AutoModelForCausalLM
+        if self.card.get("quantisation"):
+            # float32, as the numbers were measured: bitsandbytes has faster products on some CPUs, which round.
+            config = transformers.BitsAndBytesConfig(**self.card["quantisation"])
+            options |= {"quantization_config": config, "dtype": "float32", "device_map": {"": device}}
         model = auto.from_pretrained(base or self.card["base_path"], **options)
+        for module in model.modules():
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                module.support_avx512bf16_for_cpu = False
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token

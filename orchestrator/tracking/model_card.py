@@ -1,7 +1,8 @@
 """The README that travels with an adapter: what it is, how good it is, and how to load it without Loratory."""
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets.catalogue import CATALOGUE, PackagedAsset
 from orchestrator.core.data import Origin
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 CLASSIFIER = """\
 from peft import PeftModel
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import {imports}
 
 {base}
 labels = {labels}
@@ -24,7 +25,7 @@ tokenizer = AutoTokenizer.from_pretrained("THIS FOLDER")
 
 CAUSAL_LM = """\
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import {imports}
 
 {base}
 model = AutoModelForCausalLM.from_pretrained({arguments})
@@ -36,6 +37,10 @@ prompt = {prompt!r}.replace("{{text}}", "YOUR TEXT")
 PACKAGED = """\
 base = {path}  # where it was trained; elsewhere the hub has it
 base = base if Path(base).is_dir() else {hub}"""
+
+QUANTISED = """\
+quantisation = BitsAndBytesConfig(
+{arguments})"""
 
 
 def model_card(card: "AdapterCard") -> str:
@@ -54,7 +59,7 @@ pipeline_tag: {tag}
 
 Trial {card.trial} of the sweep {card.sweep}, its best checkpoint (after {card.samples:,} training samples).
 Inputs were cut to {card.max_length} tokens.
-
+{_quantisation(card)}
 ## Use it
 
 ```python
@@ -95,8 +100,29 @@ def _code(card: "AdapterCard", hub: str | None) -> str:
     if hub is not None and card.base.origin is Origin.PACKAGED:
         base, imports = PACKAGED.format(path=_quoted(card.base_path), hub=_quoted(hub)), "from pathlib import Path\n\n"
     arguments = f"base, revision={_quoted(card.base.revision)}" if card.base.revision else "base"
+    names = ["AutoModelForSequenceClassification" if card.labels else "AutoModelForCausalLM", "AutoTokenizer"]
+    if card.quantisation is not None:
+        base += "\n" + QUANTISED.format(arguments=_keywords(card.quantisation))
+        arguments += ', dtype="float32", quantization_config=quantisation'
+        names.append("BitsAndBytesConfig")
     template = CLASSIFIER if card.labels else CAUSAL_LM
-    return imports + template.format(base=base, arguments=arguments, labels=list(card.labels), prompt=card.prompt)
+    return imports + template.format(
+        base=base, arguments=arguments, labels=list(card.labels), prompt=card.prompt, imports=", ".join(names)
+    )
+
+
+def _keywords(arguments: Mapping[str, Any]) -> str:
+    """Return keyword arguments as code, one a line."""
+    return "".join(f"    {name}={value!r},\n" for name, value in arguments.items())
+
+
+def _quantisation(card: "AdapterCard") -> str:
+    if card.quantisation is None:
+        return ""
+    return (
+        "The base was frozen in 4 bits (NF4, double quantisation), in training and in every measurement below:\n"
+        "load it the same way, with bitsandbytes installed. On the plain base the results would be others.\n"
+    )
 
 
 def _quoted(text: str) -> str:
