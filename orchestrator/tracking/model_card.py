@@ -121,7 +121,8 @@ def _quantisation(card: "AdapterCard") -> str:
         return ""
     return (
         "The base was frozen in 4 bits (NF4, double quantisation), in training and in every measurement below:\n"
-        "load it the same way, with bitsandbytes installed. On the plain base the results would be others.\n"
+        "load it the same way, with bitsandbytes installed; on the plain base the results would be others. The\n"
+        "configuration below leaves out all but the numbered layers: heads and poolers are not in 4 bits.\n"
     )
 
 
