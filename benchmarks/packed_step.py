@@ -1,6 +1,6 @@
 """Training speed of the packed engine against the solo engine, on the packaged encoder, in interleaved rounds.
 
-    python -m benchmarks.packed_step [ROUNDS] [BATCH_SIZE] [DROPOUT]
+    python -m benchmarks.packed_step [ROUNDS] [BATCH_SIZE] [DROPOUT] [nf4]
 
 One solo trial with all threads, then packs of 1, 4 and 8 slots, again and again. Prints real tokens per second (median
 over the rounds), the ratio to solo, and how much of the machine's own matrix-product rate, measured in the same rounds,
@@ -18,6 +18,7 @@ import torch
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.environment import prepare, usable_cores
 from orchestrator.core.plan import EnginePlan, Method
+from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import TrialTask
 from orchestrator.objective.loading import load_objective
@@ -34,7 +35,7 @@ UPDATES = 12
 """Updates in a round, for each trial."""
 
 
-def plan(batch_size: int, rounds: int) -> EnginePlan:
+def plan(batch_size: int, rounds: int, quantisation: Quantisation | None) -> EnginePlan:
     """Return a plan whose report points are a round apart, with next to nothing to evaluate."""
     source = Source(origin=Origin.PACKAGED, name="vader-movie")
     return EnginePlan(
@@ -46,6 +47,7 @@ def plan(batch_size: int, rounds: int) -> EnginePlan:
         sweep_dir=tempfile.mkdtemp(prefix="packed-step-"),
         metric="val/accuracy",
         threads=usable_cores(),
+        quantisation=quantisation,
     )
 
 
@@ -95,7 +97,8 @@ def main() -> None:
     prepare()
     torch.set_num_threads(usable_cores())
     settings = TrialSettings(rank=8, batch_size=batch_size, dropout=dropout, max_length=64, learning_rate=1e-3)
-    given = plan(batch_size, rounds)
+    quantisation = Quantisation(sys.argv[4]) if len(sys.argv) > 4 else None
+    given = plan(batch_size, rounds, quantisation)
     data = SoloEngine(given, OBJECTIVE).data
     variants = {"solo, all threads": solo(given, settings)}
     variants |= {f"pack of {slots}": packed(given, settings, slots, data) for slots in (1, 4, 8)}
@@ -108,7 +111,8 @@ def main() -> None:
             if number:  # the first round compiles the kernels of every shape
                 found[name].append(speed)
     rate, reference = statistics.median(rates), statistics.median(found["solo, all threads"])
-    print(f"matrix products in bfloat16: {rate / 1e9:.0f} GFLOP/s; batch {batch_size}, LoRA dropout {dropout}")
+    label = quantisation or "plain"
+    print(f"matrix products in bfloat16: {rate / 1e9:.0f} GFLOP/s; batch {batch_size}, LoRA dropout {dropout}, {label}")
     for name, speeds in found.items():
         middle = statistics.median(speeds)
         useful = 4 * LINEAR_WEIGHTS * middle

@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets.models import resolve_model
-from orchestrator.core.data import Source
 from orchestrator.core.metric import Metric
 from orchestrator.core.outcome import SweepPlan
 from orchestrator.core.plan import EngineName, EnginePlan
@@ -51,6 +50,7 @@ def plan_engine(spec: SweepSpec, splits: Splits, folder: Path) -> EnginePlan:
         engine=spec.resources.engine,
         smallest=_extreme(spec, min),
         largest=_extreme(spec, max),
+        quantisation=spec.quantisation,
     )
 
 
@@ -155,6 +155,8 @@ def describe(spec: SweepSpec, splits: Splits, digests: Mapping[str, str], folder
         "metric": spec.metric.name,
         "seed": spec.seed,
     }
+    if spec.quantisation is not None:
+        params = {**params, "quantisation": spec.quantisation.value}
     contexts = {"train": "training"}
     return SweepDescription(
         metric=spec.metric,
@@ -176,7 +178,7 @@ def describe(spec: SweepSpec, splits: Splits, digests: Mapping[str, str], folder
     )
 
 
-def adapters_of(model: Source, objective: Objective, metric: Metric, folder: Path) -> SweepAdapters:
+def adapters_of(plan: EnginePlan, objective: Objective, metric: Metric) -> SweepAdapters:
     """Return where a sweep's adapters lie, and what they have in common.
 
     Raises:
@@ -184,10 +186,11 @@ def adapters_of(model: Source, objective: Objective, metric: Metric, folder: Pat
     """
     prompt = getattr(objective, "prompt", None)
     return SweepAdapters(
-        sweep_dir=folder,
+        sweep_dir=Path(plan.sweep_dir),
         metric=metric,
-        base=model,
-        base_path=resolve_model(model),
+        base=plan.model,
+        base_path=resolve_model(plan.model),
+        quantisation=plan.quantisation,
         head=objective.head.value,
         labels=tuple(objective.labels),
         objective=objective.name,

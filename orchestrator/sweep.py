@@ -89,7 +89,7 @@ def run_sweep(
     waited_s = max(0.0, time.time() - began_at)
     with ledger.drive(sweep.id) as hold:
         plan = plan_engine(spec, splits, folder)
-        adapters = adapters_of(spec.model, objective, spec.metric, folder)
+        adapters = adapters_of(plan, objective, spec.metric)
         description = describe(spec, splits, fingerprint["rows"], folder)
         store = LedgerStore(ledger, sweep.id)
         reconciler = Reconciler(Synchroniser(store, description, locate(spec.tracking), adapters), say)

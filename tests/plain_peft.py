@@ -35,9 +35,16 @@ class PlainPeft:
         self._process.communicate(timeout=30)
         self._log.close()
 
-    def measure(self, adapter: Path, base: "Path | str", rows: Sequence[Mapping[str, Any]], head: str) -> Any:
-        """Return ``loss`` and ``accuracy`` over encoded rows."""
-        return self._ask(adapter=str(adapter), base=str(base), rows=rows, head=head)
+    def measure(
+        self,
+        adapter: Path,
+        base: "Path | str",
+        rows: Sequence[Mapping[str, Any]],
+        head: str,
+        quantisation: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Return ``loss`` and ``accuracy`` over encoded rows; ``quantisation`` is what ``BitsAndBytesConfig`` takes."""
+        return self._ask(adapter=str(adapter), base=str(base), rows=rows, head=head, quantisation=quantisation)
 
     def classify(
         self, adapter: Path, base: "Path | str", texts: Sequence[str], num_labels: int, max_length: int | None = None
@@ -60,12 +67,20 @@ class PlainPeft:
         return json.loads(answer)
 
 
-def _measured(*, adapter: str, base: str, rows: Sequence[Mapping[str, Any]], head: str) -> dict[str, float]:
+def _measured(
+    *, adapter: str, base: str, rows: Sequence[Mapping[str, Any]], head: str, quantisation: Mapping[str, Any] | None
+) -> dict[str, float]:
     import torch
     import transformers
     from peft import PeftModel
 
-    model = getattr(transformers, MODELS[head]).from_pretrained(base, dtype=torch.float32)
+    options: dict[str, Any] = {"dtype": torch.float32}
+    if quantisation is not None:
+        options["quantization_config"] = transformers.BitsAndBytesConfig(**quantisation)
+    model = getattr(transformers, MODELS[head]).from_pretrained(base, **options)
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False  # or bitsandbytes would round, on CPUs that have the instruction
     model = PeftModel.from_pretrained(model, adapter).eval()
     loss = units = right = 0.0
     for row in rows:

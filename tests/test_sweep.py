@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.cli.stored import Stored
 from orchestrator.cli.stores import read_spec
 from orchestrator.core.errors import AssetError
 from orchestrator.core.outcome import SweepOptions, SweepOutcome
+from orchestrator.core.quantisation import Quantisation, loading_arguments
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.search.ledger import Ledger
 from orchestrator.sweep import run_sweep
+from tests import needs
+from tests.fakes.tiny_models import tiny_bert
 from tests.fakes.tiny_sweep import tiny_sweep
 from tests.tracking.conftest import empty_store
 
@@ -65,3 +69,16 @@ def test_a_sweep_that_cannot_be_prepared_is_not_left_running(tmp_path: Path) -> 
     with pytest.raises(AssetError):
         run(file)
     assert Ledger.open().find("tiny").status is SweepStatus.FINISHED
+
+
+@needs.bitsandbytes
+def test_a_quantised_base_is_known_to_all_that_comes_after_training(tmp_path: Path) -> None:
+    file = tiny_sweep(tmp_path)
+    tiny_bert(tmp_path / "model", width=64)
+    found = run(file, "quantisation=nf4", "resources.engine=packed", "budget.trials=1").sweep
+    assert found.facts["engine"]["quantisation"] == "nf4"
+    stored = Stored.find("tiny")
+    assert stored.engine_plan(tmp_path).quantisation is Quantisation.NF4
+    card = stored.candidates().choose().card
+    assert card.quantisation == loading_arguments(Quantisation.NF4)
+    assert "test/accuracy" in card.metrics

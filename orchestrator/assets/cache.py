@@ -1,5 +1,6 @@
 """Where downloads live, and what Hugging Face's libraries may do on the side."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -23,3 +24,5 @@ def quiet_hugging_face() -> None:
     os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    # Where it is installed, peft imports it, and it warns of a kernel that it would rather fetch from the hub.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

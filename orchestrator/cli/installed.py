@@ -3,7 +3,7 @@
 import importlib.util
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -24,6 +24,8 @@ NEEDED = {
     "pydantic": "pydantic",
 }
 """Distribution to module."""
+OPTIONAL = {"bitsandbytes": "bitsandbytes"}
+"""The same for what only some sweep files need."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,9 +38,11 @@ class Installed:
 
 
 def packages() -> tuple[Installed, ...]:
-    """Return the state of every package that is needed; none of them is imported."""
+    """Return the state of every package that is needed, or used if it is there; none of them is imported."""
     ranges = _ranges()
-    return tuple(_look(name, module, ranges.get(name)) for name, module in NEEDED.items())
+    needed = tuple(_look(name, module, ranges.get(name)) for name, module in NEEDED.items())
+    found = (_look(name, module, None) for name, module in OPTIONAL.items())
+    return (*needed, *(item if item.version else replace(item, problem=None) for item in found))
 
 
 def _look(name: str, module: str, wanted: str | None) -> Installed:

@@ -29,10 +29,11 @@ def _facts(spec: SweepSpec, plan: SweepPlan) -> list[tuple[str, str]]:
     bounds += [words.duration(budget.wall_time_s)] if budget.wall_time_s else []
     bounds += [f"{words.count(budget.tokens)} tokens"] if budget.tokens else []
     packed = plan.engine == "packed"
+    base = f"{spec.model} in {spec.quantisation}" if spec.quantisation else str(spec.model)
     points, rungs = (" · ".join(map(words.count, values)) for values in (plan.report_points, plan.rungs))
     return [
         ("metric", f"{spec.metric.name}, {spec.metric.direction}"),
-        ("objective", f"{spec.objective} on {spec.model}, data {spec.data.source}"),
+        ("objective", f"{spec.objective} on {base}, data {spec.data.source}"),
         ("rows", " · ".join(f"{name} {words.count(number)}" for name, number in plan.rows.items())),
         ("sampler", plan.sampler + (f", {len(spec.start_points)} start points" if spec.start_points else "")),
         ("reports at", f"{points} samples"),

@@ -52,7 +52,7 @@ class Stored:
         from orchestrator.promotion.candidates import Candidates
 
         plan = self.engine_plan(sweep_dir(self.sweep))
-        adapters = adapters_of(plan.model, load_objective(plan.objective), self.metric, Path(plan.sweep_dir))
+        adapters = adapters_of(plan, load_objective(plan.objective), self.metric)
         return Candidates(self.sweep, self.records, adapters, self.location)
 
     def engine_plan(self, folder: Path) -> EnginePlan:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.core.data import DataPlan, Source
+from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.space import ParamValue
 
 
@@ -37,6 +38,7 @@ class EnginePlan:
         objective: the objective's name, or the path of the ``.py`` file that holds it.
         method: the parameter-efficient method.
         model: the base model.
+        quantisation: how its frozen linear layers are held; None: as ``precision`` says.
         data: the data and its splits.
         report_points: nominal training samples at which every trial reports, ascending; the last one is a trial's
             whole budget.
@@ -62,3 +64,4 @@ class EnginePlan:
     engine: EngineName = EngineName.SOLO
     smallest: Mapping[str, ParamValue] = field(default_factory=dict)
     largest: Mapping[str, ParamValue] = field(default_factory=dict)
+    quantisation: Quantisation | None = None

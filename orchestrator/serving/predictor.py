@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from orchestrator.assets.models import resolve_model
 from orchestrator.core.data import Source
+from orchestrator.core.quantisation import Quantisation, require_package
 from orchestrator.tracking.adapters import AdapterCard, read_card
 from orchestrator.tracking.environment import load_mlflow
 from orchestrator.tracking.location import Location
@@ -59,11 +60,13 @@ class Predictor:
             device: where to run.
 
         Raises:
-            UserError: there is no such model.
+            UserError: there is no such model, or the package that its quantised base needs is not installed.
             AssetError: its base is not to be had.
         """
         folder, reference = _locate(model, location)
         card = read_card(folder)
+        if card.quantisation is not None:
+            require_package(Quantisation(card.quantisation["bnb_4bit_quant_type"]))
         load_mlflow()
         from orchestrator.tracking.adapter_model import AdapterRunner
 

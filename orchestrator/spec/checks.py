@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from orchestrator.core.metric import Metric
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.policy import SamplerName, SamplerPolicy, StoppingPolicy
+from orchestrator.core.quantisation import Quantisation, missing_package
 from orchestrator.core.settings import RULES, Group
 from orchestrator.core.space import ChoiceDomain, Domain, FixedDomain, FloatDomain, ParamValue, Space
 from orchestrator.spec.membership import domain_problem
@@ -64,22 +65,47 @@ def check_sampler(sampler: SamplerPolicy, space: Space, problems: Problems) -> N
 
 def check_init(fixed: Mapping[str, ParamValue], space: Space, problems: Problems) -> None:
     """Note odd ranks where ``init: orthogonal`` can be drawn: it splits the rank into two halves."""
-    domains: dict[str, Domain] = {
-        name: FixedDomain(value=fixed.get(name, RULES[name].default)) for name in ("init", "rank")
-    }
-    domains |= {parameter.name: parameter.domain for parameter in space.parameters}
-    ranks = domains["rank"]
-    if domain_problem(domains["init"], "orthogonal") is not None:
+    if domain_problem(_domain("init", fixed, space), "orthogonal") is not None:
         return
+    ranks = _domain("rank", fixed, space)
     if isinstance(ranks, ChoiceDomain | FixedDomain):
         listed = ranks.choices if isinstance(ranks, ChoiceDomain) else (ranks.value,)
         odd = [rank for rank in listed if isinstance(rank, int) and rank % 2]
     else:
         odd = [int(rank) for rank in (ranks.low, ranks.low + (ranks.step or 1)) if rank % 2]
     if odd:
-        in_space = any(parameter.name == "rank" for parameter in space.parameters)
-        path = ("search", "space", "rank") if in_space else ("adapter", "rank")
-        problems.follow(path, f"even ranks alone are possible with init=orthogonal, got {odd[0]}")
+        message = f"even ranks alone are possible with init=orthogonal, got {odd[0]}"
+        problems.follow(_place("rank", space), message)
+
+
+def check_quantisation(
+    quantisation: Quantisation | None, fixed: Mapping[str, ParamValue], space: Space, problems: Problems
+) -> None:
+    """Note a missing package, and, where one can be drawn, inits for which peft needs the base's weights.
+
+    PiSSA takes A and B out of them; an orthogonal start gets their number format, and these are codes.
+    """
+    if quantisation is None:
+        return
+    missing = missing_package(quantisation)
+    if missing:
+        problems.add(("quantisation",), missing)
+    inits = [init for init in ("pissa", "orthogonal") if domain_problem(_domain("init", fixed, space), init) is None]
+    if inits:
+        message = f"default and gaussian alone are possible with quantisation={quantisation}, got {inits[0]}"
+        problems.follow(_place("init", space), message)
+
+
+def _domain(name: str, fixed: Mapping[str, ParamValue], space: Space) -> Domain:
+    """Return what a setting can be: what is searched, else what is fixed, else its default."""
+    searched = {parameter.name: parameter.domain for parameter in space.parameters}
+    return searched.get(name, FixedDomain(value=fixed.get(name, RULES[name].default)))
+
+
+def _place(name: str, space: Space) -> KeyPath:
+    """Return where the file says what a setting can be."""
+    in_space = any(parameter.name == name for parameter in space.parameters)
+    return ("search", "space", name) if in_space else (str(RULES[name].group), name)
 
 
 def check_sizes(file: SweepFile, stopping: StoppingPolicy, problems: Problems) -> None:

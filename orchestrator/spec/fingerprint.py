@@ -28,7 +28,7 @@ _SECTIONS = {
 def fingerprint(spec: "SweepSpec") -> dict[str, Any]:
     """Return what decides what a trial's result means: everything but sampler, start points, budget and places.
 
-    A setting fixed at its default is left out: writing a default down changes nothing.
+    A setting fixed at its default is left out, and so is no quantisation: writing a default down changes nothing.
     """
     space = {p.name: asdict(p.domain) | ({"when": dict(p.when)} if p.when else {}) for p in spec.space.parameters}
     facts = {
@@ -44,6 +44,8 @@ def fingerprint(spec: "SweepSpec") -> dict[str, Any]:
         "stopping": asdict(spec.stopping),
         "seed": spec.seed,
     }
+    if spec.quantisation is not None:
+        facts["quantisation"] = spec.quantisation
     plain: dict[str, Any] = json.loads(json.dumps(facts))
     return plain
 

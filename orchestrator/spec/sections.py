@@ -11,6 +11,7 @@ from pydantic import Field, Tag
 from orchestrator.core.metric import Direction
 from orchestrator.core.plan import EngineName, Method, Precision
 from orchestrator.core.policy import SamplerName, StoppingName
+from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.settings import Group
 from orchestrator.spec.fields import (
     MAPPING,
@@ -173,6 +174,10 @@ class SweepFile(Section):
     description: str | None = Field(default=None, description="what the sweep is for, in a sentence")
     objective: str = Field(default="", description="a task of objectives/, or the path of your own .py file")
     model: SourceEntry | None = Field(default=None, description="packaged name, hub:org/name or a folder")
+    quantisation: Annotated[Quantisation, Field(strict=False)] | None = Field(
+        default=None,
+        description="nf4: the frozen base's layers in 4 bits (QLoRA), with bitsandbytes; as they are if absent",
+    )
     data: Data = Field(default=Data(), description="which rows")
     adapter: Adapter = Field(default=Adapter(), description="the adapter's fixed settings")
     training: Training = Field(default=Training(), description="length, number format and fixed settings of training")

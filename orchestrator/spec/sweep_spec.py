@@ -9,6 +9,7 @@ from orchestrator.core.data import DataPlan, Source
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import Method, Precision
 from orchestrator.core.policy import Budget, Resources, SamplerPolicy, StoppingPolicy, Tracking
+from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue, Space
 from orchestrator.spec.fingerprint import fingerprint
@@ -23,6 +24,7 @@ class SweepSpec:
         description: what the sweep is for.
         objective: the objective's name, or the absolute path of the ``.py`` file that holds it.
         model: the base model; the objective's own if the file names none.
+        quantisation: how its frozen linear layers are held; None: as ``precision`` says.
         data: the rows; their source is the objective's own if the file names none.
         epochs: passes over the training rows, > 0.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -54,6 +56,7 @@ class SweepSpec:
     seed: int
     path: Path
     text: str
+    quantisation: Quantisation | None = None
     fixed: Mapping[str, ParamValue] = field(default_factory=dict)
     start_points: tuple[Mapping[str, ParamValue], ...] = ()
 

@@ -41,7 +41,14 @@ class AdapterRunner:
             options |= {"num_labels": len(names), "id2label": names, "label2id": {v: k for k, v in names.items()}}
             options["ignore_mismatched_sizes"] = True  # the adapter brings the head; the base may have another one
         auto = getattr(transformers, AUTO_CLASSES[self.card["head"]])
+        if self.card.get("quantisation"):
+            # float32, as the numbers were measured: bitsandbytes has faster products on some CPUs, which round.
+            config = transformers.BitsAndBytesConfig(**self.card["quantisation"])
+            options |= {"quantization_config": config, "dtype": "float32", "device_map": {"": device}}
         model = auto.from_pretrained(base or self.card["base_path"], **options)
+        for module in model.modules():
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                module.support_avx512bf16_for_cpu = False
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token

@@ -14,6 +14,7 @@ from typing import Any
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
 from orchestrator.core.metric import Metric
+from orchestrator.core.quantisation import Quantisation, loading_arguments
 from orchestrator.core.space import ParamValue
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord
@@ -41,6 +42,7 @@ class AdapterCard:
     Attributes:
         base: the base model as the sweep file names it.
         base_path: the folder or hub id from which it was loaded.
+        quantisation: the arguments of transformers' ``BitsAndBytesConfig`` with which it was loaded; None: as it is.
         head: ``sequence_classification``, ``causal_lm`` or ``seq2seq_lm``.
         labels: class names in the order of their ids; empty without classes.
         max_length: tokens after which an input is cut, as in training.
@@ -65,6 +67,7 @@ class AdapterCard:
     samples: int
     measured_at: float
     prompt: str = "{text}"
+    quantisation: Mapping[str, Any] | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     params: Mapping[str, ParamValue] = field(default_factory=dict)
 
@@ -100,6 +103,7 @@ class SweepAdapters:
         sweep_dir: the sweep's folder; reports name their checkpoints relative to it.
         metric: says which checkpoint of a trial is its best.
         base, base_path, head, labels, objective, prompt: as in ``AdapterCard``.
+        quantisation: how the base is held; None: as it is.
     """
 
     sweep_dir: Path
@@ -110,6 +114,7 @@ class SweepAdapters:
     labels: tuple[str, ...]
     objective: str
     prompt: str = "{text}"
+    quantisation: Quantisation | None = None
 
     def folder(self, trial: TrialRecord) -> Path | None:
         """Return the folder of the trial's best adapter, or None if it was not kept."""
@@ -134,6 +139,7 @@ class SweepAdapters:
             head=self.head,
             labels=self.labels,
             prompt=self.prompt,
+            quantisation=None if self.quantisation is None else loading_arguments(self.quantisation),
             max_length=trial.settings.max_length,
             objective=self.objective,
             sweep=sweep.reference,

@@ -1,7 +1,8 @@
 """The README that travels with an adapter: what it is, how good it is, and how to load it without Loratory."""
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets.catalogue import CATALOGUE, PackagedAsset
 from orchestrator.core.data import Origin
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 CLASSIFIER = """\
 from peft import PeftModel
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import {imports}
 
 {base}
 labels = {labels}
@@ -24,7 +25,7 @@ tokenizer = AutoTokenizer.from_pretrained("THIS FOLDER")
 
 WRITER = """\
 from peft import PeftModel
-from transformers import {auto}, AutoTokenizer
+from transformers import {imports}
 
 {base}
 model = {auto}.from_pretrained({arguments})
@@ -43,6 +44,10 @@ PACKAGED = """\
 base = {path}  # where it was trained; elsewhere the hub has it
 base = base if Path(base).is_dir() else {hub}"""
 
+QUANTISED = """\
+quantisation = BitsAndBytesConfig(
+{arguments})"""
+
 
 def model_card(card: "AdapterCard") -> str:
     """Return the README in Markdown, with the front matter that the Hugging Face hub reads."""
@@ -60,7 +65,7 @@ pipeline_tag: {tag}
 
 Trial {card.trial} of the sweep {card.sweep}, its best checkpoint (after {card.samples:,} training samples).
 Inputs were cut to {card.max_length} tokens.
-
+{_quantisation(card)}
 ## Use it
 
 ```python
@@ -101,9 +106,36 @@ def _code(card: "AdapterCard", hub: str | None) -> str:
     if hub is not None and card.base.origin is Origin.PACKAGED:
         base, imports = PACKAGED.format(path=_quoted(card.base_path), hub=_quoted(hub)), "from pathlib import Path\n\n"
     arguments = f"base, revision={_quoted(card.base.revision)}" if card.base.revision else "base"
-    if card.labels:
-        return imports + CLASSIFIER.format(base=base, arguments=arguments, labels=list(card.labels))
-    return imports + WRITER.format(base=base, arguments=arguments, auto=WRITERS[card.head][0], prompt=card.prompt)
+    auto = "AutoModelForSequenceClassification" if card.labels else WRITERS[card.head][0]
+    names = [auto, "AutoTokenizer"]
+    if card.quantisation is not None:
+        base += "\n" + QUANTISED.format(arguments=_keywords(card.quantisation))
+        arguments += ', dtype="float32", quantization_config=quantisation'
+        names.append("BitsAndBytesConfig")
+    template = CLASSIFIER if card.labels else WRITER
+    return imports + template.format(
+        base=base,
+        arguments=arguments,
+        auto=auto,
+        labels=list(card.labels),
+        prompt=card.prompt,
+        imports=", ".join(names),
+    )
+
+
+def _keywords(arguments: Mapping[str, Any]) -> str:
+    """Return keyword arguments as code, one a line."""
+    return "".join(f"    {name}={value!r},\n" for name, value in arguments.items())
+
+
+def _quantisation(card: "AdapterCard") -> str:
+    if card.quantisation is None:
+        return ""
+    return (
+        "The base was frozen in 4 bits (NF4, double quantisation), in training and in every measurement below:\n"
+        "load it the same way, with bitsandbytes installed; on the plain base the results would be others. The\n"
+        "configuration below leaves out all but the numbered layers: heads and poolers are not in 4 bits.\n"
+    )
 
 
 def _quoted(text: str) -> str:

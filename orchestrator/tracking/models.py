@@ -18,6 +18,7 @@ from orchestrator.tracking.wording import SWEEP_TAG, TRIAL_TAG, texts, trial_nam
 
 SAMPLES_TAG = "loratory.samples"
 PACKAGES = ("torch", "transformers", "peft", "safetensors", "pandas")
+QUANTISED_PACKAGES = ("bitsandbytes", "accelerate")
 
 
 def find_model(client: Any, experiment_id: str, card: AdapterCard) -> str | None:  # noqa: ANN401
@@ -93,6 +94,7 @@ def _save(staged: Path, card: AdapterCard, model: Any, run_id: str, target: Path
     text = ColSpec(DataType.string)
     answers = [ColSpec(DataType.string, "label"), ColSpec(DataType.double, "score")]
     generated = [ColSpec(DataType.string, "text")]
+    packages = PACKAGES if card.quantisation is None else (*PACKAGES, *QUANTISED_PACKAGES)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # advice to annotate predict, from which MLflow would make a narrower schema
         mlflow.pyfunc.save_model(
@@ -100,7 +102,7 @@ def _save(staged: Path, card: AdapterCard, model: Any, run_id: str, target: Path
             python_model=str(Path(__file__).with_name("adapter_model.py")),
             artifacts={"adapter": str(staged)},
             mlflow_model=Model(artifact_path=model.artifact_location, run_id=run_id, model_id=model.model_id),
-            pip_requirements=[f"{name}=={metadata.version(name).partition('+')[0]}" for name in PACKAGES],
+            pip_requirements=[f"{name}=={metadata.version(name).partition('+')[0]}" for name in packages],
             signature=ModelSignature(inputs=Schema([text]), outputs=Schema(answers if card.labels else generated)),
             input_example=["What is this text about?"],
             metadata={"loratory": card.to_json()},

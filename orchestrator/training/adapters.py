@@ -90,14 +90,15 @@ def merged(model: "PeftModel") -> Iterator[None]:
     """Add the adapter's product to the base weights while inside, on a CPU: a forward is a quarter cheaper.
 
     The base weights are put back as they were, bit for bit; subtracting the product again would leave a little of it
-    behind. On CUDA nothing is done, because a second copy of the weights may not fit.
+    behind. On CUDA nothing is done, because a second copy of the weights may not fit; and nothing in 4 bits, where the
+    sum would be rounded to 16 values.
     """
     from peft.tuners.lora import LoraLayer
 
-    if model.device.type != "cpu":
+    weights = [module.get_base_layer().weight for module in model.modules() if isinstance(module, LoraLayer)]
+    if model.device.type != "cpu" or not all(weight.is_floating_point() for weight in weights):
         yield
         return
-    weights = [module.get_base_layer().weight for module in model.modules() if isinstance(module, LoraLayer)]
     before = [weight.data for weight in weights]
     for weight in weights:
         weight.data = weight.data.clone()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets.models import load_pretrained
 from orchestrator.core.data import Source
+from orchestrator.core.quantisation import Quantisation, require_package
 from orchestrator.objective.protocol import Head, Objective
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _AUTO_CLASSES = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Base:
-    """A base model in float32.
+    """A base model in float32, or with its linear layers in 4 bits.
 
     Attributes:
         model: with the objective's head.
@@ -46,6 +47,7 @@ def load_base(
     *,
     dtype: "torch.dtype | None" = None,
     attention: str | None = None,
+    quantisation: Quantisation | None = None,
 ) -> Base:
     """Load the base anew; what its files lack is drawn from torch's global generator.
 
@@ -57,24 +59,26 @@ def load_base(
         device: ``cpu`` or ``cuda``.
         dtype: of its weights; None: float32.
         attention: transformers' name of the implementation; None: what is fastest on the device.
+        quantisation: how the linear layers of the frozen part are held; None: in ``dtype``.
 
     Raises:
         AssetError: the model is missing or cannot be reached.
+        UserError: the package that the quantisation needs is not installed.
     """
     import torch
-    import transformers
 
-    arguments: dict[str, Any] = {"dtype": dtype or torch.float32, "output_loading_info": True}
+    dtype = dtype or torch.float32
+    auto, arguments = _with_head(objective)
+    arguments |= {"dtype": dtype, "output_loading_info": True}
+    if quantisation is not None:
+        require_package(quantisation)
+        from orchestrator.training import quantised
+
+        arguments |= quantised.loading(quantisation, device)
     if attention is None and device == "cpu":
         attention = "eager"  # benchmarks/RESULTS.md: the backward of fused attention is slow there
     if attention is not None:
         arguments["attn_implementation"] = attention
-    auto = getattr(transformers, _AUTO_CLASSES[objective.head])
-    if objective.head is Head.SEQUENCE_CLASSIFICATION:
-        arguments["num_labels"] = len(objective.labels)
-        arguments["id2label"] = dict(enumerate(objective.labels))
-        arguments["label2id"] = {label: index for index, label in enumerate(objective.labels)}
-        arguments["ignore_mismatched_sizes"] = True  # a head for another number of classes gives way to a new one
     with quiet_libraries():
         model, found = load_pretrained(auto, source, **arguments)
     lacking = {*found["missing_keys"], *(key[0] for key in found.get("mismatched_keys", ()))}
@@ -83,7 +87,24 @@ def load_base(
         tokenizer = load_tokenizer(source)
         model.config.pad_token_id = tokenizer.pad_token_id
     fresh = tuple(sorted({key.rpartition(".")[0] for key in lacking}))
+    if quantisation is not None:
+        quantised.settle(model, dtype)
     return Base(model=model.to(device), fresh_modules=fresh, revision=source.revision)
+
+
+def _with_head(objective: Objective) -> tuple[Any, dict[str, Any]]:
+    """Return transformers' class of models with the objective's head, and what it has to be told of it."""
+    import transformers
+
+    auto = getattr(transformers, _AUTO_CLASSES[objective.head])
+    if objective.head is not Head.SEQUENCE_CLASSIFICATION:
+        return auto, {}
+    return auto, {
+        "num_labels": len(objective.labels),
+        "id2label": dict(enumerate(objective.labels)),
+        "label2id": {label: index for index, label in enumerate(objective.labels)},
+        "ignore_mismatched_sizes": True,  # a head for another number of classes gives way to a new one
+    }
 
 
 @contextmanager
@@ -122,11 +143,13 @@ def load_tokenizer(source: Source) -> "PreTrainedTokenizerBase":
     return tokenizer
 
 
-def load_adapted(source: Source, objective: Objective, device: str, adapter: Path) -> "PeftModel":
+def load_adapted(
+    source: Source, objective: Objective, device: str, adapter: Path, quantisation: Quantisation | None = None
+) -> "PeftModel":
     """Load the base with a saved adapter on it, as anyone would, for measuring."""
     from peft import PeftModel
 
-    base = load_base(source, objective, device)
+    base = load_base(source, objective, device, quantisation=quantisation)
     with quiet_libraries():
         model: PeftModel = PeftModel.from_pretrained(base.model, str(adapter))
     return model.eval()

@@ -80,7 +80,8 @@ class SoloEngine:
             raise LoratoryError(f"there is no adapter in {checkpoint}")
         with _ONE_AT_A_TIME, kept_random_state():
             torch.set_num_threads(self._plan.threads)
-            model = load_adapted(self._plan.model, self._objective, self._device, adapter)
+            plan = self._plan
+            model = load_adapted(plan.model, self._objective, self._device, adapter, plan.quantisation)
             with merged(model):
                 return {
                     name: measure(model, self._objective, data.split(name, task.settings.max_length), data.tokenizer)

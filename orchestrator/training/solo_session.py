@@ -69,7 +69,8 @@ class Session:
         )  # OpenMP keeps the number per thread, and Ray's workers start with one
         reset_peak(around.device)
         set_seed(self._task.seed)
-        base = load_base(around.plan.model, around.objective, around.device)
+        plan = around.plan
+        base = load_base(plan.model, around.objective, around.device, quantisation=plan.quantisation)
         adapted = adapt(base, self._task.settings, around.objective.head)
         use_fast_dropout(adapted.model)
         lesson = Lesson(

@@ -57,6 +57,13 @@ def test_an_absent_package_and_a_wrong_version_are_found(tmp_path: Path, monkeyp
     assert found["torch"].problem is None  # 2.13.0+cpu is 2.13.0
 
 
+def test_what_only_some_sweeps_need_may_be_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installed, "OPTIONAL", {"no-such-distribution": "nowhere", "optuna": "optuna"})
+    absent, there = installed.packages()[-2:]
+    assert (absent.version, absent.problem) == (None, None)
+    assert (there.version, there.problem) == (metadata.version("optuna"), None)
+
+
 @pytest.mark.parametrize("beside", [None, "[build-system]\n", '[project]\nname = "another"\n'])
 def test_a_wheel_knows_its_requirements_too(
     beside: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

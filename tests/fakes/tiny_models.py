@@ -23,17 +23,17 @@ VOCAB = (
 """Every lower-case word can be written with these pieces, so that no training text is all unknown tokens."""
 
 
-def tiny_bert(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
-    """Save a BERT classifier (2 layers of 16 hidden units, 2 heads, dropout 0.1) and return its folder."""
+def tiny_bert(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0, width: int = 16) -> Path:
+    """Save a BERT classifier (2 layers of ``width`` hidden units, 2 heads, dropout 0.1) and return its folder."""
     from transformers import BertConfig, BertForSequenceClassification
 
     size = _save_tokenizer(folder, vocab, template=ENCODER)
     config = BertConfig(
         vocab_size=size,
-        hidden_size=16,
+        hidden_size=width,
         num_hidden_layers=2,
         num_attention_heads=2,
-        intermediate_size=32,
+        intermediate_size=2 * width,
         max_position_embeddings=128,
         num_labels=num_labels,
         pad_token_id=0,
@@ -41,18 +41,18 @@ def tiny_bert(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, s
     return _save_model(folder, BertForSequenceClassification, config, seed)
 
 
-def tiny_llama(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
-    """Save a Llama language model (2 layers of 16 hidden units, 2 heads that share keys) and return its folder."""
+def tiny_llama(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0, width: int = 16) -> Path:
+    """Save a Llama language model (2 layers of ``width`` units, 2 heads that share keys) and return its folder."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     size = _save_tokenizer(folder, vocab, template=None)
     config = LlamaConfig(
         vocab_size=size,
-        hidden_size=16,
+        hidden_size=width,
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=1,
-        intermediate_size=32,
+        intermediate_size=2 * width,
         max_position_embeddings=256,
         pad_token_id=0,
         bos_token_id=SPECIAL.index("<s>"),
@@ -61,14 +61,14 @@ def tiny_llama(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Pat
     return _save_model(folder, LlamaForCausalLM, config, seed)
 
 
-def tiny_gpt2(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
-    """Save a GPT-2 causal language model (2 layers of 16 hidden units, 2 heads, dropout 0.1) and return its folder."""
+def tiny_gpt2(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0, width: int = 16) -> Path:
+    """Save a GPT-2 language model (2 layers of ``width`` units, 2 heads, dropout 0.1) and return its folder."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     size = _save_tokenizer(folder, vocab, template=None)
     config = GPT2Config(
         vocab_size=size,
-        n_embd=16,
+        n_embd=width,
         n_layer=2,
         n_head=2,
         n_positions=256,
@@ -101,17 +101,19 @@ def tiny_starcoder2(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -
     return _save_model(folder, Starcoder2ForCausalLM, config, seed)
 
 
-def tiny_roberta(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
-    """Save a RoBERTa classifier, whose head has two layers (2 layers of 16 hidden units), and return its folder."""
+def tiny_roberta(
+    folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0, width: int = 16
+) -> Path:
+    """Save a RoBERTa classifier, whose head has two layers (2 layers of ``width`` units), and return its folder."""
     from transformers import RobertaConfig, RobertaForSequenceClassification
 
     size = _save_tokenizer(folder, vocab, template=ENCODER)
     config = RobertaConfig(
         vocab_size=size,
-        hidden_size=16,
+        hidden_size=width,
         num_hidden_layers=2,
         num_attention_heads=2,
-        intermediate_size=32,
+        intermediate_size=2 * width,
         max_position_embeddings=130,
         num_labels=num_labels,
         pad_token_id=0,
@@ -158,11 +160,11 @@ def tiny_deberta(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB
     return _save_model(folder, DebertaV2ForSequenceClassification, config, seed)
 
 
-def bert_without_pooler(folder: Path) -> Path:
+def bert_without_pooler(folder: Path, width: int = 16) -> Path:
     """Save a BERT whose files hold neither a pooler nor a classifier, as those of many encoders."""
     from transformers import AutoConfig, BertForMaskedLM
 
-    return _save_model(folder, BertForMaskedLM, AutoConfig.from_pretrained(tiny_bert(folder)), seed=0)
+    return _save_model(folder, BertForMaskedLM, AutoConfig.from_pretrained(tiny_bert(folder, width=width)), seed=0)
 
 
 def without_dropout(folder: Path) -> Path:

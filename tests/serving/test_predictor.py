@@ -2,16 +2,26 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
-from orchestrator.core.data import Source
+from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
+from orchestrator.core.quantisation import Quantisation, loading_arguments
+from orchestrator.core.settings import TrialSettings
+from orchestrator.objective.protocol import Head
 from orchestrator.promotion.export import export_adapter
 from orchestrator.promotion.promote import PromotionRequest, promote
 from orchestrator.serving.predictor import Predictor
-from orchestrator.tracking.adapters import stage_adapter
+from orchestrator.tracking.adapters import AdapterCard, stage_adapter
 from orchestrator.tracking.location import Location
+from orchestrator.training.adapters import adapt, save_adapter
+from orchestrator.training.base_model import load_base, load_tokenizer
+from tests import needs
+from tests.fakes.tiny_models import tiny_bert
+from tests.fakes.tiny_objective import TinyClassification
 from tests.promotion.conftest import Tracked
 from tests.tracking.records import ACCURACY, sweep, trial
 from tests.tracking.trained import LABELS, TEXTS, writer_adapters
@@ -85,6 +95,46 @@ def test_a_language_model_writes_text(head: str, tmp_path: Path, local_store: Lo
     assert together == alone  # padding changes nothing
     assert any(together)
     assert predictor.predict(texts)[0].score is None
+
+
+@needs.bitsandbytes
+def test_a_quantised_base_is_loaded_by_us_and_by_the_readme(tmp_path: Path, local_store: Location) -> None:
+    base = Source(origin=Origin.LOCAL, name=str(tiny_bert(tmp_path / "base", width=64)))
+    torch.manual_seed(0)
+    loaded = load_base(base, TinyClassification(), "cpu", quantisation=Quantisation.NF4)
+    adapted = adapt(loaded, TrialSettings(rank=4, init="gaussian"), Head.SEQUENCE_CLASSIFICATION)
+    for name, weight in adapted.model.named_parameters():
+        if "lora_B" in name or "classifier" in name:
+            torch.nn.init.normal_(weight, 0, 0.5)
+    save_adapter(adapted, tmp_path / "adapter")
+    with torch.inference_mode():
+        encoded = load_tokenizer(base)(list(TEXTS), padding=True, return_tensors="pt")
+        expected = adapted.model.eval()(**encoded).logits.softmax(dim=-1)[:, 1].tolist()
+    card = AdapterCard(
+        base=base,
+        base_path=base.name,
+        head="sequence_classification",
+        labels=TinyClassification.labels,
+        max_length=64,
+        objective="tiny",
+        sweep="tiny#1",
+        sweep_key="0" * 16,
+        trial=0,
+        samples=8,
+        measured_at=0.0,
+        quantisation=loading_arguments(Quantisation.NF4),
+    )
+    folder = stage_adapter(tmp_path / "adapter", card, tmp_path / "staged")
+    found = [answer.probabilities["good"] for answer in Predictor.load(str(folder), local_store).predict(TEXTS)]
+    assert found == pytest.approx(expected, abs=1e-5)
+    readme = (folder / "README.md").read_text()
+    assert "frozen in 4 bits (NF4, double quantisation)" in readme
+    scope: dict[str, Any] = {}
+    exec(readme.partition("```python\n")[2].partition("```")[0].replace("THIS FOLDER", str(folder)), scope)  # noqa: S102  (the README's own example)
+    with torch.inference_mode():
+        logits = scope["model"](**scope["tokenizer"](list(TEXTS), padding=True, return_tensors="pt")).logits
+    # Some CPUs have products of their own for this in bitsandbytes, which round to bfloat16.
+    assert logits.softmax(dim=-1)[:, 1].tolist() == pytest.approx(expected, abs=0.05)
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,11 @@ import threading
 from pathlib import Path
 
 from orchestrator.core.plan import EnginePlan
+from orchestrator.core.quantisation import Quantisation
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.engine import Engine
 from orchestrator.training.solo import SoloEngine
+from tests import needs
 from tests.contracts.engine_contract import AdapterContract, EngineContract
 from tests.fakes.tiny_models import bert_without_pooler, tiny_bert, tiny_gpt2, tiny_llama, tiny_roberta, tiny_t5
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
@@ -76,3 +78,13 @@ class TestBertWithoutPooler(Solo, AdapterContract):
 
     def write_model(self, folder: Path) -> Path:
         return bert_without_pooler(folder)
+
+
+@needs.bitsandbytes
+class TestBertIn4Bits(Solo, EngineContract):
+    objective = TinyClassification()
+    targets = "query, value"
+    quantisation = Quantisation.NF4
+
+    def write_model(self, folder: Path) -> Path:
+        return tiny_bert(folder, width=64)

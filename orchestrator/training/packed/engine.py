@@ -198,10 +198,11 @@ class PackedEngine:
         if self._unfit is None:
             reset_peak(self._device)
             tokenizer = self._solo.data.tokenizer
-            reason = reason_not_to_pack(self._plan.model, self._objective, self._device, tokenizer, rows)
+            source, quantisation = self._plan.model, self._plan.quantisation
+            reason = reason_not_to_pack(source, self._objective, self._device, tokenizer, rows, quantisation)
             self._unfit = reason or ""
             if not reason:
-                self._pack = Pack(self._plan.model, self._objective, self._device, self._dtype)
+                self._pack = Pack(source, self._objective, self._device, self._dtype, quantisation)
                 self._stepper = Stepper(self._pack, self._objective, tokenizer, self._plan.threads)
         if self._pack is None:
             raise CannotPackError(f"{self._plan.model} cannot be packed: {self._unfit}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from orchestrator.core.data import Source
+from orchestrator.core.quantisation import Quantisation
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Example, Objective
 from orchestrator.training.base_model import load_base
@@ -24,7 +25,12 @@ logger = logging.getLogger(__name__)
 
 
 def reason_not_to_pack(
-    source: Source, objective: Objective, device: str, tokenizer: "PreTrainedTokenizerBase", rows: Sequence[Example]
+    source: Source,
+    objective: Objective,
+    device: str,
+    tokenizer: "PreTrainedTokenizerBase",
+    rows: Sequence[Example],
+    quantisation: Quantisation | None = None,
 ) -> str | None:
     """Return why a model cannot be packed, in words, or None if it can.
 
@@ -37,10 +43,10 @@ def reason_not_to_pack(
     batch = {name: value.to(device) for name, value in objective.collate(chosen, tokenizer).items()}
     with kept_random_state(), torch.inference_mode():
         torch.manual_seed(0)
-        plain = forward(load_base(source, objective, device).model.eval(), batch)
+        plain = forward(load_base(source, objective, device, quantisation=quantisation).model.eval(), batch)
         torch.manual_seed(0)
         try:
-            pack = Pack(source, objective, device, torch.float32)
+            pack = Pack(source, objective, device, torch.float32, quantisation)
             pack.model.eval()
             packed = pack.logits(batch, lay_out(batch["attention_mask"], {0: 2, 1: 2}, 2, torch.float32))
             draws = _draws(pack, batch)

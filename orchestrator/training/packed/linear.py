@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from orchestrator.training.packed.frozen import FrozenWeight
 from orchestrator.training.packed.layout import current
 from orchestrator.training.packed.products import Span, add_outer, add_up, down, up
 from orchestrator.training.packed.randomness import kept, masked
@@ -29,7 +30,7 @@ class _LoRA(torch.autograd.Function):
         x_NI: torch.Tensor,
         a_PRI: nn.Parameter,
         b_PRO: nn.Parameter,
-        weight_OI: torch.Tensor,
+        frozen: FrozenWeight,
         bias_O: torch.Tensor | None,
         spans: Sequence[Span],
         ends_P: torch.Tensor,
@@ -38,15 +39,15 @@ class _LoRA(torch.autograd.Function):
         a, b = a_PRI.to(x_NI.dtype), b_PRO.to(x_NI.dtype)
         dropped_NI = x_NI if kept_NI is None else masked(x_NI, kept_NI)
         h_NR = down(dropped_NI, a, spans, ends_P)
-        y_NO = torch.nn.functional.linear(x_NI, weight_OI, bias_O)
+        y_NO = torch.nn.functional.linear(x_NI, frozen.weight(), bias_O)
         add_up(y_NO, h_NR, b, spans, ends_P)
-        ctx.save_for_backward(dropped_NI, h_NR, weight_OI, a, b, ends_P, kept_NI)
-        ctx.adapters, ctx.spans = (a_PRI, b_PRO), spans
+        ctx.save_for_backward(dropped_NI, h_NR, a, b, ends_P, kept_NI)
+        ctx.adapters, ctx.spans, ctx.frozen = (a_PRI, b_PRO), spans, frozen
         return y_NO
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:  # noqa: ANN401
-        dropped_NI, h_NR, weight_OI, a, b, ends_P, kept_NI = ctx.saved_tensors
+        dropped_NI, h_NR, a, b, ends_P, kept_NI = ctx.saved_tensors
         spans, (a_PRI, b_PRO) = ctx.spans, ctx.adapters
         dy_NO = gradients[0].contiguous()
         add_outer(gradient_of(b_PRO), h_NR, dy_NO, spans, ends_P, scaled=True)
@@ -56,7 +57,7 @@ class _LoRA(torch.autograd.Function):
         add_outer(gradient_of(a_PRI), dh_NR, dropped_NI, spans, ends_P, scaled=False)
         dx_NI = None
         if ctx.needs_input_grad[0]:
-            dx_NI = dy_NO @ weight_OI
+            dx_NI = dy_NO @ ctx.frozen.weight()
             if kept_NI is None:
                 add_up(dx_NI, dh_NR, a, [span._replace(scale=1.0) for span in spans], ends_P)
             else:
@@ -80,14 +81,11 @@ class PackedLoRA(nn.Module):
     """
 
     def __init__(self, base: nn.Module, slots: int, rank: int) -> None:
-        """Wrap ``nn.Linear``, or transformers' ``Conv1D``, which stores its weight transposed."""
+        """Wrap a layer whose weight ``FrozenWeight`` knows."""
         super().__init__()
-        assert isinstance(base.weight, torch.Tensor)
-        weight = base.weight.detach()
-        self.weight_OI = weight if isinstance(base, nn.Linear) else weight.t().contiguous()
+        self.frozen = FrozenWeight.of(base)
         self.bias_O = base.bias.detach() if isinstance(base.bias, torch.Tensor) else None
-        outputs, inputs = self.weight_OI.shape
-        device = weight.device
+        outputs, inputs, device = self.frozen.outputs, self.frozen.inputs, self.frozen.stored.device
         self.a_PRI = nn.Parameter(torch.zeros(slots, rank, inputs, device=device))
         self.b_PRO = nn.Parameter(torch.zeros(slots, rank, outputs, device=device))
         self.adapted: dict[int, tuple[int, float]] = {}
@@ -95,7 +93,7 @@ class PackedLoRA(nn.Module):
     @property
     def weight(self) -> torch.Tensor:
         """The frozen weight under torch's name: T5 gives a layer what its weight's type asks for."""
-        return self.weight_OI
+        return self.frozen.stored
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the layer's output for tokens, or rows, of all slots; any leading dimensions."""
@@ -108,7 +106,7 @@ class PackedLoRA(nn.Module):
             if slot in self.adapted
         ]
         ends_P = layout.ends(x_NI.shape[0])
-        y_NO = _LoRA.apply(x_NI, self.a_PRI, self.b_PRO, self.weight_OI, self.bias_O, spans, ends_P, kept_NI)  # type: ignore[no-untyped-call]
+        y_NO = _LoRA.apply(x_NI, self.a_PRI, self.b_PRO, self.frozen, self.bias_O, spans, ends_P, kept_NI)  # type: ignore[no-untyped-call]
         return y_NO.view(*x.shape[:-1], -1)  # type: ignore[no-any-return]
 
 

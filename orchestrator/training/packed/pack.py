@@ -8,6 +8,7 @@ from transformers.pytorch_utils import Conv1D
 
 from orchestrator.core.data import Source
 from orchestrator.core.errors import LoratoryError
+from orchestrator.core.quantisation import Quantisation
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.base_model import load_base
@@ -33,7 +34,14 @@ class CannotPackError(LoratoryError):
 class Pack:
     """One frozen base and its slots."""
 
-    def __init__(self, source: Source, objective: Objective, device: str, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        source: Source,
+        objective: Objective,
+        device: str,
+        dtype: torch.dtype,
+        quantisation: Quantisation | None = None,
+    ) -> None:
         """Load the base.
 
         Args:
@@ -41,8 +49,9 @@ class Pack:
             objective: says which head it has.
             device: ``cpu`` or ``cuda``.
             dtype: of the frozen weights and of what flows between layers; adapters and heads are float32.
+            quantisation: how the frozen linear layers are held instead; their products are computed in ``dtype``.
         """
-        base = load_base(source, objective, device, dtype=dtype, attention=NAME)
+        base = load_base(source, objective, device, dtype=dtype, attention=NAME, quantisation=quantisation)
         self.model: nn.Module = base.model.requires_grad_(False)
         self.device = device
         self.dtype = dtype
@@ -141,11 +150,12 @@ class Pack:
             return
         module = self.model.get_submodule(name)
         if part in {"A", "B"} and isinstance(module, nn.Linear | Conv1D):
-            widths = [*module.weight.shape]
+            lora = PackedLoRA(module, self.slots, self._rank)
+            widths = (lora.frozen.outputs, lora.frozen.inputs)
             if any(width % ALIGNMENT for width in widths):
                 raise CannotPackError(f"{name} is {' × '.join(map(str, widths))}, no multiples of {ALIGNMENT}")
-            self._lora[name] = PackedLoRA(module, self.slots, self._rank)
-            self._replace(name, self._lora[name])
+            self._lora[name] = lora
+            self._replace(name, lora)
         elif part in {"weight", "bias"} and isinstance(module, nn.Linear):
             self._full[name] = PackedLinear(module, self.slots)
             self._replace(name, self._full[name])

@@ -107,7 +107,8 @@ class Sizing:
         return _Trained(rate, peak_mb(self._device) - before_mb)
 
     def _tokens_per_s(self, slots: int, settings: TrialSettings, folder: Path, *, longest: bool) -> float:
-        pack = Pack(self._plan.model, self._objective, self._device, self._dtype)
+        plan = self._plan
+        pack = Pack(plan.model, self._objective, self._device, self._dtype, plan.quantisation)
         first = TrialTask(number=0, settings=settings, seed=0)
         adapter = new_adapter(self._plan, self._objective, first)
         course = Course.of(self._data, first, self._plan.report_points)

@@ -7,13 +7,14 @@ import torch
 
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.plan import EnginePlan, Method, Precision
+from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import TrialTask
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Example, Objective
 from orchestrator.training.adapters import Adapted, adapt
-from orchestrator.training.base_model import load_base, load_tokenizer
+from orchestrator.training.base_model import Base, load_base, load_tokenizer
 from orchestrator.training.checkpoints import SLOT_STATE, TrialFolder
 from orchestrator.training.course import Course
 from orchestrator.training.optimiser import build_optimiser
@@ -41,7 +42,15 @@ def task(number: int, seed: int | None = None, **settings: ParamValue) -> TrialT
 class World:
     """One pack over a tiny model, without an engine around it."""
 
-    def __init__(self, model: Path, objective: Objective, folder: Path, *, packed: bool = True) -> None:
+    def __init__(
+        self,
+        model: Path,
+        objective: Objective,
+        folder: Path,
+        *,
+        quantisation: Quantisation | None = None,
+        packed: bool = True,
+    ) -> None:
         self.objective = objective
         self.source = Source(origin=Origin.LOCAL, name=str(model))
         data = DataPlan(source=MADE_UP, train=60, validation=20, test=12, train_eval=10)
@@ -55,10 +64,11 @@ class World:
             metric="val/loss",
             precision=Precision.FLOAT32,
             device="cpu",
+            quantisation=quantisation,
         )
         self.data = TaskData(objective, data, load_tokenizer(self.source))
         if packed:
-            self.pack = Pack(self.source, objective, "cpu", torch.float32)
+            self.pack = Pack(self.source, objective, "cpu", torch.float32, quantisation)
             self.stepper = Stepper(self.pack, objective, self.data.tokenizer, threads=2)
 
     def seat(self, trial: TrialTask, b_std: float = 0.0) -> Seat:
@@ -69,10 +79,14 @@ class World:
             adapter = with_b(adapter, trial.seed, b_std)
         return Seat(self.pack, adapter, trial, Course.of(self.data, trial, POINTS), folder)
 
+    def base(self) -> Base:
+        """Load the base anew, as peft has it."""
+        return load_base(self.source, self.objective, "cpu", quantisation=self.plan.quantisation)
+
     def peft(self, trial: TrialTask, b_std: float = 0.0) -> Adapted:
         """Return peft's model of the same trial."""
         torch.manual_seed(trial.seed)
-        found = adapt(load_base(self.source, self.objective, "cpu"), trial.settings, self.objective.head)
+        found = adapt(self.base(), trial.settings, self.objective.head)
         if b_std:
             start = with_b(new_adapter(self.plan, self.objective, trial), trial.seed, b_std).tensors
             load_peft(found, start)

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from orchestrator.core.plan import EnginePlan
+from orchestrator.core.quantisation import Quantisation
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.engine import Engine
 from orchestrator.training.packed.engine import PackedEngine
+from tests import needs
 from tests.contracts.engine_contract import AdapterContract, EngineContract
 from tests.fakes.tiny_models import bert_without_pooler, tiny_bert, tiny_gpt2, tiny_llama, tiny_roberta, tiny_t5
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
@@ -70,3 +72,25 @@ class TestBertWithoutPooler(Packed, AdapterContract):
 
     def write_model(self, folder: Path) -> Path:
         return bert_without_pooler(folder)
+
+
+@needs.bitsandbytes
+class TestBertIn4Bits(Packed, EngineContract):
+    objective = TinyClassification()
+    targets = "query, value"
+    quantisation = Quantisation.NF4
+
+    def write_model(self, folder: Path) -> Path:
+        return tiny_bert(folder, width=64)
+
+
+@needs.bitsandbytes
+class TestGpt2In4Bits(Packed, AdapterContract):
+    """Layers that store their weights transposed: in 4 bits they stand as those of others."""
+
+    objective = TinyCausal()
+    targets = "c_attn,c_proj"
+    quantisation = Quantisation.NF4
+
+    def write_model(self, folder: Path) -> Path:
+        return tiny_gpt2(folder, width=64)

@@ -1,17 +1,19 @@
 """peft is the oracle: what a pack computes for a trial is what peft computes for it alone."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from peft import PeftModel
 
+from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.trial import TrialTask
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Objective
-from orchestrator.training.base_model import load_base
 from orchestrator.training.packed.layout import lay_out
+from tests import needs
 from tests.fakes.tiny_models import (
     bert_without_pooler,
     tiny_bert,
@@ -31,25 +33,30 @@ MODELS: dict[str, tuple[Callable[[Path], Path], type[Objective], str]] = {
     "gpt2": (tiny_gpt2, TinyCausal, "c_attn"),
     "llama": (tiny_llama, TinyCausal, "q_proj,down_proj"),
     "t5": (tiny_t5, TinySeq2Seq, "k,wo"),
+    "llama in nf4": (partial(tiny_llama, width=64), TinyCausal, "q_proj,down_proj"),
 }
 
 
-@pytest.fixture(params=sorted(MODELS))
+@pytest.fixture(
+    params=[pytest.param(name, marks=needs.bitsandbytes if name.endswith("nf4") else ()) for name in sorted(MODELS)]
+)
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
     build, objective, _ = MODELS[request.param]
-    return World(without_dropout(build(tmp_path / "model")), objective(), tmp_path / "sweep")
+    quantisation = Quantisation.NF4 if request.param.endswith("nf4") else None
+    return World(without_dropout(build(tmp_path / "model")), objective(), tmp_path / "sweep", quantisation=quantisation)
 
 
 @pytest.fixture
 def tasks(request: pytest.FixtureRequest, world: World) -> list[TrialTask]:
     """Trials that differ in whatever may differ inside a pack."""
     targets = MODELS[request.node.callspec.params["world"]][2]
+    last = "pissa" if world.plan.quantisation is None else "gaussian"  # nothing can be taken out of 4 bits
     return [
         task(0, rank=4, learning_rate=1e-3, batch_size=8),
         task(1, rank=16, learning_rate=3e-3, batch_size=3, target_modules=targets, schedule="cosine"),
         task(2, rank=2, rslora=True, batch_size=16, weight_decay=0.1, lora_plus_ratio=4.0, warmup_ratio=0.2),
         task(3, rank=7, batch_size=4, label_smoothing=0.1, max_grad_norm=0.05, head_learning_rate=3e-3, max_length=8),
-        task(4, rank=8, init="pissa", batch_size=5, beta1=0.8, beta2=0.99, epsilon=1e-6, schedule="constant"),
+        task(4, rank=8, init=last, batch_size=5, beta1=0.8, beta2=0.99, epsilon=1e-6, schedule="constant"),
     ]
 
 
@@ -98,8 +105,7 @@ def test_the_exported_adapter_has_the_packs_logits(world: World, tasks: list[Tri
     world.pack.model.eval()
     for seat in seats:
         seat.commit([200], {})
-        base = load_base(world.source, world.objective, "cpu")
-        plain = PeftModel.from_pretrained(base.model, str(seat.folder.checkpoint(200) / "adapter")).eval()
+        plain = PeftModel.from_pretrained(world.base().model, str(seat.folder.checkpoint(200) / "adapter")).eval()
         layout = lay_out(batch["attention_mask"], {seat.slot: len(rows)}, world.pack.slots, torch.float32)
         with torch.inference_mode():
             expected, logits = forward(plain, batch), world.pack.logits(batch, layout)

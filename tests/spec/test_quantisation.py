@@ -1,0 +1,77 @@
+"""``quantisation`` in a sweep file: what it stands for, what it excludes, and that it may not change."""
+
+import importlib.machinery
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from orchestrator.core.errors import SpecError
+from orchestrator.core.quantisation import Quantisation
+from orchestrator.spec.fingerprint import differences
+from orchestrator.spec.load import load_spec
+from orchestrator.spec.sweep_spec import SweepSpec
+from tests.spec.facts import PACKAGED, objective_facts
+
+TEXT = """\
+name: small
+objective: sentiment
+search:
+  space:
+    rank: {choices: [4, 8]}
+budget: {trials: 4}
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A sweep file, on a machine that has bitsandbytes."""
+    package = types.ModuleType("bitsandbytes")
+    package.__spec__ = importlib.machinery.ModuleSpec("bitsandbytes", None)
+    monkeypatch.setitem(sys.modules, "bitsandbytes", package)
+    monkeypatch.chdir(tmp_path)
+    Path("small.yaml").write_text(TEXT)
+    return Path("small.yaml")
+
+
+def load(path: Path, *overrides: str) -> SweepSpec:
+    return load_spec(path, overrides, objective_facts=objective_facts, packaged=PACKAGED)
+
+
+def message(path: Path, *overrides: str) -> str:
+    with pytest.raises(SpecError) as caught:
+        load(path, *overrides)
+    return str(caught.value)
+
+
+def test_it_may_not_change_while_a_sweep_goes_on(path: Path) -> None:
+    plain, quantised = load(path), load(path, "quantisation=nf4")
+    assert (plain.quantisation, quantised.quantisation) == (None, Quantisation.NF4)
+    assert "quantisation" not in plain.fingerprint()  # sweeps of before there was such a key go on
+    lines = differences(plain.fingerprint(), quantised.fingerprint())
+    assert lines == ["quantisation: (absent) → nf4"]
+
+
+@pytest.mark.parametrize(
+    ("override", "place"),
+    [
+        ("adapter.init=pissa", "adapter.init"),
+        ("adapter.init=orthogonal", "adapter.init"),
+        ("search.space.init={choices: [default, pissa]}", "search.space.init"),
+    ],
+)
+def test_inits_that_need_the_weights_are_refused(path: Path, override: str, place: str) -> None:
+    rule = "default and gaussian alone are possible with quantisation=nf4, got "
+    assert message(path, "quantisation=nf4", override).startswith(f"--set {override} {place}: {rule}")
+    assert load(path, override)
+    assert load(path, "quantisation=nf4", "adapter.init=gaussian")
+
+
+def test_a_missing_package_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    path.write_text(f"quantisation: nf4\n{TEXT}")
+    rule = "nf4 needs a package that is not installed; install it with: pip install bitsandbytes"
+    assert message(path) == f"small.yaml:1:15 quantisation: {rule}"
+    path.write_text(TEXT)
+    assert load(path)

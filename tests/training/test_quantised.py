@@ -1,0 +1,161 @@
+"""A base in 4 bits: what is quantised, what it takes, and that computing with it changes nothing in it."""
+
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from orchestrator.core.data import Origin, Source
+from orchestrator.core.errors import UserError
+from orchestrator.core.quantisation import Quantisation
+from orchestrator.core.settings import TrialSettings
+from orchestrator.objective.protocol import Head, Objective
+from orchestrator.training.adapters import adapt, merged
+from orchestrator.training.base_model import Base, load_base
+from orchestrator.training.packed.linear import PackedLoRA
+from orchestrator.training.packed.pack import Pack
+from tests import needs
+from tests.fakes.tiny_models import bert_without_pooler, tiny_bert, tiny_gpt2, tiny_llama, tiny_roberta
+from tests.fakes.tiny_objective import TinyCausal, TinyClassification
+
+HEADS = ("classifier", "pooler", "score", "lm_head")
+
+
+def load(folder: Path, objective: Objective, dtype: torch.dtype = torch.float32) -> Base:
+    source = Source(origin=Origin.LOCAL, name=str(folder))
+    return load_base(source, objective, "cpu", dtype=dtype, quantisation=Quantisation.NF4)
+
+
+def in_4_bits(model: nn.Module) -> dict[str, nn.Linear]:
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and not module.weight.is_floating_point()
+    }
+
+
+def held(weight: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Yield all tensors that a quantised weight consists of."""
+    state = weight.quant_state  # type: ignore[attr-defined]
+    yield from (weight.data, state.absmax, state.code, state.offset, state.state2.absmax, state.state2.code)
+
+
+def num_bytes(weights: list[torch.Tensor]) -> int:
+    """Count what the weights take; tensors that several of them share, once."""
+    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for w in weights for t in held(w)}
+    return sum(storages.values())
+
+
+@needs.bitsandbytes
+@pytest.mark.parametrize(
+    ("build", "objective"),
+    [
+        (partial(tiny_bert, width=64), TinyClassification()),
+        (partial(bert_without_pooler, width=64), TinyClassification()),
+        (partial(tiny_roberta, width=64), TinyClassification()),
+        (partial(tiny_gpt2, width=64), TinyClassification()),
+        (partial(tiny_gpt2, width=64), TinyCausal()),
+        (partial(tiny_llama, width=64), TinyCausal()),
+    ],
+)
+def test_the_layers_are_quantised_and_heads_and_poolers_are_not(
+    build: Callable[[Path], Path], objective: Objective, tmp_path: Path
+) -> None:
+    base = load(build(tmp_path), objective)
+    quantised = in_4_bits(base.model)
+    others = {name for name, module in base.model.named_modules() if isinstance(module, nn.Linear)} - {*quantised}
+    assert quantised
+    assert all(any(part.isdecimal() for part in name.split(".")) for name in quantised)
+    assert others
+    assert all(any(head in name for head in HEADS) for name in others)
+    assert not {*base.fresh_modules} & {*quantised}
+    floats = {parameter.dtype for parameter in base.model.parameters() if parameter.is_floating_point()}
+    assert floats == {torch.float32}
+
+
+@needs.bitsandbytes
+def test_the_layers_take_little_more_than_a_quarter_of_bfloat16(tmp_path: Path) -> None:
+    source = Source(origin=Origin.LOCAL, name=str(tiny_bert(tmp_path, width=256)))
+    base = load_base(source, TinyClassification(), "cpu", quantisation=Quantisation.NF4)
+    layers = [*in_4_bits(base.model).values()]
+    in_bfloat16 = sum(2 * layer.in_features * layer.out_features for layer in layers)
+    assert 0.25 < num_bytes([layer.weight for layer in layers]) / in_bfloat16 < 0.28
+    pack = Pack(source, TinyClassification(), "cpu", torch.bfloat16, Quantisation.NF4)
+    for name in in_4_bits(pack.model):
+        pack._open(name, "A")
+    adapted = [module for module in pack.model.modules() if isinstance(module, PackedLoRA)]
+    assert len(adapted) == len(layers)
+    assert 0.25 < num_bytes([module.frozen.stored for module in adapted]) / in_bfloat16 < 0.28
+    assert not in_4_bits(pack.model)  # nothing else holds them
+
+
+@needs.bitsandbytes
+def test_every_number_format_is_made_from_the_same_codes(tmp_path: Path) -> None:
+    folder = tiny_bert(tmp_path, width=64)
+    exact, rough = (load(folder, TinyClassification(), dtype) for dtype in (torch.float32, torch.bfloat16))
+    found = in_4_bits(rough.model)
+    for name, layer in in_4_bits(exact.model).items():
+        for one, other in zip(held(layer.weight), held(found[name].weight), strict=True):
+            assert torch.equal(one, other), name
+    floats = {parameter.dtype for parameter in rough.model.parameters() if parameter.is_floating_point()}
+    assert floats == {torch.bfloat16}
+
+
+@needs.bitsandbytes
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_layer_computes_as_a_linear_one_with_its_weight_turned_back(dtype: torch.dtype, tmp_path: Path) -> None:
+    from orchestrator.training.quantised import weight_of
+
+    torch.manual_seed(0)
+    base = load(tiny_bert(tmp_path, width=64), TinyClassification())
+    layer = base.model.get_submodule("bert.encoder.layer.1.output.dense")
+    assert isinstance(layer, nn.Linear)
+    nn.init.normal_(layer.bias)
+    plain = nn.Linear(layer.in_features, layer.out_features)
+    plain.load_state_dict({"weight": weight_of(layer.weight), "bias": layer.bias.data})
+    before = [tensor.clone() for tensor in (*held(layer.weight), layer.bias.data)]
+    x = torch.randn(3, 5, layer.in_features)
+    for training in (True, False, True):  # evaluating in between must not change how it trains
+        inputs = [x.clone().requires_grad_(training) for _ in range(2)]
+        with torch.autocast("cpu", dtype, enabled=dtype is torch.bfloat16), torch.set_grad_enabled(training):
+            found, expected = layer.train(training)(inputs[0]), plain.train(training)(inputs[1])
+        assert found.dtype is expected.dtype is dtype
+        torch.testing.assert_close(found, expected)
+        if training:
+            found.float().square().sum().backward()
+            expected.float().square().sum().backward()
+            torch.testing.assert_close(
+                inputs[0].grad, inputs[1].grad, rtol=1e-2 if dtype is torch.bfloat16 else 1e-5, atol=1e-3
+            )
+    for tensor, old in zip((*held(layer.weight), layer.bias.data), before, strict=True):
+        assert torch.equal(tensor, old)
+
+
+@needs.bitsandbytes
+def test_nothing_is_merged_into_4_bits(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    base = load(tiny_bert(tmp_path, width=64), TinyClassification())
+    model = adapt(base, TrialSettings(init="gaussian"), Head.SEQUENCE_CLASSIFICATION).model.eval()
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(parameter)
+    ids = torch.arange(5, 25)[None]
+    plain = model(input_ids=ids).logits
+    with merged(model):
+        assert torch.equal(model(input_ids=ids).logits, plain)
+
+
+def test_without_bitsandbytes_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)  # as if it were not installed
+    with pytest.raises(UserError, match=r"^quantisation: nf4 needs a package .*: pip install bitsandbytes$"):
+        load(tiny_bert(tmp_path), TinyClassification())
+
+
+@needs.bitsandbytes
+def test_a_layer_that_the_cpu_would_turn_back_wrongly_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"a multiple of 64, and bert\.encoder\.layer\.0\.\S+ of this model has 16"):
+        load(tiny_bert(tmp_path), TinyClassification())
