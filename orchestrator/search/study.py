@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import optuna
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage, get_storage
 from optuna.trial import TrialState as OptunaState
 
 from orchestrator.core.errors import LedgerError
@@ -135,8 +135,9 @@ class SweepStudy:
 
     def _ask(self) -> Asked | None:
         """Ask for one proposal; None if it repeats an earlier trial, which the study then holds as failed."""
-        waiting = self._study.get_trials(deepcopy=False, states=(OptunaState.WAITING,))
-        number = waiting[0].number if waiting else len(self._study.get_trials(deepcopy=False))
+        trials = self._study.get_trials(deepcopy=False)
+        waiting = (trial.number for trial in trials if trial.state is OptunaState.WAITING)
+        number = next(waiting, len(trials))
         with _quiet():
             self._study.sampler = build_sampler(
                 Proposal(
@@ -182,12 +183,12 @@ def delete_study(url: str, name: str) -> None:
             optuna.delete_study(study_name=name, storage=storage)
 
 
-def _storage(url: str) -> RDBStorage:
+def _storage(url: str) -> BaseStorage:
     storage = RDBStorage(url, engine_kwargs={"connect_args": connect_args(url), "pool_pre_ping": True})
     if storage.engine.dialect.name == "sqlite":
         storage.engine.dispose()  # what is connected from here on gets the pragmas
         tune_sqlite(storage.engine)
-    return storage
+    return get_storage(storage)  # with the memory of ids and finished trials that Optuna itself would lay around it
 
 
 def _shuffled(points: Sequence[dict[str, ParamValue]], seed: int) -> list[dict[str, ParamValue]]:
