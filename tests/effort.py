@@ -1,4 +1,4 @@
-"""How much work a piece of this project's code is, without a clock: the lines of it that are run."""
+"""How much work a piece of this project's code is, without a clock: the lines of it that are run, and the queries."""
 
 import sys
 from collections import Counter
@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+from sqlalchemy import Engine, event
 
 PACKAGE = str(Path(__file__).parent.parent / "orchestrator")
 
@@ -30,3 +32,18 @@ def lines_run() -> Iterator[Counter[str]]:
         yield lines
     finally:
         sys.settrace(before)
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """Gather the SQL statements that are sent in the block, by any engine."""
+    sent: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        sent.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
