@@ -45,9 +45,9 @@ class Lines:
         score = trial.score(metric)
         won = ", the best so far" if best is not None and best.number == trial.number else ""
         told = "" if score is None else f"; best {metric.name} {words.number(score)}{won}"
-        ended = sum(known.ended for known in self._progress.trials)
         of = f"/{self._progress.budget.trials}" if self._progress.budget.trials else ""
-        self.say(f"trial {trial.number} ended {trial.state}: {trial.reason or 'done'}{told} [{ended}{of}]")
+        count = f"[{self._progress.ended}{of}]"
+        self.say(f"trial {trial.number} ended {trial.state}: {trial.reason or 'done'}{told} {count}")
 
     def say(self, line: str) -> None:
         """Write one line with the time before it. A reader that went away does not stop the sweep."""

@@ -13,7 +13,6 @@ from rich.text import Text
 from orchestrator.cli.progress import Progress
 from orchestrator.core.trial import Report, TrialRecord, Verdict
 from orchestrator.report import words
-from orchestrator.report.leaderboard import varied
 from orchestrator.report.text_table import STATE_STYLES, plain_table, state_text
 
 AROUND = 9
@@ -56,18 +55,17 @@ class LiveView:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw the view as it stands, no higher than the screen."""
-        trials = self._progress.trials
-        if not trials:
+        if not self._progress.count:
             self._spinner.update(text=self._progress.message or "reading data, starting workers …")
             yield self._spinner
             return
-        yield self._table(trials, max(3, console.height - AROUND), options.max_width)
+        yield self._table(max(3, console.height - AROUND), options.max_width)
         yield self._overall()
 
-    def _table(self, trials: Sequence[TrialRecord], limit: int, width: int) -> Table:
+    def _table(self, limit: int, width: int) -> Table:
         table = plain_table()
         metric = self._progress.metric
-        names = varied(trials)[: max(0, (width - 62) // 10)]
+        names = self._progress.varied[: max(0, (width - 62) // 10)]
         for head in (
             "trial",
             "state",
@@ -84,11 +82,11 @@ class LiveView:
         for name in names:
             table.add_column(name.replace("_", "\n"), justify="right", vertical="bottom", no_wrap=True)
         best = self._progress.best
-        for trial in trials[:limit]:
+        for trial in self._progress.first(limit):
             style = "bold" if best is not None and trial.number == best.number else None
             table.add_row(*self._cells(trial), *_params(trial, names), style=style)
-        if len(trials) > limit:
-            table.caption = f"and {len(trials) - limit} more"
+        if self._progress.count > limit:
+            table.caption = f"and {self._progress.count - limit} more"
         return table
 
     def _cells(self, trial: TrialRecord) -> list[RenderableType]:
@@ -108,10 +106,9 @@ class LiveView:
 
     def _overall(self) -> Group:
         progress = self._progress
-        trials, left, best = progress.trials, progress.left_s, progress.best
-        ended = sum(trial.ended for trial in trials)
+        left, best = progress.left_s, progress.best
         of = f" of {progress.budget.trials}" if progress.budget.trials else ""
-        line = f"{ended}{of} trials · {words.duration(progress.elapsed_s)}"
+        line = f"{progress.ended}{of} trials · {words.duration(progress.elapsed_s)}"
         line += "" if left is None else f" · {words.duration(left)} left"
         bar = Table.grid(padding=(0, 2))
         bar.add_row(
@@ -123,9 +120,8 @@ class LiveView:
         if best is not None:
             score = words.number(best.score(progress.metric))
             told = f"best so far: {progress.metric.name} {score}, trial {best.number}  "
-            parts.append(
-                Text(told + words.params(best.params, varied(trials)), style="green", overflow="ellipsis", no_wrap=True)
-            )
+            told += words.params(best.params, progress.varied)
+            parts.append(Text(told, style="green", overflow="ellipsis", no_wrap=True))
         if progress.message:
             parts.append(Text(progress.message, style="yellow"))
         return Group(*parts)

@@ -1,13 +1,20 @@
-"""How far a sweep is: a small state that events change and views read. It knows no terminal."""
+"""How far a sweep is: a small state that events change and views read. It knows no terminal.
+
+What views ask for at every event, or several times a second, is kept as trials change, not looked for among them all.
+"""
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from bisect import insort
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from orchestrator.core.metric import Metric
 from orchestrator.core.policy import Budget
 from orchestrator.core.trial import TrialRecord
+
+MISSING = ""
+"""Stands for the value of a parameter that a trial does not have; no value is written like this."""
 
 
 @dataclass(slots=True)
@@ -26,7 +33,12 @@ class Progress:
     before_s: float = 0.0
     clock: Callable[[], float] = time.monotonic
     message: str = ""
-    _trials: dict[int, TrialRecord] = field(default_factory=dict)
+    _running: dict[int, TrialRecord] = field(default_factory=dict)
+    _ended: dict[int, TrialRecord] = field(default_factory=dict)
+    _ranks: list[tuple[float, int]] = field(default_factory=list)  # of those that ended, the best first
+    _best: TrialRecord | None = None
+    _values: dict[str, set[str]] = field(default_factory=dict)  # of each parameter, two at most
+    _ended_tokens: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _begun: float = field(init=False)
 
@@ -36,21 +48,66 @@ class Progress:
     def update(self, *trials: TrialRecord) -> None:
         """Take over newer states of trials."""
         with self._lock:
-            self._trials |= {trial.number: trial for trial in trials}
+            for trial in trials:
+                self._update(trial)
+
+    def _update(self, trial: TrialRecord) -> None:
+        number = trial.number
+        if number not in self._running and number not in self._ended:
+            self._note_values(trial)
+        # A trial's best value only gets better, so nobody who was passed has to be looked at again.
+        if self._best is None or self._rank(trial) <= self._rank(self._best):
+            self._best = trial
+        if not trial.ended:
+            self._running[number] = trial
+            return
+        self._running.pop(number, None)
+        if number not in self._ended:
+            insort(self._ranks, self._rank(trial))
+            self._ended_tokens += _tokens(trial)
+        self._ended[number] = trial
+
+    def _note_values(self, trial: TrialRecord) -> None:
+        known = bool(self._running or self._ended)
+        for name in trial.params:
+            self._values.setdefault(name, {MISSING} if known else set())
+        for name, values in self._values.items():
+            if len(values) < 2:
+                values.add(repr(trial.params[name]) if name in trial.params else MISSING)
 
     @property
     def trials(self) -> tuple[TrialRecord, ...]:
         """Running trials, the newest first, then ended ones, the best first."""
+        return self.first(None)
+
+    def first(self, count: int | None) -> tuple[TrialRecord, ...]:
+        """Return so many of ``trials``; None: all."""
         with self._lock:
-            known = list(self._trials.values())
-        running = sorted((t for t in known if not t.ended), key=lambda trial: -trial.number)
-        return (*running, *sorted((t for t in known if t.ended), key=self._rank))
+            running = sorted(self._running.values(), key=lambda trial: -trial.number)[:count]
+            ended = self._ranks[: None if count is None else count - len(running)]
+            return (*running, *(self._ended[number] for _, number in ended))
+
+    @property
+    def count(self) -> int:
+        """Number of trials."""
+        return len(self._running) + len(self._ended)
+
+    @property
+    def ended(self) -> int:
+        """Number of trials that have ended."""
+        return len(self._ended)
 
     @property
     def best(self) -> TrialRecord | None:
         """The trial with the best score so far."""
-        best = min(self.trials, key=self._rank, default=None)
+        best = self._best
         return None if best is None or best.score(self.metric) is None else best
+
+    @property
+    def varied(self) -> tuple[str, ...]:
+        """Names of the parameters that differ between trials; all of them while there is but one trial."""
+        with self._lock:
+            return tuple(name for name, values in self._values.items() if len(values) > 1 or self.count < 2)
 
     @property
     def elapsed_s(self) -> float:
@@ -68,21 +125,22 @@ class Progress:
     @property
     def fraction(self) -> float:
         """The share of the budget that is spent, 0 to 1: of trials, time or tokens, whichever is nearest its end."""
-        trials, budget = self.trials, self.budget
+        with self._lock:
+            running, budget = [*self._running.values()], self.budget
         shares = [0.0]
         if budget.trials:
-            shares.append(sum(map(self.share, trials)) / budget.trials)
+            shares.append((self.ended + sum(map(self.share, running))) / budget.trials)
         if budget.wall_time_s:
             shares.append(self.elapsed_s / budget.wall_time_s)
         if budget.tokens:
-            shares.append(tokens(trials) / budget.tokens)
+            shares.append((self._ended_tokens + sum(map(_tokens, running))) / budget.tokens)
         return min(1.0, max(shares))
 
     @property
     def left_s(self) -> float | None:
         """Estimated wall time to the end, in seconds; None while there is nothing to go by."""
         done, bounds = self.fraction, []
-        if 0.02 < done < 1 and self.trials:
+        if 0.02 < done < 1 and self.count:
             bounds.append(self.elapsed_s * (1 - done) / done)
         if self.budget.wall_time_s:
             bounds.append(max(0.0, self.budget.wall_time_s - self.elapsed_s))
@@ -92,6 +150,6 @@ class Progress:
         return self.metric.sort_key(trial.score(self.metric)), trial.number
 
 
-def tokens(trials: Iterable[TrialRecord]) -> float:
-    """Return the real training tokens of all trials so far."""
-    return sum(trial.reports[-1].metrics.get("progress/tokens", 0.0) for trial in trials if trial.reports)
+def _tokens(trial: TrialRecord) -> float:
+    """Return the real training tokens of a trial so far."""
+    return trial.reports[-1].metrics.get("progress/tokens", 0.0) if trial.reports else 0.0

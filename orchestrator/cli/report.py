@@ -10,7 +10,7 @@ from orchestrator.cli.stores import SweepName, find_sweep, logs_folder
 
 def report(
     name: SweepName,
-    limit: Annotated[int | None, typer.Option(help="Show this many trials on the screen.", min=1)] = None,
+    limit: Annotated[int | None, typer.Option(help="Show this many trials on the screen, not 20.", min=1)] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -19,14 +19,14 @@ def report(
     from orchestrator.report.files import write_report
     from orchestrator.report.of_sweep import summary_of
     from orchestrator.report.summary import as_json as plain
-    from orchestrator.report.text import summary_text
+    from orchestrator.report.text import SHOWN, summary_text
     from orchestrator.search.database import sweep_dir
 
     screen = Screen(as_json=as_json)
     ledger, sweep = find_sweep(name)
     with screen.quiet(logs_folder() / "report.log"):
         summary = summary_of(ledger, sweep)
-        screen.show(summary_text(summary, limit))
+        screen.show(summary_text(summary, limit or SHOWN))
         files = write_report(sweep_dir(sweep) / REPORT_DIR, summary)
         screen.show(f"\n{files[0]}", soft_wrap=True)
         screen.emit({**plain(summary), "files": [str(path) for path in files]})

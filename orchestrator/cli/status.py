@@ -80,7 +80,7 @@ def _one(screen: Screen, ledger: "Ledger", sweep: SweepRecord) -> None:
     from rich.text import Text
 
     from orchestrator.report.summary import as_json, summarise
-    from orchestrator.report.text import summary_text
+    from orchestrator.report.text import SHOWN, summary_text
     from orchestrator.search.database import sweep_dir
 
     driver = ledger.driver(sweep.id)
@@ -89,7 +89,7 @@ def _one(screen: Screen, ledger: "Ledger", sweep: SweepRecord) -> None:
     reason = sweep.facts.get("ended")
     told = f"{sweep.reference}: {state}" + (f", {reason}" if reason and sweep.status is SweepStatus.FINISHED else "")
     screen.show(Text(told + (f" ({driver})" if driver else ""), style="bold"))
-    screen.show(summary_text(summary))
+    screen.show(summary_text(summary, SHOWN))
     screen.show(Text(f"files in {sweep_dir(sweep)}", style="dim"), soft_wrap=True)
     screen.emit({**as_json(summary), "driver": None if driver is None else str(driver)})
 

@@ -116,11 +116,11 @@ def _run(
 
 def _tell(screen: Screen, spec: "SweepSpec", outcome: "SweepOutcome", command: str) -> None:
     from orchestrator.report.summary import as_json, next_commands, summarise
-    from orchestrator.report.text import commands_text, summary_text
+    from orchestrator.report.text import SHOWN, commands_text, summary_text
     from orchestrator.tracking.location import locate
 
     summary = summarise(outcome.sweep, outcome.records)
-    screen.show(summary_text(summary, limit=20))
+    screen.show(summary_text(summary, SHOWN))
     ended = f"{outcome.sweep.reference} is finished: {outcome.reason}" if outcome.finished else "stopped"
     screen.say(f"\n{ended}")
     best = summary.leaderboard.best

@@ -1,5 +1,6 @@
 """Pictures of a sweep: each function takes the summary and returns a figure, or None if there is nothing to show."""
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
@@ -23,6 +24,8 @@ BEST = 5
 
 def learning_curves(summary: Summary) -> "Figure | None":
     """Draw the searched metric, and validation (solid) and train (dashed) loss, over training samples."""
+    from matplotlib.collections import LineCollection
+
     records = {record.number: record for record in summary.records if record.reports}
     if not records:
         return None
@@ -30,9 +33,11 @@ def learning_curves(summary: Summary) -> "Figure | None":
     name = summary.leaderboard.metric.name
     fig = figure(10, 4.2)
     left, right = fig.subplots(1, 2)
-    for number in [n for n in records if n not in best]:
-        _curve(left, records[number], name, color=MUTED, alpha=0.5, linewidth=0.9)
-        _curve(right, records[number], "val/loss", color=MUTED, alpha=0.5, linewidth=0.9)
+    others = [record for number, record in records.items() if number not in best]
+    for axes, metric in ((left, name), (right, "val/loss")):
+        # As one artist: thousands of lines of their own take seconds to draw.
+        curves = [list(zip(*_points(record, metric), strict=True)) for record in others]
+        axes.add_collection(LineCollection(curves, color=MUTED, alpha=0.5, linewidth=0.9))
     for place, number in enumerate(best):
         style = {"color": f"C{place}", "linewidth": 1.8, "marker": ".", "zorder": 3 + BEST - place}
         _curve(left, records[number], name, label=f"trial {number}", **style)
@@ -49,8 +54,13 @@ def learning_curves(summary: Summary) -> "Figure | None":
 
 
 def _curve(axes: "Axes", record: TrialRecord, metric: str, **style: object) -> None:
+    axes.plot(*_points(record, metric), **style)  # type: ignore[arg-type]
+
+
+def _points(record: TrialRecord, metric: str) -> tuple[list[int], list[float]]:
+    """Return where a trial reported, and what."""
     places = [report.nominal_samples for report in record.reports]
-    axes.plot(places, [report.metrics.get(metric, math.nan) for report in record.reports], **style)  # type: ignore[arg-type]
+    return places, [report.metrics.get(metric, math.nan) for report in record.reports]
 
 
 def history(summary: Summary) -> "Figure | None":
@@ -70,7 +80,7 @@ def history(summary: Summary) -> "Figure | None":
             )
     scores = [row.score or 0.0 for row in rows]
     pick = min if metric.direction is Direction.MINIMIZE else max
-    so_far = [pick(scores[: i + 1]) for i in range(len(scores))]
+    so_far = [*itertools.accumulate(scores, pick)]
     places = [*(row.number for row in rows), max(record.number for record in summary.records)]
     axes.step(places, [*so_far, so_far[-1]], where="post", color="C0", linewidth=1.6, label="best so far")
     baseline = (summary.leaderboard.baseline or {}).get(metric.name)

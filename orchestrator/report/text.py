@@ -12,6 +12,9 @@ from orchestrator.report.summary import Summary
 from orchestrator.report.text_table import STATE_STYLES, LeaderboardTable
 from orchestrator.report.time_use import TimeUse
 
+SHOWN = 20
+"""Trials that a command shows unless it is asked for more: a person reads no 2,000 lines, and Rich takes seconds."""
+
 
 def time_text(time: TimeUse) -> Text:
     """Return one line: the wall time and what it went into."""

@@ -1,7 +1,8 @@
 """The heart of a sweep: hands out trials, commits reports, decides, ends trials. It knows no executor and no engine.
 
 Everything it does is committed to the ledger before it is told; its own records are a mirror that changes after a
-commit. One thread drives it; ``records`` may be read from any.
+commit, and what is asked of them at every step is counted as they change: a step costs the same after two thousand
+trials as after ten. One thread drives it; ``records`` may be read from any.
 """
 
 import time
@@ -17,7 +18,7 @@ from orchestrator.core.trial import Action, Ending, Report, TrialRecord, TrialSt
 from orchestrator.evaluation.exits import diverged, overfitting
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.plan import SearchPlan
-from orchestrator.search.spending import failing, out_of_budget
+from orchestrator.search.spending import Spending
 from orchestrator.search.stopping.decide import Judge
 from orchestrator.search.study import SweepStudy
 
@@ -60,22 +61,24 @@ class Coordinator:
             diverged=diverged,
             overfitting=overfitting,
         )
-        self._records = list(ledger.records(sweep.id))
-        self._ended_here: list[int] = []
+        self._standings, self._spending = self._judge.standings(), Spending(plan.budget)
+        self._records: dict[int, TrialRecord] = {}
+        for record in ledger.records(sweep.id):
+            self._take(record)
         self._study_numbers = ledger.study_numbers(sweep.id)
         self._study = SweepStudy(ledger.url, sweep.reference, plan)
         self._space_left = True
-        self._study.reconcile(self._records, self._study_numbers)
-        for record in self._records:
+        self._study.reconcile(self.records(), self._study_numbers)
+        for record in self.records():
             self._end_if_failed(record.number)
         self.flush_waiting()
-        self._offered = sorted((r.number for r in self._records if not r.ended), key=self._readiness)
+        self._offered = sorted((r.number for r in self.records() if not r.ended), key=self._readiness)
 
     # What is going on.
 
     def records(self) -> tuple[TrialRecord, ...]:
         """Return every trial by ascending number, as of the last commit."""
-        return tuple(self._records)
+        return tuple(self._records.values())
 
     @property
     def elapsed_s(self) -> float:
@@ -85,13 +88,12 @@ class Coordinator:
     @property
     def out_of_budget(self) -> str | None:
         """Why running trials are to be suspended, in words: time or tokens are spent, or trials keep failing."""
-        return out_of_budget(self._plan.budget, self._records, self.elapsed_s) or self.failing
+        return self._spending.out_of_budget(self.elapsed_s) or self.failing
 
     @property
     def failing(self) -> str | None:
         """Why it is pointless to go on, in words: most trials of this driver failed."""
-        running = (record for record in self._records if not record.ended)
-        return failing([*(self._records[number] for number in self._ended_here), *running])
+        return self._spending.failing()
 
     @property
     def exhausted(self) -> bool:
@@ -184,13 +186,12 @@ class Coordinator:
 
         To be called when nothing runs and trials wait: the last that could have joined them may have ended elsewhere.
         """
-        verdicts = self._judge.decide(self._records, more_trials=self._closed() is None)
+        verdicts = self._judge.decide_among(self._standings, more_trials=self._closed() is None)
         if verdicts:
             self._ledger.add_verdicts(self._sweep.id, verdicts)
         for verdict in verdicts:
             record = self._records[verdict.trial]
-            record = replace(record, verdicts={**record.verdicts, verdict.nominal_samples: verdict})
-            self._records[verdict.trial] = record
+            record = self._take(replace(record, verdicts={**record.verdicts, verdict.nominal_samples: verdict}))
             for observer in self._observers:
                 observer.decided(record, verdict)
             self._end_if_failed(verdict.trial)
@@ -265,7 +266,7 @@ class Coordinator:
         )
         self._ledger.add_trial(self._sweep.id, record, asked.study_number)
         self._study_numbers[number] = asked.study_number
-        self._records.append(record)
+        self._take(record)
         return number
 
     def _end_if_failed(self, number: int) -> None:
@@ -280,13 +281,19 @@ class Coordinator:
         record = replace(
             self._records[number], state=ending.state, reason=ending.reason, final=dict(final), ended_at=now
         )
-        self._ended_here.append(number)
         self._mirror(record)
         for observer in self._observers:
             observer.trial_ended(record)
 
     def _mirror(self, record: TrialRecord) -> TrialRecord:
         """Take what was committed into the records and into the study."""
-        self._records[record.number] = record
+        self._take(record)
         self._study.follow(record, self._study_numbers[record.number])
+        return record
+
+    def _take(self, record: TrialRecord) -> TrialRecord:
+        """Take what was committed into the records, and into what is counted of them."""
+        self._spending.take(self._records.get(record.number), record)
+        self._standings.take(record)
+        self._records[record.number] = record
         return record

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import optuna
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage, get_storage
 from optuna.trial import TrialState as OptunaState
 
 from orchestrator.core.errors import LedgerError
@@ -22,6 +22,7 @@ from orchestrator.search.database import connect_args, tune_sqlite
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.samplers import Proposal, build_sampler
 from orchestrator.search.space import all_points, propose
+from orchestrator.search.tpe import EndedTrials
 
 MOST_DUPLICATES = 8
 """Proposals in a row that only repeat earlier trials, after which a sampler is no longer asked."""
@@ -63,6 +64,7 @@ class SweepStudy:
         # What the study is known to hold, so that a report costs it one write and no read.
         self._written: dict[int, set[int]] = {}
         self._told: set[int] = set()
+        self._ended: EndedTrials = {}
 
     def reconcile(self, records: Sequence[TrialRecord], study_numbers: Mapping[int, int]) -> None:
         """Bring the study to what the ledger says, and queue the start points that it does not know yet.
@@ -135,8 +137,9 @@ class SweepStudy:
 
     def _ask(self) -> Asked | None:
         """Ask for one proposal; None if it repeats an earlier trial, which the study then holds as failed."""
-        waiting = self._study.get_trials(deepcopy=False, states=(OptunaState.WAITING,))
-        number = waiting[0].number if waiting else len(self._study.get_trials(deepcopy=False))
+        trials = self._study.get_trials(deepcopy=False)
+        waiting = (trial.number for trial in trials if trial.state is OptunaState.WAITING)
+        number = next(waiting, len(trials))
         with _quiet():
             self._study.sampler = build_sampler(
                 Proposal(
@@ -146,6 +149,7 @@ class SweepStudy:
                     seed=self._plan.seed,
                     number=number,
                     unseen=self._next_unseen(),
+                    ended=self._ended,
                 )
             )
             trial = self._study.ask()
@@ -182,12 +186,12 @@ def delete_study(url: str, name: str) -> None:
             optuna.delete_study(study_name=name, storage=storage)
 
 
-def _storage(url: str) -> RDBStorage:
+def _storage(url: str) -> BaseStorage:
     storage = RDBStorage(url, engine_kwargs={"connect_args": connect_args(url), "pool_pre_ping": True})
     if storage.engine.dialect.name == "sqlite":
         storage.engine.dispose()  # what is connected from here on gets the pragmas
         tune_sqlite(storage.engine)
-    return storage
+    return get_storage(storage)  # with the memory of ids and finished trials that Optuna itself would lay around it
 
 
 def _shuffled(points: Sequence[dict[str, ParamValue]], seed: int) -> list[dict[str, ParamValue]]:

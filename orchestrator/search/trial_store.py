@@ -2,15 +2,33 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Table,
+    Text,
+    func,
+    insert,
+    select,
+    type_coerce,
+    update,
+)
 
 from orchestrator.core.errors import LedgerError
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import Action, Ending, Report, TrialRecord, TrialState, Verdict
 from orchestrator.search.driver_lock import DriverLocks
 from orchestrator.search.tables import reports, trials, verdicts
+
+MOST_NUMBERS = 500
+"""Trials that one query names; to find more, all are read."""
+
+Mark: TypeAlias = tuple[Any, ...]
+"""What tells whether a trial has changed; only to be compared."""
 
 
 class TrialStore(DriverLocks):
@@ -19,7 +37,23 @@ class TrialStore(DriverLocks):
     def records(self, sweep_id: int) -> tuple[TrialRecord, ...]:
         """Return all trials of a sweep by ascending number, with everything that is known of them."""
         with self.read() as connection:
-            return _records(connection, sweep_id, None)
+            return _records(connection, sweep_id)
+
+    def news(self, sweep_id: int, seen: Mapping[int, Mark]) -> dict[int, tuple[Mark, TrialRecord]]:
+        """Return the trials that are new or have changed, by ascending number, each with its mark.
+
+        Whoever looks again and again keeps the marks: to compare them takes a small part of the time that reading
+        every record takes.
+
+        Args:
+            sweep_id: the sweep.
+            seen: the marks that this method returned before; empty: everything is new.
+        """
+        with self.read() as connection:
+            marks = {row[0]: tuple(row) for row in connection.execute(_marks(sweep_id))}
+            changed = [number for number, mark in marks.items() if seen.get(number) != mark]
+            found = _records(connection, sweep_id, changed if len(changed) <= MOST_NUMBERS else None)
+        return {record.number: (marks[record.number], record) for record in found}
 
     def record(self, sweep_id: int, number: int) -> TrialRecord:
         """Return one trial.
@@ -28,7 +62,7 @@ class TrialStore(DriverLocks):
             LedgerError: the sweep has no such trial.
         """
         with self.read() as connection:
-            found = _records(connection, sweep_id, number)
+            found = _records(connection, sweep_id, [number])
         if not found:
             raise LedgerError(f"the sweep has no trial {number}")
         return found[0]
@@ -108,26 +142,37 @@ def _update(connection: Connection, sweep_id: int, number: int, values: Mapping[
         raise LedgerError(f"the sweep has no trial {number}")
 
 
-def _records(connection: Connection, sweep_id: int, number: int | None) -> tuple[TrialRecord, ...]:
-    """Read trials, reports and verdicts with one query each, whatever their number."""
+def _marks(sweep_id: int) -> Select[Any]:
+    """Return the query of a row per trial that changes when its record does; reports and verdicts are only added."""
+    counts = [
+        select(func.count()).where(table.c.sweep_id == sweep_id, table.c.trial == trials.c.number).scalar_subquery()
+        for table in (reports, verdicts)
+    ]
+    final = type_coerce(trials.c.final, Text)  # as it is stored: nothing is decoded
+    columns = (trials.c.number, trials.c.state, final, trials.c.run_id, trials.c.ended_at)
+    return select(*columns, *counts).where(trials.c.sweep_id == sweep_id).order_by(trials.c.number)
+
+
+def _records(connection: Connection, sweep_id: int, numbers: Sequence[int] | None = None) -> tuple[TrialRecord, ...]:
+    """Read trials (None: all), reports and verdicts with one query each, whatever their number."""
     reported: dict[int, list[Report]] = {}
-    for row in _rows(connection, reports, sweep_id, number):
+    for row in _rows(connection, reports, sweep_id, numbers):
         reported.setdefault(row.trial, []).append(_report(row))
     decided: dict[int, dict[int, Verdict]] = {}
-    for row in _rows(connection, verdicts, sweep_id, number):
+    for row in _rows(connection, verdicts, sweep_id, numbers):
         decided.setdefault(row.trial, {})[row.nominal_samples] = _verdict(row)
     return tuple(
         _record(row, tuple(reported.get(row.number, ())), decided.get(row.number, {}))
-        for row in _rows(connection, trials, sweep_id, number)
+        for row in _rows(connection, trials, sweep_id, numbers)
     )
 
 
-def _rows(connection: Connection, table: Table, sweep_id: int, number: int | None) -> list[Row[Any]]:
+def _rows(connection: Connection, table: Table, sweep_id: int, numbers: Sequence[int] | None) -> list[Row[Any]]:
     trial = table.c.number if table is trials else table.c.trial
     order = [trial] if table is trials else [trial, table.c.nominal_samples]
     conditions: list[ColumnElement[bool]] = [table.c.sweep_id == sweep_id]
-    if number is not None:
-        conditions.append(trial == number)
+    if numbers is not None:
+        conditions.append(trial.in_(numbers))
     return list(connection.execute(select(table).where(*conditions).order_by(*order)))
 
 

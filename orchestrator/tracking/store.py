@@ -14,7 +14,7 @@ class SyncStore(Protocol):
         """Return the sweep as it is now."""
 
     def trials(self) -> tuple[TrialRecord, ...]:
-        """Return all its trials as they are now."""
+        """Return all its trials by ascending number, as they are now; one that has not changed is the same object."""
 
     def cursor(self, number: int | None) -> dict[str, Any]:
         """Return what was saved for a trial, or for the sweep itself (None); empty if nothing was."""
@@ -34,7 +34,7 @@ class LedgerLike(Protocol):
 
     def sweep(self, sweep_id: int) -> SweepRecord: ...
 
-    def records(self, sweep_id: int) -> tuple[TrialRecord, ...]: ...
+    def news(self, sweep_id: int, seen: Mapping[int, Any]) -> dict[int, tuple[Any, TrialRecord]]: ...
 
     def cursor(self, sweep_id: int, number: int | None = None) -> dict[str, Any]: ...
 
@@ -48,17 +48,21 @@ class LedgerLike(Protocol):
 
 
 class LedgerStore:
-    """One sweep of a ledger as a ``SyncStore``."""
+    """One sweep of a ledger as a ``SyncStore``. It keeps the trials, and reads those again that have changed."""
 
     def __init__(self, ledger: LedgerLike, sweep_id: int) -> None:
         self._ledger = ledger
         self._id = sweep_id
+        self._marks: dict[int, Any] = {}
+        self._trials: dict[int, TrialRecord] = {}
 
     def sweep(self) -> SweepRecord:
         return self._ledger.sweep(self._id)
 
     def trials(self) -> tuple[TrialRecord, ...]:
-        return self._ledger.records(self._id)
+        for number, (mark, record) in self._ledger.news(self._id, self._marks).items():
+            self._marks[number], self._trials[number] = mark, record
+        return tuple(self._trials.values())
 
     def cursor(self, number: int | None) -> dict[str, Any]:
         return self._ledger.cursor(self._id, number)

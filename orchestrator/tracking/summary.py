@@ -62,8 +62,9 @@ def trial_points(trial: TrialRecord, metric: Metric, after: int) -> list[Point]:
 
 def ranking(trials: Iterable[TrialRecord], metric: Metric) -> list[TrialRecord]:
     """Return the trials with a score, the best first and the earliest of equals first."""
-    scored = [trial for trial in trials if trial.score(metric) is not None]
-    return sorted(scored, key=lambda trial: (metric.sort_key(trial.score(metric)), trial.number))
+    scored = ((trial.score(metric), trial.number, trial) for trial in trials)
+    ranked = sorted((metric.sort_key(score), number, trial) for score, number, trial in scored if score is not None)
+    return [trial for _, _, trial in ranked]
 
 
 def ended(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
@@ -74,15 +75,17 @@ def ended(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
 def sweep_points(trials: Sequence[TrialRecord], metric: Metric, after: int) -> list[Point]:
     """Return what stands on the parent run: the best trial so far, at each trial's end beyond the first ``after``."""
     points: list[Point] = []
+    best: tuple[float, int, TrialRecord, Report] | None = None
     done = ended(trials)
-    for count in range(after + 1, len(done) + 1):
-        best = next(iter(ranking(done[:count], metric)), None)
-        report = None if best is None else best.best(metric)
-        if best is not None and report is not None:
-            points += _points(summary(report), count, done[count - 1].ended_at or 0.0)
-    best = next(iter(ranking(done, metric)), None)
-    if best is not None and best.final:
-        points += _points(best.final, len(done), done[-1].ended_at or 0.0)
+    for count, trial in enumerate(done, start=1):
+        report = trial.best(metric)
+        if report is not None:
+            here = (metric.sort_key(report.metrics[metric.name]), trial.number, trial, report)
+            best = here if best is None else min(best, here)
+        if best is not None and count > after:
+            points += _points(summary(best[3]), count, trial.ended_at or 0.0)
+    if best is not None and best[2].final:
+        points += _points(best[2].final, len(done), done[-1].ended_at or 0.0)
     return points
 
 

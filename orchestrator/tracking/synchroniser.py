@@ -47,6 +47,7 @@ class Synchroniser:
         self._experiment = ""
         self._runs: dict[int | None, str] = {}
         self._cursors: dict[int | None, dict[str, Any]] = {}
+        self._written: dict[int, tuple[SweepStatus, TrialRecord]] = {}  # in this process, so without a digest
 
     def run(self) -> None:
         """Write everything that is missing.
@@ -70,12 +71,17 @@ class Synchroniser:
 
         refusals = []
         for trial in trials:
+            status, known = self._written.get(trial.number, (None, None))
+            if known is trial and status is sweep.status:
+                continue
             try:
                 self._write_trial(writer, sweep, trial, parent)
             except MlflowException as error:
                 if error.error_code not in REFUSALS:
                     raise
                 refusals.append(f"{wording.trial_name(trial.number)}: {error.message}")
+            else:
+                self._written[trial.number] = (sweep.status, trial)
         self._write_sweep(writer, sweep, trials, parent)
         self._log_models(writer, sweep, trials)
         if refusals:
@@ -90,6 +96,7 @@ class Synchroniser:
             cursor = self._store.cursor(number)
             # Another store, or a run that somebody deleted: what the cursor says was written is not there.
             self._cursors[number] = cursor if cursor.get("run_id") == self._runs.get(number) else {}
+        self._written.clear()
         self._writer = writer
         return writer
 
@@ -135,8 +142,8 @@ class Synchroniser:
             self._save(None, cursor)
         tags = wording.sweep_tags(sweep, trials, self._description)
         done = ended(trials)
-        finals = {trial.number: trial.final for trial in done}
-        seen = _digest(tags, len(done), finals, sweep.facts)
+        best = next(iter(ranking(done, self._description.metric)), None)
+        seen = _digest(tags, len(done), None if best is None else best.final, sweep.facts)
         if cursor.get("seen") != seen:
             last = (done[-1].ended_at if done else None) or sweep.created_at
             points = sweep_points(trials, self._description.metric, cursor["ended"])

@@ -52,11 +52,12 @@ def trial_tags(trial: TrialRecord, sweep: SweepRecord, description: SweepDescrip
 def sweep_tags(sweep: SweepRecord, trials: Sequence[TrialRecord], description: SweepDescription) -> dict[str, str]:
     """Return the tags of the parent run that change while the sweep runs."""
     tags = {"state": sweep.status.value, "sweep": sweep.reference}
-    best = next(iter(ranking([trial for trial in trials if trial.ended], description.metric)), None)
-    if best is not None:
-        tags["best_trial"] = trial_name(best.number)
-        tags["best_params"] = _assignments(best.params)
-    return tags | {NOTE_TAG: _sweep_note(sweep, trials, description)}
+    leaders = ranking((trial for trial in trials if trial.ended), description.metric)[:5]
+    if leaders:
+        tags["best_trial"] = trial_name(leaders[0].number)
+        tags["best_params"] = _assignments(leaders[0].params)
+    states = Counter(trial.state for trial in trials)
+    return tags | {NOTE_TAG: _sweep_note(sweep, states, leaders, description)}
 
 
 def run_status(state: TrialState, sweep: SweepStatus) -> str:
@@ -103,10 +104,14 @@ def _trial_note(trial: TrialRecord, sweep: SweepRecord, description: SweepDescri
     return "\n".join(lines)
 
 
-def _sweep_note(sweep: SweepRecord, trials: Sequence[TrialRecord], description: SweepDescription) -> str:
+def _sweep_note(
+    sweep: SweepRecord,
+    states: Mapping[TrialState, int],
+    leaders: Sequence[TrialRecord],
+    description: SweepDescription,
+) -> str:
     metric = description.metric
-    states = Counter(trial.state for trial in trials)
-    counts = ", ".join(f"{states[state]} {standing(state, sweep.status)}" for state in TrialState if states[state])
+    counts = ", ".join(f"{states[state]} {standing(state, sweep.status)}" for state in TrialState if states.get(state))
     lines = [f"# {sweep.reference}", ""]
     if description.notes:
         lines += [description.notes.strip(), ""]
@@ -114,7 +119,6 @@ def _sweep_note(sweep: SweepRecord, trials: Sequence[TrialRecord], description: 
         f"Searches {metric.name} ({metric.direction.value}); {sweep.status.value}: {counts or 'no trial yet'}.",
         "",
     ]
-    leaders = ranking([trial for trial in trials if trial.ended], metric)[:5]
     if leaders:
         lines += [f"| trial | {metric.name} | samples | what it varied |", "|---|---|---|---|"]
     for trial in leaders:

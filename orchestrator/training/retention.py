@@ -1,6 +1,6 @@
 """What stays on disk: what running trials need, and the sweep's best adapters. Nothing else fills it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from orchestrator.core.metric import Metric
@@ -17,29 +17,23 @@ def leaders(records: Iterable[TrialRecord], metric: Metric, k: int) -> tuple[Tri
     return tuple(sorted(scored, key=lambda record: (metric.sort_key(record.score(metric)), record.number))[:k])
 
 
-def kept(records: Iterable[TrialRecord], metric: Metric, k: int) -> set[tuple[int, int]]:
-    """Return the checkpoints whose adapters stay, as ``(trial, nominal samples)``.
+def kept(record: TrialRecord, metric: Metric, *, leads: bool) -> set[int]:
+    """Return at which nominal samples a trial's adapter stays.
 
     A trial that has not ended keeps its best adapter and its newest one, also while it waits for a verdict, or has been
-    stopped but not finished; an ended one keeps its best if it is one of the ``k`` leaders.
+    stopped but not finished; an ended one keeps its best if it ``leads``.
     """
-    records = tuple(records)
-    stay = {
-        (record.number, report.nominal_samples)
-        for record in records
-        if not record.ended
-        for report in (record.best(metric), *record.reports[-1:])
-        if report is not None
-    }
-    for record in leaders(records, metric, k):
-        best = record.best(metric)
-        if best is not None:
-            stay.add((record.number, best.nominal_samples))
-    return stay
+    best = record.best(metric) if leads or not record.ended else None
+    newest = () if record.ended else record.reports[-1:]
+    return {report.nominal_samples for report in (best, *newest) if report is not None}
 
 
 class Retention:
-    """Observes a sweep and deletes what is no longer needed. It touches only trials that it has heard of."""
+    """Observes a sweep and deletes what is no longer needed. It touches only trials that it has heard of.
+
+    Who leads is kept up trial by trial: only the trial that changed can join the leaders, and who leaves them does not
+    come back. So an event costs the same however many trials there have been.
+    """
 
     def __init__(self, sweep_dir: Path, metric: Metric, keep: int, records: Iterable[TrialRecord] = ()) -> None:
         """Start from what an earlier driver left.
@@ -47,51 +41,53 @@ class Retention:
         Args:
             sweep_dir: the sweep's folder.
             metric: says which checkpoints are best.
-            keep: how many of the best ended trials keep their adapter.
+            keep: how many of the best trials keep their adapter after they have ended.
             records: the trials so far; ended ones compete with those to come.
         """
         self._sweep_dir = sweep_dir
         self._metric = metric
         self._keep = keep
-        self._records: dict[int, TrialRecord] = {record.number: record for record in records}
-        self._swept: dict[int, Sequence[int]] = {}
-        self._sweep(self._records.values())
+        records = tuple(records)
+        self._leaders: dict[int, TrialRecord] = {record.number: record for record in leaders(records, metric, keep)}
+        for record in records:
+            self._clear(record)
 
     def trial_started(self, trial: TrialRecord) -> None:
-        """Remember the trial."""
-        self._records[trial.number] = trial
+        """Nothing to do: a trial that has not reported leads nobody, and what it has on disk it needs."""
 
     def reported(self, trial: TrialRecord, report: Report) -> None:  # noqa: ARG002  (the protocol's)
-        """Delete what the trial's newest report made unnecessary."""
-        self._records[trial.number] = trial
-        self._sweep([trial])
+        """Delete what the trial's newest report made unnecessary, its own and others'."""
+        self._take(trial)
 
-    def decided(self, trial: TrialRecord, verdict: Verdict) -> None:  # noqa: ARG002  (the protocol's)
-        """Remember the trial."""
-        self._records[trial.number] = trial
+    def decided(self, trial: TrialRecord, verdict: Verdict) -> None:
+        """Nothing to do: a trial that is told to stop is still to be measured."""
 
     def trial_ended(self, trial: TrialRecord) -> None:
-        """Delete all of the trial but its best adapter, and the adapters that are no longer among the best."""
-        self._records[trial.number] = trial
-        self._sweep(self._records.values())
+        """Delete all of the trial but its best adapter, and that too if it is not among the best."""
+        self._take(trial)
 
-    def _sweep(self, trials: Iterable[TrialRecord]) -> None:
-        stay = kept(self._records.values(), self._metric, self._keep)
-        for trial in trials:
-            points = sorted(nominal for number, nominal in stay if number == trial.number)
-            if trial.ended and self._swept.get(trial.number) == points:
-                continue
-            folder = TrialFolder(self._sweep_dir, trial.number)
-            newest = trial.reports[-1].nominal_samples if trial.reports else None
-            if trial.ended:
-                for point in folder.points():
-                    if point not in points:
-                        folder.remove(point)
-                folder.clear_scratch()
-                folder.prune(dict.fromkeys(points, False))
-                self._swept[trial.number] = points
-            elif newest is not None:
-                # A checkpoint beyond the newest committed report is the one that is about to be reported.
-                listed = folder.points()
-                ahead = {point: True for point in listed if point >= newest}
-                folder.prune(dict.fromkeys(points, False) | ahead, listed)
+    def _take(self, trial: TrialRecord) -> None:
+        """Rank the trial anew; clear it, and whom it displaced."""
+        before = self._leaders
+        ranked = leaders([*(before | {trial.number: trial}).values()], self._metric, self._keep)
+        self._leaders = {leader.number: leader for leader in ranked}
+        self._clear(trial)
+        for number in before.keys() - self._leaders.keys() - {trial.number}:
+            if before[number].ended:  # what a running one keeps does not depend on its place
+                self._clear(before[number])
+
+    def _clear(self, trial: TrialRecord) -> None:
+        """Delete what nobody needs of a trial."""
+        stay = kept(trial, self._metric, leads=trial.number in self._leaders)
+        folder = TrialFolder(self._sweep_dir, trial.number)
+        if trial.ended:
+            for point in folder.points():
+                if point not in stay:
+                    folder.remove(point)
+            folder.clear_scratch()
+            folder.prune(dict.fromkeys(stay, False))
+        elif trial.reports:
+            # A checkpoint beyond the newest committed report is the one that is about to be reported.
+            listed = folder.points()
+            ahead = {point: True for point in listed if point >= trial.reports[-1].nominal_samples}
+            folder.prune(dict.fromkeys(stay, False) | ahead, listed)

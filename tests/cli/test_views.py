@@ -12,6 +12,8 @@ from orchestrator.cli.progress import Progress
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.policy import Budget
 from orchestrator.core.trial import Action, TrialRecord, TrialState, Verdict
+from orchestrator.report.leaderboard import varied
+from tests.effort import lines_run
 from tests.report.examples import make_records
 
 METRIC = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
@@ -98,6 +100,33 @@ def test_the_live_view_never_outgrows_the_screen(width: int, height: int) -> Non
     assert len(lines) <= height
     assert max(map(len, lines)) <= width
     assert (f"and {48 - max(3, height - 9)} more" in "\n".join(lines)) == (height - 9 < 48)
+
+
+def test_a_drawing_and_a_line_take_as_much_work_after_four_times_the_trials() -> None:
+    told, work = list[str](), []
+    for copies in (5, 20):
+        state = progress(Budget(trials=10**6), Clock())
+        view, lines = LiveView(state, Console(file=io.StringIO())), Lines(state, told.append)
+        for copy in range(copies):
+            state.update(*(replace(record, number=record.number + 12 * copy) for record in make_records()))
+        record = replace(running(3, 2), number=12 * copies)
+        with lines_run() as run:
+            lines.reported(record, record.reports[-1])
+            lines.trial_ended(replace(record, state=TrialState.PRUNED))
+            drawn(view)
+        work.append(run.total())
+    assert work[0] == work[1]
+
+
+def test_what_varies_is_what_the_leaderboard_says() -> None:
+    state = progress(Budget(trials=9), Clock())
+    records = make_records()
+    state.update(records[0])
+    assert state.varied == tuple(records[0].params)
+    conditional = replace(records[2], params={**records[2].params, "lora_plus_ratio": 4.0})
+    state.update(records[1], conditional, *records[3:])
+    assert state.varied == varied([records[0], records[1], conditional, *records[3:]])
+    assert "lora_plus_ratio" in state.varied
 
 
 def test_lines_tell_one_event_each() -> None:

@@ -15,6 +15,7 @@ from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import Action, Report, TrialRecord, TrialState, Verdict
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.study import delete_study
+from tests.effort import lines_run, statements
 from tests.search.worlds import (
     ACCURACY,
     GRID,
@@ -369,3 +370,19 @@ def test_others_may_read_and_write_while_a_sweep_runs(tmp_path: Path) -> None:
         rounds = tracker.result()
     assert rounds > 3
     assert [replace(record, run_id=None) for record in ledger.records(sweep.id)] == list(coordinator.records())
+
+
+def test_a_step_takes_as_much_work_after_four_times_the_trials(tmp_path: Path) -> None:
+    work: list[tuple[int, int]] = []
+    for trials in (6, 24):
+        run_out(coordinator_of(tmp_path, plan_of(trials=trials), f"sweep-{trials}"))
+        coordinator = coordinator_of(tmp_path, plan_of(trials=trials + 2), f"sweep-{trials}")
+        coordinator.next_task()  # the study's first look at its trials reads them all
+        with statements() as run, lines_run() as lines:
+            assert coordinator.next_task() is not None
+            coordinator.report(report_of(trials + 1, 1000, 0.99))
+            assert coordinator.out_of_budget is None
+        work.append((len(run), lines.total()))
+    (queries, lines_few), (queries_many, lines_many) = work
+    assert queries_many == queries
+    assert lines_many <= lines_few + 24  # names of a trial's parameters, of which it has one more or less

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import Action, Ending, TrialRecord, TrialState, Verdict
 from orchestrator.search import codec, tables
 from orchestrator.search.ledger import Ledger
+from orchestrator.search.trial_store import MOST_NUMBERS
 from tests.search.worlds import coordinator_of, open_ledger, plan_of, report_of, run_out
 
 FINGERPRINT = {"objective": "sentiment", "space": {"rank": {"choices": [4, 8]}, "dropout": {"low": 0}}}
@@ -141,6 +143,32 @@ def test_records_take_the_same_queries_for_one_trial_and_for_many(ledger: Ledger
     finally:
         event.remove(Engine, "before_cursor_execute", note)
     assert counts == [3] * 30
+
+
+def test_news_are_the_trials_that_changed_since_their_marks(ledger: Ledger) -> None:
+    sweep = ledger.open_sweep("s", FINGERPRINT, "")
+    for number in range(MOST_NUMBERS + 1):
+        ledger.add_trial(sweep.id, a_trial(number), number)
+    news = ledger.news(sweep.id, {})
+    assert tuple(record for _, record in news.values()) == ledger.records(sweep.id)
+    marks = {number: mark for number, (mark, _) in news.items()}
+    ending = Ending(state=TrialState.PRUNED, reason="why")
+    stop = Verdict(trial=5, nominal_samples=1000, action=Action.STOP, ending=ending)
+    changes: list[Callable[[], object]] = [
+        lambda: ledger.add_report(sweep.id, report_of(5, 1000, 0.5)),
+        lambda: ledger.add_verdicts(sweep.id, (stop,)),
+        lambda: ledger.end_trial(sweep.id, 5, ending, final={}, ended_at=9.0),
+        lambda: ledger.add_final(sweep.id, 5, {"test/loss": 0.5}),
+        lambda: ledger.set_trial_run(sweep.id, 5, "run"),
+    ]
+    for change in changes:
+        assert ledger.news(sweep.id, marks) == {}
+        change()
+        news = ledger.news(sweep.id, marks)
+        assert {number: record for number, (_, record) in news.items()} == {5: ledger.record(sweep.id, 5)}
+        marks[5] = news[5][0]
+    ledger.add_trial(sweep.id, a_trial(MOST_NUMBERS + 1), MOST_NUMBERS + 1)
+    assert list(ledger.news(sweep.id, marks)) == [MOST_NUMBERS + 1]
 
 
 # Sweeps.

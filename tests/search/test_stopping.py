@@ -18,6 +18,7 @@ from orchestrator.evaluation.exits import diverged, overfitting
 from orchestrator.search.stopping.decide import Judge, is_undecided
 from orchestrator.search.stopping.points import report_points, rungs
 from orchestrator.search.stopping.rules import build_rule
+from tests.effort import lines_run
 from tests.search.worlds import ACCURACY, POINTS, report_of
 
 
@@ -289,6 +290,20 @@ def test_two_hundred_trials_take_little_work_and_keep_the_best() -> None:
     assert not any(is_undecided(record) for record in records)
 
 
+@pytest.mark.parametrize("rule", list(StoppingName))
+def test_a_decision_takes_as_much_work_after_four_times_the_trials(rule: StoppingName) -> None:
+    judge, work = judge_of(StoppingPolicy(rule=rule)), []
+    for trials in (100, 400):
+        draw = random.Random(1)
+        ended = [replace(trial(n, draw.random()), state=TrialState.PRUNED) for n in range(trials)]
+        standings = judge.standings(ended)
+        with lines_run() as lines:
+            standings.take(trial(trials, 2.0))
+            assert actions(judge.decide_among(standings, more_trials=True)) == {trials: Action.CONTINUE}
+        work.append(lines.total())
+    assert work[0] == work[1]
+
+
 def simulate(
     judge: Judge,
     *,
@@ -300,6 +315,7 @@ def simulate(
 ) -> list[TrialRecord]:
     """Run trials in random order: at every moment any of those that may train reports next, or crashes."""
     measure = value or (lambda _n, _s: draw.choice((0.1, 0.2, 0.3, math.nan)))
+    standings = judge.standings()
     records: list[TrialRecord] = []
     while True:
         ready = [r for r in records if not r.ended and not is_undecided(r)]
@@ -313,7 +329,10 @@ def simulate(
                 records[record.number] = replace(record, state=TrialState.FAIL)
             else:
                 records[record.number] = add_report(record, judge.points, draw, measure)
+        for record in records:
+            standings.take(record)
         verdicts = judge.decide(records, more_trials=may_open)
+        assert judge.decide_among(standings, more_trials=may_open) == verdicts, "what was counted on the way went wrong"
         assert ready or verdicts or all(r.ended for r in records), "everything waits and nothing is decided"
         records = obey(records, verdicts)
         if not may_open and all(r.ended for r in records):

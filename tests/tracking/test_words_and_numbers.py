@@ -10,6 +10,7 @@ from orchestrator.tracking import wording
 from orchestrator.tracking.description import sweep_key
 from orchestrator.tracking.links import best_name, runs_url
 from orchestrator.tracking.summary import ranking, summary, sweep_points, trial_points
+from tests.effort import lines_run
 from tests.tracking.records import ACCURACY, description, report, sweep, trial
 
 LOSS = Metric(name="val/loss", direction=Direction.MINIMIZE)
@@ -54,6 +55,17 @@ def test_the_sweeps_points_follow_the_order_of_endings() -> None:
     late = dataclasses.replace(trial(0, (0.9,), TrialState.COMPLETE), ended_at=2e9)
     points = sweep_points([late, trial(1, (0.7,), TrialState.PRUNED), trial(2, (0.95,))], ACCURACY, after=0)
     assert [(p.step, p.value) for p in points if p.name == "best_val_accuracy"] == [(1, 0.7), (2, 0.9)]
+
+
+def test_the_best_so_far_is_followed_in_one_pass_over_the_endings() -> None:
+    work = []
+    for trials in (50, 200):
+        records = [trial(number, (0.001 * number,), TrialState.PRUNED) for number in range(trials)]
+        with lines_run() as lines:
+            points = sweep_points(records, ACCURACY, after=0)
+        assert {point.step for point in points} == set(range(1, trials + 1))
+        work.append(lines.total())
+    assert work[1] <= 4 * work[0]
 
 
 def test_values_read_as_in_yaml() -> None:

@@ -10,6 +10,7 @@ from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import Action, Ending, Report, TrialRecord, TrialState, Verdict
 from orchestrator.training.checkpoints import TrialFolder
 from orchestrator.training.retention import Retention, kept, leaders
+from tests.effort import lines_run
 from tests.training.test_checkpoints import write
 
 ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
@@ -61,12 +62,12 @@ def test_running_trials_keep_their_best_and_newest_ended_ones_their_best_if_it_l
             )
         },
     )
-    records = [ended(0, 0.7, 0.6), ended(1, 0.9), record(2, 0.5, 0.6, 0.55), stopped]
-    running = {(2, 200), (2, 300), (3, 200), (3, 300)}
-    assert kept(records, ACCURACY, 1) == {(1, 100)} | running
-    # What a better trial displaces does not come back, also if that one still runs: it can only get better.
-    assert kept([*records, record(4, 0.95)], ACCURACY, 1) == {(4, 100)} | running
-    assert kept([*records, record(4, 0.95)], ACCURACY, 2) == {(1, 100), (4, 100)} | running
+    assert kept(stopped, ACCURACY, leads=False) == kept(stopped, ACCURACY, leads=True) == {200, 300}
+    running = record(2, 0.5, 0.6, 0.55)
+    assert kept(running, ACCURACY, leads=False) == kept(running, ACCURACY, leads=True) == {200, 300}
+    assert kept(ended(0, 0.7, 0.6), ACCURACY, leads=True) == {100}
+    assert kept(ended(0, 0.7, 0.6), ACCURACY, leads=False) == set()
+    assert kept(record(4), ACCURACY, leads=False) == set()
 
 
 @pytest.fixture
@@ -148,3 +149,16 @@ def test_trials_it_has_not_heard_of_are_left_alone(sweep: Path) -> None:
     write(TrialFolder(sweep, 9), 100)
     play(sweep, Retention(sweep, ACCURACY, 1), 0, [0.9], TrialState.COMPLETE)
     assert TrialFolder(sweep, 9).newest_whole() == 100
+
+
+def test_an_event_takes_as_much_work_after_four_times_the_trials(sweep: Path) -> None:
+    work = []
+    for trials in (50, 200):
+        retention = Retention(sweep, ACCURACY, 2, [ended(n, 0.001 * n) for n in range(trials)])
+        newest = record(trials, 0.9)
+        with lines_run() as lines:
+            retention.trial_started(newest)
+            retention.reported(newest, newest.reports[-1])
+            retention.trial_ended(ended(trials, 0.9))
+        work.append(lines.total())
+    assert work[0] == work[1]

@@ -3,14 +3,15 @@
 Called again with the same records it decides the same, so a driver may die between a report and its decision.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from orchestrator.core.metric import Metric
 from orchestrator.core.policy import StoppingPolicy
 from orchestrator.core.trial import Action, Ending, Report, TrialRecord, TrialState, Verdict
-from orchestrator.search.stopping.rules import Rule, build_rule
+from orchestrator.search.stopping.rules import build_rule
+from orchestrator.search.stopping.standings import Standings
 
 Diverged: TypeAlias = Callable[[Mapping[str, float], Sequence[Report]], str | None]
 Overfitting: TypeAlias = Callable[[Sequence[Report], int], str | None]
@@ -33,29 +34,40 @@ class Judge:
     diverged: Diverged
     overfitting: Overfitting
 
-    def decide(self, records: Sequence[TrialRecord], *, more_trials: bool) -> tuple[Verdict, ...]:
+    def standings(self, records: Iterable[TrialRecord] = ()) -> Standings:
+        """Return what decisions need of these records; further ones can be taken into it."""
+        return Standings(build_rule(self.policy, self.points), self.metric, records)
+
+    def decide(self, records: Iterable[TrialRecord], *, more_trials: bool) -> tuple[Verdict, ...]:
         """Return the decisions that can be made now; a trial without one waits for others at its rung.
 
         Args:
             records: every trial of the sweep.
             more_trials: whether trials may still be opened; they could reach any rung.
         """
-        rule = build_rule(self.policy, self.points)
+        return self.decide_among(self.standings(records), more_trials=more_trials)
+
+    def decide_among(self, standings: Standings, *, more_trials: bool) -> tuple[Verdict, ...]:
+        """Return what ``decide`` returns for the records that ``standings`` has taken."""
+        rule = standings.rule
         verdicts: dict[int, Verdict] = {}
-        meetings: dict[tuple[int, int], list[int]] = {}
-        for record in records:
+        meetings: dict[tuple[int, int], list[TrialRecord]] = {}
+        for record in standings.live():
             if not is_undecided(record):
                 continue
             bracket, rung = rule.bracket(record.number), record.reports[-1].nominal_samples
             alone = self._alone(record, meets=rung in rule.brackets[bracket])
             if alone is None:
-                meetings.setdefault((rung, bracket), []).append(record.number)
+                meetings.setdefault((rung, bracket), []).append(record)
             else:
                 verdicts[record.number] = alone
         # From the lowest rung up: who stops below will not arrive above.
-        for (rung, bracket), judged in sorted(meetings.items()):
-            peers = [record for record in records if rule.bracket(record.number) == bracket]
-            verdicts |= self._together(rule, rung, peers, judged, open_=more_trials, verdicts=verdicts)
+        for rung, bracket in sorted(meetings):
+            if len(standings.keys(bracket, rung)) < rule.cohort and (
+                more_trials or _may_grow(standings, bracket, rung, verdicts)
+            ):
+                continue
+            verdicts |= self._together(standings, bracket, rung, meetings[rung, bracket])
         return tuple(verdicts[number] for number in sorted(verdicts))
 
     def _alone(self, record: TrialRecord, *, meets: bool) -> Verdict | None:
@@ -82,26 +94,15 @@ class Judge:
         return Verdict(trial=newest.trial, nominal_samples=newest.nominal_samples, action=Action.STOP, ending=ending)
 
     def _together(
-        self,
-        rule: Rule,
-        rung: int,
-        peers: Sequence[TrialRecord],
-        judged: Sequence[int],
-        *,
-        open_: bool,
-        verdicts: Mapping[int, Verdict],
+        self, standings: Standings, bracket: int, rung: int, judged: Sequence[TrialRecord]
     ) -> dict[int, Verdict]:
-        reached = {r.number: r for r in peers if any(report.nominal_samples == rung for report in r.reports)}
-        may_grow = open_ or any(_may_reach(record, rung, verdicts) for record in peers)
-        if len(reached) < rule.cohort and may_grow:
-            return {}
-        keys = {n: self.metric.sort_key(record.score(self.metric, until=rung)) for n, record in reached.items()}
-        losers = rule.losers(keys, judged)
+        keys = {record.number: standings.key(record, rung) for record in judged}
+        losers = standings.rule.losers(standings.keys(bracket, rung), keys)
         return {
-            n: self._stop(reached[n], TrialState.PRUNED, f"{losers[n]} at {rung} samples")
-            if n in losers
-            else _go_on(reached[n].reports[-1])
-            for n in judged
+            record.number: self._stop(record, TrialState.PRUNED, f"{losers[record.number]} at {rung} samples")
+            if record.number in losers
+            else _go_on(record.reports[-1])
+            for record in judged
         }
 
 
@@ -110,9 +111,14 @@ def is_undecided(record: TrialRecord) -> bool:
     return not record.ended and bool(record.reports) and record.reports[-1].nominal_samples not in record.verdicts
 
 
+def _may_grow(standings: Standings, bracket: int, rung: int, verdicts: Mapping[int, Verdict]) -> bool:
+    """Return whether any trial of a bracket that is still below a rung may yet arrive there."""
+    peers = (record for record in standings.live() if standings.rule.bracket(record.number) == bracket)
+    return any(_may_reach(record, rung, verdicts) for record in peers)
+
+
 def _may_reach(record: TrialRecord, rung: int, verdicts: Mapping[int, Verdict]) -> bool:
-    """Return whether a trial that is still below a rung may yet arrive there."""
-    if record.ended or (record.reports and record.reports[-1].nominal_samples >= rung):
+    if record.reports and record.reports[-1].nominal_samples >= rung:
         return False
     newest = record.reports[-1].nominal_samples if record.reports else 0
     verdict = record.verdicts.get(newest, verdicts.get(record.number))

@@ -4,16 +4,17 @@ A rule sees keys, not metrics: one number per trial, smaller is better, infinity
 kept, so no decision depends on the order of arrival or on a trial's number.
 """
 
-import statistics
-from collections.abc import Callable, Collection, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from orchestrator.core.policy import StoppingName, StoppingPolicy
 from orchestrator.search.stopping.points import rungs
 
-Losers: TypeAlias = Callable[[Mapping[int, float], Collection[int]], Mapping[int, str]]
-"""Of the keys of all trials at a rung, and the trials to be judged now: those that stop, each with the reason."""
+Losers: TypeAlias = Callable[[Sequence[float], Mapping[int, float]], Mapping[int, str]]
+"""Of the keys of all trials at a rung, ascending, and those of the trials to be judged now by their numbers, which are
+among them: the numbers of the trials that stop, each with the reason."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,20 +100,22 @@ _BUILDERS: dict[StoppingName, Callable[[StoppingPolicy, Sequence[int]], Rule]] =
 
 
 def _outside_top(factor: int) -> Losers:
-    def losers(keys: Mapping[int, float], judged: Collection[int]) -> Mapping[int, str]:
+    def losers(keys: Sequence[float], judged: Mapping[int, float]) -> Mapping[int, str]:
         kept = max(1, len(keys) // factor)
-        bar = sorted(keys.values())[kept - 1]
-        return {number: f"not among the best {kept} of {len(keys)}" for number in judged if keys[number] > bar}
+        bar = keys[kept - 1]
+        return {number: f"not among the best {kept} of {len(keys)}" for number, key in judged.items() if key > bar}
 
     return losers
 
 
-def _worse_than_median(keys: Mapping[int, float], judged: Collection[int]) -> Mapping[int, str]:
+def _worse_than_median(keys: Sequence[float], judged: Mapping[int, float]) -> Mapping[int, str]:
+    others = len(keys) - 1
     stopped = {}
-    for number in judged:
-        others = [key for other, key in keys.items() if other != number]
-        if others and keys[number] > statistics.median_high(others):
-            stopped[number] = f"worse than the median of {len(others)} others"
+    for number, key in judged.items():
+        middle = others // 2  # the worse of two middle places among the others, which are all but the trial's own
+        middle += middle >= bisect_left(keys, key)
+        if others and key > keys[middle]:
+            stopped[number] = f"worse than the median of {others} others"
     return stopped
 
 

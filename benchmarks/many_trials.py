@@ -1,0 +1,281 @@
+"""How a sweep's own cost grows with its trials: an engine that does no work under everything else that is real.
+
+    python -m benchmarks.many_trials [--trials 2000] [--halvings 4] [--rounds 1] [--ray] [--profile FOLDER]
+
+Sweeps of TRIALS/16, TRIALS/8 … TRIALS trials, each in a process and a folder of its own: ledger and Optuna study in
+SQLite, TPE over the space of sweeps/sentiment.yaml, asha, retention, plain lines, MLflow's local store. Inline, one
+trial at a time; with ``--ray`` packed under Tune, 8 at once. The clock runs from the opened stores to the last run's
+last write. Then what a person would do with so many trials: another proposal, ``status``, ``report``, the runs sorted
+by their metric, one drawing of the live table.
+
+Prints seconds, what the driver's thread and the tracker's used of a CPU, and time(N) / time(N/4). On a machine that
+others use too, the function calls that either thread made for each trial, which a profile counts, say more.
+"""
+
+import cProfile
+import hashlib
+import io
+import os
+import pstats
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from orchestrator.cli.lines import Lines
+from orchestrator.cli.live import LiveView
+from orchestrator.cli.progress import Progress
+from orchestrator.cluster.inline import InlineExecutor
+from orchestrator.cluster.tune_executor import TuneExecutor
+from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.core.environment import prepare
+from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.plan import EngineName, EnginePlan, Method
+from orchestrator.core.policy import Budget, Resources
+from orchestrator.core.space import ChoiceDomain, FloatDomain, Parameter, Space
+from orchestrator.core.sweep import SweepRecord, SweepStatus
+from orchestrator.search.coordinator import Coordinator
+from orchestrator.search.database import sweep_dir
+from orchestrator.search.ledger import Ledger
+from orchestrator.search.plan import SearchPlan
+from orchestrator.tracking.description import DataInput, SweepDescription
+from orchestrator.tracking.location import Location, connect, locate
+from orchestrator.tracking.reconciler import Reconciler
+from orchestrator.tracking.store import LedgerStore
+from orchestrator.tracking.synchroniser import Synchroniser
+from orchestrator.training.retention import Retention
+from tests.fakes.fake_engine import FakeEngineFactory
+
+METRIC = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
+POINTS = tuple(range(1000, 7000, 1000))
+KEEP = 3
+SPACE = Space(
+    parameters=(
+        Parameter(name="learning_rate", domain=FloatDomain(low=1e-4, high=3e-3, log=True)),
+        Parameter(name="rank", domain=ChoiceDomain(choices=(4, 8, 16, 32))),
+        Parameter(name="dropout", domain=FloatDomain(low=0.0, high=0.2, step=0.05)),
+        Parameter(name="weight_decay", domain=ChoiceDomain(choices=(0.0, 0.01, 0.1))),
+        Parameter(name="warmup_ratio", domain=ChoiceDomain(choices=(0.0, 0.03, 0.1))),
+        Parameter(name="batch_size", domain=ChoiceDomain(choices=(16, 32))),
+    )
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cost:
+    """What one sweep cost; seconds. ``essence`` names all that was proposed and decided."""
+
+    trials: int
+    wall_s: float
+    behind_s: float
+    driver_cpu_s: float
+    tracker_cpu_s: float
+    reopen_s: float
+    ask_s: float
+    status_s: float
+    report_s: float
+    runs_s: float
+    frame_s: float
+    essence: str
+
+
+class Clocked:
+    """The synchroniser, with the CPU time of its passes, all in one thread."""
+
+    def __init__(self, synchroniser: Synchroniser, profile: Path | None) -> None:
+        self._synchroniser = synchroniser
+        self._profiler = None if profile is None else cProfile.Profile(time.thread_time)
+        self._profile = profile
+        self.cpu_s = 0.0
+
+    def run(self) -> None:
+        began = time.thread_time()
+        try:
+            with profiled(self._profiler, self._profile):
+                self._synchroniser.run()
+        finally:
+            self.cpu_s += time.thread_time() - began
+
+
+@contextmanager
+def profiled(profiler: cProfile.Profile | None, file: Path | None) -> Iterator[None]:
+    """Add what this thread does in the block to a profile, if there is one, and write it."""
+    if profiler is None or file is None:
+        yield
+        return
+    with profiler:
+        yield
+    profiler.dump_stats(file)
+
+
+def search_plan(trials: int) -> SearchPlan:
+    return SearchPlan(space=SPACE, metric=METRIC, points=POINTS, budget=Budget(trials=trials), seed=7)
+
+
+def engine_plan(folder: Path, *, packed: bool) -> EnginePlan:
+    source = Source(origin=Origin.LOCAL, name="nothing")
+    return EnginePlan(
+        objective="fake",
+        method=Method.LORA,
+        model=source,
+        data=DataPlan(source=source),
+        report_points=POINTS,
+        sweep_dir=str(folder),
+        metric=METRIC.name,
+        engine=EngineName.PACKED if packed else EngineName.SOLO,
+    )
+
+
+def open_sweep(ledger: Ledger, plan: EnginePlan) -> SweepRecord:
+    sweep = ledger.open_sweep("many", {}, "name: many\n")
+    facts = {
+        "metric": {"name": METRIC.name, "direction": METRIC.direction.value},
+        "data": {"train": POINTS[-1]},
+        "report_points": list(POINTS),
+        "engine": asdict(plan),
+    }
+    return ledger.update_sweep(sweep.id, status=SweepStatus.RUNNING, facts=facts)
+
+
+def tracked(ledger: Ledger, sweep: SweepRecord, location: Location) -> Synchroniser:
+    data = [DataInput(name=n, context=n, source="rows.csv", digest="0" * 16, rows=6000) for n in ("train", "test")]
+    description = SweepDescription(metric=METRIC, fixed={"alpha": 32.0}, data=tuple(data))
+    return Synchroniser(LedgerStore(ledger, sweep.id), description, location)
+
+
+def spend(trials: int, files: Path, location: Location, *, ray: bool, profile: Path | None) -> dict[str, float]:
+    """Run one sweep in ``files``, its folder, to the last write; return what it took."""
+    ledger, plan = Ledger.open(), engine_plan(files, packed=ray)
+    sweep = open_sweep(ledger, plan)
+    assert sweep_dir(sweep) == files
+    clocked = Clocked(tracked(ledger, sweep, location), profile and profile / f"tracker-{trials}.prof")
+    reconciler = Reconciler(clocked, print)
+    lines = Lines(Progress(metric=METRIC, budget=Budget(trials=trials), whole_samples=POINTS[-1]), lambda _: None)
+    driver = None if profile is None else cProfile.Profile(time.thread_time)
+    began, cpu = time.perf_counter(), time.thread_time()
+    with ledger.drive(sweep.id) as hold:
+        hold.busy = True
+        reconciler.start()
+        with profiled(driver, profile and profile / f"driver-{trials}.prof"):
+            observers = (lines, reconciler, Retention(files, METRIC, KEEP))
+            coordinator = Coordinator(ledger, sweep, search_plan(trials), observers=observers)
+            executor = TuneExecutor(FakeEngineFactory()) if ray else InlineExecutor(FakeEngineFactory())
+            executor.run(coordinator, plan, Resources(parallel_trials=8 if ray else 1), threading.Event())
+        searched, driver_cpu_s = time.perf_counter(), time.thread_time() - cpu
+        ledger.update_sweep(sweep.id, status=SweepStatus.FINISHED, facts={"ended": "all were handed out"})
+        assert reconciler.flush(3600.0)
+        written = time.perf_counter()
+        reconciler.close(1.0)
+    return {
+        "wall_s": written - began,
+        "behind_s": written - searched,
+        "driver_cpu_s": driver_cpu_s,
+        "tracker_cpu_s": clocked.cpu_s,
+    }
+
+
+def measure(trials: int, folder: Path, *, ray: bool, profile: Path | None) -> Cost:
+    """Run one sweep in this process, whose environment names ``folder`` as its home, and look at it afterwards."""
+    location, files = locate(), folder / "home" / "sweeps" / "many-1"
+    connect(location).search_experiments()  # makes the store's tables, which takes seconds
+    files.mkdir(parents=True)
+    spent = spend(trials, files, location, ray=ray, profile=profile)
+    ledger = Ledger.open()
+    sweep = ledger.find("many")
+    records = ledger.records(sweep.id)
+    assert len(records) == trials
+    assert all(record.ended for record in records)
+    progress = Progress(metric=METRIC, budget=Budget(trials=trials), whole_samples=POINTS[-1])
+    progress.update(*records)
+    view, terminal = LiveView(progress, Console()), Console(file=io.StringIO(), width=120, height=40)
+    decided = [(r.number, dict(r.params), r.seed, r.state, r.reason, sorted(r.verdicts.items())) for r in records]
+    reopen_s, ask_s = proposals(ledger, sweep, trials)
+    return Cost(
+        trials=trials,
+        **spent,
+        reopen_s=reopen_s,
+        ask_s=ask_s,
+        status_s=timed(lambda: command("status", "many")),
+        report_s=timed(lambda: command("report", "many")),
+        runs_s=timed(lambda: best_runs(location)),
+        frame_s=timed(lambda: terminal.print(view)),
+        essence=hashlib.sha256(repr(decided).encode()).hexdigest()[:12],
+    )
+
+
+def proposals(ledger: Ledger, sweep: SweepRecord, trials: int) -> tuple[float, float]:
+    """Return how long it takes to go on with so many trials, and then to hand out another one (median of five)."""
+    began = time.perf_counter()
+    coordinator = Coordinator(ledger, sweep, search_plan(trials + 6))
+    reopen_s = time.perf_counter() - began
+    coordinator.next_task()
+    return reopen_s, statistics.median(timed(coordinator.next_task) for _ in range(5))
+
+
+def command(*words: str) -> None:
+    subprocess.run([sys.executable, "-m", "orchestrator", *words], check=True, capture_output=True)
+
+
+def best_runs(location: Location) -> None:
+    """Ask for what MLflow's page of the experiment shows first."""
+    client = connect(location)
+    experiment = client.get_experiment_by_name("many").experiment_id
+    found = client.search_runs([experiment], order_by=["metrics.`best_val_accuracy` DESC"], max_results=100)
+    assert found
+
+
+def timed(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def in_own_process(trials: int, *, ray: bool, profile: Path | None) -> Cost:
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["LORATORY_HOME"], os.environ["LORATORY_MLFLOW_DIR"] = f"{folder}/home", f"{folder}/mlflow"
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            return pool.submit(measure, trials, Path(folder), ray=ray, profile=profile).result()
+
+
+def main(
+    trials: int = 2000,
+    halvings: int = 4,
+    rounds: int = 1,
+    ray: bool = False,
+    profile: Annotated[Path | None, typer.Option(help="Folder for a profile of either thread; slows both.")] = None,
+) -> None:
+    """Measure and print."""
+    prepare()
+    if profile is not None:
+        profile.mkdir(parents=True, exist_ok=True)
+    names = [name for name in Cost.__slots__ if name != "trials"]
+    for _ in range(rounds):
+        print(f"{'trials':>7} {'ms each':>9} " + " ".join(f"{name.removesuffix('_s'):>11}" for name in names))
+        walls: dict[int, float] = {}
+        for size in [trials >> halving for halving in range(halvings, -1, -1)]:
+            cost = in_own_process(size, ray=ray, profile=profile)
+            walls[size] = cost.wall_s
+            shown = [value if isinstance(value := getattr(cost, name), str) else f"{value:.3f}" for name in names]
+            print(
+                f"{size:7d} {1000 * cost.wall_s / size:9.1f} " + " ".join(f"{text:>11}" for text in shown), flush=True
+            )
+            for file in sorted(profile.glob(f"*-{size}.prof")) if profile is not None else ():
+                print(f"{file.stem}: {pstats.Stats(str(file)).total_calls / size:,.0f} calls a trial")  # type: ignore[attr-defined]
+        for size in [size for size in walls if size // 4 in walls]:
+            print(f"time({size}) / time({size // 4}) = {walls[size] / walls[size // 4]:.2f}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
