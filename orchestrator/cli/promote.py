@@ -56,6 +56,8 @@ def _tell(screen: Screen, done: "Promotion", place: str) -> None:
     for finding in done.findings:
         sign, style = signs[finding.passed]
         screen.show(Text.assemble((f"  {sign} {finding.gate}", style), f"  {finding.detail}"), soft_wrap=True)
+    if any(finding.passed is False for finding in done.findings):
+        screen.show(Text("  promoted all the same; --strict refuses what does not pass", "yellow"))
     aliases = ", ".join(version.aliases)
     if aliases:
         before = f" (was {done.previous.reference})" if done.previous else ""

@@ -84,7 +84,9 @@ class TrialRecord:
         state: RUNNING until the trial has ended.
         reports: in the order of their nominal samples, each rung once.
         verdicts: decisions that were committed, by nominal samples; WAIT is never committed.
-        final: metrics measured for the best checkpoint when the trial had ended (``shift/...``); empty before.
+        final: metrics measured for the best checkpoint when the trial had ended (``shift/...``); empty before. Of a
+            kept adapter also ``test/...`` and, if the search measured in another number format, once more what it
+            reported.
         run_id: the tracking server's id of this trial's run.
     """
 
@@ -129,6 +131,24 @@ class TrialRecord:
         return found
 
     def score(self, metric: Metric, *, until: int | None = None) -> float | None:
-        """Return the best value of ``metric``, or None."""
+        """Return the best value of ``metric`` that the search saw, or None."""
         report = self.best(metric, until=until)
         return None if report is None else report.metrics[metric.name]
+
+    def at_best(self, metric: Metric) -> Mapping[str, float]:
+        """Return what is known of the best checkpoint, by name; what was measured again stands for what was reported.
+
+        The search goes by ``score``, so that nothing that is measured later changes it; people are shown this.
+        """
+        best = self.best(metric)
+        return {} if best is None else {**best.metrics, **self.final}
+
+    def result(self, metric: Metric) -> float | None:
+        """Return the value of ``metric`` at the best checkpoint, the newest that was measured, or None."""
+        return self.at_best(metric).get(metric.name)
+
+    @property
+    def measured_last(self) -> Mapping[str, float]:
+        """Those of ``final`` that no report holds: ``shift/...`` and ``test/...``."""
+        reported = self.reports[-1].metrics if self.reports else {}
+        return {name: value for name, value in self.final.items() if name not in reported}

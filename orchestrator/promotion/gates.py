@@ -14,7 +14,7 @@ class Gates:
 
     Attributes:
         max_gap: largest overfit gap, in nats: validation loss minus train loss at the best checkpoint.
-        min_gain: how much better than the baseline, in the searched metric's own unit.
+        min_gain: how much better than the baseline, in the searched metric's own unit; more than nothing in any case.
         strict: a gate that is not passed refuses the promotion; otherwise it only warns.
     """
 
@@ -63,7 +63,8 @@ def _gain(value: float | None, metric: Metric, baseline: float | None, min_gain:
     if value is None or baseline is None:
         return Finding(gate="baseline", passed=None, detail=f"no baseline for {metric.name}")
     gain = metric.sort_key(baseline) - metric.sort_key(value)
-    detail = f"{metric.name} {value:.4f}, baseline {baseline:.4f}, a gain of {min_gain:g} or more is wanted"
+    wanted = f"a gain of at least {min_gain:g}" if min_gain > 0 else "any gain"
+    detail = f"{metric.name} {value:.4f}, baseline {baseline:.4f}, {wanted} is wanted"
     return Finding(gate="baseline", passed=gain > 0 and gain >= min_gain, detail=detail)
 
 

@@ -79,7 +79,7 @@ def leaderboard(
     status: SweepStatus = SweepStatus.RUNNING,
 ) -> Leaderboard:
     """Rank trials by the best value that they reached, whatever their ending; those without a number come last."""
-    ordered = sorted(records, key=lambda record: (metric.sort_key(record.score(metric)), record.number))
+    ordered = sorted(records, key=lambda record: (metric.sort_key(record.result(metric)), record.number))
     rows = tuple(_row(record, metric, place) for place, record in enumerate(ordered, start=1))
     return Leaderboard(metric=metric, rows=rows, varied=varied(records), baseline=baseline or None, status=status)
 
@@ -94,9 +94,7 @@ def varied(records: Sequence[TrialRecord]) -> tuple[str, ...]:
 
 
 def _row(record: TrialRecord, metric: Metric, place: int) -> Row:
-    best = record.best(metric)
-    # What was measured again, exactly, stands for what the search saw.
-    at_best = {} if best is None else {**best.metrics, **record.final}
+    best, at_best = record.best(metric), record.at_best(metric)
     return Row(
         number=record.number,
         rank=None if best is None else place,
@@ -107,6 +105,6 @@ def _row(record: TrialRecord, metric: Metric, place: int) -> Row:
         gap=at_best.get("gap/loss"),
         samples=None if best is None else best.nominal_samples,
         trained=record.reports[-1].nominal_samples if record.reports else 0,
-        final=record.final,
+        final=record.measured_last,
         params=record.params,
     )

@@ -147,7 +147,7 @@ class SweepAdapters:
             trial=trial.number,
             samples=best.nominal_samples,
             measured_at=best.ended_at,
-            metrics=summary(best) | dict(trial.final),
+            metrics=summary(best.nominal_samples, trial.at_best(self.metric)) | dict(trial.measured_last),
             params=dict(trial.params),
         )
 

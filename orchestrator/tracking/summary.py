@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from orchestrator.core.metric import Metric
 from orchestrator.core.trial import Report, TrialRecord
 
+A_MOMENT_S = 0.001
+"""How much later than what it replaces a value is said to be, in seconds: MLflow shows the newest of a step."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Point:
@@ -23,14 +26,14 @@ def milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def summary(report: Report) -> dict[str, float]:
-    """Return the summary metrics of a trial whose best checkpoint is ``report``'s.
+def summary(samples: int, metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the summary metrics of a trial whose best checkpoint was written after ``samples``.
 
     All of them belong to that one checkpoint, the one that is kept: ``best_val_loss`` is its validation loss, which
     may be above the smallest of the curve when another metric is searched.
     """
-    values = {"samples_at_best": float(report.nominal_samples)}
-    for name, value in report.metrics.items():
+    values = {"samples_at_best": float(samples)}
+    for name, value in metrics.items():
         kind, _, rest = name.partition("/")
         if kind == "val":
             values[f"best_val_{rest}"] = value
@@ -50,19 +53,21 @@ def trial_points(trial: TrialRecord, metric: Metric, after: int) -> list[Point]:
     for report in trial.reports:
         if report.nominal_samples > after:
             best = trial.best(metric, until=report.nominal_samples)
-            values = dict(report.metrics) | ({} if best is None else summary(best))
+            values = dict(report.metrics) | ({} if best is None else summary(best.nominal_samples, best.metrics))
             points += _points(values, report.nominal_samples, report.ended_at)
     best = trial.best(metric)
-    if best is not None and trial.final:
-        again = {f"best_val_{name.removeprefix('val/')}": v for name, v in trial.final.items() if name[:4] == "val/"}
-        others = {name: value for name, value in trial.final.items() if name[:4] != "val/"}
-        points += _points(others | again, best.nominal_samples, best.ended_at)
+    if best is not None:
+        points += _points(trial.measured_last, best.nominal_samples, best.ended_at)
+        if len(trial.measured_last) < len(trial.final):
+            last = trial.reports[-1]
+            again = summary(best.nominal_samples, trial.at_best(metric))
+            points += _points(again, last.nominal_samples, last.ended_at + A_MOMENT_S)
     return points
 
 
 def ranking(trials: Iterable[TrialRecord], metric: Metric) -> list[TrialRecord]:
-    """Return the trials with a score, the best first and the earliest of equals first."""
-    scored = ((trial.score(metric), trial.number, trial) for trial in trials)
+    """Return the trials with a result, the best first and the earliest of equals first."""
+    scored = ((trial.result(metric), trial.number, trial) for trial in trials)
     ranked = sorted((metric.sort_key(score), number, trial) for score, number, trial in scored if score is not None)
     return [trial for _, _, trial in ranked]
 
@@ -83,9 +88,12 @@ def sweep_points(trials: Sequence[TrialRecord], metric: Metric, after: int) -> l
             here = (metric.sort_key(report.metrics[metric.name]), trial.number, trial, report)
             best = here if best is None else min(best, here)
         if best is not None and count > after:
-            points += _points(summary(best[3]), count, trial.ended_at or 0.0)
-    if best is not None and best[2].final:
-        points += _points(best[2].final, len(done), done[-1].ended_at or 0.0)
+            points += _points(summary(best[3].nominal_samples, best[3].metrics), count, trial.ended_at or 0.0)
+    winner = next(iter(ranking(done, metric)), None)
+    report = None if winner is None else winner.best(metric)
+    if winner is not None and report is not None and winner.final:
+        values = summary(report.nominal_samples, winner.at_best(metric))
+        points += _points({**values, **winner.measured_last}, len(done), (done[-1].ended_at or 0.0) + A_MOMENT_S)
     return points
 
 

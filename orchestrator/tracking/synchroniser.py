@@ -8,6 +8,7 @@ created.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -174,12 +175,15 @@ class Synchroniser:
     def _log_models(self, writer: RunWriter, sweep: SweepRecord, trials: Sequence[TrialRecord]) -> None:
         if self._adapters is None or sweep.status is not SweepStatus.FINISHED:
             return
-        leaders = ranking(trials, self._description.metric)
-        for trial in leaders[: self._description.keep_adapters]:
-            cursor, best = self._cursors.get(trial.number, {}), trial.best(self._description.metric)
-            adapter = self._adapters.folder(trial)
-            if adapter is None or best is None or "run_id" not in cursor:
-                continue  # not kept, or its run was refused
+        kept = (
+            (trial, adapter, self._cursors.get(trial.number, {}))
+            for trial in ranking(trials, self._description.metric)
+            if (adapter := self._adapters.folder(trial)) is not None
+        )
+        for trial, adapter, cursor in islice(kept, self._description.keep_adapters):
+            best = trial.best(self._description.metric)
+            if best is None or "run_id" not in cursor:
+                continue  # its run was refused
             if cursor.get("model_samples") == best.nominal_samples:
                 continue
             model_id = log_adapter(

@@ -98,7 +98,7 @@ def _trial_note(trial: TrialRecord, sweep: SweepRecord, description: SweepDescri
         lines[0] += f" ({trial.reason})"
     best = trial.best(metric)
     if best is not None:
-        lines += ["", f"Best {metric.name} {best.metrics[metric.name]:.4f} at {best.nominal_samples:,} samples."]
+        lines += ["", f"Best {metric.name} {trial.result(metric):.4f} at {best.nominal_samples:,} samples."]
     lines += ["", "| setting | value |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in texts(trial.params).items()]
     return "\n".join(lines)
@@ -124,7 +124,7 @@ def _sweep_note(
     for trial in leaders:
         best = trial.best(metric)
         assert best is not None  # ranking leaves out trials without a score
-        row = (trial_name(trial.number), f"{best.metrics[metric.name]:.4f}", f"{best.nominal_samples:,}")
+        row = (trial_name(trial.number), f"{trial.result(metric):.4f}", f"{best.nominal_samples:,}")
         lines.append(f"| {' | '.join(row)} | {_assignments(trial.params)} |")
     if leaders:
         lines += ["", f"Use the best one: `python -m orchestrator promote {sweep.name}`"]

@@ -43,7 +43,10 @@ class Engine(Protocol):
         """Return the trial's run, from its newest whole checkpoint if it has one, from the beginning otherwise."""
 
     def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Mapping[str, float]:
-        """Measure an adapter on ``validation``, ``test`` or a shift set's name: ``loss``, ``accuracy`` ..."""
+        """Measure an adapter on a split: ``loss``, ``accuracy`` ...
+
+        Splits are ``validation``, ``test``, ``train_eval`` (the training rows that reports measure) and shift sets.
+        """
 
     def close(self) -> None:
         """Free the base model and the data."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.trial import TrialRecord
+from orchestrator.evaluation.gap import gaps
 from orchestrator.training.build import build_engine
 from orchestrator.training.checkpoints import ADAPTER
 from orchestrator.training.retention import leaders
@@ -31,18 +32,18 @@ def measure_test(
 ) -> Iterator[tuple[int, dict[str, float]]]:
     """Measure each trial's best checkpoint in float32; yield its number and ``test/<metric>``.
 
-    Also ``val/<metric>`` where the search measured in the pack's number format: what is kept is judged exactly.
+    Also what its report holds, where the search measured in the pack's number format: what is kept is judged exactly.
     """
+    splits = {"test": "test"}
+    if plan.engine is EngineName.PACKED:
+        splits |= {"val": "validation", "train": "train_eval"}
     with closing(build_engine(plan)) as engine:
         for trial in trials:
             adapter = _adapter(Path(plan.sweep_dir), trial, metric)
             assert adapter is not None, "choose trials with `unmeasured`"
-            splits = {"test": "test"} | ({"val": "validation"} if plan.engine is EngineName.PACKED else {})
-            measured = {prefix: engine.measure(adapter, trial.task, split) for prefix, split in splits.items()}
-            yield (
-                trial.number,
-                {f"{prefix}/{name}": value for prefix, found in measured.items() for name, value in found.items()},
-            )
+            found = {prefix: engine.measure(adapter, trial.task, split) for prefix, split in splits.items()}
+            named = {f"{prefix}/{name}": value for prefix, values in found.items() for name, value in values.items()}
+            yield trial.number, named | gaps(found.get("val", {}), found.get("train", {}))
 
 
 def _adapter(sweep_dir: Path, trial: TrialRecord, metric: Metric) -> Path | None:

@@ -84,7 +84,7 @@ class SoloEngine:
             model = load_adapted(plan.model, self._objective, self._device, adapter, plan.quantisation)
             with merged(model):
                 return {
-                    name: measure(model, self._objective, data.split(name, task.settings.max_length), data.tokenizer)
+                    name: measure(model, self._objective, data.measured(name, task.settings), data.tokenizer)
                     for name in splits
                 }
 

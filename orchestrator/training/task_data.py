@@ -63,6 +63,10 @@ class TaskData:
         """Return the fixed rows, among those that the trial trains on, whose loss is measured at every report."""
         return self._training(settings, min(self._plan.train_eval, self._used(settings)))
 
+    def measured(self, name: str, settings: TrialSettings) -> list[Example]:
+        """Return the rows of a split that a trial is measured on; ``train_eval`` names the fixed ones it trains on."""
+        return self.train_eval(settings) if name == "train_eval" else self.split(name, settings.max_length)
+
     def _used(self, settings: TrialSettings) -> int:
         return math.ceil(settings.train_fraction * len(self._shuffled))
 

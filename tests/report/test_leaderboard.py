@@ -7,6 +7,7 @@ import pytest
 
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.trial import TrialState
+from orchestrator.report.files import table
 from orchestrator.report.leaderboard import leaderboard, metric_of, varied
 from orchestrator.report.time_use import time_use
 from tests.report.examples import make_records, make_sweep, report, trial
@@ -48,6 +49,22 @@ def test_a_failed_trial_with_a_good_checkpoint_competes() -> None:
     best = leaderboard([failed, other], ACCURACY).best
     assert best is not None
     assert (best.number, best.samples) == (0, 100)
+
+
+def test_what_was_measured_again_is_what_is_ranked_and_shown_once() -> None:
+    kept = trial(
+        0,
+        {"rank": 4},
+        (report(0, 100, 0, val__accuracy=0.9, val__loss=0.3, gap__loss=0.1),),
+        final={"val/accuracy": 0.85, "val/loss": 0.31, "gap/loss": 0.12, "test/accuracy": 0.8},
+    )
+    other = trial(1, {"rank": 8}, (report(1, 100, 0, val__accuracy=0.88),))
+    board = leaderboard([kept, other], ACCURACY)
+    assert [(row.number, row.score) for row in board.rows] == [(1, 0.88), (0, 0.85)]
+    assert (board.rows[1].val_loss, board.rows[1].gap) == (0.31, 0.12)
+    assert board.extra == ("test/accuracy",)
+    columns, _ = table(board)
+    assert len(set(columns)) == len(columns)
 
 
 def test_only_what_differs_is_shown_and_an_inactive_parameter_differs() -> None:

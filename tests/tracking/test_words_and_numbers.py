@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, unquote, urlparse
 
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.sweep import SweepStatus
-from orchestrator.core.trial import TrialState
+from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.tracking import wording
 from orchestrator.tracking.description import sweep_key
 from orchestrator.tracking.links import best_name, runs_url
@@ -17,7 +17,7 @@ LOSS = Metric(name="val/loss", direction=Direction.MINIMIZE)
 
 
 def test_the_summary_belongs_to_one_checkpoint() -> None:
-    assert summary(report(0, 2, 0.8, 0.5)) == {
+    assert summary(2000, report(0, 2, 0.8, 0.5).metrics) == {
         "samples_at_best": 2000,
         "best_val_loss": 0.5,
         "best_val_accuracy": 0.8,
@@ -42,6 +42,28 @@ def test_final_metrics_stand_at_the_best_checkpoint_whatever_their_set_is_called
     record = dataclasses.replace(trial(0, (0.9, 0.6), TrialState.COMPLETE), final={"shift/très (new)/loss": 1.0})
     [point] = trial_points(record, ACCURACY, after=2000)
     assert (point.name, point.step) == ("shift/très _new_/loss", 1000)
+
+
+def again(number: int, accuracies: tuple[float, ...], accuracy: float) -> TrialRecord:
+    """A trial whose best checkpoint was measured again, exactly."""
+    measured = {"val/accuracy": accuracy, "val/loss": 0.6, "train/loss": 0.3, "gap/loss": 0.3, "test/accuracy": 0.5}
+    return dataclasses.replace(trial(number, accuracies, TrialState.COMPLETE), final=measured)
+
+
+def test_what_was_measured_again_is_what_a_run_shows_last() -> None:
+    points = trial_points(again(0, (0.9, 0.6), accuracy=0.8), ACCURACY, after=0)
+    shown = {point.name: point for point in sorted(points, key=lambda point: (point.step, point.timestamp_ms))}
+    assert shown["best_val_accuracy"].value == 0.8
+    assert shown["best_val_loss"].value - shown["train_loss_at_best"].value == shown["overfit_gap_at_best"].value
+    assert (shown["test/accuracy"].value, shown["test/accuracy"].step) == (0.5, 1000)
+    places = [(point.name, point.step, point.timestamp_ms) for point in points]
+    assert len(set(places)) == len(places), "MLflow would choose between two values"
+    assert [point.value for point in points if point.name == "val/accuracy"] == [0.9, 0.6]  # the curve stays
+    records = [again(0, (0.9, 0.6), accuracy=0.8), trial(1, (0.85,), TrialState.PRUNED)]
+    assert [record.number for record in ranking(records, ACCURACY)] == [1, 0]
+    points = sweep_points([again(0, (0.9,), accuracy=0.8)], ACCURACY, after=0)
+    assert max(points, key=lambda point: (point.name == "best_val_accuracy", point.timestamp_ms)).value == 0.8
+    assert not [point for point in points if point.name == "val/accuracy"]
 
 
 def test_ranking_is_by_the_best_value_in_the_metrics_direction() -> None:
