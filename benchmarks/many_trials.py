@@ -75,9 +75,13 @@ SPACE = Space(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cost:
-    """What one sweep cost; seconds. ``essence`` names all that was proposed and decided."""
+    """What one sweep cost; seconds. ``essence`` names all that was proposed and decided.
+
+    Reports are counted, for a longer search may make more of them a trial: later trials are better, and go further.
+    """
 
     trials: int
+    reports: int
     wall_s: float
     behind_s: float
     driver_cpu_s: float
@@ -204,6 +208,7 @@ def measure(trials: int, folder: Path, *, ray: bool, profile: Path | None) -> Co
     reopen_s, ask_s = proposals(ledger, sweep, trials)
     return Cost(
         trials=trials,
+        reports=sum(len(record.reports) for record in records),
         **spent,
         reopen_s=reopen_s,
         ask_s=ask_s,
@@ -267,7 +272,8 @@ def main(
         for size in [trials >> halving for halving in range(halvings, -1, -1)]:
             cost = in_own_process(size, ray=ray, profile=profile)
             walls[size] = cost.wall_s
-            shown = [value if isinstance(value := getattr(cost, name), str) else f"{value:.3f}" for name in names]
+            values = [getattr(cost, name) for name in names]
+            shown = [f"{value:.3f}" if isinstance(value, float) else str(value) for value in values]
             print(
                 f"{size:7d} {1000 * cost.wall_s / size:9.1f} " + " ".join(f"{text:>11}" for text in shown), flush=True
             )
