@@ -5,7 +5,7 @@ sweep's seed and the proposal's number there, and a resumed sweep proposes what 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -16,6 +16,7 @@ from optuna.samplers import (
     NSGAIISampler,
     QMCSampler,
     RandomSampler,
+    TPESampler,
 )
 from optuna.study import Study
 from optuna.trial import FrozenTrial
@@ -25,7 +26,6 @@ from orchestrator.core.policy import SamplerName, SamplerPolicy
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.space import ParamValue, Space
 from orchestrator.search.space import MOST_POINTS, distributions, endless
-from orchestrator.search.tpe import EndedTrials, FastTpe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +40,6 @@ class Proposal:
         number: the proposal's number in the study, from 0.
         unseen: a point that no trial has had, if the space can be counted and one is left.
         parameter: the parameter that is drawn by itself; empty for those drawn together.
-        ended: what earlier proposals' samplers have read of the study's ended trials.
     """
 
     space: Space
@@ -50,7 +49,6 @@ class Proposal:
     number: int
     unseen: Mapping[str, ParamValue] | None = None
     parameter: str = ""
-    ended: EndedTrials = field(default_factory=dict)
 
     @property
     def startup_trials(self) -> int:
@@ -115,8 +113,12 @@ class _Replayable(BaseSampler):
 
 
 def _tpe(proposal: Proposal) -> BaseSampler:
-    return FastTpe(
-        distributions(proposal.space), proposal.ended, startup_trials=proposal.startup_trials, seed=proposal.own_seed
+    return TPESampler(
+        multivariate=True,
+        group=True,  # splits conditional parameters off, so that the others are still modelled together
+        constant_liar=True,
+        n_startup_trials=proposal.startup_trials,
+        seed=proposal.own_seed,
     )
 
 

@@ -22,7 +22,6 @@ from orchestrator.search.database import connect_args, tune_sqlite
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.samplers import Proposal, build_sampler
 from orchestrator.search.space import all_points, propose
-from orchestrator.search.tpe import EndedTrials
 
 MOST_DUPLICATES = 8
 """Proposals in a row that only repeat earlier trials, after which a sampler is no longer asked."""
@@ -64,7 +63,6 @@ class SweepStudy:
         # What the study is known to hold, so that a report costs it one write and no read.
         self._written: dict[int, set[int]] = {}
         self._told: set[int] = set()
-        self._ended: EndedTrials = {}
 
     def reconcile(self, records: Sequence[TrialRecord], study_numbers: Mapping[int, int]) -> None:
         """Bring the study to what the ledger says, and queue the start points that it does not know yet.
@@ -149,7 +147,6 @@ class SweepStudy:
                     seed=self._plan.seed,
                     number=number,
                     unseen=self._next_unseen(),
-                    ended=self._ended,
                 )
             )
             trial = self._study.ask()
