@@ -118,10 +118,11 @@ class PackedEngine:
             return found
         began = time.perf_counter()
         assert self._stepper is not None
+        before = {seat: seat.tokens_trained for seat in seats}
         diverged = self._stepper.step(seats)
-        spent, rows = time.perf_counter() - began, sum(seat.task.settings.batch_size for seat in seats)
+        spent, tokens = time.perf_counter() - began, {seat: seat.tokens_trained - before[seat] for seat in seats}
         for seat in seats:
-            seat.train_s += spent * seat.task.settings.batch_size / rows
+            seat.train_s += spent * tokens[seat] / sum(tokens.values())
         self._report([seat for seat in seats if seat.task.number not in diverged])
         for run, point in runs.items():
             if run.number in diverged:

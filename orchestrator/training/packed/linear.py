@@ -65,6 +65,40 @@ class _LoRA(torch.autograd.Function):
         return dx_NI, None, None, None, None, None, None, None
 
 
+class _Full(torch.autograd.Function):
+    """A weight of its own for each slot; adds to the gradients of the slots it was given rows of, and to no others'.
+
+    Few rows, and outputs (two classes) narrower than grouped products may be: products of their own.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401  (torch's context)
+        x_NI: torch.Tensor,
+        weight_POI: nn.Parameter,
+        bias_PO: nn.Parameter | None,
+        parts: Sequence[tuple[int, slice]],
+    ) -> torch.Tensor:
+        ctx.save_for_backward(x_NI)
+        ctx.parameters, ctx.parts = (weight_POI, bias_PO), parts
+        return torch.cat(
+            [
+                torch.nn.functional.linear(x_NI[rows], weight_POI[slot], None if bias_PO is None else bias_PO[slot])
+                for slot, rows in parts
+            ]
+        )
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:  # noqa: ANN401
+        (x_NI,), (weight_POI, bias_PO), dy_NO = ctx.saved_tensors, ctx.parameters, gradients[0]
+        for slot, rows in ctx.parts:
+            gradient_of(weight_POI)[slot].addmm_(dy_NO[rows].t(), x_NI[rows])
+            if bias_PO is not None:
+                gradient_of(bias_PO)[slot].add_(dy_NO[rows].sum(0))
+        dx_NI = torch.cat([dy_NO[rows] @ weight_POI[slot] for slot, rows in ctx.parts])
+        return dx_NI if ctx.needs_input_grad[0] else None, None, None, None
+
+
 def gradient_of(parameter: nn.Parameter) -> torch.Tensor:
     """Return a stack's gradient, zeros if it has none yet."""
     if parameter.grad is None:
@@ -123,14 +157,5 @@ class PackedLinear(nn.Module):
         """Return ``y_NO`` for rows, or tokens, of all slots, in float32; any leading dimensions."""
         layout = current().of(x)
         x_NI = x.reshape(-1, x.shape[-1]).float()
-        parts = layout.parts(x_NI.shape[0])
-        # Few rows, and outputs (two classes) narrower than grouped products may be: products of their own.
-        y_NO = torch.cat(
-            [
-                torch.nn.functional.linear(
-                    x_NI[part], self.weight_POI[slot], None if self.bias_PO is None else self.bias_PO[slot]
-                )
-                for slot, part in parts
-            ]
-        )
-        return y_NO.view(*x.shape[:-1], -1)
+        y_NO = _Full.apply(x_NI, self.weight_POI, self.bias_PO, layout.parts(x_NI.shape[0]))  # type: ignore[no-untyped-call]
+        return y_NO.view(*x.shape[:-1], -1)  # type: ignore[no-any-return]

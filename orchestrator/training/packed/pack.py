@@ -129,12 +129,11 @@ class Pack:
         return found
 
     def make_ready(self, *, training: bool) -> None:
-        """Put the model into a mode, and give every adapter's stack its gradient, before threads run the model."""
+        """Put the model into a mode, and give every stack its gradient, before threads run the model."""
         self.model.train(training)
         if training:
-            for lora in self._lora.values():
-                gradient_of(lora.a_PRI)
-                gradient_of(lora.b_PRO)
+            for parameter in self._parameters():
+                gradient_of(parameter)
 
     def logits(self, batch: Mapping[str, torch.Tensor], layout: Layout) -> torch.Tensor:
         """Return the model's logits for a batch of all slots' rows, padded to the longest of all."""

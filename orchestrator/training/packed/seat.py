@@ -28,6 +28,7 @@ class Seat:
 
     Attributes:
         batches: batches of the update under way whose gradients have been added up.
+        tokens_trained: tokens of all batches since the trial took its seat, padding included.
         loss: mean training loss of the newest update; NaN before the first.
         train_s: seconds of training since the last report, this trial's share of the pack's.
         reported_update: updates made at the last report.
@@ -48,6 +49,7 @@ class Seat:
         )
         self.random = SlotRandom(task.seed, task.settings.dropout, pack.device)
         self.batches = 0
+        self.tokens_trained = 0
         self.loss = math.nan
         self.started_at = time.time()
         self.train_s = 0.0
@@ -73,6 +75,11 @@ class Seat:
         """Whether the next batch is the last of its update."""
         size = self.task.settings.batch_size
         return (self.batches + 1) * size >= len(self.course.order[self.update])
+
+    @property
+    def may_be_due(self) -> bool:
+        """Whether the trial stands at a report point, reported or not; it must not train on before somebody looked."""
+        return self.batches == 0 and self.update in self.course.due.values()
 
     def next_batch(self) -> list[Example]:
         """Return the rows of the next forward."""

@@ -24,12 +24,13 @@ EVAL_TOKENS = {"cpu": 1024, "cuda": 65_536}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Part:
-    """Some seats, by ascending slot, and their next rows, collated."""
+class _Batch:
+    """The next rows of some seats, by ascending slot, collated; ``tokens`` are theirs, each seat's padding included."""
 
-    seats: "list[Seat]"
-    rows: list[list[Example]]
-    batch: Mapping[str, torch.Tensor]
+    seats: "Sequence[Seat]"
+    counts: list[int]
+    inputs: Mapping[str, torch.Tensor]
+    tokens: int
 
 
 class Stepper:
@@ -45,35 +46,48 @@ class Stepper:
     def step(self, seats: "Sequence[Seat]") -> dict[int, DivergedError]:
         """Run each seat's next batch; return the trials whose loss or gradient is not finite, by their numbers.
 
+        A thread whose seats have smaller batches runs further ones while the others are busy, up to the next report.
         An update that is complete is made. Its gradient is that of its mean loss over all its rows: the summed
         gradients of its batches over all their units, then clipped. A trial that diverged makes no update.
         """
         parts = self._parts(seats)
-        # Nobody updates before everybody is done: autograd adds to the heads' stacks over all slots, zeros included.
-        self._crew.each(self._backward, parts)
-        found = self._crew.each(self._close_updates, parts)
+        most = max(sum(map(_tokens, part)) for part in parts)
+        found = self._crew.each(lambda part: self._train(part, most), parts)
         return {number: error for diverged in found for number, error in diverged.items()}
 
     def backward(self, seats: "Sequence[Seat]") -> None:
         """Add each seat's gradient of its summed loss to what its slot has gathered."""
-        self._crew.each(self._backward, self._parts(seats))
+        self._crew.each(lambda part: self._backward(self._collated(part)), self._parts(seats))
 
-    def _parts(self, seats: "Sequence[Seat]") -> list[_Part]:
+    def _parts(self, seats: "Sequence[Seat]") -> "list[list[Seat]]":
+        """Split the seats over the threads. Slots share nothing that a thread writes, so none waits for another."""
         self._pack.make_ready(training=True)
-        with_rows = [(seat, seat.next_batch()) for seat in sorted(seats, key=lambda seat: seat.slot)]
-        split = self._crew.split(with_rows, lambda pair: len(pair[1]) * max(len(row["input_ids"]) for row in pair[1]))
-        return [
-            _Part(
-                seats=[seat for seat, _ in part],
-                rows=[rows for _, rows in part],
-                batch=self._objective.collate([row for _, rows in part for row in rows], self._tokenizer),
-            )
-            for part in split
-        ]
+        return self._crew.split(sorted(seats, key=lambda seat: seat.slot), _tokens)
 
-    def _close_updates(self, part: _Part) -> dict[int, DivergedError]:
-        closing = [seat for seat in part.seats if seat.closes]
-        for seat in part.seats:
+    def _train(self, seats: "Sequence[Seat]", most: int) -> dict[int, DivergedError]:
+        """Run batches of these seats until one of them is to report, or another would be more than ``most`` tokens."""
+        tokens = 0
+        while True:
+            batch = self._collated(seats)
+            self._backward(batch)
+            diverged = self._close_updates(seats)
+            tokens += batch.tokens
+            if diverged or tokens + batch.tokens > most or any(seat.may_be_due for seat in seats):
+                return diverged
+
+    def _collated(self, seats: "Sequence[Seat]") -> _Batch:
+        rows = [seat.next_batch() for seat in seats]
+        return _Batch(
+            seats=seats,
+            counts=[len(some) for some in rows],
+            inputs=self._objective.collate([row for some in rows for row in some], self._tokenizer),
+            tokens=sum(map(_tokens, seats)),
+        )
+
+    def _close_updates(self, seats: "Sequence[Seat]") -> dict[int, DivergedError]:
+        closing = [seat for seat in seats if seat.closes]
+        for seat in seats:
+            seat.tokens_trained += _tokens(seat)
             seat.batches += 1
         if not closing:
             return {}
@@ -94,12 +108,12 @@ class Stepper:
                 )
         return diverged
 
-    def _backward(self, part: _Part) -> None:
-        pack, objective, seats = self._pack, self._objective, part.seats
-        batch = {name: value.to(pack.device) for name, value in part.batch.items()}
+    def _backward(self, collated: _Batch) -> None:
+        pack, objective, seats = self._pack, self._objective, collated.seats
+        batch = {name: value.to(pack.device) for name, value in collated.inputs.items()}
         layout = lay_out(
             batch["attention_mask"],
-            {seat.slot: len(rows) for seat, rows in zip(seats, part.rows, strict=True)},
+            {seat.slot: count for seat, count in zip(seats, collated.counts, strict=True)},
             pack.slots,
             pack.dtype,
             {seat.slot: seat.random for seat in seats},
@@ -154,6 +168,12 @@ class Stepper:
     def forget(self, slot: int) -> None:
         """Drop what was summed for a slot whose trial has left."""
         self._sums.pop(slot, None)
+
+
+def _tokens(seat: "Seat") -> int:
+    """Return the tokens of a seat's next batch, padding included."""
+    rows = seat.next_batch()
+    return len(rows) * max(len(row["input_ids"]) for row in rows)
 
 
 def _norm(gradients: list[torch.Tensor]) -> torch.Tensor:
