@@ -95,7 +95,6 @@ class PackedEngine:
         logger.warning("out of memory with %d trials: going on with %d", len(self._seats), self._most)
         for number in list(self._seats):
             self.leave(number)
-        free_memory(self._device)
 
     def _step(self, runs: "Mapping[PackedRun, int]") -> dict[TrialRun, Report | DivergedError]:
         found: dict[TrialRun, Report | DivergedError] = {}
@@ -165,6 +164,7 @@ class PackedEngine:
             assert self._stepper is not None
             self._stepper.forget(seat.slot)
             seat.leave()
+            free_memory(self._device)  # what batches of many shapes left scattered: 5 GB after 24 trials, not 2
 
     def close(self) -> None:
         """Free the base and the data; calling it again does nothing."""

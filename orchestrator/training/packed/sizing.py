@@ -6,7 +6,7 @@ Both are measured, with trials as the sweep may make them, in packs that are thr
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +31,7 @@ from orchestrator.training.task_data import TaskData
 
 PAYS = 1.1
 """Twice the trials have to train this many times the tokens a second, or they are not worth their memory."""
-BATCHES = 4
+BATCHES = 3
 """Batches of every trial that are timed, after one that is not."""
 MEMORY_SHARE = 0.8
 """Share of the free memory that trials may take; the rest of the machine needs some."""
@@ -82,7 +82,7 @@ class Sizing:
         return Room(slots=slots, why=f"{paying}; {fitting}")
 
     def _rate(self, slots: int) -> float | None:
-        """Return real tokens a second of a pack of the smallest trials; None if they do not fit."""
+        """Return tokens a second, padding included, of a pack of the smallest trials; None if they do not fit."""
         found = self._train(slots, self._plan.smallest, longest=False)
         return None if found is None else found.tokens_per_s
 
@@ -119,18 +119,21 @@ class Sizing:
             Seat(pack, adapter, replace(first, number=number, seed=number), course, TrialFolder(folder, 0, SLOT_STATE))
             for number in range(slots)
         ]
-        tokens, began = 0, time.perf_counter()
+        warm, began = 0, time.perf_counter()
         with closing(Stepper(pack, self._objective, self._data.tokenizer, self._plan.threads)) as stepper:
             for batch in range(BATCHES + 1):
                 if batch == 1:
-                    tokens, began = 0, time.perf_counter()
-                if seats[0].update == len(course.order):  # a trial may be shorter than that
+                    warm, began = _tokens(seats), time.perf_counter()
+                if any(seat.update == len(course.order) for seat in seats):  # a trial may be shorter than that
                     break
-                tokens += sum(len(row["input_ids"]) for seat in seats for row in seat.next_batch())
                 stepper.step(seats)
             if self._device != "cpu":
                 torch.cuda.synchronize()
-            return tokens / (time.perf_counter() - began)
+            return (_tokens(seats) - warm) / (time.perf_counter() - began)
+
+
+def _tokens(seats: Sequence[Seat]) -> int:
+    return sum(seat.tokens_trained for seat in seats)
 
 
 def that_pay(first: int, most: int, rate: Callable[[int], float | None]) -> tuple[int, str]:
