@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := orchestrator objectives tests benchmarks docs/examples
 
-.PHONY: sweep test check format lock wheel assets clean-venv
+.PHONY: sweep test test-qlora check format lock wheel assets clean-venv
 .DEFAULT_GOAL := sweep
 
 sweep: $(VENV)/.assets
@@ -18,6 +18,12 @@ sweep: $(VENV)/.assets
 
 test: $(VENV)/.dev $(VENV)/.assets
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
+
+# By itself, because peft imports bitsandbytes wherever it is, which takes each process two seconds.
+test-qlora: $(VENV)/.dev $(VENV)/.assets requirements-qlora.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-qlora.lock
+	$(BIN)/python -m pytest -m qlora -n $(WORKERS) --dist loadscope $(ARGS); result=$$?; \
+	$(BIN)/python -m pip uninstall --quiet --yes bitsandbytes; exit $$result
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import needs
 from tests.plain_peft import PlainPeft
 
 # Several test processes share the cores: threads of tiny products would wait for each other most of the time.
@@ -53,5 +54,8 @@ def plain_peft() -> Iterator[PlainPeft]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run what takes long first, so that no process is left alone with it at the end."""
+    """Run what takes long first, so that no process is left alone with it at the end; mark what needs an extra."""
+    for item in items:
+        if needs.bitsandbytes.mark in item.iter_markers("skipif"):
+            item.add_marker(pytest.mark.qlora)
     items.sort(key=lambda item: next((i for i, path in enumerate(LONG) if item.nodeid.startswith(path)), len(LONG)))

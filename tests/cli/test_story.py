@@ -16,7 +16,10 @@ def sweep_file(tmp_path: Path) -> Path:
 
 @pytest.mark.e2e
 def test_from_the_sweep_file_to_a_prediction_and_back(command: Run, sweep_file: Path, tmp_path: Path) -> None:
-    plan = json.loads(command("sweep", str(sweep_file), "--dry-run", "--json").stdout)
+    measured = ("--set", "resources.parallel_trials=null")
+    plan = json.loads(command("sweep", str(sweep_file), "--dry-run", "--json", *measured).stdout)
+    assert plan["engine"] == "packed"
+    assert "tokens/s" in plan["why"]
     assert plan["rows"] == {"train": 64, "validation": 32, "test": 32}
     assert plan["report_points"] == [32, 64]
     assert not (tmp_path / "home" / "ledger.db").exists()

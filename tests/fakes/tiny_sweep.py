@@ -24,6 +24,7 @@ search:
     rank: {choices: [2, 4]}
 early_stopping: {rule: none, reports: 2}
 budget: {trials: 2}
+resources: {parallel_trials: 2}
 tracking: {keep_adapters: 1}
 seed: 3
 """
