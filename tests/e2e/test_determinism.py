@@ -11,7 +11,7 @@ from tests.e2e.conftest import SMALL, SMOKE, Installation
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
-SWEEP = ["sweep", str(SMOKE), *SMALL, "--inline", "--trials", "3", "--set", "resources.parallel_trials=1", "--json"]
+SWEEP = ["sweep", str(SMOKE), *SMALL, "--inline", "--trials", "2", "--set", "resources.parallel_trials=1", "--json"]
 
 
 def test_the_same_seed_finds_the_same_trials_and_metrics(tmp_path: Path) -> None:
