@@ -13,6 +13,7 @@ from orchestrator.core.policy import Resources
 from orchestrator.training.engine import Room
 
 if TYPE_CHECKING:
+    from orchestrator.cluster.dispatcher import Dispatcher
     from orchestrator.search.coordinator import Coordinator
 
 
@@ -20,11 +21,13 @@ def unheard(_: str) -> None:
     """Drop what is said: nobody listens."""
 
 
-def told(room: Room) -> str:
-    """Return how many trials train at once, in a sentence for a person."""
-    if not room.packs:
-        return f"the solo engine trains one trial after another: {room.why}"
-    return f"trials at once: {room.slots}, because {room.why}"
+def take_room(dispatcher: "Dispatcher", room: Room, say: Callable[[str], None]) -> None:
+    """Have as many trials at once as the engine has room for, and say so in a sentence for a person."""
+    dispatcher.parallel = room.slots
+    if room.packs:
+        say(f"trials at once: {room.slots}, because {room.why}")
+    else:
+        say(f"the solo engine trains one trial after another: {room.why}")
 
 
 class Executor(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from orchestrator.cluster.dispatcher import Dispatcher, Move
-from orchestrator.cluster.executor import told, unheard
+from orchestrator.cluster.executor import take_room, unheard
 from orchestrator.cluster.host import EngineFactory, SlotHost
 from orchestrator.cluster.orders import Assignment
 from orchestrator.core.plan import EngineName, EnginePlan
@@ -47,8 +47,8 @@ class InlineExecutor:
         try:
             if packed and resources.measured:
                 room = host.room(slots)
-                dispatcher.parallel = slots = room.slots
-                say(told(room))
+                slots = room.slots
+                take_room(dispatcher, room, say)
             while not dispatcher.halted:
                 while (assignment := dispatcher.next()) is not None:
                     assigned[assignment.task.number] = assignment

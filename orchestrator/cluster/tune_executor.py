@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.cluster.dispatcher import Dispatcher
-from orchestrator.cluster.executor import told, unheard
+from orchestrator.cluster.executor import take_room, unheard
 from orchestrator.cluster.host import EngineFactory
 from orchestrator.cluster.placement import Placement, place
 from orchestrator.cluster.ray_environment import environment, tune_variables
@@ -55,7 +55,7 @@ class TuneExecutor:
         sweep_dir = Path(plan.sweep_dir)
         try:
             with ray_session(sweep_dir, placement, sweep_dir / LOG_FILE) as storage:
-                measure = (lambda room: _take_room(dispatcher, room, say)) if resources.measured else None
+                measure = (lambda room: take_room(dispatcher, room, say)) if resources.measured else None
                 while not (dispatcher.done or dispatcher.halted):
                     with self._trainable(plan, placement, measure) as trainable:
                         _run_tune(dispatcher, trainable, placement, storage)
@@ -86,11 +86,6 @@ class TuneExecutor:
             from orchestrator.cluster.tune_trial import TrialProcess
 
             yield tune.with_parameters(TrialProcess, plan=plan, build=self._build, log=str(log))
-
-
-def _take_room(dispatcher: Dispatcher, room: Room, say: Callable[[str], None]) -> None:
-    dispatcher.parallel = room.slots
-    say(told(room))
 
 
 def _run_tune(dispatcher: Dispatcher, trainable: "type[tune.Trainable]", placement: Placement, storage: Path) -> None:
