@@ -25,12 +25,12 @@ EVAL_TOKENS = {"cpu": 1024, "cuda": 65_536}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Batch:
-    """The next rows of some seats, by ascending slot, collated; ``tokens`` are theirs, each seat's padding included."""
+    """The next rows of some seats, by ascending slot, collated; ``tokens`` by seat, its own padding included."""
 
     seats: "Sequence[Seat]"
     counts: list[int]
     inputs: Mapping[str, torch.Tensor]
-    tokens: int
+    tokens: list[int]
 
 
 class Stepper:
@@ -70,9 +70,10 @@ class Stepper:
         while True:
             batch = self._collated(seats)
             self._backward(batch)
-            diverged = self._close_updates(seats)
-            tokens += batch.tokens
-            if diverged or tokens + batch.tokens > most or any(seat.may_be_due for seat in seats):
+            diverged = self._close_updates(batch)
+            spent = sum(batch.tokens)
+            tokens += spent
+            if diverged or tokens + spent > most or any(seat.may_be_due for seat in seats):
                 return diverged
 
     def _collated(self, seats: "Sequence[Seat]") -> _Batch:
@@ -81,13 +82,13 @@ class Stepper:
             seats=seats,
             counts=[len(some) for some in rows],
             inputs=self._objective.collate([row for some in rows for row in some], self._tokenizer),
-            tokens=sum(map(_tokens, seats)),
+            tokens=[_padded(some) for some in rows],
         )
 
-    def _close_updates(self, seats: "Sequence[Seat]") -> dict[int, DivergedError]:
-        closing = [seat for seat in seats if seat.closes]
-        for seat in seats:
-            seat.tokens_trained += _tokens(seat)
+    def _close_updates(self, batch: _Batch) -> dict[int, DivergedError]:
+        closing = [seat for seat in batch.seats if seat.closes]
+        for seat, tokens in zip(batch.seats, batch.tokens, strict=True):
+            seat.tokens_trained += tokens
             seat.batches += 1
         if not closing:
             return {}
@@ -172,7 +173,10 @@ class Stepper:
 
 def _tokens(seat: "Seat") -> int:
     """Return the tokens of a seat's next batch, padding included."""
-    rows = seat.next_batch()
+    return _padded(seat.next_batch())
+
+
+def _padded(rows: Sequence[Example]) -> int:
     return len(rows) * max(len(row["input_ids"]) for row in rows)
 
 
