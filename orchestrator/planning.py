@@ -81,9 +81,8 @@ def plan_sweep(spec: SweepSpec) -> SweepPlan:
     engine, parallel, why = resources.engine, resources.parallel_trials, ""
     if engine is EngineName.PACKED:
         room = _room(spec, splits)
-        engine, why = (engine, room.why) if room.packs else (EngineName.SOLO, room.why)
-        parallel = room.slots if resources.measured or not room.packs else parallel
-        why = why if resources.measured or not room.packs else ""
+        engine = engine if room.packs else EngineName.SOLO
+        parallel, why = room.slots, room.why
     tokens = points[-1] * _tokens_per_row(spec, splits)
     cost = {"trial_tokens": tokens, "sweep_tokens": tokens * (spec.budget.trials or 0)}
     return SweepPlan(
@@ -108,12 +107,16 @@ def plan_sweep(spec: SweepSpec) -> SweepPlan:
 
 
 def _room(spec: SweepSpec, splits: Splits) -> Room:
-    """Try whether the base can be packed, and measure how many trials pay at once if the sweep would."""
+    """Try whether the base can be packed, and measure how many trials pay at once where the file does not say it."""
     from orchestrator.training.build import build_engine
 
     with TemporaryDirectory() as folder, closing(build_engine(plan_engine(spec, splits, Path(folder)))) as engine:
         assert isinstance(engine, PackingEngine)
-        return engine.room(spec.resources.parallel_trials if spec.resources.measured else 1)
+        if spec.resources.measured:
+            return engine.room(spec.resources.parallel_trials)
+        reason = engine.reason_not_to_pack()
+        slots = spec.resources.parallel_trials if reason is None else 1
+        return Room(slots=slots, why=reason or "", packs=reason is None)
 
 
 def fingerprint_of(spec: SweepSpec, splits: Splits) -> dict[str, Any]:

@@ -74,6 +74,9 @@ class PackingEngine(Engine, Protocol):
     def room(self, most: int) -> Room:
         """Measure how many trials to give it at once, at most ``most``: no more than pay, nor than fit into memory."""
 
+    def reason_not_to_pack(self) -> str | None:
+        """Try whether trials of this base can be trained together; return why not, in words, or None if they can."""
+
     def step(self, wanted: Mapping[TrialRun, int]) -> Mapping[TrialRun, Report | DivergedError]:
         """Run one batch of every trial together; return the reports that are due now, and the trials that diverged.
 

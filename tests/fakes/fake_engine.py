@@ -99,6 +99,9 @@ class FakePackingEngine(FakeEngine):
     def room(self, most: int) -> Room:
         return Room(slots=min(most, self.behaviour.room), why="it was told so")
 
+    def reason_not_to_pack(self) -> str | None:
+        return None
+
     def step(self, wanted: Mapping[TrialRun, int]) -> dict[TrialRun, Report | DivergedError]:
         runs = {run: point for run, point in wanted.items() if isinstance(run, FakeRun)}
         assert len(runs) == len(wanted)

@@ -9,6 +9,7 @@ import torch
 
 from orchestrator.core.errors import DivergedError, LoratoryError
 from orchestrator.core.plan import EnginePlan
+from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.evaluation.gap import gaps
 from orchestrator.objective.protocol import Example, Objective
@@ -16,14 +17,16 @@ from orchestrator.training.checkpoints import SLOT_STATE, TrialFolder
 from orchestrator.training.course import Course
 from orchestrator.training.engine import Room, TrialRun
 from orchestrator.training.hardware import choose_device, computes_in_bfloat16
-from orchestrator.training.memory import free_memory, out_of_memory, peak_mb, reset_peak
+from orchestrator.training.memory import free_memory, peak_mb, reset_peak
 from orchestrator.training.packed.adapter import new_adapter
 from orchestrator.training.packed.fitness import reason_not_to_pack
+from orchestrator.training.packed.headroom import Headroom
 from orchestrator.training.packed.pack import CannotPackError, Pack
+from orchestrator.training.packed.run import PackedRun, advanced
 from orchestrator.training.packed.seat import Seat
 from orchestrator.training.packed.sizing import Sizing
 from orchestrator.training.packed.stepping import Stepper
-from orchestrator.training.solo import SoloEngine, SoloRun
+from orchestrator.training.solo import SoloEngine
 
 logger = logging.getLogger(__name__)
 
@@ -53,10 +56,10 @@ class PackedEngine:
         self._pack: Pack | None = None
         self._unfit: str | None = None  # why the base cannot be packed; None: it has not been tried
         self._seats: dict[int, Seat] = {}
-        self._most: int | None = None  # seats that there was memory for; None: it has never run out
+        self._headroom = Headroom()
         self._closed = False
 
-    def start(self, task: TrialTask) -> "PackedRun":
+    def start(self, task: TrialTask) -> PackedRun:
         """Return the trial's run; it takes a slot with its first batch."""
         if self._closed:
             raise LoratoryError("the engine is closed")
@@ -64,39 +67,42 @@ class PackedEngine:
 
     def room(self, most: int) -> Room:
         """Measure how many trials to give it at once; see ``PackingEngine.room``."""
+        reason = self.reason_not_to_pack()
+        if reason is not None:
+            return Room(slots=1, why=reason, packs=False)
         torch.set_num_threads(self._plan.threads)
-        sizing = Sizing(self._plan, self._objective, self._solo.data, self._device, self._dtype)
+        return Sizing(self._plan, self._objective, self._solo.data, self._device, self._dtype).choose(most)
+
+    def reason_not_to_pack(self) -> str | None:
+        """Return why trials cannot be trained together, None if they can; see ``PackingEngine.reason_not_to_pack``."""
+        smallest = TrialTask(number=0, settings=TrialSettings.from_params(self._plan.smallest), seed=0)
         try:
-            self._open_pack(sizing.rows)
-            return sizing.choose(most)
+            pack = self._open_pack(self._solo.data.train(smallest.settings))
+            pack.admit(new_adapter(self._plan, self._objective, smallest))
         except CannotPackError as error:
-            return Room(slots=1, why=str(error), packs=False)
+            return str(error)
+        return None
 
     def step(self, wanted: Mapping[TrialRun, int]) -> dict[TrialRun, Report | DivergedError]:
         """Run one batch of every trial; see ``PackingEngine.step``."""
         runs = {run: point for run, point in wanted.items() if isinstance(run, PackedRun)}
         assert len(runs) == len(wanted), "a run of another engine"
         try:
-            return self._step(self._with_room(runs))
+            return self._step(self._headroom.admitted(runs, self._seats))
         except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error) or len(self._seats) < 2:
+            if not self._make_room(error):
                 raise
-            self._halve()
             return {}
 
-    def _with_room(self, runs: "Mapping[PackedRun, int]") -> "dict[PackedRun, int]":
-        """Return those that there is memory for, first those that have a seat; the others wait."""
-        by_seat = sorted(runs, key=lambda run: run.number not in self._seats)
-        return {run: runs[run] for run in by_seat[: self._most]}
-
-    def _halve(self) -> None:
-        """Give up every seat, for nobody knows what was written; half as many begin again from their reports."""
-        self._most = len(self._seats) // 2
-        logger.warning("out of memory with %d trials: going on with %d", len(self._seats), self._most)
+    def _make_room(self, error: BaseException) -> bool:
+        """Give up every seat if memory ran out, for nobody knows what was written; return whether that may help."""
+        if not self._headroom.shrink(error, len(self._seats)):
+            return False
         for number in list(self._seats):
             self.leave(number)
+        return True
 
-    def _step(self, runs: "Mapping[PackedRun, int]") -> dict[TrialRun, Report | DivergedError]:
+    def _step(self, runs: Mapping[PackedRun, int]) -> dict[TrialRun, Report | DivergedError]:
         found: dict[TrialRun, Report | DivergedError] = {}
         for run, point in runs.items():
             if point not in self._plan.report_points:
@@ -110,7 +116,7 @@ class PackedEngine:
         seats = [seat for run in runs if (seat := self._seat(run)) is not None]
         for run, point in runs.items():
             if run.alone is not None:
-                found[run] = _advanced(run.alone, point)
+                found[run] = advanced(run.alone, point)
         # A seat that was restored has reported again what an interrupted run did not.
         found |= {run: stored for run, point in runs.items() if (stored := run.folder.report(point)) is not None}
         if found or not seats:
@@ -135,8 +141,19 @@ class PackedEngine:
         """Measure a checkpoint, or its ``adapter`` folder, in float32 on a split."""
         return self._solo.measure(checkpoint, task, split)
 
-    def finish(self, run: "PackedRun", best_samples: int) -> Mapping[str, float]:
-        """Measure a trial's best checkpoint on the shift sets, in its slot; see ``TrialRun.finish``."""
+    def finish(self, run: PackedRun, best_samples: int) -> Mapping[str, float]:
+        """Measure a trial's best checkpoint on the shift sets, in its slot; see ``TrialRun.finish``.
+
+        If there is no memory for that beside the others, they begin again from their newest reports.
+        """
+        try:
+            return self._finish(run, best_samples)
+        except (RuntimeError, MemoryError) as error:
+            if not self._make_room(error):
+                raise
+            return self._finish(run, best_samples)
+
+    def _finish(self, run: PackedRun, best_samples: int) -> Mapping[str, float]:
         data, began = self._solo.data, time.perf_counter()
         if not data.shift_sets:
             return {}
@@ -177,7 +194,7 @@ class PackedEngine:
         self._solo.close()
         free_memory(self._device)
 
-    def _seat(self, run: "PackedRun") -> Seat | None:
+    def _seat(self, run: PackedRun) -> Seat | None:
         """Return the trial's seat, a new one if it has none; None if the solo engine trains it."""
         if run.alone is not None:
             return None
@@ -258,43 +275,3 @@ def _progress(seat: Seat) -> dict[str, float]:
         "speed/tokens_per_s": new_tokens / seat.train_s if seat.train_s > 0 else 0.0,
         "time/train_s": seat.train_s,
     }
-
-
-class PackedRun:
-    """One trial; see ``TrialRun``. Asked by itself, it trains alone; ``PackedEngine.step`` trains several."""
-
-    def __init__(self, engine: PackedEngine, task: TrialTask, folder: TrialFolder) -> None:
-        self._engine = engine
-        self.task = task
-        self.number = task.number
-        self.folder = folder
-        self.alone: SoloRun | None = None
-
-    def advance(self, nominal_samples: int) -> Report:
-        """Train on to a report point, or return the report that stands there already."""
-        while True:
-            outcome = self._engine.step({self: nominal_samples}).get(self)
-            if isinstance(outcome, DivergedError):
-                raise outcome
-            if outcome is not None:
-                return outcome
-
-    def finish(self, best_samples: int) -> Mapping[str, float]:
-        """Measure the best checkpoint on the shift sets, and free the slot."""
-        try:
-            return self._engine.finish(self, best_samples)
-        finally:
-            self.close()
-
-    def close(self) -> None:
-        """Free the slot."""
-        if self.alone is not None:
-            self.alone.close()
-        self._engine.leave(self.number)
-
-
-def _advanced(run: SoloRun, point: int) -> Report | DivergedError:
-    try:
-        return run.advance(point)
-    except DivergedError as error:
-        return error

@@ -65,11 +65,6 @@ class Sizing:
         self._device = device
         self._dtype = dtype
 
-    @property
-    def rows(self) -> list[Example]:
-        """Encoded training rows of a trial."""
-        return self._data.train(TrialSettings.from_params(self._plan.smallest))
-
     def choose(self, most: int) -> Room:
         """Return how many trials to train at once, at most ``most``.
 
@@ -113,7 +108,7 @@ class Sizing:
         adapter = new_adapter(self._plan, self._objective, first)
         course = Course.of(self._data, first, self._plan.report_points)
         if longest:
-            rows = sorted(range(len(course.rows)), key=lambda row: -len(course.rows[row]["input_ids"]))
+            rows = sorted(range(len(course.rows)), key=lambda row: -_size(course.rows[row]))
             course = replace(course, order=[rows[: settings.rows_per_update]] * len(course.order))
         seats = [
             Seat(pack, adapter, replace(first, number=number, seed=number), course, TrialFolder(folder, 0, SLOT_STATE))
@@ -130,6 +125,11 @@ class Sizing:
             if self._device != "cpu":
                 torch.cuda.synchronize()
             return (_tokens(seats) - warm) / (time.perf_counter() - began)
+
+
+def _size(row: Example) -> int:
+    """Return how much there is of a row: what is read, and what is to be written."""
+    return sum(len(values) for values in row.values() if isinstance(values, Sequence))
 
 
 def _tokens(seats: Sequence[Seat]) -> int:
