@@ -121,8 +121,19 @@ class Layout:
         """Return ``values_1N`` of values by row and token that are padded to the longest row of all slots."""
         return torch.cat([values_BT[block.rows, : block.length].reshape(-1) for block in self.blocks])[None]
 
+    @property
+    def firsts_B(self) -> torch.Tensor:  # noqa: N802  (a shape)
+        """Where each row's first token stands among all."""
+        found = [torch.arange(block.tokens.start, block.tokens.stop, block.length) for block in self.blocks]
+        return torch.cat(found).to(self.device)
+
     def pad(self, hidden_1ND: torch.Tensor) -> torch.Tensor:
-        """Return ``hidden_BTD`` by row and token, zero at padding, as code after the base expects it."""
+        """Return ``hidden_BTD`` by row and token, zero at padding, as code after the base expects it.
+
+        Of values of the rows' first tokens alone, T is one.
+        """
+        if hidden_1ND.shape[1] == self.num_rows:
+            return hidden_1ND.transpose(0, 1)
         parts = [
             torch.nn.functional.pad(
                 hidden_1ND[0, block.tokens].view(block.num_rows, block.length, -1),

@@ -14,6 +14,7 @@ from orchestrator.objective.protocol import Objective
 from orchestrator.training.base_model import load_base
 from orchestrator.training.packed.adapter import Adapter, place
 from orchestrator.training.packed.attention import NAME
+from orchestrator.training.packed.first_tokens import compute_first_tokens_alone
 from orchestrator.training.packed.flattening import install
 from orchestrator.training.packed.layout import Layout, laid_out
 from orchestrator.training.packed.linear import PackedLinear, PackedLoRA, gradient_of
@@ -52,7 +53,7 @@ class Pack:
             quantisation: how the frozen linear layers are held instead; their products are computed in ``dtype``.
         """
         base = load_base(source, objective, device, dtype=dtype, attention=NAME, quantisation=quantisation)
-        self.model: nn.Module = base.model.requires_grad_(False)
+        self.model = base.model.requires_grad_(False)
         self.device = device
         self.dtype = dtype
         self.slots = 0
@@ -65,6 +66,7 @@ class Pack:
                 if type(child) is nn.Dropout:
                     parent.register_module(name, PackedDropout(child.p))
         install(self.model)
+        compute_first_tokens_alone(self.model.eval())
 
     def admit(self, adapter: Adapter) -> None:
         """Make every module that the adapter trains one that holds something for each slot.

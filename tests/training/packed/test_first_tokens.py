@@ -1,0 +1,61 @@
+"""What no head reads is not computed; that the rest is as peft computes it, test_oracle.py shows."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from orchestrator.objective.protocol import Objective
+from orchestrator.training.packed.first_tokens import compute_first_tokens_alone
+from tests.fakes.tiny_models import tiny_bert, tiny_gpt2, tiny_roberta
+from tests.fakes.tiny_objective import TinyCausal, TinyClassification
+from tests.training.packed.packs import World, task
+
+
+class MeanPooler(nn.Module):
+    """A pooler that reads every token."""
+
+    def forward(self, hidden_BTD: torch.Tensor) -> torch.Tensor:
+        return hidden_BTD.mean(1)
+
+
+@pytest.mark.parametrize("build", [tiny_bert, tiny_roberta])
+@pytest.mark.parametrize("training", [True, False])
+def test_behind_the_last_attention_there_is_one_vector_a_row(
+    build: Callable[[Path], Path], training: bool, tmp_path: Path
+) -> None:
+    world = World(build(tmp_path / "model"), TinyClassification(), tmp_path / "sweep")
+    seats = [world.seat(task(0)), world.seat(task(1, batch_size=4))]
+    seen: list[list[int]] = [[], []]
+    for layer, counts in zip(world.pack.model.base_model.encoder.layer, seen, strict=True):
+        layer.intermediate.dense.register_forward_hook(lambda _, x, __, counts=counts: counts.append(x[0].shape[1]))
+    if training:
+        world.stepper.backward(seats[:1])
+        world.stepper.backward(seats[1:])
+        assert seen[1] == [8, 4]
+    else:
+        world.stepper.measure(seats, seats[0].course.splits["val"])
+        assert sum(seen[1]) == 2 * 20
+    assert all(tokens > 2 * rows for tokens, rows in zip(*seen, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("build", "objective"), [(tiny_gpt2, TinyClassification()), (tiny_gpt2, TinyCausal())], ids=["classes", "language"]
+)
+def test_a_decoder_goes_on_with_every_token(
+    build: Callable[[Path], Path], objective: Objective, tmp_path: Path
+) -> None:
+    world = World(build(tmp_path / "model"), objective, tmp_path / "sweep")
+    assert not compute_first_tokens_alone(world.pack.model)
+
+
+def test_a_head_that_reads_every_token_is_given_every_token(tmp_path: Path) -> None:
+    world = World(tiny_bert(tmp_path / "model"), TinyClassification(), tmp_path / "sweep")
+    model = world.pack.model
+    model.base_model.encoder.layer[-1].attention.output._forward_pre_hooks.clear()
+    assert compute_first_tokens_alone(model)
+    model.base_model.encoder.layer[-1].attention.output._forward_pre_hooks.clear()
+    model.base_model.pooler.forward = MeanPooler().forward
+    assert not compute_first_tokens_alone(model)
