@@ -78,9 +78,9 @@ def run_sweep(
     known = None if options.fresh else finished_sweep(ledger, spec, question)
     if known is not None:
         return _outcome(ledger, known.id, spec, synced=True)
+    require_model(spec.model)  # before the rows, which take longer
     objective = load_objective(spec.objective)
     splits = objective.splits(spec.data)
-    require_model(spec.model)
     fingerprint = fingerprint_of(spec, splits)
     sweep = ledger.open_sweep(spec.name, fingerprint, spec.text, fresh=options.fresh)
     folder = sweep_dir(sweep)
