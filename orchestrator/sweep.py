@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from orchestrator.assets.models import require_model
 from orchestrator.cluster.inline import InlineExecutor
 from orchestrator.cluster.tune_executor import TuneExecutor
 from orchestrator.core.errors import LoratoryError
@@ -13,18 +14,11 @@ from orchestrator.core.observer import SweepObserver
 from orchestrator.core.outcome import SweepOptions, SweepOutcome
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.sweep import SweepRecord, SweepStatus
+from orchestrator.finished import QUESTION, finished_sweep, page_of, question_of
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Objective, Splits
-from orchestrator.planning import (
-    REPORT_DIR,
-    adapters_of,
-    describe,
-    facts_of,
-    fingerprint_of,
-    plan_engine,
-    plan_search,
-)
-from orchestrator.report.files import PAGE, write_report
+from orchestrator.planning import adapters_of, describe, facts_of, fingerprint_of, plan_engine, plan_search
+from orchestrator.report.files import write_report
 from orchestrator.report.of_sweep import summary_of
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.database import sweep_dir
@@ -80,9 +74,14 @@ def run_sweep(
         SweepLockedError: another driver is running it.
     """
     began_at = options.began_at or time.time()
+    ledger, question = Ledger.open(), question_of(spec)
+    known = None if options.fresh else finished_sweep(ledger, spec, question)
+    if known is not None:
+        return _outcome(ledger, known.id, spec, synced=True)
+    require_model(spec.model)  # before the rows, which take longer
     objective = load_objective(spec.objective)
     splits = objective.splits(spec.data)
-    ledger, fingerprint = Ledger.open(), fingerprint_of(spec, splits)
+    fingerprint = fingerprint_of(spec, splits)
     sweep = ledger.open_sweep(spec.name, fingerprint, spec.text, fresh=options.fresh)
     folder = sweep_dir(sweep)
     folder.mkdir(parents=True, exist_ok=True)
@@ -105,9 +104,10 @@ def run_sweep(
                 _measure_at_the_end(spec, where, (objective, splits), stop, say)
             status = SweepStatus.INTERRUPTED if stop.is_set() else SweepStatus.FINISHED
         finally:
-            page, synced = _close(ledger, sweep, status, reason, reconciler)
-    uri = locate(spec.tracking).tracking_uri
-    return _outcome(ledger, ledger.sweep(sweep.id), tracking_uri=uri, synced=synced, report=str(page))
+            synced = _close(ledger, sweep, status, reason, reconciler)
+        if synced and status is SweepStatus.FINISHED:
+            ledger.update_sweep(sweep.id, facts={QUESTION: question})
+    return _outcome(ledger, sweep.id, spec, synced=synced)
 
 
 def _search(
@@ -137,34 +137,33 @@ def _search(
     return "stopped" if stop.is_set() else coordinator.exhausted_reason or ""
 
 
-def _close(
-    ledger: Ledger, sweep: SweepRecord, status: SweepStatus, reason: str, reconciler: Reconciler
-) -> tuple[Path, bool]:
-    """Store how the sweep ended, write its report and let the tracker catch up; return the page and whether it did."""
+def _close(ledger: Ledger, sweep: SweepRecord, status: SweepStatus, reason: str, reconciler: Reconciler) -> bool:
+    """Store how the sweep ended, write its report and let the tracker catch up; return whether it did."""
     try:
-        sweep = ledger.update_sweep(sweep.id, status=status, facts={"ended": reason})
-        return _write_report(ledger, sweep), reconciler.flush(FLUSH_S)
+        _write_report(ledger, ledger.update_sweep(sweep.id, status=status, facts={"ended": reason}))
+        return reconciler.flush(FLUSH_S)
     finally:
         reconciler.close(1.0)
 
 
-def _outcome(ledger: Ledger, sweep: SweepRecord, *, tracking_uri: str, synced: bool, report: str) -> SweepOutcome:
+def _outcome(ledger: Ledger, sweep_id: int, spec: SweepSpec, *, synced: bool) -> SweepOutcome:
+    sweep = ledger.sweep(sweep_id)
     return SweepOutcome(
-        sweep=ledger.sweep(sweep.id),
+        sweep=sweep,
         records=ledger.records(sweep.id),
         finished=sweep.status is SweepStatus.FINISHED,
         reason=sweep.facts["ended"],
-        tracking_uri=tracking_uri,
+        tracking_uri=locate(spec.tracking).tracking_uri,
         synced=synced,
-        report=report,
+        report=str(page_of(sweep)),
     )
 
 
-def _write_report(ledger: Ledger, sweep: SweepRecord) -> Path:
-    """Write the sweep's report from the ledger and return its page's path."""
+def _write_report(ledger: Ledger, sweep: SweepRecord) -> None:
+    """Write the sweep's report from the ledger."""
     summary = summary_of(ledger, sweep)
     ledger.update_sweep(sweep.id, facts={"importances": dict(summary.importances.values)})
-    return next(path for path in write_report(sweep_dir(sweep) / REPORT_DIR, summary) if path.name == PAGE)
+    write_report(page_of(sweep).parent, summary)
 
 
 def _measure_at_the_end(

@@ -4,16 +4,18 @@ import shutil
 import threading
 from pathlib import Path
 
+import huggingface_hub.constants
 import pytest
 
 from orchestrator.cli.stored import Stored
 from orchestrator.cli.stores import read_spec
-from orchestrator.core.errors import AssetError
+from orchestrator.core.errors import AssetError, SweepChangedError
 from orchestrator.core.outcome import SweepOptions, SweepOutcome
 from orchestrator.core.quantisation import Quantisation, loading_arguments
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.search.ledger import Ledger
 from orchestrator.sweep import run_sweep
+from orchestrator.tracking.location import connect, holds_runs, locate
 from tests import needs
 from tests.fakes.tiny_models import tiny_bert
 from tests.fakes.tiny_sweep import tiny_sweep
@@ -56,12 +58,40 @@ def test_only_a_command_that_finds_something_to_do_adds_time(tmp_path: Path) -> 
     assert measured.facts["startup_s"] > first.facts["startup_s"]
 
 
+def test_a_finished_sweep_is_looked_through_again_once_anything_was_touched(tmp_path: Path) -> None:
+    file, rows = tiny_sweep(tmp_path), tmp_path / "rows.csv"
+    first, text = run(file), rows.read_text()
+    rows.write_text(text.replace("nice", "good"))
+    with pytest.raises(SweepChangedError, match="the rows themselves have changed"):
+        run(file)
+    rows.write_text(text)
+    with pytest.raises(SweepChangedError, match="seed: 3 → 4"):
+        run(file, "seed=4")
+    assert run(file).records == first.records
+
+    Path(first.report).unlink()
+    connect(locate()).delete_run(first.records[0].run_id)
+    again = run(file)
+    assert Path(again.report).is_file()
+    assert again.synced
+    assert holds_runs(locate(), [again.sweep.run_id, *(record.run_id for record in again.records)])
+
+
+def test_a_model_that_the_hub_does_not_give_claims_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(AssetError, match="model hub:org/absent could not be loaded"):
+        run(tiny_sweep(tmp_path), "model=hub:org/absent")
+    assert Ledger.open().sweeps() == ()
+
+
 def test_a_sweep_that_cannot_be_prepared_is_not_left_running(tmp_path: Path) -> None:
     file = tiny_sweep(tmp_path)
     (tmp_path / "model" / "config.json").rename(tmp_path / "config.json")
     with pytest.raises(AssetError, match=r"holds no config\.json"):
         run(file)
-    assert Ledger.open().find("tiny").status is SweepStatus.INTERRUPTED
+    assert Ledger.open().sweeps() == ()
     (tmp_path / "config.json").rename(tmp_path / "model" / "config.json")
     assert run(file).finished
 

@@ -97,9 +97,9 @@ def _local(source: Source) -> "datasets.Dataset":
 
 def _hub(source: Source) -> "datasets.Dataset":
     """Read a hub data set through Hugging Face's own cache, so that what was once downloaded is there offline."""
-    import datasets
-
     with unreachable(f"data set {source}"):
+        import datasets  # here, so that it learns whether to do without the hub: it asks once
+
         try:
             return datasets.load_dataset(
                 source.name, source.config, split=source.split or "train", revision=source.revision, keep_in_memory=True

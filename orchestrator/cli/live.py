@@ -13,10 +13,10 @@ from rich.text import Text
 from orchestrator.cli.progress import Progress
 from orchestrator.core.trial import Report, TrialRecord, Verdict
 from orchestrator.report import words
-from orchestrator.report.text_table import STATE_STYLES, plain_table, state_text
+from orchestrator.report.text_table import STATE_STYLES, not_shown, plain_table, state_text
 
-AROUND = 9
-"""Lines of the screen that the table's rows may not use: its head, the bar, the messages."""
+AROUND = 10
+"""Lines of the screen that the table's rows may not use: its head, what stands beneath it, the bar, the messages."""
 
 
 class LiveView:
@@ -59,13 +59,18 @@ class LiveView:
             self._spinner.update(text=self._progress.message or "reading data, starting workers …")
             yield self._spinner
             return
-        yield self._table(max(3, console.height - AROUND), options.max_width)
+        varied = self._progress.varied
+        fitting = max(0, (options.max_width - 62) // 10)
+        yield self._table(max(3, console.height - AROUND), varied[:fitting])
+        if varied[fitting:]:
+            told = not_shown(varied[fitting:], "in the report")
+            told.no_wrap, told.overflow = True, "ellipsis"  # the screen's lines are counted
+            yield told
         yield self._overall()
 
-    def _table(self, limit: int, width: int) -> Table:
+    def _table(self, limit: int, names: Sequence[str]) -> Table:
         table = plain_table()
         metric = self._progress.metric
-        names = self._progress.varied[: max(0, (width - 62) // 10)]
         for head in (
             "trial",
             "state",

@@ -1,24 +1,27 @@
 """What ``sweep --dry-run`` shows."""
 
+import math
+
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from orchestrator.core.outcome import SweepPlan
 from orchestrator.report import words
+from orchestrator.report.pace import Pace
 from orchestrator.report.text_table import plain_table
 from orchestrator.spec.sweep_spec import SweepSpec
 
 
-def plan_text(spec: SweepSpec, plan: SweepPlan) -> Group:
-    """Return the plan for a terminal: space, search, rungs, data and cost."""
+def plan_text(spec: SweepSpec, plan: SweepPlan, pace: Pace | None = None) -> Group:
+    """Return the plan for a terminal: space, search, rungs, data and cost; and the time, if a pace is known."""
     space = plain_table()
     for head in ("setting", "values", "when"):
         space.add_column(head)
     for row in plan.space:
         space.add_row(*row)
     facts = Table.grid(padding=(0, 3))
-    for name, told in _facts(spec, plan):
+    for name, told in _facts(spec, plan) + _time(spec, plan, pace):
         facts.add_row(Text(name, style="dim"), told)
     return Group(Text(f"{spec.name}: what would be done", style="bold"), space, facts)
 
@@ -43,6 +46,22 @@ def _facts(spec: SweepSpec, plan: SweepPlan) -> list[tuple[str, str]]:
         ("budget", ", ".join(bounds) + (", whichever ends first" if len(bounds) > 1 else "")),
         ("cost", ", ".join(f"{name.replace('_', ' ')} ≤ {value:,.0f}" for name, value in plan.cost.items())),
     ]
+
+
+def _time(spec: SweepSpec, plan: SweepPlan, pace: Pace | None) -> list[tuple[str, str]]:
+    seconds = longest_s(spec, plan, pace)
+    if seconds is None or pace is None:
+        return []
+    return [
+        ("time", f"≤ {words.duration(seconds)}, as fast as {pace.sweep} went: {pace.rows_per_s:,.1f} rows/s in all")
+    ]
+
+
+def longest_s(spec: SweepSpec, plan: SweepPlan, pace: Pace | None) -> float | None:
+    """Return the seconds that all trials take if none is stopped early; None without a pace or a number of trials."""
+    if pace is None or spec.budget.trials is None:
+        return None
+    return min(spec.budget.trials * plan.report_points[-1] / pace.rows_per_s, spec.budget.wall_time_s or math.inf)
 
 
 def _engine(spec: SweepSpec, plan: SweepPlan) -> str:

@@ -58,14 +58,17 @@ def sweep(  # noqa: PLR0913, PLR0917  (a command's options)
 
 
 def _dry_run(screen: Screen, spec: "SweepSpec", log: Path) -> None:
-    from orchestrator.cli.plan_view import plan_text
+    from orchestrator.cli.plan_view import longest_s, plan_text
     from orchestrator.planning import plan_sweep
+    from orchestrator.report.pace import earlier_pace
 
     with screen.quiet(log):
         fetch_assets(spec, screen.say)
         plan = plan_sweep(spec)
-        screen.show(plan_text(spec, plan))
-        screen.emit({"name": spec.name, **asdict(plan)})
+        ledger = existing_ledger()
+        pace = None if ledger is None else earlier_pace(ledger, spec)
+        screen.show(plan_text(spec, plan, pace))
+        screen.emit({"name": spec.name, **asdict(plan), "longest_s": longest_s(spec, plan, pace)})
 
 
 def _view(screen: Screen, spec: "SweepSpec", *, fresh: bool, live: bool | None) -> "LiveView | Lines":

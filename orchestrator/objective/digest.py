@@ -10,8 +10,9 @@ if TYPE_CHECKING:
 
 def digest(rows: "datasets.Dataset") -> str:
     """Return 16 hex digits that depend on every row's values and on their order."""
-    found = hashlib.sha256()
-    for row in rows:
-        found.update(json.dumps(row, sort_keys=True, default=str).encode())
+    found, encode = hashlib.sha256(), json.JSONEncoder(sort_keys=True, default=str).encode
+    columns = rows[:]  # all at once: row by row, ``datasets`` takes many times as long
+    for values in zip(*columns.values(), strict=True):
+        found.update(encode(dict(zip(columns, values, strict=True))).encode())
         found.update(b"\n")
     return found.hexdigest()[:16]

@@ -62,10 +62,11 @@ def promote(sweep: SweepRecord, candidate: Candidate, location: Location, reques
         raise UserError(f"trial {candidate.trial.number} does not pass the gates:\n" + "\n".join(failed))
     model_id = candidate.model_id or _log(sweep, candidate, location)
     registry = Registry(location)
-    version = registry.register(request.name, model_id, _tags(candidate.card, findings))
+    card = candidate.card
+    version = registry.register(request.name, model_id, _tags(card, findings), _description(card))
     previous = None if request.alias is None else registry.set_alias(version, request.alias)
     version = registry.get(ModelReference(name=version.name, version=version.version))
-    return Promotion(version=version, card=candidate.card, previous=previous, findings=findings)
+    return Promotion(version=version, card=card, previous=previous, findings=findings)
 
 
 def rollback(name: str, alias: str, location: Location) -> tuple[Version, Version]:
@@ -93,6 +94,12 @@ def _tags(card: AdapterCard, findings: tuple[Finding, ...]) -> dict[str, str]:
         tags["quantisation"] = str(card.quantisation["bnb_4bit_quant_type"])
     tags |= {name: text(value) for name, value in card.metrics.items()}
     return tags | {f"gate/{item.gate}": _word(item.passed) for item in findings}
+
+
+def _description(card: AdapterCard) -> str:
+    """Return in a line what the registry's page shows beside the tags, which it cuts."""
+    told = (f"{name} {text(value)}" for name, value in card.metrics.items() if name.startswith(("best_val_", "test/")))
+    return f"Trial {card.trial} of {card.sweep}, on {card.base}, after {card.samples:,} samples: {', '.join(told)}"
 
 
 def _word(passed: bool | None) -> str:

@@ -1,5 +1,6 @@
 """The leaderboard for a terminal, as wide as the terminal allows."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rich import box
@@ -24,6 +25,12 @@ STATE_STYLES = {
 def state_text(state: TrialState, status: SweepStatus = SweepStatus.RUNNING) -> Text:
     """Return a trial's state in a word and in its colour, ``status`` being its sweep's."""
     return Text(standing(state, status), style=STATE_STYLES[state])
+
+
+def not_shown(names: Iterable[str], where: str) -> Text:
+    """Return which columns a screen is too narrow for, and where they are."""
+    told = f" only {where}, for want of width: {', '.join(name.replace('_', ' ') for name in names)}"
+    return Text(told, style="dim")
 
 
 def plain_table(**options: object) -> Table:
@@ -58,6 +65,10 @@ class LeaderboardTable:
             if Measurement.get(console, options.update(max_width=1000), table).maximum <= options.max_width:
                 break
         yield table
+        left_out = [words.short(name) for name in board.extra if name not in extra]
+        left_out += [name for name in board.varied if name not in varied]
+        if left_out:
+            yield not_shown(left_out, "with --json and on the report's page")
         for row in board.rows[: self.limit]:
             if row.state is TrialState.FAIL and row.reason:
                 yield Text(f" trial {row.number} failed: {row.reason}", style="red")

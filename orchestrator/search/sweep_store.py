@@ -12,7 +12,7 @@ from orchestrator.core.errors import LedgerError, SweepChangedError, SweepLocked
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.search import codec
 from orchestrator.search.driver_lock import DriverLocks
-from orchestrator.search.tables import cursors, sweeps
+from orchestrator.search.tables import cursors, sweeps, trials
 from orchestrator.spec.fingerprint import differences
 
 
@@ -24,7 +24,8 @@ class SweepStore(DriverLocks):
     ) -> SweepRecord:
         """Return the newest sweep of that name to go on with, or a new one: the first, or the next if ``fresh``.
 
-        A new one is INTERRUPTED until its driver says that it runs: its preparation may fail.
+        A new one is INTERRUPTED until its driver says that it runs: its preparation may fail. One that got no trial
+        holds nothing that a change could spoil, so a changed one takes its place.
 
         Args:
             name: the sweep file's name for it.
@@ -34,11 +35,15 @@ class SweepStore(DriverLocks):
 
         Raises:
             SweepChangedError: the fingerprint differs from the stored one; the message holds each difference.
+            SweepLockedError: it differs, and another driver is just preparing that sweep.
         """
         newest = self._newest(name)
         if newest is None or fresh:
             return self._create_sweep(name, 1 if newest is None else newest.generation + 1, fingerprint, spec_text)
         changes = differences(newest.fingerprint, codec.loads(codec.dumps(fingerprint)))
+        if changes and not self._has_trials(newest.id):
+            self.delete_sweep(newest.id)
+            return self._create_sweep(name, newest.generation, fingerprint, spec_text)
         if changes:
             raise SweepChangedError(
                 f"{newest.reference} was started with another search; what differs:\n"
@@ -132,6 +137,10 @@ class SweepStore(DriverLocks):
         with self.read() as connection:
             row = connection.execute(query).first()
         return None if row is None else _record(row)
+
+    def _has_trials(self, sweep_id: int) -> bool:
+        with self.read() as connection:
+            return connection.execute(select(trials.c.number).where(trials.c.sweep_id == sweep_id)).first() is not None
 
     def _create_sweep(self, name: str, generation: int, fingerprint: Mapping[str, Any], spec_text: str) -> SweepRecord:
         values = {"name": name, "generation": generation, "fingerprint": fingerprint, "spec_text": spec_text}

@@ -25,6 +25,7 @@ class Version:
     run_id: str | None
     aliases: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
+    description: str = ""
 
     @property
     def reference(self) -> str:
@@ -66,8 +67,10 @@ class Registry:
         self._location = location
         self._client = connect(location)
 
-    def register(self, name: str, model_id: str, tags: Mapping[str, str]) -> Version:
+    def register(self, name: str, model_id: str, tags: Mapping[str, str], description: str = "") -> Version:
         """Return the version of ``name`` that holds a logged model; create it, and the name, if there is none yet.
+
+        ``description`` is a new version's, in words for a person, who may have changed that of an old one.
 
         Raises:
             UserError: the registry does not accept the name.
@@ -90,7 +93,7 @@ class Registry:
             remote = self._location.registry_uri.startswith("http")
             source = f"models:/{model_id}" if remote else str(model.artifact_location)
             made = self._client.create_model_version(
-                name, source, model.source_run_id, tags=dict(tags), model_id=model_id
+                name, source, model.source_run_id, tags=dict(tags), description=description or None, model_id=model_id
             )
             return _version(made)
         for key, value in tags.items():
@@ -194,4 +197,5 @@ def _version(item: Any, aliases: tuple[str, ...] = ()) -> Version:  # noqa: ANN4
         run_id=item.run_id or None,
         aliases=aliases,
         tags=dict(item.tags),
+        description=item.description or "",
     )

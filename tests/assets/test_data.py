@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import huggingface_hub.constants
 import pytest
 
 from orchestrator.assets.cache import cache_root, quiet_hugging_face
@@ -68,6 +69,7 @@ class TestHub(AssetContract):
             return datasets.Dataset.from_dict(ROWS)
 
         monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)  # no word goes out
         return calls
 
     @pytest.fixture
@@ -99,8 +101,6 @@ class TestHub(AssetContract):
 
 def test_the_hub_without_a_network_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    import huggingface_hub.constants
-
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(AssetError, match=r"hub:org/never-downloaded could not be loaded(.|\n)*Check the name"):
         read_table(Source(origin=Origin.HUB, name="org/never-downloaded"))

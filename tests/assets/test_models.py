@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import huggingface_hub.constants
 import pytest
 from transformers import AutoConfig, AutoTokenizer
 
@@ -35,7 +36,9 @@ def test_packaged_data_is_no_model() -> None:
         resolve_model(Source(origin=Origin.PACKAGED, name="vader-movie"))
 
 
-def test_a_hub_id_is_passed_on_with_its_revision() -> None:
+def test_a_hub_id_is_passed_on_with_its_revision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)  # no word goes out
+
     class Recorder:
         @staticmethod
         def from_pretrained(name: str, **arguments: object) -> tuple[str, dict[str, object]]:
@@ -50,8 +53,6 @@ def test_a_hub_id_is_passed_on_with_its_revision() -> None:
 
 
 def test_the_hub_without_a_network_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    import huggingface_hub.constants
-
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(AssetError, match=r"model hub:org/never-downloaded could not be loaded(.|\n)*HF_HUB_OFFLINE=1"):
         load_pretrained(AutoConfig, Source(origin=Origin.HUB, name="org/never-downloaded"))

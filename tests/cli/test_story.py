@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
+from tests.cli.test_startup import HEAVY, probe
 from tests.fakes.tiny_sweep import SWEEP, tiny_sweep
 
 
@@ -36,6 +37,9 @@ def test_from_the_sweep_file_to_a_prediction_and_back(command: Run, sweep_file: 
     assert "tiny#1 is finished" in again.stderr
     board = json.loads(again.stdout)["leaderboard"]
     assert len(board) == 3
+    code, modules, told = probe("sweep", str(sweep_file), "--inline", "--trials", "3")
+    assert (code, "tiny#1 is finished" in told) == (0, True)
+    assert modules & HEAVY <= {"optuna", "numpy"}, "these two take a third of a second"
     best, worst = board[0]["number"], board[-1]["number"]
 
     sweep_file.write_text(SWEEP.replace("choices: [2, 4]", "choices: [2, 8]"))

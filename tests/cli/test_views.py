@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from orchestrator.cli.lines import Lines
-from orchestrator.cli.live import LiveView
+from orchestrator.cli.live import AROUND, LiveView
 from orchestrator.cli.progress import Progress
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.policy import Budget
@@ -99,7 +99,15 @@ def test_the_live_view_never_outgrows_the_screen(width: int, height: int) -> Non
     lines = drawn(view, width, height).splitlines()
     assert len(lines) <= height
     assert max(map(len, lines)) <= width
-    assert (f"and {48 - max(3, height - 9)} more" in "\n".join(lines)) == (height - 9 < 48)
+    assert (f"and {48 - max(3, height - AROUND)} more" in "\n".join(lines)) == (height - AROUND < 48)
+
+
+def test_the_live_view_names_the_columns_that_do_not_fit() -> None:
+    view = LiveView(progress(Budget(trials=12), Clock()), Console(file=io.StringIO()))
+    for record in make_records():
+        view.trial_ended(record)
+    assert " only in the report, for want of width: rank, dropout" in drawn(view, 80)
+    assert "only in the report" not in drawn(view, 140)
 
 
 def test_a_drawing_and_a_line_take_as_much_work_after_four_times_the_trials() -> None:

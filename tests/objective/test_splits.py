@@ -1,5 +1,7 @@
 """Splits never leak, keep the labels' shares, and depend on the seed and the rows' content alone."""
 
+import hashlib
+import json
 import random
 from collections import Counter
 
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
+from orchestrator.objective.digest import digest
 from orchestrator.objective.splits import Cutting, normalised, verify_disjoint
 
 SOURCE = Source(origin=Origin.LOCAL, name="rows.csv")
@@ -152,3 +155,11 @@ def test_without_a_label_every_text_is_alike() -> None:
     train, validation, test = Cutting(label=None).cut(rows, plan(5, 5))
     assert (len(train), len(validation), len(test)) == (20, 5, 5)
     assert train.column_names == ["text", "headline"]
+
+
+def test_the_digest_of_rows_is_that_of_their_json_lines() -> None:
+    rows = datasets.Dataset.from_dict({"text": ["a", "é", None], "label": [1, 0, 2], "group": [[1], [], [2, 3]]})
+    lines = b"".join(json.dumps(row, sort_keys=True).encode() + b"\n" for row in rows)
+    assert digest(rows) == hashlib.sha256(lines).hexdigest()[:16], "ledgers hold digests that were made so"
+    assert digest(rows.select([0, 2])) != digest(rows.select([2, 0]))
+    assert digest(rows.select([])) == hashlib.sha256(b"").hexdigest()[:16]

@@ -52,6 +52,13 @@ def test_a_narrow_screen_loses_columns_but_no_digits(summary: Summary, width: in
     assert max(len(line) for line in text.splitlines()) <= width
 
 
+def test_what_a_narrow_screen_leaves_out_is_named(summary: Summary) -> None:
+    told = " ".join(shown(summary_text(summary), 80).split())
+    assert "only with --json and on the report's page, for want of width: " in told
+    assert "tweets accuracy" in told
+    assert "for want of width" not in shown(summary_text(summary), 140)
+
+
 @pytest.mark.parametrize("status", [SweepStatus.INTERRUPTED, SweepStatus.FINISHED])
 def test_a_trial_that_has_not_ended_is_suspended_where_the_sweep_does_not_run(status: SweepStatus) -> None:
     records = (replace(make_records()[0], state=TrialState.RUNNING, ended_at=None), make_records()[1])
@@ -80,7 +87,7 @@ def test_what_was_not_measured_of_the_winner_is_left_out() -> None:
     records = make_records()
     only_shift = shown(summary_text(summarise(make_sweep(), records)), 80)  # the winner's adapter is unmeasured
     assert "winner  shift: product 0." in only_shift
-    assert "test accuracy" not in only_shift
+    assert "test accuracy 0." not in only_shift
     bare = tuple(replace(record, final={}) for record in records)
     assert "winner" not in shown(summary_text(summarise(make_sweep(), bare)), 80)
     tested = tuple(replace(record, final={"test/accuracy": 0.9}) for record in records)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, event, select, text
 
-from orchestrator.core.errors import LedgerError, SweepChangedError, UserError
+from orchestrator.core.errors import LedgerError, SweepChangedError, SweepLockedError, UserError
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
 from orchestrator.core.sweep import SweepStatus
@@ -191,7 +191,7 @@ def test_the_same_command_goes_on_and_fresh_starts_beside(ledger: Ledger) -> Non
 
 
 def test_a_changed_sweep_is_refused_with_the_differences_and_the_ways_out(ledger: Ledger) -> None:
-    ledger.open_sweep("s", FINGERPRINT, "")
+    ledger.add_trial(ledger.open_sweep("s", FINGERPRINT, "").id, a_trial(), 0)
     changed = {"objective": "topic", "space": {"rank": {"choices": (4, 16)}, "dropout": {"low": 0.0}}, "seed": 1}
     with pytest.raises(SweepChangedError) as caught:
         ledger.open_sweep("s", changed, "")
@@ -202,6 +202,16 @@ def test_a_changed_sweep_is_refused_with_the_differences_and_the_ways_out(ledger
         "  seed: (absent) → 1\n"
         "Give the file a new name, or start a new sweep beside the old one with --fresh."
     )
+
+
+def test_a_changed_sweep_without_a_trial_gives_way(ledger: Ledger) -> None:
+    ledger.open_sweep("s", FINGERPRINT, "")
+    second = ledger.open_sweep("s", {"objective": "topic"}, "name: s")
+    assert ledger.sweeps() == (second,)
+    assert (second.reference, second.fingerprint) == ("s#1", {"objective": "topic"})
+    with ledger.drive(second.id), pytest.raises(SweepLockedError, match="is being run by process"):
+        ledger.open_sweep("s", FINGERPRINT, "")
+    assert ledger.sweeps() == (second,)
 
 
 def test_facts_are_laid_over_each_other(ledger: Ledger) -> None:

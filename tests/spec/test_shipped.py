@@ -55,6 +55,15 @@ def test_whole_sweep_files_in_the_pages_load(page: Path, tmp_path: Path) -> None
         load_spec(examples / "block.yaml", objective_facts=objective_facts, packaged=CATALOGUE)
 
 
+def test_the_sweep_in_the_readme_loads_and_has_a_name_of_its_own(tmp_path: Path) -> None:
+    """Tried after an example of the same name, it would be refused as that sweep, changed."""
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    (tmp_path / "messages.csv").write_text("body,label\n")
+    (tmp_path / "block.yaml").write_text(block)
+    spec = load_spec(tmp_path / "block.yaml", objective_facts=objective_facts, packaged=CATALOGUE)
+    assert spec.name not in {path.stem for path in (*SWEEPS, *DOCUMENTED)}
+
+
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_its_header_gives_the_command_the_time_and_what_it_shows(path: Path) -> None:
     lines = path.read_text().splitlines()

@@ -1,6 +1,7 @@
 """Where runs go, and that nothing heavy is loaded to know it."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from orchestrator.core.errors import TrackingError
 from orchestrator.core.policy import Tracking
 from orchestrator.tracking.environment import load_mlflow
-from orchestrator.tracking.location import locate
+from orchestrator.tracking.location import connect, holds_runs, locate
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,6 +43,21 @@ def test_the_file_then_the_environment_then_the_folder_decide(monkeypatch: pytes
     assert named.tracking_uri == f"sqlite:///{tmp_path}/a/b.db"
     assert named.registry_uri == "http://models:5000"
     assert named.artifacts == tmp_path / "a" / "artifacts"
+
+
+def test_a_local_store_is_looked_into_without_mlflow(tmp_path: Path, empty_store: Path) -> None:
+    location = locate(Tracking(uri=f"sqlite:///{tmp_path}/a store.db"))
+    assert not holds_runs(location, ["x"])
+    assert not (tmp_path / "a store.db").exists()  # looking makes nothing
+    shutil.copy2(empty_store, tmp_path / "a store.db")
+    client = connect(location)
+    kept, deleted = (client.create_run(client.create_experiment(name)).info.run_id for name in "ab")
+    assert holds_runs(location, [kept, deleted])
+    client.delete_run(deleted)
+    assert holds_runs(location, [kept])
+    for others in ([kept, deleted], [kept, "unknown"], [None]):
+        assert not holds_runs(location, others)
+    assert not holds_runs(locate(Tracking(uri="http://team:5000")), [])
 
 
 def test_a_folder_named_mlflow_is_not_taken_for_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -85,7 +101,7 @@ def test_a_driver_that_tracks_never_loads_torch_and_says_nothing(tmp_path: Path)
 from pathlib import Path
 from orchestrator.core.policy import Tracking
 from orchestrator.core.trial import TrialState
-from orchestrator.tracking.location import locate
+from orchestrator.tracking.location import connect, holds_runs, locate
 from orchestrator.tracking.reconciler import Reconciler
 from orchestrator.tracking.synchroniser import Synchroniser
 from tests.tracking.records import MemoryStore, description, sweep, trial

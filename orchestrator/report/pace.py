@@ -1,0 +1,39 @@
+"""How fast an earlier sweep went, from which the time of one like it can be estimated."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.core.sweep import SweepRecord
+from orchestrator.search.ledger import Ledger
+from orchestrator.spec.sweep_spec import SweepSpec
+
+_ALIKE = ("objective", "model", "quantisation", "method", "data", "precision", "stopping")
+"""Parts of the fingerprint that decide what training and measuring a row takes, leaving the space aside."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pace:
+    """Training rows a second of a whole sweep: start-up, evaluation and all else that took time are in it."""
+
+    sweep: str
+    rows_per_s: float
+
+
+def earlier_pace(ledger: Ledger, spec: SweepSpec) -> Pace | None:
+    """Return the pace of the newest sweep that trained the same base on the same data, by the same engine."""
+    wanted = _traits(spec.fingerprint(), spec.resources.engine.value)
+    for sweep in reversed(ledger.sweeps()):
+        if _traits(sweep.fingerprint, sweep.facts.get("engine", {}).get("engine")) == wanted:
+            rows = _rows_trained(ledger, sweep)
+            if rows > 0 and sweep.facts["elapsed_s"] > 0:
+                return Pace(sweep=sweep.reference, rows_per_s=rows / sweep.facts["elapsed_s"])
+    return None
+
+
+def _traits(fingerprint: Mapping[str, Any], engine: str | None) -> tuple[Any, ...]:
+    return (engine, *(fingerprint.get(name) for name in _ALIKE))
+
+
+def _rows_trained(ledger: Ledger, sweep: SweepRecord) -> int:
+    return sum(record.reports[-1].nominal_samples for record in ledger.records(sweep.id) if record.reports)

@@ -1,0 +1,47 @@
+"""Marks of files: the same as long as nobody writes, another as soon as somebody does."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from orchestrator.assets.marks import mark
+from orchestrator.core.data import Origin, Source
+
+
+def local(path: Path) -> Source:
+    return Source(origin=Origin.LOCAL, name=str(path))
+
+
+def test_a_file_that_is_written_to_gets_another_mark(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text("text,label\na,1\n")
+    before, times = mark(local(file)), file.stat()
+    assert before is not None
+    assert mark(local(file)) == before
+    file.write_text("text,label\nb,1\n")  # as long as it was, and its time put back
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert mark(local(file)) != before
+
+
+def test_a_folder_has_the_mark_of_all_that_is_in_it(tmp_path: Path) -> None:
+    (tmp_path / "model" / "deep").mkdir(parents=True)
+    (tmp_path / "model" / "deep" / "weights").write_bytes(b"1")
+    before = mark(local(tmp_path / "model"))
+    (tmp_path / "model" / "config.json").write_text("{}")
+    assert mark(local(tmp_path / "model")) != before
+    (tmp_path / "model" / "config.json").unlink()
+    (tmp_path / "model" / "deep" / "weights").write_bytes(b"22")
+    assert mark(local(tmp_path / "model")) != before
+
+
+def test_what_is_not_here_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORATORY_CACHE", str(tmp_path))
+    assert mark(local(tmp_path / "absent.csv")) is None
+    assert mark(Source(origin=Origin.PACKAGED, name="vader-movie")) is None
+
+
+def test_on_the_hub_a_commit_alone_stays_what_it_is() -> None:
+    assert mark(Source(origin=Origin.HUB, name="org/rows")) is None
+    assert mark(Source(origin=Origin.HUB, name="org/rows", revision="main")) is None
+    assert mark(Source(origin=Origin.HUB, name="org/rows", revision="0123456789abcdef" * 2 + "01234567")) is not None

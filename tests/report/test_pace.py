@@ -1,0 +1,65 @@
+"""The time of a sweep is estimated from an earlier one like it, or not at all."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from orchestrator.assets.catalogue import CATALOGUE
+from orchestrator.cli.plan_view import longest_s, plan_text
+from orchestrator.core.outcome import SweepPlan
+from orchestrator.core.policy import Budget
+from orchestrator.objective.loading import objective_facts
+from orchestrator.report.pace import Pace, earlier_pace
+from orchestrator.search.ledger import Ledger
+from orchestrator.spec.load import load_spec
+from orchestrator.spec.sweep_spec import SweepSpec
+from tests.report.examples import report, trial
+from tests.report.test_views import shown
+
+ROOT = Path(__file__).parents[2]
+PLAN = SweepPlan(
+    space=(),
+    sampler="tpe",
+    stopping="asha",
+    report_points=(500, 1000),
+    rungs=(500,),
+    rows={"train": 1000},
+    parallel_trials=1,
+    engine="packed",
+)
+
+
+@pytest.fixture
+def spec() -> SweepSpec:
+    path = ROOT / "sweeps" / "sentiment-smoke.yaml"
+    return load_spec(path, objective_facts=objective_facts, packaged=CATALOGUE)
+
+
+def test_a_sweep_of_the_same_task_gives_the_pace(spec: SweepSpec, tmp_path: Path) -> None:
+    ledger = Ledger.open(f"sqlite:///{tmp_path}/ledger.db", heartbeat_s=0.01)
+    sweep = ledger.open_sweep(spec.name, spec.fingerprint(), "")
+    ledger.update_sweep(sweep.id, facts={"engine": {"engine": spec.resources.engine.value}})
+    assert earlier_pace(ledger, spec) is None, "nothing was trained yet"
+    for number, rows in enumerate((1000, 500)):
+        ledger.add_trial(sweep.id, trial(number, {"rank": 4}, ()), number)
+        ledger.add_report(sweep.id, report(number, rows, 0.0))
+    with ledger.drive(sweep.id) as hold:
+        hold.busy = True
+    elapsed_s = ledger.sweep(sweep.id).facts["elapsed_s"]
+    found = earlier_pace(ledger, spec)
+    assert found is not None
+    assert found.sweep == "sentiment-smoke#1"
+    assert found.rows_per_s == pytest.approx(1500 / elapsed_s)
+    assert earlier_pace(ledger, replace(spec, data=replace(spec.data, validation=7))) is None
+    assert earlier_pace(ledger, replace(spec, epochs=3.0, seed=9)) == found
+
+
+def test_the_longest_time_is_that_of_all_trials_within_the_wall_time(spec: SweepSpec) -> None:
+    pace = Pace(sweep="s#1", rows_per_s=100.0)
+    endless = replace(spec, budget=Budget(trials=12))
+    assert longest_s(endless, PLAN, pace) == 120
+    assert longest_s(replace(spec, budget=Budget(trials=12, wall_time_s=60)), PLAN, pace) == 60
+    assert longest_s(replace(spec, budget=Budget(tokens=9)), PLAN, pace) is None
+    assert "≤ 2 min 00 s, as fast as s#1 went: 100.0 rows/s in all" in shown(plan_text(endless, PLAN, pace), 120)
+    assert "rows/s" not in shown(plan_text(endless, PLAN), 120)
