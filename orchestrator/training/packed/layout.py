@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -89,6 +90,14 @@ class Layout:
         self._groups: dict[int, Groups] = {}
         self._constants: dict[tuple[float, ...], torch.Tensor] = {}
 
+    @cached_property
+    def runs(self) -> "list[Block]":
+        """Blocks side by side that are as long as each other as one, with its first one's slot.
+
+        For what does the same to every slot and draws nothing.
+        """
+        return [_as_one([*alike]) for _, alike in groupby(self.blocks, key=lambda block: block.length)]
+
     def of(self, values: torch.Tensor) -> "Layout":
         """Return the layout that values have: this one, or that of the encoder's tokens, which come as N × 1 × D."""
         memory = self.memory
@@ -145,6 +154,27 @@ class Layout:
             for block in self.blocks
         ]
         return torch.cat(parts)
+
+
+def _as_one(blocks: Sequence[Block]) -> Block:
+    """Return one block in the place of several that are as long as each other."""
+    first, last = blocks[0], blocks[-1]
+    biases_B11T = [block.padding_B11T for block in blocks]
+    bias_B11T = next((found for found in biases_B11T if found is not None), None)
+    if bias_B11T is not None and len(blocks) > 1:
+        none_111T = torch.zeros_like(bias_B11T[:1])
+        parts = [
+            none_111T.expand(block.num_rows, -1, -1, -1) if found is None else found
+            for block, found in zip(blocks, biases_B11T, strict=True)
+        ]
+        bias_B11T = torch.cat(parts)
+    return Block(
+        slot=first.slot,
+        rows=slice(first.rows.start, last.rows.stop),
+        tokens=slice(first.tokens.start, last.tokens.stop),
+        length=first.length,
+        padding_B11T=bias_B11T,
+    )
 
 
 def lay_out(
