@@ -1,126 +1,148 @@
-"""Training speed of the packed engine against the solo engine, on the packaged encoder, in interleaved rounds.
+"""Training speed and memory of the packed engine against the solo engine, in interleaved rounds.
 
-    python -m benchmarks.packed_step [ROUNDS] [BATCH_SIZE] [DROPOUT] [nf4]
+    python -m benchmarks.packed_step [--batch-size 16] [--dropout 0.1] [--slots 1 --slots 4 --slots 8] [--rounds 3]
+    python -m benchmarks.packed_step --quantisation nf4
+    python -m benchmarks.packed_step --model llama-tiny --sequence 32 --batch-size 2 --slots 4 --rounds 1 --updates 2
+    python -m benchmarks.packed_step --device cuda --processes 4
+    python -m benchmarks.packed_step --device cuda --model llama-1b --sequence 512 --batch-size 1 --processes 2
 
-One solo trial with all threads, then packs of 1, 4 and 8 slots, again and again. Prints real tokens per second (median
-over the rounds), the ratio to solo, and how much of the machine's own matrix-product rate, measured in the same rounds,
-the useful operations come to: 4 × frozen weights of the linear layers × real tokens, adapters left out.
+One solo trial, with ``--processes N`` also N solo trials at the same time in a process each, then packs of SLOTS
+trials; each in processes of its own, one after another, round after round. The bases: MiniLM (22.7M) on movie
+sentences; a Llama of 1.04 billion weights (hidden 2,048, 16 layers of 8,192, 32 heads that share 8 keys, vocabulary
+32,000), random, on rows of SEQUENCE random tokens; and a tiny one, which shows on any machine that it runs.
+
+Prints real tokens per second of all trials together (median over the rounds), the ratio to one solo trial, how much of
+the device's own matrix-product rate the useful operations come to (4 × frozen weights × real tokens, adapters left out;
+the rate is measured in the same rounds, in the number format that training has there), and the peak memory of the
+variant's processes: on CUDA what torch has allocated of the device, else all that is resident.
 """
 
 import statistics
-import sys
-import tempfile
 import time
-from collections.abc import Callable
+from dataclasses import replace
+from typing import Annotated, Literal
 
 import torch
+import typer
 
-from orchestrator.core.data import DataPlan, Origin, Source
+from benchmarks.bases import BaseName, Workload, workload
+from benchmarks.worker import Job, Worker
 from orchestrator.core.environment import prepare, usable_cores
-from orchestrator.core.plan import EnginePlan, Method
-from orchestrator.core.quantisation import Quantisation
-from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import TrialTask
-from orchestrator.objective.loading import load_objective
-from orchestrator.training.course import Course
-from orchestrator.training.engine import TrialRun
-from orchestrator.training.packed.engine import PackedEngine
-from orchestrator.training.solo import SoloEngine
-from orchestrator.training.task_data import TaskData
-
-OBJECTIVE = load_objective("sentiment")
-LINEAR_WEIGHTS = 6 * 12 * 384**2
-"""MiniLM-L6: four attention and two feed-forward layers of 384 and 1,536 in each of six blocks."""
-UPDATES = 12
-"""Updates in a round, for each trial."""
+from orchestrator.core.plan import Precision
+from orchestrator.core.quantisation import Quantisation, require_package
+from orchestrator.training.hardware import choose_device, computes_in_bfloat16
 
 
-def plan(batch_size: int, rounds: int, quantisation: Quantisation | None) -> EnginePlan:
-    """Return a plan whose report points are a round apart, with next to nothing to evaluate."""
-    source = Source(origin=Origin.PACKAGED, name="vader-movie")
-    return EnginePlan(
-        objective="sentiment",
-        method=Method.LORA,
-        model=Source(origin=Origin.PACKAGED, name="minilm"),
-        data=DataPlan(source=source, train=2000, validation=16, test=16, train_eval=16, shift={}),
-        report_points=tuple(UPDATES * batch_size * number for number in range(1, rounds + 2)),
-        sweep_dir=tempfile.mkdtemp(prefix="packed-step-"),
-        metric="val/accuracy",
-        threads=usable_cores(),
-        quantisation=quantisation,
+def product_rate(load: Workload, device: str, dtype: torch.dtype) -> float:
+    """Return operations per second of a product as the layers have it."""
+    rows, inputs, outputs = load.product_NIO
+    x_NI, weight_OI = (torch.randn(size, inputs, dtype=dtype, device=device) for size in (rows, outputs))
+    for _ in range(3):
+        torch.nn.functional.linear(x_NI, weight_OI)
+    _wait(device)
+    began = time.perf_counter()
+    for _ in range(30):
+        torch.nn.functional.linear(x_NI, weight_OI)
+    _wait(device)
+    return 30 * 2 * rows * inputs * outputs / (time.perf_counter() - began)
+
+
+def _wait(device: str) -> None:
+    if device != "cpu":
+        torch.cuda.synchronize()
+
+
+def variants(job: Job, slots: list[int], processes: int) -> dict[str, list[Worker]]:
+    """Start every variant's processes; return them by the variant's name."""
+    found = {"solo": [job]}
+    if processes > 1:
+        found[f"{processes} solo at once"] = [replace(job, threads=max(1, job.threads // processes))] * processes
+    found |= {f"pack of {count}": [replace(job, slots=count)] for count in slots}
+    return {name: [Worker(each) for each in jobs] for name, jobs in found.items()}
+
+
+def measured(workers: list[Worker], number: int) -> dict[str, float]:
+    """Have processes train a round at the same time; return what they come to together."""
+    for worker in workers:
+        worker.begin(number)
+    answers = [worker.end() for worker in workers]
+    return {name: sum(answer[name] for answer in answers) for name in answers[0]}
+
+
+def run(job: Job, load: Workload, dtype: torch.dtype, slots: list[int], processes: int) -> None:
+    """Measure and print; the first round, which compiles the kernels of every shape, is not counted."""
+    workers = variants(job, slots, processes)
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in workers}
+    rates = []
+    for number in range(job.rounds):
+        rates.append(product_rate(load, job.device, dtype))
+        for name, its in [*workers.items()]:
+            try:
+                found[name].append(measured(its, number))
+            except RuntimeError as error:  # the others go on without it
+                print(f"{name}: {error}", flush=True)
+                for worker in workers.pop(name):
+                    worker.close()
+    for its in workers.values():
+        for worker in its:
+            worker.close()
+    rate = statistics.median(rates[1:])
+    print(f"matrix products in {str(dtype).removeprefix('torch.')}: {rate / 1e9:,.0f} GFLOP/s")
+    reference = statistics.median(answer["tokens_per_s"] for answer in found["solo"][1:]) if "solo" in workers else None
+    for name in workers:
+        report(name, found[name][1:], reference, load.frozen_weights, rate)
+
+
+def report(
+    name: str, rounds: list[dict[str, float]], reference: float | None, frozen_weights: int, rate: float
+) -> None:
+    speeds = [answer["tokens_per_s"] for answer in rounds]
+    middle = statistics.median(speeds)
+    useful = 4 * frozen_weights * middle
+    print(
+        f"{name:16s} {middle:9,.0f} tokens/s ({min(speeds):,.0f} to {max(speeds):,.0f})   "
+        f"{'' if reference is None else f'{middle / reference:.2f} × solo   '}{useful / 1e9:8,.1f} GFLOP/s useful, "
+        f"{useful / rate:.2f} of the rate   {max(answer['peak_mb'] for answer in rounds):,.0f} MiB   "
+        f"{rounds[-1]['most']:.0f} at once"
     )
 
 
-def matmul_rate() -> float:
-    """Return operations per second of a product as the layers have it, in bfloat16."""
-    x, weight = torch.randn(3456, 384, dtype=torch.bfloat16), torch.randn(1536, 384, dtype=torch.bfloat16)
-    torch.nn.functional.linear(x, weight)
-    began = time.perf_counter()
-    for _ in range(30):
-        torch.nn.functional.linear(x, weight)
-    return 30 * 2 * x.numel() * weight.shape[0] / (time.perf_counter() - began)
-
-
-def solo(given: EnginePlan, settings: TrialSettings) -> Callable[[int], float]:
-    """Return what trains one more round of one trial, alone, and says how many tokens a second that were."""
-    run = SoloEngine(given, OBJECTIVE).start(TrialTask(number=0, settings=settings, seed=0))
-    return lambda point: run.advance(point).metrics["speed/tokens_per_s"]
-
-
-def packed(given: EnginePlan, settings: TrialSettings, slots: int, data: TaskData) -> Callable[[int], float]:
-    """Return the same for as many trials in one pack; evaluation is left out of the time."""
-    engine = PackedEngine(given, OBJECTIVE)
-    tasks = [TrialTask(number=100 * slots + slot, settings=settings, seed=slot) for slot in range(slots)]
-    runs = [engine.start(task) for task in tasks]
-    courses = [Course.of(data, task, given.report_points) for task in tasks]
-
-    def round_of(point: int) -> float:
-        wanted: dict[TrialRun, int] = dict.fromkeys(runs, point)
-        spent_s = 0.0
-        while wanted:
-            for run, report in engine.step(wanted).items():
-                if isinstance(report, Exception):
-                    raise report
-                spent_s += report.metrics["time/train_s"]
-                del wanted[run]
-        before = point - given.report_points[0]
-        tokens = sum(c.tokens[c.due[point]] - (c.tokens[c.due[before]] if before else 0) for c in courses)
-        return tokens / spent_s
-
-    return round_of
-
-
-def main() -> None:
-    """Measure and print."""
-    rounds, batch_size = (int(value) for value in (sys.argv[1:3] + ["5", "16"][len(sys.argv[1:3]) :]))
-    dropout = float(sys.argv[3]) if len(sys.argv) > 3 else 0.1
+def main(  # noqa: PLR0913, PLR0917  (the command's options)
+    device: Literal["cpu", "cuda"] = "cpu",
+    model: BaseName = BaseName.MINILM,
+    batch_size: int = 16,
+    sequence: int = 512,
+    slots: Annotated[list[int] | None, typer.Option()] = None,
+    dropout: float = 0.1,
+    quantisation: Annotated[Quantisation | None, typer.Option()] = None,
+    rounds: int = 3,
+    updates: int = 12,
+    processes: int = 1,
+) -> None:
+    """Measure one base at one batch size."""
     prepare()
-    torch.set_num_threads(usable_cores())
-    settings = TrialSettings(rank=8, batch_size=batch_size, dropout=dropout, max_length=64, learning_rate=1e-3)
-    quantisation = Quantisation(sys.argv[4]) if len(sys.argv) > 4 else None
-    given = plan(batch_size, rounds, quantisation)
-    data = SoloEngine(given, OBJECTIVE).data
-    variants = {"solo, all threads": solo(given, settings)}
-    variants |= {f"pack of {slots}": packed(given, settings, slots, data) for slots in (1, 4, 8)}
-    found: dict[str, list[float]] = {name: [] for name in variants}
-    rates = []
-    for number, point in enumerate(given.report_points):
-        rates.append(matmul_rate())
-        for name, train in variants.items():
-            speed = train(point)
-            if number:  # the first round compiles the kernels of every shape
-                found[name].append(speed)
-    rate, reference = statistics.median(rates), statistics.median(found["solo, all threads"])
-    label = quantisation or "plain"
-    print(f"matrix products in bfloat16: {rate / 1e9:.0f} GFLOP/s; batch {batch_size}, LoRA dropout {dropout}, {label}")
-    for name, speeds in found.items():
-        middle = statistics.median(speeds)
-        useful = 4 * LINEAR_WEIGHTS * middle
-        print(
-            f"{name:20s} {middle:6.0f} tokens/s ({min(speeds):.0f} to {max(speeds):.0f})   {middle / reference:.2f}   "
-            f"{useful / 1e9:4.0f} GFLOP/s useful, {useful / rate:.2f} of the rate"
-        )
+    threads = usable_cores()
+    torch.set_num_threads(threads)
+    name = choose_device(device)
+    if quantisation is not None:
+        require_package(quantisation)
+    dtype = torch.bfloat16 if computes_in_bfloat16(Precision.AUTO, name) else torch.float32
+    job = Job(
+        base=model.value,
+        slots=0,
+        device=name,
+        batch_size=batch_size,
+        sequence=sequence,
+        dropout=dropout,
+        quantisation=None if quantisation is None else quantisation.value,
+        threads=threads,
+        rounds=rounds + 1,
+        updates=updates,
+    )
+    length = "" if model is BaseName.MINILM else f", rows of {sequence} tokens"
+    print(f"{model} on {name}, batch {batch_size}{length}, LoRA dropout {dropout}, {quantisation or 'not quantised'}")
+    run(job, workload(model, sequence), dtype, slots or [1, 4, 8], processes)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

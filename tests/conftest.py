@@ -47,6 +47,12 @@ def frozen_imports() -> None:
 
 
 @pytest.fixture(scope="session")
+def device() -> str:
+    """Where models are trained; tests/gpu runs some of the same tests on a GPU."""
+    return "cpu"
+
+
+@pytest.fixture(scope="session")
 def plain_peft() -> Iterator[PlainPeft]:
     """The oracle; it takes seconds to start, and is asked often."""
     with PlainPeft() as oracle:
@@ -54,8 +60,10 @@ def plain_peft() -> Iterator[PlainPeft]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run what takes long first, so that no process is left alone with it at the end; mark what needs an extra."""
+    """Run what takes long first, so that no process is left alone with it at the end; mark what needs more."""
     for item in items:
         if needs.bitsandbytes.mark in item.iter_markers("skipif"):
             item.add_marker(pytest.mark.qlora)
+        if needs.cuda.mark in item.iter_markers("skipif"):
+            item.add_marker(pytest.mark.gpu)
     items.sort(key=lambda item: next((i for i, path in enumerate(LONG) if item.nodeid.startswith(path)), len(LONG)))

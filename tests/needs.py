@@ -4,6 +4,10 @@ import importlib.util
 
 import pytest
 
+cuda = pytest.mark.skipif(
+    "not __import__('torch').cuda.is_available()",  # looked at when a test is due: importing torch takes seconds
+    reason="needs a CUDA device, and torch.cuda.is_available() is False",
+)
 bitsandbytes = pytest.mark.skipif(
     importlib.util.find_spec("bitsandbytes") is None,
     reason="bitsandbytes is not installed",

@@ -1,7 +1,12 @@
-"""Which device trains, and in which number format."""
+"""Which device trains, in which number format, and how values get there."""
+
+from typing import TYPE_CHECKING
 
 from orchestrator.core.errors import UserError
 from orchestrator.core.plan import Precision
+
+if TYPE_CHECKING:
+    import torch
 
 
 def choose_device(device: str) -> str:
@@ -32,3 +37,14 @@ def computes_in_bfloat16(precision: Precision, device: str) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     found = torch.cpu.get_capabilities()
     return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+
+
+def sent(values: "torch.Tensor", device: str) -> "torch.Tensor":
+    """Return values on a device.
+
+    A copy from ordinary memory waits until the device has done all that it was told to do before; from pinned memory it
+    waits in line with the rest, and the host goes on.
+    """
+    if not device.startswith("cuda") or values.device.type != "cpu":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)

@@ -73,9 +73,14 @@ def available_mb(device: str) -> float:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory ran out: torch's on a device, torch's or oneDNN's on a CPU, numpy's."""
+    """Return whether an error says that memory ran out: torch's or cuBLAS's on a device, oneDNN's on a CPU, numpy's."""
     import torch
 
     told = str(error)
-    words = ("allocate memory", "could not create a primitive")
+    words = (
+        "allocate memory",
+        "could not create a primitive",
+        "CUDA error: out of memory",
+        "CUBLAS_STATUS_ALLOC_FAILED",
+    )
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(phrase in told for phrase in words)

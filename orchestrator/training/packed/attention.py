@@ -1,7 +1,6 @@
 """Attention over the blocks of a layout, registered with transformers under a name of ours.
 
-Written as plain products: on a CPU the backward of fused attention is slow (benchmarks/RESULTS.md), and fused kernels
-take no generator, so that their dropout would depend on the neighbours.
+It is fused on a device, and otherwise written as plain products: see ``fuses``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface
 
+from orchestrator.training.packed.fused_attention import fused_attention
 from orchestrator.training.packed.layout import Block, current
 from orchestrator.training.packed.randomness import masked, new_mask, quantised
 
@@ -22,8 +22,8 @@ NAME = "loratory_packed"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Terms:
-    """What one attention does beside its products.
+class Terms:
+    """What plain attention does beside its products.
 
     Attributes:
         pairs: what asks and what it looks at, slot by slot; T and S tokens a row, the same block in self-attention.
@@ -43,7 +43,7 @@ class _Terms:
 
 
 class _Attention(torch.autograd.Function):
-    """All blocks as one node, which writes each block's gradients where they belong.
+    """Plain products of all blocks as one node, which writes each block's gradients where they belong.
 
     Left to autograd, the gradient of every block's slice would be as wide as the whole, and added to the others'.
     Within a block, heads and rows are one dimension, C = B × H.
@@ -55,7 +55,7 @@ class _Attention(torch.autograd.Function):
         query_1HND: torch.Tensor,
         key_1GMD: torch.Tensor,
         value_1GMD: torch.Tensor,
-        terms: _Terms,
+        terms: Terms,
     ) -> torch.Tensor:
         output_1NHD = torch.empty_like(query_1HND.transpose(1, 2), memory_format=torch.contiguous_format)
         groups, saved = query_1HND.shape[1] // key_1GMD.shape[1], []
@@ -118,18 +118,43 @@ def packed_attention(  # noqa: PLR0913, PLR0917  (transformers' signature)
     seen = layout.of(key.transpose(1, 2))
     if seen is not layout:
         key, value = key.transpose(0, 2), value.transpose(0, 2)
-    terms = _Terms(
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    causal = bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal
+    share = quantised(dropout)
+    if fuses(query.device, share, position_bias):
+        runs = (
+            [(run, run) for run in layout.runs] if seen is layout else [*zip(layout.blocks, seen.blocks, strict=True)]
+        )
+        return fused_attention(query, key, value, runs, scale=scale, causal=causal), None
+    terms = Terms(
         pairs=[*zip(layout.blocks, seen.blocks, strict=True)],
         random=layout.random,
-        scale=query.shape[-1] ** -0.5 if scaling is None else scaling,
-        causal=bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal,
-        share=quantised(dropout),
+        scale=scale,
+        causal=causal,
+        share=share,
         bias_1HTS=position_bias,
     )
-    return _Attention.apply(query, key, value, terms), None  # type: ignore[no-untyped-call]
+    return plain_attention(query, key, value, terms), None
 
 
-def _scores(asks: Block, seen: Block, query_CTD: torch.Tensor, key_CSD: torch.Tensor, terms: _Terms) -> torch.Tensor:
+def fuses(device: torch.device, share: float, position_bias: torch.Tensor | None) -> bool:
+    """Whether attention is computed by fused kernels.
+
+    Not on a CPU, where their backward is slow (benchmarks/RESULTS.md). Not where a ``share`` of the weights is dropped:
+    the kernels take no generator, so that what they drop would depend on the neighbours. And not with a position bias
+    (T5's): it is as large as the weights that they avoid.
+    """
+    return device.type == "cuda" and share == 0.0 and position_bias is None
+
+
+def plain_attention(
+    query_1HND: torch.Tensor, key_1GMD: torch.Tensor, value_1GMD: torch.Tensor, terms: Terms
+) -> torch.Tensor:
+    """Return ``output_1NHD``, by plain products; what is asked at padding is answered too."""
+    return _Attention.apply(query_1HND, key_1GMD, value_1GMD, terms)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _scores(asks: Block, seen: Block, query_CTD: torch.Tensor, key_CSD: torch.Tensor, terms: Terms) -> torch.Tensor:
     """Return ``scores_CTS``, −inf where a token is not to be seen."""
     scores_CTS = query_CTD.new_empty(query_CTD.shape[0], asks.length, seen.length)
     torch.baddbmm(scores_CTS, query_CTD, key_CSD.transpose(1, 2), beta=0, alpha=terms.scale, out=scores_CTS)

@@ -11,9 +11,13 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+
+from orchestrator.training.hardware import sent
 
 if TYPE_CHECKING:
     from orchestrator.training.packed.randomness import SlotRandom
@@ -41,6 +45,18 @@ class Block:
     def num_rows(self) -> int:
         """B."""
         return self.rows.stop - self.rows.start  # type: ignore[no-any-return]
+
+
+class Groups(NamedTuple):
+    """The blocks of a layout as grouped products take them, on the device of the forward.
+
+    Attributes:
+        ends_G: where each block's vectors end, int32.
+        slots_G: their slots; None if those are all slots.
+    """
+
+    ends_G: torch.Tensor  # noqa: N815  (a shape)
+    slots_G: torch.Tensor | None  # noqa: N815  (a shape)
 
 
 class Layout:
@@ -71,18 +87,16 @@ class Layout:
         self.num_tokens: int = blocks[-1].tokens.stop
         self.num_rows: int = blocks[-1].rows.stop
         self.longest = max(block.length for block in blocks)
-        by_slot = {block.slot: block for block in blocks}
-        sizes = [
-            (block.num_rows, block.length) if block is not None else (0, 0) for block in map(by_slot.get, range(slots))
-        ]
-        counts = torch.tensor(
-            [
-                [rows * length for rows, length in sizes],
-                [rows for rows, _ in sizes],
-                [rows * self.longest for rows, _ in sizes],
-            ]
-        )
-        self._ends_P: list[torch.Tensor] = [*counts.cumsum(1).to(torch.int32).to(device)]
+        self._groups: dict[int, Groups] = {}
+        self._constants: dict[tuple[float, ...], torch.Tensor] = {}
+
+    @cached_property
+    def runs(self) -> "list[Block]":
+        """Blocks side by side that are as long as each other as one, with its first one's slot.
+
+        For what does the same to every slot and draws nothing.
+        """
+        return [_as_one([*alike]) for _, alike in groupby(self.blocks, key=lambda block: block.length)]
 
     def of(self, values: torch.Tensor) -> "Layout":
         """Return the layout that values have: this one, or that of the encoder's tokens, which come as N × 1 × D."""
@@ -96,26 +110,35 @@ class Layout:
         rows = {block.slot: block.num_rows for block in self.blocks}
         return lay_out(mask_BS, rows, self.slots, dtype, self.random, memory=self)
 
-    def ends(self, count: int) -> torch.Tensor:
-        """Return where each slot's part of ``count`` vectors ends, ``ends_P`` (int32): of tokens, or of rows.
-
-        Raises:
-            ValueError: ``count`` is neither.
-        """
-        if count == self.num_tokens:
-            return self._ends_P[0]
-        if count == self.num_rows:
-            return self._ends_P[1]
-        if count == self.num_rows * self.longest:
-            return self._ends_P[2]
-        raise ValueError(f"{count} vectors are neither {self.num_tokens} tokens nor {self.num_rows} rows")
-
     def parts(self, count: int) -> list[tuple[int, slice]]:
-        """Return each block's slot and its part of ``count`` vectors."""
+        """Return each block's slot and its part of ``count`` vectors: of tokens, or of rows."""
         if count == self.num_tokens:
             return [(block.slot, block.tokens) for block in self.blocks]
         scale = 1 if count == self.num_rows else self.longest
         return [(block.slot, slice(block.rows.start * scale, block.rows.stop * scale)) for block in self.blocks]
+
+    def require(self, count: int) -> None:
+        """Raise ``ValueError`` if ``count`` vectors are neither this layout's tokens nor its rows."""
+        if count not in {self.num_tokens, self.num_rows, self.num_rows * self.longest}:
+            raise ValueError(f"{count} vectors are neither {self.num_tokens} tokens nor {self.num_rows} rows")
+
+    def groups(self, count: int) -> Groups:
+        """Return ``parts`` for grouped products; made once for a forward."""
+        if count not in self._groups:
+            ends_G = torch.tensor([part.stop for _, part in self.parts(count)], dtype=torch.int32)
+            self._groups[count] = Groups(sent(ends_G, self.device), self._slots_G)
+        return self._groups[count]
+
+    @cached_property
+    def _slots_G(self) -> torch.Tensor | None:  # noqa: N802  (a shape)
+        slots = [block.slot for block in self.blocks]
+        return None if slots == [*range(self.slots)] else sent(torch.tensor(slots), self.device)
+
+    def constant(self, values: tuple[float, ...]) -> torch.Tensor:
+        """Return numbers as a float32 tensor on the device; made once for a forward, which all layers share."""
+        if values not in self._constants:
+            self._constants[values] = sent(torch.tensor(values), self.device)
+        return self._constants[values]
 
     def flatten(self, values_BT: torch.Tensor) -> torch.Tensor:
         """Return ``values_1N`` of values by row and token that are padded to the longest row of all slots."""
@@ -144,6 +167,27 @@ class Layout:
         return torch.cat(parts)
 
 
+def _as_one(blocks: Sequence[Block]) -> Block:
+    """Return one block in the place of several that are as long as each other."""
+    first, last = blocks[0], blocks[-1]
+    biases_B11T = [block.padding_B11T for block in blocks]
+    bias_B11T = next((found for found in biases_B11T if found is not None), None)
+    if bias_B11T is not None and len(blocks) > 1:
+        none_111T = torch.zeros_like(bias_B11T[:1])
+        parts = [
+            none_111T.expand(block.num_rows, -1, -1, -1) if found is None else found
+            for block, found in zip(blocks, biases_B11T, strict=True)
+        ]
+        bias_B11T = torch.cat(parts)
+    return Block(
+        slot=first.slot,
+        rows=slice(first.rows.start, last.rows.stop),
+        tokens=slice(first.tokens.start, last.tokens.stop),
+        length=first.length,
+        padding_B11T=bias_B11T,
+    )
+
+
 def lay_out(
     mask_BT: torch.Tensor,
     rows: Mapping[int, int],
@@ -151,18 +195,22 @@ def lay_out(
     dtype: torch.dtype,
     random: "Mapping[int, SlotRandom] | None" = None,
     *,
+    device: str | None = None,
     memory: Layout | None = None,
 ) -> Layout:
     """Return the layout of a batch whose rows stand slot after slot.
 
     Args:
-        mask_BT: 1 at tokens, 0 at padding, which stands on the right.
+        mask_BT: 1 at tokens, 0 at padding, which stands on the right. Its lengths are needed on the host: given there,
+            a device that is still computing is not waited for.
         rows: number of rows by slot, in the order of the batch; ascending.
         slots: P.
         dtype: of the attention scores.
         random: the slots' generators, in training.
+        device: where the forward runs; None: where the mask is.
         memory: see ``Layout``.
     """
+    device = device or str(mask_BT.device)
     lengths = mask_BT.sum(1).tolist()
     blocks: list[Block] = []
     row = token = 0
@@ -172,10 +220,11 @@ def lay_out(
         if min(lengths[row : row + count]) < length:
             absent = mask_BT[row : row + count, None, None, :length] == 0
             bias = torch.zeros(absent.shape, dtype=dtype, device=mask_BT.device).masked_fill_(absent, float("-inf"))
+            bias = sent(bias, device)
         tokens = slice(token, token + count * length)
         blocks.append(Block(slot=slot, rows=slice(row, row + count), tokens=tokens, length=length, padding_B11T=bias))
         row, token = row + count, tokens.stop
-    return Layout(blocks, slots, random or {}, str(mask_BT.device), memory)
+    return Layout(blocks, slots, random or {}, device, memory)
 
 
 class _Current(threading.local):

@@ -14,7 +14,7 @@ from torch import nn
 
 from orchestrator.training.packed.frozen import FrozenWeight
 from orchestrator.training.packed.layout import current
-from orchestrator.training.packed.products import Span, add_outer, add_up, down, up
+from orchestrator.training.packed.products import Grouped, Loop, Span, products_of
 from orchestrator.training.packed.randomness import kept, masked
 
 
@@ -32,37 +32,34 @@ class _LoRA(torch.autograd.Function):
         b_PRO: nn.Parameter,
         frozen: FrozenWeight,
         bias_O: torch.Tensor | None,
-        spans: Sequence[Span],
-        ends_P: torch.Tensor,
+        products: Loop | Grouped,
         kept_NI: torch.Tensor | None,
     ) -> torch.Tensor:
         a, b = a_PRI.to(x_NI.dtype), b_PRO.to(x_NI.dtype)
         dropped_NI = x_NI if kept_NI is None else masked(x_NI, kept_NI)
-        h_NR = down(dropped_NI, a, spans, ends_P)
+        h_NR = products.down(dropped_NI, a, scaled=False)
         y_NO = torch.nn.functional.linear(x_NI, frozen.weight(), bias_O)
-        add_up(y_NO, h_NR, b, spans, ends_P)
-        ctx.save_for_backward(dropped_NI, h_NR, a, b, ends_P, kept_NI)
-        ctx.adapters, ctx.spans, ctx.frozen = (a_PRI, b_PRO), spans, frozen
+        products.add_up(y_NO, h_NR, b, scaled=True)
+        ctx.save_for_backward(dropped_NI, h_NR, a, b, kept_NI)
+        ctx.adapters, ctx.products, ctx.frozen = (a_PRI, b_PRO), products, frozen
         return y_NO
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:  # noqa: ANN401
-        dropped_NI, h_NR, a, b, ends_P, kept_NI = ctx.saved_tensors
-        spans, (a_PRI, b_PRO) = ctx.spans, ctx.adapters
+        dropped_NI, h_NR, a, b, kept_NI = ctx.saved_tensors
+        products, (a_PRI, b_PRO) = ctx.products, ctx.adapters
         dy_NO = gradients[0].contiguous()
-        add_outer(gradient_of(b_PRO), h_NR, dy_NO, spans, ends_P, scaled=True)
-        dh_NR = down(dy_NO, b, spans, ends_P)
-        for span in spans:
-            dh_NR[span.rows] *= span.scale
-        add_outer(gradient_of(a_PRI), dh_NR, dropped_NI, spans, ends_P, scaled=False)
+        products.add_outer(gradient_of(b_PRO), h_NR, dy_NO, scaled=True)
+        dh_NR = products.down(dy_NO, b, scaled=True)
+        products.add_outer(gradient_of(a_PRI), dh_NR, dropped_NI, scaled=False)
         dx_NI = None
         if ctx.needs_input_grad[0]:
             dx_NI = dy_NO @ ctx.frozen.weight()
             if kept_NI is None:
-                add_up(dx_NI, dh_NR, a, [span._replace(scale=1.0) for span in spans], ends_P)
+                products.add_up(dx_NI, dh_NR, a, scaled=False)
             else:
-                dx_NI += masked(up(dh_NR, a, spans, ends_P, dx_NI), kept_NI)
-        return dx_NI, None, None, None, None, None, None, None
+                dx_NI += masked(products.up(dh_NR, a), kept_NI)
+        return dx_NI, None, None, None, None, None, None
 
 
 class _Full(torch.autograd.Function):
@@ -139,8 +136,8 @@ class PackedLoRA(nn.Module):
             for slot, rows in layout.parts(x_NI.shape[0])
             if slot in self.adapted
         ]
-        ends_P = layout.ends(x_NI.shape[0])
-        y_NO = _LoRA.apply(x_NI, self.a_PRI, self.b_PRO, self.frozen, self.bias_O, spans, ends_P, kept_NI)  # type: ignore[no-untyped-call]
+        products = products_of(x_NI, spans, layout)
+        y_NO = _LoRA.apply(x_NI, self.a_PRI, self.b_PRO, self.frozen, self.bias_O, products, kept_NI)  # type: ignore[no-untyped-call]
         return y_NO.view(*x.shape[:-1], -1)  # type: ignore[no-any-return]
 
 

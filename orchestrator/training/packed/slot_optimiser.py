@@ -47,16 +47,15 @@ class SlotOptimiser:
         """
         settings = self.settings
         for (rate, decay), names in self._groups.items():
-            # The kernel wants a count of its own for each tensor; it adds one before it uses it.
-            steps = [torch.tensor(float(self.updates), device=parameters[name].device) for name in names]
-            torch._foreach_add_(steps, 1)
+            # The kernel reads a count for each tensor, and changes none. Filled there: a device is not waited for.
+            step = torch.full((), float(self.updates + 1), device=parameters[names[0]].device)
             torch._fused_adamw_(
                 [parameters[name] for name in names],
                 [gradients[name] for name in names],
                 [self.mean[name] for name in names],
                 [self.square[name] for name in names],
                 [],
-                steps,
+                [step] * len(names),
                 lr=rate * factor,
                 beta1=settings.beta1,
                 beta2=settings.beta2,

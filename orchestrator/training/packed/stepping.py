@@ -11,6 +11,7 @@ from orchestrator.core.errors import DivergedError
 from orchestrator.evaluation.crew import Crew
 from orchestrator.evaluation.measure import measure_models
 from orchestrator.objective.protocol import Example, Objective
+from orchestrator.training.hardware import sent
 from orchestrator.training.packed.layout import lay_out
 from orchestrator.training.packed.pack import Pack
 
@@ -138,13 +139,14 @@ class Stepper:
 
     def _backward(self, collated: _Batch) -> None:
         pack, objective, seats = self._pack, self._objective, collated.seats
-        batch = {name: value.to(pack.device) for name, value in collated.inputs.items()}
+        batch = {name: sent(value, pack.device) for name, value in collated.inputs.items()}
         layout = lay_out(
-            batch["attention_mask"],
+            collated.inputs["attention_mask"],
             {seat.slot: count for seat, count in zip(seats, collated.counts, strict=True)},
             pack.slots,
             pack.dtype,
             {seat.slot: seat.random for seat in seats},
+            device=pack.device,
         )
         logits = pack.logits(batch, layout)
         total = torch.zeros((), device=pack.device)
@@ -154,10 +156,12 @@ class Stepper:
                 for seat, block in zip(seats, layout.blocks, strict=True)
                 if seat.task.settings.label_smoothing == smoothing
             ]
-            index = torch.cat([torch.arange(block.rows.start, block.rows.stop) for _, block in alike]).to(pack.device)
-            everyone = len(alike) == len(seats)
-            some = batch if everyone else {name: value[index] for name, value in batch.items()}
-            loss_B, units_B = objective.losses(logits if everyone else logits[index], some, smoothing)
+            some, theirs = batch, logits
+            if len(alike) < len(seats):
+                rows = torch.cat([torch.arange(block.rows.start, block.rows.stop) for _, block in alike])
+                index = sent(rows, pack.device)
+                some, theirs = {name: value[index] for name, value in batch.items()}, logits[index]
+            loss_B, units_B = objective.losses(theirs, some, smoothing)
             total = total + loss_B.sum()
             sizes = [block.num_rows for _, block in alike]
             sums = zip(torch.split(loss_B.detach(), sizes), torch.split(units_B, sizes), strict=True)

@@ -50,6 +50,7 @@ class World:
         *,
         quantisation: Quantisation | None = None,
         packed: bool = True,
+        device: str = "cpu",
     ) -> None:
         self.objective = objective
         self.source = Source(origin=Origin.LOCAL, name=str(model))
@@ -63,12 +64,12 @@ class World:
             sweep_dir=str(folder),
             metric="val/loss",
             precision=Precision.FLOAT32,
-            device="cpu",
+            device=device,
             quantisation=quantisation,
         )
         self.data = TaskData(objective, data, load_tokenizer(self.source))
         if packed:
-            self.pack = Pack(self.source, objective, "cpu", torch.float32, quantisation)
+            self.pack = Pack(self.source, objective, device, torch.float32, quantisation)
             self.stepper = Stepper(self.pack, objective, self.data.tokenizer, threads=2)
 
     def seat(self, trial: TrialTask, b_std: float = 0.0) -> Seat:
@@ -81,7 +82,12 @@ class World:
 
     def base(self) -> Base:
         """Load the base anew, as peft has it."""
-        return load_base(self.source, self.objective, "cpu", quantisation=self.plan.quantisation)
+        return load_base(self.source, self.objective, self.plan.device, quantisation=self.plan.quantisation)
+
+    def batch(self, rows: Sequence[Example]) -> dict[str, torch.Tensor]:
+        """Return rows collated, where the model is."""
+        collated = self.objective.collate(rows, self.data.tokenizer)
+        return {name: value.to(self.plan.device) for name, value in collated.items()}
 
     def peft(self, trial: TrialTask, b_std: float = 0.0) -> Adapted:
         """Return peft's model of the same trial."""
@@ -112,7 +118,7 @@ class World:
         return found
 
     def peft_loss(self, adapted: Adapted, rows: Sequence[Example], settings: TrialSettings) -> torch.Tensor:
-        batch = self.objective.collate(rows, self.data.tokenizer)
+        batch = self.batch(rows)
         loss_B, units_B = self.objective.losses(forward(adapted.model, batch), batch, settings.label_smoothing)
         return loss_B.sum() / units_B.sum()
 

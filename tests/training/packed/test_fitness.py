@@ -49,12 +49,12 @@ DATA = DataPlan(source=MADE_UP, train=40, validation=20, test=12, train_eval=10)
     ],
 )
 def test_models_are_tried(
-    build: Callable[[Path], Path], objective: Objective, reason: str | None, tmp_path: Path
+    build: Callable[[Path], Path], objective: Objective, reason: str | None, tmp_path: Path, device: str
 ) -> None:
     source = Source(origin=Origin.LOCAL, name=str(build(tmp_path)))
     tokenizer = load_tokenizer(source)
     rows = TaskData(objective, DATA, tokenizer).split("train", 32)
-    found = reason_not_to_pack(source, objective, "cpu", tokenizer, rows)
+    found = reason_not_to_pack(source, objective, device, tokenizer, rows)
     assert found is None if reason is None else found is not None and found.startswith(reason)
 
 

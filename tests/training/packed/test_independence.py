@@ -33,10 +33,10 @@ MODELS: dict[str, tuple[Callable[[Path], Path], type[Objective]]] = {
 
 
 @pytest.fixture(scope="module", params=sorted(MODELS))
-def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> World:
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, device: str) -> World:
     build, objective = MODELS[request.param]
     folder = tmp_path_factory.mktemp(request.param)
-    return World(build(folder / "model"), objective(), folder / "sweep")
+    return World(build(folder / "model"), objective(), folder / "sweep", device=device)
 
 
 @pytest.fixture(scope="module")

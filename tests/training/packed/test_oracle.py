@@ -40,10 +40,11 @@ MODELS: dict[str, tuple[Callable[[Path], Path], type[Objective], str]] = {
 @pytest.fixture(
     params=[pytest.param(name, marks=needs.bitsandbytes if name.endswith("nf4") else ()) for name in sorted(MODELS)]
 )
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+def world(request: pytest.FixtureRequest, tmp_path: Path, device: str) -> World:
     build, objective, _ = MODELS[request.param]
     quantisation = Quantisation.NF4 if request.param.endswith("nf4") else None
-    return World(without_dropout(build(tmp_path / "model")), objective(), tmp_path / "sweep", quantisation=quantisation)
+    model = without_dropout(build(tmp_path / "model"))
+    return World(model, objective(), tmp_path / "sweep", quantisation=quantisation, device=device)
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_first_gradients_are_pefts(world: World, tasks: list[TrialTask]) -> None
         adapted = world.peft(trial, b_std=0.02)
         rows = seat.next_batch()
         loss = world.peft_loss(adapted, rows, trial.settings)
-        batch = world.objective.collate(rows, world.data.tokenizer)
+        batch = world.batch(rows)
         units = world.objective.losses(forward(adapted.model, batch), batch)[1].sum()
         (loss * units).backward()  # type: ignore[no-untyped-call]
         expected, found = peft_gradients(adapted), seat.gradients()
@@ -101,7 +102,7 @@ def test_the_exported_adapter_has_the_packs_logits(world: World, tasks: list[Tri
     for _ in range(3):
         world.stepper.step(seats)
     rows = world.data.split("validation", 32)
-    batch = world.objective.collate(rows, world.data.tokenizer)
+    batch = world.batch(rows)
     world.pack.model.eval()
     for seat in seats:
         seat.commit([200], {})

@@ -1,0 +1,152 @@
+"""A process that trains trials, round after round, when it is told to: one variant of ``packed_step``.
+
+Each variant has processes of its own, so that the memory of one is not counted for another, and several can train at
+the same time. Run as a module it is such a process: a line with a round's number comes in, a line of JSON goes out.
+"""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import TextIO
+
+import torch
+
+from benchmarks.bases import BaseName, workload
+from orchestrator.core.plan import EnginePlan, Method
+from orchestrator.core.quantisation import Quantisation
+from orchestrator.core.settings import TrialSettings
+from orchestrator.core.trial import TrialTask
+from orchestrator.objective.protocol import Objective
+from orchestrator.training.engine import TrialRun
+from orchestrator.training.packed.engine import PackedEngine
+from orchestrator.training.solo import SoloEngine
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """What a process trains, in plain values.
+
+    Attributes:
+        base: the base's name in ``bases``.
+        slots: trials of one pack; 0: a trial in the solo engine.
+        threads: CPU threads.
+        rounds: how many there will be.
+        updates: of each trial in a round.
+    """
+
+    base: str
+    slots: int
+    device: str
+    batch_size: int
+    sequence: int
+    dropout: float
+    quantisation: str | None
+    threads: int
+    rounds: int
+    updates: int
+
+
+class Worker:
+    """A process that trains a job."""
+
+    def __init__(self, job: Job) -> None:
+        """Start it; it loads what it needs with the first round."""
+        command = [sys.executable, "-m", "benchmarks.worker", json.dumps(asdict(job))]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def begin(self, number: int) -> None:
+        """Have it train a round."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{number}\n")
+        self._process.stdin.flush()
+
+    def end(self) -> dict[str, float]:
+        """Wait for the round; return ``tokens_per_s``, ``peak_mb`` and ``most``, the trials that trained together.
+
+        Raises:
+            RuntimeError: the process has failed; it has said why on stderr.
+        """
+        assert self._process.stdout is not None
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"a process ended with {self._process.wait()}")
+        found: dict[str, float] = json.loads(answer)
+        return found
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+
+def rounds_of(job: Job) -> Iterator[dict[str, float]]:
+    """Train a job; yield what ``Worker.end`` returns after each round."""
+    torch.set_num_threads(job.threads)
+    load = workload(BaseName(job.base), job.sequence)
+    plan = EnginePlan(
+        objective=load.objective.name,
+        method=Method.LORA,
+        model=load.model,
+        data=load.data,
+        report_points=tuple(job.updates * job.batch_size * (number + 1) for number in range(job.rounds)),
+        sweep_dir=tempfile.mkdtemp(prefix="packed-step-"),
+        metric="val/loss",
+        threads=job.threads,
+        device=job.device,
+        quantisation=None if job.quantisation is None else Quantisation(job.quantisation),
+    )
+    settings = TrialSettings(
+        rank=8, batch_size=job.batch_size, dropout=job.dropout, max_length=load.max_length, learning_rate=1e-3
+    )
+    tasks = [TrialTask(number=slot, settings=settings, seed=slot) for slot in range(max(1, job.slots))]
+    yield from (_packed if job.slots else _solo)(plan, load.objective, tasks)
+
+
+def _solo(plan: EnginePlan, objective: Objective, tasks: list[TrialTask]) -> Iterator[dict[str, float]]:
+    run = SoloEngine(plan, objective).start(tasks[0])
+    for point in plan.report_points:
+        metrics = run.advance(point).metrics
+        yield {"tokens_per_s": metrics["speed/tokens_per_s"], "peak_mb": metrics["memory/peak_mb"], "most": 1}
+    run.close()
+
+
+def _packed(plan: EnginePlan, objective: Objective, tasks: list[TrialTask]) -> Iterator[dict[str, float]]:
+    """Train all trials to each point; evaluation is left out of the time."""
+    engine = PackedEngine(plan, objective)
+    runs = [engine.start(task) for task in tasks]
+    before = 0.0
+    for point in plan.report_points:
+        wanted: dict[TrialRun, int] = dict.fromkeys(runs, point)
+        spent_s, peak_mb, tokens, most = 0.0, 0.0, 0.0, 0
+        while wanted:
+            reports = engine.step(wanted)
+            most = max(most, sum(engine.holds(task.number) for task in tasks))
+            for run, report in reports.items():
+                if isinstance(report, Exception):
+                    raise report
+                spent_s += report.metrics["time/train_s"]
+                tokens += report.metrics["progress/tokens"]
+                peak_mb = max(peak_mb, report.metrics["memory/peak_mb"])
+                del wanted[run]
+        yield {"tokens_per_s": (tokens - before) / spent_s, "peak_mb": peak_mb, "most": most}
+        before = tokens
+    engine.close()
+
+
+def main(job: Job, asked: TextIO, answers: TextIO) -> None:
+    """Answer as often as somebody asks."""
+    found = rounds_of(job)
+    for _ in asked:
+        answers.write(json.dumps(next(found)) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING)
+    own = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a library prints must not be taken for an answer
+    main(Job(**json.loads(sys.argv[1])), sys.stdin, own)

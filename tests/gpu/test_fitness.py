@@ -1,0 +1,6 @@
+"""What can be packed on a GPU is what can be packed on a CPU."""
+
+from tests import needs
+from tests.training.packed.test_fitness import test_models_are_tried  # noqa: F401
+
+pytestmark = needs.cuda

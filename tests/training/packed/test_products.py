@@ -1,0 +1,83 @@
+"""The two ways to multiply by adapters, a loop and grouped products, give the same: outputs and gradients."""
+
+import pytest
+import torch
+from torch import nn
+
+from orchestrator.training.packed.frozen import FrozenWeight
+from orchestrator.training.packed.layout import lay_out
+from orchestrator.training.packed.linear import _LoRA
+from orchestrator.training.packed.products import Loop, Span, grouped, groups_pay
+
+INPUTS, OUTPUTS, RANK, SLOTS = 24, 40, 16, 5
+ADAPTED = {0: (3, 2.0), 1: (16, 0.5), 2: (8, 1.7)}
+"""Rank and scale by slot; slots 3 and 4 do not adapt the layer."""
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 3e-2}
+PRESENT: dict[str, dict[int, list[int]]] = {
+    "all": {0: [4, 2], 1: [7], 2: [1], 3: [5, 5], 4: [3]},
+    "some": {0: [4, 2], 2: [9, 9, 1], 3: [2]},
+    "one": {1: [6, 1]},
+    "the last": {2: [3], 4: [6]},
+}
+"""Lengths of the rows of the slots that have any."""
+
+
+class Layer:
+    """A frozen layer with stacks of adapters, and what one batch of the present slots needs."""
+
+    def __init__(self, present: str, dtype: torch.dtype, device: str) -> None:
+        draw = torch.Generator().manual_seed(0)
+        lengths = PRESENT[present]
+        rows = [length for some in lengths.values() for length in some]
+        mask_BT = torch.tensor([[int(token < length) for token in range(max(rows))] for length in rows])
+        counts = {slot: len(some) for slot, some in lengths.items()}
+        self.layout = lay_out(mask_BT, counts, SLOTS, dtype, device=device)
+        base = nn.Linear(INPUTS, OUTPUTS).requires_grad_(False).to(device, dtype)
+        self.frozen, self.bias_O = FrozenWeight.of(base), base.bias
+        a_PRI, b_PRO = torch.zeros(SLOTS, RANK, INPUTS), torch.zeros(SLOTS, RANK, OUTPUTS)
+        for slot, (rank, _) in ADAPTED.items():
+            a_PRI[slot, :rank] = torch.randn(rank, INPUTS, generator=draw) / 5
+            b_PRO[slot, :rank] = torch.randn(rank, OUTPUTS, generator=draw) / 5
+        self.a_PRI, self.b_PRO = (nn.Parameter(stack.to(device)) for stack in (a_PRI, b_PRO))
+        tokens = self.layout.num_tokens
+        self.x_NI = torch.randn(tokens, INPUTS, generator=draw).to(device, dtype).requires_grad_()
+        self.dy_NO = torch.randn(tokens, OUTPUTS, generator=draw).to(device, dtype)
+        kept = torch.rand(tokens, INPUTS, generator=draw) > 0.3
+        self.kept_NI = kept.to(device, torch.int16 if dtype is torch.bfloat16 else torch.int32).neg()
+
+    def spans(self) -> list[Span]:
+        parts = self.layout.parts(self.layout.num_tokens)
+        return [Span(slot, rows, *ADAPTED[slot]) for slot, rows in parts if slot in ADAPTED]
+
+    def computed(self, *, as_groups: bool, dropped: bool) -> list[torch.Tensor]:
+        """Return output, the input's gradient, and what two batches add to the gradients of the stacks."""
+        leaves = (self.x_NI, self.a_PRI, self.b_PRO)
+        for leaf in leaves:
+            leaf.grad = None
+        self.a_PRI.grad = torch.ones_like(self.a_PRI)  # what batches before have left there
+        products = grouped(self.spans(), self.layout, self.layout.num_tokens) if as_groups else Loop(self.spans())
+        kept_NI = self.kept_NI if dropped else None
+        for _ in range(2):
+            y_NO = _LoRA.apply(self.x_NI, self.a_PRI, self.b_PRO, self.frozen, self.bias_O, products, kept_NI)  # type: ignore[no-untyped-call]
+            y_NO.backward(self.dy_NO)
+        return [y_NO.detach(), *(leaf.grad for leaf in leaves if leaf.grad is not None)]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("present", PRESENT)
+@pytest.mark.parametrize("dropped", [False, True], ids=["whole", "dropped"])
+def test_grouped_products_are_those_of_the_loop(present: str, dropped: bool, dtype: torch.dtype, device: str) -> None:
+    layer = Layer(present, dtype, device)
+    loop, groups = (layer.computed(as_groups=way, dropped=dropped) for way in (False, True))
+    for one, other in zip(loop, groups, strict=True):
+        assert other.dtype is one.dtype
+        scale = one.float().abs().max().item()
+        torch.testing.assert_close(other, one, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * scale)
+    absent = [slot for slot in range(SLOTS) if slot not in PRESENT[present] or slot not in ADAPTED]
+    for begun, gradient_PRM in ((1.0, groups[2]), (0.0, groups[3])):
+        assert (gradient_PRM[absent] == begun).all()
+
+
+def test_groups_pay_where_one_kernel_computes_them() -> None:
+    assert not groups_pay(torch.device("cpu"), torch.bfloat16)
+    assert not groups_pay(torch.device("cuda", 0), torch.float32)
