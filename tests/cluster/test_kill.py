@@ -76,7 +76,7 @@ def test_a_driver_that_is_killed_again_and_again_ends_with_every_trial_once(
     for _ in range(kills):
         kill_after(start(folder, kind), folder, draw.randint(2, 6))
     last = start(folder, kind)
-    assert last.communicate(timeout=200)[0] == b""
+    assert last.communicate(timeout=600)[0] == b""
     assert last.returncode == 0
 
     ledger = Ledger.open(f"sqlite:///{folder / 'ledger.db'}")

@@ -55,7 +55,7 @@ class Installation:
             stderr=subprocess.PIPE,
         )
 
-    def run(self, *arguments: str, timeout_s: float = 280) -> str:
+    def run(self, *arguments: str, timeout_s: float = 900) -> str:
         """Run a command that is to succeed and return what it printed."""
         process = self.start(*arguments)
         try:
@@ -66,10 +66,10 @@ class Installation:
         assert process.returncode == 0, f"{arguments}: exit {process.returncode}\n{out[-2000:]}\n{err[-4000:]}"
         return out
 
-    def json(self, *arguments: str, timeout_s: float = 280) -> Any:
+    def json(self, *arguments: str, timeout_s: float = 900) -> Any:
         return json.loads(self.run(*arguments, "--json", timeout_s=timeout_s))
 
-    def kill_when(self, process: subprocess.Popen[str], word: str, times: int, timeout_s: float = 240) -> None:
+    def kill_when(self, process: subprocess.Popen[str], word: str, times: int, timeout_s: float = 600) -> None:
         """Kill a running command with -9 once it has printed ``word`` so many times on standard error."""
         assert process.stderr is not None
         seen, until = 0, time.monotonic() + timeout_s

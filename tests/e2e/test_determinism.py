@@ -19,7 +19,7 @@ def test_the_same_seed_finds_the_same_trials_and_metrics(tmp_path: Path) -> None
     found: list[Any] = []
     try:
         for sweep in sweeps:
-            out, err = sweep.communicate(timeout=250)
+            out, err = sweep.communicate(timeout=900)
             assert sweep.returncode == 0, err
             found.append(json.loads(out)["leaderboard"])
     finally:

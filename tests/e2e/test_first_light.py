@@ -113,7 +113,7 @@ def test_the_same_command_says_that_it_is_finished(installation: Installation, s
 
 def test_a_changed_search_is_refused_with_the_difference(installation: Installation, swept: Any) -> None:
     process = installation.start("sweep", str(SMOKE), "--set", "data.train=200")
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 2
     assert "data.train: 256 → 200" in err
     assert "--fresh" in err

@@ -144,11 +144,11 @@ class Layout:
         """Return ``values_1N`` of values by row and token that are padded to the longest row of all slots."""
         return torch.cat([values_BT[block.rows, : block.length].reshape(-1) for block in self.blocks])[None]
 
-    @property
+    @cached_property
     def firsts_B(self) -> torch.Tensor:  # noqa: N802  (a shape)
         """Where each row's first token stands among all."""
         found = [torch.arange(block.tokens.start, block.tokens.stop, block.length) for block in self.blocks]
-        return torch.cat(found).to(self.device)
+        return sent(torch.cat(found), self.device)
 
     def pad(self, hidden_1ND: torch.Tensor) -> torch.Tensor:
         """Return ``hidden_BTD`` by row and token, zero at padding, as code after the base expects it.

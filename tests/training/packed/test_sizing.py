@@ -99,7 +99,7 @@ def test_out_of_memory_half_as_many_go_on_and_no_trial_is_lost(tmp_path: Path) -
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=600,
     )
     assert int(found.stdout) in {1, 2}
     assert "out of memory with 4 trials: going on with 2" in found.stderr
