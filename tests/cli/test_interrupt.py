@@ -35,7 +35,7 @@ def start(*, polite: bool) -> "subprocess.Popen[str]":
 def test_once_stops_cleanly_and_says_how_to_go_on(number: signal.Signals) -> None:
     child = start(polite=True)
     child.send_signal(number)
-    out, _ = child.communicate(timeout=20)
+    out, _ = child.communicate(timeout=120)
     assert child.returncode == 0
     assert out.splitlines()[0].startswith("stopping; the same command goes on")
     assert out.splitlines()[-1] == "clean"
@@ -47,7 +47,7 @@ def test_twice_leaves_a_sweep_that_does_not_stop() -> None:
     child.send_signal(signal.SIGINT)
     assert "stopping" in child.stdout.readline()
     child.send_signal(signal.SIGINT)
-    child.communicate(timeout=20)
+    child.communicate(timeout=120)
     assert child.returncode == 130
 
 
