@@ -1,13 +1,15 @@
 """Whole wall time of the same trials: plain Ray Tune + transformers.Trainer + peft, and this project's engines.
 
     python -m benchmarks.whole_sweep [--configurations 16] [--rows 2000] [--epochs 2] [--batch-size 16] [--only NAME] …
+    python -m benchmarks.whole_sweep --device cuda --at-once 4
 
 Variants, each in processes of its own, start-up included, one after another, ROUNDS times:
 
-    plain     Ray Tune, a process for each trial, one thread each, two at once: float32, random batches, fused attention
-    tuned     the same with bfloat16, batches of like lengths and eager attention, the fastest here
+    plain     Ray Tune, a process for each trial, AT_ONCE (2) of them at once, which share the cores and, on CUDA, the
+              GPU: float32, random batches, fused attention
+    tuned     the same with bfloat16, batches of like lengths and the fastest attention: eager on a CPU, fused on CUDA
     search    `Trainer.hyperparameter_search` with Optuna, as people use it: one after another, on all cores
-    solo      `python -m orchestrator sweep`, solo engine, two at once
+    solo      `python -m orchestrator sweep`, solo engine, AT_ONCE at once
     packed    the same with the packed engine, as many at once as it measures to pay
     asha      packed, with asha
 
@@ -25,24 +27,22 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 import yaml
 
+from benchmarks.plain_trials import MAX_LENGTH, Setup, plain, search
 from orchestrator.assets.models import resolve_model
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.environment import prepare, usable_cores
+from orchestrator.core.environment import prepare
 from orchestrator.objective.loading import load_objective
 from orchestrator.search.ledger import Ledger
-
-if TYPE_CHECKING:
-    from peft import PeftModel
-    from transformers import Trainer
+from orchestrator.training.hardware import choose_device
 
 ROOT = Path(__file__).parent.parent
 MODEL = Source(origin=Origin.PACKAGED, name="minilm")
-VALIDATION, MAX_LENGTH = 500, 64
+VALIDATION = 500
 VARIANTS = ("plain", "tuned", "search", "solo", "packed", "asha")
 
 
@@ -60,117 +60,7 @@ def configurations(count: int, batch_size: int) -> list[dict[str, Any]]:
     ]
 
 
-def plain_trainer(config: dict[str, Any] | None, *, rows: str, base: str, epochs: int, tuned: bool) -> "Trainer":
-    """Return the Trainer that one would write by hand for a configuration; None: the search's own, by trial number."""
-    from datasets import Dataset
-    from transformers import AutoTokenizer, DataCollatorWithPadding, Trainer, TrainingArguments
-
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    splits = {
-        name: Dataset.from_list(part).map(
-            lambda row: tokenizer(row["text"], truncation=True, max_length=MAX_LENGTH), remove_columns=["text"]
-        )
-        for name, part in json.loads(Path(rows).read_text()).items()
-    }
-    arguments = TrainingArguments(
-        tempfile.mkdtemp(),
-        per_device_eval_batch_size=32,
-        num_train_epochs=epochs,
-        eval_strategy="epoch",
-        save_strategy="epoch",
-        save_total_limit=1,
-        report_to=[],
-        use_cpu=True,
-        bf16=tuned,
-        disable_tqdm=True,
-        train_sampling_strategy="group_by_length" if tuned else "random",
-        **({} if config is None else named(config)),
-    )
-    return Trainer(
-        None if config is None else adapted(config, base, tuned=tuned),
-        arguments,
-        train_dataset=splits["train"],
-        eval_dataset=splits["validation"],
-        data_collator=DataCollatorWithPadding(tokenizer),
-        compute_metrics=lambda found: {"accuracy": float((found.predictions.argmax(-1) == found.label_ids).mean())},
-        model_init=None if config is not None else lambda trial: adapted(CHOSEN[trial.number if trial else 0], base),
-    )
-
-
-def named(config: dict[str, Any]) -> dict[str, Any]:
-    """Return what of a configuration the Trainer takes, by its names."""
-    return {"learning_rate": config["learning_rate"], "per_device_train_batch_size": config["batch_size"]}
-
-
-def adapted(config: dict[str, Any], base: str, *, tuned: bool = False) -> "PeftModel":
-    """Return the base with a new adapter."""
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForSequenceClassification
-
-    attention = "eager" if tuned else "sdpa"
-    model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=2, attn_implementation=attention)
-    adapter = LoraConfig(
-        r=config["rank"],
-        lora_alpha=32,
-        lora_dropout=config["dropout"],
-        target_modules="all-linear",
-        task_type="SEQ_CLS",
-    )
-    return get_peft_model(model, adapter)
-
-
-CHOSEN: list[dict[str, Any]] = []
-"""The configurations of `search`, by Optuna's trial number."""
-
-
-def search(trials: list[dict[str, Any]], rows: Path, epochs: int) -> float:
-    """Run the trials with ``Trainer.hyperparameter_search`` and Optuna, and return the best validation accuracy."""
-    CHOSEN[:] = trials
-    trainer = plain_trainer(None, rows=str(rows), base=str(resolve_model(MODEL)), epochs=epochs, tuned=False)
-    best = trainer.hyperparameter_search(
-        hp_space=lambda trial: named(CHOSEN[trial.number]),
-        compute_objective=lambda metrics: metrics["eval_accuracy"],
-        n_trials=len(trials),
-        direction="maximize",
-        backend="optuna",
-    )
-    return float(best.objective)
-
-
-def train_plainly(config: dict[str, Any], *, rows: str, base: str, epochs: int, tuned: bool) -> None:
-    """Train one trial as its function would be written by hand; reports to Tune after each epoch."""
-    import torch
-    from ray import tune
-    from transformers import TrainerCallback
-
-    class Report(TrainerCallback):
-        def on_evaluate(self, *_: object, metrics: dict[str, float], **__: object) -> None:
-            tune.report({"accuracy": metrics["eval_accuracy"]})
-
-    torch.set_num_threads(1)
-    trainer = plain_trainer(config, rows=rows, base=base, epochs=epochs, tuned=tuned)
-    trainer.add_callback(Report())
-    trainer.train()
-
-
-def plain(trials: list[dict[str, Any]], rows: Path, epochs: int, *, tuned: bool) -> float:
-    """Run the trials with Tune alone and return the best validation accuracy."""
-    import ray
-    from ray import tune
-
-    os.environ |= {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "OMP_NUM_THREADS": "1"}
-    ray.init(num_cpus=usable_cores(), include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    bound = tune.with_parameters(
-        train_plainly, rows=str(rows), base=str(resolve_model(MODEL)), epochs=epochs, tuned=tuned
-    )
-    found = tune.run(
-        bound, config=tune.grid_search(trials), resources_per_trial={"cpu": 1}, metric="accuracy", mode="max", verbose=0
-    )
-    ray.shutdown()
-    return max(float(trial.metric_analysis["accuracy"]["max"]) for trial in found.trials)
-
-
-def ours(name: str, trials: list[dict[str, Any]], count: int, epochs: int, folder: Path) -> dict[str, Any]:
+def ours(name: str, trials: list[dict[str, Any]], count: int, setup: Setup, folder: Path) -> dict[str, Any]:
     """Run the trials as a sweep in a folder of its own; return the best validation accuracy and when it grew."""
     stopping = {"rule": "asha", "reports": 4, "reduction_factor": 4, "cohort": 4}
     sweep = {
@@ -186,7 +76,7 @@ def ours(name: str, trials: list[dict[str, Any]], count: int, epochs: int, folde
             "max_length": MAX_LENGTH,
         },
         "adapter": {"method": "lora", "alpha": 32, "target_modules": "all-linear"},
-        "training": {"epochs": epochs, "batch_size": trials[0]["batch_size"]},
+        "training": {"epochs": setup.epochs, "batch_size": trials[0]["batch_size"], "device": setup.device},
         "search": {
             "metric": "val/accuracy",
             "sampler": {"name": "random"},
@@ -197,11 +87,16 @@ def ours(name: str, trials: list[dict[str, Any]], count: int, epochs: int, folde
             },
             "start": [{key: value for key, value in trial.items() if key != "batch_size"} for trial in trials],
         },
-        "early_stopping": stopping if name == "asha" else {"rule": "none", "reports": epochs},
+        "early_stopping": stopping if name == "asha" else {"rule": "none", "reports": setup.epochs},
         "budget": {"trials": len(trials)},
-        "resources": {"engine": "solo", "parallel_trials": 2, "cpus_per_trial": 1}
+        "resources": {
+            "engine": "solo",
+            "parallel_trials": setup.at_once,
+            "cpus_per_trial": setup.threads,
+            "gpus_per_trial": setup.resources.get("gpu", 0),
+        }
         if name == "solo"
-        else {"engine": "packed"},
+        else {"engine": "packed", "gpus_per_trial": int(setup.device == "cuda")},
         "tracking": {"keep_adapters": 1},
         "seed": 1,
     }
@@ -218,16 +113,21 @@ def ours(name: str, trials: list[dict[str, Any]], count: int, epochs: int, folde
     return {"best": max(row["score"] for row in board if row["score"] is not None), "grown": grown}
 
 
-def main(
+def main(  # noqa: PLR0913, PLR0917  (the command's options)
     configurations_: Annotated[int, typer.Option("--configurations")] = 16,
     rows: int = 2000,
     epochs: int = 2,
     batch_size: int = 16,
     rounds: int = 1,
     only: Annotated[list[str] | None, typer.Option()] = None,
+    device: Literal["cpu", "cuda"] = "cpu",
+    at_once: int = 2,
 ) -> None:
     """Measure and print."""
     prepare()
+    if device != "cpu":
+        choose_device(device)
+    base = str(resolve_model(MODEL))
     trials = configurations(configurations_, batch_size)
     data = DataPlan(
         source=Source(origin=Origin.PACKAGED, name="vader-movie"), train=rows, validation=VALIDATION, test=100
@@ -239,13 +139,16 @@ def main(
                 file = Path(folder) / "rows.json"
                 parts = {"train": splits.train, "validation": splits.validation}
                 file.write_text(json.dumps({key: [*part] for key, part in parts.items()}))
+                setup = Setup(
+                    rows=str(file), base=base, epochs=epochs, device=device, at_once=at_once, tuned=name == "tuned"
+                )
                 began = time.perf_counter()
                 if name in {"plain", "tuned"}:
-                    found: dict[str, Any] = {"best": plain(trials, file, epochs, tuned=name == "tuned")}
+                    found: dict[str, Any] = {"best": plain(trials, setup)}
                 elif name == "search":
-                    found = {"best": search(trials, file, epochs)}
+                    found = {"best": search(trials, setup)}
                 else:
-                    found = ours(name, trials, rows, epochs, Path(folder))
+                    found = ours(name, trials, rows, setup, Path(folder))
                 spent = time.perf_counter() - began
             line = f"round {number} {name:8s} {spent:7.1f} s   best validation accuracy {found['best']:.4f}"
             print(line, [f"{at:.0f} s {value:.4f}" for at, value in found.get("grown", [])], flush=True)

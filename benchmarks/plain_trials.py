@@ -1,0 +1,160 @@
+"""The rivals of ``whole_sweep``, as people write them: Ray Tune, or the Trainer's own search, over Trainer and peft."""
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.core.environment import usable_cores
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import Trainer
+
+MAX_LENGTH = 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setup:
+    """What all trials of a variant share.
+
+    Attributes:
+        rows: the file with the rows.
+        base: the base's folder.
+        device: ``cpu`` or ``cuda``.
+        at_once: trials that share it.
+        tuned: bfloat16, batches of like lengths and the fastest attention.
+    """
+
+    rows: str
+    base: str
+    epochs: int
+    device: str
+    at_once: int
+    tuned: bool
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of a trial."""
+        return max(1, usable_cores() // self.at_once)
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """What Ray gives a trial."""
+        share = {"gpu": 1 / self.at_once} if self.device == "cuda" else {}
+        return {"cpu": min(self.threads, usable_cores() / self.at_once), **share}
+
+
+def plain_trainer(config: dict[str, Any] | None, setup: Setup) -> "Trainer":
+    """Return the Trainer that one would write by hand for a configuration; None: the search's own, by trial number."""
+    from datasets import Dataset
+    from transformers import AutoTokenizer, DataCollatorWithPadding, Trainer, TrainingArguments
+
+    tokenizer = AutoTokenizer.from_pretrained(setup.base)
+    splits = {
+        name: Dataset.from_list(part).map(
+            lambda row: tokenizer(row["text"], truncation=True, max_length=MAX_LENGTH), remove_columns=["text"]
+        )
+        for name, part in json.loads(Path(setup.rows).read_text()).items()
+    }
+    arguments = TrainingArguments(
+        tempfile.mkdtemp(),
+        per_device_eval_batch_size=32,
+        num_train_epochs=setup.epochs,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=1,
+        report_to=[],
+        use_cpu=setup.device == "cpu",
+        bf16=setup.tuned,
+        disable_tqdm=True,
+        train_sampling_strategy="group_by_length" if setup.tuned else "random",
+        **({} if config is None else named(config)),
+    )
+    return Trainer(
+        None if config is None else adapted(config, setup),
+        arguments,
+        train_dataset=splits["train"],
+        eval_dataset=splits["validation"],
+        data_collator=DataCollatorWithPadding(tokenizer),
+        compute_metrics=lambda found: {"accuracy": float((found.predictions.argmax(-1) == found.label_ids).mean())},
+        model_init=None if config is not None else lambda trial: adapted(CHOSEN[trial.number if trial else 0], setup),
+    )
+
+
+def named(config: dict[str, Any]) -> dict[str, Any]:
+    """Return what of a configuration the Trainer takes, by its names."""
+    return {"learning_rate": config["learning_rate"], "per_device_train_batch_size": config["batch_size"]}
+
+
+def adapted(config: dict[str, Any], setup: Setup) -> "PeftModel":
+    """Return the base with a new adapter."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForSequenceClassification
+
+    attention = "eager" if setup.tuned and setup.device == "cpu" else "sdpa"
+    model = AutoModelForSequenceClassification.from_pretrained(setup.base, num_labels=2, attn_implementation=attention)
+    adapter = LoraConfig(
+        r=config["rank"],
+        lora_alpha=32,
+        lora_dropout=config["dropout"],
+        target_modules="all-linear",
+        task_type="SEQ_CLS",
+    )
+    return get_peft_model(model, adapter)
+
+
+CHOSEN: list[dict[str, Any]] = []
+"""The configurations of `search`, by Optuna's trial number."""
+
+
+def search(trials: list[dict[str, Any]], setup: Setup) -> float:
+    """Run the trials with ``Trainer.hyperparameter_search`` and Optuna, and return the best validation accuracy."""
+    CHOSEN[:] = trials
+    trainer = plain_trainer(None, setup)
+    best = trainer.hyperparameter_search(
+        hp_space=lambda trial: named(CHOSEN[trial.number]),
+        compute_objective=lambda metrics: metrics["eval_accuracy"],
+        n_trials=len(trials),
+        direction="maximize",
+        backend="optuna",
+    )
+    return float(best.objective)
+
+
+def train_plainly(config: dict[str, Any], *, setup: Setup) -> None:
+    """Train one trial as its function would be written by hand; reports to Tune after each epoch."""
+    import torch
+    from ray import tune
+    from transformers import TrainerCallback
+
+    class Report(TrainerCallback):
+        def on_evaluate(self, *_: object, metrics: dict[str, float], **__: object) -> None:
+            tune.report({"accuracy": metrics["eval_accuracy"]})
+
+    torch.set_num_threads(setup.threads)
+    trainer = plain_trainer(config, setup)
+    trainer.add_callback(Report())
+    trainer.train()
+
+
+def plain(trials: list[dict[str, Any]], setup: Setup) -> float:
+    """Run the trials with Tune alone and return the best validation accuracy."""
+    import ray
+    from ray import tune
+
+    os.environ |= {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"}
+    os.environ["OMP_NUM_THREADS"] = str(setup.threads)
+    ray.init(num_cpus=usable_cores(), include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    found = tune.run(
+        tune.with_parameters(train_plainly, setup=setup),
+        config=tune.grid_search(trials),
+        resources_per_trial=setup.resources,
+        metric="accuracy",
+        mode="max",
+        verbose=0,
+    )
+    ray.shutdown()
+    return max(float(trial.metric_analysis["accuracy"]["max"]) for trial in found.trials)
