@@ -75,23 +75,20 @@ def run_sweep(
     """
     began_at = options.began_at or time.time()
     ledger, question = Ledger.open(), question_of(spec)
-    known = None if options.fresh else finished_sweep(ledger, spec, question)
-    if known is not None:
+    if not options.fresh and (known := finished_sweep(ledger, spec, question)):
         return _outcome(ledger, known.id, spec, synced=True)
     require_model(spec.model)  # before the rows, which take longer
     objective = load_objective(spec.objective)
     splits = objective.splits(spec.data)
-    fingerprint = fingerprint_of(spec, splits)
-    sweep = ledger.open_sweep(spec.name, fingerprint, spec.text, fresh=options.fresh)
+    sweep = ledger.open_sweep(spec.name, fingerprint_of(spec, splits), spec.text, fresh=options.fresh)
     folder = sweep_dir(sweep)
     folder.mkdir(parents=True, exist_ok=True)
     waited_s = max(0.0, time.time() - began_at)
     with ledger.drive(sweep.id) as hold:
         plan = plan_engine(spec, splits, folder)
         adapters = adapters_of(plan, objective, spec.metric)
-        description = describe(spec, splits, fingerprint["rows"], folder)
-        store = LedgerStore(ledger, sweep.id)
-        reconciler = Reconciler(Synchroniser(store, description, locate(spec.tracking), adapters), say)
+        told = describe(spec, splits, sweep.fingerprint["rows"], folder)
+        reconciler = Reconciler(Synchroniser(LedgerStore(ledger, sweep.id), told, locate(spec.tracking), adapters), say)
         # From here on the ledger says that the sweep runs; whatever ends it says so too.
         facts = facts_of(spec, splits, plan)
         sweep = ledger.update_sweep(sweep.id, status=SweepStatus.RUNNING, spec_text=spec.text, facts=facts)
@@ -104,9 +101,7 @@ def run_sweep(
                 _measure_at_the_end(spec, where, (objective, splits), stop, say)
             status = SweepStatus.INTERRUPTED if stop.is_set() else SweepStatus.FINISHED
         finally:
-            synced = _close(ledger, sweep, status, reason, reconciler)
-        if synced and status is SweepStatus.FINISHED:
-            ledger.update_sweep(sweep.id, facts={QUESTION: question})
+            synced = _close(ledger, sweep, (status, reason), reconciler, question)
     return _outcome(ledger, sweep.id, spec, synced=synced)
 
 
@@ -137,11 +132,16 @@ def _search(
     return "stopped" if stop.is_set() else coordinator.exhausted_reason or ""
 
 
-def _close(ledger: Ledger, sweep: SweepRecord, status: SweepStatus, reason: str, reconciler: Reconciler) -> bool:
+def _close(
+    ledger: Ledger, sweep: SweepRecord, end: tuple[SweepStatus, str], reconciler: Reconciler, question: str | None
+) -> bool:
     """Store how the sweep ended, write its report and let the tracker catch up; return whether it did."""
     try:
-        _write_report(ledger, ledger.update_sweep(sweep.id, status=status, facts={"ended": reason}))
-        return reconciler.flush(FLUSH_S)
+        _write_report(ledger, ledger.update_sweep(sweep.id, status=end[0], facts={"ended": end[1]}))
+        synced = reconciler.flush(FLUSH_S)
+        if synced and end[0] is SweepStatus.FINISHED:
+            ledger.update_sweep(sweep.id, facts={QUESTION: question})
+        return synced
     finally:
         reconciler.close(1.0)
 
