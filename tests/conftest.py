@@ -11,6 +11,8 @@ from tests.plain_peft import PlainPeft
 
 # Several test processes share the cores: threads of tiny products would wait for each other most of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Ray's workers step back behind everything else, so beside other tests a sweep would hardly train.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 LONG = (
     "tests/e2e/test_resume.py",

@@ -45,7 +45,6 @@ def test_the_folder_mlflow_does_not_hide_the_package() -> None:
     assert found.strip().endswith("site-packages/mlflow/__init__.py")
 
 
-@pytest.mark.timeout(180)
 def test_the_wheel_holds_our_two_packages_and_nothing_else(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)],

@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.conftest import SMALL, SMOKE, Installation
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.e2e
 
 
 SWEEP = ["sweep", str(SMOKE), *SMALL, "--inline", "--trials", "2", "--set", "resources.parallel_trials=1", "--json"]

@@ -14,7 +14,7 @@ from orchestrator.spec.load import load_spec
 from tests.e2e.conftest import SMOKE, Installation
 from tests.plain_peft import PlainPeft
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.e2e
 
 NAME = "sentiment-smoke"
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.conftest import SMALL, SMOKE, Installation
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.e2e
 
 
 def test_a_killed_sweep_goes_on_and_ends_with_exactly_its_trials(tmp_path: Path) -> None:

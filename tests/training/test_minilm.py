@@ -49,7 +49,6 @@ class TestPacked(Packed, MiniLM):
     """The same, packed."""
 
 
-@pytest.mark.timeout(240)
 def test_a_real_trial_learns_and_its_adapter_is_what_was_reported(tmp_path: Path, plain_peft: PlainPeft) -> None:
     base, _ = fetched("minilm"), fetched("vader-movie")
     data = DataPlan(source=MOVIES, train=480, validation=100, test=100, train_eval=50)
