@@ -7,8 +7,6 @@ import sys
 import zipfile
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parent.parent
 ROOMS = sorted((ROOT / "orchestrator").rglob("*.py")) + sorted((ROOT / "objectives").glob("*.py"))
 
