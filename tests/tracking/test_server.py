@@ -58,9 +58,11 @@ def test_what_happened_while_the_server_was_away_is_written_when_it_is_back(loca
 def test_the_server_ends_with_us(empty_store: Path, tmp_path: Path, sign: signal.Signals) -> None:
     shutil.copy2(empty_store, tmp_path / "mlflow.db")
     script = (
-        "import sys, time, pathlib\n"
+        "import signal, time, pathlib\n"
         "from orchestrator.tracking.server import serve\n"
         "from tests.tracking.conftest import local\n"
+        # Started in the background, a shell has all below it ignore interrupts.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"with serve(local(pathlib.Path({str(tmp_path)!r})), port=0) as address:\n"
         "    print(address, flush=True)\n"
         "    time.sleep(600)\n"

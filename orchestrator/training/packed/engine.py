@@ -87,19 +87,22 @@ class PackedEngine:
         """Run one batch of every trial; see ``PackingEngine.step``."""
         runs = {run: point for run, point in wanted.items() if isinstance(run, PackedRun)}
         assert len(runs) == len(wanted), "a run of another engine"
+        admitted = self._headroom.admitted(runs, self._seats)
         try:
-            return self._step(self._headroom.admitted(runs, self._seats))
+            return self._step(admitted)
         except (RuntimeError, MemoryError) as error:
-            if not self._make_room(error):
+            if not self._make_room(error, sum(run.alone is None for run in admitted)):
                 raise
             return {}
 
-    def _make_room(self, error: BaseException) -> bool:
+    def _make_room(self, error: BaseException, trials: int) -> bool:
         """Give up every seat if memory ran out, for nobody knows what was written; return whether that may help."""
-        if not self._headroom.shrink(error, len(self._seats)):
+        if not self._headroom.shrink(error, trials):
             return False
         for number in list(self._seats):
             self.leave(number)
+        if self._pack is not None:
+            self._pack.empty()
         return True
 
     def _step(self, runs: Mapping[PackedRun, int]) -> dict[TrialRun, Report | DivergedError]:
@@ -149,7 +152,7 @@ class PackedEngine:
         try:
             return self._finish(run, best_samples)
         except (RuntimeError, MemoryError) as error:
-            if not self._make_room(error):
+            if not self._make_room(error, len({*self._seats, run.number})):
                 raise
             return self._finish(run, best_samples)
 

@@ -15,17 +15,17 @@ class Headroom:
     def __init__(self) -> None:
         self._most: int | None = None
 
-    def shrink(self, error: BaseException, seated: int) -> bool:
+    def shrink(self, error: BaseException, trials: int) -> bool:
         """Halve the bound if an error says that memory ran out, and return whether going on makes sense.
 
         Args:
             error: what was raised while the trials trained, or were measured.
-            seated: trials that had a seat; one alone that does not fit never will.
+            trials: those that had a seat or were to have one; one alone that does not fit never will.
         """
-        if seated < 2 or not out_of_memory(error):
+        if trials < 2 or not out_of_memory(error):
             return False
-        self._most = seated // 2
-        logger.warning("out of memory with %d trials: going on with %d", seated, self._most)
+        self._most = trials // 2
+        logger.warning("out of memory with %d trials: going on with %d", trials, self._most)
         return True
 
     def admitted(self, runs: Mapping[PackedRun, int], seated: Container[int]) -> dict[PackedRun, int]:

@@ -102,6 +102,15 @@ class Pack:
                 parameter.grad[slot].zero_()
         self._free = sorted([*self._free, slot])
 
+    def empty(self) -> None:
+        """Free the memory of all stacks; nobody has a slot."""
+        self.slots, self._rank, self._free = 0, RANK_STEP, []
+        for parameter in self._parameters():
+            parameter.grad, parameter.data = None, parameter.data.new_empty(0, *parameter.shape[1:])
+        for lora in self._lora.values():
+            for stack in (lora.a_PRI, lora.b_PRO):
+                stack.data = stack.data.new_empty(0, self._rank, stack.shape[2])
+
     def load(self, slot: int, tensors: Mapping[str, torch.Tensor]) -> None:
         """Copy an adapter's tensors into a slot."""
         for key, value in tensors.items():
