@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.environment import usable_cores
+from orchestrator.core.plan import Precision
+from orchestrator.training.hardware import computes_in_bfloat16
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -25,7 +27,7 @@ class Setup:
         base: the base's folder.
         device: ``cpu`` or ``cuda``.
         at_once: trials that share it.
-        tuned: bfloat16, batches of like lengths and the fastest attention.
+        tuned: bfloat16 where the hardware is fast at it, batches of like lengths and the fastest attention.
     """
 
     rows: str
@@ -68,7 +70,7 @@ def plain_trainer(config: dict[str, Any] | None, setup: Setup) -> "Trainer":
         save_total_limit=1,
         report_to=[],
         use_cpu=setup.device == "cpu",
-        bf16=setup.tuned,
+        bf16=setup.tuned and computes_in_bfloat16(Precision.AUTO, setup.device),
         disable_tqdm=True,
         train_sampling_strategy="group_by_length" if setup.tuned else "random",
         **({} if config is None else named(config)),
