@@ -7,8 +7,8 @@ Variants, each in processes of its own, start-up included, one after another, RO
 
     plain     Ray Tune, a process for each trial, AT_ONCE (2) of them at once, which share the cores and, on CUDA, the
               GPU: float32, random batches, fused attention
-    tuned     the same with bfloat16 where the hardware is fast at it, batches of like lengths and the fastest attention:
-              eager on a CPU, fused on CUDA
+    tuned     the same in bfloat16 where the hardware is fast at it, with batches of like lengths and the fastest
+              attention: eager on a CPU, fused on CUDA
     search    `Trainer.hyperparameter_search` with Optuna, as people use it: one after another, on all cores
     solo      `python -m orchestrator sweep`, solo engine, AT_ONCE at once
     packed    the same with the packed engine, as many at once as it measures to pay
