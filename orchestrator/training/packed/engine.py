@@ -103,6 +103,7 @@ class PackedEngine:
             self.leave(number)
         if self._pack is not None:
             self._pack.empty()
+        free_memory(self._device)
         return True
 
     def _step(self, runs: Mapping[PackedRun, int]) -> dict[TrialRun, Report | DivergedError]:
