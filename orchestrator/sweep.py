@@ -90,7 +90,7 @@ def run_sweep(
         told = describe(spec, splits, sweep.fingerprint["rows"], folder)
         reconciler = Reconciler(Synchroniser(LedgerStore(ledger, sweep.id), told, locate(spec.tracking), adapters), say)
         # From here on the ledger says that the sweep runs; whatever ends it says so too.
-        facts = facts_of(spec, splits, plan)
+        facts = {**facts_of(spec, splits, plan), QUESTION: None}  # until all of it is written
         sweep = ledger.update_sweep(sweep.id, status=SweepStatus.RUNNING, spec_text=spec.text, facts=facts)
         where = _Open(ledger, sweep, plan, hold, waited_s)
         status, reason = SweepStatus.INTERRUPTED, "ended by an error"

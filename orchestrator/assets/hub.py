@@ -9,11 +9,16 @@ from orchestrator.core.errors import AssetError
 
 ANSWER_S = 4.0
 """Seconds within which the hub must take a connection, and again answer on it."""
+TRIES = 2
+"""A single late answer, of a busy machine say, is no silence."""
 HINT = (
     "Check the name, its revision and the network; HF_ENDPOINT names a mirror. A private or gated repository needs "
     "HF_TOKEN. If it was downloaded before, HF_HUB_OFFLINE=1 uses that copy. A local path works without the hub, and "
     "so does a packaged name (`doctor` lists them)."
 )
+
+_FOUND_SILENT: dict[str, str] = {}
+"""Hubs that this process does without, and how they failed to answer, in words."""
 
 
 @contextmanager
@@ -41,9 +46,10 @@ def _without_a_silent_hub() -> str | None:
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
-        return None
+        return _FOUND_SILENT.get(constants.ENDPOINT)  # not there: the user went offline, and knows
     silence = _silence(constants.ENDPOINT)
     if silence is not None:
+        _FOUND_SILENT[constants.ENDPOINT] = silence
         # They read the variable once. It reaches those that are not imported yet, and processes that we start.
         os.environ["HF_HUB_OFFLINE"] = "1"
         constants.HF_HUB_OFFLINE = True
@@ -55,8 +61,12 @@ def _silence(endpoint: str) -> str | None:
     """Return in words how ``endpoint`` failed to answer a short request; None if it said anything. Asked once."""
     from huggingface_hub import get_session
 
-    try:
-        get_session().head(endpoint, timeout=ANSWER_S)
-    except Exception as error:  # noqa: BLE001  whatever the client raises, nobody answered; the words are passed on
-        return f"{endpoint} does not answer ({str(error).strip() or type(error).__name__})"
-    return None
+    told = ""
+    for _ in range(TRIES):
+        try:
+            get_session().head(endpoint, timeout=ANSWER_S)
+        except Exception as error:  # noqa: BLE001  whatever the client raises, nobody answered; the words are passed on
+            told = f"{endpoint} does not answer ({str(error).strip() or type(error).__name__})"
+        else:
+            return None
+    return told

@@ -88,23 +88,24 @@ class PackedEngine:
         runs = {run: point for run, point in wanted.items() if isinstance(run, PackedRun)}
         assert len(runs) == len(wanted), "a run of another engine"
         admitted = self._headroom.admitted(runs, self._seats)
+        for number in self._headroom.surplus(self._seats, admitted):
+            self.leave(number)
         try:
             return self._step(admitted)
         except (RuntimeError, MemoryError) as error:
-            if not self._make_room(error, sum(run.alone is None for run in admitted)):
+            training = {run.number for run in admitted if run.alone is None}
+            if not self._headroom.shrink(error, len(training.union(self._seats))):
                 raise
-            return {}
+        self._make_room()
+        return {}
 
-    def _make_room(self, error: BaseException, trials: int) -> bool:
-        """Give up every seat if memory ran out, for nobody knows what was written; return whether that may help."""
-        if not self._headroom.shrink(error, trials):
-            return False
+    def _make_room(self) -> None:
+        """Give up every seat, for nobody knows what was written. Not while the error is held: it holds what failed."""
         for number in list(self._seats):
             self.leave(number)
         if self._pack is not None:
             self._pack.empty()
         free_memory(self._device)
-        return True
 
     def _step(self, runs: Mapping[PackedRun, int]) -> dict[TrialRun, Report | DivergedError]:
         found: dict[TrialRun, Report | DivergedError] = {}
@@ -153,9 +154,10 @@ class PackedEngine:
         try:
             return self._finish(run, best_samples)
         except (RuntimeError, MemoryError) as error:
-            if not self._make_room(error, len({*self._seats, run.number})):
+            if not self._headroom.shrink(error, len({*self._seats, run.number})):
                 raise
-            return self._finish(run, best_samples)
+        self._make_room()
+        return self._finish(run, best_samples)
 
     def _finish(self, run: PackedRun, best_samples: int) -> Mapping[str, float]:
         data, began = self._solo.data, time.perf_counter()

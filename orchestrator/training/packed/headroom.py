@@ -1,7 +1,7 @@
 """How many trials have a seat at once: all, until memory runs out; then half of those that sat, from there on."""
 
 import logging
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Container, Mapping
 
 from orchestrator.training.memory import out_of_memory
 from orchestrator.training.packed.run import PackedRun
@@ -24,7 +24,7 @@ class Headroom:
         """
         if trials < 2 or not out_of_memory(error):
             return False
-        self._most = trials // 2
+        self._most = min(trials // 2, self._most or trials)
         logger.warning("out of memory with %d trials: going on with %d", trials, self._most)
         return True
 
@@ -36,3 +36,11 @@ class Headroom:
         packed = sorted((run for run in runs if run.alone is None), key=lambda run: run.number not in seated)
         admitted = {*packed[: self._most]}
         return {run: point for run, point in runs.items() if run in admitted or run.alone is not None}
+
+    def surplus(self, seated: Collection[int], admitted: Collection[PackedRun]) -> list[int]:
+        """Return trials whose seats the admitted need: they are idle at a report, from which they will begin again."""
+        if self._most is None:
+            return []
+        training = {run.number for run in admitted if run.alone is None}
+        idle = [number for number in seated if number not in training]
+        return idle[: max(0, len(training) + len(idle) - self._most)]

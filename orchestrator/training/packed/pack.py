@@ -108,6 +108,7 @@ class Pack:
         for parameter in self._parameters():
             parameter.grad, parameter.data = None, parameter.data.new_empty(0, *parameter.shape[1:])
         for lora in self._lora.values():
+            lora.adapted.clear()
             for stack in (lora.a_PRI, lora.b_PRO):
                 stack.data = stack.data.new_empty(0, self._rank, stack.shape[2])
 
