@@ -19,6 +19,8 @@ from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2S
 from tests.training.packed.packs import World, task
 
 UPDATES = 6
+ALONE = 40
+"""Updates of the trial by itself: beside larger batches a step may make several."""
 WATCHED: dict[type[Objective], TrialTask] = {
     kind: task(0, dropout=0.2, batch_size=5, rank=3, target_modules=targets)
     for kind, targets in ((TinyClassification, "query,value"), (TinyCausal, "c_attn"), (TinySeq2Seq, "k,wo"))
@@ -43,9 +45,10 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def alone(world: World) -> list[float]:
     seat = world.seat(WATCHED[type(world.objective)])
     losses = []
-    for _ in range(UPDATES):
+    for update in range(ALONE):
         world.stepper.step([seat])
         losses.append(seat.loss)
+        assert seat.update == update + 1
     seat.leave()
     return losses
 
@@ -76,7 +79,7 @@ def test_neighbours_change_nothing(
 ) -> None:
     seats: dict[int, Seat] = {}
     watched = world.seat(WATCHED[type(world.objective)]) if first else None
-    losses = []
+    losses: dict[int, float] = {}
     try:
         for update in range(UPDATES):
             for trial, joins, _, broken in others:
@@ -88,7 +91,7 @@ def test_neighbours_change_nothing(
             watched = watched or world.seat(WATCHED[type(world.objective)])
             diverged = world.stepper.step([watched, *seats.values()])
             assert 0 not in diverged
-            losses.append(watched.loss)
+            losses[watched.update] = watched.loss
             for trial, _, leaves, _ in others:
                 if trial.number in seats and (trial.number in diverged or leaves == update + 1):
                     world.stepper.forget(seats[trial.number].slot)
@@ -97,7 +100,10 @@ def test_neighbours_change_nothing(
         for seat in [*seats.values(), *([watched] if watched else [])]:
             world.stepper.forget(seat.slot)
             seat.leave()
-    assert losses == pytest.approx(alone, rel=1e-5)
+    assert len(losses) == UPDATES
+    known = {update: loss for update, loss in losses.items() if update <= ALONE}
+    assert known == pytest.approx({update: alone[update - 1] for update in known}, rel=1e-5)
+    assert known
 
 
 def test_a_broken_trial_is_told_and_the_others_go_on(world: World, alone: list[float]) -> None:
@@ -107,7 +113,7 @@ def test_a_broken_trial_is_told_and_the_others_go_on(world: World, alone: list[f
         told |= world.stepper.step([watched] if told else [watched, broken])
     assert list(told) == [1]
     assert "training loss" in str(told[1])
-    assert watched.loss == pytest.approx(alone[-1], rel=1e-5)
+    assert watched.loss == pytest.approx(alone[watched.update - 1], rel=1e-5)
     for seat in (watched, broken):
         world.stepper.forget(seat.slot)
         seat.leave()
