@@ -61,10 +61,10 @@ def configurations(count: int, batch_size: int) -> list[dict[str, Any]]:
     ]
 
 
-def ours(name: str, trials: list[dict[str, Any]], count: int, setup: Setup, folder: Path) -> dict[str, Any]:
-    """Run the trials as a sweep in a folder of its own; return the best validation accuracy and when it grew."""
+def sweep_file(name: str, trials: list[dict[str, Any]], count: int, setup: Setup) -> dict[str, Any]:
+    """Return the sweep file that has this project run the trials."""
     stopping = {"rule": "asha", "reports": 4, "reduction_factor": 4, "cohort": 4}
-    sweep = {
+    return {
         "name": "whole",
         "objective": "sentiment",
         "model": "minilm",
@@ -101,8 +101,12 @@ def ours(name: str, trials: list[dict[str, Any]], count: int, setup: Setup, fold
         "tracking": {"keep_adapters": 1},
         "seed": 1,
     }
+
+
+def ours(name: str, trials: list[dict[str, Any]], count: int, setup: Setup, folder: Path) -> dict[str, Any]:
+    """Run the trials as a sweep in a folder of its own; return the best validation accuracy and when it grew."""
     file = folder / "whole.yaml"
-    file.write_text(yaml.safe_dump(sweep))
+    file.write_text(yaml.safe_dump(sweep_file(name, trials, count, setup)))
     homes = {"LORATORY_HOME": str(folder / "home"), "LORATORY_MLFLOW_DIR": str(folder / "mlflow")}
     command = [sys.executable, "-m", "orchestrator", "sweep", str(file), "--json"]
     began = time.time()

@@ -104,13 +104,10 @@ class Pack:
 
     def empty(self) -> None:
         """Free the memory of all stacks; nobody has a slot."""
-        self.slots, self._rank, self._free = 0, RANK_STEP, []
-        for parameter in self._parameters():
-            parameter.grad, parameter.data = None, parameter.data.new_empty(0, *parameter.shape[1:])
+        self._free = []
         for lora in self._lora.values():
             lora.adapted.clear()
-            for stack in (lora.a_PRI, lora.b_PRO):
-                stack.data = stack.data.new_empty(0, self._rank, stack.shape[2])
+        self._resize(0, RANK_STEP)
 
     def load(self, slot: int, tensors: Mapping[str, torch.Tensor]) -> None:
         """Copy an adapter's tensors into a slot."""
@@ -178,17 +175,17 @@ class Pack:
         self.model.get_submodule(parent).register_module(child, module.train(self.model.training))
 
     def _resize(self, slots: int, rank: int) -> None:
-        """Widen every stack; what is in them stays."""
+        """Give every stack another size; what fits stays."""
         if (slots, rank) == (self.slots, self._rank) and all(p.shape[0] == slots for p in self._parameters()):
             return
         self.slots, self._rank = slots, rank
         for lora in self._lora.values():
             for parameter in (lora.a_PRI, lora.b_PRO):
-                _widen(parameter, (slots, rank, parameter.shape[2]))
+                _set_shape(parameter, (slots, rank, parameter.shape[2]))
         for full in self._full.values():
             for stack in (full.weight_POI, full.bias_PO):
                 if stack is not None:
-                    _widen(stack, (slots, *stack.shape[1:]))
+                    _set_shape(stack, (slots, *stack.shape[1:]))
 
 
 def _piece(stack: torch.Tensor, slot: int, key: str, shape: torch.Size) -> torch.Tensor:
@@ -202,13 +199,13 @@ def _as_stored(key: str, value: torch.Tensor) -> torch.Tensor:
     return value.t() if place(key)[1] == "B" else value
 
 
-def _widened(values: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    wide = values.new_zeros(shape)
-    wide[tuple(slice(size) for size in values.shape)] = values
-    return wide
+def _resized(values: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    found, fitting = values.new_zeros(shape), tuple(map(slice, map(min, values.shape, shape)))
+    found[fitting] = values[fitting]
+    return found
 
 
-def _widen(parameter: nn.Parameter, shape: tuple[int, ...]) -> None:
+def _set_shape(parameter: nn.Parameter, shape: tuple[int, ...]) -> None:
     gradient, parameter.grad = parameter.grad, None
-    parameter.data = _widened(parameter.data, shape)
-    parameter.grad = None if gradient is None else _widened(gradient, shape)
+    parameter.data = _resized(parameter.data, shape)
+    parameter.grad = None if gradient is None else _resized(gradient, shape)
