@@ -3,6 +3,8 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +31,7 @@ from orchestrator.tracking.location import locate
 from orchestrator.tracking.reconciler import Reconciler
 from orchestrator.tracking.store import LedgerStore
 from orchestrator.tracking.synchroniser import Synchroniser
+from orchestrator.training.engine import Measure
 from orchestrator.training.final import measure_test, unmeasured
 from orchestrator.training.retention import Retention
 
@@ -96,9 +99,8 @@ def run_sweep(
         status, reason = SweepStatus.INTERRUPTED, "ended by an error"
         try:
             reconciler.start()
-            reason = _search(spec, options, where, (*observers, reconciler), stop, say)
-            if not stop.is_set():
-                _measure_at_the_end(spec, where, (objective, splits), stop, say)
+            at_the_end = partial(_measure_at_the_end, spec, where, (objective, splits), stop, say)
+            reason = _search(spec, options, where, (*observers, reconciler), stop, say, at_the_end)
             status = SweepStatus.INTERRUPTED if stop.is_set() else SweepStatus.FINISHED
         finally:
             synced = _close(ledger, sweep, (status, reason), reconciler, question)
@@ -112,8 +114,9 @@ def _search(
     observers: Sequence[SweepObserver],
     stop: threading.Event,
     say: Callable[[str], None],
+    at_the_end: Callable[[Measure | None], None],
 ) -> str:
-    """Run trials until none is left to run or ``stop`` is set; return why it ended, in words.
+    """Run trials until none is left to run or ``stop`` is set, then measure; return why it ended, in words.
 
     Raises:
         LoratoryError: most trials failed, so that going on is pointless.
@@ -126,10 +129,13 @@ def _search(
     if not coordinator.exhausted:
         where.begin()
         executor = InlineExecutor() if options.inline else TuneExecutor()
-        executor.run(coordinator, plan, spec.resources, stop, say)
+        executor.run(coordinator, plan, spec.resources, stop, say, at_the_end)
     if coordinator.failing is not None:
         raise LoratoryError(coordinator.failing)
-    return "stopped" if stop.is_set() else coordinator.exhausted_reason or ""
+    if stop.is_set():
+        return "stopped"
+    at_the_end(None)  # what no process of the search measured
+    return coordinator.exhausted_reason or ""
 
 
 def _close(
@@ -137,7 +143,9 @@ def _close(
 ) -> bool:
     """Store how the sweep ended, write its report and let the tracker catch up; return whether it did."""
     try:
-        _write_report(ledger, ledger.update_sweep(sweep.id, status=end[0], facts={"ended": end[1]}))
+        summary = summary_of(ledger, ledger.update_sweep(sweep.id, status=end[0], facts={"ended": end[1]}))
+        ledger.update_sweep(sweep.id, facts={"importances": dict(summary.importances.values)})
+        write_report(page_of(sweep).parent, summary)
         synced = reconciler.flush(FLUSH_S)
         if synced and end[0] is SweepStatus.FINISHED:
             ledger.update_sweep(sweep.id, facts={QUESTION: question})
@@ -159,35 +167,32 @@ def _outcome(ledger: Ledger, sweep_id: int, spec: SweepSpec, *, synced: bool) ->
     )
 
 
-def _write_report(ledger: Ledger, sweep: SweepRecord) -> None:
-    """Write the sweep's report from the ledger."""
-    summary = summary_of(ledger, sweep)
-    ledger.update_sweep(sweep.id, facts={"importances": dict(summary.importances.values)})
-    write_report(page_of(sweep).parent, summary)
-
-
 def _measure_at_the_end(
     spec: SweepSpec,
     where: _Open,
     task: tuple[Objective, Splits],
     stop: threading.Event,
     say: Callable[[str], None],
+    measure: Measure | None,
 ) -> None:
-    """Fit the baseline, and read the test split once for each kept adapter that has not been measured on it."""
-    (ledger, sweep, plan), (objective, splits) = where[:3], task
+    """Fit the baseline, and read the test split for each kept adapter not yet measured on it; see `measure_test`."""
+    ledger, plan, sweep = where.ledger, where.plan, where.ledger.sweep(where.record.id)
     todo = unmeasured(Path(plan.sweep_dir), ledger.records(sweep.id), spec.metric, spec.tracking.keep_adapters)
     if not todo and "baseline" in sweep.facts:
         return
     where.begin()
     began, timer = time.time(), time.monotonic()
-    if todo:
-        say(f"measuring the {len(todo)} kept adapters on the test split")
-        for number, measured in measure_test(plan, todo, spec.metric):
-            ledger.add_final(sweep.id, number, measured)
-            if stop.is_set():
-                return
+    objective, splits = task
     facts: dict[str, object] = {}
-    if "baseline" not in sweep.facts:
-        facts["baseline"] = dict(objective.baseline(splits) or {})
+    with ThreadPoolExecutor(1) as beside:
+        baseline = None if "baseline" in sweep.facts else beside.submit(objective.baseline, splits)
+        if todo:
+            say(f"measuring the {len(todo)} kept adapters on the test split")
+            for number, measured in measure_test(plan, todo, spec.metric, measure):
+                ledger.add_final(sweep.id, number, measured)
+                if stop.is_set():
+                    return
+        if baseline is not None:
+            facts["baseline"] = dict(baseline.result() or {})
     facts["closing"] = [*sweep.facts.get("closing", ()), (began, began + time.monotonic() - timer)]
     ledger.update_sweep(sweep.id, facts=facts)

@@ -89,6 +89,10 @@ class Dispatcher:
         """Whether nothing runs, nothing can run, and nothing waits."""
         return not (self._running or self._waiting or self._ready) and self._coordinator.exhausted
 
+    def complete(self) -> bool:
+        """Return whether no trial is left to run, and neither failures nor the driver ended the sweep before."""
+        return self.done and not self.halted and self._coordinator.failing is None
+
     def next(self) -> Assignment | None:
         """Return a trial for a free slot; None: no slot is free, or nothing can run now.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.policy import Resources
-from orchestrator.training.engine import Room
+from orchestrator.training.engine import Measure, Room
 
 if TYPE_CHECKING:
     from orchestrator.cluster.dispatcher import Dispatcher
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 def unheard(_: str) -> None:
     """Drop what is said: nobody listens."""
+
+
+def nothing_more(_: Measure) -> None:
+    """Leave the kept checkpoints as they are."""
 
 
 def take_room(dispatcher: "Dispatcher", room: Room, say: Callable[[str], None]) -> None:
@@ -40,13 +44,21 @@ class Executor(Protocol):
         resources: Resources,
         stop: threading.Event,
         say: Callable[[str], None] = unheard,
+        at_the_end: Callable[[Measure], None] = nothing_more,
     ) -> None:
         """Return when no trial is left, when the budget is spent, or soon after ``stop`` was set.
 
         In the last two cases trials that were running are suspended: a later call with a coordinator over the same
         ledger takes them up again from their checkpoints.
 
-        ``say`` is told what a person should know, in a sentence each.
+        Args:
+            coordinator: decides.
+            plan: what engines are built from.
+            resources: how many trials at once, and what each takes.
+            stop: set by the caller when trials are to be suspended.
+            say: told what a person should know, in a sentence each.
+            at_the_end: called when no trial is left, if an engine that has the base and the data in memory is still
+                there: with what measures a checkpoint in it.
 
         Raises:
             LoratoryError: the engine cannot be built, or trial after trial crashes; trials are suspended too.

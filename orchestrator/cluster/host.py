@@ -6,6 +6,7 @@ one trial at a time it is a host of one slot.
 
 import logging
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TypeAlias
 
 from orchestrator.cluster.orders import Advance, Assignment, Diverged, Finish, Finished, Outcome, Reported, Unusable
@@ -51,6 +52,10 @@ class SlotHost:
         found = engine.room(most)
         self._slots = found.slots
         return found
+
+    def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Mapping[str, float]:
+        """Measure a checkpoint with the engine that trains; see ``Engine.measure``."""
+        return self._ready_engine().measure(checkpoint, task, split)
 
     def take(self, assignment: Assignment) -> None:
         """Accept an order; it takes the place of one that the same trial still has. It is begun at the next step."""

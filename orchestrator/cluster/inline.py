@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from orchestrator.cluster.dispatcher import Dispatcher, Move
-from orchestrator.cluster.executor import take_room, unheard
+from orchestrator.cluster.executor import nothing_more, take_room, unheard
 from orchestrator.cluster.host import EngineFactory, SlotHost
 from orchestrator.cluster.orders import Assignment
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import Resources
 from orchestrator.training.build import build_engine
+from orchestrator.training.engine import Measure
 
 if TYPE_CHECKING:
     from orchestrator.search.coordinator import Coordinator
@@ -35,6 +36,7 @@ class InlineExecutor:
         resources: Resources,
         stop: threading.Event,
         say: Callable[[str], None] = unheard,
+        at_the_end: Callable[[Measure], None] = nothing_more,
     ) -> None:
         """Run the sweep's trials; see ``Executor.run``."""
         packed = plan.engine is EngineName.PACKED
@@ -59,6 +61,8 @@ class InlineExecutor:
                     # After a crash nothing that the engine holds can be trusted.
                     host.close()
                     host = SlotHost(plan, self._build, slots)
+            if dispatcher.complete():
+                at_the_end(host.measure)
         finally:
             host.close()
             if not dispatcher.done:

@@ -5,25 +5,34 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.cluster.dispatcher import Dispatcher
-from orchestrator.cluster.executor import take_room, unheard
+from orchestrator.cluster.executor import nothing_more, take_room, unheard
 from orchestrator.cluster.host import EngineFactory
 from orchestrator.cluster.placement import Placement, place
 from orchestrator.cluster.ray_environment import environment, tune_variables
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import Resources
 from orchestrator.training.build import build_engine
-from orchestrator.training.engine import Room
+from orchestrator.training.engine import Measure, Room
 
 if TYPE_CHECKING:
     from ray import tune
 
     from orchestrator.search.coordinator import Coordinator
 
+logger = logging.getLogger(__name__)
+
 LOG_FILE = "ray.log"
 """File in the sweep's folder that gets what Ray, Tune and the trials' processes say."""
+
+
+class _Trial(NamedTuple):
+    """What Tune runs for each trial, and what measures checkpoints when no trial is left, if its process stays."""
+
+    trainable: "type[tune.Trainable]"
+    measure: Measure | None
 
 
 class TuneExecutor:
@@ -42,6 +51,7 @@ class TuneExecutor:
         resources: Resources,
         stop: threading.Event,
         say: Callable[[str], None] = unheard,
+        at_the_end: Callable[[Measure], None] = nothing_more,
     ) -> None:
         """Run the sweep's trials; see ``Executor.run``."""
         packed = plan.engine is EngineName.PACKED
@@ -55,37 +65,48 @@ class TuneExecutor:
         sweep_dir = Path(plan.sweep_dir)
         try:
             with ray_session(sweep_dir, placement, sweep_dir / LOG_FILE) as storage:
-                measure = (lambda room: take_room(dispatcher, room, say)) if resources.measured else None
+                sized = (lambda room: take_room(dispatcher, room, say)) if resources.measured else None
                 while not (dispatcher.done or dispatcher.halted):
-                    with self._trainable(plan, placement, measure) as trainable:
-                        _run_tune(dispatcher, trainable, placement, storage)
-                    measure = None
+                    with self._trial(plan, placement, sized) as trial:
+                        _run_tune(dispatcher, trial.trainable, placement, storage)
+                        if trial.measure is not None and dispatcher.complete():
+                            _measure(trial.measure, at_the_end)
+                    sized = None
         finally:
             if not dispatcher.done:
                 coordinator.suspend()
 
     @contextmanager
-    def _trainable(
-        self, plan: EnginePlan, placement: Placement, measured: Callable[[Room], None] | None
-    ) -> "Iterator[type[tune.Trainable]]":
+    def _trial(self, plan: EnginePlan, placement: Placement, sized: Callable[[Room], None] | None) -> Iterator[_Trial]:
         """Yield what Tune runs for each trial: the trial itself, or a proxy of a slot in the actor that trains.
 
-        ``measured`` is told how many trials that actor is best given at once, if anybody wants to know.
+        ``sized`` is told how many trials that actor is best given at once, if anybody wants to know.
         """
         from ray import tune
 
         log = Path(plan.sweep_dir) / LOG_FILE
         if plan.engine is EngineName.PACKED:
-            from orchestrator.cluster.tune_pack import TrialProxy, pack_actor, room_of
+            from orchestrator.cluster.tune_pack import TrialProxy, measure_in, pack_actor, room_of
 
             with pack_actor(plan, self._build, placement, log) as actor:
-                if measured is not None:
-                    measured(room_of(actor, placement.trials))
-                yield tune.with_parameters(TrialProxy, plan=plan, actor=actor, log=str(log))
+                if sized is not None:
+                    sized(room_of(actor, placement.trials))
+                proxy = tune.with_parameters(TrialProxy, plan=plan, actor=actor, log=str(log))
+                yield _Trial(proxy, measure_in(actor))
         else:
             from orchestrator.cluster.tune_trial import TrialProcess
 
-            yield tune.with_parameters(TrialProcess, plan=plan, build=self._build, log=str(log))
+            yield _Trial(tune.with_parameters(TrialProcess, plan=plan, build=self._build, log=str(log)), None)
+
+
+def _measure(measure: Measure, at_the_end: Callable[[Measure], None]) -> None:
+    """Let the sweep's end measure; if the process that does it dies, what is missing is left to the caller."""
+    from ray.exceptions import RayError
+
+    try:
+        at_the_end(measure)
+    except RayError:
+        logger.exception("the pack's process failed to measure")
 
 
 def _run_tune(dispatcher: Dispatcher, trainable: "type[tune.Trainable]", placement: Placement, storage: Path) -> None:

@@ -27,7 +27,8 @@ from orchestrator.cluster.placement import Placement
 from orchestrator.cluster.tune_trial import TuneTrial, redirect_output
 from orchestrator.core.errors import LoratoryError
 from orchestrator.core.plan import EnginePlan
-from orchestrator.training.engine import Room
+from orchestrator.core.trial import TrialTask
+from orchestrator.training.engine import Measure, Room
 
 _PATIENCE_S = 5.0
 _DIED = "the process of the pack died; too little memory is the usual cause"
@@ -67,6 +68,10 @@ class PackActor:
     async def room(self, most: int) -> Room:
         """Measure how many trials to train at once; to be called before any order. See ``PackingEngine.room``."""
         return await asyncio.to_thread(self._host.room, most)
+
+    async def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Mapping[str, float]:
+        """Measure a checkpoint; to be called after all orders. See ``Engine.measure``."""
+        return await asyncio.to_thread(self._host.measure, checkpoint, task, split)
 
     async def carry_out(self, assignment: Assignment) -> Outcome:
         """Return what comes of an assignment. Calls of different trials overlap; that is how they train together."""
@@ -122,6 +127,19 @@ class TrialProxy(TuneTrial):
         if isinstance(outcome, Crashed):
             self._actor.told.remote(assignment.task.number)
         return outcome
+
+
+def measure_in(actor: "ActorHandle[PackActor]") -> Measure:
+    """Return what measures checkpoints in the actor, with the base and the data that it has in memory.
+
+    What is returned raises ``RayError`` if the actor dies of it, or the engine raises.
+    """
+
+    def measure(checkpoint: Path, task: TrialTask, split: str) -> Mapping[str, float]:
+        found: Mapping[str, float] = ray.get(actor.measure.remote(checkpoint, task, split))
+        return found
+
+    return measure
 
 
 def room_of(actor: "ActorHandle[PackActor]", most: int) -> Room:

@@ -4,13 +4,16 @@ Engines know nothing of sweeps, schedulers, studies or trackers. The same contra
 (``tests/contracts/engine_contract.py``) runs against each of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from orchestrator.core.errors import DivergedError
 from orchestrator.core.trial import Report, TrialTask
+
+Measure: TypeAlias = Callable[[Path, TrialTask, str], Mapping[str, float]]
+"""``Engine.measure``, wherever the engine is."""
 
 
 class TrialRun(Protocol):

@@ -1,7 +1,7 @@
 """The one look at the test split: for the kept adapters alone, after the search."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from orchestrator.core.metric import Metric
@@ -10,6 +10,7 @@ from orchestrator.core.trial import TrialRecord
 from orchestrator.evaluation.gap import gaps
 from orchestrator.training.build import build_engine
 from orchestrator.training.checkpoints import ADAPTER
+from orchestrator.training.engine import Measure
 from orchestrator.training.retention import leaders
 
 
@@ -28,20 +29,28 @@ def unmeasured(sweep_dir: Path, records: Iterable[TrialRecord], metric: Metric, 
 
 
 def measure_test(
-    plan: EnginePlan, trials: Iterable[TrialRecord], metric: Metric
+    plan: EnginePlan, trials: Iterable[TrialRecord], metric: Metric, measure: Measure | None
 ) -> Iterator[tuple[int, dict[str, float]]]:
     """Measure each trial's best checkpoint in float32; yield its number and ``test/<metric>``.
 
     Also what its report holds, where the search measured in the pack's number format: what is kept is judged exactly.
+
+    Args:
+        plan: of the sweep.
+        trials: from `unmeasured`.
+        metric: decides which checkpoint is the best.
+        measure: of an engine of that plan; None: one is built for it.
     """
     splits = {"test": "test"}
     if plan.engine is EngineName.PACKED:
         splits |= {"val": "validation", "train": "train_eval"}
-    with closing(build_engine(plan)) as engine:
+    with ExitStack() as stack:
+        if measure is None:
+            measure = stack.enter_context(closing(build_engine(plan))).measure
         for trial in trials:
             adapter = _adapter(Path(plan.sweep_dir), trial, metric)
             assert adapter is not None, "choose trials with `unmeasured`"
-            found = {prefix: engine.measure(adapter, trial.task, split) for prefix, split in splits.items()}
+            found = {prefix: measure(adapter, trial.task, split) for prefix, split in splits.items()}
             named = {f"{prefix}/{name}": value for prefix, values in found.items() for name, value in values.items()}
             yield trial.number, named | gaps(found.get("val", {}), found.get("train", {}))
 

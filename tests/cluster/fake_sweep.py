@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.cluster.executor import Executor, unheard
+from orchestrator.cluster.executor import Executor, nothing_more, unheard
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.observer import SweepObserver
@@ -17,6 +17,7 @@ from orchestrator.core.trial import Report, TrialRecord, Verdict
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.plan import SearchPlan
+from orchestrator.training.engine import Measure
 
 POINTS = (1000, 2000, 3000, 4000)
 METRIC = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
@@ -95,6 +96,7 @@ class FakeSweep:
         observers: Sequence[SweepObserver] = (),
         stop: threading.Event | None = None,
         say: Callable[[str], None] = unheard,
+        at_the_end: Callable[[Measure], None] = nothing_more,
     ) -> tuple[TrialRecord, ...]:
         """Drive the sweep as far as it goes and return what the ledger holds then."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -103,7 +105,7 @@ class FakeSweep:
         resources = Resources(parallel_trials=parallel, measured=measured, gpus_per_trial=self.gpus)
         with ledger.drive(sweep.id):
             coordinator = Coordinator(ledger, sweep, self.search_plan, observers=observers)
-            executor.run(coordinator, self.engine_plan, resources, stop or threading.Event(), say)
+            executor.run(coordinator, self.engine_plan, resources, stop or threading.Event(), say, at_the_end)
         return ledger.records(sweep.id)
 
 
