@@ -15,7 +15,7 @@ from torch import nn
 from orchestrator.training.packed.frozen import FrozenWeight
 from orchestrator.training.packed.layout import current
 from orchestrator.training.packed.products import Grouped, Loop, Span, products_of
-from orchestrator.training.packed.randomness import kept, masked
+from orchestrator.training.packed.randomness import kept, masked, masked_
 
 
 class _LoRA(torch.autograd.Function):
@@ -53,12 +53,12 @@ class _LoRA(torch.autograd.Function):
         dh_NR = products.down(dy_NO, b, scaled=True)
         products.add_outer(gradient_of(a_PRI), dh_NR, dropped_NI, scaled=False)
         dx_NI = None
-        if ctx.needs_input_grad[0]:
+        if ctx.needs_input_grad[0] and kept_NI is None:
             dx_NI = dy_NO @ ctx.frozen.weight()
-            if kept_NI is None:
-                products.add_up(dx_NI, dh_NR, a, scaled=False)
-            else:
-                dx_NI += masked(products.up(dh_NR, a), kept_NI)
+            products.add_up(dx_NI, dh_NR, a, scaled=False)
+        elif ctx.needs_input_grad[0]:
+            dx_NI = masked_(products.up(dh_NR, a), kept_NI)
+            torch.addmm(dx_NI, dy_NO, ctx.frozen.weight(), out=dx_NI)  # a pass over memory less than a sum of both
         return dx_NI, None, None, None, None, None, None
 
 

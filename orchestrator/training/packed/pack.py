@@ -1,6 +1,7 @@
 """The frozen base with its stacks: slots are seated, trained together and leave, without a word of data or time."""
 
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -32,6 +33,13 @@ class CannotPackError(LoratoryError):
     """This base, or this adapter, has something that a pack does not know; the message says what."""
 
 
+class Pieces(NamedTuple):
+    """A slot's own pieces of all stacks, as ``Pack.view`` returns them, and of their gradients."""
+
+    parameters: dict[str, torch.Tensor]
+    gradients: dict[str, torch.Tensor]
+
+
 class Pack:
     """One frozen base and its slots."""
 
@@ -57,6 +65,7 @@ class Pack:
         self.device = device
         self.dtype = dtype
         self.slots = 0
+        self._pieces: dict[int, Pieces] = {}
         self._rank = RANK_STEP
         self._free: list[int] = []
         self._lora: dict[str, PackedLoRA] = {}
@@ -100,6 +109,7 @@ class Pack:
             parameter.data[slot].zero_()
             if parameter.grad is not None:
                 parameter.grad[slot].zero_()
+        self._pieces.pop(slot, None)
         self._free = sorted([*self._free, slot])
 
     def empty(self) -> None:
@@ -124,9 +134,15 @@ class Pack:
         """Return the contiguous piece of a stack that holds a slot's tensor ``key``; B with its rank first."""
         return _piece(self.parameter(key).data, slot, key, shape)
 
-    def gradient(self, slot: int, key: str, shape: torch.Size) -> torch.Tensor:
-        """Return the gradient that belongs to ``view``."""
-        return _piece(gradient_of(self.parameter(key)), slot, key, shape)
+    def pieces(self, slot: int, adapter: Adapter) -> Pieces:
+        """Return a slot's pieces of the stacks, by the names in its adapter's file; found once for all updates."""
+        if slot not in self._pieces:
+            parameters, gradients = {}, {}
+            for key, value in adapter.tensors.items():
+                parameters[key] = self.view(slot, key, value.shape)
+                gradients[key] = _piece(gradient_of(self.parameter(key)), slot, key, value.shape)
+            self._pieces[slot] = Pieces(parameters, gradients)
+        return self._pieces[slot]
 
     def parameter(self, key: str) -> nn.Parameter:
         """Return the stack that holds ``key`` for all slots."""
@@ -179,6 +195,7 @@ class Pack:
         if (slots, rank) == (self.slots, self._rank) and all(p.shape[0] == slots for p in self._parameters()):
             return
         self.slots, self._rank = slots, rank
+        self._pieces.clear()
         for lora in self._lora.values():
             for parameter in (lora.a_PRI, lora.b_PRO):
                 _set_shape(parameter, (slots, rank, parameter.shape[2]))

@@ -44,9 +44,8 @@ class Loop:
         """Return ``h_NR``, each slot's ``x A'``, times its scale if ``scaled``; undefined beyond a slot's rank."""
         h_NR = x_NI.new_empty(x_NI.shape[0], a_PRI.shape[1])
         for span in self._spans:
-            torch.mm(x_NI[span.rows], a_PRI[span.slot, : span.rank].t(), out=h_NR[span.rows, : span.rank])
-            if scaled:
-                h_NR[span.rows] *= span.scale
+            part, alpha = h_NR[span.rows, : span.rank], span.scale if scaled else 1.0
+            torch.addmm(part, x_NI[span.rows], a_PRI[span.slot, : span.rank].t(), beta=0, alpha=alpha, out=part)
         return h_NR
 
     def add_up(self, y_NO: torch.Tensor, h_NR: torch.Tensor, b_PRO: torch.Tensor, *, scaled: bool) -> None:

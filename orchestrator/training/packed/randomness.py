@@ -39,17 +39,16 @@ class SlotRandom:
         """
         self.lora_dropout = quantised(lora_dropout)
         seed = derive_seed("dropout", seed)
-        self._host = np.random.Generator(np.random.SFC64(seed)) if device == "cpu" else None
+        self._host = np.random.SFC64(seed) if device == "cpu" else None
         self._device = None if device == "cpu" else torch.Generator(device).manual_seed(seed)
 
     def keep(self, out: torch.Tensor, share: float) -> None:
         """Fill ``out``, contiguous integers, with zeros with probability ``share``, which is quantised, or set bits."""
         words, cut = math.ceil(out.numel() / 8), round(share * _LEVELS)
         if self._host is not None:
-            drawn = self._host.integers(0, 2**64 - 1, words, dtype=np.uint64, endpoint=True)
-            kept = np.greater_equal(drawn.view(np.uint8)[: out.numel()].reshape(out.shape), cut)
-            filled = out.numpy()
-            np.negative(kept.view(np.int8), out=filled, dtype=filled.dtype)
+            levels_N = self._host.random_raw(words).view(np.uint8)[: out.numel()]
+            kept_N = np.greater_equal(levels_N, cut).view(np.int8)
+            out.view(-1).copy_(torch.from_numpy(np.negative(kept_N, out=kept_N)))  # torch widens faster than numpy
             return
         levels = torch.empty(words, dtype=torch.int64, device=out.device)
         levels.random_(-(2**63), None, generator=self._device)
@@ -70,11 +69,11 @@ class SlotRandom:
         whole = self._sfc64()
         whole["state"]["state"] = state.numpy().view(np.uint64)
         assert self._host is not None
-        self._host.bit_generator.state = whole
+        self._host.state = whole
 
     def _sfc64(self) -> Any:  # noqa: ANN401  (numpy's own dictionary)
         assert self._host is not None
-        return self._host.bit_generator.state
+        return self._host.state
 
 
 def quantised(share: float) -> float:
@@ -90,6 +89,12 @@ def new_mask(values: torch.Tensor, *shape: int) -> torch.Tensor:
 def masked(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Return values where the mask keeps them, and zeros."""
     return (values.view(mask.dtype) & mask).view(values.dtype)
+
+
+def masked_(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Set values to zero where the mask drops them, and return them."""
+    values.view(mask.dtype).bitwise_and_(mask)
+    return values
 
 
 class _Drop(torch.autograd.Function):

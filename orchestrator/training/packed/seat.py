@@ -89,12 +89,11 @@ class Seat:
 
     def gradients(self) -> dict[str, torch.Tensor]:
         """Return the slot's gradients, as the stacks hold them."""
-        return {name: self.pack.gradient(self.slot, name, value.shape) for name, value in self._adapter.tensors.items()}
+        return self.pack.pieces(self.slot, self._adapter).gradients
 
     def close_update(self) -> None:
         """Make the update; its gradients are divided and clipped already. They are zero afterwards."""
-        gradients = self.gradients()
-        parameters = {name: self._view(name) for name in gradients}
+        parameters, gradients = self.pack.pieces(self.slot, self._adapter)
         share = factor(self.task.settings, self.update, len(self.course.order))
         self._optimiser.step(parameters, gradients, share)
         torch._foreach_zero_([*gradients.values()])
