@@ -12,9 +12,10 @@ sentences; a Llama of 1.04 billion weights (hidden 2,048, 16 layers of 8,192, 32
 32,000), random, on rows of SEQUENCE random tokens; and a tiny one, which shows on any machine that it runs.
 
 Prints real tokens per second of all trials together (median over the rounds), the ratio to one solo trial, how much of
-the device's own matrix-product rate the useful operations come to (4 × frozen weights × real tokens, adapters left out;
-the rate is measured in the same rounds, in the number format that training has there), and the peak memory of the
-variant's processes: on CUDA what torch has allocated of the device, else all that is resident.
+the device's own matrix-product rate the useful operations come to (for each real token 4 × the frozen weights, and 6 ×
+the adapter's, which have gradients; the rate is measured in the same rounds, in the number format that training has
+there), and the peak memory of the variant's processes: on CUDA what torch has allocated of the device, else all that
+is resident.
 """
 
 import statistics
@@ -26,7 +27,7 @@ import torch
 import typer
 
 from benchmarks.bases import BaseName, Workload, workload
-from benchmarks.worker import Job, Worker
+from benchmarks.worker import Job, Worker, adapter_weights
 from orchestrator.core.environment import prepare, usable_cores
 from orchestrator.core.plan import Precision
 from orchestrator.core.quantisation import Quantisation, require_package
@@ -90,15 +91,15 @@ def run(job: Job, load: Workload, dtype: torch.dtype, slots: list[int], processe
     print(f"matrix products in {str(dtype).removeprefix('torch.')}: {rate / 1e9:,.0f} GFLOP/s")
     reference = statistics.median(answer["tokens_per_s"] for answer in found["solo"][1:]) if "solo" in workers else None
     for name in workers:
-        report(name, found[name][1:], reference, load.frozen_weights, rate)
+        report(name, found[name][1:], reference, 4 * load.frozen_weights + 6 * adapter_weights(job), rate)
 
 
 def report(
-    name: str, rounds: list[dict[str, float]], reference: float | None, frozen_weights: int, rate: float
+    name: str, rounds: list[dict[str, float]], reference: float | None, token_operations: int, rate: float
 ) -> None:
     speeds = [answer["tokens_per_s"] for answer in rounds]
     middle = statistics.median(speeds)
-    useful = 4 * frozen_weights * middle
+    useful = token_operations * middle
     print(
         f"{name:16s} {middle:9,.0f} tokens/s ({min(speeds):,.0f} to {max(speeds):,.0f})   "
         f"{'' if reference is None else f'{middle / reference:.2f} × solo   '}{useful / 1e9:8,.1f} GFLOP/s useful, "
@@ -113,6 +114,7 @@ def main(  # noqa: PLR0913, PLR0917  (the command's options)
     batch_size: int = 16,
     sequence: int = 512,
     slots: Annotated[list[int] | None, typer.Option()] = None,
+    rank: int = 8,
     dropout: float = 0.1,
     quantisation: Annotated[Quantisation | None, typer.Option()] = None,
     rounds: int = 3,
@@ -130,6 +132,7 @@ def main(  # noqa: PLR0913, PLR0917  (the command's options)
     job = Job(
         base=model.value,
         slots=0,
+        rank=rank,
         device=name,
         batch_size=batch_size,
         sequence=sequence,
@@ -140,7 +143,7 @@ def main(  # noqa: PLR0913, PLR0917  (the command's options)
         updates=updates,
     )
     length = "" if model is BaseName.MINILM else f", rows of {sequence} tokens"
-    print(f"{model} on {name}, batch {batch_size}{length}, LoRA dropout {dropout}, {quantisation or 'not quantised'}")
+    print(f"{model} on {name}, batch {batch_size}{length}, rank {rank}, LoRA dropout {dropout}, {quantisation or 'not quantised'}")
     run(job, workload(model, sequence), dtype, slots or [1, 4, 8], processes)
 
 

@@ -23,6 +23,7 @@ from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import TrialTask
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.engine import TrialRun
+from orchestrator.training.packed.adapter import new_adapter, place
 from orchestrator.training.packed.engine import PackedEngine
 from orchestrator.training.solo import SoloEngine
 
@@ -34,6 +35,7 @@ class Job:
     Attributes:
         base: the base's name in ``bases``.
         slots: trials of one pack; 0: a trial in the solo engine.
+        rank: of every adapter.
         threads: CPU threads.
         rounds: how many there will be.
         updates: of each trial in a round.
@@ -41,6 +43,7 @@ class Job:
 
     base: str
     slots: int
+    rank: int
     device: str
     batch_size: int
     sequence: int
@@ -86,6 +89,19 @@ class Worker:
 def rounds_of(job: Job) -> Iterator[dict[str, float]]:
     """Train a job; yield what ``Worker.end`` returns after each round."""
     torch.set_num_threads(job.threads)
+    plan, objective, tasks = planned(job)
+    yield from (_packed if job.slots else _solo)(plan, objective, tasks)
+
+
+def adapter_weights(job: Job) -> int:
+    """Return how many weights the adapter of one of the job's trials has, the head not counted."""
+    plan, objective, tasks = planned(job)
+    adapter = new_adapter(plan, objective, tasks[0])
+    return sum(value.numel() for key, value in adapter.tensors.items() if place(key)[1] in {"A", "B"})
+
+
+def planned(job: Job) -> tuple[EnginePlan, Objective, list[TrialTask]]:
+    """Return what a job's engine is built from, and its trials."""
     load = workload(BaseName(job.base), job.sequence)
     plan = EnginePlan(
         objective=load.objective.name,
@@ -100,10 +116,10 @@ def rounds_of(job: Job) -> Iterator[dict[str, float]]:
         quantisation=None if job.quantisation is None else Quantisation(job.quantisation),
     )
     settings = TrialSettings(
-        rank=8, batch_size=job.batch_size, dropout=job.dropout, max_length=load.max_length, learning_rate=1e-3
+        rank=job.rank, batch_size=job.batch_size, dropout=job.dropout, max_length=load.max_length, learning_rate=1e-3
     )
     tasks = [TrialTask(number=slot, settings=settings, seed=slot) for slot in range(max(1, job.slots))]
-    yield from (_packed if job.slots else _solo)(plan, load.objective, tasks)
+    return plan, load.objective, tasks
 
 
 def _solo(plan: EnginePlan, objective: Objective, tasks: list[TrialTask]) -> Iterator[dict[str, float]]:
