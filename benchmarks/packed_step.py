@@ -143,7 +143,8 @@ def main(  # noqa: PLR0913, PLR0917  (the command's options)
         updates=updates,
     )
     length = "" if model is BaseName.MINILM else f", rows of {sequence} tokens"
-    print(f"{model} on {name}, batch {batch_size}{length}, rank {rank}, LoRA dropout {dropout}, {quantisation or 'not quantised'}")
+    adapters = f"rank {rank}, LoRA dropout {dropout}"
+    print(f"{model} on {name}, batch {batch_size}{length}, {adapters}, {quantisation or 'not quantised'}")
     run(job, workload(model, sequence), dtype, slots or [1, 4, 8], processes)
 
 
