@@ -3,9 +3,11 @@
 import gc
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from orchestrator.tracking.location import SQLITE, Location, connect
 from tests import needs
 from tests.plain_peft import PlainPeft
 
@@ -46,6 +48,20 @@ def frozen_imports() -> None:
     """Take what is imported out of the collector's sight: a collection over ten libraries takes most of a second."""
     gc.collect()
     gc.freeze()
+
+
+def local(folder: Path) -> Location:
+    """Return a local MLflow store in a folder."""
+    uri = f"{SQLITE}{folder / 'mlflow.db'}"
+    return Location(tracking_uri=uri, registry_uri=uri, artifacts=folder / "artifacts")
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A local store's database without runs, to be copied: a new one costs seconds of migrations."""
+    folder = tmp_path_factory.mktemp("store")
+    connect(local(folder)).search_experiments()
+    return folder / "mlflow.db"
 
 
 @pytest.fixture(scope="session")

@@ -19,9 +19,6 @@ from orchestrator.tracking.location import connect, holds_runs, locate
 from tests import needs
 from tests.fakes.tiny_models import tiny_bert
 from tests.fakes.tiny_sweep import tiny_sweep
-from tests.tracking.conftest import empty_store
-
-__all__ = ["empty_store"]
 
 
 @pytest.fixture(autouse=True)

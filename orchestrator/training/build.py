@@ -12,13 +12,19 @@ def build_engine(plan: EnginePlan) -> Engine:
         DataError: the data breaks a rule.
         UserError: the objective or the device is not there.
     """
+    import peft  # noqa: F401  (every trial and every measurement needs it)
+
     from orchestrator.objective.loading import load_objective
+    from orchestrator.training.memory import pass_over_what_is_there
 
     objective = load_objective(plan.objective)
     if plan.engine is EngineName.PACKED:
         from orchestrator.training.packed.engine import PackedEngine
 
-        return PackedEngine(plan, objective)
-    from orchestrator.training.solo import SoloEngine
+        engine: Engine = PackedEngine(plan, objective)
+    else:
+        from orchestrator.training.solo import SoloEngine
 
-    return SoloEngine(plan, objective)
+        engine = SoloEngine(plan, objective)
+    pass_over_what_is_there()
+    return engine

@@ -9,10 +9,10 @@ from tests.e2e.conftest import SMALL, SMOKE, Installation
 pytestmark = pytest.mark.e2e
 
 
-def test_a_killed_sweep_goes_on_and_ends_with_exactly_its_trials(tmp_path: Path) -> None:
+def test_a_killed_sweep_goes_on_and_ends_with_exactly_its_trials(tmp_path: Path, empty_store: Path) -> None:
     import mlflow
 
-    installation = Installation(folder=tmp_path)
+    installation = Installation.with_store(tmp_path, empty_store)
     process = installation.start("sweep", str(SMOKE), *SMALL, "--json")  # events go to the other stream
     installation.kill_when(process, " samples: ", times=3)
 

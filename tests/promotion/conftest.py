@@ -8,11 +8,11 @@ import pytest
 from orchestrator.promotion.candidates import Candidates
 from orchestrator.tracking.location import Location
 from orchestrator.tracking.synchroniser import Synchroniser
-from tests.tracking.conftest import empty_store, local_store
+from tests.tracking.conftest import local_store
 from tests.tracking.records import description
 from tests.tracking.trained import TrainedSweep, trained_sweep
 
-__all__ = ["empty_store", "local_store"]
+__all__ = ["local_store"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""A new local store costs seconds of migrations, so tests copy one that was made once."""
+"""Stores of every kind, each its test's own."""
 
 import shutil
 from collections.abc import Iterator
@@ -6,20 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.tracking.location import SQLITE, Location, connect
+from orchestrator.tracking.location import Location
 from orchestrator.tracking.server import serve
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("store")
-    connect(local(folder)).search_experiments()
-    return folder / "mlflow.db"
-
-
-def local(folder: Path) -> Location:
-    uri = f"{SQLITE}{folder / 'mlflow.db'}"
-    return Location(tracking_uri=uri, registry_uri=uri, artifacts=folder / "artifacts")
+from tests.conftest import local
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def test_the_server_ends_with_us(empty_store: Path, tmp_path: Path, sign: signal
     script = (
         "import signal, time, pathlib\n"
         "from orchestrator.tracking.server import serve\n"
-        "from tests.tracking.conftest import local\n"
+        "from tests.conftest import local\n"
         # Started in the background, a shell has all below it ignore interrupts.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"with serve(local(pathlib.Path({str(tmp_path)!r})), port=0) as address:\n"
