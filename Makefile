@@ -5,7 +5,7 @@ SWEEP ?= sweeps/sentiment.yaml
 ARGS ?=
 # Processes that run tests. A class, or what is left of a file, is run by one of them, because it shares what its fixtures
 # made; they keep tests/conftest.py's order, or those with few but long tests would be left for the end.
-WORKERS ?= 3
+WORKERS ?= 4
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := orchestrator objectives tests benchmarks docs/examples

@@ -13,6 +13,8 @@ from tests.plain_peft import PlainPeft
 
 # Several test processes share the cores: threads of tiny products would wait for each other most of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# And where a process was told to take two, they would spin while they wait, on a core that another test could use.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Ray's workers step back behind everything else, so beside other tests a sweep would hardly train.
 os.environ.setdefault("RAY_worker_niceness", "0")
 

@@ -1,5 +1,5 @@
 """The tracked sweep of the promotion tests."""
 
-from tests.promotion.conftest import empty_store, local_store, tracked, trained
+from tests.promotion.conftest import local_store, tracked, trained
 
-__all__ = ["empty_store", "local_store", "tracked", "trained"]
+__all__ = ["local_store", "tracked", "trained"]
