@@ -187,7 +187,7 @@ def _measure_at_the_end(
     with ThreadPoolExecutor(1) as beside:
         baseline = None if "baseline" in sweep.facts else beside.submit(objective.baseline, splits)
         if todo:
-            say(f"measuring the {len(todo)} kept adapters on the test split")
+            say(f"measuring what is kept on the test split: trials {', '.join(str(one.number) for one in todo)}")
             for number, measured in measure_test(plan, todo, spec.metric, measure):
                 ledger.add_final(sweep.id, number, measured)
                 if stop.is_set():

@@ -38,7 +38,7 @@ def _facts(spec: SweepSpec, plan: SweepPlan) -> list[tuple[str, str]]:
         ("metric", f"{spec.metric.name}, {spec.metric.direction}"),
         ("objective", f"{spec.objective} on {base}, data {spec.data.source}"),
         ("rows", " · ".join(f"{name} {words.count(number)}" for name, number in plan.rows.items())),
-        ("sampler", plan.sampler + (f", {len(spec.start_points)} start points" if spec.start_points else "")),
+        ("sampler", plan.sampler + (f", start points: {len(spec.start_points)}" if spec.start_points else "")),
         ("reports at", f"{points} samples"),
         ("stopping", plan.stopping if plan.stopping == "none" else f"{plan.stopping}, compared at {rungs}"),
         ("engine", _engine(spec, plan)),

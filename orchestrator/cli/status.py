@@ -51,7 +51,7 @@ def _all(screen: Screen, ledger: "Ledger", sweeps: tuple[SweepRecord, ...]) -> N
         metric, state = metric_of(sweep), _as_it_is(ledger, sweep).status.value
         best = leaderboard(records, metric).best
         states = Counter(record.state.value for record in records)
-        elapsed_s = sweep.facts.get("elapsed_s", 0.0)
+        elapsed_s = sweep.facts.get("elapsed_s", 0.0) + sweep.facts.get("startup_s", 0.0)  # as `report` counts it
         table.add_row(
             sweep.reference,
             state,
@@ -59,7 +59,7 @@ def _all(screen: Screen, ledger: "Ledger", sweeps: tuple[SweepRecord, ...]) -> N
             metric.name.rpartition("/")[2],
             words.number(None if best is None else best.score),
             words.duration(elapsed_s),
-            time.strftime("%d %b", time.localtime(sweep.created_at)),
+            time.strftime("%d %b %H:%M", time.localtime(sweep.created_at)),
         )
         documents.append(
             {

@@ -232,7 +232,8 @@ class Coordinator:
         """Return why no trial will be opened any more, by what the ledger holds; None if one may be."""
         trials = self._plan.budget.trials
         if trials is not None and len(self._records) >= trials:
-            return f"all {trials} trials were handed out"
+            more = f"; the budget is {trials} now" if len(self._records) > trials else ""
+            return f"all {len(self._records)} trials were handed out{more}"
         if not self._space_left or self._study.exhausted:
             return f"every point of the space has been tried ({len(self._records)} trials)"
         return None

@@ -98,6 +98,12 @@ def test_a_sweep_from_beginning_to_end(tmp_path: Path) -> None:
     assert ledger.records(sweep.id) == coordinator.records()
 
 
+def test_a_budget_smaller_than_before_does_not_hide_the_trials_that_were_made(tmp_path: Path) -> None:
+    run_out(coordinator_of(tmp_path, plan_of(trials=3)))
+    again = coordinator_of(tmp_path, plan_of(trials=2))
+    assert again.exhausted_reason == "all 3 trials were handed out; the budget is 2 now"
+
+
 def test_the_first_trials_wait_for_each_other(tmp_path: Path) -> None:
     coordinator = coordinator_of(tmp_path, plan_of(trials=3))
     tasks = [coordinator.next_task() for _ in range(3)]
