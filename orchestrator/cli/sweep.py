@@ -44,7 +44,7 @@ def sweep(  # noqa: PLR0913, PLR0917  (a command's options)
     screen = Screen(as_json=as_json)
     log = logs_folder() / f"sweep-{spec.name}.log"
     if dry_run:
-        _dry_run(screen, spec, log)
+        _dry_run(screen, spec, log, fresh=fresh)
         return
     view = _view(screen, spec, fresh=fresh, live=live)
     outcome = _run(screen, spec, view, log, inline=inline, fresh=fresh)
@@ -57,15 +57,18 @@ def sweep(  # noqa: PLR0913, PLR0917  (a command's options)
         raise typer.Exit(130)
 
 
-def _dry_run(screen: Screen, spec: "SweepSpec", log: Path) -> None:
+def _dry_run(screen: Screen, spec: "SweepSpec", log: Path, *, fresh: bool) -> None:
     from orchestrator.cli.plan_view import longest_s, plan_text
+    from orchestrator.finished import finished_sweep, question_of
     from orchestrator.planning import plan_sweep
     from orchestrator.report.pace import earlier_pace
 
     with screen.quiet(log):
         fetch_assets(spec, screen.say)
-        plan = plan_sweep(spec)
         ledger = existing_ledger()
+        if not fresh and ledger is not None and (done := finished_sweep(ledger, spec, question_of(spec))):
+            screen.say(f"{done.reference} is finished: nothing would be done. With --fresh:")
+        plan = plan_sweep(spec)
         pace = None if ledger is None else earlier_pace(ledger, spec)
         screen.show(plan_text(spec, plan, pace))
         screen.emit({"name": spec.name, **asdict(plan), "longest_s": longest_s(spec, plan, pace)})

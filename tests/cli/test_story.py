@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Run
+from tests.cli.conftest import Invoke, Run
 from tests.cli.test_startup import HEAVY, probe
 from tests.fakes.tiny_sweep import SWEEP, tiny_sweep
 
@@ -19,7 +19,9 @@ def sweep_file(tmp_path: Path, empty_store: Path) -> Path:
 
 
 @pytest.mark.e2e
-def test_from_the_sweep_file_to_a_prediction_and_back(command: Run, sweep_file: Path, tmp_path: Path) -> None:
+def test_from_the_sweep_file_to_a_prediction_and_back(
+    command: Run, invoke: Invoke, sweep_file: Path, tmp_path: Path
+) -> None:
     measured = ("--set", "resources.parallel_trials=null")
     plan = json.loads(command("sweep", str(sweep_file), "--dry-run", "--json", *measured).stdout)
     assert plan["engine"] == "packed"
@@ -43,6 +45,8 @@ def test_from_the_sweep_file_to_a_prediction_and_back(command: Run, sweep_file: 
     code, modules, told = probe("sweep", str(sweep_file), "--inline", "--trials", "3")
     assert (code, "tiny#1 is finished" in told) == (0, True)
     assert modules & HEAVY <= {"optuna", "numpy"}, "these two take a third of a second"
+    looked = invoke("sweep", str(sweep_file), "--trials", "3", "--dry-run").output
+    assert "tiny#1 is finished: nothing would be done" in looked
     best, worst = board[0]["number"], board[-1]["number"]
 
     sweep_file.write_text(SWEEP.replace("choices: [2, 4]", "choices: [2, 8]"))
