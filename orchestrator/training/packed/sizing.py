@@ -31,7 +31,7 @@ from orchestrator.training.task_data import TaskData
 
 PAYS = 1.1
 """Twice the trials have to train this many times the tokens a second, or they are not worth their memory."""
-BATCHES = 6
+BATCHES = 3
 """Batches of every trial that are timed, after one that is not."""
 MEMORY_SHARE = 0.8
 """Share of the free memory that trials may take; the rest of the machine needs some."""
@@ -106,23 +106,20 @@ class Sizing:
         pack = Pack(plan.model, self._objective, self._device, self._dtype, plan.quantisation)
         first = TrialTask(number=0, settings=settings, seed=0)
         adapter = new_adapter(self._plan, self._objective, first)
-        # Each in an order of its own, as in a sweep: where batches are unlike, one core waits for the other.
-        tasks = [replace(first, number=number, seed=number) for number in range(slots)]
-        courses = [Course.of(self._data, task, self._plan.report_points) for task in tasks]
+        course = Course.of(self._data, first, self._plan.report_points)
         if longest:
-            rows = sorted(range(len(courses[0].rows)), key=lambda row: -_size(courses[0].rows[row]))
-            order = [rows[: settings.rows_per_update]] * len(courses[0].order)
-            courses = [replace(course, order=order) for course in courses]
+            rows = sorted(range(len(course.rows)), key=lambda row: -_size(course.rows[row]))
+            course = replace(course, order=[rows[: settings.rows_per_update]] * len(course.order))
         seats = [
-            Seat(pack, adapter, task, course, TrialFolder(folder, 0, SLOT_STATE))
-            for task, course in zip(tasks, courses, strict=True)
+            Seat(pack, adapter, replace(first, number=number, seed=number), course, TrialFolder(folder, 0, SLOT_STATE))
+            for number in range(slots)
         ]
         warm, began = 0, time.perf_counter()
         with closing(Stepper(pack, self._objective, self._data.tokenizer, self._plan.threads)) as stepper:
             for batch in range(BATCHES + 1):
                 if batch == 1:
                     warm, began = _tokens(seats), time.perf_counter()
-                if any(seat.update == len(seat.course.order) for seat in seats):  # a trial may be shorter than that
+                if any(seat.update == len(course.order) for seat in seats):  # a trial may be shorter than that
                     break
                 stepper.step(seats)
             if self._device != "cpu":
