@@ -90,8 +90,9 @@ def run(job: Job, load: Workload, dtype: torch.dtype, slots: list[int], processe
     rate = statistics.median(rates[1:])
     print(f"matrix products in {str(dtype).removeprefix('torch.')}: {rate / 1e9:,.0f} GFLOP/s")
     reference = statistics.median(answer["tokens_per_s"] for answer in found["solo"][1:]) if "solo" in workers else None
+    token_operations = 4 * load.frozen_weights + 6 * adapter_weights(job)
     for name in workers:
-        report(name, found[name][1:], reference, 4 * load.frozen_weights + 6 * adapter_weights(job), rate)
+        report(name, found[name][1:], reference, token_operations, rate)
 
 
 def report(

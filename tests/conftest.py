@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +57,13 @@ def local(folder: Path) -> Location:
     """Return a local MLflow store in a folder."""
     uri = f"{SQLITE}{folder / 'mlflow.db'}"
     return Location(tracking_uri=uri, registry_uri=uri, artifacts=folder / "artifacts")
+
+
+def copied(empty_store: Path, folder: Path) -> Location:
+    """Return a local store in a folder, which is made if need be, with a copy of the database without runs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(empty_store, folder / "mlflow.db")
+    return local(folder)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """The story of a sweep in this process: which time counts, and what the ledger says when it ends before its end."""
 
-import shutil
 import threading
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from orchestrator.search.ledger import Ledger
 from orchestrator.sweep import run_sweep
 from orchestrator.tracking.location import connect, holds_runs, locate
 from tests import needs
+from tests.conftest import copied
 from tests.fakes.tiny_models import tiny_bert
 from tests.fakes.tiny_sweep import tiny_sweep
 
@@ -28,8 +28,7 @@ def home(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LORATORY_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("LORATORY_MLFLOW_DIR", str(tmp_path / "mlflow"))
-    (tmp_path / "mlflow").mkdir()
-    shutil.copy2(empty_store, tmp_path / "mlflow" / "mlflow.db")
+    copied(empty_store, tmp_path / "mlflow")
 
 
 def run(file: Path, *overrides: str) -> SweepOutcome:

@@ -37,6 +37,7 @@ def status(
 def _all(screen: Screen, ledger: "Ledger", sweeps: tuple[SweepRecord, ...]) -> None:
     from orchestrator.report import words
     from orchestrator.report.leaderboard import leaderboard, metric_of
+    from orchestrator.report.summary import elapsed_of
     from orchestrator.report.text_table import plain_table
 
     table = plain_table()
@@ -51,7 +52,7 @@ def _all(screen: Screen, ledger: "Ledger", sweeps: tuple[SweepRecord, ...]) -> N
         metric, state = metric_of(sweep), _as_it_is(ledger, sweep).status.value
         best = leaderboard(records, metric).best
         states = Counter(record.state.value for record in records)
-        elapsed_s = sweep.facts.get("elapsed_s", 0.0) + sweep.facts.get("startup_s", 0.0)  # as `report` counts it
+        elapsed_s = elapsed_of(sweep)
         table.add_row(
             sweep.reference,
             state,

@@ -57,10 +57,13 @@ def summarise(sweep: SweepRecord, records: Sequence[TrialRecord], importances: I
     )
 
 
+def elapsed_of(sweep: SweepRecord) -> float:
+    """Return how long drivers have run a sweep, in seconds, with what its person waited before the first of them."""
+    return float(sweep.facts.get("elapsed_s", 0.0) + sweep.facts.get("startup_s", 0.0))
+
+
 def _time_use(sweep: SweepRecord, records: Sequence[TrialRecord]) -> TimeUse | None:
-    elapsed_s = sweep.facts.get("elapsed_s")
-    if elapsed_s is not None:
-        elapsed_s += sweep.facts.get("startup_s", 0.0)
+    elapsed_s = elapsed_of(sweep) if "elapsed_s" in sweep.facts else None
     closing = [(start, end) for start, end in sweep.facts.get("closing", ())]
     together = sweep.facts.get("engine", {}).get("engine") == EngineName.PACKED
     return time_use(records, elapsed_s, closing, together=together)

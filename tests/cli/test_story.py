@@ -1,20 +1,19 @@
 """The whole story on a tiny model, as a person types it: sweep, go on, report, promote, predict, export, roll back."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Invoke, Run
 from tests.cli.test_startup import HEAVY, probe
+from tests.conftest import copied
 from tests.fakes.tiny_sweep import SWEEP, tiny_sweep
 
 
 @pytest.fixture
 def sweep_file(tmp_path: Path, empty_store: Path) -> Path:
-    (tmp_path / "mlflow").mkdir()
-    shutil.copy2(empty_store, tmp_path / "mlflow/mlflow.db")
+    copied(empty_store, tmp_path / "mlflow")
     return tiny_sweep(tmp_path)
 
 

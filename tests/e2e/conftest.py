@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import STORES
+from tests.conftest import STORES, copied
 
 ROOT = Path(__file__).parent.parent.parent
 SMOKE = ROOT / "sweeps/sentiment-smoke.yaml"
@@ -35,8 +34,7 @@ class Installation:
     @classmethod
     def with_store(cls, folder: Path, empty_store: Path) -> "Installation":
         """Return an installation whose MLflow store has been used before, which saves seconds of migrations."""
-        (folder / "mlflow").mkdir(parents=True)
-        shutil.copy2(empty_store, folder / "mlflow/mlflow.db")
+        copied(empty_store, folder / "mlflow")
         return cls(folder=folder)
 
     @property

@@ -41,7 +41,7 @@ class Seat:
         self.folder = folder
         self._adapter = adapter
         self.slot = pack.seat(adapter)
-        stored = {name: self._view(name) for name in adapter.tensors}
+        stored = {name: pack.view(self.slot, name, value.shape) for name, value in adapter.tensors.items()}
         self._optimiser = SlotOptimiser(
             settings=task.settings,
             mean={name: torch.zeros_like(value) for name, value in stored.items()},
@@ -132,9 +132,6 @@ class Seat:
         """Give the slot back."""
         self.pack.leave(self.slot)
         self.folder.clear_scratch()
-
-    def _view(self, name: str) -> torch.Tensor:
-        return self.pack.view(self.slot, name, self._adapter.tensors[name].shape)
 
     def _save_state(self, file: Path, tensors: Mapping[str, torch.Tensor]) -> None:
         state = {f"parameter/{name}": value for name, value in tensors.items()}
