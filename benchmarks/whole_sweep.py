@@ -1,23 +1,26 @@
 """Whole wall time of the same trials: plain Ray Tune + transformers.Trainer + peft, and this project's engines.
 
-    python -m benchmarks.whole_sweep [--configurations 16] [--rows 2000] [--epochs 2] [--batch-size 16] [--only NAME] …
+    python -m benchmarks.whole_sweep [--configurations 16] [--rows 2000] [--epochs 2] [--batch-size 16]
+        [--validation 1000] [--only NAME] …
     python -m benchmarks.whole_sweep --device cuda --at-once 4
 
 Variants, each in processes of its own, start-up included, one after another, ROUNDS times:
 
-    plain     Ray Tune, a process for each trial, AT_ONCE (2) of them at once, which share the cores and, on CUDA, the
-              GPU: float32, random batches, fused attention
-    tuned     the same in bfloat16 where the hardware is fast at it, with batches of like lengths and the fastest
-              attention: eager on a CPU, fused on CUDA
-    search    `Trainer.hyperparameter_search` with Optuna, as people use it: one after another, on all cores
-    solo      `python -m orchestrator sweep`, solo engine, AT_ONCE at once
-    packed    the same with the packed engine, as many at once as it measures to pay
-    asha      packed, with asha
+    plain       Ray Tune, a process for each trial, AT_ONCE (2) of them at once, which share the cores and, on CUDA, the
+                GPU: float32, random batches, fused attention
+    tuned       the same in bfloat16 where the hardware is fast at it, with batches of like lengths and the fastest
+                attention: eager on a CPU, fused on CUDA
+    plain-asha  the first with Tune's ASHA, four reports a trial
+    search      `Trainer.hyperparameter_search` with Optuna, as people use it: one after another, on all cores
+    solo        `python -m orchestrator sweep`, solo engine, AT_ONCE at once
+    packed      the same with the packed engine, as many at once as it measures to pay
+    asha        packed, with asha
 
 All train the same configurations on the same rows for the same number of updates, LoRA dropout included (the base's own
-is 0.1), and measure the validation rows after each epoch; this project also writes MLflow, checkpoints and a report,
-and tests the best adapter. Prints seconds, the best validation accuracy, and for this project each report's time and
-accuracy: from those of `asha` it can be read when it was as good as the best of `plain`.
+is 0.1), and measure the validation rows after each epoch, with ASHA four times a trial; this project also writes
+MLflow, checkpoints and a report, and tests the best adapter. Prints seconds, the best validation accuracy, and for
+this project each report's time and accuracy: from those of `asha` it can be read when it was as good as the best of
+`plain`.
 """
 
 import json
@@ -33,7 +36,7 @@ from typing import Annotated, Any, Literal
 import typer
 import yaml
 
-from benchmarks.plain_trials import MAX_LENGTH, Setup, plain, search
+from benchmarks.plain_trials import MAX_LENGTH, REDUCTION, Setup, plain, search
 from orchestrator.assets.models import resolve_model
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.environment import prepare
@@ -43,8 +46,10 @@ from orchestrator.training.hardware import choose_device
 
 ROOT = Path(__file__).parent.parent
 MODEL = Source(origin=Origin.PACKAGED, name="minilm")
-VALIDATION = 500
-VARIANTS = ("plain", "tuned", "search", "solo", "packed", "asha")
+DATA = Source(origin=Origin.PACKAGED, name="vader-movie")
+VARIANTS = ("plain", "tuned", "plain-asha", "search", "solo", "packed", "asha")
+REPORTS = 4
+"""Reports of a trial that may be stopped early."""
 
 
 def configurations(count: int, batch_size: int) -> list[dict[str, Any]]:
@@ -61,18 +66,19 @@ def configurations(count: int, batch_size: int) -> list[dict[str, Any]]:
     ]
 
 
-def sweep_file(name: str, trials: list[dict[str, Any]], count: int, setup: Setup) -> dict[str, Any]:
+def sweep_file(
+    name: str, trials: list[dict[str, Any]], data: DataPlan, setup: Setup, parallel: int | None
+) -> dict[str, Any]:
     """Return the sweep file that has this project run the trials."""
-    stopping = {"rule": "asha", "reports": 4, "reduction_factor": 4, "cohort": 4}
     return {
         "name": "whole",
         "objective": "sentiment",
         "model": "minilm",
         "data": {
             "source": "vader-movie",
-            "train": count,
-            "validation": VALIDATION,
-            "test": 100,
+            "train": data.train,
+            "validation": data.validation,
+            "test": data.test,
             "train_eval": 50,
             "max_length": MAX_LENGTH,
         },
@@ -88,27 +94,36 @@ def sweep_file(name: str, trials: list[dict[str, Any]], count: int, setup: Setup
             },
             "start": [{key: value for key, value in trial.items() if key != "batch_size"} for trial in trials],
         },
-        "early_stopping": stopping if name == "asha" else {"rule": "none", "reports": setup.epochs},
+        "early_stopping": {
+            "reports": setup.reports,
+            **({"rule": "asha", "reduction_factor": REDUCTION, "cohort": 4} if setup.asha else {"rule": "none"}),
+        },
         "budget": {"trials": len(trials)},
-        "resources": {
-            "engine": "solo",
-            "parallel_trials": setup.at_once,
-            "cpus_per_trial": setup.threads,
-            "gpus_per_trial": setup.resources.get("gpu", 0),
-        }
-        if name == "solo"
-        else {"engine": "packed", "gpus_per_trial": int(setup.device == "cuda")},
+        "resources": _resources(name, setup, parallel),
         "tracking": {"keep_adapters": 1},
         "seed": 1,
     }
 
 
-def ours(name: str, trials: list[dict[str, Any]], count: int, setup: Setup, folder: Path) -> dict[str, Any]:
-    """Run the trials as a sweep in a folder of its own; return the best validation accuracy and when it grew."""
-    file = folder / "whole.yaml"
-    file.write_text(yaml.safe_dump(sweep_file(name, trials, count, setup)))
+def _resources(name: str, setup: Setup, parallel: int | None) -> dict[str, Any]:
+    if name == "solo":
+        gpus = setup.resources.get("gpu", 0)
+        return {
+            "engine": "solo",
+            "parallel_trials": setup.at_once,
+            "cpus_per_trial": setup.threads,
+            "gpus_per_trial": gpus,
+        }
+    given = {} if parallel is None else {"parallel_trials": parallel}
+    return {"engine": "packed", "gpus_per_trial": int(setup.device == "cuda"), **given}
+
+
+def ours(file: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Run a sweep in a folder of its own; return the best validation accuracy, and each report's time and accuracy."""
+    path = folder / "whole.yaml"
+    path.write_text(yaml.safe_dump(file))
     homes = {"LORATORY_HOME": str(folder / "home"), "LORATORY_MLFLOW_DIR": str(folder / "mlflow")}
-    command = [sys.executable, "-m", "orchestrator", "sweep", str(file), "--json"]
+    command = [sys.executable, "-m", "orchestrator", "sweep", str(path), "--json"]
     began = time.time()
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, **homes}, capture_output=True, text=True, check=True)
     board = json.loads(done.stdout)["leaderboard"]
@@ -121,12 +136,14 @@ def ours(name: str, trials: list[dict[str, Any]], count: int, setup: Setup, fold
 def main(  # noqa: PLR0913, PLR0917  (the command's options)
     configurations_: Annotated[int, typer.Option("--configurations")] = 16,
     rows: int = 2000,
+    validation: int = 1000,
     epochs: int = 2,
     batch_size: int = 16,
     rounds: int = 1,
     only: Annotated[list[str] | None, typer.Option()] = None,
     device: Literal["cpu", "cuda"] = "cpu",
     at_once: int = 2,
+    parallel: Annotated[int | None, typer.Option(help="trials of a pack; left out, the sweep measures it")] = None,
 ) -> None:
     """Measure and print."""
     prepare()
@@ -134,9 +151,7 @@ def main(  # noqa: PLR0913, PLR0917  (the command's options)
         choose_device(device)
     base = str(resolve_model(MODEL))
     trials = configurations(configurations_, batch_size)
-    data = DataPlan(
-        source=Source(origin=Origin.PACKAGED, name="vader-movie"), train=rows, validation=VALIDATION, test=100
-    )
+    data = DataPlan(source=DATA, train=rows, validation=validation, test=100)
     splits = load_objective("sentiment").splits(data)
     for number in range(rounds):
         for name in only or VARIANTS:
@@ -144,18 +159,26 @@ def main(  # noqa: PLR0913, PLR0917  (the command's options)
                 file = Path(folder) / "rows.json"
                 parts = {"train": splits.train, "validation": splits.validation}
                 file.write_text(json.dumps({key: [*part] for key, part in parts.items()}))
+                asha = name in {"asha", "plain-asha"}
                 setup = Setup(
-                    rows=str(file), base=base, epochs=epochs, device=device, at_once=at_once, tuned=name == "tuned"
+                    rows=str(file),
+                    base=base,
+                    epochs=epochs,
+                    device=device,
+                    at_once=at_once,
+                    reports=REPORTS if asha else epochs,
+                    tuned=name == "tuned",
+                    asha=asha,
                 )
                 began = time.perf_counter()
-                if name in {"plain", "tuned"}:
-                    found: dict[str, Any] = {"best": plain(trials, setup)}
-                elif name == "search":
-                    found = {"best": search(trials, setup)}
+                if name == "search":
+                    found: dict[str, Any] = {"best": search(trials, setup)}
+                elif name in {"plain", "tuned", "plain-asha"}:
+                    found = {"best": plain(trials, setup)}
                 else:
-                    found = ours(name, trials, rows, setup, Path(folder))
+                    found = ours(sweep_file(name, trials, data, setup, parallel), Path(folder))
                 spent = time.perf_counter() - began
-            line = f"round {number} {name:8s} {spent:7.1f} s   best validation accuracy {found['best']:.4f}"
+            line = f"round {number} {name:10s} {spent:7.1f} s   best validation accuracy {found['best']:.4f}"
             print(line, [f"{at:.0f} s {value:.4f}" for at, value in found.get("grown", [])], flush=True)
 
 
