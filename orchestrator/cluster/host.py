@@ -64,7 +64,7 @@ class SlotHost:
     def step(self) -> Mapping[int, Outcome]:
         """Work on all orders for as short as the engine can, and return what came of it, by the trials' numbers.
 
-        That is one batch of every trial if the engine packs, and a whole report if it does not. A trial that is to be
+        That is a few batches of every trial if the engine packs, and a whole report if it does not. A trial to be
         measured goes first, alone, for it frees its slot.
 
         Raises:

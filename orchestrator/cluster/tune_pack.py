@@ -1,7 +1,7 @@
 """Packed trials under Tune: every trial is a proxy, and one actor trains for all of them.
 
 Tune believes in one process per trial. So a proxy holds no accelerator, never imports torch, and asks the actor to
-carry out its order; it joins the batch loop that is running at the next batch. The actor owns the engine. If it dies,
+carry out its order; it joins the loop that is running at the next step. The actor owns the engine. If it dies,
 Ray starts another, and every trial that had an order there has crashed.
 """
 

@@ -81,7 +81,7 @@ class PackingEngine(Engine, Protocol):
         """Try whether trials of this base can be trained together; return why not, in words, or None if they can."""
 
     def step(self, wanted: Mapping[TrialRun, int]) -> Mapping[TrialRun, Report | DivergedError]:
-        """Run one batch of every trial together; return the reports that are due now, and the trials that diverged.
+        """Train every trial by a few batches; return the reports that are due now, and the trials that diverged.
 
         Called again and again, with whichever trials are to train now; what is returned may well be empty. A trial may
         join or be left out at any call, and is closed like any other.

@@ -44,7 +44,7 @@ class FakeEngineFactory:
     """Builds fake engines; picklable, so that it reaches other processes.
 
     Attributes:
-        step_s: how long one report takes, or one batch of the packing engine, in seconds.
+        step_s: how long one report takes, or one step of the packing engine, in seconds.
         raises: how many times each trial, by its number, raises at its second report.
         kills: how many times each trial takes its process with it at its second report.
         diverges: trials that diverge at their second report.

@@ -84,7 +84,7 @@ class PackedEngine:
         return None
 
     def step(self, wanted: Mapping[TrialRun, int]) -> dict[TrialRun, Report | DivergedError]:
-        """Run one batch of every trial; see ``PackingEngine.step``."""
+        """Train every trial by a few batches; see ``PackingEngine.step``."""
         runs = {run: point for run, point in wanted.items() if isinstance(run, PackedRun)}
         assert len(runs) == len(wanted), "a run of another engine"
         admitted = self._headroom.admitted(runs, self._seats)

@@ -76,16 +76,21 @@ class Seat:
         size = self.task.settings.batch_size
         return (self.batches + 1) * size >= len(self.course.order[self.update])
 
-    @property
-    def may_be_due(self) -> bool:
-        """Whether the trial stands at a report point, reported or not; it must not train on before somebody looked."""
-        return self.batches == 0 and self.update in self.course.due.values()
+    def coming(self, rows: int) -> list[list[Example]]:
+        """Return the rows of the next forwards: as many as hold ``rows``, at least one, none beyond the next report."""
+        size, due = self.task.settings.batch_size, set(self.course.due.values())
+        update, batch, found = self.update, self.batches, list[list[Example]]()
+        while not found or (sum(map(len, found)) < rows and not (batch == 0 and update in due)):
+            order = self.course.order[update]
+            found.append([self.course.rows[row] for row in order[batch * size : (batch + 1) * size]])
+            batch += 1
+            if batch * size >= len(order):
+                update, batch = update + 1, 0
+        return found
 
     def next_batch(self) -> list[Example]:
         """Return the rows of the next forward."""
-        size = self.task.settings.batch_size
-        rows = self.course.order[self.update][self.batches * size : (self.batches + 1) * size]
-        return [self.course.rows[row] for row in rows]
+        return self.coming(1)[0]
 
     def gradients(self) -> dict[str, torch.Tensor]:
         """Return the slot's gradients, as the stacks hold them."""

@@ -19,8 +19,6 @@ from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2S
 from tests.training.packed.packs import World, task
 
 UPDATES = 6
-ALONE = 40
-"""Updates of the trial by itself: beside larger batches a step may make several."""
 WATCHED: dict[type[Objective], TrialTask] = {
     kind: task(0, dropout=0.2, batch_size=5, rank=3, target_modules=targets)
     for kind, targets in ((TinyClassification, "query,value"), (TinyCausal, "c_attn"), (TinySeq2Seq, "k,wo"))
@@ -45,7 +43,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def alone(world: World) -> list[float]:
     seat = world.seat(WATCHED[type(world.objective)])
     losses = []
-    for update in range(ALONE):
+    for update in range(UPDATES):
         world.stepper.step([seat])
         losses.append(seat.loss)
         assert seat.update == update + 1
@@ -100,10 +98,7 @@ def test_neighbours_change_nothing(
         for seat in [*seats.values(), *([watched] if watched else [])]:
             world.stepper.forget(seat.slot)
             seat.leave()
-    assert len(losses) == UPDATES
-    known = {update: loss for update, loss in losses.items() if update <= ALONE}
-    assert known == pytest.approx({update: alone[update - 1] for update in known}, rel=1e-5)
-    assert known
+    assert losses == pytest.approx({update + 1: loss for update, loss in enumerate(alone)}, rel=1e-5)
 
 
 def test_a_broken_trial_is_told_and_the_others_go_on(world: World, alone: list[float]) -> None:
