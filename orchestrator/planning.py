@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, replace
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 _SIZES = ("rank", "batch_size", "max_length", "dropout")
 """Settings that decide what a trial takes of time and memory."""
+_KINDS = ("target_modules", "init", "dora")
+"""Settings that decide whether a trial can be packed."""
 REPORT_DIR = "report"
 """Folder in a sweep's own that holds its report."""
 
@@ -50,6 +53,7 @@ def plan_engine(spec: SweepSpec, splits: Splits, folder: Path) -> EnginePlan:
         engine=spec.resources.engine,
         smallest=_extreme(spec, min),
         largest=_extreme(spec, max),
+        kinds=_kinds(spec),
         quantisation=spec.quantisation,
     )
 
@@ -78,11 +82,11 @@ def plan_sweep(spec: SweepSpec) -> SweepPlan:
     """
     splits = load_objective(spec.objective).splits(spec.data)
     points, resources = _points(spec, splits), spec.resources
-    engine, parallel, why = resources.engine, resources.parallel_trials, ""
+    engine, parallel, why, alone = resources.engine, resources.parallel_trials, "", tuple[str, ...]()
     if engine is EngineName.PACKED:
         room = _room(spec, splits)
         engine = engine if room.packs else EngineName.SOLO
-        parallel, why = room.slots, room.why
+        parallel, why, alone = room.slots, room.why, room.alone
     tokens = points[-1] * _tokens_per_row(spec, splits)
     cost = {"trial_tokens": tokens, "sweep_tokens": tokens * (spec.budget.trials or 0)}
     return SweepPlan(
@@ -102,6 +106,7 @@ def plan_sweep(spec: SweepSpec) -> SweepPlan:
         parallel_trials=parallel,
         engine=engine.value,
         why=why,
+        alone=alone,
         cost={name: value for name, value in cost.items() if value},
     )
 
@@ -112,11 +117,7 @@ def _room(spec: SweepSpec, splits: Splits) -> Room:
 
     with TemporaryDirectory() as folder, closing(build_engine(plan_engine(spec, splits, Path(folder)))) as engine:
         assert isinstance(engine, PackingEngine)
-        if spec.resources.measured:
-            return engine.room(spec.resources.parallel_trials)
-        reason = engine.reason_not_to_pack()
-        slots = spec.resources.parallel_trials if reason is None else 1
-        return Room(slots=slots, why=reason or "", packs=reason is None)
+        return engine.room(spec.resources.parallel_trials, measure=spec.resources.measured)
 
 
 def fingerprint_of(spec: SweepSpec, splits: Splits) -> dict[str, Any]:
@@ -231,6 +232,13 @@ def _extreme(spec: SweepSpec, choose: Callable[[list[Any]], Any]) -> dict[str, A
         if name in domains:
             found[name] = choose(_ends(domains[name]))
     return found
+
+
+def _kinds(spec: SweepSpec) -> tuple[dict[str, Any], ...]:
+    """Return every combination of what a space holds of the settings that decide whether a trial can be packed."""
+    domains = {parameter.name: parameter.domain for parameter in spec.space.parameters if parameter.name in _KINDS}
+    names, values = [*domains], [_ends(domain) for domain in domains.values()]
+    return tuple(dict(zip(names, chosen, strict=True)) for chosen in product(*values)) if names else ()
 
 
 def _ends(domain: Domain) -> list[Any]:

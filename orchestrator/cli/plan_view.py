@@ -42,6 +42,7 @@ def _facts(spec: SweepSpec, plan: SweepPlan) -> list[tuple[str, str]]:
         ("reports at", f"{points} samples"),
         ("stopping", plan.stopping if plan.stopping == "none" else f"{plan.stopping}, compared at {rungs}"),
         ("engine", _engine(spec, plan)),
+        *(("by the solo engine", told) for told in plan.alone),
         ("trials at once", f"{plan.parallel_trials}: {plan.why}" if packed and plan.why else str(plan.parallel_trials)),
         ("budget", ", ".join(bounds) + (", whichever ends first" if len(bounds) > 1 else "")),
         ("cost", ", ".join(f"{name.replace('_', ' ')} ≤ {value:,.0f}" for name, value in plan.cost.items())),

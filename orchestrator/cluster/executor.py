@@ -28,10 +28,12 @@ def nothing_more(_: Measure) -> None:
 def take_room(dispatcher: "Dispatcher", room: Room, say: Callable[[str], None]) -> None:
     """Have as many trials at once as the engine has room for, and say so in a sentence for a person."""
     dispatcher.parallel = room.slots
-    if room.packs:
-        say(f"trials at once: {room.slots}, because {room.why}")
-    else:
+    if not room.packs:
         say(f"the solo engine trains one trial after another: {room.why}")
+    elif room.why:
+        say(f"trials at once: {room.slots}, because {room.why}")
+    for told in room.alone:
+        say(f"the solo engine trains {told}; the others wait meanwhile")
 
 
 class Executor(Protocol):

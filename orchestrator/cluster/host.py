@@ -41,15 +41,15 @@ class SlotHost:
         """Whether any trial has an order that is not carried out."""
         return bool(self._assigned)
 
-    def room(self, most: int) -> Room:
-        """Measure how many trials to give it at once, at most ``most``, and hold as many; see ``PackingEngine.room``.
+    def room(self, most: int, *, measure: bool) -> Room:
+        """Return how many trials to give it at once, at most ``most``, and hold as many; see ``PackingEngine.room``.
 
         Raises:
             LoratoryError: the engine cannot be built.
         """
         engine = self._ready_engine()
         assert isinstance(engine, PackingEngine), "an engine that trains one at a time has room for one"
-        found = engine.room(most)
+        found = engine.room(most, measure=measure)
         self._slots = found.slots
         return found
 

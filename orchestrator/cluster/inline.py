@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 class InlineExecutor:
     """Runs ``resources.parallel_trials`` trials together if the engine packs, and one at a time if it does not.
 
-    A stop takes effect when the engine comes back: after the batch, or at the trial's next report.
+    A stop takes effect when the engine comes back: after a few batches, or at the trial's next report.
     """
 
     def __init__(self, build: EngineFactory = build_engine) -> None:
@@ -47,8 +47,8 @@ class InlineExecutor:
         host = SlotHost(plan, self._build, slots)
         assigned: dict[int, Assignment] = {}
         try:
-            if packed and resources.measured:
-                room = host.room(slots)
+            if packed:
+                room = host.room(slots, measure=resources.measured)
                 slots = room.slots
                 take_room(dispatcher, room, say)
             while not dispatcher.halted:

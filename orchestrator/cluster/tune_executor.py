@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -65,9 +66,9 @@ class TuneExecutor:
         sweep_dir = Path(plan.sweep_dir)
         try:
             with ray_session(sweep_dir, placement, sweep_dir / LOG_FILE) as storage:
-                sized = (lambda room: take_room(dispatcher, room, say)) if resources.measured else None
+                sized: Callable[[Room], None] | None = partial(take_room, dispatcher, say=say)
                 while not (dispatcher.done or dispatcher.halted):
-                    with self._trial(plan, placement, sized) as trial:
+                    with self._trial(plan, placement, resources, sized) as trial:
                         _run_tune(dispatcher, trial.trainable, placement, storage)
                         if trial.measure is not None and dispatcher.complete():
                             _measure(trial.measure, at_the_end)
@@ -77,7 +78,9 @@ class TuneExecutor:
                 coordinator.suspend()
 
     @contextmanager
-    def _trial(self, plan: EnginePlan, placement: Placement, sized: Callable[[Room], None] | None) -> Iterator[_Trial]:
+    def _trial(
+        self, plan: EnginePlan, placement: Placement, resources: Resources, sized: Callable[[Room], None] | None
+    ) -> Iterator[_Trial]:
         """Yield what Tune runs for each trial: the trial itself, or a proxy of a slot in the actor that trains.
 
         ``sized`` is told how many trials that actor is best given at once, if anybody wants to know.
@@ -90,7 +93,7 @@ class TuneExecutor:
 
             with pack_actor(plan, self._build, placement, log) as actor:
                 if sized is not None:
-                    sized(room_of(actor, placement.trials))
+                    sized(room_of(actor, placement.trials, measure=resources.measured))
                 proxy = tune.with_parameters(TrialProxy, plan=plan, actor=actor, log=str(log))
                 yield _Trial(proxy, measure_in(actor))
         else:

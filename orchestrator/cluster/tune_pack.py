@@ -65,9 +65,9 @@ class PackActor:
         """Note that a trial's proxy has the outcome that says what was raised."""
         self._untold.discard(number)
 
-    async def room(self, most: int) -> Room:
-        """Measure how many trials to train at once; to be called before any order. See ``PackingEngine.room``."""
-        return await asyncio.to_thread(self._host.room, most)
+    async def room(self, most: int, measure: bool) -> Room:
+        """Return how many trials to train at once; to be called before any order. See ``PackingEngine.room``."""
+        return await asyncio.to_thread(self._host.room, most, measure=measure)
 
     async def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Mapping[str, float]:
         """Measure a checkpoint; to be called after all orders. See ``Engine.measure``."""
@@ -142,14 +142,14 @@ def measure_in(actor: "ActorHandle[PackActor]") -> Measure:
     return measure
 
 
-def room_of(actor: "ActorHandle[PackActor]", most: int) -> Room:
-    """Have the actor measure how many trials to give it at once.
+def room_of(actor: "ActorHandle[PackActor]", most: int, *, measure: bool) -> Room:
+    """Have the actor tell how many trials to give it at once; see ``PackingEngine.room``.
 
     Raises:
         LoratoryError: the engine cannot be built.
     """
     try:
-        found: Room = ray.get(actor.room.remote(most))
+        found: Room = ray.get(actor.room.remote(most, measure))
     except RayTaskError as error:
         if isinstance(error.cause, LoratoryError):
             raise error.cause from None

@@ -57,6 +57,7 @@ class SweepPlan:
         parallel_trials: trials at once.
         engine: the name of the engine that would train.
         why: of these two, where they were measured or tried.
+        alone: which trials train by themselves although the others are packed, and why, a sentence each.
         cost: upper bounds: ``trial_tokens`` and ``sweep_tokens``, real training tokens.
     """
 
@@ -69,4 +70,5 @@ class SweepPlan:
     parallel_trials: int
     engine: str
     why: str = ""
+    alone: tuple[str, ...] = ()
     cost: Mapping[str, float] = field(default_factory=dict)

@@ -49,6 +49,7 @@ class EnginePlan:
         metric: name of the searched metric; its direction says which checkpoint is best.
         engine: the engine that trains.
         smallest, largest: settings of trials that take least and most time and memory, of those that may come.
+        kinds: the settings that decide whether a trial can be packed, for each kind of trial that may come; empty: one.
     """
 
     objective: str
@@ -64,4 +65,5 @@ class EnginePlan:
     engine: EngineName = EngineName.SOLO
     smallest: Mapping[str, ParamValue] = field(default_factory=dict)
     largest: Mapping[str, ParamValue] = field(default_factory=dict)
+    kinds: tuple[Mapping[str, ParamValue], ...] = ()
     quantisation: Quantisation | None = None

@@ -45,6 +45,9 @@ class TrialSettings:
     rank: int = _setting(16, Group.ADAPTER, "LoRA rank r: the width of the update", low=1, high=1024)
     alpha: float = _setting(32.0, Group.ADAPTER, "LoRA alpha; the update is scaled by alpha / r", low=0, open_low=True)
     rslora: bool = _setting(False, Group.ADAPTER, "scale by alpha / sqrt(r) instead (rank-stabilised LoRA)")
+    dora: bool = _setting(
+        False, Group.ADAPTER, "DoRA: learn the length of each weight's rows apart from their direction"
+    )
     dropout: float = _setting(0.0, Group.ADAPTER, "dropout on the adapter's input", low=0, high=0.95)
     target_modules: str = _setting(
         "all-linear", Group.ADAPTER, "modules that get an adapter: all-linear, or names separated by commas"

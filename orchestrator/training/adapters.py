@@ -77,6 +77,7 @@ def lora_config(base: Base, settings: TrialSettings, head: Head) -> "LoraConfig"
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         use_rslora=settings.rslora,
+        use_dora=settings.dora,
         init_lora_weights=True if settings.init == "default" else settings.init,
         target_modules="all-linear" if targets == ["all-linear"] else targets,
         exclude_modules=fresh or None,

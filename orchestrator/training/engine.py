@@ -59,12 +59,17 @@ class Engine(Protocol):
 class Room:
     """How many trials an engine is best given at once, at least one, and why, in words for a person.
 
-    ``packs`` is False if it cannot train this base's trials together; they train one after another then.
+    Attributes:
+        slots: trials at once.
+        why: nothing, if it was not measured.
+        packs: False if it cannot train this base's trials together; they train one after another then.
+        alone: of a base that packs, which trials it trains by themselves, and why, a sentence each.
     """
 
     slots: int
     why: str
     packs: bool = True
+    alone: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -74,11 +79,16 @@ class PackingEngine(Engine, Protocol):
     Out of memory, it goes on with half of them, from their newest reports, and with the others when those are done.
     """
 
-    def room(self, most: int) -> Room:
-        """Measure how many trials to give it at once, at most ``most``: no more than pay, nor than fit into memory."""
+    def room(self, most: int, *, measure: bool) -> Room:
+        """Try which trials of this base can be trained together, and return how many to give it at once.
 
-    def reason_not_to_pack(self) -> str | None:
-        """Try whether trials of this base can be trained together; return why not, in words, or None if they can."""
+        Args:
+            most: not to be exceeded.
+            measure: how many pay and fit into memory; otherwise it is ``most``, if they can be trained together.
+
+        Raises:
+            LoratoryError: there is no memory for the base alone.
+        """
 
     def step(self, wanted: Mapping[TrialRun, int]) -> Mapping[TrialRun, Report | DivergedError]:
         """Train every trial by a few batches; return the reports that are due now, and the trials that diverged.

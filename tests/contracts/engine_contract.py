@@ -36,6 +36,7 @@ SETTINGS: list[dict[str, ParamValue]] = [
     {"init": "orthogonal"},
     {"init": "pissa"},
     {"init": "pissa", "rslora": True},
+    {"dora": True},
     {"head_learning_rate": 1e-3, "lora_plus_ratio": 4.0},
     {"weight_decay": 0.1, "beta1": 0.8, "beta2": 0.99, "epsilon": 1e-6, "max_grad_norm": 0.1},
     {"schedule": "cosine", "warmup_ratio": 0.25},

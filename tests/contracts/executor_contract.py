@@ -130,6 +130,14 @@ class PackedContract(ABC):
         assert said == ["trials at once: 2, because it was told so"]
         assert max(len(together) for together in batches(tmp_path)) == 2
 
+    def test_a_base_that_cannot_be_packed_is_trained_one_trial_after_another(self, tmp_path: Path) -> None:
+        sweep = FakeSweep(folder=tmp_path, engine=EngineName.PACKED, trials=3, rule=StoppingName.NONE)
+        said: list[str] = []
+        build = FakeEngineFactory(unfit="its attention is of its own making")
+        check_ended(sweep, sweep.run(self.executor(build), parallel=3, say=said.append))
+        assert said == ["the solo engine trains one trial after another: its attention is of its own making"]
+        assert max(len(together) for together in batches(tmp_path)) == 1
+
     def test_kept_checkpoints_are_measured_where_they_were_trained(self, tmp_path: Path) -> None:
         sweep, ended = FakeSweep(folder=tmp_path, engine=EngineName.PACKED, trials=2), Diary()
         found: list[Mapping[str, float]] = []

@@ -50,6 +50,7 @@ class FakeEngineFactory:
         diverges: trials that diverge at their second report.
         gather: the packing engine trains nothing until so many trials have come together.
         room: how many trials the packing engine says it is best given at once.
+        unfit: why the packing engine cannot train this base's trials together; None: it can.
         broken: the engine cannot be built.
     """
 
@@ -59,6 +60,7 @@ class FakeEngineFactory:
     diverges: frozenset[int] = frozenset()
     gather: int = 1
     room: int = 1
+    unfit: str | None = None
     broken: bool = False
 
     def __call__(self, plan: EnginePlan) -> "FakeEngine":
@@ -96,11 +98,12 @@ class FakePackingEngine(FakeEngine):
     slots = 8
     gathered = False
 
-    def room(self, most: int) -> Room:
+    def room(self, most: int, *, measure: bool) -> Room:
+        if self.behaviour.unfit:
+            return Room(slots=1, why=self.behaviour.unfit, packs=False)
+        if not measure:
+            return Room(slots=most, why="")
         return Room(slots=min(most, self.behaviour.room), why="it was told so")
-
-    def reason_not_to_pack(self) -> str | None:
-        return None
 
     def step(self, wanted: Mapping[TrialRun, int]) -> dict[TrialRun, Report | DivergedError]:
         runs = {run: point for run, point in wanted.items() if isinstance(run, FakeRun)}

@@ -142,6 +142,33 @@ def tiny_t5(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
     return _save_model(folder, T5ForConditionalGeneration, config, seed)
 
 
+def tiny_switch(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
+    """Save a Switch Transformer, whose experts are given some of the tokens each, and return its folder."""
+    from transformers import SwitchTransformersConfig, SwitchTransformersForConditionalGeneration
+
+    size = _save_tokenizer(folder, vocab, template="$A </s>")
+    config = SwitchTransformersConfig(
+        vocab_size=size,
+        d_model=16,
+        d_kv=8,
+        d_ff=32,
+        num_layers=2,
+        num_decoder_layers=2,
+        num_sparse_encoder_layers=1,
+        num_sparse_decoder_layers=1,
+        num_heads=2,
+        num_experts=2,
+        expert_capacity=1000,
+        router_jitter_noise=0.0,
+        relative_attention_num_buckets=8,
+        relative_attention_max_distance=16,
+        pad_token_id=0,
+        decoder_start_token_id=0,
+        eos_token_id=SPECIAL.index("</s>"),
+    )
+    return _save_model(folder, SwitchTransformersForConditionalGeneration, config, seed)
+
+
 def tiny_deberta(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
     """Save a DeBERTa classifier, whose attention is of its own making, and return its folder."""
     from transformers import DebertaV2Config, DebertaV2ForSequenceClassification

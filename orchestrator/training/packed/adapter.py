@@ -12,6 +12,7 @@ from orchestrator.core.trial import TrialTask
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.adapters import adapt, write_adapter
 from orchestrator.training.base_model import load_base
+from orchestrator.training.packed.errors import CannotPackError
 from orchestrator.training.rng import kept_random_state
 
 if TYPE_CHECKING:
@@ -64,8 +65,11 @@ def new_adapter(plan: EnginePlan, objective: Objective, task: TrialTask) -> Adap
     """Return a trial's adapter as the solo engine starts it, drawn from the trial's seed; the process's is kept.
 
     Raises:
+        CannotPackError: it is of a kind that a pack does not train.
         ValueError: peft refuses the settings.
     """
+    if task.settings.dora:
+        raise CannotPackError("DoRA scales the base's weights by trial, and a pack's are shared")
     from peft import get_peft_model_state_dict
     from transformers import set_seed
 

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ import torch
 from orchestrator.core.errors import DivergedError, LoratoryError
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.settings import TrialSettings
+from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.evaluation.gap import gaps
 from orchestrator.objective.protocol import Example, Objective
@@ -19,9 +21,10 @@ from orchestrator.training.engine import Room, TrialRun
 from orchestrator.training.hardware import choose_device, computes_in_bfloat16
 from orchestrator.training.memory import free_memory, peak_mb, reset_peak
 from orchestrator.training.packed.adapter import new_adapter
+from orchestrator.training.packed.errors import CannotPackError
 from orchestrator.training.packed.fitness import reason_not_to_pack
 from orchestrator.training.packed.headroom import Headroom
-from orchestrator.training.packed.pack import CannotPackError, Pack
+from orchestrator.training.packed.pack import Pack
 from orchestrator.training.packed.run import PackedRun, advanced
 from orchestrator.training.packed.seat import Seat
 from orchestrator.training.packed.sizing import Sizing
@@ -65,22 +68,31 @@ class PackedEngine:
             raise LoratoryError("the engine is closed")
         return PackedRun(self, task, TrialFolder(Path(self._plan.sweep_dir), task.number, SLOT_STATE))
 
-    def room(self, most: int) -> Room:
-        """Measure how many trials to give it at once; see ``PackingEngine.room``."""
-        reason = self.reason_not_to_pack()
-        if reason is not None:
-            return Room(slots=1, why=reason, packs=False)
+    def room(self, most: int, *, measure: bool) -> Room:
+        """Try which trials pack, and measure how many pay at once; see ``PackingEngine.room``."""
+        reasons = [(kind, self._reason_not_to_pack(kind)) for kind in self._plan.kinds or ({},)]
+        packing = [kind for kind, reason in reasons if reason is None]
+        if not packing:
+            return Room(slots=1, why=reasons[0][1] or "", packs=False)
+        alone = tuple(f"trials with {_told(kind)}, because {reason}" for kind, reason in reasons if reason)
+        if not measure:
+            return Room(slots=most, why="", alone=alone)
         torch.set_num_threads(self._plan.threads)
-        return Sizing(self._plan, self._objective, self._solo.data, self._device, self._dtype).choose(most)
+        smallest, largest = ({**params, **packing[0]} for params in (self._plan.smallest, self._plan.largest))
+        plan = replace(self._plan, smallest=smallest, largest=largest)
+        found = Sizing(plan, self._objective, self._solo.data, self._device, self._dtype).choose(most)
+        return replace(found, alone=alone)
 
-    def reason_not_to_pack(self) -> str | None:
-        """Return why trials cannot be trained together, None if they can; see ``PackingEngine.reason_not_to_pack``."""
-        smallest = TrialTask(number=0, settings=TrialSettings.from_params(self._plan.smallest), seed=0)
+    def _reason_not_to_pack(self, kind: Mapping[str, ParamValue]) -> str | None:
+        """Return why trials of a kind cannot be trained with others, in words; None if they can."""
+        settings = TrialSettings.from_params({**self._plan.smallest, **kind})
         try:
-            pack = self._open_pack(self._solo.data.train(smallest.settings))
-            pack.admit(new_adapter(self._plan, self._objective, smallest))
+            pack = self._open_pack(self._solo.data.train(settings))
+            pack.admit(new_adapter(self._plan, self._objective, TrialTask(number=0, settings=settings, seed=0)))
         except CannotPackError as error:
             return str(error)
+        except ValueError:  # peft refuses these settings: that is the trial's own failure, in any engine
+            logger.info("trials with %s cannot be started", _told(kind), exc_info=True)
         return None
 
     def step(self, wanted: Mapping[TrialRun, int]) -> dict[TrialRun, Report | DivergedError]:
@@ -92,11 +104,16 @@ class PackedEngine:
             self.leave(number)
         try:
             return self._step(admitted)
+        except CannotPackError as error:  # what was tried with a few rows and no adapter did not show it
+            self._unfit = str(error)
+            logger.warning("the solo engine trains all trials from here on: %s", error)
         except (RuntimeError, MemoryError) as error:
             training = {run.number for run in admitted if run.alone is None}
             if not self._headroom.shrink(error, len(training.union(self._seats))):
                 raise
         self._make_room()
+        if self._unfit:
+            self._drop_pack()
         return {}
 
     def _make_room(self) -> None:
@@ -193,12 +210,15 @@ class PackedEngine:
         """Free the base and the data; calling it again does nothing."""
         for number in list(self._seats):
             self.leave(number)
-        if self._stepper is not None:
-            self._stepper.close()
-        self._stepper = self._pack = None
+        self._drop_pack()
         self._closed = True
         self._solo.close()
         free_memory(self._device)
+
+    def _drop_pack(self) -> None:
+        if self._stepper is not None:
+            self._stepper.close()
+        self._stepper = self._pack = None
 
     def _seat(self, run: PackedRun) -> Seat | None:
         """Return the trial's seat, a new one if it has none; None if the solo engine trains it."""
@@ -269,6 +289,10 @@ class PackedEngine:
             }
             for seat, val, fit in zip(seats, validation, train, strict=True)
         ]
+
+
+def _told(kind: Mapping[str, ParamValue]) -> str:
+    return " and ".join(f"{name} {str(value).lower()}" for name, value in kind.items()) or "these settings"
 
 
 def _progress(seat: Seat) -> dict[str, float]:

@@ -1,16 +1,18 @@
 """Whether a model can be packed: not by its name, but by what comes out of it."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 
 from orchestrator.core.data import Source
+from orchestrator.core.errors import LoratoryError
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Example, Objective
 from orchestrator.training.base_model import load_base
+from orchestrator.training.memory import free_memory, out_of_memory
 from orchestrator.training.packed.layout import lay_out
 from orchestrator.training.packed.pack import Pack
 from orchestrator.training.packed.randomness import SlotRandom
@@ -19,7 +21,8 @@ from orchestrator.training.rng import kept_random_state
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_TOLERANCE = 1e-4
+_TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.05}
+"""By the number format in which a model is tried, how far its packed logits may be off, as a share of the largest."""
 
 logger = logging.getLogger(__name__)
 
@@ -37,20 +40,61 @@ def reason_not_to_pack(
     The logits of a few rows of different lengths are computed by the model as it is and by a pack of two slots, both in
     float32; where they differ, or the pack fails, the model's code does something that a pack does not know. It knows
     nothing of dropout that is a function (StarCoder2): that draws from torch's own generator, for all slots together.
+
+    Raises:
+        LoratoryError: there is no memory for the model, in float32 and, tried after that, in bfloat16.
     """
+
+    def tried(dtype: torch.dtype) -> str | None:
+        return _reason(source, objective, device, tokenizer, rows, quantisation, dtype)
+
+    return in_what_fits(tried, device)
+
+
+def in_what_fits(tried: Callable[[torch.dtype], str | None], device: str) -> str | None:
+    """Return what ``tried`` does in float32, or in bfloat16 if there is no memory for that.
+
+    Raises:
+        LoratoryError: nor is there for bfloat16.
+    """
+    for dtype in _TOLERANCES:
+        try:
+            return tried(dtype)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            told = str(error)
+        logger.warning("no memory to try the base in %s", dtype)
+        free_memory(device)
+    raise LoratoryError(f"there is no memory for the base alone: {told}")
+
+
+def _reason(
+    source: Source,
+    objective: Objective,
+    device: str,
+    tokenizer: "PreTrainedTokenizerBase",
+    rows: Sequence[Example],
+    quantisation: Quantisation | None,
+    dtype: torch.dtype,
+) -> str | None:
     rows = sorted(rows[:64], key=lambda row: len(row["input_ids"]))
     chosen = [rows[at * (len(rows) - 1) // 3] for at in range(4)]
     batch = {name: value.to(device) for name, value in objective.collate(chosen, tokenizer).items()}
     with kept_random_state(), torch.inference_mode():
         torch.manual_seed(0)
-        plain = forward(load_base(source, objective, device, quantisation=quantisation).model.eval(), batch)
+        base = load_base(source, objective, device, dtype=dtype, quantisation=quantisation)
+        plain = forward(base.model.eval(), batch).float()
+        del base  # there may be no memory for two
         torch.manual_seed(0)
         try:
-            pack = Pack(source, objective, device, torch.float32, quantisation)
+            pack = Pack(source, objective, device, dtype, quantisation)
             pack.model.eval()
-            packed = pack.logits(batch, lay_out(batch["attention_mask"], {0: 2, 1: 2}, 2, torch.float32))
+            packed = pack.logits(batch, lay_out(batch["attention_mask"], {0: 2, 1: 2}, 2, dtype)).float()
             draws = _draws(pack, batch)
         except Exception as error:  # every cause is let through in the answer: the solo engine trains what fails here
+            if out_of_memory(error):
+                raise
             logger.exception("the model cannot be packed")
             return f"{type(error).__name__}: {error}"
     if packed.shape != plain.shape:
@@ -59,7 +103,7 @@ def reason_not_to_pack(
         real = batch.get("decoder_attention_mask", batch["attention_mask"]).bool()
         plain, packed = plain[real], packed[real]
     difference = ((packed - plain).abs().max() / plain.abs().max().clamp(min=1e-6)).item()
-    if not difference <= _TOLERANCE:
+    if not difference <= _TOLERANCES[dtype]:
         return f"its packed logits differ by {difference:.2g} of the largest"
     return "in training its code draws random numbers that are not a slot's own" if draws else None
 
@@ -69,7 +113,7 @@ def _draws(pack: Pack, batch: Mapping[str, torch.Tensor]) -> bool:
     pack.model.train()
     random = {slot: SlotRandom(slot, 0.0, pack.device) for slot in (0, 1)}
     before = _generators(pack.device)
-    pack.logits(batch, lay_out(batch["attention_mask"], {0: 2, 1: 2}, 2, torch.float32, random))
+    pack.logits(batch, lay_out(batch["attention_mask"], {0: 2, 1: 2}, 2, pack.dtype, random))
     return any(not torch.equal(*pair) for pair in zip(before, _generators(pack.device), strict=True))
 
 

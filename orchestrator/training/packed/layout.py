@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from orchestrator.training.hardware import sent
+from orchestrator.training.packed.errors import CannotPackError
 
 if TYPE_CHECKING:
     from orchestrator.training.packed.randomness import SlotRandom
@@ -118,9 +119,10 @@ class Layout:
         return [(block.slot, slice(block.rows.start * scale, block.rows.stop * scale)) for block in self.blocks]
 
     def require(self, count: int) -> None:
-        """Raise ``ValueError`` if ``count`` vectors are neither this layout's tokens nor its rows."""
+        """Raise ``CannotPackError`` if ``count`` vectors are neither this layout's tokens nor its rows."""
         if count not in {self.num_tokens, self.num_rows, self.num_rows * self.longest}:
-            raise ValueError(f"{count} vectors are neither {self.num_tokens} tokens nor {self.num_rows} rows")
+            told = f"{count} vectors are neither its {self.num_tokens} tokens nor its {self.num_rows} rows"
+            raise CannotPackError(f"an adapted layer is given some of a batch: {told}")
 
     def groups(self, count: int) -> Groups:
         """Return ``parts`` for grouped products; made once for a forward."""

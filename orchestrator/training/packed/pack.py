@@ -8,13 +8,13 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from orchestrator.core.data import Source
-from orchestrator.core.errors import LoratoryError
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.base_model import load_base
 from orchestrator.training.packed.adapter import Adapter, place
 from orchestrator.training.packed.attention import NAME
+from orchestrator.training.packed.errors import CannotPackError
 from orchestrator.training.packed.first_tokens import compute_first_tokens_alone
 from orchestrator.training.packed.flattening import install
 from orchestrator.training.packed.layout import Layout, laid_out
@@ -27,10 +27,6 @@ RANK_STEP = 8
 
 ALIGNMENT = 8
 """Grouped products need rows of whole 16 bytes, in bfloat16 too."""
-
-
-class CannotPackError(LoratoryError):
-    """This base, or this adapter, has something that a pack does not know; the message says what."""
 
 
 class Pieces(NamedTuple):

@@ -129,7 +129,7 @@ def products_of(x_NI: torch.Tensor, spans: Sequence[Span], layout: Layout) -> Lo
         layout: of the input.
 
     Raises:
-        ValueError: the input is neither tokens nor rows of the layout.
+        CannotPackError: the input is neither tokens nor rows of the layout.
     """
     layout.require(x_NI.shape[0])
     if not spans or not groups_pay(x_NI.device, x_NI.dtype):

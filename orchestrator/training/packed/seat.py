@@ -4,7 +4,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -76,21 +76,27 @@ class Seat:
         size = self.task.settings.batch_size
         return (self.batches + 1) * size >= len(self.course.order[self.update])
 
-    def coming(self, rows: int) -> list[list[Example]]:
-        """Return the rows of the next forwards: as many as hold ``rows``, at least one, none beyond the next report."""
+    def coming(self, tokens: int) -> list[int]:
+        """Return the tokens of the next batches, padding included: as many as hold ``tokens``, and at least one.
+
+        None of them is beyond the next report.
+        """
         size, due = self.task.settings.batch_size, set(self.course.due.values())
-        update, batch, found = self.update, self.batches, list[list[Example]]()
-        while not found or (sum(map(len, found)) < rows and not (batch == 0 and update in due)):
-            order = self.course.order[update]
-            found.append([self.course.rows[row] for row in order[batch * size : (batch + 1) * size]])
+        update, batch, found = self.update, self.batches, list[int]()
+        while not found or (sum(found) < tokens and not (batch == 0 and update in due)):
+            found.append(padded(self._batch(update, batch)))
             batch += 1
-            if batch * size >= len(order):
+            if batch * size >= len(self.course.order[update]):
                 update, batch = update + 1, 0
         return found
 
     def next_batch(self) -> list[Example]:
         """Return the rows of the next forward."""
-        return self.coming(1)[0]
+        return self._batch(self.update, self.batches)
+
+    def _batch(self, update: int, batch: int) -> list[Example]:
+        size = self.task.settings.batch_size
+        return [self.course.rows[row] for row in self.course.order[update][batch * size : (batch + 1) * size]]
 
     def gradients(self) -> dict[str, torch.Tensor]:
         """Return the slot's gradients, as the stacks hold them."""
@@ -155,3 +161,8 @@ class Seat:
                 self._optimiser.square[name].copy_(file.get_tensor(f"square/{name}"))
             self.random.restore(file.get_tensor("generator"))
         self.reported_update = self.update
+
+
+def padded(rows: Sequence[Example]) -> int:
+    """Return the tokens of a batch, its padding included."""
+    return len(rows) * max(len(row["input_ids"]) for row in rows)

@@ -115,7 +115,7 @@ class Sizing:
             for number in range(slots)
         ]
         warm, began = 0, time.perf_counter()
-        with closing(Stepper(pack, self._objective, self._data.tokenizer, self._plan.threads, rows=1)) as stepper:
+        with closing(Stepper(pack, self._objective, self._data.tokenizer, self._plan.threads, tokens=1)) as stepper:
             for batch in range(BATCHES + 1):
                 if batch == 1:
                     warm, began = _tokens(seats), time.perf_counter()

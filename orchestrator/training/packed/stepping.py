@@ -14,11 +14,10 @@ from orchestrator.objective.protocol import Example, Objective
 from orchestrator.training.hardware import sent
 from orchestrator.training.packed.layout import lay_out
 from orchestrator.training.packed.pack import Pack
+from orchestrator.training.packed.seat import Seat, padded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-    from orchestrator.training.packed.seat import Seat
 
 EVAL_TOKENS = {"cpu": 1024, "cuda": 65_536}
 """Padded tokens of an evaluation's batch over all slots, by device type; on a CPU a thread has one to itself."""
@@ -29,12 +28,11 @@ TRAIN_TOKENS = {"cpu": 1024, "cuda": 65_536}
 What a forward saves for its backward grows with them. More make a step of a CPU little faster, and of a GPU much.
 """
 
-STEP_ROWS = 64
-"""Rows of each trial in a step, between two of which threads wait for each other.
+STEP_TOKENS = 2048
+"""Padded tokens of each trial in a step, at least, after which threads wait for each other.
 
-The fewer, the more: batches of like lengths are short or long. Of two threads with two trials each, one waited for 6 %
-of the time with steps of one batch of 16 rows, for 3 % with 64 and for 2 % with 128 (with a trial each 13, 11 and 7).
-But a trial that begins, or has reported, waits for the step under way.
+The fewer, the longer: batches of like lengths are short or long. But a trial that begins, or has reported, waits for
+the step under way (benchmarks/RESULTS.md).
 """
 
 
@@ -42,7 +40,7 @@ But a trial that begins, or has reported, waits for the step under way.
 class _Batch:
     """The next rows of some seats, by ascending slot, collated; ``tokens`` by seat, its own padding included."""
 
-    seats: "Sequence[Seat]"
+    seats: Sequence[Seat]
     counts: list[int]
     inputs: Mapping[str, torch.Tensor]
     tokens: list[int]
@@ -57,7 +55,7 @@ class Stepper:
         objective: Objective,
         tokenizer: "PreTrainedTokenizerBase",
         threads: int,
-        rows: int = STEP_ROWS,
+        tokens: int = STEP_TOKENS,
     ) -> None:
         """Begin with no seat.
 
@@ -66,42 +64,43 @@ class Stepper:
             objective: says how rows are collated, and their losses.
             tokenizer: for collation.
             threads: of the CPU; a device is given everything in one part.
-            rows: that a seat sees in a step, at least; 1: one batch.
+            tokens: that a seat sees in a step, at least; 1: one batch. A single part waits for nobody and takes one.
         """
         self._pack = pack
         self._objective = objective
         self._tokenizer = tokenizer
-        self._rows = rows
         self._crew = Crew(threads if pack.device == "cpu" else 1)
+        self._tokens = tokens if self._crew.threads > 1 else 1
         self._sums: dict[int, torch.Tensor] = {}
 
-    def step(self, seats: "Sequence[Seat]") -> dict[int, DivergedError]:
+    def step(self, seats: Sequence[Seat]) -> dict[int, DivergedError]:
         """Run each seat's next batches; return the trials whose loss or gradient is not finite, by their numbers.
 
-        These are as many as make up the rows of a step, whatever a seat's batch size, and none beyond its next report.
+        These are of as many tokens for every seat, and end for all of them where the first is to report.
         An update that is complete is made. Its gradient is that of its mean loss over all its rows: the summed
         gradients of its batches over all their units, then clipped. A trial that diverged makes no update.
         """
-        ahead = {seat: [_padded(rows) for rows in seat.coming(self._rows)] for seat in seats}
+        most = min(self._tokens, *(sum(seat.coming(self._tokens)) for seat in seats))
+        ahead = {seat: seat.coming(most) for seat in seats}
         parts = self._parts(seats, lambda seat: sum(ahead[seat]))
         found = self._crew.each(lambda part: self._train({seat: len(ahead[seat]) for seat in part}), parts)
         return {number: error for diverged in found for number, error in diverged.items()}
 
-    def backward(self, seats: "Sequence[Seat]") -> None:
+    def backward(self, seats: Sequence[Seat]) -> None:
         """Add each seat's gradient of its summed loss to what its slot has gathered."""
 
-        def work(part: "Sequence[Seat]") -> None:
+        def work(part: Sequence[Seat]) -> None:
             for some in self._portions(part):
                 self._backward(self._collated(some))
 
         self._crew.each(work, self._parts(seats, _tokens))
 
-    def _parts(self, seats: "Sequence[Seat]", tokens: "Callable[[Seat], int]") -> "list[list[Seat]]":
+    def _parts(self, seats: Sequence[Seat], tokens: Callable[[Seat], int]) -> list[list[Seat]]:
         """Split the seats over the threads. Slots share nothing that a thread writes, so none waits for another."""
         self._pack.make_ready(training=True)
         return self._crew.split(sorted(seats, key=lambda seat: seat.slot), tokens)
 
-    def _train(self, left: "dict[Seat, int]") -> dict[int, DivergedError]:
+    def _train(self, left: dict[Seat, int]) -> dict[int, DivergedError]:
         """Run so many batches of each of these seats, of one that diverges no more."""
         diverged = dict[int, DivergedError]()
         while left:
@@ -112,7 +111,7 @@ class Stepper:
             left = {seat: n - 1 for seat, n in left.items() if n > 1 and seat.task.number not in diverged}
         return diverged
 
-    def _portions(self, seats: "Sequence[Seat]") -> "Iterator[list[Seat]]":
+    def _portions(self, seats: Sequence[Seat]) -> Iterator[list[Seat]]:
         """Yield the seats in their order, as many at a time as one forward may take, at least one."""
         most = TRAIN_TOKENS[self._pack.device.partition(":")[0]]
         portion: list[Seat] = []
@@ -126,13 +125,13 @@ class Stepper:
             tokens += size
         yield portion
 
-    def _collated(self, seats: "Sequence[Seat]") -> _Batch:
+    def _collated(self, seats: Sequence[Seat]) -> _Batch:
         rows = [seat.next_batch() for seat in seats]
         return _Batch(
             seats=seats,
             counts=[len(some) for some in rows],
             inputs=self._objective.collate([row for some in rows for row in some], self._tokenizer),
-            tokens=[_padded(some) for some in rows],
+            tokens=[padded(some) for some in rows],
         )
 
     def _close_updates(self, batch: _Batch) -> dict[int, DivergedError]:
@@ -191,7 +190,7 @@ class Stepper:
                 self._sums[seat.slot] = self._sums.get(seat.slot, 0.0) + torch.stack([loss.sum(), units.sum()])
         total.backward()  # type: ignore[no-untyped-call]
 
-    def measure(self, seats: "Sequence[Seat]", examples: Sequence[Example]) -> list[dict[str, float]]:
+    def measure(self, seats: Sequence[Seat], examples: Sequence[Example]) -> list[dict[str, float]]:
         """Measure several slots' adapters on the same rows, in one forward per batch."""
         pack = self._pack
         slots = sorted(seat.slot for seat in seats)
@@ -224,13 +223,9 @@ class Stepper:
         self._sums.pop(slot, None)
 
 
-def _tokens(seat: "Seat") -> int:
+def _tokens(seat: Seat) -> int:
     """Return the tokens of a seat's next batch, padding included."""
-    return _padded(seat.next_batch())
-
-
-def _padded(rows: Sequence[Example]) -> int:
-    return len(rows) * max(len(row["input_ids"]) for row in rows)
+    return padded(seat.next_batch())
 
 
 def _norm(gradients: list[torch.Tensor]) -> torch.Tensor:

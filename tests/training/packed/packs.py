@@ -70,7 +70,7 @@ class World:
         self.data = TaskData(objective, data, load_tokenizer(self.source))
         if packed:
             self.pack = Pack(self.source, objective, device, torch.float32, quantisation)
-            self.stepper = Stepper(self.pack, objective, self.data.tokenizer, threads=2, rows=1)
+            self.stepper = Stepper(self.pack, objective, self.data.tokenizer, threads=2, tokens=1)
 
     def seat(self, trial: TrialTask, b_std: float = 0.0) -> Seat:
         """Seat a trial; with ``b_std``, its B starts away from zero, where A has a gradient from the first step."""

@@ -1,20 +1,22 @@
 """What cannot be packed is found out, said, and trained by the solo engine in the same sweep."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+import torch
 
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.errors import DivergedError
+from orchestrator.core.errors import LoratoryError
 from orchestrator.core.plan import EngineName, EnginePlan, Method, Precision
+from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import Report
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.base_model import load_tokenizer
 from orchestrator.training.engine import TrialRun
 from orchestrator.training.packed.engine import PackedEngine
-from orchestrator.training.packed.fitness import reason_not_to_pack
+from orchestrator.training.packed.fitness import in_what_fits, reason_not_to_pack
 from orchestrator.training.task_data import TaskData
 from tests.fakes.tiny_models import (
     bert_without_pooler,
@@ -24,6 +26,7 @@ from tests.fakes.tiny_models import (
     tiny_llama,
     tiny_roberta,
     tiny_starcoder2,
+    tiny_switch,
     tiny_t5,
 )
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
@@ -58,37 +61,110 @@ def test_models_are_tried(
     assert found is None if reason is None else found is not None and found.startswith(reason)
 
 
-def test_a_trial_that_cannot_be_packed_is_trained_alone_beside_the_pack(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    plan = EnginePlan(
+def test_where_there_is_no_memory_for_float32_a_base_is_tried_in_bfloat16(caplog: pytest.LogCaptureFixture) -> None:
+    tried: list[torch.dtype] = []
+
+    def attempt(dtype: torch.dtype) -> str | None:
+        tried.append(dtype)
+        if dtype is torch.float32:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return "its logits differ"
+
+    assert in_what_fits(attempt, "cpu") == "its logits differ"
+    assert tried == [torch.float32, torch.bfloat16]
+    assert "no memory to try the base in torch.float32" in caplog.text
+
+
+def test_a_base_that_fits_in_no_format_is_an_error_and_others_are_let_through() -> None:
+    def attempt(dtype: torch.dtype) -> str | None:
+        raise MemoryError(f"no room for {dtype}")
+
+    with pytest.raises(LoratoryError, match=r"no memory for the base alone: no room for torch\.bfloat16"):
+        in_what_fits(attempt, "cpu")
+
+    def broken(dtype: torch.dtype) -> str | None:
+        raise RuntimeError(f"a file is missing, whatever {dtype} is")
+
+    with pytest.raises(RuntimeError, match="a file is missing"):
+        in_what_fits(broken, "cpu")
+
+
+def plan_of(model: Path, folder: Path, *kinds: Mapping[str, ParamValue]) -> EnginePlan:
+    return EnginePlan(
         objective="made up",
         method=Method.LORA,
-        model=Source(origin=Origin.LOCAL, name=str(tiny_gpt2(tmp_path / "model"))),
+        model=Source(origin=Origin.LOCAL, name=str(model)),
         data=DATA,
         report_points=(16, 32),
-        sweep_dir=str(tmp_path / "sweep"),
+        sweep_dir=str(folder / "sweep"),
         metric="val/loss",
         precision=Precision.FLOAT32,
         device="cpu",
         engine=EngineName.PACKED,
+        smallest={"rank": 2, "max_length": 32},
+        largest={"rank": 2, "max_length": 32},
+        kinds=kinds,
     )
-    engine = PackedEngine(plan, TinyCausal())
+
+
+def trained(engine: PackedEngine, *runs: TrialRun) -> dict[int, Report]:
+    """Train the runs to their end and return their reports, none of which is missing."""
+    wanted, found = dict.fromkeys(runs, 32), dict[int, Report]()
+    while wanted:
+        for run, report in engine.step(wanted).items():
+            assert isinstance(report, Report)
+            found[run.number] = report
+            del wanted[run]
+    return found
+
+
+def test_which_trials_the_solo_engine_trains_is_said_beforehand(tmp_path: Path) -> None:
+    kinds = [{"target_modules": name, "dora": dora} for name in ("c_attn", "wte") for dora in (False, True)]
+    engine = PackedEngine(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path, *kinds), TinyCausal())
+    room = engine.room(3, measure=False)
+    assert (room.packs, room.slots, room.why) == (True, 3, "")
+    linear = "transformer.wte is a Embedding, and a pack trains linear layers alone"
+    shared = "DoRA scales the base's weights by trial, and a pack's are shared"
+    assert room.alone == (
+        f"trials with target_modules c_attn and dora true, because {shared}",
+        f"trials with target_modules wte and dora false, because {linear}",
+        f"trials with target_modules wte and dora true, because {shared}",
+    )
+    measured = engine.room(2, measure=True)
+    assert measured.alone == room.alone
+    assert "train" in measured.why
+    engine.close()
+    engine = PackedEngine(plan_of(tmp_path / "model", tmp_path, kinds[1]), TinyCausal())
+    room = engine.room(3, measure=True)
+    assert (room.packs, room.slots, room.why) == (False, 1, shared)
+    engine.close()
+
+
+def test_experts_that_are_given_some_of_the_tokens_are_found_out_in_training(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = PackedEngine(plan_of(tiny_switch(tmp_path / "model"), tmp_path), TinySeq2Seq())
+    dense, expert = engine.start(task(0, target_modules="q")), engine.start(task(1, target_modules="wi"))
+    with caplog.at_level(logging.WARNING):
+        found = trained(engine, dense, expert)
+    assert sorted(found) == [0, 1]
+    assert "the solo engine trains all trials from here on: an adapted layer is given some of a batch" in caplog.text
+    assert not engine.holds(0)
+    engine.close()
+
+
+def test_a_trial_that_cannot_be_packed_is_trained_alone_beside_the_pack(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = PackedEngine(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path), TinyCausal())
     embedding = engine.start(task(0, target_modules="wte"))
     linear = engine.start(task(1, target_modules="c_attn"))
-    wanted: dict[TrialRun, int] = {embedding: 32, linear: 32}
-    found: dict[TrialRun, Report | DivergedError] = {}
     with caplog.at_level(logging.WARNING):
-        while wanted:
-            done = engine.step(wanted)
-            found |= done
-            wanted = {run: point for run, point in wanted.items() if run not in done}
+        found = trained(engine, embedding, linear)
     assert "trial 0 is trained by the solo engine: transformer.wte is a Embedding" in caplog.text
     assert not engine.holds(0)
     assert engine.holds(1)
     for run in (embedding, linear):
-        report = found[run]
-        assert isinstance(report, Report)
-        assert (tmp_path / "sweep" / str(report.checkpoint) / "adapter/adapter_config.json").is_file()
+        assert (tmp_path / "sweep" / str(found[run.number].checkpoint) / "adapter/adapter_config.json").is_file()
         run.close()
     engine.close()

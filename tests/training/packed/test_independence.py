@@ -1,6 +1,7 @@
 """A trial does not depend on its neighbours: alone or among others that join, stop and break, it is the same."""
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,16 @@ from orchestrator.objective.protocol import Objective
 from orchestrator.training.order import data_order
 from orchestrator.training.packed.layout import lay_out
 from orchestrator.training.packed.seat import Seat
+from orchestrator.training.packed.stepping import Stepper
 from tests.fakes.tiny_models import tiny_bert, tiny_gpt2, tiny_t5
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
 from tests.training.packed.packs import World, task
 
-UPDATES = 6
+STEPS = 6
+ALONE = 40
+"""Updates of the watched trial by itself: in long steps it makes several, but none beyond its reports."""
 WATCHED: dict[type[Objective], TrialTask] = {
-    kind: task(0, dropout=0.2, batch_size=5, rank=3, target_modules=targets)
+    kind: task(0, dropout=0.2, batch_size=5, accumulation=2, rank=3, target_modules=targets)
     for kind, targets in ((TinyClassification, "query,value"), (TinyCausal, "c_attn"), (TinySeq2Seq, "k,wo"))
 }
 """The trial that is watched: the models have dropout of their own, on attention too, and neighbours adapt more."""
@@ -41,12 +45,14 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="module")
 def alone(world: World) -> list[float]:
+    """The loss after each number of updates of the watched trial, by itself and batch by batch; NaN after none."""
     seat = world.seat(WATCHED[type(world.objective)])
-    losses = []
-    for update in range(UPDATES):
+    losses = [seat.loss]
+    while len(losses) <= ALONE:
         world.stepper.step([seat])
-        losses.append(seat.loss)
-        assert seat.update == update + 1
+        if seat.batches == 0:
+            losses.append(seat.loss)
+            assert seat.update == len(losses) - 1
     seat.leave()
     return losses
 
@@ -63,54 +69,67 @@ def neighbours(draw: st.DrawFn) -> tuple[TrialTask, int, int, bool]:
         learning_rate=draw(st.sampled_from([1e-4, 1e-2])),
         max_length=draw(st.sampled_from([6, 32])),
         label_smoothing=draw(st.sampled_from([0.0, 0.1])),
+        alpha=draw(st.sampled_from([4.0, 64.0])),
+        rslora=draw(st.booleans()),
+        init=draw(st.sampled_from(["default", "gaussian", "pissa"])),
+        schedule=draw(st.sampled_from(["linear", "cosine", "constant"])),
+        warmup_ratio=draw(st.sampled_from([0.0, 0.5])),
+        weight_decay=draw(st.sampled_from([0.0, 0.1])),
+        lora_plus_ratio=draw(st.sampled_from([None, 4.0])),
+        head_learning_rate=draw(st.sampled_from([None, 1e-3])),
+        max_grad_norm=draw(st.sampled_from([0.01, 1.0])),
     )
-    joins = draw(st.integers(0, UPDATES - 1))
-    return chosen, joins, draw(st.integers(joins + 1, UPDATES)), draw(st.booleans())
+    joins = draw(st.integers(0, STEPS - 1))
+    return chosen, joins, draw(st.integers(joins + 1, STEPS)), draw(st.booleans())
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(
-    others=st.lists(neighbours(), min_size=1, max_size=7, unique_by=lambda found: found[0].number), first=st.booleans()
+    others=st.lists(neighbours(), min_size=1, max_size=7, unique_by=lambda found: found[0].number),
+    first=st.booleans(),
+    tokens=st.sampled_from([1, 100, 300]),
 )
 def test_neighbours_change_nothing(
-    world: World, alone: list[float], others: list[tuple[TrialTask, int, int, bool]], first: bool
+    world: World, alone: list[float], others: list[tuple[TrialTask, int, int, bool]], first: bool, tokens: int
 ) -> None:
     seats: dict[int, Seat] = {}
     watched = world.seat(WATCHED[type(world.objective)]) if first else None
-    losses: dict[int, float] = {}
+    found: dict[int, float] = {}
+    stepper = Stepper(world.pack, world.objective, world.data.tokenizer, threads=2, tokens=tokens)
     try:
-        for update in range(UPDATES):
+        for step in range(STEPS):
             for trial, joins, _, broken in others:
-                if joins == update:
+                if joins == step:
                     seats[trial.number] = world.seat(trial)
                     if broken:
                         name = next(iter(seats[trial.number].gradients()))
                         world.pack.view(seats[trial.number].slot, name, torch.Size([1, 1])).fill_(float("nan"))
             watched = watched or world.seat(WATCHED[type(world.objective)])
-            diverged = world.stepper.step([watched, *seats.values()])
+            diverged = stepper.step([watched, *seats.values()])
             assert 0 not in diverged
-            losses[watched.update] = watched.loss
+            found[watched.update] = watched.loss
             for trial, _, leaves, _ in others:
-                if trial.number in seats and (trial.number in diverged or leaves == update + 1):
-                    world.stepper.forget(seats[trial.number].slot)
+                if trial.number in seats and (trial.number in diverged or leaves == step + 1):
+                    stepper.forget(seats[trial.number].slot)
                     seats.pop(trial.number).leave()
     finally:
+        stepper.close()
         for seat in [*seats.values(), *([watched] if watched else [])]:
-            world.stepper.forget(seat.slot)
             seat.leave()
-    assert losses == pytest.approx({update + 1: loss for update, loss in enumerate(alone)}, rel=1e-5)
+    assert max(found) >= STEPS // 2
+    assert found == pytest.approx({update: alone[update] for update in found}, rel=1e-5, nan_ok=True)
 
 
 def test_a_broken_trial_is_told_and_the_others_go_on(world: World, alone: list[float]) -> None:
     watched, broken = world.seat(WATCHED[type(world.objective)]), world.seat(task(1, alpha=1e38, learning_rate=10.0))
     told: dict[int, DivergedError] = {}
-    for _ in range(UPDATES):
-        told |= world.stepper.step([watched] if told else [watched, broken])
+    with closing(Stepper(world.pack, world.objective, world.data.tokenizer, threads=2, tokens=200)) as stepper:
+        for _ in range(STEPS):
+            told |= stepper.step([watched] if told else [watched, broken])
     assert list(told) == [1]
     assert "training loss" in str(told[1])
-    assert watched.loss == pytest.approx(alone[watched.update - 1], rel=1e-5)
+    assert watched.loss == pytest.approx(alone[watched.update], rel=1e-5)
     for seat in (watched, broken):
-        world.stepper.forget(seat.slot)
         seat.leave()
 
 

@@ -115,11 +115,18 @@ def test_the_exported_adapter_has_the_packs_logits(world: World, tasks: list[Tri
         torch.testing.assert_close(logits[real], expected[real], rtol=0, atol=1e-5)
 
 
-def test_accumulated_batches_make_the_update_of_one(world: World) -> None:
-    whole = world.seat(task(0, batch_size=12))
-    cut = world.seat(task(0, batch_size=3, accumulation=4))
+@pytest.mark.parametrize("max_grad_norm", [1000.0, 0.05])
+def test_accumulated_batches_make_the_update_of_one(world: World, max_grad_norm: float) -> None:
+    """With an epsilon so large the update is in proportion to the gradient, of which AdamW else sees the sign alone."""
+    settings = {"epsilon": 1.0, "learning_rate": 0.5, "max_grad_norm": max_grad_norm}
+    whole = world.seat(task(0, batch_size=12, **settings))
+    cut = world.seat(task(0, batch_size=3, accumulation=4, **settings))
+    single = world.seat(task(0, batch_size=1, accumulation=12, **settings))
     for _ in range(5):
         world.stepper.step([whole])
         for _ in range(4):
             world.stepper.step([cut])
+        for _ in range(12):
+            world.stepper.step([single])
         assert cut.loss == pytest.approx(whole.loss, rel=1e-5)
+        assert single.loss == pytest.approx(whole.loss, rel=1e-5)

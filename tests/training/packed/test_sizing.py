@@ -45,7 +45,7 @@ def test_the_number_is_halved_for_as_long_as_the_largest_do_not_fit(
 def test_an_engine_measures_its_room_and_leaves_nothing_behind(tmp_path: Path) -> None:
     world = World(tiny_bert(tmp_path / "model"), TinyClassification(), tmp_path / "sweep")
     engine = PackedEngine(world.plan, world.objective)
-    found = engine.room(2)
+    found = engine.room(2, measure=True)
     assert found.packs
     assert found.slots in {1, 2}
     assert "tokens/s" in found.why
@@ -56,7 +56,7 @@ def test_an_engine_measures_its_room_and_leaves_nothing_behind(tmp_path: Path) -
 
 def test_there_is_room_for_one_where_the_base_cannot_be_packed(tmp_path: Path) -> None:
     world = World(tiny_deberta(tmp_path / "model"), TinyClassification(), tmp_path / "sweep", packed=False)
-    found = PackedEngine(world.plan, world.objective).room(8)
+    found = PackedEngine(world.plan, world.objective).room(8, measure=True)
     assert (found.slots, found.packs) == (1, False)
     assert "cannot be packed" in found.why
 
