@@ -76,9 +76,6 @@ class SlotHost:
             engine = self._ready_engine()
         except LoratoryError as error:
             outcomes = self._unusable(error)
-        except Exception as error:  # every cause is let through: as an outcome, since it concerns all trials
-            logger.exception("the engine cannot be built")
-            outcomes = self._unusable(LoratoryError(f"the engine cannot be built: {type(error).__name__}: {error}"))
         else:
             outcomes = self._finish_one(engine) or self._train(engine)
         for number in outcomes:
@@ -102,8 +99,15 @@ class SlotHost:
             engine.close()
 
     def _ready_engine(self) -> Engine:
-        if self._engine is None:
+        if self._engine is not None:
+            return self._engine
+        try:
             self._engine = self._build(self._plan)
+        except LoratoryError:
+            raise
+        except Exception as error:  # every cause is let through: as an error that says what it concerns
+            logger.exception("the engine cannot be built")
+            raise LoratoryError(f"the engine cannot be built: {type(error).__name__}: {error}") from error
         return self._engine
 
     def _unusable(self, error: LoratoryError) -> dict[int, Outcome]:

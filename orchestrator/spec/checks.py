@@ -80,7 +80,7 @@ def check_init(fixed: Mapping[str, ParamValue], space: Space, problems: Problems
 
 def check_dora(fixed: Mapping[str, ParamValue], space: Space, problems: Problems) -> None:
     """Note ``init: pissa`` where it can be drawn with DoRA: over the base as it was, no adapter holds the two."""
-    drawn = {"dora": True, "init": "pissa"}
+    drawn: dict[str, ParamValue] = {"dora": True, "init": "pissa"}
     if all(domain_problem(_domain(name, fixed, space), value) is None for name, value in drawn.items()):
         message = "default, gaussian and orthogonal alone are possible with dora, got pissa"
         problems.follow(_place("init", space), message)

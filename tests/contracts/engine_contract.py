@@ -228,6 +228,44 @@ class AdapterContract:
         config = json.loads((tmp_path / "sweep/trials/0000/checkpoint-12/adapter/adapter_config.json").read_text())
         assert sorted(config["target_modules"]) == sorted(name.strip() for name in self.targets.split(","))
 
+    def test_a_diverging_trial_raises_and_leaves_nothing(self, build: Callable[..., Engine], tmp_path: Path) -> None:
+        engine = build()
+        run = engine.start(self.task(number=5, alpha=1e38, learning_rate=10.0, batch_size=2))
+        with pytest.raises(DivergedError, match="at update"):
+            run.advance(POINTS[-1])
+        assert not self.holds(engine, 5)
+        gc.collect()
+        assert not any(isinstance(thing, PeftModel) for thing in gc.get_objects())
+        run.close()
+        assert all(path.name.startswith("checkpoint-") for path in (tmp_path / "sweep/trials").glob("0005/*"))
+        assert learned(self.all_reports(engine, self.task())[0])
+
+    def test_the_seed_alone_decides(self, build: Callable[..., Engine], alike: Callable[..., bool]) -> None:
+        first = [learned(report) for report in self.all_reports(build("first"), self.task(number=0))]
+        torch.manual_seed(99)
+        again = [learned(report) for report in self.all_reports(build("again"), self.task(number=1))]
+        other = [learned(report) for report in self.all_reports(build("other"), self.task(seed=8))]
+        assert alike(again, first)
+        assert all(a["val/loss"] != b["val/loss"] for a, b in zip(other, first, strict=True))
+
+    def test_trials_leave_each_other_and_the_process_alone(
+        self, build: Callable[..., Engine], alike: Callable[..., bool]
+    ) -> None:
+        alone = [[learned(r) for r in self.all_reports(build("alone"), self.task(n, seed=n))] for n in (1, 2)]
+        engine = build("together")
+        runs = [engine.start(self.task(number, seed=number)) for number in (1, 2)]
+        states = random_states()
+        together: list[list[dict[str, float]]] = [[], []]
+        for point in POINTS:
+            for reports, run in zip(together, runs, strict=True):
+                reports.append(learned(run.advance(point)))
+        assert states == random_states()
+        for run in runs:
+            run.finish(POINTS[0])
+            run.close()
+        assert states == random_states()
+        assert all(alike(*pair) for pair in zip(together, alone, strict=True))
+
 
 class EngineContract(AdapterContract):
     """The whole contract."""
@@ -270,18 +308,6 @@ class EngineContract(AdapterContract):
         assert [report.checkpoint for report in found] == [report.checkpoint for report in reports]
 
     @pytest.mark.filterwarnings("ignore")
-    def test_a_diverging_trial_raises_and_leaves_nothing(self, build: Callable[..., Engine], tmp_path: Path) -> None:
-        engine = build()
-        run = engine.start(self.task(number=5, alpha=1e38, learning_rate=10.0, batch_size=2))
-        with pytest.raises(DivergedError, match="at update"):
-            run.advance(POINTS[-1])
-        assert not self.holds(engine, 5)
-        gc.collect()
-        assert not any(isinstance(thing, PeftModel) for thing in gc.get_objects())
-        run.close()
-        assert all(path.name.startswith("checkpoint-") for path in (tmp_path / "sweep/trials").glob("0005/*"))
-        assert learned(self.all_reports(engine, self.task())[0])
-
     def test_close_may_be_called_at_any_time_and_again(self, build: Callable[..., Engine]) -> None:
         engine = build()
         run = engine.start(self.task(number=6))
@@ -318,32 +344,6 @@ class EngineContract(AdapterContract):
             engine.measure(tmp_path, self.task(), "test")
         with pytest.raises(ValueError, match="no split 'nowhere'"):
             engine.measure(checkpoint, self.task(), "nowhere")
-
-    def test_the_seed_alone_decides(self, build: Callable[..., Engine], alike: Callable[..., bool]) -> None:
-        first = [learned(report) for report in self.all_reports(build("first"), self.task(number=0))]
-        torch.manual_seed(99)
-        again = [learned(report) for report in self.all_reports(build("again"), self.task(number=1))]
-        other = [learned(report) for report in self.all_reports(build("other"), self.task(seed=8))]
-        assert alike(again, first)
-        assert all(a["val/loss"] != b["val/loss"] for a, b in zip(other, first, strict=True))
-
-    def test_trials_leave_each_other_and_the_process_alone(
-        self, build: Callable[..., Engine], alike: Callable[..., bool]
-    ) -> None:
-        alone = [[learned(r) for r in self.all_reports(build("alone"), self.task(n, seed=n))] for n in (1, 2)]
-        engine = build("together")
-        runs = [engine.start(self.task(number, seed=number)) for number in (1, 2)]
-        states = random_states()
-        together: list[list[dict[str, float]]] = [[], []]
-        for point in POINTS:
-            for reports, run in zip(together, runs, strict=True):
-                reports.append(learned(run.advance(point)))
-        assert states == random_states()
-        for run in runs:
-            run.finish(POINTS[0])
-            run.close()
-        assert states == random_states()
-        assert all(alike(*pair) for pair in zip(together, alone, strict=True))
 
     @pytest.mark.parametrize("settings", SETTINGS, ids="-".join)
     def test_every_setting_is_accepted_and_has_an_effect(

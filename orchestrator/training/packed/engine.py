@@ -29,6 +29,7 @@ from orchestrator.training.packed.run import PackedRun, advanced
 from orchestrator.training.packed.seat import Seat
 from orchestrator.training.packed.sizing import Sizing
 from orchestrator.training.packed.stepping import Stepper
+from orchestrator.training.rng import kept_random_state
 from orchestrator.training.solo import SoloEngine
 
 logger = logging.getLogger(__name__)
@@ -246,7 +247,8 @@ class PackedEngine:
             reason = reason_not_to_pack(source, self._objective, self._device, tokenizer, rows, quantisation)
             self._unfit = reason or ""
             if not reason:
-                self._pack = Pack(source, self._objective, self._device, self._dtype, quantisation)
+                with kept_random_state():  # what the files lack is drawn
+                    self._pack = Pack(source, self._objective, self._device, self._dtype, quantisation)
                 self._stepper = Stepper(self._pack, self._objective, tokenizer, self._plan.threads)
         if self._pack is None:
             raise CannotPackError(f"{self._plan.model} cannot be packed: {self._unfit}")

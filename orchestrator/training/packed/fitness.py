@@ -90,19 +90,21 @@ def _reason(
         try:
             pack = Pack(source, objective, device, dtype, quantisation)
             pack.model.eval()
-            packed = pack.logits(batch, lay_out(batch["attention_mask"], {0: 2, 1: 2}, 2, dtype)).float()
+            packed = pack.logits(batch, lay_out(batch["attention_mask"], {0: 2, 1: 2}, 2, dtype))
             draws = _draws(pack, batch)
         except Exception as error:  # every cause is let through in the answer: the solo engine trains what fails here
             if out_of_memory(error):
                 raise
             logger.exception("the model cannot be packed")
             return f"{type(error).__name__}: {error}"
-    if packed.shape != plain.shape:
-        return f"its packed logits have the shape {tuple(packed.shape)}, alone {tuple(plain.shape)}"
     if plain.dim() == 3:  # logits by token: what stands at padding is nobody's
         real = batch.get("decoder_attention_mask", batch["attention_mask"]).bool()
-        plain, packed = plain[real], packed[real]
-    difference = ((packed - plain).abs().max() / plain.abs().max().clamp(min=1e-6)).item()
+        plain, halves = plain[real], (real[:2], real[2:])
+        packed = [part[half[:, : part.shape[1]]] for part, half in zip(packed, halves, strict=True)]
+    found = torch.cat(packed).float()
+    if found.shape != plain.shape:
+        return f"its packed logits have the shape {tuple(found.shape)}, alone {tuple(plain.shape)}"
+    difference = ((found - plain).abs().max() / plain.abs().max().clamp(min=1e-6)).item()
     if not difference <= _TOLERANCES[dtype]:
         return f"its packed logits differ by {difference:.2g} of the largest"
     return "in training its code draws random numbers that are not a slot's own" if draws else None

@@ -16,7 +16,7 @@ from orchestrator.training.packed.layout import current, go_on_with
 
 
 def install(model: PreTrainedModel) -> None:
-    """Have the model's stacks see flat tokens, and what follows them rows by tokens, as ever."""
+    """Have the model's stacks see flat tokens, and a head that classifies rows by tokens, as ever."""
     for module in model.modules():
         if hasattr(module, "compute_bias"):
             _bias_of_the_longest(module)
@@ -26,7 +26,8 @@ def install(model: PreTrainedModel) -> None:
         encoder.register_forward_pre_hook(_flattening(encoder), with_kwargs=True)
         encoder.register_forward_hook(_hand_over)
     last.register_forward_pre_hook(_flattening(last), with_kwargs=True)
-    last.register_forward_hook(_pad)
+    if model.get_output_embeddings() is None:  # a head that writes takes each token by itself, wherever it stands
+        last.register_forward_hook(_pad)
     pooler = getattr(last, "pooler", None)
     if isinstance(pooler, nn.Module):
         pooler.register_forward_pre_hook(lambda _, inputs: (current().pad(inputs[0]),))

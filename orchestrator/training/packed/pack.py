@@ -17,7 +17,7 @@ from orchestrator.training.packed.attention import NAME
 from orchestrator.training.packed.errors import CannotPackError
 from orchestrator.training.packed.first_tokens import compute_first_tokens_alone
 from orchestrator.training.packed.flattening import install
-from orchestrator.training.packed.layout import Layout, laid_out
+from orchestrator.training.packed.layout import Layout, current, laid_out
 from orchestrator.training.packed.linear import PackedLinear, PackedLoRA, gradient_of
 from orchestrator.training.packed.randomness import PackedDropout
 
@@ -156,10 +156,17 @@ class Pack:
             for parameter in self._parameters():
                 gradient_of(parameter)
 
-    def logits(self, batch: Mapping[str, torch.Tensor], layout: Layout) -> torch.Tensor:
-        """Return the model's logits for a batch of all slots' rows, padded to the longest of all."""
+    def logits(self, batch: Mapping[str, torch.Tensor], layout: Layout) -> list[torch.Tensor]:
+        """Return the logits of each block for a batch of all slots' rows, padded to the longest of all.
+
+        Those of a head that writes are by row and token, as many as the block's longest row has.
+        """
         with laid_out(layout):
-            return forward(self.model, batch)
+            found = forward(self.model, batch)
+            blocks = current().blocks  # a decoder's own
+        if found.dim() < 3 or found.shape[:2] != (1, blocks[-1].tokens.stop):
+            return [*torch.split(found, [block.num_rows for block in blocks])]
+        return [found[0, block.tokens].view(block.num_rows, block.length, -1) for block in blocks]
 
     def _parameters(self) -> Iterator[nn.Parameter]:
         yield from (parameter for parameter in self.model.parameters() if parameter.requires_grad)

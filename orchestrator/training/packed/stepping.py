@@ -12,7 +12,7 @@ from orchestrator.evaluation.crew import Crew
 from orchestrator.evaluation.measure import measure_models
 from orchestrator.objective.protocol import Example, Objective
 from orchestrator.training.hardware import sent
-from orchestrator.training.packed.layout import lay_out
+from orchestrator.training.packed.layout import Block, lay_out
 from orchestrator.training.packed.pack import Pack
 from orchestrator.training.packed.seat import Seat, padded
 
@@ -169,25 +169,13 @@ class Stepper:
             {seat.slot: seat.random for seat in seats},
             device=pack.device,
         )
-        logits = pack.logits(batch, layout)
         total = torch.zeros((), device=pack.device)
-        for smoothing in {seat.task.settings.label_smoothing for seat in seats}:
-            alike = [
-                (seat, block)
-                for seat, block in zip(seats, layout.blocks, strict=True)
-                if seat.task.settings.label_smoothing == smoothing
-            ]
-            some, theirs = batch, logits
-            if len(alike) < len(seats):
-                rows = torch.cat([torch.arange(block.rows.start, block.rows.stop) for _, block in alike])
-                index = sent(rows, pack.device)
-                some, theirs = {name: value[index] for name, value in batch.items()}, logits[index]
-            loss_B, units_B = objective.losses(theirs, some, smoothing)
+        for seat, block, logits in zip(seats, layout.blocks, pack.logits(batch, layout), strict=True):
+            smoothing = seat.task.settings.label_smoothing
+            loss_B, units_B = objective.losses(logits, _own(batch, block, logits), smoothing)
             total = total + loss_B.sum()
-            sizes = [block.num_rows for _, block in alike]
-            sums = zip(torch.split(loss_B.detach(), sizes), torch.split(units_B, sizes), strict=True)
-            for (seat, _), (loss, units) in zip(alike, sums, strict=True):
-                self._sums[seat.slot] = self._sums.get(seat.slot, 0.0) + torch.stack([loss.sum(), units.sum()])
+            sums_2 = torch.stack([loss_B.detach().sum(), units_B.sum()])
+            self._sums[seat.slot] = self._sums.get(seat.slot, 0.0) + sums_2
         total.backward()  # type: ignore[no-untyped-call]
 
     def measure(self, seats: Sequence[Seat], examples: Sequence[Example]) -> list[dict[str, float]]:
@@ -200,7 +188,7 @@ class Stepper:
             rows = batch["input_ids"].shape[0]
             repeated = {name: value.repeat(len(slots), *[1] * (value.dim() - 1)) for name, value in batch.items()}
             layout = lay_out(repeated["attention_mask"], dict.fromkeys(slots, rows), pack.slots, pack.dtype)
-            return [*torch.split(pack.logits(repeated, layout), rows)]
+            return pack.logits(repeated, layout)
 
         found = measure_models(
             logits_of,
@@ -221,6 +209,22 @@ class Stepper:
     def forget(self, slot: int) -> None:
         """Drop what was summed for a slot whose trial has left."""
         self._sums.pop(slot, None)
+
+
+def _own(batch: Mapping[str, torch.Tensor], block: Block, logits: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return a block's rows of a batch, as long as if they had been collated by themselves."""
+    own = {name: value[block.rows] for name, value in batch.items()}
+    if logits.dim() < 3:
+        return own
+    apart = "decoder_attention_mask" in batch
+    return {
+        name: value[:, : logits.shape[1] if apart and _is_written(name) else block.length]
+        for name, value in own.items()
+    }
+
+
+def _is_written(name: str) -> bool:
+    return name == "labels" or name.startswith("decoder_")
 
 
 def _tokens(seat: Seat) -> int:

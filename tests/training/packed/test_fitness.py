@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.errors import LoratoryError
+from orchestrator.core.errors import DivergedError, LoratoryError
 from orchestrator.core.plan import EngineName, EnginePlan, Method, Precision
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import Report
@@ -17,6 +17,7 @@ from orchestrator.training.base_model import load_tokenizer
 from orchestrator.training.engine import TrialRun
 from orchestrator.training.packed.engine import PackedEngine
 from orchestrator.training.packed.fitness import in_what_fits, reason_not_to_pack
+from orchestrator.training.packed.run import PackedRun
 from orchestrator.training.task_data import TaskData
 from tests.fakes.tiny_models import (
     bert_without_pooler,
@@ -107,15 +108,16 @@ def plan_of(model: Path, folder: Path, *kinds: Mapping[str, ParamValue]) -> Engi
     )
 
 
-def trained(engine: PackedEngine, *runs: TrialRun) -> dict[int, Report]:
+def trained(engine: PackedEngine, *runs: PackedRun) -> dict[int, Report]:
     """Train the runs to their end and return their reports, none of which is missing."""
-    wanted, found = dict.fromkeys(runs, 32), dict[int, Report]()
+    wanted: dict[TrialRun, int] = dict.fromkeys(runs, 32)
+    found: dict[TrialRun, Report | DivergedError] = {}
     while wanted:
-        for run, report in engine.step(wanted).items():
-            assert isinstance(report, Report)
-            found[run.number] = report
-            del wanted[run]
-    return found
+        found |= engine.step(wanted)
+        wanted = {run: point for run, point in wanted.items() if run not in found}
+    reports = {run.number: found[run] for run in runs}
+    assert all(isinstance(report, Report) for report in reports.values())
+    return reports  # type: ignore[return-value]
 
 
 def test_which_trials_the_solo_engine_trains_is_said_beforehand(tmp_path: Path) -> None:
@@ -150,6 +152,8 @@ def test_experts_that_are_given_some_of_the_tokens_are_found_out_in_training(
     assert sorted(found) == [0, 1]
     assert "the solo engine trains all trials from here on: an adapted layer is given some of a batch" in caplog.text
     assert not engine.holds(0)
+    for run in (dense, expert):
+        run.close()
     engine.close()
 
 

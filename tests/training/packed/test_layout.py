@@ -1,15 +1,17 @@
 """What a decoder writes has a layout of its own, and layers can tell which of the two they are given."""
 
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import torch
 
 from orchestrator.evaluation.measure import forward
-from orchestrator.objective.protocol import Example
+from orchestrator.objective.protocol import Example, Objective
 from orchestrator.training.packed.layout import lay_out
-from tests.fakes.tiny_models import tiny_t5, without_dropout
-from tests.fakes.tiny_objective import TinySeq2Seq
+from tests.fakes.tiny_models import tiny_gpt2, tiny_llama, tiny_t5, without_dropout
+from tests.fakes.tiny_objective import TinyCausal, TinySeq2Seq
 from tests.training.packed.packs import World, task
 
 
@@ -53,4 +55,26 @@ def test_slots_that_read_as_much_as_they_write_are_told_apart(
         for row, trial in enumerate(tasks):
             alone = world.objective.collate(rows[row : row + 1], world.data.tokenizer)
             expected = forward(world.peft(trial, b_std=0.2).model.eval(), alone)
-            torch.testing.assert_close(logits[row, : expected.shape[1]], expected[0], rtol=0, atol=1e-5)
+            torch.testing.assert_close(logits[row], expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("build", "objective"), [(tiny_gpt2, TinyCausal()), (tiny_llama, TinyCausal()), (tiny_t5, TinySeq2Seq())]
+)
+def test_a_head_that_writes_is_given_no_more_tokens_than_the_stack_before_it(
+    build: Callable[[Path], Path], objective: Objective, tmp_path: Path
+) -> None:
+    world = World(build(tmp_path / "model"), objective, tmp_path / "sweep")
+    seats = [world.seat(task(0, batch_size=2)), world.seat(task(1, batch_size=3))]
+    given: list[int] = []
+
+    def count(_: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        given.append(inputs[0].shape[:-1].numel())
+
+    world.pack.model.get_output_embeddings().register_forward_pre_hook(count)
+    name = "labels" if world.pack.model.config.is_encoder_decoder else "input_ids"
+    lengths = [[len(row[name]) for row in seat.next_batch()] for seat in seats]
+    assert name == "labels" or len({max(some) for some in lengths}) == 2, "rows of one length would show nothing"
+    with closing(world.stepper):
+        world.stepper.step(seats)
+    assert sum(given) == sum(len(some) * max(some) for some in lengths)

@@ -13,6 +13,7 @@ from orchestrator.core.trial import TrialTask
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.packed.layout import lay_out
+from orchestrator.training.packed.seat import Seat
 from tests import needs
 from tests.fakes.tiny_models import (
     bert_without_pooler,
@@ -109,7 +110,7 @@ def test_the_exported_adapter_has_the_packs_logits(world: World, tasks: list[Tri
         plain = PeftModel.from_pretrained(world.base().model, str(seat.folder.checkpoint(200) / "adapter")).eval()
         layout = lay_out(batch["attention_mask"], {seat.slot: len(rows)}, world.pack.slots, torch.float32)
         with torch.inference_mode():
-            expected, logits = forward(plain, batch), world.pack.logits(batch, layout)
+            expected, [logits] = forward(plain, batch), world.pack.logits(batch, layout)
         mask = batch.get("decoder_attention_mask", batch["attention_mask"])
         real = slice(None) if logits.dim() == 2 else mask.bool()
         torch.testing.assert_close(logits[real], expected[real], rtol=0, atol=1e-5)
@@ -118,10 +119,12 @@ def test_the_exported_adapter_has_the_packs_logits(world: World, tasks: list[Tri
 @pytest.mark.parametrize("max_grad_norm", [1000.0, 0.05])
 def test_accumulated_batches_make_the_update_of_one(world: World, max_grad_norm: float) -> None:
     """With an epsilon so large the update is in proportion to the gradient, of which AdamW else sees the sign alone."""
-    settings = {"epsilon": 1.0, "learning_rate": 0.5, "max_grad_norm": max_grad_norm}
-    whole = world.seat(task(0, batch_size=12, **settings))
-    cut = world.seat(task(0, batch_size=3, accumulation=4, **settings))
-    single = world.seat(task(0, batch_size=1, accumulation=12, **settings))
+
+    def seat(batch_size: int, accumulation: int) -> Seat:
+        shape = {"batch_size": batch_size, "accumulation": accumulation}
+        return world.seat(task(0, None, **shape, epsilon=1.0, learning_rate=0.5, max_grad_norm=max_grad_norm))
+
+    whole, cut, single = seat(12, 1), seat(3, 4), seat(1, 12)
     for _ in range(5):
         world.stepper.step([whole])
         for _ in range(4):

@@ -77,7 +77,7 @@ def test_long_steps_train_as_short_ones_do(world: World, step: Callable[[int, li
     short, long = world.seat(task(0, seed=1, **settings)), world.seat(task(1, seed=1, **settings))
     others = [world.seat(task(number, batch_size=number)) for number in (2, 9)]
     for _ in range(16):
-        step(1, [short])
+        world.stepper.step([short])
     step(short.tokens_trained, [long, *others])
     assert short.update == long.update == 8
     assert long.loss == pytest.approx(short.loss, rel=1e-5)
