@@ -56,7 +56,6 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     metric = checks.read_metric(search, facts, problems) if facts else None
     checks.check_sampler(sampler, space, problems)
     checks.check_init(fixed, space, problems)
-    checks.check_dora(fixed, space, problems)
     checks.check_quantisation(file.quantisation, fixed, space, problems)
     checks.check_sizes(file, stopping, problems)
     problems.raise_if_any()

@@ -64,7 +64,8 @@ def check_sampler(sampler: SamplerPolicy, space: Space, problems: Problems) -> N
 
 
 def check_init(fixed: Mapping[str, ParamValue], space: Space, problems: Problems) -> None:
-    """Note odd ranks where ``init: orthogonal`` can be drawn: it splits the rank into two halves."""
+    """Note what does not go with an init that can be drawn: odd ranks, which an orthogonal one halves, and DoRA."""
+    _check_dora(fixed, space, problems)
     if domain_problem(_domain("init", fixed, space), "orthogonal") is not None:
         return
     ranks = _domain("rank", fixed, space)
@@ -78,7 +79,7 @@ def check_init(fixed: Mapping[str, ParamValue], space: Space, problems: Problems
         problems.follow(_place("rank", space), message)
 
 
-def check_dora(fixed: Mapping[str, ParamValue], space: Space, problems: Problems) -> None:
+def _check_dora(fixed: Mapping[str, ParamValue], space: Space, problems: Problems) -> None:
     """Note ``init: pissa`` where it can be drawn with DoRA: over the base as it was, no adapter holds the two."""
     drawn: dict[str, ParamValue] = {"dora": True, "init": "pissa"}
     if all(domain_problem(_domain(name, fixed, space), value) is None for name, value in drawn.items()):

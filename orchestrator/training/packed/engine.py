@@ -11,7 +11,6 @@ import torch
 from orchestrator.core.errors import DivergedError, LoratoryError
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.settings import TrialSettings
-from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.evaluation.gap import gaps
 from orchestrator.objective.protocol import Example, Objective
@@ -24,6 +23,7 @@ from orchestrator.training.packed.adapter import new_adapter
 from orchestrator.training.packed.errors import CannotPackError
 from orchestrator.training.packed.fitness import reason_not_to_pack
 from orchestrator.training.packed.headroom import Headroom
+from orchestrator.training.packed.kinds import Kind, room_for, told
 from orchestrator.training.packed.pack import Pack
 from orchestrator.training.packed.run import PackedRun, advanced
 from orchestrator.training.packed.seat import Seat
@@ -71,20 +71,18 @@ class PackedEngine:
 
     def room(self, most: int, *, measure: bool) -> Room:
         """Try which trials pack, and measure how many pay at once; see ``PackingEngine.room``."""
-        reasons = [(kind, self._reason_not_to_pack(kind)) for kind in self._plan.kinds or ({},)]
-        packing = [kind for kind, reason in reasons if reason is None]
-        if not packing:
-            return Room(slots=1, why=reasons[0][1] or "", packs=False)
-        alone = tuple(f"trials with {_told(kind)}, because {reason}" for kind, reason in reasons if reason)
-        if not measure:
-            return Room(slots=most, why="", alone=alone)
-        torch.set_num_threads(self._plan.threads)
-        smallest, largest = ({**params, **packing[0]} for params in (self._plan.smallest, self._plan.largest))
-        plan = replace(self._plan, smallest=smallest, largest=largest)
-        found = Sizing(plan, self._objective, self._solo.data, self._device, self._dtype).choose(most)
-        return replace(found, alone=alone)
 
-    def _reason_not_to_pack(self, kind: Mapping[str, ParamValue]) -> str | None:
+        def sized(kind: Kind) -> Room:
+            if not measure:
+                return Room(slots=most, why="")
+            torch.set_num_threads(self._plan.threads)
+            smallest, largest = ({**params, **kind} for params in (self._plan.smallest, self._plan.largest))
+            plan = replace(self._plan, smallest=smallest, largest=largest)
+            return Sizing(plan, self._objective, self._solo.data, self._device, self._dtype).choose(most)
+
+        return room_for(self._plan.kinds, self._reason_not_to_pack, sized)
+
+    def _reason_not_to_pack(self, kind: Kind) -> str | None:
         """Return why trials of a kind cannot be trained with others, in words; None if they can."""
         settings = TrialSettings.from_params({**self._plan.smallest, **kind})
         try:
@@ -93,7 +91,7 @@ class PackedEngine:
         except CannotPackError as error:
             return str(error)
         except ValueError:  # peft refuses these settings: that is the trial's own failure, in any engine
-            logger.info("trials with %s cannot be started", _told(kind), exc_info=True)
+            logger.info("trials with %s cannot be started", told(kind), exc_info=True)
         return None
 
     def step(self, wanted: Mapping[TrialRun, int]) -> dict[TrialRun, Report | DivergedError]:
@@ -285,25 +283,9 @@ class PackedEngine:
                 **{f"val/{name}": value for name, value in val.items()},
                 **{f"train/{name}": value for name, value in fit.items()},
                 **gaps(val, fit),
-                **_progress(seat),
+                **seat.progress(),
                 "memory/peak_mb": peak_mb(self._device),
                 "time/eval_s": share_s,
             }
             for seat, val, fit in zip(seats, validation, train, strict=True)
         ]
-
-
-def _told(kind: Mapping[str, ParamValue]) -> str:
-    return " and ".join(f"{name} {str(value).lower()}" for name, value in kind.items()) or "these settings"
-
-
-def _progress(seat: Seat) -> dict[str, float]:
-    tokens = seat.course.tokens[seat.update]
-    new_tokens = tokens - seat.course.tokens[seat.reported_update]
-    return {
-        "optim/learning_rate": seat.learning_rate,
-        "progress/samples": float(seat.update * seat.task.settings.rows_per_update),
-        "progress/tokens": float(tokens),
-        "speed/tokens_per_s": new_tokens / seat.train_s if seat.train_s > 0 else 0.0,
-        "time/train_s": seat.train_s,
-    }

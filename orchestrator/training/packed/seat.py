@@ -110,6 +110,18 @@ class Seat:
         torch._foreach_zero_([*gradients.values()])
         self.batches = 0
 
+    def progress(self) -> dict[str, float]:
+        """Return how far the trial has come, and how fast since its last report, as metrics."""
+        tokens = self.course.tokens[self.update]
+        new_tokens = tokens - self.course.tokens[self.reported_update]
+        return {
+            "optim/learning_rate": self.learning_rate,
+            "progress/samples": float(self.update * self.task.settings.rows_per_update),
+            "progress/tokens": float(tokens),
+            "speed/tokens_per_s": new_tokens / self.train_s if self.train_s > 0 else 0.0,
+            "time/train_s": self.train_s,
+        }
+
     def commit(self, points: list[int], metrics: Mapping[str, float]) -> None:
         """Write a checkpoint for each of the points, with its report."""
         tensors = self.pack.tensors(self.slot, self._adapter)
