@@ -82,11 +82,9 @@ def plan_sweep(spec: SweepSpec) -> SweepPlan:
     """
     splits = load_objective(spec.objective).splits(spec.data)
     points, resources = _points(spec, splits), spec.resources
-    engine, parallel, why, alone = resources.engine, resources.parallel_trials, "", tuple[str, ...]()
-    if engine is EngineName.PACKED:
+    room = Room(slots=resources.parallel_trials, why="", packs=False)
+    if resources.engine is EngineName.PACKED:
         room = _room(spec, splits)
-        engine = engine if room.packs else EngineName.SOLO
-        parallel, why, alone = room.slots, room.why, room.alone
     tokens = points[-1] * _tokens_per_row(spec, splits)
     cost = {"trial_tokens": tokens, "sweep_tokens": tokens * (spec.budget.trials or 0)}
     return SweepPlan(
@@ -103,10 +101,10 @@ def plan_sweep(spec: SweepSpec) -> SweepPlan:
         report_points=points,
         rungs=compared_at(spec.stopping, points),
         rows=row_counts(splits),
-        parallel_trials=parallel,
-        engine=engine.value,
-        why=why,
-        alone=alone,
+        parallel_trials=room.slots,
+        engine=(EngineName.PACKED if room.packs else EngineName.SOLO).value,
+        why=room.why,
+        alone=room.alone,
         cost={name: value for name, value in cost.items() if value},
     )
 

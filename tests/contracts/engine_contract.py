@@ -228,6 +228,7 @@ class AdapterContract:
         config = json.loads((tmp_path / "sweep/trials/0000/checkpoint-12/adapter/adapter_config.json").read_text())
         assert sorted(config["target_modules"]) == sorted(name.strip() for name in self.targets.split(","))
 
+    @pytest.mark.filterwarnings("ignore")
     def test_a_diverging_trial_raises_and_leaves_nothing(self, build: Callable[..., Engine], tmp_path: Path) -> None:
         engine = build()
         run = engine.start(self.task(number=5, alpha=1e38, learning_rate=10.0, batch_size=2))
@@ -307,7 +308,6 @@ class EngineContract(AdapterContract):
         assert alike([learned(report) for report in found], [learned(report) for report in reports])
         assert [report.checkpoint for report in found] == [report.checkpoint for report in reports]
 
-    @pytest.mark.filterwarnings("ignore")
     def test_close_may_be_called_at_any_time_and_again(self, build: Callable[..., Engine]) -> None:
         engine = build()
         run = engine.start(self.task(number=6))

@@ -6,7 +6,7 @@ They load with ``AutoModel…from_pretrained`` and ``AutoTokenizer.from_pretrain
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -21,6 +21,18 @@ VOCAB = (
     *("game", "party", "minister", "headline", "article", "summarise", "topic"),
 )
 """Every lower-case word can be written with these pieces, so that no training text is all unknown tokens."""
+_T5: dict[str, Any] = {
+    "d_model": 16,
+    "d_kv": 8,
+    "d_ff": 32,
+    "num_heads": 2,
+    "relative_attention_num_buckets": 8,
+    "relative_attention_max_distance": 16,
+    "pad_token_id": 0,
+    "decoder_start_token_id": 0,
+    "eos_token_id": SPECIAL.index("</s>"),
+}
+"""What T5 and its relatives have in common."""
 
 
 def tiny_bert(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0, width: int = 16) -> Path:
@@ -126,19 +138,7 @@ def tiny_t5(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
     from transformers import T5Config, T5ForConditionalGeneration
 
     size = _save_tokenizer(folder, vocab, template="$A </s>")
-    config = T5Config(
-        vocab_size=size,
-        d_model=16,
-        d_kv=8,
-        d_ff=32,
-        num_layers=2,
-        num_heads=2,
-        relative_attention_num_buckets=8,
-        relative_attention_max_distance=16,
-        pad_token_id=0,
-        decoder_start_token_id=0,
-        eos_token_id=SPECIAL.index("</s>"),
-    )
+    config = T5Config(vocab_size=size, num_layers=2, **_T5)
     return _save_model(folder, T5ForConditionalGeneration, config, seed)
 
 
@@ -149,22 +149,14 @@ def tiny_switch(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Pa
     size = _save_tokenizer(folder, vocab, template="$A </s>")
     config = SwitchTransformersConfig(
         vocab_size=size,
-        d_model=16,
-        d_kv=8,
-        d_ff=32,
         num_layers=2,
         num_decoder_layers=2,
         num_sparse_encoder_layers=1,
         num_sparse_decoder_layers=1,
-        num_heads=2,
         num_experts=2,
         expert_capacity=1000,
         router_jitter_noise=0.0,
-        relative_attention_num_buckets=8,
-        relative_attention_max_distance=16,
-        pad_token_id=0,
-        decoder_start_token_id=0,
-        eos_token_id=SPECIAL.index("</s>"),
+        **_T5,
     )
     return _save_model(folder, SwitchTransformersForConditionalGeneration, config, seed)
 

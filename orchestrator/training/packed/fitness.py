@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -44,10 +45,7 @@ def reason_not_to_pack(
     Raises:
         LoratoryError: there is no memory for the model, in float32 and, tried after that, in bfloat16.
     """
-
-    def tried(dtype: torch.dtype) -> str | None:
-        return _reason(source, objective, device, tokenizer, rows, quantisation, dtype)
-
+    tried = partial(_reason, source, objective, device, tokenizer, rows, quantisation)
     return in_what_fits(tried, device)
 
 

@@ -64,7 +64,7 @@ class Stepper:
             objective: says how rows are collated, and their losses.
             tokenizer: for collation.
             threads: of the CPU; a device is given everything in one part.
-            tokens: that a seat sees in a step, at least; 1: one batch. A single part waits for nobody and takes one.
+            tokens: that a seat sees in a step, at least; 1: one batch, as ever with one thread, which waits for nobody.
         """
         self._pack = pack
         self._objective = objective
@@ -216,15 +216,8 @@ def _own(batch: Mapping[str, torch.Tensor], block: Block, logits: torch.Tensor) 
     own = {name: value[block.rows] for name, value in batch.items()}
     if logits.dim() < 3:
         return own
-    apart = "decoder_attention_mask" in batch
-    return {
-        name: value[:, : logits.shape[1] if apart and _is_written(name) else block.length]
-        for name, value in own.items()
-    }
-
-
-def _is_written(name: str) -> bool:
-    return name == "labels" or name.startswith("decoder_")
+    written = {name for name in own if name == "labels" or name.startswith("decoder_")}
+    return {name: value[:, : logits.shape[1] if name in written else block.length] for name, value in own.items()}
 
 
 def _tokens(seat: Seat) -> int:
