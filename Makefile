@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := orchestrator objectives tests benchmarks docs/examples
 
-.PHONY: help sweep test test-qlora check format lock wheel assets clean-venv
+.PHONY: help sweep test test-qlora test-deepspeed check format lock wheel assets clean-venv
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -26,6 +26,12 @@ test-qlora: $(VENV)/.dev $(VENV)/.assets requirements-qlora.lock ## run the test
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-qlora.lock
 	$(BIN)/python -m pytest -m qlora -n $(WORKERS) --dist loadscope $(ARGS); result=$$?; \
 	$(BIN)/python -m pip uninstall --quiet --yes bitsandbytes; exit $$result
+
+# By itself, because accelerate imports DeepSpeed wherever it is, which takes each process seconds.
+test-deepspeed: $(VENV)/.dev $(VENV)/.assets requirements-deepspeed.lock ## run the tests of training with DeepSpeed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-deepspeed.lock
+	$(BIN)/python -m pytest -m deepspeed -n $(WORKERS) --dist loadscope $(ARGS); result=$$?; \
+	$(BIN)/python -m pip uninstall --quiet --yes -r requirements-deepspeed.lock; exit $$result
 
 check: $(VENV)/.dev ## lint, check types and layers
 	$(BIN)/ruff check .

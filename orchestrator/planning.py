@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets.models import resolve_model
+from orchestrator.core import deepspeed
 from orchestrator.core.metric import Metric
 from orchestrator.core.outcome import SweepPlan
 from orchestrator.core.plan import EngineName, EnginePlan
@@ -55,6 +56,7 @@ def plan_engine(spec: SweepSpec, splits: Splits, folder: Path) -> EnginePlan:
         largest=_extreme(spec, max),
         kinds=_kinds(spec),
         quantisation=spec.quantisation,
+        deepspeed=spec.deepspeed,
     )
 
 
@@ -159,6 +161,8 @@ def describe(spec: SweepSpec, splits: Splits, digests: Mapping[str, str], folder
     }
     if spec.quantisation is not None:
         params = {**params, "quantisation": spec.quantisation.value}
+    if spec.deepspeed is not None:
+        params = {**params, "deepspeed": deepspeed.told(spec.deepspeed)}
     contexts = {"train": "training"}
     return SweepDescription(
         metric=spec.metric,

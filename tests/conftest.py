@@ -92,6 +92,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if needs.bitsandbytes.mark in item.iter_markers("skipif"):
             item.add_marker(pytest.mark.qlora)
+        if needs.deepspeed.mark in item.iter_markers("skipif"):
+            item.add_marker(pytest.mark.deepspeed)
         if needs.cuda.mark in item.iter_markers("skipif"):
             item.add_marker(pytest.mark.gpu)
     items.sort(key=lambda item: next((i for i, path in enumerate(LONG) if item.nodeid.startswith(path)), len(LONG)))

@@ -24,7 +24,7 @@ NEEDED = {
     "pydantic": "pydantic",
 }
 """Distribution to module."""
-OPTIONAL = {"bitsandbytes": "bitsandbytes"}
+OPTIONAL = {"bitsandbytes": "bitsandbytes", "deepspeed": "deepspeed"}
 """The same for what only some sweep files need."""
 
 

@@ -6,6 +6,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.core import deepspeed
 from orchestrator.core.outcome import SweepPlan
 from orchestrator.report import words
 from orchestrator.report.pace import Pace
@@ -68,4 +69,5 @@ def longest_s(spec: SweepSpec, plan: SweepPlan, pace: Pace | None) -> float | No
 def _engine(spec: SweepSpec, plan: SweepPlan) -> str:
     if plan.engine == "packed":
         return "packed: trials train together over one base"
-    return f"solo, one after another: {plan.why}" if spec.resources.engine == "packed" else "solo: a process for each"
+    solo = f"solo, one after another: {plan.why}" if spec.resources.engine == "packed" else "solo: a process for each"
+    return solo if spec.deepspeed is None else f"{solo}; DeepSpeed with {deepspeed.told(spec.deepspeed)}"

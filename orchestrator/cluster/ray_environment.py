@@ -1,8 +1,6 @@
 """The environment variables that Ray, Tune and the trials' processes read, with the reason for each."""
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 
 
 def worker_variables(threads: int) -> dict[str, str]:
@@ -51,18 +49,3 @@ def local_variables() -> dict[str, str]:
         # Off: Tune wants processes with a runtime environment of its own, so these would be started for nothing.
         "RAY_prestart_worker_first_driver": "0",
     }
-
-
-@contextmanager
-def environment(wanted: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for as long as the context lasts."""
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

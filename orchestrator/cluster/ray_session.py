@@ -13,8 +13,9 @@ import psutil
 import ray
 
 from orchestrator.cluster.placement import Placement
-from orchestrator.cluster.ray_environment import environment, local_variables, tune_variables, worker_variables
+from orchestrator.cluster.ray_environment import local_variables, tune_variables, worker_variables
 from orchestrator.cluster.watchdog import start_watchdog
+from orchestrator.core.environment import environment
 from orchestrator.core.errors import UserError
 
 _OBJECT_STORE_BYTES = 80 * 2**20  # Ray's least is 75 MiB; nothing large goes through it

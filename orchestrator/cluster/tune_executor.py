@@ -12,7 +12,8 @@ from orchestrator.cluster.dispatcher import Dispatcher
 from orchestrator.cluster.executor import nothing_more, take_room, unheard
 from orchestrator.cluster.host import EngineFactory
 from orchestrator.cluster.placement import Placement, place
-from orchestrator.cluster.ray_environment import environment, tune_variables
+from orchestrator.cluster.ray_environment import tune_variables
+from orchestrator.core.environment import environment
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import Resources
 from orchestrator.training.build import build_engine

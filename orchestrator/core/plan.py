@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.core.data import DataPlan, Source
+from orchestrator.core.deepspeed import Config
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.space import ParamValue
 
@@ -39,6 +40,7 @@ class EnginePlan:
         method: the parameter-efficient method.
         model: the base model.
         quantisation: how its frozen linear layers are held; None: as ``precision`` says.
+        deepspeed: DeepSpeed's configuration, under which every trial trains by itself; None: without it.
         data: the data and its splits.
         report_points: nominal training samples at which every trial reports, ascending; the last one is a trial's
             whole budget.
@@ -67,3 +69,4 @@ class EnginePlan:
     largest: Mapping[str, ParamValue] = field(default_factory=dict)
     kinds: tuple[Mapping[str, ParamValue], ...] = ()
     quantisation: Quantisation | None = None
+    deepspeed: Config | None = None

@@ -8,7 +8,7 @@ from orchestrator.core.sweep import SweepRecord
 from orchestrator.search.ledger import Ledger
 from orchestrator.spec.sweep_spec import SweepSpec
 
-_ALIKE = ("objective", "model", "quantisation", "method", "data", "precision", "stopping")
+_ALIKE = ("objective", "model", "quantisation", "deepspeed", "method", "data", "precision", "stopping")
 """Parts of the fingerprint that decide what training and measuring a row takes, leaving the space aside."""
 
 

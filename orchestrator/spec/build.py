@@ -11,6 +11,7 @@ from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.plan import EngineName
 from orchestrator.core.policy import Budget, Resources, SamplerPolicy, StoppingName, StoppingPolicy, Tracking
 from orchestrator.spec import checks
+from orchestrator.spec.deepspeed import read_deepspeed
 from orchestrator.spec.overrides import Override, overridden_text
 from orchestrator.spec.points import read_points
 from orchestrator.spec.problems import Problems
@@ -46,10 +47,9 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     search, sampler, stopping = file.search, _sampler(file), _stopping(file)
     sources = SourceReader(draft.path.parent, packaged, problems)
     objective, facts = _objective(file.objective, sources, objective_facts, problems)
-    model = facts.default_model if facts else None
-    if file.model is not None:
-        model = sources.model(file.model, ("model",))
+    model = _model(file, sources, facts)
     data = _data(file, sources, facts)
+    deepspeed = read_deepspeed(file.training.deepspeed, sources, problems)
     fixed = checks.read_fixed(file, names, problems)
     space = read_space(search.space, names, problems)
     points = read_points(search.start, space, names, problems)
@@ -72,6 +72,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         epochs=file.training.epochs,
         precision=file.training.precision,
         device=file.training.device,
+        deepspeed=deepspeed,
         method=file.adapter.method,
         fixed=fixed,
         space=space,
@@ -119,6 +120,12 @@ def _objective(
     except UserError as error:
         problems.add(("objective",), str(error))
         return written, None
+
+
+def _model(file: SweepFile, sources: SourceReader, facts: ObjectiveFacts | None) -> Source | None:
+    if file.model is not None:
+        return sources.model(file.model, ("model",))
+    return facts.default_model if facts else None
 
 
 def _data(file: SweepFile, sources: SourceReader, facts: ObjectiveFacts | None) -> DataPlan | None:

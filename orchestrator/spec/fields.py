@@ -100,3 +100,6 @@ class HubSource(Section):
 
 SourceEntry = Annotated[Annotated[str, Tag(TEXT)] | Annotated[HubSource, Tag(MAPPING)], by_shape]
 """A packaged name, hub:org/name or a path; or the mapping with hub."""
+
+DeepSpeedEntry = Annotated[Annotated[str, Tag(TEXT)] | Annotated[dict[str, Any], Tag(MAPPING)], by_shape]
+"""A name, the path of a JSON file, or a configuration of DeepSpeed's."""

@@ -17,6 +17,7 @@ _SECTIONS = {
     "epochs": "training.epochs",
     "precision": "training.precision",
     "method": "adapter.method",
+    "deepspeed": "training.deepspeed",
     "space": "search.space",
     "metric.name": "search.metric",
     "metric.direction": "search.direction",
@@ -28,7 +29,8 @@ _SECTIONS = {
 def fingerprint(spec: "SweepSpec") -> dict[str, Any]:
     """Return what decides what a trial's result means: everything but sampler, start points, budget and places.
 
-    A setting fixed at its default is left out, and so is no quantisation: writing a default down changes nothing.
+    A setting fixed at its default is left out, and so are no quantisation and no DeepSpeed: writing a default down
+    changes nothing.
     """
     space = {p.name: asdict(p.domain) | ({"when": dict(p.when)} if p.when else {}) for p in spec.space.parameters}
     facts = {
@@ -46,6 +48,8 @@ def fingerprint(spec: "SweepSpec") -> dict[str, Any]:
     }
     if spec.quantisation is not None:
         facts["quantisation"] = spec.quantisation
+    if spec.deepspeed is not None:
+        facts["deepspeed"] = spec.deepspeed
     plain: dict[str, Any] = json.loads(json.dumps(facts))
     return plain
 

@@ -31,6 +31,7 @@ _FORMS: dict[KeyPath, str] = {
     ("data", "source"): "a name, a path or a mapping with hub is needed",
     ("data", "shift"): "a mapping of names to sources is needed",
     ("search", "space"): "a mapping of settings to their ranges is needed",
+    ("training", "deepspeed"): "zero1, zero2, the path of a .json file or a mapping is needed",
 }
 
 

@@ -17,6 +17,7 @@ from orchestrator.spec.fields import (
     MAPPING,
     TEXT,
     Count,
+    DeepSpeedEntry,
     Name,
     Natural,
     Scalar,
@@ -73,6 +74,10 @@ class Training(Section):
         default=Precision.AUTO, description="number format of the frozen base"
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where trials train")
+    deepspeed: DeepSpeedEntry | None = Field(
+        default=None,
+        description="train with DeepSpeed, each trial by itself: zero1, zero2, a .json file or what would stand in it",
+    )
 
 
 class Sampler(Section):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.core.data import DataPlan, Source
+from orchestrator.core.deepspeed import Config
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import Method, Precision
 from orchestrator.core.policy import Budget, Resources, SamplerPolicy, StoppingPolicy, Tracking
@@ -28,6 +29,7 @@ class SweepSpec:
         data: the rows; their source is the objective's own if the file names none.
         epochs: passes over the training rows, > 0.
         device: ``auto``, ``cpu`` or ``cuda``.
+        deepspeed: DeepSpeed's configuration; None: without it.
         fixed: settings that the file fixes outside the space, by name.
         space: what is searched, in the order of proposal.
         metric: the searched metric, one of the objective's, and its direction.
@@ -57,6 +59,7 @@ class SweepSpec:
     path: Path
     text: str
     quantisation: Quantisation | None = None
+    deepspeed: Config | None = None
     fixed: Mapping[str, ParamValue] = field(default_factory=dict)
     start_points: tuple[Mapping[str, ParamValue], ...] = ()
 

@@ -10,7 +10,7 @@ from orchestrator.core.trial import Report, TrialTask
 from orchestrator.evaluation.gap import gaps
 from orchestrator.evaluation.measure import measure
 from orchestrator.objective.protocol import Objective
-from orchestrator.training.adapters import adapt, merged
+from orchestrator.training.adapters import Adapted, adapt, merged
 from orchestrator.training.base_model import load_base
 from orchestrator.training.checkpoints import TrialFolder
 from orchestrator.training.course import Course
@@ -21,7 +21,9 @@ from orchestrator.training.rng import kept_random_state
 from orchestrator.training.task_data import TaskData
 
 if TYPE_CHECKING:
-    from orchestrator.training.solo_trainer import SoloTrainer
+    from transformers import TrainerCallback
+
+    from orchestrator.training.solo_trainer import Lesson, SoloTrainer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +63,7 @@ class Session:
         from transformers import set_seed
 
         from orchestrator.training.solo_callback import ReportPoints
-        from orchestrator.training.solo_trainer import Lesson, SoloTrainer
+        from orchestrator.training.solo_trainer import Lesson
 
         around = self._around
         torch.set_num_threads(
@@ -82,14 +84,27 @@ class Session:
         )
         self._folder.clear_scratch()
         points = ReportPoints(set(self._course.due.values()), pushing.check, lambda: self._report(trainer, pushing))
-        trainer = SoloTrainer(adapted, lesson, self._task, self._folder.scratch, [points])
+        trainer = self._trainer(adapted, lesson, [points])
         newest = self._folder.newest_whole()
         if newest is not None:
             self._last_update = self._course.due[newest]
             for report in self._folder.report_again(newest, self._course.due):
                 pushing.push(report)
         self._clock = time.perf_counter()
-        trainer.train(resume_from_checkpoint=None if newest is None else str(self._folder.checkpoint(newest)))
+        try:
+            trainer.train(resume_from_checkpoint=None if newest is None else str(self._folder.checkpoint(newest)))
+        finally:
+            trainer.close()
+
+    def _trainer(self, adapted: Adapted, lesson: "Lesson", callbacks: "list[TrainerCallback]") -> "SoloTrainer":
+        """Return what trains: with DeepSpeed below it if the plan says so."""
+        from orchestrator.training.deepspeed_trainer import DeepSpeedTrainer
+        from orchestrator.training.solo_trainer import SoloTrainer
+
+        config, scratch = self._around.plan.deepspeed, self._folder.scratch
+        if config is None:
+            return SoloTrainer(adapted, lesson, self._task, scratch, callbacks)
+        return DeepSpeedTrainer(adapted, lesson, self._task, scratch, callbacks, config)
 
     def _report(self, trainer: "SoloTrainer", pushing: Pushing[Report]) -> None:
         """Evaluate, commit the checkpoint that Trainer has just written, and push."""

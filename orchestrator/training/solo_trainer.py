@@ -95,14 +95,17 @@ class SoloTrainer(Trainer):
         num_items_in_batch: torch.Tensor | int | None = None,  # noqa: ARG002  (it counts labels; objectives count units)
     ) -> Any:  # noqa: ANN401  (Trainer's signature)
         """Return the summed loss of a batch, not yet divided by its units."""
-        device = next(iter(inputs.values())).device.type
-        with torch.autocast(device, torch.bfloat16, enabled=self._lesson.bfloat16):
-            logits = forward(model, inputs)
+        logits = self._logits(model, inputs)
         loss_sum_B, units_B = self._lesson.objective.losses(logits, inputs, self._settings.label_smoothing)
         loss = loss_sum_B.sum()
         self._loss_sum += loss.detach()
         self._units += units_B.sum()
         return (loss, {"logits": logits}) if return_outputs else loss
+
+    def _logits(self, model: torch.nn.Module, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        device = next(iter(inputs.values())).device.type
+        with torch.autocast(device, torch.bfloat16, enabled=self._lesson.bfloat16):
+            return forward(model, inputs)
 
     def training_step(
         self,
@@ -126,10 +129,7 @@ class SoloTrainer(Trainer):
 
     def _close_update(self) -> None:
         units = self._units.clamp(min=1.0)
-        for parameter in self._parameters:
-            if parameter.grad is not None:
-                parameter.grad.div_(units)
-        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.max_grad_norm)
+        norm = self._divide_and_clip(units)
         self.update_loss, self.update_norm = torch.stack([self._loss_sum / units, norm]).tolist()
         self._loss_sum.zero_()
         self._units.zero_()
@@ -138,6 +138,16 @@ class SoloTrainer(Trainer):
                 f"training loss {self.update_loss:.4g} with gradient norm {self.update_norm:.4g} "
                 f"at update {self.state.global_step + 1}"
             )
+
+    def _divide_and_clip(self, units: torch.Tensor) -> torch.Tensor:
+        """Divide the gradient by the update's units, and return its norm as it was before it was clipped."""
+        for parameter in self._parameters:
+            if parameter.grad is not None:
+                parameter.grad.div_(units)
+        return torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.max_grad_norm)
+
+    def close(self) -> None:
+        """Free what a back end holds beside model and optimiser: nothing here."""
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Write the adapter as anyone can load it, and the trainable parameters as they are."""

@@ -14,6 +14,7 @@ import torch
 from peft import PeftModel
 
 from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.core.deepspeed import Config
 from orchestrator.core.errors import DivergedError, LoratoryError
 from orchestrator.core.plan import EnginePlan, Method, Precision
 from orchestrator.core.quantisation import Quantisation, loading_arguments
@@ -71,6 +72,8 @@ class AdapterContract:
     """Whether PiSSA is tried too, which decomposes every layer at every start."""
     quantisation: Quantisation | None = None
     """How the base's frozen linear layers are held. For some inits peft needs their weights."""
+    deepspeed: Config | None = None
+    """DeepSpeed's configuration, if it trains."""
 
     def engine(self, plan: EnginePlan) -> Engine:
         raise NotImplementedError
@@ -122,6 +125,7 @@ class AdapterContract:
                 precision=precision,
                 device=device,
                 quantisation=self.quantisation,
+                deepspeed=self.deepspeed,
             )
             engines.append(self.engine(plan))
             return engines[-1]

@@ -7,6 +7,7 @@ import pytest
 
 from orchestrator.assets.catalogue import CATALOGUE
 from orchestrator.cli.plan_view import longest_s, plan_text
+from orchestrator.core.deepspeed import NAMED
 from orchestrator.core.outcome import SweepPlan
 from orchestrator.core.policy import Budget
 from orchestrator.objective.loading import objective_facts
@@ -52,6 +53,7 @@ def test_a_sweep_of_the_same_task_gives_the_pace(spec: SweepSpec, tmp_path: Path
     assert found.sweep == "sentiment-smoke#1"
     assert found.rows_per_s == pytest.approx(1500 / elapsed_s)
     assert earlier_pace(ledger, replace(spec, data=replace(spec.data, validation=7))) is None
+    assert earlier_pace(ledger, replace(spec, deepspeed=NAMED["zero2"])) is None
     assert earlier_pace(ledger, replace(spec, epochs=3.0, seed=9)) == found
 
 

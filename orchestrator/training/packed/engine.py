@@ -238,6 +238,8 @@ class PackedEngine:
         return self._seats[run.number]
 
     def _open_pack(self, rows: Sequence[Example]) -> Pack:
+        if self._plan.deepspeed is not None:
+            raise CannotPackError("DeepSpeed trains one model in a process")
         if self._unfit is None:
             reset_peak(self._device)
             tokenizer = self._solo.data.tokenizer

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.core.deepspeed import NAMED
 from orchestrator.core.errors import DivergedError, LoratoryError
 from orchestrator.core.plan import EngineName, EnginePlan, Method, Precision
 from orchestrator.core.space import ParamValue
@@ -172,3 +173,21 @@ def test_a_trial_that_cannot_be_packed_is_trained_alone_beside_the_pack(
         assert (tmp_path / "sweep" / str(found[run.number].checkpoint) / "adapter/adapter_config.json").is_file()
         run.close()
     engine.close()
+
+
+def test_with_deepspeed_trials_train_by_themselves(tmp_path: Path) -> None:
+    plan = EnginePlan(
+        objective="made up",
+        method=Method.LORA,
+        model=Source(origin=Origin.LOCAL, name=str(tiny_bert(tmp_path / "model"))),
+        data=DATA,
+        report_points=(16,),
+        sweep_dir=str(tmp_path),
+        metric="val/loss",
+        engine=EngineName.PACKED,
+        deepspeed=NAMED["zero2"],
+    )
+    engine = PackedEngine(plan, TinyClassification())
+    room = engine.room(8, measure=True)
+    engine.close()
+    assert (room.slots, room.packs, room.why) == (1, False, "DeepSpeed trains one model in a process")

@@ -1,0 +1,42 @@
+"""The plan says which engine trains, and why."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from orchestrator.assets.catalogue import CATALOGUE
+from orchestrator.cli.plan_view import plan_text
+from orchestrator.core.deepspeed import NAMED
+from orchestrator.core.outcome import SweepPlan
+from orchestrator.core.plan import EngineName
+from orchestrator.objective.loading import objective_facts
+from orchestrator.spec.load import load_spec
+from tests.report.test_views import shown
+
+ROOT = Path(__file__).parents[2]
+PLAN = SweepPlan(
+    space=(),
+    sampler="tpe",
+    stopping="none",
+    report_points=(256,),
+    rungs=(),
+    rows={"train": 256},
+    parallel_trials=1,
+    engine="solo",
+    why="DeepSpeed trains one model in a process",
+)
+
+
+@pytest.mark.parametrize(
+    ("engine", "told"),
+    [
+        (EngineName.PACKED, "solo, one after another: DeepSpeed trains one model in a process; DeepSpeed with ZeRO-2"),
+        (EngineName.SOLO, "solo: a process for each; DeepSpeed with ZeRO-2"),
+    ],
+)
+def test_with_deepspeed(engine: EngineName, told: str) -> None:
+    path = ROOT / "sweeps" / "sentiment-smoke.yaml"
+    spec = load_spec(path, objective_facts=objective_facts, packaged=CATALOGUE)
+    spec = replace(spec, resources=replace(spec.resources, engine=engine), deepspeed=NAMED["zero2"])
+    assert told in shown(plan_text(spec, PLAN), 160)

@@ -1,0 +1,148 @@
+# ruff: noqa: E501  (a message stands on one line, as the user sees it)
+"""``training.deepspeed`` in a sweep file: its forms, what is refused, and that it may not change."""
+
+import importlib.machinery
+import json
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.core.deepspeed import told
+from orchestrator.core.errors import SpecError
+from orchestrator.spec.fingerprint import differences
+from orchestrator.spec.load import load_spec
+from orchestrator.spec.sweep_spec import SweepSpec
+from tests.spec.facts import PACKAGED, objective_facts
+
+TEXT = """\
+name: small
+objective: sentiment
+search:
+  space:
+    rank: {choices: [4, 8]}
+budget: {trials: 4}
+"""
+TRAINER = {
+    "bf16": {"enabled": "auto"},
+    "zero_optimization": {
+        "stage": 2,
+        "offload_optimizer": {"device": "cpu", "pin_memory": "auto"},
+        "reduce_bucket_size": "auto",
+        "allgather_bucket_size": 5e8,
+    },
+    "gradient_accumulation_steps": "auto",
+    "gradient_clipping": "auto",
+    "steps_per_print": 2000,
+    "train_batch_size": "auto",
+    "wall_clock_breakdown": False,
+}
+"""What Trainer's users write."""
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A sweep file, on a machine that has DeepSpeed."""
+    package = types.ModuleType("deepspeed")
+    package.__spec__ = importlib.machinery.ModuleSpec("deepspeed", None)
+    monkeypatch.setitem(sys.modules, "deepspeed", package)
+    monkeypatch.chdir(tmp_path)
+    Path("small.yaml").write_text(TEXT)
+    return Path("small.yaml")
+
+
+def load(path: Path, *overrides: str) -> SweepSpec:
+    return load_spec(path, overrides, objective_facts=objective_facts, packaged=PACKAGED)
+
+
+def message(path: Path, *overrides: str) -> str:
+    with pytest.raises(SpecError) as caught:
+        load(path, *overrides)
+    return str(caught.value)
+
+
+def test_a_name_a_file_and_a_mapping_say_the_same(path: Path) -> None:
+    Path("ds.json").write_text(json.dumps({"zero_optimization": {"stage": 1}}))
+    named, written = load(path, "training.deepspeed=zero1"), load(path, "training.deepspeed=./ds.json")
+    mapped = load(path, "training.deepspeed={zero_optimization: {stage: 1}}")
+    assert named.deepspeed == written.deepspeed == mapped.deepspeed == {"zero_optimization": {"stage": 1}}
+    assert load(path, "training.deepspeed=zero2").deepspeed == {"zero_optimization": {"stage": 2}}
+    assert load(path).deepspeed is None
+
+
+def test_of_a_file_made_for_trainer_memory_is_what_counts(path: Path) -> None:
+    Path("ds.json").write_text(json.dumps(TRAINER))
+    found = load(path, "training.deepspeed=ds.json").deepspeed
+    zero = {"stage": 2, "offload_optimizer": {"device": "cpu"}, "allgather_bucket_size": 500_000_000}
+    assert found == {"zero_optimization": zero}
+    assert told(found) == "ZeRO-2, the optimiser in the CPU's memory"
+
+
+def test_it_may_not_change_while_a_sweep_goes_on(path: Path) -> None:
+    plain, zero = load(path), load(path, "training.deepspeed=zero2")
+    assert "deepspeed" not in plain.fingerprint()  # sweeps of before there was such a key go on
+    lines = differences(plain.fingerprint(), zero.fingerprint())
+    assert lines == ["training.deepspeed.zero_optimization.stage: (absent) → 2"]
+
+
+@pytest.mark.parametrize(
+    ("config", "place", "rule"),
+    [
+        ({}, "", "zero_optimization with stage 1 or 2 is needed"),
+        ({"zero_optimization": 2}, ".zero_optimization", "a mapping with stage 1 or 2 is needed, got 2"),
+        ({"zero_optimization": {}}, ".zero_optimization", "stages 1 and 2 are supported, got none"),
+        ({"zero_optimization": {"stage": 3}}, ".zero_optimization.stage", "stages 1 and 2 are supported, got 3"),
+        ({"zero_optimization": {"stage": True}}, ".zero_optimization.stage", "stages 1 and 2 are supported, got True"),
+        ({"zero_optimization": {"stage": 2, "overlap_comm": 1}}, ".zero_optimization.overlap_comm", "true or false is needed, got 1"),
+        ({"zero_optimization": {"stage": 2, "reduce_bucket_size": 0}}, ".zero_optimization.reduce_bucket_size", "a whole number of at least 2 is needed, got 0"),
+        ({"zero_optimization": {"stage": 2, "offload_param": {"device": "cpu"}}}, ".zero_optimization.offload_param", "unknown for stages 1 and 2; known: allgather_bucket_size, allgather_partitions, contiguous_gradients, ignore_unused_parameters, offload_optimizer, overlap_comm, reduce_bucket_size, reduce_scatter, round_robin_gradients, stage"),
+        ({"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "nvme"}}}, ".zero_optimization.offload_optimizer", "a mapping with device none or cpu is needed, got {'device': 'nvme'}"),
+        ({"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu", "ratio": 1}}}, ".zero_optimization.offload_optimizer.ratio", "unknown; known: device, pin_memory"),
+        ({"zero_optimization": {"stage": 2}, "train_batch_size": 8}, ".train_batch_size", "the sweep file has this in training.batch_size and training.accumulation; leave it out or write auto, got 8"),
+        ({"zero_optimization": {"stage": 2}, "gradient_clipping": 1}, ".gradient_clipping", "the sweep file has this in training.max_grad_norm; leave it out or write auto, got 1"),
+        ({"zero_optimization": {"stage": 2}, "fp16": {"enabled": True}}, ".fp16", "the sweep file has this in training.precision; leave it out or write auto, got {'enabled': True}"),
+        ({"zero_optimization": {"stage": 2}, "optimizer": {"type": "Adam"}}, ".optimizer", "the sweep file has this in section training; leave it out or write auto, got {'type': 'Adam'}"),
+        ({"zero_optimization": {"stage": 2}, "elasticity": {}}, ".elasticity", "only zero_optimization is left to DeepSpeed, got 'elasticity'"),
+    ],
+)  # fmt: skip
+def test_what_deepspeed_is_not_left_with_is_refused(path: Path, config: dict[str, Any], place: str, rule: str) -> None:
+    written = f"training.deepspeed={json.dumps(config)}"
+    assert message(path, written) == f"--set {written} training.deepspeed{place}: {rule}"
+    Path("ds.json").write_text(json.dumps(config))
+    key = f"{place.removeprefix('.')}: " if place else ""
+    assert message(path, "training.deepspeed=ds.json").endswith(f" training.deepspeed: {key}{rule}, in 'ds.json'")
+
+
+def test_the_line_of_a_key_is_named(path: Path) -> None:
+    path.write_text("training:\n  deepspeed:\n    zero_optimization:\n      stage: 3\n" + TEXT)
+    rule = "training.deepspeed.zero_optimization.stage: stages 1 and 2 are supported, got 3"
+    assert message(path) == f"small.yaml:4:14 {rule}"
+
+
+@pytest.mark.parametrize(
+    ("written", "content", "rule"),
+    [
+        ("zero3", None, "zero1, zero2 or the path of a .json file is needed, got 'zero3'"),
+        ("ds.json", None, "no such file, got 'ds.json'"),
+        ("ds.json", "{", "is no JSON file: Expecting property name enclosed in double quotes: line 1 column 2 (char 1), got 'ds.json'"),
+        ("ds.json", "[]", "a mapping is needed in the file, got list in 'ds.json'"),
+    ],
+)  # fmt: skip
+def test_a_file_that_cannot_be_used_is_named(path: Path, written: str, content: str | None, rule: str) -> None:
+    if content is not None:
+        Path("ds.json").write_text(content)
+    assert (
+        message(path, f"training.deepspeed={written}")
+        == f"--set training.deepspeed={written} training.deepspeed: {rule}"
+    )
+
+
+def test_a_missing_package_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "deepspeed", None)
+    path.write_text("training: {deepspeed: zero2}\n" + TEXT)
+    rule = "DeepSpeed needs a package that is not installed; install it with: pip install deepspeed"
+    assert message(path) == f"small.yaml:1:23 training.deepspeed: {rule}"
+    path.write_text(TEXT)
+    assert load(path)

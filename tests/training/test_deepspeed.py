@@ -1,0 +1,199 @@
+"""Training with DeepSpeed is training without it: the same losses, norms and weights; and it leaves nothing behind."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import TrainerCallback
+
+from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.core.deepspeed import NAMED, ZERO, Config
+from orchestrator.core.errors import DivergedError
+from orchestrator.core.settings import TrialSettings
+from orchestrator.core.trial import TrialTask
+from orchestrator.objective.protocol import Objective
+from orchestrator.training.adapters import adapt
+from orchestrator.training.base_model import load_base, load_tokenizer
+from orchestrator.training.deepspeed_trainer import DeepSpeedTrainer
+from orchestrator.training.order import data_order
+from orchestrator.training.solo_trainer import Lesson, SoloTrainer
+from orchestrator.training.task_data import TaskData
+from tests import needs
+from tests.contracts.engine_contract import AdapterContract, EngineContract
+from tests.fakes.tiny_models import tiny_bert, tiny_llama, tiny_t5
+from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
+from tests.training.test_solo import Solo
+
+ROOT = Path(__file__).parents[2]
+UPDATES = 20
+SETTINGS = TrialSettings(
+    rank=4,
+    alpha=8,
+    dropout=0.1,
+    batch_size=3,
+    accumulation=2,
+    learning_rate=1e-2,
+    head_learning_rate=5e-3,
+    lora_plus_ratio=4.0,
+    weight_decay=0.1,
+    schedule="cosine",
+    warmup_ratio=0.2,
+)
+CONFIGS: dict[str, Config] = {
+    **NAMED,
+    "offloaded": {ZERO: {"stage": 2, "offload_optimizer": {"device": "cpu"}}},
+    "offloaded1": {ZERO: {"stage": 1, "offload_optimizer": {"device": "cpu"}}},
+    "small buckets": {ZERO: {"stage": 2, "reduce_bucket_size": 100, "allgather_bucket_size": 100}},
+    "not contiguous": {ZERO: {"stage": 1, "contiguous_gradients": False, "reduce_scatter": False}},
+    "round robin": {ZERO: {"stage": 2, "round_robin_gradients": True, "overlap_comm": True}},
+}
+
+
+class Watch(TrainerCallback):
+    """Notes what every update was made of."""
+
+    trainer: SoloTrainer
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[float, float]] = []
+
+    def on_step_end(self, *arguments: Any, **named: Any) -> None:
+        self.seen.append((self.trainer.update_loss, self.trainer.update_norm))
+
+
+def trained(
+    config: Config | None,
+    folder: Path,
+    settings: TrialSettings = SETTINGS,
+    *,
+    bfloat16: bool = False,
+    model: tuple[Any, Objective] = (tiny_bert, TinyClassification()),
+) -> tuple[list[tuple[float, float]], Mapping[str, torch.Tensor]]:
+    """Return the loss and the norm of every update, and what was learned in all."""
+    build, objective = model
+    source = Source(origin=Origin.LOCAL, name=str(build(folder / "model")))
+    data = TaskData(objective, DataPlan(source=source, train=40, validation=2, test=2), load_tokenizer(source))
+    rows = data.split("train", 32)
+    torch.manual_seed(5)
+    adapted = adapt(load_base(source, objective, "cpu"), settings, objective.head)
+    order = data_order([len(row["input_ids"]) for row in rows], settings.rows_per_update, UPDATES, 3)
+    lesson = Lesson(objective=objective, tokenizer=data.tokenizer, rows=rows, order=order, bfloat16=bfloat16)
+    task, watch = TrialTask(number=0, settings=settings, seed=3), Watch()
+    scratch = folder / "scratch"
+    watch.trainer = (
+        SoloTrainer(adapted, lesson, task, scratch, [watch])
+        if config is None
+        else DeepSpeedTrainer(adapted, lesson, task, scratch, [watch], config)
+    )
+    try:
+        watch.trainer.train()
+    finally:
+        watch.trainer.close()
+    weights = {name: p.detach().clone() for name, p in adapted.model.named_parameters() if p.requires_grad}
+    assert len(watch.seen) == UPDATES
+    return watch.seen, weights
+
+
+def farthest(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> float:
+    """Return the largest difference of a tensor from the expected one, as a share of its norm."""
+    assert found.keys() == expected.keys()
+    return max(float((found[name] - expected[name]).norm() / expected[name].norm()) for name in expected)
+
+
+@needs.deepspeed
+class TestAsWithout:
+    @pytest.mark.parametrize("name", CONFIGS)
+    def test_losses_norms_and_weights_are_the_same(self, name: str, tmp_path: Path) -> None:
+        expected, weights = trained(None, tmp_path)
+        norms = [norm for _, norm in expected]
+        clipping = replace(SETTINGS, max_grad_norm=sorted(norms)[UPDATES // 2])  # of half the updates
+        expected, weights = trained(None, tmp_path, clipping)
+        found, learned = trained(CONFIGS[name], tmp_path, clipping)
+        assert found == [pytest.approx(each, rel=1e-5) for each in expected]
+        assert farthest(learned, weights) < 1e-5
+
+    @pytest.mark.parametrize("model", [(tiny_llama, TinyCausal()), (tiny_t5, TinySeq2Seq())], ids=["llama", "t5"])
+    def test_other_makes_of_models(self, model: tuple[Any, Objective], tmp_path: Path) -> None:
+        expected, weights = trained(None, tmp_path, model=model)
+        found, learned = trained(NAMED["zero2"], tmp_path, model=model)
+        assert found == [pytest.approx(each, rel=1e-5) for each in expected]
+        assert farthest(learned, weights) < 1e-5
+
+    def test_products_in_bfloat16_are_the_same_too(self, tmp_path: Path) -> None:
+        exact, _ = trained(None, tmp_path)
+        expected, weights = trained(None, tmp_path, bfloat16=True)
+        found, learned = trained(NAMED["zero2"], tmp_path, bfloat16=True)
+        assert expected != exact
+        assert found == [pytest.approx(each, rel=1e-5) for each in expected]
+        assert farthest(learned, weights) < 1e-5
+
+    @pytest.mark.filterwarnings("ignore")
+    def test_an_update_that_diverges_is_not_made(self, tmp_path: Path) -> None:
+        settings = replace(SETTINGS, alpha=1e38, learning_rate=10.0)
+        with pytest.raises(DivergedError, match="at update"):
+            trained(NAMED["zero2"], tmp_path, settings)
+        found, _ = trained(NAMED["zero2"], tmp_path)  # the process is as good as before
+        assert found == [pytest.approx(each, rel=1e-5) for each in trained(None, tmp_path)[0]]
+
+
+@needs.deepspeed
+class TestBert(Solo, EngineContract):
+    objective = TinyClassification()
+    targets = "query, value"
+    deepspeed = NAMED["zero2"]
+
+    def write_model(self, folder: Path) -> Path:
+        return tiny_bert(folder)
+
+
+@needs.deepspeed
+class TestT5Offloaded(Solo, AdapterContract):
+    objective = TinySeq2Seq()
+    targets = "q,v,wo"
+    deepspeed = CONFIGS["offloaded1"]
+
+    def write_model(self, folder: Path) -> Path:
+        return tiny_t5(folder)
+
+
+ALONE = """
+import os, sys
+from orchestrator.training.zero import join_world
+join_world("cpu")
+join_world("cpu")
+import psutil, torch
+import deepspeed.comm
+assert not {"DS_ACCELERATOR", "RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} & {*os.environ}
+total = torch.ones(3)
+deepspeed.comm.all_reduce(total)
+assert total.tolist() == [1, 1, 1]
+listening = [c.laddr.ip for c in psutil.Process().net_connections("inet") if c.status == psutil.CONN_LISTEN]
+print("joined", sorted(set(listening)), flush=True)
+sys.stdin.readline()
+"""
+
+
+@needs.deepspeed
+def test_processes_side_by_side_are_worlds_of_their_own_and_listen_to_nobody_else() -> None:
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("MASTER_")}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", ALONE],
+            cwd=ROOT,
+            env=variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    ends = [process.communicate("\n", timeout=120) for process in processes]
+    for process, (said, complaint) in zip(processes, ends, strict=True):
+        assert (process.returncode, said.splitlines()) in [(0, ["joined ['127.0.0.1']"]), (0, ["joined []"])], complaint
