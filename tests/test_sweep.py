@@ -12,6 +12,7 @@ from orchestrator.core.errors import AssetError, SweepChangedError
 from orchestrator.core.outcome import SweepOptions, SweepOutcome
 from orchestrator.core.quantisation import Quantisation, loading_arguments
 from orchestrator.core.sweep import SweepStatus
+from orchestrator.core.trial import TrialState
 from orchestrator.search.ledger import Ledger
 from orchestrator.sweep import run_sweep
 from orchestrator.tracking.location import connect, holds_runs, locate
@@ -108,3 +109,13 @@ def test_a_quantised_base_is_known_to_all_that_comes_after_training(tmp_path: Pa
     card = stored.candidates().choose().card
     assert card.quantisation == loading_arguments(Quantisation.NF4)
     assert "test/accuracy" in card.metrics
+
+
+@needs.deepspeed
+def test_deepspeed_is_asked_for_in_the_file_and_told_to_the_tracker(tmp_path: Path) -> None:
+    found = run(tiny_sweep(tmp_path), "training.deepspeed=zero2", "resources.engine=packed", "budget.trials=1")
+    assert found.sweep.facts["engine"]["deepspeed"] == {"zero_optimization": {"stage": 2}}
+    assert [record.state for record in found.records] == [TrialState.COMPLETE]
+    assert found.sweep.run_id is not None
+    params = connect(locate(read_spec(tmp_path / "tiny.yaml").tracking)).get_run(found.sweep.run_id).data.params
+    assert params["deepspeed"] == "ZeRO-2"
