@@ -27,10 +27,10 @@ test-qlora: $(VENV)/.dev $(VENV)/.assets requirements-qlora.lock ## run the test
 	$(BIN)/python -m pytest -m qlora -n $(WORKERS) --dist loadscope $(ARGS); result=$$?; \
 	$(BIN)/python -m pip uninstall --quiet --yes bitsandbytes; exit $$result
 
-# By itself, because accelerate imports DeepSpeed wherever it is, which takes each process seconds.
+# By itself, because accelerate imports DeepSpeed wherever it is, which takes each process seconds; and so in few of them.
 test-deepspeed: $(VENV)/.dev $(VENV)/.assets requirements-deepspeed.lock ## run the tests of training with DeepSpeed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-deepspeed.lock
-	$(BIN)/python -m pytest -m deepspeed -n $(WORKERS) --dist loadscope $(ARGS); result=$$?; \
+	$(BIN)/python -m pytest -m deepspeed -n 2 --dist loadscope $(ARGS); result=$$?; \
 	$(BIN)/python -m pip uninstall --quiet --yes -r requirements-deepspeed.lock; exit $$result
 
 check: $(VENV)/.dev ## lint, check types and layers

@@ -114,7 +114,7 @@ def test_a_quantised_base_is_known_to_all_that_comes_after_training(tmp_path: Pa
 @needs.deepspeed
 def test_deepspeed_is_asked_for_in_the_file_and_told_to_the_tracker(tmp_path: Path) -> None:
     found = run(tiny_sweep(tmp_path), "training.deepspeed=zero2", "resources.engine=packed", "budget.trials=1")
-    assert found.sweep.facts["engine"]["deepspeed"] == {"zero_optimization": {"stage": 2}}
+    assert Stored.find("tiny").engine_plan(tmp_path).deepspeed == {"zero_optimization": {"stage": 2}}
     assert [record.state for record in found.records] == [TrialState.COMPLETE]
     assert found.sweep.run_id is not None
     params = connect(locate(read_spec(tmp_path / "tiny.yaml").tracking)).get_run(found.sweep.run_id).data.params
