@@ -164,6 +164,20 @@ def test_merging_for_evaluation_changes_no_bit_of_the_base(bert: Source) -> None
     assert torch.equal(model(input_ids=ids).logits, plain)
 
 
+def test_merging_into_an_embedding_leaves_the_head_that_shares_it_alone(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    base = load_base(Source(origin=Origin.LOCAL, name=str(tiny_gpt2(tmp_path))), TinyCausal(), "cpu")
+    model = adapt(base, TrialSettings(target_modules="wte"), Head.CAUSAL_LM).model.eval()
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter)
+    ids, head = torch.arange(5, 25)[None], model.get_output_embeddings()
+    plain = model(input_ids=ids).logits
+    with merged(model):
+        assert torch.allclose(model(input_ids=ids).logits, plain, atol=1e-4)
+    assert model.get_submodule("base_model.model.transformer.wte").base_layer.weight is head.weight
+
+
 def test_the_config_names_the_base(bert: Source, tmp_path: Path) -> None:
     from orchestrator.training.adapters import save_adapter
 
