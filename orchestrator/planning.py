@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets.models import resolve_model
+from orchestrator.core.methods import takers
 from orchestrator.core.metric import Metric
 from orchestrator.core.outcome import SweepPlan
 from orchestrator.core.plan import EngineName, EnginePlan
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 _SIZES = ("rank", "batch_size", "max_length", "dropout")
 """Settings that decide what a trial takes of time and memory."""
-_KINDS = ("target_modules", "init", "dora")
+_KINDS = ("method", "target_modules", "init", "dora")
 """Settings that decide whether a trial can be packed."""
 REPORT_DIR = "report"
 """Folder in a sweep's own that holds its report."""
@@ -41,7 +42,6 @@ def plan_engine(spec: SweepSpec, splits: Splits, folder: Path) -> EnginePlan:
     """Return what the sweep's engines are built from; a trial's budget is ``epochs`` times the training rows."""
     return EnginePlan(
         objective=spec.objective,
-        method=spec.method,
         model=spec.model,
         data=replace(spec.data, train=len(splits.train)),
         report_points=_points(spec, splits),
@@ -233,10 +233,20 @@ def _extreme(spec: SweepSpec, choose: Callable[[list[Any]], Any]) -> dict[str, A
 
 
 def _kinds(spec: SweepSpec) -> tuple[dict[str, Any], ...]:
-    """Return every combination of what a space holds of the settings that decide whether a trial can be packed."""
+    """Return every combination of what a space holds of the settings that decide whether a trial can be packed.
+
+    Settings that a trial's method does not take decide nothing.
+    """
     domains = {parameter.name: parameter.domain for parameter in spec.space.parameters if parameter.name in _KINDS}
     names, values = [*domains], [_ends(domain) for domain in domains.values()]
-    return tuple(dict(zip(names, chosen, strict=True)) for chosen in product(*values)) if names else ()
+    found: list[dict[str, Any]] = []
+    for chosen in product(*values) if names else ():
+        kind = dict(zip(names, chosen, strict=True))
+        method = kind.get("method", spec.fixed.get("method", RULES["method"].default))
+        kind = {name: value for name, value in kind.items() if method in takers(name)}
+        if kind not in found:
+            found.append(kind)
+    return tuple(found)
 
 
 def _ends(domain: Domain) -> list[Any]:

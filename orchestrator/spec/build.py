@@ -55,6 +55,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     points = read_points(search.start, space, names, problems)
     metric = checks.read_metric(search, facts, problems) if facts else None
     checks.check_sampler(sampler, space, problems)
+    checks.check_method(fixed, space, problems)
     checks.check_init(fixed, space, problems)
     checks.check_quantisation(file.quantisation, fixed, space, problems)
     checks.check_sizes(file, stopping, problems)
@@ -72,7 +73,6 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         epochs=file.training.epochs,
         precision=file.training.precision,
         device=file.training.device,
-        method=file.adapter.method,
         fixed=fixed,
         space=space,
         metric=metric,

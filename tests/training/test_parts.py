@@ -12,7 +12,7 @@ from torch import nn
 
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import AssetError, DataError, UserError
-from orchestrator.core.plan import EnginePlan, Method, Precision
+from orchestrator.core.plan import EnginePlan, Precision
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Head, Objective
 from orchestrator.training.adapters import adapt, merged
@@ -199,7 +199,6 @@ def test_an_engine_is_built_from_a_plan(bert: Source, tmp_path: Path) -> None:
     rows.write_text("\n".join(["text,label", *lines]))
     plan = EnginePlan(
         objective="sentiment",
-        method=Method.LORA,
         model=bert,
         data=DataPlan(source=Source(origin=Origin.LOCAL, name=str(rows)), train=20, validation=10, test=10),
         report_points=(16,),
