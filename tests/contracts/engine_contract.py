@@ -58,8 +58,8 @@ def random_states() -> list[str]:
     return [repr(random.getstate()), repr(np.random.get_state()), str(torch.get_rng_state().tolist())]
 
 
-class AdapterContract:
-    """The part that depends on the model's make. Inherit, and set ``objective``, ``targets`` and the two methods."""
+class MethodContract:
+    """The part that depends on the adapter's method. Inherit, and set ``objective``, ``targets`` and what is below."""
 
     objective: Objective
     targets: str
@@ -253,6 +253,10 @@ class AdapterContract:
         other = [learned(report) for report in self.all_reports(build("other"), self.task(seed=8))]
         assert alike(again, first)
         assert all(a["val/loss"] != b["val/loss"] for a, b in zip(other, first, strict=True))
+
+
+class AdapterContract(MethodContract):
+    """The part that depends on the model's make too."""
 
     def test_trials_leave_each_other_and_the_process_alone(
         self, build: Callable[..., Engine], alike: Callable[..., bool]

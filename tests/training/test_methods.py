@@ -21,7 +21,7 @@ from orchestrator.training.base_model import Base, load_base
 from orchestrator.training.optimiser import build_optimiser
 from orchestrator.training.peft_configs import peft_config
 from tests import needs
-from tests.contracts.engine_contract import AdapterContract
+from tests.contracts.engine_contract import MethodContract
 from tests.fakes.tiny_models import (
     bert_without_pooler,
     tiny_bert,
@@ -46,7 +46,7 @@ OWN = {"rank": 3, "alpha": 5.0, "rslora": True, "dora": True, "dropout": 0.2, "i
 """Another value than its default for each setting that a method may take and peft's configuration holds."""
 
 
-class Method(Solo, AdapterContract):
+class Method(Solo, MethodContract):
     decomposes = False
 
 
