@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from orchestrator.core.data import DataPlan, Source
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.space import ParamValue
+from orchestrator.core.timetable import Timetable
 
 
 class Precision(enum.StrEnum):
@@ -33,8 +34,7 @@ class EnginePlan:
         model: the base model.
         quantisation: how its frozen linear layers are held; None: as ``precision`` says.
         data: the data and its splits.
-        report_points: nominal training samples at which every trial reports, ascending; the last one is a trial's
-            whole budget.
+        report_points: nominal training samples at which trials report, ascending; see ``timetable``.
         sweep_dir: absolute path of the sweep's folder; trials keep checkpoints in ``trials/<number>/``.
         precision: number format of training's matrix products.
         threads: CPU threads of one trial; of the whole pack, if trials are packed.
@@ -43,6 +43,7 @@ class EnginePlan:
         engine: the engine that trains.
         smallest, largest: settings of trials that take least and most time and memory, of those that may come.
         kinds: the settings that decide whether a trial can be packed, for each kind of trial that may come; empty: one.
+        rows_per_epoch: see ``Timetable``.
     """
 
     objective: str
@@ -59,3 +60,9 @@ class EnginePlan:
     largest: Mapping[str, ParamValue] = field(default_factory=dict)
     kinds: tuple[Mapping[str, ParamValue], ...] = ()
     quantisation: Quantisation | None = None
+    rows_per_epoch: int | None = None
+
+    @property
+    def timetable(self) -> Timetable:
+        """When trials report, and where each ends."""
+        return Timetable(points=self.report_points, rows_per_epoch=self.rows_per_epoch)

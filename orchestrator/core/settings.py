@@ -69,6 +69,9 @@ class TrialSettings:
         "how LoRA's A and B start: default (B = 0), gaussian, orthogonal or pissa",
         choices=("default", "gaussian", "orthogonal", "pissa"),
     )
+    epochs: float = _setting(
+        1.0, Group.TRAINING, "passes over the training rows; fractions are allowed", low=0, open_low=True, high=1000
+    )
     learning_rate: float = _setting(2e-4, Group.TRAINING, "peak learning rate of AdamW", low=0, open_low=True, high=10)
     head_learning_rate: float | None = _setting(
         None,

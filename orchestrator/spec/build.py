@@ -17,7 +17,7 @@ from orchestrator.spec.problems import Problems
 from orchestrator.spec.sections import EarlyStopping, Sampler, SweepFile
 from orchestrator.spec.sources import SourceReader
 from orchestrator.spec.space import read_space
-from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.spec.sweep_spec import SweepSpec, longest_epochs
 
 _TRAIN_EVAL = 500
 _SLOTS = 64
@@ -58,7 +58,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     checks.check_method(fixed, space, problems)
     checks.check_init(fixed, space, problems)
     checks.check_quantisation(file.quantisation, fixed, space, problems)
-    checks.check_sizes(file, stopping, problems)
+    checks.check_sizes(file, stopping, longest_epochs(fixed, space), problems)
     problems.raise_if_any()
     assert model is not None, "a missing model is a problem"
     assert data is not None, "a missing source is a problem"
@@ -70,7 +70,6 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         model=model,
         quantisation=file.quantisation,
         data=data,
-        epochs=file.training.epochs,
         precision=file.training.precision,
         device=file.training.device,
         fixed=fixed,

@@ -9,6 +9,7 @@ from orchestrator.core.policy import SamplerName, SamplerPolicy, StoppingPolicy
 from orchestrator.core.quantisation import Quantisation, missing_package
 from orchestrator.core.settings import RULES, Group
 from orchestrator.core.space import ChoiceDomain, Domain, FixedDomain, FloatDomain, ParamValue, Space
+from orchestrator.core.timetable import samples_of
 from orchestrator.spec.membership import domain_problem
 from orchestrator.spec.problems import KeyPath, Problems, shown
 from orchestrator.spec.sections import Search, SweepFile
@@ -146,10 +147,10 @@ def _place(name: str, space: Space) -> KeyPath:
     return ("search", "space", name) if in_space else (str(RULES[name].group), name)
 
 
-def check_sizes(file: SweepFile, stopping: StoppingPolicy, problems: Problems) -> None:
-    """Note numbers of rows, reports and trials that do not fit together."""
+def check_sizes(file: SweepFile, stopping: StoppingPolicy, epochs: float, problems: Problems) -> None:
+    """Note numbers of rows, reports and trials that do not fit together; ``epochs`` are those of the longest trial."""
     _check_data(file, problems)
-    _check_stopping(file, stopping, problems)
+    _check_stopping(file, stopping, epochs, problems)
     _check_budget(file, stopping, problems)
 
 
@@ -165,12 +166,12 @@ def _check_data(file: SweepFile, problems: Problems) -> None:
         problems.add(("data", "train_eval"), message)
 
 
-def _check_stopping(file: SweepFile, stopping: StoppingPolicy, problems: Problems) -> None:
+def _check_stopping(file: SweepFile, stopping: StoppingPolicy, epochs: float, problems: Problems) -> None:
     """Note reports without rows between them, and a grace period that outlasts every trial."""
     if file.data.train is None:
         return
-    samples = max(1, round(file.data.train * file.training.epochs))
-    whole = f"a trial's {samples} samples (data.train x training.epochs)"
+    samples = samples_of(epochs, file.data.train)
+    whole = f"a trial's {samples} samples (data.train x epochs)"
     if stopping.reports > samples:
         problems.follow(("early_stopping", "reports"), f"at most {whole} are needed, got {stopping.reports}")
     if stopping.grace_samples is not None and stopping.grace_samples >= samples:

@@ -35,9 +35,11 @@ def fingerprint(spec: "SweepSpec") -> dict[str, Any]:
         "objective": spec.objective,
         "model": asdict(spec.model),
         "data": asdict(spec.data),
-        "epochs": spec.epochs,
+        "epochs": spec.fixed.get("epochs", RULES["epochs"].default),
         "precision": spec.precision,
-        "fixed": {name: value for name, value in spec.fixed.items() if value != RULES[name].default},
+        "fixed": {
+            name: value for name, value in spec.fixed.items() if value != RULES[name].default and name != "epochs"
+        },
         "space": space,
         "metric": asdict(spec.metric),
         "stopping": asdict(spec.stopping),

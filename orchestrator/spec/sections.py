@@ -62,9 +62,6 @@ class Adapter(Section):
 class Training(Section):
     """How long and how a trial trains, and the settings that are not searched."""
 
-    epochs: float = Field(
-        default=1.0, gt=0, le=1000, description="passes over the training rows; fractions are allowed"
-    )
     precision: Annotated[Precision, Field(strict=False)] = Field(
         default=Precision.AUTO, description="number format of the frozen base"
     )

@@ -12,6 +12,7 @@ from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.plan import EngineName, EnginePlan, Precision
 from orchestrator.core.policy import Budget, Resources, SamplerName, SamplerPolicy, StoppingPolicy
 from orchestrator.core.space import FloatDomain, IntDomain, Parameter, Space
+from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.ledger import Ledger
@@ -52,7 +53,7 @@ def run(executor: Executor, folder: Path, parallel: int) -> tuple[TrialRecord, .
     search = SearchPlan(
         space=Space(parameters=(rate, rank)),
         metric=METRIC,
-        points=POINTS,
+        timetable=Timetable(points=POINTS),
         budget=Budget(trials=TRIALS),
         sampler=SamplerPolicy(name=SamplerName.RANDOM),
         stopping=StoppingPolicy(reports=len(POINTS), patience=None),

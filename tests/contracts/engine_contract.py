@@ -6,7 +6,9 @@ import math
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +29,7 @@ from tests.plain_peft import PlainPeft
 
 MADE_UP = Source(origin=Origin.LOCAL, name="made up")
 POINTS = (12, 24, 48, 64)
+ROWS = 40
 MEASURED_TIME = ("time/", "speed/", "memory/")
 
 SETTINGS: list[dict[str, ParamValue]] = [
@@ -104,10 +107,10 @@ class MethodContract:
         """Build engines over one tiny model; sweeps of different names have different folders."""
         engines = []
 
-        def build(sweep: str = "sweep", precision: Precision = Precision.FLOAT32) -> Engine:
+        def build(sweep: str = "sweep", precision: Precision = Precision.FLOAT32, **timetable: Any) -> Engine:
             data = DataPlan(
                 source=MADE_UP,
-                train=40,
+                train=ROWS,
                 validation=20,
                 test=12,
                 train_eval=10,
@@ -125,7 +128,7 @@ class MethodContract:
                 device=device,
                 quantisation=self.quantisation,
             )
-            engines.append(self.engine(plan))
+            engines.append(self.engine(replace(plan, **timetable)))
             return engines[-1]
 
         yield build
@@ -145,10 +148,10 @@ class MethodContract:
         return TrialTask(number=number, settings=TrialSettings.from_params(chosen | settings), seed=seed)
 
     @staticmethod
-    def all_reports(engine: Engine, task: TrialTask) -> list[Report]:
+    def all_reports(engine: Engine, task: TrialTask, points: tuple[int, ...] = POINTS) -> list[Report]:
         run = engine.start(task)
         try:
-            return [run.advance(point) for point in POINTS]
+            return [run.advance(point) for point in points]
         finally:
             run.close()
 
@@ -175,6 +178,22 @@ class MethodContract:
         tokens = [report.metrics["progress/tokens"] for report in reports]
         assert tokens == sorted(set(tokens))
         assert reports[-1].metrics["train/loss"] < reports[0].metrics["train/loss"]
+
+    def test_a_trial_of_fewer_epochs_ends_sooner_and_learns_as_in_a_sweep_of_that_length(
+        self, build: Callable[..., Engine], alike: Callable[..., bool]
+    ) -> None:
+        """The sweep's other points are those of its longest trial, of 1.6 epochs."""
+        ends = (12, 24, 40)
+        expected = self.all_reports(build("short", report_points=ends), self.task(), ends)
+        engine = build("mixed", rows_per_epoch=ROWS)
+        found = self.all_reports(engine, self.task(epochs=1.0), ends)
+        assert alike([*map(learned, found)], [*map(learned, expected)])
+        run = engine.start(self.task(epochs=1.0))
+        with pytest.raises(ValueError, match=r"one of the report points \(12, 24, 40\) is needed, got 48"):
+            run.advance(48)
+        run.close()
+        longest = self.all_reports(engine, self.task(number=1, epochs=1.6))
+        assert longest[1].metrics["optim/learning_rate"] > found[1].metrics["optim/learning_rate"]
 
     @pytest.mark.parametrize("init", ["default", "pissa"])
     def test_a_trial_that_is_interrupted_at_every_report_goes_on_exactly(
@@ -210,7 +229,7 @@ class MethodContract:
         if self.quantisation is not None:
             tasks = [task for task in tasks if task.settings.init != "pissa"]
             quantisation = loading_arguments(self.quantisation)
-        splits = self.objective.splits(DataPlan(source=MADE_UP, train=40, validation=20, test=12))
+        splits = self.objective.splits(DataPlan(source=MADE_UP, train=ROWS, validation=20, test=12))
         rows = self.objective.encode(splits.validation, AutoTokenizer.from_pretrained(model), 32)
         for task in tasks:
             if task.settings.init == "pissa" and not self.decomposes:

@@ -77,6 +77,7 @@ def test_what_may_change(path: Path, override: str) -> None:
         ("data.shift.tweets=vader-tweets", ["data.shift.tweets: (absent) → vader-tweets"]),
         ("data.train=100", ["data.train: null → 100", "data.train_eval: 500 → 100"]),
         ("training.epochs=2", ["training.epochs: 1.0 → 2.0"]),
+        ("search.space.epochs={choices: [1, 2]}", ["search.space.epochs.choices: (absent) → [1.0, 2.0]"]),
         ("training.precision=float32", ["training.precision: auto → float32"]),
         ("adapter.dropout=0.1", ["adapter.dropout: (absent) → 0.1"]),
         ("adapter.method=loha", ["adapter.method: lora → loha"]),
@@ -101,6 +102,11 @@ def test_what_may_change(path: Path, override: str) -> None:
 )  # fmt: skip
 def test_what_may_not_change_is_shown(path: Path, override: str, lines: list[str]) -> None:
     assert differences(load(path).fingerprint(), load(path, override).fingerprint()) == lines
+
+
+def test_epochs_stand_where_they_stood_before_a_trial_could_choose_them(path: Path) -> None:
+    fingerprint = load(path, "training.epochs=2").fingerprint()
+    assert (fingerprint["epochs"], fingerprint["fixed"]) == (2.0, {})
 
 
 ROWS = {"train": "0a", "validation": "0b", "test": "0c"}

@@ -106,6 +106,7 @@ class TestGoodFiles:
             "method": "lora",
             "alpha": 16.0,
             "target_modules": "q_proj,v_proj",
+            "epochs": 1.5,
             "beta2": 0.95,
             "max_length": 64,
         }
@@ -206,7 +207,7 @@ class TestGoodFiles:
     def test_settings_for_lays_parameters_over_what_is_fixed(self) -> None:
         spec = load(FULL)
         assert spec.settings_for({"rank": 4, "alpha": 8.0}) == TrialSettings(
-            rank=4, alpha=8.0, target_modules="q_proj,v_proj", beta2=0.95, max_length=64
+            rank=4, alpha=8.0, target_modules="q_proj,v_proj", epochs=1.5, beta2=0.95, max_length=64
         )
         with pytest.raises(UserError, match="unknown settings: rnk"):
             spec.settings_for({"rnk": 4})
@@ -242,6 +243,7 @@ class TestOverrides:
     def test_missing_sections_and_list_items_can_be_reached(self) -> None:
         spec = load(SMALL, "training.epochs=3", "tracking.keep_adapters=1")
         assert (spec.epochs, spec.tracking.keep_adapters) == (3.0, 1)
+        assert load(SMALL, "search.space.epochs={low: 0.5, high: 2}").epochs == 2.0
         assert load(FULL, "search.start.0.rank=16").start_points[0]["rank"] == 16
 
     def test_the_text_holds_them_and_keeps_comments(self) -> None:

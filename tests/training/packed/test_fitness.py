@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -180,6 +181,12 @@ def test_experts_that_are_given_some_of_the_tokens_are_found_out_in_training(
     assert not engine.holds(0)
     for run in (dense, expert):
         run.close()
+    engine.close()
+    # Another process only has to measure it for the last time, and finds out then.
+    plan = plan_of(tmp_path / "model", tmp_path)
+    shifted = replace(plan.data, shift={"other": plan.data.source}, shift_rows=8)
+    engine = PackedEngine(replace(plan, data=shifted), TinySeq2Seq())
+    assert engine.start(task(1, target_modules="wi")).finish(32).keys() >= {"shift/other/loss"}
     engine.close()
 
 
