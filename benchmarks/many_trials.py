@@ -42,7 +42,7 @@ from orchestrator.cluster.tune_executor import TuneExecutor
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.environment import prepare
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.plan import EngineName, EnginePlan, Method
+from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import Budget, Resources
 from orchestrator.core.space import ChoiceDomain, FloatDomain, Parameter, Space
 from orchestrator.core.sweep import SweepRecord, SweepStatus
@@ -138,7 +138,6 @@ def engine_plan(folder: Path, *, packed: bool) -> EnginePlan:
     source = Source(origin=Origin.LOCAL, name="nothing")
     return EnginePlan(
         objective="fake",
-        method=Method.LORA,
         model=source,
         data=DataPlan(source=source),
         report_points=POINTS,

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets.models import resolve_model
+from orchestrator.core.methods import takers
 from orchestrator.core.metric import Metric
 from orchestrator.core.outcome import SweepPlan
 from orchestrator.core.plan import EngineName, EnginePlan
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 _SIZES = ("rank", "batch_size", "max_length", "dropout")
 """Settings that decide what a trial takes of time and memory."""
-_KINDS = ("target_modules", "init", "dora")
+_KINDS = ("method", "target_modules", "init", "dora")
 """Settings that decide whether a trial can be packed."""
 REPORT_DIR = "report"
 """Folder in a sweep's own that holds its report."""
@@ -42,7 +43,6 @@ def plan_engine(spec: SweepSpec, splits: Splits, folder: Path) -> EnginePlan:
     """Return what the sweep's engines are built from; a trial's budget is its epochs times the training rows."""
     return EnginePlan(
         objective=spec.objective,
-        method=spec.method,
         model=spec.model,
         data=replace(spec.data, train=len(splits.train)),
         report_points=_points(spec, splits),
@@ -234,10 +234,20 @@ def _extreme(spec: SweepSpec, choose: Callable[[list[Any]], Any]) -> dict[str, A
 
 
 def _kinds(spec: SweepSpec) -> tuple[dict[str, Any], ...]:
-    """Return every combination of what a space holds of the settings that decide whether a trial can be packed."""
-    found = {parameter.name: spec.space.values(parameter.name) for parameter in spec.space.parameters}
-    kinds = {name: values for name, values in found.items() if name in _KINDS}
-    return tuple(dict(zip(kinds, chosen, strict=True)) for chosen in product(*kinds.values())) if kinds else ()
+    """Return every combination of what a space holds of the settings that decide whether a trial can be packed.
+
+    Settings that a trial's method does not take decide nothing.
+    """
+    searched = {parameter.name: spec.space.values(parameter.name) for parameter in spec.space.parameters}
+    deciding = {name: values for name, values in searched.items() if name in _KINDS}
+    found: list[dict[str, Any]] = []
+    for chosen in product(*deciding.values()) if deciding else ():
+        kind = dict(zip(deciding, chosen, strict=True))
+        method = kind.get("method", spec.fixed.get("method", RULES["method"].default))
+        kind = {name: value for name, value in kind.items() if method in takers(name)}
+        if kind not in found:
+            found.append(kind)
+    return tuple(found)
 
 
 def _domain(domain: Domain) -> str:

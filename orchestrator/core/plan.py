@@ -25,19 +25,12 @@ class EngineName(enum.StrEnum):
     PACKED = "packed"
 
 
-class Method(enum.StrEnum):
-    """The parameter-efficient method."""
-
-    LORA = "lora"
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EnginePlan:
     """Everything that is the same for all trials of a sweep, in plain picklable values.
 
     Attributes:
         objective: the objective's name, or the path of the ``.py`` file that holds it.
-        method: the parameter-efficient method.
         model: the base model.
         quantisation: how its frozen linear layers are held; None: as ``precision`` says.
         data: the data and its splits.
@@ -54,7 +47,6 @@ class EnginePlan:
     """
 
     objective: str
-    method: Method
     model: Source
     data: DataPlan
     report_points: tuple[int, ...]

@@ -55,6 +55,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     points = read_points(search.start, space, names, problems)
     metric = checks.read_metric(search, facts, problems) if facts else None
     checks.check_sampler(sampler, space, problems)
+    checks.check_method(fixed, space, problems)
     checks.check_init(fixed, space, problems)
     checks.check_quantisation(file.quantisation, fixed, space, problems)
     checks.check_sizes(file, stopping, longest_epochs(fixed, space), problems)
@@ -71,7 +72,6 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         data=data,
         precision=file.training.precision,
         device=file.training.device,
-        method=file.adapter.method,
         fixed=fixed,
         space=space,
         metric=metric,

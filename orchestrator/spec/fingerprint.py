@@ -31,9 +31,8 @@ def fingerprint(spec: "SweepSpec") -> dict[str, Any]:
     A setting fixed at its default is left out, and so is no quantisation: writing a default down changes nothing.
     """
     space = {p.name: asdict(p.domain) | ({"when": dict(p.when)} if p.when else {}) for p in spec.space.parameters}
-    facts = {
+    facts: dict[str, Any] = {
         "objective": spec.objective,
-        "method": spec.method,
         "model": asdict(spec.model),
         "data": asdict(spec.data),
         "epochs": spec.fixed.get("epochs", RULES["epochs"].default),
@@ -46,6 +45,9 @@ def fingerprint(spec: "SweepSpec") -> dict[str, Any]:
         "stopping": asdict(spec.stopping),
         "seed": spec.seed,
     }
+    if "method" not in space:
+        # It has a place of its own from when it could not be searched, so that sweeps of then go on.
+        facts["method"] = facts["fixed"].pop("method", RULES["method"].default)
     if spec.quantisation is not None:
         facts["quantisation"] = spec.quantisation
     plain: dict[str, Any] = json.loads(json.dumps(facts))

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, Tag
 
 from orchestrator.core.metric import Direction
-from orchestrator.core.plan import EngineName, Method, Precision
+from orchestrator.core.plan import EngineName, Precision
 from orchestrator.core.policy import SamplerName, StoppingName
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.settings import Group
@@ -55,11 +55,7 @@ class Data(Section):
 
 @with_settings(Group.ADAPTER)
 class Adapter(Section):
-    """The adapter's method, and its settings that are not searched."""
-
-    method: Annotated[Method, Field(strict=False)] = Field(
-        default=Method.LORA, description="parameter-efficient method"
-    )
+    """The adapter's settings that are not searched, its method among them."""
 
 
 @with_settings(Group.TRAINING)

@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestrator.core.data import DataPlan, Source
 from orchestrator.core.metric import Metric
-from orchestrator.core.plan import Method, Precision
+from orchestrator.core.plan import Precision
 from orchestrator.core.policy import Budget, Resources, SamplerPolicy, StoppingPolicy, Tracking
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.settings import RULES, TrialSettings
@@ -43,7 +43,6 @@ class SweepSpec:
     data: DataPlan
     precision: Precision
     device: str
-    method: Method
     space: Space
     metric: Metric
     sampler: SamplerPolicy

@@ -10,7 +10,7 @@ from orchestrator.cluster.executor import Executor, nothing_more, unheard
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.observer import SweepObserver
-from orchestrator.core.plan import EngineName, EnginePlan, Method
+from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import Budget, Resources, SamplerName, SamplerPolicy, StoppingName, StoppingPolicy
 from orchestrator.core.space import ChoiceDomain, FloatDomain, Parameter, Space
 from orchestrator.core.trial import Report, TrialRecord, Verdict
@@ -67,7 +67,6 @@ class FakeSweep:
         source = Source(origin=Origin.LOCAL, name="nothing")
         return EnginePlan(
             objective="fake",
-            method=Method.LORA,
             model=source,
             data=DataPlan(source=source),
             report_points=POINTS,

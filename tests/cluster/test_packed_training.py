@@ -9,7 +9,7 @@ from orchestrator.cluster.executor import Executor
 from orchestrator.cluster.inline import InlineExecutor
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.plan import EngineName, EnginePlan, Method, Precision
+from orchestrator.core.plan import EngineName, EnginePlan, Precision
 from orchestrator.core.policy import Budget, Resources, SamplerName, SamplerPolicy, StoppingPolicy
 from orchestrator.core.space import FloatDomain, IntDomain, Parameter, Space
 from orchestrator.core.timetable import Timetable
@@ -39,7 +39,6 @@ def run(executor: Executor, folder: Path, parallel: int) -> tuple[TrialRecord, .
     )
     plan = EnginePlan(
         objective="tiny-classification",
-        method=Method.LORA,
         model=Source(origin=Origin.LOCAL, name=str(tiny_bert(folder / "model"))),
         data=data,
         report_points=POINTS,

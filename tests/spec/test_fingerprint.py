@@ -38,6 +38,14 @@ def test_it_is_plain_json(path: Path) -> None:
     assert differences(fingerprint, fingerprint) == []
 
 
+def test_the_method_stands_where_it_stood_before_it_could_be_searched(path: Path) -> None:
+    plain = load(path).fingerprint()
+    assert (plain["method"], plain["fixed"]) == ("lora", {})
+    assert load(path, "adapter.method=lora").fingerprint() == plain
+    other = load(path, "adapter={method: loha, alpha: 8}", "search.space={rank: {choices: [4, 8]}}").fingerprint()
+    assert (other["method"], other["fixed"]) == ("loha", {"alpha": 8.0})
+
+
 @pytest.mark.parametrize(
     "override",
     [
@@ -72,6 +80,10 @@ def test_what_may_change(path: Path, override: str) -> None:
         ("search.space.epochs={choices: [1, 2]}", ["search.space.epochs.choices: (absent) → [1.0, 2.0]"]),
         ("training.precision=float32", ["training.precision: auto → float32"]),
         ("adapter.dropout=0.1", ["adapter.dropout: (absent) → 0.1"]),
+        ("adapter.method=loha", ["adapter.method: lora → loha"]),
+        ("search.space.method={choices: [lora, ia3]}", [
+            "adapter.method: lora → (absent)", 'search.space.method.choices: (absent) → ["lora", "ia3"]',
+        ]),
         ("training.batch_size=8", ["training.batch_size: (absent) → 8"]),
         ("data.max_length=64", ["data.max_length: (absent) → 64"]),
         ("search.space.rank.choices=[4, 8, 16]", ["search.space.rank.choices: [4, 8] → [4, 8, 16]"]),

@@ -8,7 +8,7 @@ import yaml
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import UserError
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.plan import EngineName, Method, Precision
+from orchestrator.core.plan import EngineName, Precision
 from orchestrator.core.policy import (
     Budget,
     Resources,
@@ -101,8 +101,9 @@ class TestGoodFiles:
             },
             shift_rows=40,
         )
-        assert (spec.epochs, spec.precision, spec.device, spec.method) == (1.5, Precision.BFLOAT16, "cpu", Method.LORA)
+        assert (spec.epochs, spec.precision, spec.device) == (1.5, Precision.BFLOAT16, "cpu")
         assert spec.fixed == {
+            "method": "lora",
             "alpha": 16.0,
             "target_modules": "q_proj,v_proj",
             "epochs": 1.5,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.plan import EnginePlan, Method, Precision
+from orchestrator.core.plan import EnginePlan, Precision
 from orchestrator.core.trial import Report
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.engine import Engine
@@ -38,7 +38,6 @@ def test_what_one_engine_reports_the_other_reports(tmp_path: Path, device: str, 
     build, objective = MODELS[name]
     plan = EnginePlan(
         objective="made up",
-        method=Method.LORA,
         model=Source(origin=Origin.LOCAL, name=str(without_dropout(build(tmp_path / "model")))),
         data=DataPlan(source=MADE_UP, train=40, validation=20, test=12, train_eval=10),
         report_points=POINTS,

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.plan import EnginePlan, Method, Precision
+from orchestrator.core.plan import EnginePlan, Precision
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
@@ -59,7 +59,6 @@ class World:
         data = DataPlan(source=MADE_UP, train=ROWS, validation=20, test=12, train_eval=10)
         self.plan = EnginePlan(
             objective="made up",
-            method=Method.LORA,
             model=self.source,
             data=data,
             report_points=(*POINTS, 2 * POINTS[-1]),  # for the few that choose to train longer
