@@ -122,10 +122,9 @@ class Coordinator:
         record = self._records[number]
         if record.ended:
             return None
-        points = self._plan.timetable.of(record.settings)
+        points, verdict = self._plan.timetable.of(record.settings), self.verdict(number)
         if not record.reports:
             return points[0]
-        verdict = self.verdict(number)
         if verdict is None or verdict.action is not Action.CONTINUE:
             return None
         return points[points.index(record.reports[-1].nominal_samples) + 1]

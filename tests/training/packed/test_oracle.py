@@ -57,7 +57,7 @@ def tasks(request: pytest.FixtureRequest, world: World) -> list[TrialTask]:
     return [
         task(0, rank=4, learning_rate=1e-3, batch_size=8),
         task(1, rank=16, learning_rate=3e-3, batch_size=3, target_modules=targets, schedule="cosine"),
-        task(2, rank=2, rslora=True, alpha=8.0, batch_size=16, weight_decay=0.1, lora_plus_ratio=4.0, **longer),
+        task(2, None, rank=2, rslora=True, alpha=8.0, batch_size=16, weight_decay=0.1, lora_plus_ratio=4.0, **longer),
         task(3, rank=7, batch_size=4, label_smoothing=0.1, max_grad_norm=0.05, head_learning_rate=3e-3, max_length=8),
         task(4, rank=8, init=last, batch_size=5, beta1=0.8, beta2=0.99, epsilon=1e-6, schedule="constant"),
     ]
