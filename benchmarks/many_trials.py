@@ -42,10 +42,11 @@ from orchestrator.cluster.tune_executor import TuneExecutor
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.environment import prepare
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.plan import EngineName, EnginePlan, Method
+from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import Budget, Resources
 from orchestrator.core.space import ChoiceDomain, FloatDomain, Parameter, Space
 from orchestrator.core.sweep import SweepRecord, SweepStatus
+from orchestrator.core.timetable import Timetable
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.database import sweep_dir
 from orchestrator.search.ledger import Ledger
@@ -60,6 +61,7 @@ from tests.fakes.fake_engine import FakeEngineFactory
 
 METRIC = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
 POINTS = tuple(range(1000, 7000, 1000))
+TIMETABLE = Timetable(points=POINTS)
 KEEP = 3
 SPACE = Space(
     parameters=(
@@ -125,14 +127,17 @@ def profiled(profiler: cProfile.Profile | None, file: Path | None) -> Iterator[N
 
 
 def search_plan(trials: int) -> SearchPlan:
-    return SearchPlan(space=SPACE, metric=METRIC, points=POINTS, budget=Budget(trials=trials), seed=7)
+    return SearchPlan(space=SPACE, metric=METRIC, timetable=TIMETABLE, budget=Budget(trials=trials), seed=7)
+
+
+def progress_of(trials: int) -> Progress:
+    return Progress(metric=METRIC, budget=Budget(trials=trials), timetable=TIMETABLE)
 
 
 def engine_plan(folder: Path, *, packed: bool) -> EnginePlan:
     source = Source(origin=Origin.LOCAL, name="nothing")
     return EnginePlan(
         objective="fake",
-        method=Method.LORA,
         model=source,
         data=DataPlan(source=source),
         report_points=POINTS,
@@ -166,7 +171,7 @@ def spend(trials: int, files: Path, location: Location, *, ray: bool, profile: P
     assert sweep_dir(sweep) == files
     clocked = Clocked(tracked(ledger, sweep, location), profile and profile / f"tracker-{trials}.prof")
     reconciler = Reconciler(clocked, print)
-    lines = Lines(Progress(metric=METRIC, budget=Budget(trials=trials), whole_samples=POINTS[-1]), lambda _: None)
+    lines = Lines(progress_of(trials), lambda _: None)
     driver = None if profile is None else cProfile.Profile(time.thread_time)
     began, cpu = time.perf_counter(), time.thread_time()
     with ledger.drive(sweep.id) as hold:
@@ -201,7 +206,7 @@ def measure(trials: int, folder: Path, *, ray: bool, profile: Path | None) -> Co
     records = ledger.records(sweep.id)
     assert len(records) == trials
     assert all(record.ended for record in records)
-    progress = Progress(metric=METRIC, budget=Budget(trials=trials), whole_samples=POINTS[-1])
+    progress = progress_of(trials)
     progress.update(*records)
     view, terminal = LiveView(progress, Console()), Console(file=io.StringIO(), width=120, height=40)
     decided = [(r.number, dict(r.params), r.seed, r.state, r.reason, sorted(r.verdicts.items())) for r in records]

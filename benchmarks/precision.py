@@ -16,7 +16,7 @@ import typer
 
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.environment import prepare, usable_cores
-from orchestrator.core.plan import EngineName, EnginePlan, Method, Precision
+from orchestrator.core.plan import EngineName, EnginePlan, Precision
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.objective.loading import load_objective
@@ -34,7 +34,6 @@ def trained(precision: Precision, seeds: int, rows: int, epochs: float, threads:
     with tempfile.TemporaryDirectory() as folder:
         plan = EnginePlan(
             objective="sentiment",
-            method=Method.LORA,
             model=Source(origin=Origin.PACKAGED, name="minilm"),
             data=DataPlan(
                 source=Source(origin=Origin.PACKAGED, name="vader-movie"),

@@ -17,7 +17,7 @@ from typing import TextIO
 import torch
 
 from benchmarks.bases import BaseName, workload
-from orchestrator.core.plan import EnginePlan, Method
+from orchestrator.core.plan import EnginePlan
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import TrialTask
@@ -105,7 +105,6 @@ def planned(job: Job) -> tuple[EnginePlan, Objective, list[TrialTask]]:
     load = workload(BaseName(job.base), job.sequence)
     plan = EnginePlan(
         objective=load.objective.name,
-        method=Method.LORA,
         model=load.model,
         data=load.data,
         report_points=tuple(job.updates * job.batch_size * (number + 1) for number in range(job.rounds)),

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets.models import resolve_model
 from orchestrator.core import deepspeed
+from orchestrator.core.methods import takers
 from orchestrator.core.metric import Metric
 from orchestrator.core.outcome import SweepPlan
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.settings import RULES
 from orchestrator.core.space import ChoiceDomain, Domain, FixedDomain
+from orchestrator.core.timetable import Timetable, samples_of
 from orchestrator.objective.digest import digest
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Objective, Splits
@@ -32,20 +34,20 @@ if TYPE_CHECKING:
 
 _SIZES = ("rank", "batch_size", "max_length", "dropout")
 """Settings that decide what a trial takes of time and memory."""
-_KINDS = ("target_modules", "init", "dora")
+_KINDS = ("method", "target_modules", "init", "dora")
 """Settings that decide whether a trial can be packed."""
 REPORT_DIR = "report"
 """Folder in a sweep's own that holds its report."""
 
 
 def plan_engine(spec: SweepSpec, splits: Splits, folder: Path) -> EnginePlan:
-    """Return what the sweep's engines are built from; a trial's budget is ``epochs`` times the training rows."""
+    """Return what the sweep's engines are built from; a trial's budget is its epochs times the training rows."""
     return EnginePlan(
         objective=spec.objective,
-        method=spec.method,
         model=spec.model,
         data=replace(spec.data, train=len(splits.train)),
         report_points=_points(spec, splits),
+        rows_per_epoch=len(splits.train) if spec.space.values("epochs") else None,
         sweep_dir=str(folder),
         metric=spec.metric.name,
         precision=spec.precision,
@@ -60,12 +62,12 @@ def plan_engine(spec: SweepSpec, splits: Splits, folder: Path) -> EnginePlan:
     )
 
 
-def plan_search(spec: SweepSpec, points: tuple[int, ...]) -> SearchPlan:
+def plan_search(spec: SweepSpec, timetable: Timetable) -> SearchPlan:
     """Return what the sweep searches, how, and what it may spend."""
     return SearchPlan(
         space=spec.space,
         metric=spec.metric,
-        points=points,
+        timetable=timetable,
         budget=spec.budget,
         sampler=spec.sampler,
         stopping=spec.stopping,
@@ -215,7 +217,7 @@ def _by_name(splits: Splits) -> "Iterator[tuple[str, datasets.Dataset]]":
 
 
 def _points(spec: SweepSpec, splits: Splits) -> tuple[int, ...]:
-    return report_points(max(1, round(spec.epochs * len(splits.train))), spec.stopping.reports)
+    return report_points(samples_of(spec.epochs, len(splits.train)), spec.stopping.reports)
 
 
 def _tokens_per_row(spec: SweepSpec, splits: Splits) -> float:
@@ -228,25 +230,28 @@ def _tokens_per_row(spec: SweepSpec, splits: Splits) -> float:
 
 def _extreme(spec: SweepSpec, choose: Callable[[list[Any]], Any]) -> dict[str, Any]:
     """Return the settings of the smallest or the largest trial of a space, those that are not searched included."""
-    domains = {parameter.name: parameter.domain for parameter in spec.space.parameters}
     found = dict(spec.fixed)
     for name in _SIZES:
-        if name in domains:
-            found[name] = choose(_ends(domains[name]))
+        if values := spec.space.values(name):
+            found[name] = choose([*values])
     return found
 
 
 def _kinds(spec: SweepSpec) -> tuple[dict[str, Any], ...]:
-    """Return every combination of what a space holds of the settings that decide whether a trial can be packed."""
-    domains = {parameter.name: parameter.domain for parameter in spec.space.parameters if parameter.name in _KINDS}
-    names, values = [*domains], [_ends(domain) for domain in domains.values()]
-    return tuple(dict(zip(names, chosen, strict=True)) for chosen in product(*values)) if names else ()
+    """Return every combination of what a space holds of the settings that decide whether a trial can be packed.
 
-
-def _ends(domain: Domain) -> list[Any]:
-    if isinstance(domain, FixedDomain):
-        return [domain.value]
-    return [*domain.choices] if isinstance(domain, ChoiceDomain) else [domain.low, domain.high]
+    Settings that a trial's method does not take decide nothing.
+    """
+    searched = {parameter.name: spec.space.values(parameter.name) for parameter in spec.space.parameters}
+    deciding = {name: values for name, values in searched.items() if name in _KINDS}
+    found: list[dict[str, Any]] = []
+    for chosen in product(*deciding.values()) if deciding else ():
+        kind = dict(zip(deciding, chosen, strict=True))
+        method = kind.get("method", spec.fixed.get("method", RULES["method"].default))
+        kind = {name: value for name, value in kind.items() if method in takers(name)}
+        if kind not in found:
+            found.append(kind)
+    return tuple(found)
 
 
 def _domain(domain: Domain) -> str:

@@ -124,7 +124,7 @@ def _search(
     ledger, sweep, plan = where[:3]
     records = ledger.records(sweep.id)
     retention = Retention(Path(plan.sweep_dir), spec.metric, spec.tracking.keep_adapters, records)
-    search = plan_search(spec, plan.report_points)
+    search = plan_search(spec, plan.timetable)
     coordinator = Coordinator(ledger, sweep, search, observers=(*observers, retention))
     if not coordinator.exhausted:
         where.begin()

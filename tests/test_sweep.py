@@ -1,6 +1,7 @@
 """The story of a sweep in this process: which time counts, and what the ledger says when it ends before its end."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -96,6 +97,24 @@ def test_a_sweep_that_cannot_be_prepared_is_not_left_running(tmp_path: Path) -> 
     with pytest.raises(AssetError):
         run(file)
     assert Ledger.open().find("tiny").status is SweepStatus.FINISHED
+
+
+def test_methods_are_mixed_and_what_earlier_versions_stored_is_read(tmp_path: Path) -> None:
+    file = tiny_sweep(tmp_path)
+    mixed = ("search.space.method={choices: [lora, ia3]}", "search.start=[{method: ia3}, {method: lora}]")
+    done = run(file, *mixed, "resources.engine=packed")
+    assert done.finished
+    for record, method in zip(done.records, ("ia3", "lora"), strict=True):
+        assert (record.params["method"], record.settings.method) == (method, method)
+        assert record.state is TrialState.COMPLETE
+    stored = Stored.find("tiny")
+    kinds = ({"method": "lora"}, {"method": "ia3"})
+    assert stored.engine_plan(tmp_path).kinds == kinds
+    # Before a method was a setting, the plan of a sweep's engines held it.
+    old = {**done.sweep.facts["engine"], "method": "lora"}
+    stored = replace(stored, sweep=replace(done.sweep, facts={**done.sweep.facts, "engine": old}))
+    assert stored.engine_plan(tmp_path).kinds == kinds
+    assert "test/accuracy" in stored.candidates().choose().card.metrics
 
 
 @needs.bitsandbytes

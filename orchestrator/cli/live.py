@@ -97,7 +97,7 @@ class LiveView:
     def _cells(self, trial: TrialRecord) -> list[RenderableType]:
         last = trial.reports[-1] if trial.reports else None
         seen = 0 if last is None else last.nominal_samples
-        whole = self._progress.whole_samples
+        whole = self._progress.whole_samples(trial)
         colour = STATE_STYLES[trial.state]
         bar: RenderableType = ""
         if whole:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.core.metric import Metric
 from orchestrator.core.policy import Budget
+from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import TrialRecord
 
 MISSING = ""
@@ -22,14 +23,14 @@ class Progress:
     """The trials of one sweep as they stand, and what is left of its budget. Safe to use from several threads.
 
     Attributes:
-        whole_samples: nominal training samples of a whole trial; None if that is known only once the data is read.
+        timetable: where trials end; None if that is known only once the data is read.
         before_s: wall time that earlier drivers of this sweep have used, in seconds.
         clock: the time in seconds, from any start.
     """
 
     metric: Metric
     budget: Budget
-    whole_samples: int | None = None
+    timetable: Timetable | None = None
     before_s: float = 0.0
     clock: Callable[[], float] = time.monotonic
     message: str = ""
@@ -118,9 +119,12 @@ class Progress:
         """Return how much of a whole trial was trained, 0 to 1; an ended trial needs nothing more."""
         if trial.ended:
             return 1.0
-        if not trial.reports or not self.whole_samples:
-            return 0.0
-        return min(1.0, trial.reports[-1].nominal_samples / self.whole_samples)
+        whole = self.whole_samples(trial)
+        return min(1.0, trial.reports[-1].nominal_samples / whole) if trial.reports and whole else 0.0
+
+    def whole_samples(self, trial: TrialRecord) -> int | None:
+        """Return the nominal training samples of a trial that is not stopped early; None while that is not known."""
+        return None if self.timetable is None else self.timetable.of(trial.settings)[-1]
 
     @property
     def fraction(self) -> float:

@@ -71,7 +71,7 @@ class Stored:
         assert best is not None  # only trials with a score are chosen
         plan = self.engine_plan(sweep_dir(self.sweep) / "retrained")
         with closing(build_engine(plan)) as engine, closing(engine.start(trial.task)) as run:
-            for samples in plan.report_points:
+            for samples in plan.timetable.of(trial.settings):
                 report = run.advance(samples)
                 if samples >= best.nominal_samples:
                     break

@@ -13,6 +13,7 @@ from orchestrator.cli.screen import Json, Screen
 from orchestrator.cli.stores import existing_ledger, fetch_assets, logs_folder, read_spec
 from orchestrator.core.environment import program
 from orchestrator.core.errors import UserError
+from orchestrator.core.timetable import Timetable, samples_of
 
 if TYPE_CHECKING:
     from orchestrator.cli.lines import Lines
@@ -80,8 +81,7 @@ def _view(screen: Screen, spec: "SweepSpec", *, fresh: bool, live: bool | None) 
     from orchestrator.cli.live import LiveView
     from orchestrator.cli.progress import Progress
 
-    whole = round(spec.epochs * spec.data.train) if spec.data.train else None
-    progress = Progress(metric=spec.metric, budget=spec.budget, whole_samples=whole)
+    progress = Progress(metric=spec.metric, budget=spec.budget, timetable=_timetable(spec))
     ledger = None if fresh else existing_ledger()
     if ledger is not None:
         try:
@@ -94,6 +94,16 @@ def _view(screen: Screen, spec: "SweepSpec", *, fresh: bool, live: bool | None) 
         ledger.close()
     wanted = screen.human.is_terminal if live is None else live
     return LiveView(progress, screen.human) if wanted else Lines(progress, screen.say)
+
+
+def _timetable(spec: "SweepSpec") -> Timetable | None:
+    """Return where trials end, as far as the file alone tells."""
+    rows = spec.data.train
+    if rows is None:
+        return None
+    return Timetable(
+        points=(samples_of(spec.epochs, rows),), rows_per_epoch=rows if spec.space.values("epochs") else None
+    )
 
 
 def _run(

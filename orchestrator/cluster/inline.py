@@ -78,7 +78,7 @@ class InlineExecutor:
             return False
         for number, outcome in outcomes.items():
             move = dispatcher.take(outcome)
-            following = assigned[number].following(plan.report_points)
+            following = assigned[number].following(plan.timetable)
             if move is Move.GO_ON and following is not None:
                 assigned[number] = following
                 host.take(following)

@@ -1,11 +1,12 @@
 """What a trial is told to do next, and what comes of it. These values cross process borders."""
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from orchestrator.core.errors import LoratoryError
+from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import Report, TrialTask
 
 
@@ -33,8 +34,9 @@ class Assignment:
     task: TrialTask
     order: Order
 
-    def following(self, points: Sequence[int]) -> "Assignment | None":
-        """Return what a trial does that goes on: it trains to the next of the report points; None if there is none."""
+    def following(self, timetable: Timetable) -> "Assignment | None":
+        """Return what a trial does that goes on: it trains to its next report point; None if there is none."""
+        points = timetable.of(self.task.settings)
         if isinstance(self.order, Finish) or self.order.nominal_samples >= points[-1]:
             return None
         following = points[bisect_right(points, self.order.nominal_samples)]

@@ -26,7 +26,7 @@ class TuneTrial(tune.Trainable):
     def setup(self, config: dict[str, Any], *, plan: EnginePlan, log: str) -> None:
         """Get ready; ``log`` is the file for everything that libraries say in this process."""
         redirect_output(Path(log))
-        self._points = plan.report_points
+        self._timetable = plan.timetable
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -39,7 +39,7 @@ class TuneTrial(tune.Trainable):
         assignment = self._assignment
         assert assignment is not None, "a step without an order"
         outcome = self.carry_out(assignment)
-        self._assignment = assignment.following(self._points)
+        self._assignment = assignment.following(self._timetable)
         return {OUTCOME: outcome}
 
     def carry_out(self, assignment: Assignment) -> Outcome:

@@ -8,6 +8,7 @@ from orchestrator.core.data import DataPlan, Source
 from orchestrator.core.deepspeed import Config
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.space import ParamValue
+from orchestrator.core.timetable import Timetable
 
 
 class Precision(enum.StrEnum):
@@ -25,25 +26,17 @@ class EngineName(enum.StrEnum):
     PACKED = "packed"
 
 
-class Method(enum.StrEnum):
-    """The parameter-efficient method."""
-
-    LORA = "lora"
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EnginePlan:
     """Everything that is the same for all trials of a sweep, in plain picklable values.
 
     Attributes:
         objective: the objective's name, or the path of the ``.py`` file that holds it.
-        method: the parameter-efficient method.
         model: the base model.
         quantisation: how its frozen linear layers are held; None: as ``precision`` says.
         deepspeed: DeepSpeed's configuration, under which every trial trains by itself; None: without it.
         data: the data and its splits.
-        report_points: nominal training samples at which every trial reports, ascending; the last one is a trial's
-            whole budget.
+        report_points: nominal training samples at which trials report, ascending; see ``timetable``.
         sweep_dir: absolute path of the sweep's folder; trials keep checkpoints in ``trials/<number>/``.
         precision: number format of training's matrix products.
         threads: CPU threads of one trial; of the whole pack, if trials are packed.
@@ -52,10 +45,10 @@ class EnginePlan:
         engine: the engine that trains.
         smallest, largest: settings of trials that take least and most time and memory, of those that may come.
         kinds: the settings that decide whether a trial can be packed, for each kind of trial that may come; empty: one.
+        rows_per_epoch: see ``Timetable``.
     """
 
     objective: str
-    method: Method
     model: Source
     data: DataPlan
     report_points: tuple[int, ...]
@@ -70,3 +63,9 @@ class EnginePlan:
     kinds: tuple[Mapping[str, ParamValue], ...] = ()
     quantisation: Quantisation | None = None
     deepspeed: Config | None = None
+    rows_per_epoch: int | None = None
+
+    @property
+    def timetable(self) -> Timetable:
+        """When trials report, and where each ends."""
+        return Timetable(points=self.report_points, rows_per_epoch=self.rows_per_epoch)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, cast
 
 from orchestrator.core.errors import UserError
+from orchestrator.core.methods import LORA, METHODS
 from orchestrator.core.space import ParamValue
 
 
@@ -42,21 +43,34 @@ class TrialSettings:
         UserError: a value is outside its range; the message names the setting, the rule and the value.
     """
 
-    rank: int = _setting(16, Group.ADAPTER, "LoRA rank r: the width of the update", low=1, high=1024)
-    alpha: float = _setting(32.0, Group.ADAPTER, "LoRA alpha; the update is scaled by alpha / r", low=0, open_low=True)
+    method: str = _setting(
+        LORA,
+        Group.ADAPTER,
+        "parameter-efficient method; lora is packed, the solo engine trains the others",
+        choices=tuple(METHODS),
+    )
+    rank: int = _setting(
+        16, Group.ADAPTER, "rank r of lora, loha, lokr and vera: the width of the update", low=1, high=1024
+    )
+    alpha: float = _setting(
+        32.0, Group.ADAPTER, "alpha of lora, loha and lokr; the update is scaled by alpha / r", low=0, open_low=True
+    )
     rslora: bool = _setting(False, Group.ADAPTER, "scale by alpha / sqrt(r) instead (rank-stabilised LoRA)")
     dora: bool = _setting(
         False, Group.ADAPTER, "DoRA: learn the length of each weight's rows apart from their direction"
     )
-    dropout: float = _setting(0.0, Group.ADAPTER, "dropout on the adapter's input", low=0, high=0.95)
+    dropout: float = _setting(0.0, Group.ADAPTER, "dropout on the input of lora and vera", low=0, high=0.95)
     target_modules: str = _setting(
         "all-linear", Group.ADAPTER, "modules that get an adapter: all-linear, or names separated by commas"
     )
     init: str = _setting(
         "default",
         Group.ADAPTER,
-        "how A and B start: default (B = 0), gaussian, orthogonal or pissa",
+        "how LoRA's A and B start: default (B = 0), gaussian, orthogonal or pissa",
         choices=("default", "gaussian", "orthogonal", "pissa"),
+    )
+    epochs: float = _setting(
+        1.0, Group.TRAINING, "passes over the training rows; fractions are allowed", low=0, open_low=True, high=1000
     )
     learning_rate: float = _setting(2e-4, Group.TRAINING, "peak learning rate of AdamW", low=0, open_low=True, high=10)
     head_learning_rate: float | None = _setting(

@@ -64,6 +64,15 @@ class Space:
 
     parameters: tuple[Parameter, ...]
 
+    def values(self, name: str) -> tuple[ParamValue, ...]:
+        """Return the values that a parameter can have, of a range its ends; empty if it is not of the space."""
+        found = next((parameter.domain for parameter in self.parameters if parameter.name == name), None)
+        if found is None:
+            return ()
+        if isinstance(found, FixedDomain):
+            return (found.value,)
+        return found.choices if isinstance(found, ChoiceDomain) else (found.low, found.high)
+
     @property
     def searched(self) -> tuple[str, ...]:
         """Names of the parameters that vary."""

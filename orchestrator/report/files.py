@@ -71,7 +71,7 @@ def table(board: Leaderboard) -> tuple[list[str], list[list[object]]]:
     finals = sorted({name for row in board.rows for name in row.final})
     names = list(dict.fromkeys(name for row in board.rows for name in row.params))
     measured = dict.fromkeys((board.metric.name, "val/loss", "gap/loss"))  # the searched one may be among the others
-    # The place has that name because ``rank`` is a parameter of LoRA.
+    # The place has that name because ``rank`` is a setting of adapters.
     columns = ["place", "trial", "state", *measured, "samples_at_best", "samples", *finals, *names, "reason"]
     rows: list[list[object]] = []
     for row in board.rows:

@@ -57,7 +57,7 @@ class Coordinator:
         self._judge = Judge(
             policy=plan.stopping,
             metric=plan.metric,
-            points=plan.points,
+            timetable=plan.timetable,
             diverged=diverged,
             overfitting=overfitting,
         )
@@ -122,12 +122,12 @@ class Coordinator:
         record = self._records[number]
         if record.ended:
             return None
+        points, verdict = self._plan.timetable.of(record.settings), self.verdict(number)
         if not record.reports:
-            return self._plan.points[0]
-        verdict = self.verdict(number)
+            return points[0]
         if verdict is None or verdict.action is not Action.CONTINUE:
             return None
-        return self._plan.points[self._plan.points.index(record.reports[-1].nominal_samples) + 1]
+        return points[points.index(record.reports[-1].nominal_samples) + 1]
 
     def needs_finish(self, number: int) -> bool:
         """Return whether a trial was told to stop and its final metrics are still to be measured."""

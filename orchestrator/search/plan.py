@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from orchestrator.core.metric import Metric
 from orchestrator.core.policy import Budget, SamplerPolicy, StoppingPolicy
 from orchestrator.core.space import ParamValue, Space
+from orchestrator.core.timetable import Timetable
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,7 +16,7 @@ class SearchPlan:
     Attributes:
         space: what is searched.
         metric: what is searched for.
-        points: nominal samples at which every trial reports, ascending; the last is a trial's whole budget.
+        timetable: when trials report.
         budget: what the sweep may spend; it may grow from one run of the sweep to the next.
         sampler: who proposes.
         stopping: what stops trials early.
@@ -26,7 +27,7 @@ class SearchPlan:
 
     space: Space
     metric: Metric
-    points: tuple[int, ...]
+    timetable: Timetable
     budget: Budget
     sampler: SamplerPolicy = field(default_factory=SamplerPolicy)
     stopping: StoppingPolicy = field(default_factory=StoppingPolicy)

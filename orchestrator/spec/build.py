@@ -18,7 +18,7 @@ from orchestrator.spec.problems import Problems
 from orchestrator.spec.sections import EarlyStopping, Sampler, SweepFile
 from orchestrator.spec.sources import SourceReader
 from orchestrator.spec.space import read_space
-from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.spec.sweep_spec import SweepSpec, longest_epochs
 
 _TRAIN_EVAL = 500
 _SLOTS = 64
@@ -55,9 +55,10 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     points = read_points(search.start, space, names, problems)
     metric = checks.read_metric(search, facts, problems) if facts else None
     checks.check_sampler(sampler, space, problems)
+    checks.check_method(fixed, space, problems)
     checks.check_init(fixed, space, problems)
     checks.check_quantisation(file.quantisation, fixed, space, problems)
-    checks.check_sizes(file, stopping, problems)
+    checks.check_sizes(file, stopping, longest_epochs(fixed, space), problems)
     problems.raise_if_any()
     assert model is not None, "a missing model is a problem"
     assert data is not None, "a missing source is a problem"
@@ -69,11 +70,9 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         model=model,
         quantisation=file.quantisation,
         data=data,
-        epochs=file.training.epochs,
         precision=file.training.precision,
         device=file.training.device,
         deepspeed=deepspeed,
-        method=file.adapter.method,
         fixed=fixed,
         space=space,
         metric=metric,

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
+from orchestrator.core.methods import METHODS, takers
 from orchestrator.core.metric import Metric
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.policy import SamplerName, SamplerPolicy, StoppingPolicy
 from orchestrator.core.quantisation import Quantisation, missing_package
 from orchestrator.core.settings import RULES, Group
 from orchestrator.core.space import ChoiceDomain, Domain, FixedDomain, FloatDomain, ParamValue, Space
+from orchestrator.core.timetable import samples_of
 from orchestrator.spec.membership import domain_problem
 from orchestrator.spec.problems import KeyPath, Problems, shown
 from orchestrator.spec.sections import Search, SweepFile
@@ -63,6 +65,28 @@ def check_sampler(sampler: SamplerPolicy, space: Space, problems: Problems) -> N
                 problems.add(path, message, at_key=True)
 
 
+def check_method(fixed: Mapping[str, ParamValue], space: Space, problems: Problems) -> None:
+    """Note settings that no method takes with which they could come: nothing that is written is ignored in silence.
+
+    Where the method is searched, what some of its values take may stand there, and trials of the others pass it over.
+    """
+    drawn = _methods(fixed, space)
+    conditions = {parameter.name: parameter.when.get("method", drawn) for parameter in space.parameters}
+    for name in dict.fromkeys((*fixed, *conditions)):
+        beside = [method for method in drawn if method in conditions.get(name, drawn)]
+        if beside and not {*beside} & {*takers(name)}:
+            message = f"is for {', '.join(takers(name))} alone, got it with method={' and '.join(beside)}"
+            problems.add(_place(name, space), message, at_key=True)
+
+
+def _methods(fixed: Mapping[str, ParamValue], space: Space) -> list[str]:
+    """Return the methods that can be drawn; trials in which a searched one is inactive have its default."""
+    domain = _domain("method", fixed, space)
+    conditional = any(parameter.name == "method" and parameter.when for parameter in space.parameters)
+    default = RULES["method"].default if conditional else None
+    return [name for name in METHODS if name == default or domain_problem(domain, name) is None]
+
+
 def check_init(fixed: Mapping[str, ParamValue], space: Space, problems: Problems) -> None:
     """Note what does not go with an init that can be drawn: odd ranks, which an orthogonal one halves, and DoRA."""
     _check_dora(fixed, space, problems)
@@ -90,9 +114,10 @@ def _check_dora(fixed: Mapping[str, ParamValue], space: Space, problems: Problem
 def check_quantisation(
     quantisation: Quantisation | None, fixed: Mapping[str, ParamValue], space: Space, problems: Problems
 ) -> None:
-    """Note a missing package, and, where one can be drawn, inits for which peft needs the base's weights.
+    """Note a missing package, and, where they can be drawn, inits and methods for which peft needs the base's weights.
 
-    PiSSA takes A and B out of them; an orthogonal start gets their number format, and these are codes.
+    PiSSA takes A and B out of them; an orthogonal start gets their number format, and these are codes. LoHa and LoKr
+    have their shape.
     """
     if quantisation is None:
         return
@@ -103,6 +128,11 @@ def check_quantisation(
     if inits:
         message = f"default and gaussian alone are possible with quantisation={quantisation}, got {inits[0]}"
         problems.follow(_place("init", space), message)
+    methods = [name for name in _methods(fixed, space) if not METHODS[name].over_4_bits]
+    if methods:
+        possible = ", ".join(name for name, method in METHODS.items() if method.over_4_bits)
+        message = f"{possible} alone are possible with quantisation={quantisation}, got {methods[0]}"
+        problems.follow(_place("method", space), message)
 
 
 def _domain(name: str, fixed: Mapping[str, ParamValue], space: Space) -> Domain:
@@ -117,10 +147,10 @@ def _place(name: str, space: Space) -> KeyPath:
     return ("search", "space", name) if in_space else (str(RULES[name].group), name)
 
 
-def check_sizes(file: SweepFile, stopping: StoppingPolicy, problems: Problems) -> None:
-    """Note numbers of rows, reports and trials that do not fit together."""
+def check_sizes(file: SweepFile, stopping: StoppingPolicy, epochs: float, problems: Problems) -> None:
+    """Note numbers of rows, reports and trials that do not fit together; ``epochs`` are those of the longest trial."""
     _check_data(file, problems)
-    _check_stopping(file, stopping, problems)
+    _check_stopping(file, stopping, epochs, problems)
     _check_budget(file, stopping, problems)
 
 
@@ -136,12 +166,12 @@ def _check_data(file: SweepFile, problems: Problems) -> None:
         problems.add(("data", "train_eval"), message)
 
 
-def _check_stopping(file: SweepFile, stopping: StoppingPolicy, problems: Problems) -> None:
+def _check_stopping(file: SweepFile, stopping: StoppingPolicy, epochs: float, problems: Problems) -> None:
     """Note reports without rows between them, and a grace period that outlasts every trial."""
     if file.data.train is None:
         return
-    samples = max(1, round(file.data.train * file.training.epochs))
-    whole = f"a trial's {samples} samples (data.train x training.epochs)"
+    samples = samples_of(epochs, file.data.train)
+    whole = f"a trial's {samples} samples (data.train x epochs)"
     if stopping.reports > samples:
         problems.follow(("early_stopping", "reports"), f"at most {whole} are needed, got {stopping.reports}")
     if stopping.grace_samples is not None and stopping.grace_samples >= samples:

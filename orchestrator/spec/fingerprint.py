@@ -33,19 +33,23 @@ def fingerprint(spec: "SweepSpec") -> dict[str, Any]:
     changes nothing.
     """
     space = {p.name: asdict(p.domain) | ({"when": dict(p.when)} if p.when else {}) for p in spec.space.parameters}
-    facts = {
+    facts: dict[str, Any] = {
         "objective": spec.objective,
-        "method": spec.method,
         "model": asdict(spec.model),
         "data": asdict(spec.data),
-        "epochs": spec.epochs,
+        "epochs": spec.fixed.get("epochs", RULES["epochs"].default),
         "precision": spec.precision,
-        "fixed": {name: value for name, value in spec.fixed.items() if value != RULES[name].default},
+        "fixed": {
+            name: value for name, value in spec.fixed.items() if value != RULES[name].default and name != "epochs"
+        },
         "space": space,
         "metric": asdict(spec.metric),
         "stopping": asdict(spec.stopping),
         "seed": spec.seed,
     }
+    if "method" not in space:
+        # It has a place of its own from when it could not be searched, so that sweeps of then go on.
+        facts["method"] = facts["fixed"].pop("method", RULES["method"].default)
     if spec.quantisation is not None:
         facts["quantisation"] = spec.quantisation
     if spec.deepspeed is not None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, Tag
 
 from orchestrator.core.metric import Direction
-from orchestrator.core.plan import EngineName, Method, Precision
+from orchestrator.core.plan import EngineName, Precision
 from orchestrator.core.policy import SamplerName, StoppingName
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.settings import Group
@@ -56,20 +56,13 @@ class Data(Section):
 
 @with_settings(Group.ADAPTER)
 class Adapter(Section):
-    """The adapter's method, and its settings that are not searched."""
-
-    method: Annotated[Method, Field(strict=False)] = Field(
-        default=Method.LORA, description="parameter-efficient method"
-    )
+    """The adapter's settings that are not searched, its method among them."""
 
 
 @with_settings(Group.TRAINING)
 class Training(Section):
     """How long and how a trial trains, and the settings that are not searched."""
 
-    epochs: float = Field(
-        default=1.0, gt=0, le=1000, description="passes over the training rows; fractions are allowed"
-    )
     precision: Annotated[Precision, Field(strict=False)] = Field(
         default=Precision.AUTO, description="number format of the frozen base"
     )

@@ -8,10 +8,10 @@ from typing import Any
 from orchestrator.core.data import DataPlan, Source
 from orchestrator.core.deepspeed import Config
 from orchestrator.core.metric import Metric
-from orchestrator.core.plan import Method, Precision
+from orchestrator.core.plan import Precision
 from orchestrator.core.policy import Budget, Resources, SamplerPolicy, StoppingPolicy, Tracking
 from orchestrator.core.quantisation import Quantisation
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.settings import RULES, TrialSettings
 from orchestrator.core.space import ParamValue, Space
 from orchestrator.spec.fingerprint import fingerprint
 
@@ -27,7 +27,6 @@ class SweepSpec:
         model: the base model; the objective's own if the file names none.
         quantisation: how its frozen linear layers are held; None: as ``precision`` says.
         data: the rows; their source is the objective's own if the file names none.
-        epochs: passes over the training rows, > 0.
         device: ``auto``, ``cpu`` or ``cuda``.
         deepspeed: DeepSpeed's configuration; None: without it.
         fixed: settings that the file fixes outside the space, by name.
@@ -44,10 +43,8 @@ class SweepSpec:
     objective: str
     model: Source
     data: DataPlan
-    epochs: float
     precision: Precision
     device: str
-    method: Method
     space: Space
     metric: Metric
     sampler: SamplerPolicy
@@ -63,6 +60,11 @@ class SweepSpec:
     fixed: Mapping[str, ParamValue] = field(default_factory=dict)
     start_points: tuple[Mapping[str, ParamValue], ...] = ()
 
+    @property
+    def epochs(self) -> float:
+        """Passes over the training rows that the longest trial makes, > 0."""
+        return longest_epochs(self.fixed, self.space)
+
     def settings_for(self, params: Mapping[str, ParamValue]) -> TrialSettings:
         """Return a trial's settings: the defaults, the file's fixed ones over them, ``params`` over both.
 
@@ -74,3 +76,9 @@ class SweepSpec:
     def fingerprint(self) -> dict[str, Any]:
         """Return what may not change when the sweep goes on, as plain JSON; see ``spec.fingerprint``."""
         return fingerprint(self)
+
+
+def longest_epochs(fixed: Mapping[str, ParamValue], space: Space) -> float:
+    """Return the passes over the training rows that the longest trial makes, by what is fixed and what is searched."""
+    given = fixed.get("epochs", RULES["epochs"].default)
+    return max(float(str(value)) for value in (space.values("epochs") or (given,)))

@@ -1,4 +1,4 @@
-"""LoRA adapters by peft: how one is put on a base, and how it leaves as a plain PEFT folder."""
+"""Adapters by peft: how one is put on a base, and how it leaves as a plain PEFT folder."""
 
 import copy
 import math
@@ -8,19 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator.core.errors import UserError
+from orchestrator.core.methods import LORA
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Head
 from orchestrator.training.base_model import Base, quiet_libraries
+from orchestrator.training.peft_configs import peft_config
 
 if TYPE_CHECKING:
     import torch
-    from peft import LoraConfig, PeftConfig, PeftModel
+    from peft import PeftConfig, PeftModel
 
-_TASK_TYPES = {
-    Head.SEQUENCE_CLASSIFICATION: "SEQ_CLS",
-    Head.CAUSAL_LM: "CAUSAL_LM",
-    Head.SEQ2SEQ_LM: "SEQ_2_SEQ_LM",
-}
 WEIGHTS = "adapter_model.safetensors"
 
 
@@ -42,74 +40,55 @@ def adapt(base: Base, settings: TrialSettings, head: Head) -> Adapted:
     """Put a new adapter on a base; it draws from torch's global generator.
 
     Raises:
-        ValueError: peft refuses the settings: no module has a name in ``target_modules``, or the rank does not suit
-            the init (orthogonal needs an even one).
+        ValueError: peft refuses the settings: no module has a name in ``target_modules``, the method does not know
+            one's class, or the rank does not suit the init (orthogonal needs an even one).
     """
     from peft import get_peft_model, get_peft_model_state_dict
+    from peft.tuners.tuners_utils import BaseTunerLayer
 
     with quiet_libraries():
-        model = get_peft_model(base.model, lora_config(base, settings, head))
+        try:
+            model = get_peft_model(base.model, peft_config(base, settings, head))
+        except TypeError as error:  # so say LoHa, LoKr and VeRA where LoRA and IA3 raise a ValueError
+            raise UserError(f"adapter.method: {settings.method} cannot be put on this model: {error}") from error
     for module in model.modules():
-        if hasattr(module, "lora_A"):
+        if isinstance(module, BaseTunerLayer):
             # peft casts each adapter's input to float32; under autocast that is undone at once, and without it a no-op.
             module.cast_input_dtype_enabled = False
     taken_out = {}
-    if settings.init == "pissa":
+    if settings.method == LORA and settings.init == "pissa":
         state = get_peft_model_state_dict(model, save_embedding_layers=False)
         taken_out = {name: value.detach().clone() for name, value in state.items() if _is_lora(name)}
     return Adapted(model=model, taken_out=taken_out)
 
 
-def lora_config(base: Base, settings: TrialSettings, head: Head) -> "LoraConfig":
-    """Return peft's configuration of an adapter.
-
-    What the base's files do not hold is trained in full and saved with the adapter, or whoever loads it would get
-    other random values there: the classification head (peft adds it by the task's type) and, in some encoders, the
-    pooler.
-    """
-    from peft import LoraConfig
-
-    targets = [name.strip() for name in settings.target_modules.split(",") if name.strip()]
-    fresh = [name for name in base.fresh_modules if name.split(".")[0] not in {"classifier", "score"}]
-    return LoraConfig(
-        task_type=_TASK_TYPES[head],
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
-        use_rslora=settings.rslora,
-        use_dora=settings.dora,
-        init_lora_weights=True if settings.init == "default" else settings.init,
-        target_modules="all-linear" if targets == ["all-linear"] else targets,
-        exclude_modules=fresh or None,
-        modules_to_save=fresh or None,
-        revision=base.revision,
-    )
-
-
 @contextmanager
 def merged(model: "PeftModel") -> Iterator[None]:
-    """Add the adapter's product to the base weights while inside, on a CPU: a forward is a quarter cheaper.
+    """Compute the adapter into the base weights while inside, on a CPU: a forward of LoRA is a quarter cheaper.
 
-    The base weights are put back as they were, bit for bit; subtracting the product again would leave a little of it
-    behind. On CUDA nothing is done, because a second copy of the weights may not fit; and nothing in 4 bits, where the
-    sum would be rounded to 16 values.
+    Layers are given copies of their weights, and of the biases, which IA3 multiplies too, and their own ones back
+    afterwards, bit for bit; subtracting a product again would leave a little of it behind. A head that shares its
+    weight with an adapted embedding keeps the one without the adapter. On CUDA nothing is done, because a second copy
+    of the weights may not fit; and nothing in 4 bits, where the sum would be rounded to 16 values.
     """
-    from peft.tuners.lora import LoraLayer
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from torch.nn import Parameter
 
-    weights = [module.get_base_layer().weight for module in model.modules() if isinstance(module, LoraLayer)]
-    if model.device.type != "cpu" or not all(weight.is_floating_point() for weight in weights):
+    layers = [module.get_base_layer() for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    own = [(layer, name, weight) for layer in layers for name, weight in layer.named_parameters(recurse=False)]
+    if model.device.type != "cpu" or not all(weight.is_floating_point() for _, _, weight in own):
         yield
         return
-    before = [weight.data for weight in weights]
-    for weight in weights:
-        weight.data = weight.data.clone()
+    for layer, name, weight in own:
+        setattr(layer, name, Parameter(weight.detach().clone(), requires_grad=weight.requires_grad))
     try:
         model.merge_adapter()
         yield
     finally:
-        model.unmerge_adapter()
-        for weight, data in zip(weights, before, strict=True):
-            weight.data = data
+        with quiet_libraries():
+            model.unmerge_adapter()
+        for layer, name, weight in own:
+            setattr(layer, name, weight)
 
 
 def save_adapter(adapted: Adapted, folder: Path) -> None:

@@ -109,9 +109,10 @@ def _with_head(objective: Objective) -> tuple[Any, dict[str, Any]]:
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Silence what is said of a new head, as if it were a fault, the progress bar of milliseconds, and two warnings.
+    """Silence what is said of a new head, as if it were a fault, the progress bar of milliseconds, and three warnings.
 
-    peft asks transformers for an attribute that was renamed, and sees by itself which layers are stored transposed.
+    peft asks transformers for an attribute that was renamed, sees by itself which layers are stored transposed, and
+    says that it cannot take IA3's factors out of a weight exactly, which ``merged`` does not rely on.
     """
     from transformers.utils import logging
 
@@ -122,6 +123,7 @@ def quiet_libraries() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             warnings.filterwarnings("ignore", message="fan_in_fan_out")
+            warnings.filterwarnings("ignore", message="Unmerge result can be inaccurate")
             yield
     finally:
         logging.set_verbosity(verbosity)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import TrialTask
 from orchestrator.objective.protocol import Example
 from orchestrator.training.order import data_order
@@ -33,9 +34,10 @@ class Course:
     splits: Mapping[str, list[Example]]
 
     @classmethod
-    def of(cls, data: "TaskData", task: TrialTask, points: tuple[int, ...]) -> "Course":
+    def of(cls, data: "TaskData", task: TrialTask, timetable: Timetable) -> "Course":
         """Plan a trial's updates."""
         settings = task.settings
+        points = timetable.of(settings)
         due = {point: math.ceil(point / settings.rows_per_update) for point in points}
         rows = data.train(settings)
         lengths = [len(row["input_ids"]) for row in rows]

@@ -2,27 +2,30 @@
 
 from typing import TYPE_CHECKING
 
+from orchestrator.core.methods import METHODS
 from orchestrator.core.settings import TrialSettings
 
 if TYPE_CHECKING:
     import torch
 
-_LORA = "lora_"
+_ADAPTER = tuple(method.prefix for method in METHODS.values())
+_FACTORS = METHODS["ia3"].prefix
 _LORA_B = ("lora_B", "lora_embedding_B")
 
 
 def build_optimiser(model: "torch.nn.Module", settings: TrialSettings) -> "torch.optim.AdamW":
     """Return AdamW as the settings say.
 
-    LoRA+ (arXiv 2402.12354) multiplies the learning rate of B; everything trainable that is no LoRA matrix is the
-    head. Biases and norms are not decayed.
+    LoRA+ (arXiv 2402.12354) multiplies the learning rate of B; everything trainable that is no method's
+    tensor is the head. What is decayed is drawn to zero, so biases and norms are not: nor are the factors of IA3, which
+    leave the base as it is at 1.
     """
     import torch
 
     groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            decay = settings.weight_decay if parameter.dim() > 1 else 0.0
+            decay = settings.weight_decay if parameter.dim() > 1 and _FACTORS not in name else 0.0
             groups.setdefault((learning_rate_of(name, settings), decay), []).append(parameter)
     return torch.optim.AdamW(
         [{"params": found, "lr": rate, "weight_decay": decay} for (rate, decay), found in groups.items()],
@@ -34,7 +37,7 @@ def build_optimiser(model: "torch.nn.Module", settings: TrialSettings) -> "torch
 
 def learning_rate_of(name: str, settings: TrialSettings) -> float:
     """Return the peak learning rate of a parameter by its name in the model or in an adapter's file."""
-    if _LORA not in name:
+    if not any(part in name for part in _ADAPTER):
         return settings.head_learning_rate or settings.learning_rate
     if any(part in name for part in _LORA_B):
         return settings.learning_rate * (settings.lora_plus_ratio or 1.0)

@@ -113,7 +113,7 @@ class SoloRun:
 
     def advance(self, nominal_samples: int) -> Report:
         """Train on to a report point, or return the report that stands there already."""
-        points = self._surroundings.plan.report_points
+        points = self._surroundings.plan.timetable.of(self._task.settings)
         if nominal_samples not in points:
             raise ValueError(f"one of the report points {points} is needed, got {nominal_samples}")
         while (stored := self._folder.report(nominal_samples)) is None:

@@ -52,7 +52,7 @@ class Session:
         self._around = surroundings
         self._task = task
         self._folder = folder
-        self._course = Course.of(surroundings.data, task, surroundings.plan.report_points)
+        self._course = Course.of(surroundings.data, task, surroundings.plan.timetable)
         self._last_update = 0
         self._started_at = time.time()
         self._clock = time.perf_counter()

@@ -11,6 +11,7 @@ from orchestrator.cli.live import AROUND, LiveView
 from orchestrator.cli.progress import Progress
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.policy import Budget
+from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import Action, TrialRecord, TrialState, Verdict
 from orchestrator.report.leaderboard import varied
 from tests.effort import lines_run
@@ -27,7 +28,7 @@ class Clock:
 
 
 def progress(budget: Budget, clock: Clock, before_s: float = 0.0) -> Progress:
-    return Progress(metric=METRIC, budget=budget, whole_samples=8000, before_s=before_s, clock=clock)
+    return Progress(metric=METRIC, budget=budget, timetable=Timetable(points=(8000,)), before_s=before_s, clock=clock)
 
 
 def running(number: int, reports: int) -> TrialRecord:

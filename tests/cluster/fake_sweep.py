@@ -10,9 +10,9 @@ from orchestrator.cluster.executor import Executor, nothing_more, unheard
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.observer import SweepObserver
-from orchestrator.core.plan import EngineName, EnginePlan, Method
+from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import Budget, Resources, SamplerName, SamplerPolicy, StoppingName, StoppingPolicy
-from orchestrator.core.space import FloatDomain, Parameter, Space
+from orchestrator.core.space import ChoiceDomain, FloatDomain, Parameter, Space
 from orchestrator.core.trial import Report, TrialRecord, Verdict
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.ledger import Ledger
@@ -59,16 +59,18 @@ class FakeSweep:
     tokens: int | None = None
     gpus: float = 0.0
     engine: EngineName = EngineName.SOLO
+    epochs: tuple[float, ...] = (1.0,)
+    """What trials choose their epochs from; one epoch is as long as the last report point."""
 
     @property
     def engine_plan(self) -> EnginePlan:
         source = Source(origin=Origin.LOCAL, name="nothing")
         return EnginePlan(
             objective="fake",
-            method=Method.LORA,
             model=source,
             data=DataPlan(source=source),
             report_points=POINTS,
+            rows_per_epoch=POINTS[-1],
             sweep_dir=str(self.folder),
             metric=METRIC.name,
             engine=self.engine,
@@ -76,11 +78,12 @@ class FakeSweep:
 
     @property
     def search_plan(self) -> SearchPlan:
-        domain = FloatDomain(low=1e-5, high=1e-1, log=True)
+        rates, epochs = FloatDomain(low=1e-5, high=1e-1, log=True), ChoiceDomain(choices=self.epochs)
+        parameters = (Parameter(name="learning_rate", domain=rates), Parameter(name="epochs", domain=epochs))
         return SearchPlan(
-            space=Space(parameters=(Parameter(name="learning_rate", domain=domain),)),
+            space=Space(parameters=parameters if len(self.epochs) > 1 else parameters[:1]),
             metric=METRIC,
-            points=POINTS,
+            timetable=self.engine_plan.timetable,
             budget=Budget(trials=self.trials, tokens=self.tokens),
             sampler=SamplerPolicy(name=SamplerName.RANDOM),
             stopping=StoppingPolicy(rule=self.rule, reports=len(POINTS)),

@@ -10,6 +10,7 @@ from orchestrator.cluster.orders import Advance, Assignment, Diverged, Finish, F
 from orchestrator.core.errors import AssetError, LoratoryError
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.settings import TrialSettings
+from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import TrialTask
 from orchestrator.training.engine import Engine
 from tests.cluster.fake_sweep import POINTS, FakeSweep
@@ -164,7 +165,8 @@ def test_a_bug_in_the_engine_s_making_is_said_with_its_kind(tmp_path: Path) -> N
 
 
 def test_an_assignment_is_followed_by_the_next_report_point_up_to_the_last() -> None:
-    following = assignment(0, POINTS[0]).following(POINTS)
+    timetable = Timetable(points=POINTS)
+    following = assignment(0, POINTS[0]).following(timetable)
     assert following == assignment(0, POINTS[1])
-    assert assignment(0, POINTS[-1]).following(POINTS) is None
-    assert finish(0, POINTS[0]).following(POINTS) is None
+    assert assignment(0, POINTS[-1]).following(timetable) is None
+    assert finish(0, POINTS[0]).following(timetable) is None

@@ -9,9 +9,10 @@ from orchestrator.cluster.executor import Executor
 from orchestrator.cluster.inline import InlineExecutor
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.plan import EngineName, EnginePlan, Method, Precision
+from orchestrator.core.plan import EngineName, EnginePlan, Precision
 from orchestrator.core.policy import Budget, Resources, SamplerName, SamplerPolicy, StoppingPolicy
 from orchestrator.core.space import FloatDomain, IntDomain, Parameter, Space
+from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.ledger import Ledger
@@ -38,7 +39,6 @@ def run(executor: Executor, folder: Path, parallel: int) -> tuple[TrialRecord, .
     )
     plan = EnginePlan(
         objective="tiny-classification",
-        method=Method.LORA,
         model=Source(origin=Origin.LOCAL, name=str(tiny_bert(folder / "model"))),
         data=data,
         report_points=POINTS,
@@ -53,7 +53,7 @@ def run(executor: Executor, folder: Path, parallel: int) -> tuple[TrialRecord, .
     search = SearchPlan(
         space=Space(parameters=(rate, rank)),
         metric=METRIC,
-        points=POINTS,
+        timetable=Timetable(points=POINTS),
         budget=Budget(trials=TRIALS),
         sampler=SamplerPolicy(name=SamplerName.RANDOM),
         stopping=StoppingPolicy(reports=len(POINTS), patience=None),

@@ -38,7 +38,8 @@ class TestTuneExecutor(ExecutorContract):
     def test_processes_are_kept_and_never_more_than_the_trials_at_once(self, tmp_path: Path) -> None:
         sweep = FakeSweep(folder=tmp_path, engine=self.engine, trials=12)
         check_ended(sweep, sweep.run(self.executor(FakeEngineFactory(step_s=0.01)), parallel=self.parallel))
-        assert len(processes(tmp_path)) == self.processes
+        # On a busy machine the first may have done all of them before the second is there.
+        assert 1 <= len(processes(tmp_path)) <= self.processes
 
     def test_a_stop_does_not_wait_for_a_slow_report(self, tmp_path: Path) -> None:
         sweep, stop, slow = (

@@ -6,7 +6,9 @@ import math
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,8 @@ from peft import PeftModel
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.deepspeed import Config
 from orchestrator.core.errors import DivergedError, LoratoryError
-from orchestrator.core.plan import EnginePlan, Method, Precision
+from orchestrator.core.methods import LORA, takers
+from orchestrator.core.plan import EnginePlan, Precision
 from orchestrator.core.quantisation import Quantisation, loading_arguments
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
@@ -27,6 +30,7 @@ from tests.plain_peft import PlainPeft
 
 MADE_UP = Source(origin=Origin.LOCAL, name="made up")
 POINTS = (12, 24, 48, 64)
+ROWS = 40
 MEASURED_TIME = ("time/", "speed/", "memory/")
 
 SETTINGS: list[dict[str, ParamValue]] = [
@@ -58,8 +62,8 @@ def random_states() -> list[str]:
     return [repr(random.getstate()), repr(np.random.get_state()), str(torch.get_rng_state().tolist())]
 
 
-class AdapterContract:
-    """The part that depends on the model's make. Inherit, and set ``objective``, ``targets`` and the two methods."""
+class MethodContract:
+    """The part that depends on the adapter's method. Inherit, and set ``objective``, ``targets`` and what is below."""
 
     objective: Objective
     targets: str
@@ -70,6 +74,8 @@ class AdapterContract:
     """At which the model learns something within 64 rows."""
     decomposes: bool = True
     """Whether PiSSA is tried too, which decomposes every layer at every start."""
+    method: str = LORA
+    """The adapter's method. Inits and DoRA are LoRA's, and others pass them over."""
     quantisation: Quantisation | None = None
     """How the base's frozen linear layers are held. For some inits peft needs their weights."""
     deepspeed: Config | None = None
@@ -104,10 +110,10 @@ class AdapterContract:
         """Build engines over one tiny model; sweeps of different names have different folders."""
         engines = []
 
-        def build(sweep: str = "sweep", precision: Precision = Precision.FLOAT32) -> Engine:
+        def build(sweep: str = "sweep", precision: Precision = Precision.FLOAT32, **timetable: Any) -> Engine:
             data = DataPlan(
                 source=MADE_UP,
-                train=40,
+                train=ROWS,
                 validation=20,
                 test=12,
                 train_eval=10,
@@ -116,7 +122,6 @@ class AdapterContract:
             )
             plan = EnginePlan(
                 objective="made up",
-                method=Method.LORA,
                 model=Source(origin=Origin.LOCAL, name=str(model)),
                 data=data,
                 report_points=POINTS,
@@ -127,7 +132,7 @@ class AdapterContract:
                 quantisation=self.quantisation,
                 deepspeed=self.deepspeed,
             )
-            engines.append(self.engine(plan))
+            engines.append(self.engine(replace(plan, **timetable)))
             return engines[-1]
 
         yield build
@@ -137,6 +142,7 @@ class AdapterContract:
 
     def task(self, number: int = 0, seed: int = 7, **settings: ParamValue) -> TrialTask:
         chosen: dict[str, ParamValue] = {
+            "method": self.method,
             "learning_rate": self.learning_rate,
             "batch_size": 8,
             "rank": 4,
@@ -146,10 +152,10 @@ class AdapterContract:
         return TrialTask(number=number, settings=TrialSettings.from_params(chosen | settings), seed=seed)
 
     @staticmethod
-    def all_reports(engine: Engine, task: TrialTask) -> list[Report]:
+    def all_reports(engine: Engine, task: TrialTask, points: tuple[int, ...] = POINTS) -> list[Report]:
         run = engine.start(task)
         try:
-            return [run.advance(point) for point in POINTS]
+            return [run.advance(point) for point in points]
         finally:
             run.close()
 
@@ -176,6 +182,22 @@ class AdapterContract:
         tokens = [report.metrics["progress/tokens"] for report in reports]
         assert tokens == sorted(set(tokens))
         assert reports[-1].metrics["train/loss"] < reports[0].metrics["train/loss"]
+
+    def test_a_trial_of_fewer_epochs_ends_sooner_and_learns_as_in_a_sweep_of_that_length(
+        self, build: Callable[..., Engine], alike: Callable[..., bool]
+    ) -> None:
+        """The sweep's other points are those of its longest trial, of 1.6 epochs."""
+        ends = (12, 24, 40)
+        expected = self.all_reports(build("short", report_points=ends), self.task(), ends)
+        engine = build("mixed", rows_per_epoch=ROWS)
+        found = self.all_reports(engine, self.task(epochs=1.0), ends)
+        assert alike([*map(learned, found)], [*map(learned, expected)])
+        run = engine.start(self.task(epochs=1.0))
+        with pytest.raises(ValueError, match=r"one of the report points \(12, 24, 40\) is needed, got 48"):
+            run.advance(48)
+        run.close()
+        longest = self.all_reports(engine, self.task(number=1, epochs=1.6))
+        assert longest[1].metrics["optim/learning_rate"] > found[1].metrics["optim/learning_rate"]
 
     @pytest.mark.parametrize("init", ["default", "pissa"])
     def test_a_trial_that_is_interrupted_at_every_report_goes_on_exactly(
@@ -211,7 +233,7 @@ class AdapterContract:
         if self.quantisation is not None:
             tasks = [task for task in tasks if task.settings.init != "pissa"]
             quantisation = loading_arguments(self.quantisation)
-        splits = self.objective.splits(DataPlan(source=MADE_UP, train=40, validation=20, test=12))
+        splits = self.objective.splits(DataPlan(source=MADE_UP, train=ROWS, validation=20, test=12))
         rows = self.objective.encode(splits.validation, AutoTokenizer.from_pretrained(model), 32)
         for task in tasks:
             if task.settings.init == "pissa" and not self.decomposes:
@@ -234,6 +256,8 @@ class AdapterContract:
 
     @pytest.mark.filterwarnings("ignore")
     def test_a_diverging_trial_raises_and_leaves_nothing(self, build: Callable[..., Engine], tmp_path: Path) -> None:
+        if self.method not in takers("alpha"):
+            pytest.skip("no setting that this method takes makes it diverge")
         engine = build()
         run = engine.start(self.task(number=5, alpha=1e38, learning_rate=10.0, batch_size=2))
         with pytest.raises(DivergedError, match="at update"):
@@ -252,6 +276,10 @@ class AdapterContract:
         other = [learned(report) for report in self.all_reports(build("other"), self.task(seed=8))]
         assert alike(again, first)
         assert all(a["val/loss"] != b["val/loss"] for a, b in zip(other, first, strict=True))
+
+
+class AdapterContract(MethodContract):
+    """The part that depends on the model's make too."""
 
     def test_trials_leave_each_other_and_the_process_alone(
         self, build: Callable[..., Engine], alike: Callable[..., bool]

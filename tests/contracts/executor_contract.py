@@ -63,6 +63,15 @@ class ExecutorContract(ABC):
         check_ended(sweep, records)
         assert all(record.state is TrialState.COMPLETE and len(record.reports) == len(POINTS) for record in records)
 
+    def test_trials_of_fewer_epochs_end_sooner(self, tmp_path: Path) -> None:
+        sweep = FakeSweep(folder=tmp_path, engine=self.engine, trials=6, rule=StoppingName.NONE, epochs=(1.0, 0.5, 0.6))
+        records = sweep.run(self.executor(FakeEngineFactory()), parallel=self.parallel)
+        ends = {1.0: POINTS, 0.5: (1000, 2000), 0.6: (1000, 2000, 2400)}
+        assert {record.settings.epochs for record in records} == set(ends)
+        for record in records:
+            assert record.state is TrialState.COMPLETE
+            assert tuple(report.nominal_samples for report in record.reports) == ends[record.settings.epochs]
+
     def test_a_trial_that_raises_is_tried_again_and_fails_alone(self, tmp_path: Path) -> None:
         sweep = FakeSweep(folder=tmp_path, engine=self.engine, trials=5, rule=StoppingName.NONE)
         build = FakeEngineFactory(raises={1: 1, 3: 2})

@@ -136,7 +136,7 @@ class FakeRun:
         self._engine: FakeEngine | None = engine
         self._task = task
         self.number = task.number
-        self._points = engine.plan.report_points
+        self._points = engine.plan.timetable.of(task.settings)
         self._root = Path(engine.plan.sweep_dir)
         self._folder = self._root / "trials" / f"{task.number:04d}"
         self._folder.mkdir(parents=True, exist_ok=True)

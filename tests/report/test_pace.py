@@ -54,7 +54,7 @@ def test_a_sweep_of_the_same_task_gives_the_pace(spec: SweepSpec, tmp_path: Path
     assert found.rows_per_s == pytest.approx(1500 / elapsed_s)
     assert earlier_pace(ledger, replace(spec, data=replace(spec.data, validation=7))) is None
     assert earlier_pace(ledger, replace(spec, deepspeed=NAMED["zero2"])) is None
-    assert earlier_pace(ledger, replace(spec, epochs=3.0, seed=9)) == found
+    assert earlier_pace(ledger, replace(spec, fixed={**spec.fixed, "epochs": 3.0}, seed=9)) == found
 
 
 def test_the_longest_time_is_that_of_all_trials_within_the_wall_time(spec: SweepSpec) -> None:

@@ -11,6 +11,7 @@ from optuna.samplers import CmaEsSampler, GPSampler, NSGAIISampler, QMCSampler, 
 from orchestrator.core.errors import UserError
 from orchestrator.core.policy import Budget, SamplerName, SamplerPolicy, StoppingName, StoppingPolicy
 from orchestrator.core.space import ChoiceDomain, FloatDomain, IntDomain, Parameter, ParamValue, Space
+from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import TrialState
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.plan import SearchPlan
@@ -87,7 +88,7 @@ def test_models_learn_from_the_ledger(tmp_path: Path, name: SamplerName) -> None
     plan = SearchPlan(
         space=space,
         metric=ACCURACY,
-        points=POINTS[:1],
+        timetable=Timetable(points=POINTS[:1]),
         budget=Budget(trials=24),
         sampler=policy,
         stopping=NO_RULE,

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.policy import StoppingName, StoppingPolicy
 from orchestrator.core.settings import TrialSettings
+from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import Action, Report, TrialRecord, TrialState, Verdict
 from orchestrator.evaluation.exits import diverged, overfitting
 from orchestrator.search.stopping.decide import Judge, is_undecided
@@ -23,11 +24,12 @@ from tests.search.worlds import ACCURACY, POINTS, report_of
 
 
 def judge_of(policy: StoppingPolicy, points: tuple[int, ...] = POINTS, metric: Metric = ACCURACY) -> Judge:
-    return Judge(policy=policy, metric=metric, points=points, diverged=diverged, overfitting=overfitting)
+    timetable = Timetable(points=points, rows_per_epoch=points[-1])
+    return Judge(policy=policy, metric=metric, timetable=timetable, diverged=diverged, overfitting=overfitting)
 
 
-def trial(number: int, *values: float, points: Sequence[int] = POINTS) -> TrialRecord:
-    """A running trial that went on after every report but the newest."""
+def trial(number: int, *values: float, points: Sequence[int] = POINTS, epochs: float = 1.0) -> TrialRecord:
+    """A running trial that went on after every report but the newest; the longest make one epoch."""
     reports = tuple(report_of(number, point, value) for point, value in zip(points, values, strict=False))
     verdicts = {
         r.nominal_samples: Verdict(trial=number, nominal_samples=r.nominal_samples, action=Action.CONTINUE)
@@ -36,7 +38,7 @@ def trial(number: int, *values: float, points: Sequence[int] = POINTS) -> TrialR
     return TrialRecord(
         number=number,
         params={},
-        settings=TrialSettings(),
+        settings=TrialSettings(epochs=epochs),
         seed=0,
         state=TrialState.RUNNING,
         reports=reports,
@@ -161,6 +163,25 @@ def test_who_stops_below_is_not_waited_for_above() -> None:
     assert actions(judge.decide(records, more_trials=True)) == {1: Action.STOP, 2: Action.STOP}
 
 
+def test_a_trial_of_fewer_epochs_is_complete_at_its_own_end_and_its_value_counts_there() -> None:
+    judge = judge_of(StoppingPolicy(reduction_factor=2))
+    records = [trial(0, 0.5, epochs=1 / 6), trial(1, 0.4), trial(2, 0.3, 0.3, points=(1000, 1500), epochs=0.25)]
+    verdicts = judge.decide(records, more_trials=True)
+    assert actions(verdicts) == {0: Action.STOP, 1: Action.STOP, 2: Action.STOP}
+    assert [verdict.ending and verdict.ending.reason for verdict in verdicts] == [
+        "reached its budget of 1000 samples",
+        "not among the best 1 of 3 at 1000 samples",
+        "reached its budget of 1500 samples",
+    ]
+
+
+def test_who_ends_below_a_rung_is_not_waited_for() -> None:
+    judge = judge_of(StoppingPolicy(reduction_factor=3, cohort=2))
+    waiting = trial(0, 0.9, 0.9, 0.9)
+    for epochs, expected in ((1.0, {}), (0.5, {}), (0.4, {0: Action.CONTINUE})):
+        assert actions(judge.decide([waiting, trial(1, epochs=epochs)], more_trials=False)) == expected
+
+
 @pytest.mark.parametrize(("more", "expected"), [(True, {}), (False, {0: Action.CONTINUE, 1: Action.STOP})])
 def test_fewer_trials_than_the_cohort_are_judged_when_no_more_can_come(more: bool, expected: dict[int, Action]) -> None:
     judge = judge_of(StoppingPolicy(reduction_factor=3))
@@ -267,7 +288,8 @@ def test_a_decision_depends_on_values_and_not_on_numbers(
 @given(policy=POLICIES, trials=st.integers(1, 14), parallel=st.integers(1, 5), seed=st.integers(0, 10**6))
 def test_no_trial_waits_for_ever(policy: StoppingPolicy, trials: int, parallel: int, seed: int) -> None:
     draw = random.Random(seed)
-    records = simulate(judge_of(policy), trials=trials, parallel=parallel, draw=draw, crash=0.05)
+    epochs = (1.0, 0.6, 0.5, 0.1)
+    records = simulate(judge_of(policy), trials=trials, parallel=parallel, draw=draw, crash=0.05, epochs=epochs)
     assert len(records) == trials
     assert all(record.ended for record in records)
 
@@ -312,6 +334,7 @@ def simulate(
     draw: random.Random,
     crash: float = 0.0,
     value: Callable[[int, int], float] | None = None,
+    epochs: Sequence[float] = (1.0,),
 ) -> list[TrialRecord]:
     """Run trials in random order: at every moment any of those that may train reports next, or crashes."""
     measure = value or (lambda _n, _s: draw.choice((0.1, 0.2, 0.3, math.nan)))
@@ -321,14 +344,14 @@ def simulate(
         ready = [r for r in records if not r.ended and not is_undecided(r)]
         may_open = len(records) < trials
         if may_open and len(ready) < parallel:
-            records.append(trial(len(records)))
+            records.append(trial(len(records), epochs=draw.choice(epochs)))
             continue
         if ready:
             record = draw.choice(ready)
             if draw.random() < crash:
                 records[record.number] = replace(record, state=TrialState.FAIL)
             else:
-                records[record.number] = add_report(record, judge.points, draw, measure)
+                records[record.number] = add_report(record, judge.timetable.of(record.settings), draw, measure)
         for record in records:
             standings.take(record)
         verdicts = judge.decide(records, more_trials=may_open)

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, event
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.policy import Budget, SamplerName, SamplerPolicy, StoppingPolicy
 from orchestrator.core.space import ChoiceDomain, FixedDomain, FloatDomain, IntDomain, Parameter, ParamValue, Space
+from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import Report, TrialRecord
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.ledger import Ledger
@@ -54,7 +55,7 @@ def plan_of(
     return SearchPlan(
         space=space,
         metric=ACCURACY,
-        points=POINTS,
+        timetable=Timetable(points=POINTS),
         budget=budget or Budget(trials=trials),
         sampler=SamplerPolicy(name=sampler),
         stopping=stopping or StoppingPolicy(),

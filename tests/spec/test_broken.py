@@ -40,6 +40,8 @@ def test_a_broken_file_gives_exactly_these_messages(path: Path) -> None:
         ("nonsense", "--set nonsense needs the form a.b=value, got 'nonsense'"),
         ("a..b=1", "--set a..b=1 needs the form a.b=value, got 'a..b=1'"),
         ("data.trian=3", "--set data.trian=3 data.trian: unknown key; did you mean train?"),
+        ("adapter.peft_type=IA3", "--set adapter.peft_type=IA3 adapter.peft_type: unknown key; did you mean method?"),
+        ("adapter.method=(IA)^3", "--set adapter.method=(IA)^3 adapter.method: one of lora, ia3, loha, lokr, vera is needed, got '(IA)^3'; did you mean ia3?"),
         ("data.train=x", "--set data.train=x data.train: an integer is needed, got 'x'"),
         ("name.first=x", "--set name.first=x name.first: cannot be set inside a single value, name is 'good'"),
         ("search.start.7.rank=8", "--set search.start.7.rank=8 search.start.7.rank: search.start is a list of 1, there is no item 7"),

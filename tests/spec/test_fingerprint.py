@@ -38,6 +38,14 @@ def test_it_is_plain_json(path: Path) -> None:
     assert differences(fingerprint, fingerprint) == []
 
 
+def test_the_method_stands_where_it_stood_before_it_could_be_searched(path: Path) -> None:
+    plain = load(path).fingerprint()
+    assert (plain["method"], plain["fixed"]) == ("lora", {})
+    assert load(path, "adapter.method=lora").fingerprint() == plain
+    other = load(path, "adapter={method: loha, alpha: 8}", "search.space={rank: {choices: [4, 8]}}").fingerprint()
+    assert (other["method"], other["fixed"]) == ("loha", {"alpha": 8.0})
+
+
 @pytest.mark.parametrize(
     "override",
     [
@@ -69,8 +77,13 @@ def test_what_may_change(path: Path, override: str) -> None:
         ("data.shift.tweets=vader-tweets", ["data.shift.tweets: (absent) → vader-tweets"]),
         ("data.train=100", ["data.train: null → 100", "data.train_eval: 500 → 100"]),
         ("training.epochs=2", ["training.epochs: 1.0 → 2.0"]),
+        ("search.space.epochs={choices: [1, 2]}", ["search.space.epochs.choices: (absent) → [1.0, 2.0]"]),
         ("training.precision=float32", ["training.precision: auto → float32"]),
         ("adapter.dropout=0.1", ["adapter.dropout: (absent) → 0.1"]),
+        ("adapter.method=loha", ["adapter.method: lora → loha"]),
+        ("search.space.method={choices: [lora, ia3]}", [
+            "adapter.method: lora → (absent)", 'search.space.method.choices: (absent) → ["lora", "ia3"]',
+        ]),
         ("training.batch_size=8", ["training.batch_size: (absent) → 8"]),
         ("data.max_length=64", ["data.max_length: (absent) → 64"]),
         ("search.space.rank.choices=[4, 8, 16]", ["search.space.rank.choices: [4, 8] → [4, 8, 16]"]),
@@ -89,6 +102,11 @@ def test_what_may_change(path: Path, override: str) -> None:
 )  # fmt: skip
 def test_what_may_not_change_is_shown(path: Path, override: str, lines: list[str]) -> None:
     assert differences(load(path).fingerprint(), load(path, override).fingerprint()) == lines
+
+
+def test_epochs_stand_where_they_stood_before_a_trial_could_choose_them(path: Path) -> None:
+    fingerprint = load(path, "training.epochs=2").fingerprint()
+    assert (fingerprint["epochs"], fingerprint["fixed"]) == (2.0, {})
 
 
 ROWS = {"train": "0a", "validation": "0b", "test": "0c"}

@@ -8,7 +8,7 @@ import yaml
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import UserError
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.plan import EngineName, Method, Precision
+from orchestrator.core.plan import EngineName, Precision
 from orchestrator.core.policy import (
     Budget,
     Resources,
@@ -101,8 +101,15 @@ class TestGoodFiles:
             },
             shift_rows=40,
         )
-        assert (spec.epochs, spec.precision, spec.device, spec.method) == (1.5, Precision.BFLOAT16, "cpu", Method.LORA)
-        assert spec.fixed == {"alpha": 16.0, "target_modules": "q_proj,v_proj", "beta2": 0.95, "max_length": 64}
+        assert (spec.epochs, spec.precision, spec.device) == (1.5, Precision.BFLOAT16, "cpu")
+        assert spec.fixed == {
+            "method": "lora",
+            "alpha": 16.0,
+            "target_modules": "q_proj,v_proj",
+            "epochs": 1.5,
+            "beta2": 0.95,
+            "max_length": 64,
+        }
         assert isinstance(spec.fixed["alpha"], float)
         assert spec.metric == Metric(name="val/loss", direction=Direction.MINIMIZE)
         assert spec.sampler == SamplerPolicy(name=SamplerName.CMAES, startup_trials=5, population=6)
@@ -200,7 +207,7 @@ class TestGoodFiles:
     def test_settings_for_lays_parameters_over_what_is_fixed(self) -> None:
         spec = load(FULL)
         assert spec.settings_for({"rank": 4, "alpha": 8.0}) == TrialSettings(
-            rank=4, alpha=8.0, target_modules="q_proj,v_proj", beta2=0.95, max_length=64
+            rank=4, alpha=8.0, target_modules="q_proj,v_proj", epochs=1.5, beta2=0.95, max_length=64
         )
         with pytest.raises(UserError, match="unknown settings: rnk"):
             spec.settings_for({"rnk": 4})
@@ -236,6 +243,7 @@ class TestOverrides:
     def test_missing_sections_and_list_items_can_be_reached(self) -> None:
         spec = load(SMALL, "training.epochs=3", "tracking.keep_adapters=1")
         assert (spec.epochs, spec.tracking.keep_adapters) == (3.0, 1)
+        assert load(SMALL, "search.space.epochs={low: 0.5, high: 2}").epochs == 2.0
         assert load(FULL, "search.start.0.rank=16").start_points[0]["rank"] == 16
 
     def test_the_text_holds_them_and_keeps_comments(self) -> None:

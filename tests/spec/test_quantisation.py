@@ -68,6 +68,21 @@ def test_inits_that_need_the_weights_are_refused(path: Path, override: str, plac
     assert load(path, "quantisation=nf4", "adapter.init=gaussian")
 
 
+@pytest.mark.parametrize(
+    ("override", "place", "got"),
+    [
+        ("adapter={method: loha, rank: 4}", "adapter.method", "loha"),
+        ("search.space.method={choices: [ia3, lokr, loha]}", "search.space.method", "loha"),
+    ],
+)
+def test_methods_that_have_the_weights_shape_are_refused(path: Path, override: str, place: str, got: str) -> None:
+    path.write_text(TEXT.replace("rank: {choices: [4, 8]}", "learning_rate: {choices: [1.0e-3, 2.0e-3]}"))
+    rule = "lora, ia3, vera alone are possible with quantisation=nf4, got "
+    assert message(path, "quantisation=nf4", override) == f"--set {override} {place}: {rule}{got}"
+    assert load(path, override)
+    assert load(path, "quantisation=nf4", "search.space.method={choices: [lora, ia3, vera]}")
+
+
 def test_a_missing_package_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     path.write_text(f"quantisation: nf4\n{TEXT}")

@@ -15,7 +15,9 @@ from transformers import TrainerCallback
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.deepspeed import NAMED, ZERO, Config
 from orchestrator.core.errors import DivergedError
+from orchestrator.core.methods import LORA, METHODS
 from orchestrator.core.settings import TrialSettings
+from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import TrialTask
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.adapters import adapt
@@ -45,6 +47,8 @@ SETTINGS = TrialSettings(
     schedule="cosine",
     warmup_ratio=0.2,
 )
+OTHERS: dict[str, ParamValue] = {"batch_size": 3, "accumulation": 2, "learning_rate": 1e-2, "weight_decay": 0.1}
+"""Settings that all methods take."""
 CONFIGS: dict[str, Config] = {
     **NAMED,
     "offloaded": {ZERO: {"stage": 2, "offload_optimizer": {"device": "cpu"}}},
@@ -145,6 +149,11 @@ class TestAsWithout:
     def test_other_makes_of_models(self, model: tuple[Callable[[Path], Path], Objective], tmp_path: Path) -> None:
         config = NAMED["zero2"]
         assert_same(trained(config, tmp_path, model=model), trained(None, tmp_path, model=model), config)
+
+    @pytest.mark.parametrize("method", [name for name in METHODS if name != LORA])
+    def test_other_methods(self, method: str, tmp_path: Path) -> None:
+        settings, config = TrialSettings.from_params(OTHERS | {"method": method}), NAMED["zero2"]
+        assert_same(trained(config, tmp_path, settings), trained(None, tmp_path, settings), config)
 
     def test_products_in_bfloat16_are_the_same_too(
         self, clipping: TrialSettings, expected: Trained, tmp_path: Path

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.assets.fetch import fetch
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import AssetError
-from orchestrator.core.plan import EnginePlan, Method
+from orchestrator.core.plan import EnginePlan
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import TrialTask
 from orchestrator.objective.loading import load_objective
@@ -54,7 +54,6 @@ def test_a_real_trial_learns_and_its_adapter_is_what_was_reported(tmp_path: Path
     data = DataPlan(source=MOVIES, train=480, validation=100, test=100, train_eval=50)
     plan = EnginePlan(
         objective="sentiment",
-        method=Method.LORA,
         model=MINILM,
         data=data,
         report_points=(480,),

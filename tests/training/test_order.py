@@ -34,6 +34,22 @@ def test_an_epoch_sees_every_row_once() -> None:
     assert order[:8] != order[8:]
 
 
+def test_no_row_comes_earlier_or_later_than_others_because_of_its_length() -> None:
+    """Over many seeds every row's mean place in an epoch is the middle, the shortest's and the longest's too."""
+    lengths, size, seeds = [1 + i % 61 for i in range(3 * WINDOW * 4 + 20)], 4, 400
+    updates = len(lengths) // size
+    places = [0.0] * len(lengths)
+    for seed in range(seeds):
+        for place, rows in enumerate(data_order(lengths, size, updates, seed)):
+            for row in rows:
+                places[row] += place / seeds
+    error = updates / (12 * seeds) ** 0.5
+    assert max(abs(place - (updates - 1) / 2) for place in places) < 4.5 * error
+    for length in (1, 61):
+        alike = [place for place, found in zip(places, lengths, strict=True) if found == length]
+        assert abs(sum(alike) / len(alike) - (updates - 1) / 2) < 4 * error / len(alike) ** 0.5
+
+
 def test_seeds_differ() -> None:
     assert data_order([5] * 64, 8, 8, seed=1) != data_order([5] * 64, 8, 8, seed=2)
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import AssetError, DataError, UserError
-from orchestrator.core.plan import EnginePlan, Method, Precision
+from orchestrator.core.plan import EnginePlan, Precision
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Head, Objective
 from orchestrator.training.adapters import adapt, merged
@@ -164,6 +164,20 @@ def test_merging_for_evaluation_changes_no_bit_of_the_base(bert: Source) -> None
     assert torch.equal(model(input_ids=ids).logits, plain)
 
 
+def test_merging_into_an_embedding_leaves_the_head_that_shares_it_alone(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    base = load_base(Source(origin=Origin.LOCAL, name=str(tiny_gpt2(tmp_path))), TinyCausal(), "cpu")
+    model = adapt(base, TrialSettings(target_modules="wte"), Head.CAUSAL_LM).model.eval()
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter)
+    ids, head = torch.arange(5, 25)[None], model.get_output_embeddings()
+    plain = model(input_ids=ids).logits
+    with merged(model):
+        assert torch.allclose(model(input_ids=ids).logits, plain, atol=1e-4)
+    assert model.get_submodule("base_model.model.transformer.wte").base_layer.weight is head.weight
+
+
 def test_the_config_names_the_base(bert: Source, tmp_path: Path) -> None:
     from orchestrator.training.adapters import save_adapter
 
@@ -185,7 +199,6 @@ def test_an_engine_is_built_from_a_plan(bert: Source, tmp_path: Path) -> None:
     rows.write_text("\n".join(["text,label", *lines]))
     plan = EnginePlan(
         objective="sentiment",
-        method=Method.LORA,
         model=bert,
         data=DataPlan(source=Source(origin=Origin.LOCAL, name=str(rows)), train=20, validation=10, test=10),
         report_points=(16,),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from orchestrator.core.methods import LORA
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import TrialTask
 from orchestrator.objective.protocol import Objective
@@ -68,6 +69,8 @@ def new_adapter(plan: EnginePlan, objective: Objective, task: TrialTask) -> Adap
         CannotPackError: it is of a kind that a pack does not train.
         ValueError: peft refuses the settings.
     """
+    if task.settings.method != LORA:
+        raise CannotPackError("packs train LoRA alone")
     if task.settings.dora:
         raise CannotPackError("DoRA scales the base's weights by trial, and a pack's are shared")
     from peft import get_peft_model_state_dict

@@ -2,9 +2,11 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -33,6 +35,7 @@ from orchestrator.training.rng import kept_random_state
 from orchestrator.training.solo import SoloEngine
 
 logger = logging.getLogger(__name__)
+_Found = TypeVar("_Found")
 
 
 class PackedEngine:
@@ -101,33 +104,39 @@ class PackedEngine:
         admitted = self._headroom.admitted(runs, self._seats)
         for number in self._headroom.surplus(self._seats, admitted):
             self.leave(number)
+        return self._tried(partial(self._step, admitted), admitted) or {}
+
+    def _tried(self, attempt: Callable[[], _Found], runs: Collection[PackedRun]) -> _Found | None:
+        """Return what comes of an attempt, or None if it failed and may go well another time.
+
+        Then every seat is given up, for nobody knows what was written, and trials begin again from their newest
+        reports: fewer of them, if memory ran out, or by the solo engine, if the base cannot be packed after all.
+        """
         try:
-            return self._step(admitted)
+            return attempt()
         except CannotPackError as error:  # what was tried with a few rows and no adapter did not show it
             self._unfit = str(error)
             logger.warning("the solo engine trains all trials from here on: %s", error)
         except (RuntimeError, MemoryError) as error:
-            training = {run.number for run in admitted if run.alone is None}
-            if not self._headroom.shrink(error, len(training.union(self._seats))):
+            packed = {run.number for run in runs if run.alone is None}
+            if not self._headroom.shrink(error, len(packed.union(self._seats))):
                 raise
-        self._make_room()
-        if self._unfit:
-            self._drop_pack()
-        return {}
-
-    def _make_room(self) -> None:
-        """Give up every seat, for nobody knows what was written. Not while the error is held: it holds what failed."""
+        # Not while the error is held: it holds what failed.
         for number in list(self._seats):
             self.leave(number)
         if self._pack is not None:
             self._pack.empty()
         free_memory(self._device)
+        if self._unfit:
+            self._drop_pack()
+        return None
 
     def _step(self, runs: Mapping[PackedRun, int]) -> dict[TrialRun, Report | DivergedError]:
         found: dict[TrialRun, Report | DivergedError] = {}
         for run, point in runs.items():
-            if point not in self._plan.report_points:
-                raise ValueError(f"one of the report points {self._plan.report_points} is needed, got {point}")
+            points = self._plan.timetable.of(run.task.settings)
+            if point not in points:
+                raise ValueError(f"one of the report points {points} is needed, got {point}")
             stored = run.folder.report(point)
             if stored is not None:
                 found[run] = stored
@@ -167,13 +176,8 @@ class PackedEngine:
 
         If there is no memory for that beside the others, they begin again from their newest reports.
         """
-        try:
-            return self._finish(run, best_samples)
-        except (RuntimeError, MemoryError) as error:
-            if not self._headroom.shrink(error, len({*self._seats, run.number})):
-                raise
-        self._make_room()
-        return self._finish(run, best_samples)
+        found = self._tried(partial(self._finish, run, best_samples), [run])
+        return self._finish(run, best_samples) if found is None else found
 
     def _finish(self, run: PackedRun, best_samples: int) -> Mapping[str, float]:
         data, began = self._solo.data, time.perf_counter()
@@ -224,7 +228,7 @@ class PackedEngine:
         if run.alone is not None:
             return None
         if run.number not in self._seats:
-            course = Course.of(self._solo.data, run.task, self._plan.report_points)
+            course = Course.of(self._solo.data, run.task, self._plan.timetable)
             try:
                 pack = self._open_pack(course.rows)
                 adapter = new_adapter(self._plan, self._objective, run.task)

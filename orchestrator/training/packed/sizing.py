@@ -106,7 +106,7 @@ class Sizing:
         pack = Pack(plan.model, self._objective, self._device, self._dtype, plan.quantisation)
         first = TrialTask(number=0, settings=settings, seed=0)
         adapter = new_adapter(self._plan, self._objective, first)
-        course = Course.of(self._data, first, self._plan.report_points)
+        course = Course.of(self._data, first, self._plan.timetable)
         if longest:
             rows = sorted(range(len(course.rows)), key=lambda row: -_size(course.rows[row]))
             course = replace(course, order=[rows[: settings.rows_per_update]] * len(course.order))

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.plan import EnginePlan, Method, Precision
+from orchestrator.core.plan import EnginePlan, Precision
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
@@ -26,12 +26,14 @@ from orchestrator.training.schedule import factor
 from orchestrator.training.task_data import TaskData
 
 POINTS = (200, 400)
+ROWS = 60
 MADE_UP = Source(origin=Origin.LOCAL, name="made up")
 
 
 def task(number: int, seed: int | None = None, **settings: ParamValue) -> TrialTask:
     """A trial without dropout, unless the settings say otherwise."""
     chosen: dict[str, ParamValue] = {"learning_rate": 1e-3, "batch_size": 8, "rank": 4, "max_length": 32}
+    chosen["epochs"] = POINTS[-1] / ROWS
     return TrialTask(
         number=number,
         settings=TrialSettings.from_params(chosen | settings),
@@ -54,13 +56,13 @@ class World:
     ) -> None:
         self.objective = objective
         self.source = Source(origin=Origin.LOCAL, name=str(model))
-        data = DataPlan(source=MADE_UP, train=60, validation=20, test=12, train_eval=10)
+        data = DataPlan(source=MADE_UP, train=ROWS, validation=20, test=12, train_eval=10)
         self.plan = EnginePlan(
             objective="made up",
-            method=Method.LORA,
             model=self.source,
             data=data,
-            report_points=POINTS,
+            report_points=(*POINTS, 2 * POINTS[-1]),  # for the few that choose to train longer
+            rows_per_epoch=ROWS,
             sweep_dir=str(folder),
             metric="val/loss",
             precision=Precision.FLOAT32,
@@ -78,7 +80,7 @@ class World:
         adapter = new_adapter(self.plan, self.objective, trial)
         if b_std:
             adapter = with_b(adapter, trial.seed, b_std)
-        return Seat(self.pack, adapter, trial, Course.of(self.data, trial, POINTS), folder)
+        return Seat(self.pack, adapter, trial, Course.of(self.data, trial, self.plan.timetable), folder)
 
     def base(self) -> Base:
         """Load the base anew, as peft has it."""
@@ -102,7 +104,7 @@ class World:
     def losses_of_peft(self, trial: TrialTask, updates: int, b_std: float = 0.0) -> list[float]:
         """Return the update losses of a plain loop: torch's AdamW over peft's model, an update's rows as one batch."""
         adapted = self.peft(trial, b_std)
-        course = Course.of(self.data, trial, POINTS)
+        course = Course.of(self.data, trial, self.plan.timetable)
         optimiser = build_optimiser(adapted.model, trial.settings)
         parameters = [parameter for parameter in adapted.model.parameters() if parameter.requires_grad]
         found = []

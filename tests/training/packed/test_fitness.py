@@ -1,7 +1,9 @@
 """What cannot be packed is found out, said, and trained by the solo engine in the same sweep."""
 
+import json
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,8 @@ import torch
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.deepspeed import NAMED
 from orchestrator.core.errors import DivergedError, LoratoryError
-from orchestrator.core.plan import EngineName, EnginePlan, Method, Precision
+from orchestrator.core.methods import METHODS
+from orchestrator.core.plan import EngineName, EnginePlan, Precision
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import Report
 from orchestrator.objective.protocol import Objective
@@ -94,7 +97,6 @@ def test_a_base_that_fits_in_no_format_is_an_error_and_others_are_let_through() 
 def plan_of(model: Path, folder: Path, *kinds: Mapping[str, ParamValue]) -> EnginePlan:
     return EnginePlan(
         objective="made up",
-        method=Method.LORA,
         model=Source(origin=Origin.LOCAL, name=str(model)),
         data=DATA,
         report_points=(16, 32),
@@ -143,6 +145,31 @@ def test_which_trials_the_solo_engine_trains_is_said_beforehand(tmp_path: Path) 
     engine.close()
 
 
+def test_every_method_but_lora_is_trained_by_the_solo_engine(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    kinds = [{"method": "lora"}, *({"method": name} for name in METHODS if name != "lora")]
+    engine = PackedEngine(plan_of(tiny_bert(tmp_path / "model"), tmp_path, *kinds), TinyClassification())
+    room = engine.room(3, measure=False)
+    assert (room.packs, room.slots) == (True, 3)
+    others = ("ia3", "loha", "lokr", "vera")
+    assert room.alone == tuple(f"trials with method {name}, because packs train LoRA alone" for name in others)
+    runs = [engine.start(task(0)), *(engine.start(task(n, method=name)) for n, name in enumerate(others, 1))]
+    with caplog.at_level(logging.WARNING):
+        found = trained(engine, *runs)
+    assert sorted(found) == [0, 1, 2, 3, 4]
+    assert all(f"trial {n} is trained by the solo engine: packs train LoRA alone" in caplog.text for n in range(1, 5))
+    assert engine.holds(0)
+    for run in runs:
+        folder = tmp_path / "sweep" / str(found[run.number].checkpoint) / "adapter"
+        kind = json.loads((folder / "adapter_config.json").read_text())["peft_type"]
+        assert kind.lower() == run.task.settings.method
+        run.close()
+    engine.close()
+    engine = PackedEngine(plan_of(tmp_path / "model", tmp_path, {"method": "ia3"}), TinyClassification())
+    room = engine.room(3, measure=True)
+    assert (room.packs, room.slots, room.why) == (False, 1, "packs train LoRA alone")
+    engine.close()
+
+
 def test_experts_that_are_given_some_of_the_tokens_are_found_out_in_training(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -155,6 +182,12 @@ def test_experts_that_are_given_some_of_the_tokens_are_found_out_in_training(
     assert not engine.holds(0)
     for run in (dense, expert):
         run.close()
+    engine.close()
+    # Another process only has to measure it for the last time, and finds out then.
+    plan = plan_of(tmp_path / "model", tmp_path)
+    shifted = replace(plan.data, shift={"other": plan.data.source}, shift_rows=8)
+    engine = PackedEngine(replace(plan, data=shifted), TinySeq2Seq())
+    assert engine.start(task(1, target_modules="wi")).finish(32).keys() >= {"shift/other/loss"}
     engine.close()
 
 
@@ -178,7 +211,6 @@ def test_a_trial_that_cannot_be_packed_is_trained_alone_beside_the_pack(
 def test_with_deepspeed_trials_train_by_themselves(tmp_path: Path) -> None:
     plan = EnginePlan(
         objective="made up",
-        method=Method.LORA,
         model=Source(origin=Origin.LOCAL, name=str(tiny_bert(tmp_path / "model"))),
         data=DATA,
         report_points=(16,),

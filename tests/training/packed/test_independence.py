@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from orchestrator.training.packed.seat import Seat
 from orchestrator.training.packed.stepping import Stepper
 from tests.fakes.tiny_models import tiny_bert, tiny_gpt2, tiny_t5
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
-from tests.training.packed.packs import World, task
+from tests.training.packed.packs import POINTS, World, task
 
 STEPS = 6
 ALONE = 40
@@ -78,6 +79,7 @@ def neighbours(draw: st.DrawFn) -> tuple[TrialTask, int, int, bool]:
         lora_plus_ratio=draw(st.sampled_from([None, 4.0])),
         head_learning_rate=draw(st.sampled_from([None, 1e-3])),
         max_grad_norm=draw(st.sampled_from([0.01, 1.0])),
+        epochs=draw(st.sampled_from([0.5, 2.0, 6.0])),
     )
     joins = draw(st.integers(0, STEPS - 1))
     return chosen, joins, draw(st.integers(joins + 1, STEPS)), draw(st.booleans())
@@ -109,7 +111,10 @@ def test_neighbours_change_nothing(
             assert 0 not in diverged
             found[watched.update] = watched.loss
             for trial, _, leaves, _ in others:
-                if trial.number in seats and (trial.number in diverged or leaves == step + 1):
+                if trial.number not in seats:
+                    continue
+                seat = seats[trial.number]
+                if trial.number in diverged or leaves == step + 1 or seat.update == len(seat.course.order):
                     stepper.forget(seats[trial.number].slot)
                     seats.pop(trial.number).leave()
     finally:
@@ -118,6 +123,25 @@ def test_neighbours_change_nothing(
             seat.leave()
     assert max(found) >= STEPS // 2
     assert found == pytest.approx({update: alone[update] for update in found}, rel=1e-5, nan_ok=True)
+
+
+def test_a_trial_goes_on_in_another_slot_beside_others_as_it_would_have(world: World, alone: list[float]) -> None:
+    watched = replace(WATCHED[type(world.objective)], number=20_000)
+    seat, others = world.seat(watched), [world.seat(task(number, rank=16, dropout=0.3)) for number in (1, 2)]
+    slot = seat.slot
+    while seat.update < seat.course.due[POINTS[0]]:
+        world.stepper.step([seat, others[0]] if seat.update % 3 else [seat])
+    seat.commit([POINTS[0]], {})
+    seat.leave()
+    others.append(world.seat(task(3, rank=32, batch_size=3)))  # takes the slot
+    again = world.seat(watched)
+    assert (again.update, again.slot == slot) == (seat.course.due[POINTS[0]], False)
+    for _ in range(STEPS):
+        world.stepper.step([again, others[2]])
+        if again.batches == 0:
+            assert again.loss == pytest.approx(alone[again.update], rel=1e-5)
+    for left in (again, *others):
+        left.leave()
 
 
 def test_a_broken_trial_is_told_and_the_others_go_on(world: World, alone: list[float]) -> None:

@@ -1,0 +1,104 @@
+"""peft's configuration of a new adapter, from a trial's settings; one function for each method."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from orchestrator.core.settings import TrialSettings
+from orchestrator.objective.protocol import Head
+from orchestrator.training.base_model import Base
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+
+    Configure: TypeAlias = Callable[[Base, TrialSettings, dict[str, Any]], PeftConfig]
+    """Adds what a method has of its own to what all of peft's configurations take."""
+
+_TASK_TYPES = {
+    Head.SEQUENCE_CLASSIFICATION: "SEQ_CLS",
+    Head.CAUSAL_LM: "CAUSAL_LM",
+    Head.SEQ2SEQ_LM: "SEQ_2_SEQ_LM",
+}
+_ALL_LINEAR = "all-linear"
+
+
+def peft_config(base: Base, settings: TrialSettings, head: Head) -> "PeftConfig":
+    """Return peft's configuration of an adapter.
+
+    What the base's files do not hold is trained in full and saved with the adapter, or whoever loads it would get
+    other random values there: the classification head (peft adds it by the task's type) and, in some encoders, the
+    pooler. Such modules get no adapter.
+    """
+    fresh = [name for name in base.fresh_modules if name.split(".")[0] not in {"classifier", "score"}]
+    targets = _targets(settings)
+    common = {
+        "task_type": _TASK_TYPES[head],
+        "target_modules": _ALL_LINEAR if targets == [_ALL_LINEAR] else targets,
+        "modules_to_save": fresh or None,
+        "revision": base.revision,
+    }
+    return _METHODS[settings.method](base, settings, common)
+
+
+def _targets(settings: TrialSettings) -> list[str]:
+    return [name.strip() for name in settings.target_modules.split(",") if name.strip()]
+
+
+def _lora(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":  # noqa: ARG001
+    from peft import LoraConfig
+
+    return LoraConfig(
+        **common,
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        use_rslora=settings.rslora,
+        use_dora=settings.dora,
+        init_lora_weights=True if settings.init == "default" else settings.init,
+        exclude_modules=common["modules_to_save"],
+    )
+
+
+def _ia3(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":
+    """Return a configuration of IA3: one factor for each output of a layer, or for each of its inputs.
+
+    The paper (arXiv 2205.05638) multiplies keys, values and what a feed-forward block has computed inside; the last
+    are the inputs of the layer that leads out of the block. peft knows that layer's name for many models; where it
+    does not, outputs are multiplied there too.
+    """
+    from peft import IA3Config
+
+    return IA3Config(**common, feedforward_modules=_feedforward(base, _targets(settings)))
+
+
+def _feedforward(base: Base, targets: Sequence[str]) -> list[str]:
+    """Return the targets that lead out of a feed-forward block; peft asks for names that stand among the targets."""
+    from peft.utils.constants import TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING
+    from torch.nn import Linear
+    from transformers.pytorch_utils import Conv1D
+
+    if list(targets) == [_ALL_LINEAR]:
+        targets = [name for name, module in base.model.named_modules() if isinstance(module, Linear | Conv1D)]
+    ends = TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING.get(base.model.config.model_type, [])
+    return [name for name in targets if any(f".{name}".endswith(f".{end}") for end in ends)]
+
+
+def _loha(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":  # noqa: ARG001
+    from peft import LoHaConfig
+
+    return LoHaConfig(**common, r=settings.rank, alpha=settings.alpha)
+
+
+def _lokr(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":  # noqa: ARG001
+    from peft import LoKrConfig
+
+    return LoKrConfig(**common, r=settings.rank, alpha=settings.alpha)
+
+
+def _vera(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":  # noqa: ARG001
+    """Return a configuration of VeRA; its random matrices are the same for all trials, and saved with each adapter."""
+    from peft import VeraConfig
+
+    return VeraConfig(**common, r=settings.rank, vera_dropout=settings.dropout, save_projection=True)
+
+
+_METHODS: "dict[str, Configure]" = {"lora": _lora, "ia3": _ia3, "loha": _loha, "lokr": _lokr, "vera": _vera}

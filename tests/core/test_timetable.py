@@ -1,0 +1,32 @@
+"""When trials report: all at the same points, those of fewer epochs for a shorter time."""
+
+import pytest
+
+from orchestrator.core.settings import TrialSettings
+from orchestrator.core.timetable import Timetable, samples_of
+
+POINTS = (500, 1000, 1500, 2000)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "points"),
+    [
+        (2.0, POINTS),
+        (1.0, (500, 1000)),
+        (1.2, (500, 1000, 1200)),
+        (0.25, (250,)),
+        (0.0001, (1,)),
+        (9.0, POINTS),
+    ],
+)
+def test_a_trial_ends_after_its_own_epochs(epochs: float, points: tuple[int, ...]) -> None:
+    assert Timetable(points=POINTS, rows_per_epoch=1000).of(TrialSettings(epochs=epochs)) == points
+
+
+def test_where_no_trial_chooses_its_epochs_all_train_to_the_last_point() -> None:
+    """Trials of a ledger that knew no epochs of a trial are read with the default of 1."""
+    assert Timetable(points=POINTS).of(TrialSettings()) == POINTS
+
+
+def test_samples_are_a_whole_number_and_never_none() -> None:
+    assert (samples_of(1.5, 3), samples_of(0.01, 3)) == (4, 1)
