@@ -57,13 +57,9 @@ class ExecutorContract(ABC):
             trained = [event for event in events(tmp_path, record.number) if event.startswith("train")]
             assert trained == [f"train {report.nominal_samples}" for report in record.reports]
 
-    def test_without_stopping_every_trial_reaches_its_budget(self, tmp_path: Path) -> None:
-        sweep = FakeSweep(folder=tmp_path, engine=self.engine, trials=3, rule=StoppingName.NONE)
-        records = sweep.run(self.executor(FakeEngineFactory()), parallel=self.parallel)
-        check_ended(sweep, records)
-        assert all(record.state is TrialState.COMPLETE and len(record.reports) == len(POINTS) for record in records)
-
-    def test_trials_of_fewer_epochs_end_sooner(self, tmp_path: Path) -> None:
+    def test_without_stopping_every_trial_reaches_its_budget_and_fewer_epochs_are_a_smaller_one(
+        self, tmp_path: Path
+    ) -> None:
         sweep = FakeSweep(folder=tmp_path, engine=self.engine, trials=6, rule=StoppingName.NONE, epochs=(1.0, 0.5, 0.6))
         records = sweep.run(self.executor(FakeEngineFactory()), parallel=self.parallel)
         ends = {1.0: POINTS, 0.5: (1000, 2000), 0.6: (1000, 2000, 2400)}
