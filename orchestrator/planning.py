@@ -4,14 +4,13 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, replace
-from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets.models import resolve_model
 from orchestrator.core import deepspeed
-from orchestrator.core.methods import takers
+from orchestrator.core.methods import LORA, takers
 from orchestrator.core.metric import Metric
 from orchestrator.core.outcome import SweepPlan
 from orchestrator.core.plan import EngineName, EnginePlan
@@ -24,6 +23,7 @@ from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.stopping.points import report_points
 from orchestrator.search.stopping.rules import compared_at
+from orchestrator.spec.possible import possible
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.adapters import SweepAdapters
 from orchestrator.tracking.description import DataInput, SweepDescription
@@ -47,7 +47,7 @@ def plan_engine(spec: SweepSpec, splits: Splits, folder: Path) -> EnginePlan:
         model=spec.model,
         data=replace(spec.data, train=len(splits.train)),
         report_points=_points(spec, splits),
-        rows_per_epoch=len(splits.train) if spec.space.values("epochs") else None,
+        rows_per_epoch=len(splits.train) if spec.space.has("epochs") else None,
         sweep_dir=str(folder),
         metric=spec.metric.name,
         precision=spec.precision,
@@ -155,12 +155,13 @@ def describe(spec: SweepSpec, splits: Splits, digests: Mapping[str, str], folder
         "objective": spec.objective,
         "model": str(spec.model),
         "data": str(spec.data.source),
-        "epochs": spec.epochs,
         "sampler": spec.sampler.name.value,
         "stopping": spec.stopping.rule.value,
         "metric": spec.metric.name,
         "seed": spec.seed,
     }
+    if not spec.space.has("epochs"):
+        params = {**params, "epochs": spec.epochs}
     if spec.quantisation is not None:
         params = {**params, "quantisation": spec.quantisation.value}
     if spec.deepspeed is not None:
@@ -229,26 +230,25 @@ def _tokens_per_row(spec: SweepSpec, splits: Splits) -> float:
 
 
 def _extreme(spec: SweepSpec, choose: Callable[[list[Any]], Any]) -> dict[str, Any]:
-    """Return the settings of the smallest or the largest trial of a space, those that are not searched included."""
-    found = dict(spec.fixed)
-    for name in _SIZES:
-        if values := spec.space.values(name):
-            found[name] = choose([*values])
-    return found
+    """Return the settings of the smallest or the largest trial that can come, those that are not searched included.
+
+    Where some methods are packed and others are not, packed trials count: they share memory.
+    """
+    trials = possible(spec.space, spec.fixed, (*_SIZES, "method"))
+    packed = [trial for trial in trials if trial["method"] == LORA] or trials
+    searched = [name for name in _SIZES if spec.space.has(name)]
+    return {**spec.fixed, **{name: choose([trial[name] for trial in packed]) for name in searched}}
 
 
 def _kinds(spec: SweepSpec) -> tuple[dict[str, Any], ...]:
-    """Return every combination of what a space holds of the settings that decide whether a trial can be packed.
+    """Return every combination that can come of the settings that decide whether a trial can be packed.
 
     Settings that a trial's method does not take decide nothing.
     """
-    searched = {parameter.name: spec.space.values(parameter.name) for parameter in spec.space.parameters}
-    deciding = {name: values for name, values in searched.items() if name in _KINDS}
+    deciding = [name for name in _KINDS if spec.space.has(name)]
     found: list[dict[str, Any]] = []
-    for chosen in product(*deciding.values()) if deciding else ():
-        kind = dict(zip(deciding, chosen, strict=True))
-        method = kind.get("method", spec.fixed.get("method", RULES["method"].default))
-        kind = {name: value for name, value in kind.items() if method in takers(name)}
+    for trial in possible(spec.space, spec.fixed, {"method", *deciding}) if deciding else ():
+        kind = {name: trial[name] for name in deciding if trial["method"] in takers(name)}
         if kind not in found:
             found.append(kind)
     return tuple(found)

@@ -27,15 +27,49 @@ KIND = "search.space.{}={{choices: [{}]}}"
             [KIND.format("target_modules", "query, value"), "adapter.method=vera"],
             [{"target_modules": "query"}, {"target_modules": "value"}],
         ),
+        # What is inactive in a trial has its default there.
+        (
+            [KIND.format("method", "lora, ia3"), "search.space.dora={value: true, when: {rank: 8}}"],
+            [{"method": "lora", "dora": False}, {"method": "ia3"}, {"method": "lora", "dora": True}],
+        ),
+        (
+            [
+                KIND.format("method", "lora, ia3"),
+                "search.space.target_modules={choices: ['key,value'], when: {method: ia3}}",
+            ],
+            [
+                {"method": "lora", "target_modules": "all-linear"},
+                {"method": "ia3", "target_modules": "key,value"},
+            ],
+        ),
+        (["search.space.method={choices: [ia3], when: {rank: 8}}"], [{"method": "lora"}, {"method": "ia3"}]),
     ],
 )
 def test_kinds_of_trials_differ_in_what_their_method_takes(
     overrides: list[str], kinds: list[dict[str, object]], tmp_path: Path
 ) -> None:
     file = tmp_path / "small.yaml"
-    file.write_text(
-        "name: small\nobjective: sentiment\nsearch: {space: {rank: {choices: [4, 8]}}}\nbudget: {trials: 4}\n"
-    )
+    file.write_text(SMALL)
     spec = load_spec(file, overrides, objective_facts=objective_facts, packaged=PACKAGED)
     plan = plan_engine(spec, tiny_splits(spec.data), tmp_path)
     assert list(plan.kinds) == kinds
+
+
+def test_the_largest_trial_is_one_that_can_come_and_is_packed(tmp_path: Path) -> None:
+    file = tmp_path / "small.yaml"
+    file.write_text(SMALL.replace("rank: {choices: [4, 8]}", "method: {choices: [lora, vera]}"))
+    sizes = [f"search.space.{name}={{choices: [2, 4], when: {{method: vera}}}}" for name in ("rank", "batch_size")]
+    spec = load_spec(file, sizes, objective_facts=objective_facts, packaged=PACKAGED)
+    plan = plan_engine(spec, tiny_splits(spec.data), tmp_path)
+    assert plan.smallest == plan.largest == {"rank": 16, "batch_size": 16}
+
+
+def test_the_longest_trial_may_be_one_that_does_not_choose_its_epochs(tmp_path: Path) -> None:
+    file = tmp_path / "small.yaml"
+    file.write_text(SMALL)
+    chosen = "search.space.epochs={low: 0.25, high: 0.5, when: {rank: 8}}"
+    spec = load_spec(file, [chosen], objective_facts=objective_facts, packaged=PACKAGED)
+    assert spec.epochs == 1.0
+    plan = plan_engine(spec, tiny_splits(spec.data), tmp_path)
+    assert plan.timetable.of(spec.settings_for({"rank": 4})) == plan.report_points
+    assert plan.timetable.of(spec.settings_for({"rank": 8, "epochs": 0.5}))[-1] == round(plan.report_points[-1] / 2)

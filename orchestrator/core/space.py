@@ -1,6 +1,6 @@
 """Search spaces: domains, parameters and the conditions under which a parameter is active."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -64,14 +64,41 @@ class Space:
 
     parameters: tuple[Parameter, ...]
 
-    def values(self, name: str) -> tuple[ParamValue, ...]:
-        """Return the values that a parameter can have, of a range its ends; empty if it is not of the space."""
-        found = next((parameter.domain for parameter in self.parameters if parameter.name == name), None)
-        if found is None:
-            return ()
-        if isinstance(found, FixedDomain):
-            return (found.value,)
-        return found.choices if isinstance(found, ChoiceDomain) else (found.low, found.high)
+    def has(self, name: str) -> bool:
+        """Return whether a parameter is of the space, searched or fixed there."""
+        return any(parameter.name == name for parameter in self.parameters)
+
+    def combinations(self, names: Collection[str]) -> tuple[dict[str, ParamValue], ...]:
+        """Return what trials can have of these parameters together, each combination once; inactive ones are left out.
+
+        Of a range stand its ends, the next to the lowest of integers (which says what kind of numbers they are), and
+        the values that conditions name.
+        """
+        needed = {*names}
+        for parameter in reversed(self.parameters):
+            if parameter.name in needed:
+                needed |= parameter.when.keys()
+        found: list[dict[str, ParamValue]] = [{}]
+        for parameter in self.parameters:
+            if parameter.name in needed:
+                values = self._values(parameter)
+                found = [
+                    {**chosen, parameter.name: value} if parameter.is_active(chosen) else chosen
+                    for chosen in found
+                    for value in (values if parameter.is_active(chosen) else values[:1])
+                ]
+        wanted = [{name: value for name, value in chosen.items() if name in names} for chosen in found]
+        return tuple(chosen for at, chosen in enumerate(wanted) if chosen not in wanted[:at])
+
+    def _values(self, parameter: Parameter) -> tuple[ParamValue, ...]:
+        domain = parameter.domain
+        if isinstance(domain, FixedDomain):
+            return (domain.value,)
+        if isinstance(domain, ChoiceDomain):
+            return domain.choices
+        second = min(domain.low + domain.step, domain.high) if isinstance(domain, IntDomain) else domain.low
+        named = [value for other in self.parameters for value in other.when.get(parameter.name, ())]
+        return tuple(dict.fromkeys((domain.low, second, *named, domain.high)))
 
     @property
     def searched(self) -> tuple[str, ...]:

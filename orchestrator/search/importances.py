@@ -56,15 +56,22 @@ def importances(records: Sequence[TrialRecord], metric: Metric, *, seed: int = 0
         scored = [(record, score) for record in records if (score := _score_at(record, metric, rung)) is not None]
         most = max(most, len(scored))
         if len(scored) >= needed:
-            return _at_rung(scored, rung, seed)
+            return _at_rung(scored, varied, rung, seed)
     return Importances(note=f"too few trials: {needed} are needed at one report, {most} are there", trials=most)
 
 
-def _at_rung(scored: Sequence[tuple[TrialRecord, float]], rung: int, seed: int) -> Importances:
+def _at_rung(
+    scored: Sequence[tuple[TrialRecord, float]], varied_in_all: Sequence[str], rung: int, seed: int
+) -> Importances:
     varied = _varied([record for record, _ in scored])
     common = [name for name in varied if all(name in record.params for record, _ in scored)]
-    left_out = ", ".join(name for name in varied if name not in common)
-    note = f"left out, for not every trial has them: {left_out}" if left_out else None
+    notes = {
+        "left out, for not every trial has them": [name for name in varied if name not in common],
+        f"left out, for they are the same in all trials that came to {rung} samples": [
+            name for name in varied_in_all if name not in varied
+        ],
+    }
+    note = "; ".join(f"{why}: {', '.join(names)}" for why, names in notes.items() if names) or None
     if not common or len({score for _, score in scored}) == 1:
         note = f"nothing to explain: all {len(scored)} trials have the same values at {rung} samples"
         return Importances(nominal_samples=rung, trials=len(scored), note=note)

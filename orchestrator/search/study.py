@@ -118,7 +118,7 @@ class SweepStudy:
     def follow(self, record: TrialRecord, study_number: int) -> None:
         """Bring one trial of the study to what the ledger says of it; what is already there stays.
 
-        Intermediate values are the best so far, at nominal samples that are the same for all trials: TPE orders pruned
+        Intermediate values are the best so far, at nominal samples; who is pruned ends at a rung. TPE orders pruned
         trials by their last step, then by the value there, which is also the value that Optuna gives them.
         """
         if study_number in self._told:

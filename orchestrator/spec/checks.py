@@ -8,9 +8,9 @@ from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.policy import SamplerName, SamplerPolicy, StoppingPolicy
 from orchestrator.core.quantisation import Quantisation, missing_package
 from orchestrator.core.settings import RULES, Group
-from orchestrator.core.space import ChoiceDomain, Domain, FixedDomain, FloatDomain, ParamValue, Space
+from orchestrator.core.space import FloatDomain, ParamValue, Space
 from orchestrator.core.timetable import samples_of
-from orchestrator.spec.membership import domain_problem
+from orchestrator.spec.possible import possible
 from orchestrator.spec.problems import KeyPath, Problems, shown
 from orchestrator.spec.sections import Search, SweepFile
 from orchestrator.spec.suggest import one_of
@@ -80,33 +80,29 @@ def check_method(fixed: Mapping[str, ParamValue], space: Space, problems: Proble
 
 
 def _methods(fixed: Mapping[str, ParamValue], space: Space) -> list[str]:
-    """Return the methods that can be drawn; trials in which a searched one is inactive have its default."""
-    domain = _domain("method", fixed, space)
-    conditional = any(parameter.name == "method" and parameter.when for parameter in space.parameters)
-    default = RULES["method"].default if conditional else None
-    return [name for name in METHODS if name == default or domain_problem(domain, name) is None]
+    """Return the methods that trials can have."""
+    drawn = {trial["method"] for trial in possible(space, fixed, ("method",))}
+    return [name for name in METHODS if name in drawn]
+
+
+def _inits(fixed: Mapping[str, ParamValue], space: Space, *beside: str) -> list[dict[str, ParamValue]]:
+    """Return the trials that can come, by the init and by other settings; methods that take no init are left out."""
+    trials = possible(space, fixed, ("method", "init", *beside))
+    return [trial for trial in trials if trial["method"] in takers("init")]
 
 
 def check_init(fixed: Mapping[str, ParamValue], space: Space, problems: Problems) -> None:
-    """Note what does not go with an init that can be drawn: odd ranks, which an orthogonal one halves, and DoRA."""
-    _check_dora(fixed, space, problems)
-    if domain_problem(_domain("init", fixed, space), "orthogonal") is not None:
-        return
-    ranks = _domain("rank", fixed, space)
-    if isinstance(ranks, ChoiceDomain | FixedDomain):
-        listed = ranks.choices if isinstance(ranks, ChoiceDomain) else (ranks.value,)
-        odd = [rank for rank in listed if isinstance(rank, int) and rank % 2]
-    else:
-        odd = [int(rank) for rank in (ranks.low, ranks.low + (ranks.step or 1)) if rank % 2]
+    """Note what does not go with an init: odd ranks with an orthogonal one, which halves them, and DoRA with PiSSA.
+
+    Over the base as it was, no adapter holds the last two.
+    """
+    trials = _inits(fixed, space, "rank", "dora")
+    ranks = [trial["rank"] for trial in trials if trial["init"] == "orthogonal"]
+    odd = [rank for rank in ranks if isinstance(rank, int) and rank % 2]
     if odd:
         message = f"even ranks alone are possible with init=orthogonal, got {odd[0]}"
         problems.follow(_place("rank", space), message)
-
-
-def _check_dora(fixed: Mapping[str, ParamValue], space: Space, problems: Problems) -> None:
-    """Note ``init: pissa`` where it can be drawn with DoRA: over the base as it was, no adapter holds the two."""
-    drawn: dict[str, ParamValue] = {"dora": True, "init": "pissa"}
-    if all(domain_problem(_domain(name, fixed, space), value) is None for name, value in drawn.items()):
+    if any(trial["init"] == "pissa" and trial["dora"] for trial in trials):
         message = "default, gaussian and orthogonal alone are possible with dora, got pissa"
         problems.follow(_place("init", space), message)
 
@@ -124,7 +120,8 @@ def check_quantisation(
     missing = missing_package(quantisation)
     if missing:
         problems.add(("quantisation",), missing)
-    inits = [init for init in ("pissa", "orthogonal") if domain_problem(_domain("init", fixed, space), init) is None]
+    drawn = {trial["init"] for trial in _inits(fixed, space)}
+    inits = [init for init in ("pissa", "orthogonal") if init in drawn]
     if inits:
         message = f"default and gaussian alone are possible with quantisation={quantisation}, got {inits[0]}"
         problems.follow(_place("init", space), message)
@@ -135,16 +132,9 @@ def check_quantisation(
         problems.follow(_place("method", space), message)
 
 
-def _domain(name: str, fixed: Mapping[str, ParamValue], space: Space) -> Domain:
-    """Return what a setting can be: what is searched, else what is fixed, else its default."""
-    searched = {parameter.name: parameter.domain for parameter in space.parameters}
-    return searched.get(name, FixedDomain(value=fixed.get(name, RULES[name].default)))
-
-
 def _place(name: str, space: Space) -> KeyPath:
     """Return where the file says what a setting can be."""
-    in_space = any(parameter.name == name for parameter in space.parameters)
-    return ("search", "space", name) if in_space else (str(RULES[name].group), name)
+    return ("search", "space", name) if space.has(name) else (str(RULES[name].group), name)
 
 
 def check_sizes(file: SweepFile, stopping: StoppingPolicy, epochs: float, problems: Problems) -> None:

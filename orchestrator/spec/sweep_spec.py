@@ -11,9 +11,10 @@ from orchestrator.core.metric import Metric
 from orchestrator.core.plan import Precision
 from orchestrator.core.policy import Budget, Resources, SamplerPolicy, StoppingPolicy, Tracking
 from orchestrator.core.quantisation import Quantisation
-from orchestrator.core.settings import RULES, TrialSettings
+from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue, Space
 from orchestrator.spec.fingerprint import fingerprint
+from orchestrator.spec.possible import longest_epochs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +64,7 @@ class SweepSpec:
     @property
     def epochs(self) -> float:
         """Passes over the training rows that the longest trial makes, > 0."""
-        return longest_epochs(self.fixed, self.space)
+        return longest_epochs(self.space, self.fixed)
 
     def settings_for(self, params: Mapping[str, ParamValue]) -> TrialSettings:
         """Return a trial's settings: the defaults, the file's fixed ones over them, ``params`` over both.
@@ -76,9 +77,3 @@ class SweepSpec:
     def fingerprint(self) -> dict[str, Any]:
         """Return what may not change when the sweep goes on, as plain JSON; see ``spec.fingerprint``."""
         return fingerprint(self)
-
-
-def longest_epochs(fixed: Mapping[str, ParamValue], space: Space) -> float:
-    """Return the passes over the training rows that the longest trial makes, by what is fixed and what is searched."""
-    given = fixed.get("epochs", RULES["epochs"].default)
-    return max(float(str(value)) for value in (space.values("epochs") or (given,)))

@@ -77,7 +77,9 @@ def _feedforward(base: Base, targets: Sequence[str]) -> list[str]:
     from transformers.pytorch_utils import Conv1D
 
     if list(targets) == [_ALL_LINEAR]:
-        targets = [name for name, module in base.model.named_modules() if isinstance(module, Linear | Conv1D)]
+        # peft's table holds ends of names, and attention's own output may have the same end.
+        linear = [name for name, module in base.model.named_modules() if isinstance(module, Linear | Conv1D)]
+        targets = [name for name in linear if "attention" not in name]
     ends = TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING.get(base.model.config.model_type, [])
     return [name for name in targets if any(f".{name}".endswith(f".{end}") for end in ends)]
 

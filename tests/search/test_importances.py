@@ -86,3 +86,12 @@ def test_conditional_parameters_are_left_out_and_named() -> None:
     found = importances(some, ACCURACY)
     assert "lora_plus_ratio" not in found.shares
     assert found.note == "left out, for not every trial has them: lora_plus_ratio"
+
+
+def test_parameters_that_decide_who_comes_to_a_rung_are_left_out_and_named() -> None:
+    some = trials(30, lambda p: p["dropout"], reports=lambda number: 2 if number % 2 else 1)
+    for record in some:
+        record.params["epochs"] = float(len(record.reports))  # type: ignore[index]
+    found = importances(some, ACCURACY)
+    assert (found.trials, "epochs" in found.shares) == (15, False)
+    assert found.note == "left out, for they are the same in all trials that came to 2000 samples: epochs"

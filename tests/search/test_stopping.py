@@ -163,22 +163,24 @@ def test_who_stops_below_is_not_waited_for_above() -> None:
     assert actions(judge.decide(records, more_trials=True)) == {1: Action.STOP, 2: Action.STOP}
 
 
-def test_a_trial_of_fewer_epochs_is_complete_at_its_own_end_and_its_value_counts_there() -> None:
+def test_a_trial_of_fewer_epochs_is_complete_at_its_own_end_and_compared_with_others_below_it_alone() -> None:
+    """Trial 0's rate has come down at the rung where the others still have most of their way to go."""
     judge = judge_of(StoppingPolicy(reduction_factor=2))
-    records = [trial(0, 0.5, epochs=1 / 6), trial(1, 0.4), trial(2, 0.3, 0.3, points=(1000, 1500), epochs=0.25)]
-    verdicts = judge.decide(records, more_trials=True)
-    assert actions(verdicts) == {0: Action.STOP, 1: Action.STOP, 2: Action.STOP}
+    short = [trial(0, 0.5, epochs=1 / 6), trial(1, 0.3, 0.3, points=(1000, 1500), epochs=0.25)]
+    verdicts = judge.decide([*short, trial(2, 0.4), trial(3, 0.2)], more_trials=True)
+    assert actions(verdicts) == {0: Action.STOP, 1: Action.STOP, 2: Action.CONTINUE, 3: Action.STOP}
     assert [verdict.ending and verdict.ending.reason for verdict in verdicts] == [
         "reached its budget of 1000 samples",
-        "not among the best 1 of 3 at 1000 samples",
         "reached its budget of 1500 samples",
+        None,
+        "not among the best 1 of 3 at 1000 samples",
     ]
 
 
 def test_who_ends_below_a_rung_is_not_waited_for() -> None:
     judge = judge_of(StoppingPolicy(reduction_factor=3, cohort=2))
     waiting = trial(0, 0.9, 0.9, 0.9)
-    for epochs, expected in ((1.0, {}), (0.5, {}), (0.4, {0: Action.CONTINUE})):
+    for epochs, expected in ((1.0, {}), (0.6, {}), (0.5, {0: Action.CONTINUE}), (0.4, {0: Action.CONTINUE})):
         assert actions(judge.decide([waiting, trial(1, epochs=epochs)], more_trials=False)) == expected
 
 

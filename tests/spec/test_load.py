@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.errors import UserError
+from orchestrator.core.errors import SpecError, UserError
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.plan import EngineName, Precision
 from orchestrator.core.policy import (
@@ -245,6 +245,17 @@ class TestOverrides:
         assert (spec.epochs, spec.tracking.keep_adapters) == (3.0, 1)
         assert load(SMALL, "search.space.epochs={low: 0.5, high: 2}").epochs == 2.0
         assert load(FULL, "search.start.0.rank=16").start_points[0]["rank"] == 16
+
+    def test_what_goes_together_is_what_one_trial_can_have(self) -> None:
+        """Neither an odd rank with an orthogonal start nor PiSSA with DoRA comes about."""
+        space = "search.space."
+        odd = "method: {choices: [lora, loha]}\n    rank: {choices: [5, 7], when: {method: loha}}"
+        orthogonal = space + "init={choices: [default, orthogonal], when: {method: lora}}"
+        load(SMALL.replace("rank: {choices: [4, 8]}", odd), orthogonal)
+        dora = space + "dora={choices: [true], when: {rank: 4}}"
+        load(SMALL, dora, space + "init={choices: [pissa], when: {rank: 8}}")
+        with pytest.raises(SpecError, match="alone are possible with dora, got pissa"):
+            load(SMALL, dora, space + "init={choices: [pissa], when: {rank: 4}}")
 
     def test_the_text_holds_them_and_keeps_comments(self) -> None:
         text = "# what it is for\n" + SMALL.replace("{trials: 4}", "{trials: 4}  # a few") + "seed: 1  # of all draws\n"

@@ -256,6 +256,7 @@ def test_ia3_multiplies_what_a_feed_forward_block_computes_inside(bert: Base, tm
     assert found[f"{layer}.output.dense"] == (1, 32)
     assert found[f"{layer}.attention.self.value"] == (16, 1)
     bert = load(tiny_bert(tmp_path / "again"), TinyClassification())
-    assert factors(bert, "all-linear")[f"{layer}.output.dense"] == (1, 32)
+    found = factors(bert, "all-linear")
+    assert (found[f"{layer}.output.dense"], found[f"{layer}.attention.output.dense"]) == ((1, 32), (16, 1))
     unknown = load(tiny_switch(tmp_path / "switch"), TinySeq2Seq())
     assert {shape[1] for shape in factors(unknown, "wo", Head.SEQ2SEQ_LM).values()} == {1}

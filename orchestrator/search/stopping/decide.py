@@ -37,7 +37,7 @@ class Judge:
 
     def standings(self, records: Iterable[TrialRecord] = ()) -> Standings:
         """Return what decisions need of these records; further ones can be taken into it."""
-        return Standings(build_rule(self.policy, self.timetable.points), self.metric, records)
+        return Standings(build_rule(self.policy, self.timetable.points), self.metric, self.timetable, records)
 
     def decide(self, records: Iterable[TrialRecord], *, more_trials: bool) -> tuple[Verdict, ...]:
         """Return the decisions that can be made now; a trial without one waits for others at its rung.
@@ -65,7 +65,7 @@ class Judge:
         # From the lowest rung up: who stops below will not arrive above.
         for rung, bracket in sorted(meetings):
             if len(standings.keys(bracket, rung)) < rule.cohort and (
-                more_trials or self._may_grow(standings, bracket, rung, verdicts)
+                more_trials or _may_grow(standings, bracket, rung, verdicts)
             ):
                 continue
             verdicts |= self._together(standings, bracket, rung, meetings[rung, bracket])
@@ -77,8 +77,9 @@ class Judge:
         reason = self.diverged(newest.metrics, record.reports)
         if reason is not None:
             return self._stop(record, TrialState.FAIL, f"diverged: {reason}")
-        if newest.nominal_samples >= self._end(record):
-            return self._stop(record, TrialState.COMPLETE, f"reached its budget of {self._end(record)} samples")
+        end = self.timetable.of(record.settings)[-1]
+        if newest.nominal_samples >= end:
+            return self._stop(record, TrialState.COMPLETE, f"reached its budget of {end} samples")
         grace = self.policy.grace_samples or self.timetable.points[0]
         if self.policy.patience is not None and newest.nominal_samples >= grace:
             reason = self.overfitting(record.reports, self.policy.patience)
@@ -106,18 +107,16 @@ class Judge:
             for record in judged
         }
 
-    def _may_grow(self, standings: Standings, bracket: int, rung: int, verdicts: Mapping[int, Verdict]) -> bool:
-        """Return whether any trial of a bracket that is still below a rung may yet arrive there."""
-        peers = (record for record in standings.live() if standings.rule.bracket(record.number) == bracket)
-        return any(self._end(record) >= rung and _may_reach(record, rung, verdicts) for record in peers)
-
-    def _end(self, record: TrialRecord) -> int:
-        return self.timetable.of(record.settings)[-1]
-
 
 def is_undecided(record: TrialRecord) -> bool:
     """Return whether the trial's newest report has no decision yet."""
     return not record.ended and bool(record.reports) and record.reports[-1].nominal_samples not in record.verdicts
+
+
+def _may_grow(standings: Standings, bracket: int, rung: int, verdicts: Mapping[int, Verdict]) -> bool:
+    """Return whether any trial of a bracket that is still below a rung may yet pass it."""
+    peers = (record for record in standings.live() if standings.rule.bracket(record.number) == bracket)
+    return any(rung < standings.end(record) and _may_reach(record, rung, verdicts) for record in peers)
 
 
 def _may_reach(record: TrialRecord, rung: int, verdicts: Mapping[int, Verdict]) -> bool:

@@ -9,6 +9,7 @@ import torch
 
 from orchestrator.core.methods import LORA
 from orchestrator.core.plan import EnginePlan
+from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import TrialTask
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.adapters import adapt, write_adapter
@@ -62,6 +63,14 @@ class Adapter:
         write_adapter(folder, tensors, self.config, self.base_name, self.taken_out)
 
 
+def require_packable(settings: TrialSettings) -> None:
+    """Raise ``CannotPackError`` if the settings alone say that a pack does not train such an adapter."""
+    if settings.method != LORA:
+        raise CannotPackError("packs train LoRA alone")
+    if settings.dora:
+        raise CannotPackError("DoRA scales the base's weights by trial, and a pack's are shared")
+
+
 def new_adapter(plan: EnginePlan, objective: Objective, task: TrialTask) -> Adapter:
     """Return a trial's adapter as the solo engine starts it, drawn from the trial's seed; the process's is kept.
 
@@ -69,10 +78,7 @@ def new_adapter(plan: EnginePlan, objective: Objective, task: TrialTask) -> Adap
         CannotPackError: it is of a kind that a pack does not train.
         ValueError: peft refuses the settings.
     """
-    if task.settings.method != LORA:
-        raise CannotPackError("packs train LoRA alone")
-    if task.settings.dora:
-        raise CannotPackError("DoRA scales the base's weights by trial, and a pack's are shared")
+    require_packable(task.settings)
     from peft import get_peft_model_state_dict
     from transformers import set_seed
 

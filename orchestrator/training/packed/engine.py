@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,13 +15,13 @@ from orchestrator.core.plan import EnginePlan
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.evaluation.gap import gaps
-from orchestrator.objective.protocol import Example, Objective
+from orchestrator.objective.protocol import Objective
 from orchestrator.training.checkpoints import SLOT_STATE, TrialFolder
 from orchestrator.training.course import Course
 from orchestrator.training.engine import Room, TrialRun
 from orchestrator.training.hardware import choose_device, computes_in_bfloat16
 from orchestrator.training.memory import free_memory, peak_mb, reset_peak
-from orchestrator.training.packed.adapter import new_adapter
+from orchestrator.training.packed.adapter import new_adapter, require_packable
 from orchestrator.training.packed.errors import CannotPackError
 from orchestrator.training.packed.fitness import reason_not_to_pack
 from orchestrator.training.packed.headroom import Headroom
@@ -83,13 +83,17 @@ class PackedEngine:
             plan = replace(self._plan, smallest=smallest, largest=largest)
             return Sizing(plan, self._objective, self._solo.data, self._device, self._dtype).choose(most)
 
-        return room_for(self._plan.kinds, self._reason_not_to_pack, sized)
+        room = room_for(self._plan.kinds, self._reason_not_to_pack, sized)
+        if not room.packs:
+            self._unfit = self._unfit or room.why
+            self._drop_pack()  # each trial has a base of its own
+        return room
 
     def _reason_not_to_pack(self, kind: Kind) -> str | None:
         """Return why trials of a kind cannot be trained with others, in words; None if they can."""
         settings = TrialSettings.from_params({**self._plan.smallest, **kind})
         try:
-            pack = self._open_pack(self._solo.data.train(settings))
+            pack = self._open_pack(settings)
             pack.admit(new_adapter(self._plan, self._objective, TrialTask(number=0, settings=settings, seed=0)))
         except CannotPackError as error:
             return str(error)
@@ -230,7 +234,7 @@ class PackedEngine:
         if run.number not in self._seats:
             course = Course.of(self._solo.data, run.task, self._plan.timetable)
             try:
-                pack = self._open_pack(course.rows)
+                pack = self._open_pack(run.task.settings)
                 adapter = new_adapter(self._plan, self._objective, run.task)
                 pack.admit(adapter)
             except CannotPackError as error:
@@ -241,13 +245,15 @@ class PackedEngine:
             self._seats[run.number] = Seat(pack, adapter, run.task, course, run.folder)
         return self._seats[run.number]
 
-    def _open_pack(self, rows: Sequence[Example]) -> Pack:
+    def _open_pack(self, settings: TrialSettings) -> Pack:
+        require_packable(settings)  # or a base would be held for trials that have no use for it
         if self._plan.deepspeed is not None:
             raise CannotPackError("DeepSpeed trains one model in a process")
         if self._unfit is None:
             reset_peak(self._device)
             tokenizer = self._solo.data.tokenizer
             source, quantisation = self._plan.model, self._plan.quantisation
+            rows = self._solo.data.train(settings)
             reason = reason_not_to_pack(source, self._objective, self._device, tokenizer, rows, quantisation)
             self._unfit = reason or ""
             if not reason:
@@ -266,9 +272,10 @@ class PackedEngine:
             if seat.batches == 0
             and (points := [p for p, at in seat.course.due.items() if at == seat.update and not seat.folder.report(p)])
         }
-        alike: dict[int, list[Seat]] = {}
+        alike: dict[tuple[int, float], list[Seat]] = {}
         for seat in due:
-            alike.setdefault(seat.task.settings.max_length, []).append(seat)
+            settings = seat.task.settings
+            alike.setdefault((settings.max_length, settings.train_fraction), []).append(seat)
         for group in alike.values():
             for seat, metrics in zip(group, self._measured(group), strict=True):
                 seat.commit(due[seat], metrics)
@@ -277,12 +284,7 @@ class PackedEngine:
         assert self._stepper is not None
         began = time.perf_counter()
         validation = self._stepper.measure(seats, seats[0].course.splits["val"])
-        same = len({seat.task.settings.train_fraction for seat in seats}) == 1
-        train = (
-            self._stepper.measure(seats, seats[0].course.splits["train"])
-            if same
-            else [self._stepper.measure([seat], seat.course.splits["train"])[0] for seat in seats]
-        )
+        train = self._stepper.measure(seats, seats[0].course.splits["train"])
         share_s = (time.perf_counter() - began) / len(seats)
         return [
             {

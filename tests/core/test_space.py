@@ -1,0 +1,29 @@
+"""What trials of a space can have together."""
+
+from orchestrator.core.space import ChoiceDomain, FixedDomain, FloatDomain, IntDomain, Parameter, Space
+
+SPACE = Space(
+    parameters=(
+        Parameter(name="method", domain=ChoiceDomain(choices=("lora", "ia3"))),
+        Parameter(name="rank", domain=IntDomain(low=4, high=16, step=4), when={"method": ("lora",)}),
+        Parameter(name="dora", domain=FixedDomain(value=True), when={"rank": (12,)}),
+        Parameter(name="dropout", domain=FloatDomain(low=0.0, high=0.2)),
+    )
+)
+
+
+def test_a_range_stands_for_its_ends_and_its_second_integer() -> None:
+    assert SPACE.combinations(("dropout",)) == ({"dropout": 0.0}, {"dropout": 0.2})
+    assert SPACE.combinations(("dropout", "nothing")) == SPACE.combinations(("dropout",))
+    assert Space(parameters=()).combinations(("rank",)) == ({},)
+
+
+def test_inactive_parameters_are_left_out_and_conditions_are_looked_up_at_their_parents() -> None:
+    assert SPACE.combinations(("dora",)) == ({}, {"dora": True})
+    assert SPACE.combinations(("method", "rank", "dora")) == (
+        {"method": "lora", "rank": 4},
+        {"method": "lora", "rank": 8},
+        {"method": "lora", "rank": 12, "dora": True},
+        {"method": "lora", "rank": 16},
+        {"method": "ia3"},
+    )
