@@ -71,10 +71,7 @@ def plain_trainer(config: dict[str, Any] | None, setup: Setup) -> "Trainer":
         tempfile.mkdtemp(),
         per_device_eval_batch_size=32,
         num_train_epochs=setup.epochs,
-        eval_strategy="steps",
-        eval_steps=1 / setup.reports,
-        save_strategy="steps",
-        save_steps=1 / setup.reports,
+        **reporting(setup.reports),
         save_total_limit=1,
         report_to=[],
         use_cpu=setup.device == "cpu",
@@ -92,6 +89,17 @@ def plain_trainer(config: dict[str, Any] | None, setup: Setup) -> "Trainer":
         compute_metrics=lambda found: {"accuracy": float((found.predictions.argmax(-1) == found.label_ids).mean())},
         model_init=None if config is not None else lambda trial: adapted(CHOSEN[trial.number if trial else 0], setup),
     )
+
+
+def reporting(reports: int) -> dict[str, Any]:
+    """Return when a trial is evaluated and saved: so many times, the last time at its end.
+
+    A share of one would be taken for a number of steps.
+    """
+    if reports == 1:
+        return {"eval_strategy": "epoch", "save_strategy": "epoch"}
+    every = 1 / reports
+    return {"eval_strategy": "steps", "eval_steps": every, "save_strategy": "steps", "save_steps": every}
 
 
 def named(config: dict[str, Any]) -> dict[str, Any]:

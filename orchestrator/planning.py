@@ -15,7 +15,7 @@ from orchestrator.core.metric import Metric
 from orchestrator.core.outcome import SweepPlan
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.settings import RULES
-from orchestrator.core.space import ChoiceDomain, Domain, FixedDomain
+from orchestrator.core.space import ChoiceDomain, Domain, FixedDomain, IntDomain, ParamValue
 from orchestrator.core.timetable import Timetable, samples_of
 from orchestrator.objective.digest import digest
 from orchestrator.objective.loading import load_objective
@@ -96,13 +96,14 @@ def plan_sweep(spec: SweepSpec) -> SweepPlan:
             (
                 parameter.name,
                 _domain(parameter.domain),
-                " and ".join(f"{name} in {list(values)}" for name, values in parameter.when.items()),
+                " and ".join(_condition(name, values) for name, values in parameter.when.items()),
             )
             for parameter in spec.space.parameters
         ),
         sampler=spec.sampler.name.value,
         stopping=spec.stopping.rule.value,
         report_points=points,
+        ends=_ends(spec, splits),
         rungs=compared_at(spec.stopping, points),
         rows=row_counts(splits),
         parallel_trials=room.slots,
@@ -221,6 +222,12 @@ def _points(spec: SweepSpec, splits: Splits) -> tuple[int, ...]:
     return report_points(samples_of(spec.epochs, len(splits.train)), spec.stopping.reports)
 
 
+def _ends(spec: SweepSpec, splits: Splits) -> tuple[int, ...]:
+    """Return the samples at which trials can end that nobody stops, ascending; of a range of epochs, its ends."""
+    found = possible(spec.space, spec.fixed, ("epochs",))
+    return tuple(sorted({samples_of(float(str(trial["epochs"])), len(splits.train)) for trial in found}))
+
+
 def _tokens_per_row(spec: SweepSpec, splits: Splits) -> float:
     """Estimate real tokens of a training row from its characters: about four a token in English."""
     max_length = float(str(spec.fixed.get("max_length", RULES["max_length"].default)))
@@ -258,6 +265,16 @@ def _domain(domain: Domain) -> str:
     if isinstance(domain, FixedDomain):
         return f"fixed at {domain.value}"
     if isinstance(domain, ChoiceDomain):
-        return "one of " + ", ".join(map(str, domain.choices))
-    scale = ", log" if domain.log else f", step {domain.step:g}" if domain.step not in (None, 1) else ""
+        return "one of " + ", ".join(map(_written, domain.choices))
+    plain = domain.step is None or (isinstance(domain, IntDomain) and domain.step == 1)
+    scale = ", log" if domain.log else "" if plain else f", step {domain.step:g}"
     return f"{domain.low:g} … {domain.high:g}{scale}"
+
+
+def _condition(name: str, values: tuple[ParamValue, ...]) -> str:
+    """Return when a parameter is active: ``method = lora``, ``rank = 4 or 8``."""
+    return f"{name} = {' or '.join(map(_written, values))}"
+
+
+def _written(value: ParamValue) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.planning import plan_engine
+from orchestrator.planning import plan_engine, plan_sweep
 from orchestrator.spec.load import load_spec
 from tests.fakes.tiny_objective import tiny_splits
 from tests.spec.facts import PACKAGED, objective_facts
@@ -73,3 +73,23 @@ def test_the_longest_trial_may_be_one_that_does_not_choose_its_epochs(tmp_path: 
     plan = plan_engine(spec, tiny_splits(spec.data), tmp_path)
     assert plan.timetable.of(spec.settings_for({"rank": 4})) == plan.report_points
     assert plan.timetable.of(spec.settings_for({"rank": 8, "epochs": 0.5}))[-1] == round(plan.report_points[-1] / 2)
+
+
+def test_the_plan_says_what_is_searched_and_where_trials_end(tmp_path: Path) -> None:
+    file = tmp_path / "small.yaml"
+    file.write_text(SMALL + "data: {train: 100, validation: 20, test: 20}\nresources: {engine: solo}\n")
+    overrides = [
+        "search.space.epochs={low: 1, high: 3, step: 1, when: {rank: 8}}",
+        "search.space.batch_size={low: 4, high: 8}",
+        "search.space.dropout={choices: [0, 0.1]}",
+        "search.space.alpha={low: 8, high: 32, log: true, when: {dropout: [0, 0.1]}}",
+    ]
+    plan = plan_sweep(load_spec(file, overrides, objective_facts=objective_facts, packaged=PACKAGED))
+    assert plan.space == (
+        ("rank", "one of 4, 8", ""),
+        ("epochs", "1 … 3, step 1", "rank = 8"),
+        ("batch_size", "4 … 8", ""),
+        ("dropout", "one of 0, 0.1", ""),
+        ("alpha", "8 … 32, log", "dropout = 0 or 0.1"),
+    )
+    assert (plan.ends, plan.report_points[-1]) == ((100, 300), 300)

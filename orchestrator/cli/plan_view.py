@@ -41,6 +41,7 @@ def _facts(spec: SweepSpec, plan: SweepPlan) -> list[tuple[str, str]]:
         ("rows", " · ".join(f"{name} {words.count(number)}" for name, number in plan.rows.items())),
         ("sampler", plan.sampler + (f", start points: {len(spec.start_points)}" if spec.start_points else "")),
         ("reports at", f"{points} samples"),
+        *([("ends at", f"{' · '.join(map(words.count, plan.ends))} samples, by its epochs")] if plan.ends[1:] else []),
         ("stopping", plan.stopping if plan.stopping == "none" else f"{plan.stopping}, compared at {rungs}"),
         ("engine", _engine(spec, plan)),
         *(("by the solo engine", told) for told in plan.alone),

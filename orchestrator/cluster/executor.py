@@ -33,7 +33,7 @@ def take_room(dispatcher: "Dispatcher", room: Room, say: Callable[[str], None]) 
     elif room.why:
         say(f"trials at once: {room.slots}, because {room.why}")
     for told in room.alone:
-        say(f"the solo engine trains {told}; the others wait meanwhile")
+        say(f"the solo engine trains {told}; it and the pack take turns, a report at a time")
 
 
 class Executor(Protocol):

@@ -52,6 +52,7 @@ class SweepPlan:
         sampler: the sampler's name.
         stopping: the stopping rule's name.
         report_points: nominal training samples at which trials report.
+        ends: samples at which trials end that nobody stops, ascending: several, if their epochs differ.
         rungs: the report points at which trials are compared.
         rows: number of rows by split.
         parallel_trials: trials at once.
@@ -65,6 +66,7 @@ class SweepPlan:
     sampler: str
     stopping: str
     report_points: tuple[int, ...]
+    ends: tuple[int, ...]
     rungs: tuple[int, ...]
     rows: Mapping[str, int]
     parallel_trials: int

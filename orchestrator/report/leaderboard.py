@@ -15,7 +15,8 @@ class Row:
 
     Attributes:
         rank: place from 1; None if no value of the searched metric is a number.
-        score: best value of the searched metric.
+        score: best value of the searched metric, the newest that was measured.
+        searched: what the search went by; another number if a kept adapter was measured in another number format.
         val_loss: validation loss there, in nats.
         gap: validation loss less train loss there, in nats.
         samples: nominal training samples seen there.
@@ -29,6 +30,7 @@ class Row:
     state: TrialState
     reason: str | None
     score: float | None
+    searched: float | None
     val_loss: float | None
     gap: float | None
     samples: int | None
@@ -57,6 +59,18 @@ class Leaderboard:
     def best(self) -> Row | None:
         """The winner; None as long as nobody has a score."""
         return self.rows[0] if self.rows and self.rows[0].rank == 1 else None
+
+    @property
+    def measured_again(self) -> str | None:
+        """Why rows and what was reported on the way differ, in words; None if they do not."""
+        again = [
+            f"{row.searched:.4f} for trial {row.number}"
+            for row in self.rows
+            if row.searched is not None and row.score is not None and round(row.searched - row.score, 4)
+        ]
+        if not again:
+            return None
+        return f"Kept adapters were measured again in float32; the search went by {', '.join(again)}"
 
     @property
     def extra(self) -> tuple[str, ...]:
@@ -101,6 +115,7 @@ def _row(record: TrialRecord, metric: Metric, place: int) -> Row:
         state=record.state,
         reason=record.reason,
         score=at_best.get(metric.name),
+        searched=record.score(metric),
         val_loss=at_best.get("val/loss"),
         gap=at_best.get("gap/loss"),
         samples=None if best is None else best.nominal_samples,

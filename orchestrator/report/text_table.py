@@ -69,6 +69,8 @@ class LeaderboardTable:
         left_out += [name for name in board.varied if name not in varied]
         if left_out:
             yield not_shown(left_out, "with --json and on the report's page")
+        if board.measured_again:
+            yield Text(f" {board.measured_again}", style="dim")
         for row in board.rows[: self.limit]:
             if row.state is TrialState.FAIL and row.reason:
                 yield Text(f" trial {row.number} failed: {row.reason}", style="red")

@@ -20,6 +20,7 @@ PLAN = SweepPlan(
     sampler="tpe",
     stopping="none",
     report_points=(256,),
+    ends=(256,),
     rungs=(),
     rows={"train": 256},
     parallel_trials=1,
@@ -40,3 +41,11 @@ def test_with_deepspeed(engine: EngineName, told: str) -> None:
     spec = load_spec(path, objective_facts=objective_facts, packaged=CATALOGUE)
     spec = replace(spec, resources=replace(spec.resources, engine=engine), deepspeed=NAMED["zero2"])
     assert told in shown(plan_text(spec, PLAN), 160)
+
+
+def test_where_trials_of_different_epochs_end_is_told() -> None:
+    spec = load_spec(ROOT / "sweeps" / "sentiment-smoke.yaml", objective_facts=objective_facts, packaged=CATALOGUE)
+    assert "ends at 60 · 1,200 samples, by its epochs" in " ".join(
+        shown(plan_text(spec, replace(PLAN, ends=(60, 1200))), 160).split()
+    )
+    assert "ends at" not in shown(plan_text(spec, PLAN), 160)

@@ -24,6 +24,7 @@ PLAN = SweepPlan(
     sampler="tpe",
     stopping="asha",
     report_points=(500, 1000),
+    ends=(1000,),
     rungs=(500,),
     rows={"train": 1000},
     parallel_trials=1,
