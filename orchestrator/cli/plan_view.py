@@ -41,7 +41,7 @@ def _facts(spec: SweepSpec, plan: SweepPlan) -> list[tuple[str, str]]:
         ("rows", " · ".join(f"{name} {words.count(number)}" for name, number in plan.rows.items())),
         ("sampler", plan.sampler + (f", start points: {len(spec.start_points)}" if spec.start_points else "")),
         ("reports at", f"{points} samples"),
-        *([("ends at", f"{' · '.join(map(words.count, plan.ends))} samples, by its epochs")] if plan.ends[1:] else []),
+        *_ends(plan),
         ("stopping", plan.stopping if plan.stopping == "none" else f"{plan.stopping}, compared at {rungs}"),
         ("engine", _engine(spec, plan)),
         *(("by the solo engine", told) for told in plan.alone),
@@ -49,6 +49,12 @@ def _facts(spec: SweepSpec, plan: SweepPlan) -> list[tuple[str, str]]:
         ("budget", ", ".join(bounds) + (", whichever ends first" if len(bounds) > 1 else "")),
         ("cost", ", ".join(f"{name.replace('_', ' ')} ≤ {value:,.0f}" for name, value in plan.cost.items())),
     ]
+
+
+def _ends(plan: SweepPlan) -> list[tuple[str, str]]:
+    """Return between which samples trials end that nobody stops, if their epochs differ."""
+    first, last = words.count(plan.ends[0]), words.count(plan.ends[-1])
+    return [] if first == last else [("ends at", f"{first} to {last} samples, by a trial's epochs")]
 
 
 def _time(spec: SweepSpec, plan: SweepPlan, pace: Pace | None) -> list[tuple[str, str]]:

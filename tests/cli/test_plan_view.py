@@ -45,7 +45,7 @@ def test_with_deepspeed(engine: EngineName, told: str) -> None:
 
 def test_where_trials_of_different_epochs_end_is_told() -> None:
     spec = load_spec(ROOT / "sweeps" / "sentiment-smoke.yaml", objective_facts=objective_facts, packaged=CATALOGUE)
-    assert "ends at 60 · 1,200 samples, by its epochs" in " ".join(
+    assert "ends at 60 to 1,200 samples, by a trial's epochs" in " ".join(
         shown(plan_text(spec, replace(PLAN, ends=(60, 1200))), 160).split()
     )
     assert "ends at" not in shown(plan_text(spec, PLAN), 160)
