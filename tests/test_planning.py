@@ -5,11 +5,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.planning import plan_engine, plan_sweep
-from orchestrator.spec.load import load_spec
 from tests.fakes.tiny_objective import tiny_splits
-from tests.spec.facts import PACKAGED, objective_facts
+from tests.spec.facts import SMALL, load
 
-SMALL = "name: small\nobjective: sentiment\nsearch: {space: {rank: {choices: [4, 8]}}}\nbudget: {trials: 4}\n"
 KIND = "search.space.{}={{choices: [{}]}}"
 
 
@@ -50,7 +48,7 @@ def test_kinds_of_trials_differ_in_what_their_method_takes(
 ) -> None:
     file = tmp_path / "small.yaml"
     file.write_text(SMALL)
-    spec = load_spec(file, overrides, objective_facts=objective_facts, packaged=PACKAGED)
+    spec = load(file, *overrides)
     plan = plan_engine(spec, tiny_splits(spec.data), tmp_path)
     assert list(plan.kinds) == kinds
 
@@ -59,7 +57,7 @@ def test_the_largest_trial_is_one_that_can_come_and_is_packed(tmp_path: Path) ->
     file = tmp_path / "small.yaml"
     file.write_text(SMALL.replace("rank: {choices: [4, 8]}", "method: {choices: [lora, vera]}"))
     sizes = [f"search.space.{name}={{choices: [2, 4], when: {{method: vera}}}}" for name in ("rank", "batch_size")]
-    spec = load_spec(file, sizes, objective_facts=objective_facts, packaged=PACKAGED)
+    spec = load(file, *sizes)
     plan = plan_engine(spec, tiny_splits(spec.data), tmp_path)
     assert plan.smallest == plan.largest == {"rank": 16, "batch_size": 16}
 
@@ -68,7 +66,7 @@ def test_the_longest_trial_may_be_one_that_does_not_choose_its_epochs(tmp_path: 
     file = tmp_path / "small.yaml"
     file.write_text(SMALL)
     chosen = "search.space.epochs={low: 0.25, high: 0.5, when: {rank: 8}}"
-    spec = load_spec(file, [chosen], objective_facts=objective_facts, packaged=PACKAGED)
+    spec = load(file, chosen)
     assert spec.epochs == 1.0
     plan = plan_engine(spec, tiny_splits(spec.data), tmp_path)
     assert plan.timetable.of(spec.settings_for({"rank": 4})) == plan.report_points
@@ -84,7 +82,7 @@ def test_the_plan_says_what_is_searched_and_where_trials_end(tmp_path: Path) -> 
         "search.space.dropout={choices: [0, 0.1]}",
         "search.space.alpha={low: 8, high: 32, log: true, when: {dropout: [0, 0.1]}}",
     ]
-    plan = plan_sweep(load_spec(file, overrides, objective_facts=objective_facts, packaged=PACKAGED))
+    plan = plan_sweep(load(file, *overrides))
     assert plan.space == (
         ("rank", "one of 4, 8", ""),
         ("epochs", "1 … 3, step 1", "rank = 8"),

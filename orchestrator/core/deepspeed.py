@@ -4,9 +4,10 @@ The sweep file says how a trial learns, so DeepSpeed is left with how memory is 
 optimiser where the model is or in the CPU's memory.
 """
 
-import importlib.util
 from collections.abc import Mapping
 from typing import Any, TypeAlias
+
+from orchestrator.core.environment import not_installed
 
 Config: TypeAlias = Mapping[str, Any]
 """As in DeepSpeed's JSON files."""
@@ -22,9 +23,7 @@ _PACKAGE = "deepspeed"
 
 def missing_package() -> str | None:
     """Return which package DeepSpeed needs and how to get it, or None if it is installed; it is not imported."""
-    if importlib.util.find_spec(_PACKAGE) is not None:
-        return None
-    return f"DeepSpeed needs a package that is not installed; install it with: pip install {_PACKAGE}"
+    return not_installed(_PACKAGE, "DeepSpeed")
 
 
 def told(config: Config) -> str:

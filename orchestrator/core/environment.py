@@ -1,5 +1,6 @@
 """The process's environment: quiet libraries, telemetry off, how to call this program again, usable processors."""
 
+import importlib.util
 import os
 import shlex
 import shutil
@@ -64,3 +65,10 @@ def program() -> str:
 def usable_cores() -> int:
     """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def not_installed(package: str, needed_by: str) -> str | None:
+    """Return that a package is missing and how to get it, in words, or None if it is installed; it is not imported."""
+    if importlib.util.find_spec(package) is not None:
+        return None
+    return f"{needed_by} needs a package that is not installed; install it with: pip install {package}"

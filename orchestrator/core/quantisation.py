@@ -1,9 +1,9 @@
 """In how many bits the frozen base is held: its name in the sweep file, and what transformers is told. No torch."""
 
 import enum
-import importlib.util
 from typing import Any
 
+from orchestrator.core.environment import not_installed
 from orchestrator.core.errors import UserError
 
 _PACKAGE = "bitsandbytes"
@@ -36,9 +36,7 @@ def loading_arguments(quantisation: Quantisation) -> dict[str, Any]:
 
 def missing_package(quantisation: Quantisation) -> str | None:
     """Return which package this needs and how to get it, or None if it is installed; it is not imported."""
-    if importlib.util.find_spec(_PACKAGE) is not None:
-        return None
-    return f"{quantisation} needs a package that is not installed; install it with: pip install {_PACKAGE}"
+    return not_installed(_PACKAGE, quantisation)
 
 
 def require_package(quantisation: Quantisation) -> None:

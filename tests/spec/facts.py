@@ -1,9 +1,18 @@
 """What sweep files are checked against in these tests: two objectives and a few packaged names, none of them real."""
 
+import importlib.machinery
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
 from orchestrator.core.data import Origin, Source
-from orchestrator.core.errors import UserError
+from orchestrator.core.errors import SpecError, UserError
 from orchestrator.core.metric import Direction
 from orchestrator.core.objective_facts import ObjectiveFacts
+from orchestrator.spec.load import load_spec
+from orchestrator.spec.sweep_spec import SweepSpec
 
 PACKAGED = ("minilm", "smollm2", "vader-movie", "vader-product", "vader-nyt", "vader-tweets", "bbc-news")
 CLASSIFICATION = ObjectiveFacts(
@@ -19,6 +28,15 @@ LANGUAGE = ObjectiveFacts(
     default_source=Source(origin=Origin.PACKAGED, name="bbc-news"),
 )
 
+SMALL = """\
+name: small
+objective: sentiment
+search:
+  space:
+    rank: {choices: [4, 8]}
+budget: {trials: 4}
+"""
+
 
 def objective_facts(ref: str) -> ObjectiveFacts:
     if ref.endswith(".py"):
@@ -27,3 +45,20 @@ def objective_facts(ref: str) -> ObjectiveFacts:
     if ref not in known:
         raise UserError(f"there is no objective {ref!r}; there are: {', '.join(known)}")
     return known[ref]
+
+
+def pretend_installed(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a package be found that nobody imports."""
+    module = types.ModuleType(package)
+    module.__spec__ = importlib.machinery.ModuleSpec(package, None)
+    monkeypatch.setitem(sys.modules, package, module)
+
+
+def load(path: Path, *overrides: str) -> SweepSpec:
+    return load_spec(path, overrides, objective_facts=objective_facts, packaged=PACKAGED)
+
+
+def message(path: Path, *overrides: str) -> str:
+    with pytest.raises(SpecError) as caught:
+        load(path, *overrides)
+    return str(caught.value)

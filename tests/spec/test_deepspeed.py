@@ -1,30 +1,17 @@
 # ruff: noqa: E501  (a message stands on one line, as the user sees it)
 """``training.deepspeed`` in a sweep file: its forms, what is refused, and that it may not change."""
 
-import importlib.machinery
 import json
 import sys
-import types
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestrator.core.deepspeed import told
-from orchestrator.core.errors import SpecError
 from orchestrator.spec.fingerprint import differences
-from orchestrator.spec.load import load_spec
-from orchestrator.spec.sweep_spec import SweepSpec
-from tests.spec.facts import PACKAGED, objective_facts
+from tests.spec.facts import SMALL, load, message, pretend_installed
 
-TEXT = """\
-name: small
-objective: sentiment
-search:
-  space:
-    rank: {choices: [4, 8]}
-budget: {trials: 4}
-"""
 TRAINER = {
     "bf16": {"enabled": "auto"},
     "zero_optimization": {
@@ -45,22 +32,10 @@ TRAINER = {
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A sweep file, on a machine that has DeepSpeed."""
-    package = types.ModuleType("deepspeed")
-    package.__spec__ = importlib.machinery.ModuleSpec("deepspeed", None)
-    monkeypatch.setitem(sys.modules, "deepspeed", package)
+    pretend_installed("deepspeed", monkeypatch)
     monkeypatch.chdir(tmp_path)
-    Path("small.yaml").write_text(TEXT)
+    Path("small.yaml").write_text(SMALL)
     return Path("small.yaml")
-
-
-def load(path: Path, *overrides: str) -> SweepSpec:
-    return load_spec(path, overrides, objective_facts=objective_facts, packaged=PACKAGED)
-
-
-def message(path: Path, *overrides: str) -> str:
-    with pytest.raises(SpecError) as caught:
-        load(path, *overrides)
-    return str(caught.value)
 
 
 def test_a_name_a_file_and_a_mapping_say_the_same(path: Path) -> None:
@@ -122,7 +97,7 @@ def test_what_deepspeed_is_not_left_with_is_refused(path: Path, config: dict[str
 
 
 def test_the_line_of_a_key_is_named(path: Path) -> None:
-    path.write_text("training:\n  deepspeed:\n    zero_optimization:\n      stage: 3\n" + TEXT)
+    path.write_text("training:\n  deepspeed:\n    zero_optimization:\n      stage: 3\n" + SMALL)
     rule = "training.deepspeed.zero_optimization.stage: 1 or 2 is needed, got 3"
     assert message(path) == f"small.yaml:4:14 {rule}"
 
@@ -147,8 +122,8 @@ def test_a_file_that_cannot_be_used_is_named(path: Path, written: str, content: 
 
 def test_a_missing_package_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "deepspeed", None)
-    path.write_text("training: {deepspeed: zero2}\n" + TEXT)
+    path.write_text("training: {deepspeed: zero2}\n" + SMALL)
     rule = "DeepSpeed needs a package that is not installed; install it with: pip install deepspeed"
     assert message(path) == f"small.yaml:1:23 training.deepspeed: {rule}"
-    path.write_text(TEXT)
+    path.write_text(SMALL)
     assert load(path)

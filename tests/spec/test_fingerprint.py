@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.spec.fingerprint import differences
-from orchestrator.spec.load import load_spec
-from orchestrator.spec.sweep_spec import SweepSpec
-from tests.spec.facts import PACKAGED, objective_facts
+from tests.spec.facts import load
 
 TEXT = """
 name: small
@@ -26,10 +24,6 @@ def path(tmp_path: Path) -> Path:
     path = tmp_path / "small.yaml"
     path.write_text(TEXT)
     return path
-
-
-def load(path: Path, *overrides: str) -> SweepSpec:
-    return load_spec(path, overrides, objective_facts=objective_facts, packaged=PACKAGED)
 
 
 def test_it_is_plain_json(path: Path) -> None:

@@ -1,48 +1,22 @@
 """``quantisation`` in a sweep file: what it stands for, what it excludes, and that it may not change."""
 
-import importlib.machinery
 import sys
-import types
 from pathlib import Path
 
 import pytest
 
-from orchestrator.core.errors import SpecError
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.spec.fingerprint import differences
-from orchestrator.spec.load import load_spec
-from orchestrator.spec.sweep_spec import SweepSpec
-from tests.spec.facts import PACKAGED, objective_facts
-
-TEXT = """\
-name: small
-objective: sentiment
-search:
-  space:
-    rank: {choices: [4, 8]}
-budget: {trials: 4}
-"""
+from tests.spec.facts import SMALL, load, message, pretend_installed
 
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A sweep file, on a machine that has bitsandbytes."""
-    package = types.ModuleType("bitsandbytes")
-    package.__spec__ = importlib.machinery.ModuleSpec("bitsandbytes", None)
-    monkeypatch.setitem(sys.modules, "bitsandbytes", package)
+    pretend_installed("bitsandbytes", monkeypatch)
     monkeypatch.chdir(tmp_path)
-    Path("small.yaml").write_text(TEXT)
+    Path("small.yaml").write_text(SMALL)
     return Path("small.yaml")
-
-
-def load(path: Path, *overrides: str) -> SweepSpec:
-    return load_spec(path, overrides, objective_facts=objective_facts, packaged=PACKAGED)
-
-
-def message(path: Path, *overrides: str) -> str:
-    with pytest.raises(SpecError) as caught:
-        load(path, *overrides)
-    return str(caught.value)
 
 
 def test_it_may_not_change_while_a_sweep_goes_on(path: Path) -> None:
@@ -76,7 +50,7 @@ def test_inits_that_need_the_weights_are_refused(path: Path, override: str, plac
     ],
 )
 def test_methods_that_have_the_weights_shape_are_refused(path: Path, override: str, place: str, got: str) -> None:
-    path.write_text(TEXT.replace("rank: {choices: [4, 8]}", "learning_rate: {choices: [1.0e-3, 2.0e-3]}"))
+    path.write_text(SMALL.replace("rank: {choices: [4, 8]}", "learning_rate: {choices: [1.0e-3, 2.0e-3]}"))
     rule = "lora, ia3, vera alone are possible with quantisation=nf4, got "
     assert message(path, "quantisation=nf4", override) == f"--set {override} {place}: {rule}{got}"
     assert load(path, override)
@@ -85,8 +59,8 @@ def test_methods_that_have_the_weights_shape_are_refused(path: Path, override: s
 
 def test_a_missing_package_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
-    path.write_text(f"quantisation: nf4\n{TEXT}")
+    path.write_text(f"quantisation: nf4\n{SMALL}")
     rule = "nf4 needs a package that is not installed; install it with: pip install bitsandbytes"
     assert message(path) == f"small.yaml:1:15 quantisation: {rule}"
-    path.write_text(TEXT)
+    path.write_text(SMALL)
     assert load(path)
