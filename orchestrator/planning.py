@@ -23,7 +23,7 @@ from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.stopping.points import report_points
 from orchestrator.search.stopping.rules import compared_at
-from orchestrator.spec.possible import possible
+from orchestrator.spec.possible import possible, possible_epochs
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.adapters import SweepAdapters
 from orchestrator.tracking.description import DataInput, SweepDescription
@@ -47,7 +47,7 @@ def plan_engine(spec: SweepSpec, splits: Splits, folder: Path) -> EnginePlan:
         model=spec.model,
         data=replace(spec.data, train=len(splits.train)),
         report_points=_points(spec, splits),
-        rows_per_epoch=len(splits.train) if spec.space.has("epochs") else None,
+        rows_per_epoch=spec.rows_per_epoch(len(splits.train)),
         sweep_dir=str(folder),
         metric=spec.metric.name,
         precision=spec.precision,
@@ -224,8 +224,8 @@ def _points(spec: SweepSpec, splits: Splits) -> tuple[int, ...]:
 
 def _ends(spec: SweepSpec, splits: Splits) -> tuple[int, ...]:
     """Return the samples at which trials can end that nobody stops, ascending; of a range of epochs, its ends."""
-    found = possible(spec.space, spec.fixed, ("epochs",))
-    return tuple(sorted({samples_of(float(str(trial["epochs"])), len(splits.train)) for trial in found}))
+    rows = len(splits.train)
+    return tuple(sorted({samples_of(epochs, rows) for epochs in possible_epochs(spec.space, spec.fixed)}))
 
 
 def _tokens_per_row(spec: SweepSpec, splits: Splits) -> float:

@@ -101,7 +101,7 @@ def _timetable(spec: "SweepSpec") -> Timetable | None:
     rows = spec.data.train
     if rows is None:
         return None
-    return Timetable(points=(samples_of(spec.epochs, rows),), rows_per_epoch=rows if spec.space.has("epochs") else None)
+    return Timetable(points=(samples_of(spec.epochs, rows),), rows_per_epoch=spec.rows_per_epoch(rows))
 
 
 def _run(

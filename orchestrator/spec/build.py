@@ -14,7 +14,7 @@ from orchestrator.spec import checks
 from orchestrator.spec.deepspeed import read_deepspeed
 from orchestrator.spec.overrides import Override, overridden_text
 from orchestrator.spec.points import read_points
-from orchestrator.spec.possible import longest_epochs
+from orchestrator.spec.possible import possible_epochs
 from orchestrator.spec.problems import Problems
 from orchestrator.spec.sections import EarlyStopping, Sampler, SweepFile
 from orchestrator.spec.sources import SourceReader
@@ -59,7 +59,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     checks.check_method(fixed, space, problems)
     checks.check_init(fixed, space, problems)
     checks.check_quantisation(file.quantisation, fixed, space, problems)
-    checks.check_sizes(file, stopping, longest_epochs(space, fixed), problems)
+    checks.check_sizes(file, stopping, possible_epochs(space, fixed)[-1], problems)
     problems.raise_if_any()
     assert model is not None, "a missing model is a problem"
     assert data is not None, "a missing source is a problem"

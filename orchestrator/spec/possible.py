@@ -17,6 +17,6 @@ def possible(
     return tuple({**otherwise, **chosen} for chosen in space.combinations(names))
 
 
-def longest_epochs(space: Space, fixed: Mapping[str, ParamValue]) -> float:
-    """Return the passes over the training rows that the longest trial makes."""
-    return max(float(str(trial["epochs"])) for trial in possible(space, fixed, ("epochs",)))
+def possible_epochs(space: Space, fixed: Mapping[str, ParamValue]) -> tuple[float, ...]:
+    """Return the passes over the training rows that trials can make, ascending; of a range its ends."""
+    return tuple(sorted({float(str(trial["epochs"])) for trial in possible(space, fixed, ("epochs",))}))

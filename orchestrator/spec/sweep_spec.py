@@ -14,7 +14,7 @@ from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue, Space
 from orchestrator.spec.fingerprint import fingerprint
-from orchestrator.spec.possible import longest_epochs
+from orchestrator.spec.possible import possible_epochs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +64,11 @@ class SweepSpec:
     @property
     def epochs(self) -> float:
         """Passes over the training rows that the longest trial makes, > 0."""
-        return longest_epochs(self.space, self.fixed)
+        return possible_epochs(self.space, self.fixed)[-1]
+
+    def rows_per_epoch(self, rows: int) -> int | None:
+        """Return ``rows``, those of training, if trials choose their epochs, else None; see ``Timetable``."""
+        return rows if self.space.has("epochs") else None
 
     def settings_for(self, params: Mapping[str, ParamValue]) -> TrialSettings:
         """Return a trial's settings: the defaults, the file's fixed ones over them, ``params`` over both.
