@@ -87,7 +87,8 @@ def _measured(
         labels = torch.tensor([row["labels"]])
         decoding = {"labels": labels} if head == "seq2seq_lm" else {}  # of which it makes its decoder's input
         with torch.inference_mode():
-            logits = model(input_ids=torch.tensor([row["input_ids"]]), **decoding).logits.double()
+            ids = torch.tensor([row["input_ids"]], device=model.device)  # of 4 bits a GPU's, where there is one
+            logits = model(input_ids=ids, **decoding).logits.double().cpu()
         if head == "seq2seq_lm":
             labels, logits = labels[0], logits[0]
         if head == "causal_lm":

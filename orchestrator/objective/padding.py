@@ -1,6 +1,7 @@
 """Pad encoded rows to the longest of a batch."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from orchestrator.objective.protocol import Example
@@ -20,14 +21,25 @@ def pad(examples: Sequence[Example], tokenizer: "PreTrainedTokenizerBase") -> "d
     the end-of-sequence token, which is also a token to predict.
     """
     import torch
-    from torch.nn.utils.rnn import pad_sequence
 
     padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    ids = [torch.tensor(example["input_ids"], dtype=torch.long) for example in examples]
-    labels = [torch.tensor(example["labels"], dtype=torch.long) for example in examples]
-    per_token = labels[0].dim() == 1
+    ids_BT, mask_BT = _padded([example["input_ids"] for example in examples], padding or 0)
+    labels = [example["labels"] for example in examples]
+    per_token = isinstance(labels[0], Sequence)
     return {
-        "input_ids": pad_sequence(ids, batch_first=True, padding_value=float(padding or 0)),
-        "attention_mask": pad_sequence([torch.ones_like(row) for row in ids], batch_first=True),
-        "labels": pad_sequence(labels, batch_first=True, padding_value=IGNORED) if per_token else torch.stack(labels),
+        "input_ids": ids_BT,
+        "attention_mask": mask_BT.long(),
+        "labels": _padded(labels, IGNORED)[0] if per_token else torch.tensor(labels),
     }
+
+
+def _padded(rows: Sequence[Sequence[int]], padding: int) -> "tuple[torch.Tensor, torch.Tensor]":
+    """Return ``values_BT`` and which of them are no padding; a tensor for each row would take several times as long."""
+    import numpy as np
+    import torch
+
+    lengths_B = np.fromiter(map(len, rows), np.int64, len(rows))
+    real_BT = np.arange(lengths_B.max(initial=0)) < lengths_B[:, None]
+    values_BT = np.full(real_BT.shape, padding, np.int64)
+    values_BT[real_BT] = np.fromiter(chain.from_iterable(rows), np.int64, int(lengths_B.sum()))
+    return torch.from_numpy(values_BT), torch.from_numpy(real_BT)

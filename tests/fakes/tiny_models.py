@@ -142,7 +142,7 @@ def tiny_t5(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
     return _save_model(folder, T5ForConditionalGeneration, config, seed)
 
 
-def tiny_switch(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
+def tiny_switch(folder: Path, dropout: float = 0.0, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
     """Save a Switch Transformer, whose experts are given some of the tokens each, and return its folder."""
     from transformers import SwitchTransformersConfig, SwitchTransformersForConditionalGeneration
 
@@ -156,7 +156,7 @@ def tiny_switch(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Pa
         num_experts=2,
         expert_capacity=1000,
         router_jitter_noise=0.0,
-        **_T5,
+        **{**_T5, "dropout_rate": dropout},
     )
     return _save_model(folder, SwitchTransformersForConditionalGeneration, config, seed)
 

@@ -29,7 +29,7 @@ def engine(tmp_path: Path, device: str) -> Iterator[PackedEngine]:
 
 def train(engine: PackedEngine, numbers: range) -> tuple[list[int], int]:
     """Train trials to their last report; return those that reached it, and how many trained together at most."""
-    runs: dict[TrialRun, int] = {engine.start(task(number, batch_size=6400)): POINTS[1] for number in numbers}
+    runs: dict[TrialRun, int] = {engine.start(task(number, batch_size=800)): POINTS[1] for number in numbers}
     reached, most = [], 0
     while runs:
         reports = engine.step(runs)

@@ -48,14 +48,19 @@ class Adapter:
         """The widest rank of its layers, with what is subtracted."""
         return max((rank for rank, _ in self.layers().values()), default=0)
 
+    @property
+    def own_rank(self) -> int:
+        """The widest rank that it trains; what is subtracted stands behind it in every layer."""
+        return max((value.shape[0] for key, value in self.tensors.items() if place(key)[1] == "A"), default=0)
+
     def layers(self) -> dict[str, tuple[int, float]]:
         """Return the rank, with what is subtracted, and the scale of each adapted layer."""
-        found = {}
+        found, own = {}, self.own_rank
         for key, value in self.tensors.items():
             name, part = place(key)
             if part == "A":
-                beside = self.taken_out[key].shape[0] if key in self.taken_out else 0
-                found[name] = (value.shape[0] + beside, self.scales[name])
+                rank = own + self.taken_out[key].shape[0] if key in self.taken_out else value.shape[0]
+                found[name] = (rank, self.scales[name])
         return found
 
     def save(self, folder: Path, tensors: Mapping[str, torch.Tensor]) -> None:

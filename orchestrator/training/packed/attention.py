@@ -1,10 +1,12 @@
 """Attention over the blocks of a layout, registered with transformers under a name of ours.
 
-It is fused on a device, and otherwise written as plain products: see ``fuses``.
+It is fused on a device, and otherwise written as plain products: see ``fuses``. A CPU computes those block by block;
+a device all rows at once, as long as the longest.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,10 +14,11 @@ from transformers import AttentionInterface, AttentionMaskInterface
 
 from orchestrator.training.packed.fused_attention import fused_attention
 from orchestrator.training.packed.layout import Block, current
-from orchestrator.training.packed.randomness import masked, masked_, new_mask, quantised
+from orchestrator.training.packed.randomness import Mask, quantised, site_of
+from orchestrator.training.packed.spreading import gathered, spread_by_heads
 
 if TYPE_CHECKING:
-    from orchestrator.training.packed.randomness import SlotRandom
+    from orchestrator.training.packed.randomness import Draws
 
 NAME = "loratory_packed"
 """The ``attn_implementation`` that a pack's base is loaded with."""
@@ -27,7 +30,8 @@ class Terms:
 
     Attributes:
         pairs: what asks and what it looks at, slot by slot; T and S tokens a row, the same block in self-attention.
-        random: the slots' generators.
+        draws: what the slots draw; None if nothing is dropped.
+        site: the place in the model.
         scale: what scores are multiplied with.
         causal: whether a token sees none that come after it.
         share: of the weights that are dropped.
@@ -35,7 +39,8 @@ class Terms:
     """
 
     pairs: Sequence[tuple[Block, Block]]
-    random: "Mapping[int, SlotRandom]"
+    draws: "Draws | None"
+    site: int
     scale: float
     causal: bool
     share: float
@@ -58,20 +63,21 @@ class _Attention(torch.autograd.Function):
         terms: Terms,
     ) -> torch.Tensor:
         output_1NHD = torch.empty_like(query_1HND.transpose(1, 2), memory_format=torch.contiguous_format)
-        groups, saved = query_1HND.shape[1] // key_1GMD.shape[1], []
+        groups, saved, masks = query_1HND.shape[1] // key_1GMD.shape[1], list[torch.Tensor](), list[Mask | None]()
         for asks, seen in terms.pairs:
             query_CTD = _rows(asks, query_1HND)
             key_CSD, value_CSD = (_rows(seen, values, groups) for values in (key_1GMD, value_1GMD))
-            weights_CTS, mask_CTS = _softmax(_scores(asks, seen, query_CTD, key_CSD, terms)), None
+            weights_CTS, mask = _softmax(_scores(asks, seen, query_CTD, key_CSD, terms)), None
             dropped_CTS = weights_CTS
             if terms.share > 0:
-                mask_CTS = new_mask(weights_CTS)
-                terms.random[asks.slot].keep(mask_CTS, terms.share)
-                dropped_CTS = masked(weights_CTS, mask_CTS).mul_(1.0 / (1.0 - terms.share))
+                assert terms.draws is not None, "a forward in training without its slots' streams"
+                mask = terms.draws.weights(asks, weights_CTS, terms.share, terms.site)
+                dropped_CTS = mask.of(weights_CTS, 1.0 / (1.0 - terms.share))
             _put(asks, output_1NHD.transpose(1, 2), dropped_CTS @ value_CSD)
-            saved += [query_CTD, key_CSD, value_CSD, weights_CTS, mask_CTS]
+            saved += [query_CTD, key_CSD, value_CSD, weights_CTS]
+            masks.append(mask)
         ctx.save_for_backward(*saved)
-        ctx.terms, ctx.keys = terms, key_1GMD.shape
+        ctx.terms, ctx.keys, ctx.masks = terms, key_1GMD.shape, masks
         return output_1NHD
 
     @staticmethod
@@ -81,14 +87,15 @@ class _Attention(torch.autograd.Function):
         _, heads, count, width = ctx.keys
         found += [gradients[0].new_empty(1, count, heads, width).transpose(1, 2) for _ in range(2)]
         terms, saved = ctx.terms, ctx.saved_tensors
+        masks, ctx.masks = ctx.masks, None  # or their memory would be held until the whole backward is done
         kept_scale = 1.0 / (1.0 - terms.share)
         for index, (asks, seen) in enumerate(terms.pairs):
-            query_CTD, key_CSD, value_CSD, weights_CTS, mask_CTS = saved[5 * index : 5 * index + 5]
+            query_CTD, key_CSD, value_CSD, weights_CTS = saved[4 * index : 4 * index + 4]
             output_CTD = _rows(asks, output_1HND)
             dweights_CTS, dropped_CTS = output_CTD @ value_CSD.transpose(1, 2), weights_CTS
-            if mask_CTS is not None:
-                dropped_CTS = masked(weights_CTS, mask_CTS).mul_(kept_scale)
-                dweights_CTS = masked_(dweights_CTS, mask_CTS).mul_(kept_scale)
+            if (mask := masks[index]) is not None:
+                dropped_CTS = mask.of(weights_CTS, kept_scale)
+                dweights_CTS = mask.of_(dweights_CTS, kept_scale)
             dscores_CTS = _softmax_backward(dweights_CTS, weights_CTS)
             dscores_CTS.mul_(terms.scale)
             _put(asks, found[0], dscores_CTS @ key_CSD)
@@ -126,15 +133,21 @@ def packed_attention(  # noqa: PLR0913, PLR0917  (transformers' signature)
             [(run, run) for run in layout.runs] if seen is layout else [*zip(layout.blocks, seen.blocks, strict=True)]
         )
         return fused_attention(query, key, value, runs, scale=scale, causal=causal), None
-    terms = Terms(
-        pairs=[*zip(layout.blocks, seen.blocks, strict=True)],
-        random=layout.random,
+    terms = partial(
+        Terms,
+        draws=layout.draws,
+        site=site_of(module),
         scale=scale,
         causal=causal,
         share=share,
         bias_1HTS=position_bias,
     )
-    return plain_attention(query, key, value, terms), None
+    if layout.device == "cpu":
+        return plain_attention(query, key, value, terms(pairs=[*zip(layout.blocks, seen.blocks, strict=True)])), None
+    query = spread_by_heads(query, layout.tokens)
+    key, value = (spread_by_heads(values, seen.tokens) for values in (key, value))
+    output = plain_attention(query, key, value, terms(pairs=[(layout.whole, seen.whole)]))
+    return gathered(output, layout.tokens), None
 
 
 def fuses(device: torch.device, share: float, position_bias: torch.Tensor | None) -> bool:

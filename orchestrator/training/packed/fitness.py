@@ -16,7 +16,7 @@ from orchestrator.training.base_model import load_base
 from orchestrator.training.memory import free_memory, out_of_memory
 from orchestrator.training.packed.layout import lay_out
 from orchestrator.training.packed.pack import Pack
-from orchestrator.training.packed.randomness import SlotRandom
+from orchestrator.training.packed.randomness import SlotRandom, draws_of
 from orchestrator.training.rng import kept_random_state
 
 if TYPE_CHECKING:
@@ -88,13 +88,20 @@ def _reason(
         try:
             pack = Pack(source, objective, device, dtype, quantisation)
             pack.model.eval()
-            packed = pack.logits(batch, lay_out(batch["attention_mask"], {0: 2, 1: 2}, 2, dtype))
-            draws = _draws(pack, batch)
+            layout = lay_out(batch["attention_mask"], {0: 2, 1: 2}, 2, dtype, device=device)
+            packed = pack.logits(batch, layout).parts()
+            return _difference(packed, plain, batch, dtype) or _draws(pack, batch)
         except Exception as error:  # every cause is let through in the answer: the solo engine trains what fails here
             if out_of_memory(error):
                 raise
             logger.exception("the model cannot be packed")
             return f"{type(error).__name__}: {error}"
+
+
+def _difference(
+    packed: list[torch.Tensor], plain: torch.Tensor, batch: Mapping[str, torch.Tensor], dtype: torch.dtype
+) -> str | None:
+    """Return in what a pack's logits, of two slots, are not the model's own; None if they are."""
     if plain.dim() == 3:  # logits by token: what stands at padding is nobody's
         real = batch.get("decoder_attention_mask", batch["attention_mask"]).bool()
         plain, halves = plain[real], (real[:2], real[2:])
@@ -103,18 +110,17 @@ def _reason(
     if found.shape != plain.shape:
         return f"its packed logits have the shape {tuple(found.shape)}, alone {tuple(plain.shape)}"
     difference = ((found - plain).abs().max() / plain.abs().max().clamp(min=1e-6)).item()
-    if not difference <= _TOLERANCES[dtype]:
-        return f"its packed logits differ by {difference:.2g} of the largest"
-    return "in training its code draws random numbers that are not a slot's own" if draws else None
+    return None if difference <= _TOLERANCES[dtype] else f"its packed logits differ by {difference:.2g} of the largest"
 
 
-def _draws(pack: Pack, batch: Mapping[str, torch.Tensor]) -> bool:
-    """Whether a forward in training draws from torch's own generators."""
+def _draws(pack: Pack, batch: Mapping[str, torch.Tensor]) -> str | None:
+    """Return a reason if a forward in training draws from torch's own generators."""
     pack.model.train()
-    random = {slot: SlotRandom(slot, 0.0, pack.device) for slot in (0, 1)}
+    draws = draws_of({slot: SlotRandom(slot, 0.0, pack.device) for slot in (0, 1)}, pack.device)
     before = _generators(pack.device)
-    pack.logits(batch, lay_out(batch["attention_mask"], {0: 2, 1: 2}, 2, pack.dtype, random))
-    return any(not torch.equal(*pair) for pair in zip(before, _generators(pack.device), strict=True))
+    pack.logits(batch, lay_out(batch["attention_mask"], {0: 2, 1: 2}, 2, pack.dtype, draws, device=pack.device))
+    same = all(torch.equal(*pair) for pair in zip(before, _generators(pack.device), strict=True))
+    return None if same else "in training its code draws random numbers that are not a slot's own"
 
 
 def _generators(device: str) -> list[torch.Tensor]:

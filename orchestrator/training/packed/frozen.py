@@ -33,6 +33,11 @@ class FrozenWeight:
         stored = base.weight if in_4_bits else base.weight.detach()
         return cls(stored=stored, outputs=base.out_features, inputs=base.in_features)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """O and I."""
+        return self.outputs, self.inputs
+
     def weight(self) -> torch.Tensor:
         """Return ``weight_OI`` in the number format of what flows between layers."""
         if self.stored.is_floating_point():

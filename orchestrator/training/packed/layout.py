@@ -19,9 +19,10 @@ import torch
 
 from orchestrator.training.hardware import sent
 from orchestrator.training.packed.errors import CannotPackError
+from orchestrator.training.packed.spreading import Spread
 
 if TYPE_CHECKING:
-    from orchestrator.training.packed.randomness import SlotRandom
+    from orchestrator.training.packed.randomness import Draws
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +35,7 @@ class Block:
         tokens: its tokens among those of all slots, as a slice; ``B * T`` of them.
         length: T, tokens of its longest row.
         padding_B11T: what is added to attention scores, −inf at padding; None if no row is padded.
+        ends: where each slot's rows end among them, in a block that stands for several.
     """
 
     slot: int
@@ -41,6 +43,7 @@ class Block:
     tokens: slice
     length: int
     padding_B11T: torch.Tensor | None  # noqa: N815  (a shape)
+    ends: tuple[int, ...] = ()
 
     @property
     def num_rows(self) -> int:
@@ -67,8 +70,9 @@ class Layout:
         self,
         blocks: Sequence[Block],
         slots: int,
-        random: "Mapping[int, SlotRandom]",
         device: str,
+        padding_B11T: torch.Tensor,
+        draws: "Draws | None" = None,
         memory: "Layout | None" = None,
     ) -> None:
         """Lay the blocks out.
@@ -76,20 +80,22 @@ class Layout:
         Args:
             blocks: by ascending slot.
             slots: P; slots without a block have no rows.
-            random: the slots' generators; empty outside training.
             device: where the tensors of this forward are.
+            padding_B11T: what is added to attention scores, for all rows.
+            draws: what its slots draw; None outside training.
             memory: in a decoder, the layout of what its encoder read.
         """
         self.blocks = tuple(blocks)
         self.memory = memory
         self.slots = slots
-        self.random = random
+        self.draws = draws
         self.device = device
         self.num_tokens: int = blocks[-1].tokens.stop
         self.num_rows: int = blocks[-1].rows.stop
         self.longest = max(block.length for block in blocks)
+        self._padding_B11T = padding_B11T
         self._groups: dict[int, Groups] = {}
-        self._constants: dict[tuple[float, ...], torch.Tensor] = {}
+        self._parts: dict[int, list[tuple[int, slice]]] = {}
 
     @cached_property
     def runs(self) -> "list[Block]":
@@ -97,7 +103,20 @@ class Layout:
 
         For what does the same to every slot and draws nothing.
         """
-        return [_as_one([*alike]) for _, alike in groupby(self.blocks, key=lambda block: block.length)]
+        found = []
+        for length, alike in groupby(self.blocks, key=lambda block: block.length):
+            blocks = [*alike]
+            rows = slice(blocks[0].rows.start, blocks[-1].rows.stop)
+            padded = any(block.padding_B11T is not None for block in blocks)
+            run = Block(
+                slot=blocks[0].slot,
+                rows=rows,
+                tokens=slice(blocks[0].tokens.start, blocks[-1].tokens.stop),
+                length=length,
+                padding_B11T=self._padding_B11T[rows, ..., :length] if padded else None,
+            )
+            found.append(run)
+        return found
 
     def of(self, values: torch.Tensor) -> "Layout":
         """Return the layout that values have: this one, or that of the encoder's tokens, which come as N × 1 × D."""
@@ -109,42 +128,74 @@ class Layout:
     def beside(self, mask_BS: torch.Tensor, dtype: torch.dtype) -> "Layout":
         """Return the layout of what a decoder writes to the same rows, where this is the layout of what they read."""
         rows = {block.slot: block.num_rows for block in self.blocks}
-        return lay_out(mask_BS, rows, self.slots, dtype, self.random, memory=self)
+        return lay_out(mask_BS, rows, self.slots, dtype, self.draws, device=self.device, memory=self)
 
     def parts(self, count: int) -> list[tuple[int, slice]]:
         """Return each block's slot and its part of ``count`` vectors: of tokens, or of rows."""
-        if count == self.num_tokens:
-            return [(block.slot, block.tokens) for block in self.blocks]
-        scale = 1 if count == self.num_rows else self.longest
-        return [(block.slot, slice(block.rows.start * scale, block.rows.stop * scale)) for block in self.blocks]
+        if count not in self._parts:
+            scale = 1 if count == self.num_rows else self.longest
+            self._parts[count] = [
+                (block.slot, block.tokens if count == self.num_tokens else _scaled(block.rows, scale))
+                for block in self.blocks
+            ]
+        return self._parts[count]
 
     def require(self, count: int) -> None:
         """Raise ``CannotPackError`` if ``count`` vectors are neither this layout's tokens nor its rows."""
         if count not in {self.num_tokens, self.num_rows, self.num_rows * self.longest}:
             told = f"{count} vectors are neither its {self.num_tokens} tokens nor its {self.num_rows} rows"
-            raise CannotPackError(f"an adapted layer is given some of a batch: {told}")
+            raise CannotPackError(f"a layer is given some of a batch: {told}")
 
     def groups(self, count: int) -> Groups:
         """Return ``parts`` for grouped products; made once for a forward."""
         if count not in self._groups:
             ends_G = torch.tensor([part.stop for _, part in self.parts(count)], dtype=torch.int32)
-            self._groups[count] = Groups(sent(ends_G, self.device), self._slots_G)
+            self._groups[count] = Groups(sent(ends_G, self.device), self.slots_G)
         return self._groups[count]
 
     @cached_property
-    def _slots_G(self) -> torch.Tensor | None:  # noqa: N802  (a shape)
+    def slots_G(self) -> torch.Tensor | None:  # noqa: N802  (a shape)
+        """The blocks' slots; None if those are all slots."""
         slots = [block.slot for block in self.blocks]
         return None if slots == [*range(self.slots)] else sent(torch.tensor(slots), self.device)
 
-    def constant(self, values: tuple[float, ...]) -> torch.Tensor:
-        """Return numbers as a float32 tensor on the device; made once for a forward, which all layers share."""
-        if values not in self._constants:
-            self._constants[values] = sent(torch.tensor(values), self.device)
-        return self._constants[values]
+    def own(self, stack: torch.Tensor) -> torch.Tensor:
+        """Return what the blocks' slots have of a stack."""
+        return stack if self.slots_G is None else stack.index_select(0, self.slots_G)
+
+    def add_own(self, stack: torch.Tensor, values: torch.Tensor) -> None:
+        """Add to what the blocks' slots have of a stack."""
+        if self.slots_G is None:
+            stack += values
+        else:
+            stack.index_add_(0, self.slots_G, values)
+
+    @cached_property
+    def rows(self) -> Spread:
+        """The way from all rows to as many for each block."""
+        return Spread([block.num_rows for block in self.blocks], self.device)
+
+    @cached_property
+    def tokens(self) -> Spread:
+        """The way from all tokens to as many for each row."""
+        return Spread([block.length for block in self.blocks for _ in range(block.num_rows)], self.device)
+
+    @cached_property
+    def whole(self) -> Block:
+        """One block in the place of all, each row as long as the longest: what ``tokens`` spreads them to."""
+        count = self.num_rows
+        return Block(
+            slot=self.blocks[0].slot,
+            rows=slice(0, count),
+            tokens=slice(0, count * self.longest),
+            length=self.longest,
+            padding_B11T=self._padding_B11T[..., : self.longest],
+            ends=tuple(block.rows.stop for block in self.blocks),
+        )
 
     def flatten(self, values_BT: torch.Tensor) -> torch.Tensor:
         """Return ``values_1N`` of values by row and token that are padded to the longest row of all slots."""
-        return torch.cat([values_BT[block.rows, : block.length].reshape(-1) for block in self.blocks])[None]
+        return self.tokens.gather(values_BT[:, : self.longest])[None, :, 0]
 
     @cached_property
     def firsts_B(self) -> torch.Tensor:  # noqa: N802  (a shape)
@@ -159,35 +210,11 @@ class Layout:
         """
         if hidden_1ND.shape[1] == self.num_rows:
             return hidden_1ND.transpose(0, 1)
-        parts = [
-            torch.nn.functional.pad(
-                hidden_1ND[0, block.tokens].view(block.num_rows, block.length, -1),
-                (0, 0, 0, self.longest - block.length),
-            )
-            for block in self.blocks
-        ]
-        return torch.cat(parts)
+        return self.tokens.spread(hidden_1ND[0], fill=0.0)
 
 
-def _as_one(blocks: Sequence[Block]) -> Block:
-    """Return one block in the place of several that are as long as each other."""
-    first, last = blocks[0], blocks[-1]
-    biases_B11T = [block.padding_B11T for block in blocks]
-    bias_B11T = next((found for found in biases_B11T if found is not None), None)
-    if bias_B11T is not None and len(blocks) > 1:
-        none_111T = torch.zeros_like(bias_B11T[:1])
-        parts = [
-            none_111T.expand(block.num_rows, -1, -1, -1) if found is None else found
-            for block, found in zip(blocks, biases_B11T, strict=True)
-        ]
-        bias_B11T = torch.cat(parts)
-    return Block(
-        slot=first.slot,
-        rows=slice(first.rows.start, last.rows.stop),
-        tokens=slice(first.tokens.start, last.tokens.stop),
-        length=first.length,
-        padding_B11T=bias_B11T,
-    )
+def _scaled(part: slice, scale: int) -> slice:
+    return slice(part.start * scale, part.stop * scale)
 
 
 def lay_out(
@@ -195,7 +222,7 @@ def lay_out(
     rows: Mapping[int, int],
     slots: int,
     dtype: torch.dtype,
-    random: "Mapping[int, SlotRandom] | None" = None,
+    draws: "Draws | None" = None,
     *,
     device: str | None = None,
     memory: Layout | None = None,
@@ -208,25 +235,28 @@ def lay_out(
         rows: number of rows by slot, in the order of the batch; ascending.
         slots: P.
         dtype: of the attention scores.
-        random: the slots' generators, in training.
+        draws: what the slots draw, in training.
         device: where the forward runs; None: where the mask is.
         memory: see ``Layout``.
     """
     device = device or str(mask_BT.device)
     lengths = mask_BT.sum(1).tolist()
+    padding_B11T = sent(_padding(mask_BT, dtype), device)
     blocks: list[Block] = []
     row = token = 0
     for slot, count in rows.items():
-        length = int(max(lengths[row : row + count]))
-        bias = None
-        if min(lengths[row : row + count]) < length:
-            absent = mask_BT[row : row + count, None, None, :length] == 0
-            bias = torch.zeros(absent.shape, dtype=dtype, device=mask_BT.device).masked_fill_(absent, float("-inf"))
-            bias = sent(bias, device)
+        some, length = slice(row, row + count), int(max(lengths[row : row + count]))
+        bias = padding_B11T[some, :, :, :length] if min(lengths[some]) < length else None
         tokens = slice(token, token + count * length)
-        blocks.append(Block(slot=slot, rows=slice(row, row + count), tokens=tokens, length=length, padding_B11T=bias))
-        row, token = row + count, tokens.stop
-    return Layout(blocks, slots, random or {}, device, memory)
+        blocks.append(Block(slot=slot, rows=some, tokens=tokens, length=length, padding_B11T=bias))
+        row, token = some.stop, tokens.stop
+    return Layout(blocks, slots, device, padding_B11T, draws, memory)
+
+
+def _padding(mask_BT: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Return what is added to attention scores, −inf at padding."""
+    absent_B11T = mask_BT[:, None, None, :] == 0
+    return torch.zeros(absent_B11T.shape, dtype=dtype, device=mask_BT.device).masked_fill_(absent_B11T, float("-inf"))
 
 
 class _Current(threading.local):

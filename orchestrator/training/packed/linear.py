@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 from orchestrator.training.packed.frozen import FrozenWeight
-from orchestrator.training.packed.layout import current
-from orchestrator.training.packed.products import Grouped, Loop, Span, products_of
-from orchestrator.training.packed.randomness import kept, masked, masked_
+from orchestrator.training.packed.layout import Layout, current
+from orchestrator.training.packed.products import Grouped, Loop, Span, groups_pay
+from orchestrator.training.packed.randomness import Mask, kept, site_of
+from orchestrator.training.packed.stacks import RANKED, Stacks
 
 
 class _LoRA(torch.autograd.Function):
@@ -33,31 +34,29 @@ class _LoRA(torch.autograd.Function):
         frozen: FrozenWeight,
         bias_O: torch.Tensor | None,
         products: Loop | Grouped,
-        kept_NI: torch.Tensor | None,
+        mask: Mask | None,
     ) -> torch.Tensor:
-        a, b = a_PRI.to(x_NI.dtype), b_PRO.to(x_NI.dtype)
-        dropped_NI = x_NI if kept_NI is None else masked(x_NI, kept_NI)
-        h_NR = products.down(dropped_NI, a, scaled=False)
-        y_NO = torch.nn.functional.linear(x_NI, frozen.weight(), bias_O)
-        products.add_up(y_NO, h_NR, b, scaled=True)
-        ctx.save_for_backward(dropped_NI, h_NR, a, b, kept_NI)
-        ctx.adapters, ctx.products, ctx.frozen = (a_PRI, b_PRO), products, frozen
+        dropped_NI = x_NI if mask is None else mask.of(x_NI)
+        h_NR = products.down(dropped_NI)
+        y_NO = products.up(h_NR, x_NI, frozen.weight(), bias_O)
+        ctx.save_for_backward(dropped_NI, h_NR)
+        ctx.adapters, ctx.products, ctx.frozen, ctx.mask = (a_PRI, b_PRO), products, frozen, mask
         return y_NO
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:  # noqa: ANN401
-        dropped_NI, h_NR, a, b, kept_NI = ctx.saved_tensors
-        products, (a_PRI, b_PRO) = ctx.products, ctx.adapters
+        dropped_NI, h_NR = ctx.saved_tensors
+        products, mask, (a_PRI, b_PRO) = ctx.products, ctx.mask, ctx.adapters
+        ctx.products = ctx.mask = None  # or their memory would be held until the whole backward is done
         dy_NO = gradients[0].contiguous()
-        products.add_outer(gradient_of(b_PRO), h_NR, dy_NO, scaled=True)
-        dh_NR = products.down(dy_NO, b, scaled=True)
-        products.add_outer(gradient_of(a_PRI), dh_NR, dropped_NI, scaled=False)
+        products.add_to_b(gradient_of(b_PRO), h_NR, dy_NO)
+        dh_NR = products.down_again(dy_NO)
+        products.add_to_a(gradient_of(a_PRI), dh_NR, dropped_NI)
         dx_NI = None
-        if ctx.needs_input_grad[0] and kept_NI is None:
-            dx_NI = dy_NO @ ctx.frozen.weight()
-            products.add_up(dx_NI, dh_NR, a, scaled=False)
+        if ctx.needs_input_grad[0] and mask is None:
+            dx_NI = products.up_again(dh_NR, dy_NO, ctx.frozen.weight())
         elif ctx.needs_input_grad[0]:
-            dx_NI = masked_(products.up(dh_NR, a), kept_NI)
+            dx_NI = mask.of_(products.input_again(dh_NR))
             torch.addmm(dx_NI, dy_NO, ctx.frozen.weight(), out=dx_NI)  # a pass over memory less than a sum of both
         return dx_NI, None, None, None, None, None, None
 
@@ -96,10 +95,39 @@ class _Full(torch.autograd.Function):
         return dx_NI if ctx.needs_input_grad[0] else None, None, None, None
 
 
+class _FullTogether(torch.autograd.Function):
+    """The same for rows on a device: as many products as slots would take longer to launch than one that pads them."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401  (torch's context)
+        x_NI: torch.Tensor,
+        weight_POI: nn.Parameter,
+        bias_PO: nn.Parameter | None,
+        layout: Layout,
+    ) -> torch.Tensor:
+        weight_GOI, bias_GO = layout.own(weight_POI), None if bias_PO is None else layout.own(bias_PO)
+        x_GBI = layout.rows.spread(x_NI)
+        y_GBO = x_GBI @ weight_GOI.transpose(1, 2)
+        if bias_GO is not None:
+            y_GBO += bias_GO[:, None]
+        ctx.save_for_backward(x_GBI, weight_GOI)
+        ctx.parameters, ctx.layout = (weight_POI, bias_PO), layout
+        return layout.rows.gather(y_GBO)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:  # noqa: ANN401
+        (x_GBI, weight_GOI), (weight_POI, bias_PO), layout = ctx.saved_tensors, ctx.parameters, ctx.layout
+        dy_GBO = layout.rows.spread(gradients[0], fill=0.0)
+        layout.add_own(gradient_of(weight_POI), dy_GBO.transpose(1, 2) @ x_GBI)
+        if bias_PO is not None:
+            layout.add_own(gradient_of(bias_PO), dy_GBO.sum(1))
+        return layout.rows.gather(dy_GBO @ weight_GOI) if ctx.needs_input_grad[0] else None, None, None, None
+
+
 def gradient_of(parameter: nn.Parameter) -> torch.Tensor:
-    """Return a stack's gradient, zeros if it has none yet."""
-    if parameter.grad is None:
-        parameter.grad = torch.zeros_like(parameter)
+    """Return a stack's gradient."""
+    assert parameter.grad is not None
     return parameter.grad
 
 
@@ -111,15 +139,15 @@ class PackedLoRA(nn.Module):
         adapted: by slot, the rank and the scale of those that adapt this layer.
     """
 
-    def __init__(self, base: nn.Module, slots: int, rank: int) -> None:
-        """Wrap a layer whose weight ``FrozenWeight`` knows."""
+    def __init__(self, base: nn.Module, name: str, stacks: Stacks) -> None:
+        """Wrap a layer, of this name, whose weight ``FrozenWeight`` knows; its adapters stand in the stacks."""
         super().__init__()
         self.frozen = FrozenWeight.of(base)
         self.bias_O = base.bias.detach() if isinstance(base.bias, torch.Tensor) else None
-        outputs, inputs, device = self.frozen.outputs, self.frozen.inputs, self.frozen.stored.device
-        self.a_PRI = nn.Parameter(torch.zeros(slots, rank, inputs, device=device))
-        self.b_PRO = nn.Parameter(torch.zeros(slots, rank, outputs, device=device))
+        self.a_PRI = stacks.open(name, "A", torch.Size([self.frozen.inputs]))
+        self.b_PRO = stacks.open(name, "B", torch.Size([self.frozen.outputs]))
         self.adapted: dict[int, tuple[int, float]] = {}
+        self._name, self._stacks, self._site = name, stacks, site_of(base)
 
     @property
     def weight(self) -> torch.Tensor:
@@ -130,29 +158,44 @@ class PackedLoRA(nn.Module):
         """Return the layer's output for tokens, or rows, of all slots; any leading dimensions."""
         layout = current().of(x)
         x_NI = x.reshape(-1, x.shape[-1]).contiguous()
-        kept_NI, shares = kept(layout, x_NI, self.adapted) if self.training else (None, {})
+        layout.require(x_NI.shape[0])
+        mask = kept(layout, x_NI, self.adapted, self._site) if self.training else None
+        products = self._products(layout, x_NI, mask)
+        y_NO = _LoRA.apply(x_NI, self.a_PRI, self.b_PRO, self.frozen, self.bias_O, products, mask)  # type: ignore[no-untyped-call]
+        return y_NO.view(*x.shape[:-1], -1)  # type: ignore[no-any-return]
+
+    def _products(self, layout: Layout, x_NI: torch.Tensor, mask: Mask | None) -> Loop | Grouped:
+        parts = layout.parts(x_NI.shape[0])
+        if layout.device != "cpu":  # B is scaled there, and zero where a slot does not adapt the layer
+            a_GRI, b_GRO = (self._stacks.prepared(part, self._name).to(x_NI.dtype) for part in RANKED)
+            if groups_pay(x_NI.device, x_NI.dtype):
+                return Grouped(layout.groups(x_NI.shape[0]), a_GRI, b_GRO)
+            rank = a_GRI.shape[1]
+            return Loop([Span(slot, at, rows, rank, 1.0) for at, (slot, rows) in enumerate(parts)], a_GRI, b_GRO)
+        shares = {} if mask is None or layout.draws is None else layout.draws.shares
         spans = [
-            Span(slot, rows, self.adapted[slot][0], self.adapted[slot][1] / (1.0 - shares.get(slot, 0.0)))
-            for slot, rows in layout.parts(x_NI.shape[0])
+            Span(slot, slot, rows, self.adapted[slot][0], self.adapted[slot][1] / (1.0 - shares.get(slot, 0.0)))
+            for slot, rows in parts
             if slot in self.adapted
         ]
-        products = products_of(x_NI, spans, layout)
-        y_NO = _LoRA.apply(x_NI, self.a_PRI, self.b_PRO, self.frozen, self.bias_O, products, kept_NI)  # type: ignore[no-untyped-call]
-        return y_NO.view(*x.shape[:-1], -1)  # type: ignore[no-any-return]
+        return Loop(spans, self.a_PRI.to(x_NI.dtype), self.b_PRO.to(x_NI.dtype))
 
 
 class PackedLinear(nn.Module):
     """A linear layer that each slot trains in full, in float32: a head, or what the base's files lack."""
 
-    def __init__(self, base: nn.Linear, slots: int) -> None:
+    def __init__(self, base: nn.Linear, name: str, stacks: Stacks) -> None:
+        """Take the place of a layer of this name; the slots' weights stand in the stacks."""
         super().__init__()
-        device = base.weight.device
-        self.weight_POI = nn.Parameter(torch.zeros(slots, *base.weight.shape, device=device))
-        self.bias_PO = None if base.bias is None else nn.Parameter(torch.zeros(slots, *base.bias.shape, device=device))
+        self.weight_POI = stacks.open(name, "weight", base.weight.shape)
+        self.bias_PO = None if base.bias is None else stacks.open(name, "bias", base.bias.shape)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return ``y_NO`` for rows, or tokens, of all slots, in float32; any leading dimensions."""
         layout = current().of(x)
         x_NI = x.reshape(-1, x.shape[-1]).float()
-        y_NO = _Full.apply(x_NI, self.weight_POI, self.bias_PO, layout.parts(x_NI.shape[0]))  # type: ignore[no-untyped-call]
+        if layout.device != "cpu" and x_NI.shape[0] == layout.num_rows:
+            y_NO = _FullTogether.apply(x_NI, self.weight_POI, self.bias_PO, layout)  # type: ignore[no-untyped-call]
+        else:
+            y_NO = _Full.apply(x_NI, self.weight_POI, self.bias_PO, layout.parts(x_NI.shape[0]))  # type: ignore[no-untyped-call]
         return y_NO.view(*x.shape[:-1], -1)  # type: ignore[no-any-return]

@@ -1,7 +1,7 @@
 """The frozen base with its stacks: slots are seated, trained together and leave, without a word of data or time."""
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -17,23 +17,42 @@ from orchestrator.training.packed.attention import NAME
 from orchestrator.training.packed.errors import CannotPackError
 from orchestrator.training.packed.first_tokens import compute_first_tokens_alone
 from orchestrator.training.packed.flattening import install
-from orchestrator.training.packed.layout import Layout, current, laid_out
-from orchestrator.training.packed.linear import PackedLinear, PackedLoRA, gradient_of
-from orchestrator.training.packed.randomness import PackedDropout
-
-RANK_STEP = 8
-"""Stacks are as wide as a multiple of this: narrower products are no faster, and grouped ones need aligned rows."""
-
+from orchestrator.training.packed.frozen import FrozenWeight
+from orchestrator.training.packed.layout import Block, Layout, current, laid_out
+from orchestrator.training.packed.linear import PackedLinear, PackedLoRA
+from orchestrator.training.packed.randomness import PackedDropout, marked, quantised, site_of
+from orchestrator.training.packed.stacks import RANK_STEP, RANKED, Scales, Stacks
 
 ALIGNMENT = 8
 """Grouped products need rows of whole 16 bytes, in bfloat16 too."""
 
 
-class Pieces(NamedTuple):
-    """A slot's own pieces of all stacks, as ``Pack.view`` returns them, and of their gradients."""
+@dataclass(frozen=True, slots=True)
+class Logits:
+    """What a forward found: by row, or of a head that writes by token, in flat order.
 
-    parameters: dict[str, torch.Tensor]
-    gradients: dict[str, torch.Tensor]
+    Attributes:
+        whole: of all slots.
+        blocks: where each one's are.
+    """
+
+    whole: torch.Tensor
+    blocks: Sequence[Block]
+
+    @property
+    def by_token(self) -> bool:
+        """Whether the head writes."""
+        return self.whole.dim() > 2 and self.whole.shape[:2] == (1, self.blocks[-1].tokens.stop)
+
+    def of_blocks(self, values: torch.Tensor) -> list[torch.Tensor]:
+        """Return each block's part of values that are shaped as the logits; by row and token, if the head writes."""
+        if not self.by_token:
+            return [values[block.rows] for block in self.blocks]
+        return [values[0, block.tokens].view(block.num_rows, block.length, -1) for block in self.blocks]
+
+    def parts(self) -> list[torch.Tensor]:
+        """Return each block's logits, cut off from what they were computed from."""
+        return self.of_blocks(self.whole.detach())
 
 
 class Pack:
@@ -60,16 +79,14 @@ class Pack:
         self.model = base.model.requires_grad_(False)
         self.device = device
         self.dtype = dtype
-        self.slots = 0
-        self._pieces: dict[int, Pieces] = {}
-        self._rank = RANK_STEP
+        self.stacks = Stacks(device)
         self._free: list[int] = []
         self._lora: dict[str, PackedLoRA] = {}
         self._full: dict[str, PackedLinear] = {}
-        for parent in list(self.model.modules()):
+        for parent in list(marked(self.model).modules()):
             for name, child in list(parent.named_children()):
                 if type(child) is nn.Dropout:
-                    parent.register_module(name, PackedDropout(child.p))
+                    parent.register_module(name, PackedDropout(child.p, site_of(child)))
         install(self.model)
         compute_first_tokens_alone(self.model.eval())
 
@@ -82,30 +99,37 @@ class Pack:
         for key in adapter.tensors:
             self._open(*place(key))
 
-    def seat(self, adapter: Adapter) -> int:
-        """Give an adapter a slot and return its index; see ``admit`` for what it raises."""
+    @property
+    def slots(self) -> int:
+        """P, free ones included."""
+        return self.stacks.slots
+
+    def seat(self, adapter: Adapter, dropout: float = 0.0) -> int:
+        """Give an adapter, with a share of its inputs dropped, a slot; return its index.
+
+        Raises:
+            CannotPackError: as in ``admit``.
+        """
         self.admit(adapter)
         slot = self._free.pop(0) if self._free else self.slots
-        rank = max(self._rank, -(-adapter.rank // RANK_STEP) * RANK_STEP)
-        self._resize(max(self.slots, slot + 1), rank)
+        rank = max(self.stacks.rank, -(-adapter.rank // RANK_STEP) * RANK_STEP)
+        self.stacks.resize(max(self.slots, slot + 1), rank)
         for name, layer in adapter.layers().items():
             self._lora[name].adapted[slot] = layer
+        self.stacks.scale(slot, Scales(adapter.scales, kept=1.0 / (1.0 - quantised(dropout))))
         self.load(slot, adapter.tensors)
         for key, value in adapter.taken_out.items():  # behind the adapter's own ranks, and never trained
-            beside = _as_stored(key, value if place(key)[1] == "A" else -value)
-            own = _as_stored(key, adapter.tensors[key]).shape[0]
-            self.parameter(key).data[slot, own : own + beside.shape[0]] = beside
+            name, part = place(key)
+            beside = _as_stored(key, value if part == "A" else -value)
+            rows = slice(adapter.own_rank, adapter.own_rank + beside.shape[0])
+            self.stacks.parts[part].values[slot, rows, self.stacks.columns(part, name)] = beside
         return slot
 
     def leave(self, slot: int) -> None:
         """Free a slot: its adapter is zero, and it has no gradient."""
         for layer in self._lora.values():
             layer.adapted.pop(slot, None)
-        for parameter in self._parameters():
-            parameter.data[slot].zero_()
-            if parameter.grad is not None:
-                parameter.grad[slot].zero_()
-        self._pieces.pop(slot, None)
+        self.stacks.clear(slot)
         self._free = sorted([*self._free, slot])
 
     def empty(self) -> None:
@@ -113,7 +137,7 @@ class Pack:
         self._free = []
         for lora in self._lora.values():
             lora.adapted.clear()
-        self._resize(0, RANK_STEP)
+        self.stacks.resize(0, RANK_STEP)
 
     def load(self, slot: int, tensors: Mapping[str, torch.Tensor]) -> None:
         """Copy an adapter's tensors into a slot."""
@@ -126,65 +150,39 @@ class Pack:
             key: _as_stored(key, self.view(slot, key, value.shape)).clone() for key, value in adapter.tensors.items()
         }
 
-    def view(self, slot: int, key: str, shape: torch.Size) -> torch.Tensor:
-        """Return the contiguous piece of a stack that holds a slot's tensor ``key``; B with its rank first."""
-        return _piece(self.parameter(key).data, slot, key, shape)
+    def view(self, slot: int, key: str, shape: torch.Size, of: str = "values") -> torch.Tensor:
+        """Return a view of the piece of a stack that holds a slot's tensor ``key``; B with its rank first.
 
-    def pieces(self, slot: int, adapter: Adapter) -> Pieces:
-        """Return a slot's pieces of the stacks, by the names in its adapter's file; found once for all updates."""
-        if slot not in self._pieces:
-            parameters, gradients = {}, {}
-            for key, value in adapter.tensors.items():
-                parameters[key] = self.view(slot, key, value.shape)
-                gradients[key] = _piece(gradient_of(self.parameter(key)), slot, key, value.shape)
-            self._pieces[slot] = Pieces(parameters, gradients)
-        return self._pieces[slot]
-
-    def parameter(self, key: str) -> nn.Parameter:
-        """Return the stack that holds ``key`` for all slots."""
+        ``of`` names one of a stack's tensors.
+        """
         name, part = place(key)
-        if part in {"A", "B"}:
-            return self._lora[name].a_PRI if part == "A" else self._lora[name].b_PRO
-        found = self._full[name].weight_POI if part == "weight" else self._full[name].bias_PO
-        assert found is not None
-        return found
+        return self.stacks.piece(getattr(self.stacks.parts[part], of), slot, name, part, shape)
 
     def make_ready(self, *, training: bool) -> None:
-        """Put the model into a mode, and give every stack its gradient, before threads run the model."""
+        """Put the model into a mode, before threads run it."""
         self.model.train(training)
-        if training:
-            for parameter in self._parameters():
-                gradient_of(parameter)
 
-    def logits(self, batch: Mapping[str, torch.Tensor], layout: Layout) -> list[torch.Tensor]:
-        """Return the logits of each block for a batch of all slots' rows, padded to the longest of all.
-
-        Those of a head that writes are by row and token, as many as the block's longest row has.
-        """
+    def logits(self, batch: Mapping[str, torch.Tensor], layout: Layout) -> Logits:
+        """Return the logits of a batch of all slots' rows, padded to the longest of all."""
+        if self.device != "cpu":
+            self.stacks.prepare(layout.slots_G, self.dtype, training=self.model.training)
         with laid_out(layout):
             found = forward(self.model, batch)
-            blocks = current().blocks  # a decoder's own
-        if found.dim() < 3 or found.shape[:2] != (1, blocks[-1].tokens.stop):
-            return [*torch.split(found, [block.num_rows for block in blocks])]
-        return [found[0, block.tokens].view(block.num_rows, block.length, -1) for block in blocks]
-
-    def _parameters(self) -> Iterator[nn.Parameter]:
-        yield from (parameter for parameter in self.model.parameters() if parameter.requires_grad)
+            return Logits(found, current().blocks)  # a decoder's own
 
     def _open(self, name: str, part: str) -> None:
         """Make a module one that holds something for each slot, if it is not one yet."""
         if name in self._lora or name in self._full:
             return
         module = self.model.get_submodule(name)
-        if part in {"A", "B"} and isinstance(module, nn.Linear | Conv1D):
-            lora = PackedLoRA(module, self.slots, self._rank)
-            widths = (lora.frozen.outputs, lora.frozen.inputs)
+        if part in RANKED and isinstance(module, nn.Linear | Conv1D):
+            widths = FrozenWeight.of(module).shape
             if any(width % ALIGNMENT for width in widths):
                 raise CannotPackError(f"{name} is {' × '.join(map(str, widths))}, no multiples of {ALIGNMENT}")
-            self._lora[name] = lora
-            self._replace(name, lora)
+            self._lora[name] = PackedLoRA(module, name, self.stacks)
+            self._replace(name, self._lora[name])
         elif part in {"weight", "bias"} and isinstance(module, nn.Linear):
-            self._full[name] = PackedLinear(module, self.slots)
+            self._full[name] = PackedLinear(module, name, self.stacks)
             self._replace(name, self._full[name])
         else:
             raise CannotPackError(f"{name} is a {type(module).__name__}, and a pack trains linear layers alone")
@@ -193,39 +191,6 @@ class Pack:
         parent, _, child = name.rpartition(".")
         self.model.get_submodule(parent).register_module(child, module.train(self.model.training))
 
-    def _resize(self, slots: int, rank: int) -> None:
-        """Give every stack another size; what fits stays."""
-        if (slots, rank) == (self.slots, self._rank) and all(p.shape[0] == slots for p in self._parameters()):
-            return
-        self.slots, self._rank = slots, rank
-        self._pieces.clear()
-        for lora in self._lora.values():
-            for parameter in (lora.a_PRI, lora.b_PRO):
-                _set_shape(parameter, (slots, rank, parameter.shape[2]))
-        for full in self._full.values():
-            for stack in (full.weight_POI, full.bias_PO):
-                if stack is not None:
-                    _set_shape(stack, (slots, *stack.shape[1:]))
-
-
-def _piece(stack: torch.Tensor, slot: int, key: str, shape: torch.Size) -> torch.Tensor:
-    part = place(key)[1]
-    if part == "A":
-        return stack[slot, : shape[0]]
-    return stack[slot, : shape[1]] if part == "B" else stack[slot]
-
 
 def _as_stored(key: str, value: torch.Tensor) -> torch.Tensor:
     return value.t() if place(key)[1] == "B" else value
-
-
-def _resized(values: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-    found, fitting = values.new_zeros(shape), tuple(map(slice, map(min, values.shape, shape)))
-    found[fitting] = values[fitting]
-    return found
-
-
-def _set_shape(parameter: nn.Parameter, shape: tuple[int, ...]) -> None:
-    gradient, parameter.grad = parameter.grad, None
-    parameter.data = _resized(parameter.data, shape)
-    parameter.grad = None if gradient is None else _resized(gradient, shape)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch.nn.functional import grouped_mm
 
-from orchestrator.training.packed.layout import Groups, Layout
+from orchestrator.training.packed.layout import Groups
 
 _GROUPING = {9, 10}
 """Major compute capabilities on which torch 2.13 has a kernel for grouped products, and for bfloat16 alone. Elsewhere
@@ -22,51 +22,80 @@ class Span(NamedTuple):
     """A slot that has rows in this forward and adapts this layer.
 
     Attributes:
-        slot: the slot's index.
+        slot: its index in the gradients' stacks.
+        at: its index in the matrices.
         rows: its rows of N.
         rank: ranks that it uses, of R.
-        scale: what its product is multiplied with.
+        scale: what its product is multiplied with; 1 where its B is scaled already.
     """
 
     slot: int
+    at: int
     rows: slice
     rank: int
     scale: float
 
 
 class Loop:
-    """A product of its own for each span."""
+    """A product of its own for each span, with ``a_GRI`` and ``b_GRO`` in the format of what flows between layers."""
 
-    def __init__(self, spans: Sequence[Span]) -> None:
-        self._spans = spans
+    def __init__(self, spans: Sequence[Span], a_GRI: torch.Tensor, b_GRO: torch.Tensor) -> None:
+        self._spans, self._a_GRI, self._b_GRO = spans, a_GRI, b_GRO
 
-    def down(self, x_NI: torch.Tensor, a_PRI: torch.Tensor, *, scaled: bool) -> torch.Tensor:
-        """Return ``h_NR``, each slot's ``x A'``, times its scale if ``scaled``; undefined beyond a slot's rank."""
-        h_NR = x_NI.new_empty(x_NI.shape[0], a_PRI.shape[1])
+    def down(self, x_NI: torch.Tensor) -> torch.Tensor:
+        """Return ``h_NR``, each slot's ``x A'``; undefined beyond a slot's rank."""
+        return self._down(x_NI, self._a_GRI, scaled=False)
+
+    def up(
+        self, h_NR: torch.Tensor, x_NI: torch.Tensor, weight_OI: torch.Tensor, bias_O: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Return the layer's output: the frozen product of ``x``, and each slot's ``s h B``."""
+        y_NO = torch.nn.functional.linear(x_NI, weight_OI, bias_O)
+        self._add_up(y_NO, h_NR, self._b_GRO, scaled=True)
+        return y_NO
+
+    def down_again(self, dy_NO: torch.Tensor) -> torch.Tensor:
+        """Return the gradient of ``down``'s result, each slot's ``s dy B'``."""
+        return self._down(dy_NO, self._b_GRO, scaled=True)
+
+    def up_again(self, dh_NR: torch.Tensor, dy_NO: torch.Tensor, weight_OI: torch.Tensor) -> torch.Tensor:
+        """Return the gradient of an input of which nothing was dropped: ``dy W``, and each slot's ``dh A``."""
+        dx_NI = dy_NO @ weight_OI
+        self._add_up(dx_NI, dh_NR, self._a_GRI, scaled=False)
+        return dx_NI
+
+    def input_again(self, dh_NR: torch.Tensor) -> torch.Tensor:
+        """Return each slot's ``dh A``, and zeros for rows of slots that do not adapt the layer."""
+        whole = sum(span.rows.stop - span.rows.start for span in self._spans) == dh_NR.shape[0]
+        shape = (dh_NR.shape[0], self._a_GRI.shape[2])
+        dx_NI = dh_NR.new_empty(shape) if whole else dh_NR.new_zeros(shape)
+        for span in self._spans:
+            torch.mm(dh_NR[span.rows, : span.rank], self._a_GRI[span.at, : span.rank], out=dx_NI[span.rows])
+        return dx_NI
+
+    def add_to_a(self, gradient_PRI: torch.Tensor, dh_NR: torch.Tensor, x_NI: torch.Tensor) -> None:
+        """Add each slot's ``dh' x`` to its float32 gradient."""
+        self._add_outer(gradient_PRI, dh_NR, x_NI, scaled=False)
+
+    def add_to_b(self, gradient_PRO: torch.Tensor, h_NR: torch.Tensor, dy_NO: torch.Tensor) -> None:
+        """Add each slot's ``s h' dy`` to its float32 gradient."""
+        self._add_outer(gradient_PRO, h_NR, dy_NO, scaled=True)
+
+    def _down(self, x_NI: torch.Tensor, a_GRI: torch.Tensor, *, scaled: bool) -> torch.Tensor:
+        h_NR = x_NI.new_empty(x_NI.shape[0], a_GRI.shape[1])
         for span in self._spans:
             part, alpha = h_NR[span.rows, : span.rank], span.scale if scaled else 1.0
-            torch.addmm(part, x_NI[span.rows], a_PRI[span.slot, : span.rank].t(), beta=0, alpha=alpha, out=part)
+            torch.addmm(part, x_NI[span.rows], a_GRI[span.at, : span.rank].t(), beta=0, alpha=alpha, out=part)
         return h_NR
 
-    def add_up(self, y_NO: torch.Tensor, h_NR: torch.Tensor, b_PRO: torch.Tensor, *, scaled: bool) -> None:
-        """Add each slot's ``h B``, times its scale if ``scaled``, to ``y_NO``."""
+    def _add_up(self, y_NO: torch.Tensor, h_NR: torch.Tensor, b_GRO: torch.Tensor, *, scaled: bool) -> None:
         for span in self._spans:
             part, alpha = y_NO[span.rows], span.scale if scaled else 1.0
-            torch.addmm(part, h_NR[span.rows, : span.rank], b_PRO[span.slot, : span.rank], alpha=alpha, out=part)
+            torch.addmm(part, h_NR[span.rows, : span.rank], b_GRO[span.at, : span.rank], alpha=alpha, out=part)
 
-    def up(self, h_NR: torch.Tensor, a_PRI: torch.Tensor) -> torch.Tensor:
-        """Return each slot's ``h A``, and zeros for rows of slots that do not adapt the layer."""
-        whole = sum(span.rows.stop - span.rows.start for span in self._spans) == h_NR.shape[0]
-        shape = (h_NR.shape[0], a_PRI.shape[2])
-        y_NI = h_NR.new_empty(shape) if whole else h_NR.new_zeros(shape)
-        for span in self._spans:
-            torch.mm(h_NR[span.rows, : span.rank], a_PRI[span.slot, : span.rank], out=y_NI[span.rows])
-        return y_NI
-
-    def add_outer(
+    def _add_outer(
         self, gradient_PRM: torch.Tensor, left_NR: torch.Tensor, right_NM: torch.Tensor, *, scaled: bool
     ) -> None:
-        """Add each slot's ``left' right``, times its scale if ``scaled``, to its float32 gradient."""
         for span in self._spans:
             found_RM = left_NR[span.rows, : span.rank].t() @ right_NM[span.rows]
             gradient_PRM[span.slot, : span.rank].add_(found_RM, alpha=span.scale if scaled else 1.0)
@@ -79,69 +108,49 @@ class Grouped:
     (pytorch issue 172439).
     """
 
-    def __init__(self, groups: Groups, scales_G11: torch.Tensor) -> None:
-        """Take the groups.
+    def __init__(self, groups: Groups, a_GRI: torch.Tensor, b_GRO: torch.Tensor) -> None:
+        """Take the groups, G of them, and their matrices, in bfloat16; B is scaled already."""
+        self._groups, self._a_GRI, self._b_GRO = groups, a_GRI, b_GRO
 
-        Args:
-            groups: G of them, where they end and whose they are.
-            scales_G11: what each one's product is multiplied with; 0 where it does not adapt the layer.
-        """
-        self._groups = groups
-        self._scales_G11 = scales_G11
-
-    def down(self, x_NI: torch.Tensor, a_PRI: torch.Tensor, *, scaled: bool) -> torch.Tensor:
+    def down(self, x_NI: torch.Tensor) -> torch.Tensor:
         """See ``Loop.down``."""
-        return grouped_mm(x_NI, self._own(a_PRI, scaled=scaled).transpose(1, 2), offs=self._groups.ends_G)
+        return grouped_mm(x_NI, self._a_GRI.transpose(1, 2), offs=self._groups.ends_G)
 
-    def add_up(self, y_NO: torch.Tensor, h_NR: torch.Tensor, b_PRO: torch.Tensor, *, scaled: bool) -> None:
-        """See ``Loop.add_up``."""
-        y_NO += grouped_mm(h_NR, self._own(b_PRO, scaled=scaled), offs=self._groups.ends_G)
+    def up(
+        self, h_NR: torch.Tensor, x_NI: torch.Tensor, weight_OI: torch.Tensor, bias_O: torch.Tensor | None
+    ) -> torch.Tensor:
+        """See ``Loop.up``. The frozen product adds itself, which saves a pass over memory."""
+        y_NO = grouped_mm(h_NR, self._b_GRO, offs=self._groups.ends_G)
+        torch.addmm(y_NO, x_NI, weight_OI.t(), out=y_NO)
+        return y_NO if bias_O is None else y_NO.add_(bias_O)
 
-    def up(self, h_NR: torch.Tensor, a_PRI: torch.Tensor) -> torch.Tensor:
-        """See ``Loop.up``."""
-        return grouped_mm(h_NR, self._own(a_PRI, scaled=False), offs=self._groups.ends_G)
+    def down_again(self, dy_NO: torch.Tensor) -> torch.Tensor:
+        """See ``Loop.down_again``."""
+        return grouped_mm(dy_NO, self._b_GRO.transpose(1, 2), offs=self._groups.ends_G)
 
-    def add_outer(
-        self, gradient_PRM: torch.Tensor, left_NR: torch.Tensor, right_NM: torch.Tensor, *, scaled: bool
-    ) -> None:
-        """See ``Loop.add_outer``."""
-        found_GRM = grouped_mm(left_NR.t(), right_NM, offs=self._groups.ends_G).float()
-        if scaled:
-            found_GRM *= self._scales_G11
+    def up_again(self, dh_NR: torch.Tensor, dy_NO: torch.Tensor, weight_OI: torch.Tensor) -> torch.Tensor:
+        """See ``Loop.up_again``."""
+        dx_NI = self.input_again(dh_NR)
+        return torch.addmm(dx_NI, dy_NO, weight_OI, out=dx_NI)
+
+    def input_again(self, dh_NR: torch.Tensor) -> torch.Tensor:
+        """See ``Loop.input_again``."""
+        return grouped_mm(dh_NR, self._a_GRI, offs=self._groups.ends_G)
+
+    def add_to_a(self, gradient_PRI: torch.Tensor, dh_NR: torch.Tensor, x_NI: torch.Tensor) -> None:
+        """See ``Loop.add_to_a``."""
+        self._add_outer(gradient_PRI, dh_NR, x_NI)
+
+    def add_to_b(self, gradient_PRO: torch.Tensor, h_NR: torch.Tensor, dy_NO: torch.Tensor) -> None:
+        """See ``Loop.add_to_b``; not scaled, see ``Matrices``."""
+        self._add_outer(gradient_PRO, h_NR, dy_NO)
+
+    def _add_outer(self, gradient_PRM: torch.Tensor, left_NR: torch.Tensor, right_NM: torch.Tensor) -> None:
+        found_GRM = grouped_mm(left_NR.t(), right_NM, offs=self._groups.ends_G)
         if self._groups.slots_G is None:
             gradient_PRM += found_GRM
         else:
-            gradient_PRM.index_add_(0, self._groups.slots_G, found_GRM)
-
-    def _own(self, stack_PRM: torch.Tensor, *, scaled: bool) -> torch.Tensor:
-        """Return the groups' matrices, times their scales if ``scaled``."""
-        slots_G = self._groups.slots_G
-        own_GRM = stack_PRM if slots_G is None else stack_PRM.index_select(0, slots_G)
-        return (own_GRM * self._scales_G11).to(stack_PRM.dtype) if scaled else own_GRM
-
-
-def products_of(x_NI: torch.Tensor, spans: Sequence[Span], layout: Layout) -> Loop | Grouped:
-    """Return how a layer multiplies by its adapters.
-
-    Args:
-        x_NI: its input.
-        spans: the slots that have rows and adapt it.
-        layout: of the input.
-
-    Raises:
-        CannotPackError: the input is neither tokens nor rows of the layout.
-    """
-    layout.require(x_NI.shape[0])
-    if not spans or not groups_pay(x_NI.device, x_NI.dtype):
-        return Loop(spans)
-    return grouped(spans, layout, x_NI.shape[0])
-
-
-def grouped(spans: Sequence[Span], layout: Layout, count: int) -> Grouped:
-    """Return the grouped products of ``count`` vectors."""
-    scales = {span.slot: span.scale for span in spans}
-    scales_G = layout.constant(tuple(scales.get(slot, 0.0) for slot, _ in layout.parts(count)))
-    return Grouped(layout.groups(count), scales_G[:, None, None])
+            gradient_PRM.index_add_(0, self._groups.slots_G, found_GRM.float())
 
 
 @cache

@@ -1,12 +1,12 @@
-"""A generator for each slot, and dropout that draws from it: masks depend on nothing but the trial's own rows.
+"""A random stream for each slot, and dropout that draws from it: masks depend on nothing but the trial's own rows.
 
-A mask is an integer tensor as wide as the values it is for, all bits set where a value is kept: dropping is an ``and``
-of bits, the cheapest operation there is. What is kept is scaled by whoever has a product to scale anyway.
+On a CPU a slot draws bits from a generator of its own, in the order in which its forwards need them; on a device they
+are computed from counters (``device_draws``). What is kept is scaled by whoever has a product to scale anyway.
 """
 
 import math
-from collections.abc import Container
-from typing import TYPE_CHECKING, Any
+from collections.abc import Container, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -16,17 +16,22 @@ from orchestrator.core.seeds import derive_seed
 from orchestrator.training.packed.layout import current
 
 if TYPE_CHECKING:
-    from orchestrator.training.packed.layout import Layout
+    from orchestrator.training.packed.layout import Block, Layout
 
-_LEVELS = 256
+LEVELS = 256
 _BITS = {torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float32: torch.int32}
 
 
 class SlotRandom:
-    """One slot's random stream: numpy's SFC64 on a CPU, the device's own elsewhere.
+    """One slot's random stream: numpy's SFC64 on a CPU, a count of its forwards elsewhere.
 
     A mask takes a byte: torch's own dropout draws a number for each element, which takes a quarter of a step's time.
     So a share is exact to 1/512, and what is kept is scaled by the share that was really used.
+
+    Attributes:
+        seed: of the stream, in [0, 2^31).
+        lora_dropout: share of the adapters' inputs that is dropped, quantised.
+        forwards: how many the slot has made in training; counted on a device alone.
     """
 
     def __init__(self, seed: int, lora_dropout: float, device: str) -> None:
@@ -38,37 +43,31 @@ class SlotRandom:
             device: where masks are needed.
         """
         self.lora_dropout = quantised(lora_dropout)
-        seed = derive_seed("dropout", seed)
-        self._host = np.random.SFC64(seed) if device == "cpu" else None
-        self._device = None if device == "cpu" else torch.Generator(device).manual_seed(seed)
+        self.seed = derive_seed("dropout", seed)
+        self.forwards = 0
+        self._host = np.random.SFC64(self.seed) if device == "cpu" else None
 
-    def keep(self, out: torch.Tensor, share: float) -> None:
+    def bits(self, out: torch.Tensor, share: float) -> None:
         """Fill ``out``, contiguous integers, with zeros with probability ``share``, which is quantised, or set bits."""
-        words, cut = math.ceil(out.numel() / 8), round(share * _LEVELS)
-        if self._host is not None:
-            levels_N = self._host.random_raw(words).view(np.uint8)[: out.numel()]
-            kept_N = np.greater_equal(levels_N, cut).view(np.int8)
-            out.view(-1).copy_(torch.from_numpy(np.negative(kept_N, out=kept_N)))  # torch widens faster than numpy
-            return
-        levels = torch.empty(words, dtype=torch.int64, device=out.device)
-        levels.random_(-(2**63), None, generator=self._device)
-        bits = levels.view(torch.uint8)[: out.numel()].view(out.shape) >= cut
-        torch.neg(bits.to(out.dtype), out=out)
+        assert self._host is not None, "bits are drawn on a CPU"
+        words, cut = math.ceil(out.numel() / 8), round(share * LEVELS)
+        levels_N = self._host.random_raw(words).view(np.uint8)[: out.numel()]
+        kept_N = np.greater_equal(levels_N, cut).view(np.int8)
+        out.view(-1).copy_(torch.from_numpy(np.negative(kept_N, out=kept_N)))  # torch widens faster than numpy
 
     def state(self) -> torch.Tensor:
         """Return where the stream stands."""
-        if self._device is not None:
-            return self._device.get_state()
+        if self._host is None:
+            return torch.tensor([self.forwards])
         return torch.from_numpy(self._sfc64()["state"]["state"].view(np.int64).copy())
 
     def restore(self, state: torch.Tensor) -> None:
         """Go on from where a stream stood."""
-        if self._device is not None:
-            self._device.set_state(state)
+        if self._host is None:
+            self.forwards = int(state[0])
             return
         whole = self._sfc64()
         whole["state"]["state"] = state.numpy().view(np.uint64)
-        assert self._host is not None
         self._host.state = whole
 
     def _sfc64(self) -> Any:  # noqa: ANN401  (numpy's own dictionary)
@@ -78,78 +77,158 @@ class SlotRandom:
 
 def quantised(share: float) -> float:
     """Return the share that is used for ``share``: a multiple of 1/256, below one."""
-    return min(round(share * _LEVELS), _LEVELS - 1) / _LEVELS
+    return min(round(share * LEVELS), LEVELS - 1) / LEVELS
 
 
-def new_mask(values: torch.Tensor, *shape: int) -> torch.Tensor:
-    """Return an unfilled mask for values of this type, of this shape or the values' own."""
-    return torch.empty(shape or values.shape, dtype=_BITS[values.dtype], device=values.device)
+class Mask(Protocol):
+    """Which values of a tensor of one shape are kept; the same at every use."""
+
+    def of(self, values: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+        """Return the values that are kept, times ``scale``, and zeros, as a new tensor."""
+
+    def of_(self, values: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+        """Do that to ``values``, contiguous, and return them."""
 
 
-def masked(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Return values where the mask keeps them, and zeros."""
-    return (values.view(mask.dtype) & mask).view(values.dtype)
+class Draws(Protocol):
+    """What the slots of one forward draw.
+
+    Attributes:
+        shares: of the adapters' inputs that are dropped, by slot.
+    """
+
+    shares: Mapping[int, float]
+
+    def rows(
+        self, layout: "Layout", values: torch.Tensor, share: float | None, site: int, among: Container[int] | None
+    ) -> Mask:
+        """Return the mask of values that are laid out.
+
+        Args:
+            layout: of the values.
+            values: tokens or rows of all slots, in the leading dimensions.
+            share: that is dropped, quantised; None: each slot's own share of adapters' inputs.
+            site: the place in the model that asks.
+            among: slots that drop something; None: all.
+        """
+
+    def weights(self, block: "Block", values_CTS: torch.Tensor, share: float, site: int) -> Mask:
+        """Return the mask of a block's attention weights, rows and heads in the leading dimension."""
 
 
-def masked_(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Set values to zero where the mask drops them, and return them."""
-    values.view(mask.dtype).bitwise_and_(mask)
-    return values
+class Bits:
+    """A mask as integers as wide as the values, all bits set where one is kept: dropping is an ``and`` of bits.
+
+    The cheapest operation that a CPU has for it.
+    """
+
+    def __init__(self, bits: torch.Tensor) -> None:
+        self._bits = bits
+
+    def of(self, values: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+        """See ``Mask.of``."""
+        kept = (values.view(self._bits.dtype) & self._bits).view(values.dtype)
+        return kept if scale == 1.0 else kept.mul_(scale)
+
+    def of_(self, values: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+        """See ``Mask.of_``."""
+        values.view(self._bits.dtype).bitwise_and_(self._bits)
+        return values if scale == 1.0 else values.mul_(scale)
+
+
+class HostDraws:
+    """Draws from each slot's own generator, for a CPU."""
+
+    def __init__(self, random: Mapping[int, SlotRandom]) -> None:
+        self._random = random
+        self.shares: Mapping[int, float] = {slot: each.lora_dropout for slot, each in random.items()}
+
+    def rows(
+        self,
+        layout: "Layout",
+        values: torch.Tensor,
+        share: float | None,
+        site: int,  # noqa: ARG002  (the order in which a slot's forward asks says which draw it is)
+        among: Container[int] | None,
+    ) -> Mask:
+        """See ``Draws.rows``. Slots that drop nothing draw nothing: a layer may have been opened for a neighbour."""
+        bits_ND = _unfilled(values).view(-1, values.shape[-1])
+        for slot, part in layout.parts(bits_ND.shape[0]):
+            own = self._random[slot].lora_dropout if share is None else share
+            if own and (among is None or slot in among):
+                self._random[slot].bits(bits_ND[part], own)
+            else:
+                bits_ND[part] = -1
+        return Bits(bits_ND.view(values.shape))
+
+    def weights(self, block: "Block", values_CTS: torch.Tensor, share: float, site: int) -> Mask:  # noqa: ARG002
+        """See ``Draws.weights``."""
+        bits_CTS = _unfilled(values_CTS)
+        self._random[block.slot].bits(bits_CTS, share)
+        return Bits(bits_CTS)
+
+
+def _unfilled(values: torch.Tensor) -> torch.Tensor:
+    return torch.empty(values.shape, dtype=_BITS[values.dtype], device=values.device)
+
+
+def draws_of(random: Mapping[int, SlotRandom], device: str) -> Draws:
+    """Return what slots draw in a forward, from their streams, in the order of their rows."""
+    from orchestrator.training.packed.device_draws import DeviceDraws
+
+    return HostDraws(random) if device == "cpu" else DeviceDraws(random, device)
 
 
 class _Drop(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, values: torch.Tensor, mask: torch.Tensor, scale: float) -> torch.Tensor:  # noqa: ANN401
-        ctx.save_for_backward(mask)
-        ctx.scale = scale
-        return masked(values, mask).mul_(scale)
+    def forward(ctx: Any, values: torch.Tensor, mask: Mask, scale: float) -> torch.Tensor:  # noqa: ANN401
+        ctx.mask, ctx.scale = mask, scale
+        return mask.of(values, scale)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:  # noqa: ANN401
-        (mask,) = ctx.saved_tensors
-        return masked(gradients[0].contiguous(), mask).mul_(ctx.scale), None, None
+        mask, ctx.mask = ctx.mask, None  # or its memory would be held until the whole backward is done
+        return mask.of(gradients[0].contiguous(), ctx.scale), None, None
 
 
-def drop(values: torch.Tensor, share: float) -> torch.Tensor:
-    """Return values (tokens or rows of all slots, in the leading dimensions) with a share of them dropped."""
-    share = quantised(share)
-    if share <= 0:
-        return values
-    layout, values = current().of(values), values.contiguous()
-    mask_ND = new_mask(values, values.numel() // values.shape[-1], values.shape[-1])
-    for slot, part in layout.parts(mask_ND.shape[0]):
-        layout.random[slot].keep(mask_ND[part], share)
-    return _Drop.apply(values, mask_ND.view(values.shape), 1.0 / (1.0 - share))  # type: ignore[no-any-return, no-untyped-call]
+def kept(layout: "Layout", x_NI: torch.Tensor, adapted: Container[int], site: int) -> Mask | None:
+    """Return the mask of an adapter's inputs; None if no slot that adapts the layer drops any.
 
-
-def kept(
-    layout: "Layout", x_NI: torch.Tensor, adapted: Container[int]
-) -> "tuple[torch.Tensor | None, dict[int, float]]":
-    """Return the mask of an adapter's inputs, and the share dropped by slot; None if nothing is dropped.
-
-    Scaling what is kept is left to whoever multiplies by the adapter's own scale. Slots that do not adapt the layer
-    draw nothing: it may have been opened for a neighbour.
+    Scaling what is kept is left to whoever multiplies by the adapter's own scale.
     """
-    parts = layout.parts(x_NI.shape[0])
-    shares = {slot: layout.random[slot].lora_dropout if slot in adapted else 0.0 for slot, _ in parts}
-    if not any(shares.values()):
-        return None, {}
-    mask_NI = new_mask(x_NI)
-    for slot, part in parts:
-        if shares[slot]:
-            layout.random[slot].keep(mask_NI[part], shares[slot])
-        else:
-            mask_NI[part] = -1
-    return mask_NI, shares
+    draws = layout.draws
+    if draws is None or not any(share for slot, share in draws.shares.items() if slot in adapted):
+        return None
+    return draws.rows(layout, x_NI, None, site, adapted)
 
 
 class PackedDropout(nn.Module):
     """The base's own dropout: one share for all slots, a stream for each."""
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, share: float, site: int) -> None:
         super().__init__()
         self.p = share  # transformers' attention reads the share under torch's name
+        self.site = site
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """Return ``values`` with a share ``p`` dropped while training."""
-        return drop(values, self.p) if self.training else values
+        """Return ``values``, tokens or rows of all slots, with a share ``p`` dropped while training."""
+        share = quantised(self.p)
+        if not self.training or share <= 0:
+            return values
+        layout, values = current().of(values), values.contiguous()
+        layout.require(values.numel() // values.shape[-1])
+        assert layout.draws is not None, "a forward in training without its slots' streams"
+        mask = layout.draws.rows(layout, values, share, self.site, None)
+        return _Drop.apply(values, mask, 1.0 / (1.0 - share))  # type: ignore[no-any-return, no-untyped-call]
+
+
+def marked(model: nn.Module) -> nn.Module:
+    """Give every module of a base its number, by which draws for it are told from others, and return the base."""
+    for site, module in enumerate(model.modules()):
+        module.packed_site = site  # type: ignore[assignment]
+    return model
+
+
+def site_of(module: nn.Module) -> int:
+    """Return the number of a base's module."""
+    return module.packed_site  # type: ignore[return-value]

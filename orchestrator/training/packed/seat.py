@@ -19,14 +19,18 @@ from orchestrator.training.course import Course
 from orchestrator.training.packed.adapter import Adapter
 from orchestrator.training.packed.pack import Pack
 from orchestrator.training.packed.randomness import SlotRandom
-from orchestrator.training.packed.slot_optimiser import SlotOptimiser
+from orchestrator.training.packed.updates import Update
 from orchestrator.training.schedule import factor
+
+_MOMENTS = {"mean": "means", "square": "squares"}
+"""AdamW's moments: as a checkpoint names them, and as the stacks do."""
 
 
 class Seat:
     """A trial's place in the pack, from its newest whole checkpoint on.
 
     Attributes:
+        update: updates made.
         batches: batches of the update under way whose gradients have been added up.
         tokens_trained: tokens of all batches since the trial took its seat, padding included.
         loss: mean training loss of the newest update; NaN before the first.
@@ -40,13 +44,8 @@ class Seat:
         self.course = course
         self.folder = folder
         self._adapter = adapter
-        self.slot = pack.seat(adapter)
-        stored = {name: pack.view(self.slot, name, value.shape) for name, value in adapter.tensors.items()}
-        self._optimiser = SlotOptimiser(
-            settings=task.settings,
-            mean={name: torch.zeros_like(value) for name, value in stored.items()},
-            square={name: torch.zeros_like(value) for name, value in stored.items()},
-        )
+        self.slot = pack.seat(adapter, task.settings.dropout)
+        self.update = 0
         self.random = SlotRandom(task.seed, task.settings.dropout, pack.device)
         self.batches = 0
         self.tokens_trained = 0
@@ -58,11 +57,6 @@ class Seat:
         if newest is not None:
             self._restore(folder.checkpoint(newest))
             folder.report_again(newest, course.due)
-
-    @property
-    def update(self) -> int:
-        """Updates made."""
-        return self._optimiser.updates
 
     @property
     def learning_rate(self) -> float:
@@ -98,16 +92,19 @@ class Seat:
         size = self.task.settings.batch_size
         return [self.course.rows[row] for row in self.course.order[update][batch * size : (batch + 1) * size]]
 
-    def gradients(self) -> dict[str, torch.Tensor]:
-        """Return the slot's gradients, as the stacks hold them."""
-        return self.pack.pieces(self.slot, self._adapter).gradients
+    def due(self) -> Update:
+        """Return the update under way, as it is made when its last batch has been trained."""
+        return Update(
+            slot=self.slot,
+            rank=self._adapter.own_rank,
+            settings=self.task.settings,
+            number=self.update + 1,
+            factor=factor(self.task.settings, self.update, len(self.course.order)),
+        )
 
-    def close_update(self) -> None:
-        """Make the update; its gradients are divided and clipped already. They are zero afterwards."""
-        parameters, gradients = self.pack.pieces(self.slot, self._adapter)
-        share = factor(self.task.settings, self.update, len(self.course.order))
-        self._optimiser.step(parameters, gradients, share)
-        torch._foreach_zero_([*gradients.values()])
+    def closed(self) -> None:
+        """Begin the next update."""
+        self.update += 1
         self.batches = 0
 
     def progress(self) -> dict[str, float]:
@@ -158,21 +155,24 @@ class Seat:
 
     def _save_state(self, file: Path, tensors: Mapping[str, torch.Tensor]) -> None:
         state = {f"parameter/{name}": value for name, value in tensors.items()}
-        state |= {f"mean/{name}": value for name, value in self._optimiser.mean.items()}
-        state |= {f"square/{name}": value for name, value in self._optimiser.square.items()}
+        for kind, of in _MOMENTS.items():
+            state |= {f"{kind}/{name}": self._view(name, of) for name in tensors}
         state["generator"] = self.random.state()
         state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
         save_file(state, file, metadata={"progress": json.dumps({"update": self.update})})
 
     def _restore(self, checkpoint: Path) -> None:
         with safe_open(checkpoint / SLOT_STATE, framework="pt") as file:
-            self._optimiser.updates = json.loads(file.metadata()["progress"])["update"]
+            self.update = json.loads(file.metadata()["progress"])["update"]
             self.pack.load(self.slot, {name: file.get_tensor(f"parameter/{name}") for name in self._adapter.tensors})
-            for name, value in self._optimiser.mean.items():
-                value.copy_(file.get_tensor(f"mean/{name}"))
-                self._optimiser.square[name].copy_(file.get_tensor(f"square/{name}"))
+            for kind, of in _MOMENTS.items():
+                for name in self._adapter.tensors:
+                    self._view(name, of).copy_(file.get_tensor(f"{kind}/{name}"))
             self.random.restore(file.get_tensor("generator"))
         self.reported_update = self.update
+
+    def _view(self, name: str, of: str) -> torch.Tensor:
+        return self.pack.view(self.slot, name, self._adapter.tensors[name].shape, of)
 
 
 def padded(rows: Sequence[Example]) -> int:

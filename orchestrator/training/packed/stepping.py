@@ -14,7 +14,9 @@ from orchestrator.objective.protocol import Example, Objective
 from orchestrator.training.hardware import sent
 from orchestrator.training.packed.layout import Block, lay_out
 from orchestrator.training.packed.pack import Pack
+from orchestrator.training.packed.randomness import draws_of
 from orchestrator.training.packed.seat import Seat, padded
+from orchestrator.training.packed.updates import Update, make, norms
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -32,7 +34,7 @@ STEP_TOKENS = 2048
 """Padded tokens of each trial in a step, at least, after which threads wait for each other.
 
 The fewer, the longer: batches of like lengths are short or long. But a trial that begins, or has reported, waits for
-the step under way (benchmarks/RESULTS.md).
+the step under way (benchmarks/RESULTS.md). A device waits for what the engine does between steps.
 """
 
 
@@ -64,13 +66,14 @@ class Stepper:
             objective: says how rows are collated, and their losses.
             tokenizer: for collation.
             threads: of the CPU; a device is given everything in one part.
-            tokens: that a seat sees in a step, at least; 1: one batch, as ever with one thread, which waits for nobody.
+            tokens: that a seat sees in a step, at least; 1: one batch, as ever with a CPU's one thread, which waits for
+                nobody.
         """
         self._pack = pack
         self._objective = objective
         self._tokenizer = tokenizer
         self._crew = Crew(threads if pack.device == "cpu" else 1)
-        self._tokens = tokens if self._crew.threads > 1 else 1
+        self._tokens = tokens if self._crew.threads > 1 or pack.device != "cpu" else 1
         self._sums: dict[int, torch.Tensor] = {}
 
     def step(self, seats: Sequence[Seat]) -> dict[int, DivergedError]:
@@ -141,42 +144,62 @@ class Stepper:
             seat.batches += 1
         if not closing:
             return {}
-        norms = torch.stack([_norm([*seat.gradients().values()]) for seat in closing])
+        stacks, dues = self._pack.stacks, [seat.due() for seat in closing]
         sums_S2 = torch.stack([self._sums.pop(seat.slot) for seat in closing])
         units_S = sums_S2[:, 1].clamp(min=1.0)
-        found = torch.stack([sums_S2[:, 0] / units_S, norms / units_S, units_S], dim=1).tolist()
-        diverged = {}
-        for seat, (loss, norm, units) in zip(closing, found, strict=True):
+        found = torch.stack([sums_S2[:, 0] / units_S, norms(stacks, dues) / units_S, units_S], dim=1).tolist()
+        diverged, made, scales = {}, list[Update](), list[float]()
+        for seat, due, (loss, norm, units) in zip(closing, dues, found, strict=True):
             seat.loss = loss
             if math.isfinite(loss) and math.isfinite(norm):
-                clip = min(1.0, seat.task.settings.max_grad_norm / (norm + 1e-6))
-                torch._foreach_mul_([*seat.gradients().values()], clip / units)
-                seat.close_update()
+                made.append(due)
+                scales.append(min(1.0, seat.task.settings.max_grad_norm / (norm + 1e-6)) / units)
+                seat.closed()
             else:
                 diverged[seat.task.number] = DivergedError(
                     f"training loss {loss:.4g} with gradient norm {norm:.4g} at update {seat.update + 1}"
                 )
+        make(stacks, made, scales)
         return diverged
 
     def _backward(self, collated: _Batch) -> None:
-        pack, objective, seats = self._pack, self._objective, collated.seats
+        pack, seats = self._pack, collated.seats
         batch = {name: sent(value, pack.device) for name, value in collated.inputs.items()}
         layout = lay_out(
             collated.inputs["attention_mask"],
             {seat.slot: count for seat, count in zip(seats, collated.counts, strict=True)},
             pack.slots,
             pack.dtype,
-            {seat.slot: seat.random for seat in seats},
+            draws_of({seat.slot: seat.random for seat in seats}, pack.device),
             device=pack.device,
         )
-        total = torch.zeros((), device=pack.device)
-        for seat, block, logits in zip(seats, layout.blocks, pack.logits(batch, layout), strict=True):
-            smoothing = seat.task.settings.label_smoothing
-            loss_B, units_B = objective.losses(logits, _own(batch, block, logits), smoothing)
-            total = total + loss_B.sum()
-            sums_2 = torch.stack([loss_B.detach().sum(), units_B.sum()])
-            self._sums[seat.slot] = self._sums.get(seat.slot, 0.0) + sums_2
-        total.backward()  # type: ignore[no-untyped-call]
+        logits = pack.logits(batch, layout)
+        alike = {seat.task.settings.label_smoothing for seat in seats}
+        if len(alike) == 1 and not logits.by_token and pack.device != "cpu":  # all rows' losses at once
+            gradient, loss_B, units_B = self._loss(logits.whole.detach(), batch, alike.pop())
+            sums_G2 = layout.rows.spread(torch.stack([loss_B, units_B], dim=1), fill=0.0).sum(1)
+        else:
+            # Trial by trial: of a head that writes all float32 logits at once would take more than the model.
+            gradient, sums = torch.empty_like(logits.whole), []
+            given = zip(seats, layout.blocks, logits.parts(), logits.of_blocks(gradient), strict=True)
+            for seat, block, own, into in given:
+                smoothing = seat.task.settings.label_smoothing
+                found, loss_B, units_B = self._loss(own, _own(batch, block, own), smoothing)
+                into.copy_(found)
+                sums.append(torch.stack([loss_B.sum(), units_B.sum()]))
+            sums_G2 = torch.stack(sums)
+        for seat, sums_2 in zip(seats, sums_G2.unbind(), strict=True):
+            self._sums[seat.slot] = self._sums[seat.slot] + sums_2 if seat.slot in self._sums else sums_2
+        logits.whole.backward(gradient)  # type: ignore[no-untyped-call]
+
+    def _loss(
+        self, logits: torch.Tensor, batch: Mapping[str, torch.Tensor], smoothing: float
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the gradient of the rows' summed loss, each row's loss, and over how many units."""
+        leaf = logits.requires_grad_()
+        loss_B, units_B = self._objective.losses(leaf, batch, smoothing)
+        [gradient] = torch.autograd.grad(loss_B.sum(), leaf)
+        return gradient, loss_B.detach(), units_B
 
     def measure(self, seats: Sequence[Seat], examples: Sequence[Example]) -> list[dict[str, float]]:
         """Measure several slots' adapters on the same rows, in one forward per batch."""
@@ -187,8 +210,9 @@ class Stepper:
         def logits_of(batch: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
             rows = batch["input_ids"].shape[0]
             repeated = {name: value.repeat(len(slots), *[1] * (value.dim() - 1)) for name, value in batch.items()}
-            layout = lay_out(repeated["attention_mask"], dict.fromkeys(slots, rows), pack.slots, pack.dtype)
-            return pack.logits(repeated, layout)
+            among = dict.fromkeys(slots, rows)
+            layout = lay_out(repeated["attention_mask"], among, pack.slots, pack.dtype, device=pack.device)
+            return pack.logits(repeated, layout).parts()
 
         found = measure_models(
             logits_of,
@@ -223,8 +247,3 @@ def _own(batch: Mapping[str, torch.Tensor], block: Block, logits: torch.Tensor) 
 def _tokens(seat: Seat) -> int:
     """Return the tokens of a seat's next batch, padding included."""
     return padded(seat.next_batch())
-
-
-def _norm(gradients: list[torch.Tensor]) -> torch.Tensor:
-    norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-    return norm

@@ -18,8 +18,9 @@ from orchestrator.training.base_model import Base, load_base, load_tokenizer
 from orchestrator.training.checkpoints import SLOT_STATE, TrialFolder
 from orchestrator.training.course import Course
 from orchestrator.training.optimiser import build_optimiser
-from orchestrator.training.packed.adapter import Adapter, new_adapter
+from orchestrator.training.packed.adapter import Adapter, new_adapter, place
 from orchestrator.training.packed.pack import Pack
+from orchestrator.training.packed.randomness import quantised
 from orchestrator.training.packed.seat import Seat
 from orchestrator.training.packed.stepping import Stepper
 from orchestrator.training.schedule import factor
@@ -81,6 +82,17 @@ class World:
         if b_std:
             adapter = with_b(adapter, trial.seed, b_std)
         return Seat(self.pack, adapter, trial, Course.of(self.data, trial, self.plan.timetable), folder)
+
+    def gradients(self, seat: Seat, trial: TrialTask) -> dict[str, torch.Tensor]:
+        """Return a seat's gradients by the names of an adapter's file; B with its rank first."""
+        adapter, found = new_adapter(self.plan, self.objective, trial), {}
+        for name, value in adapter.tensors.items():
+            gradient = self.pack.view(seat.slot, name, value.shape, "gradients")
+            layer, part = place(name)
+            if part == "B" and self.pack.device != "cpu":  # scaled when the update is made
+                gradient = gradient * adapter.scales[layer] / (1.0 - quantised(trial.settings.dropout))
+            found[name] = gradient
+        return found
 
     def base(self) -> Base:
         """Load the base anew, as peft has it."""

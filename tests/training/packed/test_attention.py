@@ -39,7 +39,8 @@ def compare(asks: tuple[Layout, torch.Tensor], seen: Layout, groups: int, dtype:
     weights_NHD = torch.randn(layout.num_tokens, HEADS, WIDTH, generator=draw).to(layout.device, dtype)
     terms = Terms(
         pairs=[*zip(layout.blocks, seen.blocks, strict=True)],
-        random={},
+        draws=None,
+        site=0,
         scale=0.3,
         causal=causal,
         share=0.0,

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,7 @@ DATA = DataPlan(source=MADE_UP, train=40, validation=20, test=12, train_eval=10)
         (tiny_t5, TinyClassification(), "ValueError: the decoder is given no mask"),
         (tiny_starcoder2, TinyCausal(), "in training its code draws random numbers"),
         (tiny_deberta, TinyClassification(), "its packed logits differ"),
+        (partial(tiny_switch, dropout=0.1), TinySeq2Seq(), "CannotPackError: a layer is given some of a batch"),
     ],
 )
 def test_models_are_tried(
@@ -178,7 +180,7 @@ def test_experts_that_are_given_some_of_the_tokens_are_found_out_in_training(
     with caplog.at_level(logging.WARNING):
         found = trained(engine, dense, expert)
     assert sorted(found) == [0, 1]
-    assert "the solo engine trains all trials from here on: an adapted layer is given some of a batch" in caplog.text
+    assert "the solo engine trains all trials from here on: a layer is given some of a batch" in caplog.text
     assert not engine.holds(0)
     for run in (dense, expert):
         run.close()

@@ -104,7 +104,7 @@ def test_neighbours_change_nothing(
                 if joins == step:
                     seats[trial.number] = world.seat(trial)
                     if broken:
-                        name = next(iter(seats[trial.number].gradients()))
+                        name = next(iter(world.gradients(seats[trial.number], trial)))
                         world.pack.view(seats[trial.number].slot, name, torch.Size([1, 1])).fill_(float("nan"))
             watched = watched or world.seat(WATCHED[type(world.objective)])
             diverged = stepper.step([watched, *seats.values()])

@@ -51,7 +51,7 @@ def test_slots_that_read_as_much_as_they_write_are_told_apart(
     world.pack.model.eval()
     layout = lay_out(batch["attention_mask"], {seat.slot: 1 for seat in seats}, 2, torch.float32)
     with torch.inference_mode():
-        logits = world.pack.logits(batch, layout)
+        logits = world.pack.logits(batch, layout).parts()
         for row, trial in enumerate(tasks):
             alone = world.objective.collate(rows[row : row + 1], world.data.tokenizer)
             expected = forward(world.peft(trial, b_std=0.2).model.eval(), alone)

@@ -75,7 +75,7 @@ def test_first_gradients_are_pefts(world: World, tasks: list[TrialTask]) -> None
         batch = world.batch(rows)
         units = world.objective.losses(forward(adapted.model, batch), batch)[1].sum()
         (loss * units).backward()  # type: ignore[no-untyped-call]
-        expected, found = peft_gradients(adapted), seat.gradients()
+        expected, found = peft_gradients(adapted), world.gradients(seat, trial)
         assert expected.keys() == found.keys()
         for name, gradient in expected.items():
             stored = found[name].t() if "lora_B" in name else found[name]
@@ -107,7 +107,7 @@ def test_the_exported_adapter_has_the_packs_logits(world: World, tasks: list[Tri
         plain = PeftModel.from_pretrained(world.base().model, str(seat.folder.checkpoint(200) / "adapter")).eval()
         layout = lay_out(batch["attention_mask"], {seat.slot: len(rows)}, world.pack.slots, torch.float32)
         with torch.inference_mode():
-            expected, [logits] = forward(plain, batch), world.pack.logits(batch, layout)
+            expected, [logits] = forward(plain, batch), world.pack.logits(batch, layout).parts()
         mask = batch.get("decoder_attention_mask", batch["attention_mask"])
         real = slice(None) if logits.dim() == 2 else mask.bool()
         torch.testing.assert_close(logits[real], expected[real], rtol=0, atol=1e-5)

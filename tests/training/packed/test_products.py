@@ -7,7 +7,8 @@ from torch import nn
 from orchestrator.training.packed.frozen import FrozenWeight
 from orchestrator.training.packed.layout import lay_out
 from orchestrator.training.packed.linear import _LoRA
-from orchestrator.training.packed.products import Loop, Span, grouped, groups_pay
+from orchestrator.training.packed.products import Grouped, Loop, Span, groups_pay
+from orchestrator.training.packed.randomness import Bits
 
 INPUTS, OUTPUTS, RANK, SLOTS = 24, 40, 16, 5
 ADAPTED = {0: (3, 2.0), 1: (16, 0.5), 2: (8, 1.7)}
@@ -47,7 +48,21 @@ class Layer:
 
     def spans(self) -> list[Span]:
         parts = self.layout.parts(self.layout.num_tokens)
-        return [Span(slot, rows, *ADAPTED[slot]) for slot, rows in parts if slot in ADAPTED]
+        return [Span(slot, slot, rows, *ADAPTED[slot]) for slot, rows in parts if slot in ADAPTED]
+
+    def grouped(self) -> Grouped:
+        """Return grouped products of the present slots, B scaled."""
+        scales_P = [ADAPTED[slot][1] if slot in ADAPTED else 0.0 for slot in range(SLOTS)]
+        own = [
+            self.layout.own(held) for held in (self.a_PRI, self.b_PRO, torch.tensor(scales_P).to(self.layout.device))
+        ]
+        a_GRI, b_GRO = own[0], own[1] * own[2][:, None, None]
+        dtype = self.x_NI.dtype
+        return Grouped(self.layout.groups(self.layout.num_tokens), a_GRI.detach().to(dtype), b_GRO.detach().to(dtype))
+
+    def loop(self) -> Loop:
+        dtype = self.x_NI.dtype
+        return Loop(self.spans(), self.a_PRI.detach().to(dtype), self.b_PRO.detach().to(dtype))
 
     def computed(self, *, as_groups: bool, dropped: bool) -> list[torch.Tensor]:
         """Return output, the input's gradient, and what two batches add to the gradients of the stacks."""
@@ -55,11 +70,15 @@ class Layer:
         for leaf in leaves:
             leaf.grad = None
         self.a_PRI.grad = torch.ones_like(self.a_PRI)  # what batches before have left there
-        products = grouped(self.spans(), self.layout, self.layout.num_tokens) if as_groups else Loop(self.spans())
-        kept_NI = self.kept_NI if dropped else None
+        self.b_PRO.grad = torch.zeros_like(self.b_PRO)
+        mask = Bits(self.kept_NI) if dropped else None
         for _ in range(2):
-            y_NO = _LoRA.apply(self.x_NI, self.a_PRI, self.b_PRO, self.frozen, self.bias_O, products, kept_NI)  # type: ignore[no-untyped-call]
+            products = self.grouped() if as_groups else self.loop()
+            y_NO = _LoRA.apply(self.x_NI, self.a_PRI, self.b_PRO, self.frozen, self.bias_O, products, mask)  # type: ignore[no-untyped-call]
             y_NO.backward(self.dy_NO)
+        if as_groups:
+            for slot, (_, scale) in ADAPTED.items():
+                self.b_PRO.grad[slot] *= scale
         return [y_NO.detach(), *(leaf.grad for leaf in leaves if leaf.grad is not None)]
 
 

@@ -1,0 +1,103 @@
+"""What the slots of one forward draw on a device: masks from counters, in one kernel for all of them."""
+
+from collections.abc import Container, Mapping
+from typing import TYPE_CHECKING
+
+import torch
+
+from orchestrator.training.hardware import sent
+from orchestrator.training.packed.randomness import LEVELS, Mask, SlotRandom
+
+if TYPE_CHECKING:
+    from orchestrator.training.packed.layout import Block, Layout
+
+_USES = 2**16
+"""Modules of a base, at most; one that is used again in a forward draws as another site."""
+_CUT = 2**32 // LEVELS
+
+
+class Drawn:
+    """A mask that is drawn where it is used, by ``kernels.keep``, and never stored."""
+
+    def __init__(self, shape: torch.Size, site: int, tables: Mapping[str, torch.Tensor]) -> None:
+        self._shape = shape
+        self._site = site
+        self._tables = tables
+
+    def of(self, values: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+        """See ``Mask.of``."""
+        return self._into(torch.empty_like(values), values, scale)
+
+    def of_(self, values: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+        """See ``Mask.of_``."""
+        return self._into(values, values, scale)
+
+    def _into(self, into: torch.Tensor, values: torch.Tensor, scale: float) -> torch.Tensor:
+        from orchestrator.training.packed.kernels import keep  # Triton comes with torch for CUDA alone
+
+        keep(values.view(self._shape), into.view(self._shape), site=self._site, scale=scale, **self._tables)
+        return into
+
+
+class DeviceDraws:
+    """The streams of the slots of one forward, and where each one's rows stand; making it counts as a forward."""
+
+    def __init__(self, random: Mapping[int, SlotRandom], device: str) -> None:
+        """Take the slots' streams, in the order of their rows."""
+        own = [*random.values()]
+        self.shares: Mapping[int, float] = {slot: each.lora_dropout for slot, each in random.items()}
+        self._device = device
+        self._own = own
+        self._seeds_G = sent(torch.tensor([each.seed for each in own]), device)
+        self._forwards_G = sent(torch.tensor([each.forwards for each in own], dtype=torch.int32), device)
+        self._cuts: dict[float | None, torch.Tensor] = {}
+        self._tables: dict[tuple[int, ...], tuple[torch.Tensor, torch.Tensor]] = {}
+        self._used: dict[int, int] = {}
+        for each in own:
+            each.forwards += 1
+
+    def rows(
+        self,
+        layout: "Layout",
+        values: torch.Tensor,
+        share: float | None,
+        site: int,
+        among: Container[int] | None,  # noqa: ARG002  (what a slot drops of what it does not adapt is nobody's)
+    ) -> Mask:
+        """See ``Draws.rows``."""
+        width = values.shape[-1]
+        count = values.numel() // width
+        stops = [part.stop for _, part in layout.parts(count)]
+        return self._drawn(torch.Size((count, width)), stops, share, site)
+
+    def weights(self, block: "Block", values_CTS: torch.Tensor, share: float, site: int) -> Mask:
+        """See ``Draws.weights``; the block is one of all slots' rows."""
+        shape = (block.num_rows, -1, *values_CTS.shape[1:])
+        return self._drawn(values_CTS.view(shape).shape, [*block.ends], share, site)
+
+    def _drawn(self, shape: torch.Size, stops: list[int], share: float | None, site: int) -> Drawn:
+        use = self._used[site] = self._used.get(site, -1) + 1
+        groups_N, firsts_G = self._table(stops)
+        tables = {
+            "groups_N": groups_N,
+            "firsts_G": firsts_G,
+            "seeds_G": self._seeds_G,
+            "forwards_G": self._forwards_G,
+            "cuts_G": self._cut(share),
+        }
+        return Drawn(shape, site + _USES * use % 2**31, tables)
+
+    def _table(self, stops: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return whose each vector is, and where each slot's first stands; made once for a forward."""
+        if (key := tuple(stops)) not in self._tables:
+            firsts_G = torch.tensor([0, *stops[:-1]], dtype=torch.int32)
+            sizes_G = torch.tensor(stops, dtype=torch.int32) - firsts_G
+            groups_N = torch.repeat_interleave(torch.arange(len(stops), dtype=torch.int32), sizes_G)
+            self._tables[key] = (sent(groups_N, self._device), sent(firsts_G, self._device))
+        return self._tables[key]
+
+    def _cut(self, share: float | None) -> torch.Tensor:
+        if share not in self._cuts:
+            shares = [each.lora_dropout if share is None else share for each in self._own]
+            self._cuts[share] = sent(torch.tensor([round(own * LEVELS) * _CUT for own in shares]), self._device)
+        return self._cuts[share]

@@ -1,0 +1,162 @@
+"""AdamW for the slots whose updates are complete: slot by slot on a CPU, all at once on a device.
+
+A CPU's fused kernel reads and writes each element of a slot's own ranks once. On a device the launches would take
+longer than what they do, so a few operations go over all slots, each with its own rates; ranks that a slot does not
+train have no gradient and no decay there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from orchestrator.core.settings import TrialSettings
+from orchestrator.training.hardware import sent
+from orchestrator.training.packed.stacks import RANKED, Stack, Stacks
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Update:
+    """One slot's update.
+
+    Attributes:
+        slot: the slot's index.
+        rank: ranks that it trains.
+        settings: the trial's.
+        number: of the update, from 1.
+        factor: what the schedule multiplies the learning rates with.
+    """
+
+    slot: int
+    rank: int
+    settings: TrialSettings
+    number: int
+    factor: float
+
+    def rate(self, part: str) -> float:
+        """Return the learning rate of a part. LoRA+ (arXiv 2402.12354) multiplies that of B."""
+        settings = self.settings
+        if part == "B":
+            peak = settings.learning_rate * (settings.lora_plus_ratio or 1.0)
+        elif part == "A":
+            peak = settings.learning_rate
+        else:
+            peak = settings.head_learning_rate or settings.learning_rate
+        return peak * self.factor
+
+    def decay(self, part: str) -> float:
+        """Return the weight decay of a part; biases are not drawn to zero."""
+        return 0.0 if part == "bias" else self.settings.weight_decay
+
+
+def norms(stacks: Stacks, updates: Sequence[Update]) -> torch.Tensor:
+    """Return ``norms_S``, each slot's of its whole gradient."""
+    if stacks.device == "cpu":
+        return torch.stack([_norm(stacks.of(update.slot, update.rank)) for update in updates])
+    squares_P = torch.zeros(stacks.slots, device=stacks.device)
+    trained_PR = _trained(stacks, updates)
+    for part, stack in stacks.parts.items():
+        if stack.values.shape[2]:
+            gradients = stack.gradients * stacks.scales_P1W() if part == "B" else stack.gradients
+            found_PR = torch.linalg.vector_norm(gradients, dim=2).square()
+            squares_P += torch.where(trained_PR, found_PR, 0.0).sum(1) if part in RANKED else found_PR[:, 0]
+    return squares_P.sqrt()[_slots(stacks, updates)]
+
+
+def make(stacks: Stacks, updates: Sequence[Update], scales: Sequence[float]) -> None:
+    """Make updates, whose gradients are zero afterwards.
+
+    Args:
+        stacks: of all slots.
+        updates: of S slots.
+        scales: what each one's gradient is multiplied with before.
+    """
+    if stacks.device == "cpu":
+        for update, scale in zip(updates, scales, strict=True):
+            _make_alone(stacks.of(update.slot, update.rank), update, scale)
+    else:
+        make_together(stacks, updates, scales, stacks.scales_P1W())
+
+
+def _norm(parts: dict[str, Stack]) -> torch.Tensor:
+    found: torch.Tensor = torch.linalg.vector_norm(
+        torch.stack(torch._foreach_norm([p.gradients for p in parts.values()]))
+    )
+    return found
+
+
+def _make_alone(parts: dict[str, Stack], update: Update, scale: float) -> None:
+    gradients = [stack.gradients for stack in parts.values()]
+    torch._foreach_mul_(gradients, scale)
+    settings, step = update.settings, torch.full((), float(update.number))
+    for part, stack in parts.items():
+        torch._fused_adamw_(
+            [stack.values],
+            [stack.gradients],
+            [stack.means],
+            [stack.squares],
+            [],
+            [step],
+            lr=update.rate(part),
+            beta1=settings.beta1,
+            beta2=settings.beta2,
+            weight_decay=update.decay(part),
+            eps=settings.epsilon,
+            amsgrad=False,
+            maximize=False,
+        )
+    torch._foreach_zero_(gradients)
+
+
+def make_together(
+    stacks: Stacks, updates: Sequence[Update], scales: Sequence[float], scales_P1W: torch.Tensor | None
+) -> None:
+    """See ``make``; on any device. What other slots have gathered stays as it is.
+
+    ``scales_P1W`` is what the gradients of B are yet to be multiplied with, where a forward had it scaled already.
+    """
+    rates = {part: stacks.slots * [0.0] for part in stacks.parts}
+    decays = {part: stacks.slots * [1.0] for part in stacks.parts}
+    scale, beta1, beta2, open_ = (stacks.slots * [1.0] for _ in range(4))
+    epsilon, bias2 = stacks.slots * [1.0], stacks.slots * [1.0]
+    for update, factor in zip(updates, scales, strict=True):
+        slot, settings = update.slot, update.settings
+        scale[slot], open_[slot] = factor, 0.0
+        beta1[slot], beta2[slot], epsilon[slot] = settings.beta1, settings.beta2, settings.epsilon
+        bias2[slot] = (1.0 - settings.beta2**update.number) ** -0.5
+        for part in stacks.parts:
+            rates[part][slot] = update.rate(part) / (1.0 - settings.beta1**update.number)
+            decays[part][slot] = 1.0 - update.rate(part) * update.decay(part)
+    rows = [scale, beta1, beta2, epsilon, bias2, open_, *rates.values(), *decays.values()]
+    told_P11 = sent(torch.tensor(rows), stacks.device)[:, :, None, None].unbind()
+    (scale_P11, beta1_P11, beta2_P11, epsilon_P11, bias2_P11, open_P11), rest = told_P11[:6], told_P11[6:]
+    trained_PR1 = _trained(stacks, updates)[:, :, None]
+    for index, (part, stack) in enumerate(stacks.parts.items()):
+        if not stack.values.shape[2]:
+            continue
+        rate_P11, decay_P1R = rest[index], rest[index + len(rates)]
+        gradients, scale_P1R = stack.gradients, scale_P11
+        if part in RANKED:  # behind a slot's own ranks may stand what its init took out of the base
+            scale_P1R = torch.where(trained_PR1, scale_P11, open_P11)
+            decay_P1R = torch.where(trained_PR1, decay_P1R, 1.0)
+        gradients.mul_(scale_P1R)
+        if part == "B" and scales_P1W is not None:
+            gradients.mul_(torch.where(open_P11 > 0, 1.0, scales_P1W))
+        stack.means.mul_(beta1_P11).addcmul_(gradients, 1.0 - beta1_P11)
+        stack.squares.mul_(beta2_P11).addcmul_(gradients * (1.0 - beta2_P11), gradients)
+        spread = stack.squares.sqrt().mul_(bias2_P11).add_(epsilon_P11)
+        stack.values.mul_(decay_P1R).addcdiv_(stack.means * rate_P11, spread, value=-1.0)
+        gradients.mul_(open_P11)
+
+
+def _trained(stacks: Stacks, updates: Sequence[Update]) -> torch.Tensor:
+    """Return ``trained_PR``: which ranks the updates are of."""
+    ranks = stacks.slots * [0]
+    for update in updates:
+        ranks[update.slot] = update.rank
+    ranks_P1 = sent(torch.tensor(ranks)[:, None], stacks.device)
+    return torch.arange(stacks.rank, device=stacks.device) < ranks_P1
+
+
+def _slots(stacks: Stacks, updates: Sequence[Update]) -> torch.Tensor:
+    return sent(torch.tensor([update.slot for update in updates]), stacks.device)
