@@ -80,6 +80,7 @@ def run(job: Job, load: Workload, dtype: torch.dtype, slots: list[int], processe
         for name, its in [*workers.items()]:
             try:
                 found[name].append(measured(its, number))
+                print(f"round {number}: {name} {found[name][-1]['tokens_per_s']:,.0f} tokens/s", flush=True)
             except RuntimeError as error:  # the others go on without it
                 print(f"{name}: {error}", flush=True)
                 for worker in workers.pop(name):

@@ -3,6 +3,7 @@
 from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from orchestrator.training.hardware import sent
@@ -90,10 +91,10 @@ class DeviceDraws:
     def _table(self, stops: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return whose each vector is, and where each slot's first stands; made once for a forward."""
         if (key := tuple(stops)) not in self._tables:
-            firsts_G = torch.tensor([0, *stops[:-1]], dtype=torch.int32)
-            sizes_G = torch.tensor(stops, dtype=torch.int32) - firsts_G
-            groups_N = torch.repeat_interleave(torch.arange(len(stops), dtype=torch.int32), sizes_G)
-            self._tables[key] = (sent(groups_N, self._device), sent(firsts_G, self._device))
+            firsts_G = np.array([0, *stops[:-1]], np.int32)
+            groups_N = np.repeat(np.arange(len(stops), dtype=np.int32), np.array(stops, np.int32) - firsts_G)
+            told_N, told_G = (sent(torch.from_numpy(each), self._device) for each in (groups_N, firsts_G))
+            self._tables[key] = (told_N, told_G)
         return self._tables[key]
 
     def _cut(self, share: float | None) -> torch.Tensor:

@@ -241,7 +241,7 @@ def lay_out(
     """
     device = device or str(mask_BT.device)
     lengths = mask_BT.sum(1).tolist()
-    padding_B11T = sent(_padding(mask_BT, dtype), device)
+    padding_B11T = _padding(lengths, dtype, device)
     blocks: list[Block] = []
     row = token = 0
     for slot, count in rows.items():
@@ -253,10 +253,11 @@ def lay_out(
     return Layout(blocks, slots, device, padding_B11T, draws, memory)
 
 
-def _padding(mask_BT: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def _padding(lengths: Sequence[int], dtype: torch.dtype, device: str) -> torch.Tensor:
     """Return what is added to attention scores, −inf at padding."""
-    absent_B11T = mask_BT[:, None, None, :] == 0
-    return torch.zeros(absent_B11T.shape, dtype=dtype, device=mask_BT.device).masked_fill_(absent_B11T, float("-inf"))
+    lengths_B111 = sent(torch.tensor(lengths)[:, None, None, None], device)
+    absent_B11T = torch.arange(max(lengths), device=device) >= lengths_B111
+    return torch.zeros(absent_B11T.shape, dtype=dtype, device=device).masked_fill_(absent_B11T, float("-inf"))
 
 
 class _Current(threading.local):

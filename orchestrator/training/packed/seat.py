@@ -44,6 +44,7 @@ class Seat:
         self.course = course
         self.folder = folder
         self._adapter = adapter
+        self._rank = adapter.own_rank
         self.slot = pack.seat(adapter, task.settings.dropout)
         self.update = 0
         self.random = SlotRandom(task.seed, task.settings.dropout, pack.device)
@@ -96,7 +97,7 @@ class Seat:
         """Return the update under way, as it is made when its last batch has been trained."""
         return Update(
             slot=self.slot,
-            rank=self._adapter.own_rank,
+            rank=self._rank,
             settings=self.task.settings,
             number=self.update + 1,
             factor=factor(self.task.settings, self.update, len(self.course.order)),

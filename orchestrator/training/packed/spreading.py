@@ -6,6 +6,7 @@ A device is given one product for all groups that way, where one for each would 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from orchestrator.training.hardware import sent
@@ -16,15 +17,17 @@ class Spread:
 
     def __init__(self, sizes: Sequence[int], device: str) -> None:
         """Take the size of each of G groups; none is empty."""
-        sizes_G1 = torch.tensor(sizes)[:, None]
-        self.groups, self.largest = len(sizes), max(sizes)
+        sizes_G1 = np.asarray(sizes, np.int64)[:, None]
+        self.groups, self.largest = len(sizes), int(sizes_G1.max())
         firsts_G1 = sizes_G1.cumsum(0) - sizes_G1
-        at_1L = torch.arange(self.largest)[None]
+        at_1L = np.arange(self.largest)[None]
         own_GL = at_1L < sizes_G1
-        # A place that is nobody's is given the group's first vector: whatever stands there stays within the group.
-        self._sources_M = sent((firsts_G1 + torch.where(own_GL, at_1L, 0)).view(-1), device)
-        self._places_N = sent(own_GL.view(-1).nonzero()[:, 0], device)
-        self._nobodys_GL1 = sent(~own_GL[:, :, None], device) if len({*sizes}) > 1 else None
+        self._nobodys_GL1: torch.Tensor | None = None
+        if not own_GL.all():
+            # A place that is nobody's is given the group's first vector: whatever stands there stays within the group.
+            self._sources_M = _told((firsts_G1 + np.where(own_GL, at_1L, 0)).ravel(), device)
+            self._places_N = _told(np.flatnonzero(own_GL), device)
+            self._nobodys_GL1 = _told(~own_GL[:, :, None], device)
 
     def spread(self, values_ND: torch.Tensor, fill: float | None = None) -> torch.Tensor:
         """Return ``values_GLD``; places that are nobody's hold ``fill``, or else the group's first vector."""
@@ -37,6 +40,10 @@ class Spread:
         """Return ``values_ND`` of padded groups."""
         values_MD = values_GLD.reshape(self.groups * self.largest, *values_GLD.shape[2:] or (1,))
         return values_MD if self._nobodys_GL1 is None else values_MD.index_select(0, self._places_N)
+
+
+def _told(values: "np.ndarray[Any, Any]", device: str) -> torch.Tensor:
+    return sent(torch.from_numpy(values), device)
 
 
 class _ByHeads(torch.autograd.Function):

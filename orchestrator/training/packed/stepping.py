@@ -79,15 +79,27 @@ class Stepper:
     def step(self, seats: Sequence[Seat]) -> dict[int, DivergedError]:
         """Run each seat's next batches; return the trials whose loss or gradient is not finite, by their numbers.
 
-        These are of as many tokens for every seat, and end for all of them where the first is to report.
-        An update that is complete is made. Its gradient is that of its mean loss over all its rows: the summed
-        gradients of its batches over all their units, then clipped. A trial that diverged makes no update.
+        These are of as many tokens for every seat, on a device as many batches, and end for all of them where the first
+        is to report. An update that is complete is made. Its gradient is that of its mean loss over all its rows: the
+        summed gradients of its batches over all their units, then clipped. A trial that diverged makes no update.
         """
-        most = min(self._tokens, *(sum(seat.coming(self._tokens)) for seat in seats))
-        ahead = {seat: seat.coming(most) for seat in seats}
+        ahead = self._ahead(seats)
         parts = self._parts(seats, lambda seat: sum(ahead[seat]))
         found = self._crew.each(lambda part: self._train({seat: len(ahead[seat]) for seat in part}), parts)
         return {number: error for diverged in found for number, error in diverged.items()}
+
+    def _ahead(self, seats: Sequence[Seat]) -> dict[Seat, list[int]]:
+        """Return the tokens of the batches that each seat runs in a step.
+
+        Threads share a step by tokens. What a device is given is the larger the more seats have a batch in it, so that
+        none is to run out of batches before the others.
+        """
+        ahead = {seat: seat.coming(self._tokens) for seat in seats}
+        if self._pack.device == "cpu":
+            most = min(self._tokens, *map(sum, ahead.values()))
+            return {seat: seat.coming(most) for seat in seats}
+        fewest = min(map(len, ahead.values()))
+        return {seat: tokens[:fewest] for seat, tokens in ahead.items()}
 
     def backward(self, seats: Sequence[Seat]) -> None:
         """Add each seat's gradient of its summed loss to what its slot has gathered."""

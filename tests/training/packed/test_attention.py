@@ -23,7 +23,7 @@ def layout_of(lengths: dict[int, tuple[int, ...]], dtype: torch.dtype, device: s
     mask_BT = torch.tensor([[int(token < length) for token in range(max(rows))] for length in rows])
     counts = {slot: len(some) for slot, some in lengths.items()}
     layout = lay_out(mask_BT, counts, max(lengths) + 1, dtype, device=device)
-    return layout, layout.flatten(mask_BT)[0].bool().to(device)
+    return layout, layout.flatten(mask_BT.to(device))[0].bool()
 
 
 def drawn(layout: Layout, heads: int, dtype: torch.dtype, draw: torch.Generator) -> torch.Tensor:
