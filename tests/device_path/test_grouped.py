@@ -1,0 +1,11 @@
+"""Grouped products in a whole step: the gradients are peft's."""
+
+import pytest
+
+from orchestrator.training.packed import linear
+from tests.training.packed.test_oracle import tasks, test_first_gradients_are_pefts, world  # noqa: F401
+
+
+@pytest.fixture(autouse=True)
+def groups_pay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "groups_pay", lambda *_: True)

@@ -1,0 +1,123 @@
+"""Parts of all slots in one tensor: layers and slots see their own, and updates are the same alone and together."""
+
+import pytest
+import torch
+
+from orchestrator.core.settings import TrialSettings
+from orchestrator.training.packed.stacks import RANK_STEP, Scales, Stacks
+from orchestrator.training.packed.updates import Update, make, make_together, norms
+
+SHAPES = {("one", "A"): [8], ("two", "A"): [24], ("one", "B"): [16], ("two", "B"): [8], ("head", "weight"): [3, 8]}
+SETTINGS = {
+    0: TrialSettings(learning_rate=0.1, weight_decay=0.1, lora_plus_ratio=4.0, max_length=8),
+    2: TrialSettings(learning_rate=0.02, beta1=0.8, beta2=0.95, epsilon=1e-4, head_learning_rate=0.3, max_length=8),
+}
+RANKS = {0: 4, 2: 16}
+
+
+def stacks_of(slots: int, rank: int) -> Stacks:
+    stacks = Stacks("cpu")
+    for (layer, part), shape in SHAPES.items():
+        stacks.open(layer, part, torch.Size(shape))
+    stacks.open("head", "bias", torch.Size([3]))
+    stacks.resize(slots, rank)
+    return stacks
+
+
+def filled(stacks: Stacks) -> Stacks:
+    """Give each slot values in its own ranks, and garbage in the gradients of the ranks behind."""
+    draw = torch.Generator().manual_seed(0)
+    for stack in stacks.parts.values():
+        for held_PRW in (stack.values, stack.gradients):
+            held_PRW.copy_(torch.randn(held_PRW.shape, generator=draw))
+    return stacks
+
+
+def test_what_a_slot_holds_stays_when_slots_ranks_and_layers_come() -> None:
+    stacks = filled(stacks_of(2, RANK_STEP))
+    a = stacks.parts["A"]
+    shape = torch.Size([4, 24])
+    before = {name: stacks.piece(getattr(a, name), 1, "two", "A", shape).clone() for name in ("values", "gradients")}
+    stacks.resize(5, 3 * RANK_STEP)
+    late = stacks.open("late", "A", torch.Size([32]))
+    assert late.shape == (5, 3 * RANK_STEP, 32)
+    for name, value in before.items():
+        assert torch.equal(stacks.piece(getattr(stacks.parts["A"], name), 1, "two", "A", shape), value)
+    assert not stacks.parts["A"].values[2:].any()
+
+
+def test_a_layer_sees_its_columns_and_a_slot_its_rows() -> None:
+    stacks = Stacks("cpu")
+    a_PRI, b_PRO = stacks.open("one", "A", torch.Size([8])), stacks.open("one", "B", torch.Size([16]))
+    weight_POI = stacks.open("head", "weight", torch.Size([3, 8]))
+    stacks.resize(3, RANK_STEP)
+    a_PRI.data[1, :2] = 1.0
+    weight_POI.data[1] = 2.0
+    assert b_PRO.grad is not None
+    b_PRO.grad[2] = 3.0
+    assert stacks.of(1, 2)["A"].values.eq(1.0).all()
+    assert stacks.of(1, 2)["weight"].values.eq(2.0).all()
+    assert stacks.of(2, RANK_STEP)["B"].gradients.eq(3.0).all()
+    assert "bias" not in stacks.of(1, 2)
+    stacks.clear(1)
+    stacks.clear(2)
+    for parameter in (a_PRI, b_PRO, weight_POI):
+        assert parameter.grad is not None
+        assert not parameter.any()
+        assert not parameter.grad.any()
+
+
+def test_updates_made_together_are_those_made_one_by_one() -> None:
+    alone, together = filled(stacks_of(4, 16)), filled(stacks_of(4, 16))
+    for number in range(1, 4):
+        updates = [
+            Update(slot=slot, rank=RANKS[slot], settings=settings, number=number, factor=1.0 / number)
+            for slot, settings in SETTINGS.items()
+        ]
+        for stacks in (alone, together):  # new gradients, of the same numbers
+            draw = torch.Generator().manual_seed(number)
+            for stack in stacks.parts.values():
+                stack.gradients.copy_(torch.randn(stack.gradients.shape, generator=draw))
+        make(alone, updates, [0.5, 2.0])
+        make_together(together, updates, [0.5, 2.0], None)
+    for part, stack in together.parts.items():
+        others = alone.parts[part]
+        torch.testing.assert_close(stack.values, others.values, rtol=1e-5, atol=1e-6)
+        assert torch.equal(stack.gradients[[1, 3]], others.gradients[[1, 3]])
+        for slot, rank in RANKS.items():
+            assert not stack.gradients[slot, :rank].any()
+            torch.testing.assert_close(stack.means[slot, :rank], others.means[slot, :rank])
+            torch.testing.assert_close(stack.squares[slot, :rank], others.squares[slot, :rank])
+        assert not stack.means[[1, 3]].any()
+
+
+def test_a_gradient_that_is_yet_to_be_scaled_is_scaled_with_the_update() -> None:
+    scales = {0: Scales({"one": 2.0, "two": 0.5}, kept=1.25), 2: Scales({"one": 3.0}, kept=1.0)}
+    late, early = filled(stacks_of(4, 16)), filled(stacks_of(4, 16))
+    for stacks in (late, early):
+        for slot, each in scales.items():
+            stacks.scale(slot, each)
+    early.parts["B"].gradients.mul_(early.scales_P1W())
+    updates = [
+        Update(slot=slot, rank=RANKS[slot], settings=settings, number=1, factor=1.0)
+        for slot, settings in SETTINGS.items()
+    ]
+    expected_S = norms(early, updates)
+    late.device = "cpu:0"  # any name but the CPU's own: there B is scaled late
+    torch.testing.assert_close(norms(late, updates), expected_S)
+    make_together(late, updates, [1.0, 1.0], late.scales_P1W())
+    make_together(early, updates, [1.0, 1.0], None)
+    for slot, rank in RANKS.items():
+        torch.testing.assert_close(late.parts["B"].values[slot, :rank], early.parts["B"].values[slot, :rank])
+
+
+def test_matrices_for_a_forward_are_scaled_and_of_the_slots_that_have_rows() -> None:
+    stacks = filled(stacks_of(3, RANK_STEP))
+    stacks.scale(1, Scales({"one": 2.0}, kept=1.25))
+    stacks.prepare(torch.tensor([1, 2]), torch.float32, training=True)
+    b_PRO = stacks.parts["B"].values[:, :, stacks.columns("B", "one")]
+    torch.testing.assert_close(stacks.prepared("B", "one"), torch.stack([b_PRO[1] * 2.5, b_PRO[2] * 0.0]))
+    stacks.prepare(None, torch.bfloat16, training=False)
+    assert stacks.prepared("A", "two").shape == (3, RANK_STEP, 24)
+    assert stacks.prepared("A", "two").dtype is torch.bfloat16
+    assert stacks.prepared("B", "one")[1].float() == pytest.approx((b_PRO[1] * 2.0).numpy(), rel=1e-2)
