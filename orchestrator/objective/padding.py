@@ -25,11 +25,11 @@ def pad(examples: Sequence[Example], tokenizer: "PreTrainedTokenizerBase") -> "d
     padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     ids_BT, mask_BT = _padded([example["input_ids"] for example in examples], padding or 0)
     labels = [example["labels"] for example in examples]
-    per_token = isinstance(labels[0], Sequence)
+    per_token = hasattr(labels[0], "__len__")
     return {
         "input_ids": ids_BT,
         "attention_mask": mask_BT.long(),
-        "labels": _padded(labels, IGNORED)[0] if per_token else torch.tensor(labels),
+        "labels": _padded(labels, IGNORED)[0] if per_token else torch.tensor(labels, dtype=torch.long),
     }
 
 

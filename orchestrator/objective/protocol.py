@@ -83,6 +83,7 @@ class Objective(Protocol):
 
         A unit is what the mean is taken over: a row in classification, a predicted token in language modelling. The
         loss of any set of rows is ``loss_sum_B.sum() / units_B.sum()``, so accumulated batches weigh exactly as one.
+        A row's loss depends on that row alone, for a batch may hold rows of several trials. Logits are not written to.
         """
 
     def predictions(self, logits: "torch.Tensor", batch: "Mapping[str, torch.Tensor]") -> "list[tuple[Any, Any]]":

@@ -39,7 +39,7 @@ def test_forward_backward_and_update_wait_for_nothing(
     world.stepper.step(seats)  # the first batch asks the device what it can do, and takes its memory
     torch.cuda.set_sync_debug_mode("error")
     world.stepper.backward(seats[:2])
-    updates = [seat.due() for seat in seats[:2]]
+    updates = [seat.under_way() for seat in seats[:2]]
     norms(world.pack.stacks, updates)
     make(world.pack.stacks, updates, [0.1, 0.2])
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -12,6 +13,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
 from orchestrator.objective.classification import TextClassification, shift_columns
+from orchestrator.objective.padding import IGNORED, pad
 from tests.fakes.tiny_models import tiny_bert
 
 
@@ -116,3 +118,22 @@ def test_the_loss_is_transformers_own_and_adds_up_over_parts(encoder: Path) -> N
     pairs = mood.predictions(out.logits, batch)
     assert [true for _, true in pairs] == [1, 0, 1]
     assert [predicted for predicted, _ in pairs] == out.logits.argmax(dim=1).tolist()
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int32, bool])
+def test_labels_may_be_numbers_of_any_kind(kind: type, encoder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    rows = [{"input_ids": [5, 6], "labels": kind(1)}, {"input_ids": np.array([7]), "labels": kind(0)}]
+    batch = pad(rows, tokenizer)
+    assert batch["labels"].dtype is torch.int64
+    assert batch["labels"].tolist() == [1, 0]
+    assert batch["attention_mask"].tolist() == [[1, 1], [1, 0]]
+
+
+def test_labels_of_tokens_may_be_arrays(encoder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    rows = [
+        {"input_ids": [5, 6], "labels": np.array([1, 2], np.int32)},
+        {"input_ids": [7], "labels": torch.tensor([3])},
+    ]
+    assert pad(rows, tokenizer)["labels"].tolist() == [[1, 2], [3, IGNORED]]

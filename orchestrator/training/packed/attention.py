@@ -29,8 +29,8 @@ class Terms:
     """What plain attention does beside its products.
 
     Attributes:
-        pairs: what asks and what it looks at, slot by slot; T and S tokens a row, the same block in self-attention.
-        draws: what the slots draw; None if nothing is dropped.
+        pairs: what asks and what it looks at, block by block; T and S tokens a row, the same block in self-attention.
+        draws: what the slots draw; None outside training.
         site: the place in the model.
         scale: what scores are multiplied with.
         causal: whether a token sees none that come after it.

@@ -7,13 +7,11 @@ import numpy as np
 import torch
 
 from orchestrator.training.hardware import sent
-from orchestrator.training.packed.randomness import LEVELS, Mask, SlotRandom
+from orchestrator.training.packed.randomness import LEVELS, MODULES, Mask, SlotRandom
 
 if TYPE_CHECKING:
     from orchestrator.training.packed.layout import Block, Layout
 
-_USES = 2**16
-"""Modules of a base, at most; one that is used again in a forward draws as another site."""
 _CUT = 2**32 // LEVELS
 
 
@@ -86,7 +84,7 @@ class DeviceDraws:
             "forwards_G": self._forwards_G,
             "cuts_G": self._cut(share),
         }
-        return Drawn(shape, site + _USES * use % 2**31, tables)
+        return Drawn(shape, site + MODULES * use % 2**31, tables)
 
     def _table(self, stops: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return whose each vector is, and where each slot's first stands; made once for a forward."""

@@ -118,7 +118,10 @@ def _draws(pack: Pack, batch: Mapping[str, torch.Tensor]) -> str | None:
     pack.model.train()
     draws = draws_of({slot: SlotRandom(slot, 0.0, pack.device) for slot in (0, 1)}, pack.device)
     before = _generators(pack.device)
-    pack.logits(batch, lay_out(batch["attention_mask"], {0: 2, 1: 2}, 2, pack.dtype, draws, device=pack.device))
+    layout = lay_out(batch["attention_mask"], {0: 2, 1: 2}, 2, pack.dtype, draws, device=pack.device)
+    pack.logits(batch, layout)
+    rows = torch.ones(layout.num_rows, 8, device=pack.device)
+    draws.rows(layout, rows, 0.5, 0, None).of(rows)  # as adapters will: a device compiles a kernel for it
     same = all(torch.equal(*pair) for pair in zip(before, _generators(pack.device), strict=True))
     return None if same else "in training its code draws random numbers that are not a slot's own"
 

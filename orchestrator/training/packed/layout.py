@@ -1,7 +1,8 @@
 """Where each slot's rows stand in one forward: block after block, each padded to its own longest row alone.
 
 Linear layers see all tokens as one matrix; attention sees a slot's block. So padding is what a trial would have by
-itself, whatever lengths and batch sizes its neighbours have.
+itself, whatever lengths and batch sizes its neighbours have. What a device computes for all rows at once is spread to
+the longest of all for as long as that takes (``Layout.tokens``).
 
 What a decoder writes has a layout of its own, beside that of what its encoder read. Flat values have the shape
 1 × N × D, but those that an encoder hands to a decoder N × 1 × D: so a layer can tell which of the two it is given.

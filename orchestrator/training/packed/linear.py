@@ -3,7 +3,7 @@
 LoRA (arXiv 2106.09685): ``y = x W' + b + s (drop(x) A') B``, with W shared and A, B and s = alpha / r of each row's
 slot. Slots of lower rank than the widest, and slots that do not adapt the layer, hold zeros, which stay zero: with A_j
 = 0 and B_j = 0 both gradients are zero. Both factors are stored with the rank first, so that a slot's own ranks are
-one contiguous piece of memory.
+one contiguous piece of memory for all layers.
 """
 
 from collections.abc import Sequence
@@ -139,10 +139,10 @@ class PackedLoRA(nn.Module):
         adapted: by slot, the rank and the scale of those that adapt this layer.
     """
 
-    def __init__(self, base: nn.Module, name: str, stacks: Stacks) -> None:
-        """Wrap a layer, of this name, whose weight ``FrozenWeight`` knows; its adapters stand in the stacks."""
+    def __init__(self, base: nn.Module, frozen: FrozenWeight, name: str, stacks: Stacks) -> None:
+        """Wrap a layer, with its weight and by its name; its adapters stand in the stacks, which are yet to settle."""
         super().__init__()
-        self.frozen = FrozenWeight.of(base)
+        self.frozen = frozen
         self.bias_O = base.bias.detach() if isinstance(base.bias, torch.Tensor) else None
         self.a_PRI = stacks.open(name, "A", torch.Size([self.frozen.inputs]))
         self.b_PRO = stacks.open(name, "B", torch.Size([self.frozen.outputs]))

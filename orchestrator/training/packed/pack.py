@@ -96,8 +96,11 @@ class Pack:
         Raises:
             CannotPackError: one of them is no linear layer, or too narrow.
         """
-        for key in adapter.tensors:
-            self._open(*place(key))
+        try:
+            for key in adapter.tensors:
+                self._open(*place(key))
+        finally:
+            self.stacks.settle()
 
     @property
     def slots(self) -> int:
@@ -176,10 +179,11 @@ class Pack:
             return
         module = self.model.get_submodule(name)
         if part in RANKED and isinstance(module, nn.Linear | Conv1D):
-            widths = FrozenWeight.of(module).shape
-            if any(width % ALIGNMENT for width in widths):
-                raise CannotPackError(f"{name} is {' × '.join(map(str, widths))}, no multiples of {ALIGNMENT}")
-            self._lora[name] = PackedLoRA(module, name, self.stacks)
+            frozen = FrozenWeight.of(module)
+            if any(width % ALIGNMENT for width in frozen.shape):
+                told = " × ".join(map(str, frozen.shape))
+                raise CannotPackError(f"{name} is {told}, no multiples of {ALIGNMENT}")
+            self._lora[name] = PackedLoRA(module, frozen, name, self.stacks)
             self._replace(name, self._lora[name])
         elif part in {"weight", "bias"} and isinstance(module, nn.Linear):
             self._full[name] = PackedLinear(module, name, self.stacks)

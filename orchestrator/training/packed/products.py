@@ -1,6 +1,6 @@
 """Products of each slot's rows with its own matrices, added to what is there: a loop, or grouped products.
 
-Both have the same methods, and ``products_of`` chooses. On a CPU torch's grouped product is itself a loop that copies
+Both have the same methods, and the layer chooses. On a CPU torch's grouped product is itself a loop that copies
 its results; written out, each product is added where it belongs, at the slot's own rank and without a copy.
 """
 
@@ -142,7 +142,7 @@ class Grouped:
         self._add_outer(gradient_PRI, dh_NR, x_NI)
 
     def add_to_b(self, gradient_PRO: torch.Tensor, h_NR: torch.Tensor, dy_NO: torch.Tensor) -> None:
-        """See ``Loop.add_to_b``; not scaled, see ``Matrices``."""
+        """See ``Loop.add_to_b``; not scaled: see ``Stacks.prepare``."""
         self._add_outer(gradient_PRO, h_NR, dy_NO)
 
     def _add_outer(self, gradient_PRM: torch.Tensor, left_NR: torch.Tensor, right_NM: torch.Tensor) -> None:

@@ -4,6 +4,7 @@ On a CPU a slot draws bits from a generator of its own, in the order in which it
 are computed from counters (``device_draws``). What is kept is scaled by whoever has a product to scale anyway.
 """
 
+import logging
 import math
 from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,12 +14,17 @@ import torch
 from torch import nn
 
 from orchestrator.core.seeds import derive_seed
+from orchestrator.training.packed.errors import CannotPackError
 from orchestrator.training.packed.layout import current
 
 if TYPE_CHECKING:
     from orchestrator.training.packed.layout import Block, Layout
 
+logger = logging.getLogger(__name__)
+
 LEVELS = 256
+MODULES = 2**16
+"""Modules of a base, at most; one that is used again in a forward draws as another site."""
 _BITS = {torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float32: torch.int32}
 
 
@@ -62,7 +68,11 @@ class SlotRandom:
         return torch.from_numpy(self._sfc64()["state"]["state"].view(np.int64).copy())
 
     def restore(self, state: torch.Tensor) -> None:
-        """Go on from where a stream stood."""
+        """Go on from where a stream stood; a new one begins where the state is of another kind of device."""
+        own = self.state()
+        if (state.shape, state.dtype) != (own.shape, own.dtype):
+            logger.warning("the checkpoint was written on another kind of device: its dropout goes on with new draws")
+            return
         if self._host is None:
             self.forwards = int(state[0])
             return
@@ -224,7 +234,10 @@ class PackedDropout(nn.Module):
 
 def marked(model: nn.Module) -> nn.Module:
     """Give every module of a base its number, by which draws for it are told from others, and return the base."""
-    for site, module in enumerate(model.modules()):
+    modules = [*model.modules()]
+    if len(modules) > MODULES:
+        raise CannotPackError(f"it has {len(modules)} modules, and a pack tells {MODULES} apart")
+    for site, module in enumerate(modules):
         module.packed_site = site  # type: ignore[assignment]
     return model
 

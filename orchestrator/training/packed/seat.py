@@ -93,7 +93,7 @@ class Seat:
         size = self.task.settings.batch_size
         return [self.course.rows[row] for row in self.course.order[update][batch * size : (batch + 1) * size]]
 
-    def due(self) -> Update:
+    def under_way(self) -> Update:
         """Return the update under way, as it is made when its last batch has been trained."""
         return Update(
             slot=self.slot,
@@ -103,7 +103,7 @@ class Seat:
             factor=factor(self.task.settings, self.update, len(self.course.order)),
         )
 
-    def closed(self) -> None:
+    def begin_next(self) -> None:
         """Begin the next update."""
         self.update += 1
         self.batches = 0

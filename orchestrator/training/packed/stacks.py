@@ -39,6 +39,13 @@ class Stack:
         return (getattr(self, field.name) for field in fields(self))
 
 
+_NAMES = tuple(field.name for field in fields(Stack))
+
+
+def _nothing(device: str) -> Stack:
+    return Stack(**{name: torch.zeros(0, 1, 0, device=device) for name in _NAMES})
+
+
 class Scales(NamedTuple):
     """What a slot's products are multiplied with: by layer, and because of what its dropout keeps."""
 
@@ -63,24 +70,34 @@ class Stacks:
         self.device = device
         self._layers: dict[str, dict[str, _Layer]] = {part: {} for part in PARTS}
         self._columns: dict[str, dict[str, slice]] = {part: {} for part in PARTS}
-        self.parts = {part: self._new(part, 0) for part in PARTS}
+        self.parts = {part: _nothing(device) for part in PARTS}
         self._scales: dict[int, Scales] = {}
         self._scales_P1W: torch.Tensor | None = None
         self._prepared: dict[str, torch.Tensor] = {}
+        self._unsettled = set[str]()
 
     def open(self, layer: str, part: str, shape: torch.Size) -> nn.Parameter:
-        """Return a layer's parameter, columns of a part: P × R × shape where a part has ranks, else P × shape."""
+        """Return a layer's parameter, columns of a part: P × R × shape where a part has ranks, else P × shape.
+
+        It is empty until ``settle``.
+        """
         parameter = nn.Parameter(torch.empty(0, device=self.device))
         self._layers[part][layer] = _Layer(parameter, shape)
-        self._arrange(part)
+        self._unsettled.add(part)
         return parameter
+
+    def settle(self) -> None:
+        """Have the layers that were opened see their columns: all at once, because what is there is copied."""
+        while self._unsettled:
+            self._arrange(self._unsettled.pop())
 
     def resize(self, slots: int, rank: int) -> None:
         """Give every part another size; what fits stays."""
         if (slots, rank) != (self.slots, self.rank):
             self.slots, self.rank = slots, rank
-            for part in PARTS:
-                self._arrange(part)
+            self._scales = {slot: scales for slot, scales in self._scales.items() if slot < slots}
+            self._unsettled.update(PARTS)
+        self.settle()
 
     def of(self, slot: int, rank: int) -> dict[str, Stack]:
         """Return a slot's parts, those that the adapters have; of its ranks the first ``rank``."""
@@ -122,6 +139,7 @@ class Stacks:
 
         For a device, where one product serves all slots and a copy for each layer would take longer to launch.
         """
+        self._prepared = {}  # not both of them at a time
         scales_P1W = self.scales_P1W()
         if not training:
             kept = [self._scales[slot].kept if slot in self._scales else 1.0 for slot in range(self.slots)]
@@ -143,25 +161,27 @@ class Stacks:
             for held_PRW in stack.each():
                 held_PRW[slot].zero_()
 
-    def _new(self, part: str, width: int) -> Stack:
-        shape = (self.slots, self.rank if part in RANKED else 1, width)
-        return Stack(**{f.name: torch.zeros(shape, device=self.device) for f in fields(Stack)})
-
     def _arrange(self, part: str) -> None:
         """Make a part as large as it is to be, keep what it held, and have its layers see their columns."""
-        self._scales_P1W = None
+        self._scales_P1W, self._prepared = None, {}
         layers = self._layers[part]
         stops = [*accumulate((each.shape.numel() for each in layers.values()), initial=0)]
-        self._columns[part] = dict(zip(layers, (slice(*ends) for ends in pairwise(stops)), strict=True))
-        before, stack = self.parts[part], self._new(part, stops[-1])
-        for old_PRW, new_PRW in zip(before.each(), stack.each(), strict=True):
-            fitting = tuple(map(slice, map(min, old_PRW.shape, new_PRW.shape)))
+        columns = dict(zip(layers, (slice(*ends) for ends in pairwise(stops)), strict=True))
+        shape = (self.slots, self.rank if part in RANKED else 1, stops[-1])
+        for parameter, _ in layers.values():
+            parameter.grad, parameter.data = None, torch.empty(0, device=self.device)
+        before, found = dict(zip(_NAMES, self.parts[part].each(), strict=True)), {}
+        self.parts[part] = _nothing(self.device)
+        for name in _NAMES:  # one after another, and what it takes the place of goes
+            old_PRW, new_PRW = before.pop(name), torch.zeros(shape, device=self.device)
+            fitting = tuple(map(slice, map(min, old_PRW.shape, shape)))
             new_PRW[fitting] = old_PRW[fitting]
+            found[name] = new_PRW
+            del old_PRW
+        self._columns[part], stack = columns, Stack(**found)
         self.parts[part] = stack
-        for name, (parameter, shape) in layers.items():
-            columns = self._columns[part][name]
-            parameter.grad = None
-            seen = [stacked[:, :, columns] for stacked in (stack.values, stack.gradients)]
+        for layer, (parameter, own) in layers.items():
+            seen = [stacked[:, :, columns[layer]] for stacked in (stack.values, stack.gradients)]
             if part not in RANKED:
-                seen = [rows_P1W[:, 0].view(self.slots, *shape) for rows_P1W in seen]
+                seen = [rows_P1W[:, 0].view(self.slots, *own) for rows_P1W in seen]
             parameter.data, parameter.grad = seen

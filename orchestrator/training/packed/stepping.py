@@ -30,6 +30,11 @@ TRAIN_TOKENS = {"cpu": 1024, "cuda": 65_536}
 What a forward saves for its backward grows with them. More make a step of a CPU little faster, and of a GPU much.
 """
 
+SPREAD_TOKENS = 2 * TRAIN_TOKENS["cuda"]
+"""Tokens of one forward of a device if every row were as long as the longest, as attention that drops something has it:
+one long row of a neighbour would else decide everybody's memory.
+"""
+
 STEP_TOKENS = 2048
 """Padded tokens of each trial in a step, at least, after which threads wait for each other.
 
@@ -129,15 +134,18 @@ class Stepper:
     def _portions(self, seats: Sequence[Seat]) -> Iterator[list[Seat]]:
         """Yield the seats in their order, as many at a time as one forward may take, at least one."""
         most = TRAIN_TOKENS[self._pack.device.partition(":")[0]]
+        spread = math.inf if self._pack.device == "cpu" else SPREAD_TOKENS
         portion: list[Seat] = []
-        tokens = 0
+        tokens = rows = longest = 0
         for seat in seats:
-            size = _tokens(seat)
-            if portion and tokens + size > most:
+            batch = seat.next_batch()
+            size = padded(batch)
+            longest = max(longest, size // len(batch))
+            if portion and (tokens + size > most or (rows + len(batch)) * longest > spread):
                 yield portion
-                portion, tokens = [], 0
+                portion, tokens, rows, longest = [], 0, 0, size // len(batch)
             portion.append(seat)
-            tokens += size
+            tokens, rows = tokens + size, rows + len(batch)
         yield portion
 
     def _collated(self, seats: Sequence[Seat]) -> _Batch:
@@ -156,7 +164,7 @@ class Stepper:
             seat.batches += 1
         if not closing:
             return {}
-        stacks, dues = self._pack.stacks, [seat.due() for seat in closing]
+        stacks, dues = self._pack.stacks, [seat.under_way() for seat in closing]
         sums_S2 = torch.stack([self._sums.pop(seat.slot) for seat in closing])
         units_S = sums_S2[:, 1].clamp(min=1.0)
         found = torch.stack([sums_S2[:, 0] / units_S, norms(stacks, dues) / units_S, units_S], dim=1).tolist()
@@ -166,7 +174,7 @@ class Stepper:
             if math.isfinite(loss) and math.isfinite(norm):
                 made.append(due)
                 scales.append(min(1.0, seat.task.settings.max_grad_norm / (norm + 1e-6)) / units)
-                seat.closed()
+                seat.begin_next()
             else:
                 diverged[seat.task.number] = DivergedError(
                     f"training loss {loss:.4g} with gradient norm {norm:.4g} at update {seat.update + 1}"
@@ -210,6 +218,8 @@ class Stepper:
         """Return the gradient of the rows' summed loss, each row's loss, and over how many units."""
         leaf = logits.requires_grad_()
         loss_B, units_B = self._objective.losses(leaf, batch, smoothing)
+        if not loss_B.requires_grad:  # of rows without a unit an objective may return plain zeros
+            return torch.zeros_like(leaf), loss_B, units_B
         [gradient] = torch.autograd.grad(loss_B.sum(), leaf)
         return gradient, loss_B.detach(), units_B
 

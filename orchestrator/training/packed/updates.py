@@ -1,8 +1,8 @@
 """AdamW for the slots whose updates are complete: slot by slot on a CPU, all at once on a device.
 
 A CPU's fused kernel reads and writes each element of a slot's own ranks once. On a device the launches would take
-longer than what they do, so a few operations go over all slots, each with its own rates; ranks that a slot does not
-train have no gradient and no decay there.
+longer than what they do, so a few operations go over all slots, each with its own rates; what stands behind a slot's
+own ranks (PiSSA's, taken out of the base) is left as it is.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,10 @@ import torch
 
 from orchestrator.core.settings import TrialSettings
 from orchestrator.training.hardware import sent
+from orchestrator.training.optimiser import learning_rate_of
 from orchestrator.training.packed.stacks import RANKED, Stack, Stacks
+
+_KINDS = {"A": "lora_A", "B": "lora_B"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,15 +37,8 @@ class Update:
     factor: float
 
     def rate(self, part: str) -> float:
-        """Return the learning rate of a part. LoRA+ (arXiv 2402.12354) multiplies that of B."""
-        settings = self.settings
-        if part == "B":
-            peak = settings.learning_rate * (settings.lora_plus_ratio or 1.0)
-        elif part == "A":
-            peak = settings.learning_rate
-        else:
-            peak = settings.head_learning_rate or settings.learning_rate
-        return peak * self.factor
+        """Return the learning rate of a part."""
+        return learning_rate_of(_KINDS.get(part, part), self.settings) * self.factor
 
     def decay(self, part: str) -> float:
         """Return the weight decay of a part; biases are not drawn to zero."""
@@ -64,7 +60,7 @@ def norms(stacks: Stacks, updates: Sequence[Update]) -> torch.Tensor:
 
 
 def make(stacks: Stacks, updates: Sequence[Update], scales: Sequence[float]) -> None:
-    """Make updates, whose gradients are zero afterwards.
+    """Make updates; the gradients of their ranks are zero afterwards.
 
     Args:
         stacks: of all slots.
@@ -130,23 +126,23 @@ def make_together(
     rows = [scale, beta1, beta2, epsilon, bias2, open_, *rates.values(), *decays.values()]
     told_P11 = sent(torch.tensor(rows), stacks.device)[:, :, None, None].unbind()
     (scale_P11, beta1_P11, beta2_P11, epsilon_P11, bias2_P11, open_P11), rest = told_P11[:6], told_P11[6:]
-    trained_PR1 = _trained(stacks, updates)[:, :, None]
+    trained_PR1, made_P11 = _trained(stacks, updates)[:, :, None], open_P11 == 0.0
     for index, (part, stack) in enumerate(stacks.parts.items()):
         if not stack.values.shape[2]:
             continue
-        rate_P11, decay_P1R = rest[index], rest[index + len(rates)]
-        gradients, scale_P1R = stack.gradients, scale_P11
-        if part in RANKED:  # behind a slot's own ranks may stand what its init took out of the base
-            scale_P1R = torch.where(trained_PR1, scale_P11, open_P11)
-            decay_P1R = torch.where(trained_PR1, decay_P1R, 1.0)
-        gradients.mul_(scale_P1R)
+        rate_P11, decay_PR1 = rest[index], rest[index + len(rates)]
+        gradients = stack.gradients
+        if part in RANKED:
+            gradients.masked_fill_(made_P11 & ~trained_PR1, 0.0)
+            decay_PR1 = torch.where(trained_PR1, decay_PR1, 1.0)
+        gradients.mul_(scale_P11)
         if part == "B" and scales_P1W is not None:
-            gradients.mul_(torch.where(open_P11 > 0, 1.0, scales_P1W))
+            gradients.mul_(torch.where(made_P11, scales_P1W, 1.0))
         stack.means.mul_(beta1_P11).addcmul_(gradients, 1.0 - beta1_P11)
         stack.squares.mul_(beta2_P11).addcmul_(gradients * (1.0 - beta2_P11), gradients)
         spread = stack.squares.sqrt().mul_(bias2_P11).add_(epsilon_P11)
-        stack.values.mul_(decay_P1R).addcdiv_(stack.means * rate_P11, spread, value=-1.0)
-        gradients.mul_(open_P11)
+        stack.values.mul_(decay_PR1).addcdiv_(stack.means * rate_P11, spread, value=-1.0)
+        gradients.masked_fill_(made_P11, 0.0)
 
 
 def _trained(stacks: Stacks, updates: Sequence[Update]) -> torch.Tensor:

@@ -1,9 +1,12 @@
 """Parts of all slots in one tensor: layers and slots see their own, and updates are the same alone and together."""
 
+import weakref
+
 import pytest
 import torch
 
 from orchestrator.core.settings import TrialSettings
+from orchestrator.training.packed.randomness import SlotRandom
 from orchestrator.training.packed.stacks import RANK_STEP, Scales, Stacks
 from orchestrator.training.packed.updates import Update, make, make_together, norms
 
@@ -40,6 +43,7 @@ def test_what_a_slot_holds_stays_when_slots_ranks_and_layers_come() -> None:
     before = {name: stacks.piece(getattr(a, name), 1, "two", "A", shape).clone() for name in ("values", "gradients")}
     stacks.resize(5, 3 * RANK_STEP)
     late = stacks.open("late", "A", torch.Size([32]))
+    stacks.settle()
     assert late.shape == (5, 3 * RANK_STEP, 32)
     for name, value in before.items():
         assert torch.equal(stacks.piece(getattr(stacks.parts["A"], name), 1, "two", "A", shape), value)
@@ -82,7 +86,7 @@ def test_updates_made_together_are_those_made_one_by_one() -> None:
         make_together(together, updates, [0.5, 2.0], None)
     for part, stack in together.parts.items():
         others = alone.parts[part]
-        torch.testing.assert_close(stack.values, others.values, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(stack.values, others.values, rtol=1e-4, atol=2e-5)
         assert torch.equal(stack.gradients[[1, 3]], others.gradients[[1, 3]])
         for slot, rank in RANKS.items():
             assert not stack.gradients[slot, :rank].any()
@@ -121,3 +125,24 @@ def test_matrices_for_a_forward_are_scaled_and_of_the_slots_that_have_rows() -> 
     assert stacks.prepared("A", "two").shape == (3, RANK_STEP, 24)
     assert stacks.prepared("A", "two").dtype is torch.bfloat16
     assert stacks.prepared("B", "one")[1].float() == pytest.approx((b_PRO[1] * 2.0).numpy(), rel=1e-2)
+
+
+def test_nothing_of_slots_that_are_gone_is_kept() -> None:
+    stacks = filled(stacks_of(4, RANK_STEP))
+    for slot in range(4):
+        stacks.scale(slot, Scales({"one": 2.0}, kept=1.0))
+    stacks.prepare(None, torch.float32, training=True)
+    values = weakref.ref(stacks.parts["A"].values)
+    stacks.resize(0, RANK_STEP)
+    assert values() is None
+    stacks.resize(2, RANK_STEP)
+    assert not stacks.scales_P1W().any()
+
+
+def test_a_stream_of_another_kind_of_device_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
+    host, device = SlotRandom(1, 0.1, "cpu"), SlotRandom(1, 0.1, "cpu:0")
+    for one, other in ((host, device), (device, host)):
+        before = one.state()
+        one.restore(other.state())
+        assert torch.equal(one.state(), before)
+    assert caplog.text.count("was written on another kind of device") == 2
