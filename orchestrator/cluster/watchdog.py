@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _GRACE_S = 1.0  # for processes that end by themselves, and their last files
+_ATTEMPTS = 15
 
 
 def start_watchdog(folder: Path, processes: Iterable[int]) -> "subprocess.Popen[bytes]":
@@ -46,4 +47,8 @@ if __name__ == "__main__":
     time.sleep(_GRACE_S)
     for number, opened in watched.items():
         _kill(number, opened)
-    shutil.rmtree(sys.argv[1], ignore_errors=True)
+    for _ in range(_ATTEMPTS):  # a worker that is still ending may write what is being removed
+        shutil.rmtree(sys.argv[1], ignore_errors=True)
+        if not Path(sys.argv[1]).exists():
+            break
+        time.sleep(_GRACE_S)

@@ -3,7 +3,8 @@
 import pytest
 
 from orchestrator.training.packed import linear
-from tests.training.packed.test_oracle import tasks, test_first_gradients_are_pefts, world  # noqa: F401
+from tests.device_path.test_oracle import world  # noqa: F401
+from tests.training.packed.test_oracle import tasks, test_first_gradients_are_pefts  # noqa: F401
 
 
 @pytest.fixture(autouse=True)

@@ -1,3 +1,9 @@
 """A trial does not depend on its neighbours where one kernel draws for all of them."""
 
-from tests.training.packed.test_independence import alone, test_neighbours_change_nothing, world  # noqa: F401
+from tests.training.packed.test_independence import (  # noqa: F401
+    alone,
+    test_a_broken_trial_is_told_and_the_others_go_on,
+    test_a_trial_goes_on_in_another_slot_beside_others_as_it_would_have,
+    test_neighbours_change_nothing,
+    world,
+)

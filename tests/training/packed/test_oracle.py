@@ -42,10 +42,15 @@ MODELS: dict[str, tuple[Callable[[Path], Path], type[Objective], str]] = {
     params=[pytest.param(name, marks=needs.bitsandbytes if name.endswith("nf4") else ()) for name in sorted(MODELS)]
 )
 def world(request: pytest.FixtureRequest, tmp_path: Path, device: str) -> World:
-    build, objective, _ = MODELS[request.param]
-    quantisation = Quantisation.NF4 if request.param.endswith("nf4") else None
-    model = without_dropout(build(tmp_path / "model"))
-    return World(model, objective(), tmp_path / "sweep", quantisation=quantisation, device=device)
+    return opened(request.param, tmp_path, device)
+
+
+def opened(name: str, folder: Path, device: str) -> World:
+    """Return a pack over one of the models, saved into a folder."""
+    build, objective, _ = MODELS[name]
+    quantisation = Quantisation.NF4 if name.endswith("nf4") else None
+    model = without_dropout(build(folder / "model"))
+    return World(model, objective(), folder / "sweep", quantisation=quantisation, device=device)
 
 
 @pytest.fixture
