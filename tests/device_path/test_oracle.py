@@ -5,8 +5,15 @@ from pathlib import Path
 import pytest
 
 from tests.training.packed.packs import World
-from tests.training.packed.test_oracle import *  # noqa: F403  (its tests and fixtures, as they are)
-from tests.training.packed.test_oracle import MODELS, opened
+from tests.training.packed.test_oracle import (  # noqa: F401
+    MODELS,
+    opened,
+    tasks,
+    test_accumulated_batches_make_the_update_of_one,
+    test_first_gradients_are_pefts,
+    test_losses_over_fifty_updates_are_pefts,
+    test_the_exported_adapter_has_the_packs_logits,
+)
 
 
 @pytest.fixture(params=[name for name in sorted(MODELS) if not name.endswith("nf4")])
