@@ -72,7 +72,7 @@ class Layout:
         blocks: Sequence[Block],
         slots: int,
         device: str,
-        padding_B11T: torch.Tensor,
+        padding_B11T: torch.Tensor | None,
         draws: "Draws | None" = None,
         memory: "Layout | None" = None,
     ) -> None:
@@ -82,7 +82,7 @@ class Layout:
             blocks: by ascending slot.
             slots: P; slots without a block have no rows.
             device: where the tensors of this forward are.
-            padding_B11T: what is added to attention scores, for all rows.
+            padding_B11T: what is added to attention scores, for all rows; None if all are as long as each other.
             draws: what its slots draw; None outside training.
             memory: in a decoder, the layout of what its encoder read.
         """
@@ -114,10 +114,13 @@ class Layout:
                 rows=rows,
                 tokens=slice(blocks[0].tokens.start, blocks[-1].tokens.stop),
                 length=length,
-                padding_B11T=self._padding_B11T[rows, ..., :length] if padded else None,
+                padding_B11T=self._padding(rows, length) if padded else None,
             )
             found.append(run)
         return found
+
+    def _padding(self, rows: slice, length: int) -> torch.Tensor | None:
+        return None if self._padding_B11T is None else self._padding_B11T[rows, :, :, :length]
 
     def of(self, values: torch.Tensor) -> "Layout":
         """Return the layout that values have: this one, or that of the encoder's tokens, which come as N × 1 × D."""
@@ -166,10 +169,7 @@ class Layout:
 
     def add_own(self, stack: torch.Tensor, values: torch.Tensor) -> None:
         """Add to what the blocks' slots have of a stack."""
-        if self.slots_G is None:
-            stack += values
-        else:
-            stack.index_add_(0, self.slots_G, values)
+        add_at(stack, self.slots_G, values)
 
     @cached_property
     def rows(self) -> Spread:
@@ -190,7 +190,7 @@ class Layout:
             rows=slice(0, count),
             tokens=slice(0, count * self.longest),
             length=self.longest,
-            padding_B11T=self._padding_B11T[..., : self.longest],
+            padding_B11T=self._padding(slice(0, count), self.longest),
             ends=tuple(block.rows.stop for block in self.blocks),
         )
 
@@ -212,6 +212,14 @@ class Layout:
         if hidden_1ND.shape[1] == self.num_rows:
             return hidden_1ND.transpose(0, 1)
         return self.tokens.spread(hidden_1ND[0], fill=0.0)
+
+
+def add_at(stack: torch.Tensor, slots_G: torch.Tensor | None, values: torch.Tensor) -> None:
+    """Add values to what some slots have of a stack, whose format may be wider; None: to all."""
+    if slots_G is None:
+        stack += values
+    else:
+        stack.index_add_(0, slots_G, values.to(stack.dtype))
 
 
 def _scaled(part: slice, scale: int) -> slice:
@@ -242,12 +250,14 @@ def lay_out(
     """
     device = device or str(mask_BT.device)
     lengths = mask_BT.sum(1).tolist()
-    padding_B11T = _padding(lengths, dtype, device)
+    padding_B11T = _padding(lengths, dtype, device) if min(lengths) < max(lengths) else None
     blocks: list[Block] = []
     row = token = 0
     for slot, count in rows.items():
         some, length = slice(row, row + count), int(max(lengths[row : row + count]))
-        bias = padding_B11T[some, :, :, :length] if min(lengths[some]) < length else None
+        bias = None
+        if padding_B11T is not None and min(lengths[some]) < length:
+            bias = padding_B11T[some, :, :, :length]
         tokens = slice(token, token + count * length)
         blocks.append(Block(slot=slot, rows=some, tokens=tokens, length=length, padding_B11T=bias))
         row, token = some.stop, tokens.stop

@@ -121,10 +121,11 @@ class Pack:
             self._lora[name].adapted[slot] = layer
         self.stacks.scale(slot, Scales(adapter.scales, kept=1.0 / (1.0 - quantised(dropout))))
         self.load(slot, adapter.tensors)
+        own = adapter.own_rank
         for key, value in adapter.taken_out.items():  # behind the adapter's own ranks, and never trained
             name, part = place(key)
             beside = _as_stored(key, value if part == "A" else -value)
-            rows = slice(adapter.own_rank, adapter.own_rank + beside.shape[0])
+            rows = slice(own, own + beside.shape[0])
             self.stacks.parts[part].values[slot, rows, self.stacks.columns(part, name)] = beside
         return slot
 

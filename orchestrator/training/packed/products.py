@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch.nn.functional import grouped_mm
 
-from orchestrator.training.packed.layout import Groups
+from orchestrator.training.packed.layout import Groups, add_at
 
 _GROUPING = {9, 10}
 """Major compute capabilities on which torch 2.13 has a kernel for grouped products, and for bfloat16 alone. Elsewhere
@@ -147,10 +147,7 @@ class Grouped:
 
     def _add_outer(self, gradient_PRM: torch.Tensor, left_NR: torch.Tensor, right_NM: torch.Tensor) -> None:
         found_GRM = grouped_mm(left_NR.t(), right_NM, offs=self._groups.ends_G)
-        if self._groups.slots_G is None:
-            gradient_PRM += found_GRM
-        else:
-            gradient_PRM.index_add_(0, self._groups.slots_G, found_GRM.float())
+        add_at(gradient_PRM, self._groups.slots_G, found_GRM)
 
 
 @cache

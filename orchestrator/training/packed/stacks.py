@@ -36,7 +36,7 @@ class Stack:
 
     def each(self) -> Iterator[torch.Tensor]:
         """Yield the four tensors."""
-        return (getattr(self, field.name) for field in fields(self))
+        return (getattr(self, name) for name in _NAMES)
 
 
 _NAMES = tuple(field.name for field in fields(Stack))
@@ -105,7 +105,7 @@ class Stacks:
         for part, stack in self.parts.items():
             if stack.values.shape[2]:
                 rows = rank if part in RANKED else 1
-                found[part] = Stack(**{f.name: getattr(stack, f.name)[slot, :rows] for f in fields(stack)})
+                found[part] = Stack(**{name: getattr(stack, name)[slot, :rows] for name in _NAMES})
         return found
 
     def piece(self, stacked: torch.Tensor, slot: int, layer: str, part: str, shape: torch.Size) -> torch.Tensor:

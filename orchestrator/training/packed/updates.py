@@ -56,7 +56,7 @@ def norms(stacks: Stacks, updates: Sequence[Update]) -> torch.Tensor:
             gradients = stack.gradients * stacks.scales_P1W() if part == "B" else stack.gradients
             found_PR = torch.linalg.vector_norm(gradients, dim=2).square()
             squares_P += torch.where(trained_PR, found_PR, 0.0).sum(1) if part in RANKED else found_PR[:, 0]
-    return squares_P.sqrt()[_slots(stacks, updates)]
+    return squares_P.sqrt()[sent(torch.tensor([update.slot for update in updates]), stacks.device)]
 
 
 def make(stacks: Stacks, updates: Sequence[Update], scales: Sequence[float]) -> None:
@@ -152,7 +152,3 @@ def _trained(stacks: Stacks, updates: Sequence[Update]) -> torch.Tensor:
         ranks[update.slot] = update.rank
     ranks_P1 = sent(torch.tensor(ranks)[:, None], stacks.device)
     return torch.arange(stacks.rank, device=stacks.device) < ranks_P1
-
-
-def _slots(stacks: Stacks, updates: Sequence[Update]) -> torch.Tensor:
-    return sent(torch.tensor([update.slot for update in updates]), stacks.device)
