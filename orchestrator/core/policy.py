@@ -42,7 +42,8 @@ class StoppingPolicy:
 
     Attributes:
         rule: the rule that compares trials.
-        reports: reports per trial, evenly spaced in training samples; the last is the trial's whole budget.
+        reports: reports per trial, evenly spaced in training samples, or the samples themselves, ascending. Either way
+            the last report is at the trial's whole budget.
         reduction_factor: asha and hyperband keep one trial in this many at each rung.
         grace_samples: no rule or exit stops a trial that has seen fewer samples; None: the first report.
         cohort: values a rung needs before it judges the first of them; None: the reduction factor (median: 3).
@@ -51,7 +52,7 @@ class StoppingPolicy:
     """
 
     rule: StoppingName = StoppingName.ASHA
-    reports: int = 6
+    reports: int | tuple[int, ...] = 6
     reduction_factor: int = 3
     grace_samples: int | None = None
     cohort: int | None = None

@@ -162,8 +162,10 @@ def _check_stopping(file: SweepFile, stopping: StoppingPolicy, epochs: float, pr
         return
     samples = samples_of(epochs, file.data.train)
     whole = f"a trial's {samples} samples (data.train x epochs)"
-    if stopping.reports > samples:
+    if isinstance(stopping.reports, int) and stopping.reports > samples:
         problems.follow(("early_stopping", "reports"), f"at most {whole} are needed, got {stopping.reports}")
+    if isinstance(stopping.reports, tuple) and stopping.reports[-1] > samples:
+        problems.follow(("early_stopping", "reports"), f"at most {whole} are possible, got {stopping.reports[-1]}")
     if stopping.grace_samples is not None and stopping.grace_samples >= samples:
         message = f"fewer than {whole} are needed, or nothing is ever stopped, got {stopping.grace_samples}"
         problems.follow(("early_stopping", "grace_samples"), message)

@@ -33,6 +33,29 @@ Count = Annotated[int, Field(ge=1), BeforeValidator(whole)]
 
 Natural = Annotated[int, Field(ge=0), BeforeValidator(whole)]
 
+
+def _reports(value: object) -> int | tuple[int, ...]:
+    """Return a number of reports, or the samples of each of them."""
+    numbers: list[Any] = [whole(one) for one in (value if isinstance(value, list) else [value])]
+    if not numbers or any(type(one) is not int or one < 1 for one in numbers):
+        raise broken("a number of reports >= 1, or a list of samples >= 1, is needed")
+    if sorted(set(numbers)) != numbers:
+        raise broken("samples in ascending order, each once, are needed")
+    if not isinstance(value, list) and numbers[0] > _MOST_REPORTS:
+        raise broken(f"at most {_MOST_REPORTS} reports are possible")
+    return tuple(numbers) if isinstance(value, list) else numbers[0]
+
+
+_MOST_REPORTS = 1000
+_REPORTS_SCHEMA = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1, "maximum": _MOST_REPORTS},
+        {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1, "uniqueItems": True},
+    ]
+}
+Reports = Annotated[int | tuple[int, ...], BeforeValidator(_reports), WithJsonSchema(_REPORTS_SCHEMA)]
+"""How many reports, or at which samples."""
+
 Seed = Annotated[int, Field(ge=0, lt=2**31), BeforeValidator(whole)]
 
 

@@ -20,6 +20,7 @@ from orchestrator.spec.fields import (
     DeepSpeedEntry,
     Name,
     Natural,
+    Reports,
     Scalar,
     Seconds,
     Section,
@@ -109,8 +110,8 @@ class EarlyStopping(Section):
     rule: Annotated[StoppingName, Field(strict=False)] = Field(
         default=StoppingName.ASHA, description="the rule that compares trials at the same number of samples"
     )
-    reports: Annotated[int, Field(ge=1, le=1000)] = Field(
-        default=6, description="reports per trial, evenly spaced in samples"
+    reports: Reports = Field(
+        default=6, description="reports per trial, evenly spaced; or a list of samples at which trials report"
     )
     reduction_factor: Annotated[int, Field(ge=2)] = Field(
         default=3, description="asha and hyperband keep one trial in this many"

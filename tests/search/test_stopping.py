@@ -79,8 +79,22 @@ def test_report_points_are_even_and_end_at_the_budget(samples: int, reports: int
     assert report_points(samples, reports) == points
 
 
-@pytest.mark.parametrize(("samples", "reports"), [(0, 3), (5, 0)])
-def test_report_points_need_samples_and_reports(samples: int, reports: int) -> None:
+@pytest.mark.parametrize(
+    ("samples", "reports", "points"),
+    [
+        (6000, (500, 3000), (500, 3000, 6000)),
+        (6000, (500, 6000), (500, 6000)),
+        (400, (500, 3000), (400,)),
+    ],
+)
+def test_report_points_can_be_given_and_end_at_the_budget_too(
+    samples: int, reports: tuple[int, ...], points: tuple[int, ...]
+) -> None:
+    assert report_points(samples, reports) == points
+
+
+@pytest.mark.parametrize(("samples", "reports"), [(0, 3), (5, 0), (0, (3,)), (5, (0, 3))])
+def test_report_points_need_samples_and_reports(samples: int, reports: int | tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=">= 1 must hold"):
         report_points(samples, reports)
 

@@ -121,6 +121,11 @@ class TestGoodFiles:
         assert spec.tracking == Tracking(uri="http://localhost:5000", keep_adapters=5)
         assert (spec.seed, spec.path, spec.text) == (11, Path("sweep.yaml"), FULL)
 
+    def test_reports_may_be_named_by_their_samples(self) -> None:
+        spec = load(FULL, "early_stopping.reports=[50, 3e2]")
+        assert spec.stopping.reports == (50, 300)
+        assert spec.fingerprint()["stopping"]["reports"] == [50, 300]
+
     def test_the_space_keeps_its_order_and_each_settings_own_kind(self) -> None:
         spec = load(FULL)
         assert spec.space.parameters == (

@@ -4,17 +4,22 @@ from bisect import bisect_left
 from collections.abc import Sequence
 
 
-def report_points(max_samples: int, reports: int) -> tuple[int, ...]:
-    """Return the samples at which every trial reports, evenly spaced, ascending; the last is ``max_samples``.
+def report_points(max_samples: int, reports: int | Sequence[int]) -> tuple[int, ...]:
+    """Return the samples at which every trial reports, ascending; the last is ``max_samples``.
 
-    Fewer points come back if ``max_samples`` is below ``reports``.
+    Args:
+        max_samples: the longest trial's whole budget, at least 1.
+        reports: how many, evenly spaced: fewer points come back if ``max_samples`` is below it. Or the samples
+            themselves, in any order; those beyond the budget are left out.
 
     Raises:
-        ValueError: an argument is below 1.
+        ValueError: a number is below 1.
     """
-    if max_samples < 1 or reports < 1:
+    if min(max_samples, *(reports if isinstance(reports, Sequence) else (reports,))) < 1:
         raise ValueError(f"max_samples and reports >= 1 must hold, got {max_samples} and {reports}")
-    return tuple(sorted({-(-max_samples * step // reports) for step in range(1, reports + 1)}))
+    if isinstance(reports, int):
+        reports = [-(-max_samples * step // reports) for step in range(1, reports + 1)]
+    return (*sorted({samples for samples in reports if samples < max_samples}), max_samples)
 
 
 def rungs(points: Sequence[int], grace_samples: int | None, reduction_factor: int) -> tuple[int, ...]:
