@@ -19,6 +19,9 @@ DEFAULTS = {
     "TOKENIZERS_PARALLELISM": "false",
     # MLflow sends the local store's progress to stderr while it makes the tables.
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    # oneDNN, which multiplies bfloat16 on CPUs, compiles a kernel for each shape, 0.6 ms each, and keeps 1,024 of them.
+    # A pack whose trials differ in rank and batch size has several thousand shapes.
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "8192",
 }
 PROGRAM = "python -m orchestrator"
 """The command line in general, for pages and notes that are read on other machines too."""
