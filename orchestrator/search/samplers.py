@@ -4,7 +4,7 @@ A sampler is built anew for every proposal. Its random state is not part of the 
 sweep's seed and the proposal's number there, and a resumed sweep proposes what it would have proposed uninterrupted.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +25,7 @@ from orchestrator.core.errors import UserError
 from orchestrator.core.policy import SamplerName, SamplerPolicy
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.space import ParamValue, Space
+from orchestrator.search.memory import remembered
 from orchestrator.search.space import MOST_POINTS, distributions, endless
 
 
@@ -39,6 +40,7 @@ class Proposal:
         seed: the sweep's seed.
         number: the proposal's number in the study, from 0.
         unseen: a point that no trial has had, if the space can be counted and one is left.
+        best: numbers of the best trials, which a sampler that models the newest ones alone looks at as well.
         parameter: the parameter that is drawn by itself; empty for those drawn together.
     """
 
@@ -48,6 +50,7 @@ class Proposal:
     seed: int
     number: int
     unseen: Mapping[str, ParamValue] | None = None
+    best: Container[int] = ()
     parameter: str = ""
 
     @property
@@ -112,16 +115,6 @@ class _Replayable(BaseSampler):
         self._together.before_trial(study, trial)
 
 
-def _tpe(proposal: Proposal) -> BaseSampler:
-    return TPESampler(
-        multivariate=True,
-        group=True,  # splits conditional parameters off, so that the others are still modelled together
-        constant_liar=True,
-        n_startup_trials=proposal.startup_trials,
-        seed=proposal.own_seed,
-    )
-
-
 def _random(proposal: Proposal) -> BaseSampler:
     return RandomSampler(seed=proposal.own_seed)
 
@@ -132,6 +125,36 @@ def _gp(proposal: Proposal) -> BaseSampler:
 
 def _nsgaii(proposal: Proposal) -> BaseSampler:
     return NSGAIISampler(population_size=proposal.population, seed=proposal.own_seed)
+
+
+class _Tpe(TPESampler):
+    """TPE over the best and the newest trials, for it walks through all it sees several times a proposal."""
+
+    def __init__(self, proposal: Proposal) -> None:
+        super().__init__(
+            multivariate=True,
+            group=True,  # splits conditional parameters off, so that the others are still modelled together
+            constant_liar=True,
+            n_startup_trials=proposal.startup_trials,
+            seed=proposal.own_seed,
+        )
+        self._best = proposal.best
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Return the parameters that are drawn together."""
+        return dict(super().infer_relative_search_space(remembered(study, self._best), trial))
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Draw them."""
+        return dict(super().sample_relative(remembered(study, self._best), trial, search_space))
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:  # noqa: ANN401
+        """Draw one that is not."""
+        return super().sample_independent(remembered(study, self._best), trial, param_name, param_distribution)
 
 
 class _CmaEs(CmaEsSampler):
@@ -211,7 +234,7 @@ class _Grid(RandomSampler):
 
 
 _BUILDERS: dict[SamplerName, Callable[[Proposal], BaseSampler]] = {
-    SamplerName.TPE: _tpe,
+    SamplerName.TPE: _Tpe,
     SamplerName.RANDOM: _random,
     SamplerName.GRID: _Grid,
     SamplerName.QMC: _Sequence,

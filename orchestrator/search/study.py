@@ -19,6 +19,7 @@ from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.search.codec import canonical
 from orchestrator.search.database import connect_args, tune_sqlite
+from orchestrator.search.memory import Memory
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.samplers import Proposal, build_sampler
 from orchestrator.search.space import all_points, propose
@@ -63,6 +64,7 @@ class SweepStudy:
         # What the study is known to hold, so that a report costs it one write and no read.
         self._written: dict[int, set[int]] = {}
         self._told: set[int] = set()
+        self._memory = Memory(self._study.direction)
 
     def reconcile(self, records: Sequence[TrialRecord], study_numbers: Mapping[int, int]) -> None:
         """Bring the study to what the ledger says, and queue the start points that it does not know yet.
@@ -84,6 +86,7 @@ class SweepStudy:
             self._written[trial.number] = set(trial.intermediate_values)
             if trial.state.is_finished():
                 self._told.add(trial.number)
+                self._memory.note(trial)
             elif trial.state is OptunaState.RUNNING and trial.number not in known:
                 self._storage.set_trial_state_values(self._id(trial.number), OptunaState.WAITING)
         for record in records:
@@ -147,6 +150,7 @@ class SweepStudy:
                     seed=self._plan.seed,
                     number=number,
                     unseen=self._next_unseen(),
+                    best=self._memory.best,
                 )
             )
             trial = self._study.ask()
@@ -163,7 +167,7 @@ class SweepStudy:
     ) -> None:
         self._storage.set_trial_user_attr(self._id(number), "loratory", {"trial": trial, "reason": reason})
         with _quiet():
-            self._study.tell(number, value, state=state)
+            self._memory.note(self._study.tell(number, value, state=state))
         self._told.add(number)
 
     def _id(self, number: int) -> int:
