@@ -157,8 +157,12 @@ def _check_data(file: SweepFile, problems: Problems) -> None:
 
 
 def _check_stopping(file: SweepFile, stopping: StoppingPolicy, epochs: float, problems: Problems) -> None:
-    """Note reports without rows between them, and a grace period that outlasts every trial."""
-    if file.data.train is None:
+    """Note reports without rows between them, and reports or a grace period beyond the end of every trial.
+
+    Rows and epochs from ``--set`` are left alone: trying a sweep with few rows must not take three overrides.
+    """
+    tried = any(problems.place(path).is_override for path in (("data", "train"), ("training", "epochs")))
+    if file.data.train is None or tried:
         return
     samples = samples_of(epochs, file.data.train)
     whole = f"a trial's {samples} samples (data.train x epochs)"

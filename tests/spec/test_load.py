@@ -126,6 +126,10 @@ class TestGoodFiles:
         assert spec.stopping.reports == (50, 300)
         assert spec.fingerprint()["stopping"]["reports"] == [50, 300]
 
+    def test_trying_it_with_few_rows_takes_no_other_override(self) -> None:
+        spec = load(FULL, "early_stopping.reports=[50, 300]", "data.train=60", "data.train_eval=60")
+        assert (spec.stopping.reports, spec.stopping.grace_samples) == ((50, 300), 100)
+
     def test_the_space_keeps_its_order_and_each_settings_own_kind(self) -> None:
         spec = load(FULL)
         assert spec.space.parameters == (
