@@ -2,6 +2,8 @@
 
 import os
 
+from orchestrator.core.environment import DEFAULTS
+
 
 def worker_variables(threads: int) -> dict[str, str]:
     """Return what the trials' processes read, each of which computes with ``threads`` threads.
@@ -9,8 +11,9 @@ def worker_variables(threads: int) -> dict[str, str]:
     A Ray that we start passes its own environment on. Ray's way to set it, a runtime environment, costs a second for
     each process; it is left for clusters that we join.
     """
+    inherited = ("HF_HUB_DISABLE_TELEMETRY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY")
     return {
-        "HF_HUB_DISABLE_TELEMETRY": os.environ.get("HF_HUB_DISABLE_TELEMETRY", "1"),
+        **{name: os.environ.get(name, DEFAULTS[name]) for name in inherited},
         "OMP_NUM_THREADS": str(threads),
         "TOKENIZERS_PARALLELISM": "false",
     }

@@ -1,13 +1,15 @@
-"""What a sampler looks at of a long sweep: the best trials and the newest ones.
+"""What a sampler looks at of a long sweep: the best trials, the newest ones, and those that still run.
 
-So a proposal costs the same after ten thousand trials as after five hundred. What is left out are bad trials of long
-ago, which TPE hardly weighs: of all but its 25 newest it weighs the older the less.
+So what it computes of them costs the same after ten thousand trials as after five hundred. What is left out are old
+trials that were none of the best; TPE too weighs old ones less, though not as sharply. In a space with conditions the
+trials of a branch that is seldom drawn are forgotten like others.
 """
 
 from bisect import insort
 from collections.abc import Container
 from math import isnan
-from typing import Any, cast
+from operator import itemgetter
+from typing import Any, TypeAlias, cast
 
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -17,27 +19,29 @@ BEST = 25
 
 NEWEST = 475
 
+_Rank: TypeAlias = tuple[int, int, float]
+
 
 class Memory:
     """The best trials of one study, by number. Every ended trial is noted once."""
 
     def __init__(self, direction: StudyDirection) -> None:
-        self._sign = -1 if direction is StudyDirection.MAXIMIZE else 1
-        self._ranked: list[tuple[float, ...]] = []
+        self._sign = -1.0 if direction is StudyDirection.MAXIMIZE else 1.0
+        self._ranked: list[tuple[_Rank, int]] = []
 
     def note(self, trial: FrozenTrial) -> None:
         """Take an ended trial in; one without a value is none of the best."""
         rank = self._rank(trial)
         if rank is not None:
-            insort(self._ranked, (*rank, trial.number))
+            insort(self._ranked, (rank, trial.number))
             del self._ranked[BEST:]
 
     @property
     def best(self) -> frozenset[int]:
         """Numbers of the best trials."""
-        return frozenset(int(rank[-1]) for rank in self._ranked)
+        return frozenset(map(itemgetter(1), self._ranked))
 
-    def _rank(self, trial: FrozenTrial) -> tuple[float, ...] | None:
+    def _rank(self, trial: FrozenTrial) -> _Rank | None:
         """Return TPE's order, smaller is better: the complete by value, then the pruned by last step and value."""
         if trial.state is TrialState.COMPLETE and trial.value is not None:
             return 0, 0, self._sign * trial.value
@@ -47,23 +51,25 @@ class Memory:
         return None
 
 
-class Remembered:
+class _Remembered:
     """A study of which a sampler sees what is remembered; in all else it is the study itself."""
 
-    def __init__(self, study: Study, best: Container[int]) -> None:
+    def __init__(self, study: Study, best: Container[int], newest: int) -> None:
         self._whole = study
         self._best = best
+        self._newest = newest
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (whatever the study has)
         return getattr(self._whole, name)
 
     def _get_trials(self, *args: Any, **options: Any) -> list[FrozenTrial]:  # noqa: ANN401  (Optuna's own)
-        """Optuna's samplers read trials by this method alone, sorted by number."""
+        """TPE reads trials by this method alone, sorted by number."""
         trials: list[FrozenTrial] = self._whole._get_trials(*args, **options)
-        older = trials[: max(0, len(trials) - NEWEST)]
-        return [trial for trial in older if trial.number in self._best] + trials[len(older) :]
+        older = trials[: max(0, len(trials) - self._newest)]
+        kept = [trial for trial in older if trial.number in self._best or trial.state is TrialState.RUNNING]
+        return kept + trials[len(older) :]
 
 
-def remembered(study: Study, best: Container[int]) -> Study:
-    """Return the study as a sampler shall see it."""
-    return cast("Study", Remembered(study, best))
+def remembered(study: Study, best: Container[int], newest: int = NEWEST) -> Study:
+    """Return the study as a sampler shall see it: so many of its newest trials, and older ones that matter."""
+    return cast("Study", _Remembered(study, best, newest))

@@ -25,7 +25,7 @@ from orchestrator.core.errors import UserError
 from orchestrator.core.policy import SamplerName, SamplerPolicy
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.space import ParamValue, Space
-from orchestrator.search.memory import remembered
+from orchestrator.search.memory import NEWEST, remembered
 from orchestrator.search.space import MOST_POINTS, distributions, endless
 
 
@@ -139,22 +139,26 @@ class _Tpe(TPESampler):
             seed=proposal.own_seed,
         )
         self._best = proposal.best
+        self._newest = max(NEWEST, proposal.startup_trials)  # fewer, and it would never trust its model
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the parameters that are drawn together."""
-        return dict(super().infer_relative_search_space(remembered(study, self._best), trial))
+        return dict(super().infer_relative_search_space(self._seen(study), trial))
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Draw them."""
-        return dict(super().sample_relative(remembered(study, self._best), trial, search_space))
+        return dict(super().sample_relative(self._seen(study), trial, search_space))
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:  # noqa: ANN401
         """Draw one that is not."""
-        return super().sample_independent(remembered(study, self._best), trial, param_name, param_distribution)
+        return super().sample_independent(self._seen(study), trial, param_name, param_distribution)
+
+    def _seen(self, study: Study) -> Study:
+        return remembered(study, self._best, self._newest)
 
 
 class _CmaEs(CmaEsSampler):

@@ -151,18 +151,18 @@ def _check_data(file: SweepFile, problems: Problems) -> None:
         if name in _SPLITS:
             message = f"a name other than {', '.join(_SPLITS)} is needed, got {name!r}"
             problems.add(("data", "shift", name), message, at_key=True)
-    if data.train is not None and data.train_eval is not None and data.train_eval > data.train:
-        message = f"at most data.train={data.train} rows can be measured, got {data.train_eval}"
+    rows, measured = data.train, data.train_eval
+    if rows is not None and measured is not None and measured > rows and not _is_tried(problems):
+        message = f"at most data.train={rows} rows can be measured, got {measured}"
         problems.add(("data", "train_eval"), message)
 
 
 def _check_stopping(file: SweepFile, stopping: StoppingPolicy, epochs: float, problems: Problems) -> None:
     """Note reports without rows between them, and reports or a grace period beyond the end of every trial.
 
-    Rows and epochs from ``--set`` are left alone: trying a sweep with few rows must not take three overrides.
+    Nothing is noted of a file that is tried with other rows or epochs: what lies beyond the end is left out then.
     """
-    tried = any(problems.place(path).is_override for path in (("data", "train"), ("training", "epochs")))
-    if file.data.train is None or tried:
+    if file.data.train is None or _is_tried(problems):
         return
     samples = samples_of(epochs, file.data.train)
     whole = f"a trial's {samples} samples (data.train x epochs)"
@@ -173,6 +173,12 @@ def _check_stopping(file: SweepFile, stopping: StoppingPolicy, epochs: float, pr
     if stopping.grace_samples is not None and stopping.grace_samples >= samples:
         message = f"fewer than {whole} are needed, or nothing is ever stopped, got {stopping.grace_samples}"
         problems.follow(("early_stopping", "grace_samples"), message)
+
+
+def _is_tried(problems: Problems) -> bool:
+    """Return whether rows or epochs come from ``--set``: trying a sweep with few rows must not take three overrides."""
+    lengths = (("data", "train"), ("training", "epochs"), ("search", "space", "epochs"))
+    return any(path in problems.places and problems.place(path).is_override for path in lengths)
 
 
 def _check_budget(file: SweepFile, stopping: StoppingPolicy, problems: Problems) -> None:

@@ -1,6 +1,9 @@
 """What TPE sees of a long sweep holds whom it would call good of all, and no more than so many others."""
 
 import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
 
 import optuna
 import pytest
@@ -9,14 +12,21 @@ from optuna.samplers._tpe.sampler import _split_trials, default_gamma
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from orchestrator.core.policy import Budget, SamplerPolicy, StoppingName, StoppingPolicy
+from orchestrator.core.space import FloatDomain, Parameter, Space
+from orchestrator.core.timetable import Timetable
+from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.memory import BEST, NEWEST, Memory, remembered
+from orchestrator.search.plan import SearchPlan
+from tests.search.worlds import ACCURACY, coordinator_of, curve, step
 
 MEANT = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING)
 
 
-def trial(draw: random.Random) -> FrozenTrial:
+def trial(draw: random.Random, complete: float) -> FrozenTrial:
     """Return a trial of any state, with a value that others have too."""
-    state = draw.choice([TrialState.COMPLETE, *[TrialState.PRUNED] * 3, TrialState.FAIL, TrialState.RUNNING])
+    state = draw.choices(STATES, weights=(complete, 3, 1, 0.1))[0]
     values = {step: draw.choice([float("nan"), *range(40)]) for step in range(1, draw.randint(1, 4))}
     return create_trial(
         state=state,
@@ -27,12 +37,12 @@ def trial(draw: random.Random) -> FrozenTrial:
     )
 
 
-def study_of(trials: int, direction: str, seed: int = 0) -> tuple[Study, Memory]:
+def study_of(trials: int, direction: str, complete: float = 1) -> tuple[Study, Memory]:
     study = optuna.create_study(direction=direction)
     memory = Memory(study.direction)
-    draw = random.Random(seed)
+    draw = random.Random(0)
     for _ in range(trials):
-        study.add_trial(trial(draw))
+        study.add_trial(trial(draw, complete))
     ended = [each for each in study.get_trials() if each.state.is_finished()]
     draw.shuffle(ended)  # trials end in any order
     for each in ended:
@@ -49,15 +59,17 @@ def test_as_many_as_tpe_ever_calls_good() -> None:
 
 
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
-@pytest.mark.parametrize("trials", [30, 900])
-def test_the_good_ones_are_those_of_the_whole_study(direction: str, trials: int) -> None:
-    study, memory = study_of(trials, direction)
+@pytest.mark.parametrize("complete", [0, 0.05, 1], ids=["none complete", "few", "many"])
+def test_the_good_ones_are_those_of_the_whole_study(direction: str, complete: float) -> None:
+    study, memory = study_of(900, direction, complete)
     every = study._get_trials(states=MEANT)
     seen = remembered(study, memory.best)._get_trials(states=MEANT)
     good, _ = _split_trials(study, seen, BEST)
     assert numbers(good) == numbers(_split_trials(study, every, BEST)[0])
     assert numbers(seen)[-NEWEST:] == numbers(every)[-NEWEST:]
-    assert len(seen) <= NEWEST + BEST
+    running = [each.number for each in every if each.state is TrialState.RUNNING]
+    assert set(running) <= set(numbers(seen))
+    assert len(seen) <= NEWEST + BEST + len(running) < len(every)
 
 
 def test_a_study_that_is_not_long_is_seen_whole_and_as_it_is() -> None:
@@ -65,3 +77,53 @@ def test_a_study_that_is_not_long_is_seen_whole_and_as_it_is() -> None:
     seen = remembered(study, memory.best)
     assert numbers(seen._get_trials()) == list(range(NEWEST))
     assert (seen.direction, seen.study_name) == (study.direction, study.study_name)
+
+
+RANDOM = 480
+PLAN = SearchPlan(
+    space=Space(parameters=(Parameter(name="learning_rate", domain=FloatDomain(low=1e-5, high=1e-2, log=True)),)),
+    metric=ACCURACY,
+    timetable=Timetable(points=(1000,)),
+    budget=Budget(trials=RANDOM + 20),
+    sampler=SamplerPolicy(startup_trials=RANDOM),  # random ones are soon proposed
+    stopping=StoppingPolicy(rule=StoppingName.NONE),
+    start_points=({"learning_rate": 1e-3},),  # the best there is
+    seed=7,
+)
+
+
+def proposals(coordinator: Coordinator, count: int) -> Iterator[float]:
+    """Run so many trials to their ends."""
+    for _ in range(count):
+        task = coordinator.next_task()
+        assert task is not None
+        record = coordinator.records()[task.number]
+        step(coordinator, record, curve)
+        step(coordinator, record, curve)
+        yield record.settings.learning_rate
+
+
+def test_the_first_trial_is_looked_at_in_the_end_too_and_after_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also, a sweep with more random trials than TPE sees of others does come to trust its model."""
+    looked: list[list[int]] = []
+
+    def split(study: Study, trials: list[FrozenTrial], below: int) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
+        looked.append(numbers(trials))
+        good, others = _split_trials(study, trials, below)
+        return good, others
+
+    monkeypatch.setattr("optuna.samplers._tpe.sampler._split_trials", split)
+    first, again = tmp_path / "first", tmp_path / "again"
+    first.mkdir()
+    coordinator = coordinator_of(first, PLAN)
+    before = len([*proposals(coordinator, RANDOM + 10)])
+    shutil.copytree(first, again)
+    uninterrupted = [*proposals(coordinator, 10)]
+    in_one, looked[:] = looked[10:], looked[:10]
+    assert [*proposals(coordinator_of(again, PLAN), 10)] == uninterrupted
+    assert looked[10:] == in_one
+    assert len(looked) == 20
+    assert all(0 in seen for seen in looked)
+    assert len(looked[-1]) < before + 9

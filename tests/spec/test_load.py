@@ -127,8 +127,14 @@ class TestGoodFiles:
         assert spec.fingerprint()["stopping"]["reports"] == [50, 300]
 
     def test_trying_it_with_few_rows_takes_no_other_override(self) -> None:
-        spec = load(FULL, "early_stopping.reports=[50, 300]", "data.train=60", "data.train_eval=60")
-        assert (spec.stopping.reports, spec.stopping.grace_samples) == ((50, 300), 100)
+        spec = load(FULL, "early_stopping.reports=[50, 300]", "data.train=60")
+        assert (spec.stopping.reports, spec.stopping.grace_samples, spec.data.train_eval) == ((50, 300), 100, 80)
+        load(FULL, "early_stopping.reports=[50, 300]", "training.epochs=0.1")
+
+    def test_another_override_of_its_section_hides_nothing(self) -> None:
+        text = SMALL + "data: {train: 100}\nearly_stopping: {reports: [50, 700]}\n"
+        with pytest.raises(SpecError, match=r"at most .* are possible, got 700"):
+            load(text, "training.device=cpu")
 
     def test_the_space_keeps_its_order_and_each_settings_own_kind(self) -> None:
         spec = load(FULL)

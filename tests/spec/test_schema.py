@@ -47,6 +47,7 @@ def test_the_shipped_sweeps_keep_it(path: Path) -> None:
         "training_settings",
         "budget_values",
         "early_stopping_values",
+        "report_samples_values",
         "early_stopping_off",
         "unknown_sampler",
         "hub_mapping",

@@ -10,7 +10,7 @@ def report_points(max_samples: int, reports: int | Sequence[int]) -> tuple[int, 
     Args:
         max_samples: the longest trial's whole budget, at least 1.
         reports: how many, evenly spaced: fewer points come back if ``max_samples`` is below it. Or the samples
-            themselves, in any order; those beyond the budget are left out.
+            themselves; those beyond the budget are left out.
 
     Raises:
         ValueError: a number is below 1.
