@@ -152,7 +152,7 @@ def _check_data(file: SweepFile, problems: Problems) -> None:
             message = f"a name other than {', '.join(_SPLITS)} is needed, got {name!r}"
             problems.add(("data", "shift", name), message, at_key=True)
     rows, measured = data.train, data.train_eval
-    if rows is not None and measured is not None and measured > rows and not _is_tried(problems):
+    if rows is not None and measured is not None and measured > rows and not _is_tried(problems, _ROWS):
         message = f"at most data.train={rows} rows can be measured, got {measured}"
         problems.add(("data", "train_eval"), message)
 
@@ -162,7 +162,7 @@ def _check_stopping(file: SweepFile, stopping: StoppingPolicy, epochs: float, pr
 
     Nothing is noted of a file that is tried with other rows or epochs: what lies beyond the end is left out then.
     """
-    if file.data.train is None or _is_tried(problems):
+    if file.data.train is None or _is_tried(problems, _ROWS, *_EPOCHS):
         return
     samples = samples_of(epochs, file.data.train)
     whole = f"a trial's {samples} samples (data.train x epochs)"
@@ -175,10 +175,13 @@ def _check_stopping(file: SweepFile, stopping: StoppingPolicy, epochs: float, pr
         problems.follow(("early_stopping", "grace_samples"), message)
 
 
-def _is_tried(problems: Problems) -> bool:
-    """Return whether rows or epochs come from ``--set``: trying a sweep with few rows must not take three overrides."""
-    lengths = (("data", "train"), ("training", "epochs"), ("search", "space", "epochs"))
-    return any(path in problems.places and problems.place(path).is_override for path in lengths)
+_ROWS: KeyPath = ("data", "train")
+_EPOCHS: tuple[KeyPath, ...] = (("training", "epochs"), ("search", "space", "epochs"))
+
+
+def _is_tried(problems: Problems, *paths: KeyPath) -> bool:
+    """Return whether one of these comes from ``--set``: trying a sweep with few rows must not take three overrides."""
+    return any(path in problems.places and problems.place(path).is_override for path in paths)
 
 
 def _check_budget(file: SweepFile, stopping: StoppingPolicy, problems: Problems) -> None:

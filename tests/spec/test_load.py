@@ -135,6 +135,8 @@ class TestGoodFiles:
         text = SMALL + "data: {train: 100}\nearly_stopping: {reports: [50, 700]}\n"
         with pytest.raises(SpecError, match=r"at most .* are possible, got 700"):
             load(text, "training.device=cpu")
+        with pytest.raises(SpecError, match=r"at most data.train=100 rows can be measured, got 200"):
+            load(SMALL + "data: {train: 100, train_eval: 200}\n", "training.epochs=0.5")
 
     def test_the_space_keeps_its_order_and_each_settings_own_kind(self) -> None:
         spec = load(FULL)
