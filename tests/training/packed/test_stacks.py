@@ -86,7 +86,7 @@ def test_updates_made_together_are_those_made_one_by_one() -> None:
         make_together(together, updates, [0.5, 2.0], None)
     for part, stack in together.parts.items():
         others = alone.parts[part]
-        torch.testing.assert_close(stack.values, others.values, rtol=1e-4, atol=2e-5)
+        torch.testing.assert_close(stack.values, others.values, rtol=1e-5, atol=1e-5)
         assert torch.equal(stack.gradients[[1, 3]], others.gradients[[1, 3]])
         for slot, rank in RANKS.items():
             assert not stack.gradients[slot, :rank].any()
