@@ -1,4 +1,4 @@
-"""What a sampler looks at of a long sweep: the best trials, the newest ones, and those that still run.
+"""What TPE looks at of a long sweep: the best trials, the newest ones, and those that still run.
 
 So what it computes of them costs the same after ten thousand trials as after five hundred. What is left out are old
 trials that were none of the best; TPE too weighs old ones less, though not as sharply. In a space with conditions the
@@ -6,9 +6,9 @@ trials of a branch that is seldom drawn are forgotten like others.
 """
 
 from bisect import insort
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from math import isnan
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, TypeAlias, cast
 
 from optuna.study import Study, StudyDirection
@@ -23,23 +23,29 @@ _Rank: TypeAlias = tuple[int, int, float]
 
 
 class Memory:
-    """The best trials of one study, by number. Every ended trial is noted once."""
+    """The best and the newest of one study's ended trials. Every ended trial is noted once, in any order."""
 
-    def __init__(self, direction: StudyDirection) -> None:
+    def __init__(self, direction: StudyDirection, newest: int = NEWEST) -> None:
         self._sign = -1.0 if direction is StudyDirection.MAXIMIZE else 1.0
-        self._ranked: list[tuple[_Rank, int]] = []
+        self._most = newest
+        self._ranked: list[tuple[_Rank, int, FrozenTrial]] = []
+        self._newest: list[FrozenTrial] = []
 
     def note(self, trial: FrozenTrial) -> None:
-        """Take an ended trial in; one without a value is none of the best."""
+        """Take an ended trial in; one without a value teaches nothing."""
         rank = self._rank(trial)
         if rank is not None:
-            insort(self._ranked, (rank, trial.number))
+            insort(self._ranked, (rank, trial.number, trial), key=itemgetter(0, 1))
             del self._ranked[BEST:]
+        if trial.state is not TrialState.FAIL:
+            insort(self._newest, trial, key=attrgetter("number"))
+            del self._newest[: -self._most]
 
     @property
-    def best(self) -> frozenset[int]:
-        """Numbers of the best trials."""
-        return frozenset(map(itemgetter(1), self._ranked))
+    def trials(self) -> list[FrozenTrial]:
+        """What is remembered, by ascending number."""
+        older = (trial for _, _, trial in self._ranked if trial.number < self._newest[0].number)
+        return [*sorted(older, key=attrgetter("number")), *self._newest]
 
     def _rank(self, trial: FrozenTrial) -> _Rank | None:
         """Return TPE's order, smaller is better: the complete by value, then the pruned by last step and value."""
@@ -52,24 +58,38 @@ class Memory:
 
 
 class _Remembered:
-    """A study of which a sampler sees what is remembered; in all else it is the study itself."""
+    """A study that lists what is remembered of its ended trials; in all else it is the study itself."""
 
-    def __init__(self, study: Study, best: Container[int], newest: int) -> None:
+    def __init__(self, study: Study, ended: Sequence[FrozenTrial]) -> None:
         self._whole = study
-        self._best = best
-        self._newest = newest
+        self._ended = ended
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (whatever the study has)
         return getattr(self._whole, name)
 
-    def _get_trials(self, *args: Any, **options: Any) -> list[FrozenTrial]:  # noqa: ANN401  (Optuna's own)
-        """TPE reads trials by this method alone, sorted by number."""
-        trials: list[FrozenTrial] = self._whole._get_trials(*args, **options)
-        older = trials[: max(0, len(trials) - self._newest)]
-        kept = [trial for trial in older if trial.number in self._best or trial.state is TrialState.RUNNING]
-        return kept + trials[len(older) :]
+    def _get_trials(
+        self,
+        *,
+        deepcopy: bool,
+        states: Container[TrialState],
+        use_cache: bool = False,  # noqa: ARG002  (Optuna's)
+    ) -> list[FrozenTrial]:
+        """TPE reads trials by this method alone, and changes none of them."""
+        trials = [trial for trial in self._ended if trial.state in states]
+        if TrialState.RUNNING not in states:
+            return trials
+        running = self._whole.get_trials(deepcopy=deepcopy, states=(TrialState.RUNNING,))
+        return sorted([*trials, *running], key=attrgetter("number"))
 
 
-def remembered(study: Study, best: Container[int], newest: int = NEWEST) -> Study:
-    """Return the study as a sampler shall see it: so many of its newest trials, and older ones that matter."""
-    return cast("Study", _Remembered(study, best, newest))
+def remembered(study: Study, ended: Sequence[FrozenTrial]) -> Study:
+    """Return the study as TPE shall see it: with these ended trials, by ascending number, and all that run."""
+    return cast("Study", _Remembered(study, ended))
+
+
+def kinds(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the first trial with each set of parameters: they say of a space what all of them say."""
+    first: dict[frozenset[str], FrozenTrial] = {}
+    for trial in trials:
+        first.setdefault(frozenset(trial.params), trial)
+    return list(first.values())

@@ -4,7 +4,7 @@ A sampler is built anew for every proposal. Its random state is not part of the 
 sweep's seed and the proposal's number there, and a resumed sweep proposes what it would have proposed uninterrupted.
 """
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,7 +25,7 @@ from orchestrator.core.errors import UserError
 from orchestrator.core.policy import SamplerName, SamplerPolicy
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.space import ParamValue, Space
-from orchestrator.search.memory import NEWEST, remembered
+from orchestrator.search.memory import kinds, remembered
 from orchestrator.search.space import MOST_POINTS, distributions, endless
 
 
@@ -38,9 +38,9 @@ class Proposal:
         policy: the sampler's name and sizes.
         trials: trials that the sweep may have in all; None if only time or tokens bound it.
         seed: the sweep's seed.
-        number: the proposal's number in the study, from 0.
         unseen: a point that no trial has had, if the space can be counted and one is left.
-        best: numbers of the best trials, which a sampler that models the newest ones alone looks at as well.
+        ended: of the trials that ended, those that TPE looks at.
+        number: the proposal's number in the study, from 0; known once it was asked for.
         parameter: the parameter that is drawn by itself; empty for those drawn together.
     """
 
@@ -48,9 +48,9 @@ class Proposal:
     policy: SamplerPolicy
     trials: int | None
     seed: int
-    number: int
     unseen: Mapping[str, ParamValue] | None = None
-    best: Container[int] = ()
+    ended: Sequence[FrozenTrial] = ()
+    number: int = 0
     parameter: str = ""
 
     @property
@@ -76,8 +76,7 @@ class Proposal:
 def build_sampler(proposal: Proposal) -> BaseSampler:
     """Return the sampler that makes one proposal.
 
-    Raises:
-        UserError: a grid over a space that cannot be counted.
+    It raises UserError if it is asked for a point of a grid over a space that cannot be counted.
     """
     return _Replayable(proposal, _BUILDERS[proposal.policy.name])
 
@@ -91,7 +90,12 @@ class _Replayable(BaseSampler):
     def __init__(self, proposal: Proposal, build: Callable[[Proposal], BaseSampler]) -> None:
         self._proposal = proposal
         self._build = build
-        self._together = build(proposal)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Build the sampler for this trial, and let it make its notes in the study."""
+        self._proposal = replace(self._proposal, number=trial.number)
+        self._together = self._build(self._proposal)
+        self._together.before_trial(study, trial)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the parameters that are drawn together."""
@@ -109,10 +113,6 @@ class _Replayable(BaseSampler):
         """Draw one parameter from a sampler, and so from a seed, of its own."""
         alone = self._build(replace(self._proposal, parameter=param_name))
         return alone.sample_independent(study, trial, param_name, param_distribution)
-
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Let the sampler make its notes in the study."""
-        self._together.before_trial(study, trial)
 
 
 def _random(proposal: Proposal) -> BaseSampler:
@@ -138,27 +138,23 @@ class _Tpe(TPESampler):
             n_startup_trials=proposal.startup_trials,
             seed=proposal.own_seed,
         )
-        self._best = proposal.best
-        self._newest = max(NEWEST, proposal.startup_trials)  # fewer, and it would never trust its model
+        self._ended = proposal.ended
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the parameters that are drawn together."""
-        return dict(super().infer_relative_search_space(self._seen(study), trial))
+        return dict(super().infer_relative_search_space(remembered(study, kinds(self._ended)), trial))
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Draw them."""
-        return dict(super().sample_relative(self._seen(study), trial, search_space))
+        return dict(super().sample_relative(remembered(study, self._ended), trial, search_space))
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:  # noqa: ANN401
         """Draw one that is not."""
-        return super().sample_independent(self._seen(study), trial, param_name, param_distribution)
-
-    def _seen(self, study: Study) -> Study:
-        return remembered(study, self._best, self._newest)
+        return super().sample_independent(remembered(study, self._ended), trial, param_name, param_distribution)
 
 
 class _CmaEs(CmaEsSampler):

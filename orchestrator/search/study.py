@@ -19,7 +19,7 @@ from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.search.codec import canonical
 from orchestrator.search.database import connect_args, tune_sqlite
-from orchestrator.search.memory import Memory
+from orchestrator.search.memory import NEWEST, Memory
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.samplers import Proposal, build_sampler
 from orchestrator.search.space import all_points, propose
@@ -64,7 +64,8 @@ class SweepStudy:
         # What the study is known to hold, so that a report costs it one write and no read.
         self._written: dict[int, set[int]] = {}
         self._told: set[int] = set()
-        self._memory = Memory(self._study.direction)
+        # Fewer than its random trials, and a sampler would never trust its model.
+        self._memory = Memory(self._study.direction, max(NEWEST, plan.sampler.startup_trials or 0))
 
     def reconcile(self, records: Sequence[TrialRecord], study_numbers: Mapping[int, int]) -> None:
         """Bring the study to what the ledger says, and queue the start points that it does not know yet.
@@ -138,9 +139,6 @@ class SweepStudy:
 
     def _ask(self) -> Asked | None:
         """Ask for one proposal; None if it repeats an earlier trial, which the study then holds as failed."""
-        trials = self._study.get_trials(deepcopy=False)
-        waiting = (trial.number for trial in trials if trial.state is OptunaState.WAITING)
-        number = next(waiting, len(trials))
         with _quiet():
             self._study.sampler = build_sampler(
                 Proposal(
@@ -148,16 +146,16 @@ class SweepStudy:
                     policy=self._plan.sampler,
                     trials=self._plan.budget.trials,
                     seed=self._plan.seed,
-                    number=number,
                     unseen=self._next_unseen(),
-                    best=self._memory.best,
+                    ended=self._memory.trials,
                 )
             )
             trial = self._study.ask()
             params = propose(trial, self._plan.space)
         key = canonical(params)
         if key in self._seen:
-            self._tell(number, OptunaState.FAIL, None, trial=None, reason="repeats an earlier trial; it was not run")
+            repeats = "repeats an earlier trial; it was not run"
+            self._tell(trial.number, OptunaState.FAIL, None, trial=None, reason=repeats)
             return None
         self._seen.add(key)
         return Asked(study_number=trial.number, params=params)

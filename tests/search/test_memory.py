@@ -9,6 +9,7 @@ import optuna
 import pytest
 from optuna.distributions import FloatDistribution
 from optuna.samplers._tpe.sampler import _split_trials, default_gamma
+from optuna.search_space.group_decomposed import _GroupDecomposedSearchSpace
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -16,7 +17,7 @@ from orchestrator.core.policy import Budget, SamplerPolicy, StoppingName, Stoppi
 from orchestrator.core.space import FloatDomain, Parameter, Space
 from orchestrator.core.timetable import Timetable
 from orchestrator.search.coordinator import Coordinator
-from orchestrator.search.memory import BEST, NEWEST, Memory, remembered
+from orchestrator.search.memory import BEST, NEWEST, Memory, kinds, remembered
 from orchestrator.search.plan import SearchPlan
 from tests.search.worlds import ACCURACY, coordinator_of, curve, step
 
@@ -63,20 +64,35 @@ def test_as_many_as_tpe_ever_calls_good() -> None:
 def test_the_good_ones_are_those_of_the_whole_study(direction: str, complete: float) -> None:
     study, memory = study_of(900, direction, complete)
     every = study._get_trials(states=MEANT)
-    seen = remembered(study, memory.best)._get_trials(states=MEANT)
+    seen = remembered(study, memory.trials)._get_trials(deepcopy=False, states=MEANT)
     good, _ = _split_trials(study, seen, BEST)
     assert numbers(good) == numbers(_split_trials(study, every, BEST)[0])
-    assert numbers(seen)[-NEWEST:] == numbers(every)[-NEWEST:]
+    ended = [each.number for each in every if each.state.is_finished()]
     running = [each.number for each in every if each.state is TrialState.RUNNING]
-    assert set(running) <= set(numbers(seen))
-    assert len(seen) <= NEWEST + BEST + len(running) < len(every)
+    assert numbers(memory.trials)[-NEWEST:] == ended[-NEWEST:]
+    assert numbers(seen) == sorted({*numbers(memory.trials), *running})
+    assert len(memory.trials) <= NEWEST + BEST < len(ended)
 
 
 def test_a_study_that_is_not_long_is_seen_whole_and_as_it_is() -> None:
     study, memory = study_of(NEWEST, "minimize")
-    seen = remembered(study, memory.best)
-    assert numbers(seen._get_trials()) == list(range(NEWEST))
+    seen = remembered(study, memory.trials)
+    for states in (MEANT, MEANT[:2]):
+        assert seen._get_trials(deepcopy=False, states=states) == study._get_trials(states=states)
     assert (seen.direction, seen.study_name) == (study.direction, study.study_name)
+
+
+def test_one_trial_of_each_kind_says_what_the_space_is() -> None:
+    study = optuna.create_study()
+    draw = random.Random(0)
+    for _ in range(60):
+        names = ["a", *draw.sample("bcdef", draw.randint(1, 3))]
+        space = {name: FloatDistribution(0, 1) for name in names}
+        study.add_trial(create_trial(value=0.0, params=dict.fromkeys(names, 0.5), distributions=space))
+    few = remembered(study, kinds(study.trials))
+    assert len(few._get_trials(deepcopy=False, states=MEANT)) < 26
+    spaces = [_GroupDecomposedSearchSpace(include_pruned=True).calculate(each).search_spaces for each in (study, few)]
+    assert spaces[0] == spaces[1]
 
 
 RANDOM = 480

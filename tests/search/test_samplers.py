@@ -30,10 +30,10 @@ def proposed(coordinator: Coordinator) -> list[Mapping[str, ParamValue]]:
     ("trials", "startup", "population"), [(6, 3, 4), (12, 4, 4), (40, 10, 10), (400, 10, 50), (None, 10, 50)]
 )
 def test_sizes_fit_the_sweep(trials: int | None, startup: int, population: int) -> None:
-    proposal = Proposal(space=SPACE, policy=SamplerPolicy(), trials=trials, seed=0, number=0)
+    proposal = Proposal(space=SPACE, policy=SamplerPolicy(), trials=trials, seed=0)
     assert (proposal.startup_trials, proposal.population) == (startup, population)
     policy = SamplerPolicy(startup_trials=2, population=7)
-    stated = Proposal(space=SPACE, policy=policy, trials=trials, seed=0, number=0)
+    stated = Proposal(space=SPACE, policy=policy, trials=trials, seed=0)
     assert (stated.startup_trials, stated.population) == (2, 7)
 
 
@@ -51,7 +51,7 @@ def test_sizes_fit_the_sweep(trials: int | None, startup: int, population: int) 
 def test_every_name_is_its_sampler(name: SamplerName, kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[type] = []
     monkeypatch.setattr(kind, "before_trial", lambda self, study, trial: asked.append(type(self)))
-    proposal = Proposal(space=SPACE, policy=SamplerPolicy(name=name), trials=20, seed=0, number=0)
+    proposal = Proposal(space=SPACE, policy=SamplerPolicy(name=name), trials=20, seed=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         optuna.create_study(sampler=build_sampler(proposal)).ask()
