@@ -7,6 +7,7 @@ from orchestrator.training.packed.device_draws import DeviceDraws
 from orchestrator.training.packed.randomness import SlotRandom
 from tests import needs
 from tests.fakes import counter_masks
+from tests.training.packed.test_masks import test_neighbours_with_longer_rows_change_no_mask  # noqa: F401
 
 pytestmark = needs.cuda
 

@@ -1,7 +1,7 @@
 """What the slots of one forward draw on a device: masks from counters, in one kernel for all of them."""
 
-from collections.abc import Container, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Container, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -13,6 +13,21 @@ if TYPE_CHECKING:
     from orchestrator.training.packed.layout import Block, Layout
 
 _CUT = 2**32 // LEVELS
+_Numbers: TypeAlias = "np.ndarray[Any, Any]"
+
+
+class _Table(NamedTuple):
+    """Which draws are for which of N vectors, on the device.
+
+    Attributes:
+        groups_N: which of G groups each is of, int32.
+        firsts_G: what its number among the N is above its number among its trial's own, int32.
+        streams_G: which of the forward's streams each group draws from; None: its own.
+    """
+
+    groups_N: torch.Tensor  # noqa: N815  (a shape)
+    firsts_G: torch.Tensor  # noqa: N815  (a shape)
+    streams_G: torch.Tensor | None  # noqa: N815  (a shape)
 
 
 class Drawn:
@@ -50,7 +65,7 @@ class DeviceDraws:
         self._seeds_G = sent(torch.tensor([each.seed for each in own]), device)
         self._forwards_G = sent(torch.tensor([each.forwards for each in own], dtype=torch.int32), device)
         self._cuts: dict[float | None, torch.Tensor] = {}
-        self._tables: dict[tuple[int, ...], tuple[torch.Tensor, torch.Tensor]] = {}
+        self._tables: dict[tuple[int, ...], _Table] = {}
         self._used: dict[int, int] = {}
         for each in own:
             each.forwards += 1
@@ -66,34 +81,48 @@ class DeviceDraws:
         """See ``Draws.rows``."""
         width = values.shape[-1]
         count = values.numel() // width
-        stops = [part.stop for _, part in layout.parts(count)]
-        return self._drawn(torch.Size((count, width)), stops, share, site)
+        if count in {layout.num_tokens, layout.num_rows}:
+            table = self._table([part.stop for _, part in layout.parts(count)])
+        else:
+            table = self._by_rows(layout)
+        return self._drawn(torch.Size((count, width)), table, share, site)
 
     def weights(self, block: "Block", values_CTS: torch.Tensor, share: float, site: int) -> Mask:
         """See ``Draws.weights``; the block is one of all slots' rows."""
         shape = (block.num_rows, -1, *values_CTS.shape[1:])
-        return self._drawn(values_CTS.view(shape).shape, [*block.ends], share, site)
+        return self._drawn(values_CTS.view(shape).shape, self._table(block.ends), share, site)
 
-    def _drawn(self, shape: torch.Size, stops: list[int], share: float | None, site: int) -> Drawn:
+    def _drawn(self, shape: torch.Size, table: "_Table", share: float | None, site: int) -> Drawn:
         use = self._used[site] = self._used.get(site, -1) + 1
-        groups_N, firsts_G = self._table(stops)
-        tables = {
-            "groups_N": groups_N,
-            "firsts_G": firsts_G,
-            "seeds_G": self._seeds_G,
-            "forwards_G": self._forwards_G,
-            "cuts_G": self._cut(share),
-        }
+        streams = {"seeds_G": self._seeds_G, "forwards_G": self._forwards_G, "cuts_G": self._cut(share)}
+        if table.streams_G is not None:
+            streams = {name: values.index_select(0, table.streams_G) for name, values in streams.items()}
+        tables = {"groups_N": table.groups_N, "firsts_G": table.firsts_G, **streams}
         return Drawn(shape, site + MODULES * use % 2**31, tables)
 
-    def _table(self, stops: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return whose each vector is, and where each slot's first stands; made once for a forward."""
+    def _table(self, stops: Sequence[int]) -> "_Table":
+        """Return the table of vectors that stand slot after slot; made once for a forward."""
         if (key := tuple(stops)) not in self._tables:
             firsts_G = np.array([0, *stops[:-1]], np.int32)
-            groups_N = np.repeat(np.arange(len(stops), dtype=np.int32), np.array(stops, np.int32) - firsts_G)
-            told_N, told_G = (sent(torch.from_numpy(each), self._device) for each in (groups_N, firsts_G))
-            self._tables[key] = (told_N, told_G)
+            self._tables[key] = self._told(firsts_G, np.array(stops, np.int32) - firsts_G)
         return self._tables[key]
+
+    def _by_rows(self, layout: "Layout") -> "_Table":
+        """Return the table of rows that are padded to the longest of all, numbered as in a trial by itself.
+
+        Each row is a group. What stands behind a trial's own longest row is nobody's, whatever its number.
+        """
+        rows_G = np.concatenate([np.arange(block.num_rows) for block in layout.blocks])
+        own_G = np.repeat(range(len(layout.blocks)), [block.num_rows for block in layout.blocks])
+        lengths_G = np.array([block.length for block in layout.blocks])[own_G]
+        firsts_G = np.arange(layout.num_rows) * layout.longest - rows_G * lengths_G
+        return self._told(firsts_G.astype(np.int32), np.full(layout.num_rows, layout.longest), own_G)
+
+    def _told(self, firsts_G: "_Numbers", sizes_G: "_Numbers", streams_G: "_Numbers | None" = None) -> "_Table":
+        groups_N = np.repeat(np.arange(len(sizes_G), dtype=np.int32), sizes_G)
+        told_N, told_G = (sent(torch.from_numpy(each), self._device) for each in (groups_N, firsts_G))
+        streams = None if streams_G is None else sent(torch.from_numpy(streams_G), self._device)
+        return _Table(told_N, told_G, streams)
 
     def _cut(self, share: float | None) -> torch.Tensor:
         if share not in self._cuts:

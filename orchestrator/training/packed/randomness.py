@@ -54,12 +54,13 @@ class SlotRandom:
         self._host = np.random.SFC64(self.seed) if device == "cpu" else None
 
     def bits(self, out: torch.Tensor, share: float) -> None:
-        """Fill ``out``, contiguous integers, with zeros with probability ``share``, which is quantised, or set bits."""
+        """Fill ``out``, integers, with zeros with probability ``share``, which is quantised, or set bits."""
         assert self._host is not None, "bits are drawn on a CPU"
         words, cut = math.ceil(out.numel() / 8), round(share * LEVELS)
         levels_N = self._host.random_raw(words).view(np.uint8)[: out.numel()]
         kept_N = np.greater_equal(levels_N, cut).view(np.int8)
-        out.view(-1).copy_(torch.from_numpy(np.negative(kept_N, out=kept_N)))  # torch widens faster than numpy
+        bits = torch.from_numpy(np.negative(kept_N, out=kept_N))
+        out.copy_(bits.view(out.shape))  # torch widens faster than numpy
 
     def state(self) -> torch.Tensor:
         """Return where the stream stands."""
@@ -163,10 +164,12 @@ class HostDraws:
     ) -> Mask:
         """See ``Draws.rows``. Slots that drop nothing draw nothing: a layer may have been opened for a neighbour."""
         bits_ND = _unfilled(values).view(-1, values.shape[-1])
-        for slot, part in layout.parts(bits_ND.shape[0]):
+        for block, (slot, part) in zip(layout.blocks, layout.parts(bits_ND.shape[0]), strict=True):
             own = self._random[slot].lora_dropout if share is None else share
             if own and (among is None or slot in among):
-                self._random[slot].bits(bits_ND[part], own)
+                bits_BTD = bits_ND[part].view(block.num_rows, -1, bits_ND.shape[-1])
+                self._random[slot].bits(bits_BTD[:, : block.length], own)
+                bits_BTD[:, block.length :] = -1  # a neighbour's rows are longer: nothing of the trial stands there
             else:
                 bits_ND[part] = -1
         return Bits(bits_ND.view(values.shape))
