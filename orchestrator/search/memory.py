@@ -32,7 +32,7 @@ class Memory:
         self._newest: list[FrozenTrial] = []
 
     def note(self, trial: FrozenTrial) -> None:
-        """Take an ended trial in; one without a value teaches nothing."""
+        """Take an ended trial in; a failed one teaches nothing, and one without a value is none of the best."""
         rank = self._rank(trial)
         if rank is not None:
             insort(self._ranked, (rank, trial.number, trial), key=itemgetter(0, 1))
@@ -63,6 +63,7 @@ class _Remembered:
     def __init__(self, study: Study, ended: Sequence[FrozenTrial]) -> None:
         self._whole = study
         self._ended = ended
+        self._running: list[FrozenTrial] | None = None
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (whatever the study has)
         return getattr(self._whole, name)
@@ -78,8 +79,9 @@ class _Remembered:
         trials = [trial for trial in self._ended if trial.state in states]
         if TrialState.RUNNING not in states:
             return trials
-        running = self._whole.get_trials(deepcopy=deepcopy, states=(TrialState.RUNNING,))
-        return sorted([*trials, *running], key=attrgetter("number"))
+        if self._running is None:  # read once for all groups of parameters
+            self._running = self._whole.get_trials(deepcopy=deepcopy, states=(TrialState.RUNNING,))
+        return sorted([*trials, *self._running], key=attrgetter("number"))
 
 
 def remembered(study: Study, ended: Sequence[FrozenTrial]) -> Study:

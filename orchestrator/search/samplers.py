@@ -76,8 +76,11 @@ class Proposal:
 def build_sampler(proposal: Proposal) -> BaseSampler:
     """Return the sampler that makes one proposal.
 
-    It raises UserError if it is asked for a point of a grid over a space that cannot be counted.
+    Raises:
+        UserError: a grid over a space that cannot be counted.
     """
+    if proposal.policy.name is SamplerName.GRID:
+        _require_countable(proposal)
     return _Replayable(proposal, _BUILDERS[proposal.policy.name])
 
 
@@ -113,6 +116,14 @@ class _Replayable(BaseSampler):
         """Draw one parameter from a sampler, and so from a seed, of its own."""
         alone = self._build(replace(self._proposal, parameter=param_name))
         return alone.sample_independent(study, trial, param_name, param_distribution)
+
+
+def _require_countable(proposal: Proposal) -> None:
+    names = ", ".join(endless(proposal.space))
+    if names:
+        raise UserError(f"search.sampler grid: every parameter needs choices or a step; without: {names}")
+    if proposal.unseen is None:
+        raise UserError(f"search.sampler grid: a grid may have {MOST_POINTS} points; this one has more")
 
 
 def _random(proposal: Proposal) -> BaseSampler:
@@ -211,11 +222,7 @@ class _Grid(RandomSampler):
 
     def __init__(self, proposal: Proposal) -> None:
         super().__init__(seed=proposal.own_seed)
-        names = ", ".join(endless(proposal.space))
-        if names:
-            raise UserError(f"search.sampler grid: every parameter needs choices or a step; without: {names}")
-        if proposal.unseen is None:
-            raise UserError(f"search.sampler grid: a grid may have {MOST_POINTS} points; this one has more")
+        assert proposal.unseen is not None, "a grid that was not counted"
         self._point = proposal.unseen
         self._space = distributions(proposal.space)
 

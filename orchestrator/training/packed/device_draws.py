@@ -1,10 +1,11 @@
 """What the slots of one forward draw on a device: masks from counters, in one kernel for all of them."""
 
 from collections.abc import Container, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from orchestrator.training.hardware import sent
 from orchestrator.training.packed.randomness import LEVELS, MODULES, Mask, SlotRandom
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from orchestrator.training.packed.layout import Block, Layout
 
 _CUT = 2**32 // LEVELS
-_Numbers: TypeAlias = "np.ndarray[Any, Any]"
 
 
 class _Table(NamedTuple):
@@ -92,7 +92,7 @@ class DeviceDraws:
         shape = (block.num_rows, -1, *values_CTS.shape[1:])
         return self._drawn(values_CTS.view(shape).shape, self._table(block.ends), share, site)
 
-    def _drawn(self, shape: torch.Size, table: "_Table", share: float | None, site: int) -> Drawn:
+    def _drawn(self, shape: torch.Size, table: _Table, share: float | None, site: int) -> Drawn:
         use = self._used[site] = self._used.get(site, -1) + 1
         streams = {"seeds_G": self._seeds_G, "forwards_G": self._forwards_G, "cuts_G": self._cut(share)}
         if table.streams_G is not None:
@@ -100,25 +100,29 @@ class DeviceDraws:
         tables = {"groups_N": table.groups_N, "firsts_G": table.firsts_G, **streams}
         return Drawn(shape, site + MODULES * use % 2**31, tables)
 
-    def _table(self, stops: Sequence[int]) -> "_Table":
+    def _table(self, stops: Sequence[int]) -> _Table:
         """Return the table of vectors that stand slot after slot; made once for a forward."""
         if (key := tuple(stops)) not in self._tables:
             firsts_G = np.array([0, *stops[:-1]], np.int32)
             self._tables[key] = self._told(firsts_G, np.array(stops, np.int32) - firsts_G)
         return self._tables[key]
 
-    def _by_rows(self, layout: "Layout") -> "_Table":
+    def _by_rows(self, layout: "Layout") -> _Table:
         """Return the table of rows that are padded to the longest of all, numbered as in a trial by itself.
 
         Each row is a group. What stands behind a trial's own longest row is nobody's, whatever its number.
         """
-        rows_G = np.concatenate([np.arange(block.num_rows) for block in layout.blocks])
-        own_G = np.repeat(range(len(layout.blocks)), [block.num_rows for block in layout.blocks])
-        lengths_G = np.array([block.length for block in layout.blocks])[own_G]
-        firsts_G = np.arange(layout.num_rows) * layout.longest - rows_G * lengths_G
-        return self._told(firsts_G.astype(np.int32), np.full(layout.num_rows, layout.longest), own_G)
+        # Told from the ends of `_table` by the negative numbers.
+        key = (layout.longest, *(number for block in layout.blocks for number in (block.num_rows, -block.length)))
+        if key not in self._tables:
+            rows_G = np.concatenate([np.arange(block.num_rows) for block in layout.blocks])
+            own_G = np.repeat(range(len(layout.blocks)), [block.num_rows for block in layout.blocks])
+            lengths_G = np.array([block.length for block in layout.blocks])[own_G]
+            firsts_G = np.arange(layout.num_rows) * layout.longest - rows_G * lengths_G
+            self._tables[key] = self._told(firsts_G.astype(np.int32), np.full(layout.num_rows, layout.longest), own_G)
+        return self._tables[key]
 
-    def _told(self, firsts_G: "_Numbers", sizes_G: "_Numbers", streams_G: "_Numbers | None" = None) -> "_Table":
+    def _told(self, firsts_G: NDArray[Any], sizes_G: NDArray[Any], streams_G: NDArray[Any] | None = None) -> _Table:
         groups_N = np.repeat(np.arange(len(sizes_G), dtype=np.int32), sizes_G)
         told_N, told_G = (sent(torch.from_numpy(each), self._device) for each in (groups_N, firsts_G))
         streams = None if streams_G is None else sent(torch.from_numpy(streams_G), self._device)

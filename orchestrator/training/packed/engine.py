@@ -6,27 +6,28 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 from typing import TypeVar
 
 import torch
 
-from orchestrator.core.errors import DivergedError, LoratoryError
+from orchestrator.core.errors import DivergedError, LoratoryError, UserError
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import Report, TrialTask
-from orchestrator.evaluation.gap import gaps
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.checkpoints import SLOT_STATE, TrialFolder
 from orchestrator.training.course import Course
 from orchestrator.training.engine import Room, TrialRun
 from orchestrator.training.hardware import choose_device, computes_in_bfloat16
-from orchestrator.training.memory import free_memory, peak_mb, reset_peak
+from orchestrator.training.memory import free_memory, reset_peak
 from orchestrator.training.packed.adapter import new_adapter, require_packable
 from orchestrator.training.packed.errors import CannotPackError
 from orchestrator.training.packed.fitness import reason_not_to_pack
 from orchestrator.training.packed.headroom import Headroom
 from orchestrator.training.packed.kinds import Kind, room_for, told
 from orchestrator.training.packed.pack import Pack
+from orchestrator.training.packed.reporting import report
 from orchestrator.training.packed.run import PackedRun, advanced
 from orchestrator.training.packed.seat import Seat
 from orchestrator.training.packed.sizing import Sizing
@@ -64,6 +65,7 @@ class PackedEngine:
         self._unfit: str | None = None  # why the base cannot be packed; None: it has not been tried
         self._seats: dict[int, Seat] = {}
         self._headroom = Headroom()
+        self._packs_turn = True  # or that of the trials that the solo engine trains, for one report of each
         self._closed = False
 
     def start(self, task: TrialTask) -> PackedRun:
@@ -90,15 +92,20 @@ class PackedEngine:
         return room
 
     def _reason_not_to_pack(self, kind: Kind) -> str | None:
-        """Return why trials of a kind cannot be trained with others, in words; None if they can."""
+        """Return why trials of a kind cannot be trained with others, in words; None if they can.
+
+        Raises:
+            UserError: peft refuses the settings.
+        """
         settings = TrialSettings.from_params({**self._plan.smallest, **kind})
         try:
             pack = self._open_pack(settings)
             pack.admit(new_adapter(self._plan, self._objective, TrialTask(number=0, settings=settings, seed=0)))
         except CannotPackError as error:
             return str(error)
-        except ValueError:  # peft refuses these settings: that is the trial's own failure, in any engine
-            logger.info("trials with %s cannot be started", told(kind), exc_info=True)
+        except ValueError as error:  # peft refuses these settings, in any engine
+            why = shorten(str(error), 300, placeholder=" …")
+            raise UserError(f"trials with {told(kind)} cannot be started: {why}") from error
         return None
 
     def step(self, wanted: Mapping[TrialRun, int]) -> dict[TrialRun, Report | DivergedError]:
@@ -148,9 +155,10 @@ class PackedEngine:
             return found
         torch.set_num_threads(self._plan.threads)
         seats = [seat for run in runs if (seat := self._seat(run)) is not None]
-        for run, point in runs.items():
-            if run.alone is not None:
-                found[run] = advanced(run.alone, point)
+        alone = [run for run in runs if run.alone is not None]
+        if alone and not (seats and self._packs_turn):
+            found |= {run: advanced(run.alone, runs[run]) for run in alone if run.alone is not None}
+            self._packs_turn = True
         # A seat that was restored has reported again what an interrupted run did not.
         found |= {run: stored for run, point in runs.items() if (stored := run.folder.report(point)) is not None}
         if found or not seats:
@@ -162,13 +170,15 @@ class PackedEngine:
         spent, tokens = time.perf_counter() - began, {seat: seat.tokens_trained - before[seat] for seat in seats}
         for seat in seats:
             seat.train_s += spent * tokens[seat] / sum(tokens.values())
-        self._report([seat for seat in seats if seat.task.number not in diverged])
+        whole = [seat for seat in seats if seat.task.number not in diverged]
+        report(whole, self._stepper, self._device)
         for run, point in runs.items():
             if run.number in diverged:
                 run.close()
                 found[run] = diverged[run.number]
             elif (stored := run.folder.report(point)) is not None:
                 found[run] = stored
+        self._packs_turn = not found
         return found
 
     def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Mapping[str, float]:
@@ -263,37 +273,3 @@ class PackedEngine:
         if self._pack is None:
             raise CannotPackError(f"{self._plan.model} cannot be packed: {self._unfit}")
         return self._pack
-
-    def _report(self, seats: list[Seat]) -> None:
-        """Measure and commit those that have reached a report point; those with the same rows are measured together."""
-        due = {
-            seat: points
-            for seat in seats
-            if seat.batches == 0
-            and (points := [p for p, at in seat.course.due.items() if at == seat.update and not seat.folder.report(p)])
-        }
-        alike: dict[tuple[int, float], list[Seat]] = {}
-        for seat in due:
-            settings = seat.task.settings
-            alike.setdefault((settings.max_length, settings.train_fraction), []).append(seat)
-        for group in alike.values():
-            for seat, metrics in zip(group, self._measured(group), strict=True):
-                seat.commit(due[seat], metrics)
-
-    def _measured(self, seats: list[Seat]) -> list[dict[str, float]]:
-        assert self._stepper is not None
-        began = time.perf_counter()
-        validation = self._stepper.measure(seats, seats[0].course.splits["val"])
-        train = self._stepper.measure(seats, seats[0].course.splits["train"])
-        share_s = (time.perf_counter() - began) / len(seats)
-        return [
-            {
-                **{f"val/{name}": value for name, value in val.items()},
-                **{f"train/{name}": value for name, value in fit.items()},
-                **gaps(val, fit),
-                **seat.progress(),
-                "memory/peak_mb": peak_mb(self._device),
-                "time/eval_s": share_s,
-            }
-            for seat, val, fit in zip(seats, validation, train, strict=True)
-        ]

@@ -67,11 +67,11 @@ def keep(  # noqa: PLR0913
     Args:
         values: N × W, or N × H × T × W where H and T are below 2^16; contiguous.
         into: likewise; may be ``values`` themselves.
-        groups_N: whose each of the N is, int32.
-        firsts_G: where each one's first stands among the N, int32.
-        seeds_G: int64, in [0, 2^31).
-        forwards_G: how many forwards each has made, int32.
-        cuts_G: the share that is dropped times 2^32, int64.
+        groups_N: which of G groups each of the N is of, int32.
+        firsts_G: what its number among the N is above its number among its trial's own, int32.
+        seeds_G: of each group's trial, int64, in [0, 2^31).
+        forwards_G: how many forwards that trial has made, int32.
+        cuts_G: the share that it drops times 2^32, int64.
         site: in [0, 2^31): which place in the model this is.
         scale: of what is kept.
     """

@@ -164,11 +164,11 @@ class HostDraws:
     ) -> Mask:
         """See ``Draws.rows``. Slots that drop nothing draw nothing: a layer may have been opened for a neighbour."""
         bits_ND = _unfilled(values).view(-1, values.shape[-1])
-        for block, (slot, part) in zip(layout.blocks, layout.parts(bits_ND.shape[0]), strict=True):
-            own = self._random[slot].lora_dropout if share is None else share
-            if own and (among is None or slot in among):
+        for block, (_, part) in zip(layout.blocks, layout.parts(bits_ND.shape[0]), strict=True):
+            own = self._random[block.slot].lora_dropout if share is None else share
+            if own and (among is None or block.slot in among):
                 bits_BTD = bits_ND[part].view(block.num_rows, -1, bits_ND.shape[-1])
-                self._random[slot].bits(bits_BTD[:, : block.length], own)
+                self._random[block.slot].bits(bits_BTD[:, : block.length], own)
                 bits_BTD[:, block.length :] = -1  # a neighbour's rows are longer: nothing of the trial stands there
             else:
                 bits_ND[part] = -1

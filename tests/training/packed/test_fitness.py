@@ -12,7 +12,7 @@ import torch
 
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.deepspeed import NAMED
-from orchestrator.core.errors import DivergedError, LoratoryError
+from orchestrator.core.errors import DivergedError, LoratoryError, UserError
 from orchestrator.core.methods import METHODS
 from orchestrator.core.plan import EngineName, EnginePlan, Precision
 from orchestrator.core.space import ParamValue
@@ -169,6 +169,28 @@ def test_every_method_but_lora_is_trained_by_the_solo_engine(tmp_path: Path, cap
     engine = PackedEngine(plan_of(tmp_path / "model", tmp_path, {"method": "ia3"}), TinyClassification())
     room = engine.room(3, measure=True)
     assert (room.packs, room.slots, room.why) == (False, 1, "packs train LoRA alone")
+    engine.close()
+
+
+def test_settings_that_no_engine_starts_are_an_error_before_the_first_trial(tmp_path: Path) -> None:
+    kinds = [{"target_modules": name} for name in ("c_attn", "attn")]
+    engine = PackedEngine(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path, *kinds), TinyCausal())
+    with pytest.raises(UserError, match="trials with target_modules attn cannot be started: Target module"):
+        engine.room(3, measure=False)
+    engine.close()
+
+
+def test_the_pack_and_the_others_take_turns_a_report_at_a_time(tmp_path: Path) -> None:
+    engine = PackedEngine(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path), TinyCausal())
+    runs = [engine.start(task(0)), engine.start(task(1, dora=True)), engine.start(task(2))]
+    points, order = dict.fromkeys(runs, 16), []
+    while points:
+        for run in engine.step({run: points[run] for run in runs if run in points}):
+            order.append(run.number)  # type: ignore[attr-defined]
+            points[run] = 32  # type: ignore[index]
+            if order.count(run.number) == 2:  # type: ignore[attr-defined]
+                del points[run]  # type: ignore[arg-type]
+    assert order in ([0, 2, 1, 0, 2, 1], [0, 2, 1, 0, 1, 2])
     engine.close()
 
 

@@ -15,7 +15,8 @@ WIDTH = 64
 
 def layout_of(lengths: dict[int, tuple[int, ...]], device: str) -> Layout:
     mask = torch.nn.utils.rnn.pad_sequence([torch.ones(each) for own in lengths.values() for each in own], True)
-    draws = draws_of({slot: SlotRandom(slot, SHARE, device) for slot in lengths}, device)
+    shares = {slot: SHARE if slot == 1 else 0.75 for slot in lengths}
+    draws = draws_of({slot: SlotRandom(slot, share, device) for slot, share in shares.items()}, device)
     rows = {slot: len(own) for slot, own in lengths.items()}
     return lay_out(mask.long(), rows, 3, torch.float32, draws, device=device)
 
