@@ -32,7 +32,6 @@ def _facts(spec: SweepSpec, plan: SweepPlan) -> list[tuple[str, str]]:
     bounds = [f"{budget.trials} trials"] if budget.trials else []
     bounds += [words.duration(budget.wall_time_s)] if budget.wall_time_s else []
     bounds += [f"{words.count(budget.tokens)} tokens"] if budget.tokens else []
-    packed = plan.engine == "packed"
     base = f"{spec.model} in {spec.quantisation}" if spec.quantisation else str(spec.model)
     points, rungs = (" · ".join(map(words.count, values)) for values in (plan.report_points, plan.rungs))
     return [
@@ -45,10 +44,15 @@ def _facts(spec: SweepSpec, plan: SweepPlan) -> list[tuple[str, str]]:
         ("stopping", plan.stopping if plan.stopping == "none" else f"{plan.stopping}, compared at {rungs}"),
         ("engine", _engine(spec, plan)),
         *(("by the solo engine", told) for told in plan.alone),
-        ("trials at once", f"{plan.parallel_trials}: {plan.why}" if packed and plan.why else str(plan.parallel_trials)),
+        ("trials at once", _at_once(plan)),
         ("budget", ", ".join(bounds) + (", whichever ends first" if len(bounds) > 1 else "")),
         ("cost", ", ".join(f"{name.replace('_', ' ')} ≤ {value:,.0f}" for name, value in plan.cost.items())),
     ]
+
+
+def _at_once(plan: SweepPlan) -> str:
+    why = plan.why or "resources.parallel_trials"
+    return f"{plan.parallel_trials}: {why}" if plan.engine == "packed" else str(plan.parallel_trials)
 
 
 def _ends(plan: SweepPlan) -> list[tuple[str, str]]:

@@ -142,12 +142,14 @@ class Progress:
 
     @property
     def left_s(self) -> float | None:
-        """Estimated wall time to the end, in seconds; None while there is nothing to go by."""
-        done, bounds = self.fraction, []
+        """Estimated wall time to the end, in seconds; None while there is nothing to go by, and when all is spent."""
+        done, budget, bounds = self.fraction, self.budget, []
+        if not 0.02 < done < 1 and (budget.trials or budget.tokens):
+            return None  # what is left of the time budget alone would be far too much
         if 0.02 < done < 1 and self.count:
             bounds.append(self.elapsed_s * (1 - done) / done)
-        if self.budget.wall_time_s:
-            bounds.append(max(0.0, self.budget.wall_time_s - self.elapsed_s))
+        if budget.wall_time_s:
+            bounds.append(max(0.0, budget.wall_time_s - self.elapsed_s))
         return min(bounds, default=None)
 
     def _rank(self, trial: TrialRecord) -> tuple[float, int]:

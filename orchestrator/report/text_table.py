@@ -78,7 +78,7 @@ class LeaderboardTable:
     def _table(self, extra: tuple[str, ...], varied: tuple[str, ...]) -> Table:
         board = self.board
         table = plain_table()
-        shared = ("#", "trial", "state", _last(board.metric.name), *_val_loss(board), "gap", "samples")
+        shared = ("#", "trial", "state", _last(board.metric.name), *_val_loss(board), "gap", "samples\nat best")
         for name in (*shared, *(_place(name) for name in extra), *(name.replace("_", "\n") for name in varied)):
             table.add_column(name, justify="left" if name == "state" else "right", vertical="bottom", no_wrap=True)
         shown = board.rows[: self.limit]

@@ -96,7 +96,7 @@ Seconds = Annotated[float, BeforeValidator(_seconds), WithJsonSchema(_SECONDS_SC
 
 def _scalar(value: ParamValue) -> ParamValue:
     if isinstance(value, dict | list):
-        raise broken("a single value is needed")
+        raise broken("a single value is needed (several names: one string, with commas)")
     return value
 
 

@@ -61,6 +61,24 @@ def test_whichever_bound_is_nearest_counts() -> None:
     assert state.fraction == 1.0  # 1.5 million tokens
 
 
+def test_a_time_budget_says_nothing_of_trials_that_have_hardly_begun_or_are_all_done() -> None:
+    state = progress(Budget(trials=len(make_records()), wall_time_s=1000), Clock())
+    assert state.left_s is None
+    state.update(*make_records())
+    assert (state.fraction, state.left_s) == (1.0, None)
+    assert progress(Budget(wall_time_s=1000), Clock()).left_s == 1000
+
+
+def test_a_trial_without_a_verdict_waits() -> None:
+    view = LiveView(progress(Budget(trials=16), Clock()), Console(file=io.StringIO()))
+    trial = running(1, 2)
+    at = trial.reports[-1].nominal_samples
+    go_on = Verdict(trial=1, nominal_samples=at, action=Action.CONTINUE)
+    for verdicts, told in (({at: go_on}, "running"), ({}, "waiting")):
+        view.reported(replace(trial, verdicts=verdicts), trial.reports[-1])
+        assert told in drawn(view)
+
+
 def test_running_trials_come_first_and_the_best_of_the_others_follows() -> None:
     state = progress(Budget(trials=12), Clock())
     state.update(*make_records()[:10], running(10, 1), running(11, 1))
