@@ -1,6 +1,7 @@
 """The packed engine: trials take slots of one pack, train together, and report each by itself."""
 
 import logging
+import re
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
@@ -104,7 +105,9 @@ class PackedEngine:
         except CannotPackError as error:
             return str(error)
         except ValueError as error:  # peft refuses these settings, in any engine
-            why = shorten(str(error), 300, placeholder=" …")
+            why = shorten(
+                re.sub(r"\(.*\)", "", str(error), flags=re.DOTALL), 300, placeholder=" …"
+            )  # a module, printed
             raise UserError(f"trials with {told(kind)} cannot be started: {why}") from error
         return None
 
