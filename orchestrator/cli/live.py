@@ -107,8 +107,7 @@ class LiveView:
         at_best = {} if best is None else best.metrics
         loss, gap = words.number(at_best.get("val/loss"), 3), words.signed(at_best.get("gap/loss"), 3)
         score = words.number(at_best.get(self._progress.metric.name))
-        waits = last is not None and not trial.ended and last.nominal_samples not in trial.verdicts
-        state = Text("waiting", "dim") if waits else state_text(trial.state)
+        state = Text("waiting", "dim") if trial.undecided else state_text(trial.state)
         return [str(trial.number), state, words.count(seen), bar, score, loss, gap]
 
     def _overall(self) -> Group:

@@ -144,9 +144,10 @@ class Progress:
     def left_s(self) -> float | None:
         """Estimated wall time to the end, in seconds; None while there is nothing to go by, and when all is spent."""
         done, budget, bounds = self.fraction, self.budget, []
-        if not 0.02 < done < 1 and (budget.trials or budget.tokens):
+        under_way = 0.02 < done < 1
+        if not under_way and (budget.trials or budget.tokens):
             return None  # what is left of the time budget alone would be far too much
-        if 0.02 < done < 1 and self.count:
+        if under_way and self.count:
             bounds.append(self.elapsed_s * (1 - done) / done)
         if budget.wall_time_s:
             bounds.append(max(0.0, budget.wall_time_s - self.elapsed_s))

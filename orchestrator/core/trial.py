@@ -113,6 +113,11 @@ class TrialRecord:
         """Whether the trial has reached one of the final states."""
         return self.state is not TrialState.RUNNING
 
+    @property
+    def undecided(self) -> bool:
+        """Whether the newest report has no decision yet."""
+        return not self.ended and bool(self.reports) and self.reports[-1].nominal_samples not in self.verdicts
+
     def best(self, metric: Metric, *, until: int | None = None) -> Report | None:
         """Return the report with the best value of ``metric``, the earliest of equals; None if no value is a number.
 

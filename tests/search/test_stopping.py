@@ -16,7 +16,7 @@ from orchestrator.core.settings import TrialSettings
 from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import Action, Report, TrialRecord, TrialState, Verdict
 from orchestrator.evaluation.exits import diverged, overfitting
-from orchestrator.search.stopping.decide import Judge, is_undecided
+from orchestrator.search.stopping.decide import Judge
 from orchestrator.search.stopping.points import report_points, rungs
 from orchestrator.search.stopping.rules import build_rule
 from tests.effort import lines_run
@@ -325,7 +325,7 @@ def test_two_hundred_trials_take_little_work_and_keep_the_best() -> None:
     assert best.number == heights.index(max(heights))
     assert best.state is TrialState.COMPLETE
     assert sum(len(record.reports) for record in records) < 200 * 6 * 0.4
-    assert not any(is_undecided(record) for record in records)
+    assert not any(record.undecided for record in records)
 
 
 @pytest.mark.parametrize("rule", list(StoppingName))
@@ -357,7 +357,7 @@ def simulate(
     standings = judge.standings()
     records: list[TrialRecord] = []
     while True:
-        ready = [r for r in records if not r.ended and not is_undecided(r)]
+        ready = [r for r in records if not r.ended and not r.undecided]
         may_open = len(records) < trials
         if may_open and len(ready) < parallel:
             records.append(trial(len(records), epochs=draw.choice(epochs)))

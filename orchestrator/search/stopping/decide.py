@@ -54,7 +54,7 @@ class Judge:
         verdicts: dict[int, Verdict] = {}
         meetings: dict[tuple[int, int], list[TrialRecord]] = {}
         for record in standings.live():
-            if not is_undecided(record):
+            if not record.undecided:
                 continue
             bracket, rung = rule.bracket(record.number), record.reports[-1].nominal_samples
             alone = self._alone(record, meets=rung in rule.brackets[bracket])
@@ -106,11 +106,6 @@ class Judge:
             else _go_on(record.reports[-1])
             for record in judged
         }
-
-
-def is_undecided(record: TrialRecord) -> bool:
-    """Return whether the trial's newest report has no decision yet."""
-    return not record.ended and bool(record.reports) and record.reports[-1].nominal_samples not in record.verdicts
 
 
 def _may_grow(standings: Standings, bracket: int, rung: int, verdicts: Mapping[int, Verdict]) -> bool:

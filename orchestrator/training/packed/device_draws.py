@@ -81,10 +81,10 @@ class DeviceDraws:
         """See ``Draws.rows``."""
         width = values.shape[-1]
         count = values.numel() // width
-        if count in {layout.num_tokens, layout.num_rows}:
-            table = self._table([part.stop for _, part in layout.parts(count)])
-        else:
+        if layout.padded(count):
             table = self._by_rows(layout)
+        else:
+            table = self._table([part.stop for _, part in layout.parts(count)])
         return self._drawn(torch.Size((count, width)), table, share, site)
 
     def weights(self, block: "Block", values_CTS: torch.Tensor, share: float, site: int) -> Mask:

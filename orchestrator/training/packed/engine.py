@@ -105,9 +105,8 @@ class PackedEngine:
         except CannotPackError as error:
             return str(error)
         except ValueError as error:  # peft refuses these settings, in any engine
-            why = shorten(
-                re.sub(r"\(.*\)", "", str(error), flags=re.DOTALL), 300, placeholder=" …"
-            )  # a module, printed
+            without_modules = re.sub(r"\(.*\)", "", str(error), flags=re.DOTALL)  # printed, they fill a screen
+            why = shorten(without_modules, 300, placeholder=" …")
             raise UserError(f"trials with {told(kind)} cannot be started: {why}") from error
         return None
 
@@ -158,9 +157,9 @@ class PackedEngine:
             return found
         torch.set_num_threads(self._plan.threads)
         seats = [seat for run in runs if (seat := self._seat(run)) is not None]
-        alone = [run for run in runs if run.alone is not None]
+        alone = {run: run.alone for run in runs if run.alone is not None}
         if alone and not (seats and self._packs_turn):
-            found |= {run: advanced(run.alone, runs[run]) for run in alone if run.alone is not None}
+            found |= {run: advanced(solo, runs[run]) for run, solo in alone.items()}
             self._packs_turn = True
         # A seat that was restored has reported again what an interrupted run did not.
         found |= {run: stored for run, point in runs.items() if (stored := run.folder.report(point)) is not None}

@@ -138,15 +138,18 @@ class Layout:
         """Return each block's slot and its part of ``count`` vectors: of tokens, or of rows."""
         if count not in self._parts:
             scale = 1 if count == self.num_rows else self.longest
-            self._parts[count] = [
-                (block.slot, block.tokens if count == self.num_tokens else _scaled(block.rows, scale))
-                for block in self.blocks
-            ]
+            rows = [slice(block.rows.start * scale, block.rows.stop * scale) for block in self.blocks]
+            parts = [block.tokens for block in self.blocks] if count == self.num_tokens else rows
+            self._parts[count] = [(block.slot, part) for block, part in zip(self.blocks, parts, strict=True)]
         return self._parts[count]
+
+    def padded(self, count: int) -> bool:
+        """Return whether ``count`` vectors are rows that are padded to the longest of all, not tokens or rows."""
+        return count not in {self.num_tokens, self.num_rows}
 
     def require(self, count: int) -> None:
         """Raise ``CannotPackError`` if ``count`` vectors are neither this layout's tokens nor its rows."""
-        if count not in {self.num_tokens, self.num_rows, self.num_rows * self.longest}:
+        if self.padded(count) and count != self.num_rows * self.longest:
             told = f"{count} vectors are neither its {self.num_tokens} tokens nor its {self.num_rows} rows"
             raise CannotPackError(f"a layer is given some of a batch: {told}")
 
@@ -220,10 +223,6 @@ def add_at(stack: torch.Tensor, slots_G: torch.Tensor | None, values: torch.Tens
         stack += values
     else:
         stack.index_add_(0, slots_G, values.to(stack.dtype))
-
-
-def _scaled(part: slice, scale: int) -> slice:
-    return slice(part.start * scale, part.stop * scale)
 
 
 def lay_out(

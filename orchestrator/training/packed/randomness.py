@@ -164,14 +164,17 @@ class HostDraws:
     ) -> Mask:
         """See ``Draws.rows``. Slots that drop nothing draw nothing: a layer may have been opened for a neighbour."""
         bits_ND = _unfilled(values).view(-1, values.shape[-1])
-        for block, (_, part) in zip(layout.blocks, layout.parts(bits_ND.shape[0]), strict=True):
-            own = self._random[block.slot].lora_dropout if share is None else share
-            if own and (among is None or block.slot in among):
-                bits_BTD = bits_ND[part].view(block.num_rows, -1, bits_ND.shape[-1])
-                self._random[block.slot].bits(bits_BTD[:, : block.length], own)
-                bits_BTD[:, block.length :] = -1  # a neighbour's rows are longer: nothing of the trial stands there
-            else:
-                bits_ND[part] = -1
+        count, width = bits_ND.shape
+        padded = layout.padded(count)
+        for block, (_, part) in zip(layout.blocks, layout.parts(count), strict=True):
+            own, bits = self._random[block.slot].lora_dropout if share is None else share, bits_ND[part]
+            drops = own and (among is None or block.slot in among)
+            if padded or not drops:
+                bits.fill_(-1)
+            if padded:  # a neighbour's rows may be longer: nothing of the trial stands there
+                bits = bits.view(block.num_rows, -1, width)[:, : block.length]
+            if drops:
+                self._random[block.slot].bits(bits, own)
         return Bits(bits_ND.view(values.shape))
 
     def weights(self, block: "Block", values_CTS: torch.Tensor, share: float, site: int) -> Mask:  # noqa: ARG002
