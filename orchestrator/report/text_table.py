@@ -87,7 +87,8 @@ class LeaderboardTable:
             cells += [words.param(row.params[name]) if name in row.params else words.MISSING for name in varied]
             table.add_row(*cells, style="bold" if row.rank == 1 else None)
         if len(shown) < len(board.rows):
-            table.caption = f"and {len(board.rows) - len(shown)} more"
+            more = len(board.rows) - len(shown)
+            table.caption = f"and {more} more, on the report's page and with: report --limit {len(board.rows)}"
         if board.baseline is not None:
             table.add_section()
             table.add_row(*_baseline_cells(board, extra), style="italic")

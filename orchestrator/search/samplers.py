@@ -22,11 +22,12 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from orchestrator.core.errors import UserError
+from orchestrator.core.grid import MOST_POINTS, endless
 from orchestrator.core.policy import SamplerName, SamplerPolicy
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.space import ParamValue, Space
 from orchestrator.search.memory import kinds, remembered
-from orchestrator.search.space import MOST_POINTS, distributions, endless
+from orchestrator.search.space import distributions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,6 +14,7 @@ from optuna.storages import BaseStorage, RDBStorage, get_storage
 from optuna.trial import TrialState as OptunaState
 
 from orchestrator.core.errors import LedgerError
+from orchestrator.core.grid import all_points
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import TrialRecord, TrialState
@@ -22,7 +23,7 @@ from orchestrator.search.database import connect_args, tune_sqlite
 from orchestrator.search.memory import NEWEST, Memory
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.samplers import Proposal, build_sampler
-from orchestrator.search.space import all_points, propose
+from orchestrator.search.space import propose
 
 MOST_DUPLICATES = 8
 """Proposals in a row that only repeat earlier trials, after which a sampler is no longer asked."""

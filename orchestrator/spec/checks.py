@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
+from orchestrator.core.grid import MOST_POINTS, all_points, endless
 from orchestrator.core.methods import METHODS, takers
 from orchestrator.core.metric import Metric
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.policy import SamplerName, SamplerPolicy, StoppingPolicy
 from orchestrator.core.quantisation import Quantisation, missing_package
 from orchestrator.core.settings import RULES, Group
-from orchestrator.core.space import FloatDomain, ParamValue, Space
+from orchestrator.core.space import ParamValue, Space
 from orchestrator.core.timetable import samples_of
 from orchestrator.spec.possible import possible
 from orchestrator.spec.problems import KeyPath, Problems, shown
@@ -52,17 +53,17 @@ def read_metric(search: Search, facts: ObjectiveFacts, problems: Problems) -> Me
 
 
 def check_sampler(sampler: SamplerPolicy, space: Space, problems: Problems) -> None:
-    """Note sizes that the sampler has no use for, and domains that a grid cannot enumerate."""
+    """Note sizes that the sampler has no use for, and spaces that a grid cannot enumerate."""
     for size in ("startup_trials", "population"):
         if getattr(sampler, size) is not None and size not in _SIZES.get(sampler.name, ()):
             users = ", ".join(name for name, sizes in _SIZES.items() if size in sizes)
             problems.add(("search", "sampler", size), f"is for {users} alone, got it with {sampler.name}", at_key=True)
     if sampler.name is SamplerName.GRID:
-        for parameter in space.parameters:
-            if isinstance(parameter.domain, FloatDomain) and parameter.domain.step is None:
-                path = ("search", "space", parameter.name)
-                message = "the grid sampler needs choices or a step, got a continuous range"
-                problems.add(path, message, at_key=True)
+        for name in endless(space):
+            message = "the grid sampler needs choices or a step, got a continuous range"
+            problems.add(("search", "space", name), message, at_key=True)
+        if not endless(space) and all_points(space) is None:
+            problems.add(("search", "space"), f"a grid may have {MOST_POINTS:,} points, got more", at_key=True)
 
 
 def check_method(fixed: Mapping[str, ParamValue], space: Space, problems: Problems) -> None:

@@ -9,6 +9,7 @@ import pytest
 from optuna.samplers import CmaEsSampler, GPSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
 
 from orchestrator.core.errors import UserError
+from orchestrator.core.grid import all_points
 from orchestrator.core.policy import Budget, SamplerName, SamplerPolicy, StoppingName, StoppingPolicy
 from orchestrator.core.space import ChoiceDomain, FloatDomain, IntDomain, Parameter, ParamValue, Space
 from orchestrator.core.timetable import Timetable
@@ -16,7 +17,7 @@ from orchestrator.core.trial import TrialState
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.samplers import Proposal, build_sampler
-from orchestrator.search.space import all_points, distributions, endless
+from orchestrator.search.space import distributions
 from tests.search.worlds import ACCURACY, GRID, POINTS, SPACE, coordinator_of, plan_of, run_out
 
 NO_RULE = StoppingPolicy(rule=StoppingName.NONE)
@@ -139,21 +140,6 @@ def test_a_grid_may_be_too_large(tmp_path: Path) -> None:
     coordinator = coordinator_of(tmp_path, plan_of(space=space, sampler=SamplerName.GRID))
     with pytest.raises(UserError, match="a grid may have 50000 points"):
         coordinator.next_task()
-
-
-def test_the_points_of_a_space_with_conditions() -> None:
-    points = all_points(GRID)
-    assert points is not None
-    assert points[:4] == (
-        {"dropout": 0.0, "init": "default", "rank": 4},
-        {"dropout": 0.0, "init": "default", "rank": 8},
-        {"dropout": 0.0, "init": "gaussian"},
-        {"dropout": 0.1, "init": "default", "rank": 4},
-    )
-    assert len(points) == 12
-    assert [point["dropout"] for point in points[::3]] == [0.0, 0.1, 0.2, 0.3]
-    assert all_points(SPACE) is None
-    assert endless(SPACE) == ("learning_rate", "lora_plus_ratio")
 
 
 @pytest.mark.parametrize(
