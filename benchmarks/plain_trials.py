@@ -12,6 +12,7 @@ from orchestrator.core.plan import Precision
 from orchestrator.training.hardware import computes_in_bfloat16
 
 if TYPE_CHECKING:
+    import optuna
     from peft import PeftModel
     from transformers import Trainer
 
@@ -128,18 +129,27 @@ CHOSEN: list[dict[str, Any]] = []
 """The configurations of `search`, by Optuna's trial number."""
 
 
-def search(trials: list[dict[str, Any]], setup: Setup) -> float:
-    """Run the trials with ``Trainer.hyperparameter_search`` and Optuna, and return the best validation accuracy."""
+def search(trials: list[dict[str, Any]], setup: Setup) -> list[float]:
+    """Run the trials with ``Trainer.hyperparameter_search`` and Optuna; return the best accuracy of each."""
     CHOSEN[:] = trials
-    trainer = plain_trainer(None, setup)
-    best = trainer.hyperparameter_search(
-        hp_space=lambda trial: named(CHOSEN[trial.number]),
-        compute_objective=lambda metrics: metrics["eval_accuracy"],
+    found: list[float] = []
+
+    def begun(trial: "optuna.Trial") -> dict[str, Any]:
+        found.append(0.0)
+        return named(CHOSEN[trial.number])
+
+    def measured(metrics: dict[str, float]) -> float:
+        found[-1] = max(found[-1], metrics["eval_accuracy"])
+        return metrics["eval_accuracy"]
+
+    plain_trainer(None, setup).hyperparameter_search(
+        hp_space=begun,
+        compute_objective=measured,
         n_trials=len(trials),
         direction="maximize",
         backend="optuna",
     )
-    return float(best.objective)
+    return found
 
 
 def train_plainly(config: dict[str, Any], *, setup: Setup) -> None:
@@ -158,8 +168,8 @@ def train_plainly(config: dict[str, Any], *, setup: Setup) -> None:
     trainer.train()
 
 
-def plain(trials: list[dict[str, Any]], setup: Setup) -> float:
-    """Run the trials with Tune alone and return the best validation accuracy."""
+def plain(trials: list[dict[str, Any]], setup: Setup) -> list[float]:
+    """Run the trials with Tune alone; return the best validation accuracy of each."""
     import ray
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
@@ -177,4 +187,4 @@ def plain(trials: list[dict[str, Any]], setup: Setup) -> float:
         verbose=0,
     )
     ray.shutdown()
-    return max(float(trial.metric_analysis["accuracy"]["max"]) for trial in found.trials)
+    return [float(trial.metric_analysis["accuracy"]["max"]) for trial in found.trials]

@@ -18,12 +18,13 @@ Variants, each in processes of its own, start-up included, one after another, RO
 
 All train the same configurations on the same rows for the same number of updates, LoRA dropout included (the base's own
 is 0.1), and measure the validation rows after each epoch, with ASHA four times a trial; this project also writes
-MLflow, checkpoints and a report, and tests the best adapter. Prints seconds, the best validation accuracy, and for
-this project each report's time and accuracy: from those of `asha` it can be read when it was as good as the best of
-`plain`.
+MLflow, checkpoints and a report, and tests the best adapter. Prints seconds, each trial's best validation accuracy, and
+for this project each report's time and accuracy: from those of `asha` it can be read when it was as good as the best
+of `plain`. The best of a few trials is a matter of luck; the mean of all tells sooner whether they learned as much.
 """
 
 import json
+import operator
 import os
 import random
 import subprocess
@@ -31,6 +32,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated, Any, Literal
 
 import typer
@@ -119,18 +121,18 @@ def _resources(name: str, setup: Setup, parallel: int | None) -> dict[str, Any]:
 
 
 def ours(file: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Run a sweep in a folder of its own; return the best validation accuracy, and each report's time and accuracy."""
+    """Run a sweep in a folder of its own; return each trial's best accuracy, and each report's time and accuracy."""
     path = folder / "whole.yaml"
     path.write_text(yaml.safe_dump(file))
     homes = {"LORATORY_HOME": str(folder / "home"), "LORATORY_MLFLOW_DIR": str(folder / "mlflow")}
     command = [sys.executable, "-m", "orchestrator", "sweep", str(path), "--json"]
     began = time.time()
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, **homes}, capture_output=True, text=True, check=True)
-    board = json.loads(done.stdout)["leaderboard"]
+    board = sorted(json.loads(done.stdout)["leaderboard"], key=operator.itemgetter("number"))
     ledger = Ledger.open(f"sqlite:///{folder / 'home' / 'ledger.db'}")
     records = ledger.records(ledger.find("whole").id)
     grown = sorted((one.ended_at - began, one.metrics["val/accuracy"]) for each in records for one in each.reports)
-    return {"best": max(row["score"] for row in board if row["score"] is not None), "grown": grown}
+    return {"best": [row["score"] for row in board if row["score"] is not None], "grown": grown}
 
 
 def main(  # noqa: PLR0913, PLR0917  (the command's options)
@@ -178,8 +180,12 @@ def main(  # noqa: PLR0913, PLR0917  (the command's options)
                 else:
                     found = ours(sweep_file(name, trials, data, setup, parallel), Path(folder))
                 spent = time.perf_counter() - began
-            line = f"round {number} {name:10s} {spent:7.1f} s   best validation accuracy {found['best']:.4f}"
-            print(line, [f"{at:.0f} s {value:.4f}" for at, value in found.get("grown", [])], flush=True)
+            print(
+                f"round {number} {name:10s} {spent:7.1f} s   best validation accuracy {max(found['best']):.4f}", end=""
+            )
+            print(f", mean {fmean(found['best']):.4f} of", *(f"{value:.4f}" for value in found["best"]), flush=True)
+            if "grown" in found:
+                print("   reports:", *(f"{at:.0f} s {value:.4f}" for at, value in found["grown"]), flush=True)
 
 
 if __name__ == "__main__":
