@@ -15,7 +15,7 @@ from orchestrator.core.trial import Report, TrialRecord, Verdict
 from orchestrator.report import words
 from orchestrator.report.text_table import STATE_STYLES, not_shown, plain_table, state_text
 
-AROUND = 10
+AROUND = 11
 """Lines of the screen that the table's rows may not use: its head, what stands beneath it, the bar, the messages."""
 
 
@@ -26,6 +26,7 @@ class LiveView:
         self._progress = progress
         self._console = console
         self._spinner = Spinner("dots")
+        self._said = ""
 
     def trial_started(self, trial: TrialRecord) -> None:
         self._progress.update(trial)
@@ -41,6 +42,7 @@ class LiveView:
 
     def say(self, line: str) -> None:
         """Show one line above the table, where it stays."""
+        self._said = line
         self._console.print(Text(line, style="dim"))
 
     def release(self) -> None:
@@ -128,6 +130,8 @@ class LiveView:
             told = f"best so far: {progress.metric.name} {score}, trial {best.number}  "
             told += words.params(best.params, progress.varied)
             parts.append(Text(told, style="green", overflow="ellipsis", no_wrap=True))
+        if progress.ended == progress.count and self._said:
+            parts.append(Text(self._said, style="dim", overflow="ellipsis", no_wrap=True))  # what keeps it from ending
         if progress.message:
             parts.append(Text(progress.message, style="yellow"))
         return Group(*parts)

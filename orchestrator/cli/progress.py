@@ -3,6 +3,7 @@
 What views ask for at every event, or several times a second, is kept as trials change, not looked for among them all.
 """
 
+import math
 import threading
 import time
 from bisect import insort
@@ -40,6 +41,7 @@ class Progress:
     _best: TrialRecord | None = None
     _values: dict[str, set[str]] = field(default_factory=dict)  # of each parameter, two at most
     _ended_tokens: float = 0.0
+    _ended_samples: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _begun: float = field(init=False)
 
@@ -66,6 +68,7 @@ class Progress:
         if number not in self._ended:
             insort(self._ranks, self._rank(trial))
             self._ended_tokens += _tokens(trial)
+            self._ended_samples += _samples(trial)
         self._ended[number] = trial
 
     def _note_values(self, trial: TrialRecord) -> None:
@@ -147,11 +150,30 @@ class Progress:
         under_way = 0.02 < done < 1
         if not under_way and (budget.trials or budget.tokens):
             return None  # what is left of the time budget alone would be far too much
-        if under_way and self.count:
+        if under_way and budget.trials:
+            bounds.append(self.elapsed_s * self._to_come(budget.trials))
+        elif under_way and self.count:
             bounds.append(self.elapsed_s * (1 - done) / done)
         if budget.wall_time_s:
             bounds.append(max(0.0, budget.wall_time_s - self.elapsed_s))
         return min(bounds, default=None)
+
+    def _to_come(self, trials: int) -> float:
+        """Return how many samples will be trained for each that was.
+
+        Who has passed a rung is taken to train to the end, all others as much as those that ended have, on average.
+        """
+        with self._lock:
+            running, ended, gone = [*self._running.values()], len(self._ended), self._ended_samples
+        trained = gone + sum(map(_samples, running))
+        if not trained:
+            return math.inf
+        wholes = [self.whole_samples(trial) or 0 for trial in running]
+        usual = gone / ended if ended else max(wholes, default=0)
+        ahead = max(0, trials - ended - len(running)) * usual
+        for trial, whole in zip(running, wholes, strict=True):
+            ahead += max(0, (whole if trial.reports and not trial.undecided else usual) - _samples(trial))
+        return ahead / trained
 
     def _rank(self, trial: TrialRecord) -> tuple[float, int]:
         return self.metric.sort_key(trial.score(self.metric)), trial.number
@@ -160,3 +182,8 @@ class Progress:
 def _tokens(trial: TrialRecord) -> float:
     """Return the real training tokens of a trial so far."""
     return trial.reports[-1].metrics.get("progress/tokens", 0.0) if trial.reports else 0.0
+
+
+def _samples(trial: TrialRecord) -> int:
+    """Return the nominal training samples of a trial so far."""
+    return trial.reports[-1].nominal_samples if trial.reports else 0

@@ -9,8 +9,10 @@ import enum
 import logging
 import threading
 from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from orchestrator.cluster.executor import unheard
 from orchestrator.cluster.orders import (
     Advance,
     Assignment,
@@ -58,7 +60,13 @@ class Dispatcher:
     """
 
     def __init__(
-        self, coordinator: "Coordinator", parallel: int, stop: threading.Event, *, together: bool = False
+        self,
+        coordinator: "Coordinator",
+        parallel: int,
+        stop: threading.Event,
+        say: Callable[[str], None] = unheard,
+        *,
+        together: bool = False,
     ) -> None:
         """Take up the coordinator's trials.
 
@@ -66,11 +74,13 @@ class Dispatcher:
             coordinator: decides.
             parallel: number of slots; it may be set anew at any time.
             stop: set by the driver when trials are to be suspended.
+            say: told of crashes that end no trial.
             together: trials share a process, so that a crash is not known to be one trial's.
         """
         self._coordinator = coordinator
         self.parallel = parallel
         self._stop = stop
+        self._say = say
         self._together = together
         self._tasks: dict[int, TrialTask] = {}
         self._running: set[int] = set()
@@ -149,6 +159,10 @@ class Dispatcher:
             self._coordinator.fail(number, f"crashed {ATTEMPTS} times: {reason}")
             self._decide_again()
         else:
+            if not self._together:
+                self._say(f"trial {number} goes on from its newest report: {reason}")
+            elif not self._suspects:
+                self._say(f"trials go on from their newest reports, {self.parallel} at once: {reason}")
             if self._together:
                 self._suspects.add(number)
             self._enqueue(number)

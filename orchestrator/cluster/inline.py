@@ -41,7 +41,7 @@ class InlineExecutor:
         """Run the sweep's trials; see ``Executor.run``."""
         packed = plan.engine is EngineName.PACKED
         slots = resources.parallel_trials if packed else 1
-        dispatcher = Dispatcher(coordinator, slots, stop, together=packed)
+        dispatcher = Dispatcher(coordinator, slots, stop, say, together=packed)
         if dispatcher.done:
             return
         host = SlotHost(plan, self._build, slots)

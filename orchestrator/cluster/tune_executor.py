@@ -57,7 +57,7 @@ class TuneExecutor:
     ) -> None:
         """Run the sweep's trials; see ``Executor.run``."""
         packed = plan.engine is EngineName.PACKED
-        dispatcher = Dispatcher(coordinator, resources.parallel_trials, stop, together=packed)
+        dispatcher = Dispatcher(coordinator, resources.parallel_trials, stop, say, together=packed)
         if dispatcher.done:
             return
         placement = place(plan, resources)

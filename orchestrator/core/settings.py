@@ -147,7 +147,9 @@ class SettingRule:
             return None if self.optional else f"{_KINDS[self.kind]} is needed, got null"
         accepted = (int, float) if self.kind is float else (self.kind,)
         if not isinstance(value, accepted) or (isinstance(value, bool) and self.kind is not bool):
-            return f"{_KINDS[self.kind]} is needed, got {value!r}"
+            listed = self.kind is str and not self.choices and isinstance(value, list)
+            needed = "one text, with commas between names," if listed else _KINDS[self.kind]
+            return f"{needed} is needed, got {value!r}"
         if self.choices and value not in self.choices:
             return f"one of {', '.join(self.choices)} is needed, got {value!r}"
         if isinstance(value, int | float) and not isinstance(value, bool):

@@ -73,6 +73,14 @@ class Leaderboard:
         return f"Kept adapters were measured again in float32; the search went by {', '.join(again)}"
 
     @property
+    def beaten(self) -> str | None:
+        """That the baseline is as good as the winner, in words; None if it is not, or there is none."""
+        value, best = (self.baseline or {}).get(self.metric.name), self.best
+        if value is None or best is None or self.metric.sort_key(best.score) < self.metric.sort_key(value):
+            return None
+        return f"No trial is better than the baseline's {self.metric.name} of {value:.4f}: fine-tuning did not pay here"
+
+    @property
     def extra(self) -> tuple[str, ...]:
         """The final metrics of the searched kind that any row has: ``test/accuracy``, ``shift/tweets/accuracy`` ..."""
         kind = self.metric.name.rpartition("/")[2]

@@ -71,6 +71,8 @@ class LeaderboardTable:
             yield not_shown(left_out, "with --json and on the report's page")
         if board.measured_again:
             yield Text(f" {board.measured_again}", style="dim")
+        if board.beaten:
+            yield Text(f" {board.beaten}", style="yellow")
         for row in board.rows[: self.limit]:
             if row.state is TrialState.FAIL and row.reason:
                 yield Text(f" trial {row.number} failed: {row.reason}", style="red")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from orchestrator.core.errors import UserError
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Head
 from orchestrator.training.base_model import Base
@@ -27,9 +28,13 @@ def peft_config(base: Base, settings: TrialSettings, head: Head) -> "PeftConfig"
     What the base's files do not hold is trained in full and saved with the adapter, or whoever loads it would get
     other random values there: the classification head (peft adds it by the task's type) and, in some encoders, the
     pooler. Such modules get no adapter.
+
+    Raises:
+        UserError: the model has no module of a name in ``target_modules``.
     """
     fresh = [name for name in base.fresh_modules if name.split(".")[0] not in {"classifier", "score"}]
     targets = _targets(settings)
+    _require_modules(base, targets)
     common = {
         "task_type": _TASK_TYPES[head],
         "target_modules": _ALL_LINEAR if targets == [_ALL_LINEAR] else targets,
@@ -41,6 +46,24 @@ def peft_config(base: Base, settings: TrialSettings, head: Head) -> "PeftConfig"
 
 def _targets(settings: TrialSettings) -> list[str]:
     return [name.strip() for name in settings.target_modules.split(",") if name.strip()]
+
+
+def _require_modules(base: Base, targets: Sequence[str]) -> None:
+    """Raise ``UserError`` for names of no module: peft passes them over where another name is of one."""
+    names = [name for name, _ in base.model.named_modules() if name]
+    unknown = [t for t in targets if t != _ALL_LINEAR and not any(f".{name}".endswith(f".{t}") for name in names)]
+    if unknown:
+        known = dict.fromkeys(name.rpartition(".")[2] for name in _linear(base))
+        rule = f"{_ALL_LINEAR} or names of the model's modules are needed: {', '.join(known)}"
+        raise UserError(f"target_modules: {rule}; got {', '.join(unknown)}")
+
+
+def _linear(base: Base) -> list[str]:
+    """Return the names of the modules that are linear layers."""
+    from torch.nn import Linear
+    from transformers.pytorch_utils import Conv1D
+
+    return [name for name, module in base.model.named_modules() if isinstance(module, Linear | Conv1D)]
 
 
 def _lora(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":  # noqa: ARG001
@@ -73,13 +96,10 @@ def _ia3(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftCo
 def _feedforward(base: Base, targets: Sequence[str]) -> list[str]:
     """Return the targets that lead out of a feed-forward block; peft asks for names that stand among the targets."""
     from peft.utils.constants import TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING
-    from torch.nn import Linear
-    from transformers.pytorch_utils import Conv1D
 
     if list(targets) == [_ALL_LINEAR]:
         # peft's table holds ends of names, and attention's own output may have the same end.
-        linear = [name for name, module in base.model.named_modules() if isinstance(module, Linear | Conv1D)]
-        targets = [name for name in linear if "attention" not in name]
+        targets = [name for name in _linear(base) if "attention" not in name]
     ends = TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING.get(base.model.config.model_type, [])
     return [name for name in targets if any(f".{name}".endswith(f".{end}") for end in ends)]
 

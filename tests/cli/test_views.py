@@ -52,6 +52,29 @@ def test_the_fraction_counts_whole_and_part_trials_and_the_time_left_follows() -
     assert state.left_s == pytest.approx(100)
 
 
+def test_who_has_passed_a_rung_is_taken_to_go_on_and_the_others_to_end_as_others_did() -> None:
+    clock = Clock()
+    state = progress(Budget(trials=5), clock)
+    short = replace(make_records()[0], reports=make_records()[0].reports[:1])  # 1,333 of 8,000 samples
+    go_on = Verdict(trial=1, nominal_samples=4000, action=Action.CONTINUE)
+    state.update(short, replace(short, number=2), replace(running(1, 3), verdicts={4000: go_on}), running(3, 0))
+    clock.now += 60
+    # 4,000 by the one that goes on, and twice what was enough for those that ended; trained were 2 x 1,333 and 4,000.
+    assert state.left_s == pytest.approx(60 * (4000 + 2 * 1333) / (2 * 1333 + 4000), rel=0.001)
+    state.update(running(1, 3))  # it waits for its verdict
+    assert state.left_s == pytest.approx(60 * 2 * 1333 / (2 * 1333 + 4000), rel=0.001)
+
+
+def test_what_is_done_when_no_trial_is_left_stands_beneath_the_table() -> None:
+    view = LiveView(progress(Budget(trials=12), Clock()), Console(file=io.StringIO()))
+    view.trial_started(running(1, 0))
+    view.say("measuring")
+    assert "measuring" not in drawn(view)
+    for record in make_records():
+        view.trial_ended(record)
+    assert "measuring" in drawn(view)
+
+
 def test_whichever_bound_is_nearest_counts() -> None:
     clock = Clock()
     state = progress(Budget(trials=100, wall_time_s=100, tokens=1_000_000), clock, before_s=30)

@@ -26,7 +26,8 @@ class Drive:
         ledger = Ledger.open(f"sqlite:///{folder / 'ledger.db'}")
         self.coordinator = Coordinator(ledger, ledger.open_sweep("fake", {}, ""), sweep.search_plan)
         self.stop = threading.Event()
-        self.dispatcher = Dispatcher(self.coordinator, parallel=2, stop=self.stop, together=together)
+        self.said: list[str] = []
+        self.dispatcher = Dispatcher(self.coordinator, 2, self.stop, self.said.append, together=together)
 
     def next(self) -> Assignment:
         assignment = self.dispatcher.next()
@@ -83,6 +84,7 @@ def test_a_trial_that_crashes_while_it_is_measured_ends_as_it_was_told_to(tmp_pa
     for _ in range(2):
         assert isinstance(drive.next().order, Finish)
         drive.dispatcher.crashed(0, "no space left")
+    assert drive.said == ["trial 0 goes on from its newest report: no space left"]  # the second time it has failed
     [record] = drive.coordinator.records()
     assert record.state is TrialState.COMPLETE
     assert "no space left" in (record.reason or "")
@@ -176,6 +178,7 @@ def test_a_process_that_died_makes_half_as_many_run_together_from_then_on(tmp_pa
     for assignment in (drive.next(), drive.next()):
         drive.dispatcher.take(Crashed(number=assignment.task.number, reason="killed", died=True))
     assert drive.dispatcher.parallel == 1  # once for both
+    assert drive.said == ["trials go on from their newest reports, 1 at once: killed"]
     for _ in range(2):  # each reports alone, and is cleared
         assert drive.report(drive.next()) is Move.GO_ON
         drive.dispatcher.lost_slots("the driver lets go of it")

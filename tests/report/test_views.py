@@ -95,6 +95,14 @@ def test_what_was_not_measured_of_the_winner_is_left_out() -> None:
     assert "winner  test accuracy 0.900\n" in "\n".join(line.rstrip() for line in alone.splitlines())
 
 
+@pytest.mark.parametrize(("value", "told"), [(0.5, False), (0.9, True)])
+def test_a_winner_that_is_no_better_than_the_baseline_is_said_to_be_so(value: float, *, told: bool) -> None:
+    sweep = make_sweep()
+    told_of = summarise(replace(sweep, facts={**sweep.facts, "baseline": {"val/accuracy": value}}), make_records())
+    assert ("fine-tuning did not pay" in shown(summary_text(told_of), 120)) == told
+    assert ("fine-tuning did not pay" in render_page(told_of, {})) == told
+
+
 def test_a_limit_says_what_it_leaves_out(summary: Summary) -> None:
     assert "and 9 more" in shown(summary_text(summary, limit=3), 120)
 

@@ -180,6 +180,19 @@ def test_settings_that_no_engine_starts_are_an_error_before_the_first_trial(tmp_
     engine.close()
 
 
+def test_a_target_that_the_model_has_not_is_an_error_beside_one_that_it_has(tmp_path: Path) -> None:
+    """It would be passed over, and the adapter be half of what was asked for."""
+    engine = PackedEngine(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path), TinyCausal())
+    with pytest.raises(UserError, match=r"target_modules: .* are needed: c_attn, c_proj, .*; got c_att, q$"):
+        engine.start(task(0, target_modules="c_attn, c_att, q")).advance(16)
+    engine.close()
+    kinds = [{"target_modules": "c_attn, q"}]
+    engine = PackedEngine(plan_of(tmp_path / "model", tmp_path, *kinds), TinyCausal())
+    with pytest.raises(UserError, match=r"with target_modules c_attn, q cannot be started: target_modules: .*; got q$"):
+        engine.room(3, measure=False)
+    engine.close()
+
+
 def test_the_pack_and_the_others_take_turns_a_report_at_a_time(tmp_path: Path) -> None:
     engine = PackedEngine(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path), TinyCausal())
     runs = [engine.start(task(0)), engine.start(task(1, dora=True)), engine.start(task(2))]
