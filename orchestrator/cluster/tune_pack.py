@@ -10,12 +10,13 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 from ray.actor import ActorHandle
@@ -32,6 +33,8 @@ from orchestrator.training.engine import Measure, Room
 
 _PATIENCE_S = 5.0
 _DIED = "the process of the pack died; too little memory is the usual cause"
+
+R = TypeVar("R")
 
 logger = logging.getLogger(__name__)
 
@@ -67,11 +70,11 @@ class PackActor:
 
     async def room(self, most: int, measure: bool) -> Room:
         """Return how many trials to train at once; to be called before any order. See ``PackingEngine.room``."""
-        return await asyncio.to_thread(self._host.room, most, measure=measure)
+        return await aside(partial(self._host.room, most, measure=measure))
 
     async def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Mapping[str, float]:
         """Measure a checkpoint; to be called after all orders. See ``Engine.measure``."""
-        return await asyncio.to_thread(self._host.measure, checkpoint, task, split)
+        return await aside(partial(self._host.measure, checkpoint, task, split))
 
     async def carry_out(self, assignment: Assignment) -> Outcome:
         """Return what comes of an assignment. Calls of different trials overlap; that is how they train together."""
@@ -105,6 +108,17 @@ class PackActor:
         self._untold.update(waiting)
         self._fault = fault
         return {number: Crashed(number=number, reason=fault) for number in waiting}
+
+
+async def aside(work: Callable[[], R]) -> R:
+    """Return what ``work`` returns, done in a thread that ends with it.
+
+    A thread in which torch has computed keeps helpers of its own for as long as it lives. With more helpers than
+    processors GNU's OpenMP lets all of them sleep between two operations, and a trial that trains alone, each operation
+    on all processors, took 1.7 times as long (benchmarks/RESULTS.md).
+    """
+    with ThreadPoolExecutor(1, "aside") as own:
+        return await asyncio.wrap_future(own.submit(work))
 
 
 class TrialProxy(TuneTrial):

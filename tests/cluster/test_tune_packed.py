@@ -1,5 +1,6 @@
 """Packed trials under Tune: light proxies, and one process that trains for all of them."""
 
+import asyncio
 import os
 import signal
 import threading
@@ -13,6 +14,7 @@ import psutil
 import pytest
 
 from orchestrator.cluster.tune_executor import TuneExecutor
+from orchestrator.cluster.tune_pack import aside
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import StoppingName
 from tests.cluster import test_tune
@@ -100,6 +102,12 @@ def test_a_process_in_which_the_engine_raised_is_not_used_again(tmp_path: Path) 
     check_ended(sweep, records)
     assert all(record.state == "complete" for record in records)
     assert len(processes(tmp_path)) == 2
+
+
+def test_what_is_done_beside_the_training_leaves_no_thread_behind() -> None:
+    """It would keep OpenMP's helpers, and each operation of a trial that trains alone would wait for them to wake."""
+    thread = asyncio.run(aside(threading.current_thread))
+    assert not thread.is_alive()
 
 
 def test_the_process_that_trains_ends_with_the_sweep(tmp_path: Path) -> None:
