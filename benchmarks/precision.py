@@ -10,7 +10,6 @@ validation rows. Prints a table, and how far the formats' means are apart beside
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 import typer
@@ -69,27 +68,23 @@ def trained(precision: Precision, seeds: int, rows: int, epochs: float, threads:
     return found
 
 
-def compared(found: Mapping[str, Mapping[int, Mapping[str, float]]]) -> None:
-    """Print two variants' losses and accuracies by seed, their means, and the spread of the seeds."""
-    print("seed  " + "  ".join(f"{name} loss accuracy" for name in found))
-    for seed in next(iter(found.values())):
-        values = (f"{one[seed]['loss']:.4f} {one[seed]['accuracy']:.4f}" for one in found.values())
-        print(f"{seed:4d}  " + "  ".join(values))
-    for name in ("loss", "accuracy"):
-        columns = [[one[name] for one in by_seed.values()] for by_seed in found.values()]
-        means, spreads = [*map(statistics.mean, columns)], [*map(statistics.stdev, columns)]
-        print(f"{name}: means {means[0]:.4f} {means[1]:.4f}, standard deviations {spreads[0]:.4f} {spreads[1]:.4f}")
-
-
 def main(seeds: int = 5, rows: int = 2000, epochs: float = 1.0, threads: int = usable_cores()) -> None:
     """Train and print."""
     prepare()
-    found: dict[str, dict[int, dict[str, float]]] = {}
+    found = {}
     for precision in (Precision.FLOAT32, Precision.BFLOAT16):
         began = time.perf_counter()
         found[precision] = trained(precision, seeds, rows, epochs, threads)
         print(f"{precision}: {time.perf_counter() - began:.0f} s", flush=True)
-    compared(found)
+    print("seed  " + "  ".join(f"{precision} loss accuracy" for precision in found))
+    for seed in range(seeds):
+        print(
+            f"{seed:4d}  " + "  ".join(f"{one[seed]['loss']:.4f} {one[seed]['accuracy']:.4f}" for one in found.values())
+        )
+    for name in ("loss", "accuracy"):
+        columns = [[one[seed][name] for seed in range(seeds)] for one in found.values()]
+        means, spreads = [*map(statistics.mean, columns)], [*map(statistics.stdev, columns)]
+        print(f"{name}: means {means[0]:.4f} {means[1]:.4f}, standard deviations {spreads[0]:.4f} {spreads[1]:.4f}")
 
 
 if __name__ == "__main__":
