@@ -135,6 +135,15 @@ def ours(file: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {"best": [row["score"] for row in board if row["score"] is not None], "grown": grown}
 
 
+def told(found: dict[str, Any]) -> str:
+    """Return what a variant found, in a line, and in a second one the reports of this project's."""
+    best = found["best"]
+    values = " ".join(f"{value:.4f}" for value in best)
+    line = f"best validation accuracy {max(best):.4f}, mean {fmean(best):.4f} of {values}"
+    reports = " ".join(f"{at:.0f} s {value:.4f}" for at, value in found.get("grown", []))
+    return f"{line}\n   reports: {reports}" if reports else line
+
+
 def main(  # noqa: PLR0913, PLR0917  (the command's options)
     configurations_: Annotated[int, typer.Option("--configurations")] = 16,
     rows: int = 2000,
@@ -180,12 +189,7 @@ def main(  # noqa: PLR0913, PLR0917  (the command's options)
                 else:
                     found = ours(sweep_file(name, trials, data, setup, parallel), Path(folder))
                 spent = time.perf_counter() - began
-            print(
-                f"round {number} {name:10s} {spent:7.1f} s   best validation accuracy {max(found['best']):.4f}", end=""
-            )
-            print(f", mean {fmean(found['best']):.4f} of", *(f"{value:.4f}" for value in found["best"]), flush=True)
-            if "grown" in found:
-                print("   reports:", *(f"{at:.0f} s {value:.4f}" for at, value in found["grown"]), flush=True)
+            print(f"round {number} {name:10s} {spent:7.1f} s   {told(found)}", flush=True)
 
 
 if __name__ == "__main__":

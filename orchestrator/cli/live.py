@@ -97,20 +97,20 @@ class LiveView:
         return table
 
     def _cells(self, trial: TrialRecord) -> list[RenderableType]:
-        last = trial.reports[-1] if trial.reports else None
-        seen = 0 if last is None else last.nominal_samples
         whole = self._progress.whole_samples(trial)
         colour = STATE_STYLES[trial.state]
         bar: RenderableType = ""
         if whole:
-            bar = ProgressBar(total=whole, completed=seen, width=10, complete_style=colour, finished_style=colour)
+            bar = ProgressBar(
+                total=whole, completed=trial.samples, width=10, complete_style=colour, finished_style=colour
+            )
         # All three are measured at one checkpoint, the one that would be kept: as in the leaderboard at the end.
         best = trial.best(self._progress.metric)
         at_best = {} if best is None else best.metrics
         loss, gap = words.number(at_best.get("val/loss"), 3), words.signed(at_best.get("gap/loss"), 3)
         score = words.number(at_best.get(self._progress.metric.name))
         state = Text("waiting", "dim") if trial.undecided else state_text(trial.state)
-        return [str(trial.number), state, words.count(seen), bar, score, loss, gap]
+        return [str(trial.number), state, words.count(trial.samples), bar, score, loss, gap]
 
     def _overall(self) -> Group:
         progress = self._progress

@@ -68,7 +68,7 @@ class Progress:
         if number not in self._ended:
             insort(self._ranks, self._rank(trial))
             self._ended_tokens += _tokens(trial)
-            self._ended_samples += _samples(trial)
+            self._ended_samples += trial.samples
         self._ended[number] = trial
 
     def _note_values(self, trial: TrialRecord) -> None:
@@ -123,7 +123,7 @@ class Progress:
         if trial.ended:
             return 1.0
         whole = self.whole_samples(trial)
-        return min(1.0, trial.reports[-1].nominal_samples / whole) if trial.reports and whole else 0.0
+        return min(1.0, trial.samples / whole) if whole else 0.0
 
     def whole_samples(self, trial: TrialRecord) -> int | None:
         """Return the nominal training samples of a trial that is not stopped early; None while that is not known."""
@@ -165,14 +165,14 @@ class Progress:
         """
         with self._lock:
             running, ended, gone = [*self._running.values()], len(self._ended), self._ended_samples
-        trained = gone + sum(map(_samples, running))
+        trained = gone + sum(trial.samples for trial in running)
         if not trained:
             return math.inf
         wholes = [self.whole_samples(trial) or 0 for trial in running]
         usual = gone / ended if ended else max(wholes, default=0)
         ahead = max(0, trials - ended - len(running)) * usual
         for trial, whole in zip(running, wholes, strict=True):
-            ahead += max(0, (whole if trial.reports and not trial.undecided else usual) - _samples(trial))
+            ahead += max(0, (whole if trial.reports and not trial.undecided else usual) - trial.samples)
         return ahead / trained
 
     def _rank(self, trial: TrialRecord) -> tuple[float, int]:
@@ -182,8 +182,3 @@ class Progress:
 def _tokens(trial: TrialRecord) -> float:
     """Return the real training tokens of a trial so far."""
     return trial.reports[-1].metrics.get("progress/tokens", 0.0) if trial.reports else 0.0
-
-
-def _samples(trial: TrialRecord) -> int:
-    """Return the nominal training samples of a trial so far."""
-    return trial.reports[-1].nominal_samples if trial.reports else 0

@@ -159,12 +159,12 @@ class Dispatcher:
             self._coordinator.fail(number, f"crashed {ATTEMPTS} times: {reason}")
             self._decide_again()
         else:
-            if not self._together:
-                self._say(f"trial {number} goes on from its newest report: {reason}")
-            elif not self._suspects:
-                self._say(f"trials go on from their newest reports, {self.parallel} at once: {reason}")
             if self._together:
+                if not self._suspects:
+                    self._say(f"trials go on from their newest reports, {self.parallel} at once: {reason}")
                 self._suspects.add(number)
+            else:
+                self._say(f"trial {number} goes on from its newest report: {reason}")
             self._enqueue(number)
 
     def lost_slots(self, reason: str) -> bool:

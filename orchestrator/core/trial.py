@@ -114,6 +114,11 @@ class TrialRecord:
         return self.state is not TrialState.RUNNING
 
     @property
+    def samples(self) -> int:
+        """Nominal training samples at the newest report; 0 before the first."""
+        return self.reports[-1].nominal_samples if self.reports else 0
+
+    @property
     def undecided(self) -> bool:
         """Whether the newest report has no decision yet."""
         return not self.ended and bool(self.reports) and self.reports[-1].nominal_samples not in self.verdicts

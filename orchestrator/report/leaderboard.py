@@ -127,7 +127,7 @@ def _row(record: TrialRecord, metric: Metric, place: int) -> Row:
         val_loss=at_best.get("val/loss"),
         gap=at_best.get("gap/loss"),
         samples=None if best is None else best.nominal_samples,
-        trained=record.reports[-1].nominal_samples if record.reports else 0,
+        trained=record.samples,
         final=record.measured_last,
         params=record.params,
     )

@@ -36,4 +36,4 @@ def _traits(fingerprint: Mapping[str, Any], engine: str | None) -> tuple[Any, ..
 
 
 def _rows_trained(ledger: Ledger, sweep: SweepRecord) -> int:
-    return sum(record.reports[-1].nominal_samples for record in ledger.records(sweep.id) if record.reports)
+    return sum(record.samples for record in ledger.records(sweep.id))

@@ -246,8 +246,7 @@ class Coordinator:
         return None
 
     def _readiness(self, number: int) -> tuple[bool, int, int]:
-        reports = self._records[number].reports
-        return not self.needs_finish(number), -(reports[-1].nominal_samples if reports else 0), number
+        return not self.needs_finish(number), -self._records[number].samples, number
 
     def _open_trial(self) -> int | None:
         if self._closed() is not None:

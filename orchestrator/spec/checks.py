@@ -59,10 +59,11 @@ def check_sampler(sampler: SamplerPolicy, space: Space, problems: Problems) -> N
             users = ", ".join(name for name, sizes in _SIZES.items() if size in sizes)
             problems.add(("search", "sampler", size), f"is for {users} alone, got it with {sampler.name}", at_key=True)
     if sampler.name is SamplerName.GRID:
-        for name in endless(space):
+        uncountable = endless(space)
+        for name in uncountable:
             message = "the grid sampler needs choices or a step, got a continuous range"
             problems.add(("search", "space", name), message, at_key=True)
-        if not endless(space) and all_points(space) is None:
+        if not uncountable and all_points(space) is None:
             problems.add(("search", "space"), f"a grid may have {MOST_POINTS:,} points, got more", at_key=True)
 
 

@@ -131,8 +131,7 @@ class Synchroniser:
         writer.write(run_id, points, params, wording.trial_tags(trial, sweep, self._description))
         if status != cursor.get("status"):
             writer.set_status(run_id, status, trial.ended_at)
-        samples = trial.reports[-1].nominal_samples if trial.reports else 0
-        self._save(number, {**cursor, "run_id": run_id, "samples": samples, "status": status, "seen": seen})
+        self._save(number, {**cursor, "run_id": run_id, "samples": trial.samples, "status": status, "seen": seen})
 
     def _write_sweep(self, writer: RunWriter, sweep: SweepRecord, trials: Sequence[TrialRecord], parent: str) -> None:
         cursor = self._cursors.get(None, {})

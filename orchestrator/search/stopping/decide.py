@@ -115,10 +115,9 @@ def _may_grow(standings: Standings, bracket: int, rung: int, verdicts: Mapping[i
 
 
 def _may_reach(record: TrialRecord, rung: int, verdicts: Mapping[int, Verdict]) -> bool:
-    if record.reports and record.reports[-1].nominal_samples >= rung:
+    if record.samples >= rung:
         return False
-    newest = record.reports[-1].nominal_samples if record.reports else 0
-    verdict = record.verdicts.get(newest, verdicts.get(record.number))
+    verdict = record.verdicts.get(record.samples, verdicts.get(record.number))
     return verdict is None or verdict.action is not Action.STOP
 
 
