@@ -60,3 +60,29 @@ class DataPlan:
     train_eval: int = 500
     shift: Mapping[str, Source] = field(default_factory=dict)
     shift_rows: int = 1000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataSummary:
+    """Counts of the rows that a sweep reads, uses and leaves out.
+
+    The objective fills it when it reads the data. The plan, the screen, the report and the model card show it.
+
+    Attributes:
+        labels: class name by the value that stands in the data, as text: ``{"0": "negative", "pos": "positive"}``.
+            Empty if the task has no classes.
+        label_counts: number of rows by split (``train``, ``validation``, ``test``, ``shift/<set>``) and class name.
+        dropped: number of rows left out, by split or source and reason: ``{"copy of another row": 40}``.
+        truncated: number of rows by split whose tokens exceed ``max_length``.
+        longest: number of characters of the longest text by split.
+        warnings: sentences a person should read before training starts.
+        split_rule: version of the rule that cut the rows into splits.
+    """
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    label_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    truncated: Mapping[str, int] = field(default_factory=dict)
+    longest: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    split_rule: int = 1

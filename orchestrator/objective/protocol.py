@@ -6,10 +6,10 @@ MLflow or of any engine, and import torch inside their methods, so that a sweep 
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from orchestrator.core.data import DataPlan, Source
+from orchestrator.core.data import DataPlan, DataSummary, Source
 from orchestrator.core.metric import Direction
 
 if TYPE_CHECKING:
@@ -37,12 +37,14 @@ class Splits:
     Attributes:
         train, validation, test: ``datasets.Dataset`` with the objective's own columns.
         shift: other distributions, by name; never trained on, never searched on.
+        summary: counts of the rows used and left out, and the mapping of labels.
     """
 
     train: "datasets.Dataset"
     validation: "datasets.Dataset"
     test: "datasets.Dataset"
     shift: Mapping[str, "datasets.Dataset"]
+    summary: DataSummary = field(default_factory=DataSummary)
 
 
 class Objective(Protocol):
