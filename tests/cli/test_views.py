@@ -148,8 +148,8 @@ def test_the_live_view_names_the_columns_that_do_not_fit() -> None:
     view = LiveView(progress(Budget(trials=12), Clock()), Console(file=io.StringIO()))
     for record in make_records():
         view.trial_ended(record)
-    assert " only in the report, for want of width: rank, dropout" in drawn(view, 80)
-    assert "only in the report" not in drawn(view, 140)
+    assert "hidden: terminal too narrow (see the report): " in drawn(view, 80)
+    assert "hidden" not in drawn(view, 140)
 
 
 def test_a_drawing_and_a_line_take_as_much_work_after_four_times_the_trials() -> None:
