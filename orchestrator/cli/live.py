@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.cli.progress import Progress
+from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import Report, TrialRecord, Verdict
 from orchestrator.report import words
 from orchestrator.report.fitting_table import Column, FittingTable
@@ -28,6 +29,9 @@ class LiveView:
         self._console = console
         self._spinner = Spinner("dots")
         self._said = ""
+
+    def prepared(self, plan: EnginePlan) -> None:
+        self._progress.prepared(plan)
 
     def trial_started(self, trial: TrialRecord) -> None:
         self._progress.update(trial)
@@ -96,32 +100,27 @@ class LiveView:
         )
 
     def _cells(self, trial: TrialRecord) -> list[RenderableType]:
-        whole = self._progress.whole_samples(trial)
+        whole, samples = self._progress.whole_samples(trial), self._progress.samples(trial)
         colour = STATE_STYLES[trial.state]
         bar: RenderableType = ""
         if whole:
-            bar = ProgressBar(
-                total=whole, completed=trial.samples, width=10, complete_style=colour, finished_style=colour
-            )
+            bar = ProgressBar(total=whole, completed=samples, width=10, complete_style=colour, finished_style=colour)
         # All three are measured at one checkpoint, the one that would be kept: as in the leaderboard at the end.
         best = trial.best(self._progress.metric)
         at_best = {} if best is None else best.metrics
         loss, gap = words.number(at_best.get("val/loss"), 3), words.signed(at_best.get("gap/loss"), 3)
         score = words.number(at_best.get(self._progress.metric.name))
         state = Text("waiting", "dim") if trial.undecided else state_text(trial.state)
-        return [str(trial.number), state, words.count(trial.samples), bar, score, loss, gap]
+        return [str(trial.number), state, words.count(samples), bar, score, loss, gap]
 
     def _overall(self) -> Group:
         progress = self._progress
-        left, best = progress.left_s, progress.best
-        of = f" of {progress.budget.trials}" if progress.budget.trials else ""
-        line = f"{progress.ended}{of} trials · {words.duration(progress.elapsed_s)}"
-        line += "" if left is None else f" · {words.duration(left)} left"
+        best = progress.best
         bar = Table.grid(padding=(0, 2))
         bar.add_row(
             ProgressBar(total=1.0, completed=progress.fraction, width=24, complete_style="cyan"),
             words.percent(progress.fraction),
-            line,
+            progress.tally,
         )
         parts: list[RenderableType] = [bar]
         if best is not None:
