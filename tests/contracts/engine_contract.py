@@ -323,6 +323,7 @@ class EngineContract(AdapterContract):
         self.objective = watched
         run = build().start(self.task())
         run.advance(POINTS[0])
+        run.close()
         assert 8 in seen
         assert samples_trained(tmp_path / "sweep", 0) == 0  # the report says it now
 
