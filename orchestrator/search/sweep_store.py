@@ -40,17 +40,29 @@ class SweepStore(DriverLocks):
         newest = self._newest(name)
         if newest is None or fresh:
             return self._create_sweep(name, 1 if newest is None else newest.generation + 1, fingerprint, spec_text)
-        changes = differences(newest.fingerprint, codec.loads(codec.dumps(fingerprint)))
-        if changes and not self._has_trials(newest.id):
+        resumed = self.resumable(name, fingerprint)
+        if resumed is None:
             self.delete_sweep(newest.id)
             return self._create_sweep(name, newest.generation, fingerprint, spec_text)
-        if changes:
+        return resumed
+
+    def resumable(self, name: str, fingerprint: Mapping[str, Any]) -> SweepRecord | None:
+        """Return the newest sweep of that name if ``open_sweep`` would go on with it; None if it would open a new one.
+
+        Raises:
+            SweepChangedError: as ``open_sweep``.
+        """
+        newest = self._newest(name)
+        if newest is None:
+            return None
+        changes = differences(newest.fingerprint, codec.loads(codec.dumps(fingerprint)))
+        if changes and self._has_trials(newest.id):
             raise SweepChangedError(
                 f"{newest.reference} was started with another search; what differs:\n"
                 + "".join(f"  {change}\n" for change in changes)
                 + "Give the file a new name, or start a new sweep beside the old one with --fresh."
             )
-        return newest
+        return None if changes else newest
 
     def sweep(self, sweep_id: int) -> SweepRecord:
         """Return one sweep by its id."""

@@ -117,7 +117,7 @@ def test_a_command_is_never_cut(summary: Summary) -> None:
     commands = dict(
         next_commands("sentiment", 3, program=".venv/bin/python -m orchestrator", place=" --tracking-uri x")
     )
-    assert commands["use it"] == '.venv/bin/python -m orchestrator predict sentiment "some text" --tracking-uri x'
+    assert commands["then use it"] == '.venv/bin/python -m orchestrator predict sentiment "some text" --tracking-uri x'
     assert all(command.startswith(".venv/bin/python -m orchestrator ") for command in commands.values())
     assert len(next_commands("sentiment", None)) == 1
 
