@@ -46,6 +46,9 @@ def adapt(base: Base, settings: TrialSettings, head: Head) -> Adapted:
     from peft import get_peft_model, get_peft_model_state_dict
     from peft.tuners.tuners_utils import BaseTunerLayer
 
+    takes_out = settings.method == LORA and settings.init == "pissa"
+    if takes_out:
+        _untie_linear_layers(base.model)
     with quiet_libraries():
         try:
             model = get_peft_model(base.model, peft_config(base, settings, head))
@@ -56,10 +59,23 @@ def adapt(base: Base, settings: TrialSettings, head: Head) -> Adapted:
             # peft casts each adapter's input to float32; under autocast that is undone at once, and without it a no-op.
             module.cast_input_dtype_enabled = False
     taken_out = {}
-    if settings.method == LORA and settings.init == "pissa":
+    if takes_out:
         state = get_peft_model_state_dict(model, save_embedding_layers=False)
         taken_out = {name: value.detach().clone() for name, value in state.items() if _is_lora(name)}
     return Adapted(model=model, taken_out=taken_out)
+
+
+def _untie_linear_layers(model: "torch.nn.Module") -> None:
+    """Give every linear layer a parameter of its own over the same memory.
+
+    An init that takes something out of a layer's weight would take it out of an embedding that is tied to it, too, and
+    whoever loads the adapter has the whole embedding.
+    """
+    from torch.nn import Linear, Parameter
+
+    for module in model.modules():
+        if isinstance(module, Linear) and module.weight.is_floating_point():
+            module.weight = Parameter(module.weight.detach(), requires_grad=module.weight.requires_grad)
 
 
 @contextmanager
@@ -141,14 +157,15 @@ def _untaken(name: str, value: "torch.Tensor", taken_out: "Mapping[str, torch.Te
     import torch
 
     value = value.detach().cpu().contiguous()
-    if name not in taken_out:
+    if name in taken_out:
+        is_a, first = "lora_A" in name, taken_out[name].cpu()
+        value = torch.cat([value, first if is_a else -first], dim=0 if is_a else 1)
+    elif taken_out and "lora_embedding_" in name:  # PiSSA leaves embeddings as they are
+        is_a = "lora_embedding_A" in name
+    else:
         return value
-    first = taken_out[name].cpu()
-    if "lora_A" in name:
-        both = torch.cat([value, first])
-        return torch.nn.functional.pad(both, (0, 0, 0, rank - both.shape[0])).contiguous()
-    both = torch.cat([value, -first], dim=1)
-    return torch.nn.functional.pad(both, (0, rank - both.shape[1])).contiguous()
+    missing = rank - value.shape[0 if is_a else 1]
+    return torch.nn.functional.pad(value, (0, 0, 0, missing) if is_a else (0, missing)).contiguous()
 
 
 def _is_lora(name: str) -> bool:
