@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.core.errors import UserError
 from orchestrator.planning import plan_engine, plan_sweep
 from tests.fakes.tiny_objective import tiny_splits
 from tests.spec.facts import SMALL, load
@@ -91,3 +92,14 @@ def test_the_plan_says_what_is_searched_and_where_trials_end(tmp_path: Path) -> 
         ("alpha", "8 … 32, log", "dropout = 0 or 0.1"),
     )
     assert (plan.ends, plan.report_points[-1]) == ((100, 300), 300)
+
+
+@pytest.mark.parametrize("engine", ["solo", "packed"])
+def test_the_plan_holds_notes_and_refuses_what_peft_does(engine: str, tmp_path: Path) -> None:
+    file = tmp_path / "small.yaml"
+    file.write_text(SMALL + f"data: {{train: 100, validation: 20, test: 20}}\nresources: {{engine: {engine}}}\n")
+    overrides = ["search.space.method={choices: [lora, lokr]}", "resources.parallel_trials=1"]
+    plan = plan_sweep(load(file, *overrides, "search.space.rank={choices: [4, 64]}"))
+    assert [note[:35] for note in plan.notes] == ["lokr on all-linear: from rank 12 on"]
+    with pytest.raises(UserError, match=r"^adapter\.target_modules: all-linear or names .*; got qeury$"):
+        plan_sweep(load(file, *overrides, "adapter.target_modules=qeury"))
