@@ -72,7 +72,7 @@ Inputs were cut to {card.max_length} tokens.
 {_code(card, hub)}```
 
 {_where_the_base_is(card, hub)}
-
+{_scaling(card)}
 ## Measured
 
 | metric | value |
@@ -135,6 +135,17 @@ def _quantisation(card: "AdapterCard") -> str:
         "The base was frozen in 4 bits (NF4, double quantisation), in training and in every measurement below:\n"
         "load it the same way, with bitsandbytes installed; on the plain base the results would be others. The\n"
         "configuration below leaves out all but the numbered layers: heads and poolers are not in 4 bits.\n"
+    )
+
+
+def _scaling(card: "AdapterCard") -> str:
+    if not card.rslora:
+        return ""
+    command = f"loratory export {card.sweep} DIR --trial {card.trial} --plain-scaling"
+    return (
+        "\nIt was trained with rsLoRA: its scale is alpha / √rank, as `use_rslora` in `adapter_config.json` says.\n"
+        "llama.cpp and SGLang do not read that: they apply alpha / rank, √rank too weak. For them, export it with\n"
+        f"`{command}`, which writes alpha · √rank instead.\n"
     )
 
 
