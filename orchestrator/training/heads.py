@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from orchestrator.core.errors import UserError
 from orchestrator.objective.protocol import Head
 from orchestrator.training.base_model import Base
 
@@ -22,12 +23,18 @@ def modules_to_save(base: Base, head: Head) -> list[str]:
     peft takes every module whose name *ends* with one of these names, letters alone compared (``classifier`` takes
     ``pre_classifier``), but keeps adapters off those that *are* of the name. Modules that it takes are therefore named
     in full.
+
+    Raises:
+        UserError: no head of a classifier is found: it would stay as it is.
     """
     wanted = {*base.fresh_modules} - {""}
     if head is Head.SEQUENCE_CLASSIFICATION:
         wanted |= {*outside_backbone(base.model), *PEFT_HEADS}
     names = [name for name, _ in base.model.named_modules(remove_duplicate=False) if name]
     found = _topmost(name for name in names if any(name.endswith(ending) for ending in wanted))
+    if not found and head is Head.SEQUENCE_CLASSIFICATION:
+        rule = "a classifier's head stands outside its backbone, or is missing in the model's files"
+        raise UserError(f"model: {rule}; {type(base.model).__name__} has none that could be trained")
     return sorted({*found} - {*(PEFT_HEADS if head is Head.SEQUENCE_CLASSIFICATION else ())})
 
 

@@ -13,7 +13,7 @@ from orchestrator.training.base_model import Base
 from orchestrator.training.structure import copied
 
 if TYPE_CHECKING:
-    from torch import nn
+    from peft.tuners.tuners_utils import BaseTunerLayer
     from transformers import PreTrainedModel
 
 _PREFIX = "base_model.model."
@@ -60,7 +60,7 @@ def _experts(model: "PreTrainedModel") -> list[str]:
     return found
 
 
-def _adapted(base: Base, trial: Mapping[str, ParamValue], head: Head) -> "dict[str, nn.Module]":
+def _adapted(base: Base, trial: Mapping[str, ParamValue], head: Head) -> "dict[str, BaseTunerLayer]":
     """Return peft's layers of an adapter by the name of the weight that each adapts."""
     import torch
     from peft.tuners.tuners_utils import BaseTunerLayer
@@ -125,7 +125,7 @@ def _share_in_4_bits(model: "PreTrainedModel", quantisation: Quantisation) -> st
     return f"{told}; not in 4 bits: {_patterns(large)}" if share < 0.9 and large else told
 
 
-def _ranks_without_effect(layers: "Sequence[nn.Module]", ranks: Sequence[int], targets: str) -> list[str]:
+def _ranks_without_effect(layers: "Sequence[BaseTunerLayer]", ranks: Sequence[int], targets: str) -> list[str]:
     """Return, in a sentence, from which rank on LoKr's adapter is one and the same, if such ranks may come.
 
     peft keeps a layer's second Kronecker factor whole where the rank is at least half of the factor's longer side; of

@@ -32,7 +32,7 @@ def pairs(trial: dict[str, ParamValue]) -> set[tuple[tuple[str, ParamValue], tup
 def test_every_possible_pair_of_values_stands_in_one() -> None:
     found = covering(SPACE, {}, NAMES)
     have = set().union(*map(pairs, found))
-    coarse = {"dropout": {0.0, 0.3}, "rank": {4, 5, 64}}
+    coarse: dict[str, set[ParamValue]] = {"dropout": {0.0, 0.3}, "rank": {4, 5, 64}}
     for first, second in combinations(NAMES, 2):
         for chosen in SPACE.combinations({first, second}):
             if len(chosen) == 2 and all(value in coarse.get(name, {value}) for name, value in chosen.items()):

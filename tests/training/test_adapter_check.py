@@ -132,7 +132,8 @@ def test_structure_lacks_what_the_loaded_model_lacks(tmp_path: Path) -> None:
 
 def test_notes_say_which_experts_get_adapters(tmp_path: Path) -> None:
     def notes(write: Callable[[Path], Path], **fixed: ParamValue) -> tuple[str, ...]:
-        return check_adapters(plan_of(write(tmp_path / write.__name__), {"rank": [4, 8]}, **fixed), TinyCausal())
+        folder = write(tmp_path / write.__name__)
+        return check_adapters(plan_of(folder, {"rank": [4, 8]}, None, **fixed), TinyCausal())
 
     assert notes(tiny_llama) == ()
     [given] = notes(tiny_mixtral)

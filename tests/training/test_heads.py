@@ -9,15 +9,21 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PerceiverConfig,
+    PerceiverForSequenceClassification,
+)
 
 from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.core.errors import UserError
 from orchestrator.core.methods import METHODS
 from orchestrator.core.plan import EnginePlan, Precision
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Head
 from orchestrator.training.adapters import adapt, save_adapter
-from orchestrator.training.base_model import load_base
+from orchestrator.training.base_model import Base, load_base
 from orchestrator.training.engine import Engine
 from orchestrator.training.heads import modules_to_save
 from orchestrator.training.packed.engine import PackedEngine
@@ -129,3 +135,16 @@ def test_both_engines_train_the_head_alike(name: str, tmp_path: Path, plain_peft
 def test_a_head_that_writes_stays_frozen(tmp_path: Path) -> None:
     base = load_base(source(tiny_llama(tmp_path)), TinyCausal(), "cpu")
     assert modules_to_save(base, Head.CAUSAL_LM) == []
+
+
+def test_a_classifier_whose_head_is_not_found_is_refused() -> None:
+    """Perceiver's stands inside its backbone."""
+    config = PerceiverConfig(num_latents=4, d_latents=16, d_model=16, num_blocks=1, num_self_attends_per_block=1)
+    with torch.device("meta"):
+        model = PerceiverForSequenceClassification(config)
+    with pytest.raises(
+        UserError, match=r"^model: .*; PerceiverForSequenceClassification has none that"
+    ):
+        modules_to_save(Base(model=model, fresh_modules=(), revision=None), Head.SEQUENCE_CLASSIFICATION)
+    missing = Base(model=model, fresh_modules=("perceiver.decoder",), revision=None)
+    assert modules_to_save(missing, Head.SEQUENCE_CLASSIFICATION) == ["perceiver.decoder"]
