@@ -120,6 +120,14 @@ def test_packed_engine_refuses_before_its_first_trial(tmp_path: Path) -> None:
     engine.close()
 
 
+def test_adapters_of_experts_are_left_to_the_solo_engine(tmp_path: Path) -> None:
+    engine = PackedEngine(plan_of(tiny_qwen3_moe(tmp_path), {"rank": [4, 8]}), TinyCausal())
+    room = engine.room(3, measure=False)
+    engine.close()
+    assert (room.packs, room.why) == (False, "peft adapts its experts by parameter, and a pack adapts layers alone")
+    assert [note[:50] for note in room.notes] == ["a mixture of experts, lora on all-linear: the expe"]
+
+
 def test_structure_lacks_what_the_loaded_model_lacks(tmp_path: Path) -> None:
     for write, objective in ((bert_without_pooler, TinyClassification()), (tiny_mixtral, TinyCausal())):
         source = Source(origin=Origin.LOCAL, name=str(write(tmp_path / write.__name__)))
