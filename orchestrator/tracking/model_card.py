@@ -17,8 +17,8 @@ from transformers import {imports}
 {base}
 labels = {labels}
 model = AutoModelForSequenceClassification.from_pretrained(
-    {arguments}, num_labels=len(labels), id2label=dict(enumerate(labels))
-)
+    {arguments}, num_labels=len(labels), id2label=dict(enumerate(labels)), ignore_mismatched_sizes=True
+)  # the adapter brings its head: the base's own may have other classes
 model = PeftModel.from_pretrained(model, "THIS FOLDER").eval()
 tokenizer = AutoTokenizer.from_pretrained("THIS FOLDER")
 """

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _PREFIX = "base_model.model."
+_EXPERTS = re.compile(r"(^|\.)experts(\.|$)")
 
 
 def model_notes(
@@ -46,17 +47,19 @@ def model_notes(
 
 
 def _experts(model: "PreTrainedModel") -> list[str]:
-    """Return the names of the weights of a mixture's experts: one of many of their kind, or many in one tensor."""
-    from torch.nn.modules.conv import _ConvNd
+    """Return the names of the weights of a mixture's experts: modules under ``experts``, or all of them in one tensor.
 
+    A tensor of three dimensions holds experts if the first is a number of experts in the configuration: XLNet's
+    attention has such tensors, too.
+    """
+    config = model.config.get_text_config().to_dict()
+    counts = {value for name, value in config.items() if "expert" in name and isinstance(value, int) and value > 1}
     found = []
-    for module_name, module in model.named_modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            whole = f"{module_name}.{name}"
-            stacked = parameter.dim() > 2 and not isinstance(module, _ConvNd)
-            numbered = re.search(r"(^|\.)experts(\.|$)", whole)
-            if parameter.dim() > 1 and (stacked or numbered):
-                found.append(whole)
+    for name, parameter in model.named_parameters():
+        stacked = parameter.dim() > 2 and parameter.shape[0] in counts
+        numbered = parameter.dim() > 1 and _EXPERTS.search(name) is not None
+        if (stacked or numbered) and not name.endswith("bias"):
+            found.append(name)
     return found
 
 
@@ -121,7 +124,7 @@ def _share_in_4_bits(model: "PreTrainedModel", quantisation: Quantisation) -> st
     told = f"quantisation {quantisation}: {share:.0%} of the weights in the layers are held in 4 bits".replace(
         "%", " %"
     )
-    large = [name for number, name in left if number * 100 > total or re.search(r"(^|\.)experts(\.|$)", name)]
+    large = [name for number, name in left if number * 100 > total or _EXPERTS.search(name)]
     return f"{told}; not in 4 bits: {_patterns(large)}" if share < 0.9 and large else told
 
 

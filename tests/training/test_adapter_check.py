@@ -6,16 +6,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import XLNetConfig, XLNetForSequenceClassification
 
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import UserError
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.space import ChoiceDomain, Parameter, ParamValue, Space
-from orchestrator.objective.protocol import Objective
+from orchestrator.objective.protocol import Head, Objective
 from orchestrator.spec.covering import covering
 from orchestrator.training.adapter_check import check_adapters
-from orchestrator.training.base_model import load_base
+from orchestrator.training.base_model import Base, load_base
+from orchestrator.training.model_notes import model_notes
 from orchestrator.training.packed.engine import PackedEngine
 from orchestrator.training.structure import load_structure
 from tests.fakes.tiny_models import (
@@ -155,6 +157,16 @@ def test_notes_say_which_experts_get_adapters(tmp_path: Path) -> None:
     assert by_method == start.replace("lora", "loha") + ATTENTION
     [named] = notes(tiny_mixtral, target_modules="q_proj")
     assert named.endswith(f"the experts get no adapter ({EXPERTS}), what gets one is self_attn.q_proj (2)")
+
+
+def test_stacked_attention_is_no_mixture_of_experts() -> None:
+    config = XLNetConfig(d_model=16, n_layer=2, n_head=2, d_inner=32, vocab_size=64)
+    with torch.device("meta"):
+        base = Base(model=XLNetForSequenceClassification(config), fresh_modules=(), revision=None)
+    trial: dict[str, ParamValue] = {"method": "lora", "target_modules": "all-linear"}
+    assert model_notes(base, Head.SEQUENCE_CLASSIFICATION, [trial], None) == ()
+    [share] = model_notes(base, Head.SEQUENCE_CLASSIFICATION, [trial], Quantisation.NF4)
+    assert "not in 4 bits: rel_attn.q (2), rel_attn.k (2)" in share
 
 
 def test_the_share_of_weights_in_4_bits_is_told(tmp_path: Path) -> None:

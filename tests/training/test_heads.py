@@ -142,9 +142,7 @@ def test_a_classifier_whose_head_is_not_found_is_refused() -> None:
     config = PerceiverConfig(num_latents=4, d_latents=16, d_model=16, num_blocks=1, num_self_attends_per_block=1)
     with torch.device("meta"):
         model = PerceiverForSequenceClassification(config)
-    with pytest.raises(
-        UserError, match=r"^model: .*; PerceiverForSequenceClassification has none that"
-    ):
+    with pytest.raises(UserError, match=r"^model: .*; PerceiverForSequenceClassification has none that"):
         modules_to_save(Base(model=model, fresh_modules=(), revision=None), Head.SEQUENCE_CLASSIFICATION)
     missing = Base(model=model, fresh_modules=("perceiver.decoder",), revision=None)
     assert modules_to_save(missing, Head.SEQUENCE_CLASSIFICATION) == ["perceiver.decoder"]
