@@ -18,6 +18,7 @@ from orchestrator.core.settings import RULES
 from orchestrator.core.space import ChoiceDomain, Domain, FixedDomain, IntDomain, ParamValue
 from orchestrator.core.timetable import Timetable, samples_of
 from orchestrator.objective.digest import digest
+from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.stopping.points import report_points
