@@ -5,6 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
+SPLIT_RULE = 2
+"""Version of the rule that cuts the rows of a new sweep into splits; see ``orchestrator.objective.splits``."""
+
+
 class Origin(enum.StrEnum):
     """The three places an asset can come from."""
 
@@ -49,6 +53,7 @@ class DataPlan:
         train_eval: rows of the training split whose loss is measured in eval mode at every report.
         shift: data sets of other distributions, by the name their metrics carry.
         shift_rows: rows drawn from each shift set, at most.
+        split_rule: version of the rule that says which rows are copies and which may not stand in two splits.
     """
 
     source: Source
@@ -60,6 +65,7 @@ class DataPlan:
     train_eval: int = 500
     shift: Mapping[str, Source] = field(default_factory=dict)
     shift_rows: int = 1000
+    split_rule: int = SPLIT_RULE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

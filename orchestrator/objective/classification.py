@@ -9,7 +9,7 @@ from orchestrator.core.errors import DataError
 from orchestrator.core.metric import Direction
 from orchestrator.objective.padding import pad
 from orchestrator.objective.protocol import Example, Head, Splits
-from orchestrator.objective.splits import Cutting
+from orchestrator.objective.splits import Cutting, read_splits
 
 if TYPE_CHECKING:
     import datasets
@@ -33,14 +33,8 @@ class TextClassification:
     default_source: Source
 
     def splits(self, plan: DataPlan) -> Splits:
-        """Read, clean and cut the data; see ``Objective.splits`` and ``Cutting``."""
-        cutting = Cutting()
-        train, validation, test = cutting.cut(self.read(plan.source, plan.columns), plan)
-        shift = {
-            name: cutting.shift(self.read(source, shift_columns(source, plan)), train, plan.shift_rows, plan.seed)
-            for name, source in plan.shift.items()
-        }
-        return Splits(train=train, validation=validation, test=test, shift=shift)
+        """Read, clean and cut the data; see ``Objective.splits`` and ``read_splits``."""
+        return read_splits(plan, self.read, Cutting())
 
     def read(self, source: Source, columns: Mapping[str, str]) -> "datasets.Dataset":
         """Return the rows of a source with labels as ids: columns ``text``, ``label`` and, if there, ``group``."""
@@ -98,8 +92,3 @@ class TextClassification:
     def baseline(self, splits: Splits) -> Mapping[str, float] | None:  # noqa: ARG002  (the protocol's)
         """Return None: no baseline, unless the task defines one."""
         return None
-
-
-def shift_columns(source: Source, plan: DataPlan) -> Mapping[str, str]:
-    """Return the column names for a shift set: the plan's, except that packaged data has our names already."""
-    return {} if source.origin is Origin.PACKAGED else plan.columns

@@ -12,8 +12,9 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
-from orchestrator.objective.classification import TextClassification, shift_columns
+from orchestrator.objective.classification import TextClassification
 from orchestrator.objective.padding import IGNORED, pad
+from orchestrator.objective.splits import shift_columns
 from tests.fakes.tiny_models import tiny_bert
 
 
