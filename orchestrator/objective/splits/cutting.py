@@ -68,10 +68,8 @@ class Cutting(Columns):
                 dropped += lost
         # What train does not take is not lost to another split: nothing is drawn after it.
         dropped[SURPLUS.format("data.train")] += before - len(taken["train"])
-        forms = table.forms
-        refuse_overlap(
-            [(split, *zip(*((forms[i].near, forms[i].copy) for i in kept))) for split, kept in taken.items()]
-        )
+        kept = [(split, [table.forms[row] for row in chosen]) for split, chosen in taken.items()]
+        refuse_overlap([(split, [f.near for f in forms], [f.copy for f in forms]) for split, forms in kept])
         return Cut(
             train=rows.select(taken["train"]),
             validation=rows.select(taken["validation"]),
@@ -84,13 +82,14 @@ class Cutting(Columns):
     ) -> "tuple[datasets.Dataset, dict[str, int]]":
         """Return at most ``size`` rows of another distribution, stratified, and how many are left out by reason.
 
-        The rows are cleaned as those of ``cut``, and rows too similar to a training row are left out.
+        The rows are cleaned as those of ``cut``. Rows too similar to a training row are left out: those with its
+        letters, marks and digits, short ones too, for what is measured here must be foreign.
         """
         rule = rule_of(plan.split_rule)
         table = Table.read(rows, self, rule)
-        trained = {rule.forms(str(text)).near for text in train[self.text]}
+        trained = {rule.forms(str(text)).order for text in train[self.text]}
         clean, dropped = table.clean()
-        left = [row for row in clean if table.forms[row].near not in trained]
+        left = [row for row in clean if table.forms[row].order not in trained]
         drawn = draw(table.ordered(left, plan.seed, grouped=False), size, table.labels.__getitem__)
         dropped[NEAR.format("training")] += len(clean) - len(left)
         dropped[SURPLUS.format("data.shift_rows")] += len(left) - len(drawn)

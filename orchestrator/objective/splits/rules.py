@@ -30,7 +30,7 @@ class Forms(NamedTuple):
     Attributes:
         copy: two rows of one data set with equal values are copies; empty if the text is blank.
         near: two rows with equal values never stand in two splits.
-        order: what is hashed to order the rows.
+        order: what is hashed to order the rows; two rows with equal values never stand in train and a shift set.
     """
 
     copy: str

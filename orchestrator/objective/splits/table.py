@@ -1,5 +1,6 @@
 """The columns that decide which rows are used and in which split, as lists over all rows."""
 
+import math
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
@@ -115,7 +116,7 @@ class Table:
         return sorted(rows, key=key)
 
     def take(self, left: list[int], size: int, split: str) -> tuple[list[int], list[int], Counter[str]]:
-        """Return ``size`` stratified rows of ``left``, the rows that other splits may have, and those lost by reason."""
+        """Return ``size`` stratified rows of ``left``, the rows free for other splits, and how many are lost by reason."""
         chosen = draw(left, size, self.labels.__getitem__)
         taken, units = set(chosen), {self.units[row] for row in chosen}
         apart = [row for row in left if self.units[row] not in units]
@@ -136,6 +137,7 @@ def refuse_overlap(splits: Sequence[tuple[str, Sequence[str], Sequence[str]]]) -
 
 def _group_name(group: Any) -> str | None:  # noqa: ANN401  (any value of a column)
     """Return a group's name; None for what says that there is none: null, NaN and blank text."""
-    if group is None or group != group or (isinstance(group, str) and not group.strip()):
+    missing = isinstance(group, float) and math.isnan(group)
+    if group is None or missing or (isinstance(group, str) and not group.strip()):
         return None
     return str(group)
