@@ -20,6 +20,7 @@ from orchestrator.core.timetable import Timetable, samples_of
 from orchestrator.objective.digest import digest
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Objective, Splits
+from orchestrator.search.ledger import Ledger
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.stopping.points import report_points
 from orchestrator.search.stopping.rules import compared_at
@@ -60,6 +61,17 @@ def plan_engine(spec: SweepSpec, splits: Splits, folder: Path) -> EnginePlan:
         quantisation=spec.quantisation,
         deepspeed=spec.deepspeed,
     )
+
+
+def with_stored_rule(spec: SweepSpec, ledger: Ledger | None) -> SweepSpec:
+    """Return the spec with the split rule of the stored sweep that it goes on with, so that its rows stay the same.
+
+    A sweep that has no trials binds nothing: it takes the newest rule.
+    """
+    stored = None if ledger is None else ledger.continued(spec.name)
+    if stored is None:
+        return spec
+    return replace(spec, data=replace(spec.data, split_rule=stored.fingerprint.get("split_rule", 1)))
 
 
 def plan_search(spec: SweepSpec, timetable: Timetable) -> SearchPlan:

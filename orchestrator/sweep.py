@@ -19,7 +19,15 @@ from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.finished import QUESTION, finished_sweep, page_of, question_of
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Objective, Splits
-from orchestrator.planning import adapters_of, describe, facts_of, fingerprint_of, plan_engine, plan_search
+from orchestrator.planning import (
+    adapters_of,
+    describe,
+    facts_of,
+    fingerprint_of,
+    plan_engine,
+    plan_search,
+    with_stored_rule,
+)
 from orchestrator.report.files import write_report
 from orchestrator.report.of_sweep import summary_of
 from orchestrator.search.coordinator import Coordinator
@@ -80,6 +88,7 @@ def run_sweep(
     ledger, question = Ledger.open(), question_of(spec)
     if not options.fresh and (known := finished_sweep(ledger, spec, question)):
         return _outcome(ledger, known.id, spec, synced=True)
+    spec = spec if options.fresh else with_stored_rule(spec, ledger)
     require_model(spec.model)  # before the rows, which take longer
     objective = load_objective(spec.objective)
     splits = objective.splits(spec.data)

@@ -59,7 +59,9 @@ class Stored:
         """Return what the sweep's engines were built from last, with another folder for their checkpoints."""
         from pydantic import TypeAdapter
 
-        return replace(TypeAdapter(EnginePlan).validate_python(self.sweep.facts["engine"]), sweep_dir=str(folder))
+        stored = self.sweep.facts["engine"]
+        stored = {**stored, "data": {"split_rule": 1, **stored["data"]}}  # from when there was one rule
+        return replace(TypeAdapter(EnginePlan).validate_python(stored), sweep_dir=str(folder))
 
     def retrain(self, trial: TrialRecord) -> Path:
         """Train a trial again up to its best report, with its own settings and seed; return the adapter's folder."""

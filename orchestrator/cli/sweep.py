@@ -61,7 +61,7 @@ def sweep(  # noqa: PLR0913, PLR0917  (a command's options)
 def _dry_run(screen: Screen, spec: "SweepSpec", log: Path, *, fresh: bool) -> None:
     from orchestrator.cli.plan_view import longest_s, plan_text
     from orchestrator.finished import finished_sweep, question_of
-    from orchestrator.planning import plan_sweep
+    from orchestrator.planning import plan_sweep, with_stored_rule
     from orchestrator.report.pace import earlier_pace
 
     with screen.quiet(log):
@@ -69,6 +69,7 @@ def _dry_run(screen: Screen, spec: "SweepSpec", log: Path, *, fresh: bool) -> No
         ledger = existing_ledger()
         if not fresh and ledger is not None and (done := finished_sweep(ledger, spec, question_of(spec))):
             screen.say(f"{done.reference} is finished: nothing would be done. With --fresh:")
+        spec = spec if fresh else with_stored_rule(spec, ledger)
         plan = plan_sweep(spec)
         pace = None if ledger is None else earlier_pace(ledger, spec)
         screen.show(plan_text(spec, plan, pace))

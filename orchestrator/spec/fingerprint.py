@@ -50,6 +50,10 @@ def fingerprint(spec: "SweepSpec") -> dict[str, Any]:
     if "method" not in space:
         # It has a place of its own from when it could not be searched, so that sweeps of then go on.
         facts["method"] = facts["fixed"].pop("method", RULES["method"].default)
+    # Beside the data, and absent for rule 1, as in sweeps from when there was one rule.
+    split_rule = facts["data"].pop("split_rule")
+    if split_rule != 1:
+        facts["split_rule"] = split_rule
     if spec.quantisation is not None:
         facts["quantisation"] = spec.quantisation
     if spec.deepspeed is not None:

@@ -116,7 +116,7 @@ class Table:
         return sorted(rows, key=key)
 
     def take(self, left: list[int], size: int, split: str) -> tuple[list[int], list[int], Counter[str]]:
-        """Return ``size`` stratified rows of ``left``, the rows free for other splits, and how many are lost by reason."""
+        """Return ``size`` stratified rows of ``left``, the rows free for other splits, and the losses by reason."""
         chosen = draw(left, size, self.labels.__getitem__)
         taken, units = set(chosen), {self.units[row] for row in chosen}
         apart = [row for row in left if self.units[row] not in units]
