@@ -1,34 +1,28 @@
 """Read a table of rows from any origin into memory, under the column names that the objective uses."""
 
 import difflib
-import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.assets.cache import quiet_hugging_face
 from orchestrator.assets.catalogue import Kind
 from orchestrator.assets.fetch import fetch, packaged
 from orchestrator.assets.hub import unreachable
 from orchestrator.assets.readers import READERS
+from orchestrator.assets.tables import Wanted, checked_text, read_file
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import AssetError, DataError, UserError
 
 if TYPE_CHECKING:
     import datasets
 
-FORMATS: Mapping[str, tuple[str, Mapping[str, str]]] = {
-    ".csv": ("csv", {}),
-    ".tsv": ("csv", {"sep": "\t"}),
-    ".json": ("json", {}),
-    ".jsonl": ("json", {}),
-    ".parquet": ("parquet", {}),
-}
-"""Builder of ``datasets`` and its arguments, by a local file's ending."""
-
 
 def read_table(
-    source: Source, columns: Mapping[str, str] | None = None, required: Collection[str] = ()
+    source: Source,
+    columns: Mapping[str, str] | None = None,
+    required: Collection[str] = (),
+    text: Collection[str] = (),
 ) -> "datasets.Dataset":
     """Return all rows of a source, in memory.
 
@@ -37,16 +31,24 @@ def read_table(
         columns: our column names to the source's own; the others keep their names, and a column of the source that
             would collide with one of ours is left out.
         required: columns, by our names, that must be there; a column named in ``columns`` is required too.
+        text: columns, by our names, that must hold text; those of a CSV file stay as they are written.
 
     Raises:
         AssetError: the source is missing or cannot be reached.
-        DataError: a required column is missing, or the file cannot be read as a table.
+        DataError: a required column is missing or holds something else than text, or the file is no table.
     """
     quiet_hugging_face()
     columns = dict(columns or {})
-    rows = _READ[source.origin](source)
+    names = {name: columns.get(name, name) for name in (*required, *columns, *text)}
+    texts = [names[name] for name in text]
+    if source.origin is Origin.LOCAL:
+        wanted = Wanted(text=frozenset(texts), needed=frozenset(names.values()))
+        rows = read_file(Path(source.name).expanduser().absolute(), wanted)
+    else:
+        rows = _READ[source.origin](source)
     for name in dict.fromkeys((*required, *columns)):
-        _require(rows.column_names, name, columns.get(name, name), source)
+        _require(rows.column_names, name, names[name], source)
+    rows = checked_text(rows, [name for name in texts if name in rows.column_names], source)
     taken = {theirs: ours for ours, theirs in columns.items()}
     colliding = [name for name in rows.column_names if name in columns and name not in taken]
     rows = rows.remove_columns(colliding)
@@ -74,27 +76,6 @@ def _packaged(source: Source) -> "datasets.Dataset":
     return datasets.Dataset.from_dict(READERS[source.name](folder=folder))
 
 
-def _local(source: Source) -> "datasets.Dataset":
-    path = Path(source.name).expanduser().absolute()
-    if not path.is_file():
-        raise AssetError(f"there is no data file {path}")
-    if path.suffix.lower() not in FORMATS:
-        raise DataError(f"{path.name}: a file that ends in {', '.join(FORMATS)} is needed, got {path.suffix!r}")
-    builder, arguments = FORMATS[path.suffix.lower()]
-    import datasets
-    from datasets.exceptions import DatasetGenerationError
-
-    # Tables are read afresh each time: a cache of what was in the file before would be one more thing to distrust.
-    with tempfile.TemporaryDirectory(prefix="loratory-") as scratch:
-        try:
-            rows: Any = datasets.load_dataset(
-                builder, data_files=str(path), split="train", cache_dir=scratch, keep_in_memory=True, **arguments
-            )
-        except (DatasetGenerationError, ValueError, OSError) as error:
-            raise DataError(f"{path} cannot be read as {builder}: {error.__cause__ or error}") from error
-    return rows
-
-
 def _hub(source: Source) -> "datasets.Dataset":
     """Read a hub data set through Hugging Face's own cache, so that what was once downloaded is there offline."""
     with unreachable(f"data set {source}"):
@@ -108,4 +89,4 @@ def _hub(source: Source) -> "datasets.Dataset":
             raise DataError(f"data set {source}: {error}") from error
 
 
-_READ = {Origin.PACKAGED: _packaged, Origin.LOCAL: _local, Origin.HUB: _hub}
+_READ = {Origin.PACKAGED: _packaged, Origin.HUB: _hub}

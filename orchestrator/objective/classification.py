@@ -40,7 +40,7 @@ class TextClassification:
         """Return the rows of a source with labels as ids: columns ``text``, ``label`` and, if there, ``group``."""
         import datasets
 
-        rows = read_table(source, columns, required=("text", "label"))
+        rows = read_table(source, columns, required=("text", "label"), text=("text",))
         names = getattr(rows.features["label"], "names", None)
         kept = {name: rows[name][:] for name in ("text", "group") if name in rows.column_names}
         return datasets.Dataset.from_dict({**kept, "label": self._ids(rows["label"][:], names, source)})

@@ -47,7 +47,7 @@ class Writing:
 
     def read(self, source: Source, columns: Mapping[str, str]) -> "datasets.Dataset":
         """Return the rows of a source: columns ``text``, the target's and, if there, ``group``."""
-        rows = read_table(source, columns, required=("text", self.target))
+        rows = read_table(source, columns, required=("text", self.target), text=("text", self.target))
         return rows.select_columns([name for name in ("text", self.target, "group") if name in rows.column_names])
 
     def around_text(

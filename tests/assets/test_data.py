@@ -106,21 +106,6 @@ def test_the_hub_without_a_network_says_what_to_do(monkeypatch: pytest.MonkeyPat
         read_table(Source(origin=Origin.HUB, name="org/never-downloaded"))
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "problem"),
-    [
-        ("rows.csv", "a,b\n1,2\n1,2,3,4\n", "cannot be read as csv: .*line 3"),
-        ("rows.json", '[{"text": "a",', "cannot be read as json"),
-        ("rows.csv", "", "cannot be read as csv: No columns"),
-        ("rows.xlsx", "x", r"ends in \.csv, \.tsv, \.json, \.jsonl, \.parquet is needed, got '\.xlsx'"),
-    ],
-)
-def test_a_file_that_is_no_table_is_refused(tmp_path: Path, name: str, content: str, problem: str) -> None:
-    (tmp_path / name).write_text(content)
-    with pytest.raises(DataError, match=problem):
-        read_table(local(tmp_path / name))
-
-
 def test_a_changed_file_is_read_afresh(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("text,label\na,1\n")
