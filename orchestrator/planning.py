@@ -1,15 +1,16 @@
 """From the checked sweep file to what engine, search and tracker are built from. Nothing is run here."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orchestrator.assets.models import resolve_model
 from orchestrator.core import deepspeed
+from orchestrator.core.data import DataSummary
 from orchestrator.core.methods import LORA, takers
 from orchestrator.core.metric import Metric
 from orchestrator.core.outcome import SweepPlan
@@ -20,6 +21,7 @@ from orchestrator.core.timetable import Timetable, samples_of
 from orchestrator.objective.digest import digest
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Objective, Splits
+from orchestrator.objective.truncation import truncated
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.stopping.points import report_points
@@ -29,9 +31,6 @@ from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.adapters import SweepAdapters
 from orchestrator.tracking.description import DataInput, SweepDescription
 from orchestrator.training.engine import PackingEngine, Room
-
-if TYPE_CHECKING:
-    import datasets
 
 _SIZES = ("rank", "batch_size", "max_length", "dropout")
 """Settings that decide what a trial takes of time and memory."""
@@ -96,7 +95,8 @@ def plan_sweep(spec: SweepSpec) -> SweepPlan:
         DataError: the data breaks a rule.
         AssetError: the data or the model cannot be had.
     """
-    splits = load_objective(spec.objective).splits(spec.data)
+    objective = load_objective(spec.objective)
+    splits = objective.splits(spec.data)
     points, resources = _points(spec, splits), spec.resources
     room = Room(slots=resources.parallel_trials, why="", packs=False)
     if resources.engine is EngineName.PACKED:
@@ -118,6 +118,7 @@ def plan_sweep(spec: SweepSpec) -> SweepPlan:
         ends=_ends(spec, splits),
         rungs=compared_at(spec.stopping, points),
         rows=row_counts(splits),
+        data=data_summary(spec, objective, splits),
         parallel_trials=room.slots,
         engine=(EngineName.PACKED if room.packs else EngineName.SOLO).value,
         why=room.why,
@@ -137,18 +138,19 @@ def _room(spec: SweepSpec, splits: Splits) -> Room:
 
 def fingerprint_of(spec: SweepSpec, splits: Splits) -> dict[str, Any]:
     """Return what may not change when a sweep goes on: the file's part, the rows themselves, and an own objective."""
-    found = {**spec.fingerprint(), "rows": {name: digest(rows) for name, rows in _by_name(splits)}}
+    found = {**spec.fingerprint(), "rows": {name: digest(rows) for name, rows in splits.by_name().items()}}
     if spec.objective.endswith(".py"):
         found["objective_file"] = hashlib.sha256(Path(spec.objective).read_bytes()).hexdigest()[:16]
     return found
 
 
-def facts_of(spec: SweepSpec, splits: Splits, plan: EnginePlan) -> dict[str, Any]:
+def facts_of(spec: SweepSpec, splits: Splits, plan: EnginePlan, data: DataSummary) -> dict[str, Any]:
     """Return what the ledger is told of the sweep when it begins to run, as plain JSON."""
     stopping = spec.stopping
     return {
         "metric": {"name": spec.metric.name, "direction": spec.metric.direction.value},
         "data": row_counts(splits),
+        "data_summary": asdict(data),
         "report_points": list(plan.report_points),
         "engine": asdict(plan),
         "rungs": list(compared_at(stopping, plan.report_points)),
@@ -192,7 +194,7 @@ def describe(spec: SweepSpec, splits: Splits, digests: Mapping[str, str], folder
                 digest=digests[name],
                 rows=len(rows),
             )
-            for name, rows in _by_name(splits)
+            for name, rows in splits.by_name().items()
         ),
         notes=spec.description or "",
         files=folder / REPORT_DIR,
@@ -220,14 +222,20 @@ def adapters_of(plan: EnginePlan, objective: Objective, metric: Metric) -> Sweep
     )
 
 
+def data_summary(spec: SweepSpec, objective: Objective, splits: Splits) -> DataSummary:
+    """Return the counts of the rows used and left out, and of those that are cut to ``max_length`` tokens.
+
+    Raises:
+        AssetError: the tokenizer cannot be had.
+    """
+    max_length = min(int(str(trial["max_length"])) for trial in possible(spec.space, spec.fixed, ("max_length",)))
+    found = truncated(objective, splits, spec.model, max_length)
+    return replace(splits.summary, truncated=found, max_length=max_length)
+
+
 def row_counts(splits: Splits) -> dict[str, int]:
     """Return the number of rows by split; shift sets are named ``shift/<set>``."""
-    return {name: len(rows) for name, rows in _by_name(splits)}
-
-
-def _by_name(splits: Splits) -> "Iterator[tuple[str, datasets.Dataset]]":
-    yield from (("train", splits.train), ("validation", splits.validation), ("test", splits.test))
-    yield from ((f"shift/{name}", rows) for name, rows in splits.shift.items())
+    return {name: len(rows) for name, rows in splits.by_name().items()}
 
 
 def _points(spec: SweepSpec, splits: Splits) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from orchestrator.assets.hub import unreachable
 from orchestrator.assets.readers import READERS
 from orchestrator.assets.tables import Wanted, checked_text, read_file
 from orchestrator.core.data import Origin, Source
-from orchestrator.core.errors import AssetError, DataError, UserError
+from orchestrator.core.errors import DataError, UserError
 
 if TYPE_CHECKING:
     import datasets

@@ -4,7 +4,6 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-
 SPLIT_RULE = 2
 """Version of the rule that cuts the rows of a new sweep into splits; see ``orchestrator.objective.splits``."""
 
@@ -79,7 +78,8 @@ class DataSummary:
             Empty if the task has no classes.
         label_counts: number of rows by split (``train``, ``validation``, ``test``, ``shift/<set>``) and class name.
         dropped: number of rows left out, by split or source and reason: ``{"copy of another row": 40}``.
-        truncated: number of rows by split whose tokens exceed ``max_length``.
+        truncated: number of rows by split whose tokens exceed ``max_length``; of very many rows, an estimate.
+        max_length: the limit that ``truncated`` is counted at, the smallest if it is searched; None: not counted.
         longest: number of characters of the longest text by split.
         warnings: sentences a person should read before training starts.
         split_rule: version of the rule that cut the rows into splits.
@@ -89,6 +89,7 @@ class DataSummary:
     label_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=dict)
     truncated: Mapping[str, int] = field(default_factory=dict)
+    max_length: int | None = None
     longest: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     split_rule: int = 1

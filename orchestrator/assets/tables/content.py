@@ -30,10 +30,10 @@ def text_of(path: Path, name: str) -> str:
     try:
         text = raw.decode(encoding)
     except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
+        line, known = raw[: error.start].count(b"\n") + 1, encoding.removesuffix("-sig").upper()
         raise DataError(
-            f"{path}, line {line}: byte 0x{raw[error.start]:02x} is not {encoding.removesuffix('-sig').upper()}; save the "
-            f'file as "{name} UTF-8", or convert it: iconv -f WINDOWS-1252 -t UTF-8 {path.name} > new-{path.name}'
+            f'{path}, line {line}: byte 0x{raw[error.start]:02x} is not {known}; save the file as "{name} UTF-8", '
+            f"or convert it: iconv -f WINDOWS-1252 -t UTF-8 {path.name} > new-{path.name}"
         ) from error
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1

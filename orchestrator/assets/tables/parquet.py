@@ -55,8 +55,9 @@ def _check_encoding(column: "pa.ChunkedArray", name: str, path: Path) -> None:
     except pa.ArrowInvalid as error:
         raw = column.cast(pa.large_binary()).to_pylist()
         row = next(row for row, value in enumerate(raw) if value is not None and not _is_utf8(value))
+        shown = repr(raw[row][:40])
         raise DataError(
-            f"column {name} of {path} holds text that is not UTF-8 (row {row + 1}: {raw[row][:40]!r}); write it in UTF-8"
+            f"column {name} of {path} holds text that is not UTF-8 (row {row + 1}: {shown}); write it in UTF-8"
         ) from error
 
 

@@ -1,6 +1,7 @@
 """Read an objective's data and return its splits with their counts: what the bases of objectives share."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator.core.data import DataPlan, DataSummary, Origin, Source
@@ -22,16 +23,11 @@ def read_splits(plan: DataPlan, read: Read, cutting: Cutting) -> Splits:
         rows, lost = cutting.shift(read(source, shift_columns(source, plan)), cut.train, plan.shift_rows, plan)
         shift[name] = rows
         dropped |= {f"shift/{name}: {reason}": number for reason, number in lost.items()}
-    named = {"train": cut.train, "validation": cut.validation, "test": cut.test}
-    named |= {f"shift/{name}": rows for name, rows in shift.items()}
-    longest = {split: max((len(text) for text in rows[cutting.text]), default=0) for split, rows in named.items()}
-    return Splits(
-        train=cut.train,
-        validation=cut.validation,
-        test=cut.test,
-        shift=shift,
-        summary=DataSummary(dropped=dropped, longest=longest, split_rule=plan.split_rule),
-    )
+    splits = Splits(train=cut.train, validation=cut.validation, test=cut.test, shift=shift)
+    longest = {
+        split: max((len(text) for text in rows[cutting.text]), default=0) for split, rows in splits.by_name().items()
+    }
+    return replace(splits, summary=DataSummary(dropped=dropped, longest=longest, split_rule=plan.split_rule))
 
 
 def shift_columns(source: Source, plan: DataPlan) -> Mapping[str, str]:

@@ -125,8 +125,8 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path, content: str | bytes
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").mkdir()
     with pytest.raises(DataError, match=r"rows\.csv is a folder; name a file in it that ends in \.csv, \.tsv, "):
-        (tmp_path / "rows.csv").mkdir()
         read_table(Source(origin=Origin.LOCAL, name=str(tmp_path / "rows.csv")))
     with pytest.raises(DataError, match=r"ends in \.csv, \.tsv, \.json, \.jsonl, \.parquet is needed, got '\.xlsx'"):
         read(tmp_path / "rows.xlsx", "x")

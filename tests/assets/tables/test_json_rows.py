@@ -93,8 +93,7 @@ def test_text_is_needed(tmp_path: Path, value: object, told: str) -> None:
         (
             "a.jsonl",
             '{"text": "a", "label": "x"}\n{"text": "b", "label": 1}',
-            r'column label of .* holds text \(row 1: "x"\) '
-            r"and integers \(row 2: 1\); write all of its values as one kind",
+            r'column label of .* holds text \(row 1: "x"\) and integers \(row 2: 1\); write all of its values as one',
         ),
         (
             "a.jsonl",

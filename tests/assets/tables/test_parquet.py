@@ -58,7 +58,7 @@ def test_text_is_needed(tmp_path: Path, values: list[Any], told: str) -> None:
 
 
 def test_text_that_is_not_utf8_is_named(tmp_path: Path) -> None:
-    raw = pa.array(["a".encode(), "caf\xe9".encode("latin-1")])
+    raw = pa.array([b"a", "caf\xe9".encode("latin-1")])
     text = pa.Array.from_buffers(pa.string(), 2, raw.buffers())
     with pytest.raises(DataError, match=r"column text of .* holds text that is not UTF-8 \(row 2: b'caf\\xe9'\)"):
         read(tmp_path / "a.parquet", text=text)
