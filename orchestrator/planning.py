@@ -10,7 +10,6 @@ from typing import Any
 
 from orchestrator.assets.models import resolve_model
 from orchestrator.core import deepspeed
-from orchestrator.core.data import DataSummary
 from orchestrator.core.methods import LORA, takers
 from orchestrator.core.metric import Metric
 from orchestrator.core.outcome import SweepPlan
@@ -21,8 +20,7 @@ from orchestrator.core.timetable import Timetable, samples_of
 from orchestrator.objective.digest import digest
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Objective, Splits
-from orchestrator.objective.truncation import truncated
-from orchestrator.search.ledger import Ledger
+from orchestrator.reading import counted, row_counts
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.stopping.points import report_points
 from orchestrator.search.stopping.rules import compared_at
@@ -62,17 +60,6 @@ def plan_engine(spec: SweepSpec, splits: Splits, folder: Path) -> EnginePlan:
     )
 
 
-def with_stored_rule(spec: SweepSpec, ledger: Ledger | None) -> SweepSpec:
-    """Return the spec with the split rule of the stored sweep that it goes on with, so that its rows stay the same.
-
-    A sweep that has no trials binds nothing: it takes the newest rule.
-    """
-    stored = None if ledger is None else ledger.continued(spec.name)
-    if stored is None:
-        return spec
-    return replace(spec, data=replace(spec.data, split_rule=stored.fingerprint.get("split_rule", 1)))
-
-
 def plan_search(spec: SweepSpec, timetable: Timetable) -> SearchPlan:
     """Return what the sweep searches, how, and what it may spend."""
     return SearchPlan(
@@ -96,7 +83,7 @@ def plan_sweep(spec: SweepSpec) -> SweepPlan:
         AssetError: the data or the model cannot be had.
     """
     objective = load_objective(spec.objective)
-    splits = objective.splits(spec.data)
+    splits = counted(spec, objective, objective.splits(spec.data))
     points, resources = _points(spec, splits), spec.resources
     room = Room(slots=resources.parallel_trials, why="", packs=False)
     if resources.engine is EngineName.PACKED:
@@ -118,7 +105,7 @@ def plan_sweep(spec: SweepSpec) -> SweepPlan:
         ends=_ends(spec, splits),
         rungs=compared_at(spec.stopping, points),
         rows=row_counts(splits),
-        data=data_summary(spec, objective, splits),
+        data=splits.summary,
         parallel_trials=room.slots,
         engine=(EngineName.PACKED if room.packs else EngineName.SOLO).value,
         why=room.why,
@@ -144,13 +131,13 @@ def fingerprint_of(spec: SweepSpec, splits: Splits) -> dict[str, Any]:
     return found
 
 
-def facts_of(spec: SweepSpec, splits: Splits, plan: EnginePlan, data: DataSummary) -> dict[str, Any]:
+def facts_of(spec: SweepSpec, splits: Splits, plan: EnginePlan) -> dict[str, Any]:
     """Return what the ledger is told of the sweep when it begins to run, as plain JSON."""
     stopping = spec.stopping
     return {
         "metric": {"name": spec.metric.name, "direction": spec.metric.direction.value},
         "data": row_counts(splits),
-        "data_summary": asdict(data),
+        "data_summary": asdict(splits.summary),
         "report_points": list(plan.report_points),
         "engine": asdict(plan),
         "rungs": list(compared_at(stopping, plan.report_points)),
@@ -220,22 +207,6 @@ def adapters_of(plan: EnginePlan, objective: Objective, metric: Metric) -> Sweep
         objective=objective.name,
         prompt=prompt if isinstance(prompt, str) else "{text}",
     )
-
-
-def data_summary(spec: SweepSpec, objective: Objective, splits: Splits) -> DataSummary:
-    """Return the counts of the rows used and left out, and of those that are cut to ``max_length`` tokens.
-
-    Raises:
-        AssetError: the tokenizer cannot be had.
-    """
-    max_length = min(int(str(trial["max_length"])) for trial in possible(spec.space, spec.fixed, ("max_length",)))
-    found = truncated(objective, splits, spec.model, max_length)
-    return replace(splits.summary, truncated=found, max_length=max_length)
-
-
-def row_counts(splits: Splits) -> dict[str, int]:
-    """Return the number of rows by split; shift sets are named ``shift/<set>``."""
-    return {name: len(rows) for name, rows in splits.by_name().items()}
 
 
 def _points(spec: SweepSpec, splits: Splits) -> tuple[int, ...]:

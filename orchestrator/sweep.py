@@ -19,18 +19,8 @@ from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.finished import QUESTION, finished_sweep, page_of, question_of
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Objective, Splits
-from orchestrator.planning import (
-    adapters_of,
-    data_summary,
-    describe,
-    facts_of,
-    fingerprint_of,
-    plan_engine,
-    plan_search,
-    row_counts,
-    with_stored_rule,
-)
-from orchestrator.report.data_text import data_lines
+from orchestrator.planning import adapters_of, describe, facts_of, fingerprint_of, plan_engine, plan_search
+from orchestrator.reading import counted, with_stored_rule
 from orchestrator.report.files import write_report
 from orchestrator.report.of_sweep import summary_of
 from orchestrator.search.coordinator import Coordinator
@@ -94,13 +84,9 @@ def run_sweep(
     spec = spec if options.fresh else with_stored_rule(spec, ledger)
     require_model(spec.model)  # before the rows, which take longer
     objective = load_objective(spec.objective)
-    splits = objective.splits(spec.data)
-    data = data_summary(spec, objective, splits)
-    for name, line in data_lines(row_counts(splits), data):
-        say(f"{name}: {line}")
+    splits = counted(spec, objective, objective.splits(spec.data), say)
     sweep = ledger.open_sweep(spec.name, fingerprint_of(spec, splits), spec.text, fresh=options.fresh)
-    folder = sweep_dir(sweep)
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder := sweep_dir(sweep)).mkdir(parents=True, exist_ok=True)
     waited_s = max(0.0, time.time() - began_at)
     with ledger.drive(sweep.id) as hold:
         plan = plan_engine(spec, splits, folder)
@@ -108,7 +94,7 @@ def run_sweep(
         told = describe(spec, splits, sweep.fingerprint["rows"], folder)
         reconciler = Reconciler(Synchroniser(LedgerStore(ledger, sweep.id), told, locate(spec.tracking), adapters), say)
         # From here on the ledger says that the sweep runs; whatever ends it says so too.
-        facts = {**facts_of(spec, splits, plan, data), QUESTION: None}  # until all of it is written
+        facts = {**facts_of(spec, splits, plan), QUESTION: None}  # until all of it is written
         sweep = ledger.update_sweep(sweep.id, status=SweepStatus.RUNNING, spec_text=spec.text, facts=facts)
         where = _Open(ledger, sweep, plan, hold, waited_s)
         status, reason = SweepStatus.INTERRUPTED, "ended by an error"

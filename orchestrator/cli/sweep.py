@@ -61,7 +61,8 @@ def sweep(  # noqa: PLR0913, PLR0917  (a command's options)
 def _dry_run(screen: Screen, spec: "SweepSpec", log: Path, *, fresh: bool) -> None:
     from orchestrator.cli.plan_view import longest_s, plan_text
     from orchestrator.finished import finished_sweep, question_of
-    from orchestrator.planning import plan_sweep, with_stored_rule
+    from orchestrator.planning import plan_sweep
+    from orchestrator.reading import with_stored_rule
     from orchestrator.report.pace import earlier_pace
 
     with screen.quiet(log):

@@ -64,7 +64,7 @@ def _read_data(screen: Screen, spec: "SweepSpec") -> dict[str, Any]:
     from orchestrator.assets.fetch import asset_path
     from orchestrator.core.data import Origin
     from orchestrator.objective.loading import load_objective
-    from orchestrator.planning import data_summary, row_counts
+    from orchestrator.reading import counted, row_counts
     from orchestrator.report.data_text import data_lines
 
     objective = load_objective(spec.objective)
@@ -72,7 +72,7 @@ def _read_data(screen: Screen, spec: "SweepSpec") -> dict[str, Any]:
     here = spec.model.origin is Origin.LOCAL or (
         spec.model.origin is Origin.PACKAGED and asset_path(spec.model.name) is not None
     )
-    summary = data_summary(spec, objective, splits) if here else splits.summary
+    summary = counted(spec, objective, splits).summary if here else splits.summary
     rows = row_counts(splits)
     table = Table.grid(padding=(0, 3))
     for name, line in data_lines(rows, summary):
