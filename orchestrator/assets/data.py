@@ -1,7 +1,9 @@
 """Read a table of rows from any origin into memory, under the column names that the objective uses."""
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +12,25 @@ from orchestrator.assets.catalogue import Kind
 from orchestrator.assets.fetch import fetch, packaged
 from orchestrator.assets.hub import unreachable
 from orchestrator.assets.readers import READERS
-from orchestrator.assets.tables import Wanted, checked_text, read_file
-from orchestrator.core.data import Origin, Source
+from orchestrator.assets.tables import Wanted, checked_text, read_as_before, read_file
+from orchestrator.core.data import SPLIT_RULE, Origin, Source
 from orchestrator.core.errors import DataError, UserError
 
 if TYPE_CHECKING:
     import datasets
+
+
+_SPLIT_RULE: ContextVar[int] = ContextVar("split rule", default=SPLIT_RULE)
+
+
+@contextmanager
+def reading_for(split_rule: int) -> Iterator[None]:
+    """Let ``read_table`` read files as sweeps under this split rule do, also where a task's own ``read`` calls it."""
+    token = _SPLIT_RULE.set(split_rule)
+    try:
+        yield
+    finally:
+        _SPLIT_RULE.reset(token)
 
 
 def read_table(
@@ -42,8 +57,7 @@ def read_table(
     names = {name: columns.get(name, name) for name in (*required, *columns, *text)}
     texts = [names[name] for name in text]
     if source.origin is Origin.LOCAL:
-        wanted = Wanted(text=frozenset(texts), needed=frozenset(names.values()))
-        rows = read_file(Path(source.name).expanduser().absolute(), wanted)
+        rows = _local(source, Wanted(text=frozenset(texts), needed=frozenset(names.values())))
     else:
         rows = _READ[source.origin](source)
     for name in dict.fromkeys((*required, *columns)):
@@ -74,6 +88,11 @@ def _packaged(source: Source) -> "datasets.Dataset":
     import datasets
 
     return datasets.Dataset.from_dict(READERS[source.name](folder=folder))
+
+
+def _local(source: Source, wanted: Wanted) -> "datasets.Dataset":
+    path = Path(source.name).expanduser().absolute()
+    return read_as_before(path) if _SPLIT_RULE.get() == 1 else read_file(path, wanted)
 
 
 def _hub(source: Source) -> "datasets.Dataset":

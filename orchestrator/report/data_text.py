@@ -46,7 +46,7 @@ def cut_text(data: DataSummary) -> str:
     counts = " · ".join(f"{name} {words.count(number)}" for name, number in data.truncated.items() if number)
     longest = max(data.longest.values(), default=0)
     told = f"; the longest text has {words.count(longest)} characters" if longest else ""
-    return f"rows longer than {words.count(data.max_length)} tokens lose their end: {counts}{told}"
+    return f"rows longer than {words.count(data.max_length)} tokens are cut: {counts}{told}"
 
 
 def summary_of(facts: Mapping[str, Any]) -> DataSummary:

@@ -1,6 +1,7 @@
 """The classification base: labels, encoding, padding and the loss."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,20 @@ def test_splits_of_a_table_with_columns_of_its_own(tmp_path: Path) -> None:
     assert set(splits.shift["late"]["text"]).isdisjoint(splits.train["text"])
     assert shift_columns(plan.source, plan) == names
     assert shift_columns(Source(origin=Origin.PACKAGED, name="vader-nyt"), plan) == {}
+
+
+def test_rule_one_reads_files_as_it_always_did(tmp_path: Path) -> None:
+    texts = [*(f"row {i}" for i in range(20)), "null", "N/A", "nan"]
+    groups = ["", *map(str, range(1, 23))]
+    source = local(tmp_path / "a.csv", {"text": texts, "label": ["sad", "happy"] * 11 + ["sad"], "group": groups})
+    plan = DataPlan(source=source, validation=4, test=4)
+    splits = Mood().splits(plan)
+    assert len(splits.train) == 15
+    assert {type(group) for group in splits.train["group"]} <= {int, type(None)}
+    old = Mood().splits(replace(plan, split_rule=1))
+    assert (len(old.train), old.summary.dropped) == (12, {"blank text": 3})
+    assert old.summary.split_rule == 1
+    assert {type(group) for group in old.train["group"]} <= {float, type(None)}
 
 
 def test_rows_are_cut_and_padded(encoder: Path) -> None:
