@@ -42,6 +42,7 @@ class DataPlan:
     Attributes:
         source: where the rows come from.
         columns: the objective's column names (``text``, ``label``, ``group`` ...) to the source's own.
+        labels: class name by the value that stands in the data, as text; None leaves the rows of that value out.
         train: number of training rows; None takes all that the other splits leave.
         validation: number of validation rows.
         test: number of test rows.
@@ -60,6 +61,7 @@ class DataPlan:
     train_eval: int = 500
     shift: Mapping[str, Source] = field(default_factory=dict)
     shift_rows: int = 1000
+    labels: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
