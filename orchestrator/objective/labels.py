@@ -70,15 +70,14 @@ class LabelReader:
         values = [_plain(value) for value in values]
         _refuse_collections(values, self.task, place)
         if names is not None and [*names] == [str(index) for index in range(len(names))]:
-            names = None  # ``ClassLabel(num_classes=3)`` counts, it does not name
+            # ``ClassLabel(num_classes=3)`` counts, it does not name.
+            names, values = None, [None if value == -1 else value for value in values]
         first: dict[tuple[type, Any], int] = {}
         keys = [(type(value), value) for value in values]
         for row, key in enumerate(keys):
             first.setdefault(key, row)
         found = {key: self._class_of(key[1], names) for key in first}
-        if self._counts_from_zero and any(
-            _is_word(key[1]) for key in first
-        ):  # words and numbers: the numbers are no ids
+        if self._counts_from_zero and any(_is_word(key[1]) for key in first):  # beside words, numbers are no ids
             found |= {key: _UNKNOWN for key in first if found[key] >= 0 and not self._is_named(key[1], names)}
         unknown = {_written(key[1], names): row for key, row in first.items() if found[key] == _UNKNOWN}
         if unknown:
@@ -86,7 +85,7 @@ class LabelReader:
             real = any(isinstance(key[1], float | Decimal) for key in first if found[key] == _UNKNOWN)
             raise DataError(self._refusal(unknown, named, names, place, real=real))
         counts = Counter(found[key] for key in keys)
-        if counts[_MISSING] == len(values):
+        if values and counts[_MISSING] == len(values):
             raise DataError(f"{place} holds no label in any of {len(values)} rows; {self.task} needs one per row")
         self.dropped.update({NO_LABEL: counts[_MISSING], LEFT_OUT: counts[_OMITTED]})
         self.used |= {_written(key[1], names): self.classes[index] for key, index in found.items() if index >= 0}

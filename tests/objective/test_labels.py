@@ -85,7 +85,7 @@ def test_uncertain_labels_are_refused_with_the_remedy(classes: tuple[str, ...], 
 def test_class_names_of_the_column_come_first() -> None:
     assert read(MOOD, [0, 1, -1], ["Positive", "negative"]) == [1, 0, None]
     assert read(("a", "b", "c"), [1], ["x", "b"]) == [1]  # a name that no row has needs no class
-    assert read(MOOD, [0, 1], ["0", "1"]) == [0, 1]  # ClassLabel(num_classes=2) has no names of its own
+    assert read(MOOD, [0, 1, -1], ["0", "1"]) == [0, 1, None]  # ClassLabel(num_classes=2) has no names of its own
     assert read(STARS, [0, 4], [*STARS]) == [0, 4]
 
 
