@@ -16,8 +16,8 @@ _ANALYSERS: Mapping[str, Mapping[str, Any]] = {
     "words": {"ngram_range": (1, 2)},
     "characters": {"analyzer": "char_wb", "ngram_range": (2, 4)},
 }
-"""Arguments of scikit-learn's ``TfidfVectorizer``. Words are found by spaces, so that a Japanese or Thai sentence is one
-word, and a word of one letter none; characters are found in every text."""
+"""Arguments of scikit-learn's ``TfidfVectorizer``. Words are found by the spaces around them: a Japanese or Thai
+sentence is one word, and a single letter is none. Characters are found in every text."""
 
 
 def tfidf_baseline(splits: Splits, num_labels: int) -> dict[str, float]:

@@ -15,5 +15,11 @@ def classification_metrics(pairs: Sequence[tuple[int, int]], num_labels: int) ->
 
     predicted, true = zip(*pairs, strict=True)
     seen = {*predicted, *true}
-    f1 = f1_score(true, predicted, labels=[label for label in range(num_labels) if label in seen], average="macro", zero_division=0.0)
+    f1 = f1_score(
+        true,
+        predicted,
+        labels=[label for label in range(num_labels) if label in seen],
+        average="macro",
+        zero_division=0.0,
+    )
     return {"accuracy": float(accuracy_score(true, predicted)), "macro_f1": float(f1)}

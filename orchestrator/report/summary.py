@@ -30,6 +30,7 @@ class Summary:
         data: number of rows by split.
         states: number of trials by state.
         tokens: real training tokens of all trials.
+        notes: what is missing because it failed, a sentence each, such as ``no baseline: …``.
     """
 
     sweep: SweepRecord
@@ -40,6 +41,7 @@ class Summary:
     data: Mapping[str, int]
     states: Mapping[TrialState, int]
     tokens: int
+    notes: tuple[str, ...] = ()
 
 
 def summarise(sweep: SweepRecord, records: Sequence[TrialRecord], importances: Importances | None = None) -> Summary:
@@ -53,6 +55,7 @@ def summarise(sweep: SweepRecord, records: Sequence[TrialRecord], importances: I
         time=_time_use(sweep, records),
         data=sweep.facts.get("data", {}),
         states=Counter(record.state for record in records),
+        notes=tuple(sweep.facts.get("notes", {}).values()),
         tokens=sum(round(record.reports[-1].metrics.get("progress/tokens", 0)) for record in records if record.reports),
     )
 
@@ -109,6 +112,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "data": summary.data,
         "trials": {state.value: number for state, number in summary.states.items()},
         "tokens": summary.tokens,
+        "notes": summary.notes,
     }
     return dict(jsonable(plain))
 
