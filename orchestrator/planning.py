@@ -78,13 +78,16 @@ def plan_search(spec: SweepSpec, timetable: Timetable) -> SearchPlan:
 
 
 def plan_sweep(spec: SweepSpec) -> SweepPlan:
-    """Return what the sweep would do, after reading its data and trying whether its trials can be packed.
+    """Return what the sweep would do, after reading its data and trying its objective's hooks and the packed engine.
 
     Raises:
         DataError: the data breaks a rule.
         AssetError: the data or the model cannot be had.
+        ObjectiveError: a hook of the objective raises, or returns what it may not return.
     """
-    splits = load_objective(spec.objective).splits(spec.data)
+    objective = load_objective(spec.objective)
+    splits = objective.splits(spec.data)
+    warning = _rehearse(spec, objective, splits)
     points, resources = _points(spec, splits), spec.resources
     room = Room(slots=resources.parallel_trials, why="", packs=False)
     if resources.engine is EngineName.PACKED:
@@ -111,7 +114,15 @@ def plan_sweep(spec: SweepSpec) -> SweepPlan:
         why=room.why,
         alone=room.alone,
         cost={name: value for name, value in cost.items() if value},
+        warnings=(*splits.summary.warnings, *([] if warning is None else [warning])),
     )
+
+
+def _rehearse(spec: SweepSpec, objective: Objective, splits: Splits) -> str | None:
+    """Call the objective's hooks on a few rows; see ``training.rehearsal``."""
+    from orchestrator.training.rehearsal import rehearse
+
+    return rehearse(objective, splits, plan_engine(spec, splits, Path()))
 
 
 def _room(spec: SweepSpec, splits: Splits) -> Room:

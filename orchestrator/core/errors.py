@@ -1,6 +1,6 @@
 """The project's exceptions: one root, each picklable, because errors cross process borders."""
 
-LONGEST = 300
+LONGEST = 200
 """Characters of a message that are shown where it is one of several; exceptions may repeat whole texts."""
 
 
@@ -49,6 +49,18 @@ class SweepChangedError(UserError):
 
 class TrackingError(LoratoryError):
     """The tracking server or the registry refused or could not be reached."""
+
+
+def memory_ran_out(error: BaseException) -> bool:
+    """Return whether an error says that memory ran out: torch's or cuBLAS's on a device, oneDNN's on a CPU, numpy's."""
+    words = (
+        "allocate memory",
+        "could not create a primitive",
+        "CUDA error: out of memory",
+        "CUBLAS_STATUS_ALLOC_FAILED",
+    )
+    is_torchs = type(error).__name__ == "OutOfMemoryError"  # by name: torch is not imported for it
+    return is_torchs or isinstance(error, MemoryError) or any(phrase in str(error) for phrase in words)
 
 
 def in_short(error: BaseException) -> str:

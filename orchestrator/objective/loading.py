@@ -6,7 +6,6 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
-import traceback
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import objectives
 from orchestrator.core.errors import UserError
 from orchestrator.core.objective_facts import ObjectiveFacts
+from orchestrator.objective.guard import guard, line_in
 from orchestrator.objective.protocol import Head, Objective
 
 
@@ -48,6 +48,8 @@ def load_objective(ref: str) -> Objective:
         )
     objective: Objective = found
     _check_classes(objective, ref)
+    if ref.endswith(".py"):
+        guard(objective, _hooks())
     split, _, metric = objective.default_metric.partition("/")
     if split != "val" or metric not in objective.metrics:
         raise UserError(
@@ -92,8 +94,11 @@ def _check_classes(objective: Objective, ref: str) -> None:
 
 
 def _members() -> list[str]:
-    methods = [name for name, value in vars(Objective).items() if isinstance(value, FunctionType) and name[0] != "_"]
-    return [*Objective.__annotations__, *methods]
+    return [*Objective.__annotations__, *_hooks()]
+
+
+def _hooks() -> list[str]:
+    return [name for name, value in vars(Objective).items() if isinstance(value, FunctionType) and name[0] != "_"]
 
 
 def _by_name(name: str) -> ModuleType:
@@ -125,11 +130,5 @@ def _from_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:  # a user's file may raise anything; all of it becomes a message
         del sys.modules[name]
-        raise UserError(f"objective {_where(error, path)}: {type(error).__name__}: {error}") from error
+        raise UserError(f"objective {line_in(error, str(path))}: {type(error).__name__}: {error}") from error
     return module
-
-
-def _where(error: Exception, path: Path) -> str:
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    line = error.lineno if isinstance(error, SyntaxError) else (lines[-1] if lines else None)
-    return f"{path}:{line}" if line else str(path)
