@@ -114,7 +114,7 @@ def plan_sweep(spec: SweepSpec) -> SweepPlan:
         why=room.why,
         alone=room.alone,
         cost={name: value for name, value in cost.items() if value},
-        warnings=(*splits.summary.warnings, *([] if warning is None else [warning])),
+        warnings=() if warning is None else (warning,),
     )
 
 
@@ -148,6 +148,7 @@ def facts_of(spec: SweepSpec, splits: Splits, plan: EnginePlan) -> dict[str, Any
     return {
         "metric": {"name": spec.metric.name, "direction": spec.metric.direction.value},
         "data": row_counts(splits),
+        "data_summary": asdict(splits.summary),
         "report_points": list(plan.report_points),
         "engine": asdict(plan),
         "rungs": list(compared_at(stopping, plan.report_points)),
@@ -199,13 +200,21 @@ def describe(spec: SweepSpec, splits: Splits, digests: Mapping[str, str], folder
     )
 
 
-def adapters_of(plan: EnginePlan, objective: Objective, metric: Metric) -> SweepAdapters:
+def adapters_of(
+    plan: EnginePlan, objective: Objective, metric: Metric, facts: Mapping[str, Any] | None = None
+) -> SweepAdapters:
     """Return where a sweep's adapters lie, and what they have in common.
+
+    Args:
+        plan: of the sweep's engines.
+        objective: the sweep's.
+        metric: says which checkpoint is best.
+        facts: the sweep's, for the labels that its data had; None: nothing is known of them.
 
     Raises:
         AssetError: the base model cannot be had.
     """
-    prompt = getattr(objective, "prompt", None)
+    prompt, data = getattr(objective, "prompt", None), (facts or {}).get("data_summary", {})
     return SweepAdapters(
         sweep_dir=Path(plan.sweep_dir),
         metric=metric,
@@ -216,6 +225,8 @@ def adapters_of(plan: EnginePlan, objective: Objective, metric: Metric) -> Sweep
         labels=tuple(objective.labels),
         objective=objective.name,
         prompt=prompt if isinstance(prompt, str) else "{text}",
+        label_values=data.get("labels", {}),
+        label_counts=data.get("label_counts", {}),
     )
 
 

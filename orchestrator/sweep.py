@@ -81,11 +81,12 @@ def run_sweep(
     waited_s = max(0.0, time.time() - began_at)
     with ledger.drive(sweep.id) as hold:
         plan = plan_engine(spec, splits, folder)
-        adapters = adapters_of(plan, objective, spec.metric)
+        facts = facts_of(spec, splits, plan)
+        adapters = adapters_of(plan, objective, spec.metric, facts)
         told = describe(spec, splits, sweep.fingerprint["rows"], folder)
         reconciler = Reconciler(Synchroniser(LedgerStore(ledger, sweep.id), told, locate(spec.tracking), adapters), say)
         # From here on the ledger says that the sweep runs; whatever ends it says so too.
-        facts = {**facts_of(spec, splits, plan), QUESTION: None}  # until all of it is written
+        facts |= {QUESTION: None}  # until all of it is written
         sweep = ledger.update_sweep(sweep.id, status=SweepStatus.RUNNING, spec_text=spec.text, facts=facts)
         where = _Open(ledger, sweep, plan, hold, waited_s)
         closing = Closing(

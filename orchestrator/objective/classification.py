@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets.data import read_table
@@ -41,27 +42,28 @@ class TextClassification:
         Raises:
             DataError: a rule of the data is broken, a label is not certain, or train holds one class alone.
         """
-        cutting, readers = Cutting(), {"": self._reader(plan.labels)}
-        train, validation, test = cutting.cut(self._read(plan.source, plan.columns, readers[""]), plan)
-        shift = {}
-        for name, source in plan.shift.items():
-            packaged = source.origin is Origin.PACKAGED
-            readers[f"shift/{name}: "] = reader = self._reader({} if packaged else plan.labels)
-            with in_shift_set(name):
-                rows = self._read(source, shift_columns(source, plan), reader)
-                shift[name] = cutting.shift(rows, train, plan.shift_rows, plan.seed)
+        cutting, readers = Cutting(), dict[str, LabelReader]()
+        read = partial(self._read, plan, readers)
+        train, validation, test = cutting.cut(read(plan.source, plan.columns), plan)
+        shift = {
+            name: cutting.shift(read(source, shift_columns(source, plan)), train, plan.shift_rows, plan.seed)
+            for name, source in plan.shift.items()
+        }
         splits = Splits(train=train, validation=validation, test=test, shift=shift)
         return replace(splits, summary=with_labels(splits, self.labels, readers, str(plan.source)))
 
-    def _reader(self, mapping: Mapping[str, str | None]) -> LabelReader:
-        return LabelReader(task=self.name, classes=self.labels, mapping=mapping)
-
-    def _read(self, source: Source, columns: Mapping[str, str], reader: LabelReader) -> "datasets.Dataset":
-        with reading(reader):
+    def _read(
+        self, plan: DataPlan, readers: dict[str, LabelReader], source: Source, columns: Mapping[str, str]
+    ) -> "datasets.Dataset":
+        """Return the rows of a source, and keep the reader of its labels; shift sets follow the sweep's own data."""
+        name = ["", *plan.shift][len(readers)]
+        mapping = {} if name and source.origin is Origin.PACKAGED else plan.labels
+        readers[name] = reader = LabelReader(task=self.name, classes=self.labels, mapping=mapping)
+        with in_shift_set(name), reading(reader):
             rows = self.read(source, columns)
-        if reader.mapping and not reader.called:
-            raise DataError(f"data.labels: objective {self.name} reads labels in code of its own, which ignores it")
-        checked_ids(rows["label"][:], self.labels, self.name)
+            if reader.mapping and not reader.called:
+                raise DataError(f"data.labels: objective {self.name} reads labels in code of its own, which ignores it")
+            checked_ids(rows["label"][:], self.labels, self.name)
         return rows
 
     def read(self, source: Source, columns: Mapping[str, str]) -> "datasets.Dataset":
@@ -73,7 +75,7 @@ class TextClassification:
 
         rows = read_table(source, columns, required=("text", "label"))
         names = getattr(rows.features["label"], "names", None)
-        reader = current_reader() or self._reader({})
+        reader = current_reader() or LabelReader(task=self.name, classes=self.labels)
         ids = reader.read(rows["label"][:], names, f"column {columns.get('label', 'label')} of {source}")
         kept = {name: rows[name][:] for name in ("text", "group") if name in rows.column_names}
         found = datasets.Dataset.from_dict({**kept, "label": ids})

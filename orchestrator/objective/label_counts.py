@@ -21,7 +21,7 @@ def with_labels(splits: Splits, classes: Sequence[str], readers: Mapping[str, La
     Args:
         splits: rows with a ``label`` that is a class id.
         classes: class names in the order of their ids.
-        readers: the readers of the labels, by what stands before their reasons: ``""``, ``"shift/tweets: "``.
+        readers: the readers of the labels by shift set; the sweep's own data has an empty name.
         source: the data, for messages.
 
     Raises:
@@ -31,7 +31,12 @@ def with_labels(splits: Splits, classes: Sequence[str], readers: Mapping[str, La
     by_name |= {f"shift/{name}": rows for name, rows in splits.shift.items()}
     counts = {name: _counts(rows, classes) for name, rows in by_name.items()}
     _require_two_classes(counts["train"], source)
-    dropped = {f"{name}{why}": n for name, reader in readers.items() for why, n in reader.dropped.items() if n}
+    dropped = {
+        f"shift/{name}: {why}" if name else why: number
+        for name, reader in readers.items()
+        for why, number in reader.dropped.items()
+        if number
+    }
     used: dict[str, str] = {}
     for reader in readers.values():
         used |= reader.used
@@ -46,10 +51,12 @@ def with_labels(splits: Splits, classes: Sequence[str], readers: Mapping[str, La
 
 @contextmanager
 def in_shift_set(name: str) -> Iterator[None]:
-    """Say of a ``DataError`` which shift set it concerns."""
+    """Say of a ``DataError`` which shift set it concerns; an empty name is the sweep's own data."""
     try:
         yield
     except DataError as error:
+        if not name:
+            raise
         raise DataError(f"data.shift.{name}: {error}") from error
 
 
