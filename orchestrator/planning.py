@@ -76,14 +76,16 @@ def plan_search(spec: SweepSpec, timetable: Timetable) -> SearchPlan:
 
 
 def plan_sweep(spec: SweepSpec) -> SweepPlan:
-    """Return what the sweep would do, after reading its data and trying whether its trials can be packed.
+    """Return what the sweep would do, after reading its data and trying its objective's hooks and the packed engine.
 
     Raises:
         DataError: the data breaks a rule.
         AssetError: the data or the model cannot be had.
+        ObjectiveError: a hook of the objective raises, or returns what it may not return.
     """
     objective = load_objective(spec.objective)
     splits = counted(spec, objective, objective.splits(spec.data))
+    warning = _rehearse(spec, objective, splits)
     points, resources = _points(spec, splits), spec.resources
     room = Room(slots=resources.parallel_trials, why="", packs=False)
     if resources.engine is EngineName.PACKED:
@@ -111,7 +113,15 @@ def plan_sweep(spec: SweepSpec) -> SweepPlan:
         why=room.why,
         alone=room.alone,
         cost={name: value for name, value in cost.items() if value},
+        warnings=() if warning is None else (warning,),
     )
+
+
+def _rehearse(spec: SweepSpec, objective: Objective, splits: Splits) -> str | None:
+    """Call the objective's hooks on a few rows; see ``training.rehearsal``."""
+    from orchestrator.training.rehearsal import rehearse
+
+    return rehearse(objective, splits, plan_engine(spec, splits, Path()))
 
 
 def _room(spec: SweepSpec, splits: Splits) -> Room:
@@ -189,13 +199,21 @@ def describe(spec: SweepSpec, splits: Splits, digests: Mapping[str, str], folder
     )
 
 
-def adapters_of(plan: EnginePlan, objective: Objective, metric: Metric) -> SweepAdapters:
+def adapters_of(
+    plan: EnginePlan, objective: Objective, metric: Metric, facts: Mapping[str, Any] | None = None
+) -> SweepAdapters:
     """Return where a sweep's adapters lie, and what they have in common.
+
+    Args:
+        plan: of the sweep's engines.
+        objective: the sweep's.
+        metric: says which checkpoint is best.
+        facts: the sweep's, for the labels that its data had; None: nothing is known of them.
 
     Raises:
         AssetError: the base model cannot be had.
     """
-    prompt = getattr(objective, "prompt", None)
+    prompt, data = getattr(objective, "prompt", None), (facts or {}).get("data_summary", {})
     return SweepAdapters(
         sweep_dir=Path(plan.sweep_dir),
         metric=metric,
@@ -206,6 +224,8 @@ def adapters_of(plan: EnginePlan, objective: Objective, metric: Metric) -> Sweep
         labels=tuple(objective.labels),
         objective=objective.name,
         prompt=prompt if isinstance(prompt, str) else "{text}",
+        label_values=data.get("labels", {}),
+        label_counts=data.get("label_counts", {}),
     )
 
 

@@ -52,7 +52,7 @@ class Stored:
         from orchestrator.promotion.candidates import Candidates
 
         plan = self.engine_plan(sweep_dir(self.sweep))
-        adapters = adapters_of(plan, load_objective(plan.objective), self.metric)
+        adapters = adapters_of(plan, load_objective(plan.objective), self.metric, self.sweep.facts)
         return Candidates(self.sweep, self.records, adapters, self.location)
 
     def engine_plan(self, folder: Path) -> EnginePlan:

@@ -45,6 +45,7 @@ class DataPlan:
     Attributes:
         source: where the rows come from.
         columns: the objective's column names (``text``, ``label``, ``group`` ...) to the source's own.
+        labels: class name by the value that stands in the data, as text; None leaves the rows of that value out.
         train: number of training rows; None takes all that the other splits leave.
         validation: number of validation rows.
         test: number of test rows.
@@ -64,6 +65,7 @@ class DataPlan:
     train_eval: int = 500
     shift: Mapping[str, Source] = field(default_factory=dict)
     shift_rows: int = 1000
+    labels: Mapping[str, str | None] = field(default_factory=dict)
     split_rule: int = SPLIT_RULE
 
 

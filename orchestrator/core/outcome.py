@@ -61,6 +61,7 @@ class SweepPlan:
         engine: the name of the engine that would train.
         why: of these two, where they were measured or tried.
         alone: which trials train by themselves although the others are packed, and why, a sentence each.
+        warnings: sentences that a person should read before training starts.
         cost: upper bounds: ``trial_tokens`` and ``sweep_tokens``, real training tokens.
     """
 
@@ -77,3 +78,4 @@ class SweepPlan:
     why: str = ""
     alone: tuple[str, ...] = ()
     cost: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()

@@ -33,6 +33,7 @@ class Summary:
         data_summary: counts of the rows used, left out and cut.
         states: number of trials by state.
         tokens: real training tokens of all trials.
+        notes: what is missing because it failed, a sentence each, such as ``no baseline: …``.
     """
 
     sweep: SweepRecord
@@ -44,6 +45,7 @@ class Summary:
     states: Mapping[TrialState, int]
     tokens: int
     data_summary: DataSummary = field(default_factory=DataSummary)
+    notes: tuple[str, ...] = ()
 
 
 def summarise(sweep: SweepRecord, records: Sequence[TrialRecord], importances: Importances | None = None) -> Summary:
@@ -57,6 +59,7 @@ def summarise(sweep: SweepRecord, records: Sequence[TrialRecord], importances: I
         time=_time_use(sweep, records),
         data=sweep.facts.get("data", {}),
         states=Counter(record.state for record in records),
+        notes=tuple(sweep.facts.get("notes", {}).values()),
         tokens=sum(round(record.reports[-1].metrics.get("progress/tokens", 0)) for record in records if record.reports),
         data_summary=summary_of(sweep.facts),
     )
@@ -115,6 +118,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "data_summary": asdict(summary.data_summary),
         "trials": {state.value: number for state, number in summary.states.items()},
         "tokens": summary.tokens,
+        "notes": summary.notes,
     }
     return dict(jsonable(plain))
 
