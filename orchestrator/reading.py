@@ -31,7 +31,7 @@ def counted(
         spec: the checked sweep file.
         objective: its objective.
         splits: what the objective read.
-        say: told each line of the summary.
+        say: told each line of the summary but the rows by class.
 
     Raises:
         AssetError: the tokenizer cannot be had.
@@ -39,7 +39,7 @@ def counted(
     max_length = min(int(str(trial["max_length"])) for trial in possible(spec.space, spec.fixed, ("max_length",)))
     found = truncated(objective, splits, spec.model, max_length)
     summary = replace(splits.summary, truncated=found, max_length=max_length)
-    for name, line in data_lines(row_counts(splits), summary):
+    for name, line in data_lines(row_counts(splits), summary, classes=False):
         say(f"{name}: {line}")
     return replace(splits, summary=summary)
 

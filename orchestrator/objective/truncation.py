@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.assets.models import load_pretrained
 from orchestrator.core.data import Source
 from orchestrator.objective.protocol import Example, Objective, Splits
+from orchestrator.objective.writing import Writing
 
 if TYPE_CHECKING:
     import datasets
@@ -41,24 +42,24 @@ def truncated(objective: Objective, splits: Splits, model: Source, max_length: i
 
 def _decided(objective: Objective, rows: "datasets.Dataset", max_length: int) -> tuple[int, list[int]]:
     """Return how many rows surely exceed the limit, and the rows of which it takes tokens to know."""
-    names = [name for name, feature in rows.features.items() if getattr(feature, "dtype", "") == "string"]
-    prompt = getattr(objective, "prompt", "")
-    extra = _SPECIAL + len(prompt.encode() if isinstance(prompt, str) else b"")
-    whole = _encodes_all_words(objective)
+    if not _is_base(objective):
+        return 0, [*range(len(rows))]
+    names = ["text", *([objective.target] if isinstance(objective, Writing) else [])]
+    extra = _SPECIAL + len(getattr(objective, "prompt", "").encode())
     exceeding, undecided = 0, []
     for row, texts in enumerate(zip(*(rows[name][:] for name in names), strict=True)):
         given = [text for text in texts if text]
         if extra + sum(len(text) if text.isascii() else len(text.encode()) for text in given) <= max_length:
             continue
-        if whole and any(len(text.split()) > max_length for text in given):
+        if any(len(text.split()) > max_length for text in given):
             exceeding += 1
         else:
             undecided.append(row)
     return exceeding, undecided
 
 
-def _encodes_all_words(objective: Objective) -> bool:
-    """Return whether the rows are encoded by a base of this package, which leaves no word of a text out."""
+def _is_base(objective: Objective) -> bool:
+    """Return whether a base of this package encodes the rows: it reads text and target, and leaves no word out."""
     return str(getattr(type(objective).encode, "__module__", "")).startswith("orchestrator.objective.")
 
 

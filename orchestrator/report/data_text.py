@@ -11,12 +11,13 @@ _CLASSES = 12
 """Classes that a line names; JSON and the report's page have all."""
 
 
-def data_lines(rows: Mapping[str, int], data: DataSummary) -> list[tuple[str, str]]:
+def data_lines(rows: Mapping[str, int], data: DataSummary, *, classes: bool = True) -> list[tuple[str, str]]:
     """Return pairs of a name and a line: rows, left out, cut, labels, classes, warnings. Empty ones are left out.
 
     Args:
         rows: number of rows by split.
         data: the counts.
+        classes: whether to name the number of rows of each class, a line for each split.
     """
     lines = [("rows", " · ".join(f"{name} {words.count(number)}" for name, number in rows.items()))] if rows else []
     for place, reasons in left_out(data).items():
@@ -26,8 +27,8 @@ def data_lines(rows: Mapping[str, int], data: DataSummary) -> list[tuple[str, st
         lines.append((f"left out{where}", f"{words.count(lost)} of {words.count(lost + used)}: {told}"))
     lines += [("cut", cut_text(data))] if any(data.truncated.values()) else []
     if not _is_identity(data.labels):
-        lines.append(("labels", _some([f"{value} → {name}" for value, name in data.labels.items()])))
-    for split, counts in data.label_counts.items():
+        lines.append(("labels", _some([f"{value} → {name}" for value, name in _by_class(data)])))
+    for split, counts in data.label_counts.items() if classes else ():
         lines.append((f"classes {split}", _some([f"{name} {words.count(number)}" for name, number in counts.items()])))
     return lines + [("warning", warning) for warning in data.warnings]
 
@@ -61,6 +62,12 @@ def _used(rows: Mapping[str, int], place: str) -> int:
     if place:
         return rows.get(place, 0)
     return sum(number for name, number in rows.items() if not name.startswith("shift/"))
+
+
+def _by_class(data: DataSummary) -> list[tuple[str, str]]:
+    """Return the values in the data with their classes, in the order of the classes."""
+    order = {name: place for counts in data.label_counts.values() for place, name in enumerate(counts)}
+    return sorted(data.labels.items(), key=lambda pair: order.get(pair[1], 0))
 
 
 def _is_identity(labels: Mapping[str, str]) -> bool:

@@ -51,7 +51,7 @@ def render_page(summary: Summary, pictures: Mapping[str, Picture]) -> str:
         baseline=baseline_cells(board),
         pictures=[(TITLES[name], _uri(picture.light), _uri(picture.dark)) for name, picture in pictures.items()],
         time_parts=_time_parts(summary),
-        data=[pair for pair in data_lines(summary.data, summary.data_summary) if not pair[0].startswith("classes ")],
+        data=data_lines(summary.data, summary.data_summary, classes=False),
         classes=_class_rows(summary),
         commands=next_commands(summary.sweep.name, None if board.best is None else board.best.number),
         words=words,
