@@ -77,7 +77,8 @@ def _require(there: Collection[str], ours: str, theirs: str, source: Source) -> 
     near = difflib.get_close_matches(theirs, there, n=1, cutoff=0.5)
     wanted = repr(theirs) if ours == theirs else f"{theirs!r} (for {ours})"
     hint = f"; did you mean {near[0]!r}?" if near else ";"
-    raise DataError(f"{source} has no column {wanted}{hint} It has: {', '.join(there)}")
+    remedy = f"Set data.columns: {{{ours}: COLUMN}} to one of them"
+    raise DataError(f"{source} has no column {wanted}{hint} It has: {', '.join(there)}. {remedy}")
 
 
 def _packaged(source: Source) -> "datasets.Dataset":

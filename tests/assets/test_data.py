@@ -92,6 +92,14 @@ class TestHub(AssetContract):
         with pytest.raises(DataError, match=r"data set hub:org/rows: Unknown split .*'train', 'test'"):
             read_table(Source(origin=Origin.HUB, name="org/rows", split="dev"))
 
+    def test_text_is_needed_where_it_is_asked_for(self) -> None:
+        source = Source(origin=Origin.HUB, name="org/rows")
+        assert read_table(source, text=("text",))["text"][:] == ROWS["text"]
+        with pytest.raises(
+            DataError, match=r"column label of hub:org/rows holds integers \(row 1: 1\); text is needed"
+        ):
+            read_table(source, {"text": "label"}, text=("text",))
+
     def test_unreachable_says_what_to_do(self, missing: Source) -> None:
         with pytest.raises(
             AssetError, match=r"data set hub:org/absent could not be loaded(.|\n)*HF_TOKEN.*HF_HUB_OFFLINE"

@@ -24,7 +24,7 @@ def read_json(path: Path, wanted: Wanted) -> "datasets.Dataset":
     except (ValueError, RecursionError):
         return _table(path, _lines(path, text), wanted)
     if isinstance(found, dict):
-        found = _from_object(path, found)
+        found = _from_object(path, found, wanted)
     if not isinstance(found, list):
         raise DataError(f'{path} holds {kind_of(found)}; a list of objects is needed, or one a line: {{"text": "…"}}')
     if not found:
@@ -35,12 +35,12 @@ def read_json(path: Path, wanted: Wanted) -> "datasets.Dataset":
     return _table(path, found, wanted)
 
 
-def _from_object(path: Path, found: dict[str, Any]) -> list[Any]:
+def _from_object(path: Path, found: dict[str, Any], wanted: Wanted) -> list[Any]:
     """Return the rows of a file that holds one object: a row of JSON lines, or columns by their names."""
     if path.suffix.lower() == ".jsonl":
         return [found]
     lists = {name: value for name, value in found.items() if isinstance(value, list)}
-    if found and len(lists) == len(found):
+    if found and len(lists) == len(found) and (not wanted.needed or wanted.needed & lists.keys()):
         lengths = {name: len(value) for name, value in lists.items()}
         if len(set(lengths.values())) > 1:
             told = ", ".join(f"{name} {length:,}" for name, length in lengths.items())
