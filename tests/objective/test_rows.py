@@ -1,7 +1,7 @@
 """Rows of kinds that people have, from the file to the splits: all are used, or their loss is counted."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ class Answer(CausalLM):
     target = "answer"
 
 
-def csv(path: Path, rows: list[tuple[str, ...]], head: str = "text,label") -> Source:
+def csv(path: Path, rows: Sequence[tuple[str, ...]], head: str = "text,label") -> Source:
     path.write_text("\n".join([head, *(",".join(row) for row in rows)]) + "\n", encoding="utf-8")
     return Source(origin=Origin.LOCAL, name=str(path))
 
@@ -47,7 +47,7 @@ def used(splits: Splits) -> int:
 
 
 FILLER = [(f"the film number {i}", str(i % 2)) for i in range(40)]
-CASES: dict[str, list[tuple[str, ...]]] = {
+CASES: dict[str, list[tuple[str, str]]] = {
     "signs": [(f"I like {sign} {i}", str(sign == "C")) for i in range(12) for sign in ("C", "C++")]
     + [(":)", "1"), (":(", "0"), (":-)", "1"), (":D", "1")],
     "hindi": [(f"कर{vowel}त{other}", str(i % 2)) for i, vowel in enumerate(VOWELS) for other in VOWELS[:5]],
