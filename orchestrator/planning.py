@@ -107,7 +107,7 @@ def plan_sweep(spec: SweepSpec) -> SweepPlan:
         ends=_ends(spec, splits),
         rungs=compared_at(spec.stopping, points),
         rows=row_counts(splits),
-        data=splits.summary,
+        data_summary=splits.summary,
         parallel_trials=room.slots,
         engine=(EngineName.PACKED if room.packs else EngineName.SOLO).value,
         why=room.why,

@@ -38,7 +38,7 @@ def _facts(spec: SweepSpec, plan: SweepPlan) -> list[tuple[str, str]]:
     return [
         ("metric", f"{spec.metric.name}, {spec.metric.direction}"),
         ("objective", f"{spec.objective} on {base}, data {spec.data.source}"),
-        *data_lines(plan.rows, plan.data),
+        *data_lines(plan.rows, plan.data_summary),
         ("sampler", plan.sampler + (f", start points: {len(spec.start_points)}" if spec.start_points else "")),
         ("reports at", f"{points} samples"),
         *_ends(plan),

@@ -87,7 +87,7 @@ class Cutting(Columns):
         """
         rule = rule_of(plan.split_rule)
         table = Table.read(rows, self, rule)
-        trained = {rule.forms(str(text)).order for text in train[self.text]}
+        trained = {rule.forms(str(text)).order for text in train[self.text][:]}
         clean, dropped = table.clean()
         left = [row for row in clean if table.forms[row].order not in trained]
         drawn = draw(table.ordered(left, plan.seed, grouped=False), size, table.labels.__getitem__)

@@ -27,7 +27,7 @@ def read_splits(plan: DataPlan, read: Read, cutting: Cutting) -> Splits:
             dropped |= {f"shift/{name}: {reason}": number for reason, number in lost.items()}
     splits = Splits(train=cut.train, validation=cut.validation, test=cut.test, shift=shift)
     longest = {
-        split: max((len(text) for text in rows[cutting.text]), default=0) for split, rows in splits.by_name().items()
+        split: max((len(text) for text in rows[cutting.text][:]), default=0) for split, rows in splits.by_name().items()
     }
     return replace(splits, summary=DataSummary(dropped=dropped, longest=longest, split_rule=plan.split_rule))
 

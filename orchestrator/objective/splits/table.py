@@ -140,4 +140,4 @@ def _group_name(group: Any) -> str | None:  # noqa: ANN401  (any value of a colu
     missing = isinstance(group, float) and math.isnan(group)
     if group is None or missing or (isinstance(group, str) and not group.strip()):
         return None
-    return str(group)
+    return str(group).strip()

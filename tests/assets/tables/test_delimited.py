@@ -70,6 +70,13 @@ def test_delimiters_and_encodings_are_found_out(tmp_path: Path, name: str, conte
     assert rows[rows.column_names[-1]][:] == [1, 0]
 
 
+def test_a_quote_inside_a_plain_cell_is_a_sign(tmp_path: Path) -> None:
+    assert read(tmp_path / "a.csv", 'text,label\na 5" screen,1\n"so ""it"" goes",0\n')["text"][:] == [
+        'a 5" screen',
+        'so "it" goes',
+    ]
+
+
 def test_quotes_of_unquoted_tsv_are_signs(tmp_path: Path) -> None:
     rows = read(tmp_path / "a.tsv", 'text\tlabel\n"so it goes\t1\nhe said "no" twice\t0\n')
     assert rows["text"][:] == ['"so it goes', 'he said "no" twice']
