@@ -29,7 +29,7 @@ def data_lines(rows: Mapping[str, int], data: DataSummary, *, classes: bool = Tr
     if not _is_identity(data.labels):
         lines.append(("labels", _some([f"{value} → {name}" for value, name in _by_class(data)])))
     for split, counts in data.label_counts.items() if classes else ():
-        lines.append((f"classes {split}", _some([f"{name} {words.count(number)}" for name, number in counts.items()])))
+        lines.append((f"classes {split}", _some([f"{name}: {words.count(number)}" for name, number in counts.items()])))
     return lines + [("warning", warning) for warning in data.warnings]
 
 

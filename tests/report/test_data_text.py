@@ -40,8 +40,8 @@ def test_every_count_has_its_reason() -> None:
         ("left out shift/tweets", "3 of 53: too similar to a training row 3"),
         ("cut", "rows longer than 128 tokens are cut: test 1; the longest text has 51,058 characters"),
         ("labels", "0 → bad · 1 → good [x]"),
-        ("classes train", "bad 200 · good [x] 156"),
-        ("classes shift/tweets", "bad 49 · good [x] 1"),
+        ("classes train", "bad: 200 · good [x]: 156"),
+        ("classes shift/tweets", "bad: 49 · good [x]: 1"),
         ("warning", "test has no row of bad."),
     ]
 
@@ -55,8 +55,8 @@ def test_nothing_to_tell_is_not_told() -> None:
 def test_many_classes_are_summed_up() -> None:
     many = DataSummary(label_counts={"train": {f"class {i}": i for i in range(77)}})
     line = dict(data_lines({"train": 9}, many))["classes train"]
-    assert line.startswith("class 0 0 · class 1 1 · ")
-    assert line.endswith("class 11 11 · and 65 more")
+    assert line.startswith("class 0: 0 · class 1: 1 · ")
+    assert line.endswith("class 11: 11 · and 65 more")
     assert len(data_lines({"train": 9}, many, classes=False)) == 1
 
 
@@ -70,7 +70,7 @@ def test_the_report_holds_the_data_in_every_form(summary: Summary) -> None:
     ):
         assert told in text
         assert told in page
-    assert "classes train bad 200 · good [x] 156" in text
+    assert "classes train bad: 200 · good [x]: 156" in text
     assert "<tr><td>good [x]</td><td>156</td><td>1</td></tr>" in page
     assert as_json(summary)["data_summary"] == json.loads(json.dumps(asdict(DATA_SUMMARY)))
 
