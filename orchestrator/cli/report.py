@@ -27,7 +27,10 @@ def report(
     with screen.quiet(logs_folder() / "report.log"):
         summary = summary_of(ledger, sweep)
         screen.show(summary_text(summary, limit or SHOWN))
-        files = write_report(sweep_dir(sweep) / REPORT_DIR, summary)
+        notes: dict[str, str] = {}
+        files = write_report(sweep_dir(sweep) / REPORT_DIR, summary, notes)
+        for told in notes.values():
+            screen.say(told)
         screen.show(f"\n{files[0]}", soft_wrap=True)
         screen.emit({**plain(summary), "files": [str(path) for path in files]})
     if open_page:

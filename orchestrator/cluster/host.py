@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from orchestrator.cluster.orders import Advance, Assignment, Diverged, Finish, Finished, Outcome, Reported, Unusable
-from orchestrator.core.errors import DivergedError, LoratoryError
+from orchestrator.core.errors import DivergedError, LoratoryError, in_short
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.training.engine import Engine, PackingEngine, Room, TrialRun
@@ -107,7 +107,7 @@ class SlotHost:
             raise
         except Exception as error:  # every cause is let through: as an error that says what it concerns
             logger.exception("the engine cannot be built")
-            raise LoratoryError(f"the engine cannot be built: {type(error).__name__}: {error}") from error
+            raise LoratoryError(f"the engine cannot be built: {in_short(error)}") from error
         return self._engine
 
     def _unusable(self, error: LoratoryError) -> dict[int, Outcome]:

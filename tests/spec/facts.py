@@ -20,6 +20,7 @@ CLASSIFICATION = ObjectiveFacts(
     default_metric="val/accuracy",
     default_model=Source(origin=Origin.PACKAGED, name="minilm"),
     default_source=Source(origin=Origin.PACKAGED, name="vader-movie"),
+    labels=("negative", "positive"),
 )
 LANGUAGE = ObjectiveFacts(
     metrics={"loss": Direction.MINIMIZE, "perplexity": Direction.MINIMIZE},
