@@ -32,7 +32,7 @@ def _guarded(hook: FunctionType) -> Callable[..., Any]:
             return hook(*args, **kwargs)
         except LoratoryError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if memory_ran_out(error):
                 raise
             place = line_in(error, hook.__code__.co_filename)
