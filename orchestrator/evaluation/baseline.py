@@ -39,7 +39,8 @@ def tfidf_baseline(splits: Splits, num_labels: int) -> dict[str, float]:
     Raises:
         DataError: neither can be fitted.
     """
-    fitted, reasons = {}, {}
+    fitted: dict[str, Any] = {}
+    reasons = {}
     wanted = _analysers(splits.train["text"][:])
     for name in _ANALYSERS:
         if fitted and name not in wanted:
