@@ -11,15 +11,15 @@ from orchestrator.objective.protocol import Splits
 if TYPE_CHECKING:
     import datasets
 
-CHARACTERS_READ = 1000
+CHARACTERS_READ = 500
 """Characters of a text that the character n-grams read at most: longer texts cost time and hardly help."""
-_MANY_CHARACTERS = 4_000_000
+_MANY_CHARACTERS = 2_000_000
 """Characters above which character n-grams take more than a few seconds."""
 _SAMPLE = 200
 """Texts that are looked at to find out whether their words stand between spaces."""
 _ANALYSERS: Mapping[str, Mapping[str, Any]] = {
     "words": {"ngram_range": (1, 2)},
-    "characters": {"analyzer": "char_wb", "ngram_range": (2, 4)},
+    "characters": {"analyzer": "char_wb", "ngram_range": (1, 4)},
 }
 """Arguments of scikit-learn's ``TfidfVectorizer``. Words are found by the spaces around them: a Japanese or Thai
 sentence is one word, and a single letter is none. Characters are found in every text."""

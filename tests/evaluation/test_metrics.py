@@ -52,7 +52,7 @@ def test_a_class_that_train_lacks_costs_a_finite_loss() -> None:
     assert 10 < measured["val/loss"] < 20
 
 
-SIGNS = {"ja": ("とても良い", "とても悪い"), "th": ("ดีมากจริงๆ", "แย่มากจริงๆ"), "zh": ("非常好看的", "非常难看的")}
+SIGNS = {"ja": ("良い", "悪い"), "th": ("ดีมาก", "แย่มาก"), "zh": ("好", "坏")}
 
 
 @pytest.mark.parametrize("language", SIGNS)
