@@ -280,3 +280,10 @@ def test_real_numbers_are_never_cut_to_ids() -> None:
 
     with pytest.raises(DataError, match="labels are real numbers"):
         pad(rows, Tokenizer())
+
+
+@pytest.mark.parametrize("labels", [[0.42, 0.9], [0, 2], [True, False]])
+def test_rows_of_splits_of_ones_own_must_have_ids(labels: list[Any]) -> None:
+    rows = datasets.Dataset.from_dict({"text": ["a", "b"], "label": labels})
+    with pytest.raises(DataError, match="objective mood: column label holds"):
+        Mood().encode(rows, lambda texts, **_: {"input_ids": [[1]] * len(texts)}, max_length=8)
