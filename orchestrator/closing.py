@@ -12,10 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestrator.core.errors import in_short
-from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import TrialRecord
@@ -24,7 +23,9 @@ from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.report.files import write_report
 from orchestrator.report.of_sweep import summary_of
 from orchestrator.search.coordinator import FINALS_MISSING
+from orchestrator.search.driver_lock import Hold
 from orchestrator.search.ledger import Ledger
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.reconciler import Reconciler
 from orchestrator.training.engine import Measure
 from orchestrator.training.final import measure_test, unmeasured
@@ -36,27 +37,37 @@ SHIFT = ", shift sets"
 logger = logging.getLogger(__name__)
 
 
+class OpenSweep(NamedTuple):
+    """A sweep that this driver holds; ``waited_s`` is how long its person waited for that, in seconds."""
+
+    ledger: Ledger
+    record: SweepRecord
+    plan: EnginePlan
+    hold: Hold
+    waited_s: float
+
+    def begin(self) -> None:
+        """Let this driver's time and its start-up count: there is something to do."""
+        if not self.hold.busy:
+            self.hold.busy = True
+            startup_s = self.record.facts.get("startup_s", 0.0) + self.waited_s
+            self.ledger.update_sweep(self.record.id, facts={"startup_s": startup_s})
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Closing:
     """The end of one sweep.
 
     Attributes:
-        sweep: the sweep as it was opened.
-        begin: called before the first thing that takes time.
-        metric, keep: the searched metric, and how many of the best adapters are measured on the test split.
         notes: what is missing, a sentence each, by part: ``baseline``, ``trial 3``, ``report`` ...
     """
 
-    ledger: Ledger
-    sweep: SweepRecord
-    plan: EnginePlan
+    where: OpenSweep
+    spec: SweepSpec
     objective: Objective
     splits: Splits
-    metric: Metric
-    keep: int
     stop: threading.Event
     say: Callable[[str], None]
-    begin: Callable[[], None]
     notes: dict[str, str] = field(default_factory=dict)
 
     def measure(self, measure: Measure | None) -> None:
@@ -66,13 +77,13 @@ class Closing:
             measure: of an engine that still holds the base model; what it cannot measure is left to a later call.
                 None: an engine is built, and what cannot be measured is noted.
         """
-        sweep = self.ledger.sweep(self.sweep.id)
-        records = self.ledger.records(sweep.id)
-        todo = unmeasured(Path(self.plan.sweep_dir), records, self.metric, self.keep)
+        ledger, plan, spec = self.where.ledger, self.where.plan, self.spec
+        sweep = ledger.sweep(self.where.record.id)
+        todo = unmeasured(Path(plan.sweep_dir), ledger.records(sweep.id), spec.metric, spec.tracking.keep_adapters)
         fits = "baseline" not in sweep.facts and "baseline" not in self.notes
         if not todo and not fits:
             return
-        self.begin()
+        self.where.begin()
         began, timer = time.time(), time.monotonic()
         with ThreadPoolExecutor(1) as beside:
             baseline = beside.submit(self._baseline) if fits else None
@@ -84,12 +95,12 @@ class Closing:
             found = None if baseline is None else baseline.result()
         facts: dict[str, Any] = {} if found is None else {"baseline": found}
         facts["closing"] = [*sweep.facts.get("closing", ()), (began, began + time.monotonic() - timer)]
-        self.ledger.update_sweep(sweep.id, facts=facts)
+        ledger.update_sweep(sweep.id, facts=facts)
 
     def _measure(self, todo: Sequence[TrialRecord], measure: Measure | None) -> None:
         left = [*todo]
         while left and not self.stop.is_set():
-            measuring = measure_test(self.plan, left, self.metric, measure)
+            measuring = measure_test(self.where.plan, left, self.spec.metric, measure)
             while True:
                 try:
                     number, measured = next(measuring)
@@ -103,7 +114,7 @@ class Closing:
                     self.notes[f"trial {left[0].number}"] = told
                     del left[0]
                     break
-                self.ledger.add_final(self.sweep.id, number, measured)
+                self.where.ledger.add_final(self.where.record.id, number, measured)
                 del left[0]
                 if self.stop.is_set():
                     return
@@ -111,34 +122,35 @@ class Closing:
     def _baseline(self) -> dict[str, float] | None:
         try:
             return _numbers(self.objective.baseline(self.splits) or {})
-        except Exception as error:  # lets through whatever a user's code raises: the search stands without a baseline
+        except (Exception, SystemExit) as error:  # lets through what a user's code raises: the search stands without it
             logger.exception("the baseline could not be fitted")
             self.notes["baseline"] = f"no baseline: {in_short(error)}"
             return None
 
     def close(self, end: tuple[SweepStatus, str], reconciler: Reconciler, question: str | None) -> bool:
         """Store how the sweep ended, write its report and let the tracker catch up; return whether it did."""
+        ledger = self.where.ledger
         try:
-            sweep = self.ledger.update_sweep(self.sweep.id, status=end[0], facts={"ended": end[1]})
-            self.notes.update(_missing_finals(self.ledger.records(sweep.id)))
+            sweep = ledger.update_sweep(self.where.record.id, status=end[0], facts={"ended": end[1]})
+            self.notes.update(_missing_finals(ledger.records(sweep.id)))
             try:
                 sweep = self._write_report(sweep)
             except Exception as error:  # lets through any failure to draw or write it: the leaderboard is on the screen
                 logger.exception("the report was not written")
                 self.notes["report"] = f"no report: {in_short(error)}"
-            self.ledger.update_sweep(sweep.id, facts={"notes": self.notes})
+            ledger.update_sweep(sweep.id, facts={"notes": self.notes})
             synced = reconciler.flush(FLUSH_S)
             again = [part for part in self.notes if not part.endswith(SHIFT)]  # what the next run tries again
             if synced and end[0] is SweepStatus.FINISHED and not again:
-                self.ledger.update_sweep(sweep.id, facts={QUESTION: question})
+                ledger.update_sweep(sweep.id, facts={QUESTION: question})
             return synced
         finally:
             reconciler.close(1.0)
 
     def _write_report(self, sweep: SweepRecord) -> SweepRecord:
-        sweep = self.ledger.update_sweep(sweep.id, facts={"notes": self.notes})
-        summary = summary_of(self.ledger, sweep, self.notes)
-        sweep = self.ledger.update_sweep(sweep.id, facts={"importances": dict(summary.importances.values)})
+        sweep = self.where.ledger.update_sweep(sweep.id, facts={"notes": self.notes})
+        summary = summary_of(self.where.ledger, sweep, self.notes)
+        sweep = self.where.ledger.update_sweep(sweep.id, facts={"importances": dict(summary.importances.values)})
         write_report(page_of(sweep).parent, summary, self.notes)
         return sweep
 

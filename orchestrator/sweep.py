@@ -4,24 +4,21 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from orchestrator.assets.models import require_model
-from orchestrator.closing import Closing
+from orchestrator.closing import Closing, OpenSweep
 from orchestrator.cluster.inline import InlineExecutor
 from orchestrator.cluster.tune_executor import TuneExecutor
 from orchestrator.core.errors import LoratoryError
 from orchestrator.core.observer import SweepObserver
 from orchestrator.core.outcome import SweepOptions, SweepOutcome
-from orchestrator.core.plan import EnginePlan
-from orchestrator.core.sweep import SweepRecord, SweepStatus
+from orchestrator.core.sweep import SweepStatus
 from orchestrator.finished import QUESTION, finished_sweep, page_of, question_of
 from orchestrator.objective.loading import load_objective
 from orchestrator.planning import adapters_of, check_solo, describe, facts_of, fingerprint_of, plan_engine, plan_search
 from orchestrator.reading import counted, with_stored_rule
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.database import sweep_dir
-from orchestrator.search.driver_lock import Hold
 from orchestrator.search.ledger import Ledger
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.location import locate
@@ -30,23 +27,6 @@ from orchestrator.tracking.store import LedgerStore
 from orchestrator.tracking.synchroniser import Synchroniser
 from orchestrator.training.engine import Measure
 from orchestrator.training.retention import Retention
-
-
-class _Open(NamedTuple):
-    """A sweep that this driver holds; ``waited_s`` is how long its person waited for that, in seconds."""
-
-    ledger: Ledger
-    record: SweepRecord
-    plan: EnginePlan
-    hold: Hold
-    waited_s: float
-
-    def begin(self) -> None:
-        """Let this driver's time and its start-up count: there is something to do."""
-        if not self.hold.busy:
-            self.hold.busy = True
-            startup_s = self.record.facts.get("startup_s", 0.0) + self.waited_s
-            self.ledger.update_sweep(self.record.id, facts={"startup_s": startup_s})
 
 
 def run_sweep(
@@ -89,19 +69,8 @@ def run_sweep(
         reconciler = Reconciler(Synchroniser(LedgerStore(ledger, sweep.id), told, locate(spec.tracking), adapters), say)
         # From here on the ledger says that the sweep runs; whatever ends it says so too.
         sweep = ledger.update_sweep(sweep.id, status=SweepStatus.RUNNING, spec_text=spec.text, facts=facts)
-        where = _Open(ledger, sweep, plan, hold, waited_s)
-        closing = Closing(
-            ledger=ledger,
-            sweep=sweep,
-            plan=plan,
-            objective=objective,
-            splits=splits,
-            metric=spec.metric,
-            keep=spec.tracking.keep_adapters,
-            stop=stop,
-            say=say,
-            begin=where.begin,
-        )
+        where = OpenSweep(ledger, sweep, plan, hold, waited_s)
+        closing = Closing(where=where, spec=spec, objective=objective, splits=splits, stop=stop, say=say)
         status, reason = SweepStatus.INTERRUPTED, "ended by an error"
         try:
             reconciler.start()
@@ -115,7 +84,7 @@ def run_sweep(
 def _search(
     spec: SweepSpec,
     options: SweepOptions,
-    where: _Open,
+    where: OpenSweep,
     observers: Sequence[SweepObserver],
     stop: threading.Event,
     say: Callable[[str], None],

@@ -52,7 +52,7 @@ class TextClassification:
         """Return the rows of a source, and keep the reader of its labels; shift sets follow the sweep's own data."""
         name = ["", *plan.shift][len(readers)]
         mapping = {} if name and source.origin is Origin.PACKAGED else plan.labels
-        readers[name] = reader = LabelReader(task=self.name, classes=self.labels, mapping=mapping)
+        readers[name] = reader = LabelReader(task=self.name, classes=self.labels, mapping=mapping, from_zero=bool(name))
         with in_shift_set(name), reading(reader):
             rows = self.read(source, columns)
             if reader.mapping and not reader.called:

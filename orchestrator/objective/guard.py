@@ -12,14 +12,17 @@ _OURS = ("orchestrator", "objectives")
 
 
 def guard(objective: object, hooks: Collection[str]) -> None:
-    """Have the hooks that a user's own classes define raise ``ObjectiveError`` in place of other errors.
+    """Have the methods that a user's own classes define for us raise ``ObjectiveError`` in place of other errors.
 
-    Errors of ours and those that say that memory ran out pass as they are: engines act on them.
+    Those are the hooks, and what they override of our base classes, such as ``read``. Errors of ours and those that say
+    that memory ran out pass as they are: engines act on them.
     """
+    ours = [cls for cls in type(objective).__mro__ if cls is object or cls.__module__.partition(".")[0] in _OURS]
+    names = {*hooks, *(name for cls in ours for name in vars(cls) if not name.startswith("__"))}
     for cls in type(objective).__mro__:
-        if cls is object or cls.__module__.partition(".")[0] in _OURS:
+        if cls in ours:
             continue
-        for name in hooks:
+        for name in names:
             own = vars(cls).get(name)
             if isinstance(own, FunctionType) and not hasattr(own, "guarded"):
                 setattr(cls, name, _guarded(own))
@@ -32,7 +35,7 @@ def _guarded(hook: FunctionType) -> Callable[..., Any]:
             return hook(*args, **kwargs)
         except LoratoryError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if memory_ran_out(error):
                 raise
             place = line_in(error, hook.__code__.co_filename)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator.core.data import DataSummary
-from orchestrator.core.errors import DataError
+from orchestrator.core.errors import AssetError, DataError
 from orchestrator.objective.labels import LabelReader
 from orchestrator.objective.protocol import Splits
 
@@ -51,13 +51,13 @@ def with_labels(splits: Splits, classes: Sequence[str], readers: Mapping[str, La
 
 @contextmanager
 def in_shift_set(name: str) -> Iterator[None]:
-    """Say of a ``DataError`` which shift set it concerns; an empty name is the sweep's own data."""
+    """Say of an error which shift set it concerns; an empty name is the sweep's own data."""
     try:
         yield
-    except DataError as error:
+    except (DataError, AssetError) as error:
         if not name:
             raise
-        raise DataError(f"data.shift.{name}: {error}") from error
+        raise type(error)(f"data.shift.{name}: {error}") from error
 
 
 def _counts(rows: "datasets.Dataset", classes: Sequence[str]) -> dict[str, int]:

@@ -9,6 +9,8 @@ from orchestrator.core.labels import class_of, folded
 
 _SHOWN = 6
 """Values that a message shows at most."""
+LONGEST_VALUE = 60
+"""Characters of a value that a message shows at most; longer ones are hardly labels."""
 _PLAIN = re.compile(r"[^\W\d_][\w./-]*(?: [\w./-]+)*")
 """Text that YAML reads as text without quotes, unless it is one of ``_WORDS``."""
 _WORDS = frozenset({"null", "true", "false", "yes", "no", "on", "off", "nan"})
@@ -24,12 +26,16 @@ def hint(values: Sequence[str], classes: Sequence[str]) -> str:
         classes: the task's class names.
     """
     values = [value for value in dict.fromkeys(values) if class_of(value, classes) is None]
+    if any(len(value) > LONGEST_VALUE for value in values):
+        return "These look like no labels: check data.columns.label."
     numbered = _in_order(values, classes)
     guesses = {value: numbered.get(value) or _guess(value, classes) for value in values[:_SHOWN]}
     taken = [name for name in guesses.values() if name is not None]
+    if not numbered and _ids_and_none(values, classes):
+        return "If -1 means that a row has no label, set data.labels: {-1: null}."
     if len(set(taken)) < len(taken) and len(values) <= len(classes):
         guesses = dict.fromkeys(guesses)  # two values of one class: a guess that looks like a mistake
-    pairs = [f"{_quoted(value, key=True)}: {_quoted(name) if name else 'CLASS'}" for value, name in guesses.items()]
+    pairs = [f"{quoted(value, key=True)}: {quoted(name) if name else 'CLASS'}" for value, name in guesses.items()]
     more = ", …" if len(values) > _SHOWN else ""
     if None in guesses.values() or more:
         return (
@@ -44,6 +50,11 @@ def _in_order(values: Sequence[str], classes: Sequence[str]) -> dict[str, str]:
     if len(values) != len(classes) or not all(re.fullmatch(r"-?[0-9]+", value) for value in values):
         return {}
     return dict(zip(sorted(values, key=int), classes, strict=True))
+
+
+def _ids_and_none(values: Sequence[str], classes: Sequence[str]) -> bool:
+    """Return whether the values are -1 and class ids."""
+    return "-1" in values and {*values} <= {str(one) for one in range(-1, len(classes))}
 
 
 def _guess(value: str, classes: Sequence[str]) -> str | None:
@@ -64,7 +75,7 @@ def _guess(value: str, classes: Sequence[str]) -> str | None:
     return classes[names.index(near[0])] if len(near) == 1 else None
 
 
-def _quoted(text: str, *, key: bool = False) -> str:
+def quoted(text: str, *, key: bool = False) -> str:
     """Return text as YAML reads it back: numbers and words such as ``true`` need no quotes as keys."""
     if key and re.fullmatch(r"-?[\w.]+", text):
         return text

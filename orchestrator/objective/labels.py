@@ -1,8 +1,9 @@
 """Read a column of labels into class ids, and refuse every value whose class is not certain.
 
 A value names a class if it equals the name: exactly first, then without regard to case if that is unambiguous. A
-whole number is a class id only if three things hold: no class name is a number, the column has no class names of its
-own, and ``data.labels`` maps no number. A boolean is never an id. ``data.labels`` decides before all of this.
+whole number is a class id only if no class name is a number, the column has neither class names of its own nor other
+words, ``data.labels`` gives no number a class, and the numbers cannot count from 1. A boolean is never an id.
+``data.labels`` decides before all of this.
 """
 
 import re
@@ -16,7 +17,7 @@ from typing import Any, Final
 
 from orchestrator.core.errors import DataError
 from orchestrator.core.labels import class_of, folded
-from orchestrator.objective.label_hints import hint
+from orchestrator.objective.label_hints import LONGEST_VALUE, hint, quoted
 
 NO_LABEL: Final = "no label"
 LEFT_OUT: Final = "data.labels leaves its label out"
@@ -38,6 +39,7 @@ class LabelReader:
         task: the objective's name, for messages.
         classes: class names in the order of their ids.
         mapping: the sweep file's ``data.labels``: class name by value in the data; None leaves the rows out.
+        from_zero: numbers are known to count from 0, as other data of the same sweep shows.
         used: class name by value in the data, as text, of all that was read.
         dropped: number of rows left out by reason.
         called: whether ``read`` was called.
@@ -46,6 +48,7 @@ class LabelReader:
     task: str
     classes: Sequence[str]
     mapping: Mapping[str, str | None] = field(default_factory=dict)
+    from_zero: bool = False
     used: dict[str, str] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
     called: bool = False
@@ -84,12 +87,32 @@ class LabelReader:
             named = [_written(key[1], names) for key in first if found[key] not in {_MISSING, _OMITTED}]
             real = any(isinstance(key[1], float | Decimal) for key in first if found[key] == _UNKNOWN)
             raise DataError(self._refusal(unknown, named, names, place, real=real))
+        self._refuse_counting_from_one([key[1] for key in first if found[key] >= 0], names, place)
         counts = Counter(found[key] for key in keys)
         if values and counts[_MISSING] == len(values):
             raise DataError(f"{place} holds no label in any of {len(values)} rows; {self.task} needs one per row")
         self.dropped.update({NO_LABEL: counts[_MISSING], LEFT_OUT: counts[_OMITTED]})
         self.used |= {_written(key[1], names): self.classes[index] for key, index in found.items() if index >= 0}
         return [None if found[key] < 0 else found[key] for key in keys]
+
+    def _refuse_counting_from_one(self, values: Sequence[Any], names: Sequence[str] | None, place: str) -> None:
+        """Refuse ids without a 0 if there are more than two classes: they may count from 1, and the last be absent."""
+        ids = sorted({int(number) for value in values if (number := self._id_of(value, names)) is not None})
+        if self.from_zero or len(self.classes) < 3 or len(ids) < 2 or ids[0] == 0:
+            return
+        either = [", ".join(f"{one}: {quoted(self.classes[one - base])}" for one in ids[:6]) for base in (1, 0)]
+        more = ", …" if len(ids) > 6 else ""
+        raise DataError(
+            f"{place} holds numbers from {ids[0]} to {ids[-1]} and no 0; the {len(self.classes)} classes of "
+            f"{self.task} can count from 1 or from 0. Either set data.labels: {{{either[0]}{more}}} or set "
+            f"data.labels: {{{either[1]}{more}}}."
+        )
+
+    def _id_of(self, value: Any, names: Sequence[str] | None) -> Decimal | None:  # noqa: ANN401
+        """Return the number that was read as an id; None for what names a class."""
+        if names is not None or not self._counts_from_zero or self._is_named(value, names):
+            return None
+        return _number(value)
 
     def _is_named(self, value: Any, names: Sequence[str] | None) -> bool:  # noqa: ANN401
         return class_of(_written(value, names), [*self.mapping, *self.classes]) is not None
@@ -102,7 +125,8 @@ class LabelReader:
     def _class_of(self, value: Any, names: Sequence[str] | None) -> int:  # noqa: ANN401
         """Return the value's class id, or why it has none."""
         written = _written(value, names)
-        chosen = class_of(written, [*self.mapping])
+        whole = _WHOLE.fullmatch(written)
+        chosen = class_of(whole[1] if whole else written, [*self.mapping])
         if chosen is not None:
             name = [*self.mapping.values()][chosen]
             index = _OMITTED if name is None else class_of(name, self.classes)
@@ -122,7 +146,8 @@ class LabelReader:
         if numbers.count(number) == 1:
             return numbers.index(number)
         numbered = all(label[:1].isdigit() for label in self.classes)  # "1 star", "2 stars"
-        if numbered or not self._counts_from_zero or any(_WHOLE.fullmatch(key) for key in self.mapping):
+        mapped = any(_WHOLE.fullmatch(key) and name is not None for key, name in self.mapping.items())
+        if numbered or mapped or not self._counts_from_zero:
             return _UNKNOWN
         is_id = number == int(number) and 0 <= number < len(self.classes)
         return int(number) if is_id else _UNKNOWN
@@ -137,6 +162,7 @@ class LabelReader:
                 f"{place} holds real numbers (row {row + 1}: {value}); {self.task} needs a class per row ({classes}), "
                 f"and regression is not supported. {hint(named, self.classes)}"
             )
+        value = value if len(value) <= LONGEST_VALUE else f"{value[: LONGEST_VALUE - 1]}…"
         told = f"{place}: {value!r} (row {row + 1}) is no class of {self.task}"
         if len(unknown) > 1:
             told = f"{place}: {len(unknown)} values, {value!r} (row {row + 1}) first, are no classes of {self.task}"

@@ -4,18 +4,13 @@ import csv
 import io
 import json
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from orchestrator.core.errors import in_short
-from orchestrator.report.html import Picture, render_page
+from orchestrator.report.html import TITLES, Picture, render_page
 from orchestrator.report.leaderboard import Leaderboard
 from orchestrator.report.summary import Summary, as_json, jsonable
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 PAGE = "index.html"
 logger = logging.getLogger(__name__)
@@ -51,12 +46,10 @@ def write_report(folder: Path, summary: Summary, notes: dict[str, str] | None = 
 
 def draw(summary: Summary, notes: dict[str, str] | None = None) -> dict[str, Picture]:
     """Return every picture that there is something to show in, by name; ``notes`` takes a sentence for each failure."""
-    from orchestrator.report.plots import PICTURES
-
-    pictures = {}
-    for name, plot in PICTURES.items():
+    pictures: dict[str, Picture] = {}
+    for name in TITLES:
         try:
-            picture = _themed(plot, summary)
+            picture = _themed(name, summary)
         except Exception as error:  # lets through whatever drawing raises: the report is complete without a picture
             logger.exception("the picture %s could not be drawn", name)
             if notes is not None:
@@ -67,13 +60,14 @@ def draw(summary: Summary, notes: dict[str, str] | None = None) -> dict[str, Pic
     return pictures
 
 
-def _themed(plot: "Callable[[Summary], Figure | None]", summary: Summary) -> Picture | None:
+def _themed(name: str, summary: Summary) -> Picture | None:
+    from orchestrator.report.plots import PICTURES
     from orchestrator.report.style import theme
 
     drawn = []
     for dark in (False, True):
         with theme(dark=dark):
-            figure, buffer = plot(summary), io.BytesIO()
+            figure, buffer = PICTURES[name](summary), io.BytesIO()
             if figure is None:
                 return None
             figure.savefig(buffer, format="png")

@@ -56,19 +56,23 @@ def read_metric(search: Search, facts: ObjectiveFacts, problems: Problems) -> Me
 def read_labels(
     written: Mapping[str, ParamValue], facts: ObjectiveFacts | None, problems: Problems
 ) -> Mapping[str, str | None]:
-    """Return ``data.labels`` with the class names as the objective writes them; None leaves rows out."""
+    """Return ``data.labels`` with the class names as the objective writes them, if known; None leaves rows out."""
     found: dict[str, str | None] = {}
     if facts is None or not written:
         return found
-    if not facts.labels:
+    if facts.labels == ():
         problems.add(("data", "labels"), "the objective has no classes, so no label can be mapped", at_key=True)
         return found
     for value, name in written.items():
         text = name if isinstance(name, str) else shown(name)
-        index = None if name is None else class_of(text, facts.labels)
-        if name is not None and index is None:
+        found[value.strip()] = None if name is None else text
+        if name is None or facts.labels is None:
+            continue
+        index = class_of(text, facts.labels)
+        if index is None:
             problems.add(("data", "labels", value), one_of(text, facts.labels))
-        found[value.strip()] = None if index is None else facts.labels[index]
+        else:
+            found[value.strip()] = facts.labels[index]
     return found
 
 

@@ -40,8 +40,9 @@ def rehearse(objective: Objective, splits: Splits, plan: EnginePlan) -> str | No
     if objective.head is not Head.SEQUENCE_CLASSIFICATION:
         examples = sorted(examples, key=lambda one: len(one["input_ids"]))[:WRITTEN]
     batch: Any = objective.collate(examples, tokenizer)
-    if not isinstance(batch, Mapping) or not {"input_ids", "labels"} <= batch.keys():
-        raise _wrong(objective, "collate", "a dict with input_ids, labels and what else the model reads", batch)
+    is_batch = isinstance(batch, Mapping) and {"input_ids", "labels"} <= batch.keys()
+    if not is_batch or len(getattr(batch["input_ids"], "shape", ())) != 2:
+        raise _wrong(objective, "collate", "a dict of tensors, input_ids and labels among them", batch)
     logits = _logits(objective, batch, tokenizer)
     for smoothing in (0.0, 0.1):
         found: Any = objective.losses(logits, batch, smoothing)

@@ -4,7 +4,7 @@ import datasets
 import pytest
 
 from orchestrator.core.errors import DataError
-from orchestrator.evaluation.baseline import tfidf_baseline
+from orchestrator.evaluation.baseline import _analysers, tfidf_baseline
 from orchestrator.evaluation.metrics import classification_metrics
 from orchestrator.objective.protocol import Splits
 
@@ -52,7 +52,7 @@ def test_a_class_that_train_lacks_costs_a_finite_loss() -> None:
     assert 10 < measured["val/loss"] < 20
 
 
-SIGNS = {"ja": ("とても良い", "とても悪い"), "th": ("ดีมากจริงๆ", "แย่มากจริงๆ"), "zh": ("非常好看的", "非常难看的")}
+SIGNS = {"ja": ("良い", "悪い"), "th": ("ดีมาก", "แย่มาก"), "zh": ("好", "坏")}
 
 
 @pytest.mark.parametrize("language", SIGNS)
@@ -78,3 +78,16 @@ def test_a_baseline_that_cannot_be_fitted_says_why() -> None:
     held = rows(["good"], [1])
     with pytest.raises(DataError, match=r"words: .*; characters: "):
         tfidf_baseline(Splits(train=rows(["good", "bad"], [1, 1]), validation=held, test=held, shift={}), 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "analysers"),
+    [
+        ("a film with a plot ", 10, ["words", "characters"]),
+        ("a film with a plot ", 300_000, ["words"]),
+        ("とても良い映画でした", 500_000, ["words", "characters"]),
+        ("करतो करदो करनो ", 300_000, ["words", "characters"]),
+    ],
+)
+def test_characters_of_very_many_spaced_texts_are_not_tried(text: str, count: int, analysers: list[str]) -> None:
+    assert _analysers([text] * count) == analysers

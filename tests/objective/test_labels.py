@@ -16,6 +16,7 @@ from orchestrator.objective.padding import pad
 
 MOOD = ("negative", "positive")
 STARS = ("1", "2", "3", "4", "5")
+RATINGS = ("bad", "fair", "good", "great")
 
 
 def reader(classes: tuple[str, ...], mapping: dict[str, str | None] | None = None) -> LabelReader:
@@ -48,6 +49,7 @@ def read(
         (MOOD, ["Negative ", " POSITIVE"], [0, 1]),
         (("us", "US"), ["US", "us"], [1, 0]),
         (("None", "N/A"), ["None", "N/A", None], [0, 1, None]),
+        (RATINGS, [0, 3], [0, 3]),
         (("café", "thé"), ["cafe\u0301"], [0]),
     ],
 )
@@ -73,6 +75,14 @@ def test_certain_labels_are_read(classes: tuple[str, ...], values: list[Any], id
         (MOOD, [{"a": 1}], "holds lists or mappings"),
         (MOOD, [np.array([0, 1])], "holds lists or mappings"),
         (MOOD, [None, ""], "holds no label in any of 2 rows"),
+        (RATINGS, [1, 2, 3], r"numbers from 1 to 3 and no 0; the 4 classes of mood can count from 1 or from 0"),
+        (
+            RATINGS,
+            ["1.0", "3.0", None],
+            r"set data.labels: \{1: bad, 3: good\} or set data.labels: \{1: fair, 3: great\}",
+        ),
+        (MOOD, [0, 1, -1], r"set data.labels: \{-1: null\}"),
+        (MOOD, ["a whole text " * 9, "b"], r"'a whole text .*…' \(row 1\) first.*check data.columns.label"),
     ],
 )
 def test_uncertain_labels_are_refused_with_the_remedy(classes: tuple[str, ...], values: list[Any], told: str) -> None:
@@ -103,6 +113,8 @@ def test_other_class_names_are_refused_with_both_lists() -> None:
         ([0, 1], ["pos", "neg"], {"pos": "positive", "neg": "negative"}, [1, 0]),
         (["neg", "pos", "neutral"], None, {"neg": "negative", "pos": "positive", "neutral": None}, [0, 1, None]),
         ([1, 2, -1], None, {"1": "negative", "2": "positive", "-1": None}, [0, 1, None]),
+        ([0, 1, -1], None, {"-1": None}, [0, 1, None]),
+        (["1.0", "2.0"], None, {"1": "negative", "2": "positive"}, [0, 1]),
         ([True, False], None, {"True": "negative", "false": "positive"}, [0, 1]),
         ([0.0, 0.5], None, {"0.0": "negative", "0.5": "positive"}, [0, 1]),
         (["neg", "positive"], None, {"neg": "negative"}, [0, 1]),
@@ -268,3 +280,10 @@ def test_real_numbers_are_never_cut_to_ids() -> None:
 
     with pytest.raises(DataError, match="labels are real numbers"):
         pad(rows, Tokenizer())
+
+
+@pytest.mark.parametrize("labels", [[0.42, 0.9], [0, 2], [True, False]])
+def test_rows_of_splits_of_ones_own_must_have_ids(labels: list[Any]) -> None:
+    rows = datasets.Dataset.from_dict({"text": ["a", "b"], "label": labels})
+    with pytest.raises(DataError, match="objective mood: column label holds"):
+        Mood().encode(rows, lambda texts, **_: {"input_ids": [[1]] * len(texts)}, max_length=8)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError, ObjectiveError, UserError
 from orchestrator.core.metric import Direction
 from orchestrator.objective.loading import load_objective, objective_facts, objective_names
@@ -129,3 +130,12 @@ def test_errors_that_engines_act_on_pass_unchanged(tmp_path: Path, error: str) -
     with pytest.raises((MemoryError, RuntimeError, DataError)) as caught:
         load_objective(write(tmp_path, text)).measure([])
     assert not isinstance(caught.value, ObjectiveError)
+
+
+def test_an_overridden_method_that_raises_is_named(tmp_path: Path) -> None:
+    text = WHOLE.replace(
+        "OBJECTIVE =", "    def read(self, source, columns):\n        return {}['rows']\n\nOBJECTIVE ="
+    )
+    path = write(tmp_path, text)
+    with pytest.raises(ObjectiveError, match=rf"objective {path}:\d+: read raised KeyError: 'rows'"):
+        load_objective(path).splits(DataPlan(source=Source(origin=Origin.LOCAL, name="rows.csv")))

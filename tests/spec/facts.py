@@ -27,6 +27,7 @@ LANGUAGE = ObjectiveFacts(
     default_metric="val/loss",
     default_model=Source(origin=Origin.PACKAGED, name="smollm2"),
     default_source=Source(origin=Origin.PACKAGED, name="bbc-news"),
+    labels=(),
 )
 
 SMALL = """\

@@ -1,13 +1,15 @@
 """``data.labels``: class names by the values in the data."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from orchestrator.core.errors import SpecError
 from orchestrator.spec.fingerprint import differences
+from orchestrator.spec.load import load_spec
 from orchestrator.spec.sweep_spec import SweepSpec
-from tests.spec.facts import SMALL, load
+from tests.spec.facts import CLASSIFICATION, PACKAGED, SMALL, load
 
 
 def labelled(folder: Path, labels: str, text: str = SMALL, *overrides: str) -> SweepSpec:
@@ -38,6 +40,14 @@ def test_other_class_names_are_problems_at_their_places(tmp_path: Path) -> None:
     assert "one of negative, positive is needed, got 'negativ'; did you mean negative?" in lines[0]
     with pytest.raises(SpecError, match=r"data.labels: a mapping of values in the data to class names is needed"):
         labelled(tmp_path, "[neg, pos]")
+
+
+def test_unknown_classes_are_left_to_the_data(tmp_path: Path) -> None:
+    facts = replace(CLASSIFICATION, labels=None)
+    path = tmp_path / "small.yaml"
+    path.write_text(f"{SMALL}data:\n  labels: {{neg: Negative, 1: 5, x: null}}\n")
+    spec = load_spec(path, (), objective_facts=lambda _: facts, packaged=PACKAGED)
+    assert spec.data.labels == {"neg": "Negative", "1": "5", "x": None}
 
 
 def test_objectives_without_classes_refuse_it(tmp_path: Path) -> None:

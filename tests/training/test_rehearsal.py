@@ -75,7 +75,8 @@ def test_writers_pass(tmp_path: Path) -> None:
     ("hook", "returned", "told"),
     [
         ("encode", [], "encode must return a list of 35 dicts with input_ids, one per row, got list"),
-        ("collate", torch.zeros(2, 3), r"collate must return a dict with .*, got a tensor of shape \(2, 3\)"),
+        ("collate", torch.zeros(2, 3), r"collate must return a dict of tensors, .*, got a tensor of shape \(2, 3\)"),
+        ("collate", {"input_ids": [[1]], "labels": [0]}, "collate must return a dict of tensors"),
         ("losses", torch.zeros(4), r"losses must return two tensors of 35 values.*, got a tensor of shape \(4,\)"),
         ("losses", (torch.zeros(()), torch.zeros(4)), "losses must return two tensors of 35 values, one per row"),
         ("predictions", None, "predictions must return a list of 35 pairs, one per row, got NoneType None"),
