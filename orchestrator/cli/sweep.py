@@ -40,7 +40,7 @@ def sweep(  # noqa: PLR0913, PLR0917  (a command's options)
     """Run a sweep. The same command again goes on where it was, or says that it is finished."""
     overrides = [*(override or ())]
     overrides += [f"budget.trials={trials}"] if trials is not None else []
-    overrides += [f"budget.wall_time={time}"] if time is not None else []
+    overrides += [f"budget.wall_time={_with_unit(time)}"] if time is not None else []
     spec = read_spec(file, overrides)
     screen = Screen(as_json=as_json)
     log = logs_folder() / f"sweep-{spec.name}.log"
@@ -56,6 +56,14 @@ def sweep(  # noqa: PLR0913, PLR0917  (a command's options)
     _tell(screen, spec, outcome, again)
     if not outcome.finished:
         raise typer.Exit(130)
+
+
+def _with_unit(time: str) -> str:
+    """Return ``--time`` as it is; a number alone is refused, for some take it for seconds and some for minutes."""
+    number = time.strip()
+    if number.replace(".", "", 1).isdecimal():
+        raise UserError(f"--time: a unit is needed, got {number}; write {number}m for minutes, {number}s for seconds")
+    return time
 
 
 def _dry_run(screen: Screen, spec: "SweepSpec", log: Path, *, fresh: bool) -> None:

@@ -15,7 +15,7 @@ from orchestrator.spec.deepspeed import read_deepspeed
 from orchestrator.spec.overrides import Override, overridden_text
 from orchestrator.spec.points import read_points
 from orchestrator.spec.possible import possible_epochs
-from orchestrator.spec.problems import Problems
+from orchestrator.spec.problems import Problems, shown
 from orchestrator.spec.sections import EarlyStopping, Sampler, SweepFile
 from orchestrator.spec.sources import SourceReader
 from orchestrator.spec.space import read_space
@@ -112,7 +112,8 @@ def _objective(
     if written.endswith(".py"):
         found = sources.find(written)
         if found is None:
-            problems.add(("objective",), f"no such file, got {written!r}")
+            obstacle = sources.obstacle(written).removesuffix(" or folder")
+            problems.add(("objective",), f"{obstacle}, got {shown(written)}")
             return written, None
         written = str(found)
     try:

@@ -98,13 +98,12 @@ def check_init(fixed: Mapping[str, ParamValue], space: Space, problems: Problems
 
     Over the base as it was, no adapter holds the last two.
     """
-    trials = _inits(fixed, space, "rank", "dora")
-    ranks = [trial["rank"] for trial in trials if trial["init"] == "orthogonal"]
+    ranks = [trial["rank"] for trial in _inits(fixed, space, "rank") if trial["init"] == "orthogonal"]
     odd = [rank for rank in ranks if isinstance(rank, int) and rank % 2]
     if odd:
         message = f"even ranks alone are possible with init=orthogonal, got {odd[0]}"
         problems.follow(_place("rank", space), message)
-    if any(trial["init"] == "pissa" and trial["dora"] for trial in trials):
+    if any(trial["init"] == "pissa" and trial["dora"] for trial in _inits(fixed, space, "dora")):
         message = "default, gaussian and orthogonal alone are possible with dora, got pissa"
         problems.follow(_place("init", space), message)
 

@@ -156,3 +156,11 @@ def test_where_a_stored_sweep_is_tracked_and_kept(home: Path) -> None:
 
 def test_predict_needs_a_text(command: Run) -> None:
     assert "a text is needed" in command("predict", "nothing", check=2).stderr
+
+
+@pytest.mark.parametrize("written", ["20", "1.5", " 20 "])
+def test_a_time_without_a_unit_is_refused(invoke: Invoke, written: str) -> None:
+    with pytest.raises(
+        UserError, match=r"^--time: a unit is needed, got \S+; write \S+m for minutes, \S+s for seconds$"
+    ):
+        invoke("sweep", "sweeps/sentiment.yaml", "--time", written)
