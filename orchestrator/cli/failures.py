@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.core.errors import LoratoryError, UserError
+from orchestrator.core.secrets import redact
 
 USER_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
 
@@ -46,7 +47,7 @@ def _failed(error: Exception) -> int:
 
 def _tell(message: str, code: int) -> int:
     """Print plainly: editors read ``file:line:column`` from the first columns, so nothing is wrapped or coloured."""
-    sys.stderr.write(message.rstrip() + "\n")
+    sys.stderr.write(redact(message.rstrip()) + "\n")
     return code
 
 
@@ -60,9 +61,9 @@ def _record(error: BaseException) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as log:
-            log.write(text)
+            log.write(redact(text))
     except OSError:
         with tempfile.NamedTemporaryFile("w", prefix="loratory-", suffix=".log", delete=False) as other:
-            other.write(text)
+            other.write(redact(text))
         path = Path(other.name)
     return path

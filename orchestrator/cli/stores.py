@@ -1,5 +1,6 @@
 """What commands read: the sweep file, the ledger, and what belongs to a stored sweep."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestrator.core.errors import UserError
+from orchestrator.core.secrets import redact, unmasked
 
 if TYPE_CHECKING:
     from orchestrator.core.policy import Tracking
@@ -78,11 +80,25 @@ def logs_folder() -> Path:
 
 
 def tracking_of(sweep: "SweepRecord") -> "Tracking":
-    """Return where a stored sweep's file says that runs are recorded."""
+    """Return where a stored sweep's file says that runs are recorded.
+
+    Passwords are not stored. Where the environment names the same place, it is the environment that is taken;
+    otherwise MLflow looks for a name and a password in its own variables.
+    """
     from ruamel.yaml import YAML
 
     from orchestrator.core.policy import Tracking
 
     stored: Any = YAML(typ="safe", pure=True).load(sweep.spec_text)
     section = (stored or {}).get("tracking") or {}
-    return Tracking(uri=section.get("uri"), registry_uri=section.get("registry_uri"))
+    return Tracking(
+        uri=_with_password(section.get("uri"), "MLFLOW_TRACKING_URI"),
+        registry_uri=_with_password(section.get("registry_uri"), "MLFLOW_REGISTRY_URI"),
+    )
+
+
+def _with_password(stored: str | None, variable: str) -> str | None:
+    current = os.environ.get(variable)
+    if stored is None or (current and redact(current) == redact(stored)):
+        return current if stored else None
+    return unmasked(stored)

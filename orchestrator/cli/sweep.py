@@ -43,6 +43,8 @@ def sweep(  # noqa: PLR0913, PLR0917  (a command's options)
     overrides += [f"budget.wall_time={_with_unit(time)}"] if time is not None else []
     spec = read_spec(file, overrides)
     screen = Screen(as_json=as_json)
+    for warning in spec.warnings:
+        screen.say(f"warning: {warning}")
     log = logs_folder() / f"sweep-{spec.name}.log"
     if dry_run:
         _dry_run(screen, spec, log, fresh=fresh)

@@ -31,7 +31,10 @@ def validate(
             searched = len(spec.space.searched)
             if not as_json:
                 typer.echo(f"{file}: valid ({spec.name}: {searched} searched settings, sampler {spec.sampler.name})")
-            results.append({"file": str(file), "valid": True, "errors": [], "name": spec.name})
+            for warning in spec.warnings:
+                typer.echo(f"warning: {warning}", err=True)
+            told = {"name": spec.name, "warnings": list(spec.warnings)}
+            results.append({"file": str(file), "valid": True, "errors": [], **told})
     screen.emit(results)
     if not all(result["valid"] for result in results):
         raise typer.Exit(2)

@@ -18,6 +18,7 @@ from orchestrator.cluster.ray_privacy import keep_secrets_out_of_commands, loopb
 from orchestrator.cluster.watchdog import start_watchdog
 from orchestrator.core.environment import environment
 from orchestrator.core.errors import UserError
+from orchestrator.core.secrets import RedactingFormatter
 
 _OBJECT_STORE_BYTES = 80 * 2**20  # Ray's least is 75 MiB; nothing large goes through it
 _LONGEST_TEMPORARY_DIR = 20  # Ray's sockets lie 87 characters deeper, and a socket's path ends at 107
@@ -103,6 +104,7 @@ def _logging_to(log: Path) -> Iterator[None]:
     loggers = [logging.getLogger("ray"), logging.getLogger(__package__)]
     before = [(logger.handlers, logger.propagate) for logger in loggers]
     handler = logging.FileHandler(log, encoding="utf-8")
+    handler.setFormatter(RedactingFormatter())
     for logger in loggers:
         logger.handlers, logger.propagate = [handler], False
     logging.getLogger("ray.tune.analysis").setLevel(logging.ERROR)  # it misses the files of the loggers that are off
