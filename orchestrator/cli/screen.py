@@ -44,8 +44,7 @@ class Screen:
     def show(self, renderable: "RenderableType", *, soft_wrap: bool = False) -> None:
         """Show a result to a person; with ``--json`` nothing, for the document holds it."""
         if not self.as_json:
-            shown = redact(renderable) if isinstance(renderable, str) else renderable
-            self.out.print(shown, soft_wrap=soft_wrap)
+            self.out.print(_masked(renderable), soft_wrap=soft_wrap)
 
     def say(self, line: str) -> None:
         """Tell a person what happens, as it is written: square brackets are no markup."""
@@ -89,6 +88,15 @@ class Screen:
                 os.dup2(out.fileno(), 1)
                 os.dup2(err.fileno(), 2)
                 self.out.file, self.err.file = sys.stdout, sys.stderr
+
+
+def _masked(renderable: "RenderableType") -> "RenderableType":
+    """Return a text without secrets. Tables are made of the ledger's values, which hold none."""
+    from rich.text import Text
+
+    if isinstance(renderable, Text) and redact(renderable.plain) != renderable.plain:
+        return Text(redact(renderable.plain))
+    return redact(renderable) if isinstance(renderable, str) else renderable
 
 
 @contextmanager

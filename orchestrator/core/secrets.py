@@ -18,7 +18,9 @@ _ODD = re.compile(
 """A slash or a question mark in a password is a mistake, and the message about it must not show the password."""
 _TOKEN = re.compile(rf"\b(https?://)([^{_STOP}:/?#@]+)@", re.IGNORECASE)
 """A name without a password before a server's address: tokens are given so."""
-_QUERY = re.compile(rf"([?&;](?:[\w.-]*(?:{_WORDS})[\w.-]*|sig|auth|key)=)([^{_STOP}&;#]+)", re.IGNORECASE)
+_QUERY = re.compile(
+    rf"([?&;](?:[\w.-]*(?:{_WORDS})[\w.-]*|sig|auth|key)=)([^{_STOP}&;#]*[^{_STOP}&;#,)}}\]])", re.IGNORECASE
+)
 _HEADER = re.compile(r"\b(Authorization:\s*(?:Basic|Bearer|Token)\s+|Bearer\s+)([\w.~+/=-]{8,})", re.IGNORECASE)
 
 

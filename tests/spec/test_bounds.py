@@ -10,6 +10,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from ruamel.yaml import YAML
 
 from orchestrator.core.errors import SpecError
 from orchestrator.spec.load import load_spec
@@ -217,3 +218,50 @@ def _messages(file: Path) -> list[str]:
         json.dumps(spec.fingerprint(), allow_nan=False)
     assert sum(map(len, lines)) < MOST_CHARACTERS
     return lines
+
+
+class TestPasswords:
+    @pytest.mark.parametrize(
+        "written",
+        [
+            "uri: https://ann:pw-1@host",
+            "{uri: 'https://ann:pw-1@host', registry_uri: \"postgresql://ann:pw-1@host/db\"}",
+            "{uri: sqlite:///x.db?password=pw-1, keep_adapters: 1}",
+            "{uri: https://ann:pw-1@host}",
+            "# https://ann:pw-1@host\n  {uri: https://ann:pw-1@host}",
+        ],
+    )
+    def test_it_is_masked_in_the_text(self, path: Path, written: str) -> None:
+        path.write_text(SMALL + f"tracking:\n  {written}\n")
+        spec = load(path)
+        assert "pw-1" in str(spec.tracking.uri)
+        assert "pw-1" not in spec.text
+        stored, given = (YAML(typ="safe", pure=True).load(text) for text in (spec.text, path.read_text()))
+        assert stored["tracking"].keys() == given["tracking"].keys()
+        assert "small.yaml:" in spec.warnings[0]
+        assert "tracking.uri: holds a password, which is not stored" in spec.warnings[0]
+        assert "pw-1" not in "".join(spec.warnings)
+        path.write_text(spec.text)
+        assert load(path).fingerprint() == spec.fingerprint()
+
+    @pytest.mark.parametrize(
+        "written",
+        [
+            "uri: \"https://ann:pw-1\\x40host\"",
+            "uri: \"https://ann:\\\n    pw-1@host\"",
+            "{uri: sqlite:///x.db?password=pw-1,keep_adapters: 1}",
+            "uri: https://ann:pw 1@host",
+        ],
+    )  # fmt: skip
+    def test_one_that_cannot_be_masked_is_refused(self, path: Path, written: str) -> None:
+        path.write_text(SMALL + f"tracking:\n  {written}\n")
+        assert re.match(r"small.yaml:8:\d+ tracking.uri: an address ", message(path))
+
+    def test_one_of_the_command_line_is_masked(self, path: Path) -> None:
+        spec = load(path, "tracking.uri=https://ann:pw-1@host")
+        assert "pw-1" not in spec.text + "".join(spec.warnings)
+        assert spec.tracking.uri == "https://ann:pw-1@host"
+        assert "pw-1" not in message(path, "tracking.uri=https://ann:pw-1@host", "seed=x")
+
+    def test_a_file_without_one_gives_no_warning(self, path: Path) -> None:
+        assert load(path, "tracking.uri=http://localhost:5000").warnings == ()
