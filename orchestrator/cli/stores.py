@@ -19,13 +19,21 @@ if TYPE_CHECKING:
 SweepName = Annotated[str, typer.Argument(metavar="NAME", help="The sweep: NAME is the newest, NAME#1 the first.")]
 
 
-def read_spec(file: Path, overrides: Sequence[str] = ()) -> "SweepSpec":
-    """Read and check a sweep file; raises ``SpecError``."""
+def read_spec(file: Path, overrides: Sequence[str] = (), *, run_code: bool = True) -> "SweepSpec":
+    """Read and check a sweep file; raises ``SpecError``.
+
+    Args:
+        file: the sweep file.
+        overrides: ``a.b=value`` each.
+        run_code: import the objective's ``.py`` file, if it is one; otherwise the file is read without being run.
+    """
     from orchestrator.assets.catalogue import CATALOGUE
     from orchestrator.objective.loading import objective_facts
+    from orchestrator.objective.static import static_facts
     from orchestrator.spec.load import load_spec
 
-    return load_spec(file, overrides, objective_facts=objective_facts, packaged=CATALOGUE)
+    facts = objective_facts if run_code else static_facts
+    return load_spec(file, overrides, objective_facts=facts, packaged=CATALOGUE)
 
 
 def fetch_assets(spec: "SweepSpec", say: Callable[[str], None]) -> None:

@@ -15,14 +15,20 @@ def validate(
     override: Annotated[
         list[str] | None, typer.Option("--set", metavar="A.B=C", help="Override a value; may be repeated.")
     ] = None,
+    run_code: Annotated[
+        bool, typer.Option("--run-code", help="Import an objective's .py file, which runs it, and check it whole.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Check sweep files: every error at once, with its line. Exit code 2 if there is one."""
+    """Check sweep files: every error at once, with its line. Exit code 2 if there is one.
+
+    An objective's file is read, not run; what only its code tells is checked by --run-code, or when the sweep starts.
+    """
     screen = Screen(as_json=as_json)
     results: list[dict[str, object]] = []
     for file in files:
         try:
-            spec = read_spec(file, override or ())
+            spec = read_spec(file, override or (), run_code=run_code)
         except SpecError as error:
             problems = str(error).splitlines()
             typer.echo("\n".join(problems), err=True)

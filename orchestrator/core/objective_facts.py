@@ -16,9 +16,11 @@ class ObjectiveFacts:
         default_metric: the metric that is searched if the sweep file names none, with its split: ``val/accuracy``.
         default_model: the base model if the sweep file names none.
         default_source: the data if the sweep file names none.
+        complete: whether these are all metrics; False where a file was read without being run, and says it in code.
     """
 
     metrics: Mapping[str, Direction]
     default_metric: str
     default_model: Source
     default_source: Source
+    complete: bool = True

@@ -7,8 +7,10 @@ import importlib.util
 import pkgutil
 import sys
 import traceback
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import FunctionType, ModuleType
+from typing import Any
 
 import objectives
 from orchestrator.core.errors import UserError
@@ -38,21 +40,38 @@ def load_objective(ref: str) -> Objective:
         raise UserError(
             f"objective {ref}: OBJECTIVE is a class; an instance is needed, `OBJECTIVE = {found.__name__}()`"
         )
-    missing = [name for name in _members() if not hasattr(found, name)]
+    present = {name: getattr(found, name) for name in member_names() if hasattr(found, name)}
+    check_members(ref, present, present)
+    objective: Objective = found
+    return objective
+
+
+def check_members(ref: str, values: Mapping[str, Any], present: Collection[str]) -> None:
+    """Check an objective's members against the protocol.
+
+    Args:
+        ref: the objective, as the sweep file names it.
+        values: what is known of its members.
+        present: the names of those that it has.
+
+    Raises:
+        UserError: members are missing, or the metrics break a rule.
+    """
+    missing = [name for name in member_names() if name not in present]
     if missing:
         raise UserError(
             f"objective {ref}: OBJECTIVE lacks {', '.join(missing)}; see orchestrator/objective/protocol.py"
         )
-    objective: Objective = found
-    split, _, metric = objective.default_metric.partition("/")
-    if split != "val" or metric not in objective.metrics:
+    metrics, default = values.get("metrics"), values.get("default_metric")
+    if not isinstance(metrics, Mapping):
+        return
+    split, _, metric = str(default or "").partition("/")
+    if default is not None and (split != "val" or metric not in metrics):
         raise UserError(
-            f"objective {ref}: default_metric must be val/ and one of {', '.join(objective.metrics)}, "
-            f"got {objective.default_metric!r}"
+            f"objective {ref}: default_metric must be val/ and one of {', '.join(map(str, metrics))}, got {default!r}"
         )
-    if "loss" not in objective.metrics:
+    if "loss" not in metrics:
         raise UserError(f"objective {ref}: metrics must hold loss, which every engine reports")
-    return objective
 
 
 def objective_facts(ref: str) -> ObjectiveFacts:
@@ -66,7 +85,8 @@ def objective_facts(ref: str) -> ObjectiveFacts:
     )
 
 
-def _members() -> list[str]:
+def member_names() -> list[str]:
+    """Return the names of what an objective has, by the protocol."""
     methods = [name for name, value in vars(Objective).items() if isinstance(value, FunctionType) and name[0] != "_"]
     return [*Objective.__annotations__, *methods]
 

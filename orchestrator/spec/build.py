@@ -64,7 +64,10 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     checks.check_sizes(file, stopping, possible_epochs(space, fixed)[-1], problems)
     problems.raise_if_any()
     text = overridden_text(draft.text, draft.overrides)
-    warnings = secrets_in(file.tracking, text, problems)
+    warnings = [*secrets_in(file.tracking, text, problems)]
+    if facts is not None and not facts.complete:
+        place = problems.place(("objective",)).label
+        warnings.append(f"{place} objective: {file.objective} is not run here; its metrics are checked when it is")
     problems.raise_if_any()
     assert model is not None, "a missing model is a problem"
     assert data is not None, "a missing source is a problem"
@@ -91,7 +94,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         seed=file.seed,
         path=draft.path,
         text=redact(text),
-        warnings=warnings,
+        warnings=tuple(warnings),
     )
 
 

@@ -50,7 +50,7 @@ def test_a_password_is_used_and_stored_nowhere(
     assert json.loads(again.stdout)["finished"] is True
     assert json.loads(again.stdout)["synced"] is True
     failed = command("validate", str(file), "--set", f"tracking.uri=http://ann:{PASSWORD}@h o", check=2)
-    shown = [checked, first, again, failed]
+    shown: list[Any] = [checked, first, again, failed]
     if store.startswith("http"):
         shown += [command("promote", "tiny", "--json"), command("ui", "tiny", "--json")]
     for done in shown:
