@@ -1,5 +1,6 @@
 """How commands fail: the user's mistakes and our own errors as messages, anything else as a traceback in a file."""
 
+import errno
 import os
 import sys
 import time
@@ -41,6 +42,10 @@ def _failed(error: Exception) -> int:
         # The reader of our output went away (`| head`): that is no failure, but the interpreter must not flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILURE
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        shown = str(error.filename or "")
+        name = shown if len(shown) <= 60 else f"{shown[:57]}..."
+        return _tell(f"{name}: the path is too long; a name in it has at most 255 bytes, all of it 4,096", USER_ERROR)
     message = traceback.format_exception_only(error)[-1].strip()
     return _tell(f"unexpected error: {message}\nthe traceback is in {_record(error)}", FAILURE)
 
