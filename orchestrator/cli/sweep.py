@@ -63,9 +63,11 @@ def sweep(  # noqa: PLR0913, PLR0917  (a command's options)
 def _with_unit(time: str) -> str:
     """Return ``--time`` as it is; a number alone is refused, for some take it for seconds and some for minutes."""
     number = time.strip()
-    if number.replace(".", "", 1).isdecimal():
-        raise UserError(f"--time: a unit is needed, got {number}; write {number}m for minutes, {number}s for seconds")
-    return time
+    try:
+        float(number)
+    except ValueError:
+        return time
+    raise UserError(f"--time: a unit is needed, got {number}; write {number}m for minutes, {number}s for seconds")
 
 
 def _dry_run(screen: Screen, spec: "SweepSpec", log: Path, *, fresh: bool) -> None:

@@ -63,6 +63,8 @@ def _directions(metrics: Mapping[str, Any]) -> dict[str, Direction]:
 
 
 def _parsed(path: Path) -> ast.Module:
+    if path.exists() and not path.is_file():
+        raise UserError(f"objective {path}: a file is needed")
     try:
         with path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)

@@ -12,12 +12,12 @@ from orchestrator.core.plan import EngineName
 from orchestrator.core.policy import Budget, Resources, SamplerPolicy, StoppingName, StoppingPolicy, Tracking
 from orchestrator.core.secrets import redact
 from orchestrator.spec import checks
+from orchestrator.spec.addresses import check_addresses
 from orchestrator.spec.deepspeed import read_deepspeed
 from orchestrator.spec.overrides import Override, overridden_text
 from orchestrator.spec.points import read_points
 from orchestrator.spec.possible import possible_epochs
 from orchestrator.spec.problems import Problems, shown
-from orchestrator.spec.secrets import secrets_in
 from orchestrator.spec.sections import EarlyStopping, Sampler, SweepFile
 from orchestrator.spec.sources import SourceReader
 from orchestrator.spec.space import read_space
@@ -64,7 +64,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     checks.check_sizes(file, stopping, possible_epochs(space, fixed)[-1], problems)
     problems.raise_if_any()
     text = overridden_text(draft.text, draft.overrides)
-    warnings = [*secrets_in(file.tracking, text, problems)]
+    warnings = [*check_addresses(file.tracking, text, problems)]
     if facts is not None and not facts.complete:
         place = problems.place(("objective",)).label
         warnings.append(f"{place} objective: {file.objective} is not run here; its metrics are checked when it is")

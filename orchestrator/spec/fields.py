@@ -36,7 +36,7 @@ Natural = Annotated[int, Field(ge=0, le=10**12), BeforeValidator(whole)]
 Tokens = Annotated[int, Field(ge=1, le=10**15), BeforeValidator(whole)]
 Trials = Annotated[int, Field(ge=1, le=10**6), BeforeValidator(whole)]
 """Trials, or a number that makes no sense beyond them."""
-Threads = Annotated[int, Field(ge=1, le=10**4), BeforeValidator(whole)]
+Threads = Annotated[int, Field(ge=1, le=1024), BeforeValidator(whole)]
 """Threads, processes, slots, folders: a machine holds so many at most."""
 
 Short = Annotated[str, Field(max_length=256)]

@@ -114,7 +114,8 @@ def shown(value: Any) -> str:  # noqa: ANN401  (whatever YAML holds)
 
 
 def cut(text: str, most: int) -> str:
-    """Return a text of at most ``most`` characters; the dots stand for the rest."""
+    """Return a text of at most ``most`` characters; the dots stand for the rest. Passwords are masked before."""
+    text = redact(text)
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 

@@ -158,7 +158,7 @@ def test_predict_needs_a_text(command: Run) -> None:
     assert "a text is needed" in command("predict", "nothing", check=2).stderr
 
 
-@pytest.mark.parametrize("written", ["20", "1.5", " 20 "])
+@pytest.mark.parametrize("written", ["20", "1.5", " 20 ", "1e3", "-5"])
 def test_a_time_without_a_unit_is_refused(invoke: Invoke, written: str) -> None:
     with pytest.raises(UserError, match=r"^--time: a unit is needed, got \S+; write \S+m for minutes"):
         invoke("sweep", "sweeps/sentiment.yaml", "--time", written)

@@ -42,12 +42,14 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("data: {train: 1e30}", "4:15 data.train: a value <= 1e+12 is needed, got 1000000000000000019884624838656"),
         ("early_stopping: {reports: [1e300]}", "4:27 early_stopping.reports: at most 1000 reports, at"),
         ("resources: {gpus_per_trial: 1e-9}", "4:29 resources.gpus_per_trial: 0 or a value >= 0.0001 is needed"),
-        ("resources: {parallel_trials: 1000000000}", "4:30 resources.parallel_trials: a value <= 10000 is needed"),
+        ("resources: {parallel_trials: 1000000000}", "4:30 resources.parallel_trials: a value <= 1024 is needed"),
         (f"description: {'x' * 5001}", "4:14 description: a text of at most 5000 characters is needed, got 5,001"),
         (f"model: ./{'x' * 300}", "4:8 model: cannot be read: File name too long, got './xxx"),
         (f"model: {'./y' * 1500}", "4:8 model: a text of at most 4096 characters is needed, got 4,500"),
         (f"data: {{source: {'x' * 300}.csv}}", "4:16 data.source: cannot be read: File name too long, got 'xxx"),
         ("data: {source: ~nobody-of-that-name/x.csv}", "4:16 data.source: is no path: Could not determine home"),
+        (f"tracking: {{uri: 'sqlite:///{'x' * 300}/a.db'}}", "4:17 tracking.uri: a name in a path has at most"),
+        (f"tracking: {{uri: {'é' * 200}}}", "4:17 tracking.uri: a name in a path has at most 255 bytes, got"),
         ('model: "a\\0b"', "4:8 model: is no path: embedded null byte, got 'a\\x00b'"),
     ],
 )  # fmt: skip
@@ -262,6 +264,11 @@ class TestPasswords:
         assert "pw-1" not in spec.text + "".join(spec.warnings)
         assert spec.tracking.uri == "https://ann:pw-1@host"
         assert "pw-1" not in message(path, "tracking.uri=https://ann:pw-1@host", "seed=x")
+
+    def test_one_is_masked_before_it_is_cut(self, path: Path) -> None:
+        address = f"https://{'a' * 40}:pw-1{'b' * 800}@host"
+        for value in (address, f"[{address}]", f"{{a: [{address}]}}", f"{'x' * 200}/{address}"):
+            assert "pw-1" not in message(path, f"tracking.uri={value}", "seed=x")
 
     def test_a_file_without_one_gives_no_warning(self, path: Path) -> None:
         assert load(path, "tracking.uri=http://localhost:5000").warnings == ()

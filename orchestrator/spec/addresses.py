@@ -1,15 +1,17 @@
-"""Passwords that stand in a sweep file: told, and refused where masking them would spoil what is stored of it."""
+"""The addresses of a sweep file: what they may be, and the passwords in them, which are masked in what is stored."""
 
 from typing import Any
 
 from orchestrator.core.secrets import redact, redacted
 from orchestrator.spec.document import read_yaml
-from orchestrator.spec.problems import Place, Problems
+from orchestrator.spec.problems import Place, Problems, shown
 from orchestrator.spec.sections import TrackingSection
 
+_MOST_OF_A_NAME = 255
 
-def secrets_in(tracking: TrackingSection, text: str, problems: Problems) -> tuple[str, ...]:
-    """Return a sentence for each address that holds a password, and note one that is written in a way of its own.
+
+def check_addresses(tracking: TrackingSection, text: str, problems: Problems) -> tuple[str, ...]:
+    """Return a sentence for each address that holds a password, and note those that cannot be used or masked.
 
     Args:
         tracking: the addresses.
@@ -24,6 +26,10 @@ def secrets_in(tracking: TrackingSection, text: str, problems: Problems) -> tupl
     for key, address in addresses.items():
         if "://" in address and "@" in address and any(character in address for character in " \t\n\"'<>`"):
             problems.add(("tracking", key), "an address without spaces and quotes is needed (%20 is a space)")
+        names = () if address.startswith("http") else address.partition("?")[0].split("/")
+        if any(len(name.encode()) > _MOST_OF_A_NAME for name in names):
+            message = f"a name in a path has at most {_MOST_OF_A_NAME} bytes, got {shown(address)}"
+            problems.add(("tracking", key), redact(message))
     return tuple(_warning(key, addresses[key], problems) for key in secret)
 
 
