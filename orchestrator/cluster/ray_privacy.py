@@ -40,12 +40,12 @@ def make_token_private() -> None:
     Whoever has the token can run code as this user. Ray makes the file readable to all. Where the environment says
     where the token is, or that there is none, nothing is made.
     """
-    if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
+    named = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if named or os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
         return
-    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    path = Path(named) if named else Path.home() / ".ray" / "auth_token"
+    path = Path.home() / ".ray" / "auth_token"
     with suppress(OSError):  # Ray itself says what is wrong with a home that cannot be written to
-        if not named and not path.exists():
+        if not path.exists():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(generate_new_authentication_token())

@@ -24,6 +24,8 @@ MOST_BYTES = 128 * 1024
 _MAX_VALUES = 20_000
 """Far above any sweep file; aliases that multiply each other reach it at once."""
 _MOST_LEVELS = 30
+_READER_FAULTS = (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, NotImplementedError)
+"""What the reader raises where it fails itself, as on a version of YAML that it does not know."""
 _INTEGERS = 2**63
 """Whole numbers lie between minus this and this: what databases and arrays hold."""
 
@@ -48,9 +50,11 @@ def read_yaml(text: str, problems: Problems, path: KeyPath, place: Callable[[int
     reader = _Reader(problems, place)
     try:
         node = reader.yaml.compose(text)
-    except RecursionError:
+    except (RecursionError, *_READER_FAULTS) as error:
         problems.places[path] = (place(1, 1), place(1, 1))
-        problems.add(path, f"values stand at most {_MOST_LEVELS} levels deep")
+        deep = isinstance(error, RecursionError)
+        rule = f"values stand at most {_MOST_LEVELS} levels deep" if deep else "is no YAML 1.2 that can be read"
+        problems.add(path, rule)
         return None
     except YAMLError as error:
         # Characters that YAML forbids come without a mark.
@@ -115,7 +119,7 @@ class _Reader:
         result: dict[str, Any] = {}
         merged: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            if not isinstance(key_node, ScalarNode):
+            if not isinstance(key_node, ScalarNode) or not self.is_plain(key_node):
                 self.problems.add_at(self.at(key_node.start_mark), path, "a key must be a plain word")
                 continue
             if key_node.tag == _MERGE:
@@ -133,6 +137,16 @@ class _Reader:
             self.problems.places[inner] = (self.at(key_node.start_mark), self.at(value_mark))
             result[key] = self.value(value_node, inner)
         return merged | result
+
+    def is_plain(self, key: ScalarNode) -> bool:
+        """Return whether a key's tag, which may be written out, fits its text."""
+        if key.tag == _MERGE or str(key.tag) in _TEXTS:
+            return True
+        try:
+            self.yaml.constructor.construct_object(key)
+        except (YAMLError, *_READER_FAULTS):
+            return False
+        return str(key.tag) in _SCALARS
 
     def merge(self, node: Node, path: KeyPath) -> dict[str, Any]:
         parts = node.value if isinstance(node, SequenceNode) else [node]

@@ -75,7 +75,7 @@ def _read_text(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
-            raise SpecError(f"{path}: a sweep file has at most {MOST_BYTES // 1024} KiB, got more")
+            raise SpecError(f"{path}:1:1 a sweep file has at most {MOST_BYTES // 1024} KiB, got more")
         return content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:
         raise SpecError(f"{path}: no such file{_nearest(path)}") from None
