@@ -73,7 +73,7 @@ def _clean_secrets(screen: Screen, ledger: "Ledger | None", chosen: "list[SweepR
     if ledger is None:
         raise UserError("there is no ledger here")
     found = find_secrets(ledger, chosen)
-    tell(screen, found, done=False)
+    tell(screen, found, done=False, last=not (yes and found.lines()))
     if not found.lines():
         screen.show("no password is stored")
         return

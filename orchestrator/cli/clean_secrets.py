@@ -90,8 +90,8 @@ def mask_secrets(ledger: "Ledger", found: Found) -> None:
         mask_stored_secrets(ledger, sweep.id)
 
 
-def tell(screen: Screen, found: Found, *, done: bool) -> None:
-    """Say what was found, or what was done."""
+def tell(screen: Screen, found: Found, *, done: bool, last: bool = True) -> None:
+    """Say what was found, or what was done; the JSON document is printed if this is the ``last`` that is said."""
     for line in [] if done else found.lines():
         screen.show(line, soft_wrap=True)
     for line in found.left():
@@ -99,7 +99,7 @@ def tell(screen: Screen, found: Found, *, done: bool) -> None:
     if done:
         screen.show("the secrets are masked; whoever may have read them: change them where they are valid")
     document = {"secrets": found.lines(), "left": found.left(), "masked": done}
-    if done or not found.lines():
+    if last:
         screen.emit(document)
 
 

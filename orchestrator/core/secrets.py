@@ -9,18 +9,19 @@ MASK = "***"
 _WORDS = r"password|passwd|passphrase|pwd|token|secret|credential|api[_-]?key|access[_-]?key|account[_-]?key|signature"
 _DATABASES = r"(?:postgres(?:ql)?|mysql|mariadb|mssql|oracle|cockroachdb|redshift|snowflake|mongodb|redis)(?:\+\w+)?"
 _STOP = r"\s\"'<>`"
-_DATABASE = re.compile(rf"\b({_DATABASES}://[^{_STOP}:/@]*):([^{_STOP}]*)@", re.IGNORECASE)
+_MOST = "{0,4096}"  # an address has no more; without a bound a long text would take time in its square
+_SCHEME = "[a-z][a-z0-9+.-]{0,30}://"
+_DATABASE = re.compile(rf"\b({_DATABASES}://[^{_STOP}:/@]{_MOST}):([^{_STOP}]{_MOST})@", re.IGNORECASE)
 """SQLAlchemy takes everything up to the last @ for the password, slashes and question marks too."""
-_USER = re.compile(rf"\b([a-z][a-z0-9+.-]*://[^{_STOP}:/?#@]*):([^{_STOP}/?#]*)@", re.IGNORECASE)
+_USER = re.compile(rf"\b({_SCHEME}[^{_STOP}:/?#@]{_MOST}):([^{_STOP}/?#]{_MOST})@", re.IGNORECASE)
 _ODD = re.compile(
-    rf"\b([a-z][a-z0-9+.-]*://[^{_STOP}:/?#@\[]*):(?!\*\*\*@|\d*(?:[/?#]|$))([^{_STOP}]*)@", re.IGNORECASE
+    rf"\b({_SCHEME}[^{_STOP}:/?#@\[]{_MOST}):(?!\*\*\*@|\d*(?:[/?#]|$))([^{_STOP}]{_MOST})@", re.IGNORECASE
 )
 """A slash or a question mark in a password is a mistake, and the message about it must not show the password."""
-_TOKEN = re.compile(rf"\b(https?://)([^{_STOP}:/?#@]+)@", re.IGNORECASE)
+_TOKEN = re.compile(rf"\b(https?://)([^{_STOP}:/?#@]{_MOST})@", re.IGNORECASE)
 """A name without a password before a server's address: tokens are given so."""
-_QUERY = re.compile(
-    rf"([?&;](?:[\w.-]*(?:{_WORDS})[\w.-]*|sig|auth|key)=)([^{_STOP}&;#]*[^{_STOP}&;#,)}}\]])", re.IGNORECASE
-)
+_NAME = rf"[\w.-]{{0,40}}(?:{_WORDS})[\w.-]{{0,40}}|sig|auth|key"
+_QUERY = re.compile(rf"([?&;](?:{_NAME})=)([^{_STOP}&;#]*[^{_STOP}&;#,)}}\]])", re.IGNORECASE)
 _HEADER = re.compile(r"\b(Authorization:\s*(?:Basic|Bearer|Token)\s+|Bearer\s+)([\w.~+/=-]{8,})", re.IGNORECASE)
 
 

@@ -49,7 +49,8 @@ def test_a_password_is_used_and_stored_nowhere(
     again = invoke("sweep", str(file), "--inline", "--set", override, "--json")
     assert json.loads(again.stdout)["finished"] is True
     assert json.loads(again.stdout)["synced"] is True
-    failed = command("validate", str(file), "--set", f"tracking.uri=http://ann:{PASSWORD}@h o", check=2)
+    failed = invoke("validate", str(file), "--set", f"tracking.uri=http://ann:{PASSWORD}@h o")
+    assert failed.exit_code == 2
     shown: list[Any] = [checked, first, again, failed]
     if store.startswith("http"):
         shown += [command("promote", "tiny", "--json"), command("ui", "tiny", "--json")]
@@ -74,6 +75,7 @@ def test_a_password_is_used_and_stored_nowhere(
     for done in (refused, cleaned):
         assert PASSWORD not in done.stdout + done.stderr
     assert holding(home) == []
+    assert [path for path in holding(tmp_path / "mlflow") if not path.endswith("-wal")] == []
     assert _masked_in_mlflow(tmp_path, store)
     document = json.loads(invoke("clean", "--secrets", "--json").stdout)
     assert document == {"secrets": [], "left": [], "masked": False}

@@ -18,6 +18,8 @@ from orchestrator.core.secrets import RedactingFormatter, redact, redacted, unma
         ("postgresql+psycopg://ann:p/w?x@y@host:5/db", "postgresql+psycopg://ann:***@host:5/db", "postgresql+psycopg://ann@host:5/db"),
         ("postgresql:///db?host=/s&user=ann&password=pw", "postgresql:///db?host=/s&user=ann&password=***", "postgresql:///db?host=/s&user=ann"),
         ("https://h/x?access_token=pw&run=1#top", "https://h/x?access_token=***&run=1#top", "https://h/x?run=1#top"),
+        (f"https://ann:{'pw' * 1500}@host", "https://ann:***@host", "https://host"),
+        (f"https://{'pw' * 1500}@host", "https://***@host", "https://host"),
         ("https://h/x?sig=pw", "https://h/x?sig=***", "https://h/x"),
         ("mysql+pymysql://ann:@host/db", "mysql+pymysql://ann:***@host/db", "mysql+pymysql://ann@host/db"),
     ],
@@ -67,3 +69,12 @@ def test_log_records_and_tracebacks_are_masked() -> None:
     text = RedactingFormatter().format(record)
     assert "pw-1" not in text
     assert text.count("https://u:***@h") == 2
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "text",
+    ["a." * 60_000 + "://=", "postgres://x:" * 10_000, "?" + "password" * 15_000, "http://" * 20_000, "=?&;" * 30_000],
+)
+def test_a_text_of_any_shape_is_read_once(text: str) -> None:
+    assert redact(text) == text
