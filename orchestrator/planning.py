@@ -256,12 +256,11 @@ def _kinds(spec: SweepSpec) -> tuple[dict[str, Any], ...]:
     Settings that a trial's method does not take decide nothing.
     """
     deciding = [name for name in _KINDS if spec.space.has(name)]
-    found: list[dict[str, Any]] = []
+    found: dict[frozenset[tuple[str, Any]], dict[str, Any]] = {}
     for trial in possible(spec.space, spec.fixed, {"method", *deciding}) if deciding else ():
         kind = {name: trial[name] for name in deciding if trial["method"] in takers(name)}
-        if kind not in found:
-            found.append(kind)
-    return tuple(found)
+        found.setdefault(frozenset(kind.items()), kind)
+    return tuple(found.values())
 
 
 def _domain(domain: Domain) -> str:
