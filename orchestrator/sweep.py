@@ -12,6 +12,7 @@ from orchestrator.cluster.tune_executor import TuneExecutor
 from orchestrator.core.errors import LoratoryError
 from orchestrator.core.observer import SweepObserver
 from orchestrator.core.outcome import SweepOptions, SweepOutcome
+from orchestrator.core.secrets import redact
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.finished import QUESTION, finished_sweep, page_of, question_of
 from orchestrator.objective.loading import load_objective
@@ -121,7 +122,7 @@ def _outcome(ledger: Ledger, sweep_id: int, spec: SweepSpec, *, synced: bool) ->
         records=ledger.records(sweep.id),
         finished=sweep.status is SweepStatus.FINISHED,
         reason=sweep.facts["ended"],
-        tracking_uri=locate(spec.tracking).tracking_uri,
+        tracking_uri=redact(locate(spec.tracking).tracking_uri),
         synced=synced,
         report=str(page_of(sweep)),
     )
