@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     import datasets
     from transformers import PreTrainedTokenizerBase
 
-_NO_LIMIT = 1_000_000
 _SPECIAL = 16
 """Tokens that a tokenizer or an objective may add to a row."""
 _TOKENISED = 20_000
@@ -26,6 +25,7 @@ def truncated(objective: Objective, splits: Splits, model: Source, max_length: i
 
     Raises:
         AssetError: the tokenizer cannot be had.
+        DataError: ``max_length`` is too short for the objective's prompt.
     """
     named = splits.by_name()
     decided = {name: _decided(objective, rows, max_length) for name, rows in named.items()}
@@ -71,7 +71,8 @@ def _counted(
         return 0
     if count > _TOKENISED:
         rows = rows.select([index * count // _TOKENISED for index in range(_TOKENISED)])
-    examples = objective.encode(rows, tokenizer, _NO_LIMIT)
+    objective.encode(rows.select([0]), tokenizer, max_length)  # says it with the right number if that is too short
+    examples = objective.encode(rows, tokenizer, max_length + 1)
     return round(sum(_length(example) > max_length for example in examples) * count / len(rows))
 
 
