@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets.models import load_pretrained
 from orchestrator.core.data import Source
+from orchestrator.core.errors import AssetError, LoratoryError
 from orchestrator.objective.protocol import Example, Objective, Splits
 from orchestrator.objective.writing import Writing
 
@@ -31,13 +32,24 @@ def truncated(objective: Objective, splits: Splits, model: Source, max_length: i
     decided = {name: _decided(objective, rows, max_length) for name, rows in named.items()}
     if not any(undecided for _, undecided in decided.values()):
         return {name: exceeding for name, (exceeding, _) in decided.items()}
-    from transformers import AutoTokenizer
-
-    tokenizer = load_pretrained(AutoTokenizer, model)
+    tokenizer = _tokenizer(model)
     return {
         name: exceeding + _counted(objective, named[name].select(undecided), tokenizer, max_length)
         for name, (exceeding, undecided) in decided.items()
     }
+
+
+def _tokenizer(model: Source) -> "PreTrainedTokenizerBase":
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: PreTrainedTokenizerBase = load_pretrained(AutoTokenizer, model)
+    except LoratoryError:
+        raise
+    except Exception as error:  # the libraries raise plain exceptions for damaged files
+        told = " ".join(str(error).split())[:200]
+        raise AssetError(f"model {model}: its tokenizer cannot be loaded: {told}") from error
+    return tokenizer
 
 
 def _decided(objective: Objective, rows: "datasets.Dataset", max_length: int) -> tuple[int, list[int]]:
