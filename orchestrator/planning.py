@@ -28,6 +28,7 @@ from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.adapters import SweepAdapters
 from orchestrator.tracking.description import DataInput, SweepDescription
 from orchestrator.training.engine import PackingEngine, Room
+from orchestrator.training.model_check import checked_splits
 
 if TYPE_CHECKING:
     import datasets
@@ -83,8 +84,9 @@ def plan_sweep(spec: SweepSpec) -> SweepPlan:
     Raises:
         DataError: the data breaks a rule.
         AssetError: the data or the model cannot be had.
+        ModelError: the model is damaged, or does not suit the task, the rows or their length.
     """
-    splits = load_objective(spec.objective).splits(spec.data)
+    splits, notes = checked_splits(spec, load_objective(spec.objective))
     points, resources = _points(spec, splits), spec.resources
     room = Room(slots=resources.parallel_trials, why="", packs=False)
     if resources.engine is EngineName.PACKED:
@@ -111,6 +113,7 @@ def plan_sweep(spec: SweepSpec) -> SweepPlan:
         why=room.why,
         alone=room.alone,
         cost={name: value for name, value in cost.items() if value},
+        model_notes=notes,
     )
 
 

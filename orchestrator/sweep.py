@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from orchestrator.assets.models import require_model
 from orchestrator.cluster.inline import InlineExecutor
 from orchestrator.cluster.tune_executor import TuneExecutor
 from orchestrator.core.errors import LoratoryError
@@ -33,6 +32,7 @@ from orchestrator.tracking.store import LedgerStore
 from orchestrator.tracking.synchroniser import Synchroniser
 from orchestrator.training.engine import Measure
 from orchestrator.training.final import measure_test, unmeasured
+from orchestrator.training.model_check import checked_splits
 from orchestrator.training.retention import Retention
 
 FLUSH_S = 120.0
@@ -80,9 +80,10 @@ def run_sweep(
     ledger, question = Ledger.open(), question_of(spec)
     if not options.fresh and (known := finished_sweep(ledger, spec, question)):
         return _outcome(ledger, known.id, spec, synced=True)
-    require_model(spec.model)  # before the rows, which take longer
     objective = load_objective(spec.objective)
-    splits = objective.splits(spec.data)
+    splits, notes = checked_splits(spec, objective)
+    for note in notes:
+        say(note)
     sweep = ledger.open_sweep(spec.name, fingerprint_of(spec, splits), spec.text, fresh=options.fresh)
     folder = sweep_dir(sweep)
     folder.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ from orchestrator.assets.cache import quiet_hugging_face
 from orchestrator.assets.catalogue import Kind
 from orchestrator.assets.fetch import fetch, packaged
 from orchestrator.assets.hub import unreachable
+from orchestrator.assets.model_files import check_adapter_folder, check_model_folder
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import AssetError, UserError
 
@@ -19,7 +20,7 @@ def resolve_model(source: Source) -> str:
 
     Raises:
         AssetError: the packaged model cannot be fetched, or the folder holds no model.
-        UserError: the packaged asset is unknown, or is no model.
+        UserError: the packaged asset is unknown, or is no model; or the folder holds an adapter alone.
     """
     quiet_hugging_face()
     if source.origin is Origin.HUB:
@@ -30,23 +31,27 @@ def resolve_model(source: Source) -> str:
         return str(fetch(source.name))
     folder = Path(source.name).expanduser().absolute()
     if not (folder / "config.json").is_file():
+        check_adapter_folder(folder)
         problem = "holds no config.json" if folder.is_dir() else "is not a folder"
         raise AssetError(f"{folder} {problem}; a folder written by save_pretrained is needed")
     return str(folder)
 
 
 def require_model(source: Source) -> None:
-    """Make sure that the model can be had: a packaged one is fetched, of one on the hub the configuration.
+    """Make sure that the model can be had and is whole: a packaged one is fetched, of a hub's the configuration.
 
     Raises:
         AssetError, UserError: as in ``resolve_model``; or the hub has no such model, or cannot be reached.
+        ModelError: the folder's files are damaged, or an adapter lies beside them.
     """
     name = resolve_model(source)
-    if source.origin is Origin.HUB:
-        from huggingface_hub import hf_hub_download
+    if source.origin is not Origin.HUB:
+        check_model_folder(Path(name))
+        return
+    from huggingface_hub import hf_hub_download
 
-        with unreachable(f"model {source}"):
-            hf_hub_download(name, "config.json", revision=source.revision)
+    with unreachable(f"model {source}"):
+        hf_hub_download(name, "config.json", revision=source.revision)
 
 
 def load_pretrained(auto: Any, source: Source, **arguments: Any) -> Any:  # noqa: ANN401  (any class that transformers has)

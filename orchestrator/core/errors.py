@@ -42,3 +42,7 @@ class SweepChangedError(UserError):
 
 class TrackingError(LoratoryError):
     """The tracking server or the registry refused or could not be reached."""
+
+
+class ModelError(UserError):
+    """A base model's files are damaged, contradict each other, or do not suit the task."""
