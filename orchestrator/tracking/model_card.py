@@ -19,8 +19,9 @@ labels = {labels}
 model = AutoModelForSequenceClassification.from_pretrained(
     {arguments}, num_labels=len(labels), id2label=dict(enumerate(labels))
 )
-model = PeftModel.from_pretrained(model, "THIS FOLDER").eval()
 tokenizer = AutoTokenizer.from_pretrained("THIS FOLDER")
+model.config.pad_token_id = tokenizer.pad_token_id  # as in training, whatever the base's configuration says
+model = PeftModel.from_pretrained(model, "THIS FOLDER").eval()
 """
 
 WRITER = """\
@@ -29,8 +30,10 @@ from transformers import {imports}
 
 {base}
 model = {auto}.from_pretrained({arguments})
-model = PeftModel.from_pretrained(model, "THIS FOLDER").eval()
 tokenizer = AutoTokenizer.from_pretrained("THIS FOLDER")
+model.config.pad_token_id = tokenizer.pad_token_id  # as in training, whatever the base's configuration says
+model.generation_config = GenerationConfig.from_pretrained("THIS FOLDER")  # ends where training taught it to end
+model = PeftModel.from_pretrained(model, "THIS FOLDER").eval()
 prompt = {prompt!r}.replace("{{text}}", "YOUR TEXT")
 """
 
@@ -107,7 +110,7 @@ def _code(card: "AdapterCard", hub: str | None) -> str:
         base, imports = PACKAGED.format(path=_quoted(card.base_path), hub=_quoted(hub)), "from pathlib import Path\n\n"
     arguments = f"base, revision={_quoted(card.base.revision)}" if card.base.revision else "base"
     auto = "AutoModelForSequenceClassification" if card.labels else WRITERS[card.head][0]
-    names = [auto, "AutoTokenizer"]
+    names = [auto, "AutoTokenizer"] if card.labels else [auto, "AutoTokenizer", "GenerationConfig"]
     if card.quantisation is not None:
         base += "\n" + QUANTISED.format(arguments=_keywords(card.quantisation))
         arguments += ', dtype="float32", quantization_config=quantisation'
