@@ -90,6 +90,7 @@ def generation_config(source: Source, tokenizer: "PreTrainedTokenizerBase") -> "
     ends = [*end_tokens(source, tokenizer)]
     found.eos_token_id = ends[0] if len(ends) == 1 else ends or None
     found.pad_token_id = tokenizer.pad_token_id
+    found._from_model_config = False  # or generate() would make it anew from the model's configuration
     return found
 
 
