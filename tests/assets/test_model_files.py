@@ -105,7 +105,7 @@ def test_whole_shards_are_accepted(tmp_path: Path) -> None:
 
 def test_adapter_alone_names_its_base_model(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}')
-    with pytest.raises(ModelError, match="holds an adapter and no base model. Set model: org/base"):
+    with pytest.raises(ModelError, match=r"holds an adapter and no base model\. Set model: org/base"):
         require(tmp_path)
     with pytest.raises(AssetError, match="is not a folder"):
         require(tmp_path / "absent")
