@@ -7,8 +7,10 @@ before it counts as written.
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
+from orchestrator.assets.hub import unreachable
 from orchestrator.assets.model_files import TOKENIZER_FILES
 from orchestrator.assets.models import load_pretrained
 from orchestrator.assets.tokens import generation_config, load_tokenizer
@@ -26,6 +28,8 @@ _PROBES = (
     "  Two  spaces\nand a new line\t\U0001f642 #tag @user http://example.org",
     "日本語の文 नमस्ते दुनिया Привет мир",
 )
+_WORDS = 200
+"""Tokens of the vocabulary that are tried too."""
 
 
 def stage_tokenizer(base_path: str, revision: str | None, folder: Path, *, classifies: bool) -> str:
@@ -45,12 +49,14 @@ def stage_tokenizer(base_path: str, revision: str | None, folder: Path, *, class
     tokenizer = load_tokenizer(source, classifies=classifies)
     tokenizer.model_input_names = _inputs(source, tokenizer)
     tokenizer.save_pretrained(folder)
-    if local:
-        _copy(Path(base_path), folder, [*TOKENIZER_FILES, *tokenizer.vocab_files_names.values()], skip=_SETTINGS)
-    problem = _difference(tokenizer, folder)
-    if problem is not None and local:  # perhaps its own files say more than it knows of itself
-        _copy(Path(base_path), folder, TOKENIZER_FILES, overwrite=True)
-        problem = _difference(tokenizer, folder)
+    patterns = [*TOKENIZER_FILES, *tokenizer.vocab_files_names.values()]
+    originals = _originals(source, patterns)
+    # The vocabulary as it was published: BertweetTokenizer saves merges that it cannot read again.
+    _copy(originals, folder, patterns, skip=_SETTINGS)
+    problem = difference(tokenizer, folder)
+    if problem is not None:  # perhaps the published settings say more than the tokenizer knows of itself
+        _copy(originals, folder, patterns)
+        problem = difference(tokenizer, folder)
     if problem is not None:
         raise ModelError(f"{folder}: the tokenizer of {base_path} does not load from its own files: {problem}")
     if not classifies:
@@ -72,17 +78,24 @@ def _inputs(source: Source, tokenizer: "PreTrainedTokenizerBase") -> list[str]:
     return [name for name in tokenizer.model_input_names if name != "token_type_ids"]
 
 
-def _copy(
-    base: Path, folder: Path, patterns: Sequence[str], *, skip: Sequence[str] = (), overwrite: bool = False
-) -> None:
+def _originals(source: Source, patterns: Sequence[str]) -> Path:
+    """Return the folder that holds the tokenizer's files as they were published."""
+    if source.origin is Origin.LOCAL:
+        return Path(source.name)
+    from huggingface_hub import snapshot_download
+
+    with unreachable(f"model {source}"):
+        return Path(snapshot_download(source.name, revision=source.revision, allow_patterns=[*patterns]))
+
+
+def _copy(base: Path, folder: Path, patterns: Sequence[str], *, skip: Sequence[str] = ()) -> None:
     for pattern in patterns:
         for file in base.glob(pattern):
-            target = folder / file.name
-            if file.is_file() and file.name not in skip and (overwrite or not target.exists()):
-                shutil.copy2(file, target)
+            if file.is_file() and file.name not in skip:
+                shutil.copyfile(file, folder / file.name)
 
 
-def _difference(tokenizer: "PreTrainedTokenizerBase", folder: Path) -> str | None:
+def difference(tokenizer: "PreTrainedTokenizerBase", folder: Path) -> str | None:
     """Return in what the tokenizer that a person loads from ``folder`` differs, in words; None if in nothing."""
     from transformers import AutoTokenizer
 
@@ -90,10 +103,18 @@ def _difference(tokenizer: "PreTrainedTokenizerBase", folder: Path) -> str | Non
         loaded = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # noqa: BLE001  whatever it is, the message is passed on
         return f"{type(error).__name__}: {error}"
-    for probe in _PROBES:
+    for probe in (*_PROBES, _words_of(tokenizer)):
         if loaded(probe)["input_ids"] != tokenizer(probe)["input_ids"]:
-            return f"it gives other tokens for {probe!r}"
+            return f"it gives other tokens for {shorten(probe, 60)!r}"
     return None if loaded.pad_token_id == tokenizer.pad_token_id else "it pads with another token"
+
+
+def _words_of(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """Return a text of tokens from all over the vocabulary."""
+    size = len(tokenizer)
+    some = sorted({place * (size - 1) // _WORDS for place in range(_WORDS + 1)})
+    special = set(tokenizer.all_special_ids)
+    return " ".join(tokenizer.decode([token_id]) for token_id in some if token_id not in special)
 
 
 def _save_generation(source: Source, tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:

@@ -39,7 +39,7 @@ def save_tokenizer(folder: Path, special: Mapping[str, str], template: str | Non
 
 
 def odd_llama(folder: Path, special: Mapping[str, str], template: str | None = None, **config: Any) -> Path:
-    """Save a Llama language model (2 layers of 16 units), its configuration changed by ``config``; return its folder."""
+    """Save a Llama language model (2 layers of 16 units), its configuration changed by ``config``."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
