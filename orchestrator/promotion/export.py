@@ -1,19 +1,63 @@
 """Adapters as plain PEFT folders that transformers and peft load without Loratory."""
 
+import shutil
 from pathlib import Path
 
-from orchestrator.core.errors import UserError
+from orchestrator.assets.models import load_pretrained
+from orchestrator.core.data import Origin, Source
+from orchestrator.core.errors import ModelError, UserError
+from orchestrator.objective.protocol import Head
 from orchestrator.promotion.candidates import Candidate
-from orchestrator.tracking.adapters import stage_adapter
+from orchestrator.tracking.adapters import AdapterCard, stage_adapter
+from orchestrator.training.adapters import WEIGHTS
+from orchestrator.training.base_model import AUTO_CLASSES, quiet_libraries
 
 
 def export_adapter(candidate: Candidate, target: Path) -> Path:
     """Write a trial's adapter to the new or empty folder ``target``: weights, tokenizer, README; return the folder.
 
+    The folder is loaded once, by plain transformers and peft; if that fails, nothing is left of it.
+
     Raises:
         UserError: there is something in ``target``.
+        ModelError: what was written does not load as it should.
     """
-    return stage_adapter(candidate.adapter, candidate.card, _cleared(target))
+    target = _cleared(target)
+    try:
+        stage_adapter(candidate.adapter, candidate.card, target)
+        _require_loadable(target, candidate.card)
+    except BaseException:  # an interrupt too: half an export looks like a whole one
+        shutil.rmtree(target, ignore_errors=True)
+        raise
+    return target
+
+
+def _require_loadable(folder: Path, card: AdapterCard) -> None:
+    """Raise ``ModelError`` unless plain peft has a place for each tensor of the adapter and a tensor for each place.
+
+    The base model is loaded to the ``meta`` device, where it takes no memory.
+    """
+    import transformers
+    from peft import PeftModel, get_peft_model_state_dict
+    from safetensors import safe_open
+
+    local = Path(card.base_path).is_dir()
+    source = Source(origin=Origin.LOCAL if local else Origin.HUB, name=card.base_path, revision=card.base.revision)
+    heads = {"num_labels": len(card.labels), "ignore_mismatched_sizes": True} if card.labels else {}
+    auto = getattr(transformers, AUTO_CLASSES[Head(card.head)])
+    with quiet_libraries():
+        base = load_pretrained(auto, source, device_map="meta", trust_remote_code=False, **heads)
+        try:
+            model = PeftModel.from_pretrained(base, str(folder))
+        except (RuntimeError, ValueError, KeyError) as error:  # shapes or names that do not fit
+            raise ModelError(f"{folder}: plain peft cannot load the adapter: {error}") from error
+    with safe_open(folder / WEIGHTS, "pt") as file:
+        differing = set(file.keys()) ^ set(get_peft_model_state_dict(model, save_embedding_layers=False))
+    if differing:
+        raise ModelError(
+            f"{folder}: plain peft would load the adapter without {len(differing)} of its tensors, {min(differing)} "
+            "among them"
+        )
 
 
 def _cleared(target: Path) -> Path:

@@ -32,7 +32,7 @@ from transformers import {imports}
 model = {auto}.from_pretrained({arguments})
 tokenizer = AutoTokenizer.from_pretrained("THIS FOLDER")
 model.config.pad_token_id = tokenizer.pad_token_id  # as in training, whatever the base's configuration says
-model.generation_config = GenerationConfig.from_pretrained("THIS FOLDER")  # ends where training taught it to end
+model.generation_config = model.generation_config.from_pretrained("THIS FOLDER")  # with the end that it learned
 model = PeftModel.from_pretrained(model, "THIS FOLDER").eval()
 prompt = {prompt!r}.replace("{{text}}", "YOUR TEXT")
 """
@@ -110,7 +110,7 @@ def _code(card: "AdapterCard", hub: str | None) -> str:
         base, imports = PACKAGED.format(path=_quoted(card.base_path), hub=_quoted(hub)), "from pathlib import Path\n\n"
     arguments = f"base, revision={_quoted(card.base.revision)}" if card.base.revision else "base"
     auto = "AutoModelForSequenceClassification" if card.labels else WRITERS[card.head][0]
-    names = [auto, "AutoTokenizer"] if card.labels else [auto, "AutoTokenizer", "GenerationConfig"]
+    names = [auto, "AutoTokenizer"]
     if card.quantisation is not None:
         base += "\n" + QUANTISED.format(arguments=_keywords(card.quantisation))
         arguments += ', dtype="float32", quantization_config=quantisation'

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-__all__ = ["Base", "load_adapted", "load_base", "load_tokenizer", "quiet_libraries", "with_head"]
+__all__ = ["AUTO_CLASSES", "Base", "load_adapted", "load_base", "load_tokenizer", "quiet_libraries", "with_head"]
 
-_AUTO_CLASSES = {
+AUTO_CLASSES = {
     Head.SEQUENCE_CLASSIFICATION: "AutoModelForSequenceClassification",
     Head.CAUSAL_LM: "AutoModelForCausalLM",
     Head.SEQ2SEQ_LM: "AutoModelForSeq2SeqLM",
@@ -96,7 +96,7 @@ def with_head(objective: Objective) -> tuple[Any, dict[str, Any]]:
     """Return transformers' class of models with the objective's head, and what it has to be told of it."""
     import transformers
 
-    auto = getattr(transformers, _AUTO_CLASSES[objective.head])
+    auto = getattr(transformers, AUTO_CLASSES[objective.head])
     if objective.head is not Head.SEQUENCE_CLASSIFICATION:
         return auto, {}
     return auto, {
