@@ -95,10 +95,18 @@ def generation_config(source: Source, tokenizer: "PreTrainedTokenizerBase") -> "
 
 
 def end_tokens(source: Source, tokenizer: "PreTrainedTokenizerBase") -> tuple[int, ...]:
-    """Return the ids at which generation ends: the tokenizer's first, then those that the model's files name."""
+    """Return the ids at which generation ends: that of ``target_end``, then those that the model's files name."""
     stored = _stored_generation(source)
-    named = [tokenizer.eos_token_id, None if stored is None else stored.eos_token_id, _written_end(source)]
+    named = [target_end(tokenizer), None if stored is None else stored.eos_token_id, _written_end(source)]
     return tuple(dict.fromkeys(token_id for value in named for token_id in _ids(value)))
+
+
+def target_end(tokenizer: "PreTrainedTokenizerBase") -> int | None:
+    """Return the token that ends a target: the end token, or the special token with which every text ends."""
+    if tokenizer.eos_token_id is not None:
+        return int(tokenizer.eos_token_id)
+    ids = tokenizer(text_target="a")["input_ids"]
+    return ids[-1] if ids and ids[-1] in tokenizer.all_special_ids else None
 
 
 def token_notes(source: Source, tokenizer: "PreTrainedTokenizerBase", *, writes: bool) -> list[str]:
@@ -112,7 +120,7 @@ def token_notes(source: Source, tokenizer: "PreTrainedTokenizerBase", *, writes:
     from transformers import AutoConfig
 
     config = load_pretrained(AutoConfig, source, trust_remote_code=False).get_text_config()
-    notes, pad, eos = [], tokenizer.pad_token_id, tokenizer.eos_token_id
+    notes, pad, eos = [], tokenizer.pad_token_id, target_end(tokenizer)
     if config.pad_token_id not in {None, pad}:
         notes.append(
             f"{source}: the tokenizer pads with {tokenizer.pad_token!r} ({pad}), the configuration has pad_token_id "
@@ -120,10 +128,10 @@ def token_notes(source: Source, tokenizer: "PreTrainedTokenizerBase", *, writes:
         )
     others = [token_id for token_id in end_tokens(source, tokenizer) if token_id != eos]
     if writes and others and eos not in _ids(_written_end(source)):
-        told = ", ".join(f"{tokenizer.convert_ids_to_tokens(token_id)!r} ({token_id})" for token_id in others)
+        own, *told = (f"{tokenizer.convert_ids_to_tokens(token_id)!r} ({token_id})" for token_id in (eos, *others))
         notes.append(
-            f"{source}: the tokenizer ends a text with {tokenizer.eos_token!r} ({eos}), the configuration with {told}. "
-            f"Trials learn to end with {tokenizer.eos_token!r}; generation ends at any of them."
+            f"{source}: the tokenizer ends a text with {own}, the configuration with {', '.join(told)}. "
+            f"Trials learn to end with {own}; generation ends at any of them."
         )
     return notes
 

@@ -73,7 +73,7 @@ def _inputs(source: Source, tokenizer: "PreTrainedTokenizerBase") -> list[str]:
 
     config = load_pretrained(AutoConfig, source, trust_remote_code=False)
     types = tokenizer("a", return_token_type_ids=True)["token_type_ids"]
-    if any(types) or getattr(config, "type_vocab_size", 0):
+    if any(types) or getattr(config, "type_vocab_size", None):
         return [*tokenizer.model_input_names]
     return [name for name in tokenizer.model_input_names if name != "token_type_ids"]
 

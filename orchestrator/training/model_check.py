@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets.models import load_pretrained, require_model, resolve_model
-from orchestrator.assets.tokens import load_tokenizer, token_notes
+from orchestrator.assets.tokens import load_tokenizer, target_end, token_notes
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import LoratoryError, ModelError
 from orchestrator.objective.protocol import Head, Objective, Splits
@@ -206,10 +206,8 @@ def _require_vocabulary(source: Source, tokenizer: "PreTrainedTokenizerBase") ->
 
 def _require_end(source: Source, tokenizer: "PreTrainedTokenizerBase", head: Head) -> None:
     """Refuse a tokenizer that ends no text: the model would learn to go on for ever."""
-    if tokenizer.eos_token_id is not None:
-        return
-    ends = tokenizer(text_target="a", return_special_tokens_mask=True)
-    if head is Head.SEQ2SEQ_LM and ends["special_tokens_mask"][-1]:
+    end = tokenizer.eos_token_id if head is Head.CAUSAL_LM else target_end(tokenizer)
+    if end is not None:
         return
     raise ModelError(
         f"{source}: the tokenizer has no end token (eos_token), so a trial could not learn where an answer ends. Set "

@@ -56,10 +56,10 @@ def position_bound(model: "PreTrainedModel") -> int | None:
 def _places(name: str, module: "nn.Module") -> int | None:
     """Return how many tokens a table of positions serves; some leave out their first rows, FSMT's grows."""
     last = name.rpartition(".")[2]
-    weight = getattr(module, "weight", None)
     if not any(part in last for part in _TABLES) or any(part in last for part in _RELATIVE):
         return None
-    if "Embedding" not in type(module).__name__ or getattr(weight, "ndim", 0) != 2 or hasattr(module, "make_weight"):
+    weight = getattr(module, "weight", None)
+    if weight is None or "Embedding" not in type(module).__name__ or weight.ndim != 2 or hasattr(module, "make_weight"):
         return None
     padding_idx = getattr(module, "padding_idx", None)
     skipped = padding_idx + 1 if padding_idx is not None else getattr(module, "offset", 0)  # as RoBERTa; as BART

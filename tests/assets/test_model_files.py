@@ -38,6 +38,11 @@ def shards(folder: Path, *names: str) -> None:
     (folder / INDEX).write_text(json.dumps({"weight_map": places}))
 
 
+def index_of_nothing(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / INDEX).write_text("{}")
+
+
 def as_torch_file(folder: Path, *, zipped: bool) -> None:
     (folder / "model.safetensors").unlink()
     torch.save({"w": torch.zeros(300)}, folder / "pytorch_model.bin", _use_new_zipfile_serialization=zipped)
@@ -63,10 +68,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: shards(folder, "model-1-of-2.safetensors", "model-2-of-2.safetensors"),
         "lacks 1 of the 2 weight files that model.safetensors.index.json names: model-2-of-2.safetensors",
     ),
-    "an index of nothing": (
-        lambda folder: ((folder / "model.safetensors").unlink(), (folder / INDEX).write_text("{}")),
-        "names no weight files",
-    ),
+    "an index of nothing": (index_of_nothing, "names no weight files"),
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "holds no weights; model.safetensors or"),
     "a cut torch file": (cut_torch_file, r"pytorch_model\.bin is cut, or no file of weights"),
     "configuration cut": (keep("config.json", 0.5), r"config\.json is not JSON: .*Download the model again"),
