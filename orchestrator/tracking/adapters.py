@@ -38,7 +38,6 @@ class AdapterCard:
         head: ``sequence_classification``, ``causal_lm`` or ``seq2seq_lm``.
         labels: class names in the order of their ids; empty without classes.
         max_length: tokens after which an input is cut, as in training.
-        padding_side: where padding stands in a classifier's rows, ``right`` or ``left``.
         prompt: for the language models, what they read before they answer, with ``{text}`` for the input.
         objective: the objective's name.
         sweep, sweep_key, trial, samples: the checkpoint it is: ``name#generation``, that sweep's key, the trial's
@@ -46,6 +45,7 @@ class AdapterCard:
         measured_at: when this checkpoint was measured, in seconds since the epoch.
         metrics: summary, shift and test metrics of this checkpoint.
         params: what the trial varied.
+        padding_side: where padding stands in a classifier's rows, ``right`` or ``left``.
     """
 
     base: Source
@@ -60,10 +60,10 @@ class AdapterCard:
     samples: int
     measured_at: float
     prompt: str = "{text}"
-    padding_side: str = "right"
     quantisation: Mapping[str, Any] | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     params: Mapping[str, ParamValue] = field(default_factory=dict)
+    padding_side: str = "right"
 
     def to_json(self) -> dict[str, Any]:
         """Return the card as plain JSON."""

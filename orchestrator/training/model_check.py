@@ -30,6 +30,8 @@ _HEADS = {
     Head.CAUSAL_LM: "causal language modelling",
     Head.SEQ2SEQ_LM: "sequence-to-sequence language modelling",
 }
+_BOTH_SIDES = {"bert-generation", "xlnet"}
+"""Types of models beside those for masked language modelling whose tokens see the ones that follow."""
 _UNKNOWN_ROWS = 200
 """Rows of a split whose tokens are looked at; unknown tokens are a property of the language, not of single rows."""
 _MANY_UNKNOWN = 0.1
@@ -132,16 +134,18 @@ def check_model(source: Source, objective: Objective, max_length: int) -> Checke
     with _refusing(source, "its tokenizer cannot be loaded"):
         tokenizer = load_tokenizer(source, classifies=classifies)
     _require_vocabulary(source, tokenizer)
-    if isinstance(objective, Writing):
-        _require_end(source, tokenizer, objective.head)
     notes = token_notes(source, tokenizer, writes=not classifies)
     rows = len(tokenizer)
     if getattr(config, "quantization_config", None) is None:  # what holds its weights in few bits needs its own package
         model, found = _structure(source, objective)
         notes += _check_weights(source, model, found)
+        if objective.head is Head.CAUSAL_LM:
+            _require_causal(source, model)
         rows = _embedding_rows(model)
         _require_embedded(source, tokenizer, rows)
         notes += require_positions(source, model, max_length)
+    if isinstance(objective, Writing):
+        _require_end(source, tokenizer, objective.head)
     if max_length > tokenizer.model_max_length:
         notes.append(
             f"{source}: data.max_length is {max_length}, its tokenizer says that the model was trained on texts of at "
@@ -224,6 +228,20 @@ def _structure(source: Source, objective: Objective) -> "tuple[PreTrainedModel, 
     with _refusing(source, "transformers cannot load it"):
         model, found = load_pretrained(auto, source, **arguments)
     return model, found
+
+
+def _require_causal(source: Source, model: "PreTrainedModel") -> None:
+    """Refuse an encoder, whose tokens see those that follow: it would read the answer that it is asked to write."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING
+
+    config = model.config
+    sees_both_sides = type(config) in MODEL_FOR_MASKED_LM_MAPPING or config.model_type in _BOTH_SIDES
+    if sees_both_sides and not (config.is_decoder or getattr(config, "causal", False)):
+        raise ModelError(
+            f"{source}: a {config.model_type} model reads texts from both sides and would see the answers that it "
+            "should learn to write. Name a decoder (Llama, Qwen, GPT-2), or a model whose config.json has is_decoder: "
+            "true and that was trained so."
+        )
 
 
 def _check_weights(source: Source, model: "PreTrainedModel", found: dict[str, Any]) -> list[str]:

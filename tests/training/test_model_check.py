@@ -81,6 +81,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], Objective, str]] = {
         "Its own code would have to run, which Loratory never does",
     ),
     "no such head": (tiny_t5, CAUSAL, "transformers has no t5 model for causal language modelling, which tiny-causal"),
+    "an encoder that writes": (tiny_bert, CAUSAL, "a bert model reads texts from both sides and would see the answers"),
     "no tokenizer": (without_tokenizer, CLASSES, "there are no tokenizer files beside the model .vocab.txt, tokeni"),
     "no vocabulary": (with_settings_alone, CLASSES, "tokenizer"),
     "no end token": (
