@@ -113,7 +113,7 @@ def plan_sweep(spec: SweepSpec) -> SweepPlan:
         why=room.why,
         alone=room.alone,
         cost={name: value for name, value in cost.items() if value},
-        model_notes=notes,
+        notes=notes,
     )
 
 

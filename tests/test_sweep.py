@@ -76,7 +76,7 @@ def test_unfit_model_is_refused_before_the_sweep_is_opened(tmp_path: Path) -> No
 def test_what_differs_in_the_model_is_told_once(tmp_path: Path) -> None:
     file, config = tiny_sweep(tmp_path), tmp_path / "model" / "config.json"
     config.write_text(config.read_text().replace('"pad_token_id": 0', '"pad_token_id": 1'))
-    (note,) = plan_sweep(read_spec(file, ["resources.engine=solo"])).model_notes
+    (note,) = plan_sweep(read_spec(file, ["resources.engine=solo"])).notes
     assert "the tokenizer pads with '[PAD]' (0), the configuration has pad_token_id 1" in note
     said: list[str] = []
     stop = threading.Event()

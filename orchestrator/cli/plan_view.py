@@ -46,8 +46,8 @@ def _facts(spec: SweepSpec, plan: SweepPlan) -> list[tuple[str, str]]:
         *(("by the solo engine", told) for told in plan.alone),
         ("trials at once", _at_once(plan)),
         ("budget", ", ".join(bounds) + (", whichever ends first" if len(bounds) > 1 else "")),
-        *(("model", note) for note in plan.model_notes),
         ("cost", ", ".join(f"{name.replace('_', ' ')} ≤ {value:,.0f}" for name, value in plan.cost.items())),
+        *(("note", told) for told in plan.notes),
     ]
 
 

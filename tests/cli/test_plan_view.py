@@ -53,5 +53,5 @@ def test_where_trials_of_different_epochs_end_is_told() -> None:
 
 def test_notes_on_the_model_are_told() -> None:
     spec = load_spec(ROOT / "sweeps" / "sentiment-smoke.yaml", objective_facts=objective_facts, packaged=CATALOGUE)
-    plan = replace(PLAN, model_notes=("org/model: the tokenizer pads with 6",))
+    plan = replace(PLAN, notes=("org/model: the tokenizer pads with 6",))
     assert "org/model: the tokenizer pads with 6" in shown(plan_text(spec, plan), 160)
