@@ -51,12 +51,12 @@ def check_model_folder(folder: Path) -> None:
         _check_weights(file)
 
 
-def check_adapter_folder(folder: Path) -> None:
-    """Raise ``ModelError`` if the folder holds an adapter and no base model."""
+def check_adapter_folder(folder: Path, name: str | None = None) -> None:
+    """Raise ``ModelError`` if the folder, which a person calls ``name``, holds an adapter and no base model."""
     config = _object(folder / ADAPTER_CONFIG)
     if config is not None and not (folder / CONFIG).is_file():
         base = config.get("base_model_name_or_path") or "the model that it was trained on"
-        raise ModelError(f"{folder} holds an adapter and no base model. Set model: {base}")
+        raise ModelError(f"{name or folder} holds an adapter and no base model. Set model: {base}")
 
 
 def _weight_files(folder: Path) -> Iterator[Path]:

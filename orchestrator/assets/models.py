@@ -7,9 +7,9 @@ from orchestrator.assets.cache import quiet_hugging_face
 from orchestrator.assets.catalogue import Kind
 from orchestrator.assets.fetch import fetch, packaged
 from orchestrator.assets.hub import unreachable
-from orchestrator.assets.model_files import check_adapter_folder, check_model_folder
+from orchestrator.assets.model_files import ADAPTER_CONFIG, CONFIG, check_adapter_folder, check_model_folder
 from orchestrator.core.data import Origin, Source
-from orchestrator.core.errors import AssetError, UserError
+from orchestrator.core.errors import AssetError, ModelError, UserError
 
 
 def resolve_model(source: Source) -> str:
@@ -48,10 +48,29 @@ def require_model(source: Source) -> None:
     if source.origin is not Origin.HUB:
         check_model_folder(Path(name))
         return
-    from huggingface_hub import hf_hub_download
-
     with unreachable(f"model {source}"):
-        hf_hub_download(name, "config.json", revision=source.revision)
+        adapter = _hub_file(source, ADAPTER_CONFIG)
+        if _hub_file(source, CONFIG, needed=adapter is None) is None:
+            assert adapter is not None
+            check_adapter_folder(adapter.parent, str(source))
+    if adapter is not None:
+        raise ModelError(
+            f"{source} holds {ADAPTER_CONFIG} beside the model: transformers would load that adapter too, and trials "
+            "would start from it. Name a repository without an adapter, or a folder with a copy that has none."
+        )
+
+
+def _hub_file(source: Source, name: str, *, needed: bool = False) -> Path | None:
+    """Return a file of a hub repository, fetched; None if the repository has none and it is not needed."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(source.name, name, revision=source.revision))
+    except EntryNotFoundError:
+        if needed:
+            raise
+        return None
 
 
 def load_pretrained(auto: Any, source: Source, **arguments: Any) -> Any:  # noqa: ANN401  (any class that transformers has)

@@ -142,7 +142,7 @@ def check_model(source: Source, objective: Objective, max_length: int) -> Checke
         if objective.head is Head.CAUSAL_LM:
             _require_causal(source, model)
         rows = _embedding_rows(model)
-        _require_embedded(source, tokenizer, rows)
+        _require_embedded(source, tokenizer, rows, writes=not classifies)
         notes += require_positions(source, model, max_length)
     if isinstance(objective, Writing):
         _require_end(source, tokenizer, objective.head)
@@ -294,9 +294,10 @@ def _embedding_rows(model: "PreTrainedModel") -> int:
     return int(getattr(model.config.get_text_config(), "vocab_size", None) or 2**31)
 
 
-def _require_embedded(source: Source, tokenizer: "PreTrainedTokenizerBase", rows: int) -> None:
+def _require_embedded(source: Source, tokenizer: "PreTrainedTokenizerBase", rows: int, *, writes: bool) -> None:
     """Refuse a tokenizer that puts tokens into every row for which the model has no embedding."""
-    used = [("padding", tokenizer.pad_token_id), ("end", tokenizer.eos_token_id)]
+    used = [("padding", tokenizer.pad_token_id)]
+    used += [("end", tokenizer.eos_token_id)] if writes else []
     used += [("special", token_id) for token_id in tokenizer("a")["input_ids"]]
     for name, token_id in used:
         if token_id is not None and token_id >= rows:
