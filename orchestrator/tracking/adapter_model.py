@@ -103,7 +103,7 @@ class AdapterRunner:
                 tokens = self.model.generate(
                     input_ids=encoded["input_ids"],
                     attention_mask=encoded["attention_mask"],
-                    max_new_tokens=max_new_tokens,
+                    max_new_tokens=self._new_tokens(encoded["input_ids"].shape[1] if goes_on else 1, max_new_tokens),
                     do_sample=False,
                     eos_token_id=ends or None,
                     pad_token_id=self.tokenizer.pad_token_id,
@@ -113,6 +113,13 @@ class AdapterRunner:
                     end = next((place for place, token in enumerate(row) if token in ends), len(row))
                     answers.append(self.tokenizer.decode(row[:end], skip_special_tokens=True))
         return [answer.strip() for answer in answers]
+
+    def _new_tokens(self, length: int, wanted: int) -> int:
+        """Return how many tokens can follow ``length`` of them: at most ``wanted``, and as many as have positions."""
+        positions = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        if not isinstance(positions, int) or positions <= 0:
+            return wanted
+        return max(1, min(wanted, positions - length + 1))  # the last one is written and not read
 
     def _ends(self) -> list[int]:
         """Return the tokens that end an answer: the one that training taught, then those that the base knows."""
