@@ -141,6 +141,8 @@ def check_model(source: Source, objective: Objective, max_length: int) -> Checke
         notes += _check_weights(source, model, found)
         if objective.head is Head.CAUSAL_LM:
             _require_causal(source, model)
+        if classifies and config.is_encoder_decoder:
+            _require_one_end(source, tokenizer, config)
         rows = _embedding_rows(model)
         _require_embedded(source, tokenizer, rows, writes=not classifies)
         notes += require_positions(source, model, max_length)
@@ -241,6 +243,16 @@ def _require_causal(source: Source, model: "PreTrainedModel") -> None:
             f"{source}: a {config.model_type} model reads texts from both sides and would see the answers that it "
             "should learn to write. Name a decoder (Llama, Qwen, GPT-2), or a model whose config.json has is_decoder: "
             "true and that was trained so."
+        )
+
+
+def _require_one_end(source: Source, tokenizer: "PreTrainedTokenizerBase", config: "PretrainedConfig") -> None:
+    """Refuse rows with no end token or with several: an encoder-decoder classifies a row by what stands there."""
+    end = config.eos_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
+    if tokenizer("a")["input_ids"].count(end) != 1 or tokenizer.pad_token_id == end:
+        raise ModelError(
+            f"{source}: a {config.model_type} model classifies a row by its end token, and the tokenizer gives a row "
+            f"none or pads with it ({end}). Use the model's own tokenizer."
         )
 
 

@@ -82,6 +82,11 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], Objective, str]] = {
     ),
     "no such head": (tiny_t5, CAUSAL, "transformers has no t5 model for causal language modelling, which tiny-causal"),
     "an encoder that writes": (tiny_bert, CAUSAL, "a bert model reads texts from both sides and would see the answers"),
+    "padding with what is looked for": (
+        changed(tiny_t5, "tokenizer_config.json", lambda c: c.update(pad_token="</s>")),
+        CLASSES,
+        "a t5 model classifies a row by its end token, and the tokenizer gives a row none or pads with it",
+    ),
     "no tokenizer": (without_tokenizer, CLASSES, "there are no tokenizer files beside the model .vocab.txt, tokeni"),
     "no vocabulary": (with_settings_alone, CLASSES, "tokenizer"),
     "no end token": (
