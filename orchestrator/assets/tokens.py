@@ -125,7 +125,7 @@ def token_notes(source: Source, tokenizer: "PreTrainedTokenizerBase", *, writes:
             f"{config.pad_token_id}. Training, measurements and predict use {pad}; the README of an export sets it."
         )
     others = [token_id for token_id in end_tokens(source, tokenizer) if token_id != eos]
-    if writes and others and eos not in _ids(_written_end(source)):
+    if writes and others and eos not in [*_ids(_written_end(source))]:
         own, *told = (f"{tokenizer.convert_ids_to_tokens(token_id)!r} ({token_id})" for token_id in (eos, *others))
         notes.append(
             f"{source}: the tokenizer ends a text with {own}, the configuration with {', '.join(told)}. "
