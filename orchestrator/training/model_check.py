@@ -4,7 +4,7 @@ Nothing is trained, and no weights are held: the model is loaded to torch's ``me
 shapes of its tensors alone.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +59,8 @@ class CheckedModel:
         Raises:
             ModelError: the tokenizer knows no token of the texts, or gives them tokens that the model does not have.
         """
-        named = {"train": splits.train, "validation": splits.validation, "test": splits.test}
-        if self._largest(named.values(), max_length) >= self.embedding_rows:
+        rows = (splits.train, splits.validation, splits.test, *splits.shift.values())
+        if self._largest(rows, max_length) >= self.embedding_rows:
             raise ModelError(
                 f"{self.source}: the tokenizer has {len(self.tokenizer)} tokens, the model's embedding has "
                 f"{self.embedding_rows} rows, and texts of the data hold tokens beyond them. Call "
@@ -77,7 +77,7 @@ class CheckedModel:
             return (f"{self.source}: {told}; a model for the language of the data would see more.",)
         return ()
 
-    def _largest(self, rows: "Any", max_length: int) -> int:  # noqa: ANN401  (an iterable of data sets)
+    def _largest(self, rows: "Iterable[datasets.Dataset]", max_length: int) -> int:
         """Return the largest token id of the rows' texts and targets; 0 if the whole vocabulary has an embedding."""
         if len(self.tokenizer) <= self.embedding_rows:
             return 0
@@ -138,7 +138,7 @@ def check_model(source: Source, objective: Objective, max_length: int) -> Checke
     rows = len(tokenizer)
     if getattr(config, "quantization_config", None) is None:  # what holds its weights in few bits needs its own package
         model, found = _structure(source, objective)
-        notes += _check_weights(source, model, found)
+        notes += _check_weights(source, model, found, writes=not classifies)
         if objective.head is Head.CAUSAL_LM:
             _require_causal(source, model)
         if classifies and config.is_encoder_decoder:
@@ -226,7 +226,8 @@ def _structure(source: Source, objective: Objective) -> "tuple[PreTrainedModel, 
     import torch
 
     auto, arguments = with_head(objective)
-    arguments |= {"dtype": torch.float32, "device_map": "meta", "output_loading_info": True, "trust_remote_code": False}
+    arguments |= {"dtype": torch.float32, "device_map": "meta", "trust_remote_code": False}
+    arguments |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
     with _refusing(source, "transformers cannot load it"):
         model, found = load_pretrained(auto, source, **arguments)
     return model, found
@@ -256,10 +257,13 @@ def _require_one_end(source: Source, tokenizer: "PreTrainedTokenizerBase", confi
         )
 
 
-def _check_weights(source: Source, model: "PreTrainedModel", found: dict[str, Any]) -> list[str]:
-    """Refuse weights that do not fill the model; return a note if they are more than it holds."""
+def _check_weights(source: Source, model: "PreTrainedModel", found: dict[str, Any], *, writes: bool) -> list[str]:
+    """Refuse weights that do not fill the model; return notes on those that are new, and on those that are left out.
+
+    A classifier's head may be new and of another size. A head that writes belongs to the model.
+    """
     body = _inside(model)
-    shapes = [(key, at, wanted) for key, at, wanted in found["mismatched_keys"] if body(key)]
+    shapes = [(key, at, wanted) for key, at, wanted in found["mismatched_keys"] if writes or body(key)]
     if shapes:
         key, at, wanted = sorted(shapes)[0]
         raise ModelError(
@@ -272,11 +276,16 @@ def _check_weights(source: Source, model: "PreTrainedModel", found: dict[str, An
             f"{source}: the weights lack {len(missing)} tensors of the model that config.json describes, "
             f"{missing[0]} among them. Download or save the model again."
         )
+    notes = []
+    fresh = sorted(key for key in found["missing_keys"] if not body(key))
+    if writes and fresh:
+        told = f"the weights lack the layer that writes ({', '.join(fresh)})"
+        notes.append(f"{source}: {told}; it begins at random and is trained in full.")
     surplus = sorted(key for key in found["unexpected_keys"] if body(key) and any(map(str.isdigit, key.split("."))))
-    if not surplus:
-        return []
-    told = f"{len(surplus)} tensors that the model of config.json has no place for, {surplus[0]} among them"
-    return [f"{source}: the weights hold {told}; they are left out."]
+    if surplus:
+        told = f"{len(surplus)} tensors that the model of config.json has no place for, {surplus[0]} among them"
+        notes.append(f"{source}: the weights hold {told}; they are left out.")
+    return notes
 
 
 def _inside(model: "PreTrainedModel") -> Callable[[str], bool]:

@@ -65,6 +65,13 @@ def without_second_layer(folder: Path) -> Path:
     return folder
 
 
+def without_output_layer(folder: Path) -> Path:
+    from transformers import AutoModel
+
+    AutoModel.from_pretrained(tiny_llama(folder)).save_pretrained(folder)
+    return folder
+
+
 configured = partial(changed, tiny_bert, "config.json")
 OUTSIDE = "has the id {0}, and the model's embedding has {1} rows .*resize_token_embeddings"
 
@@ -117,6 +124,11 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], Objective, str]] = {
         CLASSES,
         r"config\.json and the weights contradict each other: bert\.embeddings\.word_embeddings\.weight has the shape",
     ),
+    "another vocabulary of a writer": (
+        changed(tiny_llama, "config.json", lambda c: c.update(vocab_size=50)),
+        CAUSAL,
+        r"contradict each other: lm_head\.weight has the shape",
+    ),
     "another width": (configured(lambda c: c.update(hidden_size=32)), CLASSES, "contradict each other"),
 }
 
@@ -163,6 +175,12 @@ NOTES: dict[str, tuple[Callable[[Path], Path], Objective, int, str]] = {
         CAUSAL,
         32,
         f"the tokenizer ends a text with '<end>' ({END_ID}), the configuration with '</s>' ({EOS_ID}). Trials learn",
+    ),
+    "no layer that writes": (
+        without_output_layer,
+        CAUSAL,
+        32,
+        "the weights lack the layer that writes (lm_head.weight); it begins at random and is trained in full",
     ),
     "fewer layers": (
         configured(lambda c: c.update(num_hidden_layers=1)),
