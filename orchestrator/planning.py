@@ -1,7 +1,7 @@
 """From the checked sweep file to what engine, search and tracker are built from. Nothing is run here."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -80,7 +80,7 @@ def plan_search(spec: SweepSpec, timetable: Timetable) -> SearchPlan:
     )
 
 
-def plan_sweep(spec: SweepSpec, splits: Splits) -> SweepPlan:
+def plan_sweep(spec: SweepSpec, splits: Splits, model_notes: Sequence[str] = ()) -> SweepPlan:
     """Return what the sweep would do with these rows, after trying its objective's hooks and the packed engine.
 
     Raises:
@@ -92,7 +92,7 @@ def plan_sweep(spec: SweepSpec, splits: Splits) -> SweepPlan:
     room = Room(slots=resources.parallel_trials, why="", packs=False)
     if resources.engine is EngineName.PACKED:
         room = _room(spec, splits)
-    notes = list(room.notes)
+    notes = [*model_notes, *room.notes]
     check_solo(spec, splits, notes.append)
     tokens = points[-1] * _tokens_per_row(spec, splits)
     cost = {"trial_tokens": tokens, "sweep_tokens": tokens * (spec.budget.trials or 0)}

@@ -9,6 +9,7 @@ from orchestrator.report.data_text import data_lines
 from orchestrator.search.ledger import Ledger
 from orchestrator.spec.possible import possible
 from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.training.model_check import checked_splits
 
 
 def with_stored_rule(spec: SweepSpec, ledger: Ledger | None) -> SweepSpec:
@@ -20,6 +21,27 @@ def with_stored_rule(spec: SweepSpec, ledger: Ledger | None) -> SweepSpec:
     if stored is None:
         return spec
     return replace(spec, data=replace(spec.data, split_rule=stored.fingerprint.get("split_rule", 1)))
+
+
+def read_rows(
+    spec: SweepSpec, objective: Objective, say: Callable[[str], None] = lambda _line: None
+) -> tuple[Splits, tuple[str, ...]]:
+    """Return the rows with a complete summary, and what a person should know of the base model, a sentence each.
+
+    Args:
+        spec: the checked sweep file.
+        objective: its objective.
+        say: told each of these sentences, and each line of the summary but the rows by class.
+
+    Raises:
+        AssetError: the data or the model cannot be had.
+        DataError: the data breaks a rule.
+        ModelError: the model is damaged, or does not suit the task, the rows or their length.
+    """
+    splits, notes = checked_splits(spec, objective)
+    for note in notes:
+        say(note)
+    return counted(spec, objective, splits, say), notes
 
 
 def counted(

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from orchestrator.assets.models import require_model
 from orchestrator.closing import Closing, OpenSweep
 from orchestrator.cluster.inline import InlineExecutor
 from orchestrator.cluster.tune_executor import TuneExecutor
@@ -17,7 +16,7 @@ from orchestrator.core.sweep import SweepStatus
 from orchestrator.finished import QUESTION, finished_sweep, page_of, question_of
 from orchestrator.objective.loading import load_objective
 from orchestrator.planning import adapters_of, check_solo, describe, facts_of, fingerprint_of, plan_engine, plan_search
-from orchestrator.reading import counted, with_stored_rule
+from orchestrator.reading import read_rows, with_stored_rule
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.database import sweep_dir
 from orchestrator.search.ledger import Ledger
@@ -55,9 +54,8 @@ def run_sweep(
     if not options.fresh and (known := finished_sweep(ledger, spec, question)):
         return _outcome(ledger, known.id, spec, synced=True)
     spec = spec if options.fresh else with_stored_rule(spec, ledger)
-    require_model(spec.model)  # before the rows, which take longer
     objective = load_objective(spec.objective)
-    splits = counted(spec, objective, objective.splits(spec.data), say)
+    splits, _ = read_rows(spec, objective, say)
     check_solo(spec, splits, say)
     sweep = ledger.open_sweep(spec.name, fingerprint_of(spec, splits), spec.text, fresh=options.fresh)
     (folder := sweep_dir(sweep)).mkdir(parents=True, exist_ok=True)

@@ -9,11 +9,12 @@ import pytest
 
 from orchestrator.cli.stored import Stored
 from orchestrator.cli.stores import read_spec
-from orchestrator.core.errors import AssetError, SweepChangedError, UserError
+from orchestrator.core.errors import AssetError, ModelError, SweepChangedError, UserError
 from orchestrator.core.outcome import SweepOptions, SweepOutcome
 from orchestrator.core.quantisation import Quantisation, loading_arguments
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialState
+from orchestrator.planning import plan_sweep
 from orchestrator.search.ledger import Ledger
 from orchestrator.sweep import run_sweep
 from orchestrator.tracking.location import connect, holds_runs, locate
@@ -54,6 +55,34 @@ def test_only_a_command_that_finds_something_to_do_adds_time(tmp_path: Path) -> 
     measured = run(file, "tracking.keep_adapters=2", "budget.trials=3").sweep
     assert measured.facts["elapsed_s"] > first.facts["elapsed_s"]
     assert measured.facts["startup_s"] > first.facts["startup_s"]
+
+
+def test_unfit_model_is_refused_before_the_sweep_is_opened(tmp_path: Path) -> None:
+    file = tiny_sweep(tmp_path)
+    with pytest.raises(ModelError, match=r"data\.max_length: at most 128 tokens fit the positions of .*got 129"):
+        run(file, "data.max_length=129")
+    file.write_text(file.read_text().replace("  max_length: 16\n", ""))
+    with pytest.raises(ModelError, match=r"data\.max_length: at most 128 tokens .*got 200"):
+        plan_sweep(read_spec(file, ["search.space.max_length={choices: [16, 200]}"]))
+    for tokenizer in (tmp_path / "model").glob("tokenizer*"):
+        tokenizer.unlink()
+    with pytest.raises(ModelError, match="there are no tokenizer files beside the model"):
+        run(file)
+    with pytest.raises(ModelError, match="there are no tokenizer files beside the model"):
+        plan_sweep(read_spec(file, []))
+    assert Ledger.open().sweeps() == ()
+
+
+def test_what_differs_in_the_model_is_told_once(tmp_path: Path) -> None:
+    file, config = tiny_sweep(tmp_path), tmp_path / "model" / "config.json"
+    config.write_text(config.read_text().replace('"pad_token_id": 0', '"pad_token_id": 1'))
+    (note,) = plan_sweep(read_spec(file, ["resources.engine=solo"])).notes
+    assert "the tokenizer pads with '[PAD]' (0), the configuration has pad_token_id 1" in note
+    said: list[str] = []
+    stop = threading.Event()
+    stop.set()
+    run_sweep(read_spec(file, []), SweepOptions(inline=True), (), stop, said.append)
+    assert said.count(note) == 1
 
 
 def test_a_finished_sweep_is_looked_through_again_once_anything_was_touched(tmp_path: Path) -> None:

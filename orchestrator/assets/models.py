@@ -7,8 +7,9 @@ from orchestrator.assets.cache import quiet_hugging_face
 from orchestrator.assets.catalogue import Kind
 from orchestrator.assets.fetch import fetch, packaged
 from orchestrator.assets.hub import unreachable
+from orchestrator.assets.model_files import ADAPTER_CONFIG, CONFIG, check_adapter_folder, check_model_folder
 from orchestrator.core.data import Origin, Source
-from orchestrator.core.errors import AssetError, UserError
+from orchestrator.core.errors import AssetError, ModelError, UserError
 
 
 def resolve_model(source: Source) -> str:
@@ -19,7 +20,7 @@ def resolve_model(source: Source) -> str:
 
     Raises:
         AssetError: the packaged model cannot be fetched, or the folder holds no model.
-        UserError: the packaged asset is unknown, or is no model.
+        UserError: the packaged asset is unknown, or is no model; or the folder holds an adapter alone.
     """
     quiet_hugging_face()
     if source.origin is Origin.HUB:
@@ -30,23 +31,46 @@ def resolve_model(source: Source) -> str:
         return str(fetch(source.name))
     folder = Path(source.name).expanduser().absolute()
     if not (folder / "config.json").is_file():
+        check_adapter_folder(folder)
         problem = "holds no config.json" if folder.is_dir() else "is not a folder"
         raise AssetError(f"{folder} {problem}; a folder written by save_pretrained is needed")
     return str(folder)
 
 
 def require_model(source: Source) -> None:
-    """Make sure that the model can be had: a packaged one is fetched, of one on the hub the configuration.
+    """Make sure that the model can be had and is whole: a packaged one is fetched, of a hub's the configuration.
 
     Raises:
         AssetError, UserError: as in ``resolve_model``; or the hub has no such model, or cannot be reached.
+        ModelError: the folder's files are damaged, or an adapter lies beside them.
     """
     name = resolve_model(source)
-    if source.origin is Origin.HUB:
-        from huggingface_hub import hf_hub_download
+    if source.origin is not Origin.HUB:
+        check_model_folder(Path(name))
+        return
+    with unreachable(f"model {source}"):
+        adapter = _hub_file(source, ADAPTER_CONFIG)
+        if _hub_file(source, CONFIG, needed=adapter is None) is None:
+            assert adapter is not None
+            check_adapter_folder(adapter.parent, str(source))
+    if adapter is not None:
+        raise ModelError(
+            f"{source} holds {ADAPTER_CONFIG} beside the model: transformers would load that adapter too, and trials "
+            "would start from it. Name a repository without an adapter, or a folder with a copy that has none."
+        )
 
-        with unreachable(f"model {source}"):
-            hf_hub_download(name, "config.json", revision=source.revision)
+
+def _hub_file(source: Source, name: str, *, needed: bool = False) -> Path | None:
+    """Return a file of a hub repository, fetched; None if the repository has none and it is not needed."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(source.name, name, revision=source.revision))
+    except EntryNotFoundError:
+        if needed:
+            raise
+        return None
 
 
 def load_pretrained(auto: Any, source: Source, **arguments: Any) -> Any:  # noqa: ANN401  (any class that transformers has)

@@ -75,7 +75,7 @@ def _dry_run(screen: Screen, spec: "SweepSpec", log: Path, *, fresh: bool) -> No
     from orchestrator.finished import finished_sweep, next_action, question_of
     from orchestrator.objective.loading import load_objective
     from orchestrator.planning import fingerprint_of, plan_sweep
-    from orchestrator.reading import counted, with_stored_rule
+    from orchestrator.reading import read_rows, with_stored_rule
     from orchestrator.report.pace import earlier_pace
 
     with screen.quiet(log):
@@ -88,10 +88,10 @@ def _dry_run(screen: Screen, spec: "SweepSpec", log: Path, *, fresh: bool) -> No
             return
         spec = spec if fresh else with_stored_rule(spec, ledger)
         objective = load_objective(spec.objective)
-        splits = counted(spec, objective, objective.splits(spec.data))
+        splits, notes = read_rows(spec, objective)
         action = next_action(ledger, spec, fingerprint_of(spec, splits), fresh=fresh)
         screen.say(f"This command {action}.")
-        plan = plan_sweep(spec, splits)
+        plan = plan_sweep(spec, splits, notes)
         pace = None if ledger is None else earlier_pace(ledger, spec)
         screen.show(plan_text(spec, plan, pace))
         document = {"name": spec.name, "action": action, **asdict(plan), "longest_s": longest_s(spec, plan, pace)}

@@ -51,6 +51,10 @@ class TrackingError(LoratoryError):
     """The tracking server or the registry refused or could not be reached."""
 
 
+class ModelError(UserError):
+    """A base model's files are damaged, contradict each other, or do not suit the task."""
+
+
 def memory_ran_out(error: BaseException) -> bool:
     """Return whether an error says that memory ran out: torch's or cuBLAS's on a device, oneDNN's on a CPU, numpy's."""
     words = (

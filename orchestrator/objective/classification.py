@@ -76,16 +76,25 @@ class TextClassification:
         return found if None not in ids else found.select([row for row, label in enumerate(ids) if label is not None])
 
     def encode(self, rows: "datasets.Dataset", tokenizer: "PreTrainedTokenizerBase", max_length: int) -> list[Example]:
-        """Tokenise the texts; ``labels`` is the label's id."""
+        """Tokenise the texts; ``labels`` is the label's id.
+
+        Token types come too where the tokenizer gives others than 0, as XLNet's and Funnel's do: without them the
+        model would compute something else than for whoever passes it all that the tokenizer returns.
+        """
         if len(rows) == 0:
             return []
-        encoded = tokenizer(rows["text"][:], truncation=True, max_length=max_length)["input_ids"]
+        encoded = tokenizer(rows["text"][:], truncation=True, max_length=max_length)
         labels = checked_ids(rows["label"][:], self.labels, self.name)
-        return [{"input_ids": ids, "labels": label} for ids, label in zip(encoded, labels, strict=True)]
+        types = encoded.get("token_type_ids")
+        names = ["input_ids", "token_type_ids"] if types is not None and any(map(any, types)) else ["input_ids"]
+        return [
+            {**dict(zip(names, values, strict=True)), "labels": label}
+            for *values, label in zip(*(encoded[name] for name in names), labels, strict=True)
+        ]
 
     def collate(self, examples: Sequence[Example], tokenizer: "PreTrainedTokenizerBase") -> "dict[str, torch.Tensor]":
-        """Pad on the right; ``labels_B``."""
-        return pad(examples, tokenizer)
+        """Pad on the tokenizer's side, which ``load_tokenizer`` sets to what the model needs; ``labels_B``."""
+        return pad(examples, tokenizer, "left" if tokenizer.padding_side == "left" else "right")
 
     def losses(
         self, logits: "torch.Tensor", batch: "Mapping[str, torch.Tensor]", label_smoothing: float = 0.0

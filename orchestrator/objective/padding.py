@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from orchestrator.core.errors import DataError
 from orchestrator.objective.protocol import Example
@@ -15,21 +15,32 @@ IGNORED = -100
 """The label that torch's cross entropy leaves out."""
 
 
-def pad(examples: Sequence[Example], tokenizer: "PreTrainedTokenizerBase") -> "dict[str, torch.Tensor]":
+def pad(
+    examples: Sequence[Example], tokenizer: "PreTrainedTokenizerBase", side: Literal["left", "right"] = "right"
+) -> "dict[str, torch.Tensor]":
     """Return ``input_ids_BT``, ``attention_mask_BT`` and ``labels`` (B where labels are ids, B×T where they are lists).
 
-    Padding stands on the right. The mask comes from the lengths, not from the padding's id: some tokenizers pad with
-    the end-of-sequence token, which is also a token to predict.
+    The mask comes from the lengths, not from the padding's id: some tokenizers pad with the end-of-sequence token,
+    which is also a token to predict. ``token_type_ids_BT`` come too, if the examples have any.
+
+    Args:
+        examples: encoded rows.
+        tokenizer: says which token pads.
+        side: where padding stands.
     """
     padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    ids_BT, mask_BT = _padded([example["input_ids"] for example in examples], padding or 0)
+    ids_BT, mask_BT = _padded([example["input_ids"] for example in examples], padding or 0, side)
     labels = [example["labels"] for example in examples]
     per_token = hasattr(labels[0], "__len__")
-    return {
+    batch = {
         "input_ids": ids_BT,
         "attention_mask": mask_BT.long(),
-        "labels": _padded(labels, IGNORED)[0] if per_token else _ids(labels),
+        "labels": _padded(labels, IGNORED, side)[0] if per_token else _ids(labels),
     }
+    if "token_type_ids" in examples[0]:
+        types = [example["token_type_ids"] for example in examples]
+        batch["token_type_ids"] = _padded(types, tokenizer.pad_token_type_id, side)[0]
+    return batch
 
 
 def _ids(labels: "Sequence[int]") -> "torch.Tensor":
@@ -48,13 +59,16 @@ def _ids(labels: "Sequence[int]") -> "torch.Tensor":
     return labels_B.long()
 
 
-def _padded(rows: Sequence[Sequence[int]], padding: int) -> "tuple[torch.Tensor, torch.Tensor]":
+def _padded(
+    rows: Sequence[Sequence[int]], padding: int, side: Literal["left", "right"]
+) -> "tuple[torch.Tensor, torch.Tensor]":
     """Return ``values_BT`` and which of them are no padding; a tensor for each row would take several times as long."""
     import numpy as np
     import torch
 
     lengths_B = np.fromiter(map(len, rows), np.int64, len(rows))
-    real_BT = np.arange(lengths_B.max(initial=0)) < lengths_B[:, None]
+    places_T = np.arange(lengths_B.max(initial=0))
+    real_BT = (places_T if side == "right" else places_T[::-1]) < lengths_B[:, None]
     values_BT = np.full(real_BT.shape, padding, np.int64)
     values_BT[real_BT] = np.fromiter(chain.from_iterable(rows), np.int64, int(lengths_B.sum()))
     return torch.from_numpy(values_BT), torch.from_numpy(real_BT)

@@ -24,14 +24,20 @@ class Seq2SeqLM(Writing):
     default_model: Source = Source(origin=Origin.HUB, name="google-t5/t5-small")
 
     def encode(self, rows: "datasets.Dataset", tokenizer: "PreTrainedTokenizerBase", max_length: int) -> list[Example]:
-        """Tokenise prompts and targets, each with the special tokens that the tokenizer gives it."""
+        """Tokenise prompts and targets, each with the special tokens that the tokenizer gives it.
+
+        A target ends with the end-of-sequence token if the tokenizer does not end it with a special token by itself.
+        """
         if len(rows) == 0:
             return []
         head, tail, room = self.around_text(tokenizer, max_length, least=1)
         texts = tokenizer(rows["text"][:], add_special_tokens=False)["input_ids"]
-        targets = tokenizer(text_target=rows[self.target][:], truncation=True, max_length=max_length)["input_ids"]
+        ended = tokenizer(text_target="a", return_special_tokens_mask=True)["special_tokens_mask"][-1]
+        end = [] if ended or tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+        limit = max_length - len(end)
+        targets = tokenizer(text_target=rows[self.target][:], truncation=True, max_length=limit)["input_ids"]
         return [
-            {"input_ids": [*head, *text[:room], *tail], "labels": target}
+            {"input_ids": [*head, *text[:room], *tail], "labels": [*target, *end]}
             for text, target in zip(texts, targets, strict=True)
         ]
 

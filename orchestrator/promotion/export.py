@@ -2,17 +2,25 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.core.errors import UserError
+from orchestrator.assets.models import load_pretrained
+from orchestrator.core.data import Origin, Source
+from orchestrator.core.errors import ModelError, UserError
+from orchestrator.objective.protocol import Head
 from orchestrator.promotion.candidates import Candidate
-from orchestrator.tracking.adapters import CONFIG, stage_adapter
+from orchestrator.tracking.adapters import CONFIG, AdapterCard, stage_adapter
+from orchestrator.training.adapters import WEIGHTS
+from orchestrator.training.base_model import AUTO_CLASSES, quiet_libraries
 
 
 def export_adapter(candidate: Candidate, target: Path, *, plain_scaling: bool = False) -> Path:
     """Write a trial's adapter to the new or empty folder ``target``: weights, tokenizer, README; return the folder.
+
+    The folder is loaded once, by plain transformers and peft; if that fails, nothing is left of it.
 
     Args:
         candidate: the trial and its adapter.
@@ -21,14 +29,21 @@ def export_adapter(candidate: Candidate, target: Path, *, plain_scaling: bool = 
 
     Raises:
         UserError: there is something in ``target``.
+        ModelError: what was written does not load as it should.
     """
     card = replace(candidate.card, rslora=False) if plain_scaling else candidate.card
-    folder = stage_adapter(candidate.adapter, card, _cleared(target))
-    if plain_scaling:
-        file = folder / CONFIG
-        config = with_plain_scaling(json.loads(file.read_text(encoding="utf-8")))
-        file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    return folder
+    target = _cleared(target)
+    try:
+        stage_adapter(candidate.adapter, card, target)
+        if plain_scaling:
+            file = target / CONFIG
+            config = with_plain_scaling(json.loads(file.read_text(encoding="utf-8")))
+            file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        _require_loadable(target, card)
+    except BaseException:  # an interrupt too: half an export looks like a whole one
+        shutil.rmtree(target, ignore_errors=True)
+        raise
+    return target
 
 
 def with_plain_scaling(config: dict[str, Any]) -> dict[str, Any]:
@@ -45,6 +60,34 @@ def with_plain_scaling(config: dict[str, Any]) -> dict[str, Any]:
         for layers in dict.fromkeys((*ranks, *alphas))
     }
     return {**config, "use_rslora": False, "lora_alpha": alpha * math.sqrt(rank), "alpha_pattern": own}
+
+
+def _require_loadable(folder: Path, card: AdapterCard) -> None:
+    """Raise ``ModelError`` unless plain peft has a place for each tensor of the adapter and a tensor for each place.
+
+    The base model is loaded to the ``meta`` device, where it takes no memory.
+    """
+    import transformers
+    from peft import PeftModel, get_peft_model_state_dict
+    from safetensors import safe_open
+
+    local = Path(card.base_path).is_dir()
+    source = Source(origin=Origin.LOCAL if local else Origin.HUB, name=card.base_path, revision=card.base.revision)
+    heads = {"num_labels": len(card.labels), "ignore_mismatched_sizes": True} if card.labels else {}
+    auto = getattr(transformers, AUTO_CLASSES[Head(card.head)])
+    with quiet_libraries():
+        base = load_pretrained(auto, source, device_map="meta", trust_remote_code=False, **heads)
+        try:
+            model = PeftModel.from_pretrained(base, str(folder))
+        except (RuntimeError, ValueError, KeyError) as error:  # shapes or names that do not fit
+            raise ModelError(f"{folder}: plain peft cannot load the adapter: {error}") from error
+    with safe_open(folder / WEIGHTS, "pt") as file:
+        differing = set(file.keys()) ^ set(get_peft_model_state_dict(model, save_embedding_layers=False))
+    if differing:
+        raise ModelError(
+            f"{folder}: plain peft would load the adapter without {len(differing)} of its tensors, {min(differing)} "
+            "among them"
+        )
 
 
 def _cleared(target: Path) -> Path:

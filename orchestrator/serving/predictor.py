@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from orchestrator.assets.model_files import check_model_folder
 from orchestrator.assets.models import resolve_model
 from orchestrator.core.data import Source
 from orchestrator.core.quantisation import Quantisation, require_package
@@ -62,15 +63,19 @@ class Predictor:
         Raises:
             UserError: there is no such model, or the package that its quantised base needs is not installed.
             AssetError: its base is not to be had.
+            ModelError: the base's files are damaged, or an adapter lies beside them.
         """
         folder, reference = _locate(model, location)
         card = read_card(folder)
         if card.quantisation is not None:
             require_package(Quantisation(card.quantisation["bnb_4bit_quant_type"]))
+        base = resolve(card.base)
+        if Path(base).is_dir():
+            check_model_folder(Path(base))
         load_mlflow()
         from orchestrator.tracking.adapter_model import AdapterRunner
 
-        return cls(AdapterRunner(folder, resolve(card.base), device), card, reference)
+        return cls(AdapterRunner(folder, base, device), card, reference)
 
     def predict(self, texts: Sequence[str], batch_size: int = 32) -> list[Prediction]:
         """Return one prediction per text, in order."""

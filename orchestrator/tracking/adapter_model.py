@@ -33,6 +33,7 @@ class AdapterRunner:
         import peft
         import transformers
 
+        self.folder = folder
         self.card = json.loads((folder / "loratory.json").read_text(encoding="utf-8"))
         self.labels: tuple[str, ...] = tuple(self.card["labels"])
         options: dict[str, Any] = {"revision": self.card["base"]["revision"]}
@@ -52,10 +53,20 @@ class AdapterRunner:
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
-        if self.labels and model.config.pad_token_id is None:
-            model.config.pad_token_id = self.tokenizer.pad_token_id  # decoders look for the last real token with it
+        self._use_tokens(model)
         self.model = peft.PeftModel.from_pretrained(model, folder).to(device).eval()
         self.device = device
+
+    def _use_tokens(self, model: Any) -> None:  # noqa: ANN401  (a transformers model)
+        """Have the model pad, and a generation end, with the tokens of the tokenizer, as in training."""
+        import transformers
+
+        for config in (model.config, model.config.get_text_config()):
+            config.pad_token_id = self.tokenizer.pad_token_id  # decoders look for the last real token with it
+        if self.labels and model.config.is_encoder_decoder and self.tokenizer.eos_token_id is not None:
+            model.config.eos_token_id = self.tokenizer.eos_token_id  # their classifiers look for this one
+        if not self.labels and (self.folder / "generation_config.json").is_file():
+            model.generation_config = transformers.GenerationConfig.from_pretrained(self.folder)
 
     def probabilities(self, texts: Sequence[str], batch_size: int = 32) -> list[list[float]]:
         """Return the class probabilities of each text, B×C."""
@@ -69,9 +80,11 @@ class AdapterRunner:
                     truncation=True,
                     max_length=self.card["max_length"],
                     padding=True,
-                    padding_side="right",
+                    padding_side=self.card.get("padding_side", "right"),
                     return_tensors="pt",
                 ).to(self.device)
+                if "token_type_ids" in encoded and not encoded["token_type_ids"].any():
+                    del encoded["token_type_ids"]  # training has none either; GPT-2 would take them for tokens
                 rows += self.model(**encoded).logits.float().softmax(dim=-1).tolist()
         return rows
 
@@ -80,6 +93,7 @@ class AdapterRunner:
         import torch
 
         answers: list[str] = []
+        ends = self._ends()
         goes_on = self.card["head"] == "causal_lm"  # its answer stands behind the prompt; a decoder's stands alone
         with torch.inference_mode():
             for batch in _batches(texts, batch_size):
@@ -89,13 +103,29 @@ class AdapterRunner:
                 tokens = self.model.generate(
                     input_ids=encoded["input_ids"],
                     attention_mask=encoded["attention_mask"],
-                    max_new_tokens=max_new_tokens,
+                    max_new_tokens=self._new_tokens(encoded["input_ids"].shape[1] if goes_on else 1, max_new_tokens),
                     do_sample=False,
+                    eos_token_id=ends or None,
                     pad_token_id=self.tokenizer.pad_token_id,
                 )
-                new = tokens[:, encoded["input_ids"].shape[1] :] if goes_on else tokens
-                answers += self.tokenizer.batch_decode(new, skip_special_tokens=True)
+                # A decoder's first token is the one that it begins with, which may be one that ends too.
+                for row in tokens[:, encoded["input_ids"].shape[1] if goes_on else 1 :].tolist():
+                    end = next((place for place, token in enumerate(row) if token in ends), len(row))
+                    answers.append(self.tokenizer.decode(row[:end], skip_special_tokens=True))
         return [answer.strip() for answer in answers]
+
+    def _new_tokens(self, length: int, wanted: int) -> int:
+        """Return how many tokens can follow ``length`` of them: at most ``wanted``, and as many as have positions."""
+        positions = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        if not isinstance(positions, int) or positions <= 0:
+            return wanted
+        return max(1, min(wanted, positions - length + 1))  # the last one is written and not read
+
+    def _ends(self) -> list[int]:
+        """Return the tokens that end an answer: the one that training taught, then those that the base knows."""
+        known = self.model.generation_config.eos_token_id
+        known = known if isinstance(known, list) else [known]
+        return list(dict.fromkeys(token for token in (self.tokenizer.eos_token_id, *known) if token is not None))
 
     def _prompt(self, text: str) -> list[int]:
         """Return the prompt's tokens as in training: three pieces tokenised apart, the text cut if it is too long."""

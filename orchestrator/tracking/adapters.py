@@ -7,7 +7,7 @@ named it, the head, the class names and where it comes from.
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +22,10 @@ from orchestrator.core.trial import TrialRecord
 from orchestrator.tracking.description import sweep_key
 from orchestrator.tracking.model_card import model_card
 from orchestrator.tracking.summary import summary
+from orchestrator.tracking.tokenizer_files import TOKENIZER_CONFIG, stage_tokenizer
 
 CARD = "loratory.json"
 CONFIG = "adapter_config.json"
-TOKENIZER_FILES = (
-    "tokenizer*",
-    "special_tokens_map.json",
-    "vocab.*",
-    "merges.txt",
-    "*.model",
-    "chat_template*",
-    "added_tokens.json",
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +49,7 @@ class AdapterCard:
         metrics: summary, shift and test metrics of this checkpoint.
         params: what the trial varied.
         rslora: whether its configuration says alpha / sqrt(rank), which not every program reads.
+        padding_side: where padding stands in a classifier's rows, ``right`` or ``left``.
     """
 
     base: Source
@@ -77,6 +70,7 @@ class AdapterCard:
     metrics: Mapping[str, float] = field(default_factory=dict)
     params: Mapping[str, ParamValue] = field(default_factory=dict)
     rslora: bool = False
+    padding_side: str = "right"
 
     def to_json(self) -> dict[str, Any]:
         """Return the card as plain JSON."""
@@ -168,26 +162,24 @@ def stage_adapter(adapter: Path, card: AdapterCard, target: Path) -> Path:
     """Copy a trained adapter to the new folder ``target`` with all that is needed to use it, and return that folder.
 
     The base model itself is not copied: ``adapter_config.json`` and the card refer to it.
+
+    Raises:
+        ModelError: the base model's tokenizer cannot be written as it is.
     """
     shutil.copytree(adapter, target)
     config = json.loads((target / CONFIG).read_text(encoding="utf-8"))
     config |= {"base_model_name_or_path": card.base_path, "revision": card.base.revision}
     (target / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    card = replace(card, padding_side=_tokenizer_of(card, target))
     (target / CARD).write_text(json.dumps(asdict(card), indent=2) + "\n", encoding="utf-8")
     (target / "README.md").write_text(model_card(card), encoding="utf-8")
-    if not (target / "tokenizer_config.json").is_file():
-        _copy_tokenizer(card, target)
     return target
 
 
-def _copy_tokenizer(card: AdapterCard, target: Path) -> None:
-    base = Path(card.base_path)
-    if not base.is_dir():
-        from transformers import AutoTokenizer
-
-        AutoTokenizer.from_pretrained(card.base_path, revision=card.base.revision).save_pretrained(target)
-        return
-    for pattern in TOKENIZER_FILES:
-        for file in base.glob(pattern):
-            if file.is_file():
-                shutil.copy2(file, target / file.name)
+def _tokenizer_of(card: AdapterCard, target: Path) -> str:
+    """Write the tokenizer if it is not there, and return the side on which a classifier's rows are padded."""
+    if (target / TOKENIZER_CONFIG).is_file():  # the folder was staged before
+        return read_card(target).padding_side if (target / CARD).is_file() else card.padding_side
+    classifies = card.head == "sequence_classification"
+    side = stage_tokenizer(card.base_path, card.base.revision, target, classifies=classifies)
+    return side if classifies else card.padding_side

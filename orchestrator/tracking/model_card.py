@@ -19,8 +19,9 @@ labels = {labels}
 model = AutoModelForSequenceClassification.from_pretrained(
     {arguments}, num_labels=len(labels), id2label=dict(enumerate(labels)), ignore_mismatched_sizes=True
 )  # the adapter brings its head: the base's own may have other classes
-model = PeftModel.from_pretrained(model, "THIS FOLDER").eval()
 tokenizer = AutoTokenizer.from_pretrained("THIS FOLDER")
+model.config.pad_token_id = tokenizer.pad_token_id  # as in training, whatever the base's configuration says
+model = PeftModel.from_pretrained(model, "THIS FOLDER").eval()
 """
 
 WRITER = """\
@@ -29,8 +30,10 @@ from transformers import {imports}
 
 {base}
 model = {auto}.from_pretrained({arguments})
-model = PeftModel.from_pretrained(model, "THIS FOLDER").eval()
 tokenizer = AutoTokenizer.from_pretrained("THIS FOLDER")
+model.config.pad_token_id = tokenizer.pad_token_id  # as in training, whatever the base's configuration says
+model.generation_config = model.generation_config.from_pretrained("THIS FOLDER")  # with the end that it learned
+model = PeftModel.from_pretrained(model, "THIS FOLDER").eval()
 prompt = {prompt!r}.replace("{{text}}", "YOUR TEXT")
 """
 

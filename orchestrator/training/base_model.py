@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets.models import load_pretrained
+from orchestrator.assets.tokens import load_tokenizer, use_tokens_of
 from orchestrator.core.data import Source
 from orchestrator.core.quantisation import Quantisation, require_package
 from orchestrator.objective.protocol import Head, Objective
@@ -15,10 +16,11 @@ from orchestrator.objective.protocol import Head, Objective
 if TYPE_CHECKING:
     import torch
     from peft import PeftModel
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
+__all__ = ["AUTO_CLASSES", "Base", "load_adapted", "load_base", "load_tokenizer", "quiet_libraries", "with_head"]
 
-_AUTO_CLASSES = {
+AUTO_CLASSES = {
     Head.SEQUENCE_CLASSIFICATION: "AutoModelForSequenceClassification",
     Head.CAUSAL_LM: "AutoModelForCausalLM",
     Head.SEQ2SEQ_LM: "AutoModelForSeq2SeqLM",
@@ -69,7 +71,7 @@ def load_base(
 
     dtype = dtype or torch.float32
     auto, arguments = with_head(objective)
-    arguments |= {"dtype": dtype, "output_loading_info": True}
+    arguments |= {"dtype": dtype, "output_loading_info": True, "trust_remote_code": False}
     if quantisation is not None:
         require_package(quantisation)
         from orchestrator.training import quantised
@@ -82,10 +84,8 @@ def load_base(
     with quiet_libraries():
         model, found = load_pretrained(auto, source, **arguments)
     lacking = {*found["missing_keys"], *(key[0] for key in found.get("mismatched_keys", ()))}
-    if model.config.pad_token_id is None:
-        # Classification heads of decoders look for the last token that is no padding.
-        tokenizer = load_tokenizer(source)
-        model.config.pad_token_id = tokenizer.pad_token_id
+    classifies = objective.head is Head.SEQUENCE_CLASSIFICATION
+    use_tokens_of(model, load_tokenizer(source, classifies=classifies), classifies=classifies)
     fresh = tuple(sorted({key.rpartition(".")[0] for key in lacking}))
     if quantisation is not None:
         quantised.settle(model, dtype)
@@ -96,7 +96,7 @@ def with_head(objective: Objective) -> tuple[Any, dict[str, Any]]:
     """Return transformers' class of models with the objective's head, and what it has to be told of it."""
     import transformers
 
-    auto = getattr(transformers, _AUTO_CLASSES[objective.head])
+    auto = getattr(transformers, AUTO_CLASSES[objective.head])
     if objective.head is not Head.SEQUENCE_CLASSIFICATION:
         return auto, {}
     return auto, {
@@ -131,20 +131,6 @@ def quiet_libraries() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
-
-
-def load_tokenizer(source: Source) -> "PreTrainedTokenizerBase":
-    """Load the base's tokenizer; where it has no padding token, the end-of-sequence token pads.
-
-    Raises:
-        AssetError: the model is missing or cannot be reached.
-    """
-    from transformers import AutoTokenizer
-
-    tokenizer: PreTrainedTokenizerBase = load_pretrained(AutoTokenizer, source)
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
 
 
 def load_adapted(

@@ -9,13 +9,14 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.errors import LoratoryError
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.evaluation.measure import measure
-from orchestrator.objective.protocol import Objective
+from orchestrator.objective.protocol import Head, Objective
 from orchestrator.training.adapters import merged
-from orchestrator.training.base_model import load_adapted, load_tokenizer
+from orchestrator.training.base_model import load_adapted
 from orchestrator.training.checkpoints import ADAPTER, TrialFolder
 from orchestrator.training.hardware import choose_device, computes_in_bfloat16
 from orchestrator.training.memory import free_memory, use_one_arena
@@ -47,7 +48,8 @@ class SoloEngine:
         device = choose_device(plan.device)
         self._plan = plan
         self._objective = objective
-        self._data: TaskData | None = TaskData(objective, plan.data, load_tokenizer(plan.model))
+        tokenizer = load_tokenizer(plan.model, classifies=objective.head is Head.SEQUENCE_CLASSIFICATION)
+        self._data: TaskData | None = TaskData(objective, plan.data, tokenizer)
         self._device = device
         self._bfloat16 = computes_in_bfloat16(plan.precision, device)
 

@@ -1,9 +1,11 @@
 """A hub that does not answer is found out once, and then done without."""
 
 import os
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
@@ -13,7 +15,7 @@ from orchestrator.assets.data import read_table
 from orchestrator.assets.hub import unreachable
 from orchestrator.assets.models import load_pretrained, require_model
 from orchestrator.core.data import Origin, Source
-from orchestrator.core.errors import AssetError
+from orchestrator.core.errors import AssetError, ModelError
 
 ABSENT = Source(origin=Origin.HUB, name="org/never-downloaded")
 SAID = r"hub:org/never-downloaded could not be loaded from the hub: {} does not answer(.|\n)*HF_ENDPOINT(.|\n)*packaged"
@@ -81,3 +83,34 @@ def test_a_hub_that_says_anything_is_left_to_the_libraries_and_asked_once(asked:
             raise FileNotFoundError("no such file")
     assert asked == ["/"]
     assert not huggingface_hub.constants.HF_HUB_OFFLINE
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"config.json": "{}"}, None),
+        (
+            {"config.json": "{}", "adapter_config.json": "{}"},
+            "hub:org/model holds adapter_config.json beside the model",
+        ),
+        (
+            {"adapter_config.json": '{"base_model_name_or_path": "org/base"}'},
+            "hub:org/model holds an adapter and no base model. Set model: org/base",
+        ),
+    ],
+)
+def test_hub_repository_with_an_adapter_is_refused(
+    files: dict[str, str], message: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    folder, commit = tmp_path / "models--org--model", "a" * 40
+    for name, text in {"refs/main": commit, **{f"snapshots/{commit}/{file}": files[file] for file in files}}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    source = Source(origin=Origin.HUB, name="org/model")
+    if message is None:
+        require_model(source)
+        return
+    with pytest.raises(ModelError, match=re.escape(message)):
+        require_model(source)

@@ -64,3 +64,9 @@ def test_what_is_left_out_of_the_data_is_told() -> None:
     data = DataSummary(dropped={"blank text": 4}, labels={"0": "negative"}, label_counts={"train": {"negative": 256}})
     told = " ".join(shown(plan_text(spec, replace(PLAN, data_summary=data)), 160).split())
     assert "rows train 256 left out 4 of 260: blank text 4 labels 0 → negative classes train negative: 256" in told
+
+
+def test_notes_on_the_model_are_told() -> None:
+    spec = load_spec(ROOT / "sweeps" / "sentiment-smoke.yaml", objective_facts=objective_facts, packaged=CATALOGUE)
+    plan = replace(PLAN, notes=("org/model: the tokenizer pads with 6",))
+    assert "org/model: the tokenizer pads with 6" in shown(plan_text(spec, plan), 160)

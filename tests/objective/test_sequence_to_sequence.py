@@ -12,6 +12,7 @@ from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import DataError
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.sequence_to_sequence import Seq2SeqLM
+from tests.fakes.odd_models import save_tokenizer
 from tests.fakes.tiny_models import tiny_bert, tiny_t5
 
 
@@ -51,6 +52,14 @@ def test_what_a_tokenizer_puts_around_a_text_stands_around_the_prompt(tmp_path: 
     tokenizer = AutoTokenizer.from_pretrained(tiny_bert(tmp_path))
     short, _ = Headline().encode(ROWS, tokenizer, max_length=20)
     assert tokenizer.decode(short["input_ids"]) == "[CLS] the article : the film was good headline : [SEP]"
+
+
+def test_target_ends_where_the_tokenizer_adds_no_end(tmp_path: Path) -> None:
+    save_tokenizer(tmp_path, {"eos_token": "<end>", "pad_token": "[PAD]"})
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    short, long = Headline().encode(ROWS, tokenizer, max_length=7)
+    assert tokenizer.decode(short["labels"]) == "good film <end>"
+    assert tokenizer.decode(long["labels"]) == "a very very very very bad <end>"
 
 
 def test_the_loss_is_transformers_own_and_adds_up_over_parts(folder: Path) -> None:

@@ -1,11 +1,13 @@
 """An adapter that left us gives, with plain peft and transformers, the logits that training had."""
 
+import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from orchestrator.core.errors import UserError
+from orchestrator.core.errors import ModelError, UserError
 from orchestrator.promotion.export import export_adapter
 from orchestrator.promotion.promote import PromotionRequest, promote
 from orchestrator.tracking.registry import ModelReference, Registry
@@ -47,3 +49,24 @@ def test_a_folder_with_something_in_it_is_left_alone(tracked: Tracked, tmp_path:
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["mine.txt"]
     (tmp_path / "empty").mkdir()
     assert (export_adapter(tracked.candidates().choose(), tmp_path / "empty") / "README.md").is_file()
+
+
+def test_an_adapter_that_does_not_fit_leaves_no_export(tracked: Tracked, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    candidate = tracked.candidates().choose()
+    adapter = tmp_path / "adapter"
+    shutil.copytree(candidate.adapter, adapter)
+    file = adapter / "adapter_model.safetensors"
+    tensors = load_file(file)
+    for changed, message in (
+        (
+            {name: value for name, value in tensors.items() if "layer.0.attention.self" not in name},
+            "without 6 of its t",
+        ),
+        ({name: value[:1] for name, value in tensors.items()}, "plain peft cannot load the adapter"),
+    ):
+        save_file(changed, file)
+        with pytest.raises(ModelError, match=message):
+            export_adapter(dataclasses.replace(candidate, adapter=adapter), tmp_path / "films")
+        assert not (tmp_path / "films").exists()

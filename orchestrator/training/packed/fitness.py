@@ -11,7 +11,7 @@ from orchestrator.core.data import Source
 from orchestrator.core.errors import LoratoryError
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.evaluation.measure import forward
-from orchestrator.objective.protocol import Example, Objective
+from orchestrator.objective.protocol import Example, Head, Objective
 from orchestrator.training.base_model import load_base
 from orchestrator.training.memory import free_memory, out_of_memory
 from orchestrator.training.packed.layout import lay_out
@@ -45,6 +45,8 @@ def reason_not_to_pack(
     Raises:
         LoratoryError: there is no memory for the model, in float32 and, tried after that, in bfloat16.
     """
+    if tokenizer.padding_side == "left" and objective.head is Head.SEQUENCE_CLASSIFICATION:
+        return "its classifier reads the last place of a row, so that padding stands on the left"
     tried = partial(_reason, source, objective, device, tokenizer, rows, quantisation)
     return in_what_fits(tried, device)
 

@@ -1,0 +1,128 @@
+"""A base model's tokenizer and generation configuration, beside an adapter, as anyone loads them.
+
+The tokenizer is saved as trials used it, with its padding token and side, and with all its files. It is loaded again
+before it counts as written.
+"""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import shorten
+from typing import TYPE_CHECKING
+
+from orchestrator.assets.hub import unreachable
+from orchestrator.assets.model_files import TOKENIZER_FILES
+from orchestrator.assets.models import load_pretrained
+from orchestrator.assets.tokens import generation_config, load_tokenizer
+from orchestrator.core.data import Origin, Source
+from orchestrator.core.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+TOKENIZER_CONFIG = "tokenizer_config.json"
+_SETTINGS = (TOKENIZER_CONFIG, "tokenizer.json", "special_tokens_map.json", "added_tokens.json")
+"""Files that say how a tokenizer is made; the others hold its vocabulary."""
+_PROBES = (
+    "The quick brown fox can't jump over 13 lazy dogs: naïve, café, 1,234.56!",
+    "  Two  spaces\nand a new line\t\U0001f642 #tag @user http://example.org",
+    "日本語の文 नमस्ते दुनिया Привет мир",
+)
+_WORDS = 200
+"""Tokens of the vocabulary that are tried too."""
+
+
+def stage_tokenizer(base_path: str, revision: str | None, folder: Path, *, classifies: bool) -> str:
+    """Write the tokenizer of a base model to ``folder`` and return the side on which it pads.
+
+    Args:
+        base_path: the base model's folder or hub id.
+        revision: of the hub id.
+        folder: exists.
+        classifies: whether the adapter's head classifies rows; if not, the generation configuration is written too.
+
+    Raises:
+        ModelError: what was written loads as another tokenizer, or not at all.
+    """
+    local = Path(base_path).is_dir()
+    source = Source(origin=Origin.LOCAL if local else Origin.HUB, name=base_path, revision=revision)
+    tokenizer = load_tokenizer(source, classifies=classifies)
+    tokenizer.model_input_names = _inputs(source, tokenizer)
+    tokenizer.save_pretrained(folder)
+    patterns = [*TOKENIZER_FILES, *tokenizer.vocab_files_names.values()]
+    originals = _originals(source, patterns)
+    # The vocabulary as it was published: BertweetTokenizer saves merges that it cannot read again.
+    _copy(originals, folder, patterns, skip=_SETTINGS)
+    problem = difference(tokenizer, folder)
+    if problem is not None:  # perhaps the published settings say more than the tokenizer knows of itself
+        _copy(originals, folder, patterns)
+        problem = difference(tokenizer, folder)
+    if problem is not None:
+        raise ModelError(f"{folder}: the tokenizer of {base_path} does not load from its own files: {problem}")
+    if not classifies:
+        _save_generation(source, tokenizer, folder)
+    return str(tokenizer.padding_side)
+
+
+def _inputs(source: Source, tokenizer: "PreTrainedTokenizerBase") -> list[str]:
+    """Return what a model is given of each row: no token types where training has none and the model has no table.
+
+    GPT-2 takes them for tokens and would add an embedding to every place.
+    """
+    from transformers import AutoConfig
+
+    config = load_pretrained(AutoConfig, source, trust_remote_code=False)
+    types = tokenizer("a", return_token_type_ids=True)["token_type_ids"]
+    if any(types) or getattr(config, "type_vocab_size", None):
+        return [*tokenizer.model_input_names]
+    return [name for name in tokenizer.model_input_names if name != "token_type_ids"]
+
+
+def _originals(source: Source, patterns: Sequence[str]) -> Path:
+    """Return the folder that holds the tokenizer's files as they were published."""
+    if source.origin is Origin.LOCAL:
+        return Path(source.name)
+    from huggingface_hub import snapshot_download
+
+    with unreachable(f"model {source}"):
+        return Path(snapshot_download(source.name, revision=source.revision, allow_patterns=[*patterns]))
+
+
+def _copy(base: Path, folder: Path, patterns: Sequence[str], *, skip: Sequence[str] = ()) -> None:
+    for pattern in patterns:
+        for file in base.glob(pattern):
+            if file.is_file() and file.name not in skip:
+                shutil.copyfile(file, folder / file.name)
+
+
+def difference(tokenizer: "PreTrainedTokenizerBase", folder: Path) -> str | None:
+    """Return in what the tokenizer that a person loads from ``folder`` differs, in words; None if in nothing."""
+    from transformers import AutoTokenizer
+
+    try:
+        loaded = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # noqa: BLE001  whatever it is, the message is passed on
+        return f"{type(error).__name__}: {error}"
+    for probe in (*_PROBES, _words_of(tokenizer)):
+        if loaded(probe)["input_ids"] != tokenizer(probe)["input_ids"]:
+            return f"it gives other tokens for {shorten(probe, 60)!r}"
+    return None if loaded.pad_token_id == tokenizer.pad_token_id else "it pads with another token"
+
+
+def _words_of(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """Return a text of tokens from all over the vocabulary."""
+    size = len(tokenizer)
+    some = sorted({place * (size - 1) // _WORDS for place in range(_WORDS + 1)})
+    special = set(tokenizer.all_special_ids)
+    return " ".join(tokenizer.decode([token_id]) for token_id in some if token_id not in special)
+
+
+def _save_generation(source: Source, tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
+    from transformers import GenerationConfig
+
+    found = generation_config(source, tokenizer)
+    try:
+        found.save_pretrained(folder)
+    except ValueError:  # published configurations break rules of transformers that came later, and cannot be saved
+        names = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id")
+        GenerationConfig(**{name: getattr(found, name) for name in names}).save_pretrained(folder)

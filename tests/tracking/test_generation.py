@@ -1,0 +1,46 @@
+"""An answer ends where the model has no more positions, and not with an error."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from orchestrator.core.data import Origin, Source
+from orchestrator.tracking.adapter_model import AdapterRunner
+from orchestrator.tracking.adapters import AdapterCard, stage_adapter
+from tests.fakes.odd_models import END_ID, PIECES, save_tokenizer
+
+
+@pytest.mark.parametrize("words", [3, 40])
+def test_answer_ends_with_the_models_positions(words: int, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    save_tokenizer(base, {"eos_token": "<end>", "pad_token": "[PAD]"})
+    config = GPT2Config(
+        vocab_size=len(PIECES), n_embd=16, n_layer=1, n_head=2, n_positions=24, eos_token_id=END_ID, pad_token_id=0
+    )
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(config)
+    with torch.no_grad():
+        model.transformer.wte.weight[END_ID] = 0.0  # never the likeliest
+    model.save_pretrained(base)
+    get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=2)).save_pretrained(tmp_path / "adapter")
+    card = AdapterCard(
+        base=Source(origin=Origin.LOCAL, name=str(base)),
+        base_path=str(base),
+        head="causal_lm",
+        labels=(),
+        max_length=24,
+        objective="tiny",
+        sweep="tiny#1",
+        sweep_key="0" * 16,
+        trial=0,
+        samples=8,
+        measured_at=0.0,
+    )
+    runner = AdapterRunner(stage_adapter(tmp_path / "adapter", card, tmp_path / "staged"))
+    text = " ".join(["film"] * words)
+    (answer,) = runner.generate([text])
+    assert 1 <= len(runner.tokenizer(answer)["input_ids"]) <= 24 - min(words, 24) + 1
+    assert runner.generate([text], max_new_tokens=1) == [" ".join(answer.split()[:1])]

@@ -1,0 +1,159 @@
+"""A folder beside an adapter holds the tokenizer and the ends of generation that trials used."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoTokenizer, GenerationConfig
+
+from orchestrator.core.data import Origin, Source
+from orchestrator.tracking.adapter_model import AdapterRunner
+from orchestrator.tracking.adapters import AdapterCard, stage_adapter
+from orchestrator.tracking.tokenizer_files import difference, stage_tokenizer
+from tests.fakes.odd_models import END_ID, EOS_ID, odd_llama, tiny_bertweet, tiny_xlnet
+from tests.fakes.tiny_models import VOCAB, tiny_bert, tiny_gpt2, tiny_t5
+
+TEXTS = ("good film", "the bad, bad film!", "a")
+
+
+@pytest.mark.parametrize("build", [tiny_bert, tiny_bertweet, tiny_xlnet, tiny_t5, tiny_gpt2])
+def test_staged_tokenizer_gives_the_base_models_tokens(build: Callable[[Path], Path], tmp_path: Path) -> None:
+    base = build(tmp_path / "base")
+    own = AutoTokenizer.from_pretrained(base)
+    side = stage_tokenizer(str(base), None, tmp_path / "staged", classifies=True)
+    loaded = AutoTokenizer.from_pretrained(tmp_path / "staged")
+    assert [loaded(text)["input_ids"] for text in TEXTS] == [own(text)["input_ids"] for text in TEXTS]
+    assert loaded.padding_side == side == ("left" if build is tiny_xlnet else "right")
+
+
+def test_staged_tokenizer_keeps_every_file_of_its_vocabulary(tmp_path: Path) -> None:
+    base = tiny_bertweet(tmp_path / "base")
+    stage_tokenizer(str(base), None, tmp_path / "staged", classifies=True)
+    for name in ("vocab.txt", "bpe.codes"):
+        assert (tmp_path / "staged" / name).read_text() == (base / name).read_text()
+
+
+def test_staged_tokenizer_of_gpt2_gives_no_token_types(tmp_path: Path) -> None:
+    base = tiny_gpt2(tmp_path / "base")
+    file = base / "tokenizer_config.json"
+    inputs = ["input_ids", "token_type_ids", "attention_mask"]
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"model_input_names": inputs}))
+    stage_tokenizer(str(base), None, tmp_path / "staged", classifies=True)
+    assert [*AutoTokenizer.from_pretrained(tmp_path / "staged")("a film")] == ["input_ids", "attention_mask"]
+
+
+def test_staged_tokenizer_pads_with_the_token_that_trials_pad_with(tmp_path: Path) -> None:
+    base = odd_llama(tmp_path / "base", {"eos_token": "</s>"}, pad_token_id=None)
+    stage_tokenizer(str(base), None, tmp_path / "staged", classifies=True)
+    assert AutoTokenizer.from_pretrained(tmp_path / "staged").pad_token_id == EOS_ID
+
+
+def test_another_tokenizer_is_told_from_the_own(tmp_path: Path) -> None:
+    own = AutoTokenizer.from_pretrained(tiny_bert(tmp_path / "own"))
+    tiny_bert(tmp_path / "other", vocab=VOCAB[::-1])
+    assert difference(own, tmp_path / "own") is None
+    assert str(difference(own, tmp_path / "other")).startswith("it gives other tokens for ")
+    for file in (tmp_path / "other").iterdir():
+        file.unlink()
+    assert "Error" in str(difference(own, tmp_path / "other"))
+
+
+def stored_ends(base: Path, **generation: Any) -> Path:
+    GenerationConfig(**generation).save_pretrained(base)
+    return base
+
+
+@pytest.mark.parametrize(
+    ("build", "ends"),
+    [
+        (
+            partial(odd_llama, special={"eos_token": "<end>", "pad_token": "[PAD]"}, eos_token_id=EOS_ID),
+            [END_ID, EOS_ID],
+        ),
+        (partial(odd_llama, special={"eos_token": "</s>", "pad_token": "[PAD]"}, eos_token_id=EOS_ID), EOS_ID),
+        (
+            lambda folder: stored_ends(
+                odd_llama(folder, {"eos_token": "</s>", "pad_token": "[PAD]"}, eos_token_id=EOS_ID),
+                eos_token_id=[END_ID, 3],
+                max_length=50,
+            ),
+            [EOS_ID, END_ID, 3],
+        ),
+    ],
+)
+def test_every_end_token_is_stored_with_the_adapter(build: Callable[[Path], Path], ends: Any, tmp_path: Path) -> None:
+    base = build(tmp_path / "base")
+    stage_tokenizer(str(base), None, tmp_path / "staged", classifies=False)
+    stored = GenerationConfig.from_pretrained(tmp_path / "staged")
+    assert (stored.eos_token_id, stored.pad_token_id) == (ends, 0)
+
+
+def test_generation_configuration_that_cannot_be_saved_keeps_its_tokens(tmp_path: Path) -> None:
+    base = odd_llama(tmp_path / "base", {"eos_token": "</s>", "pad_token": "[PAD]"}, eos_token_id=EOS_ID)
+    (base / "generation_config.json").write_text(
+        json.dumps({"do_sample": False, "temperature": 0.6, "eos_token_id": 3})
+    )
+    stage_tokenizer(str(base), None, tmp_path / "staged", classifies=False)
+    assert GenerationConfig.from_pretrained(tmp_path / "staged").eos_token_id == [EOS_ID, 3]
+
+
+def writes(base: Path, *tokens: int) -> None:
+    """Have a language model write these tokens one after another, whatever it read, and then the last for ever."""
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(base / "model.safetensors")
+    embedding = weights["model.embed_tokens.weight"]
+    weights = {name: torch.zeros_like(value) for name, value in weights.items()}
+    embedding.zero_()
+    weights["model.embed_tokens.weight"] = embedding
+    weights["model.norm.weight"] = torch.ones_like(weights["model.norm.weight"])
+    embedding[:, 0] = 1.0  # what the prompt ends with
+    for place, token in enumerate(tokens[:-1], 1):
+        embedding[token] = 0.0
+        embedding[token, place] = 1.0
+    head = weights["lm_head.weight"]
+    for place, token in enumerate(tokens):
+        head[token, place] = 1.0
+    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(("end", "rest"), [(END_ID, "game"), (EOS_ID, "game")])
+def test_generation_ends_at_either_end_token(end: int, rest: str, tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    special = {"eos_token": "<end>", "pad_token": "[PAD]"}
+    base = odd_llama(tmp_path / "base", special, eos_token_id=EOS_ID)
+    own = AutoTokenizer.from_pretrained(base)
+    writes(base, own.convert_tokens_to_ids("good"), end, own.convert_tokens_to_ids(rest))
+    model = AutoModelForCausalLM.from_pretrained(base)
+    get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=2)).save_pretrained(tmp_path / "adapter")
+    card = AdapterCard(
+        base=Source(origin=Origin.LOCAL, name=str(base)),
+        base_path=str(base),
+        head="causal_lm",
+        labels=(),
+        max_length=32,
+        objective="tiny",
+        sweep="tiny#1",
+        sweep_key="0" * 16,
+        trial=0,
+        samples=8,
+        measured_at=0.0,
+        prompt="{text} headline",
+    )
+    folder = stage_adapter(tmp_path / "adapter", card, tmp_path / "staged")
+    assert AdapterRunner(folder).generate(["the film", "the very long article was a match"]) == ["good", "good"]
+    code = (folder / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
+    scope: dict[str, Any] = {}
+    exec(code.replace("THIS FOLDER", str(folder)), scope)  # noqa: S102  (the README's own example)
+    prompt = scope["tokenizer"](scope["prompt"], return_tensors="pt")
+    written = scope["model"].generate(**prompt, max_new_tokens=9)[0, prompt["input_ids"].shape[1] :]
+    assert scope["tokenizer"].convert_ids_to_tokens(written.tolist()) == [
+        "good",
+        {END_ID: "<end>", EOS_ID: "</s>"}[end],
+    ]

@@ -1,0 +1,124 @@
+"""A row's answer is its own: beside longer rows, in both engines, in the export and in plain transformers."""
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.core.plan import EnginePlan, Precision
+from orchestrator.core.trial import TrialTask
+from orchestrator.tracking.adapter_model import AdapterRunner
+from orchestrator.tracking.adapters import AdapterCard, stage_adapter
+from orchestrator.training.packed.engine import PackedEngine
+from orchestrator.training.solo import SoloEngine
+from tests.fakes.odd_models import EOS_ID, odd_llama, tiny_xlnet
+from tests.fakes.tiny_models import tiny_gpt2, without_dropout
+from tests.fakes.tiny_objective import TinyClassification, tiny_rows
+from tests.training.packed.packs import MADE_UP, task
+
+TRIAL = task(0, epochs=1.0, rank=2, batch_size=8, head_learning_rate=0.05, learning_rate=1e-2)
+DATA = DataPlan(source=MADE_UP, train=40, validation=24, test=24, train_eval=8)
+
+
+def left_padding_gpt2(folder: Path) -> Path:
+    """A GPT-2 whose tokenizer was saved for generation, and gives token types, which GPT-2 takes for tokens."""
+    file = without_dropout(tiny_gpt2(folder)) / "tokenizer_config.json"
+    inputs = ["input_ids", "token_type_ids", "attention_mask"]
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"padding_side": "left", "model_input_names": inputs}))
+    return folder
+
+
+MODELS: dict[str, Callable[[Path], Path]] = {
+    "the tokenizer pads with its end token": partial(
+        odd_llama, special={"eos_token": "</s>", "pad_token": "</s>"}, pad_token_id=0
+    ),
+    "every text ends with the padding token": partial(
+        odd_llama, special={"eos_token": "</s>", "pad_token": "</s>"}, template="$A </s>", pad_token_id=EOS_ID
+    ),
+    "no padding token anywhere": partial(odd_llama, special={"eos_token": "</s>"}, pad_token_id=None),
+    "nor an end token": partial(odd_llama, special={}, pad_token_id=None, eos_token_id=None),
+    "the classifier reads the last place": tiny_xlnet,
+    "the tokenizer pads on the left": left_padding_gpt2,
+}
+
+
+def card_of(base: Path, trial: TrialTask) -> AdapterCard:
+    return AdapterCard(
+        base=Source(origin=Origin.LOCAL, name=str(base)),
+        base_path=str(base),
+        head="sequence_classification",
+        labels=TinyClassification.labels,
+        max_length=trial.settings.max_length,
+        objective="tiny",
+        sweep="tiny#1",
+        sweep_key="0" * 16,
+        trial=trial.number,
+        samples=40,
+        measured_at=0.0,
+    )
+
+
+def readme_scope(folder: Path) -> dict[str, Any]:
+    """Run the README's own example and return its names."""
+    code = (folder / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
+    scope: dict[str, Any] = {}
+    exec(code.replace("THIS FOLDER", str(folder)), scope)  # noqa: S102  (the README's own example)
+    return scope
+
+
+def plain_logits(folder: Path, texts: Sequence[str], size: int) -> torch.Tensor:
+    """Return plain transformers' and peft's logits of texts in batches of ``size``, as the README says."""
+    scope, found = readme_scope(folder), []
+    for start in range(0, len(texts), size):
+        batch = scope["tokenizer"](
+            texts[start : start + size], truncation=True, max_length=32, padding=True, return_tensors="pt"
+        )
+        with torch.inference_mode():
+            found.append(scope["model"](**batch).logits.float())
+    return torch.cat(found)
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_rows_beside_longer_rows_keep_their_answers(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    base = MODELS[name](tmp_path / "model")
+    plan = EnginePlan(
+        objective="made up",
+        model=Source(origin=Origin.LOCAL, name=str(base)),
+        data=DATA,
+        report_points=(40,),
+        rows_per_epoch=40,
+        sweep_dir=str(tmp_path / "solo"),
+        metric="val/loss",
+        precision=Precision.FLOAT32,
+        device="cpu",
+    )
+    objective = TinyClassification()
+    with closing(SoloEngine(plan, objective)) as engine, closing(engine.start(TRIAL)) as run:
+        report = run.advance(40)
+        adapter = tmp_path / "solo" / str(report.checkpoint) / "adapter"
+        measured = engine.measure(adapter, TRIAL, "test")
+    packed = replace(plan, sweep_dir=str(tmp_path / "packed"))
+    with closing(PackedEngine(packed, objective)) as pack:
+        together = pack.start(TRIAL)
+        found: dict[Any, Any] = {}
+        while not found:
+            found = pack.step({together: 40})
+    assert found[together].metrics["val/loss"] == pytest.approx(report.metrics["val/loss"], rel=1e-4)
+
+    folder = stage_adapter(adapter, card_of(base, TRIAL), tmp_path / "export")
+    rows = tiny_rows(DATA.test, 3)
+    texts, labels = rows["text"][:], torch.tensor(rows["label"][:])
+    alone, batched = plain_logits(folder, texts, 1), plain_logits(folder, texts, 8)
+    assert torch.allclose(alone, batched, atol=1e-5)
+    assert torch.nn.functional.cross_entropy(alone, labels).item() == pytest.approx(measured["loss"], rel=1e-4)
+    answers = torch.tensor(AdapterRunner(folder).probabilities(texts, 8))
+    assert torch.allclose(alone.softmax(-1), answers, atol=1e-5)
+    assert (alone.softmax(-1)[:, 0].max() - alone.softmax(-1)[:, 0].min()).item() > 1e-3  # a constant says nothing
