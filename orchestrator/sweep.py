@@ -4,14 +4,18 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from orchestrator.assets.models import require_model
 from orchestrator.cluster.inline import InlineExecutor
 from orchestrator.cluster.tune_executor import TuneExecutor
-from orchestrator.core.errors import LoratoryError
+from orchestrator.core.disk import suspending
+from orchestrator.core.errors import LoratoryError, SuspendedError
 from orchestrator.core.observer import SweepObserver
 from orchestrator.core.outcome import SweepOptions, SweepOutcome
 from orchestrator.core.plan import EnginePlan
@@ -75,6 +79,7 @@ def run_sweep(
     Raises:
         SweepChangedError: a sweep of that name was started with another search.
         SweepLockedError: another driver is running it.
+        SuspendedError: the disk is full, the ledger or Ray is gone: the sweep is suspended, and no trial failed for it.
     """
     began_at = options.began_at or time.time()
     ledger, question = Ledger.open(), question_of(spec)
@@ -83,7 +88,7 @@ def run_sweep(
     require_model(spec.model)  # before the rows, which take longer
     objective = load_objective(spec.objective)
     splits = objective.splits(spec.data)
-    sweep = ledger.open_sweep(spec.name, fingerprint_of(spec, splits), spec.text, fresh=options.fresh)
+    sweep = ledger.open_sweep(spec.name, fingerprint_of(spec, splits), spec.text, fresh=options.fresh, say=say)
     folder = sweep_dir(sweep)
     folder.mkdir(parents=True, exist_ok=True)
     waited_s = max(0.0, time.time() - began_at)
@@ -97,13 +102,20 @@ def run_sweep(
         sweep = ledger.update_sweep(sweep.id, status=SweepStatus.RUNNING, spec_text=spec.text, facts=facts)
         where = _Open(ledger, sweep, plan, hold, waited_s)
         status, reason = SweepStatus.INTERRUPTED, "ended by an error"
+        also: AbstractContextManager[None] = suspending(folder)
         try:
-            reconciler.start()
-            at_the_end = partial(_measure_at_the_end, spec, where, (objective, splits), stop, say)
-            reason = _search(spec, options, where, (*observers, reconciler), stop, say, at_the_end)
+            with suspending(folder):
+                reconciler.start()
+                at_the_end = partial(_measure_at_the_end, spec, where, (objective, splits), stop, say)
+                reason = _search(spec, options, where, (*observers, reconciler), stop, say, at_the_end)
             status = SweepStatus.INTERRUPTED if stop.is_set() else SweepStatus.FINISHED
+        except SuspendedError as error:
+            reason = f"suspended: {error}"
+            also = suppress(LoratoryError, SQLAlchemyError, OSError)  # what ended the search is told, and nothing else
+            raise
         finally:
-            synced = _close(ledger, sweep, (status, reason), reconciler, question)
+            with also:
+                synced = _close(ledger, sweep, (status, reason), reconciler, question)
     return _outcome(ledger, sweep.id, spec, synced=synced)
 
 

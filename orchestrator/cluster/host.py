@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from orchestrator.cluster.orders import Advance, Assignment, Diverged, Finish, Finished, Outcome, Reported, Unusable
-from orchestrator.core.errors import DivergedError, LoratoryError
+from orchestrator.core.disk import suspending
+from orchestrator.core.errors import DivergedError, LoratoryError, SuspendedError
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.training.engine import Engine, PackingEngine, Room, TrialRun
@@ -77,7 +78,12 @@ class SlotHost:
         except LoratoryError as error:
             outcomes = self._unusable(error)
         else:
-            outcomes = self._finish_one(engine) or self._train(engine)
+            try:
+                with suspending(self._plan.sweep_dir):
+                    outcomes = self._finish_one(engine) or self._train(engine)
+            except SuspendedError as error:
+                logger.exception("the sweep is suspended")
+                outcomes = self._unusable(error)
         for number in outcomes:
             self._assigned.pop(number, None)
         return outcomes
@@ -102,7 +108,8 @@ class SlotHost:
         if self._engine is not None:
             return self._engine
         try:
-            self._engine = self._build(self._plan)
+            with suspending(self._plan.sweep_dir):
+                self._engine = self._build(self._plan)
         except LoratoryError:
             raise
         except Exception as error:  # every cause is let through: as an error that says what it concerns

@@ -82,7 +82,7 @@ class Crashed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unusable:
-    """The engine itself cannot be built, so no trial can run."""
+    """No trial can run: the engine cannot be built, or the disk cannot be written."""
 
     error: LoratoryError
 

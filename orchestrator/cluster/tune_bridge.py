@@ -19,6 +19,7 @@ from ray.tune.stopper import Stopper
 
 from orchestrator.cluster.dispatcher import Dispatcher, Move
 from orchestrator.cluster.orders import Assignment
+from orchestrator.cluster.ray_health import RayHealth
 from orchestrator.cluster.tune_trial import ASSIGNMENT, OUTCOME
 
 if TYPE_CHECKING:
@@ -32,14 +33,16 @@ class Bridge:
 
     Attributes:
         dispatcher: decides.
+        health: says whether Ray still runs.
         trials: Tune trials that have not ended, by the sweep's numbers.
         paused: numbers of those that gave up their slot.
         resumed: numbers of paused trials that got a slot again; the scheduler hands them to Tune.
         failure: the error that ends the sweep, as it was; Tune would wrap it in text.
     """
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, health: RayHealth) -> None:
         self.dispatcher = dispatcher
+        self.health = health
         self.trials: dict[int, Trial] = {}
         self.paused: set[int] = set()
         self.resumed: list[int] = []
@@ -48,15 +51,26 @@ class Bridge:
     @property
     def halted(self) -> bool:
         """Whether Tune is to stop now: for an error, because the driver stops, or because every trial has ended."""
-        return self.failure is not None or self.dispatcher.halted or self.dispatcher.done
+        return self._ray_is_gone() or self.failure is not None or self.dispatcher.halted or self.dispatcher.done
 
     def guarded(self, call: Callable[[], Move | Assignment | None]) -> Move | Assignment | None:
-        """Return what ``call`` returns, or keep its error and return None."""
+        """Return what ``call`` returns, or keep its error and return None.
+
+        Nothing is called when Ray is gone: what its end does to trials is no doing of theirs.
+        """
+        if self._ray_is_gone():
+            return None
         try:
             return call()
         except Exception as error:  # noqa: BLE001  (nothing is let through: the executor raises it when Tune has stopped)
             self.failure = error
             return None
+
+    def _ray_is_gone(self) -> bool:
+        if self.health.alive():
+            return False
+        self.failure = self.failure or self.health.error
+        return True
 
 
 class DispatchSearcher(Searcher):
@@ -128,7 +142,8 @@ class DispatchScheduler(TrialScheduler):
         """Tell of a crash; if it is tried again, that is a new Tune trial."""
         bridge, number = self._bridge, _number(trial)
         del bridge.trials[number]
-        bridge.guarded(lambda: bridge.dispatcher.crashed(number, _crash_reason(trial)))
+        bridge.paused.discard(number)
+        bridge.guarded(lambda: bridge.dispatcher.lost(number, _crash_reason(trial)))
 
     def choose_trial_to_run(self, tune_controller: "TuneController") -> Trial | None:
         """Return a paused trial that got a slot; Tune starts new ones by itself."""
@@ -165,6 +180,8 @@ class HaltStopper(Stopper):
         """Return whether to stop; Tune itself would wait for each trial's report, and ten seconds more."""
         if not self._bridge.halted:
             return False
+        if not self._bridge.health.alive():
+            return True  # its end kills all, and whoever asks it for anything waits
         for trial in self._bridge.trials.values():
             actor = trial.temporary_state.ray_actor
             if actor is not None:
