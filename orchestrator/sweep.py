@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -37,6 +38,7 @@ from orchestrator.tracking.store import LedgerStore
 from orchestrator.tracking.synchroniser import Synchroniser
 from orchestrator.training.engine import Measure
 from orchestrator.training.final import measure_test, unmeasured
+from orchestrator.training.recovery import recover
 from orchestrator.training.retention import Retention
 
 FLUSH_S = 120.0
@@ -93,7 +95,7 @@ def run_sweep(
     folder.mkdir(parents=True, exist_ok=True)
     waited_s = max(0.0, time.time() - began_at)
     with ledger.drive(sweep.id) as hold:
-        plan = plan_engine(spec, splits, folder)
+        plan = replace(plan_engine(spec, splits, folder), sweep_key=sweep.key)
         adapters = adapters_of(plan, objective, spec.metric)
         told = describe(spec, splits, sweep.fingerprint["rows"], folder)
         reconciler = Reconciler(Synchroniser(LedgerStore(ledger, sweep.id), told, locate(spec.tracking), adapters), say)
@@ -135,6 +137,8 @@ def _search(
     """
     ledger, sweep, plan = where[:3]
     records = ledger.records(sweep.id)
+    for line in recover(plan, records, spec.metric):
+        say(line)
     retention = Retention(Path(plan.sweep_dir), spec.metric, spec.tracking.keep_adapters, records)
     search = plan_search(spec, plan.timetable)
     coordinator = Coordinator(ledger, sweep, search, observers=(*observers, retention))

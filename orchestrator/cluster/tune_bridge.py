@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 _DIED = "its process died; too little memory is the usual cause"
 
 
+class RayGone(BaseException):  # noqa: N818  (no error: Tune, which would clean up with Ray's help, lets it pass)
+    """Leaves Tune at once: Ray's end has ended every trial's process, and whoever asks Ray for anything waits."""
+
+
 class Bridge:
     """What searcher, scheduler and stopper share.
 
@@ -181,7 +185,7 @@ class HaltStopper(Stopper):
         if not self._bridge.halted:
             return False
         if not self._bridge.health.alive():
-            return True  # its end kills all, and whoever asks it for anything waits
+            raise RayGone
         for trial in self._bridge.trials.values():
             actor = trial.temporary_state.ray_actor
             if actor is not None:

@@ -71,7 +71,7 @@ class TuneExecutor:
             with ray_session(sweep_dir, placement, sweep_dir / LOG_FILE) as storage, _ray_watched(sweep_dir) as health:
                 sized: Callable[[Room], None] | None = partial(take_room, dispatcher, say=say)
                 while not (dispatcher.done or dispatcher.halted):
-                    with self._trial(plan, placement, resources, sized) as trial:
+                    with self._trial(plan, placement, resources, sized, health) as trial:
                         _run_tune(dispatcher, trial.trainable, placement, storage, health)
                         if trial.measure is not None and dispatcher.complete():
                             _measure(trial.measure, at_the_end)
@@ -82,7 +82,12 @@ class TuneExecutor:
 
     @contextmanager
     def _trial(
-        self, plan: EnginePlan, placement: Placement, resources: Resources, sized: Callable[[Room], None] | None
+        self,
+        plan: EnginePlan,
+        placement: Placement,
+        resources: Resources,
+        sized: Callable[[Room], None] | None,
+        health: "RayHealth",
     ) -> Iterator[_Trial]:
         """Yield what Tune runs for each trial: the trial itself, or a proxy of a slot in the actor that trains.
 
@@ -94,7 +99,7 @@ class TuneExecutor:
         if plan.engine is EngineName.PACKED:
             from orchestrator.cluster.tune_pack import TrialProxy, measure_in, pack_actor, room_of
 
-            with pack_actor(plan, self._build, placement, log) as actor:
+            with pack_actor(plan, self._build, placement, log, health.alive) as actor:
                 if sized is not None:
                     sized(room_of(actor, placement.trials, measure=resources.measured))
                 proxy = tune.with_parameters(TrialProxy, plan=plan, actor=actor, log=str(log))
@@ -135,7 +140,7 @@ def _run_tune(
     """Let Tune run until the sweep ends; if Tune itself fails, return, so that it is started again."""
     from ray import tune
 
-    from orchestrator.cluster.tune_bridge import Bridge, DispatchScheduler, DispatchSearcher, HaltStopper
+    from orchestrator.cluster.tune_bridge import Bridge, DispatchScheduler, DispatchSearcher, HaltStopper, RayGone
 
     bridge = Bridge(dispatcher, health)
     try:
@@ -153,6 +158,8 @@ def _run_tune(
             raise_on_failed_trial=False,
             verbose=0,
         )
+    except RayGone:
+        raise health.error from None
     except Exception as error:  # Tune gives up on errors that it does not know; the ledger can start another
         logging.getLogger("ray.tune").exception("Tune failed")
         if health.alive() and bridge.failure is None and not dispatcher.lost_slots("Tune failed; see the log"):

@@ -46,6 +46,7 @@ class EnginePlan:
         smallest, largest: settings of trials that take least and most time and memory, of those that may come.
         kinds: the settings that decide whether a trial can be packed, for each kind of trial that may come; empty: one.
         rows_per_epoch: see ``Timetable``.
+        sweep_key: tells the sweep from every other; checkpoints carry it. Empty: there is no sweep.
     """
 
     objective: str
@@ -64,6 +65,7 @@ class EnginePlan:
     quantisation: Quantisation | None = None
     deepspeed: Config | None = None
     rows_per_epoch: int | None = None
+    sweep_key: str = ""
 
     @property
     def timetable(self) -> Timetable:

@@ -18,6 +18,7 @@ from orchestrator.training.adapters import merged
 from orchestrator.training.base_model import load_adapted, load_tokenizer
 from orchestrator.training.checkpoints import ADAPTER, TrialFolder
 from orchestrator.training.hardware import choose_device, computes_in_bfloat16
+from orchestrator.core.manifest import Owner
 from orchestrator.training.memory import free_memory, use_one_arena
 from orchestrator.training.pushing import Pushing
 from orchestrator.training.rng import RandomState, kept_random_state
@@ -107,7 +108,9 @@ class SoloRun:
         self._engine = engine
         self._surroundings = surroundings
         self._task = task
-        self._folder = TrialFolder(Path(surroundings.plan.sweep_dir), task.number)
+        plan = surroundings.plan
+        owner = Owner(sweep=plan.sweep_key, task=task)
+        self._folder = TrialFolder(Path(plan.sweep_dir), task.number, owner=owner)
         self._pushing: Pushing[Report] | None = None
         self._random: RandomState | None = None
 
@@ -126,6 +129,10 @@ class SoloRun:
         names = list(self._surroundings.data.shift_sets)
         if not names:
             return {}
+        if not self._folder.has_adapter(best_samples):  # somebody removed it, or it is damaged
+            self._folder.rewind(best_samples)
+            self.advance(best_samples)
+            self.close()
         began = time.perf_counter()
         found = self._engine.measure_all(self._folder.checkpoint(best_samples), self._task, names)
         shift = {f"shift/{name}/{metric}": value for name in names for metric, value in found[name].items()}
