@@ -11,7 +11,10 @@ from sqlalchemy.exc import DBAPIError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from orchestrator.core.errors import SuspendedError
-from orchestrator.search.database_errors import BUSY_TIMEOUT_S, PATIENCE_S, explained
+from orchestrator.search.database_errors import BUSY_TIMEOUT_S, explained
+
+PATIENCE_S = 60.0
+"""How long a driver waits for a database server that has answered before."""
 
 _ADVISORY_KEY = 0x4C6F_7261  # "Lora": the number by which our processes know PostgreSQL's advisory lock
 _ATTEMPTS = 3
@@ -47,7 +50,7 @@ def making_tables(engine: Engine) -> Iterator[None]:
         yield
 
 
-def wait_for_server(engine: Engine, patience_s: float = PATIENCE_S) -> None:
+def wait_for_server(engine: Engine) -> None:
     """Have new connections of ``engine`` tried again for a while: a server that is restarted answers soon.
 
     Once that was in vain, each connection is tried once, until one succeeds.
@@ -62,7 +65,7 @@ def wait_for_server(engine: Engine, patience_s: float = PATIENCE_S) -> None:
         retrying = Retrying(
             retry=retry_if_exception_type(dialect.loaded_dbapi.OperationalError),
             wait=wait_random_exponential(multiplier=0.1, max=3.0),
-            stop=stop_after_delay(patience_s if answers else 0.0),
+            stop=stop_after_delay(PATIENCE_S if answers else 0.0),
             reraise=True,
         )
         try:

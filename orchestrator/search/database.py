@@ -156,6 +156,14 @@ class Database:
         with explained(self.engine), self.engine.begin() as connection:
             yield connection
 
+    def damage(self) -> str | None:
+        """Look through an SQLite file and return what is damaged in it, in words; None if nothing is."""
+        if self.engine.dialect.name != "sqlite":
+            return None
+        with self.read() as connection:
+            found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+        return None if found == "ok" else str(damaged(str(self.engine.url.database), str(found)))
+
     def _prepare(self) -> None:
         """Make what is missing, and check the version.
 

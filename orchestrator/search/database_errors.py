@@ -12,8 +12,6 @@ from orchestrator.core.errors import LedgerError, LoratoryError, SuspendedError
 
 BUSY_TIMEOUT_S = 60.0
 """How long a writer waits for another's transaction on SQLite."""
-PATIENCE_S = 60.0
-"""How long a driver waits for a database server that has answered before."""
 
 WRITABLE = "set LORATORY_HOME to a folder that can be written"
 
