@@ -2,23 +2,23 @@
 
 import errno
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.core.errors import SuspendedError
 
-_NUMBERS = {
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.EROFS,
-    errno.EIO,
-    errno.ESTALE,
+_CUT = "a file could not be written to its end"
+_TOLD = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+_NUMBERS = _TOLD | {errno.EIO, errno.ESTALE}
+_IN_WORDS = {os.strerror(number): os.strerror(number) for number in _TOLD}
+_IN_WORDS |= {
+    "database or disk is full": os.strerror(errno.ENOSPC),
+    # What torch says when a file that it writes ends too soon; it tells no number.
+    "PytorchStreamWriter failed": _CUT,
+    "unexpected pos": _CUT,
 }
-_IN_WORDS = re.compile(r"\(?os error (\d+)\)?|code: (\d+)", re.IGNORECASE)  # how Rust's libraries tell the number
-_TORCH = "PytorchStreamWriter failed"  # torch tells none
+"""What stands in the texts of libraries that hide the number, and what it means."""
 
 
 def disk_fault(error: BaseException) -> str | None:
@@ -30,11 +30,12 @@ def disk_fault(error: BaseException) -> str | None:
         if found is None or id(found) in seen:
             continue
         seen.add(id(found))
-        number = _number(found)
-        if number in _NUMBERS:
-            return os.strerror(number)
-        if _TORCH in str(found):
-            return "the file could not be written to its end"
+        if isinstance(found, OSError) and found.errno in _NUMBERS:
+            return os.strerror(found.errno)
+        text = str(found)
+        meaning = next((means for words, means in _IN_WORDS.items() if words in text), None)
+        if meaning is not None:
+            return meaning
         waiting += [found.__cause__, found.__context__, getattr(found, "cause", None)]
     return None
 
@@ -58,10 +59,3 @@ def suspending(folder: Path | str) -> Iterator[None]:
         if why is None:
             raise
         raise unwritable(folder, why) from error
-
-
-def _number(error: BaseException) -> int | None:
-    if isinstance(error, OSError):
-        return error.errno
-    match = _IN_WORDS.search(str(error))
-    return int(match[1] or match[2]) if match else None

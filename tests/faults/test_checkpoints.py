@@ -3,11 +3,13 @@
 import errno
 import os
 import shutil
+import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, event
 
 from orchestrator.cli.stores import read_spec
 from orchestrator.core.errors import SuspendedError
@@ -178,10 +180,9 @@ def test_full_disk_suspends_the_sweep(
 
 
 def test_full_ledger_suspends_the_sweep(folder: Path, expected: list[list[float]]) -> None:
-    from sqlalchemy import Engine, event
-
-    def full(connection: object, _record: object) -> None:
-        connection.execute("PRAGMA max_page_count = 1")  # type: ignore[attr-defined]
+    def full(connection: sqlite3.Connection, _record: object) -> None:
+        if connection.execute("PRAGMA database_list").fetchone()[2].endswith("ledger.db"):  # not MLflow's
+            connection.execute("PRAGMA max_page_count = 1")
 
     event.listen(Engine, "connect", full)
     try:
