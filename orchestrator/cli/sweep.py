@@ -52,7 +52,9 @@ def sweep(  # noqa: PLR0913, PLR0917  (a command's options)
     try:
         outcome = _run(screen, spec, view, log, inline=inline, fresh=fresh)
     except SuspendedError as error:
-        raise SuspendedError(f"{error}\nthe sweep is suspended, nothing that was reported is lost; go on with: {again}") from error
+        raise SuspendedError(
+            f"{error}\nthe sweep is suspended, nothing that was reported is lost; go on with: {again}"
+        ) from error
     if outcome.finished:
         spent = (spec.budget, len(outcome.records), outcome.sweep.facts["elapsed_s"])
         again = searching_on(file, overrides, *spent, inline=inline)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _DIED = "its process died; too little memory is the usual cause"
 
 
-class RayGone(BaseException):  # noqa: N818  (no error: Tune, which would clean up with Ray's help, lets it pass)
+class RayGone(BaseException):
     """Leaves Tune at once: Ray's end has ended every trial's process, and whoever asks Ray for anything waits."""
 
 

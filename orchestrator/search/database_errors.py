@@ -55,8 +55,8 @@ def first_line(error: BaseException | None) -> str:
 def damaged(file: str, why: str) -> LedgerError:
     """Return the error that says that a ledger's file cannot be used, and what to do."""
     return LedgerError(
-        f"the ledger {file} is damaged and cannot be opened: {why}. Put a copy of it in its place, or move it away: the next sweep makes a "
-        "new one, and the files in sweeps/ stay"
+        f"the ledger {file} is damaged and cannot be opened: {why}. Put a copy of it in its place, or move it away: "
+        "the next sweep makes a new one, and the files in sweeps/ stay"
     )
 
 
@@ -75,7 +75,8 @@ def _explain_sqlite(error: sqlite3.Error, file: str) -> LoratoryError | None:
         return full(file, str(error))
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return SuspendedError(
-            f"the ledger {file} is locked: another process has held it for over {BUSY_TIMEOUT_S:.0f} s; end that process"
+            f"the ledger {file} is locked: another process has held it for over {BUSY_TIMEOUT_S:.0f} s; "
+            "end that process"
         )
     if str(error).startswith(("no such table", "no such column")):
         return damaged(file, str(error))

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator.core.trial import Report
 from orchestrator.core.manifest import REPORT, Manifest, Owner, read, seal, sync
+from orchestrator.core.trial import Report
 
 ADAPTER = "adapter"
 STATE = "trainer_state.json"

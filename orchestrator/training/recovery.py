@@ -29,7 +29,7 @@ def _discard(folder: TrialFolder, record: TrialRecord) -> Iterator[str]:
     """Remove a trial's damaged checkpoints, or what of them is damaged."""
     foreign, number = folder.foreign(), record.number
     if foreign:
-        yield f"trial {number}: the checkpoints in {folder.path} are of another sweep or configuration; they are not used"
+        yield f"trial {number}: checkpoints in {folder.path} are of another sweep or configuration; they are not used"
     for point in folder.points():
         problem = None if point in foreign else folder.damage(point)
         if problem is None:

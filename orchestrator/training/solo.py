@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from orchestrator.core.errors import LoratoryError
+from orchestrator.core.manifest import Owner
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.evaluation.measure import measure
@@ -18,7 +19,6 @@ from orchestrator.training.adapters import merged
 from orchestrator.training.base_model import load_adapted, load_tokenizer
 from orchestrator.training.checkpoints import ADAPTER, TrialFolder
 from orchestrator.training.hardware import choose_device, computes_in_bfloat16
-from orchestrator.core.manifest import Owner
 from orchestrator.training.memory import free_memory, use_one_arena
 from orchestrator.training.pushing import Pushing
 from orchestrator.training.rng import RandomState, kept_random_state

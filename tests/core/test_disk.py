@@ -42,9 +42,9 @@ def test_cause_of_an_error_counts_too() -> None:
 
 
 def test_real_full_device_suspends(tmp_path: Path) -> None:
-    with pytest.raises(SuspendedError, match=f"{tmp_path} cannot be written: {FULL}"), suspending(tmp_path):
-        with Path("/dev/full").open("w") as stream:
-            stream.write("x")
+    told = pytest.raises(SuspendedError, match=f"{tmp_path} cannot be written: {FULL}")
+    with told, suspending(tmp_path), Path("/dev/full").open("w") as stream:
+        stream.write("x")
 
 
 def test_other_errors_pass_as_they_are(tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ def test_full_ledger_suspends_the_sweep(folder: Path, expected: list[list[float]
 
     event.listen(Engine, "connect", full)
     try:
-        with pytest.raises(SuspendedError, match="ledger.db cannot be written: database or disk is full"):
+        with pytest.raises(SuspendedError, match=r"ledger\.db cannot be written: database or disk is full"):
             run(folder)
     finally:
         event.remove(Engine, "connect", full)

@@ -64,9 +64,11 @@ def test_removal_killed_among_files_is_ended_later(home: Path, monkeypatch: pyte
         (path / "trials" / "0000" / "checkpoint-1000").rmdir()
         raise Killed
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    found = ledger.find("s")
+    with monkeypatch.context() as patch:
         patch.setattr(shutil, "rmtree", killed)
-        ledger.remove_sweep(ledger.find("s"))
+        with pytest.raises(Killed):
+            ledger.remove_sweep(found)
     assert folder.exists()
     check_nothing_is_left(Ledger.open(), folder)
 
@@ -91,5 +93,8 @@ def test_removed_checkpoints_of_stopped_sweep_are_warned_of(home: Path, invoke: 
     folder = begun(ledger)
     ledger.update_sweep(ledger.find("s").id, status=SweepStatus.INTERRUPTED)
     told = invoke("clean", "s", "--checkpoints", "--yes").output.replace("\n", " ")
-    assert "s#1 is not finished. Without their checkpoints these trials start again from their first sample: 0, 1, 2" in told
+    assert (
+        "s#1 is not finished. Without their checkpoints these trials start again from their first sample: 0, 1, 2"
+        in told
+    )
     assert not (folder / "trials").exists()

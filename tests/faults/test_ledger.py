@@ -11,7 +11,6 @@ from sqlalchemy import Engine, event
 
 from orchestrator.core.errors import LedgerError, SuspendedError
 from orchestrator.search import database
-from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.study import SweepStudy
 from tests.cli.conftest import Invoke
@@ -58,7 +57,9 @@ def test_read_only_home_is_still_read(finished_sweep: str, home: Path, invoke: I
         told = invoke("report", name).output
         assert "cannot be written" in told
         ledger = Ledger.open()
-        with pytest.raises(LedgerError, match=r"cannot be written: .*set LORATORY_HOME to a folder that can be written"):
+        with pytest.raises(
+            LedgerError, match=r"cannot be written: .*set LORATORY_HOME to a folder that can be written"
+        ):
             ledger.open_sweep("new", {}, "")
         doctor = invoke("doctor")
         assert doctor.exit_code == 1
@@ -68,7 +69,7 @@ def test_read_only_home_is_still_read(finished_sweep: str, home: Path, invoke: I
 def test_home_that_cannot_be_made_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "closed").mkdir()
     monkeypatch.setenv("LORATORY_HOME", str(tmp_path / "closed" / "home"))
-    with read_only(tmp_path / "closed"), pytest.raises(LedgerError, match="home cannot be made: .*set LORATORY_HOME"):
+    with read_only(tmp_path / "closed"), pytest.raises(LedgerError, match=r"home cannot be made: .*set LORATORY_HOME"):
         Ledger.open()
 
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 import torch
 
 from orchestrator.core.errors import DivergedError, LoratoryError, UserError
+from orchestrator.core.manifest import Owner
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import Report, TrialTask
@@ -21,7 +22,6 @@ from orchestrator.training.checkpoints import SLOT_STATE, TrialFolder
 from orchestrator.training.course import Course
 from orchestrator.training.engine import Room, TrialRun
 from orchestrator.training.hardware import choose_device, computes_in_bfloat16
-from orchestrator.core.manifest import Owner
 from orchestrator.training.memory import free_memory, reset_peak
 from orchestrator.training.packed.adapter import new_adapter, require_packable
 from orchestrator.training.packed.errors import CannotPackError
