@@ -4,13 +4,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
-
-from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.assets.models import require_model
 from orchestrator.cluster.inline import InlineExecutor
@@ -104,7 +101,6 @@ def run_sweep(
         sweep = ledger.update_sweep(sweep.id, status=SweepStatus.RUNNING, spec_text=spec.text, facts=facts)
         where = _Open(ledger, sweep, plan, hold, waited_s)
         status, reason = SweepStatus.INTERRUPTED, "ended by an error"
-        also: AbstractContextManager[None] = suspending(folder)
         try:
             with suspending(folder):
                 reconciler.start()
@@ -113,10 +109,9 @@ def run_sweep(
             status = SweepStatus.INTERRUPTED if stop.is_set() else SweepStatus.FINISHED
         except SuspendedError as error:
             reason = f"suspended: {error}"
-            also = suppress(LoratoryError, SQLAlchemyError, OSError)  # what ended the search is told, and nothing else
             raise
         finally:
-            with also:
+            with suspending(folder):
                 synced = _close(ledger, sweep, (status, reason), reconciler, question)
     return _outcome(ledger, sweep.id, spec, synced=synced)
 

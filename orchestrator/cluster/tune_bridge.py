@@ -37,14 +37,14 @@ class Bridge:
 
     Attributes:
         dispatcher: decides.
-        health: says whether Ray still runs.
+        health: says whether Ray still runs; None: it does.
         trials: Tune trials that have not ended, by the sweep's numbers.
         paused: numbers of those that gave up their slot.
         resumed: numbers of paused trials that got a slot again; the scheduler hands them to Tune.
         failure: the error that ends the sweep, as it was; Tune would wrap it in text.
     """
 
-    def __init__(self, dispatcher: Dispatcher, health: RayHealth) -> None:
+    def __init__(self, dispatcher: Dispatcher, health: RayHealth | None = None) -> None:
         self.dispatcher = dispatcher
         self.health = health
         self.trials: dict[int, Trial] = {}
@@ -55,14 +55,14 @@ class Bridge:
     @property
     def halted(self) -> bool:
         """Whether Tune is to stop now: for an error, because the driver stops, or because every trial has ended."""
-        return self._ray_is_gone() or self.failure is not None or self.dispatcher.halted or self.dispatcher.done
+        return self.ray_is_gone() or self.failure is not None or self.dispatcher.halted or self.dispatcher.done
 
     def guarded(self, call: Callable[[], Move | Assignment | None]) -> Move | Assignment | None:
         """Return what ``call`` returns, or keep its error and return None.
 
         Nothing is called when Ray is gone: what its end does to trials is no doing of theirs.
         """
-        if self._ray_is_gone():
+        if self.ray_is_gone():
             return None
         try:
             return call()
@@ -70,8 +70,9 @@ class Bridge:
             self.failure = error
             return None
 
-    def _ray_is_gone(self) -> bool:
-        if self.health.alive():
+    def ray_is_gone(self) -> bool:
+        """Return whether Ray has ended; then that is the failure."""
+        if self.health is None or self.health.alive():
             return False
         self.failure = self.failure or self.health.error
         return True
@@ -184,7 +185,7 @@ class HaltStopper(Stopper):
         """Return whether to stop; Tune itself would wait for each trial's report, and ten seconds more."""
         if not self._bridge.halted:
             return False
-        if not self._bridge.health.alive():
+        if self._bridge.ray_is_gone():
             raise RayGone
         for trial in self._bridge.trials.values():
             actor = trial.temporary_state.ray_actor

@@ -1,12 +1,16 @@
 """Errors that say that a disk cannot be written: full, over quota, read-only, broken."""
 
 import errno
+import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.core.errors import SuspendedError
+
+logger = logging.getLogger(__name__)
 
 _CUT = "a file could not be written to its end"
 _TOLD = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
@@ -49,12 +53,18 @@ def unwritable(folder: Path | str, why: str) -> SuspendedError:
 def suspending(folder: Path | str) -> Iterator[None]:
     """Raise ``SuspendedError`` for an error that says that a disk cannot be written; others pass as they are.
 
+    Entered while a ``SuspendedError`` ends the block around it, errors are logged and dropped: the first is told.
+
     Args:
         folder: what is written inside.
     """
+    first = sys.exception()
     try:
         yield
     except Exception as error:  # any is let through; only what it means is looked at
+        if isinstance(first, SuspendedError):
+            logger.warning("after the sweep was suspended", exc_info=error)
+            return
         why = None if isinstance(error, SuspendedError) else disk_fault(error)
         if why is None:
             raise

@@ -23,8 +23,10 @@ from tests.cli.conftest import ROOT, Run
         (
             OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/here"),
             1,
-            "error: /here cannot be written: No space left on device. "
-            "Free some space there; the same command goes on\n",
+            (
+                "error: /here cannot be written: No space left on device. "
+                "Free some space there; the same command goes on\n"
+            ),
         ),
     ],
 )
