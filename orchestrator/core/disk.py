@@ -24,6 +24,12 @@ _IN_WORDS |= {
 }
 """What stands in the texts of libraries that hide the number, and what it means."""
 
+_REMEDIES = {
+    os.strerror(errno.EROFS): "Make it writable, or set LORATORY_HOME to another folder",
+    os.strerror(errno.EIO): "Look at the disk's health, or set LORATORY_HOME to another folder",
+    os.strerror(errno.ESTALE): "Mount it again",
+}
+
 
 def disk_fault(error: BaseException) -> str | None:
     """Return what is wrong with a disk, in words, if an error, its cause or its context says that; otherwise None."""
@@ -44,9 +50,10 @@ def disk_fault(error: BaseException) -> str | None:
     return None
 
 
-def unwritable(folder: Path | str, why: str) -> SuspendedError:
-    """Return the error that says that nothing can be written to a folder, and what to do."""
-    return SuspendedError(f"{folder} cannot be written: {why}. Free some space there, or raise the limit")
+def unwritable(place: Path | str, why: str) -> str:
+    """Return the sentence that says that nothing can be written to a place, and what to do."""
+    remedy = _REMEDIES.get(why, "Free some space there, or raise the limit")
+    return f"{place} cannot be written: {why}. {remedy}"
 
 
 @contextmanager
@@ -68,4 +75,4 @@ def suspending(folder: Path | str) -> Iterator[None]:
         why = None if isinstance(error, SuspendedError) else disk_fault(error)
         if why is None:
             raise
-        raise unwritable(folder, why) from error
+        raise SuspendedError(unwritable(folder, why)) from error

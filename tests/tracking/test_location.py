@@ -128,7 +128,11 @@ while not Path("go").exists():
     time.sleep(0.001)
 print(len(connect(locate()).search_experiments()))
 """
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent.parent), "LORATORY_MLFLOW_DIR": "mlflow"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).parent.parent.parent),
+        "LORATORY_MLFLOW_DIR": "mlflow",
+    }
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", code],
