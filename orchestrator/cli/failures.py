@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from orchestrator.core.disk import disk_fault
+from orchestrator.core.disk import disk_fault, unwritable
 from orchestrator.core.errors import LoratoryError, UserError
 
 USER_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
@@ -43,10 +43,9 @@ def _failed(error: Exception) -> int:
         return FAILURE
     why = disk_fault(error)
     if why is not None:
-        place = getattr(error, "filename", None) or os.environ.get("LORATORY_HOME") or ".loratory"
-        return _tell(
-            f"error: {place} cannot be written: {why}. Free some space there; the same command goes on", FAILURE
-        )
+        named = str(getattr(error, "filename", None) or "")
+        place = named if Path(named).is_absolute() else os.environ.get("LORATORY_HOME") or ".loratory"
+        return _tell(f"error: {unwritable(place, why)}", FAILURE)
     message = traceback.format_exception_only(error)[-1].strip()
     return _tell(f"unexpected error: {message}\nthe traceback is in {_record(error)}", FAILURE)
 

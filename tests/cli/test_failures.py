@@ -21,12 +21,17 @@ from tests.cli.conftest import ROOT, Run
         (AssetError("minilm is not here"), 1, "error: minilm is not here\n"),
         (TrackingError("no answer"), 1, "error: no answer\n"),
         (
-            OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/here"),
+            OSError(errno.EROFS, os.strerror(errno.EROFS), "/here"),
             1,
             (
-                "error: /here cannot be written: No space left on device. "
-                "Free some space there; the same command goes on\n"
+                "error: /here cannot be written: Read-only file system. "
+                "Make it writable, or set LORATORY_HOME to another folder\n"
             ),
+        ),
+        (
+            OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/here"),
+            1,
+            ("error: /here cannot be written: No space left on device. Free some space there, or raise the limit\n"),
         ),
     ],
 )

@@ -53,9 +53,12 @@ def test_other_errors_pass_as_they_are(tmp_path: Path) -> None:
 
 
 def test_first_suspension_is_the_one_that_is_told(tmp_path: Path) -> None:
-    with pytest.raises(SuspendedError, match="first"):
+    def suspended() -> None:
         try:
             raise SuspendedError("first")
         finally:
             with suspending(tmp_path):
                 raise OSError(errno.ENOSPC, FULL)
+
+    with pytest.raises(SuspendedError, match="first"):
+        suspended()
