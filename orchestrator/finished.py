@@ -1,4 +1,6 @@
-"""A finished sweep remembers what was asked of it, so that the same command again is answered without reading its data.
+"""What the same command again finds: a finished sweep, one to go on with, or none.
+
+A finished sweep remembers what was asked of it, so that the same command again is answered without reading its data.
 
 Only the very same question is answered so. Another letter in the file, another version of this program, a touched file
 of data, model or objective, and the sweep is opened, checked and looked through as ever.
@@ -6,12 +8,15 @@ of data, model or objective, and the sweep is opened, checked and looked through
 
 import hashlib
 import inspect
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from orchestrator import __version__
 from orchestrator.assets.marks import mark, mark_of
 from orchestrator.core.data import Origin
 from orchestrator.core.sweep import SweepRecord, SweepStatus
+from orchestrator.core.trial import TrialRecord
 from orchestrator.objective.loading import load_objective
 from orchestrator.planning import REPORT_DIR
 from orchestrator.report.files import PAGE
@@ -46,6 +51,39 @@ def finished_sweep(ledger: Ledger, spec: SweepSpec, question: str | None) -> Swe
         return None
     runs = [newest.run_id, *(record.run_id for record in ledger.records(newest.id))]
     return newest if holds_runs(locate(spec.tracking), runs) else None
+
+
+def next_action(ledger: Ledger | None, spec: SweepSpec, fingerprint: Mapping[str, Any], *, fresh: bool) -> str:
+    """Return in one sentence what the command ``sweep`` would do, without doing it.
+
+    Raises:
+        SweepChangedError: it would be refused, because the stored sweep of that name was started with another search.
+    """
+    newest = None if ledger is None else next((s for s in reversed(ledger.sweeps()) if s.name == spec.name), None)
+    if ledger is None or newest is None:
+        return f"starts the new sweep {spec.name}#1"
+    if fresh:
+        return f"starts the new sweep {spec.name}#{newest.generation + 1} beside {newest.reference}"
+    driver = ledger.driver(newest.id)
+    if driver is not None:
+        return f"is refused as long as {newest.reference} is run by {driver}"
+    if ledger.resumable(spec.name, fingerprint) is None:
+        return f"starts {newest.reference} again, which has no trial yet"
+    return _continuation(newest.reference, ledger.records(newest.id), spec.budget.trials)
+
+
+def _continuation(reference: str, records: Sequence[TrialRecord], trials: int | None) -> str:
+    """Return how a sweep with these trials goes on within a budget of ``trials`` (None: another budget bounds it)."""
+    ended = sum(record.ended for record in records)
+    suspended = len(records) - ended
+    told = f"goes on with {reference}: {ended} trials ended"
+    told += f", {suspended} suspended trials continue" if suspended else ""
+    if trials is None:
+        return f"{told}; new trials start until the budget is spent"
+    new = max(0, trials - len(records))
+    if not new and not suspended:
+        return f"starts no trial: all {ended} trials of {reference} ended; report and tracking are completed"
+    return f"{told}, {new} new trials start"
 
 
 def page_of(sweep: SweepRecord) -> Path:

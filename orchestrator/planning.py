@@ -18,7 +18,6 @@ from orchestrator.core.settings import RULES
 from orchestrator.core.space import ChoiceDomain, Domain, FixedDomain, IntDomain, ParamValue
 from orchestrator.core.timetable import Timetable, samples_of
 from orchestrator.objective.digest import digest
-from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.stopping.points import report_points
@@ -77,14 +76,12 @@ def plan_search(spec: SweepSpec, timetable: Timetable) -> SearchPlan:
     )
 
 
-def plan_sweep(spec: SweepSpec) -> SweepPlan:
-    """Return what the sweep would do, after reading its data and trying whether its trials can be packed.
+def plan_sweep(spec: SweepSpec, splits: Splits) -> SweepPlan:
+    """Return what the sweep would do with these rows, after trying whether its trials can be packed.
 
     Raises:
-        DataError: the data breaks a rule.
-        AssetError: the data or the model cannot be had.
+        AssetError: the model cannot be had.
     """
-    splits = load_objective(spec.objective).splits(spec.data)
     points, resources = _points(spec, splits), spec.resources
     room = Room(slots=resources.parallel_trials, why="", packs=False)
     if resources.engine is EngineName.PACKED:

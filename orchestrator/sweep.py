@@ -139,6 +139,8 @@ def _search(
     coordinator = Coordinator(ledger, sweep, search, observers=(*observers, retention))
     if not coordinator.exhausted:
         where.begin()
+        for observer in observers:
+            observer.prepared(plan)
         executor = InlineExecutor() if options.inline else TuneExecutor()
         executor.run(coordinator, plan, spec.resources, stop, say, at_the_end)
     if coordinator.failing is not None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.objective.loading import load_objective
 from orchestrator.planning import plan_engine, plan_sweep
 from tests.fakes.tiny_objective import tiny_splits
 from tests.spec.facts import SMALL, load
@@ -82,7 +83,8 @@ def test_the_plan_says_what_is_searched_and_where_trials_end(tmp_path: Path) -> 
         "search.space.dropout={choices: [0, 0.1]}",
         "search.space.alpha={low: 8, high: 32, log: true, when: {dropout: [0, 0.1]}}",
     ]
-    plan = plan_sweep(load(file, *overrides))
+    spec = load(file, *overrides)
+    plan = plan_sweep(spec, load_objective(spec.objective).splits(spec.data))
     assert plan.space == (
         ("rank", "one of 4, 8", ""),
         ("epochs", "1 … 3, step 1", "rank = 8"),

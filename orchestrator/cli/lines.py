@@ -1,26 +1,37 @@
 """A sweep's events as plain lines, one each, for logs and pipes."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from orchestrator.cli.progress import Progress
+from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import Report, TrialRecord, Verdict
 from orchestrator.report import words
 
+QUIET_S = 60.0
+"""Seconds without a line after which one says how far the sweep is."""
+
 
 class Lines:
-    """A ``SweepObserver`` that writes a line per event.
+    """A ``SweepObserver`` that writes a line per event, and one that says how far the sweep is when events are rare.
 
     Args:
         progress: the sweep's state, kept up to date here.
         write: takes one line.
+        quiet_s: seconds without a line after which progress is written.
     """
 
-    def __init__(self, progress: Progress, write: Callable[[str], None]) -> None:
+    def __init__(self, progress: Progress, write: Callable[[str], None], quiet_s: float = QUIET_S) -> None:
         self._progress = progress
         self._write = write
+        self._quiet_s = quiet_s
+        self._written = threading.Event()
         self._gone = False
+
+    def prepared(self, plan: EnginePlan) -> None:
+        self._progress.prepared(plan)
 
     def trial_started(self, trial: TrialRecord) -> None:
         again = f", from {words.count(trial.reports[-1].nominal_samples)} samples" if trial.reports else ""
@@ -51,6 +62,7 @@ class Lines:
 
     def say(self, line: str) -> None:
         """Write one line with the time before it. A reader that went away does not stop the sweep."""
+        self._written.set()
         if self._gone:
             return
         try:
@@ -63,5 +75,20 @@ class Lines:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Do nothing more: lines need no frame."""
-        yield
+        """Write the progress while the block lasts, whenever no event did for a while."""
+        ended = threading.Event()
+
+        def remind() -> None:
+            while not ended.is_set():
+                if not self._written.wait(self._quiet_s) and not ended.is_set() and self._progress.count:
+                    self.say(f"{words.percent(self._progress.fraction)} · {self._progress.tally}")
+                self._written.clear()
+
+        thread = threading.Thread(target=remind, name="progress", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            self._written.set()
+            thread.join()

@@ -1,6 +1,6 @@
 """The live view of a sweep: a table of trials, a progress bar and the best so far, redrawn in place."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -11,9 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.cli.progress import Progress
+from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import Report, TrialRecord, Verdict
 from orchestrator.report import words
-from orchestrator.report.text_table import STATE_STYLES, not_shown, plain_table, state_text
+from orchestrator.report.fitting_table import Column, FittingTable
+from orchestrator.report.text_table import STATE_STYLES, state_text
 
 AROUND = 11
 """Lines of the screen that the table's rows may not use: its head, what stands beneath it, the bar, the messages."""
@@ -27,6 +29,9 @@ class LiveView:
         self._console = console
         self._spinner = Spinner("dots")
         self._said = ""
+
+    def prepared(self, plan: EnginePlan) -> None:
+        self._progress.prepared(plan)
 
     def trial_started(self, trial: TrialRecord) -> None:
         self._progress.update(trial)
@@ -61,68 +66,61 @@ class LiveView:
             self._spinner.update(text=self._progress.message or "reading data, starting workers …")
             yield self._spinner
             return
-        varied = self._progress.varied
-        fitting = max(0, (options.max_width - 62) // 10)
-        yield self._table(max(3, console.height - AROUND), varied[:fitting])
-        if varied[fitting:]:
-            told = not_shown(varied[fitting:], "in the report")
-            told.no_wrap, told.overflow = True, "ellipsis"  # the screen's lines are counted
-            yield told
+        yield self._table(max(3, console.height - AROUND))
         yield self._overall()
 
-    def _table(self, limit: int, names: Sequence[str]) -> Table:
-        table = plain_table()
-        metric = self._progress.metric
-        for head in (
-            "trial",
-            "state",
-            "samples",
-            "",
-            f"best\n{words.short(metric.name).partition(' ')[2]}",
-            "loss",
-            "gap",
-        ):
-            left = head in {"state", ""}
-            table.add_column(
-                head.replace("_", "\n"), justify="left" if left else "right", vertical="bottom", no_wrap=True
+    def _table(self, limit: int) -> FittingTable:
+        progress = self._progress
+        trials, best = progress.first(limit), progress.best
+        cells = [self._cells(trial) for trial in trials]
+        score = words.short(progress.metric.name).partition(" ")[2]
+        columns = [
+            Column(head=head, cells=column, name=head.strip(), priority=priority, left=head in {"state", " "})
+            for (head, priority), column in zip(
+                (("trial", 0), ("state", 2), ("samples", 3), (" ", 8), (f"best\n{score}", 0), ("loss", 4), ("gap", 5)),
+                zip(*cells, strict=True),
+                strict=True,
             )
-        for name in names:
-            table.add_column(name.replace("_", "\n"), justify="right", vertical="bottom", no_wrap=True)
-        best = self._progress.best
-        for trial in self._progress.first(limit):
-            style = "bold" if best is not None and trial.number == best.number else None
-            table.add_row(*self._cells(trial), *_params(trial, names), style=style)
-        if self._progress.count > limit:
-            table.caption = f"and {self._progress.count - limit} more"
-        return table
+        ]
+        columns += [
+            Column(
+                head=name.replace("_", "\n"),
+                cells=[words.param(trial.params[name]) if name in trial.params else words.MISSING for trial in trials],
+                name=name.replace("_", " "),
+                priority=6 if index < 3 else 7,
+            )
+            for index, name in enumerate(progress.varied)
+        ]
+        return FittingTable(
+            columns=columns,
+            styles=["bold" if best is not None and trial.number == best.number else None for trial in trials],
+            caption=f"and {progress.count - limit} more" if progress.count > limit else None,
+            elsewhere="see the report",
+            wrap=False,  # the screen's lines are counted
+        )
 
     def _cells(self, trial: TrialRecord) -> list[RenderableType]:
-        whole = self._progress.whole_samples(trial)
+        whole, samples = self._progress.whole_samples(trial), self._progress.samples(trial)
         colour = STATE_STYLES[trial.state]
         bar: RenderableType = ""
         if whole:
-            bar = ProgressBar(
-                total=whole, completed=trial.samples, width=10, complete_style=colour, finished_style=colour
-            )
+            bar = ProgressBar(total=whole, completed=samples, width=10, complete_style=colour, finished_style=colour)
         # All three are measured at one checkpoint, the one that would be kept: as in the leaderboard at the end.
         best = trial.best(self._progress.metric)
         at_best = {} if best is None else best.metrics
         loss, gap = words.number(at_best.get("val/loss"), 3), words.signed(at_best.get("gap/loss"), 3)
         score = words.number(at_best.get(self._progress.metric.name))
         state = Text("waiting", "dim") if trial.undecided else state_text(trial.state)
-        return [str(trial.number), state, words.count(trial.samples), bar, score, loss, gap]
+        return [str(trial.number), state, words.count(samples), bar, score, loss, gap]
 
     def _overall(self) -> Group:
         progress = self._progress
-        left, best = progress.left_s, progress.best
-        of = f" of {progress.budget.trials}" if progress.budget.trials else ""
-        line = f"{progress.ended}{of} trials · {words.duration(progress.elapsed_s)}"
-        line += "" if left is None else f" · {words.duration(left)} left"
+        best = progress.best
         bar = Table.grid(padding=(0, 2))
         bar.add_row(
             ProgressBar(total=1.0, completed=progress.fraction, width=24, complete_style="cyan"),
             words.percent(progress.fraction),
-            line,
+            progress.tally,
         )
         parts: list[RenderableType] = [bar]
         if best is not None:
@@ -135,7 +133,3 @@ class LiveView:
         if progress.message:
             parts.append(Text(progress.message, style="yellow"))
         return Group(*parts)
-
-
-def _params(trial: TrialRecord, names: Sequence[str]) -> list[str]:
-    return [words.param(trial.params[name]) if name in trial.params else words.MISSING for name in names]

@@ -9,8 +9,8 @@ from rich.text import Text
 from orchestrator.core import deepspeed
 from orchestrator.core.outcome import SweepPlan
 from orchestrator.report import words
+from orchestrator.report.fitting_table import plain_table
 from orchestrator.report.pace import Pace
-from orchestrator.report.text_table import plain_table
 from orchestrator.spec.sweep_spec import SweepSpec
 
 

@@ -9,11 +9,16 @@ import time
 from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
 from orchestrator.core.metric import Metric
+from orchestrator.core.plan import EnginePlan
 from orchestrator.core.policy import Budget
 from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import TrialRecord
+from orchestrator.report import words
+from orchestrator.training.heartbeat import samples_trained
 
 MISSING = ""
 """Stands for the value of a parameter that a trial does not have; no value is written like this."""
@@ -27,6 +32,7 @@ class Progress:
         timetable: where trials end; None if that is known only once the data is read.
         before_s: wall time that earlier drivers of this sweep have used, in seconds.
         clock: the time in seconds, from any start.
+        trained: training samples that a running trial, by its number, has noted since its newest report.
     """
 
     metric: Metric
@@ -34,6 +40,7 @@ class Progress:
     timetable: Timetable | None = None
     before_s: float = 0.0
     clock: Callable[[], float] = time.monotonic
+    trained: Callable[[int], int] = lambda _: 0
     message: str = ""
     _running: dict[int, TrialRecord] = field(default_factory=dict)
     _ended: dict[int, TrialRecord] = field(default_factory=dict)
@@ -118,12 +125,21 @@ class Progress:
         """Wall time that drivers of this sweep have used, in seconds."""
         return self.before_s + self.clock() - self._begun
 
+    def prepared(self, plan: EnginePlan) -> None:
+        """Take over when trials report and where they write how far they are."""
+        self.timetable = plan.timetable
+        self.trained = partial(samples_trained, Path(plan.sweep_dir))
+
+    def samples(self, trial: TrialRecord) -> int:
+        """Return the training samples of a trial so far, those since its newest report included."""
+        return trial.samples if trial.ended else max(trial.samples, self.trained(trial.number))
+
     def share(self, trial: TrialRecord) -> float:
         """Return how much of a whole trial was trained, 0 to 1; an ended trial needs nothing more."""
         if trial.ended:
             return 1.0
         whole = self.whole_samples(trial)
-        return min(1.0, trial.samples / whole) if whole else 0.0
+        return min(1.0, self.samples(trial) / whole) if whole else 0.0
 
     def whole_samples(self, trial: TrialRecord) -> int | None:
         """Return the nominal training samples of a trial that is not stopped early; None while that is not known."""
@@ -158,6 +174,13 @@ class Progress:
             bounds.append(max(0.0, budget.wall_time_s - self.elapsed_s))
         return min(bounds, default=None)
 
+    @property
+    def tally(self) -> str:
+        """Trials that ended, the time spent and the time left, in words."""
+        left, of = self.left_s, f" of {self.budget.trials}" if self.budget.trials else ""
+        told = f"{self.ended}{of} trials · {words.duration(self.elapsed_s)}"
+        return told if left is None else f"{told} · {words.duration(left)} left"
+
     def _to_come(self, trials: int) -> float:
         """Return how many samples will be trained for each that was.
 
@@ -165,14 +188,15 @@ class Progress:
         """
         with self._lock:
             running, ended, gone = [*self._running.values()], len(self._ended), self._ended_samples
-        trained = gone + sum(trial.samples for trial in running)
+        seen = [self.samples(trial) for trial in running]
+        trained = gone + sum(seen)
         if not trained:
             return math.inf
         wholes = [self.whole_samples(trial) or 0 for trial in running]
         usual = gone / ended if ended else max(wholes, default=0)
         ahead = max(0, trials - ended - len(running)) * usual
-        for trial, whole in zip(running, wholes, strict=True):
-            ahead += max(0, (whole if trial.reports and not trial.undecided else usual) - trial.samples)
+        for trial, whole, samples in zip(running, wholes, seen, strict=True):
+            ahead += max(0, (whole if trial.reports and not trial.undecided else usual) - samples)
         return ahead / trained
 
     def _rank(self, trial: TrialRecord) -> tuple[float, int]:

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from orchestrator.search.ledger import Ledger
 
 
+_PRIORITY = {"started": 4, "time": 3, "metric": 2, "trials": 1}
+"""Columns of the list of sweeps that a narrow terminal hides, the largest first."""
+_TEXT = {"sweep", "status", "metric", "started"}
+
+
 def status(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One sweep; all of them if absent.")] = None,
     as_json: Json = False,
@@ -36,31 +41,27 @@ def status(
 
 def _all(screen: Screen, ledger: "Ledger", sweeps: tuple[SweepRecord, ...]) -> None:
     from orchestrator.report import words
+    from orchestrator.report.fitting_table import Column, FittingTable
     from orchestrator.report.leaderboard import leaderboard, metric_of
     from orchestrator.report.summary import elapsed_of
-    from orchestrator.report.text_table import plain_table
 
-    table = plain_table()
-    for head in ("sweep", "status", "trials", "metric", "best", "time", "started"):
-        right = head in {"trials", "best", "time"}
-        table.add_column(
-            head, justify="right" if right else "left", no_wrap=True, min_width=8 if head == "sweep" else None
-        )
-    documents = []
+    rows, documents = list[tuple[str, ...]](), []
     for sweep in sweeps:
         records = ledger.records(sweep.id)
         metric, state = metric_of(sweep), _as_it_is(ledger, sweep).status.value
         best = leaderboard(records, metric).best
         states = Counter(record.state.value for record in records)
         elapsed_s = elapsed_of(sweep)
-        table.add_row(
-            sweep.reference,
-            state,
-            str(len(records)),
-            metric.name.rpartition("/")[2],
-            words.number(None if best is None else best.score),
-            words.duration(elapsed_s),
-            time.strftime("%d %b %H:%M", time.localtime(sweep.created_at)),
+        rows.append(
+            (
+                sweep.reference,
+                state,
+                str(len(records)),
+                words.number(None if best is None else best.score),
+                metric.name.rpartition("/")[2],
+                words.duration(elapsed_s),
+                time.strftime("%d %b %H:%M", time.localtime(sweep.created_at)),
+            )
         )
         documents.append(
             {
@@ -73,6 +74,12 @@ def _all(screen: Screen, ledger: "Ledger", sweeps: tuple[SweepRecord, ...]) -> N
                 "created_at": sweep.created_at,
             }
         )
+    heads = ("sweep", "status", "trials", "best", "metric", "time", "started")
+    columns = [
+        Column(head=head, cells=cells, name=head, priority=_PRIORITY.get(head, 0), left=head in _TEXT)
+        for head, cells in zip(heads, zip(*rows, strict=True), strict=True)
+    ]
+    table = FittingTable(columns=columns, styles=[None] * len(rows), elsewhere="see --json")
     screen.show(table)
     screen.emit(documents)
 

@@ -65,19 +65,27 @@ def sweep(  # noqa: PLR0913, PLR0917  (a command's options)
 
 def _dry_run(screen: Screen, spec: "SweepSpec", log: Path, *, fresh: bool) -> None:
     from orchestrator.cli.plan_view import longest_s, plan_text
-    from orchestrator.finished import finished_sweep, question_of
-    from orchestrator.planning import plan_sweep
+    from orchestrator.finished import finished_sweep, next_action, question_of
+    from orchestrator.objective.loading import load_objective
+    from orchestrator.planning import fingerprint_of, plan_sweep
     from orchestrator.report.pace import earlier_pace
 
     with screen.quiet(log):
         fetch_assets(spec, screen.say)
         ledger = existing_ledger()
         if not fresh and ledger is not None and (done := finished_sweep(ledger, spec, question_of(spec))):
-            screen.say(f"{done.reference} is finished: nothing would be done. With --fresh:")
-        plan = plan_sweep(spec)
+            action = f"does nothing: {done.reference} is finished ({done.facts['ended']})"
+            screen.say(f"This command {action}. A larger budget extends it; --fresh starts a new sweep beside it.")
+            screen.emit({"name": spec.name, "action": action})
+            return
+        splits = load_objective(spec.objective).splits(spec.data)
+        action = next_action(ledger, spec, fingerprint_of(spec, splits), fresh=fresh)
+        screen.say(f"This command {action}.")
+        plan = plan_sweep(spec, splits)
         pace = None if ledger is None else earlier_pace(ledger, spec)
         screen.show(plan_text(spec, plan, pace))
-        screen.emit({"name": spec.name, **asdict(plan), "longest_s": longest_s(spec, plan, pace)})
+        document = {"name": spec.name, "action": action, **asdict(plan), "longest_s": longest_s(spec, plan, pace)}
+        screen.emit(document)
 
 
 def _view(screen: Screen, spec: "SweepSpec", *, fresh: bool, live: bool | None) -> "LiveView | Lines":

@@ -2,11 +2,15 @@
 
 from typing import Protocol
 
+from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import Report, TrialRecord, Verdict
 
 
 class SweepObserver(Protocol):
     """Hears of every committed event. An observer must return at once and must not raise."""
+
+    def prepared(self, plan: EnginePlan) -> None:
+        """The data is read and the engines are planned; trials follow."""
 
     def trial_started(self, trial: TrialRecord) -> None:
         """A trial was opened, or taken up again."""

@@ -88,7 +88,7 @@ def next_commands(
     return (
         *look,
         ("register the winner", f"{program} promote {quoted}"),
-        ("use it", f'{program} predict {model} "some text"{place}'),
+        ("then use it", f'{program} predict {model} "some text"{place}'),
         ("plain PEFT folder", f"{program} export {quoted} ./{model}-adapter"),
     )
 

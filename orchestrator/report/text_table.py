@@ -1,17 +1,15 @@
 """The leaderboard for a terminal, as wide as the terminal allows."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rich import box
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.measure import Measurement
-from rich.table import Table
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
 from orchestrator.core.sweep import SweepStatus, standing
 from orchestrator.core.trial import TrialState
 from orchestrator.report import words
+from orchestrator.report.fitting_table import Column, FittingTable
 from orchestrator.report.leaderboard import Leaderboard, Row
 
 STATE_STYLES = {
@@ -27,17 +25,6 @@ def state_text(state: TrialState, status: SweepStatus = SweepStatus.RUNNING) -> 
     return Text(standing(state, status), style=STATE_STYLES[state])
 
 
-def not_shown(names: Iterable[str], where: str) -> Text:
-    """Return which columns a screen is too narrow for, and where they are."""
-    told = f" only {where}, for want of width: {', '.join(name.replace('_', ' ') for name in names)}"
-    return Text(told, style="dim")
-
-
-def plain_table(**options: object) -> Table:
-    """Return a table in the house's style: one line under the head, no frame."""
-    return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1), header_style="bold", **options)  # type: ignore[arg-type]
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LeaderboardTable:
     """The leaderboard, the baseline as its last row, and why trials failed. A narrow screen gets fewer columns.
@@ -50,25 +37,9 @@ class LeaderboardTable:
     limit: int | None = None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield the widest form that fits: with every final metric, with the test split alone, with neither."""
+        """Yield the table with the columns that fit: final metrics and settings are hidden first."""
         board = self.board
-        tests = tuple(name for name in board.extra if name.startswith("test/"))
-        forms = [
-            (board.extra, board.varied),
-            (tests, board.varied),
-            ((), board.varied),
-            ((), board.varied[:3]),
-            ((), ()),
-        ]
-        for extra, varied in forms:
-            table = self._table(extra, varied)
-            if Measurement.get(console, options.update(max_width=1000), table).maximum <= options.max_width:
-                break
-        yield table
-        left_out = [words.short(name) for name in board.extra if name not in extra]
-        left_out += [name for name in board.varied if name not in varied]
-        if left_out:
-            yield not_shown(left_out, "with --json and on the report's page")
+        yield self._table()
         if board.measured_again:
             yield Text(f" {board.measured_again}", style="dim")
         if board.beaten:
@@ -77,24 +48,23 @@ class LeaderboardTable:
             if row.state is TrialState.FAIL and row.reason:
                 yield Text(f" trial {row.number} failed: {row.reason}", style="red")
 
-    def _table(self, extra: tuple[str, ...], varied: tuple[str, ...]) -> Table:
+    def _table(self) -> FittingTable:
         board = self.board
-        table = plain_table()
-        shared = ("#", "trial", "state", _last(board.metric.name), *_val_loss(board), "gap", "samples\nat best")
-        for name in (*shared, *(_place(name) for name in extra), *(name.replace("_", "\n") for name in varied)):
-            table.add_column(name, justify="left" if name == "state" else "right", vertical="bottom", no_wrap=True)
         shown = board.rows[: self.limit]
-        for row in shown:
-            cells = [*_cells(row, board), *(words.number(row.final.get(name), 3) for name in extra)]
-            cells += [words.param(row.params[name]) if name in row.params else words.MISSING for name in varied]
-            table.add_row(*cells, style="bold" if row.rank == 1 else None)
-        if len(shown) < len(board.rows):
-            more = len(board.rows) - len(shown)
-            table.caption = f"and {more} more, on the report's page and with: report --limit {len(board.rows)}"
-        if board.baseline is not None:
-            table.add_section()
-            table.add_row(*_baseline_cells(board, extra), style="italic")
-        return table
+        more = (
+            f"and {len(board.rows) - len(shown)} more, on the report's page and with: report --limit {len(board.rows)}"
+        )
+        baseline = board.baseline
+        columns = [*_measured_columns(board, shown), *_final_columns(board, shown), *_setting_columns(board, shown)]
+        return FittingTable(
+            columns=columns,
+            styles=[*("bold" if row.rank == 1 else None for row in shown), *([] if baseline is None else ["italic"])],
+            caption=f"and {more} more, on the report's page and with: report --limit {len(board.rows)}"
+            if more
+            else None,
+            sections=frozenset(() if baseline is None else {len(shown) - 1}),
+            elsewhere="see --json and the report's page",
+        )
 
 
 def _last(metric: str) -> str:
@@ -107,18 +77,65 @@ def _place(metric: str) -> str:
     return metric.removeprefix("shift/").rpartition("/")[0].replace("_", "\n")
 
 
-def _val_loss(board: Leaderboard) -> tuple[str, ...]:
-    return () if board.metric.name == "val/loss" else ("loss",)
+def _column(
+    board: Leaderboard,
+    head: str,
+    cells: Iterable[RenderableType],
+    baseline: str | None = None,
+    *,
+    name: str = "",
+    priority: int = 0,
+) -> Column:
+    """Return a column whose last cell is the baseline's: its metric of that name, or nothing."""
+    values = board.baseline
+    digits = 4 if baseline == board.metric.name else 3
+    known = values is not None and baseline is not None and baseline in values
+    last = [words.number(values[baseline], digits) if known else ""] if values is not None else []  # type: ignore[index]
+    return Column(head=head, cells=[*cells, *last], name=name, priority=priority)
 
 
-def _cells(row: Row, board: Leaderboard) -> list[str | Text]:
-    loss = [words.number(row.val_loss, 3)] if _val_loss(board) else []
-    measured = [words.number(row.score), *loss, words.signed(row.gap, 3), words.count(row.samples)]
-    return [str(row.rank or words.MISSING), str(row.number), state_text(row.state, board.status), *measured]
+def _measured_columns(board: Leaderboard, rows: Sequence[Row]) -> list[Column]:
+    """Return the columns of every leaderboard: place, trial, state, score, loss, gap, samples."""
+    score, loss = board.metric.name, "val/loss"
+    states = [state_text(row.state, board.status) for row in rows]
+    if board.baseline is not None:
+        states.append(Text("baseline"))
+    losses = [words.number(row.val_loss, 3) for row in rows]
+    return [
+        _column(board, "#", (str(row.rank or words.MISSING) for row in rows)),
+        _column(board, "trial", (str(row.number) for row in rows)),
+        Column(head="state", cells=states, name="state", priority=2, left=True),
+        _column(board, _last(score), (words.number(row.score) for row in rows), score),
+        *([_column(board, "loss", losses, loss, name="loss", priority=3)] if score != loss else []),
+        _column(board, "gap", (words.signed(row.gap, 3) for row in rows), name="gap", priority=4),
+        _column(
+            board, "samples\nat best", (words.count(row.samples) for row in rows), name="samples at best", priority=5
+        ),
+    ]
 
 
-def _baseline_cells(board: Leaderboard, extra: tuple[str, ...]) -> list[str]:
-    values = board.baseline or {}
-    loss = [words.number(values["val/loss"], 3) if "val/loss" in values else ""] if _val_loss(board) else []
-    finals = [words.number(values[name], 3) if name in values else "" for name in extra]
-    return ["", "", "baseline", words.number(values.get(board.metric.name)), *loss, "", "", *finals]
+def _final_columns(board: Leaderboard, rows: Sequence[Row]) -> list[Column]:
+    return [
+        _column(
+            board,
+            _place(name),
+            (words.number(row.final.get(name), 3) for row in rows),
+            name,
+            name=words.short(name),
+            priority=8 if name.startswith("test/") else 9,
+        )
+        for name in board.extra
+    ]
+
+
+def _setting_columns(board: Leaderboard, rows: Sequence[Row]) -> list[Column]:
+    return [
+        _column(
+            board,
+            name.replace("_", "\n"),
+            (words.param(row.params[name]) if name in row.params else words.MISSING for row in rows),
+            name=name.replace("_", " "),
+            priority=6 if index < 3 else 7,
+        )
+        for index, name in enumerate(board.varied)
+    ]

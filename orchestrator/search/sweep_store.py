@@ -51,33 +51,45 @@ class SweepStore(DriverLocks):
             SweepChangedError: the fingerprint differs from the stored one; the message holds each difference.
             SweepLockedError: it differs, and another driver is just preparing that sweep.
         """
-        foreign = generations_on_disk(name)  # before the ledger is read: a sweep has a row before it has a folder
+        on_disk = generations_on_disk(name)  # before the ledger is read: a sweep has a row before it has a folder
         newest = self._newest(name)
         while newest is not None and newest.facts.get(REMOVING):
             say(f"{newest.reference} was being removed: its removal is ended now")
             self.remove_sweep(newest)
+            on_disk = generations_on_disk(name)
             newest = self._newest(name)
-            foreign = generations_on_disk(name)
         if newest is None or fresh:
             generation = 1 if newest is None else newest.generation + 1
-            while generation in foreign:
+            while generation in on_disk:
                 say(
                     f"{folder_of(name, generation)} holds files of a sweep that this ledger does not know; they are "
                     f"left alone, and this sweep is {name}#{generation + 1}"
                 )
                 generation += 1
             return self._create_sweep(name, generation, fingerprint, spec_text)
-        changes = differences(newest.fingerprint, codec.loads(codec.dumps(fingerprint)))
-        if changes and not self._has_trials(newest.id):
+        resumed = self.resumable(name, fingerprint)
+        if resumed is None:
             self.delete_sweep(newest.id)
             return self._create_sweep(name, newest.generation, fingerprint, spec_text)
-        if changes:
+        return resumed
+
+    def resumable(self, name: str, fingerprint: Mapping[str, Any]) -> SweepRecord | None:
+        """Return the newest sweep of that name if ``open_sweep`` would go on with it; None if it would open a new one.
+
+        Raises:
+            SweepChangedError: as ``open_sweep``.
+        """
+        newest = self._newest(name)
+        if newest is None or newest.facts.get(REMOVING):
+            return None
+        changes = differences(newest.fingerprint, codec.loads(codec.dumps(fingerprint)))
+        if changes and self._has_trials(newest.id):
             raise SweepChangedError(
                 f"{newest.reference} was started with another search; what differs:\n"
                 + "".join(f"  {change}\n" for change in changes)
                 + "Give the file a new name, or start a new sweep beside the old one with --fresh."
             )
-        return newest
+        return None if changes else newest
 
     def sweep(self, sweep_id: int) -> SweepRecord:
         """Return one sweep by its id."""
@@ -157,7 +169,7 @@ class SweepStore(DriverLocks):
         driver = self.driver(sweep.id)
         if driver is not None:
             raise SweepLockedError(f"the sweep is being run by {driver}")
-        self.update_sweep(sweep.id, facts={REMOVING: True})
+        self.update_sweep(sweep.id, status=SweepStatus.INTERRUPTED, facts={REMOVING: True})
         folder = sweep_dir(sweep)
         if folder.exists():
             shutil.rmtree(folder)

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential
 
+from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import Report, TrialRecord, Verdict
 
 logger = logging.getLogger(__name__)
@@ -81,6 +82,9 @@ class Reconciler:
             self._changed.notify_all()
         self._thread.join(timeout=1.0)  # a pass that hangs in a request ends with the process
         return written
+
+    def prepared(self, plan: EnginePlan) -> None:
+        """Nothing to do: the sweep's description is known."""
 
     def trial_started(self, trial: TrialRecord) -> None:  # noqa: ARG002
         """Ask for a pass, as every other event does."""

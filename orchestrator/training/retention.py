@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from orchestrator.core.metric import Metric
+from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import Report, TrialRecord, Verdict
 from orchestrator.training.checkpoints import TrialFolder
 
@@ -51,6 +52,9 @@ class Retention:
         self._leaders: dict[int, TrialRecord] = {record.number: record for record in leaders(records, metric, keep)}
         for record in records:
             self._clear(record)
+
+    def prepared(self, plan: EnginePlan) -> None:
+        """Nothing to do: no trial has begun."""
 
     def trial_started(self, trial: TrialRecord) -> None:
         """Nothing to do: a trial that has not reported leads nobody, and what it has on disk it needs."""

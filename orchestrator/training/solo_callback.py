@@ -8,12 +8,12 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 class ReportPoints(TrainerCallback):
     """Has a checkpoint written after certain updates and calls back when it is there."""
 
-    def __init__(self, updates: Collection[int], check: Callable[[], None], report: Callable[[], None]) -> None:
+    def __init__(self, updates: Collection[int], check: Callable[[int], None], report: Callable[[], None]) -> None:
         """Set up the callback.
 
         Args:
             updates: after which updates to report.
-            check: called after every update; raises if training should end.
+            check: called after every update with the number of updates made; raises if training should end.
             report: called when the checkpoint is written.
         """
         self._updates = updates
@@ -28,7 +28,7 @@ class ReportPoints(TrainerCallback):
         **_: object,
     ) -> TrainerControl:
         """Ask for a checkpoint at a report point."""
-        self._check()
+        self._check(state.global_step)
         control.should_save = state.global_step in self._updates
         return control
 

@@ -15,6 +15,7 @@ from orchestrator.training.base_model import load_base
 from orchestrator.training.checkpoints import TrialFolder
 from orchestrator.training.course import Course
 from orchestrator.training.dropout import use_fast_dropout
+from orchestrator.training.heartbeat import Heartbeat
 from orchestrator.training.memory import peak_mb, reset_peak
 from orchestrator.training.pushing import Pushing
 from orchestrator.training.rng import kept_random_state
@@ -83,7 +84,13 @@ class Session:
             bfloat16=around.bfloat16,
         )
         self._folder.clear_scratch()
-        points = ReportPoints(set(self._course.due.values()), pushing.check, lambda: self._report(trainer, pushing))
+        heartbeat = Heartbeat(self._folder)
+
+        def check(updates: int) -> None:
+            pushing.check()
+            heartbeat.beat(updates * self._task.settings.rows_per_update)
+
+        points = ReportPoints(set(self._course.due.values()), check, lambda: self._report(trainer, pushing))
         trainer = self._trainer(adapted, lesson, [points])
         newest = self._folder.newest_whole()
         if newest is not None:

@@ -27,6 +27,7 @@ def test_from_the_sweep_file_to_a_prediction_and_back(
     assert "tokens/s" in plan["why"]
     assert plan["rows"] == {"train": 64, "validation": 32, "test": 32}
     assert plan["report_points"] == [32, 64]
+    assert plan["action"] == "starts the new sweep tiny#1"
     assert not (tmp_path / "home" / "ledger.db").exists()
 
     first = command("sweep", str(sweep_file), "--inline", "--json")
@@ -45,10 +46,16 @@ def test_from_the_sweep_file_to_a_prediction_and_back(
     assert (code, "tiny#1 is finished" in told) == (0, True)
     assert modules & HEAVY <= {"optuna", "numpy"}, "these two take a third of a second"
     looked = invoke("sweep", str(sweep_file), "--trials", "3", "--dry-run").output
-    assert "tiny#1 is finished: nothing would be done" in looked
+    assert "This command does nothing: tiny#1 is finished" in looked
+    assert "settings" not in looked
+    more = json.loads(command("sweep", str(sweep_file), "--trials", "5", "--dry-run", "--json").stdout)
+    assert more["action"] == "goes on with tiny#1: 3 trials ended, 2 new trials start"
+    beside = json.loads(command("sweep", str(sweep_file), "--fresh", "--dry-run", "--json").stdout)
+    assert beside["action"] == "starts the new sweep tiny#2 beside tiny#1"
     best, worst = board[0]["number"], board[-1]["number"]
 
     sweep_file.write_text(SWEEP.replace("choices: [2, 4]", "choices: [2, 8]"))
+    assert "--fresh" in command("sweep", str(sweep_file), "--dry-run", check=2).stderr
     changed = command("sweep", str(sweep_file), "--inline", check=2)
     assert "--fresh" in changed.stderr
     assert "Traceback" not in changed.stderr

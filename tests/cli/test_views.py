@@ -1,7 +1,9 @@
 """The live table and the plain lines, from events."""
 
 import io
+import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -9,11 +11,15 @@ from rich.console import Console
 from orchestrator.cli.lines import Lines
 from orchestrator.cli.live import AROUND, LiveView
 from orchestrator.cli.progress import Progress
+from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.plan import EnginePlan
 from orchestrator.core.policy import Budget
 from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import Action, TrialRecord, TrialState, Verdict
 from orchestrator.report.leaderboard import varied
+from orchestrator.training.checkpoints import TrialFolder
+from orchestrator.training.heartbeat import Heartbeat
 from tests.effort import lines_run
 from tests.report.examples import make_records
 
@@ -148,8 +154,8 @@ def test_the_live_view_names_the_columns_that_do_not_fit() -> None:
     view = LiveView(progress(Budget(trials=12), Clock()), Console(file=io.StringIO()))
     for record in make_records():
         view.trial_ended(record)
-    assert " only in the report, for want of width: rank, dropout" in drawn(view, 80)
-    assert "only in the report" not in drawn(view, 140)
+    assert "hidden: terminal too narrow (see the report): " in drawn(view, 80)
+    assert "hidden" not in drawn(view, 140)
 
 
 def test_a_drawing_and_a_line_take_as_much_work_after_four_times_the_trials() -> None:
@@ -209,3 +215,46 @@ def test_lines_never_raise_into_the_sweep() -> None:
     view = Lines(progress(Budget(trials=2), Clock()), closed)
     view.trial_started(running(0, 0))
     view.trial_ended(make_records()[0])
+
+
+def test_progress_counts_samples_since_the_newest_report(tmp_path: Path) -> None:
+    clock = Clock()
+    state = Progress(metric=METRIC, budget=Budget(trials=2), clock=clock)
+    state.update(running(0, 0), running(1, 0))
+    clock.now += 60
+    assert (state.fraction, state.left_s) == (0.0, None)  # the data is not read: nobody knows how long a trial is
+    state.prepared(plan_of(tmp_path, (4000, 8000)))
+    Heartbeat(TrialFolder(tmp_path, 0)).beat(2000)
+    assert state.fraction == pytest.approx(2000 / 16_000)
+    assert state.left_s == pytest.approx(60 * 14_000 / 2000)
+    assert state.samples(running(0, 3)) == 4000  # a report that is newer than the note counts
+
+
+def test_lines_say_how_far_when_events_are_rare(tmp_path: Path) -> None:
+    told: list[str] = []
+    said = threading.Event()
+
+    def write(line: str) -> None:
+        told.append(line)
+        if "of 2 trials" in line:
+            said.set()
+
+    view = Lines(progress(Budget(trials=2), Clock()), write, quiet_s=0.01)
+    with view.shown():
+        view.trial_started(running(0, 0))
+        view.prepared(plan_of(tmp_path, (8000,)))
+        Heartbeat(TrialFolder(tmp_path, 0)).beat(4000)
+        assert said.wait(10)
+    assert any(" 25 % · 0 of 2 trials" in line for line in told)
+
+
+def plan_of(folder: Path, points: tuple[int, ...]) -> EnginePlan:
+    source = Source(origin=Origin.LOCAL, name="x")
+    return EnginePlan(
+        objective="sentiment",
+        model=source,
+        data=DataPlan(source=source),
+        report_points=points,
+        sweep_dir=str(folder),
+        metric=METRIC.name,
+    )

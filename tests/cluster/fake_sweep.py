@@ -34,6 +34,9 @@ class Diary:
     stop: threading.Event = field(default_factory=threading.Event)
     stop_after: int | None = None
 
+    def prepared(self, plan: EnginePlan) -> None:
+        """Nothing is counted of it."""
+
     def trial_started(self, trial: TrialRecord) -> None:
         self.started[trial.number] += 1
 

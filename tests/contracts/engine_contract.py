@@ -1,5 +1,6 @@
 """What every engine fulfils. A test class inherits a contract and says which engine, model and objective."""
 
+import copy
 import gc
 import json
 import math
@@ -26,6 +27,7 @@ from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.objective.protocol import Head, Objective
 from orchestrator.training.engine import Engine
+from orchestrator.training.heartbeat import samples_trained
 from tests.plain_peft import PlainPeft
 
 MADE_UP = Source(origin=Origin.LOCAL, name="made up")
@@ -308,6 +310,22 @@ class EngineContract(AdapterContract):
 
     def __init_subclass__(cls) -> None:
         cls.known = {}
+
+    def test_samples_between_reports_are_noted(self, build: Callable[..., Engine], tmp_path: Path) -> None:
+        seen: set[int] = set()
+        plain, watched = self.objective, copy.copy(self.objective)
+
+        def collate(examples: Sequence[Any], tokenizer: Any) -> Any:
+            seen.add(samples_trained(tmp_path / "sweep", 0))
+            return plain.collate(examples, tokenizer)
+
+        watched.collate = collate  # type: ignore[method-assign]
+        self.objective = watched
+        run = build().start(self.task())
+        run.advance(POINTS[0])
+        run.close()
+        assert 8 in seen
+        assert samples_trained(tmp_path / "sweep", 0) == 0  # the report says it now
 
     def test_stored_reports_are_returned_as_they_were(self, build: Callable[..., Engine], tmp_path: Path) -> None:
         reports = self.all_reports(build(), self.task())

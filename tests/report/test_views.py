@@ -5,6 +5,7 @@ import html.parser
 import io
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialState
 from orchestrator.report import words
 from orchestrator.report.files import as_csv, as_table_json, draw, write_report
+from orchestrator.report.fitting_table import Column, FittingTable
 from orchestrator.report.html import render_page
 from orchestrator.report.parallel import marks, positions
 from orchestrator.report.summary import Importances, Summary, as_json, next_commands, summarise
@@ -54,9 +56,9 @@ def test_a_narrow_screen_loses_columns_but_no_digits(summary: Summary, width: in
 
 def test_what_a_narrow_screen_leaves_out_is_named(summary: Summary) -> None:
     told = " ".join(shown(summary_text(summary), 80).split())
-    assert "only with --json and on the report's page, for want of width: " in told
+    assert "hidden: terminal too narrow (see --json and the report's page): " in told
     assert "tweets accuracy" in told
-    assert "for want of width" not in shown(summary_text(summary), 140)
+    assert "terminal too narrow" not in shown(summary_text(summary), 140)
 
 
 @pytest.mark.parametrize("status", [SweepStatus.INTERRUPTED, SweepStatus.FINISHED])
@@ -115,7 +117,7 @@ def test_a_command_is_never_cut(summary: Summary) -> None:
     commands = dict(
         next_commands("sentiment", 3, program=".venv/bin/python -m orchestrator", place=" --tracking-uri x")
     )
-    assert commands["use it"] == '.venv/bin/python -m orchestrator predict sentiment "some text" --tracking-uri x'
+    assert commands["then use it"] == '.venv/bin/python -m orchestrator predict sentiment "some text" --tracking-uri x'
     assert all(command.startswith(".venv/bin/python -m orchestrator ") for command in commands.values())
     assert len(next_commands("sentiment", None)) == 1
 
@@ -231,3 +233,15 @@ def test_parameters_read_as_people_write_them(value: float | bool | None, text: 
 def test_durations(seconds: float, text: str) -> None:
     assert words.duration(seconds) == text
     assert words.size(1_250_000) == "1.2 MB"
+
+
+@pytest.mark.parametrize("width", [30, 40, 80, 140])
+def test_narrow_terminal_hides_columns_never_cells(width: int) -> None:
+    heads = (("name", 0), ("score", 0), ("time", 2), ("metric", 1))
+    cells = {"name": ["a-sweep-of-mine#1"], "score": ["0.8706"], "time": ["9 min 25 s"], "metric": ["accuracy"]}
+    columns = [Column(head=head, cells=cells[head], name=head, priority=priority) for head, priority in heads]
+    text = shown(FittingTable(columns=columns, styles=[None]), width)
+    shown_heads = [head for head, _ in heads if re.search(rf"\b{head}\b", text.splitlines()[1])]
+    assert shown_heads == {30: ["name", "score"], 40: ["name", "score", "metric"]}.get(width, [*cells])
+    assert all(cells[head][0] in text for head in shown_heads)
+    assert "…" not in text

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.errors import LedgerError
+from orchestrator.core.plan import EnginePlan
 from orchestrator.core.policy import Budget, SamplerName, StoppingName, StoppingPolicy
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.space import ParamValue
@@ -42,6 +43,9 @@ class Diary:
 
     def _stored(self, number: int) -> TrialRecord:
         return self._ledger.record(self._ledger.find("sentiment").id, number)
+
+    def prepared(self, plan: EnginePlan) -> None:
+        """Nothing is counted of it."""
 
     def trial_started(self, trial: TrialRecord) -> None:
         assert self._stored(trial.number) == trial

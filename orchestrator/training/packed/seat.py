@@ -16,6 +16,7 @@ from orchestrator.objective.protocol import Example
 from orchestrator.training.adapters import WEIGHTS
 from orchestrator.training.checkpoints import ADAPTER, SLOT_STATE, TrialFolder
 from orchestrator.training.course import Course
+from orchestrator.training.heartbeat import Heartbeat
 from orchestrator.training.packed.adapter import Adapter
 from orchestrator.training.packed.pack import Pack
 from orchestrator.training.packed.randomness import SlotRandom
@@ -43,6 +44,7 @@ class Seat:
         self.task = task
         self.course = course
         self.folder = folder
+        self._heartbeat = Heartbeat(folder)
         self._adapter = adapter
         self._rank = adapter.own_rank
         self.slot = pack.seat(adapter, task.settings.dropout)
@@ -107,6 +109,7 @@ class Seat:
         """Begin the next update."""
         self.update += 1
         self.batches = 0
+        self._heartbeat.beat(self.update * self.task.settings.rows_per_update)
 
     def progress(self) -> dict[str, float]:
         """Return how far the trial has come, and how fast since its last report, as metrics."""
