@@ -17,7 +17,7 @@ from orchestrator.core.errors import LoratoryError, SuspendedError
 from orchestrator.core.observer import SweepObserver
 from orchestrator.core.outcome import SweepOptions, SweepOutcome
 from orchestrator.core.plan import EnginePlan
-from orchestrator.core.sweep import SweepRecord, SweepStatus
+from orchestrator.core.sweep import SUSPENDED, SweepRecord, SweepStatus
 from orchestrator.finished import QUESTION, finished_sweep, page_of, question_of
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Objective, Splits
@@ -108,7 +108,7 @@ def run_sweep(
                 reason = _search(spec, options, where, (*observers, reconciler), stop, say, at_the_end)
             status = SweepStatus.INTERRUPTED if stop.is_set() else SweepStatus.FINISHED
         except SuspendedError as error:
-            reason = f"suspended: {error}"
+            reason = f"{SUSPENDED}{error}"
             raise
         finally:
             with suspending(folder):

@@ -141,6 +141,8 @@ class Dispatcher:
         if outcome.number in self._suspects:
             self._clear({outcome.number})
         if isinstance(outcome, Reported):
+            for line in outcome.told:
+                self._say(line)
             return self._reported(outcome.report)
         self._running.discard(outcome.number)
         if isinstance(outcome, Finished):

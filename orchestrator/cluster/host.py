@@ -14,12 +14,29 @@ from orchestrator.core.disk import suspending
 from orchestrator.core.errors import DivergedError, LoratoryError, SuspendedError
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import Report, TrialTask
+from orchestrator.training import checkpoints
 from orchestrator.training.engine import Engine, PackingEngine, Room, TrialRun
 
 EngineFactory: TypeAlias = Callable[[EnginePlan], Engine]
 """Builds an engine; picklable, because it may be called in another process."""
 
 logger = logging.getLogger(__name__)
+
+
+class _Heard(logging.Handler):
+    """Keeps what engines say of damaged checkpoints, until a report takes it to the driver."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.append(record.getMessage())
+
+    def taken(self) -> tuple[str, ...]:
+        """Return what was said since the last call."""
+        lines, self._lines = self._lines, []
+        return tuple(lines)
 
 
 class SlotHost:
@@ -36,6 +53,8 @@ class SlotHost:
         self._engine: Engine | None = None
         self._runs: dict[int, TrialRun] = {}
         self._assigned: dict[int, Assignment] = {}
+        self._heard = _Heard()
+        checkpoints.logger.addHandler(self._heard)
 
     @property
     def busy(self) -> bool:
@@ -100,6 +119,7 @@ class SlotHost:
         for number in list(self._runs):
             self.release(number)
         self._assigned.clear()
+        checkpoints.logger.removeHandler(self._heard)
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.close()
@@ -145,7 +165,7 @@ class SlotHost:
                 self.release(number)
                 outcomes[number] = Diverged(number=number, reason=str(result))
             else:
-                outcomes[number] = Reported(report=result)
+                outcomes[number] = Reported(report=result, told=self._heard.taken())
         return outcomes
 
     def _open(self, engine: Engine, task: TrialTask) -> TrialRun:

@@ -45,9 +45,10 @@ class Assignment:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reported:
-    """The trial reached its report point."""
+    """The trial reached its report point; ``told`` is what a person should know of its checkpoints, a sentence each."""
 
     report: Report
+    told: tuple[str, ...] = ()
 
     @property
     def number(self) -> int:

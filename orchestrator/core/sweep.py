@@ -8,6 +8,9 @@ from typing import Any
 
 from orchestrator.core.trial import TrialState
 
+SUSPENDED = "suspended: "
+"""How the reason begins of a sweep that something outside of it ended."""
+
 
 class SweepStatus(enum.StrEnum):
     """Where a sweep is. INTERRUPTED sweeps go on when the same command runs again."""

@@ -38,6 +38,7 @@ class TrialFolder:
             state: file without which an engine cannot resume from a checkpoint.
             owner: whose the checkpoints are; None: whoever's.
         """
+        self._number = number
         self._owner = owner
         self.sweep_dir = sweep_dir
         self._state = state
@@ -81,7 +82,7 @@ class TrialFolder:
             problem = found.damage(folder)
             if problem is None:
                 return point
-            logger.warning("%s is damaged: %s", folder, problem)
+            logger.warning("%s", self.told(point, problem))
             self.discard(point)
         return None
 
@@ -104,6 +105,11 @@ class TrialFolder:
         if any((folder / name).exists() for name in (STATE, SLOT_STATE)):
             return found.damage(folder)
         return found.damage(folder, f"{ADAPTER}/") if (folder / ADAPTER).exists() else None
+
+    def told(self, nominal_samples: int, problem: str) -> str:
+        """Return the sentence that says that a checkpoint is not used."""
+        checkpoint = f"the checkpoint at {nominal_samples:,} samples"
+        return f"trial {self._number}: {checkpoint} is damaged and is not used: {problem}"
 
     def has_adapter(self, nominal_samples: int) -> bool:
         """Return whether a checkpoint of this trial has its adapter, as it was written."""

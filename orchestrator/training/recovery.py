@@ -35,7 +35,7 @@ def _discard(folder: TrialFolder, record: TrialRecord) -> Iterator[str]:
         if problem is None:
             continue
         folder.discard(point)
-        yield f"trial {number}: the checkpoint at {point:,} samples is damaged and is not used: {problem}"
+        yield folder.told(point, problem)
         if record.ended:
             yield f"trial {number} has no adapter any more; promote --trial {number} --retrain trains it again"
 
