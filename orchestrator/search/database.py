@@ -24,6 +24,9 @@ from orchestrator.search.database_errors import (
     explained,
 )
 
+_WAL = b"\x02\x02"
+"""How the journal mode WAL stands in the header of an SQLite file."""
+
 
 def home() -> Path:
     """Return the folder that holds the ledger and the sweeps' files: ``LORATORY_HOME``, or ``.loratory`` here."""
@@ -137,7 +140,7 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """Yield a connection on one consistent view."""
         with (
-            explained(self.engine),
+            explained(self.engine, sqlite_file(self.url)),
             self.engine.connect() as connection,
             connection.execution_options(read_only=True).begin(),
         ):
@@ -162,32 +165,31 @@ class Database:
             return None
         with self.read() as connection:
             found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
-        return None if found == "ok" else str(damaged(str(self.engine.url.database), str(found)))
+        return None if found == "ok" else str(damaged(str(sqlite_file(self.url)), str(found)))
 
     def _prepare(self) -> None:
         """Make what is missing, and check the version.
 
-        The first connection to a new SQLite file writes to it, so it is made under the lock too.
+        The first connection to a new SQLite file writes to it, so that is made under the lock too.
         """
         file = sqlite_file(self.url)
-        if file is not None and (not file.exists() or file.stat().st_size == 0):
-            if file.exists() and has_sweeps(file.parent):
-                raise damaged(str(file), "it is empty, and there are sweeps beside it")
-            with making_tables(self.engine):
-                self._create()
-            return
-        with self.read() as connection:
-            found = _version(connection)
+        if file is not None and file.exists() and file.stat().st_size == 0 and has_sweeps(file.parent):
+            raise damaged(str(file), "it is empty, and there are sweeps beside it")
+        found = self._stored_version() if file is None or _is_made(file) else None
         if found is None:
             with making_tables(self.engine):
                 self._create()
-        elif found > tables.SCHEMA_VERSION:
+            found = self._stored_version()
+        if found is not None and found > tables.SCHEMA_VERSION:
             raise LedgerError(
                 f"the ledger at {self.engine.url!r} has schema {found}, of a later version of Loratory; this one "
                 f"knows schemas up to {tables.SCHEMA_VERSION}: upgrade it, or set LORATORY_HOME to another folder"
             )
-        else:
-            self._require_tables()
+        self._require_tables()
+
+    def _stored_version(self) -> int | None:
+        with self.read() as connection:
+            return _version(connection)
 
     def _create(self) -> None:
         """Make the tables and store their version, all in one transaction, unless another process just did."""
@@ -201,7 +203,7 @@ class Database:
         with self.read() as connection:
             missing = sorted(tables.metadata.tables.keys() - set(inspect(connection).get_table_names()))
         if missing:
-            raise damaged(str(self.engine.url.database), f"the table {missing[0]} is missing")
+            raise damaged(str(sqlite_file(self.url) or self.engine.url), f"the table {missing[0]} is missing")
 
     def _read_copy(self, error: Exception) -> None:
         """Read a copy of an SQLite file that cannot be written: SQLite writes beside a file even to read it."""
@@ -216,9 +218,8 @@ class Database:
             if (file.parent / name).exists():
                 shutil.copyfile(file.parent / name, copy.parent / name)
         self.engine = open_engine(f"sqlite:///{copy}")
-        with self.read() as connection:
-            if _version(connection) is None:
-                raise damaged(str(file), "it holds no tables of Loratory")
+        if self._stored_version() is None:
+            raise damaged(str(file), "it holds no tables of Loratory")
         self._require_tables()
         self.read_only = str(told)
 
@@ -233,6 +234,14 @@ def sqlite_file(url: str) -> Path | None:
 def has_sweeps(folder: Path) -> bool:
     """Return whether there are files of sweeps in a home."""
     return any((folder / "sweeps").glob("*/*"))
+
+
+def _is_made(file: Path) -> bool:
+    """Return whether an SQLite file has its journal mode; connecting to one without it writes to it."""
+    if not file.exists():
+        return False
+    with file.open("rb") as stream:
+        return stream.read(20)[18:] == _WAL
 
 
 def _version(connection: Connection) -> int | None:

@@ -25,23 +25,26 @@ class ReadOnlyLedgerError(LedgerError):
 
 
 @contextmanager
-def explained(engine: Engine) -> Iterator[None]:
-    """Raise what went wrong with the database as an error of ours, with a remedy; other errors pass as they are."""
+def explained(engine: Engine, file: Path | None = None) -> Iterator[None]:
+    """Raise what went wrong with the database as an error of ours, with a remedy; other errors pass as they are.
+
+    ``file`` is the one to be named, if it is not the engine's own.
+    """
     try:
         yield
     except DBAPIError as error:
-        found = explain(error, engine)
+        found = explain(error, engine, file)
         if found is None:
             raise
         raise found from error
 
 
-def explain(error: DBAPIError, engine: Engine) -> LoratoryError | None:
+def explain(error: DBAPIError, engine: Engine, file: Path | None = None) -> LoratoryError | None:
     """Return what an error of the database means; None if it says nothing of the database's state."""
     if isinstance(error, IntegrityError):
         return None
     if isinstance(error.orig, sqlite3.Error):
-        return _explain_sqlite(error.orig, engine.url.database or "")
+        return _explain_sqlite(error.orig, str(file or engine.url.database))
     if error.connection_invalidated or isinstance(error.orig, engine.dialect.loaded_dbapi.OperationalError):
         return SuspendedError(f"the ledger at {engine.url!r} does not answer: {first_line(error.orig)}")
     return None
