@@ -15,12 +15,13 @@ from typing import Any
 from orchestrator import __version__
 from orchestrator.assets.marks import mark, mark_of
 from orchestrator.core.data import Origin
+from orchestrator.core.outcome import SweepOutcome
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import TrialRecord
 from orchestrator.objective.loading import load_objective
 from orchestrator.planning import REPORT_DIR
 from orchestrator.report.files import PAGE
-from orchestrator.search.database import sweep_dir
+from orchestrator.search.database import free_generation, sweep_dir
 from orchestrator.search.ledger import Ledger
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.location import holds_runs, locate
@@ -61,9 +62,10 @@ def next_action(ledger: Ledger | None, spec: SweepSpec, fingerprint: Mapping[str
     """
     newest = None if ledger is None else next((s for s in reversed(ledger.sweeps()) if s.name == spec.name), None)
     if ledger is None or newest is None:
-        return f"starts the new sweep {spec.name}#1"
+        return f"starts the new sweep {spec.name}#{free_generation(spec.name, 1)}"
     if fresh:
-        return f"starts the new sweep {spec.name}#{newest.generation + 1} beside {newest.reference}"
+        generation = free_generation(spec.name, newest.generation + 1)
+        return f"starts the new sweep {spec.name}#{generation} beside {newest.reference}"
     driver = ledger.driver(newest.id)
     if driver is not None:
         return f"is refused as long as {newest.reference} is run by {driver}"
@@ -89,3 +91,17 @@ def _continuation(reference: str, records: Sequence[TrialRecord], trials: int | 
 def page_of(sweep: SweepRecord) -> Path:
     """Return where a sweep's report is."""
     return sweep_dir(sweep) / REPORT_DIR / PAGE
+
+
+def outcome_of(ledger: Ledger, sweep_id: int, spec: SweepSpec, *, synced: bool) -> SweepOutcome:
+    """Return what a run of a sweep came to, by what the ledger holds; ``synced``: the tracker holds it too."""
+    sweep = ledger.sweep(sweep_id)
+    return SweepOutcome(
+        sweep=sweep,
+        records=ledger.records(sweep.id),
+        finished=sweep.status is SweepStatus.FINISHED,
+        reason=sweep.facts["ended"],
+        tracking_uri=locate(spec.tracking).tracking_uri,
+        synced=synced,
+        report=str(page_of(sweep)),
+    )

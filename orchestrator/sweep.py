@@ -18,7 +18,7 @@ from orchestrator.core.observer import SweepObserver
 from orchestrator.core.outcome import SweepOptions, SweepOutcome
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.sweep import SUSPENDED, SweepRecord, SweepStatus
-from orchestrator.finished import QUESTION, finished_sweep, page_of, question_of
+from orchestrator.finished import QUESTION, finished_sweep, outcome_of, page_of, question_of
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.planning import adapters_of, describe, facts_of, fingerprint_of, plan_engine, plan_search
@@ -83,7 +83,7 @@ def run_sweep(
     began_at = options.began_at or time.time()
     ledger, question = Ledger.open(), question_of(spec)
     if not options.fresh and (known := finished_sweep(ledger, spec, question)):
-        return _outcome(ledger, known.id, spec, synced=True)
+        return outcome_of(ledger, known.id, spec, synced=True)
     require_model(spec.model)  # before the rows, which take longer
     objective = load_objective(spec.objective)
     splits = objective.splits(spec.data)
@@ -113,7 +113,7 @@ def run_sweep(
         finally:
             with suspending(folder):
                 synced = _close(ledger, sweep, (status, reason), reconciler, question)
-    return _outcome(ledger, sweep.id, spec, synced=synced)
+    return outcome_of(ledger, sweep.id, spec, synced=synced)
 
 
 def _search(
@@ -165,19 +165,6 @@ def _close(
         return synced
     finally:
         reconciler.close(1.0)
-
-
-def _outcome(ledger: Ledger, sweep_id: int, spec: SweepSpec, *, synced: bool) -> SweepOutcome:
-    sweep = ledger.sweep(sweep_id)
-    return SweepOutcome(
-        sweep=sweep,
-        records=ledger.records(sweep.id),
-        finished=sweep.status is SweepStatus.FINISHED,
-        reason=sweep.facts["ended"],
-        tracking_uri=locate(spec.tracking).tracking_uri,
-        synced=synced,
-        report=str(page_of(sweep)),
-    )
 
 
 def _measure_at_the_end(

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -48,6 +49,12 @@ def generations_on_disk(name: str) -> set[int]:
     folders = (path.parent for path in (home() / "sweeps").glob("*/trials") if any(path.iterdir()))
     parts = (folder.name.rpartition("-") for folder in folders)
     return {int(number) for stem, _, number in parts if stem == name and number.isdecimal()}
+
+
+def free_generation(name: str, first: int) -> int:
+    """Return the first generation from ``first`` on whose folder holds no trials."""
+    on_disk = generations_on_disk(name)
+    return next(generation for generation in count(first) if generation not in on_disk)
 
 
 def default_url() -> str:

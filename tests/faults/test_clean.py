@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.search.coordinator import Coordinator
-from orchestrator.search.database import sweep_dir
+from orchestrator.search.database import free_generation, sweep_dir
 from orchestrator.search.ledger import Ledger
 from tests.cli.conftest import Invoke
 from tests.search.worlds import Killed, curve, killed_before_commit, plan_of, step
@@ -79,6 +79,7 @@ def test_files_without_rows_are_left_alone(home: Path) -> None:
     folder = begun(ledger)
     ledger.delete_sweep(ledger.find("s").id)
     said: list[str] = []
+    assert free_generation("s", 1) == 2
     sweep = ledger.open_sweep("s", {}, "", say=said.append)
     assert sweep.reference == "s#2"
     assert said == [
