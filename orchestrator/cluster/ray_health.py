@@ -20,7 +20,10 @@ class RayHealth:
     def __init__(self, log: Path) -> None:
         """Find the processes; ``log`` is the file that holds what Ray says."""
         self._log = log
+        self._processes: list[psutil.Process] = []
         node = global_worker.node
+        if node is None:  # Ray's client: all of Ray is elsewhere
+            return
         raylet, session = node.raylet_socket_name, Path(node.get_session_dir_path()).name
         self._processes = [
             process
