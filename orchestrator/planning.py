@@ -18,10 +18,12 @@ from orchestrator.core.settings import RULES
 from orchestrator.core.space import ChoiceDomain, Domain, FixedDomain, IntDomain, ParamValue
 from orchestrator.core.timetable import Timetable, samples_of
 from orchestrator.objective.digest import digest
+from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.stopping.points import report_points
 from orchestrator.search.stopping.rules import compared_at
+from orchestrator.spec.covering import covering
 from orchestrator.spec.possible import possible, possible_epochs
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.adapters import SweepAdapters
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 _SIZES = ("rank", "batch_size", "max_length", "dropout")
 """Settings that decide what a trial takes of time and memory."""
+_TRIED = ("method", "target_modules", "init", "dora", "rslora", "dropout", "rank")
+"""Settings with which peft may refuse an adapter."""
 _KINDS = ("method", "target_modules", "init", "dora")
 """Settings that decide whether a trial can be packed."""
 REPORT_DIR = "report"
@@ -56,6 +60,8 @@ def plan_engine(spec: SweepSpec, splits: Splits, folder: Path) -> EnginePlan:
         smallest=_extreme(spec, min),
         largest=_extreme(spec, max),
         kinds=_kinds(spec),
+        tried=covering(spec.space, spec.fixed, _TRIED),
+        searched=spec.space.searched,
         quantisation=spec.quantisation,
         deepspeed=spec.deepspeed,
     )
@@ -86,6 +92,8 @@ def plan_sweep(spec: SweepSpec, splits: Splits) -> SweepPlan:
     room = Room(slots=resources.parallel_trials, why="", packs=False)
     if resources.engine is EngineName.PACKED:
         room = _room(spec, splits)
+    notes = list(room.notes)
+    check_solo(spec, splits, notes.append)
     tokens = points[-1] * _tokens_per_row(spec, splits)
     cost = {"trial_tokens": tokens, "sweep_tokens": tokens * (spec.budget.trials or 0)}
     return SweepPlan(
@@ -108,7 +116,23 @@ def plan_sweep(spec: SweepSpec, splits: Splits) -> SweepPlan:
         why=room.why,
         alone=room.alone,
         cost={name: value for name, value in cost.items() if value},
+        notes=tuple(notes),
     )
+
+
+def check_solo(spec: SweepSpec, splits: Splits, say: Callable[[str], None]) -> None:
+    """Try the adapters of a sweep that the solo engine trains, and say what ``check_adapters`` returns.
+
+    A packing engine tries them itself, where the libraries are loaded anyway.
+
+    Raises:
+        UserError: peft refuses some.
+    """
+    if spec.resources.engine is EngineName.SOLO:
+        from orchestrator.training.adapter_check import check_adapters
+
+        for note in check_adapters(plan_engine(spec, splits, Path()), load_objective(spec.objective)):
+            say(note)
 
 
 def _room(spec: SweepSpec, splits: Splits) -> Room:

@@ -21,7 +21,7 @@ from orchestrator.core.sweep import SUSPENDED, SweepRecord, SweepStatus
 from orchestrator.finished import QUESTION, finished_sweep, outcome_of, page_of, question_of
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Objective, Splits
-from orchestrator.planning import adapters_of, describe, facts_of, fingerprint_of, plan_engine, plan_search
+from orchestrator.planning import adapters_of, check_solo, describe, facts_of, fingerprint_of, plan_engine, plan_search
 from orchestrator.report.files import write_report
 from orchestrator.report.of_sweep import summary_of
 from orchestrator.search.coordinator import Coordinator
@@ -87,6 +87,7 @@ def run_sweep(
     require_model(spec.model)  # before the rows, which take longer
     objective = load_objective(spec.objective)
     splits = objective.splits(spec.data)
+    check_solo(spec, splits, say)
     sweep = ledger.open_sweep(spec.name, fingerprint_of(spec, splits), spec.text, fresh=options.fresh, say=say)
     folder = sweep_dir(sweep)
     folder.mkdir(parents=True, exist_ok=True)

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.core.errors import UserError
+from orchestrator.core.outcome import SweepPlan
 from orchestrator.objective.loading import load_objective
 from orchestrator.planning import plan_engine, plan_sweep
+from orchestrator.spec.sweep_spec import SweepSpec
 from tests.fakes.tiny_objective import tiny_splits
 from tests.spec.facts import SMALL, load
 
@@ -83,8 +86,7 @@ def test_the_plan_says_what_is_searched_and_where_trials_end(tmp_path: Path) -> 
         "search.space.dropout={choices: [0, 0.1]}",
         "search.space.alpha={low: 8, high: 32, log: true, when: {dropout: [0, 0.1]}}",
     ]
-    spec = load(file, *overrides)
-    plan = plan_sweep(spec, load_objective(spec.objective).splits(spec.data))
+    plan = planned(load(file, *overrides))
     assert plan.space == (
         ("rank", "one of 4, 8", ""),
         ("epochs", "1 … 3, step 1", "rank = 8"),
@@ -93,3 +95,18 @@ def test_the_plan_says_what_is_searched_and_where_trials_end(tmp_path: Path) -> 
         ("alpha", "8 … 32, log", "dropout = 0 or 0.1"),
     )
     assert (plan.ends, plan.report_points[-1]) == ((100, 300), 300)
+
+
+@pytest.mark.parametrize("engine", ["solo", "packed"])
+def test_the_plan_holds_notes_and_refuses_what_peft_does(engine: str, tmp_path: Path) -> None:
+    file = tmp_path / "small.yaml"
+    file.write_text(SMALL + f"data: {{train: 100, validation: 20, test: 20}}\nresources: {{engine: {engine}}}\n")
+    overrides = ["search.space.method={choices: [lora, lokr]}", "resources.parallel_trials=1"]
+    plan = planned(load(file, *overrides, "search.space.rank={choices: [4, 64]}"))
+    assert [note[:35] for note in plan.notes] == ["lokr on all-linear: from rank 12 on"]
+    with pytest.raises(UserError, match=r"^adapter\.target_modules: all-linear or names .*; got qeury$"):
+        planned(load(file, *overrides, "adapter.target_modules=qeury"))
+
+
+def planned(spec: SweepSpec) -> SweepPlan:
+    return plan_sweep(spec, load_objective(spec.objective).splits(spec.data))

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.cli.stored import Stored
 from orchestrator.cli.stores import read_spec
-from orchestrator.core.errors import AssetError, SweepChangedError
+from orchestrator.core.errors import AssetError, SweepChangedError, UserError
 from orchestrator.core.outcome import SweepOptions, SweepOutcome
 from orchestrator.core.quantisation import Quantisation, loading_arguments
 from orchestrator.core.sweep import SweepStatus
@@ -19,7 +19,7 @@ from orchestrator.sweep import run_sweep
 from orchestrator.tracking.location import connect, holds_runs, locate
 from tests import needs
 from tests.conftest import copied
-from tests.fakes.tiny_models import tiny_bert
+from tests.fakes.tiny_models import tiny_bert, tiny_gpt2
 from tests.fakes.tiny_sweep import tiny_sweep
 
 
@@ -97,6 +97,26 @@ def test_a_sweep_that_cannot_be_prepared_is_not_left_running(tmp_path: Path) -> 
     with pytest.raises(AssetError):
         run(file)
     assert Ledger.open().find("tiny").status is SweepStatus.FINISHED
+
+
+@pytest.mark.parametrize("engine", ["solo", "packed"])
+def test_an_adapter_that_peft_refuses_costs_no_trial(engine: str, tmp_path: Path) -> None:
+    file = tiny_sweep(tmp_path)
+    tiny_gpt2(tmp_path / "gpt2")
+    model = (f"model={tmp_path / 'gpt2'}", f"resources.engine={engine}")
+    with pytest.raises(
+        UserError, match=r"^search\.space\.method: method lokr cannot be trained on this model: .*Conv1D"
+    ):
+        run(file, *model, "search.space.method={choices: [lora, lokr]}")
+    assert not any(Ledger.open().records(sweep.id) for sweep in Ledger.open().sweeps())
+    assert run(file, *model, "budget.trials=1").finished
+
+
+def test_notes_of_the_solo_engine_are_said(tmp_path: Path) -> None:
+    spec = read_spec(tiny_sweep(tmp_path), ("adapter.method=lokr", "resources.engine=solo", "budget.trials=1"))
+    said: list[str] = []
+    run_sweep(spec, SweepOptions(inline=True), (), threading.Event(), said.append)
+    assert any(line.startswith("lokr on all-linear: from rank 2 on") for line in said)
 
 
 def test_methods_are_mixed_and_what_earlier_versions_stored_is_read(tmp_path: Path) -> None:

@@ -15,6 +15,13 @@ def export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or an empty folder.")],
     trial: Trial = None,
     retrain: Retrain = False,
+    plain_scaling: Annotated[
+        bool,
+        typer.Option(
+            "--plain-scaling",
+            help="Write rsLoRA's alpha as alpha * sqrt(rank), for llama.cpp and SGLang, which divide by the rank.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write a trial's adapter, head included, as a folder that plain peft and transformers load."""
@@ -25,7 +32,9 @@ def export(
     stored = Stored.find(name)
     with screen.quiet(logs_folder() / "export.log"):
         candidate = stored.candidates().choose(trial, stored.retrain if retrain else None)
-        target = export_adapter(candidate, folder)
+        target = export_adapter(candidate, folder, plain_scaling=plain_scaling)
+    if candidate.card.rslora and not plain_scaling:
+        screen.say("it is scaled by alpha / √rank (rsLoRA); llama.cpp and SGLang need --plain-scaling")
     files = sorted(str(path.relative_to(target)) for path in target.rglob("*") if path.is_file())
     screen.show(f"trial {candidate.trial.number} of {stored.sweep.reference} is in {target}: {', '.join(files)}")
     screen.emit(

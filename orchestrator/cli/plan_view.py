@@ -47,6 +47,7 @@ def _facts(spec: SweepSpec, plan: SweepPlan) -> list[tuple[str, str]]:
         ("trials at once", _at_once(plan)),
         ("budget", ", ".join(bounds) + (", whichever ends first" if len(bounds) > 1 else "")),
         ("cost", ", ".join(f"{name.replace('_', ' ')} ≤ {value:,.0f}" for name, value in plan.cost.items())),
+        *(("note", told) for told in plan.notes),
     ]
 
 

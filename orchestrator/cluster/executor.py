@@ -28,6 +28,8 @@ def nothing_more(_: Measure) -> None:
 def take_room(dispatcher: "Dispatcher", room: Room, say: Callable[[str], None]) -> None:
     """Have as many trials at once as the engine has room for, and say so in a sentence for a person."""
     dispatcher.parallel = room.slots
+    for note in room.notes:
+        say(note)
     if not room.packs:
         say(f"the solo engine trains one trial after another: {room.why}")
     elif room.why:

@@ -60,6 +60,7 @@ class SweepPlan:
         why: of these two, where they were measured or tried.
         alone: which trials train by themselves although the others are packed, and why, a sentence each.
         cost: upper bounds: ``trial_tokens`` and ``sweep_tokens``, real training tokens.
+        notes: sentences about the model, adapter and data that a person should read before training.
     """
 
     space: tuple[tuple[str, str, str], ...]
@@ -74,3 +75,4 @@ class SweepPlan:
     why: str = ""
     alone: tuple[str, ...] = ()
     cost: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()

@@ -46,6 +46,9 @@ class EnginePlan:
         smallest, largest: settings of trials that take least and most time and memory, of those that may come.
         kinds: the settings that decide whether a trial can be packed, for each kind of trial that may come; empty: one.
         rows_per_epoch: see ``Timetable``.
+        tried: adapter settings of trials that may come, enough of them to see before the first trial whether peft
+            takes all; empty: none is tried.
+        searched: the names of the settings that are searched.
         sweep_key: tells the sweep from every other; checkpoints carry it. Empty: there is no sweep.
     """
 
@@ -65,6 +68,8 @@ class EnginePlan:
     quantisation: Quantisation | None = None
     deepspeed: Config | None = None
     rows_per_epoch: int | None = None
+    tried: tuple[Mapping[str, ParamValue], ...] = ()
+    searched: tuple[str, ...] = ()
     sweep_key: str = ""
 
     @property

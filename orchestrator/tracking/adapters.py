@@ -14,6 +14,7 @@ from typing import Any
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
 from orchestrator.core.manifest import read
+from orchestrator.core.methods import takers
 from orchestrator.core.metric import Metric
 from orchestrator.core.quantisation import Quantisation, loading_arguments
 from orchestrator.core.space import ParamValue
@@ -54,6 +55,7 @@ class AdapterCard:
         measured_at: when this checkpoint was measured, in seconds since the epoch.
         metrics: summary, shift and test metrics of this checkpoint.
         params: what the trial varied.
+        rslora: whether its configuration says alpha / sqrt(rank), which not every program reads.
     """
 
     base: Source
@@ -71,6 +73,7 @@ class AdapterCard:
     quantisation: Mapping[str, Any] | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     params: Mapping[str, ParamValue] = field(default_factory=dict)
+    rslora: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the card as plain JSON."""
@@ -158,6 +161,7 @@ class SweepAdapters:
             measured_at=best.ended_at,
             metrics=summary(best.nominal_samples, trial.at_best(self.metric)) | dict(trial.measured_last),
             params=dict(trial.params),
+            rslora=trial.settings.rslora and trial.settings.method in takers("rslora"),
         )
 
 

@@ -17,8 +17,8 @@ from transformers import {imports}
 {base}
 labels = {labels}
 model = AutoModelForSequenceClassification.from_pretrained(
-    {arguments}, num_labels=len(labels), id2label=dict(enumerate(labels))
-)
+    {arguments}, num_labels=len(labels), id2label=dict(enumerate(labels)), ignore_mismatched_sizes=True
+)  # the adapter brings its head: the base's own may have other classes
 model = PeftModel.from_pretrained(model, "THIS FOLDER").eval()
 tokenizer = AutoTokenizer.from_pretrained("THIS FOLDER")
 """
@@ -72,7 +72,7 @@ Inputs were cut to {card.max_length} tokens.
 {_code(card, hub)}```
 
 {_where_the_base_is(card, hub)}
-
+{_scaling(card)}
 ## Measured
 
 | metric | value |
@@ -135,6 +135,17 @@ def _quantisation(card: "AdapterCard") -> str:
         "The base was frozen in 4 bits (NF4, double quantisation), in training and in every measurement below:\n"
         "load it the same way, with bitsandbytes installed; on the plain base the results would be others. The\n"
         "configuration below leaves out all but the numbered layers: heads and poolers are not in 4 bits.\n"
+    )
+
+
+def _scaling(card: "AdapterCard") -> str:
+    if not card.rslora:
+        return ""
+    command = f"loratory export {card.sweep} DIR --trial {card.trial} --plain-scaling"
+    return (
+        "\nIt was trained with rsLoRA: its scale is alpha / √rank, as `use_rslora` in `adapter_config.json` says.\n"
+        "llama.cpp and SGLang do not read that: they apply alpha / rank, √rank too weak. For them, export it with\n"
+        f"`{command}`, which writes alpha · √rank instead.\n"
     )
 
 

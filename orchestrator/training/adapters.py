@@ -2,10 +2,12 @@
 
 import copy
 import math
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from orchestrator.core.errors import UserError
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
 
 WEIGHTS = "adapter_model.safetensors"
+_REFUSED = " cannot be put on this model: "
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,26 +43,63 @@ def adapt(base: Base, settings: TrialSettings, head: Head) -> Adapted:
     """Put a new adapter on a base; it draws from torch's global generator.
 
     Raises:
-        ValueError: peft refuses the settings: no module has a name in ``target_modules``, the method does not know
-            one's class, or the rank does not suit the init (orthogonal needs an even one).
+        UserError: peft refuses the settings: no module has a name in ``target_modules``, the method does not know
+            one's class, or does not know it with such a dropout, rank or init.
     """
     from peft import get_peft_model, get_peft_model_state_dict
     from peft.tuners.tuners_utils import BaseTunerLayer
 
+    takes_out = settings.method == LORA and settings.init == "pissa"
+    if takes_out:
+        _untie_linear_layers(base.model)
+    config = peft_config(base, settings, head)
     with quiet_libraries():
         try:
-            model = get_peft_model(base.model, peft_config(base, settings, head))
-        except TypeError as error:  # so say LoHa, LoKr and VeRA where LoRA and IA3 raise a ValueError
-            raise UserError(f"adapter.method: {settings.method} cannot be put on this model: {error}") from error
+            model = get_peft_model(base.model, config)
+        except (ValueError, TypeError, AttributeError) as error:  # peft has no error of its own
+            why = _without_modules(error)
+            if isinstance(error, AttributeError) and settings.init != "default":  # it looks for a layer's weight
+                why = f"init {settings.init} is for layers alone"
+            told = f"adapter.method: {settings.method}{_REFUSED}{why}"
+            raise UserError(told + _by_parameter(config)) from error
     for module in model.modules():
         if isinstance(module, BaseTunerLayer):
             # peft casts each adapter's input to float32; under autocast that is undone at once, and without it a no-op.
             module.cast_input_dtype_enabled = False
     taken_out = {}
-    if settings.method == LORA and settings.init == "pissa":
+    if takes_out:
         state = get_peft_model_state_dict(model, save_embedding_layers=False)
         taken_out = {name: value.detach().clone() for name, value in state.items() if _is_lora(name)}
     return Adapted(model=model, taken_out=taken_out)
+
+
+def reason_of(error: Exception) -> str:
+    """Return peft's own reason of an error that ``adapt`` raised."""
+    return str(error).rpartition(_REFUSED)[2]
+
+
+def _without_modules(error: Exception) -> str:
+    """Return what an error says, without the modules that it prints: they fill a screen."""
+    return shorten(re.sub(r"\(.*\)", "", str(error), flags=re.DOTALL), 300, placeholder=" …").rstrip(".")
+
+
+def _by_parameter(config: "PeftConfig") -> str:
+    """Return which parameters peft adapts that are no layers, in words: it does so by itself in some models."""
+    names = sorted(getattr(config, "target_parameters", None) or ())
+    return f" (in this model peft adapts parameters that are no layers: {', '.join(names)})" if names else ""
+
+
+def _untie_linear_layers(model: "torch.nn.Module") -> None:
+    """Give every linear layer a parameter of its own over the same memory.
+
+    An init that takes something out of a layer's weight would take it out of an embedding that is tied to it, too, and
+    whoever loads the adapter has the whole embedding.
+    """
+    from torch.nn import Linear, Parameter
+
+    for module in model.modules():
+        if isinstance(module, Linear) and module.weight.is_floating_point():
+            module.weight = Parameter(module.weight.detach(), requires_grad=module.weight.requires_grad)
 
 
 @contextmanager
@@ -141,14 +181,15 @@ def _untaken(name: str, value: "torch.Tensor", taken_out: "Mapping[str, torch.Te
     import torch
 
     value = value.detach().cpu().contiguous()
-    if name not in taken_out:
+    if name in taken_out:
+        is_a, first = "lora_A" in name, taken_out[name].cpu()
+        value = torch.cat([value, first if is_a else -first], dim=0 if is_a else 1)
+    elif taken_out and "lora_embedding_" in name:  # PiSSA leaves embeddings as they are
+        is_a = "lora_embedding_A" in name
+    else:
         return value
-    first = taken_out[name].cpu()
-    if "lora_A" in name:
-        both = torch.cat([value, first])
-        return torch.nn.functional.pad(both, (0, 0, 0, rank - both.shape[0])).contiguous()
-    both = torch.cat([value, -first], dim=1)
-    return torch.nn.functional.pad(both, (0, rank - both.shape[1])).contiguous()
+    missing = rank - value.shape[0 if is_a else 1]
+    return torch.nn.functional.pad(value, (0, 0, 0, missing) if is_a else (0, missing)).contiguous()
 
 
 def _is_lora(name: str) -> bool:

@@ -68,7 +68,7 @@ def load_base(
     import torch
 
     dtype = dtype or torch.float32
-    auto, arguments = _with_head(objective)
+    auto, arguments = with_head(objective)
     arguments |= {"dtype": dtype, "output_loading_info": True}
     if quantisation is not None:
         require_package(quantisation)
@@ -92,7 +92,7 @@ def load_base(
     return Base(model=model.to(device), fresh_modules=fresh, revision=source.revision)
 
 
-def _with_head(objective: Objective) -> tuple[Any, dict[str, Any]]:
+def with_head(objective: Objective) -> tuple[Any, dict[str, Any]]:
     """Return transformers' class of models with the objective's head, and what it has to be told of it."""
     import transformers
 
@@ -109,10 +109,11 @@ def _with_head(objective: Objective) -> tuple[Any, dict[str, Any]]:
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Silence what is said of a new head, as if it were a fault, the progress bar of milliseconds, and three warnings.
+    """Silence what is said of a new head, as if it were a fault, the progress bar of milliseconds, and four warnings.
 
-    peft asks transformers for an attribute that was renamed, sees by itself which layers are stored transposed, and
-    says that it cannot take IA3's factors out of a weight exactly, which ``merged`` does not rely on.
+    peft asks transformers for an attribute that was renamed, sees by itself which layers are stored transposed, says
+    that it cannot take IA3's factors out of a weight exactly, which ``merged`` does not rely on, and looks for the
+    ranks of experts, which it has set itself, among the layers alone.
     """
     from transformers.utils import logging
 
@@ -124,6 +125,7 @@ def quiet_libraries() -> Iterator[None]:
             warnings.simplefilter("ignore", FutureWarning)
             warnings.filterwarnings("ignore", message="fan_in_fan_out")
             warnings.filterwarnings("ignore", message="Unmerge result can be inaccurate")
+            warnings.filterwarnings("ignore", message="The following (rank|alpha)_pattern keys did not match")
             yield
     finally:
         logging.set_verbosity(verbosity)

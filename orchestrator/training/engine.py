@@ -64,12 +64,14 @@ class Room:
         why: nothing, if it was not measured.
         packs: False if it cannot train this base's trials together; they train one after another then.
         alone: of a base that packs, which trials it trains by themselves, and why, a sentence each.
+        notes: what a person should know of the model and its adapters before training, a sentence each.
     """
 
     slots: int
     why: str
     packs: bool = True
     alone: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @runtime_checkable

@@ -7,6 +7,7 @@ from orchestrator.core.errors import UserError
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Head
 from orchestrator.training.base_model import Base
+from orchestrator.training.heads import modules_to_save
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -25,20 +26,19 @@ _ALL_LINEAR = "all-linear"
 def peft_config(base: Base, settings: TrialSettings, head: Head) -> "PeftConfig":
     """Return peft's configuration of an adapter.
 
-    What the base's files do not hold is trained in full and saved with the adapter, or whoever loads it would get
-    other random values there: the classification head (peft adds it by the task's type) and, in some encoders, the
-    pooler. Such modules get no adapter.
+    A classifier's head is trained in full and saved with the adapter, and so is what the base's files do not hold (in
+    some encoders the pooler), or whoever loads it would get other random values there. Such modules get no adapter.
 
     Raises:
         UserError: the model has no module of a name in ``target_modules``.
     """
-    fresh = [name for name in base.fresh_modules if name.split(".")[0] not in {"classifier", "score"}]
+    full = modules_to_save(base, head)
     targets = _targets(settings)
     _require_modules(base, targets)
     common = {
         "task_type": _TASK_TYPES[head],
         "target_modules": _ALL_LINEAR if targets == [_ALL_LINEAR] else targets,
-        "modules_to_save": fresh or None,
+        "modules_to_save": full or None,
         "revision": base.revision,
     }
     return _METHODS[settings.method](base, settings, common)

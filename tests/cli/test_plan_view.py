@@ -49,3 +49,10 @@ def test_where_trials_of_different_epochs_end_is_told() -> None:
         shown(plan_text(spec, replace(PLAN, ends=(60, 1200))), 160).split()
     )
     assert "ends at" not in shown(plan_text(spec, PLAN), 160)
+
+
+def test_every_note_has_a_line() -> None:
+    spec = load_spec(ROOT / "sweeps" / "sentiment-smoke.yaml", objective_facts=objective_facts, packaged=CATALOGUE)
+    notes = ("the experts get no adapter", "11 % of the weights are held in 4 bits")
+    lines = [" ".join(line.split()) for line in shown(plan_text(spec, replace(PLAN, notes=notes)), 160).splitlines()]
+    assert [line for line in lines if line.startswith("note ")] == [f"note {note}" for note in notes]

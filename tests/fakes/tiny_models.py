@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "<s>", "</s>")
 ENCODER = "[CLS] $A [SEP]"
@@ -140,6 +140,130 @@ def tiny_t5(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
     size = _save_tokenizer(folder, vocab, template="$A </s>")
     config = T5Config(vocab_size=size, num_layers=2, **_T5)
     return _save_model(folder, T5ForConditionalGeneration, config, seed)
+
+
+def tiny_bart_classifier(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
+    """Save a BART classifier whose files have its head, as bart-large-mnli's do, and return its folder."""
+    from transformers import BartConfig, BartForSequenceClassification
+
+    size = _save_tokenizer(folder, vocab, template="$A </s>")
+    end = SPECIAL.index("</s>")
+    config = BartConfig(
+        vocab_size=size,
+        d_model=16,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=32,
+        decoder_ffn_dim=32,
+        max_position_embeddings=128,
+        id2label={label: f"class {label}" for label in range(num_labels)},  # it stores no default names, and has 3
+        pad_token_id=0,
+        bos_token_id=SPECIAL.index("<s>"),
+        eos_token_id=end,
+        decoder_start_token_id=end,
+        forced_eos_token_id=end,
+    )
+    return _save_model(folder, BartForSequenceClassification, config, seed)
+
+
+def tiny_t5_classifier(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
+    """Save a T5 classifier whose files have its head, and return its folder."""
+    from transformers import T5Config, T5ForSequenceClassification
+
+    size = _save_tokenizer(folder, vocab, template="$A </s>")
+    config = T5Config(vocab_size=size, num_layers=2, num_labels=num_labels, **_T5)
+    return _save_model(folder, T5ForSequenceClassification, config, seed)
+
+
+def tiny_distilbert(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
+    """Save a DistilBERT classifier, whose head is ``pre_classifier`` and ``classifier``, and return its folder."""
+    from transformers import DistilBertConfig, DistilBertForSequenceClassification
+
+    size = _save_tokenizer(folder, vocab, template=ENCODER)
+    config = DistilBertConfig(
+        vocab_size=size,
+        dim=16,
+        n_layers=2,
+        n_heads=2,
+        hidden_dim=32,
+        max_position_embeddings=128,
+        num_labels=num_labels,
+        pad_token_id=0,
+    )
+    return _save_model(folder, DistilBertForSequenceClassification, config, seed)
+
+
+def tiny_modernbert(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
+    """Save a ModernBERT classifier, whose head holds a normalisation, and return its folder."""
+    from transformers import ModernBertConfig, ModernBertForSequenceClassification
+
+    size = _save_tokenizer(folder, vocab, template=ENCODER)
+    config = ModernBertConfig(
+        vocab_size=size,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=128,
+        num_labels=num_labels,
+        pad_token_id=0,
+        bos_token_id=SPECIAL.index("<s>"),
+        eos_token_id=SPECIAL.index("</s>"),
+        cls_token_id=SPECIAL.index("[CLS]"),
+        sep_token_id=SPECIAL.index("[SEP]"),
+    )
+    return _save_model(folder, ModernBertForSequenceClassification, config, seed)
+
+
+def tiny_mixtral(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
+    """Save a Mixtral language model, to whose experts peft gives adapters by parameter, and return its folder."""
+    from transformers import MixtralConfig, MixtralForCausalLM
+
+    return _save_mixture(folder, MixtralConfig, MixtralForCausalLM, vocab, seed, num_local_experts=4)
+
+
+def tiny_qwen2_moe(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
+    """Save a Qwen2-MoE language model, which has shared experts beside the others, and return its folder."""
+    from transformers import Qwen2MoeConfig, Qwen2MoeForCausalLM
+
+    own = {"num_experts": 4, "moe_intermediate_size": 64, "shared_expert_intermediate_size": 32}
+    return _save_mixture(folder, Qwen2MoeConfig, Qwen2MoeForCausalLM, vocab, seed, **own)
+
+
+def tiny_qwen3_moe(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
+    """Save a Qwen3-MoE language model, whose experts peft gives no adapters, and return its folder."""
+    from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
+
+    own = {"num_experts": 4, "moe_intermediate_size": 32, "head_dim": 8}
+    return _save_mixture(folder, Qwen3MoeConfig, Qwen3MoeForCausalLM, vocab, seed, **own)
+
+
+def _save_mixture(
+    folder: Path,
+    config: "type[PretrainedConfig]",
+    kind: "type[PreTrainedModel]",
+    vocab: Sequence[str],
+    seed: int,
+    **own: int,
+) -> Path:
+    size = _save_tokenizer(folder, vocab, template=None)
+    found = config(
+        vocab_size=size,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        intermediate_size=32,
+        num_experts_per_tok=2,
+        max_position_embeddings=256,
+        pad_token_id=0,
+        bos_token_id=SPECIAL.index("<s>"),
+        eos_token_id=SPECIAL.index("</s>"),
+        **own,
+    )
+    return _save_model(folder, kind, found, seed)
 
 
 def tiny_switch(folder: Path, dropout: float = 0.0, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:

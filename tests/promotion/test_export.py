@@ -35,7 +35,6 @@ def test_an_export_is_complete_and_says_how_to_use_it(tracked: Tracked, tmp_path
     assert "Trial 0 of the sweep films#1" in readme
     assert "| best_val_accuracy | 0.8000 |" in readme
     code = readme.partition("```python\n")[2].partition("```")[0].replace("THIS FOLDER", str(folder))
-    code = code.replace("num_labels=", "ignore_mismatched_sizes=True, num_labels=")
     scope: dict[str, object] = {}
     exec(code, scope)  # noqa: S102  (the README's own example)
     assert type(scope["model"]).__name__ == "PeftModelForSequenceClassification"

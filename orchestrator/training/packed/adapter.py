@@ -92,6 +92,8 @@ def new_adapter(plan: EnginePlan, objective: Objective, task: TrialTask) -> Adap
         # Not quantised, which takes a CPU 30 times as long: of weights in 4 bits no init sees more than their shapes.
         base = load_base(plan.model, objective, "cpu")
         adapted = adapt(base, task.settings, objective.head)
+    if getattr(adapted.model.peft_config["default"], "target_parameters", None):
+        raise CannotPackError("peft adapts its experts by parameter, and a pack adapts layers alone")
     state = get_peft_model_state_dict(adapted.model, save_embedding_layers=False)
     scales = {
         name.removeprefix(_PREFIX): float(module.scaling["default"])

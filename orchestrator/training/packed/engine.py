@@ -1,13 +1,11 @@
 """The packed engine: trials take slots of one pack, train together, and report each by itself."""
 
 import logging
-import re
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from textwrap import shorten
 from typing import TypeVar
 
 import torch
@@ -18,6 +16,8 @@ from orchestrator.core.plan import EnginePlan
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.objective.protocol import Objective
+from orchestrator.training.adapter_check import check_adapters
+from orchestrator.training.adapters import reason_of
 from orchestrator.training.checkpoints import SLOT_STATE, TrialFolder
 from orchestrator.training.course import Course
 from orchestrator.training.engine import Room, TrialRun
@@ -88,11 +88,12 @@ class PackedEngine:
             plan = replace(self._plan, smallest=smallest, largest=largest)
             return Sizing(plan, self._objective, self._solo.data, self._device, self._dtype).choose(most)
 
+        notes = check_adapters(self._plan, self._objective)
         room = room_for(self._plan.kinds, self._reason_not_to_pack, sized)
         if not room.packs:
             self._unfit = self._unfit or room.why
             self._drop_pack()  # each trial has a base of its own
-        return room
+        return replace(room, notes=notes)
 
     def _reason_not_to_pack(self, kind: Kind) -> str | None:
         """Return why trials of a kind cannot be trained with others, in words; None if they can.
@@ -107,9 +108,7 @@ class PackedEngine:
         except CannotPackError as error:
             return str(error)
         except ValueError as error:  # peft refuses these settings, in any engine
-            without_modules = re.sub(r"\(.*\)", "", str(error), flags=re.DOTALL)  # printed, they fill a screen
-            why = shorten(without_modules, 300, placeholder=" …")
-            raise UserError(f"trials with {told(kind)} cannot be started: {why}") from error
+            raise UserError(f"trials with {told(kind)} cannot be started: {reason_of(error)}") from error
         return None
 
     def step(self, wanted: Mapping[TrialRun, int]) -> dict[TrialRun, Report | DivergedError]:

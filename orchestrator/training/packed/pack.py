@@ -20,6 +20,7 @@ from orchestrator.training.packed.flattening import install
 from orchestrator.training.packed.frozen import FrozenWeight
 from orchestrator.training.packed.layout import Block, Layout, current, laid_out
 from orchestrator.training.packed.linear import PackedLinear, PackedLoRA
+from orchestrator.training.packed.norm import PackedNorm
 from orchestrator.training.packed.randomness import PackedDropout, marked, quantised, site_of
 from orchestrator.training.packed.stacks import RANK_STEP, RANKED, Scales, Stacks
 
@@ -82,7 +83,7 @@ class Pack:
         self.stacks = Stacks(device)
         self._free: list[int] = []
         self._lora: dict[str, PackedLoRA] = {}
-        self._full: dict[str, PackedLinear] = {}
+        self._full: dict[str, PackedLinear | PackedNorm] = {}
         for parent in list(marked(self.model).modules()):
             for name, child in list(parent.named_children()):
                 if type(child) is nn.Dropout:
@@ -188,6 +189,9 @@ class Pack:
             self._replace(name, self._lora[name])
         elif part in {"weight", "bias"} and isinstance(module, nn.Linear):
             self._full[name] = PackedLinear(module, name, self.stacks)
+            self._replace(name, self._full[name])
+        elif part in {"weight", "bias"} and isinstance(module, nn.LayerNorm) and len(module.normalized_shape) == 1:
+            self._full[name] = PackedNorm(module, name, self.stacks)
             self._replace(name, self._full[name])
         else:
             raise CannotPackError(f"{name} is a {type(module).__name__}, and a pack trains linear layers alone")

@@ -1,0 +1,55 @@
+"""A base model without its weights: enough to see what an adapter would be put on."""
+
+import copy
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from orchestrator.assets.models import load_pretrained
+from orchestrator.core.data import Source
+from orchestrator.objective.protocol import Objective
+from orchestrator.training.base_model import Base, quiet_libraries, with_head
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def load_structure(source: Source, objective: Objective) -> Base:
+    """Return the base model on torch's ``meta`` device, in float32 and never quantised; its weights are not read.
+
+    Raises:
+        AssetError: the model is missing or cannot be reached.
+    """
+    import torch
+
+    auto, arguments = with_head(objective)
+    arguments |= {"dtype": torch.float32, "output_loading_info": True, "device_map": "meta"}
+    with quiet_libraries():
+        model, found = load_pretrained(auto, source, **arguments)
+    lacking = {*found["missing_keys"], *(key[0] for key in found.get("mismatched_keys", ()))}
+    fresh = tuple(sorted({key.rpartition(".")[0] for key in lacking}))
+    return Base(model=model, fresh_modules=fresh, revision=source.revision)
+
+
+def copied(base: Base) -> Base:
+    """Return a copy, which an adapter may be put on."""
+    return replace(base, model=copy.deepcopy(base.model))
+
+
+def without_repetitions(base: Base) -> Base:
+    """Return a copy with one of each kind of the layers that stand in a list: what peft does to one it does to all."""
+    from torch.nn import ModuleList
+
+    found = copied(base)
+    for module in list(found.model.modules()):
+        if isinstance(module, ModuleList):
+            kinds: dict[tuple[object, ...], str] = {}
+            for name, child in list(module.named_children()):
+                if kinds.setdefault(_kind(child), name) != name:
+                    del module._modules[name]
+    return found
+
+
+def _kind(module: "nn.Module") -> tuple[object, ...]:
+    """Return what makes modules of one kind: the names, classes and shapes of all that they hold."""
+    inner = tuple((name, type(child)) for name, child in module.named_modules())
+    return inner, tuple((name, tuple(parameter.shape)) for name, parameter in module.named_parameters())

@@ -1,0 +1,59 @@
+"""A few trials stand for all that may come."""
+
+from itertools import combinations
+
+from orchestrator.core.space import ChoiceDomain, FloatDomain, IntDomain, Parameter, ParamValue, Space
+from orchestrator.spec.covering import covering
+
+NAMES = ("method", "target_modules", "init", "dora", "dropout", "rank")
+
+
+def choices(name: str, *values: ParamValue, **when: tuple[ParamValue, ...]) -> Parameter:
+    return Parameter(name=name, domain=ChoiceDomain(choices=values), when=when)
+
+
+SPACE = Space(
+    parameters=(
+        choices("method", "lora", "ia3", "lokr"),
+        choices("target_modules", "all-linear", "query", "key"),
+        choices("init", "default", "pissa", method=("lora",)),
+        choices("dora", False, True, init=("default",)),
+        Parameter(name="dropout", domain=FloatDomain(low=0.0, high=0.3), when={"method": ("lora",)}),
+        Parameter(name="rank", domain=IntDomain(low=4, high=64), when={"method": ("lora", "lokr")}),
+        Parameter(name="learning_rate", domain=FloatDomain(low=1e-4, high=1e-2)),
+    )
+)
+
+
+def pairs(trial: dict[str, ParamValue]) -> set[tuple[tuple[str, ParamValue], tuple[str, ParamValue]]]:
+    return {*combinations(sorted(trial.items(), key=lambda item: item[0]), 2)}
+
+
+def test_every_possible_pair_of_values_stands_in_one() -> None:
+    found = covering(SPACE, {}, NAMES)
+    have = set().union(*map(pairs, found))
+    coarse: dict[str, set[ParamValue]] = {"dropout": {0.0, 0.3}, "rank": {4, 5, 64}}
+    for first, second in combinations(NAMES, 2):
+        for chosen in SPACE.combinations({first, second}):
+            if len(chosen) == 2 and all(value in coarse.get(name, {value}) for name, value in chosen.items()):
+                assert pairs(chosen) <= have, chosen
+    assert len(found) < 25
+    assert all(trial["init"] != "pissa" or (trial["method"] == "lora" and not trial["dora"]) for trial in found)
+    assert all(set(trial) == {*NAMES} for trial in found)
+
+
+def test_a_space_of_many_values_takes_few_trials() -> None:
+    wide = Space(parameters=tuple(choices(name, *range(1, 1000)) for name in ("rank", "dropout")))
+    assert len(covering(wide, {}, NAMES)) <= 8
+
+
+def test_without_a_searched_setting_there_is_one_trial() -> None:
+    [trial] = covering(Space(parameters=(choices("batch_size", 8, 16),)), {"dropout": 0.1}, NAMES)
+    assert trial == {
+        "method": "lora",
+        "target_modules": "all-linear",
+        "init": "default",
+        "dora": False,
+        "dropout": 0.1,
+        "rank": 16,
+    }
