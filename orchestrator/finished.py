@@ -15,7 +15,6 @@ from typing import Any
 from orchestrator import __version__
 from orchestrator.assets.marks import mark, mark_of
 from orchestrator.core.data import Origin
-from orchestrator.core.outcome import SweepOutcome
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import TrialRecord
 from orchestrator.objective.loading import load_objective
@@ -91,17 +90,3 @@ def _continuation(reference: str, records: Sequence[TrialRecord], trials: int | 
 def page_of(sweep: SweepRecord) -> Path:
     """Return where a sweep's report is."""
     return sweep_dir(sweep) / REPORT_DIR / PAGE
-
-
-def outcome_of(ledger: Ledger, sweep_id: int, spec: SweepSpec, *, synced: bool) -> SweepOutcome:
-    """Return what a run of a sweep came to, by what the ledger holds; ``synced``: the tracker holds it too."""
-    sweep = ledger.sweep(sweep_id)
-    return SweepOutcome(
-        sweep=sweep,
-        records=ledger.records(sweep.id),
-        finished=sweep.status is SweepStatus.FINISHED,
-        reason=sweep.facts["ended"],
-        tracking_uri=locate(spec.tracking).tracking_uri,
-        synced=synced,
-        report=str(page_of(sweep)),
-    )

@@ -1,12 +1,12 @@
 """From the checked sweep file to what engine, search and tracker are built from. Nothing is run here."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orchestrator.assets.models import resolve_model
 from orchestrator.core import deepspeed
@@ -20,6 +20,7 @@ from orchestrator.core.timetable import Timetable, samples_of
 from orchestrator.objective.digest import digest
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Objective, Splits
+from orchestrator.reading import row_counts
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.stopping.points import report_points
 from orchestrator.search.stopping.rules import compared_at
@@ -29,9 +30,6 @@ from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.adapters import SweepAdapters
 from orchestrator.tracking.description import DataInput, SweepDescription
 from orchestrator.training.engine import PackingEngine, Room
-
-if TYPE_CHECKING:
-    import datasets
 
 _SIZES = ("rank", "batch_size", "max_length", "dropout")
 """Settings that decide what a trial takes of time and memory."""
@@ -83,11 +81,13 @@ def plan_search(spec: SweepSpec, timetable: Timetable) -> SearchPlan:
 
 
 def plan_sweep(spec: SweepSpec, splits: Splits) -> SweepPlan:
-    """Return what the sweep would do with these rows, after trying whether its trials can be packed.
+    """Return what the sweep would do with these rows, after trying its objective's hooks and the packed engine.
 
     Raises:
         AssetError: the model cannot be had.
+        ObjectiveError: a hook of the objective raises, or returns what it may not return.
     """
+    warning = _rehearse(spec, load_objective(spec.objective), splits)
     points, resources = _points(spec, splits), spec.resources
     room = Room(slots=resources.parallel_trials, why="", packs=False)
     if resources.engine is EngineName.PACKED:
@@ -111,12 +111,13 @@ def plan_sweep(spec: SweepSpec, splits: Splits) -> SweepPlan:
         ends=_ends(spec, splits),
         rungs=compared_at(spec.stopping, points),
         rows=row_counts(splits),
+        data_summary=splits.summary,
         parallel_trials=room.slots,
         engine=(EngineName.PACKED if room.packs else EngineName.SOLO).value,
         why=room.why,
         alone=room.alone,
         cost={name: value for name, value in cost.items() if value},
-        notes=tuple(notes),
+        notes=(*notes, *([] if warning is None else [warning])),
     )
 
 
@@ -135,6 +136,13 @@ def check_solo(spec: SweepSpec, splits: Splits, say: Callable[[str], None]) -> N
             say(note)
 
 
+def _rehearse(spec: SweepSpec, objective: Objective, splits: Splits) -> str | None:
+    """Call the objective's hooks on a few rows; see ``training.rehearsal``."""
+    from orchestrator.training.rehearsal import rehearse
+
+    return rehearse(objective, splits, plan_engine(spec, splits, Path()))
+
+
 def _room(spec: SweepSpec, splits: Splits) -> Room:
     """Try whether the base can be packed, and measure how many trials pay at once where the file does not say it."""
     from orchestrator.training.build import build_engine
@@ -146,7 +154,7 @@ def _room(spec: SweepSpec, splits: Splits) -> Room:
 
 def fingerprint_of(spec: SweepSpec, splits: Splits) -> dict[str, Any]:
     """Return what may not change when a sweep goes on: the file's part, the rows themselves, and an own objective."""
-    found = {**spec.fingerprint(), "rows": {name: digest(rows) for name, rows in _by_name(splits)}}
+    found = {**spec.fingerprint(), "rows": {name: digest(rows) for name, rows in splits.by_name().items()}}
     if spec.objective.endswith(".py"):
         found["objective_file"] = hashlib.sha256(Path(spec.objective).read_bytes()).hexdigest()[:16]
     return found
@@ -158,6 +166,7 @@ def facts_of(spec: SweepSpec, splits: Splits, plan: EnginePlan) -> dict[str, Any
     return {
         "metric": {"name": spec.metric.name, "direction": spec.metric.direction.value},
         "data": row_counts(splits),
+        "data_summary": asdict(splits.summary),
         "report_points": list(plan.report_points),
         "engine": asdict(plan),
         "rungs": list(compared_at(stopping, plan.report_points)),
@@ -201,7 +210,7 @@ def describe(spec: SweepSpec, splits: Splits, digests: Mapping[str, str], folder
                 digest=digests[name],
                 rows=len(rows),
             )
-            for name, rows in _by_name(splits)
+            for name, rows in splits.by_name().items()
         ),
         notes=spec.description or "",
         files=folder / REPORT_DIR,
@@ -209,13 +218,21 @@ def describe(spec: SweepSpec, splits: Splits, digests: Mapping[str, str], folder
     )
 
 
-def adapters_of(plan: EnginePlan, objective: Objective, metric: Metric) -> SweepAdapters:
+def adapters_of(
+    plan: EnginePlan, objective: Objective, metric: Metric, facts: Mapping[str, Any] | None = None
+) -> SweepAdapters:
     """Return where a sweep's adapters lie, and what they have in common.
+
+    Args:
+        plan: of the sweep's engines.
+        objective: the sweep's.
+        metric: says which checkpoint is best.
+        facts: the sweep's, for the labels that its data had; None: nothing is known of them.
 
     Raises:
         AssetError: the base model cannot be had.
     """
-    prompt = getattr(objective, "prompt", None)
+    prompt, data = getattr(objective, "prompt", None), (facts or {}).get("data_summary", {})
     return SweepAdapters(
         sweep_dir=Path(plan.sweep_dir),
         metric=metric,
@@ -226,17 +243,9 @@ def adapters_of(plan: EnginePlan, objective: Objective, metric: Metric) -> Sweep
         labels=tuple(objective.labels),
         objective=objective.name,
         prompt=prompt if isinstance(prompt, str) else "{text}",
+        label_values=data.get("labels", {}),
+        label_counts=data.get("label_counts", {}),
     )
-
-
-def row_counts(splits: Splits) -> dict[str, int]:
-    """Return the number of rows by split; shift sets are named ``shift/<set>``."""
-    return {name: len(rows) for name, rows in _by_name(splits)}
-
-
-def _by_name(splits: Splits) -> "Iterator[tuple[str, datasets.Dataset]]":
-    yield from (("train", splits.train), ("validation", splits.validation), ("test", splits.test))
-    yield from ((f"shift/{name}", rows) for name, rows in splits.shift.items())
 
 
 def _points(spec: SweepSpec, splits: Splits) -> tuple[int, ...]:

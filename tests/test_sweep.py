@@ -75,6 +75,31 @@ def test_a_finished_sweep_is_looked_through_again_once_anything_was_touched(tmp_
     assert holds_runs(locate(), [again.sweep.run_id, *(record.run_id for record in again.records)])
 
 
+def test_a_sweep_keeps_the_split_rule_it_was_opened_with(tmp_path: Path) -> None:
+    file, rows = tiny_sweep(tmp_path), tmp_path / "rows.csv"
+    signs = [f"{sign} film {i},{('negative', 'positive')[i % 2]}" for i in range(40) for sign in ("C", "C++", "C#")]
+    rows.write_text(rows.read_text() + "\n".join(signs) + "\n")
+    overrides = ("data.train=null", "budget.trials=1")
+    spec = read_spec(file, overrides)
+    old = replace(spec, data=replace(spec.data, split_rule=1))
+    first = run_sweep(old, SweepOptions(inline=True), (), threading.Event(), lambda _line: None).sweep
+    assert "split_rule" not in first.fingerprint, "as sweeps were stored when there was one rule"
+    assert first.facts["data"]["train"] == 136
+    engine = first.facts["engine"]
+    without = {**engine, "data": {name: value for name, value in engine["data"].items() if name != "split_rule"}}
+    Ledger.open().update_sweep(first.id, facts={"engine": without})
+    assert Stored.find("tiny").engine_plan(tmp_path).data.split_rule == 1
+
+    again = run(file, "data.train=null", "budget.trials=2")
+    assert (again.sweep.id, len(again.records)) == (first.id, 2)
+    assert again.sweep.facts["data"] == first.facts["data"]
+    assert again.sweep.facts["engine"]["data"]["split_rule"] == 1
+
+    fresh = run_sweep(spec, SweepOptions(inline=True, fresh=True), (), threading.Event(), lambda _line: None).sweep
+    assert (fresh.generation, fresh.fingerprint["split_rule"]) == (2, 2)
+    assert fresh.facts["data"]["train"] == 216
+
+
 def test_a_model_that_the_hub_does_not_give_claims_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)

@@ -1,34 +1,43 @@
 """Read a table of rows from any origin into memory, under the column names that the objective uses."""
 
 import difflib
-import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.assets.cache import quiet_hugging_face
 from orchestrator.assets.catalogue import Kind
 from orchestrator.assets.fetch import fetch, packaged
 from orchestrator.assets.hub import unreachable
 from orchestrator.assets.readers import READERS
-from orchestrator.core.data import Origin, Source
-from orchestrator.core.errors import AssetError, DataError, UserError
+from orchestrator.assets.tables import Wanted, checked_text, read_as_before, read_file
+from orchestrator.core.data import SPLIT_RULE, Origin, Source
+from orchestrator.core.errors import DataError, UserError
 
 if TYPE_CHECKING:
     import datasets
 
-FORMATS: Mapping[str, tuple[str, Mapping[str, str]]] = {
-    ".csv": ("csv", {}),
-    ".tsv": ("csv", {"sep": "\t"}),
-    ".json": ("json", {}),
-    ".jsonl": ("json", {}),
-    ".parquet": ("parquet", {}),
-}
-"""Builder of ``datasets`` and its arguments, by a local file's ending."""
+
+_SPLIT_RULE: ContextVar[int] = ContextVar("split rule", default=SPLIT_RULE)
+
+
+@contextmanager
+def reading_for(split_rule: int) -> Iterator[None]:
+    """Let ``read_table`` read files as sweeps under this split rule do, also where a task's own ``read`` calls it."""
+    token = _SPLIT_RULE.set(split_rule)
+    try:
+        yield
+    finally:
+        _SPLIT_RULE.reset(token)
 
 
 def read_table(
-    source: Source, columns: Mapping[str, str] | None = None, required: Collection[str] = ()
+    source: Source,
+    columns: Mapping[str, str] | None = None,
+    required: Collection[str] = (),
+    text: Collection[str] = (),
 ) -> "datasets.Dataset":
     """Return all rows of a source, in memory.
 
@@ -37,16 +46,23 @@ def read_table(
         columns: our column names to the source's own; the others keep their names, and a column of the source that
             would collide with one of ours is left out.
         required: columns, by our names, that must be there; a column named in ``columns`` is required too.
+        text: columns, by our names, that must hold text; those of a CSV file stay as they are written.
 
     Raises:
         AssetError: the source is missing or cannot be reached.
-        DataError: a required column is missing, or the file cannot be read as a table.
+        DataError: a required column is missing or holds something else than text, or the file is no table.
     """
     quiet_hugging_face()
     columns = dict(columns or {})
-    rows = _READ[source.origin](source)
+    names = {name: columns.get(name, name) for name in (*required, *columns, *text)}
+    texts = [names[name] for name in text]
+    if source.origin is Origin.LOCAL:
+        rows = _local(source, Wanted(text=frozenset(texts), needed=frozenset(names.values())))
+    else:
+        rows = _READ[source.origin](source)
     for name in dict.fromkeys((*required, *columns)):
-        _require(rows.column_names, name, columns.get(name, name), source)
+        _require(rows.column_names, name, names[name], source)
+    rows = checked_text(rows, [name for name in texts if name in rows.column_names], source)
     taken = {theirs: ours for ours, theirs in columns.items()}
     colliding = [name for name in rows.column_names if name in columns and name not in taken]
     rows = rows.remove_columns(colliding)
@@ -61,7 +77,8 @@ def _require(there: Collection[str], ours: str, theirs: str, source: Source) -> 
     near = difflib.get_close_matches(theirs, there, n=1, cutoff=0.5)
     wanted = repr(theirs) if ours == theirs else f"{theirs!r} (for {ours})"
     hint = f"; did you mean {near[0]!r}?" if near else ";"
-    raise DataError(f"{source} has no column {wanted}{hint} It has: {', '.join(there)}")
+    remedy = f"Set data.columns: {{{ours}: COLUMN}} to one of them"
+    raise DataError(f"{source} has no column {wanted}{hint} It has: {', '.join(there)}. {remedy}")
 
 
 def _packaged(source: Source) -> "datasets.Dataset":
@@ -74,25 +91,9 @@ def _packaged(source: Source) -> "datasets.Dataset":
     return datasets.Dataset.from_dict(READERS[source.name](folder=folder))
 
 
-def _local(source: Source) -> "datasets.Dataset":
+def _local(source: Source, wanted: Wanted) -> "datasets.Dataset":
     path = Path(source.name).expanduser().absolute()
-    if not path.is_file():
-        raise AssetError(f"there is no data file {path}")
-    if path.suffix.lower() not in FORMATS:
-        raise DataError(f"{path.name}: a file that ends in {', '.join(FORMATS)} is needed, got {path.suffix!r}")
-    builder, arguments = FORMATS[path.suffix.lower()]
-    import datasets
-    from datasets.exceptions import DatasetGenerationError
-
-    # Tables are read afresh each time: a cache of what was in the file before would be one more thing to distrust.
-    with tempfile.TemporaryDirectory(prefix="loratory-") as scratch:
-        try:
-            rows: Any = datasets.load_dataset(
-                builder, data_files=str(path), split="train", cache_dir=scratch, keep_in_memory=True, **arguments
-            )
-        except (DatasetGenerationError, ValueError, OSError) as error:
-            raise DataError(f"{path} cannot be read as {builder}: {error.__cause__ or error}") from error
-    return rows
+    return read_as_before(path) if _SPLIT_RULE.get() == 1 else read_file(path, wanted)
 
 
 def _hub(source: Source) -> "datasets.Dataset":
@@ -108,4 +109,4 @@ def _hub(source: Source) -> "datasets.Dataset":
             raise DataError(f"data set {source}: {error}") from error
 
 
-_READ = {Origin.PACKAGED: _packaged, Origin.LOCAL: _local, Origin.HUB: _hub}
+_READ = {Origin.PACKAGED: _packaged, Origin.HUB: _hub}

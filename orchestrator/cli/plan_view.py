@@ -9,6 +9,7 @@ from rich.text import Text
 from orchestrator.core import deepspeed
 from orchestrator.core.outcome import SweepPlan
 from orchestrator.report import words
+from orchestrator.report.data_text import data_lines
 from orchestrator.report.fitting_table import plain_table
 from orchestrator.report.pace import Pace
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -23,7 +24,7 @@ def plan_text(spec: SweepSpec, plan: SweepPlan, pace: Pace | None = None) -> Gro
         space.add_row(*row)
     facts = Table.grid(padding=(0, 3))
     for name, told in _facts(spec, plan) + _time(spec, plan, pace):
-        facts.add_row(Text(name, style="dim"), told)
+        facts.add_row(Text(name, style="dim"), Text(told))
     return Group(Text(f"{spec.name}: what would be done", style="bold"), space, facts)
 
 
@@ -37,7 +38,7 @@ def _facts(spec: SweepSpec, plan: SweepPlan) -> list[tuple[str, str]]:
     return [
         ("metric", f"{spec.metric.name}, {spec.metric.direction}"),
         ("objective", f"{spec.objective} on {base}, data {spec.data.source}"),
-        ("rows", " · ".join(f"{name} {words.count(number)}" for name, number in plan.rows.items())),
+        *data_lines(plan.rows, plan.data_summary),
         ("sampler", plan.sampler + (f", start points: {len(spec.start_points)}" if spec.start_points else "")),
         ("reports at", f"{points} samples"),
         *_ends(plan),

@@ -42,8 +42,12 @@ def _written(screen: Screen, folder: Path, summary: "Summary") -> "tuple[Path, .
     """Write the page and return its files; say so, and return none, if the folder cannot be written."""
     from orchestrator.report.files import write_report
 
+    notes: dict[str, str] = {}
     try:
-        return tuple(write_report(folder, summary))
+        files = tuple(write_report(folder, summary, notes))
     except OSError as error:
         screen.say(f"the page cannot be written to {folder}: {error.strerror or error}")
         return ()
+    for told in notes.values():
+        screen.say(told)
+    return files

@@ -52,14 +52,16 @@ class Stored:
         from orchestrator.promotion.candidates import Candidates
 
         plan = self.engine_plan(sweep_dir(self.sweep))
-        adapters = adapters_of(plan, load_objective(plan.objective), self.metric)
+        adapters = adapters_of(plan, load_objective(plan.objective), self.metric, self.sweep.facts)
         return Candidates(self.sweep, self.records, adapters, self.location)
 
     def engine_plan(self, folder: Path) -> EnginePlan:
         """Return what the sweep's engines were built from last, with another folder for their checkpoints."""
         from pydantic import TypeAdapter
 
-        return replace(TypeAdapter(EnginePlan).validate_python(self.sweep.facts["engine"]), sweep_dir=str(folder))
+        stored = self.sweep.facts["engine"]
+        stored = {**stored, "data": {"split_rule": 1, **stored["data"]}}  # from when there was one rule
+        return replace(TypeAdapter(EnginePlan).validate_python(stored), sweep_dir=str(folder))
 
     def retrain(self, trial: TrialRecord) -> Path:
         """Train a trial again up to its best report, with its own settings and seed; return the adapter's folder."""

@@ -68,6 +68,7 @@ def _dry_run(screen: Screen, spec: "SweepSpec", log: Path, *, fresh: bool) -> No
     from orchestrator.finished import finished_sweep, next_action, question_of
     from orchestrator.objective.loading import load_objective
     from orchestrator.planning import fingerprint_of, plan_sweep
+    from orchestrator.reading import counted, with_stored_rule
     from orchestrator.report.pace import earlier_pace
 
     with screen.quiet(log):
@@ -78,7 +79,9 @@ def _dry_run(screen: Screen, spec: "SweepSpec", log: Path, *, fresh: bool) -> No
             screen.say(f"This command {action}. A larger budget extends it; --fresh starts a new sweep beside it.")
             screen.emit({"name": spec.name, "action": action})
             return
-        splits = load_objective(spec.objective).splits(spec.data)
+        spec = spec if fresh else with_stored_rule(spec, ledger)
+        objective = load_objective(spec.objective)
+        splits = counted(spec, objective, objective.splits(spec.data))
         action = next_action(ledger, spec, fingerprint_of(spec, splits), fresh=fresh)
         screen.say(f"This command {action}.")
         plan = plan_sweep(spec, splits)

@@ -1,13 +1,17 @@
-"""``validate``: check sweep files, nothing more."""
+"""``validate``: check sweep files, and with ``--data`` the rows that they name; nothing is trained."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from orchestrator.cli.screen import Json, Screen
 from orchestrator.cli.stores import read_spec
-from orchestrator.core.errors import SpecError
+from orchestrator.core.errors import LoratoryError, SpecError
+
+if TYPE_CHECKING:
+    from orchestrator.spec.sweep_spec import SweepSpec
 
 
 def validate(
@@ -15,23 +19,65 @@ def validate(
     override: Annotated[
         list[str] | None, typer.Option("--set", metavar="A.B=C", help="Override a value; may be repeated.")
     ] = None,
+    data: Annotated[
+        bool, typer.Option("--data", help="Read the data too: rows by split and label, what is left out, lengths.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Check sweep files: every error at once, with its line. Exit code 2 if there is one."""
     screen = Screen(as_json=as_json)
     results: list[dict[str, object]] = []
     for file in files:
+        found: dict[str, Any] = {}
         try:
             spec = read_spec(file, override or ())
+            if not as_json:
+                searched = len(spec.space.searched)
+                typer.echo(f"{file}: valid ({spec.name}: {searched} searched settings, sampler {spec.sampler.name})")
+            if data:
+                found = _read_data(screen, spec)
         except SpecError as error:
             problems = str(error).splitlines()
-            typer.echo("\n".join(problems), err=True)
-            results.append({"file": str(file), "valid": False, "errors": problems})
+        except LoratoryError as error:
+            problems = [f"{file}: {error}"]  # of the data, which ``--data`` reads
         else:
-            searched = len(spec.space.searched)
-            if not as_json:
-                typer.echo(f"{file}: valid ({spec.name}: {searched} searched settings, sampler {spec.sampler.name})")
-            results.append({"file": str(file), "valid": True, "errors": [], "name": spec.name})
+            results.append({"file": str(file), "valid": True, "errors": [], "name": spec.name, **found})
+            continue
+        typer.echo("\n".join(problems), err=True)
+        results.append({"file": str(file), "valid": False, "errors": problems})
     screen.emit(results)
     if not all(result["valid"] for result in results):
         raise typer.Exit(2)
+
+
+def _read_data(screen: Screen, spec: "SweepSpec") -> dict[str, Any]:
+    """Read a sweep's data, show its summary and return it for JSON.
+
+    Tokens are counted if the model is on this machine: checking rows downloads no model.
+
+    Raises:
+        LoratoryError: the data cannot be had, or breaks a rule.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    from orchestrator.assets.fetch import asset_path
+    from orchestrator.core.data import Origin
+    from orchestrator.objective.loading import load_objective
+    from orchestrator.reading import counted, row_counts
+    from orchestrator.report.data_text import data_lines
+
+    objective = load_objective(spec.objective)
+    splits = objective.splits(spec.data)
+    here = spec.model.origin is Origin.LOCAL or (
+        spec.model.origin is Origin.PACKAGED and asset_path(spec.model.name) is not None
+    )
+    summary = counted(spec, objective, splits).summary if here else splits.summary
+    rows = row_counts(splits)
+    table = Table.grid(padding=(0, 3))
+    for name, line in data_lines(rows, summary):
+        table.add_row(Text(f"  {name}", style="dim"), Text(line))
+    if not here:
+        table.add_row(Text("  cut", style="dim"), f"not counted: the model {spec.model} is not on this machine")
+    screen.show(table)
+    return {"rows": rows, "data_summary": asdict(summary)}

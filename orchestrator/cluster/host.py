@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from orchestrator.cluster.orders import Advance, Assignment, Diverged, Finish, Finished, Outcome, Reported, Unusable
 from orchestrator.core.disk import suspending
-from orchestrator.core.errors import DivergedError, LoratoryError, SuspendedError
+from orchestrator.core.errors import DivergedError, LoratoryError, SuspendedError, in_short
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.training import checkpoints
@@ -134,7 +134,7 @@ class SlotHost:
             raise
         except Exception as error:  # every cause is let through: as an error that says what it concerns
             logger.exception("the engine cannot be built")
-            raise LoratoryError(f"the engine cannot be built: {type(error).__name__}: {error}") from error
+            raise LoratoryError(f"the engine cannot be built: {in_short(error)}") from error
         return self._engine
 
     def _unusable(self, error: LoratoryError) -> dict[int, Outcome]:

@@ -9,6 +9,7 @@ from orchestrator.cluster.dispatcher import Dispatcher, Move
 from orchestrator.cluster.executor import nothing_more, take_room, unheard
 from orchestrator.cluster.host import EngineFactory, SlotHost
 from orchestrator.cluster.orders import Assignment
+from orchestrator.core.errors import in_short
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import Resources
 from orchestrator.training.build import build_engine
@@ -74,7 +75,7 @@ class InlineExecutor:
             outcomes = host.step()
         except Exception as error:  # any fault of the trials is let through: it ends a trial at most, not the sweep
             logger.exception("the engine raised")
-            dispatcher.lost_slots(f"{type(error).__name__}: {error}")
+            dispatcher.lost_slots(in_short(error))
             return False
         for number, outcome in outcomes.items():
             move = dispatcher.take(outcome)

@@ -21,6 +21,7 @@ from orchestrator.cluster.dispatcher import Dispatcher, Move
 from orchestrator.cluster.orders import Assignment
 from orchestrator.cluster.ray_health import RayHealth
 from orchestrator.cluster.tune_trial import ASSIGNMENT, OUTCOME
+from orchestrator.core.errors import in_short
 
 if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
@@ -207,4 +208,4 @@ def _crash_reason(trial: Trial) -> str:
     with Path(path).open("rb") as stream:
         error = cloudpickle.load(stream)
     cause = getattr(error, "cause", None)  # of a RayTaskError: what was raised in the process
-    return _DIED if cause is None else f"{type(cause).__name__}: {cause}"
+    return _DIED if cause is None else in_short(cause)

@@ -26,7 +26,7 @@ from orchestrator.cluster.host import EngineFactory, SlotHost
 from orchestrator.cluster.orders import Assignment, Crashed, Outcome
 from orchestrator.cluster.placement import Placement
 from orchestrator.cluster.tune_trial import TuneTrial, redirect_output
-from orchestrator.core.errors import LoratoryError
+from orchestrator.core.errors import LoratoryError, in_short
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import TrialTask
 from orchestrator.training.engine import Measure, Room
@@ -104,7 +104,7 @@ class PackActor:
                 return self._host.step()
             except Exception as error:  # any fault is let through: as every trial's outcome, for it may be any one's
                 logger.exception("the engine raised")
-                fault = f"{type(error).__name__}: {error}"
+                fault = in_short(error)
         self._untold.update(waiting)
         self._fault = fault
         return {number: Crashed(number=number, reason=fault) for number in waiting}

@@ -4,6 +4,9 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+SPLIT_RULE = 2
+"""Version of the rule that cuts the rows of a new sweep into splits; see ``orchestrator.objective.splits``."""
+
 
 class Origin(enum.StrEnum):
     """The three places an asset can come from."""
@@ -42,6 +45,7 @@ class DataPlan:
     Attributes:
         source: where the rows come from.
         columns: the objective's column names (``text``, ``label``, ``group`` ...) to the source's own.
+        labels: class name by the value that stands in the data, as text; None leaves the rows of that value out.
         train: number of training rows; None takes all that the other splits leave.
         validation: number of validation rows.
         test: number of test rows.
@@ -49,6 +53,7 @@ class DataPlan:
         train_eval: rows of the training split whose loss is measured in eval mode at every report.
         shift: data sets of other distributions, by the name their metrics carry.
         shift_rows: rows drawn from each shift set, at most.
+        split_rule: version of the rule that says which rows are copies and which may not stand in two splits.
     """
 
     source: Source
@@ -60,6 +65,8 @@ class DataPlan:
     train_eval: int = 500
     shift: Mapping[str, Source] = field(default_factory=dict)
     shift_rows: int = 1000
+    labels: Mapping[str, str | None] = field(default_factory=dict)
+    split_rule: int = SPLIT_RULE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +80,8 @@ class DataSummary:
             Empty if the task has no classes.
         label_counts: number of rows by split (``train``, ``validation``, ``test``, ``shift/<set>``) and class name.
         dropped: number of rows left out, by split or source and reason: ``{"copy of another row": 40}``.
-        truncated: number of rows by split whose tokens exceed ``max_length``.
+        truncated: number of rows by split whose tokens exceed ``max_length``; of very many rows, an estimate.
+        max_length: the limit that ``truncated`` is counted at, the smallest if it is searched; None: not counted.
         longest: number of characters of the longest text by split.
         warnings: sentences a person should read before training starts.
         split_rule: version of the rule that cut the rows into splits.
@@ -83,6 +91,7 @@ class DataSummary:
     label_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=dict)
     truncated: Mapping[str, int] = field(default_factory=dict)
+    max_length: int | None = None
     longest: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     split_rule: int = 1

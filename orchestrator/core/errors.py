@@ -1,5 +1,8 @@
 """The project's exceptions: one root, each picklable, because errors cross process borders."""
 
+LONGEST = 200
+"""Characters of a message that are shown where it is one of several; exceptions may repeat whole texts."""
+
 
 class LoratoryError(Exception):
     """Root of every error that Loratory raises on purpose.
@@ -14,6 +17,10 @@ class UserError(LoratoryError, ValueError):
 
 class SpecError(UserError):
     """A sweep file has errors; the message holds one ``file:line:column path rule, got value`` per line."""
+
+
+class ObjectiveError(UserError):
+    """An objective's own code raises, or returns what it may not return; the same holds for every trial of a sweep."""
 
 
 class AssetError(LoratoryError):
@@ -49,3 +56,24 @@ class SweepChangedError(UserError):
 
 class TrackingError(LoratoryError):
     """The tracking server or the registry refused or could not be reached."""
+
+
+def memory_ran_out(error: BaseException) -> bool:
+    """Return whether an error says that memory ran out: torch's or cuBLAS's on a device, oneDNN's on a CPU, numpy's."""
+    words = (
+        "allocate memory",
+        "could not create a primitive",
+        "CUDA error: out of memory",
+        "CUBLAS_STATUS_ALLOC_FAILED",
+    )
+    is_torchs = type(error).__name__ == "OutOfMemoryError"  # by name: torch is not imported for it
+    return is_torchs or isinstance(error, MemoryError) or any(phrase in str(error) for phrase in words)
+
+
+def in_short(error: BaseException) -> str:
+    """Return an error in one line: one of ours by its message, another with its type; a long message is cut."""
+    lines = str(error).strip().splitlines() or [""]
+    told = lines[0] if len(lines[0]) <= LONGEST else f"{lines[0][: LONGEST - 1]}…"
+    if isinstance(error, LoratoryError):
+        return told
+    return f"{type(error).__name__}: {told}" if told else type(error).__name__

@@ -16,9 +16,11 @@ class ObjectiveFacts:
         default_metric: the metric that is searched if the sweep file names none, with its split: ``val/accuracy``.
         default_model: the base model if the sweep file names none.
         default_source: the data if the sweep file names none.
+        labels: class names in the order of their ids; empty if the task has no classes, None if they are not known.
     """
 
     metrics: Mapping[str, Direction]
     default_metric: str
     default_model: Source
     default_source: Source
+    labels: tuple[str, ...] | None = None

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from orchestrator.core.data import DataSummary
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord
 
@@ -55,6 +56,7 @@ class SweepPlan:
         ends: samples at which trials end that nobody stops, ascending: several, if their epochs differ.
         rungs: the report points at which trials are compared.
         rows: number of rows by split.
+        data_summary: counts of the rows used and left out.
         parallel_trials: trials at once.
         engine: the name of the engine that would train.
         why: of these two, where they were measured or tried.
@@ -72,6 +74,7 @@ class SweepPlan:
     rows: Mapping[str, int]
     parallel_trials: int
     engine: str
+    data_summary: DataSummary = field(default_factory=DataSummary)
     why: str = ""
     alone: tuple[str, ...] = ()
     cost: Mapping[str, float] = field(default_factory=dict)

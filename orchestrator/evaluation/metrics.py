@@ -8,10 +8,18 @@ def classification_metrics(pairs: Sequence[tuple[int, int]], num_labels: int) ->
 
     Args:
         pairs: ``(predicted id, true id)`` per row; at least one.
-        num_labels: number of classes. A class that is neither true nor predicted anywhere counts as F1 = 0.
+        num_labels: number of classes. ``macro_f1`` is the mean over the classes that are true or predicted in some
+            row, as scikit-learn's is; a class that no row has and no row is given is left out.
     """
     from sklearn.metrics import accuracy_score, f1_score
 
     predicted, true = zip(*pairs, strict=True)
-    f1 = f1_score(true, predicted, labels=range(num_labels), average="macro", zero_division=0.0)
+    seen = {*predicted, *true}
+    f1 = f1_score(
+        true,
+        predicted,
+        labels=[label for label in range(num_labels) if label in seen],
+        average="macro",
+        zero_division=0.0,
+    )
     return {"accuracy": float(accuracy_score(true, predicted)), "macro_f1": float(f1)}

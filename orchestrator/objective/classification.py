@@ -1,15 +1,19 @@
 """Text classification: one text, one of a few labels. A task states its labels, its data and its metrics."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets.data import read_table
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
 from orchestrator.core.metric import Direction
+from orchestrator.objective.label_counts import in_shift_set, with_labels
+from orchestrator.objective.labels import LabelReader, checked_ids, current_reader, reading
 from orchestrator.objective.padding import pad
 from orchestrator.objective.protocol import Example, Head, Splits
-from orchestrator.objective.splits import Cutting
+from orchestrator.objective.splits import Cutting, read_splits
 
 if TYPE_CHECKING:
     import datasets
@@ -20,8 +24,8 @@ if TYPE_CHECKING:
 class TextClassification:
     """Base of objectives whose rows have a ``text``, a ``label`` and, if it is known, a ``group``.
 
-    A task sets ``name``, ``labels``, ``default_source`` and ``metrics``, and defines ``measure``. Labels in the data
-    are names (in any case) or ids; a hub data set's own class names are used if they are the task's.
+    A task sets ``name``, ``labels``, ``default_source`` and ``metrics``, and defines ``measure``. How labels in the
+    data become ids is said in ``orchestrator.objective.labels``.
     """
 
     name: str
@@ -33,44 +37,51 @@ class TextClassification:
     default_source: Source
 
     def splits(self, plan: DataPlan) -> Splits:
-        """Read, clean and cut the data; see ``Objective.splits`` and ``Cutting``."""
-        cutting = Cutting()
-        train, validation, test = cutting.cut(self.read(plan.source, plan.columns), plan)
-        shift = {
-            name: cutting.shift(self.read(source, shift_columns(source, plan)), train, plan.shift_rows, plan.seed)
-            for name, source in plan.shift.items()
-        }
-        return Splits(train=train, validation=validation, test=test, shift=shift)
+        """Read, clean and cut the data; see ``Objective.splits`` and ``read_splits``.
+
+        Raises:
+            DataError: a rule of the data is broken, a label is not certain, or train holds one class alone.
+        """
+        readers: dict[str, LabelReader] = {}
+        splits = read_splits(plan, partial(self._read, plan, readers), Cutting())
+        return replace(splits, summary=with_labels(splits, self.labels, readers, str(plan.source)))
+
+    def _read(
+        self, plan: DataPlan, readers: dict[str, LabelReader], source: Source, columns: Mapping[str, str]
+    ) -> "datasets.Dataset":
+        """Return the rows of a source, and keep the reader of its labels; shift sets follow the sweep's own data."""
+        name = ["", *plan.shift][len(readers)]
+        mapping = {} if name and source.origin is Origin.PACKAGED else plan.labels
+        readers[name] = reader = LabelReader(task=self.name, classes=self.labels, mapping=mapping, from_zero=bool(name))
+        with in_shift_set(name), reading(reader):
+            rows = self.read(source, columns)
+            if reader.mapping and not reader.called:
+                raise DataError(f"data.labels: objective {self.name} reads labels in code of its own, which ignores it")
+            checked_ids(rows["label"][:], self.labels, self.name)
+        return rows
 
     def read(self, source: Source, columns: Mapping[str, str]) -> "datasets.Dataset":
-        """Return the rows of a source with labels as ids: columns ``text``, ``label`` and, if there, ``group``."""
+        """Return the rows of a source with labels as ids: columns ``text``, ``label`` and, if there, ``group``.
+
+        Rows without a label are left out.
+        """
         import datasets
 
-        rows = read_table(source, columns, required=("text", "label"))
+        rows = read_table(source, columns, required=("text", "label"), text=("text",))
         names = getattr(rows.features["label"], "names", None)
+        reader = current_reader() or LabelReader(task=self.name, classes=self.labels)
+        ids = reader.read(rows["label"][:], names, f"column {columns.get('label', 'label')} of {source}")
         kept = {name: rows[name][:] for name in ("text", "group") if name in rows.column_names}
-        return datasets.Dataset.from_dict({**kept, "label": self._ids(rows["label"][:], names, source)})
-
-    def _ids(self, values: Sequence[Any], names: Sequence[str] | None, source: Source) -> list[int]:
-        known: dict[Any, int] = {label.casefold(): index for index, label in enumerate(self.labels)}
-        known |= {index: index for index in range(len(self.labels))}
-        if names is not None and {name.casefold() for name in names} == {label.casefold() for label in self.labels}:
-            values = [None if value is None else names[value] for value in values]
-        keys = [value.strip().casefold() if isinstance(value, str) else value for value in values]
-        unknown = sorted({repr(value) for key, value in zip(keys, values, strict=True) if key not in known})
-        if unknown:
-            raise DataError(
-                f"{source} has labels that {self.name} does not know: {', '.join(unknown[:5])}; it knows "
-                f"{', '.join(self.labels)}, or 0 to {len(self.labels) - 1}"
-            )
-        return [known[key] for key in keys]
+        found = datasets.Dataset.from_dict({**kept, "label": ids})
+        return found if None not in ids else found.select([row for row, label in enumerate(ids) if label is not None])
 
     def encode(self, rows: "datasets.Dataset", tokenizer: "PreTrainedTokenizerBase", max_length: int) -> list[Example]:
         """Tokenise the texts; ``labels`` is the label's id."""
         if len(rows) == 0:
             return []
         encoded = tokenizer(rows["text"][:], truncation=True, max_length=max_length)["input_ids"]
-        return [{"input_ids": ids, "labels": label} for ids, label in zip(encoded, rows["label"][:], strict=True)]
+        labels = checked_ids(rows["label"][:], self.labels, self.name)
+        return [{"input_ids": ids, "labels": label} for ids, label in zip(encoded, labels, strict=True)]
 
     def collate(self, examples: Sequence[Example], tokenizer: "PreTrainedTokenizerBase") -> "dict[str, torch.Tensor]":
         """Pad on the right; ``labels_B``."""
@@ -98,8 +109,3 @@ class TextClassification:
     def baseline(self, splits: Splits) -> Mapping[str, float] | None:  # noqa: ARG002  (the protocol's)
         """Return None: no baseline, unless the task defines one."""
         return None
-
-
-def shift_columns(source: Source, plan: DataPlan) -> Mapping[str, str]:
-    """Return the column names for a shift set: the plan's, except that packaged data has our names already."""
-    return {} if source.origin is Origin.PACKAGED else plan.columns

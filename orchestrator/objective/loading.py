@@ -6,14 +6,17 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
-import traceback
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from types import FunctionType, ModuleType
+from typing import Any
 
 import objectives
 from orchestrator.core.errors import UserError
 from orchestrator.core.objective_facts import ObjectiveFacts
-from orchestrator.objective.protocol import Objective
+from orchestrator.objective.guard import guard, line_in
+from orchestrator.objective.protocol import Head, Objective
 
 
 def objective_names() -> tuple[str, ...]:
@@ -44,6 +47,9 @@ def load_objective(ref: str) -> Objective:
             f"objective {ref}: OBJECTIVE lacks {', '.join(missing)}; see orchestrator/objective/protocol.py"
         )
     objective: Objective = found
+    _check_classes(objective, ref)
+    if ref.endswith(".py"):
+        guard(objective, _hooks())
     split, _, metric = objective.default_metric.partition("/")
     if split != "val" or metric not in objective.metrics:
         raise UserError(
@@ -63,12 +69,36 @@ def objective_facts(ref: str) -> ObjectiveFacts:
         default_metric=objective.default_metric,
         default_model=objective.default_model,
         default_source=objective.default_source,
+        labels=tuple(objective.labels),
     )
 
 
+def _check_classes(objective: Objective, ref: str) -> None:
+    """Raise ``UserError`` if the class names cannot be told apart, or are too few for a classifier."""
+    labels: Any = objective.labels
+    if isinstance(labels, str) or not isinstance(labels, Sequence):
+        raise UserError(f"objective {ref}: labels must be a tuple of class names, got {labels!r}")
+    for label in labels:
+        if not isinstance(label, str) or not label or label != label.strip():
+            raise UserError(
+                f"objective {ref}: labels must hold class names as text without spaces around them, got {label!r}"
+            )
+    twice = [label for label, count in Counter(labels).items() if count > 1]
+    if twice:
+        raise UserError(f"objective {ref}: labels hold {twice[0]!r} twice; give each class one name")
+    if len(labels) == 1 or (not labels and objective.head is Head.SEQUENCE_CLASSIFICATION):
+        held = "1 class" if labels else "no class"
+        raise UserError(
+            f"objective {ref}: labels hold {held}; a classifier needs at least two. Regression is not supported"
+        )
+
+
 def _members() -> list[str]:
-    methods = [name for name, value in vars(Objective).items() if isinstance(value, FunctionType) and name[0] != "_"]
-    return [*Objective.__annotations__, *methods]
+    return [*Objective.__annotations__, *_hooks()]
+
+
+def _hooks() -> list[str]:
+    return [name for name, value in vars(Objective).items() if isinstance(value, FunctionType) and name[0] != "_"]
 
 
 def _by_name(name: str) -> ModuleType:
@@ -100,11 +130,5 @@ def _from_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:  # a user's file may raise anything; all of it becomes a message
         del sys.modules[name]
-        raise UserError(f"objective {_where(error, path)}: {type(error).__name__}: {error}") from error
+        raise UserError(f"objective {line_in(error, str(path))}: {type(error).__name__}: {error}") from error
     return module
-
-
-def _where(error: Exception, path: Path) -> str:
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    line = error.lineno if isinstance(error, SyntaxError) else (lines[-1] if lines else None)
-    return f"{path}:{line}" if line else str(path)

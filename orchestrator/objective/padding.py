@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from orchestrator.core.errors import DataError
 from orchestrator.objective.protocol import Example
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ def pad(examples: Sequence[Example], tokenizer: "PreTrainedTokenizerBase") -> "d
     Padding stands on the right. The mask comes from the lengths, not from the padding's id: some tokenizers pad with
     the end-of-sequence token, which is also a token to predict.
     """
-    import torch
-
     padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     ids_BT, mask_BT = _padded([example["input_ids"] for example in examples], padding or 0)
     labels = [example["labels"] for example in examples]
@@ -29,8 +28,24 @@ def pad(examples: Sequence[Example], tokenizer: "PreTrainedTokenizerBase") -> "d
     return {
         "input_ids": ids_BT,
         "attention_mask": mask_BT.long(),
-        "labels": _padded(labels, IGNORED)[0] if per_token else torch.tensor(labels, dtype=torch.long),
+        "labels": _padded(labels, IGNORED)[0] if per_token else _ids(labels),
     }
+
+
+def _ids(labels: "Sequence[int]") -> "torch.Tensor":
+    """Return ``labels_B``; real numbers are refused, because a conversion to integers would cut them.
+
+    Raises:
+        DataError: a label is a real number.
+    """
+    import torch
+
+    labels_B = torch.tensor(labels)
+    if labels_B.is_floating_point():
+        raise DataError(
+            f"labels are real numbers (such as {labels[0]}); class ids are needed, regression is not supported"
+        )
+    return labels_B.long()
 
 
 def _padded(rows: Sequence[Sequence[int]], padding: int) -> "tuple[torch.Tensor, torch.Tensor]":

@@ -46,6 +46,11 @@ class Splits:
     shift: Mapping[str, "datasets.Dataset"]
     summary: DataSummary = field(default_factory=DataSummary)
 
+    def by_name(self) -> "dict[str, datasets.Dataset]":
+        """Return the rows by split; shift sets are named ``shift/<set>``."""
+        own = {"train": self.train, "validation": self.validation, "test": self.test}
+        return own | {f"shift/{name}": rows for name, rows in self.shift.items()}
+
 
 class Objective(Protocol):
     """One task: its data, head, collation, loss and metrics."""

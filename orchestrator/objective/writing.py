@@ -8,10 +8,9 @@ from orchestrator.assets.data import read_table
 from orchestrator.core.data import DataPlan, Source
 from orchestrator.core.errors import DataError
 from orchestrator.core.metric import Direction
-from orchestrator.objective.classification import shift_columns
 from orchestrator.objective.padding import IGNORED
 from orchestrator.objective.protocol import Splits
-from orchestrator.objective.splits import Cutting
+from orchestrator.objective.splits import Cutting, read_splits
 
 if TYPE_CHECKING:
     import datasets
@@ -43,19 +42,12 @@ class Writing:
     ahead: int = 0
 
     def splits(self, plan: DataPlan) -> Splits:
-        """Read, clean and cut the data; see ``Objective.splits`` and ``Cutting``."""
-        cutting = Cutting(label=None)
-        train, validation, test = cutting.cut(self.read(plan.source, plan.columns), plan)
-        shift = {
-            name: cutting.shift(self.read(source, shift_columns(source, plan)), train, plan.shift_rows, plan.seed)
-            for name, source in plan.shift.items()
-        }
-        return Splits(train=train, validation=validation, test=test, shift=shift)
+        """Read, clean and cut the data; see ``Objective.splits`` and ``read_splits``."""
+        return read_splits(plan, self.read, Cutting(label=None, target=self.target))
 
     def read(self, source: Source, columns: Mapping[str, str]) -> "datasets.Dataset":
-        """Return the rows of a source that have a target: columns ``text``, the target's and, if there, ``group``."""
-        rows = read_table(source, columns, required=("text", self.target))
-        rows = rows.select([i for i, target in enumerate(rows[self.target]) if target is not None and target.strip()])
+        """Return the rows of a source: columns ``text``, the target's and, if there, ``group``."""
+        rows = read_table(source, columns, required=("text", self.target), text=("text", self.target))
         return rows.select_columns([name for name in ("text", self.target, "group") if name in rows.column_names])
 
     def around_text(

@@ -3,22 +3,35 @@
 import csv
 import io
 import json
+import logging
+from dataclasses import replace
 from pathlib import Path
 
-from orchestrator.report.html import Picture, render_page
+from orchestrator.core.errors import in_short
+from orchestrator.report.html import TITLES, Picture, render_page
 from orchestrator.report.leaderboard import Leaderboard
 from orchestrator.report.summary import Summary, as_json, jsonable
 
 PAGE = "index.html"
+logger = logging.getLogger(__name__)
 
 
-def write_report(folder: Path, summary: Summary) -> list[Path]:
+def write_report(folder: Path, summary: Summary, notes: dict[str, str] | None = None) -> list[Path]:
     """Write ``index.html``, a PNG per picture, ``leaderboard.csv`` and ``.json``, ``report.json``; return their paths.
 
     Files of an earlier report are overwritten; a picture that there is nothing to show in any more is removed.
+
+    Args:
+        folder: where they go.
+        summary: what they show.
+        notes: takes a sentence for each picture that could not be drawn.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = draw(summary)
+    missing: dict[str, str] = {}
+    pictures = draw(summary, missing)
+    summary = replace(summary, notes=tuple(dict.fromkeys((*summary.notes, *missing.values()))))
+    if notes is not None:
+        notes |= missing
     contents: dict[str, bytes] = {f"{name}.png": picture.light for name, picture in pictures.items()}
     contents[PAGE] = render_page(summary, pictures).encode()
     contents["leaderboard.csv"] = as_csv(summary.leaderboard).encode()
@@ -31,24 +44,35 @@ def write_report(folder: Path, summary: Summary) -> list[Path]:
     return [folder / name for name in sorted(contents, key=lambda name: (name != PAGE, name))]
 
 
-def draw(summary: Summary) -> dict[str, Picture]:
-    """Return every picture that there is something to show in, by name."""
+def draw(summary: Summary, notes: dict[str, str] | None = None) -> dict[str, Picture]:
+    """Return every picture that there is something to show in, by name; ``notes`` takes a sentence for each failure."""
+    pictures: dict[str, Picture] = {}
+    for name in TITLES:
+        try:
+            picture = _themed(name, summary)
+        except Exception as error:  # lets through whatever drawing raises: the report is complete without a picture
+            logger.exception("the picture %s could not be drawn", name)
+            if notes is not None:
+                notes[f"picture {name}"] = f"no picture {name}: {in_short(error)}"
+            continue
+        if picture is not None:
+            pictures[name] = picture
+    return pictures
+
+
+def _themed(name: str, summary: Summary) -> Picture | None:
     from orchestrator.report.plots import PICTURES
     from orchestrator.report.style import theme
 
-    pictures = {}
-    for name, plot in PICTURES.items():
-        themed = []
-        for dark in (False, True):
-            with theme(dark=dark):
-                figure, buffer = plot(summary), io.BytesIO()
-                if figure is None:
-                    break
-                figure.savefig(buffer, format="png")
-                themed.append(buffer.getvalue())
-        else:
-            pictures[name] = Picture(light=themed[0], dark=themed[1])
-    return pictures
+    drawn = []
+    for dark in (False, True):
+        with theme(dark=dark):
+            figure, buffer = PICTURES[name](summary), io.BytesIO()
+            if figure is None:
+                return None
+            figure.savefig(buffer, format="png")
+            drawn.append(buffer.getvalue())
+    return Picture(light=drawn[0], dark=drawn[1])
 
 
 def as_csv(board: Leaderboard) -> str:

@@ -9,6 +9,7 @@ from orchestrator import __version__
 from orchestrator.core.sweep import standing
 from orchestrator.core.trial import TrialState
 from orchestrator.report import words
+from orchestrator.report.data_text import data_lines
 from orchestrator.report.leaderboard import Leaderboard, Row
 from orchestrator.report.summary import Summary, next_commands
 
@@ -50,6 +51,8 @@ def render_page(summary: Summary, pictures: Mapping[str, Picture]) -> str:
         baseline=baseline_cells(board),
         pictures=[(TITLES[name], _uri(picture.light), _uri(picture.dark)) for name, picture in pictures.items()],
         time_parts=_time_parts(summary),
+        data=data_lines(summary.data, summary.data_summary, classes=False),
+        classes=_class_rows(summary),
         commands=next_commands(summary.sweep.name, None if board.best is None else board.best.number),
         words=words,
         standing=standing,
@@ -105,6 +108,13 @@ def baseline_cells(board: Leaderboard) -> list[str] | None:
     ]
     values = [words.number(board.baseline[name]) if name and name in board.baseline else "" for name in names]
     return ["", "", "baseline", *values, *("" for _ in board.varied)]
+
+
+def _class_rows(summary: Summary) -> list[tuple[str, list[int]]]:
+    """Return the number of rows of each class, by split."""
+    counts = summary.data_summary.label_counts
+    names = dict.fromkeys(name for split in counts.values() for name in split)
+    return [(name, [split.get(name, 0) for split in counts.values()]) for name in names]
 
 
 def _time_parts(summary: Summary) -> list[tuple[str, str, float]]:

@@ -8,6 +8,10 @@ from orchestrator.core.space import ParamValue
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import TrialRecord, TrialState
 
+_FEW_SAMPLES = 2000
+"""Training samples below which a trial says little about what fine-tuning can do."""
+_LARGER_SPLITS = "Compare them on more rows (data.validation, data.test) before you choose."
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
@@ -74,11 +78,47 @@ class Leaderboard:
 
     @property
     def beaten(self) -> str | None:
-        """That the baseline is as good as the winner, in words; None if it is not, or there is none."""
-        value, best = (self.baseline or {}).get(self.metric.name), self.best
-        if value is None or best is None or self.metric.sort_key(best.score) < self.metric.sort_key(value):
+        """That the baseline is as good as the winner on validation or on test, and what to try; None if it is not."""
+        name, best = self.metric.name, self.best
+        value = (self.baseline or {}).get(name)
+        if value is None or best is None or best.score is None:
             return None
-        return f"No trial is better than the baseline's {self.metric.name} of {value:.4f}: fine-tuning did not pay here"
+        test = f"test/{name.rpartition('/')[2]}"
+        tested, other = best.final.get(test), (self.baseline or {}).get(test)
+        both = None if tested is None or other is None else f"{tested:.4f} to {other:.4f}"
+        ahead_on_test = both is not None and self._is_better(tested, other)
+        if self._is_better(best.score, value):
+            if both is None or ahead_on_test:
+                return None
+            return (
+                f"Trial {best.number} is better than the baseline on {name} and not on {test} ({both}): the gain may "
+                f"be chance. {_LARGER_SPLITS}"
+            )
+        seen = f"No trial is better than the baseline on {name} ({best.score:.4f} to {value:.4f})"
+        if ahead_on_test:
+            return f"{seen}, but trial {best.number} is on {test} ({both}): the two are close. {_LARGER_SPLITS}"
+        return f"{seen}. {self._advice(best)}"
+
+    def _is_better(self, value: float | None, other: float | None) -> bool:
+        return self.metric.sort_key(value) < self.metric.sort_key(other)
+
+    def _advice(self, best: Row) -> str:
+        """Return what to try where the baseline is ahead, by how long trials were trained."""
+        longest = max(row.trained for row in self.rows)
+        if longest < _FEW_SAMPLES:
+            return (
+                f"Trials were trained on at most {longest:,} samples, which may be too few to tell: raise "
+                "training.epochs, or add training rows."
+            )
+        if best.samples == best.trained:
+            return (
+                f"Trial {best.number} was still best at its last report, after {best.trained:,} samples: longer "
+                "trials (training.epochs) may do better."
+            )
+        return (
+            f"Fine-tuning did not pay here, with trials of up to {longest:,} samples: try more training rows, another "
+            "base model or a wider search.space, or use the baseline."
+        )
 
     @property
     def extra(self) -> tuple[str, ...]:

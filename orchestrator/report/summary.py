@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from orchestrator.core.data import DataSummary
 from orchestrator.core.environment import PROGRAM
 from orchestrator.core.plan import EngineName
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.report.data_text import summary_of
 from orchestrator.report.leaderboard import Leaderboard, leaderboard, metric_of
 from orchestrator.report.time_use import TimeUse, time_use
 
@@ -28,8 +30,10 @@ class Summary:
 
     Attributes:
         data: number of rows by split.
+        data_summary: counts of the rows used, left out and cut.
         states: number of trials by state.
         tokens: real training tokens of all trials.
+        notes: what is missing because it failed, a sentence each, such as ``no baseline: …``.
     """
 
     sweep: SweepRecord
@@ -40,6 +44,8 @@ class Summary:
     data: Mapping[str, int]
     states: Mapping[TrialState, int]
     tokens: int
+    data_summary: DataSummary = field(default_factory=DataSummary)
+    notes: tuple[str, ...] = ()
 
 
 def summarise(sweep: SweepRecord, records: Sequence[TrialRecord], importances: Importances | None = None) -> Summary:
@@ -53,7 +59,9 @@ def summarise(sweep: SweepRecord, records: Sequence[TrialRecord], importances: I
         time=_time_use(sweep, records),
         data=sweep.facts.get("data", {}),
         states=Counter(record.state for record in records),
+        notes=tuple(sweep.facts.get("notes", {}).values()),
         tokens=sum(round(record.reports[-1].metrics.get("progress/tokens", 0)) for record in records if record.reports),
+        data_summary=summary_of(sweep.facts),
     )
 
 
@@ -107,8 +115,10 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "importances": {"values": summary.importances.values, "note": summary.importances.note},
         "time": None if summary.time is None else asdict(summary.time),
         "data": summary.data,
+        "data_summary": asdict(summary.data_summary),
         "trials": {state.value: number for state, number in summary.states.items()},
         "tokens": summary.tokens,
+        "notes": summary.notes,
     }
     return dict(jsonable(plain))
 

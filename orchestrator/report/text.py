@@ -7,6 +7,7 @@ from rich.text import Text
 
 from orchestrator.core.sweep import standing
 from orchestrator.report import words
+from orchestrator.report.data_text import data_lines
 from orchestrator.report.leaderboard import Leaderboard
 from orchestrator.report.summary import Summary
 from orchestrator.report.text_table import STATE_STYLES, LeaderboardTable
@@ -71,13 +72,14 @@ def summary_text(summary: Summary, limit: int | None = None) -> Group:
     if winner is not None:
         facts.add_row("winner", winner)
     facts.add_row("trials", states_text(summary))
-    if summary.data:
-        rows = " · ".join(f"{name} {words.count(number)}" for name, number in summary.data.items())
-        facts.add_row("rows", rows)
+    for name, line in data_lines(summary.data, summary.data_summary):
+        facts.add_row(name, Text(line))
     if summary.time is not None:
         facts.add_row("time", time_text(summary.time))
     if summary.importances.values or summary.importances.note:
         facts.add_row("importance", importances_table(summary))
+    for note in summary.notes:
+        facts.add_row("note", Text(note))
     return Group(*parts, facts)
 
 

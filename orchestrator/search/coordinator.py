@@ -22,6 +22,9 @@ from orchestrator.search.spending import Spending
 from orchestrator.search.stopping.decide import Judge
 from orchestrator.search.study import SweepStudy
 
+FINALS_MISSING = "its final metrics are missing"
+"""Stands in the reason of a trial that ended as it was told to, though its shift sets could not be measured."""
+
 
 class Coordinator:
     """One driver's hold on one sweep."""
@@ -222,7 +225,7 @@ class Coordinator:
         if told is None:
             self._end(number, Ending(state=TrialState.FAIL, reason=reason), {})
         else:
-            self._end(number, replace(told, reason=f"{told.reason}; its final metrics are missing: {reason}"), {})
+            self._end(number, replace(told, reason=f"{told.reason}; {FINALS_MISSING}: {reason}"), {})
 
     def suspend(self) -> None:
         """Hand out nothing more. Unfinished trials stay as they are, for the next driver."""

@@ -91,6 +91,11 @@ class SweepStore(DriverLocks):
             )
         return None if changes else newest
 
+    def continued(self, name: str) -> SweepRecord | None:
+        """Return the sweep that ``open_sweep`` would go on with and must not change: the newest, if it has trials."""
+        newest = self._newest(name)
+        return newest if newest is not None and self._has_trials(newest.id) else None
+
     def sweep(self, sweep_id: int) -> SweepRecord:
         """Return one sweep by its id."""
         with self.read() as connection:

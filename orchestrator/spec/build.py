@@ -1,7 +1,7 @@
 """The well-formed sections to the core's types, with the rules that need the objective or several sections."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.core.data import DataPlan, Source
@@ -50,6 +50,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     objective, facts = _objective(file.objective, sources, objective_facts, problems)
     model = _model(file, sources, facts)
     data = _data(file, sources, facts)
+    labels = checks.read_labels(file.data.labels, facts, problems)
     deepspeed = read_deepspeed(file.training.deepspeed, sources, problems)
     fixed = checks.read_fixed(file, names, problems)
     space = read_space(search.space, names, problems)
@@ -70,7 +71,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         objective=objective,
         model=model,
         quantisation=file.quantisation,
-        data=data,
+        data=replace(data, labels=labels) if labels else data,
         precision=file.training.precision,
         device=file.training.device,
         deepspeed=deepspeed,

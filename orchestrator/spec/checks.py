@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from orchestrator.core.grid import MOST_POINTS, all_points, endless
+from orchestrator.core.labels import class_of
 from orchestrator.core.methods import METHODS, takers
 from orchestrator.core.metric import Metric
 from orchestrator.core.objective_facts import ObjectiveFacts
@@ -50,6 +51,29 @@ def read_metric(search: Search, facts: ObjectiveFacts, problems: Problems) -> Me
         rule = f"the objective's direction of {name} is needed, {known[name]}"
         problems.add(("search", "direction"), f"{rule}, got {search.direction}")
     return Metric(name=name, direction=known[name])
+
+
+def read_labels(
+    written: Mapping[str, ParamValue], facts: ObjectiveFacts | None, problems: Problems
+) -> Mapping[str, str | None]:
+    """Return ``data.labels`` with the class names as the objective writes them, if known; None leaves rows out."""
+    found: dict[str, str | None] = {}
+    if facts is None or not written:
+        return found
+    if facts.labels == ():
+        problems.add(("data", "labels"), "the objective has no classes, so no label can be mapped", at_key=True)
+        return found
+    for value, name in written.items():
+        text = name if isinstance(name, str) else shown(name)
+        found[value.strip()] = None if name is None else text
+        if name is None or facts.labels is None:
+            continue
+        index = class_of(text, facts.labels)
+        if index is None:
+            problems.add(("data", "labels", value), one_of(text, facts.labels))
+        else:
+            found[value.strip()] = facts.labels[index]
+    return found
 
 
 def check_sampler(sampler: SamplerPolicy, space: Space, problems: Problems) -> None:

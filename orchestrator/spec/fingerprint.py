@@ -29,14 +29,14 @@ _SECTIONS = {
 def fingerprint(spec: "SweepSpec") -> dict[str, Any]:
     """Return what decides what a trial's result means: everything but sampler, start points, budget and places.
 
-    A setting fixed at its default is left out, and so are no quantisation and no DeepSpeed: writing a default down
-    changes nothing.
+    A setting fixed at its default is left out, and so are empty ``data.labels``, no quantisation and no DeepSpeed:
+    writing a default down changes nothing.
     """
     space = {p.name: asdict(p.domain) | ({"when": dict(p.when)} if p.when else {}) for p in spec.space.parameters}
     facts: dict[str, Any] = {
         "objective": spec.objective,
         "model": asdict(spec.model),
-        "data": asdict(spec.data),
+        "data": {key: value for key, value in asdict(spec.data).items() if value or key != "labels"},
         "epochs": spec.fixed.get("epochs", RULES["epochs"].default),
         "precision": spec.precision,
         "fixed": {
@@ -50,6 +50,10 @@ def fingerprint(spec: "SweepSpec") -> dict[str, Any]:
     if "method" not in space:
         # It has a place of its own from when it could not be searched, so that sweeps of then go on.
         facts["method"] = facts["fixed"].pop("method", RULES["method"].default)
+    # Beside the data, and absent for rule 1, as in sweeps from when there was one rule.
+    split_rule = facts["data"].pop("split_rule")
+    if split_rule != 1:
+        facts["split_rule"] = split_rule
     if spec.quantisation is not None:
         facts["quantisation"] = spec.quantisation
     if spec.deepspeed is not None:

@@ -42,6 +42,9 @@ class Data(Section):
         description="packaged name, hub:org/name, a csv/json/parquet file, or a mapping with hub",
     )
     columns: dict[str, str] = Field(default={}, description="the objective's column names to those of the source")
+    labels: dict[str, Scalar] = Field(
+        default={}, description="class name by the value that stands in the data; null leaves the rows of a value out"
+    )
     train: Count | None = Field(default=None, description="training rows; all that the other splits leave if absent")
     validation: Count = Field(default=1000, description="rows that trials are compared on")
     test: Count = Field(default=1000, description="rows that only the kept adapters are measured on, once, at the end")

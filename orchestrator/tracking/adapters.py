@@ -53,6 +53,8 @@ class AdapterCard:
         sweep, sweep_key, trial, samples: the checkpoint it is: ``name#generation``, that sweep's key, the trial's
             number and its training samples.
         measured_at: when this checkpoint was measured, in seconds since the epoch.
+        label_values: class name by the value that stood in the data.
+        label_counts: number of rows by split and class name.
         metrics: summary, shift and test metrics of this checkpoint.
         params: what the trial varied.
         rslora: whether its configuration says alpha / sqrt(rank), which not every program reads.
@@ -71,6 +73,8 @@ class AdapterCard:
     measured_at: float
     prompt: str = "{text}"
     quantisation: Mapping[str, Any] | None = None
+    label_values: Mapping[str, str] = field(default_factory=dict)
+    label_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     params: Mapping[str, ParamValue] = field(default_factory=dict)
     rslora: bool = False
@@ -106,7 +110,7 @@ class SweepAdapters:
     Attributes:
         sweep_dir: the sweep's folder; reports name their checkpoints relative to it.
         metric: says which checkpoint of a trial is its best.
-        base, base_path, head, labels, objective, prompt: as in ``AdapterCard``.
+        base, base_path, head, labels, objective, prompt, label_values, label_counts: as in ``AdapterCard``.
         quantisation: how the base is held; None: as it is.
     """
 
@@ -119,6 +123,8 @@ class SweepAdapters:
     objective: str
     prompt: str = "{text}"
     quantisation: Quantisation | None = None
+    label_values: Mapping[str, str] = field(default_factory=dict)
+    label_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def folder(self, trial: TrialRecord) -> Path | None:
         """Return the folder of the trial's best adapter, or None if it was not kept."""
@@ -152,6 +158,8 @@ class SweepAdapters:
             labels=self.labels,
             prompt=self.prompt,
             quantisation=None if self.quantisation is None else loading_arguments(self.quantisation),
+            label_values=self.label_values,
+            label_counts=self.label_counts,
             max_length=trial.settings.max_length,
             objective=self.objective,
             sweep=sweep.reference,

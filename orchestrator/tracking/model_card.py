@@ -72,7 +72,7 @@ Inputs were cut to {card.max_length} tokens.
 {_code(card, hub)}```
 
 {_where_the_base_is(card, hub)}
-{_scaling(card)}
+{_scaling(card)}{_labels(card)}
 ## Measured
 
 | metric | value |
@@ -121,6 +121,25 @@ def _code(card: "AdapterCard", hub: str | None) -> str:
         prompt=card.prompt,
         imports=", ".join(names),
     )
+
+
+def _labels(card: "AdapterCard") -> str:
+    """Return the classes with the values that stood for them in the data, and their rows by split."""
+    if not card.label_counts:
+        return ""
+    splits = [*card.label_counts]
+    rows = []
+    for name in card.labels:
+        values = [f"`{value}`" for value, label in card.label_values.items() if label == name]
+        counts = [f"{card.label_counts[split].get(name, 0):,}" for split in splits]
+        rows.append(" | ".join((_cell(name), _cell(", ".join(values) or "–"), *counts)))
+    head = " | ".join(("class", "in the data", *splits))
+    table = "\n".join(f"| {row} |" for row in rows)
+    return f"\n## Labels\n\n| {head} |\n|{'---|' * (len(splits) + 2)}\n{table}\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _keywords(arguments: Mapping[str, Any]) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import psutil
 
+from orchestrator.core.errors import memory_ran_out
+
 _M_ARENA_MAX = -8
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -83,14 +85,7 @@ def available_mb(device: str) -> float:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory ran out: torch's or cuBLAS's on a device, oneDNN's on a CPU, numpy's."""
+    """Return whether an error says that memory ran out; see ``memory_ran_out``."""
     import torch
 
-    told = str(error)
-    words = (
-        "allocate memory",
-        "could not create a primitive",
-        "CUDA error: out of memory",
-        "CUBLAS_STATUS_ALLOC_FAILED",
-    )
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(phrase in told for phrase in words)
+    return isinstance(error, torch.OutOfMemoryError) or memory_ran_out(error)

@@ -92,6 +92,14 @@ class TestHub(AssetContract):
         with pytest.raises(DataError, match=r"data set hub:org/rows: Unknown split .*'train', 'test'"):
             read_table(Source(origin=Origin.HUB, name="org/rows", split="dev"))
 
+    def test_text_is_needed_where_it_is_asked_for(self) -> None:
+        source = Source(origin=Origin.HUB, name="org/rows")
+        assert read_table(source, text=("text",))["text"][:] == ROWS["text"]
+        with pytest.raises(
+            DataError, match=r"column label of hub:org/rows holds integers \(row 1: 1\); text is needed"
+        ):
+            read_table(source, {"text": "label"}, text=("text",))
+
     def test_unreachable_says_what_to_do(self, missing: Source) -> None:
         with pytest.raises(
             AssetError, match=r"data set hub:org/absent could not be loaded(.|\n)*HF_TOKEN.*HF_HUB_OFFLINE"
@@ -104,21 +112,6 @@ def test_the_hub_without_a_network_says_what_to_do(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(AssetError, match=r"hub:org/never-downloaded could not be loaded(.|\n)*Check the name"):
         read_table(Source(origin=Origin.HUB, name="org/never-downloaded"))
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "problem"),
-    [
-        ("rows.csv", "a,b\n1,2\n1,2,3,4\n", "cannot be read as csv: .*line 3"),
-        ("rows.json", '[{"text": "a",', "cannot be read as json"),
-        ("rows.csv", "", "cannot be read as csv: No columns"),
-        ("rows.xlsx", "x", r"ends in \.csv, \.tsv, \.json, \.jsonl, \.parquet is needed, got '\.xlsx'"),
-    ],
-)
-def test_a_file_that_is_no_table_is_refused(tmp_path: Path, name: str, content: str, problem: str) -> None:
-    (tmp_path / name).write_text(content)
-    with pytest.raises(DataError, match=problem):
-        read_table(local(tmp_path / name))
 
 
 def test_a_changed_file_is_read_afresh(tmp_path: Path) -> None:

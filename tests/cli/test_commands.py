@@ -16,6 +16,7 @@ from orchestrator.core.trial import TrialState
 from orchestrator.search.database import sweep_dir
 from orchestrator.search.ledger import Ledger
 from tests.cli.conftest import ROOT, Invoke, Run
+from tests.fakes.tiny_sweep import tiny_sweep
 from tests.report.examples import make_sweep
 
 
@@ -132,6 +133,26 @@ def test_validate_answers_for_every_file(command: Run, tmp_path: Path) -> None:
     assert (good["valid"], good["errors"]) == (True, [])
     assert wrong["valid"] is False
     assert wrong["errors"] == done.stderr.splitlines()
+
+
+def test_validate_reads_the_data_if_asked(invoke: Invoke, tmp_path: Path) -> None:
+    file, rows = tiny_sweep(tmp_path), tmp_path / "rows.csv"
+    rows.write_text(
+        rows.read_text() + " ,negative\n" + "the film was bad and number 0,negative\n" + f"{'ok ' * 40},positive\n"
+    )
+    shown = " ".join(invoke("validate", str(file), "--data").stdout.split())
+    assert "rows train 64 · validation 32 · test 32" in shown
+    assert "more rows than data.train asks for 34" in shown
+    (found,) = json.loads(invoke("validate", str(file), "--data", "--json", "--set", "data.train=null").stdout)
+    assert found["rows"] == {"train": 98, "validation": 32, "test": 32}
+    summary = found["data_summary"]
+    assert summary["dropped"] == {"blank text": 1}
+    assert (sum(summary["truncated"].values()), summary["max_length"]) == (1, 16)
+    assert sum(summary["label_counts"]["train"].values()) == 98
+    rows.write_bytes("text,label\ncafé,positive\n".encode("latin-1"))
+    done = invoke("validate", str(file), "--data")
+    assert done.exit_code == 2
+    assert "rows.csv, line 2: byte 0xe9 is not UTF-8" in done.stderr
 
 
 def test_validate_takes_overrides(command: Run) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from orchestrator.assets.catalogue import CATALOGUE
 from orchestrator.cli.plan_view import plan_text
+from orchestrator.core.data import DataSummary
 from orchestrator.core.deepspeed import NAMED
 from orchestrator.core.outcome import SweepPlan
 from orchestrator.core.plan import EngineName
@@ -56,3 +57,10 @@ def test_every_note_has_a_line() -> None:
     notes = ("the experts get no adapter", "11 % of the weights are held in 4 bits")
     lines = [" ".join(line.split()) for line in shown(plan_text(spec, replace(PLAN, notes=notes)), 160).splitlines()]
     assert [line for line in lines if line.startswith("note ")] == [f"note {note}" for note in notes]
+
+
+def test_what_is_left_out_of_the_data_is_told() -> None:
+    spec = load_spec(ROOT / "sweeps" / "sentiment-smoke.yaml", objective_facts=objective_facts, packaged=CATALOGUE)
+    data = DataSummary(dropped={"blank text": 4}, labels={"0": "negative"}, label_counts={"train": {"negative": 256}})
+    told = " ".join(shown(plan_text(spec, replace(PLAN, data_summary=data)), 160).split())
+    assert "rows train 256 left out 4 of 260: blank text 4 labels 0 → negative classes train negative: 256" in told

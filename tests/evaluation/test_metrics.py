@@ -3,15 +3,28 @@
 import datasets
 import pytest
 
-from orchestrator.evaluation.baseline import tfidf_baseline
+from orchestrator.core.errors import DataError
+from orchestrator.evaluation.baseline import _analysers, tfidf_baseline
 from orchestrator.evaluation.metrics import classification_metrics
 from orchestrator.objective.protocol import Splits
 
 
 def test_accuracy_and_macro_f1_by_hand() -> None:
-    # class 0: precision 1/2, recall 1 -> F1 2/3; class 1: precision 1, recall 1/2 -> F1 2/3; class 2: absent -> 0
-    measured = classification_metrics([(0, 0), (0, 1), (1, 1)], 3)
-    assert measured == {"accuracy": pytest.approx(2 / 3), "macro_f1": pytest.approx(4 / 9)}
+    # class 0: precision 1/2, recall 1 -> F1 2/3; class 1: precision 1, recall 1/2 -> F1 2/3
+    measured = classification_metrics([(0, 0), (0, 1), (1, 1)], 2)
+    assert measured == {"accuracy": pytest.approx(2 / 3), "macro_f1": pytest.approx(2 / 3)}
+
+
+@pytest.mark.parametrize(
+    ("pairs", "macro_f1"),
+    [
+        ([(0, 0), (1, 1)], 1.0),  # classes 2 and 3 are absent
+        ([(0, 0), (2, 1)], 1 / 3),  # class 2 is predicted alone, class 1 is never found
+        ([(3, 3)], 1.0),
+    ],
+)
+def test_macro_f1_leaves_absent_classes_out(pairs: list[tuple[int, int]], macro_f1: float) -> None:
+    assert classification_metrics(pairs, 4)["macro_f1"] == pytest.approx(macro_f1)
 
 
 def rows(texts: list[str], labels: list[int]) -> datasets.Dataset:
@@ -37,3 +50,44 @@ def test_a_class_that_train_lacks_costs_a_finite_loss() -> None:
     measured = tfidf_baseline(splits, 3)
     assert measured["val/accuracy"] == 0.5
     assert 10 < measured["val/loss"] < 20
+
+
+SIGNS = {"ja": ("良い", "悪い"), "th": ("ดีมาก", "แย่มาก"), "zh": ("好", "坏")}
+
+
+@pytest.mark.parametrize("language", SIGNS)
+def test_the_baseline_reads_texts_without_spaces(language: str) -> None:
+    good, bad = SIGNS[language]
+    fillers = [chr(ord("一") + 7 * i) + chr(ord("丁") + 11 * i) for i in range(60)]
+    texts = [f"{filler}{good if i % 2 else bad}{fillers[-i]}" for i, filler in enumerate(fillers)]
+    labels = [i % 2 for i in range(60)]
+    held = rows(texts[40:], labels[40:])
+    measured = tfidf_baseline(Splits(train=rows(texts[:40], labels[:40]), validation=held, test=held, shift={}), 2)
+    assert measured["val/accuracy"] == measured["test/accuracy"] == 1.0
+
+
+@pytest.mark.parametrize("pair", [("a k", "a l"), (":)", ":("), ("C++", "C")])
+def test_the_baseline_reads_texts_without_words(pair: tuple[str, str]) -> None:
+    train = rows([*pair] * 10, [0, 1] * 10)
+    held = rows([*pair], [0, 1])
+    measured = tfidf_baseline(Splits(train=train, validation=held, test=held, shift={}), 2)
+    assert measured["test/accuracy"] == 1.0
+
+
+def test_a_baseline_that_cannot_be_fitted_says_why() -> None:
+    held = rows(["good"], [1])
+    with pytest.raises(DataError, match=r"words: .*; characters: "):
+        tfidf_baseline(Splits(train=rows(["good", "bad"], [1, 1]), validation=held, test=held, shift={}), 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "analysers"),
+    [
+        ("a film with a plot ", 10, ["words", "characters"]),
+        ("a film with a plot ", 300_000, ["words"]),
+        ("とても良い映画でした", 500_000, ["words", "characters"]),
+        ("करतो करदो करनो ", 300_000, ["words", "characters"]),
+    ],
+)
+def test_characters_of_very_many_spaced_texts_are_not_tried(text: str, count: int, analysers: list[str]) -> None:
+    assert _analysers([text] * count) == analysers

@@ -1,6 +1,7 @@
 """The classification base: labels, encoding, padding and the loss."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
-from orchestrator.objective.classification import TextClassification, shift_columns
+from orchestrator.objective.classification import TextClassification
 from orchestrator.objective.padding import IGNORED, pad
+from orchestrator.objective.splits import shift_columns
 from tests.fakes.tiny_models import tiny_bert
 
 
@@ -42,7 +44,7 @@ def test_labels_may_be_names_or_ids(tmp_path: Path, given: list[Any], ids: list[
     assert rows["label"][:] == ids
 
 
-@pytest.mark.parametrize(("names", "ids"), [(["happy", "sad"], [1, 0]), (["LABEL_0", "LABEL_1"], [0, 1])])
+@pytest.mark.parametrize(("names", "ids"), [(["happy", "sad"], [1, 0]), (["0", "1"], [0, 1])])
 def test_class_names_of_the_data_decide_if_they_are_the_tasks(
     monkeypatch: pytest.MonkeyPatch, names: list[str], ids: list[int]
 ) -> None:
@@ -52,13 +54,10 @@ def test_class_names_of_the_data_decide_if_they_are_the_tasks(
     assert Mood().read(Source(origin=Origin.HUB, name="org/rows"), {})["label"][:] == ids
 
 
-@pytest.mark.parametrize(
-    ("given", "unknown"), [(["sad", "glad", "happy"], "'glad'"), ([0, 1, 2], "2"), (["sad", None, "happy"], "None")]
-)
-def test_unknown_labels_are_listed(tmp_path: Path, given: list[Any], unknown: str) -> None:
-    source = local(tmp_path / "a.csv", {"text": ["a", "b", "c"], "label": given})
-    with pytest.raises(DataError, match=rf"labels that mood does not know: {unknown}; it knows sad, Happy, or 0 to 1"):
-        Mood().read(source, {})
+def test_unknown_labels_are_refused_by_column_and_row(tmp_path: Path) -> None:
+    source = local(tmp_path / "a.csv", {"text": ["a", "b", "c"], "mood": ["sad", "glad", "happy"]})
+    with pytest.raises(DataError, match=r"column mood of .*a\.csv: 'glad' \(row 2\) is no class of mood"):
+        Mood().read(source, {"label": "mood"})
 
 
 def test_splits_of_a_table_with_columns_of_its_own(tmp_path: Path) -> None:
@@ -85,6 +84,20 @@ def test_splits_of_a_table_with_columns_of_its_own(tmp_path: Path) -> None:
     assert set(splits.shift["late"]["text"]).isdisjoint(splits.train["text"])
     assert shift_columns(plan.source, plan) == names
     assert shift_columns(Source(origin=Origin.PACKAGED, name="vader-nyt"), plan) == {}
+
+
+def test_rule_one_reads_files_as_it_always_did(tmp_path: Path) -> None:
+    texts = [*(f"row {i}" for i in range(20)), "null", "N/A", "nan"]
+    groups = ["", *map(str, range(1, 23))]
+    source = local(tmp_path / "a.csv", {"text": texts, "label": ["sad", "happy"] * 11 + ["sad"], "group": groups})
+    plan = DataPlan(source=source, validation=4, test=4)
+    splits = Mood().splits(plan)
+    assert len(splits.train) == 15
+    assert {type(group) for group in splits.train["group"]} <= {int, type(None)}
+    old = Mood().splits(replace(plan, split_rule=1))
+    assert (len(old.train), old.summary.dropped) == (12, {"blank text": 3})
+    assert old.summary.split_rule == 1
+    assert {type(group) for group in old.train["group"]} <= {float, type(None)}
 
 
 def test_rows_are_cut_and_padded(encoder: Path) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.errors import UserError
+from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.core.errors import DataError, ObjectiveError, UserError
 from orchestrator.core.metric import Direction
 from orchestrator.objective.loading import load_objective, objective_facts, objective_names
 
@@ -103,3 +104,38 @@ def test_an_unknown_name_gives_the_nearest() -> None:
 def test_a_missing_file_is_named() -> None:
     with pytest.raises(UserError, match=r"there is no objective file /nowhere/mine\.py"):
         load_objective("/nowhere/mine.py")
+
+
+def test_a_hook_that_raises_names_file_line_and_message(tmp_path: Path) -> None:
+    broken = "    def measure(self, pairs):\n        return {'f1': len(pairs) / 0}\n\n    def baseline(self, splits):\n"
+    text = WHOLE.replace("OBJECTIVE =", f"{broken}        raise ValueError('secret ' * 100)\n\nOBJECTIVE =")
+    path = write(tmp_path, text)
+    line = text.splitlines().index("        return {'f1': len(pairs) / 0}") + 1
+    for _ in range(2):  # loaded again, it is guarded once
+        with pytest.raises(ObjectiveError) as caught:
+            load_objective(path).measure([(0, 0)])
+        assert str(caught.value) == f"objective {path}:{line}: measure raised ZeroDivisionError: division by zero"
+    with pytest.raises(ObjectiveError, match=r"baseline raised ValueError: secret secret") as caught:
+        load_objective(path).baseline(None)  # type: ignore[arg-type]
+    assert len(str(caught.value)) < len(path) + 260
+
+
+@pytest.mark.parametrize(
+    "error", ["MemoryError()", "RuntimeError('CUDA error: out of memory')", "DataError('no rows')"]
+)
+def test_errors_that_engines_act_on_pass_unchanged(tmp_path: Path, error: str) -> None:
+    text = "from orchestrator.core.errors import DataError\n" + WHOLE.replace(
+        "OBJECTIVE =", f"    def measure(self, pairs):\n        raise {error}\n\nOBJECTIVE ="
+    )
+    with pytest.raises((MemoryError, RuntimeError, DataError)) as caught:
+        load_objective(write(tmp_path, text)).measure([])
+    assert not isinstance(caught.value, ObjectiveError)
+
+
+def test_an_overridden_method_that_raises_is_named(tmp_path: Path) -> None:
+    text = WHOLE.replace(
+        "OBJECTIVE =", "    def read(self, source, columns):\n        return {}['rows']\n\nOBJECTIVE ="
+    )
+    path = write(tmp_path, text)
+    with pytest.raises(ObjectiveError, match=rf"objective {path}:\d+: read raised KeyError: 'rows'"):
+        load_objective(path).splits(DataPlan(source=Source(origin=Origin.LOCAL, name="rows.csv")))

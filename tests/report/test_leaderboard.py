@@ -121,3 +121,34 @@ def test_time_needs_reports_and_never_exceeds_the_wall() -> None:
     assert use.elapsed_s == 20
     assert use.training_s + use.evaluation_s + use.outside_s == pytest.approx(use.elapsed_s)
     assert use.outside_s >= 0
+
+
+@pytest.mark.parametrize(
+    ("scores", "test", "baseline", "told"),
+    [
+        ((0.9,), 0.9, (0.8, 0.8), None),
+        ((0.9,), None, (0.8, 0.8), None),
+        ((0.8,), 0.85, (0.82, 0.83), "but trial 0 is on test/accuracy (0.8500 to 0.8300): the two are close."),
+        ((0.9,), 0.8, (0.82, 0.83), "is better than the baseline on val/accuracy and not on test/accuracy (0.8000 to "),
+        ((0.8,), 0.8, (0.82, 0.83), "(0.8000 to 0.8200). Trials were trained on at most 355 samples, which may be too"),
+        ((0.82,), None, (0.82, 0.83), "raise training.epochs, or add training rows."),
+        ((0.7, 0.8), None, (0.82, 0.83), "Trial 0 was still best at its last report, after 4,000 samples"),
+        ((0.8, 0.7), 0.8, (0.82, 0.83), "Fine-tuning did not pay here, with trials of up to 4,000 samples: try more"),
+    ],
+)
+def test_what_is_said_beside_a_baseline(
+    scores: tuple[float, ...], test: float | None, baseline: tuple[float, float], told: str | None
+) -> None:
+    points = (355,) if len(scores) == 1 else (2000, 4000)
+    reports = tuple(report(0, at, 0, val__accuracy=score) for at, score in zip(points, scores, strict=True))
+    record = trial(0, {"rank": 4}, reports, final={} if test is None else {"test/accuracy": test})
+    values = dict(zip(("val/accuracy", "test/accuracy"), baseline, strict=True))
+    said = leaderboard([record], ACCURACY, values).beaten
+    assert said is None if told is None else said is not None and told in said
+
+
+def test_a_minimised_metric_is_compared_downwards() -> None:
+    record = trial(0, {"rank": 4}, (report(0, 100, 0, val__loss=0.4),), final={"test/loss": 0.5})
+    loss = Metric(name="val/loss", direction=Direction.MINIMIZE)
+    assert leaderboard([record], loss, {"val/loss": 0.6, "test/loss": 0.6}).beaten is None
+    assert "No trial is better" in str(leaderboard([record], loss, {"val/loss": 0.3}).beaten)

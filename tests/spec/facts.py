@@ -20,12 +20,14 @@ CLASSIFICATION = ObjectiveFacts(
     default_metric="val/accuracy",
     default_model=Source(origin=Origin.PACKAGED, name="minilm"),
     default_source=Source(origin=Origin.PACKAGED, name="vader-movie"),
+    labels=("negative", "positive"),
 )
 LANGUAGE = ObjectiveFacts(
     metrics={"loss": Direction.MINIMIZE, "perplexity": Direction.MINIMIZE},
     default_metric="val/loss",
     default_model=Source(origin=Origin.PACKAGED, name="smollm2"),
     default_source=Source(origin=Origin.PACKAGED, name="bbc-news"),
+    labels=(),
 )
 
 SMALL = """\

@@ -93,3 +93,22 @@ def test_counts_are_whole_and_shares_have_their_decimals(tmp_path: Path) -> None
     readme = packaged("minilm", str(tmp_path), **metrics)
     for line in ("samples_at_best | 4000", "best_val_accuracy | 1.0000", "test/f1 | 0.5000", "shift/x/loss | nan"):
         assert f"| {line} |" in readme
+
+
+def test_labels_are_shown_with_their_values_and_counts() -> None:
+    plain = card(Source(origin=Origin.HUB, name="org/base"), "org/base")
+    assert "## Labels" not in model_card(plain)
+    readme = model_card(
+        dataclasses.replace(
+            plain,
+            label_values={"0": "bad", "neg": "bad", "1": "good"},
+            label_counts={"train": {"bad": 1200, "good": 7}, "shift/late": {"bad": 3, "good": 0}},
+        )
+    )
+    table = readme.partition("## Labels\n\n")[2].partition("\n\n")[0].splitlines()
+    assert table == [
+        "| class | in the data | train | shift/late |",
+        "|---|---|---|---|",
+        "| bad | `0`, `neg` | 1,200 | 3 |",
+        "| good | `1` | 7 | 0 |",
+    ]

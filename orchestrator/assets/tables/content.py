@@ -1,0 +1,43 @@
+"""The text of a file: UTF-8, or what its byte order mark says."""
+
+import codecs
+from pathlib import Path
+
+from orchestrator.core.errors import DataError
+
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+"""Encoding by byte order mark; UTF-32 before UTF-16, whose mark begins like it."""
+
+
+def text_of(path: Path, name: str) -> str:
+    """Return the text of a file without its byte order mark.
+
+    Args:
+        path: the file.
+        name: the format that it is read as, for messages: ``CSV``.
+
+    Raises:
+        DataError: the file is not UTF-8, or holds nothing but blanks.
+    """
+    raw = path.read_bytes()
+    encoding = next((encoding for mark, encoding in _MARKS.items() if raw.startswith(mark)), "utf-8")
+    try:
+        text = raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        line, known = raw[: error.start].count(b"\n") + 1, encoding.removesuffix("-sig").upper()
+        raise DataError(
+            f'{path}, line {line}: byte 0x{raw[error.start]:02x} is not {known}; save the file as "{name} UTF-8", '
+            f"or convert it: iconv -f WINDOWS-1252 -t UTF-8 {path.name} > new-{path.name}"
+        ) from error
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise DataError(f'{path}, line {line}: a zero byte stands in the text; save the file as "{name} UTF-8"')
+    if not text.strip():
+        raise DataError(f"{path} is blank; a {name} file with rows is needed")
+    return text

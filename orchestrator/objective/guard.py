@@ -1,0 +1,52 @@
+"""Say where a user's objective raised: file, line and message, from whichever hook and in whichever process."""
+
+import functools
+import traceback
+from collections.abc import Callable, Collection
+from types import FunctionType
+from typing import Any
+
+from orchestrator.core.errors import LoratoryError, ObjectiveError, in_short, memory_ran_out
+
+_OURS = ("orchestrator", "objectives")
+
+
+def guard(objective: object, hooks: Collection[str]) -> None:
+    """Have the methods that a user's own classes define for us raise ``ObjectiveError`` in place of other errors.
+
+    Those are the hooks, and what they override of our base classes, such as ``read``. Errors of ours and those that say
+    that memory ran out pass as they are: engines act on them.
+    """
+    ours = [cls for cls in type(objective).__mro__ if cls is object or cls.__module__.partition(".")[0] in _OURS]
+    names = {*hooks, *(name for cls in ours for name in vars(cls) if not name.startswith("__"))}
+    for cls in type(objective).__mro__:
+        if cls in ours:
+            continue
+        for name in names:
+            own = vars(cls).get(name)
+            if isinstance(own, FunctionType) and not hasattr(own, "guarded"):
+                setattr(cls, name, _guarded(own))
+
+
+def _guarded(hook: FunctionType) -> Callable[..., Any]:
+    @functools.wraps(hook)
+    def call(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (whatever the hook takes and returns)
+        try:
+            return hook(*args, **kwargs)
+        except LoratoryError:
+            raise
+        except (Exception, SystemExit) as error:
+            if memory_ran_out(error):
+                raise
+            place = line_in(error, hook.__code__.co_filename)
+            raise ObjectiveError(f"objective {place}: {hook.__name__} raised {in_short(error)}") from error
+
+    call.guarded = True  # type: ignore[attr-defined]
+    return call
+
+
+def line_in(error: BaseException, file: str) -> str:
+    """Return ``file:line`` for the innermost line of ``file`` that an error came through, or the file alone."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    line = error.lineno if isinstance(error, SyntaxError) else (lines[-1] if lines else None)
+    return f"{file}:{line}" if line else file

@@ -1,0 +1,81 @@
+"""Count the rows whose tokens exceed ``max_length``, before anything is trained."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.assets.models import load_pretrained
+from orchestrator.core.data import Source
+from orchestrator.objective.protocol import Example, Objective, Splits
+from orchestrator.objective.writing import Writing
+
+if TYPE_CHECKING:
+    import datasets
+    from transformers import PreTrainedTokenizerBase
+
+_NO_LIMIT = 1_000_000
+_SPECIAL = 16
+"""Tokens that a tokenizer or an objective may add to a row."""
+_TOKENISED = 20_000
+"""Rows of a split that are tokenised at most; with more, their share is taken for all: 20,000 take about 1 s."""
+
+
+def truncated(objective: Objective, splits: Splits, model: Source, max_length: int) -> dict[str, int]:
+    """Return the number of rows by split that ``encode`` cuts to ``max_length`` tokens.
+
+    Most rows are decided without tokens: a token has at least one byte of the text, and a word at least one token.
+
+    Raises:
+        AssetError: the tokenizer cannot be had.
+    """
+    named = splits.by_name()
+    decided = {name: _decided(objective, rows, max_length) for name, rows in named.items()}
+    if not any(undecided for _, undecided in decided.values()):
+        return {name: exceeding for name, (exceeding, _) in decided.items()}
+    from transformers import AutoTokenizer
+
+    tokenizer = load_pretrained(AutoTokenizer, model)
+    return {
+        name: exceeding + _counted(objective, named[name].select(undecided), tokenizer, max_length)
+        for name, (exceeding, undecided) in decided.items()
+    }
+
+
+def _decided(objective: Objective, rows: "datasets.Dataset", max_length: int) -> tuple[int, list[int]]:
+    """Return how many rows surely exceed the limit, and the rows of which it takes tokens to know."""
+    if not _is_base(objective):
+        return 0, [*range(len(rows))]
+    names = ["text", *([objective.target] if isinstance(objective, Writing) else [])]
+    extra = _SPECIAL + len(getattr(objective, "prompt", "").encode())
+    exceeding, undecided = 0, []
+    for row, texts in enumerate(zip(*(rows[name][:] for name in names), strict=True)):
+        given = [text for text in texts if text]
+        if extra + sum(len(text) if text.isascii() else len(text.encode()) for text in given) <= max_length:
+            continue
+        if any(len(text.split()) > max_length for text in given):
+            exceeding += 1
+        else:
+            undecided.append(row)
+    return exceeding, undecided
+
+
+def _is_base(objective: Objective) -> bool:
+    """Return whether a base of this package encodes the rows: it reads text and target, and leaves no word out."""
+    return str(getattr(type(objective).encode, "__module__", "")).startswith("orchestrator.objective.")
+
+
+def _counted(
+    objective: Objective, rows: "datasets.Dataset", tokenizer: "PreTrainedTokenizerBase", max_length: int
+) -> int:
+    count = len(rows)
+    if count == 0:
+        return 0
+    if count > _TOKENISED:
+        rows = rows.select([index * count // _TOKENISED for index in range(_TOKENISED)])
+    examples = objective.encode(rows, tokenizer, _NO_LIMIT)
+    return round(sum(_length(example) > max_length for example in examples) * count / len(rows))
+
+
+def _length(example: Example) -> int:
+    """Return the number of tokens of a row's longest sequence: its input, or its labels if they are tokens."""
+    labels: Any = example.get("labels")
+    return max(len(example["input_ids"]), len(labels) if isinstance(labels, Sequence) else 0)

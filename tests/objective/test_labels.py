@@ -1,0 +1,289 @@
+"""Which class a value in the data names, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+
+from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.core.errors import DataError, UserError
+from orchestrator.objective.classification import TextClassification
+from orchestrator.objective.labels import LabelReader
+from orchestrator.objective.loading import load_objective
+from orchestrator.objective.padding import pad
+
+MOOD = ("negative", "positive")
+STARS = ("1", "2", "3", "4", "5")
+RATINGS = ("bad", "fair", "good", "great")
+
+
+def reader(classes: tuple[str, ...], mapping: dict[str, str | None] | None = None) -> LabelReader:
+    return LabelReader(task="mood", classes=classes, mapping=mapping or {})
+
+
+def read(
+    classes: tuple[str, ...], values: list[Any], names: list[str] | None = None, **mapping: str | None
+) -> list[int | None]:
+    return reader(classes, mapping).read(values, names, "column label of rows.csv")
+
+
+@pytest.mark.parametrize(
+    ("classes", "values", "ids"),
+    [
+        (("true", "false"), [True, False], [0, 1]),
+        (("FALSE", "True"), [True, np.bool_(False)], [1, 0]),
+        (("true", "false"), ["True", "FALSE"], [0, 1]),
+        (("true", "false"), [1, 0], [0, 1]),
+        (STARS, [1, 2, 3, 4], [0, 1, 2, 3]),
+        (STARS, [np.int8(5), np.int64(1)], [4, 0]),
+        (STARS, ["5", "1"], [4, 0]),
+        (STARS, [5.0, None, float("nan")], [4, None, None]),
+        (STARS, ["5.0", ""], [4, None]),
+        (("01", "02"), [1, 2], [0, 1]),
+        (("0", "1", "other"), ["other", "1"], [2, 1]),
+        (MOOD, ["0", "1"], [0, 1]),
+        (MOOD, [0, None, 1], [0, None, 1]),
+        (MOOD, [0.0, 1.0], [0, 1]),
+        (MOOD, ["Negative ", " POSITIVE"], [0, 1]),
+        (("us", "US"), ["US", "us"], [1, 0]),
+        (("None", "N/A"), ["None", "N/A", None], [0, 1, None]),
+        (RATINGS, [0, 3], [0, 3]),
+        (("café", "thé"), ["cafe\u0301"], [0]),
+    ],
+)
+def test_certain_labels_are_read(classes: tuple[str, ...], values: list[Any], ids: list[int | None]) -> None:
+    assert read(classes, values) == ids
+
+
+@pytest.mark.parametrize(
+    ("classes", "values", "told"),
+    [
+        (("yes", "no"), [True, False], r'are no classes of mood.*set data.labels: \{true: "yes", false: "no"\}'),
+        (("sad", "happy"), [False], r"'false' \(row 1\) is no class of mood, whose classes are sad, happy\."),
+        (STARS, [0, 1], r"'0' \(row 1\) is no class of mood, whose classes are 1, 2, 3, 4, 5\."),
+        (STARS, ["01"], r"'01' \(row 1\) is no class"),
+        (("1 star", "2 stars"), [1, 2], r'set data.labels: \{1: "1 star", 2: "2 stars"\}'),
+        (MOOD, [1, 2], r"'2' \(row 2\) is no class.*set data.labels: \{1: negative, 2: positive\}"),
+        (("low", "mid", "high"), [-1, 0, 1], r"set data.labels: \{-1: low, 0: mid, 1: high\}"),
+        (MOOD, ["neg", "pos"], r"set data.labels: \{neg: negative, pos: positive\}"),
+        (MOOD, ["positive", "0"], r"'0' \(row 2\) is no class"),
+        (("us", "US"), ["Us"], r"'Us' \(row 1\) is no class of mood, whose classes are us, US"),
+        (MOOD, [0.0, 0.42, 1.0], r"holds real numbers \(row 2: 0.42\).*regression is not supported"),
+        (MOOD, [["positive"], ["negative"]], r"holds lists or mappings \(row 1: \['positive'\]\).*one label per row"),
+        (MOOD, [{"a": 1}], "holds lists or mappings"),
+        (MOOD, [np.array([0, 1])], "holds lists or mappings"),
+        (MOOD, [None, ""], "holds no label in any of 2 rows"),
+        (RATINGS, [1, 2, 3], r"numbers from 1 to 3 and no 0; the 4 classes of mood can count from 1 or from 0"),
+        (
+            RATINGS,
+            ["1.0", "3.0", None],
+            r"set data.labels: \{1: bad, 3: good\} or set data.labels: \{1: fair, 3: great\}",
+        ),
+        (MOOD, [0, 1, -1], r"set data.labels: \{-1: null\}"),
+        (MOOD, ["a whole text " * 9, "b"], r"'a whole text .*…' \(row 1\) first.*check data.columns.label"),
+    ],
+)
+def test_uncertain_labels_are_refused_with_the_remedy(classes: tuple[str, ...], values: list[Any], told: str) -> None:
+    with pytest.raises(DataError, match=told) as caught:
+        read(classes, values)
+    assert str(caught.value).startswith("column label of rows.csv")
+    assert "\n" not in str(caught.value)
+
+
+def test_class_names_of_the_column_come_first() -> None:
+    assert read(MOOD, [0, 1, -1], ["Positive", "negative"]) == [1, 0, None]
+    assert read(("a", "b", "c"), [1], ["x", "b"]) == [1]  # a name that no row has needs no class
+    assert read(MOOD, [0, 1, -1], ["0", "1"]) == [0, 1, None]  # ClassLabel(num_classes=2) has no names of its own
+    assert read(STARS, [0, 4], [*STARS]) == [0, 4]
+
+
+def test_other_class_names_are_refused_with_both_lists() -> None:
+    with pytest.raises(DataError, match="class names pos, neg; mood has negative, positive") as caught:
+        read(MOOD, [0, 1], ["pos", "neg"])
+    assert "set data.labels: {pos: positive, neg: negative}" in str(caught.value)
+    with pytest.raises(DataError, match=r"set data.labels: \{LABEL_0: CLASS, LABEL_1: CLASS\}|Set data.labels"):
+        read(MOOD, [0, 1], ["LABEL_0", "LABEL_1"])
+
+
+@pytest.mark.parametrize(
+    ("values", "names", "mapping", "ids"),
+    [
+        ([0, 1], ["pos", "neg"], {"pos": "positive", "neg": "negative"}, [1, 0]),
+        (["neg", "pos", "neutral"], None, {"neg": "negative", "pos": "positive", "neutral": None}, [0, 1, None]),
+        ([1, 2, -1], None, {"1": "negative", "2": "positive", "-1": None}, [0, 1, None]),
+        ([0, 1, -1], None, {"-1": None}, [0, 1, None]),
+        (["1.0", "2.0"], None, {"1": "negative", "2": "positive"}, [0, 1]),
+        ([True, False], None, {"True": "negative", "false": "positive"}, [0, 1]),
+        ([0.0, 0.5], None, {"0.0": "negative", "0.5": "positive"}, [0, 1]),
+        (["neg", "positive"], None, {"neg": "negative"}, [0, 1]),
+        ([0, 1, -1], ["negative", "positive"], {"-1": "negative"}, [0, 1, 0]),
+    ],
+)
+def test_data_labels_decides(
+    values: list[Any], names: list[str] | None, mapping: dict[str, str | None], ids: list[int | None]
+) -> None:
+    assert reader(MOOD, mapping).read(values, names, "here") == ids
+
+
+def test_a_number_is_no_id_beside_mapped_numbers() -> None:
+    with pytest.raises(DataError, match=r"'0' \(row 3\) is no class"):
+        reader(MOOD, {"1": "negative", "2": "positive"}).read([1, 2, 0], None, "here")
+
+
+def test_the_mapping_and_the_rows_left_out_are_kept() -> None:
+    one = reader(MOOD, {"neutral": None})
+    one.read(["NEGATIVE", "positive", None, "neutral", "neutral"], None, "here")
+    assert one.used == {"NEGATIVE": "negative", "positive": "positive"}
+    assert {why: count for why, count in one.dropped.items() if count} == {
+        "no label": 1,
+        "data.labels leaves its label out": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        ('("sad", "happy", "sad")', "labels hold 'sad' twice"),
+        ("(1, 2, 3)", "class names as text without spaces around them, got 1"),
+        ('("sad", "happy ")', "got 'happy '"),
+        ('("sad", "")', "got ''"),
+        ('"sad"', "a tuple of class names, got 'sad'"),
+        ('("urgency",)', "labels hold 1 class; a classifier needs at least two. Regression"),
+        ("()", "labels hold no class; a classifier needs at least two"),
+    ],
+)
+def test_class_names_are_checked_at_load(tmp_path: Path, labels: str, told: str) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(
+        "from orchestrator.objective.classification import TextClassification\n"
+        f"class Own(TextClassification):\n    name, labels = 'own', {labels}\n    default_source = None\n"
+        "OBJECTIVE = Own()\n"
+    )
+    with pytest.raises(UserError, match=told):
+        load_objective(str(file))
+
+
+class Mood(TextClassification):
+    name = "mood"
+    labels: tuple[str, ...] = MOOD
+    default_source = Source(origin=Origin.LOCAL, name="none.csv")
+
+
+class Measured(Mood):
+    """Overrides ``read`` without calling the base."""
+
+    values: tuple[Any, ...] = (0.42, 0.9)
+
+    def read(self, source: Source, columns: Any) -> datasets.Dataset:
+        return datasets.Dataset.from_dict(
+            {"text": [f"row number {i}" for i in range(40)], "label": [*self.values] * 20}
+        )
+
+
+class Filtered(Mood):
+    """Overrides ``read`` and calls the base."""
+
+    def read(self, source: Source, columns: Any) -> datasets.Dataset:
+        rows = super().read(source, columns)
+        return rows.select([i for i, text in enumerate(rows["text"]) if "odd" not in text])
+
+
+def table(path: Path, labels: list[Any], text: str = "row number") -> Source:
+    rows = datasets.Dataset.from_dict({"text": [f"{text} {i}" for i in range(len(labels))], "label": labels})
+    rows.to_parquet(str(path))
+    return Source(origin=Origin.LOCAL, name=str(path))
+
+
+def plan(source: Source, **changes: Any) -> DataPlan:
+    return DataPlan(**{"source": source, "validation": 10, "test": 10, **changes})
+
+
+def test_the_summary_counts_labels_by_split(tmp_path: Path) -> None:
+    source = table(tmp_path / "a.parquet", ["neg", "pos"] * 25 + [None, "", "neutral"])
+    shift = table(tmp_path / "b.parquet", ["positive", None, "neg"], "other row")
+    mapping = {"neg": "negative", "pos": "positive", "neutral": None}
+    summary = Mood().splits(plan(source, shift={"late": shift}, labels=mapping)).summary
+    assert summary.labels == {"neg": "negative", "pos": "positive", "positive": "positive"}
+    assert summary.label_counts == {
+        "train": {"negative": 15, "positive": 15},
+        "validation": {"negative": 5, "positive": 5},
+        "test": {"negative": 5, "positive": 5},
+        "shift/late": {"negative": 1, "positive": 1},
+    }
+    assert summary.dropped["no label"] == 2
+    assert summary.dropped["data.labels leaves its label out"] == 1
+    assert summary.dropped["shift/late: no label"] == 1
+    assert summary.warnings == ()
+
+
+def test_classes_absent_from_a_split_are_told(tmp_path: Path) -> None:
+    class Three(Mood):
+        labels = ("negative", "positive", "mixed")
+
+    source = table(tmp_path / "a.parquet", ["negative", "positive"] * 25)
+    warnings = Three().splits(plan(source)).summary.warnings
+    assert [told.partition(":")[0] for told in warnings] == [
+        "train has no row of mixed",
+        "validation has no row of mixed",
+        "test has no row of mixed",
+    ]
+
+
+def test_one_class_is_refused_before_training(tmp_path: Path) -> None:
+    source = table(tmp_path / "a.parquet", ["positive"] * 40)
+    with pytest.raises(DataError, match="all 20 training rows have the class positive; a classifier needs"):
+        Mood().splits(plan(source))
+
+
+def test_a_shift_set_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    source = table(tmp_path / "a.parquet", ["negative", "positive"] * 20)
+    other = table(tmp_path / "b.parquet", ["good", "bad"], "other row")
+    with pytest.raises(DataError, match=r"^data\.shift\.late: column label of .*'good'"):
+        Mood().splits(plan(source, shift={"late": other}))
+
+
+def test_an_empty_shift_set_is_told(tmp_path: Path) -> None:
+    source = table(tmp_path / "a.parquet", ["negative", "positive"] * 20)
+    splits = Mood().splits(plan(source))
+    trained = splits.train.to_dict()
+    shift = table(tmp_path / "b.parquet", ["positive", "negative"])
+    datasets.Dataset.from_dict({"text": trained["text"][:2], "label": [0, 1]}).to_parquet(shift.name)
+    (told,) = Mood().splits(plan(source, shift={"late": shift})).summary.warnings
+    assert told.startswith("shift/late has no row left")
+
+
+@pytest.mark.parametrize("values", [(0.42, 0.9), (0.0, 1.0), (True, False), (0, 2), ("negative", "positive")])
+def test_a_read_of_ones_own_must_give_ids(values: tuple[Any, ...]) -> None:
+    task = Measured()
+    task.values = values
+    with pytest.raises(DataError, match=r"objective mood: column label holds .* a class id from 0 to 1 is needed"):
+        task.splits(plan(Source(origin=Origin.LOCAL, name="made up")))
+
+
+def test_data_labels_reaches_a_read_of_ones_own(tmp_path: Path) -> None:
+    source = table(tmp_path / "a.parquet", ["neg", "pos"] * 30)
+    mapping = {"neg": "negative", "pos": "positive"}
+    assert Filtered().splits(plan(source, labels=mapping)).summary.labels == mapping
+    task = Measured()
+    task.values = (0, 1)
+    with pytest.raises(DataError, match=r"data\.labels: objective mood reads labels in code of its own"):
+        task.splits(plan(source, labels=mapping))
+
+
+def test_real_numbers_are_never_cut_to_ids() -> None:
+    rows = [{"input_ids": [5, 6], "labels": 0.42}, {"input_ids": [7], "labels": 0.9}]
+
+    class Tokenizer:
+        pad_token_id = 0
+
+    with pytest.raises(DataError, match="labels are real numbers"):
+        pad(rows, Tokenizer())
+
+
+@pytest.mark.parametrize("labels", [[0.42, 0.9], [0, 2], [True, False]])
+def test_rows_of_splits_of_ones_own_must_have_ids(labels: list[Any]) -> None:
+    rows = datasets.Dataset.from_dict({"text": ["a", "b"], "label": labels})
+    with pytest.raises(DataError, match="objective mood: column label holds"):
+        Mood().encode(rows, lambda texts, **_: {"input_ids": [[1]] * len(texts)}, max_length=8)

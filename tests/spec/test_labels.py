@@ -1,0 +1,61 @@
+"""``data.labels``: class names by the values in the data."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from orchestrator.core.errors import SpecError
+from orchestrator.spec.fingerprint import differences
+from orchestrator.spec.load import load_spec
+from orchestrator.spec.sweep_spec import SweepSpec
+from tests.spec.facts import CLASSIFICATION, PACKAGED, SMALL, load
+
+
+def labelled(folder: Path, labels: str, text: str = SMALL, *overrides: str) -> SweepSpec:
+    path = folder / "small.yaml"
+    path.write_text(f"{text}data:\n  labels: {labels}\n")
+    return load(path, *overrides)
+
+
+@pytest.mark.parametrize(
+    ("written", "labels"),
+    [
+        ("{neg: negative, pos: POSITIVE}", {"neg": "negative", "pos": "positive"}),
+        ("{0: negative, -1: null}", {"0": "negative", "-1": None}),
+        ("{true: positive, False: negative}", {"true": "positive", "False": "negative"}),
+        ("{1.0: positive, 2023-01-01: negative, '': null}", {"1.0": "positive", "2023-01-01": "negative", "": None}),
+    ],
+)
+def test_keys_may_be_of_any_kind(written: str, labels: dict[str, str | None], tmp_path: Path) -> None:
+    assert labelled(tmp_path, written).data.labels == labels
+
+
+def test_other_class_names_are_problems_at_their_places(tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        labelled(tmp_path, "{neg: negativ, pos: 3}")
+    lines = str(caught.value).splitlines()
+    assert [line.split(" ")[1] for line in lines] == ["data.labels.neg:", "data.labels.pos:"]
+    assert [line.split(" ")[0].split(":")[1] for line in lines] == ["8", "8"]
+    assert "one of negative, positive is needed, got 'negativ'; did you mean negative?" in lines[0]
+    with pytest.raises(SpecError, match=r"data.labels: a mapping of values in the data to class names is needed"):
+        labelled(tmp_path, "[neg, pos]")
+
+
+def test_unknown_classes_are_left_to_the_data(tmp_path: Path) -> None:
+    facts = replace(CLASSIFICATION, labels=None)
+    path = tmp_path / "small.yaml"
+    path.write_text(f"{SMALL}data:\n  labels: {{neg: Negative, 1: 5, x: null}}\n")
+    spec = load_spec(path, (), objective_facts=lambda _: facts, packaged=PACKAGED)
+    assert spec.data.labels == {"neg": "Negative", "1": "5", "x": None}
+
+
+def test_objectives_without_classes_refuse_it(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"data.labels: the objective has no classes"):
+        labelled(tmp_path, "{neg: negative}", SMALL.replace("sentiment", "headline"))
+
+
+def test_sweeps_without_it_keep_their_fingerprint(tmp_path: Path) -> None:
+    plain, used = labelled(tmp_path, "{}").fingerprint(), labelled(tmp_path, "{neg: negative}").fingerprint()
+    assert "labels" not in plain["data"]
+    assert differences(plain, used) == ["data.labels.neg: (absent) → negative"]

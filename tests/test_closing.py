@@ -1,0 +1,138 @@
+"""What fails after a search is noted; the search, its leaderboard and the next run are whole."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from orchestrator.cli.stores import read_spec
+from orchestrator.core.outcome import SweepOptions, SweepOutcome
+from orchestrator.core.trial import TrialState
+from orchestrator.report.of_sweep import summary_of
+from orchestrator.report.plots import PICTURES
+from orchestrator.report.summary import Summary, summarise
+from orchestrator.report.text import summary_text
+from orchestrator.search.ledger import Ledger
+from orchestrator.sweep import run_sweep
+from tests.conftest import copied
+from tests.fakes.tiny_sweep import tiny_sweep
+
+OBJECTIVE = """
+from pathlib import Path
+
+from objectives.sentiment import Sentiment
+
+HERE = Path(__file__).parent
+
+
+class Own(Sentiment):
+    name = "own"
+
+    def measure(self, pairs):
+        if len(pairs) == BROKEN_ROWS and (HERE / "broken").exists():
+            raise KeyError("no such class")
+        return super().measure(pairs)
+
+    def baseline(self, splits):
+        if (HERE / "broken").exists():
+            raise ValueError("a secret text " * 100 + "\\nand another line")
+        return {"val/accuracy": 0.5, "test/accuracy": float("nan")}
+
+
+OBJECTIVE = Own()
+"""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the ledger and the tracking store in the test's own folder."""
+    for name in ("LORATORY_DB", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LORATORY_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LORATORY_MLFLOW_DIR", str(tmp_path / "mlflow"))
+    copied(empty_store, tmp_path / "mlflow")
+
+
+def broken_sweep(folder: Path, rows: int) -> Path:
+    """Write a sweep whose objective raises where ``rows`` rows are measured, while the file ``broken`` is there."""
+    file = tiny_sweep(folder)
+    (folder / "own.py").write_text(OBJECTIVE.replace("BROKEN_ROWS", str(rows)))
+    (folder / "broken").touch()
+    file.write_text(file.read_text().replace("objective: sentiment", "objective: ./own.py"))
+    return file
+
+
+def run(file: Path, *overrides: str) -> SweepOutcome:
+    spec = read_spec(file, overrides)
+    return run_sweep(spec, SweepOptions(inline=True), (), threading.Event(), lambda _line: None)
+
+
+def shown(summary: Summary) -> str:
+    console = Console(width=500, record=True, file=None, quiet=True)
+    with console.capture() as captured:
+        console.quiet = False
+        console.print(summary_text(summary))
+    return captured.get()
+
+
+def test_what_fails_at_the_end_is_noted_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unlucky(_: Summary) -> None:
+        raise RuntimeError("no font")
+
+    file = broken_sweep(tmp_path, rows=33)
+    with monkeypatch.context() as patched:
+        patched.setitem(PICTURES, "history", unlucky)
+        first = run(file, "data.test=33")
+    assert first.finished
+    assert [record.state for record in first.records] == [TrialState.COMPLETE] * 2
+    notes = first.sweep.facts["notes"]
+    (trial,) = (part for part in notes if part.startswith("trial"))
+    assert notes.keys() == {"baseline", "picture history", trial}
+    assert notes["baseline"].startswith("no baseline: ")
+    assert notes["picture history"] == "no picture history: RuntimeError: no font"
+    assert "was not measured on the test split: " in notes[trial]
+    assert all(len(note) < 500 and "\n" not in note for note in notes.values())
+    page, text = Path(first.report).read_text(), shown(summarise(first.sweep, first.records))
+    for note in notes.values():
+        assert note.partition(":")[0] in page
+        assert note in text
+    assert "0 complete" not in text
+
+    (tmp_path / "broken").unlink()
+    again = run(file, "data.test=33")
+    assert again.sweep.facts["notes"] == {}
+    assert again.sweep.facts["baseline"] == {"val/accuracy": 0.5}
+    assert any("test/accuracy" in record.final for record in again.records)
+    assert [record.reports for record in again.records] == [record.reports for record in first.records]
+    assert "no baseline" not in Path(again.report).read_text()
+
+
+def test_a_shift_set_that_cannot_be_measured_ends_no_search(tmp_path: Path) -> None:
+    file = broken_sweep(tmp_path, rows=21)
+    (tmp_path / "late.csv").write_text("text,label\n" + "".join(f"late number {i},{i % 2}\n" for i in range(21)))
+    done = run(file, "data.shift={late: ./late.csv}", "budget.trials=1")
+    assert done.finished
+    (record,) = done.records
+    assert record.state is TrialState.COMPLETE
+    assert "test/accuracy" in record.final
+    assert "its final metrics are missing" in done.sweep.facts["notes"]["trial 0, shift sets"]
+    assert run(file, "data.shift={late: ./late.csv}", "budget.trials=1").records == done.records
+
+
+def test_a_report_or_importances_that_fail_are_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unlucky(*_: object) -> None:
+        raise ValueError("no variance")
+
+    file, folder = tiny_sweep(tmp_path), tmp_path / "home" / "sweeps" / "tiny-1"
+    folder.mkdir(parents=True)
+    (folder / "report").touch()  # a file where the folder should be
+    done = run(file, "budget.trials=1")
+    assert done.finished
+    assert done.sweep.facts["notes"]["report"].startswith("no report: FileExistsError: ")
+    monkeypatch.setattr("orchestrator.report.of_sweep.importances", unlucky)
+    notes: dict[str, str] = {}
+    summary = summary_of(Ledger.open(), done.sweep, notes)
+    assert notes == {"importances": "no importances: ValueError: no variance"}
+    assert summary.importances.note == notes["importances"]
+    assert len(summary.leaderboard.rows) == 1
