@@ -15,6 +15,7 @@ from typing import Any
 from orchestrator import __version__
 from orchestrator.assets.marks import mark, mark_of
 from orchestrator.core.data import Origin
+from orchestrator.core.secrets import redact
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import TrialRecord
 from orchestrator.objective.loading import load_objective
@@ -39,7 +40,8 @@ def question_of(spec: SweepSpec) -> str | None:
     marks = [*map(mark, sources), mark_of(Path(code))]
     if None in marks:
         return None
-    return hashlib.sha256(repr((__version__, spec, locate(spec.tracking), marks)).encode()).hexdigest()
+    asked = redact(repr((__version__, spec, locate(spec.tracking), marks)))  # a digest would tell a guessed password
+    return hashlib.sha256(asked.encode()).hexdigest()
 
 
 def finished_sweep(ledger: Ledger, spec: SweepSpec, question: str | None) -> SweepRecord | None:

@@ -271,10 +271,13 @@ def _extreme(spec: SweepSpec, choose: Callable[[list[Any]], Any]) -> dict[str, A
 
     Where some methods are packed and others are not, packed trials count: they share memory.
     """
-    trials = possible(spec.space, spec.fixed, (*_SIZES, "method"))
-    packed = [trial for trial in trials if trial["method"] == LORA] or trials
-    searched = [name for name in _SIZES if spec.space.has(name)]
-    return {**spec.fixed, **{name: choose([trial[name] for trial in packed]) for name in searched}}
+    found = dict(spec.fixed)
+    for name in _SIZES:
+        if spec.space.has(name):  # each by itself: all of them together have too many combinations to count
+            trials = possible(spec.space, spec.fixed, (name, "method"))
+            packed = [trial for trial in trials if trial["method"] == LORA] or trials
+            found[name] = choose([trial[name] for trial in packed])
+    return found
 
 
 def _kinds(spec: SweepSpec) -> tuple[dict[str, Any], ...]:
@@ -283,12 +286,11 @@ def _kinds(spec: SweepSpec) -> tuple[dict[str, Any], ...]:
     Settings that a trial's method does not take decide nothing.
     """
     deciding = [name for name in _KINDS if spec.space.has(name)]
-    found: list[dict[str, Any]] = []
+    found: dict[frozenset[tuple[str, Any]], dict[str, Any]] = {}
     for trial in possible(spec.space, spec.fixed, {"method", *deciding}) if deciding else ():
         kind = {name: trial[name] for name in deciding if trial["method"] in takers(name)}
-        if kind not in found:
-            found.append(kind)
-    return tuple(found)
+        found.setdefault(frozenset(kind.items()), kind)
+    return tuple(found.values())
 
 
 def _domain(domain: Domain) -> str:

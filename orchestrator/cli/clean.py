@@ -33,6 +33,9 @@ def clean(
         bool, typer.Option("--checkpoints", help="Remove checkpoints and adapters; the results stay.")
     ] = False,
     sweep: Annotated[bool, typer.Option("--sweep", help="Remove the sweep: its files, trials and study.")] = False,
+    secrets: Annotated[
+        bool, typer.Option("--secrets", help="Mask passwords that earlier versions stored, in MLflow too.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -40,6 +43,9 @@ def clean(
     screen = Screen(as_json=as_json)
     ledger = existing_ledger()
     chosen = _chosen(ledger, name)
+    if secrets:
+        _clean_secrets(screen, ledger, chosen, yes=yes)
+        return
     if not (checkpoints or sweep):
         _list(screen, [_use(ledger, item) for item in chosen if ledger is not None])
         return
@@ -77,6 +83,21 @@ def clean(
 def _begin_again(ledger: "Ledger", sweep: "SweepRecord") -> tuple[int, ...]:
     """Return the numbers of the trials that have reported and have not ended: they train on from their checkpoints."""
     return tuple(record.number for record in ledger.records(sweep.id) if record.reports and not record.ended)
+
+
+def _clean_secrets(screen: Screen, ledger: "Ledger | None", chosen: "list[SweepRecord]", *, yes: bool) -> None:
+    from orchestrator.cli.clean_secrets import find_secrets, mask_secrets, tell
+
+    if ledger is None:
+        raise UserError("there is no ledger here")
+    found = find_secrets(ledger, chosen)
+    tell(screen, found, done=False, last=not (yes and found.lines()))
+    if not found.lines():
+        screen.show("no password is stored")
+        return
+    _confirm(screen, f"mask the passwords in these {len(found.lines())} places", yes=yes)
+    mask_secrets(ledger, found)
+    tell(screen, found, done=True)
 
 
 def _chosen(ledger: "Ledger | None", name: str | None) -> "list[SweepRecord]":

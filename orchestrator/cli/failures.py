@@ -1,5 +1,6 @@
 """How commands fail: the user's mistakes and our own errors as messages, anything else as a traceback in a file."""
 
+import errno
 import os
 import sys
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from orchestrator.core.disk import disk_fault, unwritable
 from orchestrator.core.errors import LoratoryError, UserError
+from orchestrator.core.secrets import redact
 
 USER_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
 
@@ -41,6 +43,10 @@ def _failed(error: Exception) -> int:
         # The reader of our output went away (`| head`): that is no failure, but the interpreter must not flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILURE
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        shown = str(error.filename or "")
+        name = shown if len(shown) <= 60 else f"{shown[:57]}..."
+        return _tell(f"{name}: the path is too long; a name in it has at most 255 bytes, all of it 4,096", USER_ERROR)
     why = disk_fault(error)
     if why is not None:
         named = str(getattr(error, "filename", None) or "")
@@ -52,7 +58,7 @@ def _failed(error: Exception) -> int:
 
 def _tell(message: str, code: int) -> int:
     """Print plainly: editors read ``file:line:column`` from the first columns, so nothing is wrapped or coloured."""
-    sys.stderr.write(message.rstrip() + "\n")
+    sys.stderr.write(redact(message.rstrip()) + "\n")
     return code
 
 
@@ -66,9 +72,9 @@ def _record(error: BaseException) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as log:
-            log.write(text)
+            log.write(redact(text))
     except OSError:
         with tempfile.NamedTemporaryFile("w", prefix="loratory-", suffix=".log", delete=False) as other:
-            other.write(text)
+            other.write(redact(text))
         path = Path(other.name)
     return path

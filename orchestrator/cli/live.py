@@ -12,6 +12,7 @@ from rich.text import Text
 
 from orchestrator.cli.progress import Progress
 from orchestrator.core.plan import EnginePlan
+from orchestrator.core.secrets import redact
 from orchestrator.core.trial import Report, TrialRecord, Verdict
 from orchestrator.report import words
 from orchestrator.report.fitting_table import Column, FittingTable
@@ -47,8 +48,8 @@ class LiveView:
 
     def say(self, line: str) -> None:
         """Show one line above the table, where it stays."""
-        self._said = line
-        self._console.print(Text(line, style="dim"))
+        self._said = redact(line)
+        self._console.print(Text(self._said, style="dim"))
 
     def release(self) -> None:
         """Give the terminal back in a hurry: its cursor was hidden."""

@@ -11,6 +11,7 @@ from orchestrator.cli.screen import Json, Screen
 from orchestrator.cli.stores import logs_folder
 from orchestrator.core.environment import program
 from orchestrator.core.errors import UserError
+from orchestrator.core.secrets import redact, unmasked
 
 if TYPE_CHECKING:
     from orchestrator.serving.predictor import Prediction
@@ -65,11 +66,13 @@ def place_options(location: "Location") -> str:
     """Return the options, each after a space, that lead ``predict`` and ``rollback`` there; none if they look there."""
     default = place(None, None)
     told = (
-        "" if location.tracking_uri == default.tracking_uri else f" --tracking-uri {shlex.quote(location.tracking_uri)}"
+        ""
+        if location.tracking_uri == default.tracking_uri
+        else f" --tracking-uri {shlex.quote(unmasked(redact(location.tracking_uri)))}"
     )
     found = place(location.tracking_uri, None)
     if location.registry_uri != found.registry_uri:
-        told += f" --registry-uri {shlex.quote(location.registry_uri)}"
+        told += f" --registry-uri {shlex.quote(unmasked(redact(location.registry_uri)))}"
     return told
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from orchestrator.core.secrets import redact, redacted
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
@@ -42,18 +44,18 @@ class Screen:
     def show(self, renderable: "RenderableType", *, soft_wrap: bool = False) -> None:
         """Show a result to a person; with ``--json`` nothing, for the document holds it."""
         if not self.as_json:
-            self.out.print(renderable, soft_wrap=soft_wrap)
+            self.out.print(_masked(renderable), soft_wrap=soft_wrap)
 
     def say(self, line: str) -> None:
         """Tell a person what happens, as it is written: square brackets are no markup."""
-        self.human.print(line, markup=False, soft_wrap=True)
+        self.human.print(redact(line), markup=False, soft_wrap=True)
 
     def emit(self, document: Any) -> None:  # noqa: ANN401  (any plain value)
         """Print the JSON document, if it was asked for."""
         if self.as_json:
             from orchestrator.report.summary import jsonable
 
-            text = json.dumps(jsonable(document), indent=2, ensure_ascii=False, allow_nan=False)
+            text = json.dumps(redacted(jsonable(document)), indent=2, ensure_ascii=False, allow_nan=False)
             self.out.file.write(text + "\n")
             self.out.file.flush()
 
@@ -71,7 +73,7 @@ class Screen:
         sys.stdout.flush()
         sys.stderr.flush()
         with log.open("wb" if fresh else "ab") as file, _terminal(1) as out, _terminal(2) as err:
-            file.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(sys.argv)}\n".encode())
+            file.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {redact(' '.join(sys.argv))}\n".encode())
             file.flush()
             self.out.file, self.err.file = out, err
             os.dup2(file.fileno(), 1)
@@ -86,6 +88,15 @@ class Screen:
                 os.dup2(out.fileno(), 1)
                 os.dup2(err.fileno(), 2)
                 self.out.file, self.err.file = sys.stdout, sys.stderr
+
+
+def _masked(renderable: "RenderableType") -> "RenderableType":
+    """Return a text without secrets. Tables are made of the ledger's values, which hold none."""
+    from rich.text import Text
+
+    if isinstance(renderable, Text) and redact(renderable.plain) != renderable.plain:
+        return Text(redact(renderable.plain))
+    return redact(renderable) if isinstance(renderable, str) else renderable
 
 
 @contextmanager

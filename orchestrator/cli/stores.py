@@ -1,5 +1,6 @@
 """What commands read: the sweep file, the ledger, and what belongs to a stored sweep."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestrator.core.errors import UserError
+from orchestrator.core.secrets import redact, unmasked
 
 if TYPE_CHECKING:
     from orchestrator.core.policy import Tracking
@@ -17,13 +19,21 @@ if TYPE_CHECKING:
 SweepName = Annotated[str, typer.Argument(metavar="NAME", help="The sweep: NAME is the newest, NAME#1 the first.")]
 
 
-def read_spec(file: Path, overrides: Sequence[str] = ()) -> "SweepSpec":
-    """Read and check a sweep file; raises ``SpecError``."""
+def read_spec(file: Path, overrides: Sequence[str] = (), *, run_code: bool = True) -> "SweepSpec":
+    """Read and check a sweep file; raises ``SpecError``.
+
+    Args:
+        file: the sweep file.
+        overrides: ``a.b=value`` each.
+        run_code: import the objective's ``.py`` file, if it is one; otherwise the file is read without being run.
+    """
     from orchestrator.assets.catalogue import CATALOGUE
     from orchestrator.objective.loading import objective_facts
+    from orchestrator.objective.static import static_facts
     from orchestrator.spec.load import load_spec
 
-    return load_spec(file, overrides, objective_facts=objective_facts, packaged=CATALOGUE)
+    facts = objective_facts if run_code else static_facts
+    return load_spec(file, overrides, objective_facts=facts, packaged=CATALOGUE)
 
 
 def fetch_assets(spec: "SweepSpec", say: Callable[[str], None]) -> None:
@@ -85,11 +95,25 @@ def logs_folder() -> Path:
 
 
 def tracking_of(sweep: "SweepRecord") -> "Tracking":
-    """Return where a stored sweep's file says that runs are recorded."""
+    """Return where a stored sweep's file says that runs are recorded.
+
+    Passwords are not stored. Where the environment names the same place, it is the environment that is taken;
+    otherwise MLflow looks for a name and a password in its own variables.
+    """
     from ruamel.yaml import YAML
 
     from orchestrator.core.policy import Tracking
 
     stored: Any = YAML(typ="safe", pure=True).load(sweep.spec_text)
     section = (stored or {}).get("tracking") or {}
-    return Tracking(uri=section.get("uri"), registry_uri=section.get("registry_uri"))
+    return Tracking(
+        uri=_with_password(section.get("uri"), "MLFLOW_TRACKING_URI"),
+        registry_uri=_with_password(section.get("registry_uri"), "MLFLOW_REGISTRY_URI"),
+    )
+
+
+def _with_password(stored: str | None, variable: str) -> str | None:
+    current = os.environ.get(variable)
+    if stored is None or (current and redact(current) == redact(stored)):
+        return current if stored else None
+    return unmasked(stored)

@@ -40,9 +40,11 @@ def sweep(  # noqa: PLR0913, PLR0917  (a command's options)
     """Run a sweep. The same command again goes on where it was, or says that it is finished."""
     overrides = [*(override or ())]
     overrides += [f"budget.trials={trials}"] if trials is not None else []
-    overrides += [f"budget.wall_time={time}"] if time is not None else []
+    overrides += [f"budget.wall_time={_with_unit(time)}"] if time is not None else []
     spec = read_spec(file, overrides)
     screen = Screen(as_json=as_json)
+    for warning in spec.warnings:
+        screen.say(f"warning: {warning}")
     log = logs_folder() / f"sweep-{spec.name}.log"
     if dry_run:
         _dry_run(screen, spec, log, fresh=fresh)
@@ -61,6 +63,16 @@ def sweep(  # noqa: PLR0913, PLR0917  (a command's options)
     _tell(screen, spec, outcome, again)
     if not outcome.finished:
         raise typer.Exit(130)
+
+
+def _with_unit(time: str) -> str:
+    """Return ``--time`` as it is; a number alone is refused, for some take it for seconds and some for minutes."""
+    number = time.strip()
+    try:
+        float(number)
+    except ValueError:
+        return time
+    raise UserError(f"--time: a unit is needed, got {number}; write {number}m for minutes, {number}s for seconds")
 
 
 def _dry_run(screen: Screen, spec: "SweepSpec", log: Path, *, fresh: bool) -> None:

@@ -7,6 +7,7 @@ import typer
 
 from orchestrator.cli.screen import Json, Screen
 from orchestrator.cli.stores import existing_ledger, find_sweep, logs_folder, tracking_of
+from orchestrator.core.secrets import redact
 
 if TYPE_CHECKING:
     from orchestrator.core.sweep import SweepRecord
@@ -32,7 +33,7 @@ def ui(
     location = locate(None if sweep is None else tracking_of(sweep))
     screen.say("starting the MLflow UI …")
     with serve(location, host=host, port=port, log=logs_folder() / "mlflow-ui.log") as base:
-        address = _page(base, sweep)
+        address = redact(_page(base, sweep))
         screen.show(address, soft_wrap=True)
         screen.emit({"url": address, "server": base, "sweep": None if sweep is None else sweep.reference})
         if open_browser:

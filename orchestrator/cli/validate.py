@@ -19,21 +19,33 @@ def validate(
     override: Annotated[
         list[str] | None, typer.Option("--set", metavar="A.B=C", help="Override a value; may be repeated.")
     ] = None,
+    run_code: Annotated[
+        bool, typer.Option("--run-code", help="Import an objective's .py file, which runs it, and check it whole.")
+    ] = False,
     data: Annotated[
-        bool, typer.Option("--data", help="Read the data too: rows by split and label, what is left out, lengths.")
+        bool,
+        typer.Option(
+            "--data",
+            help="Read the data too, which runs the objective: rows by split and label, what is cut.",
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Check sweep files: every error at once, with its line. Exit code 2 if there is one."""
+    """Check sweep files: every error at once, with its line. Exit code 2 if there is one.
+
+    An objective's file is read, not run; what only its code tells is checked by --run-code, or when the sweep starts.
+    """
     screen = Screen(as_json=as_json)
     results: list[dict[str, object]] = []
     for file in files:
         found: dict[str, Any] = {}
         try:
-            spec = read_spec(file, override or ())
+            spec = read_spec(file, override or (), run_code=run_code or data)
             if not as_json:
                 searched = len(spec.space.searched)
                 typer.echo(f"{file}: valid ({spec.name}: {searched} searched settings, sampler {spec.sampler.name})")
+            for warning in spec.warnings:
+                typer.echo(f"warning: {warning}", err=True)
             if data:
                 found = _read_data(screen, spec)
         except SpecError as error:
@@ -41,7 +53,8 @@ def validate(
         except LoratoryError as error:
             problems = [f"{file}: {error}"]  # of the data, which ``--data`` reads
         else:
-            results.append({"file": str(file), "valid": True, "errors": [], "name": spec.name, **found})
+            told = {"name": spec.name, "warnings": list(spec.warnings)}
+            results.append({"file": str(file), "valid": True, "errors": [], **told, **found})
             continue
         typer.echo("\n".join(problems), err=True)
         results.append({"file": str(file), "valid": False, "errors": problems})

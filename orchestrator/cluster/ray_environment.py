@@ -46,6 +46,8 @@ def local_variables() -> dict[str, str]:
     Nothing about tokens: such a Ray lets in only who has the user's own, and makes one if there is none.
     """
     return {
+        # Ray's word for: this machine alone. Its processes then talk, and listen, on 127.0.0.1 and nowhere else.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         # Off: Tune gives up the sweep on the error that a kill by Ray's memory monitor leaves. Without it the kernel
         # kills the process that takes too much, and that error Tune knows.
         "RAY_memory_monitor_refresh_ms": "0",

@@ -14,12 +14,14 @@ import ray
 
 from orchestrator.cluster.placement import Placement
 from orchestrator.cluster.ray_environment import local_variables, tune_variables, worker_variables
+from orchestrator.cluster.ray_privacy import keep_secrets_out_of_commands, loopback_only, make_token_private
 from orchestrator.cluster.watchdog import start_watchdog
 from orchestrator.core.environment import environment
 from orchestrator.core.errors import UserError
+from orchestrator.core.secrets import RedactingFormatter
 
 _OBJECT_STORE_BYTES = 80 * 2**20  # Ray's least is 75 MiB; nothing large goes through it
-_LONGEST_TEMPORARY_DIR = 36  # Ray's sockets lie 68 characters deeper, and a socket's path ends at 107
+_LONGEST_TEMPORARY_DIR = 20  # Ray's sockets lie 87 characters deeper, and a socket's path ends at 107
 
 
 @contextmanager
@@ -41,6 +43,7 @@ def ray_session(sweep_dir: Path, placement: Placement, log: Path) -> Iterator[Pa
     with ExitStack() as stack:
         stack.enter_context(environment(tune_variables(placement.trials)))
         stack.enter_context(_logging_to(log))
+        keep_secrets_out_of_commands()
         folder = stack.enter_context(_folder(sweep_dir))
         if not ray.is_initialized() and os.environ.get("RAY_ADDRESS"):
             ray.init(runtime_env={"env_vars": worker_variables(placement.threads)}, log_to_driver=False)
@@ -53,8 +56,13 @@ def ray_session(sweep_dir: Path, placement: Placement, log: Path) -> Iterator[Pa
 
 
 def _start_local(folder: Path, placement: Placement) -> None:
-    """Start a Ray of this machine alone with its files in ``folder``; its processes inherit this one's environment."""
-    with environment({**worker_variables(placement.threads), **local_variables()}):
+    """Start a Ray of this machine alone with its files in ``folder``; its processes inherit this one's environment.
+
+    Nobody else can reach it: it listens on the loopback interface, its token is the user's, and ``folder`` is closed
+    to others, while Ray opens the folder that it is given to everybody.
+    """
+    make_token_private()
+    with environment({**worker_variables(placement.threads), **local_variables()}), loopback_only():
         ray.init(
             address="local",
             num_cpus=placement.cpus,
@@ -62,7 +70,7 @@ def _start_local(folder: Path, placement: Placement) -> None:
             object_store_memory=_OBJECT_STORE_BYTES,
             include_dashboard=False,
             log_to_driver=False,
-            _temp_dir=str(folder),
+            _temp_dir=str(folder / "r"),
         )
 
 
@@ -96,6 +104,7 @@ def _logging_to(log: Path) -> Iterator[None]:
     loggers = [logging.getLogger("ray"), logging.getLogger(__package__)]
     before = [(logger.handlers, logger.propagate) for logger in loggers]
     handler = logging.FileHandler(log, encoding="utf-8")
+    handler.setFormatter(RedactingFormatter())
     for logger in loggers:
         logger.handlers, logger.propagate = [handler], False
     logging.getLogger("ray.tune.analysis").setLevel(logging.ERROR)  # it misses the files of the loggers that are off

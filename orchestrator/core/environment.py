@@ -1,6 +1,7 @@
 """The process's environment: quiet libraries, telemetry off, how to call this program again, usable processors."""
 
 import importlib.util
+import logging
 import os
 import shlex
 import shutil
@@ -8,6 +9,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+from orchestrator.core.secrets import RedactingFormatter
 
 DEFAULTS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -34,6 +37,9 @@ def prepare() -> None:
     """
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
+    # What libraries log, they log without a handler of ours: to stderr, by the last resort.
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(RedactingFormatter())
 
 
 @contextmanager

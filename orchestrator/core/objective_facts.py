@@ -17,6 +17,7 @@ class ObjectiveFacts:
         default_model: the base model if the sweep file names none.
         default_source: the data if the sweep file names none.
         labels: class names in the order of their ids; empty if the task has no classes, None if they are not known.
+        complete: whether these are all metrics; False where a file was read without being run, and says it in code.
     """
 
     metrics: Mapping[str, Direction]
@@ -24,3 +25,4 @@ class ObjectiveFacts:
     default_model: Source
     default_source: Source
     labels: tuple[str, ...] | None = None
+    complete: bool = True

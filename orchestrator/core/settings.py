@@ -9,6 +9,11 @@ from orchestrator.core.errors import UserError
 from orchestrator.core.methods import LORA, METHODS
 from orchestrator.core.space import ParamValue
 
+LEAST = 1e-30
+"""Numbers that must be above zero are at least this: float32 holds it, and the square root of it, without loss."""
+MOST_OF_SETTING = 5000
+"""Characters of a text; MLflow keeps 6,000 of a parameter."""
+
 
 class Group(enum.StrEnum):
     """Section of the sweep file in which a setting is fixed."""
@@ -53,7 +58,12 @@ class TrialSettings:
         16, Group.ADAPTER, "rank r of lora, loha, lokr and vera: the width of the update", low=1, high=1024
     )
     alpha: float = _setting(
-        32.0, Group.ADAPTER, "alpha of lora, loha and lokr; the update is scaled by alpha / r", low=0, open_low=True
+        32.0,
+        Group.ADAPTER,
+        "alpha of lora, loha and lokr; the update is scaled by alpha / r",
+        low=0,
+        open_low=True,
+        high=1e6,
     )
     rslora: bool = _setting(False, Group.ADAPTER, "scale by alpha / sqrt(r) instead (rank-stabilised LoRA)")
     dora: bool = _setting(
@@ -89,7 +99,7 @@ class TrialSettings:
     beta2: float = _setting(0.999, Group.TRAINING, "AdamW's second-moment decay", low=0, high=0.999999)
     epsilon: float = _setting(1e-8, Group.TRAINING, "AdamW's epsilon", low=0, open_low=True, high=1)
     max_grad_norm: float = _setting(
-        1.0, Group.TRAINING, "gradient norm above which it is clipped", low=0, open_low=True
+        1.0, Group.TRAINING, "gradient norm above which it is clipped", low=0, open_low=True, high=1e30
     )
     schedule: str = _setting(
         "linear",
@@ -150,13 +160,24 @@ class SettingRule:
             listed = self.kind is str and not self.choices and isinstance(value, list)
             needed = "one text, with commas between names," if listed else _KINDS[self.kind]
             return f"{needed} is needed, got {value!r}"
+        if isinstance(value, str):
+            return self._text_problem(value)
+        return self._number_problem(value) if isinstance(value, int | float) else None
+
+    def _text_problem(self, value: str) -> str | None:
+        if len(value) > MOST_OF_SETTING:
+            return f"a text of at most {MOST_OF_SETTING:,} characters is needed, got {len(value):,}"
         if self.choices and value not in self.choices:
             return f"one of {', '.join(self.choices)} is needed, got {value!r}"
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            if self.low is not None and not (value > self.low if self.open_low else value >= self.low):
-                return f"a value {'>' if self.open_low else '>='} {self.low:g} is needed, got {value!r}"
-            if self.high is not None and not value <= self.high:
-                return f"a value <= {self.high:g} is needed, got {value!r}"
+        return None
+
+    def _number_problem(self, value: float) -> str | None:
+        if self.low is not None and not (value > self.low if self.open_low else value >= self.low):
+            return f"a value {'>' if self.open_low else '>='} {self.low:g} is needed, got {value!r}"
+        if self.open_low and value < LEAST:
+            return f"a value >= {LEAST:g} is needed, got {value!r}"
+        if self.high is not None and not value <= self.high:
+            return f"a value <= {self.high:g} is needed, got {value!r}"
         return None
 
 

@@ -82,13 +82,23 @@ class Space:
         for parameter in self.parameters:
             if parameter.name in needed:
                 values = self._values(parameter)
+                if parameter.name not in names:
+                    values = self._telling(parameter.name, values)
                 found = [
                     {**chosen, parameter.name: value} if parameter.is_active(chosen) else chosen
                     for chosen in found
                     for value in (values if parameter.is_active(chosen) else values[:1])
                 ]
         wanted = [{name: value for name, value in chosen.items() if name in names} for chosen in found]
-        return tuple(chosen for at, chosen in enumerate(wanted) if chosen not in wanted[:at])
+        distinct: dict[frozenset[tuple[str, ParamValue]], dict[str, ParamValue]] = {}
+        for chosen in wanted:
+            distinct.setdefault(frozenset(chosen.items()), chosen)
+        return tuple(distinct.values())
+
+    def _telling(self, name: str, values: tuple[ParamValue, ...]) -> tuple[ParamValue, ...]:
+        """Return one of the values for each set of conditions on ``name`` that values fulfil."""
+        conditions = [other.when[name] for other in self.parameters if name in other.when]
+        return tuple({tuple(value in accepted for accepted in conditions): value for value in values}.values())
 
     def _values(self, parameter: Parameter) -> tuple[ParamValue, ...]:
         domain = parameter.domain

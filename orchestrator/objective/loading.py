@@ -6,8 +6,7 @@ import importlib
 import importlib.util
 import pkgutil
 import sys
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
@@ -41,24 +40,42 @@ def load_objective(ref: str) -> Objective:
         raise UserError(
             f"objective {ref}: OBJECTIVE is a class; an instance is needed, `OBJECTIVE = {found.__name__}()`"
         )
-    missing = [name for name in _members() if not hasattr(found, name)]
+    present = {name: getattr(found, name) for name in member_names() if hasattr(found, name)}
+    check_members(ref, present, present)
+    objective: Objective = found
+    if ref.endswith(".py"):
+        guard(objective, _hooks())
+    return objective
+
+
+def check_members(ref: str, values: Mapping[str, Any], present: Collection[str]) -> None:
+    """Check an objective's members against the protocol.
+
+    Args:
+        ref: the objective, as the sweep file names it.
+        values: what is known of its members.
+        present: the names of those that it has.
+
+    Raises:
+        UserError: members are missing, or the metrics break a rule.
+    """
+    missing = [name for name in member_names() if name not in present]
     if missing:
         raise UserError(
             f"objective {ref}: OBJECTIVE lacks {', '.join(missing)}; see orchestrator/objective/protocol.py"
         )
-    objective: Objective = found
-    _check_classes(objective, ref)
-    if ref.endswith(".py"):
-        guard(objective, _hooks())
-    split, _, metric = objective.default_metric.partition("/")
-    if split != "val" or metric not in objective.metrics:
+    if "labels" in values:
+        _check_classes(ref, values["labels"], values.get("head"))
+    metrics, default = values.get("metrics"), values.get("default_metric")
+    if not isinstance(metrics, Mapping):
+        return
+    split, _, metric = str(default or "").partition("/")
+    if default is not None and (split != "val" or metric not in metrics):
         raise UserError(
-            f"objective {ref}: default_metric must be val/ and one of {', '.join(objective.metrics)}, "
-            f"got {objective.default_metric!r}"
+            f"objective {ref}: default_metric must be val/ and one of {', '.join(map(str, metrics))}, got {default!r}"
         )
-    if "loss" not in objective.metrics:
+    if "loss" not in metrics:
         raise UserError(f"objective {ref}: metrics must hold loss, which every engine reports")
-    return objective
 
 
 def objective_facts(ref: str) -> ObjectiveFacts:
@@ -73,9 +90,8 @@ def objective_facts(ref: str) -> ObjectiveFacts:
     )
 
 
-def _check_classes(objective: Objective, ref: str) -> None:
+def _check_classes(ref: str, labels: Any, head: Head | None) -> None:  # noqa: ANN401  (a user's)
     """Raise ``UserError`` if the class names cannot be told apart, or are too few for a classifier."""
-    labels: Any = objective.labels
     if isinstance(labels, str) or not isinstance(labels, Sequence):
         raise UserError(f"objective {ref}: labels must be a tuple of class names, got {labels!r}")
     for label in labels:
@@ -83,17 +99,25 @@ def _check_classes(objective: Objective, ref: str) -> None:
             raise UserError(
                 f"objective {ref}: labels must hold class names as text without spaces around them, got {label!r}"
             )
-    twice = [label for label, count in Counter(labels).items() if count > 1]
-    if twice:
-        raise UserError(f"objective {ref}: labels hold {twice[0]!r} twice; give each class one name")
-    if len(labels) == 1 or (not labels and objective.head is Head.SEQUENCE_CLASSIFICATION):
+    known: dict[str, str] = {}
+    for label in labels:
+        other = known.pop(label.casefold(), None)
+        known[label.casefold()] = label
+        if other is not None:
+            how = "is there twice" if other == label else f"and {other!r} differ in case alone"
+            raise UserError(
+                f"objective {ref}: label {label!r} {how}; give each class a name of its own, and map the data's values "
+                "to them with data.labels: {VALUE: CLASS}"
+            )
+    if len(labels) == 1 or (not labels and head is Head.SEQUENCE_CLASSIFICATION):
         held = "1 class" if labels else "no class"
         raise UserError(
             f"objective {ref}: labels hold {held}; a classifier needs at least two. Regression is not supported"
         )
 
 
-def _members() -> list[str]:
+def member_names() -> list[str]:
+    """Return the names of what an objective has, by the protocol."""
     return [*Objective.__annotations__, *_hooks()]
 
 

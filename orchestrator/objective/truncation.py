@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets.models import load_pretrained
 from orchestrator.core.data import Source
+from orchestrator.core.errors import AssetError, LoratoryError
 from orchestrator.objective.protocol import Example, Objective, Splits
 from orchestrator.objective.writing import Writing
 
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     import datasets
     from transformers import PreTrainedTokenizerBase
 
-_NO_LIMIT = 1_000_000
 _SPECIAL = 16
 """Tokens that a tokenizer or an objective may add to a row."""
 _TOKENISED = 20_000
@@ -26,18 +26,30 @@ def truncated(objective: Objective, splits: Splits, model: Source, max_length: i
 
     Raises:
         AssetError: the tokenizer cannot be had.
+        DataError: ``max_length`` is too short for the objective's prompt.
     """
     named = splits.by_name()
     decided = {name: _decided(objective, rows, max_length) for name, rows in named.items()}
     if not any(undecided for _, undecided in decided.values()):
         return {name: exceeding for name, (exceeding, _) in decided.items()}
-    from transformers import AutoTokenizer
-
-    tokenizer = load_pretrained(AutoTokenizer, model)
+    tokenizer = _tokenizer(model)
     return {
         name: exceeding + _counted(objective, named[name].select(undecided), tokenizer, max_length)
         for name, (exceeding, undecided) in decided.items()
     }
+
+
+def _tokenizer(model: Source) -> "PreTrainedTokenizerBase":
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: PreTrainedTokenizerBase = load_pretrained(AutoTokenizer, model)
+    except LoratoryError:
+        raise
+    except Exception as error:  # the libraries raise plain exceptions for damaged files
+        told = " ".join(str(error).split())[:200]
+        raise AssetError(f"model {model}: its tokenizer cannot be loaded: {told}") from error
+    return tokenizer
 
 
 def _decided(objective: Objective, rows: "datasets.Dataset", max_length: int) -> tuple[int, list[int]]:
@@ -71,7 +83,8 @@ def _counted(
         return 0
     if count > _TOKENISED:
         rows = rows.select([index * count // _TOKENISED for index in range(_TOKENISED)])
-    examples = objective.encode(rows, tokenizer, _NO_LIMIT)
+    objective.encode(rows.select([0]), tokenizer, max_length)  # says it with the right number if that is too short
+    examples = objective.encode(rows, tokenizer, max_length + 1)
     return round(sum(_length(example) > max_length for example in examples) * count / len(rows))
 
 

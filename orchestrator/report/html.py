@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator import __version__
+from orchestrator.core.secrets import redact
 from orchestrator.core.sweep import standing
 from orchestrator.core.trial import TrialState
 from orchestrator.report import words
@@ -55,6 +56,7 @@ def render_page(summary: Summary, pictures: Mapping[str, Picture]) -> str:
         classes=_class_rows(summary),
         commands=next_commands(summary.sweep.name, None if board.best is None else board.best.number),
         words=words,
+        redact=redact,
         standing=standing,
         made=time.strftime("%Y-%m-%d %H:%M"),
         version=__version__,

@@ -19,6 +19,7 @@ from sqlalchemy import (
 )
 
 from orchestrator.core.errors import LedgerError
+from orchestrator.core.secrets import redact
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import Action, Ending, Report, TrialRecord, TrialState, Verdict
 from orchestrator.search.creation import steady
@@ -115,7 +116,7 @@ class TrialStore(DriverLocks):
                 "nominal_samples": verdict.nominal_samples,
                 "action": verdict.action,
                 "state": verdict.ending.state if verdict.ending else None,
-                "reason": verdict.ending.reason if verdict.ending else None,
+                "reason": redact(verdict.ending.reason) if verdict.ending else None,
             }
             for verdict in decided
         ]
@@ -133,7 +134,7 @@ class TrialStore(DriverLocks):
         self, sweep_id: int, number: int, ending: Ending, *, final: Mapping[str, float], ended_at: float
     ) -> None:
         """Give a trial its final state."""
-        values = {"state": ending.state, "reason": ending.reason, "final": final, "ended_at": ended_at}
+        values = {"state": ending.state, "reason": redact(ending.reason), "final": final, "ended_at": ended_at}
         with self.write_sweep(sweep_id) as connection:
             _update(connection, sweep_id, number, values)
 

@@ -10,12 +10,14 @@ from orchestrator.core.errors import UserError
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.plan import EngineName
 from orchestrator.core.policy import Budget, Resources, SamplerPolicy, StoppingName, StoppingPolicy, Tracking
+from orchestrator.core.secrets import redact
 from orchestrator.spec import checks
+from orchestrator.spec.addresses import check_addresses
 from orchestrator.spec.deepspeed import read_deepspeed
 from orchestrator.spec.overrides import Override, overridden_text
 from orchestrator.spec.points import read_points
 from orchestrator.spec.possible import possible_epochs
-from orchestrator.spec.problems import Problems
+from orchestrator.spec.problems import Problems, shown
 from orchestrator.spec.sections import EarlyStopping, Sampler, SweepFile
 from orchestrator.spec.sources import SourceReader
 from orchestrator.spec.space import read_space
@@ -62,6 +64,12 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     checks.check_quantisation(file.quantisation, fixed, space, problems)
     checks.check_sizes(file, stopping, possible_epochs(space, fixed)[-1], problems)
     problems.raise_if_any()
+    text = overridden_text(draft.text, draft.overrides)
+    warnings = [*check_addresses(file.tracking, text, problems)]
+    if facts is not None and not facts.complete:
+        place = problems.place(("objective",)).label
+        warnings.append(f"{place} objective: {file.objective} is not run here; its metrics are checked when it is")
+    problems.raise_if_any()
     assert model is not None, "a missing model is a problem"
     assert data is not None, "a missing source is a problem"
     assert metric is not None, "an unknown objective is a problem"
@@ -86,7 +94,8 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         tracking=Tracking(**file.tracking.model_dump()),
         seed=file.seed,
         path=draft.path,
-        text=overridden_text(draft.text, draft.overrides),
+        text=redact(text),
+        warnings=tuple(warnings),
     )
 
 
@@ -113,7 +122,8 @@ def _objective(
     if written.endswith(".py"):
         found = sources.find(written)
         if found is None:
-            problems.add(("objective",), f"no such file, got {written!r}")
+            obstacle = sources.obstacle(written).removesuffix(" or folder")
+            problems.add(("objective",), f"{obstacle}, got {shown(written)}")
             return written, None
         written = str(found)
     try:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from orchestrator.core.grid import MOST_POINTS, all_points, endless
 from orchestrator.core.labels import class_of
 from orchestrator.core.methods import METHODS, takers
-from orchestrator.core.metric import Metric
+from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.policy import SamplerName, SamplerPolicy, StoppingPolicy
 from orchestrator.core.quantisation import Quantisation, missing_package
@@ -44,10 +44,13 @@ def read_metric(search: Search, facts: ObjectiveFacts, problems: Problems) -> Me
     """Return the searched metric with the direction that the objective gives it."""
     known = {f"val/{name}": direction for name, direction in facts.metrics.items()}
     name = facts.default_metric if search.metric is None else search.metric
+    if name not in known and not facts.complete:
+        # A file that was not run may state more metrics, with directions that nobody knows yet.
+        return Metric(name=name, direction=search.direction or Direction.MINIMIZE)
     if name not in known:
         problems.add(("search", "metric"), one_of(name, list(known)))
         name = facts.default_metric
-    elif search.direction not in (None, known[name]):
+    elif search.direction not in (None, known[name]) and facts.complete:
         rule = f"the objective's direction of {name} is needed, {known[name]}"
         problems.add(("search", "direction"), f"{rule}, got {search.direction}")
     return Metric(name=name, direction=known[name])
@@ -122,13 +125,12 @@ def check_init(fixed: Mapping[str, ParamValue], space: Space, problems: Problems
 
     Over the base as it was, no adapter holds the last two.
     """
-    trials = _inits(fixed, space, "rank", "dora")
-    ranks = [trial["rank"] for trial in trials if trial["init"] == "orthogonal"]
+    ranks = [trial["rank"] for trial in _inits(fixed, space, "rank") if trial["init"] == "orthogonal"]
     odd = [rank for rank in ranks if isinstance(rank, int) and rank % 2]
     if odd:
         message = f"even ranks alone are possible with init=orthogonal, got {odd[0]}"
         problems.follow(_place("rank", space), message)
-    if any(trial["init"] == "pissa" and trial["dora"] for trial in trials):
+    if any(trial["init"] == "pissa" and trial["dora"] for trial in _inits(fixed, space, "dora")):
         message = "default, gaussian and orthogonal alone are possible with dora, got pissa"
         problems.follow(_place("init", space), message)
 

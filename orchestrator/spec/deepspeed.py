@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from orchestrator.core.deepspeed import NAMED, OFFLOAD, STAGES, ZERO, Config, missing_package
+from orchestrator.spec.document import MOST_BYTES
 from orchestrator.spec.problems import KeyPath, Problems, shown
 from orchestrator.spec.sources import SourceReader
 from orchestrator.spec.suggest import did_you_mean
@@ -14,6 +15,7 @@ _Found: TypeAlias = Iterator[tuple[KeyPath, str]]
 """Keys inside of a configuration, each with the rule that is broken there and the value."""
 
 _PATH: KeyPath = ("training", "deepspeed")
+_MOST_ELEMENTS = 10**12
 _AUTO = "auto"
 """Trainer's word for what is said elsewhere."""
 _OWNED = {
@@ -70,13 +72,24 @@ def _read(written: str, sources: SourceReader, problems: Problems) -> Config | N
         problems.add(_PATH, f"no such file, got {written!r}")
         return None
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        config = _parsed(file)
     except (OSError, ValueError) as error:  # not readable, not UTF-8, or no JSON
         problems.add(_PATH, f"is no JSON file, {error}, got {written!r}")
         return None
     if not isinstance(config, dict):
         problems.add(_PATH, f"a mapping is needed, got {shown(config)}, in {written}")
         return None
+    return config
+
+
+def _parsed(file: Path) -> object:
+    if file.stat().st_size > MOST_BYTES:
+        raise ValueError(f"which has at most {MOST_BYTES // 1024} KiB")
+    try:
+        config: object = json.loads(file.read_text(encoding="utf-8"))
+        json.dumps(config)  # what can be read may still be too deep to be walked through
+    except RecursionError:
+        raise ValueError("values stand too deep in each other") from None
     return config
 
 
@@ -127,8 +140,10 @@ def _switch(path: KeyPath, value: object) -> _Found:
 
 def _size(path: KeyPath, value: object) -> _Found:
     """A number of elements; JSON's 5e8 is one, too."""
-    if type(value) not in (int, float) or float(str(value)) % 1 or float(str(value)) < 2:
+    if not isinstance(value, int | float) or isinstance(value, bool) or value % 1 or value < 2:
         yield path, f"a whole number >= 2 is needed, got {shown(value)}"
+    elif value > _MOST_ELEMENTS:
+        yield path, f"a whole number <= {_MOST_ELEMENTS:,} is needed, got {shown(value)}"
 
 
 def _even_size(path: KeyPath, value: object) -> _Found:

@@ -12,15 +12,25 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from orchestrator.spec.problems import KeyPath, Place, Problems
+from orchestrator.spec.problems import KeyPath, Place, Problems, cut, shown
 
 _TAG = "tag:yaml.org,2002:"
 _SCALARS = {f"{_TAG}{name}" for name in ("int", "float", "bool", "null")}
 _TEXTS = {f"{_TAG}{name}" for name in ("str", "timestamp")}
 _COLLECTIONS = {f"{_TAG}map", f"{_TAG}seq"}
 _MERGE = f"{_TAG}merge"
+MOST_BYTES = 128 * 1024
+"""Far above any sweep file; the reader takes a second for so many."""
 _MAX_VALUES = 20_000
 """Far above any sweep file; aliases that multiply each other reach it at once."""
+_MOST_LEVELS = 30
+_READER_FAULTS = (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, NotImplementedError)
+"""What the reader raises where it fails itself, as on a version of YAML that it does not know."""
+_INTEGERS = 2**63
+"""Whole numbers lie between minus this and this: what databases and arrays hold."""
+
+
+_WHOLE = "a whole number between -2^63 and 2^63 is needed"
 
 
 class _Mark(Protocol):
@@ -40,6 +50,12 @@ def read_yaml(text: str, problems: Problems, path: KeyPath, place: Callable[[int
     reader = _Reader(problems, place)
     try:
         node = reader.yaml.compose(text)
+    except (RecursionError, *_READER_FAULTS) as error:
+        problems.places[path] = (place(1, 1), place(1, 1))
+        deep = isinstance(error, RecursionError)
+        rule = f"values stand at most {_MOST_LEVELS} levels deep" if deep else "is no YAML 1.2 that can be read"
+        problems.add(path, rule)
+        return None
     except YAMLError as error:
         # Characters that YAML forbids come without a mark.
         mark = (error.problem_mark or error.context_mark) if isinstance(error, MarkedYAMLError) else None
@@ -68,17 +84,27 @@ class _Reader:
         return self.place(mark.line + 1, mark.column + 1)
 
     def value(self, node: Node, path: KeyPath) -> Any:  # noqa: ANN401
+        return self.value_of(node, path) if self.may_hold(node, path) else None
+
+    def may_hold(self, node: Node, path: KeyPath) -> bool:
+        """Return whether ``node`` may stand here; what forbids it is noted."""
         self.count += 1
         if self.count == _MAX_VALUES:
-            self.problems.add(path, f"aliases expand to more than {_MAX_VALUES} values")
+            self.problems.add(path, f"the values and their aliases expand to more than {_MAX_VALUES} values")
         if self.count >= _MAX_VALUES:
-            return None
+            return False
+        if len(self.open_nodes) == _MOST_LEVELS and not isinstance(node, ScalarNode):
+            self.problems.add(path, f"values stand at most {_MOST_LEVELS} levels deep")
+            return False
         if any(node is outer for outer in self.open_nodes):
             self.problems.add(path, "an alias must not hold itself")
-            return None
+            return False
         if not isinstance(node, ScalarNode) and node.tag not in _COLLECTIONS:
             self.problems.add(path, f"YAML tags are not allowed, got {str(node.tag).replace(_TAG, '!!')}")
-            return None
+            return False
+        return True
+
+    def value_of(self, node: Node, path: KeyPath) -> Any:  # noqa: ANN401
         self.open_nodes.append(node)
         try:
             if isinstance(node, MappingNode):
@@ -93,7 +119,7 @@ class _Reader:
         result: dict[str, Any] = {}
         merged: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            if not isinstance(key_node, ScalarNode):
+            if not isinstance(key_node, ScalarNode) or not self.is_plain(key_node):
                 self.problems.add_at(self.at(key_node.start_mark), path, "a key must be a plain word")
                 continue
             if key_node.tag == _MERGE:
@@ -112,12 +138,23 @@ class _Reader:
             result[key] = self.value(value_node, inner)
         return merged | result
 
+    def is_plain(self, key: ScalarNode) -> bool:
+        """Return whether a key's tag, which may be written out, fits its text."""
+        if key.tag == _MERGE or str(key.tag) in _TEXTS:
+            return True
+        try:
+            self.yaml.constructor.construct_object(key)
+        except (YAMLError, *_READER_FAULTS):
+            return False
+        return str(key.tag) in _SCALARS
+
     def merge(self, node: Node, path: KeyPath) -> dict[str, Any]:
         parts = node.value if isinstance(node, SequenceNode) else [node]
         result: dict[str, Any] = {}
         for part in parts:
             if isinstance(part, MappingNode):
-                result = self.mapping(part, path) | result
+                merged = self.value(part, path)
+                result = (merged if isinstance(merged, dict) else {}) | result
             else:
                 self.problems.add_at(self.at(node.start_mark), path, "<< takes a mapping or a list of mappings")
         return result
@@ -139,11 +176,17 @@ class _Reader:
             return None
         try:
             value = self.yaml.constructor.construct_object(node)
-        except ValueError:
-            # A tag that was written out, as in "!!int x", on text that is no such thing.
-            self.problems.add(path, f"{tag.replace(_TAG, '!!')} does not fit, got {node.value!r}")
+        except (ValueError, OverflowError, LookupError):
+            # A tag that was written out, as in "!!int x", on text that is no such thing; or thousands of digits.
+            written = str(node.value)
+            long = tag == f"{_TAG}int" and written.lstrip("+-").isdecimal()
+            needed = _WHOLE if long else f"{tag.replace(_TAG, '!!')} does not fit"
+            self.problems.add(path, f"{needed}, got {cut(written, 60) if long else shown(written)}")
             return None
         if isinstance(value, float) and not math.isfinite(value):
-            self.problems.add(path, f"a finite number is needed, got {node.value}")
+            self.problems.add(path, f"a finite number is needed, got {cut(str(node.value), 60)}")
+            return None
+        if isinstance(value, int) and not -_INTEGERS < value < _INTEGERS:
+            self.problems.add(path, f"{_WHOLE}, got {cut(str(node.value), 60)}")
             return None
         return value

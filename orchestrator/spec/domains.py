@@ -8,6 +8,8 @@ from orchestrator.spec.membership import on_grid
 from orchestrator.spec.problems import KeyPath, Problems, shown
 from orchestrator.spec.settings_fields import ParameterEntry, setting_problem, setting_value
 
+MOST_STEPS = 2_000_000
+"""Steps of a range, which samplers and grids count one by one."""
 _KINDS = {str: "text", bool: "switch"}
 _NUMBERS = {int: "an integer", float: "a number"}
 
@@ -46,12 +48,12 @@ class _Reader:
     def choices(self) -> Domain | None:
         if not self.entry.choices:
             self.refuse(("choices",), "at least one choice is needed, got []")
-        seen: list[ParamValue] = []
+        seen: dict[ParamValue, None] = {}
         for position, choice in enumerate(self.entry.choices):
             value = self.value(("choices", position), choice)
             if value in seen:
                 self.refuse(("choices", position), f"each choice may stand once, got {shown(value)} again")
-            seen.append(value)
+            seen[value] = None
         return None if self.problems.is_broken(self.path) else ChoiceDomain(choices=tuple(seen))
 
     def range(self) -> Domain | None:
@@ -68,6 +70,8 @@ class _Reader:
             self.refuse((), f"low < high must hold, got low={shown(low)}, high={shown(high)}")
         elif self.entry.log and low <= 0:
             self.refuse(("low",), f"low > 0 must hold with log, got {shown(low)}")
+        elif step is not None and (high - low) / step > MOST_STEPS:
+            self.refuse(("step",), f"at most {MOST_STEPS:,} steps from low to high are possible, got {shown(step)}")
         elif step is not None and not on_grid(high, low, step):
             self.refuse((), f"high - low must be a multiple of step, got low={low}, high={high}, step={step}")
         if self.problems.is_broken(self.path):

@@ -8,7 +8,7 @@ from typing import Any
 from orchestrator.core.errors import SpecError
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.spec.build import Draft, build_spec
-from orchestrator.spec.document import read_yaml
+from orchestrator.spec.document import MOST_BYTES, read_yaml
 from orchestrator.spec.overrides import apply_overrides, parse_overrides
 from orchestrator.spec.problems import Place, Problems
 from orchestrator.spec.structure import sections
@@ -60,13 +60,25 @@ def _parameter_names(values: dict[str, Any]) -> tuple[str, ...]:
     return tuple(space) if isinstance(space, dict) else ()
 
 
+def _nearest(path: Path) -> str:
+    """Return ``; did you mean x?`` with a sweep file beside ``path``, or in a folder ``sweeps`` there, or nothing."""
+    files = {str(file): file for folder in (path.parent, path.parent / "sweeps") for file in folder.glob("*.y*ml")}
+    by_stem = {file.stem: name for name, file in reversed(files.items())}
+    near = difflib.get_close_matches(str(path), files, n=1)
+    stems = [path.stem] if path.stem in by_stem else difflib.get_close_matches(path.stem, by_stem, n=1)
+    found = [by_stem[stem] for stem in stems] or near
+    return f"; did you mean {found[0]}?" if found else ""
+
+
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise SpecError(f"{path}:1:1 a sweep file has at most {MOST_BYTES // 1024} KiB, got more")
+        return content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:
-        siblings = {str(sibling) for sibling in path.parent.glob("*.y*ml")}
-        near = difflib.get_close_matches(str(path), siblings, n=1)
-        raise SpecError(f"{path}: no such file{f'; did you mean {near[0]}?' if near else ''}") from None
+        raise SpecError(f"{path}: no such file{_nearest(path)}") from None
     except IsADirectoryError:
         raise SpecError(f"{path}: a file is needed, got a folder") from None
     except UnicodeDecodeError as error:

@@ -1,11 +1,12 @@
 """What pydantic found, in this project's words: the broken rule, then the value."""
 
 import re
+from functools import cache
 from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from orchestrator.spec.problems import KeyPath, shown
+from orchestrator.spec.problems import KeyPath, cut, shown
 from orchestrator.spec.sections import SweepFile
 from orchestrator.spec.suggest import did_you_mean, one_of
 
@@ -23,6 +24,8 @@ _NEEDED = {
     "less_than": "a value < {lt:g} is needed",
     "less_than_equal": "a value <= {le:g} is needed",
     "finite_number": "a finite number is needed",
+    "string_too_long": "a text of at most {max_length} characters is needed",
+    "too_long": "at most {max_length} items are possible",
 }
 _FORMS: dict[KeyPath, str] = {
     ("early_stopping",): "a rule's name, none or a mapping is needed",
@@ -54,20 +57,23 @@ def message(error: ErrorDetails) -> str:  # noqa: PLR0911  (one kind of error af
     if kind == "rule":
         return f"{context['rule']}, got {shown(value)}"
     if kind in ("enum", "literal_error"):
-        return one_of(str(value), re.findall(r"'([^']*)'", context["expected"]))
+        return one_of(cut(str(value), 60), re.findall(r"'([^']*)'", context["expected"]))
     if kind == "model_type" and path[:2] == ("search", "space") and len(path) == 3:
         return f"low and high, choices or value are needed, got {shown(value)}"
     if kind in ("model_type", "dict_type") and path in _FORMS:
         return f"{_FORMS[path]}, got {shown(value)}"
     if kind in _NEEDED:
         hint = "; put it in quotes" if kind == "string_type" and isinstance(value, int | float) else ""
-        return f"{_NEEDED[kind].format(**context)}, got {shown(value)}{hint}"
+        got = f"{len(value):,}" if kind.endswith("too_long") else shown(value)
+        if kind == "too_long" and path[:2] == ("search", "space") and path[-1] == "choices":
+            hint = "; write a range of numbers as low and high"
+        return f"{_NEEDED[kind].format(**context)}, got {got}{hint}"
     return f"{error['msg']}, got {shown(value)}"
 
 
 def unknown_key(path: KeyPath) -> str:
     """Return that the last key of ``path`` is unknown, and the nearest known one or the section that it belongs to."""
-    schema = SweepFile.model_json_schema()
+    schema = _schema()
     key, known = str(path[-1]), _keys(schema, path[:-1])
     homes = [section for section in _keys(schema, ()) if key in _keys(schema, (section,))]
     homes += ["search.space"] if key in _keys(schema, ("search", "space", "rank")) else []
@@ -77,6 +83,11 @@ def unknown_key(path: KeyPath) -> str:
     elif not hint:
         hint = f"; known here: {', '.join(known)}"
     return f"unknown key{hint}"
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    return SweepFile.model_json_schema()
 
 
 def _keys(schema: dict[str, Any], path: KeyPath) -> list[str]:

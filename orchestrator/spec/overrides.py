@@ -10,6 +10,8 @@ from ruamel.yaml import YAML
 from orchestrator.spec.document import read_yaml
 from orchestrator.spec.problems import KeyPath, Place, Problems, shown
 
+_MOST_KEYS, _MOST_DIGITS = 20, 6
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Override:
@@ -28,7 +30,11 @@ def parse_overrides(texts: Sequence[str], problems: Problems) -> list[Override]:
         parts = keys.strip().split(".")
         place = Place.in_override(text, position)
         if not equals or not all(parts):
-            problems.add_at(place, (), f"needs the form a.b=value, got {text!r}")
+            problems.add_at(place, (), f"needs the form a.b=value, got {shown(text)}")
+            continue
+        if len(parts) > _MOST_KEYS or any(part.isdecimal() and len(part) > _MOST_DIGITS for part in parts):
+            message = f"at most {_MOST_KEYS} keys, and list positions of {_MOST_DIGITS} digits, are possible"
+            problems.add_at(place, (), f"{message}, got {shown(keys)}")
             continue
         path = tuple(int(part) if part.isdecimal() else part for part in parts)
         result.append(Override(path=path, text=value, place=place))

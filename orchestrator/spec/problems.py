@@ -1,12 +1,21 @@
-"""Every error of a sweep file, gathered and put in order. Knows nothing of what is right or wrong."""
+"""Every error of a sweep file, gathered, bounded and put in order. Knows nothing of what is right or wrong."""
 
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, NoReturn, TypeAlias
 
 from orchestrator.core.errors import SpecError
+from orchestrator.core.secrets import redact
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 """Keys and list positions from the top of the file: ``("search", "start", 0, "rank")``."""
+
+
+MOST_PROBLEMS = 100
+"""Problems that one message names; the search for others ends there."""
+_MOST_CHARACTERS = 1000
+_MOST_OF_LABEL = 400
+_SHOWN = 60
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
@@ -29,18 +38,19 @@ class Place:
     @classmethod
     def in_override(cls, text: str, position: int) -> "Place":
         """Return the place of the override at ``position`` on the command line."""
-        return cls(rank=(1, position, 0), label=f"--set {text}")
+        return cls(rank=(1, position, 0), label=f"--set {cut(text, _MOST_OF_LABEL)}")
 
 
 @dataclass(slots=True)
 class Problems:
     """Problems found so far, each with its place.
 
-    ``places`` gives the places of the key and of the value at a path, as far as the file wrote them.
+    ``places`` gives the places of the key and of the value at a path, as far as the file wrote them. After
+    ``MOST_PROBLEMS`` the next one raises: a file with thousands of faults gives a message that can be read, at once.
     """
 
     places: dict[KeyPath, tuple[Place, Place]]
-    _found: list[tuple[Place, str]] = field(default_factory=list)
+    _found: dict[tuple[Place, str], None] = field(default_factory=dict)
     _broken: set[KeyPath] = field(default_factory=set)
 
     def add(self, path: KeyPath, message: str, *, at_key: bool = False) -> None:
@@ -50,10 +60,11 @@ class Problems:
 
     def add_at(self, place: Place, path: KeyPath, message: str) -> None:
         """Note a problem at a place that the caller knows."""
-        dotted = ".".join(str(key) for key in path)
-        problem = (place, f"{place.label} {dotted}: {message}" if path else f"{place.label} {message}")
-        if problem not in self._found:
-            self._found.append(problem)
+        dotted = ".".join(cut(str(key), _SHOWN) for key in path)
+        text = printable(cut(f"{dotted}: {message}" if path else message, _MOST_CHARACTERS))
+        self._found[place, f"{printable(place.label)} {text}"] = None
+        if len(self._found) > MOST_PROBLEMS:
+            self.fail()
 
     def follow(self, path: KeyPath, message: str, *, at_key: bool = False) -> None:
         """Note a problem unless something inside or around ``path`` is broken already: then it is a consequence."""
@@ -79,8 +90,11 @@ class Problems:
             self.fail()
 
     def fail(self) -> NoReturn:
-        """Raise ``SpecError`` with all problems."""
-        raise SpecError("\n".join(text for _, text in sorted(self._found)))
+        """Raise ``SpecError`` with all problems, ``MOST_PROBLEMS`` at most. Passwords in them are masked."""
+        lines = [text for _, text in sorted(self._found)]
+        if len(lines) > MOST_PROBLEMS:
+            lines[MOST_PROBLEMS:] = [f"{self.places[()][1].label} has more problems than these {MOST_PROBLEMS}"]
+        raise SpecError("\n".join(map(redact, lines)))
 
 
 def shown(value: Any) -> str:  # noqa: ANN401  (whatever YAML holds)
@@ -90,9 +104,21 @@ def shown(value: Any) -> str:  # noqa: ANN401  (whatever YAML holds)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict):
-        text = "{" + ", ".join(f"{key}: {shown(item)}" for key, item in value.items()) + "}"
+        # Thirty items fill what is shown, so no more of them are read.
+        text = "{" + ", ".join(f"{key}: {shown(item)}" for key, item in islice(value.items(), 30)) + "}"
     elif isinstance(value, list | tuple):
-        text = "[" + ", ".join(shown(item) for item in value) + "]"
+        text = "[" + ", ".join(shown(item) for item in islice(value, 30)) + "]"
     else:
         text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return cut(text, _SHOWN)
+
+
+def cut(text: str, most: int) -> str:
+    """Return a text of at most ``most`` characters; the dots stand for the rest. Passwords are masked before."""
+    text = redact(text)
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def printable(text: str) -> str:
+    """Return a text on one line, without characters that a terminal obeys."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -6,7 +6,7 @@ those that the user must write.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, Tag
+from pydantic import AfterValidator, Field, Tag
 
 from orchestrator.core.metric import Direction
 from orchestrator.core.plan import EngineName, Precision
@@ -15,20 +15,37 @@ from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.settings import Group
 from orchestrator.spec.fields import (
     MAPPING,
+    MOST_ITEMS,
+    MOST_SETS,
     TEXT,
-    Count,
+    Address,
     DeepSpeedEntry,
     Name,
     Natural,
+    Prose,
     Reports,
+    Rows,
     Scalar,
     Seconds,
     Section,
     Seed,
+    Short,
     SourceEntry,
+    Threads,
+    Tokens,
+    Trials,
+    broken,
     by_shape,
 )
 from orchestrator.spec.settings_fields import with_parameters, with_settings
+
+
+def _share(value: float) -> float:
+    """Refuse a share of a GPU that Ray, which counts in ten-thousandths, would take for none."""
+    if 0 < value < 1e-4:
+        raise broken("0 or a value >= 0.0001 is needed")
+    return value
+
 
 REQUIRED: tuple[tuple[str, ...], ...] = (("name",), ("objective",), ("search",), ("search", "space"), ("budget",))
 
@@ -41,21 +58,25 @@ class Data(Section):
         default=None,
         description="packaged name, hub:org/name, a csv/json/parquet file, or a mapping with hub",
     )
-    columns: dict[str, str] = Field(default={}, description="the objective's column names to those of the source")
-    labels: dict[str, Scalar] = Field(
-        default={}, description="class name by the value that stands in the data; null leaves the rows of a value out"
+    columns: dict[Short, Short] = Field(
+        default={}, max_length=MOST_SETS, description="the objective's column names to those of the source"
     )
-    train: Count | None = Field(default=None, description="training rows; all that the other splits leave if absent")
-    validation: Count = Field(default=1000, description="rows that trials are compared on")
-    test: Count = Field(default=1000, description="rows that only the kept adapters are measured on, once, at the end")
+    labels: dict[Short, Scalar] = Field(
+        default={},
+        max_length=MOST_ITEMS,
+        description="class name by the value that stands in the data; null leaves the rows of a value out",
+    )
+    train: Rows | None = Field(default=None, description="training rows; all that the other splits leave if absent")
+    validation: Rows = Field(default=1000, description="rows that trials are compared on")
+    test: Rows = Field(default=1000, description="rows that only the kept adapters are measured on, once, at the end")
     seed: Seed = Field(default=0, description="seed of the split, the same for all trials")
-    train_eval: Count | None = Field(
+    train_eval: Rows | None = Field(
         default=None, description="training rows measured in eval mode for the overfitting gap; 500 if absent"
     )
     shift: dict[Name, SourceEntry] = Field(
-        default={}, description="data of other distributions, by the name of their metrics"
+        default={}, max_length=MOST_SETS, description="data of other distributions, by the name of their metrics"
     )
-    shift_rows: Count = Field(default=1000, description="rows of each shift set, at most")
+    shift_rows: Rows = Field(default=1000, description="rows of each shift set, at most")
 
 
 @with_settings(Group.ADAPTER)
@@ -81,8 +102,8 @@ class Sampler(Section):
     """The sampler and its sizes; sizes that are absent follow the number of trials."""
 
     name: Annotated[SamplerName, Field(strict=False)] = Field(default=SamplerName.TPE, description="Optuna's sampler")
-    startup_trials: Count | None = Field(default=None, description="random trials before the sampler's model is used")
-    population: Annotated[int, Field(ge=2)] | None = Field(default=None, description="size of a generation")
+    startup_trials: Trials | None = Field(default=None, description="random trials before the sampler's model is used")
+    population: Annotated[int, Field(ge=2, le=10**6)] | None = Field(default=None, description="size of a generation")
 
 
 SamplerEntry = Annotated[
@@ -98,13 +119,17 @@ class SpaceSection(Section):
 class Search(Section):
     """What is searched, for which metric, and how."""
 
-    metric: str | None = Field(default=None, description="val/<one of the objective's metrics>; its default if absent")
+    metric: Short | None = Field(
+        default=None, description="val/<one of the objective's metrics>; its default if absent"
+    )
     direction: Annotated[Direction, Field(strict=False)] | None = Field(
         default=None, description="the objective knows it; written here, it is checked"
     )
     sampler: SamplerEntry = Field(default=SamplerName.TPE, description="a sampler's name, or a mapping with its sizes")
     space: SpaceSection = Field(default=SpaceSection(), description="how each setting is searched")
-    start: list[dict[str, Scalar]] = Field(default=[], description="points tried first; the sampler completes them")
+    start: list[dict[Short, Scalar]] = Field(
+        default=[], max_length=MOST_ITEMS, description="points tried first; the sampler completes them"
+    )
 
 
 class EarlyStopping(Section):
@@ -116,14 +141,14 @@ class EarlyStopping(Section):
     reports: Reports = Field(
         default=6, description="reports per trial, evenly spaced; or a list of samples at which trials report"
     )
-    reduction_factor: Annotated[int, Field(ge=2)] = Field(
+    reduction_factor: Annotated[int, Field(ge=2, le=1000)] = Field(
         default=3, description="asha and hyperband keep one trial in this many"
     )
     grace_samples: Natural | None = Field(
         default=None, description="no trial is stopped before it has seen this many rows"
     )
-    cohort: Count | None = Field(default=None, description="trials a rung waits for before it judges the first")
-    patience: Count | None = Field(
+    cohort: Trials | None = Field(default=None, description="trials a rung waits for before it judges the first")
+    patience: Trials | None = Field(
         default=2,
         description="reports in a row with rising validation and falling training loss that end a trial; null: never",
     )
@@ -138,9 +163,9 @@ EarlyStoppingEntry = Annotated[
 class BudgetSection(Section):
     """What the sweep may spend, whichever ends first; at least one is needed."""
 
-    trials: Count | None = Field(default=None, description="trials that are started")
+    trials: Trials | None = Field(default=None, description="trials that are started")
     wall_time: Seconds | None = Field(default=None, description="time that the sweep runs: 90s, 20m, 1h30m")
-    tokens: Count | None = Field(default=None, description="training tokens of all trials, padding left out")
+    tokens: Tokens | None = Field(default=None, description="training tokens of all trials, padding left out")
 
 
 class ResourcesSection(Section):
@@ -150,31 +175,31 @@ class ResourcesSection(Section):
         default=EngineName.PACKED,
         description="packed: many trials over one base, where it allows that; solo: a process for each trial",
     )
-    parallel_trials: Count | None = Field(
+    parallel_trials: Threads | None = Field(
         default=None, description="trials at once; if absent, as many as pay, by measure, where they are packed, else 1"
     )
-    cpus_per_trial: Count | None = Field(
+    cpus_per_trial: Threads | None = Field(
         default=None, description="CPU threads of a trial; an equal share of all if absent"
     )
-    gpus_per_trial: float = Field(
-        default=0.0, ge=0, description="GPUs of a trial; fractions share one, and a pack takes a whole one"
+    gpus_per_trial: Annotated[float, AfterValidator(_share)] = Field(
+        default=0.0, ge=0, le=1024, description="GPUs of a trial; fractions share one, and a pack takes a whole one"
     )
 
 
 class TrackingSection(Section):
     """Where runs are recorded."""
 
-    uri: str | None = Field(default=None, description="MLflow tracking URI; the local store in mlflow/ if absent")
-    registry_uri: str | None = Field(default=None, description="MLflow registry URI; the tracking URI if absent")
-    keep_adapters: Count = Field(default=3, description="the best adapters that are kept and logged as models")
+    uri: Address | None = Field(default=None, description="MLflow tracking URI; the local store in mlflow/ if absent")
+    registry_uri: Address | None = Field(default=None, description="MLflow registry URI; the tracking URI if absent")
+    keep_adapters: Threads = Field(default=3, description="the best adapters that are kept and logged as models")
 
 
 class SweepFile(Section):
     """A sweep: an objective, a model, data, and what is searched within which budget."""
 
     name: Name = Field(default="", description="the sweep's name, and its experiment's in MLflow")
-    description: str | None = Field(default=None, description="what the sweep is for, in a sentence")
-    objective: str = Field(default="", description="a task of objectives/, or the path of your own .py file")
+    description: Prose | None = Field(default=None, description="what the sweep is for, in a sentence")
+    objective: Address = Field(default="", description="a task of objectives/, or the path of your own .py file")
     model: SourceEntry | None = Field(default=None, description="packaged name, hub:org/name or a folder")
     quantisation: Annotated[Quantisation, Field(strict=False)] | None = Field(
         default=None,

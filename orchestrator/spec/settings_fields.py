@@ -6,9 +6,9 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, Field, WithJsonSchema, create_model
 from pydantic_core import PydanticCustomError
 
-from orchestrator.core.settings import RULES, Group, SettingRule
+from orchestrator.core.settings import LEAST, MOST_OF_SETTING, RULES, Group, SettingRule
 from orchestrator.core.space import ParamValue
-from orchestrator.spec.fields import Scalar, Section, whole
+from orchestrator.spec.fields import MOST_ITEMS, Scalar, Section, Short, whole
 from orchestrator.spec.problems import shown
 from orchestrator.spec.suggest import did_you_mean
 
@@ -25,10 +25,14 @@ class ParameterEntry(Section):
         default=False, description="draw uniformly in the logarithm: for rates that span orders of magnitude"
     )
     step: Scalar = Field(default=None, description="draw multiples of this, counted from low")
-    choices: list[Scalar] = Field(default=[], description="draw one of these values; their order means nothing")
+    choices: list[Scalar] = Field(
+        default=[], max_length=MOST_ITEMS, description="draw one of these values; their order means nothing"
+    )
     value: Scalar = Field(default=None, description="always this value")
-    when: dict[str, Scalar | list[Scalar]] = Field(
-        default={}, description="search this only if each parameter named here has (one of) the values given"
+    when: dict[Short, Scalar | Annotated[list[Scalar], Field(max_length=MOST_ITEMS)]] = Field(
+        default={},
+        max_length=10,
+        description="search this only if each parameter named here has (one of) the values given",
     )
 
 
@@ -95,6 +99,10 @@ def _schema(rule: SettingRule) -> dict[str, Any]:
         schema["enum"] = list(rule.choices)
     if rule.low is not None:
         schema["exclusiveMinimum" if rule.open_low else "minimum"] = rule.low
+    if rule.open_low:
+        schema["minimum"] = LEAST
+    if rule.kind is str:
+        schema["maxLength"] = MOST_OF_SETTING
     if rule.high is not None:
         schema["maximum"] = rule.high
     return schema

@@ -2,6 +2,9 @@
 
 import difflib
 from collections.abc import Collection
+from itertools import islice
+
+_COMPARED = 200
 
 _OTHER_WORDS = {
     "gpu": "cuda",
@@ -18,7 +21,19 @@ _OTHER_WORDS = {
     "wd": "weight_decay",
     "fp32": "float32",
     "bf16": "bfloat16",
+    "bayes": "tpe",
     "bayesian": "tpe",
+    "bo": "tpe",
+    "optuna": "tpe",
+    "hyperopt": "tpe",
+    "gaussian_process": "gp",
+    "cma-es": "cmaes",
+    "cma_es": "cmaes",
+    "sobol": "qmc",
+    "evolution": "nsgaii",
+    "genetic": "nsgaii",
+    "nsga2": "nsgaii",
+    "nsga-ii": "nsgaii",
     "max_trials": "trials",
     "num_trials": "trials",
     "timeout": "wall_time",
@@ -30,10 +45,12 @@ _OTHER_WORDS = {
 def did_you_mean(value: str, known: Collection[str]) -> str:
     """Return ``; did you mean x?`` with the known name nearest to ``value``, or nothing if none is near."""
     other = _OTHER_WORDS.get(value.lower())
-    near = [other] if other in known else difflib.get_close_matches(value.lower(), known, n=1)
+    # Comparing takes time in the length of both, so neither a long text nor a long list is compared whole.
+    few = [*islice(known, _COMPARED)]
+    near = [other] if other in known else difflib.get_close_matches(value.lower()[:_COMPARED], few, n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 
 def one_of(value: str, known: Collection[str]) -> str:
     """Return that ``value`` is none of ``known``, with the nearest of them if one is near."""
-    return f"one of {', '.join(known)} is needed, got {value!r}{did_you_mean(value, known)}"
+    return f"one of {', '.join(known)} is needed, got {value[:_COMPARED]!r}{did_you_mean(value, known)}"

@@ -36,7 +36,8 @@ class SweepSpec:
         start_points: partial points of the space that are tried first.
         seed: seed of the proposals and of every trial.
         path: the sweep file, as it was named.
-        text: the sweep file's YAML, overrides applied.
+        text: the sweep file's YAML, overrides applied, passwords masked.
+        warnings: what a person should know of the file, a sentence each.
     """
 
     name: str
@@ -60,6 +61,7 @@ class SweepSpec:
     deepspeed: Config | None = None
     fixed: Mapping[str, ParamValue] = field(default_factory=dict)
     start_points: tuple[Mapping[str, ParamValue], ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def epochs(self) -> float:

@@ -13,6 +13,7 @@ from typing import Protocol
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential
 
 from orchestrator.core.plan import EnginePlan
+from orchestrator.core.secrets import redact
 from orchestrator.core.trial import Report, TrialRecord, Verdict
 
 logger = logging.getLogger(__name__)
@@ -142,5 +143,5 @@ class Reconciler:
         logger.warning("tracking: attempt %d failed", state.attempt_number, exc_info=error)
         if not self._warned:
             self._warned = True
-            reason = str(error).strip().partition("\n")[0][:200]
+            reason = redact(str(error)).strip().partition("\n")[0][:200]
             self._warn(f"tracking is behind, the sweep goes on: {type(error).__name__}: {reason}")

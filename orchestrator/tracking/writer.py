@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from orchestrator.core.secrets import redact
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.tracking import provenance
 from orchestrator.tracking.description import DataInput, SweepDescription, sweep_key
@@ -91,9 +92,9 @@ class RunWriter:
         from mlflow.entities import Metric, Param, RunTag
 
         metrics = [Metric(point.name, point.value, point.timestamp_ms, point.step) for point in points]
-        for chunk in _chunks([Param(name, value[:6000]) for name, value in (params or {}).items()], 100):
+        for chunk in _chunks([Param(name, redact(value)[:6000]) for name, value in (params or {}).items()], 100):
             self.client.log_batch(run_id, params=chunk)
-        head = [RunTag(name, value[:8000]) for name, value in (tags or {}).items()]
+        head = [RunTag(name, redact(value)[:8000]) for name, value in (tags or {}).items()]
         for chunk in _chunks(metrics, METRICS_PER_BATCH):
             self.client.log_batch(run_id, metrics=chunk, tags=head)
             head = []
@@ -113,7 +114,7 @@ class RunWriter:
 
     def upload_text(self, run_id: str, content: str, name: str) -> None:
         """Put a text among the run's artifacts."""
-        self.client.log_text(run_id, content, name)
+        self.client.log_text(run_id, redact(content), name)
 
 
 def table_tag(path: str) -> dict[str, str]:

@@ -177,3 +177,28 @@ def test_where_a_stored_sweep_is_tracked_and_kept(home: Path) -> None:
 
 def test_predict_needs_a_text(command: Run) -> None:
     assert "a text is needed" in command("predict", "nothing", check=2).stderr
+
+
+@pytest.mark.parametrize("written", ["20", "1.5", " 20 ", "1e3", "-5"])
+def test_a_time_without_a_unit_is_refused(invoke: Invoke, written: str) -> None:
+    with pytest.raises(UserError, match=r"^--time: a unit is needed, got \S+; write \S+m for minutes"):
+        invoke("sweep", "sweeps/sentiment.yaml", "--time", written)
+
+
+def test_validate_runs_no_file_of_the_users(invoke: Invoke, tmp_path: Path) -> None:
+    objective = (ROOT / "docs/examples/my_objective.py").read_text().replace("minimize", "MINIMIZE")
+    code = "\nPath(__file__).with_name('ran').touch()\n"
+    (tmp_path / "my_objective.py").write_text(objective + code)
+    sweep = (ROOT / "docs/examples/tickets.yaml").read_text().replace("./tickets.csv", "vader-movie")
+    file = tmp_path / "tickets.yaml"
+    file.write_text(sweep)
+    assert ": valid (tickets" in invoke("validate", str(file)).stdout
+    done = invoke("validate", str(file), "--set", "search.metric=val/f9", "--json")
+    assert "one of val/loss, val/accuracy" in json.loads(done.stdout)[0]["errors"][0]
+    (tmp_path / "my_objective.py").write_text(objective.replace("OBJECTIVE = Tickets()", "OBJECTIVE = made()") + code)
+    done = invoke("validate", str(file), "--set", "search.metric=val/f9", "--json")
+    (told,) = json.loads(done.stdout)
+    assert told["valid"] is True
+    assert "my_objective.py is not run here; its metrics are checked when it is" in told["warnings"][0]
+    assert not (tmp_path / "ran").exists()
+    assert "NameError" in json.loads(invoke("validate", str(file), "--run-code", "--json").stdout)[0]["errors"][0]

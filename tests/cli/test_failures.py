@@ -110,3 +110,23 @@ def test_what_is_not_there_is_said_and_not_made(
     done = command(*arguments, check=2)
     assert told in done.stderr
     assert not (home / "ledger.db").exists()
+
+
+def test_a_path_that_is_too_long_is_said(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORATORY_HOME", "/tmp/" + "x" * 300)  # noqa: S108  (never made)
+    for arguments in (("status",), ("predict", "/tmp/" + "y" * 300, "a text")):  # noqa: S108
+        done = command(*arguments, check=2)
+        assert "...: the path is too long; a name in it has at most 255 bytes, all of it 4,096" in done.stderr
+        assert len(done.stderr) < 200
+
+
+def test_no_message_holds_a_password(command: Run, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    monkeypatch.setenv("LORATORY_DB", "nonsense://ann:pw-1@host/db")
+    done = command("status", check=1)
+    assert done.stderr.startswith("error: LORATORY_DB is no database URL")
+    monkeypatch.delenv("LORATORY_DB")
+    address = "https://ann:pw-1/x@host"  # a slash, which no address may have there
+    done = command("rollback", "nosuch", "--tracking-uri", address, check=1)
+    assert "https://ann:***@host" in done.stderr
+    assert "pw-1" not in done.stderr
+    assert not [file for file in home.rglob("*.log") if "pw-1" in file.read_text()]

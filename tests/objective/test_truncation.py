@@ -7,6 +7,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.core.errors import AssetError, DataError
 from orchestrator.objective import truncation
 from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.objective.truncation import truncated
@@ -38,6 +39,21 @@ def test_counts_are_those_of_encoding(tmp_path: Path, objective: Objective, make
         "shift/far": 0,
     }
     assert found["train"] >= 1
+
+
+def test_a_prompt_too_long_is_refused(tmp_path: Path) -> None:
+    source = Source(origin=Origin.LOCAL, name=str(tiny_t5(tmp_path / "model")))
+    rows = datasets.Dataset.from_dict({"text": TEXTS, "headline": ["good"] * 8})
+    with pytest.raises(DataError, match=r"the prompt of tiny-seq2seq takes .* tokens by itself .*, got 2"):
+        truncated(TinySeq2Seq(), splits_of(rows), source, 2)
+
+
+def test_a_damaged_tokenizer_is_named(tmp_path: Path) -> None:
+    folder = tiny_bert(tmp_path / "model")
+    (folder / "tokenizer.json").write_text("{}")
+    rows = datasets.Dataset.from_dict({"text": TEXTS, "label": [0] * 8})
+    with pytest.raises(AssetError, match=r"model .*model: its tokenizer cannot be loaded: "):
+        truncated(TinyClassification(), splits_of(rows), Source(origin=Origin.LOCAL, name=str(folder)), 12)
 
 
 def test_short_rows_need_no_tokenizer() -> None:

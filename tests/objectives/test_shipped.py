@@ -6,6 +6,7 @@ import pytest
 
 from objectives import headline, headline_seq2seq, sentiment, topic
 from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.objective.digest import digest
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Objective
 from orchestrator.objective.splits import normalised
@@ -59,6 +60,27 @@ def test_rotten_tomatoes_is_no_shift_set_for_the_same_reviews() -> None:
     trained = {normalised(text) for text in splits.train["text"]}
     assert trained.isdisjoint(map(normalised, splits.shift["rt"]["text"]))
     assert len(splits.shift["rt"]) < 2000
+
+
+@pytest.mark.parametrize(
+    ("rule", "digests"),
+    [
+        (1, ["1f45d6f62fd8467e", "20f613f5018e0b98", "9285381400f360c4", "2d6c3f8c6f452af2"]),
+        (2, ["fb3e01daa6702f37", "20f613f5018e0b98", "d66eebf22535f174", "e04f90ad6161451c"]),
+    ],
+)
+def test_a_rule_cuts_the_rows_that_ledgers_hold(rule: int, digests: list[str]) -> None:
+    plan = DataPlan(
+        source=packaged("vader-product"),
+        train=1500,
+        validation=300,
+        test=300,
+        seed=4,
+        shift={"tweets": packaged("vader-tweets")},
+        shift_rows=200,
+        split_rule=rule,
+    )
+    assert [digest(rows) for rows in load_objective("sentiment").splits(plan).by_name().values()] == digests
 
 
 def test_product_reviews_are_split_by_document() -> None:

@@ -191,6 +191,13 @@ def test_a_page_escapes_what_a_user_wrote(tmp_path: Path) -> None:
     assert "<b>bold" not in text
 
 
+def test_a_page_masks_a_password_that_is_stored(tmp_path: Path) -> None:
+    sweep = make_sweep(spec_text="tracking: {uri: 'https://ann:pw-1@host'}", facts={})
+    text = write_report(tmp_path, summarise(sweep, []))[0].read_text()
+    assert "pw-1" not in text
+    assert "https://ann:***@host" in text
+
+
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_sweep_that_has_hardly_begun_can_be_reported(count: int, tmp_path: Path) -> None:
     sweep = make_sweep(status=SweepStatus.RUNNING, facts={})

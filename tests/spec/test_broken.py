@@ -90,3 +90,31 @@ def test_aliases_that_multiply_end_in_a_message(tmp_path: Path) -> None:
     path = tmp_path / "bomb.yaml"
     path.write_text("k0: &a0 [x]\n" + levels)
     assert "aliases expand to more than 20000 values" in _message(path)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("sentiment", "sweeps/sentiment.yaml"),
+        ("sentiment.yaml", "sweeps/sentiment.yaml"),
+        ("sentimnt.yml", "sweeps/sentiment.yaml"),
+        ("sweeps/sentiment", "sweeps/sentiment.yaml"),
+        ("mine", "mine.yaml"),
+    ],
+)
+def test_a_sweep_without_its_folder_or_ending_is_found(
+    written: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("sweeps").mkdir()
+    for name in ("sweeps/sentiment.yaml", "sweeps/topic.yaml", "sweeps/mine.yaml", "mine.yaml"):
+        Path(name).touch()
+    assert _message(Path(written)) == f"{written}: no such file; did you mean {meant}?"
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"), [("bayes", "tpe"), ("Bayesian", "tpe"), ("cma", "cmaes"), ("sobol", "qmc")]
+)
+def test_other_names_of_samplers_are_understood(written: str, meant: str) -> None:
+    override = f"search.sampler={written}"
+    assert _message(ROOT / "sweeps/sentiment.yaml", override).endswith(f"got '{written}'; did you mean {meant}?")

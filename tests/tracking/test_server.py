@@ -7,9 +7,11 @@ import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from urllib.error import URLError
 
+import psutil
 import pytest
 
 from orchestrator.core.errors import TrackingError, UserError
@@ -42,7 +44,12 @@ def test_what_happened_while_the_server_was_away_is_written_when_it_is_back(loca
     assert not reconciler.flush(3)
     store.put(trial(0, (0.5, 0.6, 0.7), TrialState.COMPLETE), trial(1, (0.4,), TrialState.PRUNED))
     reconciler.wake()
-    with serve(local_store, port=port):
+    # A database's address may hold a password: SQLite takes one, and nobody sees it among the processes.
+    uri = f"{local_store.tracking_uri}?password=pw-1"
+    with serve(replace(local_store, tracking_uri=uri, registry_uri=uri), port=port):
+        commands = [" ".join(process.cmdline()) for process in psutil.Process().children(recursive=True)]
+        assert any("mlflow" in command for command in commands)
+        assert not any("pw-1" in command for command in commands)
         assert reconciler.close(60)
         client = connect(away)
         runs = client.search_runs([store.record.experiment_id])

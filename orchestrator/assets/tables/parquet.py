@@ -24,7 +24,8 @@ def read_parquet(path: Path, wanted: Wanted) -> "datasets.Dataset":
     try:
         table = pq.ParquetFile(path).read()
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} cannot be read as Parquet: {str(error).rstrip('.')}; write it again") from error
+        told = " ".join(str(error).split()).rstrip(".")
+        raise DataError(f"{path} cannot be read as Parquet: {told}; write it again") from error
     twice = {name for name in table.column_names if table.column_names.count(name) > 1}
     if twice:
         raise DataError(f"{path}: column {min(twice)} stands twice; rename one of them")

@@ -1,0 +1,69 @@
+"""Passwords and tokens in text: masked before anybody else reads it. No other module decides what a secret is."""
+
+import logging
+import re
+from collections.abc import Mapping
+
+MASK = "***"
+
+_WORDS = r"password|passwd|passphrase|pwd|token|secret|credential|api[_-]?key|access[_-]?key|account[_-]?key|signature"
+_DATABASES = r"(?:postgres(?:ql)?|mysql|mariadb|mssql|oracle|cockroachdb|redshift|snowflake|mongodb|redis)(?:\+\w+)?"
+_STOP = r"\s\"'<>`"
+_MOST = "{0,4096}"  # an address has no more; without a bound a long text would take time in its square
+_SCHEME = "[a-z][a-z0-9+.-]{0,30}://"
+_DATABASE = re.compile(rf"\b({_DATABASES}://[^{_STOP}:/@]{_MOST}):([^{_STOP}]{_MOST})@", re.IGNORECASE)
+"""SQLAlchemy takes everything up to the last @ for the password, slashes and question marks too."""
+_USER = re.compile(rf"\b({_SCHEME}[^{_STOP}:/?#@]{_MOST}):([^{_STOP}/?#]{_MOST})@", re.IGNORECASE)
+_ODD = re.compile(
+    rf"\b({_SCHEME}[^{_STOP}:/?#@\[]{_MOST}):(?!\*\*\*@|\d*(?:[/?#]|$))([^{_STOP}]{_MOST})@", re.IGNORECASE
+)
+"""A slash or a question mark in a password is a mistake, and the message about it must not show the password."""
+_TOKEN = re.compile(rf"\b(https?://)([^{_STOP}:/?#@]{_MOST})@", re.IGNORECASE)
+"""A name without a password before a server's address: tokens are given so."""
+_NAME = rf"[\w.-]{{0,40}}(?:{_WORDS})[\w.-]{{0,40}}|sig|auth|key"
+_QUERY = re.compile(rf"([?&;](?:{_NAME})=)([^{_STOP}&;#]*[^{_STOP}&;#,)}}\]])", re.IGNORECASE)
+_HEADER = re.compile(r"\b(Authorization:\s*(?:Basic|Bearer|Token)\s+|Bearer\s+)([\w.~+/=-]{8,})", re.IGNORECASE)
+
+
+def redact(text: str) -> str:
+    """Return ``text`` with the secrets of every address in it masked: passwords, tokens, and those of queries.
+
+    What is masked already stays as it is.
+    """
+    if "://" not in text and "=" not in text and "earer" not in text and "uthorization" not in text:
+        return text
+    text = _DATABASE.sub(rf"\1:{MASK}@", text)
+    text = _USER.sub(rf"\1:{MASK}@", text)
+    text = _ODD.sub(rf"\1:{MASK}@", text)
+    text = _TOKEN.sub(rf"\1{MASK}@", text)
+    text = _QUERY.sub(rf"\1{MASK}", text)
+    return _HEADER.sub(rf"\1{MASK}", text)
+
+
+def redacted(value: object) -> object:
+    """Return a plain value, nested as it may be, with every text redacted; keys too."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {redacted(key): redacted(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(redacted, value)) if type(value) in (list, tuple) else [*map(redacted, value)]
+    return value
+
+
+def unmasked(address: str) -> str:
+    """Return a redacted address without its masks: whoever connects there takes name and password from elsewhere."""
+    mask = re.escape(MASK)
+    # A server is told no name either: in an address it would win over MLFLOW_TRACKING_USERNAME.
+    address = re.sub(rf"(?<=://)(?:[^:/@]*:)?{mask}@", "", address) if address.startswith("http") else address
+    address = re.sub(rf":{mask}(?=@)", "", address)
+    before, mark, query = address.partition("?")
+    kept = [part for part in query.split("&") if not part.endswith(f"={MASK}")]
+    return before + (mark + "&".join(kept) if kept else "")
+
+
+class RedactingFormatter(logging.Formatter):
+    """Formats records, tracebacks included, without secrets."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))

@@ -1,0 +1,207 @@
+"""What an objective's file says of itself, read without running it: ``validate`` must be safe on a stranger's file.
+
+Literals are read, and constants of the file, members of our enums, our ``Source`` and our base classes. Whatever takes
+more than that is unknown, and is checked when the sweep starts.
+"""
+
+import ast
+import enum
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestrator.core.data import Origin, Source
+from orchestrator.core.errors import UserError
+from orchestrator.core.metric import Direction
+from orchestrator.core.objective_facts import ObjectiveFacts
+from orchestrator.objective.loading import check_members, member_names, objective_facts, objective_names
+from orchestrator.objective.protocol import Head
+
+_MOST_BYTES = 2**20
+_OURS: Mapping[str, type] = {"Direction": Direction, "Origin": Origin, "Head": Head, "Source": Source}
+
+
+class _Unknown(enum.Enum):
+    UNKNOWN = enum.auto()
+
+
+_UNKNOWN = _Unknown.UNKNOWN
+_OTHER = Source(origin=Origin.LOCAL, name="(what the objective names)")
+
+
+def static_facts(ref: str) -> ObjectiveFacts:
+    """Return what can be told of an objective without running a file of the user's.
+
+    Args:
+        ref: a name of ours, whose module is imported, or the path of a ``.py`` file, which is read.
+
+    Raises:
+        UserError: the file cannot be read, is no Python, or lacks what the protocol asks for.
+    """
+    if not ref.endswith(".py"):
+        return objective_facts(ref)
+    members = _File(_parsed(Path(ref))).objective(ref)
+    check_members(ref, {name: value for name, value in members.items() if value is not _UNKNOWN}, {*members})
+    metrics, default = members.get("metrics", _UNKNOWN), members.get("default_metric", _UNKNOWN)
+    directions = {direction.value for direction in Direction}
+    stated = isinstance(metrics, Mapping) and {str(value) for value in metrics.values()} <= directions
+    complete = stated and isinstance(default, str)
+    model, source, labels = (members.get(name) for name in ("default_model", "default_source", "labels"))
+    return ObjectiveFacts(
+        metrics=_directions(metrics) if isinstance(metrics, Mapping) else {"loss": Direction.MINIMIZE},
+        default_metric=default if isinstance(default, str) else "val/loss",
+        default_model=model if isinstance(model, Source) else _OTHER,
+        default_source=source if isinstance(source, Source) else _OTHER,
+        labels=tuple(labels) if isinstance(labels, list | tuple) else None,
+        complete=complete,
+    )
+
+
+def _directions(metrics: Mapping[str, Any]) -> dict[str, Direction]:
+    known = {direction.value: direction for direction in Direction}
+    return {str(name): known.get(str(value), Direction.MINIMIZE) for name, value in metrics.items()}
+
+
+def _parsed(path: Path) -> ast.Module:
+    if path.exists() and not path.is_file():
+        raise UserError(f"objective {path}: a file is needed")
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise UserError(f"objective {path}: a file has at most {_MOST_BYTES // 1024} KiB, got more")
+        return ast.parse(content, str(path))
+    except SyntaxError as error:
+        raise UserError(f"objective {path}:{error.lineno}: SyntaxError: {error}") from error
+    except OSError as error:
+        raise UserError(f"objective {path}: cannot be read, {error.strerror}") from error
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise UserError(f"objective {path}: is no Python that can be read, {error}") from error
+
+
+class _File:
+    """The names of a module's top level: its classes, its constants, and what it imports of ours."""
+
+    def __init__(self, module: ast.Module) -> None:
+        self.classes: dict[str, ast.ClassDef] = {}
+        self.constants: dict[str, ast.expr] = {}
+        self.imported: dict[str, Any] = {}
+        self.bound = {node.id for node in ast.walk(module) if isinstance(node, ast.Name) and _stores(node)}
+        self.bound |= {item.asname or item.name for node in ast.walk(module) for item in _imports(node)}
+        attributes = [node for node in ast.walk(module) if isinstance(node, ast.Attribute)]
+        # What is set on an object, in a method or elsewhere, may replace what its class says.
+        self.changed = {node.attr: _UNKNOWN for node in attributes if _stores(node)}
+        parts = [node for node in ast.walk(module) if isinstance(node, ast.Subscript) and _stores(node)]
+        owners = [*(node.value for node in attributes), *(node.value for node in parts)]
+        altered = {owner.id for owner in owners if isinstance(owner, ast.Name)}
+        for node in module.body:
+            if isinstance(node, ast.ClassDef):
+                self.classes[node.name] = node
+            elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                self.constants |= {target.id: node.value for target in targets if isinstance(target, ast.Name)}
+            elif isinstance(node, ast.ImportFrom):
+                self.imported |= _ours(node)
+        self.constants = {name: value for name, value in self.constants.items() if name not in altered - {"OBJECTIVE"}}
+
+    def objective(self, ref: str) -> dict[str, Any]:
+        """Return the members of ``OBJECTIVE`` by name; all of the protocol's, unknown, where its class is not seen.
+
+        Raises:
+            UserError: no ``OBJECTIVE`` is set, or it is a class.
+        """
+        if not {"OBJECTIVE", "*"} & self.bound:
+            raise UserError(f"objective {ref}: the file sets no OBJECTIVE; end it with `OBJECTIVE = MyObjective()`")
+        made = self.constants.get("OBJECTIVE")
+        if isinstance(made, ast.Name) and made.id in self.classes:
+            raise UserError(f"objective {ref}: OBJECTIVE is a class; an instance is needed, `OBJECTIVE = {made.id}()`")
+        found = None
+        if isinstance(made, ast.Call) and not made.args and not made.keywords:
+            found = self.members(made.func, frozenset())
+        return dict.fromkeys(member_names(), _UNKNOWN) if found is None else found | self.changed
+
+    def members(self, name: ast.expr, inside: frozenset[str]) -> dict[str, Any] | None:
+        """Return the members of a class, its bases' included, or None if one of them is not of this file or ours."""
+        if not isinstance(name, ast.Name) or name.id in inside:
+            return None
+        if name.id not in self.classes:
+            base = self.imported.get(name.id)
+            return {key: getattr(base, key) for key in dir(base)} if isinstance(base, type) else None
+        node = self.classes[name.id]
+        if node.decorator_list or node.keywords:
+            return None
+        result: dict[str, Any] = {}
+        for base_name in reversed(node.bases):
+            inherited = self.members(base_name, inside | {name.id})
+            if inherited is None:
+                return None
+            result |= inherited
+        for statement in node.body:
+            result |= self.stated(statement)
+        return result
+
+    def stated(self, statement: ast.stmt) -> dict[str, Any]:
+        """Return the members that one statement of a class's body makes."""
+        if isinstance(statement, ast.FunctionDef):
+            return {statement.name: _UNKNOWN}
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            value = self.value(statement.value)
+            return {target.id: value for target in targets if isinstance(target, ast.Name)}
+        return {node.id: _UNKNOWN for node in ast.walk(statement) if isinstance(node, ast.Name) and _stores(node)}
+
+    def value(self, node: ast.expr, depth: int = 0) -> Any:  # noqa: ANN401
+        """Return what an expression gives, as far as it can be told without running anything."""
+        if isinstance(node, ast.Name) and node.id in self.constants and depth < 20:
+            return self.value(self.constants[node.id], depth + 1)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            return getattr(self.imported.get(node.value.id), node.attr, _UNKNOWN)
+        if isinstance(node, ast.Dict) and depth < 20:
+            return self.mapping(node, depth)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args:
+            return self.source(node, depth) if self.imported.get(node.func.id) is Source else _UNKNOWN
+        try:
+            return ast.literal_eval(node)
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+            return _UNKNOWN
+
+    def mapping(self, node: ast.Dict, depth: int) -> Any:  # noqa: ANN401
+        result: dict[Any, Any] = {}
+        for key, item in zip(node.keys, node.values, strict=True):
+            name, value = None if key is None else self.value(key, depth + 1), self.value(item, depth + 1)
+            if isinstance(name, str):
+                result[name] = value
+            elif key is None and isinstance(value, Mapping):
+                result |= value
+            else:
+                return _UNKNOWN
+        return result
+
+    def source(self, node: ast.Call, depth: int) -> Any:  # noqa: ANN401
+        given = {str(item.arg): self.value(item.value, depth + 1) for item in node.keywords}
+        names = {"origin", "name", "config", "split", "revision"}
+        whole = given.keys() <= names and isinstance(given.get("origin"), Origin) and isinstance(given.get("name"), str)
+        return Source(**given) if whole and _UNKNOWN not in given.values() else _UNKNOWN
+
+
+def _stores(node: ast.Name | ast.Attribute | ast.Subscript) -> bool:
+    return isinstance(node.ctx, ast.Store)
+
+
+def _imports(node: ast.AST) -> list[ast.alias]:
+    return node.names if isinstance(node, ast.Import | ast.ImportFrom) else []
+
+
+def _ours(node: ast.ImportFrom) -> dict[str, Any]:
+    """Return what an import brings of this package's own: enums, ``Source``, and the classes of objectives."""
+    module = node.module or ""
+    shipped = module.startswith("objectives.") and module.removeprefix("objectives.") in objective_names()
+    if node.level or not (shipped or module.startswith("orchestrator.objective.")):
+        ours = not node.level and module.startswith("orchestrator.core.")
+        return {item.asname or item.name: _OURS[item.name] for item in node.names if ours and item.name in _OURS}
+    try:
+        found = importlib.import_module(module)
+    except ImportError:
+        return {}
+    return {item.asname or item.name: getattr(found, item.name) for item in node.names if hasattr(found, item.name)}

@@ -1,0 +1,88 @@
+"""Passwords that an earlier version wrote to MLflow: found, and masked where MLflow lets a value be changed."""
+
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.core.secrets import redact
+from orchestrator.core.sweep import SweepRecord
+from orchestrator.tracking.description import sweep_key
+from orchestrator.tracking.location import SQLITE, Location, connect
+from orchestrator.tracking.wording import SWEEP_TAG
+
+_TEXTS = (".yaml", ".html", ".json", ".csv", ".txt", ".md")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSecret:
+    """One secret in a run: a tag, a parameter (which MLflow never changes) or a file, by name, and its masked value."""
+
+    run_id: str
+    kind: str
+    name: str
+    masked: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name} of run {self.run_id}"
+
+
+def run_secrets(location: Location, sweep: SweepRecord) -> tuple[RunSecret, ...]:
+    """Return the secrets in a sweep's runs.
+
+    Raises:
+        TrackingError: MLflow is not installed.
+        Exception: whatever MLflow raises when its store cannot be reached.
+    """
+    if sweep.experiment_id is None:
+        return ()
+    client = connect(location)
+    found: list[RunSecret] = []
+    token = None
+    while True:
+        wanted = f"tags.`{SWEEP_TAG}` = '{sweep_key(sweep)}'"
+        page = client.search_runs([sweep.experiment_id], wanted, page_token=token)
+        for run in page:
+            found += _in_run(client, run)
+        token = page.token
+        if not token:
+            return tuple(found)
+
+
+def mask_run_secrets(location: Location, secrets: tuple[RunSecret, ...]) -> None:
+    """Mask the secrets that can be changed; raises what ``run_secrets`` raises."""
+    client = connect(location)
+    for secret in secrets:
+        if secret.kind == "tag":
+            client.set_tag(secret.run_id, secret.name, secret.masked)
+        elif secret.kind == "file":
+            client.log_text(secret.run_id, secret.masked, secret.name)
+    if location.tracking_uri.startswith(SQLITE):
+        # Freed pages keep what stood in them. MLflow may hold the file just now: they are then used up later.
+        file = location.tracking_uri.removeprefix(SQLITE).partition("?")[0]
+        with closing(sqlite3.connect(file)) as database, suppress(sqlite3.Error):
+            database.execute("VACUUM")
+
+
+def _in_run(client: Any, run: Any) -> Iterator[RunSecret]:  # noqa: ANN401  (MLflow's client and run)
+    run_id = str(run.info.run_id)
+    for kind, values in (("tag", run.data.tags), ("parameter", run.data.params)):
+        for name, value in values.items():
+            if redact(value) != value:
+                yield RunSecret(run_id=run_id, kind=kind, name=name, masked=redact(value))
+    with tempfile.TemporaryDirectory() as folder:
+        for name in _texts(client, run_id, None):
+            content = Path(client.download_artifacts(run_id, name, folder)).read_text(encoding="utf-8")
+            if redact(content) != content:
+                yield RunSecret(run_id=run_id, kind="file", name=name, masked=redact(content))
+
+
+def _texts(client: Any, run_id: str, folder: str | None) -> Iterator[str]:  # noqa: ANN401
+    for item in client.list_artifacts(run_id, folder):
+        if item.is_dir:
+            yield from _texts(client, run_id, item.path)
+        elif item.path.endswith(_TEXTS):
+            yield str(item.path)

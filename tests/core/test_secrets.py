@@ -1,0 +1,80 @@
+"""What a secret in a text is, and what is left of it."""
+
+import logging
+
+import pytest
+
+from orchestrator.core.secrets import RedactingFormatter, redact, redacted, unmasked
+
+
+@pytest.mark.parametrize(
+    ("text", "masked", "without"),
+    [
+        ("https://ann:pw@host/x", "https://ann:***@host/x", "https://host/x"),
+        ("http://ann:p:w@1@host:5000", "http://ann:***@host:5000", "http://host:5000"),
+        ("https://ghp_0123456789@host/x", "https://***@host/x", "https://host/x"),
+        ("https://ann:p/w@host", "https://ann:***@host", "https://host"),
+        ("postgresql://ann:pw@host/db", "postgresql://ann:***@host/db", "postgresql://ann@host/db"),
+        ("postgresql+psycopg://ann:p/w?x@y@host:5/db", "postgresql+psycopg://ann:***@host:5/db", "postgresql+psycopg://ann@host:5/db"),
+        ("postgresql:///db?host=/s&user=ann&password=pw", "postgresql:///db?host=/s&user=ann&password=***", "postgresql:///db?host=/s&user=ann"),
+        ("https://h/x?access_token=pw&run=1#top", "https://h/x?access_token=***&run=1#top", "https://h/x?run=1#top"),
+        (f"https://ann:{'pw' * 1500}@host", "https://ann:***@host", "https://host"),
+        (f"https://{'pw' * 1500}@host", "https://***@host", "https://host"),
+        ("https://h/x?sig=pw", "https://h/x?sig=***", "https://h/x"),
+        ("mysql+pymysql://ann:@host/db", "mysql+pymysql://ann:***@host/db", "mysql+pymysql://ann@host/db"),
+    ],
+)  # fmt: skip
+def test_secrets_of_addresses_are_masked(text: str, masked: str, without: str) -> None:
+    assert redact(text) == masked
+    assert redact(masked) == masked
+    assert unmasked(masked) == without
+    sentence = f"tracking is behind: Error('{text}') at \"{text}\", <{text}>"
+    assert redact(sentence) == f"tracking is behind: Error('{masked}') at \"{masked}\", <{masked}>"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://localhost:5000",
+        "http://host:5000/x?mail=a@b",
+        "https://[::1]:5000/a@b",
+        "sqlite:////home/a:b@c/mlflow.db",
+        "file:///a@b",
+        "hub:org/name",
+        "git@github.com:org/x",
+        "postgresql://ann@host/db",
+        "s3://bucket/key",
+        "search.space.rank={choices: [4, 8]}",
+        "tokens: 3e7 # a token is not a secret",
+        "ratio 3:4 @ 5",
+    ],
+)
+def test_what_holds_no_secret_stays(text: str) -> None:
+    assert redact(text) == text
+    assert unmasked(text) == text
+
+
+def test_nested_values_are_masked_in_their_own_shape() -> None:
+    value = {"a": ["https://u:pw@h", 1, None], "b": {"c": "x"}, "d": ("https://u:pw@h", 2.5)}
+    assert redacted(value) == {"a": ["https://u:***@h", 1, None], "b": {"c": "x"}, "d": ("https://u:***@h", 2.5)}
+
+
+def test_log_records_and_tracebacks_are_masked() -> None:
+    address = "https://u:pw-1@h"
+    try:
+        raise ValueError(address)
+    except ValueError as error:
+        info = (ValueError, error, error.__traceback__)
+        record = logging.LogRecord("x", logging.ERROR, "x.py", 1, "see %s", (address,), info)
+    text = RedactingFormatter().format(record)
+    assert "pw-1" not in text
+    assert text.count("https://u:***@h") == 2
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "text",
+    ["a." * 60_000 + "://=", "postgres://x:" * 10_000, "?" + "password" * 15_000, "http://" * 20_000, "=?&;" * 30_000],
+)
+def test_a_text_of_any_shape_is_read_once(text: str) -> None:
+    assert redact(text) == text

@@ -1,0 +1,89 @@
+"""An objective's file is read without being run, and told apart from what can only be known by running it."""
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.core.errors import UserError
+from orchestrator.core.metric import Direction
+from orchestrator.objective.loading import objective_facts
+from orchestrator.objective.static import static_facts
+from tests.objective.test_loading import WHOLE, whole_with, write
+
+EXAMPLE = Path(__file__).parents[2] / "docs/examples/my_objective.py"
+TRAP = "\nfrom pathlib import Path\nPath(__file__).with_name('ran').touch()\n"
+
+
+def test_what_is_read_is_what_running_gives(tmp_path: Path) -> None:
+    for ref in ("sentiment", str(EXAMPLE), write(tmp_path, WHOLE)):
+        ran, read = objective_facts(ref), static_facts(ref)
+        assert (read.metrics, read.default_metric, read.complete) == (ran.metrics, ran.default_metric, True)
+        assert read.default_model == ran.default_model
+    assert read.default_source == ran.default_source
+
+
+def test_the_file_is_not_run(tmp_path: Path) -> None:
+    assert static_facts(write(tmp_path, TRAP + WHOLE + TRAP)).complete
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("lines", "metrics"),
+    [
+        ('metrics = {"loss": Direction.MINIMIZE, "f2": Direction.MAXIMIZE}; default_metric = "val/f2"', {"f2"}),
+        ('metrics = {"loss": "minimize", "f2": "maximize"}; default_metric = "val/f2"', {"f2"}),
+        ('metrics = {**TextClassification.metrics, "f2": Direction.MAXIMIZE}', {"f2"}),
+        ("metrics = METRICS", {"f3"}),
+    ],
+)
+def test_literals_and_constants_are_read(tmp_path: Path, lines: str, metrics: set[str]) -> None:
+    head = "from orchestrator.core.metric import Direction\n"
+    head += 'METRICS = {"loss": Direction.MINIMIZE, "f3": Direction.MAXIMIZE}\n'
+    facts = static_facts(write(tmp_path, head + whole_with(lines)))
+    assert facts.complete
+    assert {name for name, direction in facts.metrics.items() if direction is Direction.MAXIMIZE} == metrics
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        whole_with("metrics = dict(loss=1)"),
+        whole_with('metrics = {"loss": minimize()}'),
+        WHOLE + 'OBJECTIVE.metrics = {"loss": "minimize", "f2": "maximize"}\n',
+        WHOLE.replace("OBJECTIVE = Mine()", "OBJECTIVE = make()"),
+        WHOLE.replace("OBJECTIVE = Mine()", "OBJECTIVE = Mine(3)"),
+        WHOLE.replace("class Mine(TextClassification)", "class Mine(Theirs)"),
+        WHOLE.replace("class Mine", "@changed\nclass Mine"),
+        "from elsewhere import OBJECTIVE\n",
+        "from elsewhere import *\n",
+        'METRICS = {"loss": "minimize"}\nMETRICS["f2"] = "maximize"\n' + whole_with("metrics = METRICS"),
+        "class M(M): pass\n\nOBJECTIVE = M()\n",
+    ],
+)
+def test_what_only_code_tells_is_left_open(tmp_path: Path, text: str) -> None:
+    assert not static_facts(write(tmp_path, text)).complete
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1\n", r"mine\.py: the file sets no OBJECTIVE; end it with"),
+        (WHOLE.replace("Mine()", "Mine"), r"OBJECTIVE is a class; an instance is needed, `OBJECTIVE = Mine\(\)`"),
+        ("class M:\n    name = 'm'\n\nOBJECTIVE = M()\n", r"lacks head, labels, metrics, .*splits, .*baseline; see"),
+        (WHOLE.replace('    labels = ("no", "yes")\n', ""), "OBJECTIVE lacks labels; see"),
+        (whole_with('default_metric = "val/f2"'), "must be val/ and one of loss, got 'val/f2'"),
+        (whole_with('metrics = {"f1": 1}; default_metric = "val/f1"'), "metrics must hold loss"),
+        ("import math\ndef broken(:\n", r"mine\.py:2: SyntaxError"),
+        ("x = '\0'\n", r"mine\.py.*null bytes"),
+        ("x = " + "(" * 3000, r"objective .*mine\.py"),
+        ("x = 1\n" * 200_000, "at most 1024 KiB, got more"),
+    ],
+)
+def test_what_is_wrong_is_said_without_running(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        static_facts(write(tmp_path, text))
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(UserError, match=r"objective /nowhere/mine\.py: cannot be read, No such file"):
+        static_facts("/nowhere/mine.py")
