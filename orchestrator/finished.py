@@ -21,7 +21,7 @@ from orchestrator.core.trial import TrialRecord
 from orchestrator.objective.loading import load_objective
 from orchestrator.planning import REPORT_DIR
 from orchestrator.report.files import PAGE
-from orchestrator.search.database import sweep_dir
+from orchestrator.search.database import free_generation, sweep_dir
 from orchestrator.search.ledger import Ledger
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.location import holds_runs, locate
@@ -63,9 +63,10 @@ def next_action(ledger: Ledger | None, spec: SweepSpec, fingerprint: Mapping[str
     """
     newest = None if ledger is None else next((s for s in reversed(ledger.sweeps()) if s.name == spec.name), None)
     if ledger is None or newest is None:
-        return f"starts the new sweep {spec.name}#1"
+        return f"starts the new sweep {spec.name}#{free_generation(spec.name, 1)}"
     if fresh:
-        return f"starts the new sweep {spec.name}#{newest.generation + 1} beside {newest.reference}"
+        generation = free_generation(spec.name, newest.generation + 1)
+        return f"starts the new sweep {spec.name}#{generation} beside {newest.reference}"
     driver = ledger.driver(newest.id)
     if driver is not None:
         return f"is refused as long as {newest.reference} is run by {driver}"

@@ -3,16 +3,18 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.closing import Closing, OpenSweep
 from orchestrator.cluster.inline import InlineExecutor
 from orchestrator.cluster.tune_executor import TuneExecutor
-from orchestrator.core.errors import LoratoryError
+from orchestrator.core.disk import suspending
+from orchestrator.core.errors import LoratoryError, SuspendedError
 from orchestrator.core.observer import SweepObserver
 from orchestrator.core.outcome import SweepOptions, SweepOutcome
 from orchestrator.core.secrets import redact
-from orchestrator.core.sweep import SweepStatus
+from orchestrator.core.sweep import SUSPENDED, SweepStatus
 from orchestrator.finished import QUESTION, finished_sweep, page_of, question_of
 from orchestrator.objective.loading import load_objective
 from orchestrator.planning import adapters_of, check_solo, describe, facts_of, fingerprint_of, plan_engine, plan_search
@@ -26,6 +28,7 @@ from orchestrator.tracking.reconciler import Reconciler
 from orchestrator.tracking.store import LedgerStore
 from orchestrator.tracking.synchroniser import Synchroniser
 from orchestrator.training.engine import Measure
+from orchestrator.training.recovery import recover
 from orchestrator.training.retention import Retention
 
 
@@ -48,6 +51,7 @@ def run_sweep(
     Raises:
         SweepChangedError: a sweep of that name was started with another search.
         SweepLockedError: another driver is running it.
+        SuspendedError: the disk is full, the ledger or Ray is gone: the sweep is suspended, and no trial failed for it.
     """
     began_at = options.began_at or time.time()
     ledger, question = Ledger.open(), question_of(spec)
@@ -57,11 +61,11 @@ def run_sweep(
     objective = load_objective(spec.objective)
     splits, _ = read_rows(spec, objective, say)
     check_solo(spec, splits, say)
-    sweep = ledger.open_sweep(spec.name, fingerprint_of(spec, splits), spec.text, fresh=options.fresh)
+    sweep = ledger.open_sweep(spec.name, fingerprint_of(spec, splits), spec.text, fresh=options.fresh, say=say)
     (folder := sweep_dir(sweep)).mkdir(parents=True, exist_ok=True)
     waited_s = max(0.0, time.time() - began_at)
     with ledger.drive(sweep.id) as hold:
-        plan = plan_engine(spec, splits, folder)
+        plan = replace(plan_engine(spec, splits, folder), sweep_key=sweep.key)
         facts = {**facts_of(spec, splits, plan), QUESTION: None}  # until all of it is written
         adapters = adapters_of(plan, objective, spec.metric, facts)
         told = describe(spec, splits, sweep.fingerprint["rows"], folder)
@@ -72,11 +76,16 @@ def run_sweep(
         closing = Closing(where=where, spec=spec, objective=objective, splits=splits, stop=stop, say=say)
         status, reason = SweepStatus.INTERRUPTED, "ended by an error"
         try:
-            reconciler.start()
-            reason = _search(spec, options, where, (*observers, reconciler), stop, say, closing.measure)
+            with suspending(folder):
+                reconciler.start()
+                reason = _search(spec, options, where, (*observers, reconciler), stop, say, closing.measure)
             status = SweepStatus.INTERRUPTED if stop.is_set() else SweepStatus.FINISHED
+        except SuspendedError as error:
+            reason = f"{SUSPENDED}{error}"
+            raise
         finally:
-            synced = closing.close((status, reason), reconciler, question)
+            with suspending(folder):
+                synced = closing.close((status, reason), reconciler, question)
     return _outcome(ledger, sweep.id, spec, synced=synced)
 
 
@@ -96,6 +105,8 @@ def _search(
     """
     ledger, sweep, plan = where[:3]
     records = ledger.records(sweep.id)
+    for line in recover(plan, records, spec.metric):
+        say(line)
     retention = Retention(Path(plan.sweep_dir), spec.metric, spec.tracking.keep_adapters, records)
     search = plan_search(spec, plan.timetable)
     coordinator = Coordinator(ledger, sweep, search, observers=(*observers, retention))

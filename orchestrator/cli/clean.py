@@ -58,13 +58,31 @@ def clean(
         raise SweepLockedError(f"{use.sweep} is being run by {use.driver}")
     what, target = ("the whole sweep", Path(use.folder)) if sweep else ("checkpoints", Path(use.folder) / "trials")
     freed = use.bytes if sweep else use.checkpoints
+    begin_again = () if sweep else _begin_again(ledger, found)
+    if begin_again:
+        screen.say(
+            f"{use.sweep} is not finished. Without their checkpoints these trials start again from their first sample: "
+            + ", ".join(map(str, begin_again))
+        )
     _confirm(screen, f"{use.sweep}: remove {what}, {_size(freed)} in {target}", yes=yes)
     if sweep:
-        ledger.delete_sweep(found.id)
-    if target.exists():
+        ledger.remove_sweep(found)
+    elif target.exists():
         shutil.rmtree(target)
     screen.show(f"removed {what} of {use.sweep}, {_size(freed)}")
-    screen.emit({"sweep": use.sweep, "removed": "sweep" if sweep else "checkpoints", "bytes": freed})
+    screen.emit(
+        {
+            "sweep": use.sweep,
+            "removed": "sweep" if sweep else "checkpoints",
+            "bytes": freed,
+            "start_again": [*begin_again],
+        }
+    )
+
+
+def _begin_again(ledger: "Ledger", sweep: "SweepRecord") -> tuple[int, ...]:
+    """Return the numbers of the trials that have reported and have not ended: they train on from their checkpoints."""
+    return tuple(record.number for record in ledger.records(sweep.id) if record.reports and not record.ended)
 
 
 def _clean_secrets(screen: Screen, ledger: "Ledger | None", chosen: "list[SweepRecord]", *, yes: bool) -> None:

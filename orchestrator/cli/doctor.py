@@ -86,10 +86,15 @@ def _ledger_problem() -> list[str]:
     from orchestrator.cli.stores import existing_ledger
 
     try:
-        existing_ledger()
+        ledger = existing_ledger()
+        if ledger is None:
+            return []
+        if ledger.read_only is not None:
+            return [f"ledger: {ledger.read_only}"]
+        damage = ledger.damage()
     except LoratoryError as error:
         return [f"ledger: {error}"]
-    return []
+    return [] if damage is None else [f"ledger: {damage}"]
 
 
 def _warnings(hardware: "Hardware") -> list[str]:

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from orchestrator.core.disk import disk_fault, unwritable
 from orchestrator.core.errors import LoratoryError, UserError
 from orchestrator.core.secrets import redact
 
@@ -46,6 +47,11 @@ def _failed(error: Exception) -> int:
         shown = str(error.filename or "")
         name = shown if len(shown) <= 60 else f"{shown[:57]}..."
         return _tell(f"{name}: the path is too long; a name in it has at most 255 bytes, all of it 4,096", USER_ERROR)
+    why = disk_fault(error)
+    if why is not None:
+        named = str(getattr(error, "filename", None) or "")
+        place = named if Path(named).is_absolute() else os.environ.get("LORATORY_HOME") or ".loratory"
+        return _tell(f"error: {unwritable(place, why)}", FAILURE)
     message = traceback.format_exception_only(error)[-1].strip()
     return _tell(f"unexpected error: {message}\nthe traceback is in {_record(error)}", FAILURE)
 

@@ -1,11 +1,15 @@
 """``report``: the leaderboard on the screen, and the page with its pictures."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli.screen import Json, Screen
 from orchestrator.cli.stores import SweepName, find_sweep, logs_folder
+
+if TYPE_CHECKING:
+    from orchestrator.report.summary import Summary
 
 
 def report(
@@ -16,7 +20,6 @@ def report(
 ) -> None:
     """Show the leaderboard, what mattered and where the time went; write the HTML page and the pictures."""
     from orchestrator.planning import REPORT_DIR
-    from orchestrator.report.files import write_report
     from orchestrator.report.of_sweep import summary_of
     from orchestrator.report.summary import as_json as plain
     from orchestrator.report.text import SHOWN, summary_text
@@ -27,11 +30,24 @@ def report(
     with screen.quiet(logs_folder() / "report.log"):
         summary = summary_of(ledger, sweep)
         screen.show(summary_text(summary, limit or SHOWN))
-        notes: dict[str, str] = {}
-        files = write_report(sweep_dir(sweep) / REPORT_DIR, summary, notes)
-        for told in notes.values():
-            screen.say(told)
-        screen.show(f"\n{files[0]}", soft_wrap=True)
+        files = _written(screen, sweep_dir(sweep) / REPORT_DIR, summary)
+        if files:
+            screen.show(f"\n{files[0]}", soft_wrap=True)
         screen.emit({**plain(summary), "files": [str(path) for path in files]})
-    if open_page:
+    if open_page and files:
         typer.launch(files[0].as_uri())
+
+
+def _written(screen: Screen, folder: Path, summary: "Summary") -> "tuple[Path, ...]":
+    """Write the page and return its files; say so, and return none, if the folder cannot be written."""
+    from orchestrator.report.files import write_report
+
+    notes: dict[str, str] = {}
+    try:
+        files = tuple(write_report(folder, summary, notes))
+    except OSError as error:
+        screen.say(f"the page cannot be written to {folder}: {error.strerror or error}")
+        return ()
+    for told in notes.values():
+        screen.say(told)
+    return files

@@ -10,7 +10,7 @@ import typer
 from orchestrator.cli.screen import Json, Screen
 from orchestrator.cli.stores import existing_ledger, find_sweep
 from orchestrator.core.environment import program
-from orchestrator.core.sweep import SweepRecord, SweepStatus
+from orchestrator.core.sweep import SUSPENDED, SweepRecord, SweepStatus
 
 if TYPE_CHECKING:
     from orchestrator.search.ledger import Ledger
@@ -95,7 +95,8 @@ def _one(screen: Screen, ledger: "Ledger", sweep: SweepRecord) -> None:
     sweep = _as_it_is(ledger, sweep)
     summary, state = summarise(sweep, ledger.records(sweep.id)), sweep.status.value
     reason = sweep.facts.get("ended")
-    told = f"{sweep.reference}: {state}" + (f", {reason}" if reason and sweep.status is SweepStatus.FINISHED else "")
+    shown = reason and (sweep.status is SweepStatus.FINISHED or reason.startswith(SUSPENDED))
+    told = f"{sweep.reference}: {state}" + (f", {reason}" if shown else "")
     screen.show(Text(told + (f" ({driver})" if driver else ""), style="bold"))
     screen.show(summary_text(summary, SHOWN))
     screen.show(Text(f"files in {sweep_dir(sweep)}", style="dim"), soft_wrap=True)

@@ -81,10 +81,17 @@ def find_sweep(name: str) -> "tuple[Ledger, SweepRecord]":
 
 
 def logs_folder() -> Path:
-    """Return the folder of the commands' logs."""
+    """Return the folder of the commands' logs: in the home, or beside other temporary files if that is read-only."""
+    import os
+    import tempfile
+
     from orchestrator.search.database import home
 
-    return home() / "logs"
+    folder = home() / "logs"
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if os.access(there, os.W_OK):
+        return folder
+    return Path(tempfile.gettempdir()) / f"loratory-logs-{os.getuid()}"
 
 
 def tracking_of(sweep: "SweepRecord") -> "Tracking":

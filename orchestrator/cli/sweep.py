@@ -12,7 +12,7 @@ from orchestrator.cli.predict import place_options
 from orchestrator.cli.screen import Json, Screen
 from orchestrator.cli.stores import existing_ledger, fetch_assets, logs_folder, read_spec
 from orchestrator.core.environment import program
-from orchestrator.core.errors import UserError
+from orchestrator.core.errors import SuspendedError, UserError
 from orchestrator.core.timetable import Timetable, samples_of
 
 if TYPE_CHECKING:
@@ -50,8 +50,13 @@ def sweep(  # noqa: PLR0913, PLR0917  (a command's options)
         _dry_run(screen, spec, log, fresh=fresh)
         return
     view = _view(screen, spec, fresh=fresh, live=live)
-    outcome = _run(screen, spec, view, log, inline=inline, fresh=fresh)
     again = going_on(file, overrides, inline=inline)
+    try:
+        outcome = _run(screen, spec, view, log, inline=inline, fresh=fresh)
+    except SuspendedError as error:
+        raise SuspendedError(
+            f"{error}\nthe sweep is suspended, nothing that was reported is lost; go on with: {again}"
+        ) from error
     if outcome.finished:
         spent = (spec.budget, len(outcome.records), outcome.sweep.facts["elapsed_s"])
         again = searching_on(file, overrides, *spent, inline=inline)

@@ -36,6 +36,9 @@ ATTEMPTS = 2
 Where trials run together it is counted since the trial's last outcome, for most of those crashes were another's doing.
 """
 
+MOST_LOST = 4
+"""How often in a row a trial that trains with others may lose the process that passes its orders on."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -87,6 +90,7 @@ class Dispatcher:
         self._waiting: set[int] = set()
         self._ready: dict[int, Order] = {}
         self._crashes: Counter[int] = Counter()
+        self._lost: Counter[int] = Counter()
         self._suspects: set[int] = set()
 
     @property
@@ -133,9 +137,12 @@ class Dispatcher:
         if isinstance(outcome, Crashed):
             self.crashed(outcome.number, outcome.reason, died=outcome.died)
             return Move.YIELD if outcome.number in self._ready else Move.END
+        self._lost.pop(outcome.number, None)
         if outcome.number in self._suspects:
             self._clear({outcome.number})
         if isinstance(outcome, Reported):
+            for line in outcome.told:
+                self._say(line)
             return self._reported(outcome.report)
         self._running.discard(outcome.number)
         if isinstance(outcome, Finished):
@@ -165,6 +172,20 @@ class Dispatcher:
                 self._suspects.add(number)
             else:
                 self._say(f"trial {number} goes on from its newest report: {reason}")
+            self._enqueue(number)
+
+    def lost(self, number: int, reason: str) -> None:
+        """Note that the process of a running trial is gone, other than by what it said itself.
+
+        Where trials run together, that process only passed orders on, and what trains is somewhere else. So this is
+        no crash of the trial, unless it comes again and again; one event that ends both is counted once.
+        """
+        self._lost[number] += 1
+        if not self._together or self._lost[number] > MOST_LOST:
+            self.crashed(number, reason)
+        elif number in self._running:
+            logger.warning("trial %d lost the process that passes its orders on: %s", number, reason)
+            self._running.discard(number)
             self._enqueue(number)
 
     def lost_slots(self, reason: str) -> bool:

@@ -10,15 +10,33 @@ from pathlib import Path
 from typing import TypeAlias
 
 from orchestrator.cluster.orders import Advance, Assignment, Diverged, Finish, Finished, Outcome, Reported, Unusable
-from orchestrator.core.errors import DivergedError, LoratoryError, in_short
+from orchestrator.core.disk import suspending
+from orchestrator.core.errors import DivergedError, LoratoryError, SuspendedError, in_short
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import Report, TrialTask
+from orchestrator.training import checkpoints
 from orchestrator.training.engine import Engine, PackingEngine, Room, TrialRun
 
 EngineFactory: TypeAlias = Callable[[EnginePlan], Engine]
 """Builds an engine; picklable, because it may be called in another process."""
 
 logger = logging.getLogger(__name__)
+
+
+class _Heard(logging.Handler):
+    """Keeps what engines say of damaged checkpoints, until a report takes it to the driver."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.append(record.getMessage())
+
+    def taken(self) -> tuple[str, ...]:
+        """Return what was said since the last call."""
+        lines, self._lines = self._lines, []
+        return tuple(lines)
 
 
 class SlotHost:
@@ -35,6 +53,8 @@ class SlotHost:
         self._engine: Engine | None = None
         self._runs: dict[int, TrialRun] = {}
         self._assigned: dict[int, Assignment] = {}
+        self._heard = _Heard()
+        checkpoints.logger.addHandler(self._heard)
 
     @property
     def busy(self) -> bool:
@@ -77,7 +97,12 @@ class SlotHost:
         except LoratoryError as error:
             outcomes = self._unusable(error)
         else:
-            outcomes = self._finish_one(engine) or self._train(engine)
+            try:
+                with suspending(self._plan.sweep_dir):
+                    outcomes = self._finish_one(engine) or self._train(engine)
+            except SuspendedError as error:
+                logger.exception("the sweep is suspended")
+                outcomes = self._unusable(error)
         for number in outcomes:
             self._assigned.pop(number, None)
         return outcomes
@@ -94,6 +119,7 @@ class SlotHost:
         for number in list(self._runs):
             self.release(number)
         self._assigned.clear()
+        checkpoints.logger.removeHandler(self._heard)
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.close()
@@ -102,7 +128,8 @@ class SlotHost:
         if self._engine is not None:
             return self._engine
         try:
-            self._engine = self._build(self._plan)
+            with suspending(self._plan.sweep_dir):
+                self._engine = self._build(self._plan)
         except LoratoryError:
             raise
         except Exception as error:  # every cause is let through: as an error that says what it concerns
@@ -138,7 +165,7 @@ class SlotHost:
                 self.release(number)
                 outcomes[number] = Diverged(number=number, reason=str(result))
             else:
-                outcomes[number] = Reported(report=result)
+                outcomes[number] = Reported(report=result, told=self._heard.taken())
         return outcomes
 
     def _open(self, engine: Engine, task: TrialTask) -> TrialRun:

@@ -45,9 +45,10 @@ class Assignment:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reported:
-    """The trial reached its report point."""
+    """The trial reached its report point; ``told`` is what a person should know of its checkpoints, a sentence each."""
 
     report: Report
+    told: tuple[str, ...] = ()
 
     @property
     def number(self) -> int:
@@ -82,7 +83,7 @@ class Crashed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unusable:
-    """The engine itself cannot be built, so no trial can run."""
+    """No trial can run: the engine cannot be built, or the disk cannot be written."""
 
     error: LoratoryError
 

@@ -19,6 +19,7 @@ from ray.tune.stopper import Stopper
 
 from orchestrator.cluster.dispatcher import Dispatcher, Move
 from orchestrator.cluster.orders import Assignment
+from orchestrator.cluster.ray_health import RayHealth
 from orchestrator.cluster.tune_trial import ASSIGNMENT, OUTCOME
 from orchestrator.core.errors import in_short
 
@@ -28,19 +29,25 @@ if TYPE_CHECKING:
 _DIED = "its process died; too little memory is the usual cause"
 
 
+class RayGone(BaseException):
+    """Leaves Tune at once: Ray's end has ended every trial's process, and whoever asks Ray for anything waits."""
+
+
 class Bridge:
     """What searcher, scheduler and stopper share.
 
     Attributes:
         dispatcher: decides.
+        health: says whether Ray still runs; None: it does.
         trials: Tune trials that have not ended, by the sweep's numbers.
         paused: numbers of those that gave up their slot.
         resumed: numbers of paused trials that got a slot again; the scheduler hands them to Tune.
         failure: the error that ends the sweep, as it was; Tune would wrap it in text.
     """
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, health: RayHealth | None = None) -> None:
         self.dispatcher = dispatcher
+        self.health = health
         self.trials: dict[int, Trial] = {}
         self.paused: set[int] = set()
         self.resumed: list[int] = []
@@ -49,15 +56,27 @@ class Bridge:
     @property
     def halted(self) -> bool:
         """Whether Tune is to stop now: for an error, because the driver stops, or because every trial has ended."""
-        return self.failure is not None or self.dispatcher.halted or self.dispatcher.done
+        return self.ray_is_gone() or self.failure is not None or self.dispatcher.halted or self.dispatcher.done
 
     def guarded(self, call: Callable[[], Move | Assignment | None]) -> Move | Assignment | None:
-        """Return what ``call`` returns, or keep its error and return None."""
+        """Return what ``call`` returns, or keep its error and return None.
+
+        Nothing is called when Ray is gone: what its end does to trials is no doing of theirs.
+        """
+        if self.ray_is_gone():
+            return None
         try:
             return call()
         except Exception as error:  # noqa: BLE001  (nothing is let through: the executor raises it when Tune has stopped)
             self.failure = error
             return None
+
+    def ray_is_gone(self) -> bool:
+        """Return whether Ray has ended; then that is the failure."""
+        if self.health is None or self.health.alive():
+            return False
+        self.failure = self.failure or self.health.error
+        return True
 
 
 class DispatchSearcher(Searcher):
@@ -129,7 +148,8 @@ class DispatchScheduler(TrialScheduler):
         """Tell of a crash; if it is tried again, that is a new Tune trial."""
         bridge, number = self._bridge, _number(trial)
         del bridge.trials[number]
-        bridge.guarded(lambda: bridge.dispatcher.crashed(number, _crash_reason(trial)))
+        bridge.paused.discard(number)
+        bridge.guarded(lambda: bridge.dispatcher.lost(number, _crash_reason(trial)))
 
     def choose_trial_to_run(self, tune_controller: "TuneController") -> Trial | None:
         """Return a paused trial that got a slot; Tune starts new ones by itself."""
@@ -166,6 +186,8 @@ class HaltStopper(Stopper):
         """Return whether to stop; Tune itself would wait for each trial's report, and ten seconds more."""
         if not self._bridge.halted:
             return False
+        if self._bridge.ray_is_gone():
+            raise RayGone
         for trial in self._bridge.trials.values():
             actor = trial.temporary_state.ray_actor
             if actor is not None:

@@ -14,6 +14,7 @@ from orchestrator.cluster.host import EngineFactory
 from orchestrator.cluster.placement import Placement, place
 from orchestrator.cluster.ray_environment import tune_variables
 from orchestrator.core.environment import environment
+from orchestrator.core.errors import SuspendedError
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import Resources
 from orchestrator.training.build import build_engine
@@ -22,6 +23,7 @@ from orchestrator.training.engine import Measure, Room
 if TYPE_CHECKING:
     from ray import tune
 
+    from orchestrator.cluster.ray_health import RayHealth
     from orchestrator.search.coordinator import Coordinator
 
 logger = logging.getLogger(__name__)
@@ -66,11 +68,11 @@ class TuneExecutor:
 
         sweep_dir = Path(plan.sweep_dir)
         try:
-            with ray_session(sweep_dir, placement, sweep_dir / LOG_FILE) as storage:
+            with ray_session(sweep_dir, placement, sweep_dir / LOG_FILE) as storage, _ray_watched(sweep_dir) as health:
                 sized: Callable[[Room], None] | None = partial(take_room, dispatcher, say=say)
                 while not (dispatcher.done or dispatcher.halted):
-                    with self._trial(plan, placement, resources, sized) as trial:
-                        _run_tune(dispatcher, trial.trainable, placement, storage)
+                    with self._trial(plan, placement, resources, sized, health) as trial:
+                        _run_tune(dispatcher, trial.trainable, placement, storage, health)
                         if trial.measure is not None and dispatcher.complete():
                             _measure(trial.measure, at_the_end)
                     sized = None
@@ -80,7 +82,12 @@ class TuneExecutor:
 
     @contextmanager
     def _trial(
-        self, plan: EnginePlan, placement: Placement, resources: Resources, sized: Callable[[Room], None] | None
+        self,
+        plan: EnginePlan,
+        placement: Placement,
+        resources: Resources,
+        sized: Callable[[Room], None] | None,
+        health: "RayHealth",
     ) -> Iterator[_Trial]:
         """Yield what Tune runs for each trial: the trial itself, or a proxy of a slot in the actor that trains.
 
@@ -92,7 +99,7 @@ class TuneExecutor:
         if plan.engine is EngineName.PACKED:
             from orchestrator.cluster.tune_pack import TrialProxy, measure_in, pack_actor, room_of
 
-            with pack_actor(plan, self._build, placement, log) as actor:
+            with pack_actor(plan, self._build, placement, log, health.alive) as actor:
                 if sized is not None:
                     sized(room_of(actor, placement.trials, measure=resources.measured))
                 proxy = tune.with_parameters(TrialProxy, plan=plan, actor=actor, log=str(log))
@@ -113,13 +120,29 @@ def _measure(measure: Measure, at_the_end: Callable[[Measure], None]) -> None:
         logger.exception("the pack's process failed to measure")
 
 
-def _run_tune(dispatcher: Dispatcher, trainable: "type[tune.Trainable]", placement: Placement, storage: Path) -> None:
+@contextmanager
+def _ray_watched(sweep_dir: Path) -> "Iterator[RayHealth]":
+    """Yield what says whether Ray still runs; if it does not, every error is Ray's end."""
+    from orchestrator.cluster.ray_health import RayHealth
+
+    health = RayHealth(sweep_dir / LOG_FILE)
+    try:
+        yield health
+    except Exception as error:  # any is let through, as it is if Ray still runs
+        if health.alive() or isinstance(error, SuspendedError):
+            raise
+        raise health.error from error
+
+
+def _run_tune(
+    dispatcher: Dispatcher, trainable: "type[tune.Trainable]", placement: Placement, storage: Path, health: "RayHealth"
+) -> None:
     """Let Tune run until the sweep ends; if Tune itself fails, return, so that it is started again."""
     from ray import tune
 
-    from orchestrator.cluster.tune_bridge import Bridge, DispatchScheduler, DispatchSearcher, HaltStopper
+    from orchestrator.cluster.tune_bridge import Bridge, DispatchScheduler, DispatchSearcher, HaltStopper, RayGone
 
-    bridge = Bridge(dispatcher)
+    bridge = Bridge(dispatcher, health)
     try:
         tune.run(
             trainable,
@@ -135,9 +158,13 @@ def _run_tune(dispatcher: Dispatcher, trainable: "type[tune.Trainable]", placeme
             raise_on_failed_trial=False,
             verbose=0,
         )
+    except RayGone:
+        raise health.error from None
     except Exception as error:  # Tune gives up on errors that it does not know; the ledger can start another
         logging.getLogger("ray.tune").exception("Tune failed")
-        if bridge.failure is None and not dispatcher.lost_slots("Tune failed; see the log"):
+        if health.alive() and bridge.failure is None and not dispatcher.lost_slots("Tune failed; see the log"):
             bridge.failure = error
+    if not health.alive():
+        raise bridge.failure or health.error
     if bridge.failure is not None:
         raise bridge.failure

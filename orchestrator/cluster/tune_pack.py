@@ -175,12 +175,16 @@ def room_of(actor: "ActorHandle[PackActor]", most: int, *, measure: bool) -> Roo
 
 @contextmanager
 def pack_actor(
-    plan: EnginePlan, build: EngineFactory, placement: Placement, log: Path
+    plan: EnginePlan, build: EngineFactory, placement: Placement, log: Path, alive: Callable[[], bool]
 ) -> "Iterator[ActorHandle[PackActor]]":
-    """Run the actor that trains for all trials of a sweep; it is killed at the end, wherever it is."""
+    """Run the actor that trains for all trials of a sweep; it is killed at the end, wherever it is.
+
+    A Ray that is not ``alive`` any more is not asked to.
+    """
     options = {"num_cpus": placement.host["CPU"], "num_gpus": placement.host["GPU"], "max_restarts": -1}
     actor = ray.remote(PackActor).options(**options).remote(plan, build, placement.trials, str(log))
     try:
         yield actor
     finally:
-        ray.kill(actor)
+        if alive():
+            ray.kill(actor)

@@ -39,6 +39,13 @@ class LedgerError(LoratoryError):
     """The ledger refuses an operation that would break its invariants."""
 
 
+class SuspendedError(LoratoryError):
+    """Something outside the sweep failed: a full disk, a database that does not answer, Ray.
+
+    No trial is to blame. The driver suspends the sweep, and the same command goes on with it.
+    """
+
+
 class SweepLockedError(UserError):
     """Another live driver holds the sweep."""
 

@@ -49,6 +49,7 @@ class EnginePlan:
         tried: adapter settings of trials that may come, enough of them to see before the first trial whether peft
             takes all; empty: none is tried.
         searched: the names of the settings that are searched.
+        sweep_key: tells the sweep from every other; checkpoints carry it. Empty: there is no sweep.
     """
 
     objective: str
@@ -69,6 +70,7 @@ class EnginePlan:
     rows_per_epoch: int | None = None
     tried: tuple[Mapping[str, ParamValue], ...] = ()
     searched: tuple[str, ...] = ()
+    sweep_key: str = ""
 
     @property
     def timetable(self) -> Timetable:

@@ -1,11 +1,15 @@
 """A sweep as the ledger knows it."""
 
 import enum
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.core.trial import TrialState
+
+SUSPENDED = "suspended: "
+"""How the reason begins of a sweep that something outside of it ended."""
 
 
 class SweepStatus(enum.StrEnum):
@@ -46,6 +50,12 @@ class SweepRecord:
     def reference(self) -> str:
         """``name#generation``: how a person names this sweep and no other."""
         return f"{self.name}#{self.generation}"
+
+    @property
+    def key(self) -> str:
+        """16 hex digits that tell this sweep from every other, of other ledgers too."""
+        identity = f"{self.reference}@{round(self.created_at * 1000)}"
+        return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
 
 def standing(state: TrialState, status: SweepStatus) -> str:

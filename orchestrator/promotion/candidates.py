@@ -84,11 +84,17 @@ class Candidates:
         adapter = self._adapters.folder(trial)
         if adapter is not None:
             return Candidate(trial=trial, card=card, adapter=adapter)
-        if self._sweep.experiment_id is None:
-            return None
-        client = connect(self._location)
-        model_id = find_model(client, self._sweep.experiment_id, card)
-        if model_id is None:
-            return None
-        adapter = download_model(client, model_id, self._location.tracking_uri)
-        return Candidate(trial=trial, card=card, adapter=adapter, model_id=model_id)
+        if self._sweep.experiment_id is not None:
+            client = connect(self._location)
+            model_id = find_model(client, self._sweep.experiment_id, card)
+            if model_id is not None:
+                adapter = download_model(client, model_id, self._location.tracking_uri)
+                return Candidate(trial=trial, card=card, adapter=adapter, model_id=model_id)
+        damage = self._adapters.damage(trial)
+        if damage is not None:
+            raise UserError(
+                f"the adapter of trial {trial.number} of {self._sweep.reference} is damaged: {damage}; "
+                f"remove {self._adapters.sweep_dir / 'trials' / f'{trial.number:04d}'}, and --trial {trial.number} "
+                "--retrain trains it again"
+            )
+        return None

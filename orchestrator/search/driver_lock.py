@@ -6,7 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,7 +14,7 @@ import psutil
 from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from orchestrator.core.errors import LedgerError, SweepLockedError
+from orchestrator.core.errors import LedgerError, SuspendedError, SweepLockedError
 from orchestrator.search.database import Database
 from orchestrator.search.tables import drivers, sweeps
 
@@ -88,7 +88,8 @@ class DriverLocks(Database):
             done.set()
             heart.join()
             token = self._held.pop(sweep_id)
-            with self.write() as connection:
+            # If the database cannot be written now, the row tells of a process that has ended, and holds nothing.
+            with suppress(LedgerError, SuspendedError, SQLAlchemyError), self.write() as connection:
                 connection.execute(delete(drivers).where(drivers.c.sweep_id == sweep_id, drivers.c.token == token))
 
     @contextmanager
@@ -145,7 +146,7 @@ class DriverLocks(Database):
                     connection.execute(update(drivers).where(mine).values(heartbeat_at=time.time()))
                     elapsed_s = sweeps.c.elapsed_s + spent_s
                     connection.execute(update(sweeps).where(sweeps.c.id == sweep_id).values(elapsed_s=elapsed_s))
-            except SQLAlchemyError:
+            except (SQLAlchemyError, SuspendedError):
                 continue  # a busy or absent database: the next beat tries again, and adds the time of both
             except LedgerError:
                 return  # the sweep was taken over; the driver's own next write says so
@@ -160,8 +161,12 @@ def _find(connection: Connection, sweep_id: int) -> Driver | None:
 
 
 def _started_at(pid: int) -> float | None:
-    """Return when a process started, in seconds since the epoch; None if there is no such process."""
+    """Return when a process started, in seconds since the epoch; None if there is no such process.
+
+    A zombie is no process either: it was killed, and its parent has not asked for its exit code (usual in containers).
+    """
     try:
-        return psutil.Process(pid).create_time()
+        process = psutil.Process(pid)
+        return None if process.status() in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD} else process.create_time()
     except psutil.Error:
         return None

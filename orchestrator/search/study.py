@@ -10,8 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage, get_storage
 from optuna.trial import TrialState as OptunaState
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from orchestrator.core.errors import LedgerError
 from orchestrator.core.grid import all_points
@@ -19,7 +22,9 @@ from orchestrator.core.seeds import derive_seed
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.search.codec import canonical
-from orchestrator.search.database import connect_args, tune_sqlite
+from orchestrator.search.creation import making_tables, steady, wait_for_server
+from orchestrator.search.database import connect_args, open_engine, tune_sqlite
+from orchestrator.search.database_errors import explain, explained
 from orchestrator.search.memory import NEWEST, Memory
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.samplers import Proposal, build_sampler
@@ -49,8 +54,9 @@ class SweepStudy:
     def __init__(self, url: str, name: str, plan: SearchPlan) -> None:
         """Open or make the study ``name`` at ``url``."""
         self._plan = plan
-        with _quiet():
-            self._storage = _storage(url)
+        self._engine = open_engine(url)
+        with _quiet(), _explained(self._engine):
+            self._storage = _storage(url, self._engine)
             self._study = optuna.create_study(
                 storage=self._storage,
                 study_name=name,
@@ -77,6 +83,10 @@ class SweepStudy:
         Raises:
             LedgerError: somebody removed trials from the study.
         """
+        with _explained(self._engine):
+            self._reconcile(records, study_numbers)
+
+    def _reconcile(self, records: Sequence[TrialRecord], study_numbers: Mapping[int, int]) -> None:
         known = set(study_numbers.values())
         trials = self._study.get_trials(deepcopy=False)
         if not known <= {trial.number for trial in trials}:
@@ -108,6 +118,10 @@ class SweepStudy:
 
     def ask(self) -> Asked | None:
         """Return a point that no trial has had; None if there is none, or the sampler finds none."""
+        with _explained(self._engine):
+            return self._ask_new()
+
+    def _ask_new(self) -> Asked | None:
         for _ in range(MOST_DUPLICATES):
             if self.exhausted:
                 return None
@@ -120,14 +134,18 @@ class SweepStudy:
         self._study.enqueue_trial(dict(unseen))
         return self._ask()
 
+    @steady
     def follow(self, record: TrialRecord, study_number: int) -> None:
         """Bring one trial of the study to what the ledger says of it; what is already there stays.
 
         Intermediate values are the best so far, at nominal samples; who is pruned ends at a rung. TPE orders pruned
         trials by their last step, then by the value there, which is also the value that Optuna gives them.
         """
-        if study_number in self._told:
-            return
+        if study_number not in self._told:
+            with _explained(self._engine):
+                self._follow(record, study_number)
+
+    def _follow(self, record: TrialRecord, study_number: int) -> None:
         written = self._written.setdefault(study_number, set())
         for report in record.reports:
             score = record.score(self._plan.metric, until=report.nominal_samples)
@@ -166,7 +184,8 @@ class SweepStudy:
     ) -> None:
         self._storage.set_trial_user_attr(self._id(number), "loratory", {"trial": trial, "reason": reason})
         with _quiet():
-            self._memory.note(self._study.tell(number, value, state=state))
+            # The study says nothing of a trial that has ended there, as one has whose connection broke after a commit.
+            self._memory.note(self._study.tell(number, value, state=state, skip_if_finished=True))
         self._told.add(number)
 
     def _id(self, number: int) -> int:
@@ -180,18 +199,35 @@ class SweepStudy:
 
 def delete_study(url: str, name: str) -> None:
     """Remove a sweep's study, if it has one."""
-    with _quiet():
-        storage = _storage(url)
+    engine = open_engine(url)
+    with _quiet(), _explained(engine):
+        storage = _storage(url, engine)
         if name in optuna.get_all_study_names(storage):
             optuna.delete_study(study_name=name, storage=storage)
 
 
-def _storage(url: str) -> BaseStorage:
-    storage = RDBStorage(url, engine_kwargs={"connect_args": connect_args(url), "pool_pre_ping": True})
+def _storage(url: str, engine: Engine) -> BaseStorage:
+    with making_tables(engine):
+        storage = RDBStorage(url, engine_kwargs={"connect_args": connect_args(url), "pool_pre_ping": True})
+    wait_for_server(storage.engine)
     if storage.engine.dialect.name == "sqlite":
         storage.engine.dispose()  # what is connected from here on gets the pragmas
         tune_sqlite(storage.engine)
     return get_storage(storage)  # with the memory of ids and finished trials that Optuna itself would lay around it
+
+
+@contextmanager
+def _explained(engine: Engine) -> Iterator[None]:
+    """Raise what the database did as an error of ours, also where Optuna has wrapped it."""
+    try:
+        with explained(engine):
+            yield
+    except StorageInternalError as error:
+        cause = error.__cause__
+        found = explain(cause, engine) if isinstance(cause, DBAPIError) else None
+        if found is None:
+            raise
+        raise found from cause
 
 
 def _shuffled(points: Sequence[dict[str, ParamValue]], seed: int) -> list[dict[str, ParamValue]]:

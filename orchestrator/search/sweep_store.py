@@ -1,7 +1,8 @@
 """The part of the ledger that holds sweeps: opened, found, updated, deleted."""
 
+import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,35 +12,61 @@ from sqlalchemy.exc import IntegrityError
 from orchestrator.core.errors import LedgerError, SweepChangedError, SweepLockedError, UserError
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.search import codec
+from orchestrator.search.creation import steady
+from orchestrator.search.database import folder_of, generations_on_disk, sweep_dir
 from orchestrator.search.driver_lock import DriverLocks
 from orchestrator.search.tables import cursors, sweeps, trials
 from orchestrator.spec.fingerprint import differences
+
+REMOVING = "removing"
+"""The fact of a sweep whose removal has begun."""
 
 
 class SweepStore(DriverLocks):
     """Sweeps, by id or by the name that a person gives."""
 
     def open_sweep(
-        self, name: str, fingerprint: Mapping[str, Any], spec_text: str, *, fresh: bool = False
+        self,
+        name: str,
+        fingerprint: Mapping[str, Any],
+        spec_text: str,
+        *,
+        fresh: bool = False,
+        say: Callable[[str], None] = lambda _line: None,
     ) -> SweepRecord:
         """Return the newest sweep of that name to go on with, or a new one: the first, or the next if ``fresh``.
 
         A new one is INTERRUPTED until its driver says that it runs: its preparation may fail. One that got no trial
-        holds nothing that a change could spoil, so a changed one takes its place.
+        holds nothing that a change could spoil, so a changed one takes its place. One whose removal was interrupted is
+        removed to its end. A new one gets a generation that no other ledger's sweep has files of.
 
         Args:
             name: the sweep file's name for it.
             fingerprint: what may not change between two runs of the same sweep, as plain JSON.
             spec_text: the sweep file as it is now; a sweep that goes on keeps its own until its driver updates it.
             fresh: open a new generation beside the old ones.
+            say: told, in a sentence each, what a person should know of the files that lie there already.
 
         Raises:
             SweepChangedError: the fingerprint differs from the stored one; the message holds each difference.
             SweepLockedError: it differs, and another driver is just preparing that sweep.
         """
+        on_disk = generations_on_disk(name)  # before the ledger is read: a sweep has a row before it has a folder
         newest = self._newest(name)
+        while newest is not None and newest.facts.get(REMOVING):
+            say(f"{newest.reference} was being removed: its removal is ended now")
+            self.remove_sweep(newest)
+            on_disk = generations_on_disk(name)
+            newest = self._newest(name)
         if newest is None or fresh:
-            return self._create_sweep(name, 1 if newest is None else newest.generation + 1, fingerprint, spec_text)
+            generation = 1 if newest is None else newest.generation + 1
+            while generation in on_disk:
+                say(
+                    f"{folder_of(name, generation)} holds files of a sweep that this ledger does not know; they are "
+                    f"left alone, and this sweep is {name}#{generation + 1}"
+                )
+                generation += 1
+            return self._create_sweep(name, generation, fingerprint, spec_text)
         resumed = self.resumable(name, fingerprint)
         if resumed is None:
             self.delete_sweep(newest.id)
@@ -53,7 +80,7 @@ class SweepStore(DriverLocks):
             SweepChangedError: as ``open_sweep``.
         """
         newest = self._newest(name)
-        if newest is None:
+        if newest is None or newest.facts.get(REMOVING):
             return None
         changes = differences(newest.fingerprint, codec.loads(codec.dumps(fingerprint)))
         if changes and self._has_trials(newest.id):
@@ -99,6 +126,7 @@ class SweepStore(DriverLocks):
             raise UserError(f"there is no sweep {reference}; sweeps: {names}")
         return wanted[-1]
 
+    @steady
     def update_sweep(
         self,
         sweep_id: int,
@@ -135,12 +163,30 @@ class SweepStore(DriverLocks):
         with self.write() as connection:
             connection.execute(delete(sweeps).where(sweeps.c.id == sweep_id))
 
+    def remove_sweep(self, sweep: SweepRecord) -> None:
+        """Remove a sweep with its files. Each step can be repeated, so that a kill between any two leaves no half.
+
+        A mark comes first, then the files, the study, and the rows last: nobody takes the files for another's.
+
+        Raises:
+            SweepLockedError: a driver is running it.
+        """
+        driver = self.driver(sweep.id)
+        if driver is not None:
+            raise SweepLockedError(f"the sweep is being run by {driver}")
+        self.update_sweep(sweep.id, status=SweepStatus.INTERRUPTED, facts={REMOVING: True})
+        folder = sweep_dir(sweep)
+        if folder.exists():
+            shutil.rmtree(folder)
+        self.delete_sweep(sweep.id)
+
     def cursor(self, sweep_id: int, number: int | None = None) -> dict[str, Any]:
         """Return what ``save_cursor`` stored for a trial, or for the sweep itself; empty if nothing."""
         with self.read() as connection:
             row = connection.execute(select(cursors.c.data).where(*_place(sweep_id, number))).first()
         return {} if row is None else dict(row.data)
 
+    @steady
     def save_cursor(self, sweep_id: int, number: int | None, data: Mapping[str, Any]) -> None:
         """Store how far somebody (the tracker) has got with a trial, or with the sweep itself; plain JSON."""
         with self.write() as connection:

@@ -22,6 +22,7 @@ from orchestrator.core.errors import LedgerError
 from orchestrator.core.secrets import redact
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import Action, Ending, Report, TrialRecord, TrialState, Verdict
+from orchestrator.search.creation import steady
 from orchestrator.search.driver_lock import DriverLocks
 from orchestrator.search.tables import reports, trials, verdicts
 
@@ -74,9 +75,13 @@ class TrialStore(DriverLocks):
         with self.read() as connection:
             return {row.number: row.study_number for row in connection.execute(query)}
 
+    @steady
     def add_trial(self, sweep_id: int, record: TrialRecord, study_number: int) -> None:
-        """Open a trial."""
+        """Open a trial; one that is already open under the same number of the study changes nothing."""
+        key = (trials.c.number == record.number) & (trials.c.study_number == study_number)
         with self.write_sweep(sweep_id) as connection:
+            if connection.execute(select(trials.c.number).where(trials.c.sweep_id == sweep_id, key)).first():
+                return
             connection.execute(
                 insert(trials).values(
                     sweep_id=sweep_id,
@@ -91,6 +96,7 @@ class TrialStore(DriverLocks):
                 )
             )
 
+    @steady
     def add_report(self, sweep_id: int, report: Report) -> bool:
         """Commit a report; return False, and change nothing, if the trial's report at that rung is already there."""
         key = (reports.c.trial == report.trial) & (reports.c.nominal_samples == report.nominal_samples)
@@ -100,8 +106,9 @@ class TrialStore(DriverLocks):
             connection.execute(insert(reports).values(sweep_id=sweep_id, **asdict(report)))
         return True
 
+    @steady
     def add_verdicts(self, sweep_id: int, decided: Sequence[Verdict]) -> None:
-        """Commit decisions, all or none."""
+        """Commit decisions, all or none; those that are already there change nothing."""
         rows = [
             {
                 "sweep_id": sweep_id,
@@ -113,9 +120,16 @@ class TrialStore(DriverLocks):
             }
             for verdict in decided
         ]
+        stored = select(verdicts.c.trial, verdicts.c.nominal_samples).where(
+            verdicts.c.sweep_id == sweep_id, verdicts.c.trial.in_({verdict.trial for verdict in decided})
+        )
         with self.write_sweep(sweep_id) as connection:
-            connection.execute(insert(verdicts), rows)
+            known = {(row.trial, row.nominal_samples) for row in connection.execute(stored)}
+            new = [row for row in rows if (row["trial"], row["nominal_samples"]) not in known]
+            if new:
+                connection.execute(insert(verdicts), new)
 
+    @steady
     def end_trial(
         self, sweep_id: int, number: int, ending: Ending, *, final: Mapping[str, float], ended_at: float
     ) -> None:
@@ -124,6 +138,7 @@ class TrialStore(DriverLocks):
         with self.write_sweep(sweep_id) as connection:
             _update(connection, sweep_id, number, values)
 
+    @steady
     def add_final(self, sweep_id: int, number: int, metrics: Mapping[str, float]) -> None:
         """Add metrics that were measured after the trial had ended, such as ``test/accuracy``."""
         with self.write_sweep(sweep_id) as connection:
@@ -131,6 +146,7 @@ class TrialStore(DriverLocks):
             stored = connection.execute(select(trials.c.final).where(where)).scalar_one_or_none() or {}
             _update(connection, sweep_id, number, {"final": {**stored, **metrics}})
 
+    @steady
     def set_trial_run(self, sweep_id: int, number: int, run_id: str) -> None:
         """Store the tracking server's id of the trial's run."""
         with self.write_sweep(sweep_id) as connection:

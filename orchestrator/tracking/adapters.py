@@ -13,6 +13,7 @@ from typing import Any
 
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
+from orchestrator.core.manifest import read
 from orchestrator.core.methods import takers
 from orchestrator.core.metric import Metric
 from orchestrator.core.quantisation import Quantisation, loading_arguments
@@ -125,7 +126,15 @@ class SweepAdapters:
         if best is None or best.checkpoint is None:
             return None
         folder = self.sweep_dir / best.checkpoint / "adapter"
-        return folder if (folder / CONFIG).is_file() else None
+        return folder if (folder / CONFIG).is_file() and self.damage(trial) is None else None
+
+    def damage(self, trial: TrialRecord) -> str | None:
+        """Return what is wrong with the files of the trial's best adapter, in words; None if nothing, or it is gone."""
+        best = trial.best(self.metric)
+        if best is None or best.checkpoint is None or not (self.sweep_dir / best.checkpoint / "adapter").is_dir():
+            return None
+        found = read(self.sweep_dir / best.checkpoint)
+        return None if found is None else found.damage(self.sweep_dir / best.checkpoint, "adapter/")
 
     def card(self, sweep: SweepRecord, trial: TrialRecord) -> AdapterCard:
         """Return the card of the trial's best checkpoint.

@@ -1,6 +1,5 @@
 """What the tracker is told about a sweep, once: plain values that the ledger's records do not hold."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +54,5 @@ class SweepDescription:
 
 
 def sweep_key(sweep: SweepRecord) -> str:
-    """Return 16 hex digits that tell this sweep from every other, of other ledgers on the same server too."""
-    identity = f"{sweep.name}#{sweep.generation}@{round(sweep.created_at * 1000)}"
-    return hashlib.sha256(identity.encode()).hexdigest()[:16]
+    """Return what tells this sweep from every other, of other ledgers on the same server too."""
+    return sweep.key

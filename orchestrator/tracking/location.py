@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from filelock import FileLock
+
 from orchestrator.core.policy import Tracking
 from orchestrator.tracking.environment import load_mlflow
 
 SQLITE = "sqlite:///"
+MAKING_S = 120.0
+"""How long a process waits for another that makes the local store."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,15 +52,19 @@ def locate(tracking: Tracking | None = None) -> Location:
 
 
 def connect(location: Location) -> Any:  # noqa: ANN401  (mlflow.MlflowClient)
-    """Return a client of ``location``; a local store is made if it is new.
+    """Return a client of ``location``; a local store is made if it is new, by one process at a time.
 
     Raises:
         TrackingError: MLflow is not installed, or the store cannot be opened.
     """
     mlflow = load_mlflow()
-    if location.artifacts is not None:
-        location.artifacts.mkdir(parents=True, exist_ok=True)
-    return mlflow.MlflowClient(location.tracking_uri, location.registry_uri)
+    if location.artifacts is None:
+        return mlflow.MlflowClient(location.tracking_uri, location.registry_uri)
+    location.artifacts.mkdir(parents=True, exist_ok=True)
+    with FileLock(location.artifacts.parent / "making.lock", timeout=MAKING_S):  # MLflow's migrations collide
+        client = mlflow.MlflowClient(location.tracking_uri, location.registry_uri)
+        client.search_experiments(max_results=1)  # makes the tables
+    return client
 
 
 def holds_runs(location: Location, run_ids: Collection[str | None]) -> bool:

@@ -9,7 +9,7 @@ from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.trial import TrialRecord
 from orchestrator.evaluation.gap import gaps
 from orchestrator.training.build import build_engine
-from orchestrator.training.checkpoints import ADAPTER
+from orchestrator.training.checkpoints import ADAPTER, TrialFolder
 from orchestrator.training.engine import Measure
 from orchestrator.training.retention import leaders
 
@@ -17,13 +17,15 @@ from orchestrator.training.retention import leaders
 def unmeasured(sweep_dir: Path, records: Iterable[TrialRecord], metric: Metric, k: int) -> tuple[TrialRecord, ...]:
     """Return those of the ``k`` leaders whose adapter is on disk and was not measured on the test split yet.
 
-    A leader's adapter is missing if fewer adapters were kept when the trial ended, or if somebody removed it.
+    A leader's adapter is missing if fewer adapters were kept when the trial ended, or if somebody removed it; a damaged
+    one counts as missing.
     """
     return tuple(
         trial
         for trial in leaders(records, metric, k)
-        if (adapter := _adapter(sweep_dir, trial, metric)) is not None
-        and adapter.is_dir()
+        if (best := trial.best(metric)) is not None
+        and best.checkpoint is not None
+        and TrialFolder(sweep_dir, trial.number).has_adapter(best.nominal_samples)
         and not any(name.startswith("test/") for name in trial.final)
     )
 

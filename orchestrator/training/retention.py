@@ -91,7 +91,8 @@ class Retention:
             folder.clear_scratch()
             folder.prune(dict.fromkeys(stay, False))
         elif trial.reports:
-            # A checkpoint beyond the newest committed report is the one that is about to be reported.
-            listed = folder.points()
-            ahead = {point: True for point in listed if point >= trial.reports[-1].nominal_samples}
-            folder.prune(dict.fromkeys(stay, False) | ahead, listed)
+            # A checkpoint beyond the newest committed report is the one that is about to be reported. The one before
+            # the newest stays whole too: training goes on from it if the newest is damaged.
+            listed, since = folder.points(), trial.reports[-2:][0].nominal_samples
+            whole = {point: True for point in listed if point >= since}
+            folder.prune(dict.fromkeys(stay, False) | whole, listed)

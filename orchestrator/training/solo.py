@@ -11,6 +11,7 @@ from pathlib import Path
 
 from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.errors import LoratoryError
+from orchestrator.core.manifest import Owner
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.evaluation.measure import measure
@@ -109,7 +110,9 @@ class SoloRun:
         self._engine = engine
         self._surroundings = surroundings
         self._task = task
-        self._folder = TrialFolder(Path(surroundings.plan.sweep_dir), task.number)
+        plan = surroundings.plan
+        owner = Owner(sweep=plan.sweep_key, task=task)
+        self._folder = TrialFolder(Path(plan.sweep_dir), task.number, owner=owner)
         self._pushing: Pushing[Report] | None = None
         self._random: RandomState | None = None
 
@@ -128,6 +131,10 @@ class SoloRun:
         names = list(self._surroundings.data.shift_sets)
         if not names:
             return {}
+        if not self._folder.has_adapter(best_samples):  # somebody removed it, or it is damaged
+            self._folder.rewind(best_samples)
+            self.advance(best_samples)
+            self.close()
         began = time.perf_counter()
         found = self._engine.measure_all(self._folder.checkpoint(best_samples), self._task, names)
         shift = {f"shift/{name}/{metric}": value for name in names for metric, value in found[name].items()}

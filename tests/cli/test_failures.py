@@ -1,5 +1,7 @@
 """Exit codes and messages; a traceback never reaches the screen."""
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +20,19 @@ from tests.cli.conftest import ROOT, Run
         (SpecError("a.yaml:1:1 one\na.yaml:2:1 [two]"), 2, "a.yaml:1:1 one\na.yaml:2:1 [two]\n"),
         (AssetError("minilm is not here"), 1, "error: minilm is not here\n"),
         (TrackingError("no answer"), 1, "error: no answer\n"),
+        (
+            OSError(errno.EROFS, os.strerror(errno.EROFS), "/here"),
+            1,
+            (
+                "error: /here cannot be written: Read-only file system. "
+                "Make it writable, or set LORATORY_HOME to another folder\n"
+            ),
+        ),
+        (
+            OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/here"),
+            1,
+            ("error: /here cannot be written: No space left on device. Free some space there, or raise the limit\n"),
+        ),
     ],
 )
 def test_our_errors_are_messages(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cluster.dispatcher import Dispatcher, Move
+from orchestrator.cluster.dispatcher import MOST_LOST, Dispatcher, Move
 from orchestrator.cluster.orders import Advance, Assignment, Crashed, Diverged, Finish, Finished, Reported, Unusable
 from orchestrator.core.errors import AssetError
 from orchestrator.core.policy import StoppingName
@@ -184,6 +184,34 @@ def test_a_process_that_died_makes_half_as_many_run_together_from_then_on(tmp_pa
         drive.dispatcher.lost_slots("the driver lets go of it")
     assert drive.dispatcher.next() is not None
     assert drive.dispatcher.next() is None
+
+
+def test_end_of_pack_and_proxy_counts_once(tmp_path: Path) -> None:
+    drive = Drive(tmp_path, rule=StoppingName.NONE, together=True)
+    for assignment in (drive.next(), drive.next()):
+        drive.dispatcher.take(Crashed(number=assignment.task.number, reason="killed", died=True))
+    suspect = drive.next()
+    drive.dispatcher.lost(suspect.task.number, "its process died")
+    assert drive.next() == suspect
+    assert drive.report(suspect) is Move.GO_ON
+    assert not any(record.ended for record in drive.coordinator.records())
+
+
+def test_proxy_that_is_lost_again_and_again_ends_its_trial(tmp_path: Path) -> None:
+    drive = Drive(tmp_path, trials=1, rule=StoppingName.NONE, together=True)
+    losses = 0
+    while not drive.coordinator.records() or not drive.coordinator.records()[0].ended:
+        drive.dispatcher.lost(drive.next().task.number, "its process died")
+        losses += 1
+    assert losses == MOST_LOST + 2
+
+
+def test_proxy_lost_beside_its_own_outcome_changes_nothing(tmp_path: Path) -> None:
+    drive = Drive(tmp_path, rule=StoppingName.NONE, together=True)
+    first = drive.next()
+    drive.dispatcher.take(Crashed(number=first.task.number, reason="killed", died=True))
+    drive.dispatcher.lost(first.task.number, "its process died")
+    assert drive.next() == first
 
 
 def test_an_engine_that_raised_does_not(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The slot host alone: orders in, outcomes out, over the fake engines."""
 
+import errno
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -7,14 +9,15 @@ import pytest
 
 from orchestrator.cluster.host import SlotHost
 from orchestrator.cluster.orders import Advance, Assignment, Diverged, Finish, Finished, Outcome, Reported, Unusable
-from orchestrator.core.errors import AssetError, LoratoryError
+from orchestrator.core.errors import AssetError, LoratoryError, SuspendedError
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import TrialTask
+from orchestrator.training import checkpoints
 from orchestrator.training.engine import Engine
 from tests.cluster.fake_sweep import POINTS, FakeSweep
-from tests.fakes.fake_engine import BATCHES, FakeEngine, FakeEngineFactory, batches, events
+from tests.fakes.fake_engine import BATCHES, FakeEngine, FakeEngineFactory, FakeRun, batches, events
 
 
 class Bench:
@@ -63,6 +66,37 @@ def finish(number: int, best: int | None) -> Assignment:
 
 def samples(outcomes: Mapping[int, Outcome]) -> dict[int, int]:
     return {n: found.report.nominal_samples for n, found in outcomes.items() if isinstance(found, Reported)}
+
+
+def test_what_is_said_of_checkpoints_reaches_a_report(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.train(0)
+    bench.host.step()
+    checkpoints.logger.warning("%s is damaged", "it")
+    reported = bench.until_idle()[0]
+    assert isinstance(reported, Reported)
+    assert reported.told == ("it is damaged",)
+    bench.host.close()
+    checkpoints.logger.warning("nobody hears this")
+
+
+def test_full_disk_is_no_crash_of_the_trials(tmp_path: Path) -> None:
+    def build(plan: EnginePlan) -> Engine:
+        return FullDisk(plan, FakeEngineFactory())
+
+    host = SlotHost(FakeSweep(folder=tmp_path).engine_plan, build)
+    host.take(assignment(0, POINTS[0]))
+    outcome = host.step()[0]
+    assert isinstance(outcome, Unusable)
+    assert isinstance(outcome.error, SuspendedError)
+    assert str(outcome.error).startswith(f"{tmp_path} cannot be written: No space left on device")
+
+
+class FullDisk(FakeEngine):
+    """An engine that cannot write."""
+
+    def start(self, task: TrialTask) -> FakeRun:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_all_trials_train_in_one_batch_and_most_batches_bring_nothing(tmp_path: Path) -> None:

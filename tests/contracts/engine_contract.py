@@ -5,6 +5,7 @@ import gc
 import json
 import math
 import random
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -372,6 +373,22 @@ class EngineContract(AdapterContract):
         engine.close()
         with pytest.raises(LoratoryError, match="closed"):
             engine.start(self.task())
+
+    def test_finish_trains_to_a_missing_checkpoint_again(self, build: Callable[..., Engine], tmp_path: Path) -> None:
+        expected = build("whole").start(self.task())
+        engine = build()
+        run = engine.start(self.task())
+        for point in POINTS[:2]:
+            expected.advance(point)
+            run.advance(point)
+        run.close()
+        shutil.rmtree(tmp_path / "sweep" / "trials")
+        again = engine.start(self.task())
+        found, told = again.finish(POINTS[0]), expected.finish(POINTS[0])
+        again.close()
+        expected.close()
+        for name in self.objective.metrics:
+            assert found[f"shift/other/{name}"] == pytest.approx(told[f"shift/other/{name}"], rel=1e-4)
 
     def test_finish_measures_the_shift_sets_at_the_best_report(
         self, build: Callable[..., Engine], tmp_path: Path

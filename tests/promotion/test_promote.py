@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.errors import TrackingError, UserError
+from orchestrator.core.manifest import seal
 from orchestrator.core.trial import TrialRecord
 from orchestrator.promotion.candidates import Candidate, Candidates
 from orchestrator.promotion.gates import Gates
@@ -82,6 +83,24 @@ def test_an_adapter_that_is_only_in_mlflow_is_found_there(tracked: Tracked, tmp_
     assert candidate.trial.number == 2
     assert candidate.model_id is not None
     assert promoted(tracked, candidate).version.model_id == candidate.model_id
+
+
+def test_damaged_adapter_is_taken_from_mlflow_or_refused(tracked: Tracked, tmp_path: Path) -> None:
+    trained, store = tracked.trained, tracked.trained.store
+    adapters = dataclasses.replace(trained.adapters, sweep_dir=tmp_path / "sweep")
+    shutil.copytree(trained.adapters.sweep_dir, adapters.sweep_dir)
+    best = store.trials()[2].best(ACCURACY)
+    assert best is not None
+    assert best.checkpoint is not None
+    checkpoint = adapters.sweep_dir / best.checkpoint
+    seal(checkpoint, best, None)
+    weights = checkpoint / "adapter" / "adapter_model.safetensors"
+    assert Candidates(store.sweep(), store.trials(), adapters, tracked.location).choose().adapter == weights.parent
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    assert Candidates(store.sweep(), store.trials(), adapters, tracked.location).choose().model_id is not None
+    unlogged = dataclasses.replace(store.sweep(), experiment_id=None)
+    with pytest.raises(UserError, match="the adapter of trial 2 of films#1 is damaged: the contents of adapter"):
+        Candidates(unlogged, store.trials(), adapters, tracked.location).choose()
 
 
 @pytest.mark.parametrize(

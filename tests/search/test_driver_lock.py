@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from sqlalchemy import insert, update
 
@@ -60,6 +61,18 @@ def test_a_killed_driver_is_replaced_at_once(tmp_path: Path, holder: subprocess.
         assert driver is not None
         assert driver.pid != holder.pid
     assert ledger.driver(sweep.id) is None
+
+
+def test_killed_driver_that_nobody_reaped_is_dead(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    """Its parent, this test, has not asked for its exit code: it is a zombie, as often in containers."""
+    holder.send_signal(signal.SIGKILL)
+    while psutil.Process(holder.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    ledger = open_ledger(tmp_path)
+    sweep = ledger.find("s")
+    assert ledger.driver(sweep.id) is None
+    with ledger.drive(sweep.id):
+        pass
 
 
 def test_a_pid_given_to_another_process_does_not_hold_the_sweep(tmp_path: Path, holder: subprocess.Popen[str]) -> None:

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,42 @@ assert reconciler.close(120)
     found = loaded(code)
     assert "mlflow" in found
     assert not found & {"torch", "transformers", "peft", "datasets", "ray", "optuna"}
+
+
+def test_three_processes_make_one_local_store(tmp_path: Path) -> None:
+    code = """
+import time
+from pathlib import Path
+import mlflow
+from orchestrator.tracking.location import connect, locate
+Path(f"ready-{__import__('os').getpid()}").touch()
+while not Path("go").exists():
+    time.sleep(0.001)
+print(len(connect(locate()).search_experiments()))
+"""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).parent.parent.parent),
+        "LORATORY_MLFLOW_DIR": "mlflow",
+    }
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    while len([*tmp_path.glob("ready-*")]) < len(processes):
+        assert all(process.poll() is None for process in processes)
+        time.sleep(0.01)
+    (tmp_path / "go").touch()
+    for process in processes:
+        shown, told = process.communicate(timeout=300)
+        assert shown == "1\n", told
 
 
 def test_telemetry_is_off() -> None:

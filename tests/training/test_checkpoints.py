@@ -1,11 +1,17 @@
 """Checkpoints on disk: commit, whole, prune."""
 
+import json
 import math
+import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from orchestrator.core.trial import Report
+from orchestrator.core.manifest import Owner
+from orchestrator.core.settings import TrialSettings
+from orchestrator.core.trial import Report, TrialTask
 from orchestrator.training.checkpoints import TrialFolder
 
 
@@ -77,3 +83,77 @@ def test_pruning_keeps_reports_and_what_it_is_told_to(folder: TrialFolder) -> No
     assert folder.newest_whole() == 3
     folder.prune({})
     assert [sorted(path.name for path in folder.checkpoint(n).iterdir()) for n in (1, 2, 3)] == [["report.json"]] * 3
+
+
+TASK = TrialTask(number=7, settings=TrialSettings(rank=4), seed=3)
+OWNER = Owner(sweep="0123456789abcdef", task=TASK)
+
+
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("harm", [flip, lambda file: os.truncate(file, 2), lambda file: os.truncate(file, 0)])
+@pytest.mark.parametrize("name", ["optimizer.pt", "adapter/adapter_model.safetensors", "report.json"])
+def test_damaged_checkpoint_gives_way_to_the_one_before(
+    folder: TrialFolder, name: str, harm: Callable[[Path], None]
+) -> None:
+    for nominal in (1, 2):
+        write(folder, nominal)
+    harm(folder.checkpoint(2) / name)
+    assert folder.damage(2) is not None
+    assert folder.newest_whole() == 1
+    assert folder.damage(1) is None
+    # What is sound of it stays, and what is not is written again when the trial gets there.
+    assert folder.has_adapter(2) == (name == "optimizer.pt") == (folder.report(2) is not None)
+    write(folder, 2)
+    assert folder.newest_whole() == 2
+
+
+def test_pruned_checkpoint_is_not_damaged(folder: TrialFolder) -> None:
+    for nominal in (1, 2):
+        write(folder, nominal)
+    folder.prune({1: False})
+    assert [folder.damage(nominal) for nominal in (1, 2)] == [None, None]
+    assert [folder.has_adapter(nominal) for nominal in (1, 2)] == [True, False]
+    flip(folder.checkpoint(1) / "adapter" / "adapter_model.safetensors")
+    assert folder.damage(1) == "the contents of adapter/adapter_model.safetensors have changed"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(OWNER, sweep="fedcba9876543210"),
+        replace(OWNER, task=replace(TASK, seed=4)),
+        replace(OWNER, task=replace(TASK, settings=TrialSettings(rank=8))),
+    ],
+)
+def test_checkpoints_of_another_owner_count_for_nothing(tmp_path: Path, other: Owner) -> None:
+    write(TrialFolder(tmp_path, 7, owner=other), 1)
+    mine = TrialFolder(tmp_path, 7, owner=OWNER)
+    assert mine.report(1) is None
+    assert mine.newest_whole() is None
+    assert mine.foreign() == [1]
+    write(mine, 1)
+    assert mine.newest_whole() == 1
+    assert mine.foreign() == []
+
+
+def test_checkpoints_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    report = write(TrialFolder(tmp_path, 7), 1)
+    file = tmp_path / "trials/0007/checkpoint-1/report.json"
+    stored = json.loads(file.read_text())
+    file.write_text(json.dumps({name: stored[name] for name in Report.__slots__}))
+    mine = TrialFolder(tmp_path, 7, owner=OWNER)
+    assert mine.report(1) == report
+    assert mine.newest_whole() == 1
+    assert mine.has_adapter(1)
+
+
+def test_settings_that_a_later_version_added_change_no_owner(tmp_path: Path) -> None:
+    document = OWNER.to_json()
+    del document["settings"]["method"]
+    assert OWNER.owns(document)
+    assert not OWNER.owns({**document, "settings": {"unheard_of": 1}})

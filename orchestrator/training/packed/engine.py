@@ -11,6 +11,7 @@ from typing import TypeVar
 import torch
 
 from orchestrator.core.errors import DivergedError, LoratoryError, UserError
+from orchestrator.core.manifest import Owner
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import Report, TrialTask
@@ -73,7 +74,8 @@ class PackedEngine:
         """Return the trial's run; it takes a slot with its first batch."""
         if self._closed:
             raise LoratoryError("the engine is closed")
-        return PackedRun(self, task, TrialFolder(Path(self._plan.sweep_dir), task.number, SLOT_STATE))
+        owner = Owner(sweep=self._plan.sweep_key, task=task)
+        return PackedRun(self, task, TrialFolder(Path(self._plan.sweep_dir), task.number, SLOT_STATE, owner))
 
     def room(self, most: int, *, measure: bool) -> Room:
         """Try which trials pack, and measure how many pay at once; see ``PackingEngine.room``."""
@@ -198,6 +200,10 @@ class PackedEngine:
         data, began = self._solo.data, time.perf_counter()
         if not data.shift_sets:
             return {}
+        if run.alone is None and not run.folder.has_adapter(best_samples):  # somebody removed it, or it is damaged
+            self.leave(run.number)
+            run.folder.rewind(best_samples)
+            run.advance(best_samples)
         seat = self._seat(run)
         if seat is None:
             assert run.alone is not None

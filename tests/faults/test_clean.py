@@ -1,0 +1,101 @@
+"""``clean`` that is killed at any step, and what it says of a sweep that was stopped."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from orchestrator.core.sweep import SweepStatus
+from orchestrator.search.coordinator import Coordinator
+from orchestrator.search.database import free_generation, sweep_dir
+from orchestrator.search.ledger import Ledger
+from tests.cli.conftest import Invoke
+from tests.search.worlds import Killed, curve, killed_before_commit, plan_of, step
+
+PLAN = plan_of(trials=3)
+
+
+def begun(ledger: Ledger) -> Path:
+    """Store a sweep whose three trials have reported once, with files; return its folder."""
+    sweep = ledger.open_sweep("s", {}, "")
+    coordinator = Coordinator(ledger, sweep, PLAN)
+    while coordinator.next_task() is not None:
+        pass
+    for record in coordinator.records():
+        step(coordinator, record, curve)
+        (sweep_dir(sweep) / "trials" / f"{record.number:04d}" / "checkpoint-1000").mkdir(parents=True)
+    return sweep_dir(sweep)
+
+
+def check_nothing_is_left(ledger: Ledger, folder: Path) -> None:
+    """Whoever opens the sweep next gets an empty one in an empty folder, with a study of its own."""
+    said: list[str] = []
+    sweep = ledger.open_sweep("s", {}, "", say=said.append)
+    assert ledger.records(sweep.id) == ()
+    assert not list((sweep_dir(sweep) / "trials").glob("*"))
+    coordinator = Coordinator(ledger, sweep, PLAN)
+    coordinator.next_task()
+    assert [record.number for record in coordinator.records()] == [0]
+    assert sweep.reference == "s#1"
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("countdown", range(4))
+def test_removal_killed_at_commit_is_ended_later(home: Path, countdown: int) -> None:
+    ledger = Ledger.open()
+    folder = begun(ledger)
+    try:
+        with killed_before_commit(countdown):
+            ledger.remove_sweep(ledger.find("s"))
+    except Killed:
+        later = Ledger.open()
+        if not later.find("s").facts.get("removing"):
+            assert len(later.records(later.find("s").id)) == 3  # nothing was removed yet
+            assert folder.exists()
+            later.remove_sweep(later.find("s"))
+    check_nothing_is_left(Ledger.open(), folder)
+
+
+def test_removal_killed_among_files_is_ended_later(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = Ledger.open()
+    folder = begun(ledger)
+
+    def killed(path: Path) -> None:
+        (path / "trials" / "0000" / "checkpoint-1000").rmdir()
+        raise Killed
+
+    found = ledger.find("s")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(Killed):
+            ledger.remove_sweep(found)
+    assert folder.exists()
+    check_nothing_is_left(Ledger.open(), folder)
+
+
+def test_files_without_rows_are_left_alone(home: Path) -> None:
+    """As an earlier version's ``clean``, killed half-way, left them."""
+    ledger = Ledger.open()
+    folder = begun(ledger)
+    ledger.delete_sweep(ledger.find("s").id)
+    said: list[str] = []
+    assert free_generation("s", 1) == 2
+    sweep = ledger.open_sweep("s", {}, "", say=said.append)
+    assert sweep.reference == "s#2"
+    assert said == [
+        f"{folder} holds files of a sweep that this ledger does not know; they are left alone, and this sweep is s#2"
+    ]
+    assert ledger.open_sweep("s", {}, "", say=said.append) == sweep
+    assert len(said) == 1
+
+
+def test_removed_checkpoints_of_stopped_sweep_are_warned_of(home: Path, invoke: Invoke) -> None:
+    ledger = Ledger.open()
+    folder = begun(ledger)
+    ledger.update_sweep(ledger.find("s").id, status=SweepStatus.INTERRUPTED)
+    told = invoke("clean", "s", "--checkpoints", "--yes").output.replace("\n", " ")
+    assert (
+        "s#1 is not finished. Without their checkpoints these trials start again from their first sample: 0, 1, 2"
+        in told
+    )
+    assert not (folder / "trials").exists()
