@@ -10,12 +10,15 @@ import pytest
 from orchestrator.cli.stored import Stored
 from orchestrator.cli.stores import read_spec
 from orchestrator.core.errors import AssetError, ModelError, SweepChangedError, UserError
-from orchestrator.core.outcome import SweepOptions, SweepOutcome
+from orchestrator.core.outcome import SweepOptions, SweepOutcome, SweepPlan
 from orchestrator.core.quantisation import Quantisation, loading_arguments
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialState
+from orchestrator.objective.loading import load_objective
 from orchestrator.planning import plan_sweep
+from orchestrator.reading import read_rows
 from orchestrator.search.ledger import Ledger
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.sweep import run_sweep
 from orchestrator.tracking.location import connect, holds_runs, locate
 from tests import needs
@@ -37,6 +40,12 @@ def home(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def run(file: Path, *overrides: str) -> SweepOutcome:
     spec = read_spec(file, overrides)
     return run_sweep(spec, SweepOptions(inline=True), (), threading.Event(), lambda _line: None)
+
+
+def planned(spec: SweepSpec) -> SweepPlan:
+    """Plan as ``--dry-run`` does."""
+    splits, notes = read_rows(spec, load_objective(spec.objective))
+    return plan_sweep(spec, splits, notes)
 
 
 def test_only_a_command_that_finds_something_to_do_adds_time(tmp_path: Path) -> None:
@@ -63,20 +72,20 @@ def test_unfit_model_is_refused_before_the_sweep_is_opened(tmp_path: Path) -> No
         run(file, "data.max_length=129")
     file.write_text(file.read_text().replace("  max_length: 16\n", ""))
     with pytest.raises(ModelError, match=r"data\.max_length: at most 128 tokens .*got 200"):
-        plan_sweep(read_spec(file, ["search.space.max_length={choices: [16, 200]}"]))
+        planned(read_spec(file, ["search.space.max_length={choices: [16, 200]}"]))
     for tokenizer in (tmp_path / "model").glob("tokenizer*"):
         tokenizer.unlink()
     with pytest.raises(ModelError, match="there are no tokenizer files beside the model"):
         run(file)
     with pytest.raises(ModelError, match="there are no tokenizer files beside the model"):
-        plan_sweep(read_spec(file, []))
+        planned(read_spec(file, []))
     assert Ledger.open().sweeps() == ()
 
 
 def test_what_differs_in_the_model_is_told_once(tmp_path: Path) -> None:
     file, config = tiny_sweep(tmp_path), tmp_path / "model" / "config.json"
     config.write_text(config.read_text().replace('"pad_token_id": 0', '"pad_token_id": 1'))
-    (note,) = plan_sweep(read_spec(file, ["resources.engine=solo"])).notes
+    (note,) = planned(read_spec(file, ["resources.engine=solo"])).notes
     assert "the tokenizer pads with '[PAD]' (0), the configuration has pad_token_id 1" in note
     said: list[str] = []
     stop = threading.Event()
