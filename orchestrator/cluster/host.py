@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from orchestrator.cluster.orders import Advance, Assignment, Diverged, Finish, Finished, Outcome, Reported, Unusable
-from orchestrator.core.errors import DivergedError, LoratoryError
+from orchestrator.core.errors import DivergedError, LoratoryError, ObjectiveError
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.training.engine import Engine, PackingEngine, Room, TrialRun
@@ -35,6 +35,7 @@ class SlotHost:
         self._engine: Engine | None = None
         self._runs: dict[int, TrialRun] = {}
         self._assigned: dict[int, Assignment] = {}
+        self._reported = False
 
     @property
     def busy(self) -> bool:
@@ -130,7 +131,12 @@ class SlotHost:
             assert isinstance(assignment.order, Advance)
             run = self._open(engine, assignment.task)
             wanted[run], numbers[run] = assignment.order.nominal_samples, number
-        found = engine.step(wanted) if isinstance(engine, PackingEngine) else _one_by_one(wanted)
+        try:
+            found = engine.step(wanted) if isinstance(engine, PackingEngine) else _one_by_one(wanted)
+        except ObjectiveError as error:
+            if self._reported or 0 not in numbers.values():
+                raise
+            return self._unusable(error)  # at the sweep's first report: it will be so in every trial
         outcomes: dict[int, Outcome] = {}
         for run, result in found.items():
             number = numbers[run]
@@ -138,6 +144,7 @@ class SlotHost:
                 self.release(number)
                 outcomes[number] = Diverged(number=number, reason=str(result))
             else:
+                self._reported = True
                 outcomes[number] = Reported(report=result)
         return outcomes
 

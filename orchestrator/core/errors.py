@@ -24,6 +24,10 @@ class DataError(UserError):
     """Data breaks a rule: a missing column, too few rows, a row in two splits."""
 
 
+class ObjectiveError(UserError):
+    """An objective's own code returns what it may not return; the same holds for every trial of a sweep."""
+
+
 class DivergedError(LoratoryError):
     """Training left the finite numbers; the trial fails, alone."""
 

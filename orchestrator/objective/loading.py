@@ -12,6 +12,7 @@ from types import FunctionType, ModuleType
 
 import objectives
 from orchestrator.core.errors import UserError
+from orchestrator.core.names import check_metric_names
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.objective.protocol import Objective
 
@@ -44,6 +45,7 @@ def load_objective(ref: str) -> Objective:
             f"objective {ref}: OBJECTIVE lacks {', '.join(missing)}; see orchestrator/objective/protocol.py"
         )
     objective: Objective = found
+    _check_names(objective, ref)
     split, _, metric = objective.default_metric.partition("/")
     if split != "val" or metric not in objective.metrics:
         raise UserError(
@@ -64,6 +66,16 @@ def objective_facts(ref: str) -> ObjectiveFacts:
         default_model=objective.default_model,
         default_source=objective.default_source,
     )
+
+
+def _check_names(objective: Objective, ref: str) -> None:
+    """Raise ``UserError`` if the objective's name is blank, or a tracking store would refuse or mix up its metrics."""
+    if not isinstance(objective.name, str) or not objective.name.strip():
+        raise UserError(f"objective {ref}: name must be text that is not blank, got {objective.name!r}")
+    try:
+        check_metric_names(objective.metrics)
+    except UserError as error:
+        raise UserError(f"objective {ref}: {error}") from error
 
 
 def _members() -> list[str]:

@@ -92,7 +92,7 @@ def _tags(card: AdapterCard, findings: tuple[Finding, ...]) -> dict[str, str]:
     tags = {"sweep": card.sweep, "trial": str(card.trial), "base": str(card.base), "objective": card.objective}
     if card.quantisation is not None:
         tags["quantisation"] = str(card.quantisation["bnb_4bit_quant_type"])
-    tags |= {name: text(value) for name, value in card.metrics.items()}
+    tags |= {mlflow_key(name): text(value) for name, value in card.metrics.items()}
     return tags | {f"gate/{item.gate}": _word(item.passed) for item in findings}
 
 

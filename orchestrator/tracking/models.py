@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.core.errors import TrackingError
+from orchestrator.core.names import logged_model_name, mlflow_key
 from orchestrator.tracking.adapters import AdapterCard, stage_adapter
 from orchestrator.tracking.environment import load_mlflow
 from orchestrator.tracking.summary import milliseconds
@@ -49,7 +50,7 @@ def log_adapter(client: Any, adapter: Path, card: AdapterCard, run_id: str, expe
     if found is not None:
         return found
     tags = {SWEEP_TAG: card.sweep_key, TRIAL_TAG: str(card.trial), SAMPLES_TAG: str(card.samples)}
-    name = f"{card.objective}-{trial_name(card.trial)}"
+    name = logged_model_name(card.objective, trial_name(card.trial))
     model = client.create_logged_model(
         experiment_id, name=name, source_run_id=run_id, tags=tags, params=texts(card.params), model_type="adapter"
     )
@@ -60,7 +61,7 @@ def log_adapter(client: Any, adapter: Path, card: AdapterCard, run_id: str, expe
     # The same points stand on the run already; with the model's id the model shows them too.
     measured_ms = milliseconds(card.measured_at)
     metrics = [
-        Metric(key, value, measured_ms, card.samples, model_id=model.model_id, run_id=run_id)
+        Metric(mlflow_key(key), value, measured_ms, card.samples, model_id=model.model_id, run_id=run_id)
         for key, value in card.metrics.items()
     ]
     client.log_batch(run_id, metrics=metrics)

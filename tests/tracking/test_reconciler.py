@@ -17,13 +17,15 @@ class Recorder:
         self.seconds = seconds
         self.passes = 0
         self.thread = ""
+        self.refused: tuple[str, ...] = ()
 
-    def run(self) -> None:
+    def run(self) -> tuple[str, ...]:
         self.passes += 1
         self.thread = threading.current_thread().name
         time.sleep(self.seconds)
         if self.absent:
             raise ConnectionError("nobody answers")
+        return self.refused
 
 
 def test_flush_waits_for_a_pass_that_began_after_it() -> None:
@@ -87,3 +89,13 @@ def test_close_ends_the_thread(absent: bool) -> None:
     assert "reconciler" not in {thread.name for thread in threading.enumerate()}
     reconciler.wake()
     assert recorder.passes == passes
+
+
+def test_refusal_is_told_once_without_waiting() -> None:
+    recorder, warnings = Recorder(), list[str]()
+    recorder.refused = ("trial-000: no such run", "trial-001: no such run")
+    reconciler = Reconciler(recorder, warnings.append, gap_s=0, longest_wait_s=3600)
+    reconciler.start()
+    assert not reconciler.flush(600)  # a wait would run into the test's time limit
+    assert not reconciler.close(600)
+    assert warnings == ["tracking: MLflow refuses trial-000: no such run; it is left out there, and the sweep goes on"]
