@@ -1,7 +1,7 @@
 """Which trial is meant, and where its adapter is: on disk, in MLflow, or nowhere any more."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.core.errors import UserError
@@ -22,12 +22,14 @@ class Candidate:
 
     Attributes:
         adapter: the folder of the adapter.
+        leader: the best trial of the sweep.
         model_id: the MLflow model that it was taken from, if it is no longer on disk.
     """
 
     trial: TrialRecord
     card: AdapterCard
     adapter: Path
+    leader: TrialRecord
     model_id: str | None = None
 
 
@@ -43,12 +45,15 @@ class Candidates:
         self._ranked = ranking(trials, adapters.metric)
         self._trials = {trial.number: trial for trial in trials}
 
-    def choose(self, number: int | None = None, retrain: Retrain | None = None) -> Candidate:
+    def choose(
+        self, number: int | None = None, retrain: Retrain | None = None, admit: Callable[[Candidate], object] = id
+    ) -> Candidate:
         """Return the trial of that number, or the best one whose adapter was kept.
 
         Args:
             number: the trial's number; None: the best of the leaderboard among those kept.
             retrain: trains the trial again if its adapter was not kept.
+            admit: is called before that, with a candidate whose ``adapter`` is empty, and raises to refuse it.
 
         Raises:
             UserError: there is no such trial, it has no score, or its adapter was not kept and there is no ``retrain``.
@@ -68,7 +73,9 @@ class Candidates:
                 "--retrain trains it again, with the same settings and seed"
             )
         card = self._adapters.card(self._sweep, trial)
-        return Candidate(trial=trial, card=card, adapter=retrain(trial))
+        untrained = Candidate(trial=trial, card=card, adapter=Path(), leader=self._ranked[0])
+        admit(untrained)
+        return replace(untrained, adapter=retrain(trial))
 
     def _trial(self, number: int) -> TrialRecord:
         trial = self._trials.get(number)
@@ -83,7 +90,7 @@ class Candidates:
         card = self._adapters.card(self._sweep, trial)
         adapter = self._adapters.folder(trial)
         if adapter is not None:
-            return Candidate(trial=trial, card=card, adapter=adapter)
+            return Candidate(trial=trial, card=card, adapter=adapter, leader=self._ranked[0])
         if self._sweep.experiment_id is None:
             return None
         client = connect(self._location)
@@ -91,4 +98,4 @@ class Candidates:
         if model_id is None:
             return None
         adapter = download_model(client, model_id, self._location.tracking_uri)
-        return Candidate(trial=trial, card=card, adapter=adapter, model_id=model_id)
+        return Candidate(trial=trial, card=card, adapter=adapter, leader=self._ranked[0], model_id=model_id)

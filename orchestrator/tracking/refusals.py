@@ -18,30 +18,30 @@ def is_refusal(error: BaseException) -> bool:
     True for requests that a server answers with a status 4xx (a value that it does not accept, no permission, a run
     that was deleted), and for files and databases that may not be written. False for everything that may pass.
     """
-    if isinstance(error, TrackingError):
-        return True  # MLflow is not installed
-    from mlflow.exceptions import MlflowException
-
-    if isinstance(error, PermissionError | NotADirectoryError | FileExistsError):
-        return True
+    if isinstance(error, TrackingError | PermissionError | NotADirectoryError | FileExistsError):
+        return True  # MLflow is not installed, or a person has to change something on the disk
     if any(words in str(error) for words in LASTING):
         return True
+    status = _status(error)
+    return status is not None and 400 <= status < 500 and status not in RETRIED
+
+
+def _status(error: BaseException) -> int | None:
+    """Return the HTTP status that a server answered with, or that MLflow gives the error; None if there is none."""
+    from mlflow.exceptions import MlflowException
+
     if not isinstance(error, MlflowException):
-        return _lasts(getattr(getattr(error, "response", None), "status_code", None))
+        return getattr(getattr(error, "response", None), "status_code", None)
     if error.error_code in RACES:
-        return False
+        return 409
     if error.error_code == "INVALID_STATE":
-        return True
+        return 400
     # A status that MLflow has no name for becomes an internal error; the message holds the number.
     named = re.search(r"failed with error code (\d{3})", str(error))
-    return _lasts(int(named[1]) if named else error.get_http_status_code())
+    return int(named[1]) if named else int(error.get_http_status_code())
 
 
 def reason(error: BaseException) -> str:
     """Return the first line of an error, shortened."""
     line = str(error).strip().partition("\n")[0][:200]
     return line or type(error).__name__
-
-
-def _lasts(status: int | None) -> bool:
-    return status is not None and 400 <= status < 500 and status not in RETRIED

@@ -29,7 +29,7 @@ def answering(status: int, body: str) -> Iterator[tuple[Location, list[str]]]:
 
         do_GET = do_POST = answer  # noqa: N815  (the base class calls them so)
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, *_: object) -> None:
             """Write nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
