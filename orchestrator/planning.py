@@ -205,6 +205,7 @@ def adapters_of(plan: EnginePlan, objective: Objective, metric: Metric) -> Sweep
         labels=tuple(objective.labels),
         objective=objective.name,
         prompt=prompt if isinstance(prompt, str) else "{text}",
+        text_column=plan.data.columns.get("text", "text"),
     )
 
 

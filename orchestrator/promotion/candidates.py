@@ -22,15 +22,15 @@ class Candidate:
 
     Attributes:
         adapter: the folder of the adapter.
-        leader: the best trial of the sweep.
         model_id: the MLflow model that it was taken from, if it is no longer on disk.
+        leader: the best trial of the sweep; None: not known.
     """
 
     trial: TrialRecord
     card: AdapterCard
     adapter: Path
-    leader: TrialRecord
     model_id: str | None = None
+    leader: TrialRecord | None = None
 
 
 class Candidates:
@@ -62,11 +62,11 @@ class Candidates:
             found = next((item for item in map(self._find, self._ranked) if item is not None), None)
             if found is None:
                 raise UserError(f"no adapter of {self._sweep.reference} was kept; name a trial to train it again")
-            return found
+            return replace(found, leader=self._ranked[0])
         trial = self._trial(number)
         candidate = self._find(trial)
         if candidate is not None:
-            return candidate
+            return replace(candidate, leader=self._ranked[0])
         if retrain is None:
             raise UserError(
                 f"the adapter of trial {number} of {self._sweep.reference} was not kept, only the best are; "
@@ -90,7 +90,7 @@ class Candidates:
         card = self._adapters.card(self._sweep, trial)
         adapter = self._adapters.folder(trial)
         if adapter is not None:
-            return Candidate(trial=trial, card=card, adapter=adapter, leader=self._ranked[0])
+            return Candidate(trial=trial, card=card, adapter=adapter)
         if self._sweep.experiment_id is None:
             return None
         client = connect(self._location)
@@ -98,4 +98,4 @@ class Candidates:
         if model_id is None:
             return None
         adapter = download_model(client, model_id, self._location.tracking_uri)
-        return Candidate(trial=trial, card=card, adapter=adapter, leader=self._ranked[0], model_id=model_id)
+        return Candidate(trial=trial, card=card, adapter=adapter, model_id=model_id)

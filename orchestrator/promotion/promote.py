@@ -103,11 +103,10 @@ def judge(
     """
     baseline, metric, metrics = sweep.facts.get("baseline"), request.metric, candidate.card.metrics
     value = metrics.get(best_name(metric))
-    leader = f"trial {candidate.leader.number} of {sweep.reference}"
-    findings = [
-        *check(metrics, metric, baseline if isinstance(baseline, Mapping) else None, request.gates),
-        compare("best trial", metric, value, candidate.leader.result(metric), leader),
-    ]
+    findings = [*check(metrics, metric, baseline if isinstance(baseline, Mapping) else None, request.gates)]
+    if candidate.leader is not None:
+        whose = f"trial {candidate.leader.number} of {sweep.reference}"
+        findings.append(compare("best trial", metric, value, candidate.leader.result(metric), whose))
     holder = None
     if request.alias is not None:
         with registry_errors(location):

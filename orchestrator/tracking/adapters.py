@@ -47,6 +47,7 @@ class AdapterCard:
         labels: class names in the order of their ids; empty without classes.
         max_length: tokens after which an input is cut, as in training.
         prompt: for the language models, what they read before they answer, with ``{text}`` for the input.
+        text_column: the column that holds the texts, as the training data calls it.
         objective: the objective's name.
         sweep, sweep_key, trial, samples: the checkpoint it is: ``name#generation``, that sweep's key, the trial's
             number and its training samples.
@@ -67,6 +68,7 @@ class AdapterCard:
     samples: int
     measured_at: float
     prompt: str = "{text}"
+    text_column: str = "text"
     quantisation: Mapping[str, Any] | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     params: Mapping[str, ParamValue] = field(default_factory=dict)
@@ -102,7 +104,7 @@ class SweepAdapters:
     Attributes:
         sweep_dir: the sweep's folder; reports name their checkpoints relative to it.
         metric: says which checkpoint of a trial is its best.
-        base, base_path, head, labels, objective, prompt: as in ``AdapterCard``.
+        base, base_path, head, labels, objective, prompt, text_column: as in ``AdapterCard``.
         quantisation: how the base is held; None: as it is.
     """
 
@@ -114,6 +116,7 @@ class SweepAdapters:
     labels: tuple[str, ...]
     objective: str
     prompt: str = "{text}"
+    text_column: str = "text"
     quantisation: Quantisation | None = None
 
     def folder(self, trial: TrialRecord) -> Path | None:
@@ -139,6 +142,7 @@ class SweepAdapters:
             head=self.head,
             labels=self.labels,
             prompt=self.prompt,
+            text_column=self.text_column,
             quantisation=None if self.quantisation is None else loading_arguments(self.quantisation),
             max_length=trial.settings.max_length,
             objective=self.objective,

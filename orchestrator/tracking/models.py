@@ -89,12 +89,20 @@ def download_model(client: Any, model_id: str, tracking_uri: str, target: Path |
 
 def _save(staged: Path, card: AdapterCard, model: Any, run_id: str, target: Path) -> None:  # noqa: ANN401
     mlflow = load_mlflow()
+    import pandas as pd
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
-    text = ColSpec(DataType.string)
+    # By name, so that a frame's other columns are not taken for it.
     answers = [ColSpec(DataType.string, "label"), ColSpec(DataType.double, "score")]
     generated = [ColSpec(DataType.string, "text")]
+    signature = ModelSignature(
+        inputs=Schema([ColSpec(DataType.string, card.text_column)]),
+        outputs=Schema(answers if card.labels else generated),
+    )
+    # MLflow would cast inputs to the signature: two texts in a dict to one row, and refuse a list of texts. Marked so,
+    # inputs come as they are, and the model's own code reads them.
+    signature._is_signature_from_type_hint = True
     packages = PACKAGES if card.quantisation is None else (*PACKAGES, *QUANTISED_PACKAGES)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # advice to annotate predict, from which MLflow would make a narrower schema
@@ -104,7 +112,7 @@ def _save(staged: Path, card: AdapterCard, model: Any, run_id: str, target: Path
             artifacts={"adapter": str(staged)},
             mlflow_model=Model(artifact_path=model.artifact_location, run_id=run_id, model_id=model.model_id),
             pip_requirements=[f"{name}=={metadata.version(name).partition('+')[0]}" for name in packages],
-            signature=ModelSignature(inputs=Schema([text]), outputs=Schema(answers if card.labels else generated)),
-            input_example=["What is this text about?"],
+            signature=signature,
+            input_example=pd.DataFrame({card.text_column: ["What is this text about?"]}),
             metadata={"loratory": card.to_json()},
         )

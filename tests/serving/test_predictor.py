@@ -66,6 +66,15 @@ def test_a_registered_model_predicts_what_training_saw(
     assert predictor.predict([]) == []
 
 
+def test_blank_texts_have_no_answer_and_keep_the_order(registered: Tracked) -> None:
+    predictor = Predictor.load("films", registered.location)
+    plain = predictor.predict(TEXTS[:2])
+    found = predictor.predict(["", TEXTS[0], "  ", TEXTS[1]])
+    assert [item.answer for item in found] == [None, plain[0].answer, None, plain[1].answer]
+    assert [item.text for item in found] == ["", TEXTS[0], "  ", TEXTS[1]]
+    assert (found[0].score, found[0].probabilities) == (None, {})
+
+
 def test_an_exported_folder_predicts_and_its_base_may_have_moved(tracked: Tracked, tmp_path: Path) -> None:
     folder = export_adapter(tracked.candidates().choose(), tmp_path / "films")
     moved = tmp_path / "moved"
