@@ -1,6 +1,5 @@
 """Predictions with a registered model or an exported folder."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

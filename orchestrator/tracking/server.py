@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -17,6 +17,7 @@ from urllib.error import URLError
 from orchestrator.core.errors import TrackingError, UserError
 from orchestrator.tracking.environment import DEFAULTS, load_mlflow
 from orchestrator.tracking.location import Location
+from orchestrator.tracking.ui_page import APP, plugin
 
 STOP_S = 4.0
 """Seconds that the server gets to stop by itself."""
@@ -51,7 +52,7 @@ def serve(
         return
     load_mlflow()
     address = f"http://{host}:{_choose_port(host, port)}"
-    with _terminated_as_interrupt(), _child(_command(location, address), log) as child:
+    with _terminated_as_interrupt(), plugin() as path, _child(_command(location, address), path, log) as child:
         _wait(child, address, wait_s, log)
         yield address
 
@@ -60,6 +61,7 @@ def _command(location: Location, address: str) -> list[str]:
     host, _, port = address.removeprefix("http://").rpartition(":")
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", port, "--workers", "1"]
     command += ["--backend-store-uri", location.tracking_uri, "--registry-store-uri", location.registry_uri]
+    command += ["--app-name", APP]
     if location.artifacts is not None:
         location.artifacts.mkdir(parents=True, exist_ok=True)
         command += ["--artifacts-destination", str(location.artifacts)]
@@ -67,7 +69,7 @@ def _command(location: Location, address: str) -> list[str]:
 
 
 @contextmanager
-def _child(command: list[str], log: Path | None) -> Iterator["subprocess.Popen[bytes]"]:
+def _child(command: list[str], variables: Mapping[str, str], log: Path | None) -> Iterator["subprocess.Popen[bytes]"]:
     with Path(log or os.devnull).open("ab") as output:
         # A group of its own: Ctrl-C reaches us alone, and we stop the server with its workers, once.
         child = subprocess.Popen(
@@ -76,7 +78,7 @@ def _child(command: list[str], log: Path | None) -> Iterator["subprocess.Popen[b
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**DEFAULTS, **os.environ},
+            env={**DEFAULTS, **os.environ, **variables},
         )
     try:
         yield child
