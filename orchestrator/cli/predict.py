@@ -61,6 +61,7 @@ def predict(  # noqa: PLR0913, PLR0917  (a command's options)
         predictions = predictor.predict(inputs, batch_size)
     if table is not None and output is not None:
         write_rows(output, table, _columns(predictions))
+        screen.say(f"{output}: {len(predictions)} rows with their answers")
     else:
         _tell(screen, predictions)
     without = sum(item.answer is None for item in predictions)
@@ -166,23 +167,28 @@ def _tell(screen: Screen, predictions: "list[Prediction]") -> None:
     from rich.table import Table as Grid
     from rich.text import Text
 
+    if screen.as_json:
+        return
     if not screen.out.is_terminal:
         for item in predictions:
-            score = [] if item.score is None else [f"{item.score:.3f}"]
-            cells = [item.answer or "", *score, item.text] if item.answer is not None else [""]
-            screen.show(Text("\t".join(" ".join(cell.split()) for cell in cells)), soft_wrap=True)
+            cells = [""] if item.answer is None else [item.answer, *_score(item), item.text]
+            # Past the console, which would write spaces for tabs.
+            screen.out.file.write("\t".join(" ".join(cell.split()) for cell in cells) + "\n")
         return
     table = Grid.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(overflow="fold")
     for item in predictions:
-        score = "" if item.score is None else f"{item.score:.3f}"
         if item.answer is None:
             table.add_row(Text("–", style="dim"), "", Text("blank", style="dim"))
         # Without probabilities the answer is generated text, which may be long: the input is shown first, dim.
         elif item.score is None:
             table.add_row("", "", Text.assemble((item.text + "\n", "dim"), item.answer))
         else:
-            table.add_row(Text(item.answer, style="bold"), score, Text(item.text, style="dim"))
+            table.add_row(Text(item.answer, style="bold"), *_score(item), Text(item.text, style="dim"))
     screen.show(table)
+
+
+def _score(item: "Prediction") -> list[str]:
+    return [] if item.score is None else [f"{item.score:.3f}"]

@@ -57,6 +57,9 @@ class Reconciler:
 
     def start(self) -> None:
         """Begin; importing MLflow and opening its store happen in the thread."""
+        # MLflow imports it. While it is half imported, reads of the ledger in another thread find parts of it missing.
+        import sqlalchemy.orm  # noqa: F401
+
         self._thread.start()
 
     def wake(self) -> None:

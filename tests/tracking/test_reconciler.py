@@ -1,12 +1,17 @@
 """The thread: it never holds up the sweep, tries again, and says whether all is written."""
 
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from orchestrator.tracking.reconciler import Reconciler
 from tests.tracking.records import report, trial
+
+ROOT = Path(__file__).parents[2]
 
 
 class Recorder:
@@ -99,3 +104,20 @@ def test_refusal_is_told_once_without_waiting() -> None:
     assert not reconciler.flush(600)  # a wait would run into the test's time limit
     assert not reconciler.close(600)
     assert warnings == ["tracking: MLflow refuses trial-000: no such run; it is left out there, and the sweep goes on"]
+
+
+def test_sqlalchemy_is_imported_whole_before_the_thread_runs() -> None:
+    script = (
+        "import sys, threading\n"
+        "from orchestrator.tracking.reconciler import Reconciler\n"
+        "assert 'sqlalchemy.orm' not in sys.modules\n"
+        "class Pass:\n"
+        "    def run(self):\n"
+        "        print(hasattr(sys.modules.get('sqlalchemy.orm'), 'Session'), flush=True)\n"
+        "        return ()\n"
+        "reconciler = Reconciler(Pass(), print)\n"
+        "reconciler.start()\n"
+        "assert reconciler.close(60)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert set(done.stdout.split()) == {"True"}
