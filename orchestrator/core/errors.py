@@ -16,16 +16,16 @@ class SpecError(UserError):
     """A sweep file has errors; the message holds one ``file:line:column path rule, got value`` per line."""
 
 
+class ObjectiveError(UserError):
+    """An objective's own code raises, or returns what it may not return; the same holds for every trial of a sweep."""
+
+
 class AssetError(LoratoryError):
     """A model or data set is missing, unreachable or fails its checksum."""
 
 
 class DataError(UserError):
     """Data breaks a rule: a missing column, too few rows, a row in two splits."""
-
-
-class ObjectiveError(UserError):
-    """An objective's own code returns what it may not return; the same holds for every trial of a sweep."""
 
 
 class DivergedError(LoratoryError):

@@ -103,3 +103,20 @@ def test_an_unknown_name_gives_the_nearest() -> None:
 def test_a_missing_file_is_named() -> None:
     with pytest.raises(UserError, match=r"there is no objective file /nowhere/mine\.py"):
         load_objective("/nowhere/mine.py")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('metrics = {"loss": None, "hit@1": None, "hit#1": None}', "'hit@1' and 'hit#1' are both recorded as 'hit_1'"),
+        ('metrics = {"loss": None, "": None}', "a metric's name must be text that is not blank, got ''"),
+    ],
+)
+def test_metric_names_that_mlflow_mixes_up_are_refused(tmp_path: Path, line: str, told: str) -> None:
+    with pytest.raises(UserError, match=f"objective .*mine.py: .*{told}"):
+        load_objective(write(tmp_path, whole_with(line)))
+
+
+def test_blank_objective_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="name must be text that is not blank, got ' '"):
+        load_objective(write(tmp_path, WHOLE.replace('"mine"', '" "')))
