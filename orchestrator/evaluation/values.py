@@ -40,8 +40,8 @@ def metric_values(
 
 
 def _number(value: Any, place: str) -> float:  # noqa: ANN401  (whatever a user's code returned)
-    plain = value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
-    if isinstance(plain, numbers.Real | Decimal) and not isinstance(plain, bool):
+    plain: Any = value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
+    if not isinstance(plain, bool) and isinstance(plain, numbers.Real | Decimal):
         try:
             return float(plain)
         except OverflowError:

@@ -183,7 +183,8 @@ def _texts(series: Any) -> list[str]:  # noqa: ANN401  (a pandas series)
 
 
 def _refusal(message: str) -> Exception:
-    return mlflow.exceptions.MlflowException.invalid_parameter_value(message)
+    error: Exception = mlflow.exceptions.MlflowException.invalid_parameter_value(message)
+    return error
 
 
 def _batches(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,7 +11,7 @@ import pytest
 from orchestrator.core.errors import DataError
 from orchestrator.serving.tables import read_rows, write_rows
 
-ANSWERS = {"answer": ["good", None, "bad"], "score": [0.9, None, 0.75]}
+ANSWERS: dict[str, list[str | float | None]] = {"answer": ["good", None, "bad"], "score": [0.9, None, 0.75]}
 
 
 def test_csv_keeps_values_as_written(tmp_path: Path) -> None:
@@ -42,7 +43,11 @@ def test_other_delimiters_are_read(tmp_path: Path, name: str, delimiter: str) ->
 
 
 def test_json_lines_keep_types_and_dates(tmp_path: Path) -> None:
-    rows = [{"id": 1, "text": "2024-01-02", "tags": ["a"]}, {"id": 2, "text": None}, {"id": 3, "text": "bad"}]
+    rows: list[dict[str, Any]] = [
+        {"id": 1, "text": "2024-01-02", "tags": ["a"]},
+        {"id": 2, "text": None},
+        {"id": 3, "text": "bad"},
+    ]
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     table = read_rows(tmp_path / "in.jsonl")
     assert table.texts() == ["2024-01-02", "", "bad"]
