@@ -116,9 +116,9 @@ def _check_argument(number: int, text: str) -> None:
         there = False
     rows = Path(text).suffix.lower() in ENDINGS
     if rows and (there or not any(map(str.isspace, text))):
-        raise UserError(f"{text} is a file, not a text; to predict its rows: {program()} predict MODEL --file {text}")
+        raise UserError(f"{text} names a file; to predict its rows: {program()} predict MODEL --file {text}")
     if there and ("/" in text or Path(text).suffix):
-        raise UserError(f"{text} is a file, not a text; to predict its lines: {program()} predict MODEL < {text}")
+        raise UserError(f"{text} names a file; to predict its lines: {program()} predict MODEL < {text}")
 
 
 def place(tracking_uri: str | None, registry_uri: str | None) -> "Location":

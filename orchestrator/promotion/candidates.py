@@ -23,7 +23,7 @@ class Candidate:
     Attributes:
         adapter: the folder of the adapter.
         model_id: the MLflow model that it was taken from, if it is no longer on disk.
-        leader: the best trial of the sweep; None: not known.
+        leader: the best trial among those whose adapters were kept; None: not known.
     """
 
     trial: TrialRecord
@@ -59,23 +59,34 @@ class Candidates:
             UserError: there is no such trial, it has no score, or its adapter was not kept and there is no ``retrain``.
         """
         if number is None:
-            found = next((item for item in map(self._find, self._ranked) if item is not None), None)
+            found = self._best_kept()
             if found is None:
                 raise UserError(f"no adapter of {self._sweep.reference} was kept; name a trial to train it again")
-            return replace(found, leader=self._ranked[0])
+            return replace(found, leader=found.trial)
         trial = self._trial(number)
         candidate = self._find(trial)
         if candidate is not None:
-            return replace(candidate, leader=self._ranked[0])
+            return replace(candidate, leader=self._leader())
         if retrain is None:
             raise UserError(
                 f"the adapter of trial {number} of {self._sweep.reference} was not kept, only the best are; "
                 "--retrain trains it again, with the same settings and seed"
             )
         card = self._adapters.card(self._sweep, trial)
-        untrained = Candidate(trial=trial, card=card, adapter=Path(), leader=self._ranked[0])
+        untrained = Candidate(trial=trial, card=card, adapter=Path(), leader=self._leader())
         admit(untrained)
         return replace(untrained, adapter=retrain(trial))
+
+    def _best_kept(self) -> Candidate | None:
+        return next((item for item in map(self._find, self._ranked) if item is not None), None)
+
+    def _leader(self) -> TrialRecord:
+        """Return the trial that is promoted if no number is given, or the best one if no adapter was kept.
+
+        Other trials may rank higher by a hair: kept adapters are measured again in float32, and only they.
+        """
+        kept = self._best_kept()
+        return self._ranked[0] if kept is None else kept.trial
 
     def _trial(self, number: int) -> TrialRecord:
         trial = self._trials.get(number)

@@ -38,7 +38,7 @@ def test_blank_lines_stand_in_the_document(invoke: Invoke, folder: str) -> None:
     assert found[0] == found[2]
 
 
-def test_a_file_of_rows_is_written_with_its_answers(invoke: Invoke, folder: str, tmp_path: Path) -> None:
+def test_rows_are_written_with_their_answers(invoke: Invoke, folder: str, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text('id,review\n007,a great film\n008,\n009,"awful,\nsad"\n')
     done = invoke(
         "predict", folder, "--file", str(tmp_path / "in.csv"), "--column", "review", "-o", str(tmp_path / "o.csv")
@@ -57,7 +57,7 @@ def test_a_file_of_rows_is_written_with_its_answers(invoke: Invoke, folder: str,
     assert float(rows[0]["score"]) == pytest.approx(alone["score"], abs=1e-5)
 
 
-def test_a_file_without_output_has_one_line_a_row(invoke: Invoke, folder: str, tmp_path: Path) -> None:
+def test_file_without_output_prints_one_line_each(invoke: Invoke, folder: str, tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text('{"text": "a great film\\nindeed"}\n{"text": null}\n')
     done = invoke("predict", folder, "--file", str(tmp_path / "in.jsonl"))
     assert [line.split("\t")[-1] for line in done.stdout.splitlines()] == ["a great film indeed", ""]
@@ -68,9 +68,9 @@ def test_a_file_without_output_has_one_line_a_row(invoke: Invoke, folder: str, t
     [
         (("",), "text 1 is blank"),
         (("fine", " \t"), "text 2 is blank"),
-        (("rows.csv",), r"rows.csv is a file, not a text; to predict its rows: .* predict MODEL --file rows.csv"),
-        (("{folder}/rows.csv",), "rows.csv is a file, not a text"),
-        (("{folder}/notes.md",), r"notes.md is a file, not a text; to predict its lines: .* predict MODEL < "),
+        (("rows.csv",), r"rows.csv names a file; to predict its rows: .* predict MODEL --file rows.csv"),
+        (("{folder}/rows.csv",), "rows.csv names a file"),
+        (("{folder}/notes.md",), r"notes.md names a file; to predict its lines: .* predict MODEL < "),
         (("a text", "--column", "text"), "--column goes with --file"),
         (("--output", "out.csv"), "--output goes with --file"),
         (("fine", "--file", "{folder}/rows.csv"), "give texts or --file, not both"),

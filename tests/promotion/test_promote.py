@@ -122,6 +122,15 @@ def test_trial_worse_than_the_best_is_refused(tracked: Tracked) -> None:
     assert registered(tracked) == []
 
 
+def test_best_kept_trial_is_not_refused_for_others(tracked: Tracked) -> None:
+    store = tracked.trained.store
+    better = dataclasses.replace(store.records[1], final={"val/accuracy": 0.95})  # its adapter was not kept
+    records = (store.records[0], better, store.records[2], store.records[3])
+    candidates = Candidates(store.sweep(), records, tracked.trained.adapters, tracked.location)
+    assert promoted(tracked, candidates.choose()).card.trial == 2
+    assert promoted(tracked, candidates.choose(2)).card.trial == 2
+
+
 def test_trial_below_the_baseline_is_refused(tracked: Tracked) -> None:
     sweep = dataclasses.replace(tracked.trained.store.sweep(), facts={"baseline": {"val/accuracy": 0.95}})
     request = PromotionRequest(name="films", metric=ACCURACY)
@@ -146,7 +155,7 @@ def test_forced_version_says_who_and_why(tracked: Tracked) -> None:
     assert done.version.aliases == ("champion",)
 
 
-def test_trial_worse_than_the_version_in_use_is_refused(tracked: Tracked) -> None:
+def test_trial_worse_than_version_in_use_is_refused(tracked: Tracked) -> None:
     store = tracked.trained.store
     rows = {"rows": {"validation": "0123"}}
     promote(
@@ -175,9 +184,14 @@ def test_trial_worse_than_the_version_in_use_is_refused(tracked: Tracked) -> Non
         ({"forced": "  "}, "--reason: say why"),
     ],
 )
-def test_names_are_refused_before_anything_is_registered(tracked: Tracked, changes: dict[str, str], told: str) -> None:
+def test_requests_with_unusable_names_are_refused(changes: dict[str, str], told: str) -> None:
     with pytest.raises(UserError, match=told):
-        promoted(tracked, tracked.candidates().choose(), **changes)
+        PromotionRequest(**{"name": "films", "metric": ACCURACY, **changes})  # type: ignore[arg-type]
+
+
+def test_refused_alias_leaves_nothing_registered(tracked: Tracked) -> None:
+    with pytest.raises(UserError, match="--alias: "):
+        promoted(tracked, tracked.candidates().choose(), alias="latest")
     assert registered(tracked) == []
 
 

@@ -66,7 +66,7 @@ def test_a_registered_model_predicts_what_training_saw(
     assert predictor.predict([]) == []
 
 
-def test_blank_texts_have_no_answer_and_keep_the_order(registered: Tracked) -> None:
+def test_blank_texts_have_no_answer_in_place(registered: Tracked) -> None:
     predictor = Predictor.load("films", registered.location)
     plain = predictor.predict(TEXTS[:2])
     found = predictor.predict(["", TEXTS[0], "  ", TEXTS[1]])

@@ -60,7 +60,7 @@ def expected(trained: TrainedSweep) -> list[str]:
     ],
     ids=lambda given: f"{type(given).__name__}",
 )
-def test_every_form_of_input_gives_one_prediction_a_row(model: Any, expected: list[str], given: Any) -> None:
+def test_each_input_form_gives_one_row_each(model: Any, expected: list[str], given: Any) -> None:
     answers = model.predict(given)
     assert answers["label"].tolist() == expected
     assert list(answers.columns) == ["label", "score"]
@@ -79,7 +79,7 @@ def test_one_text_and_no_text_at_all(model: Any, expected: list[str]) -> None:
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), pd.NA, pd.NaT, "", "  "])
-def test_a_missing_text_is_refused_by_its_row(model: Any, missing: object) -> None:
+def test_missing_text_is_refused_by_row(model: Any, missing: object) -> None:
     texts = ["fine", "awful", missing, "good"]
     for given in (texts, {"text": texts}, pd.DataFrame({"id": range(4), "text": texts}), pd.Series(texts)):
         with pytest.raises(Exception, match="row 2 has no text"):

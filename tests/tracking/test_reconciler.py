@@ -106,7 +106,7 @@ def test_refusal_is_told_once_without_waiting() -> None:
     assert warnings == ["tracking: MLflow refuses trial-000: no such run; it is left out there, and the sweep goes on"]
 
 
-def test_sqlalchemy_is_imported_whole_before_the_thread_runs() -> None:
+def test_sqlalchemy_orm_is_whole_before_the_thread() -> None:
     script = (
         "import sys, threading\n"
         "from orchestrator.tracking.reconciler import Reconciler\n"

@@ -97,7 +97,7 @@ def test_one_refused_run_leaves_the_others_tracked(local_store: Location) -> Non
     assert Synchroniser(store, description(), local_store).run() == ()  # another driver tries it again
 
 
-def test_run_deleted_while_the_sweep_runs_is_written_anew(local_store: Location) -> None:
+def test_deleted_run_is_written_anew_meanwhile(local_store: Location) -> None:
     store = MemoryStore(sweep(), trial(0, (0.5,)))
     synchroniser = Synchroniser(store, description(), local_store)
     synchroniser.run()
