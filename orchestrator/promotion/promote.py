@@ -120,8 +120,8 @@ def judge(
     if refusing and request.forced is None:
         told = "; ".join(f"{item.gate}: {item.detail}" for item in refusing)
         raise UserError(
-            f"trial {candidate.trial.number} of {sweep.reference} does not pass the gates: {told}. "
-            'To promote it all the same, add --force --reason "WHY"'
+            f"trial {candidate.trial.number} of {sweep.reference} does not pass the gates: {told}; "
+            'add --force --reason "WHY" to promote it all the same'
         )
     return tuple(findings)
 
