@@ -131,8 +131,10 @@ def rollback(name: str, alias: str, location: Location) -> tuple[Version, Versio
 
     Raises:
         UserError: there is no such model or alias, or nothing to go back to.
+        TrackingError: the registry refuses or does not answer.
     """
-    return Registry(location).move_back(name, alias)
+    with registry_errors(location):
+        return Registry(location).move_back(name, alias)
 
 
 def _comparable(version: Version, sweep: SweepRecord, metric: Metric) -> bool:

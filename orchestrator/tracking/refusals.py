@@ -16,10 +16,13 @@ def is_refusal(error: BaseException) -> bool:
     """Return whether a tracking store refused for good, so that the same request gets the same answer.
 
     True for requests that a server answers with a status 4xx (a value that it does not accept, no permission, a run
-    that was deleted), and for files and databases that may not be written. False for everything that may pass.
+    that was deleted), for files and databases that may not be written, and for faults of the code. False for everything
+    that may pass.
     """
     if isinstance(error, TrackingError | PermissionError | NotADirectoryError | FileExistsError):
         return True  # MLflow is not installed, or a person has to change something on the disk
+    if isinstance(error, TypeError | ValueError | LookupError | AttributeError) and not isinstance(error, OSError):
+        return True  # a fault of the code, MLflow's or ours: another try would meet it too
     if any(words in str(error) for words in LASTING):
         return True
     status = _status(error)

@@ -7,10 +7,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import requests
 
 from orchestrator.core.trial import TrialState
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.reconciler import Reconciler
+from orchestrator.tracking.refusals import is_refusal
 from orchestrator.tracking.synchroniser import Synchroniser
 from tests.tracking.records import MemoryStore, description, sweep, trial
 
@@ -115,6 +117,39 @@ def test_folder_that_may_not_be_written_is_refused(tmp_path: Path) -> None:
     told = Synchroniser(MemoryStore(sweep()), description(), location).run()
     assert len(told) == 1
     assert "Not a directory" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "expected"),
+    [
+        ("RESOURCE_DOES_NOT_EXIST", "no such run", True),
+        ("INVALID_STATE", "deleted", True),
+        ("RESOURCE_ALREADY_EXISTS", "another process made it", False),  # the next try finds it
+        ("REQUEST_LIMIT_EXCEEDED", "slow down", False),
+        ("INTERNAL_ERROR", "nobody answers", False),
+        ("TEMPORARILY_UNAVAILABLE", "database is locked", False),
+        ("TEMPORARILY_UNAVAILABLE", "attempt to write a readonly database", True),
+    ],
+)
+def test_mlflow_refusals_are_told_from_faults(code: str, message: str, expected: bool) -> None:
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import ErrorCode
+
+    assert is_refusal(MlflowException(message, ErrorCode.Value(code))) is expected
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (TypeError("float() argument must be a string or a real number, not 'NoneType'"), True),
+        (PermissionError(13, "Permission denied"), True),
+        (OSError(28, "No space left on device"), False),
+        (requests.ConnectionError("nobody answers"), False),
+        (requests.exceptions.JSONDecodeError("no JSON", "", 0), False),
+    ],
+)
+def test_other_refusals_are_told_from_faults(error: Exception, expected: bool) -> None:
+    assert is_refusal(error) is expected
 
 
 def test_names_that_mlflow_refuses_are_recorded_cleaned(local_store: Location) -> None:
