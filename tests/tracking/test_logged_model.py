@@ -113,3 +113,20 @@ def test_the_model_imports_nothing_of_this_project() -> None:
     text = (Path(__file__).parents[2] / source).read_text(encoding="utf-8")
     assert "import orchestrator" not in text
     assert "from orchestrator" not in text
+
+
+def test_mlflows_http_server_gives_one_row_each(model: Any, expected: list[str], monkeypatch: Any) -> None:
+    from fastapi.testclient import TestClient
+    from mlflow.pyfunc.scoring_server import init
+
+    monkeypatch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")  # it is set by init, and put back by this
+    client = TestClient(init(model))
+    texts = list(TEXTS)
+    for inputs in (texts, {"id": IDS, "text": texts}, [{"id": 1, "text": text} for text in texts]):
+        answer = client.post("/invocations", json={"inputs": inputs})
+        assert [row["label"] for row in answer.json()["predictions"]] == expected
+    lines = "".join(f'{number},"{text}"\n' for number, text in enumerate(texts))
+    answer = client.post("/invocations", content=f"id,text\n{lines}", headers={"content-type": "text/csv"})
+    assert [row["label"] for row in answer.json()["predictions"]] == expected
+    refused = client.post("/invocations", json={"inputs": ["fine", None]})
+    assert (refused.status_code, "row 1 has no text" in refused.text) == (400, True)
