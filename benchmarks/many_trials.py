@@ -106,11 +106,11 @@ class Clocked:
         self._profile = profile
         self.cpu_s = 0.0
 
-    def run(self) -> None:
+    def run(self) -> tuple[str, ...]:
         began = time.thread_time()
         try:
             with profiled(self._profiler, self._profile):
-                self._synchroniser.run()
+                return self._synchroniser.run()
         finally:
             self.cpu_s += time.thread_time() - began
 

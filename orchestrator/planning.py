@@ -245,6 +245,7 @@ def adapters_of(
         prompt=prompt if isinstance(prompt, str) else "{text}",
         label_values=data.get("labels", {}),
         label_counts=data.get("label_counts", {}),
+        text_column=plan.data.columns.get("text", "text"),
     )
 
 

@@ -1,6 +1,7 @@
 """``promote``: register a sweep's winner."""
 
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,9 +10,11 @@ from orchestrator.cli.predict import place_options
 from orchestrator.cli.screen import Json, Screen
 from orchestrator.cli.stores import SweepName, logs_folder
 from orchestrator.core.environment import program
+from orchestrator.core.errors import UserError
 
 if TYPE_CHECKING:
     from orchestrator.promotion.promote import Promotion
+    from orchestrator.tracking.registry import Version
 
 Trial = Annotated[int | None, typer.Option(min=0, help="This trial; the best of those kept if absent.")]
 Retrain = Annotated[
@@ -19,7 +22,7 @@ Retrain = Annotated[
 ]
 
 
-def promote(
+def promote(  # noqa: PLR0913, PLR0917  (a command's options)
     name: SweepName,
     trial: Trial = None,
     model: Annotated[
@@ -27,22 +30,38 @@ def promote(
     ] = None,
     alias: Annotated[str, typer.Option(help="Alias that will point to the new version; '' for none.")] = "champion",
     strict: Annotated[bool, typer.Option("--strict", help="Refuse a trial that does not pass the gates.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Promote a trial that the gates refuse; needs --reason.")
+    ] = False,
+    reason: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Why; kept with your login name on the version.")
+    ] = None,
     retrain: Retrain = False,
     as_json: Json = False,
 ) -> None:
-    """Register a trial's adapter as a model version, after a look at the gates, and point the alias to it."""
+    """Register a trial's adapter as a model version, and point the alias to it.
+
+    A trial that is worse than the sweep's best, than the version in use or than the baseline is refused.
+    """
     from orchestrator.cli.stored import Stored
     from orchestrator.promotion.gates import Gates
-    from orchestrator.promotion.promote import PromotionRequest
+    from orchestrator.promotion.promote import PromotionRequest, judge
     from orchestrator.promotion.promote import promote as register
 
     screen = Screen(as_json=as_json)
+    if force is not (reason is not None):
+        raise UserError('--force and --reason go together: --force --reason "WHY" promotes what the gates refuse')
     stored = Stored.find(name)
     request = PromotionRequest(
-        name=model or stored.sweep.name, metric=stored.metric, alias=alias or None, gates=Gates(strict=strict)
+        name=stored.sweep.name if model is None else model,
+        metric=stored.metric,
+        alias=alias or None,
+        gates=Gates(strict=strict),
+        forced=reason,
     )
     with screen.quiet(logs_folder() / "promote.log"):
-        candidate = stored.candidates().choose(trial, stored.retrain if retrain else None)
+        admit = partial(judge, stored.sweep, stored.location, request)
+        candidate = stored.candidates().choose(trial, stored.retrain if retrain else None, admit)
         done = register(stored.sweep, candidate, stored.location, request)
     _tell(screen, done, place_options(stored.location))
 
@@ -57,7 +76,7 @@ def _tell(screen: Screen, done: "Promotion", place: str) -> None:
         sign, style = signs[finding.passed]
         screen.show(Text.assemble((f"  {sign} {finding.gate}", style), f"  {finding.detail}"), soft_wrap=True)
     if any(finding.passed is False for finding in done.findings):
-        screen.show(Text("  promoted all the same; --strict refuses what does not pass", "yellow"))
+        screen.show(Text(f"  promoted all the same{_why(version)}", "yellow"), soft_wrap=True)
     aliases = ", ".join(version.aliases)
     if aliases:
         before = f" (was {done.previous.reference})" if done.previous else ""
@@ -77,3 +96,11 @@ def _tell(screen: Screen, done: "Promotion", place: str) -> None:
             "gates": [asdict(finding) for finding in done.findings],
         }
     )
+
+
+def _why(version: "Version") -> str:
+    from orchestrator.promotion.promote import FORCED_BY_TAG, FORCED_REASON_TAG
+
+    if FORCED_REASON_TAG not in version.tags:
+        return "; --strict refuses what does not pass"
+    return f", forced by {version.tags[FORCED_BY_TAG]}: {version.tags[FORCED_REASON_TAG]}"

@@ -176,7 +176,7 @@ def _tell(screen: Screen, spec: "SweepSpec", outcome: "SweepOutcome", command: s
     screen.say(f"report {outcome.report}")
     screen.say(
         f"MLflow {outcome.tracking_uri}"
-        + ("" if outcome.synced else "  (not all is written yet; the same command writes the rest)")
+        + ("" if outcome.synced else "  (not all is written; the same command tries the rest again)")
     )
     screen.show("")
     screen.show(commands_text(told), soft_wrap=True)

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from orchestrator.cluster.orders import Advance, Assignment, Diverged, Finish, Finished, Outcome, Reported, Unusable
 from orchestrator.core.disk import suspending
-from orchestrator.core.errors import DivergedError, LoratoryError, SuspendedError, in_short
+from orchestrator.core.errors import DivergedError, LoratoryError, ObjectiveError, SuspendedError, in_short
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.training import checkpoints
@@ -53,6 +53,7 @@ class SlotHost:
         self._engine: Engine | None = None
         self._runs: dict[int, TrialRun] = {}
         self._assigned: dict[int, Assignment] = {}
+        self._reported = False
         self._heard = _Heard()
         checkpoints.logger.addHandler(self._heard)
 
@@ -157,7 +158,12 @@ class SlotHost:
             assert isinstance(assignment.order, Advance)
             run = self._open(engine, assignment.task)
             wanted[run], numbers[run] = assignment.order.nominal_samples, number
-        found = engine.step(wanted) if isinstance(engine, PackingEngine) else _one_by_one(wanted)
+        try:
+            found = engine.step(wanted) if isinstance(engine, PackingEngine) else _one_by_one(wanted)
+        except ObjectiveError as error:
+            if self._reported or 0 not in numbers.values():
+                raise
+            return self._unusable(error)  # at the sweep's first report: it will be so in every trial
         outcomes: dict[int, Outcome] = {}
         for run, result in found.items():
             number = numbers[run]
@@ -165,6 +171,7 @@ class SlotHost:
                 self.release(number)
                 outcomes[number] = Diverged(number=number, reason=str(result))
             else:
+                self._reported = True
                 outcomes[number] = Reported(report=result, told=self._heard.taken())
         return outcomes
 

@@ -8,6 +8,7 @@ from contextlib import closing
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.evaluation.values import metric_values
 from orchestrator.objective.protocol import Example, Objective
 
 if TYPE_CHECKING:
@@ -86,6 +87,9 @@ def measure_models(
         device: where batches go.
         budget: padded tokens of a batch, at most (one row is always taken).
         crew: its threads take a batch each.
+
+    Raises:
+        ObjectiveError: ``objective.measure`` returns something that is no number, or lacks a metric that it lists.
     """
     import torch
 
@@ -107,7 +111,8 @@ def measure_models(
     for model in zip(*found, strict=True):
         total, units = torch.stack([sums_2 for sums_2, _ in model]).sum(0).tolist()
         pairs = dict(zip(chain.from_iterable(parts), chain.from_iterable(pairs for _, pairs in model), strict=True))
-        metrics = objective.measure([pairs[row] for row in range(len(examples))])
+        returned = objective.measure([pairs[row] for row in range(len(examples))])
+        metrics = metric_values(returned, objective.name, wanted=[*filter("loss".__ne__, objective.metrics)])
         measures.append({"loss": total / max(units, 1.0), **metrics})
     return measures
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import objectives
 from orchestrator.core.errors import UserError
+from orchestrator.core.names import check_metric_names
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.objective.guard import guard, line_in
 from orchestrator.objective.protocol import Head, Objective
@@ -64,6 +65,7 @@ def check_members(ref: str, values: Mapping[str, Any], present: Collection[str])
         raise UserError(
             f"objective {ref}: OBJECTIVE lacks {', '.join(missing)}; see orchestrator/objective/protocol.py"
         )
+    _check_names(ref, values)
     if "labels" in values:
         _check_classes(ref, values["labels"], values.get("head"))
     metrics, default = values.get("metrics"), values.get("default_metric")
@@ -88,6 +90,17 @@ def objective_facts(ref: str) -> ObjectiveFacts:
         default_source=objective.default_source,
         labels=tuple(objective.labels),
     )
+
+
+def _check_names(ref: str, values: Mapping[str, Any]) -> None:
+    """Raise ``UserError`` if the objective's name is blank, or a tracking store would refuse or mix up its metrics."""
+    if "name" in values and (not isinstance(values["name"], str) or not values["name"].strip()):
+        raise UserError(f"objective {ref}: name must be text that is not blank, got {values['name']!r}")
+    if isinstance(values.get("metrics"), Mapping):
+        try:
+            check_metric_names(values["metrics"])
+        except UserError as error:
+            raise UserError(f"objective {ref}: {error}") from error
 
 
 def _check_classes(ref: str, labels: Any, head: Head | None) -> None:  # noqa: ANN401  (a user's)

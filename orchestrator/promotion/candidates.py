@@ -1,7 +1,7 @@
 """Which trial is meant, and where its adapter is: on disk, in MLflow, or nowhere any more."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.core.errors import UserError
@@ -23,12 +23,14 @@ class Candidate:
     Attributes:
         adapter: the folder of the adapter.
         model_id: the MLflow model that it was taken from, if it is no longer on disk.
+        leader: the best trial among those whose adapters were kept; None: not known.
     """
 
     trial: TrialRecord
     card: AdapterCard
     adapter: Path
     model_id: str | None = None
+    leader: TrialRecord | None = None
 
 
 class Candidates:
@@ -43,32 +45,48 @@ class Candidates:
         self._ranked = ranking(trials, adapters.metric)
         self._trials = {trial.number: trial for trial in trials}
 
-    def choose(self, number: int | None = None, retrain: Retrain | None = None) -> Candidate:
+    def choose(
+        self, number: int | None = None, retrain: Retrain | None = None, admit: Callable[[Candidate], object] = id
+    ) -> Candidate:
         """Return the trial of that number, or the best one whose adapter was kept.
 
         Args:
             number: the trial's number; None: the best of the leaderboard among those kept.
             retrain: trains the trial again if its adapter was not kept.
+            admit: is called before that, with a candidate whose ``adapter`` is empty, and raises to refuse it.
 
         Raises:
             UserError: there is no such trial, it has no score, or its adapter was not kept and there is no ``retrain``.
         """
         if number is None:
-            found = next((item for item in map(self._find, self._ranked) if item is not None), None)
+            found = self._best_kept()
             if found is None:
                 raise UserError(f"no adapter of {self._sweep.reference} was kept; name a trial to train it again")
-            return found
+            return replace(found, leader=found.trial)
         trial = self._trial(number)
         candidate = self._find(trial)
         if candidate is not None:
-            return candidate
+            return replace(candidate, leader=self._leader())
         if retrain is None:
             raise UserError(
                 f"the adapter of trial {number} of {self._sweep.reference} was not kept, only the best are; "
                 "--retrain trains it again, with the same settings and seed"
             )
         card = self._adapters.card(self._sweep, trial)
-        return Candidate(trial=trial, card=card, adapter=retrain(trial))
+        untrained = Candidate(trial=trial, card=card, adapter=Path(), leader=self._leader())
+        admit(untrained)
+        return replace(untrained, adapter=retrain(trial))
+
+    def _best_kept(self) -> Candidate | None:
+        return next((item for item in map(self._find, self._ranked) if item is not None), None)
+
+    def _leader(self) -> TrialRecord:
+        """Return the trial that is promoted if no number is given, or the best one if no adapter was kept.
+
+        Other trials may rank higher by a hair: kept adapters are measured again in float32, and only they.
+        """
+        kept = self._best_kept()
+        return self._ranked[0] if kept is None else kept.trial
 
     def _trial(self, number: int) -> TrialRecord:
         trial = self._trials.get(number)

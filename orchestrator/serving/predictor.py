@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Self
 from orchestrator.assets.model_files import check_model_folder
 from orchestrator.assets.models import resolve_model
 from orchestrator.core.data import Source
+from orchestrator.core.environment import program
+from orchestrator.core.errors import UserError
 from orchestrator.core.quantisation import Quantisation, require_package
-from orchestrator.tracking.adapters import AdapterCard, read_card
+from orchestrator.tracking.adapters import CARD, AdapterCard, read_card
 from orchestrator.tracking.environment import load_mlflow
 from orchestrator.tracking.location import Location
-from orchestrator.tracking.registry import ModelReference, Registry
+from orchestrator.tracking.registry import ModelReference, Registry, registry_errors
 
 if TYPE_CHECKING:
     from orchestrator.tracking.adapter_model import AdapterRunner
@@ -24,18 +26,18 @@ class Prediction:
 
     Attributes:
         text: the input.
-        answer: the label of the likeliest class, or the generated text.
+        answer: the label of the likeliest class, or the generated text; None of a blank text, which is not predicted.
         probabilities: by label, in [0, 1] with sum 1; empty for generated text.
     """
 
     text: str
-    answer: str
+    answer: str | None
     probabilities: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def score(self) -> float | None:
         """The answer's probability; None for generated text."""
-        return self.probabilities.get(self.answer)
+        return None if self.answer is None else self.probabilities.get(self.answer)
 
 
 class Predictor:
@@ -78,7 +80,12 @@ class Predictor:
         return cls(AdapterRunner(folder, base, device), card, reference)
 
     def predict(self, texts: Sequence[str], batch_size: int = 32) -> list[Prediction]:
-        """Return one prediction per text, in order."""
+        """Return one prediction per text, in order; a blank text is not given to the model and has no answer."""
+        told = [text for text in texts if text.strip()]
+        answers = iter(self._answers(told, batch_size) if told else ())
+        return [next(answers) if text.strip() else Prediction(text=text, answer=None) for text in texts]
+
+    def _answers(self, texts: Sequence[str], batch_size: int) -> list[Prediction]:
         labels = self.card.labels
         if not labels:
             answers = self._runner.generate(texts, batch_size)
@@ -92,9 +99,29 @@ class Predictor:
 
 
 def _locate(model: str, location: Location) -> tuple[Path, str]:
+    """Return the adapter's folder and what names it."""
     folder = Path(model).expanduser()
-    if model and folder.is_dir():
+    path_like = model.startswith(("/", ".", "~")) or model.removeprefix("models:/").count("/") > 1
+    if model and _is_dir(folder) and (path_like or "/" in model or (folder / CARD).is_file()):
         return folder, str(folder)
-    registry = Registry(location)
-    version = registry.get(ModelReference.parse(model))
-    return registry.download(version), version.reference
+    if path_like:
+        problem = "is a file" if folder.is_file() else "does not exist"
+        raise UserError(
+            f"{model} {problem}; a model is NAME, NAME@alias, NAME/version, or a folder that `{program()} export` wrote"
+        )
+    with registry_errors(location):
+        registry = Registry(location)
+        try:
+            version = registry.get(ModelReference.parse(model))
+        except UserError:
+            if model and _is_dir(folder):
+                return folder, str(folder)
+            raise
+        return registry.download(version), version.reference
+
+
+def _is_dir(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long for a path
+        return False

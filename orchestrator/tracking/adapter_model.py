@@ -18,6 +18,9 @@ AUTO_CLASSES = {
     "seq2seq_lm": "AutoModelForSeq2SeqLM",
 }
 
+TEXT = "text"
+"""The column that holds the texts, unless the training data had another one."""
+
 
 class AdapterRunner:
     """A base model with an adapter on it, ready to predict. B rows, C classes."""
@@ -150,24 +153,68 @@ class AdapterModel(mlflow.pyfunc.PythonModel):
         self.runner = AdapterRunner(Path(context.artifacts["adapter"]), config.get("base"))
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG002
-        """Return a data frame with one row per text."""
+        """Return a data frame with one row per text, with the index of the frame or series that was given.
+
+        Args:
+            context: MLflow's.
+            model_input: texts, in a list, series or array; or a frame, a dict of columns or a list of rows, whose
+                texts stand in the column of that name, or in the only one.
+            params: none are known.
+
+        Raises:
+            MlflowException: there is no such column, or a row has no text; the message names the row.
+        """
         import pandas as pd
 
-        texts = _texts(model_input)
+        series = _column(model_input, self.runner.card.get("text_column", TEXT))
+        texts = _texts(series)
         if not self.runner.labels:
-            return pd.DataFrame({"text": self.runner.generate(texts)})
+            return pd.DataFrame({"text": self.runner.generate(texts)}, index=series.index)
         rows = self.runner.probabilities(texts)
         best = [max(range(len(row)), key=row.__getitem__) for row in rows]
         labels = [self.runner.labels[index] for index in best]
-        return pd.DataFrame({"label": labels, "score": [row[index] for row, index in zip(rows, best, strict=True)]})
+        scores = [row[index] for row, index in zip(rows, best, strict=True)]
+        return pd.DataFrame({"label": labels, "score": scores}, index=series.index)
 
 
-def _texts(model_input: Any) -> list[str]:  # noqa: ANN401  (whatever MLflow was given)
-    if isinstance(model_input, str):
-        return [model_input]
-    if hasattr(model_input, "iloc") and getattr(model_input, "ndim", 1) == 2:
-        model_input = model_input.iloc[:, 0]
-    return [str(text) for text in model_input]
+def _column(given: Any, name: str) -> Any:  # noqa: ANN401  (whatever MLflow was given; a pandas series)
+    """Return the values that stand where texts are expected."""
+    import pandas as pd
+
+    if isinstance(given, str):
+        given = [given]
+    if isinstance(given, dict):
+        listed = pd.api.types.is_list_like
+        given = pd.DataFrame({key: list(value) if listed(value) else [value] for key, value in given.items()})
+    elif not isinstance(given, pd.DataFrame | pd.Series):
+        rows = given.tolist() if hasattr(given, "tolist") else list(given)
+        frame = bool(rows) and all(isinstance(row, dict | list) for row in rows)
+        given = pd.DataFrame(rows) if frame else pd.Series(rows, dtype=object)
+    if isinstance(given, pd.Series):
+        return given
+    found = [column for column in (name, TEXT) if column in given.columns] or list(given.columns)
+    if found and (len(found) == 1 or found[0] in {name, TEXT}):
+        return given[found[0]]
+    columns = ", ".join(map(str, given.columns)) or "none"
+    raise _refusal(f"the texts must stand in a column named {name!r}; the columns are: {columns}")
+
+
+def _texts(series: Any) -> list[str]:  # noqa: ANN401  (a pandas series)
+    """Return the texts; every one must be there."""
+    import pandas as pd
+
+    for row, text in series.items():
+        if isinstance(text, str) and text.strip():
+            continue
+        if isinstance(text, str) or (pd.api.types.is_scalar(text) and pd.isna(text)):
+            raise _refusal(f"row {row} has no text")
+        raise _refusal(f"row {row} holds {type(text).__name__} {str(text)[:60]!r}; a text is needed")
+    return list(series)
+
+
+def _refusal(message: str) -> Exception:
+    error: Exception = mlflow.exceptions.MlflowException.invalid_parameter_value(message)
+    return error
 
 
 def _batches(texts: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -41,6 +41,7 @@ class AdapterCard:
         labels: class names in the order of their ids; empty without classes.
         max_length: tokens after which an input is cut, as in training.
         prompt: for the language models, what they read before they answer, with ``{text}`` for the input.
+        text_column: the column that holds the texts, as the training data calls it.
         objective: the objective's name.
         sweep, sweep_key, trial, samples: the checkpoint it is: ``name#generation``, that sweep's key, the trial's
             number and its training samples.
@@ -65,6 +66,7 @@ class AdapterCard:
     samples: int
     measured_at: float
     prompt: str = "{text}"
+    text_column: str = "text"
     quantisation: Mapping[str, Any] | None = None
     label_values: Mapping[str, str] = field(default_factory=dict)
     label_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -104,7 +106,7 @@ class SweepAdapters:
     Attributes:
         sweep_dir: the sweep's folder; reports name their checkpoints relative to it.
         metric: says which checkpoint of a trial is its best.
-        base, base_path, head, labels, objective, prompt, label_values, label_counts: as in ``AdapterCard``.
+        base, base_path, head, labels, objective, prompt, text_column, label_values, label_counts: as in ``AdapterCard``.
         quantisation: how the base is held; None: as it is.
     """
 
@@ -116,6 +118,7 @@ class SweepAdapters:
     labels: tuple[str, ...]
     objective: str
     prompt: str = "{text}"
+    text_column: str = "text"
     quantisation: Quantisation | None = None
     label_values: Mapping[str, str] = field(default_factory=dict)
     label_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -151,6 +154,7 @@ class SweepAdapters:
             head=self.head,
             labels=self.labels,
             prompt=self.prompt,
+            text_column=self.text_column,
             quantisation=None if self.quantisation is None else loading_arguments(self.quantisation),
             label_values=self.label_values,
             label_counts=self.label_counts,

@@ -3,6 +3,7 @@
 from urllib.parse import quote
 
 from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.names import mlflow_key
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.tracking.description import sweep_key
 from orchestrator.tracking.wording import SWEEP_TAG, TRIAL_TAG
@@ -20,7 +21,7 @@ def runs_url(base: str, experiment_id: str, metric: Metric, sweep: SweepRecord |
         sweep: show this sweep's trials only; None: all generations', and the parent runs.
     """
     ascending = str(metric.direction is Direction.MINIMIZE).lower()
-    key = quote(f"metrics.`{best_name(metric)}`", safe="")
+    key = quote(f"metrics.`{mlflow_key(best_name(metric))}`", safe="")
     address = (
         f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs"
         f"?workflowType=machine_learning&compareRunsMode=CHART&orderByKey={key}&orderByAsc={ascending}"

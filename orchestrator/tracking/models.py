@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.core.errors import TrackingError
+from orchestrator.core.names import logged_model_name, mlflow_key
 from orchestrator.tracking.adapters import AdapterCard, stage_adapter
 from orchestrator.tracking.environment import load_mlflow
 from orchestrator.tracking.summary import milliseconds
@@ -49,7 +50,7 @@ def log_adapter(client: Any, adapter: Path, card: AdapterCard, run_id: str, expe
     if found is not None:
         return found
     tags = {SWEEP_TAG: card.sweep_key, TRIAL_TAG: str(card.trial), SAMPLES_TAG: str(card.samples)}
-    name = f"{card.objective}-{trial_name(card.trial)}"
+    name = logged_model_name(card.objective, trial_name(card.trial))
     model = client.create_logged_model(
         experiment_id, name=name, source_run_id=run_id, tags=tags, params=texts(card.params), model_type="adapter"
     )
@@ -60,7 +61,7 @@ def log_adapter(client: Any, adapter: Path, card: AdapterCard, run_id: str, expe
     # The same points stand on the run already; with the model's id the model shows them too.
     measured_ms = milliseconds(card.measured_at)
     metrics = [
-        Metric(key, value, measured_ms, card.samples, model_id=model.model_id, run_id=run_id)
+        Metric(mlflow_key(key), value, measured_ms, card.samples, model_id=model.model_id, run_id=run_id)
         for key, value in card.metrics.items()
     ]
     client.log_batch(run_id, metrics=metrics)
@@ -88,12 +89,20 @@ def download_model(client: Any, model_id: str, tracking_uri: str, target: Path |
 
 def _save(staged: Path, card: AdapterCard, model: Any, run_id: str, target: Path) -> None:  # noqa: ANN401
     mlflow = load_mlflow()
+    import pandas as pd
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
-    text = ColSpec(DataType.string)
+    # By name, so that a frame's other columns are not taken for it.
     answers = [ColSpec(DataType.string, "label"), ColSpec(DataType.double, "score")]
     generated = [ColSpec(DataType.string, "text")]
+    signature = ModelSignature(
+        inputs=Schema([ColSpec(DataType.string, card.text_column)]),
+        outputs=Schema(answers if card.labels else generated),
+    )
+    # MLflow would cast inputs to the signature: two texts in a dict to one row, and refuse a list of texts. Marked so,
+    # inputs come as they are, and the model's own code reads them.
+    signature._is_signature_from_type_hint = True
     packages = PACKAGES if card.quantisation is None else (*PACKAGES, *QUANTISED_PACKAGES)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # advice to annotate predict, from which MLflow would make a narrower schema
@@ -103,7 +112,7 @@ def _save(staged: Path, card: AdapterCard, model: Any, run_id: str, target: Path
             artifacts={"adapter": str(staged)},
             mlflow_model=Model(artifact_path=model.artifact_location, run_id=run_id, model_id=model.model_id),
             pip_requirements=[f"{name}=={metadata.version(name).partition('+')[0]}" for name in packages],
-            signature=ModelSignature(inputs=Schema([text]), outputs=Schema(answers if card.labels else generated)),
-            input_example=["What is this text about?"],
+            signature=signature,
+            input_example=pd.DataFrame({card.text_column: ["What is this text about?"]}),
             metadata={"loratory": card.to_json()},
         )

@@ -7,7 +7,7 @@ less often, and what is missing at the end is written by the next run of the sam
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential
@@ -20,9 +20,9 @@ logger = logging.getLogger(__name__)
 
 
 class Pass(Protocol):
-    """Something that writes what is missing, or raises."""
+    """Something that writes what is missing, or raises; it returns what the store refused for good, in words."""
 
-    def run(self) -> None: ...
+    def run(self) -> Collection[str]: ...
 
 
 class Reconciler:
@@ -30,7 +30,8 @@ class Reconciler:
 
     Args:
         synchroniser: writes what is missing.
-        warn: told once, in one sentence, that the store cannot be written to; later failures go to the log.
+        warn: told once, in one sentence, that the store cannot be written to, and once that it refuses something; what
+            follows goes to the log.
         gap_s: seconds between the starts of two passes, so that events are written in batches.
         longest_wait_s: seconds between two tries while the store cannot be reached, at most.
     """
@@ -53,10 +54,14 @@ class Reconciler:
         self._hurry = threading.Event()
         self._closed = threading.Event()
         self._warned = False
+        self._refused: Collection[str] = ()
         self._thread = threading.Thread(target=self._work, name="reconciler", daemon=True)
 
     def start(self) -> None:
         """Begin; importing MLflow and opening its store happen in the thread."""
+        # MLflow imports it. While it is half imported, reads of the ledger in another thread find parts of it missing.
+        import sqlalchemy.orm  # noqa: F401
+
         self._thread.start()
 
     def wake(self) -> None:
@@ -66,13 +71,16 @@ class Reconciler:
             self._changed.notify_all()
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until all that the ledger said at this call is written; False if ``timeout_s`` seconds were too few."""
+        """Wait until all that the ledger said at this call is written.
+
+        False if ``timeout_s`` seconds were too few, or, without waiting for it, if the store refuses some of it.
+        """
         with self._changed:
             self._asked += 1
             wanted = self._asked
             self._hurry.set()
             self._changed.notify_all()
-            return self._changed.wait_for(lambda: self._done >= wanted, timeout_s)
+            return self._changed.wait_for(lambda: self._done >= wanted, timeout_s) and not self._refused
 
     def close(self, timeout_s: float) -> bool:
         """Flush, then end the thread; returns what ``flush`` did."""
@@ -130,7 +138,10 @@ class Reconciler:
         return bool(attempts(self._attempt))
 
     def _attempt(self) -> bool:
-        self._synchroniser.run()
+        refused = self._synchroniser.run()
+        if refused and not self._refused:
+            self._warn(f"tracking: MLflow refuses {next(iter(refused))}; it is left out there, and the sweep goes on")
+        self._refused = refused
         return True
 
     def _rest(self, seconds: float) -> None:

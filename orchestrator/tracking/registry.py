@@ -1,18 +1,33 @@
 """The model registry: versions of registered models, and the aliases that say which one is in use."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from orchestrator.core.errors import TrackingError, UserError
+from orchestrator.tracking.environment import load_mlflow
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.models import download_model
+from orchestrator.tracking.refusals import reason
 
 CHAMPION = "champion"
 PREVIOUS_TAG = "loratory.previous"
 """On a version: which version had the alias before it; ``loratory.previous.<alias>``."""
+
+
+@contextmanager
+def registry_errors(location: Location) -> Iterator[None]:
+    """Raise what MLflow raises as ``TrackingError``, with the registry's address and in one line."""
+    load_mlflow()
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        raise TrackingError(f"the registry at {location.registry_uri}: {reason(error)}") from error
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,8 +116,22 @@ class Registry:
         return self.get(ModelReference(name=name, version=found.version))
 
     def set_alias(self, version: Version, alias: str) -> Version | None:
-        """Point ``alias`` to ``version`` and return the version that had it before, if another had."""
-        before = self._holder(version.name, alias)
+        """Point ``alias`` to ``version`` and return the version that had it before, if another had.
+
+        Raises:
+            TrackingError: the registry refuses; the version is registered nonetheless.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._set_alias(version, alias)
+        except MlflowException as error:
+            raise TrackingError(
+                f"{version.reference} is registered, and the registry refuses its alias {alias}: {error.message}"
+            ) from error
+
+    def _set_alias(self, version: Version, alias: str) -> Version | None:
+        before = self.holder(version.name, alias)
         if before is not None and before.version == version.version:
             return None
         if before is not None:
@@ -170,6 +199,13 @@ class Registry:
         }
         return tuple(sorted((_version(item, held[item.version]) for item in found), key=lambda item: item.version))
 
+    def holder(self, name: str, alias: str) -> Version | None:
+        """Return the version that an alias points to; None if no model of that name is registered, or none has it."""
+        try:
+            return next((item for item in self.versions(name) if alias in item.aliases), None)
+        except UserError:
+            return None
+
     def names(self) -> tuple[str, ...]:
         """Return the names of the registered models."""
         return tuple(sorted(model.name for model in self._client.search_registered_models()))
@@ -183,9 +219,6 @@ class Registry:
         if not version.model_id:
             raise UserError(f"{version.reference} was not made from an adapter that Loratory logged")
         return download_model(self._client, version.model_id, self._location.tracking_uri, target)
-
-    def _holder(self, name: str, alias: str) -> Version | None:
-        return next((item for item in self.versions(name) if alias in item.aliases), None)
 
 
 def _version(item: Any, aliases: tuple[str, ...] = ()) -> Version:  # noqa: ANN401  (mlflow's ModelVersion)

@@ -17,6 +17,7 @@ from urllib.error import URLError
 from orchestrator.core.errors import TrackingError, UserError
 from orchestrator.tracking.environment import DEFAULTS, load_mlflow
 from orchestrator.tracking.location import Location
+from orchestrator.tracking.ui_page import APP, plugin
 
 STOP_S = 4.0
 """Seconds that the server gets to stop by itself."""
@@ -53,7 +54,11 @@ def serve(
     address = f"http://{host}:{_choose_port(host, port)}"
     # In the environment, because everybody on the machine can read a command line, and an address may hold a password.
     stores = {"MLFLOW_BACKEND_STORE_URI": location.tracking_uri, "MLFLOW_REGISTRY_STORE_URI": location.registry_uri}
-    with _terminated_as_interrupt(), _child(_command(location, address), stores, log) as child:
+    with (
+        _terminated_as_interrupt(),
+        plugin() as path,
+        _child(_command(location, address), {**path, **stores}, log) as child,
+    ):
         _wait(child, address, wait_s, log)
         yield address
 
@@ -61,6 +66,7 @@ def serve(
 def _command(location: Location, address: str) -> list[str]:
     host, _, port = address.removeprefix("http://").rpartition(":")
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", port, "--workers", "1"]
+    command += ["--app-name", APP]
     if location.artifacts is not None:
         location.artifacts.mkdir(parents=True, exist_ok=True)
         command += ["--artifacts-destination", str(location.artifacts)]

@@ -1,10 +1,10 @@
 """The numbers that stand on runs: every report's metrics, and the summary at the best checkpoint so far. Pure."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.core.metric import Metric
+from orchestrator.core.names import mlflow_key
 from orchestrator.core.trial import Report, TrialRecord
 
 A_MOMENT_S = 0.001
@@ -110,11 +110,6 @@ def fact_points(facts: Mapping[str, object], step: int, seconds: float) -> list[
 
 def _points(values: Mapping[str, float], step: int, seconds: float) -> list[Point]:
     return [
-        Point(name=_name(name), value=float(value), step=step, timestamp_ms=milliseconds(seconds))
+        Point(name=mlflow_key(name), value=float(value), step=step, timestamp_ms=milliseconds(seconds))
         for name, value in values.items()
     ]
-
-
-def _name(name: str) -> str:
-    # MLflow accepts these characters in a metric's name; a shift set may be called anything.
-    return re.sub(r"[^\w./ :-]", "_", name)

@@ -7,27 +7,31 @@ created.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from orchestrator.core.errors import TrackingError
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import TrialRecord
 from orchestrator.tracking import wording
-from orchestrator.tracking.adapters import SweepAdapters
+from orchestrator.tracking.adapters import AdapterCard, SweepAdapters
 from orchestrator.tracking.description import SweepDescription
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.models import log_adapter
+from orchestrator.tracking.refusals import is_refusal, reason
 from orchestrator.tracking.store import SyncStore
 from orchestrator.tracking.summary import ended, fact_points, ranking, sweep_points, trial_points
 from orchestrator.tracking.writer import RunWriter, table_tag
 
+logger = logging.getLogger(__name__)
+
 SPEC = "sweep.yaml"
 TABLE = "leaderboard.json"
-REFUSALS = frozenset({"INVALID_PARAMETER_VALUE", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST"})
-"""Answers that concern one run (it was deleted, a value is not accepted), so that the others can still be written."""
+ATTEMPTS = 2
+"""How often an item is tried that the store refuses; before the second try the store's runs are looked up again."""
 
 
 class Synchroniser:
@@ -49,44 +53,70 @@ class Synchroniser:
         self._runs: dict[int | None, str] = {}
         self._cursors: dict[int | None, dict[str, Any]] = {}
         self._written: dict[int, tuple[SweepStatus, TrialRecord]] = {}  # in this process, so without a digest
+        self._refusals: dict[str, int] = {}
+        self._doubted: set[str] = set()  # items that were refused in this pass
+        self._refused: dict[str, str] = {}
 
-    def run(self) -> None:
-        """Write everything that is missing.
+    def run(self) -> tuple[str, ...]:
+        """Write everything that is missing; return a sentence for each item that the store refuses for good.
+
+        Such an item (a run, a file, a model, the sweep as a whole) is given up for the life of this object.
 
         Raises:
-            TrackingError: a refusal by the store; all that it accepts has been written.
             Exception: whatever MLflow raises when its store cannot be reached; the next pass starts from the cursors.
         """
-        try:
-            self._pass()
-        except BaseException:
-            # A request that failed may have been carried out: look again at what is there before creating anything.
+        for _ in range(ATTEMPTS):
+            try:
+                if self._pass():
+                    break
+            except BaseException:
+                # A request that failed may have been carried out: look again at what is there before creating any.
+                self._writer = None
+                raise
             self._writer = None
-            raise
+        return tuple(self._refused.values())
 
-    def _pass(self) -> None:
+    def _pass(self) -> bool:
+        """Return whether no item was refused that was not given up before."""
+        self._doubted.clear()
         sweep, trials = self._store.sweep(), self._store.trials()
+        self._attempt(sweep.reference, partial(self._write_all, sweep, trials))
+        return not self._doubted
+
+    def _write_all(self, sweep: SweepRecord, trials: Sequence[TrialRecord]) -> None:
         writer = self._writer or self._open(sweep, trials)
         parent = self._runs.get(None) or self._add_run(None, writer.create_parent(self._experiment))
-        from mlflow.exceptions import MlflowException
-
-        refusals = []
         for trial in trials:
             status, known = self._written.get(trial.number, (None, None))
             if known is trial and status is sweep.status:
                 continue
-            try:
-                self._write_trial(writer, sweep, trial, parent)
-            except MlflowException as error:
-                if error.error_code not in REFUSALS:
-                    raise
-                refusals.append(f"{wording.trial_name(trial.number)}: {error.message}")
-            else:
+            name = wording.trial_name(trial.number)
+            if self._attempt(name, partial(self._write_trial, writer, sweep, trial, parent)):
                 self._written[trial.number] = (sweep.status, trial)
-        self._write_sweep(writer, sweep, trials, parent)
+        if self._attempt(f"the run of {sweep.reference}", partial(self._write_sweep, writer, sweep, trials, parent)):
+            self._upload_files(writer, sweep, parent)
         self._log_models(writer, sweep, trials)
-        if refusals:
-            raise TrackingError("\n".join(refusals))
+
+    def _attempt(self, item: str, write: Callable[[], None]) -> bool:
+        """Write one item unless it was given up; return whether it is written. Give it up at the second refusal.
+
+        Raises:
+            Exception: what ``write`` raises and is no refusal.
+        """
+        if item in self._refused:
+            return False
+        try:
+            write()
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            self._refusals[item] = self._refusals.get(item, 0) + 1
+            self._doubted.add(item)
+            if self._refusals[item] >= ATTEMPTS:
+                self._refused[item] = f"{item}: {reason(error)}"
+                logger.warning("tracking: %s is refused and given up", item, exc_info=error)
+            return False
+        return True
 
     def _open(self, sweep: SweepRecord, trials: Sequence[TrialRecord]) -> RunWriter:
         writer = RunWriter(connect(self._location), sweep, self._description)
@@ -152,24 +182,18 @@ class Synchroniser:
             writer.set_status(parent, wording.sweep_run_status(sweep.status), last)
             cursor = {**cursor, "ended": len(done), "seen": seen}
             self._save(None, cursor)
-        self._upload_files(writer, sweep, parent)
 
     def _upload_files(self, writer: RunWriter, sweep: SweepRecord, parent: str) -> None:
-        cursor = self._cursors[None]
-        spec = _digest(sweep.spec_text)
-        if cursor["files"].get(SPEC) != spec:
-            writer.upload_text(parent, sweep.spec_text, SPEC)
-            cursor = {**cursor, "files": {**cursor["files"], SPEC: spec}}
-            self._save(None, cursor)
+        """Upload the sweep file and the report's files that are new or have changed, each an item of its own."""
+        text = sweep.spec_text
+        self._upload(SPEC, _digest(text), lambda: writer.upload_text(parent, text, SPEC))
         for name, (path, digest) in _files(self._description.files).items():
-            if cursor["files"].get(name) == digest:
-                continue
-            folder = Path(name).parent.as_posix()
-            writer.upload(parent, path, None if folder == "." else folder)
-            if name == TABLE:
-                writer.write(parent, tags=table_tag(name))
-            cursor = {**cursor, "files": {**cursor["files"], name: digest}}
-            self._save(None, cursor)
+            self._upload(name, digest, partial(_upload_file, writer, parent, name, path))
+
+    def _upload(self, name: str, digest: str, upload: Callable[[], None]) -> None:
+        cursor = self._cursors[None]
+        if cursor["files"].get(name) != digest and self._attempt(f"the file {name}", upload):
+            self._save(None, {**cursor, "files": {**cursor["files"], name: digest}})
 
     def _log_models(self, writer: RunWriter, sweep: SweepRecord, trials: Sequence[TrialRecord]) -> None:
         if self._adapters is None or sweep.status is not SweepStatus.FINISHED:
@@ -185,10 +209,20 @@ class Synchroniser:
                 continue  # its run was refused
             if cursor.get("model_samples") == best.nominal_samples:
                 continue
-            model_id = log_adapter(
-                writer.client, adapter, self._adapters.card(sweep, trial), cursor["run_id"], self._experiment
-            )
-            self._save(trial.number, {**cursor, "model_id": model_id, "model_samples": best.nominal_samples})
+            name = f"the model of {wording.trial_name(trial.number)}"
+            self._attempt(name, partial(self._log_model, writer, adapter, self._adapters.card(sweep, trial)))
+
+    def _log_model(self, writer: RunWriter, adapter: Path, card: AdapterCard) -> None:
+        cursor = self._cursors[card.trial]
+        model_id = log_adapter(writer.client, adapter, card, cursor["run_id"], self._experiment)
+        self._save(card.trial, {**cursor, "model_id": model_id, "model_samples": card.samples})
+
+
+def _upload_file(writer: RunWriter, run_id: str, name: str, path: Path) -> None:
+    folder = Path(name).parent.as_posix()
+    writer.upload(run_id, path, None if folder == "." else folder)
+    if name == TABLE:
+        writer.write(run_id, tags=table_tag(name))
 
 
 def _digest(*parts: object) -> str:

@@ -60,15 +60,19 @@ def test_from_the_sweep_file_to_a_prediction_and_back(
     assert "--fresh" in changed.stderr
     assert "Traceback" not in changed.stderr
 
-    promoted = json.loads(command("promote", "tiny", "--json").stdout)
+    why = ("--force", "--reason", "a story")
+    refused = command("promote", "tiny", check=2).stderr
+    assert "does not pass the gates: baseline: val/accuracy" in refused
+    promoted = json.loads(command("promote", "tiny", "--json", *why).stdout)
     assert (promoted["trial"], promoted["version"], promoted["aliases"]) == (best, 1, ["champion"])
 
     answer = json.loads(command("predict", "tiny", "--json", stdin="the film was good\n\nawful\n").stdout)
     assert answer["model"] == "tiny/1"
-    assert [item["text"] for item in answer["predictions"]] == ["the film was good", "awful"]
+    assert [item["text"] for item in answer["predictions"]] == ["the film was good", "", "awful"]
 
     assert "--retrain" in command("promote", "tiny", "--trial", str(worst), check=2).stderr
-    second = json.loads(command("promote", "tiny", "--trial", str(worst), "--retrain", "--json").stdout)
+    assert "does not pass" in command("promote", "tiny", "--trial", str(worst), "--retrain", check=2).stderr
+    second = json.loads(command("promote", "tiny", "--trial", str(worst), "--retrain", "--json", *why).stdout)
     assert (second["trial"], second["version"], second["previous"]) == (worst, 2, "tiny/1")
     assert json.loads(command("rollback", "tiny", "--json").stdout)["version"] == 1
 

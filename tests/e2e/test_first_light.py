@@ -84,7 +84,8 @@ def test_the_promoted_adapter_is_what_mlflow_says_it_is(
     tmp_path: Path,
     plain_peft: PlainPeft,
 ) -> None:
-    installation.run("promote", NAME)
+    # Trained on few rows, it may be below the baseline.
+    installation.run("promote", NAME, "--force", "--reason", "a test")
     lines = installation.json("predict", NAME, "A wonderful film.", "Dull and far too long.")
     assert "wonderful" in json.dumps(lines)
 

@@ -139,3 +139,20 @@ def test_an_overridden_method_that_raises_is_named(tmp_path: Path) -> None:
     path = write(tmp_path, text)
     with pytest.raises(ObjectiveError, match=rf"objective {path}:\d+: read raised KeyError: 'rows'"):
         load_objective(path).splits(DataPlan(source=Source(origin=Origin.LOCAL, name="rows.csv")))
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('metrics = {"loss": None, "hit@1": None, "hit#1": None}', "'hit@1' and 'hit#1' are both recorded as 'hit_1'"),
+        ('metrics = {"loss": None, "": None}', "a metric's name must be text that is not blank, got ''"),
+    ],
+)
+def test_metric_names_that_mlflow_mixes_up_are_refused(tmp_path: Path, line: str, told: str) -> None:
+    with pytest.raises(UserError, match=f"objective .*mine.py: .*{told}"):
+        load_objective(write(tmp_path, whole_with(line)))
+
+
+def test_blank_objective_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="name must be text that is not blank, got ' '"):
+        load_objective(write(tmp_path, WHOLE.replace('"mine"', '" "')))

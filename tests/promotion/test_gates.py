@@ -5,7 +5,7 @@ import math
 import pytest
 
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.promotion.gates import Gates, check
+from orchestrator.promotion.gates import Gates, check, compare
 
 ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
 LOSS = Metric(name="val/loss", direction=Direction.MINIMIZE)
@@ -52,3 +52,24 @@ def test_a_gap_above_the_bound_and_a_metric_that_is_no_number_are_found() -> Non
 
 def test_gates_can_be_switched_off() -> None:
     assert set(passed(GOOD, ACCURACY, None, Gates(max_gap=None, min_gain=None))) == {"finite"}
+
+
+@pytest.mark.parametrize(
+    ("value", "other", "expected"),
+    [(0.8, 0.9, (False, True)), (0.9, 0.9, (True, False)), (0.9, 0.8, (True, False)), (None, 0.8, (None, False))],
+)
+def test_comparison_refuses_what_is_worse(
+    value: float | None, other: float, expected: tuple[bool | None, bool]
+) -> None:
+    found = compare("best trial", ACCURACY, value, other, "trial 2")
+    assert (found.passed, found.refuses) == expected
+
+
+def test_only_a_value_below_the_baseline_refuses() -> None:
+    refuses = [
+        next(
+            item.refuses for item in check(GOOD, ACCURACY, {"val/accuracy": value}, Gates()) if item.gate == "baseline"
+        )
+        for value in (0.8, 0.85, 0.9)
+    ]
+    assert refuses == [False, False, True]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from orchestrator.core.manifest import seal
 from orchestrator.core.trial import TrialRecord
 from orchestrator.promotion.candidates import Candidate, Candidates
 from orchestrator.promotion.gates import Gates
-from orchestrator.promotion.promote import Promotion, PromotionRequest, promote, rollback
+from orchestrator.promotion.promote import Promotion, PromotionRequest, judge, promote, rollback
+from orchestrator.tracking.location import connect
+from orchestrator.tracking.provenance import user
 from orchestrator.tracking.registry import ModelReference, Registry
 from tests.promotion.conftest import Tracked
 from tests.tracking.records import ACCURACY
@@ -46,7 +49,7 @@ def test_promoting_again_makes_no_second_version(tracked: Tracked) -> None:
 
 
 def test_rollback_moves_the_alias_back(tracked: Tracked) -> None:
-    first = promoted(tracked, tracked.candidates().choose(0))
+    first = promoted(tracked, tracked.candidates().choose(0), forced="the first one")
     second = promoted(tracked, tracked.candidates().choose(2))
     assert second.previous is not None
     assert second.previous.version == first.version.version
@@ -70,7 +73,7 @@ def test_an_adapter_that_was_not_kept_is_refused_or_trained_again(tracked: Track
         assert best is not None
         return Path(shutil.copytree(best, tmp_path / "again"))
 
-    done = promoted(tracked, tracked.candidates().choose(1, retrain))
+    done = promoted(tracked, tracked.candidates().choose(1, retrain), forced="its adapter is wanted")
     assert asked == [1]
     assert done.card.trial == 1
     assert done.version.tags["best_val_accuracy"] == "0.85"
@@ -115,12 +118,110 @@ def test_trials_that_cannot_be_promoted_are_named(tracked: Tracked, number: int,
 def test_strict_gates_refuse_and_others_warn(tracked: Tracked) -> None:
     candidate = tracked.candidates().choose()
     with pytest.raises(
-        UserError, match=r"trial 2 does not pass the gates:\n  overfitting: overfit gap 0.1000, at most 0.05"
+        UserError, match=r"trial 2 of films#1 does not pass the gates: overfitting: overfit gap 0.1000, at most 0.05"
     ):
         promoted(tracked, candidate, gates=Gates(max_gap=0.05, strict=True))
     done = promoted(tracked, candidate, gates=Gates(max_gap=0.05))
     failed = [(finding.gate, finding.detail) for finding in done.findings if finding.passed is False]
     assert failed == [("overfitting", "overfit gap 0.1000, at most 0.05")]
+
+
+def registered(tracked: Tracked) -> list[str]:
+    client = connect(tracked.location)
+    return sorted(version.name for version in client.search_model_versions(""))
+
+
+def test_trial_worse_than_the_best_is_refused(tracked: Tracked) -> None:
+    expected = (
+        r"trial 0 of films#1 does not pass the gates: best trial: val/accuracy 0.8000, trial 2 of films#1 has 0.9000; "
+        r'add --force --reason "WHY" to promote it all the same'
+    )
+    with pytest.raises(UserError, match=expected):
+        promoted(tracked, tracked.candidates().choose(0))
+    assert registered(tracked) == []
+
+
+def test_best_kept_trial_is_not_refused_for_others(tracked: Tracked) -> None:
+    store = tracked.trained.store
+    better = dataclasses.replace(store.records[1], final={"val/accuracy": 0.95})  # its adapter was not kept
+    records = (store.records[0], better, store.records[2], store.records[3])
+    candidates = Candidates(store.sweep(), records, tracked.trained.adapters, tracked.location)
+    assert promoted(tracked, candidates.choose()).card.trial == 2
+    assert promoted(tracked, candidates.choose(2)).card.trial == 2
+
+
+def test_trial_below_the_baseline_is_refused(tracked: Tracked) -> None:
+    sweep = dataclasses.replace(tracked.trained.store.sweep(), facts={"baseline": {"val/accuracy": 0.95}})
+    request = PromotionRequest(name="films", metric=ACCURACY)
+    with pytest.raises(UserError, match=r"baseline: val/accuracy 0.9000, baseline 0.9500, any gain is wanted"):
+        promote(sweep, tracked.candidates().choose(), tracked.location, request)
+    assert registered(tracked) == []
+
+
+def test_trial_equal_to_the_baseline_is_told(tracked: Tracked) -> None:
+    sweep = dataclasses.replace(tracked.trained.store.sweep(), facts={"baseline": {"val/accuracy": 0.9}})
+    request = PromotionRequest(name="films", metric=ACCURACY)
+    done = promote(sweep, tracked.candidates().choose(), tracked.location, request)
+    assert {finding.gate: finding.passed for finding in done.findings}["baseline"] is False
+
+
+def test_forced_version_says_who_and_why(tracked: Tracked) -> None:
+    done = promoted(tracked, tracked.candidates().choose(0), forced=" shorter answers ")
+    tags = Registry(tracked.location).get(ModelReference.parse("films")).tags
+    assert tags["loratory.forced_reason"] == "shorter answers"
+    assert tags["loratory.forced_by"] == user()
+    assert tags["gate/best trial"] == "not passed"
+    assert done.version.aliases == ("champion",)
+
+
+def test_trial_worse_than_version_in_use_is_refused(tracked: Tracked) -> None:
+    store = tracked.trained.store
+    rows = {"rows": {"validation": "0123"}}
+    promote(
+        dataclasses.replace(store.sweep(), name="earlier", fingerprint=rows),
+        tracked.candidates().choose(),
+        tracked.location,
+        PromotionRequest(name="films", metric=ACCURACY),
+    )
+    later = dataclasses.replace(store.sweep(), name="later", fingerprint=rows)
+    alone = (store.records[0],)
+    request = PromotionRequest(name="films", metric=ACCURACY)
+    candidate = Candidates(store.sweep(), alone, tracked.trained.adapters, tracked.location).choose()
+    with pytest.raises(UserError, match=r"in use: val/accuracy 0.8000, films/1 \(champion\) has 0.9000"):
+        promote(later, candidate, tracked.location, request)
+    other = dataclasses.replace(later, fingerprint={"rows": {"validation": "4567"}})
+    assert promote(other, candidate, tracked.location, request).version.version == 2  # other rows tell nothing
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"alias": "latest"}, "--alias: MLflow keeps 'latest'"),
+        ({"alias": "v1"}, "--alias: MLflow keeps 'latest' and 'v' with a number"),
+        ({"alias": "my alias"}, "--alias: letters, digits"),
+        ({"name": "team/films"}, "a registered model cannot be called 'team/films'"),
+        ({"forced": "  "}, "--reason: say why"),
+    ],
+)
+def test_requests_with_unusable_names_are_refused(changes: dict[str, str], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        PromotionRequest(**{"name": "films", "metric": ACCURACY, **changes})  # type: ignore[arg-type]
+
+
+def test_refused_alias_leaves_nothing_registered(tracked: Tracked) -> None:
+    with pytest.raises(UserError, match="--alias: "):
+        promoted(tracked, tracked.candidates().choose(), alias="latest")
+    assert registered(tracked) == []
+
+
+def test_refused_trial_is_not_trained_again(tracked: Tracked) -> None:
+    def retrain(trial: TrialRecord) -> Path:
+        raise AssertionError(f"trial {trial.number} is trained")
+
+    request = PromotionRequest(name="films", metric=ACCURACY)
+    admit = partial(judge, tracked.trained.store.sweep(), tracked.location, request)
+    with pytest.raises(UserError, match="trial 1 of films#1 does not pass the gates"):
+        tracked.candidates().choose(1, retrain, admit)
 
 
 def test_a_sweep_that_is_not_in_mlflow_yet_is_refused(tracked: Tracked) -> None:

@@ -30,7 +30,7 @@ from tests.tracking.trained import LABELS, TEXTS, writer_adapters
 @pytest.fixture
 def registered(tracked: Tracked) -> Tracked:
     for number, alias in ((0, "champion"), (2, "challenger")):
-        request = PromotionRequest(name="films", metric=ACCURACY, alias=alias)
+        request = PromotionRequest(name="films", metric=ACCURACY, alias=alias, forced="a test")
         promote(tracked.trained.store.sweep(), tracked.candidates().choose(number), tracked.location, request)
     return tracked
 
@@ -64,6 +64,15 @@ def test_a_registered_model_predicts_what_training_saw(
             assert answer.answer == LABELS[max(range(3), key=logits.__getitem__)]
             assert answer.score == pytest.approx(max(expected), abs=1e-5)
     assert predictor.predict([]) == []
+
+
+def test_blank_texts_have_no_answer_in_place(registered: Tracked) -> None:
+    predictor = Predictor.load("films", registered.location)
+    plain = predictor.predict(TEXTS[:2])
+    found = predictor.predict(["", TEXTS[0], "  ", TEXTS[1]])
+    assert [item.answer for item in found] == [None, plain[0].answer, None, plain[1].answer]
+    assert [item.text for item in found] == ["", TEXTS[0], "  ", TEXTS[1]]
+    assert (found[0].score, found[0].probabilities) == (None, {})
 
 
 def test_an_exported_folder_predicts_and_its_base_may_have_moved(tracked: Tracked, tmp_path: Path) -> None:

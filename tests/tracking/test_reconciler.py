@@ -1,12 +1,17 @@
 """The thread: it never holds up the sweep, tries again, and says whether all is written."""
 
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from orchestrator.tracking.reconciler import Reconciler
 from tests.tracking.records import report, trial
+
+ROOT = Path(__file__).parents[2]
 
 
 class Recorder:
@@ -17,13 +22,15 @@ class Recorder:
         self.seconds = seconds
         self.passes = 0
         self.thread = ""
+        self.refused: tuple[str, ...] = ()
 
-    def run(self) -> None:
+    def run(self) -> tuple[str, ...]:
         self.passes += 1
         self.thread = threading.current_thread().name
         time.sleep(self.seconds)
         if self.absent:
             raise ConnectionError("nobody answers")
+        return self.refused
 
 
 def test_flush_waits_for_a_pass_that_began_after_it() -> None:
@@ -87,3 +94,30 @@ def test_close_ends_the_thread(absent: bool) -> None:
     assert "reconciler" not in {thread.name for thread in threading.enumerate()}
     reconciler.wake()
     assert recorder.passes == passes
+
+
+def test_refusal_is_told_once_without_waiting() -> None:
+    recorder, warnings = Recorder(), list[str]()
+    recorder.refused = ("trial-000: no such run", "trial-001: no such run")
+    reconciler = Reconciler(recorder, warnings.append, gap_s=0, longest_wait_s=3600)
+    reconciler.start()
+    assert not reconciler.flush(600)  # a wait would run into the test's time limit
+    assert not reconciler.close(600)
+    assert warnings == ["tracking: MLflow refuses trial-000: no such run; it is left out there, and the sweep goes on"]
+
+
+def test_sqlalchemy_orm_is_whole_before_the_thread() -> None:
+    script = (
+        "import sys, threading\n"
+        "from orchestrator.tracking.reconciler import Reconciler\n"
+        "assert 'sqlalchemy.orm' not in sys.modules\n"
+        "class Pass:\n"
+        "    def run(self):\n"
+        "        print(hasattr(sys.modules.get('sqlalchemy.orm'), 'Session'), flush=True)\n"
+        "        return ()\n"
+        "reconciler = Reconciler(Pass(), print)\n"
+        "reconciler.start()\n"
+        "assert reconciler.close(60)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert set(done.stdout.split()) == {"True"}

@@ -1,5 +1,7 @@
 """The server: answers, ends with us, and may be away for a while without a loss."""
 
+import json
+import re
 import shutil
 import signal
 import socket
@@ -20,6 +22,7 @@ from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.reconciler import Reconciler
 from orchestrator.tracking.server import _choose_port, serve
 from orchestrator.tracking.synchroniser import Synchroniser
+from orchestrator.tracking.ui_page import SWITCH
 from tests.tracking.records import MemoryStore, description, sweep, trial
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +62,23 @@ def test_what_happened_while_the_server_was_away_is_written_when_it_is_back(loca
     assert len(warnings) == 1
     assert warnings[0].startswith("tracking is behind, the sweep goes on: MlflowException")
     assert not answers(address)
+
+
+def test_telemetry_of_the_pages_is_off(served_store: Location) -> None:
+    def get(path: str) -> str:
+        with urllib.request.urlopen(f"{served_store.tracking_uri}{path}", timeout=20) as answer:  # noqa: S310
+            return str(answer.read().decode())
+
+    config = json.loads(get("/ajax-api/3.0/mlflow/ui-telemetry"))
+    assert config["disable_ui_telemetry"] is True
+    page = get("/")
+    # The switch stands before MLflow's own code, and its key is the one that this code reads.
+    assert page.index(f'localStorage.setItem("{SWITCH}", "false")') < page.index("<script defer")
+    code = "".join(get(f"/static-files/{name}") for name in re.findall(r'src="static-files/([^"]+)"', page))
+    key, _, version = SWITCH.rpartition("_v")
+    assert f'"{key}"' in code
+    assert "`${e}_v${t}`" in code
+    assert version == "1"
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])

@@ -143,4 +143,6 @@ def test_the_page_that_shows_the_trials() -> None:
         "searchFilter": [f"tags.`loratory.sweep` = '{sweep_key(sweep())}' AND tags.`loratory.trial` != ''"],
     }
     assert "orderByAsc=true" in unquote(runs_url("http://x", "7", LOSS))
+    hits = Metric(name="val/hit@1", direction=Direction.MAXIMIZE)
+    assert "orderByKey=metrics.`best_val_hit_1`" in unquote(runs_url("http://x", "7", hits))
     assert best_name(LOSS) == "best_val_loss"

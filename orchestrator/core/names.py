@@ -1,0 +1,69 @@
+"""Names that MLflow accepts. What a user names is cleaned or refused here, before anything is trained. Pure."""
+
+import hashlib
+import re
+from collections.abc import Iterable
+
+from orchestrator.core.errors import UserError
+
+KEY_LENGTH = 250
+"""MLflow takes keys of metrics, parameters and tags up to this many characters."""
+
+_ALIAS_LENGTH = 200  # MLflow takes 255; the tag that remembers an alias's version before has the alias in its key
+_MODEL_LENGTH = 250
+
+
+def mlflow_key(name: str) -> str:
+    """Return a metric's name as MLflow accepts it as a key; a name that MLflow accepts stays as it is.
+
+    MLflow takes letters, digits, ``_ - . : /`` and spaces, and refuses a key that would be another one if it were a
+    path (``a//b``, ``./a``). Every other character becomes ``_``: ``hit@1`` is recorded as ``hit_1``.
+    """
+    parts = re.sub(r"[^\w./ :-]", "_", name).split("/")
+    key = "/".join("_" if part in {"", ".", ".."} else part for part in parts)
+    if len(key) <= KEY_LENGTH:
+        return key
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{key[: KEY_LENGTH - len(digest) - 1]}-{digest}"
+
+
+def logged_model_name(objective: str, trial: str) -> str:
+    """Return the name of a trial's logged model; MLflow refuses ``/ : . % " '`` there, which become ``-``."""
+    cleaned = re.sub(r"[^\w -]", "-", objective)[:200]
+    return f"{cleaned}-{trial}"
+
+
+def check_metric_names(names: Iterable[object]) -> None:
+    """Raise ``UserError`` unless every name is text, and MLflow can tell the metrics apart."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if not isinstance(name, str) or not name.strip():
+            raise UserError(f"a metric's name must be text that is not blank, got {name!r}")
+        other = seen.setdefault(mlflow_key(name), name)
+        if other != name:
+            raise UserError(
+                f"metrics {other!r} and {name!r} are both recorded as {mlflow_key(name)!r} in MLflow, which takes "
+                "letters, digits, '_', '-', '.', ':', '/' and spaces; rename one"
+            )
+
+
+def check_alias(alias: str) -> None:
+    """Raise ``UserError`` if MLflow refuses the alias of a model version."""
+    if not re.fullmatch(r"[\w-]+", alias) or len(alias) > _ALIAS_LENGTH:
+        raise UserError(
+            f"--alias: letters, digits, '_' and '-' are needed, at most {_ALIAS_LENGTH} characters, got {alias!r}"
+        )
+    if alias.lower() == "latest" or re.fullmatch(r"[vV]\d+", alias):
+        raise UserError(
+            f"--alias: MLflow keeps 'latest' and 'v' with a number for itself, got {alias!r}; take a name such as "
+            "champion or challenger"
+        )
+
+
+def check_model_name(name: str) -> None:
+    """Raise ``UserError`` if MLflow refuses the name of a registered model, or ``predict`` could not be told it."""
+    if not name.strip() or any(sign in name for sign in "/:@") or name in {".", ".."} or len(name) > _MODEL_LENGTH:
+        raise UserError(
+            f"a registered model cannot be called {name!r}: a name without '/', ':' and '@' is needed, at most "
+            f"{_MODEL_LENGTH} characters"
+        )

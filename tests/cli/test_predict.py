@@ -1,0 +1,94 @@
+"""``predict``: one answer for each text, line or row, in order; nothing that is no text is classified."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from orchestrator.core.errors import UserError
+from orchestrator.promotion.export import export_adapter
+from tests.cli.conftest import Invoke
+from tests.promotion.conftest import Tracked, local_store, tracked, trained
+
+__all__ = ["local_store", "tracked", "trained"]
+
+
+@pytest.fixture
+def folder(tracked: Tracked, tmp_path: Path) -> str:
+    return str(export_adapter(tracked.candidates().choose(), tmp_path / "films"))
+
+
+def test_every_line_of_stdin_has_one_line(invoke: Invoke, folder: str) -> None:
+    long = "the plot was awful " * 20
+    done = invoke("predict", folder, stdin=f"\ufeffa great film\r\n\r\n{long}\n  \nfine")
+    lines = done.stdout.split("\n")
+    assert lines.pop() == ""
+    assert [line.split("\t")[-1] for line in lines] == ["a great film", "", " ".join(long.split()), "", "fine"]
+    assert len(lines[0].split("\t")) == 3
+    assert "2 of 5 texts are blank and have no answer" in done.stderr
+    alone = json.loads(invoke("predict", folder, "a great film", "--json").stdout)["predictions"]
+    assert lines[0].split("\t")[0] == alone[0]["answer"]  # neither the mark nor the line's end is part of the text
+
+
+def test_blank_lines_stand_in_the_document(invoke: Invoke, folder: str) -> None:
+    found = json.loads(invoke("predict", folder, "--json", stdin="fine\n\nfine\n").stdout)["predictions"]
+    assert [item["text"] for item in found] == ["fine", "", "fine"]
+    assert found[1] == {"text": "", "answer": None, "probabilities": {}, "score": None}
+    assert found[0] == found[2]
+
+
+def test_rows_are_written_with_their_answers(invoke: Invoke, folder: str, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text('id,review\n007,a great film\n008,\n009,"awful,\nsad"\n')
+    done = invoke(
+        "predict", folder, "--file", str(tmp_path / "in.csv"), "--column", "review", "-o", str(tmp_path / "o.csv")
+    )
+    assert "1 of 3 texts are blank" in done.stderr
+    with (tmp_path / "o.csv").open(newline="") as file:
+        rows = [*csv.DictReader(file)]
+    assert [(row["id"], row["review"]) for row in rows] == [
+        ("007", "a great film"),
+        ("008", ""),
+        ("009", "awful,\nsad"),
+    ]
+    assert [bool(row["answer"]) for row in rows] == [True, False, True]
+    alone = json.loads(invoke("predict", folder, "a great film", "--json").stdout)["predictions"][0]
+    assert rows[0]["answer"] == alone["answer"]
+    assert float(rows[0]["score"]) == pytest.approx(alone["score"], abs=1e-5)
+
+
+def test_file_without_output_prints_one_line_each(invoke: Invoke, folder: str, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text('{"text": "a great film\\nindeed"}\n{"text": null}\n')
+    done = invoke("predict", folder, "--file", str(tmp_path / "in.jsonl"))
+    assert [line.split("\t")[-1] for line in done.stdout.splitlines()] == ["a great film indeed", ""]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("",), "text 1 is blank"),
+        (("fine", " \t"), "text 2 is blank"),
+        (("rows.csv",), r"rows.csv names a file; to predict its rows: .* predict MODEL --file rows.csv"),
+        (("{folder}/rows.csv",), "rows.csv names a file"),
+        (("{folder}/notes.md",), r"notes.md names a file; to predict its lines: .* predict MODEL < "),
+        (("a text", "--column", "text"), "--column goes with --file"),
+        (("--output", "out.csv"), "--output goes with --file"),
+        (("fine", "--file", "{folder}/rows.csv"), "give texts or --file, not both"),
+        (("--file", "{folder}/rows.csv", "-o", "out.txt"), r"--output: a name that ends in .csv"),
+        (("--file", "{folder}/none.csv"), "--file: there is no file"),
+        (("--file", "{folder}/blank.csv"), "a text is needed"),
+        (("caf\udce9",), "text 1 is not UTF-8"),
+    ],
+)
+def test_what_is_no_text_is_refused(invoke: Invoke, tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
+    (tmp_path / "rows.csv").write_text("text\nfine\n")
+    (tmp_path / "blank.csv").write_text("text\n\n")
+    (tmp_path / "notes.md").write_text("fine\n")
+    with pytest.raises(UserError, match=told):
+        invoke("predict", "nothing", *(argument.replace("{folder}", str(tmp_path)) for argument in arguments))
+
+
+def test_texts_that_name_no_file_are_predicted(invoke: Invoke, folder: str) -> None:
+    texts = ("see rows.csv", "fine/awful", "x" * 5000, ".", "tests")
+    found = json.loads(invoke("predict", folder, *texts, "--json").stdout)["predictions"]
+    assert [item["text"] for item in found] == [*texts]

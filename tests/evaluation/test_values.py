@@ -1,0 +1,68 @@
+"""What measure returns is a float by name, or refused by name."""
+
+import math
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from orchestrator.core.errors import ObjectiveError
+from orchestrator.evaluation.values import metric_values
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        0.5, np.float32(0.5), np.float16(0.5), np.array(0.5), torch.tensor(0.5), torch.tensor(0.5, requires_grad=True),
+        torch.tensor(0.5, dtype=torch.bfloat16), Decimal("0.5"), Fraction(1, 2),
+    ],
+)  # fmt: skip
+def test_single_numbers_become_floats(value: Any) -> None:
+    found = metric_values({"f1": value}, "mood")
+    assert found == {"f1": 0.5}
+    assert type(found["f1"]) is float
+
+
+@pytest.mark.parametrize("value", [1, np.int64(1), torch.tensor(1)])
+def test_whole_numbers_become_floats(value: Any) -> None:
+    assert type(metric_values({"n": value}, "mood")["n"]) is float
+
+
+def test_nan_and_infinity_stay() -> None:
+    found = metric_values({"a": float("nan"), "b": np.float32("inf")}, "mood")
+    assert math.isnan(found["a"])
+    assert math.isinf(found["b"])
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (None, r"None \(NoneType\)"),
+        (True, r"True \(bool\)"),
+        (np.bool_(False), r"\(bool"),
+        (torch.tensor(True), r"tensor\(True\) \(Tensor\)"),
+        ("0.5", r"'0.5' \(str\)"),
+        ([0.5], r"\[0.5\] \(list\)"),
+        (np.array([0.5]), r"array\(\[0.5\]\) \(ndarray\)"),
+        ({"accuracy": 0.5}, r"\(dict\)"),
+        (1j, r"1j \(complex\)"),
+        (10**400, r"\.\.\. \(int\)"),
+    ],
+)
+def test_other_values_are_refused_by_name(value: Any, told: str) -> None:
+    with pytest.raises(ObjectiveError, match=f"objective mood: measure: f1 must be a real number .*got .*{told}"):
+        metric_values({"accuracy": 0.5, "f1": value}, "mood")
+
+
+@pytest.mark.parametrize("found", [None, 0.5, [("a", 1)]])
+def test_what_is_no_mapping_is_refused(found: object) -> None:
+    with pytest.raises(ObjectiveError, match="objective mood: measure must return a dict of metrics by name, got "):
+        metric_values(found, "mood")
+
+
+def test_a_listed_metric_that_is_missing_is_named() -> None:
+    with pytest.raises(ObjectiveError, match="measure returned no f1, which metrics lists; it returned accuracy"):
+        metric_values({"accuracy": 1}, "mood", wanted=["accuracy", "f1"])

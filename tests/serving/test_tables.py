@@ -1,0 +1,113 @@
+"""Files of rows are read as they are written, and written again with the answers beside them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from orchestrator.core.errors import DataError
+from orchestrator.serving.tables import read_rows, write_rows
+
+ANSWERS: dict[str, list[str | float | None]] = {"answer": ["good", None, "bad"], "score": [0.9, None, 0.75]}
+
+
+def test_csv_keeps_values_as_written(tmp_path: Path) -> None:
+    file = tmp_path / "in.csv"
+    file.write_bytes(
+        '\ufeffid,text,when\r\n000037,"a\u2028b\r\nc, d",2024-01-02\r\n38,,NA\r\n\r\n39,null,\r\n'.encode()
+    )
+    table = read_rows(file)
+    assert table.texts() == ["a\u2028b\r\nc, d", "", "null"]
+    write_rows(tmp_path / "out.csv", table, ANSWERS)
+    written = read_rows(tmp_path / "out.csv")
+    assert written.columns == ("id", "text", "when", "answer", "score")
+    assert [row["id"] for row in written.rows] == ["000037", "38", "39"]
+    assert written.rows[0]["when"] == "2024-01-02"
+    assert [row["answer"] for row in written.rows] == ["good", "", "bad"]
+    assert [row["score"] for row in written.rows] == ["0.9", "", "0.75"]
+    assert {path.name for path in tmp_path.iterdir()} == {"in.csv", "out.csv"}
+
+
+def test_blank_line_of_one_column_is_a_row(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("review\nfine\n\nbad\n")
+    assert read_rows(tmp_path / "in.csv").texts() == ["fine", "", "bad"]
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [("in.csv", ";"), ("in.tsv", "\t"), ("in.csv", "\t")])
+def test_other_delimiters_are_read(tmp_path: Path, name: str, delimiter: str) -> None:
+    (tmp_path / name).write_text(f"id{delimiter}text\n1{delimiter}fine, really\n")
+    assert read_rows(tmp_path / name).texts() == ["fine, really"]
+
+
+def test_json_lines_keep_types_and_dates(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"id": 1, "text": "2024-01-02", "tags": ["a"]},
+        {"id": 2, "text": None},
+        {"id": 3, "text": "bad"},
+    ]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    table = read_rows(tmp_path / "in.jsonl")
+    assert table.texts() == ["2024-01-02", "", "bad"]
+    write_rows(tmp_path / "out.jsonl", table, ANSWERS)
+    written = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert written == [
+        {**rows[0], "answer": "good", "score": 0.9},
+        {**rows[1], "answer": None, "score": None},
+        {**rows[2], "answer": "bad", "score": 0.75},
+    ]
+    (tmp_path / "in.json").write_text(json.dumps(rows))
+    assert read_rows(tmp_path / "in.json").rows == rows
+
+
+def test_parquet_keeps_types(tmp_path: Path) -> None:
+    arrow = pa.table({"id": pa.array([1, 2, 3], pa.int16()), "text": ["a", None, "c"]})
+    pq.write_table(arrow, tmp_path / "in.parquet")
+    table = read_rows(tmp_path / "in.parquet")
+    assert table.texts("text") == ["a", "", "c"]
+    write_rows(tmp_path / "out.parquet", table, ANSWERS)
+    written = pq.read_table(tmp_path / "out.parquet")
+    assert written.schema.field("id").type == pa.int16()
+    assert written.column("answer").to_pylist() == ["good", None, "bad"]
+
+
+def test_answers_do_not_replace_a_column(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("text,answer\na,x\nb,y\nc,z\n")
+    write_rows(tmp_path / "out.csv", read_rows(tmp_path / "in.csv"), ANSWERS)
+    written = read_rows(tmp_path / "out.csv")
+    assert written.columns == ("text", "answer", "predicted_answer", "predicted_score")
+    assert written.rows[0]["answer"] == "x"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("in.txt", b"a", "--file: a name that ends in .csv, .tsv, .jsonl, .json, .parquet is needed, got 'in.txt'"),
+        ("in.csv", b"", "in.csv holds no rows"),
+        ("in.csv", b"id,text\n", "in.csv holds no rows"),
+        ("in.jsonl", b"", "in.jsonl holds no rows"),
+        ("in.csv", b"text\nfine\ncaf\xe9\n", r"in.csv is not UTF-8 \(line 3, byte 0xe9\); save it as UTF-8"),
+        ("in.csv", b"PK\x03\x04\xff\xfe", "in.csv is not UTF-8"),
+        ("in.csv", b"id,text\n1,a,b\n", "line 2 has 3 cells and the header 2"),
+        ("in.csv", b"text,text\na,b\n", "two columns of one name: text, text"),
+        ("in.csv", b"id,body\n1,a\n", "in.csv has no column 'text'; it has: id, body. Name the column"),
+        ("in.jsonl", b'{"text": "a"}\n{"text": 37}\n', "row 2 of column 'text' holds int 37; text is needed"),
+        ("in.jsonl", b'{"text": "a"}\nno\n', "line 2 is no JSON"),
+        ("in.jsonl", b'["a"]\n', "row 1 is str; an object"),
+        ("in.parquet", b"no parquet", "in.parquet cannot be read as parquet"),
+    ],
+)
+def test_unusable_files_are_named(tmp_path: Path, name: str, content: bytes, told: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=told):
+        read_rows(tmp_path / name).texts()
+
+
+def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="--file: there is no file"):
+        read_rows(tmp_path / "none.csv")
+    (tmp_path / "in.csv").write_text("text\na\nb\nc\n")
+    with pytest.raises(DataError, match=r"--output: .*none/out.csv cannot be written: No such file or directory"):
+        write_rows(tmp_path / "none" / "out.csv", read_rows(tmp_path / "in.csv"), ANSWERS)
