@@ -51,9 +51,7 @@ class LeaderboardTable:
     def _table(self) -> FittingTable:
         board = self.board
         shown = board.rows[: self.limit]
-        more = (
-            f"and {len(board.rows) - len(shown)} more, on the report's page and with: report --limit {len(board.rows)}"
-        )
+        more = len(board.rows) - len(shown)
         baseline = board.baseline
         columns = [*_measured_columns(board, shown), *_final_columns(board, shown), *_setting_columns(board, shown)]
         return FittingTable(

@@ -46,7 +46,8 @@ def require_positions(source: Source, model: "PreTrainedModel", max_length: int)
 def position_bound(model: "PreTrainedModel") -> int | None:
     """Return the number of places of the model's smallest table of positions; None if it has none."""
     found = [bound for name, module in model.named_modules() if (bound := _places(name, module)) is not None]
-    found += [buffer.shape[-1] for name, buffer in model.named_buffers() if name.endswith("position_ids")]
+    if found:  # some tables have more rows than the model has places
+        found += [buffer.shape[-1] for name, buffer in model.named_buffers() if name.endswith("position_ids")]
     named = _BY_CONFIGURATION.get(model.config.model_type)
     if named is not None:
         found.append(int(getattr(model.config, named)))

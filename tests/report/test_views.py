@@ -106,7 +106,8 @@ def test_a_winner_that_is_no_better_than_the_baseline_is_said_to_be_so(value: fl
 
 
 def test_a_limit_says_what_it_leaves_out(summary: Summary) -> None:
-    assert "and 9 more" in shown(summary_text(summary, limit=3), 120)
+    assert " and 9 more, on the report's page" in shown(summary_text(summary, limit=3), 120)
+    assert "more, on the report's page" not in shown(summary_text(summary), 120)
 
 
 def test_a_command_is_never_cut(summary: Summary) -> None:

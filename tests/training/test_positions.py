@@ -66,9 +66,10 @@ def test_rows_at_the_bound_pass_and_longer_fail(kind: str, settings: dict[str, A
         require_positions(SOURCE, model, bound + 1)
 
 
-def test_computed_positions_have_no_bound_but_a_note() -> None:
-    config = transformers.LlamaConfig(**SMALL)
-    model = transformers.LlamaForSequenceClassification(config)
+@pytest.mark.parametrize("kind", ["llama", "nomic_bert"])
+def test_computed_positions_have_no_bound_but_a_note(kind: str) -> None:
+    config = transformers.AutoConfig.for_model(kind, **SMALL)
+    model = transformers.AutoModelForSequenceClassification.from_config(config)
     assert position_bound(model) is None
     assert require_positions(SOURCE, model, 20) == []
     (note,) = require_positions(SOURCE, model, 21)
