@@ -106,7 +106,8 @@ class SweepAdapters:
     Attributes:
         sweep_dir: the sweep's folder; reports name their checkpoints relative to it.
         metric: says which checkpoint of a trial is its best.
-        base, base_path, head, labels, objective, prompt, text_column, label_values, label_counts: as in ``AdapterCard``.
+        base, base_path, head, labels, objective, prompt, text_column: as in ``AdapterCard``.
+        label_values, label_counts: as in ``AdapterCard``.
         quantisation: how the base is held; None: as it is.
     """
 
