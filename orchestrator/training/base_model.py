@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from orchestrator.assets.models import load_pretrained
 from orchestrator.core.data import Source
 from orchestrator.core.quantisation import Quantisation, require_package
 from orchestrator.objective.protocol import Head, Objective
+from orchestrator.training.cpu_attention import attention_on_cpu, implemented_by
 
 if TYPE_CHECKING:
     import torch
@@ -58,7 +60,8 @@ def load_base(
         objective: says which head it gets.
         device: ``cpu`` or ``cuda``.
         dtype: of its weights; None: float32.
-        attention: transformers' name of the implementation; None: what is fastest on the device.
+        attention: transformers' name of the implementation; None: what is fastest on the device among those that
+            compute what the model's default does.
         quantisation: how the linear layers of the frozen part are held; None: in ``dtype``.
 
     Raises:
@@ -76,13 +79,11 @@ def load_base(
 
         arguments |= quantised.loading(quantisation, device)
     if attention is None and device == "cpu":
-        attention = "eager"  # benchmarks/RESULTS.md: the backward of fused attention is slow there
-    if attention is not None:
-        arguments["attn_implementation"] = attention
+        attention = attention_on_cpu(source, objective.head, partial(load_pretrained, auto, source, **arguments))
     with quiet_libraries():
-        model, found = load_pretrained(auto, source, **arguments)
+        model, found = load_pretrained(auto, source, **arguments, **implemented_by(attention))
     lacking = {*found["missing_keys"], *(key[0] for key in found.get("mismatched_keys", ()))}
-    if model.config.pad_token_id is None:
+    if getattr(model.config, "pad_token_id", None) is None:
         # Classification heads of decoders look for the last token that is no padding.
         tokenizer = load_tokenizer(source)
         model.config.pad_token_id = tokenizer.pad_token_id
