@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.core.errors import UserError
 from orchestrator.evaluation.neighbours import (
     Together,
-    forget_longest_row,
     keeps_state,
     may_stand_together,
     shape,
@@ -57,16 +56,9 @@ def measure(
         return {}
     device = next(model.parameters()).device
     budget = batch_tokens if batch_tokens is not None else BATCH_TOKENS.get(device.type, BATCH_TOKENS["cuda"])
-    limit = unchanged_up_to(model)
-
-    def logits(batch: "Mapping[str, torch.Tensor]") -> "torch.Tensor":
-        if limit is not None:
-            forget_longest_row(model)
-        return forward(model, batch)
-
     def results(rows: Sequence[Example]) -> "list[torch.Tensor]":
         batch = {name: value.to(device) for name, value in objective.collate(rows, tokenizer).items()}
-        found = logits(batch)
+        found = forward(model, batch)
         by_row = [found.float()] if found.dim() == 2 else []  # of a head that writes, losses say enough
         return [objective.losses(found, batch)[0].float(), *by_row]
 
@@ -74,14 +66,17 @@ def measure(
     model.eval()
     try:
         with torch.inference_mode():
-            halves = next(model.parameters()).dtype.itemsize == 2
+            halves, limit = next(model.parameters()).dtype.itemsize == 2, unchanged_up_to(model)
             together = may_stand_together(results, examples, limit=limit, halves=halves)
             threads = torch.get_num_threads() if device.type == "cpu" else 1
-            if threads > 1 and keeps_state(model, lambda: results([max(examples, key=shape)])):
+            if limit is not None or (threads > 1 and keeps_state(model, lambda: results([max(examples, key=shape)]))):
                 threads = 1
         with closing(Crew(threads)) as crew:
             parts = portions(examples, budget, together)
-            return measure_models(lambda batch: [logits(batch)], objective, examples, tokenizer, parts, crew, device)[0]
+            found = measure_models(
+                lambda batch: [forward(model, batch)], objective, examples, tokenizer, parts, crew, device
+            )
+        return found[0]
     finally:
         model.train(training)
 
@@ -160,11 +155,14 @@ def decoder_inputs(model: "torch.nn.Module", labels_BS: "torch.Tensor") -> "torc
         shifted_BS: torch.Tensor = own(labels_BS.clone())  # FSMT's writes into what it is given
         return shifted_BS
     config, generation = model.config, getattr(model, "generation_config", None)
-    starts = (getattr(source, "decoder_start_token_id", None) for source in (config, generation))
-    start = next((token for token in starts if token is not None), config.bos_token_id)
+    if not config.is_encoder_decoder:
+        raise UserError(f"model: {config.model_type} has no decoder beside an encoder; a causal objective suits it")
+    names = [(config, "decoder_start_token_id"), (generation, "decoder_start_token_id"), (config, "bos_token_id")]
+    start = next((token for source, name in names if (token := getattr(source, name, None)) is not None), None)
     if start is None:
         raise UserError("config.json: decoder_start_token_id is needed, because the decoder's input begins with it")
-    padding = start if config.pad_token_id is None else config.pad_token_id
+    padding = getattr(config, "pad_token_id", None)
+    padding = start if padding is None else padding
     late_BS = labels_BS.roll(1, dims=1)
     late_BS[:, 0] = start
     return late_BS.masked_fill(late_BS == IGNORED, padding)

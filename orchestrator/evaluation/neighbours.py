@@ -88,13 +88,26 @@ def unchanged_up_to(model: "torch.nn.Module") -> int | None:
 
     Such modules (dynamic and long RoPE) keep what they found for the next forward.
     """
-    limits = []
+    limits = [
+        limit
+        for module in _following_longest_row(model)
+        for limit in (*_original_positions(module.config.rope_parameters), module.original_max_seq_len)
+    ]
+    return min(limits, default=None)
+
+
+def forget_longest_rows(model: "torch.nn.Module") -> None:
+    """Have RoPE begin each forward as in a model that has just been loaded, so that none depends on those before."""
+    for module in _following_longest_row(model):
+        module.register_forward_pre_hook(_forget)
+
+
+def _following_longest_row(model: "torch.nn.Module") -> "Iterator[Any]":
     for module in model.modules():
         kinds = getattr(module, "rope_type", None)
         kinds = [*kinds.values()] if isinstance(kinds, Mapping) else [kinds]
         if any(isinstance(kind, str) and (kind == "longrope" or "dynamic" in kind) for kind in kinds):
-            limits += [*_original_positions(module.config.rope_parameters), module.original_max_seq_len]
-    return min(limits, default=None)
+            yield module
 
 
 def _original_positions(parameters: Mapping[str, Any]) -> Iterator[int]:
@@ -105,13 +118,11 @@ def _original_positions(parameters: Mapping[str, Any]) -> Iterator[int]:
             yield value
 
 
-def forget_longest_row(model: "torch.nn.Module") -> None:
-    """Have RoPE begin again, as in a model that has just been loaded."""
-    for module in model.modules():
-        for name in [name for name in (*module._buffers, *vars(module)) if name.endswith("original_inv_freq")]:
-            prefix = name.removesuffix("original_inv_freq")
-            module.register_buffer(f"{prefix}inv_freq", getattr(module, name).clone(), persistent=False)
-            setattr(module, f"{prefix}max_seq_len_cached", getattr(module, "original_max_seq_len", 0))
+def _forget(module: "torch.nn.Module", _: object) -> None:
+    for name in [name for name in (*module._buffers, *vars(module)) if name.endswith("original_inv_freq")]:
+        prefix = name.removesuffix("original_inv_freq")
+        module.register_buffer(f"{prefix}inv_freq", getattr(module, name).clone(), persistent=False)
+        setattr(module, f"{prefix}max_seq_len_cached", module.original_max_seq_len)
 
 
 def keeps_state(model: "torch.nn.Module", work: Callable[[], object]) -> str | None:

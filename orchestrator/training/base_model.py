@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.assets.models import load_pretrained
 from orchestrator.core.data import Source
 from orchestrator.core.quantisation import Quantisation, require_package
+from orchestrator.evaluation.neighbours import forget_longest_rows
 from orchestrator.objective.protocol import Head, Objective
 from orchestrator.training.cpu_attention import attention_on_cpu, implemented_by
 
@@ -90,6 +91,7 @@ def load_base(
     fresh = tuple(sorted({key.rpartition(".")[0] for key in lacking}))
     if quantisation is not None:
         quantised.settle(model, dtype)
+    forget_longest_rows(model)
     return Base(model=model.to(device), fresh_modules=fresh, revision=source.revision)
 
 

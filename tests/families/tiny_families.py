@@ -105,6 +105,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "esm": {"vocab_size": _VOCAB, "mask_token_id": 4, "position_embedding_type": "rotary"},
     "esmc": {"num_key_value_heads": 4},
     "falcon_h1": {"mamba_d_ssm": 64, "mamba_n_heads": 4, "mamba_d_head": 16, "mamba_n_groups": 1},
+    "fsmt": {"src_vocab_size": _VOCAB, "tgt_vocab_size": _VOCAB},
     "gptj": {"rotary_dim": 8},
     "granitemoehybrid": {"layer_types": ["mamba", "attention"], "mamba_n_heads": 4, "mamba_n_groups": 1},
     "hunyuan_v1_dense": {"head_dim": 8, "num_key_value_heads": 2},

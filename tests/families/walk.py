@@ -4,6 +4,8 @@ Run as a script, it reads ``model_type head`` lines and writes one line of JSON 
 its own: ``python -m tests.families.walk < families > found``.
 """
 
+import copy
+import gc
 import json
 import multiprocessing
 import resource
@@ -21,8 +23,8 @@ from orchestrator.core.plan import EngineName, EnginePlan, Precision
 from orchestrator.objective.protocol import Example, Head, Objective
 from tests.families.tiny_families import NotBuiltError, families, tiny_family
 
-SECONDS = 90
-"""That a family may take; most take three."""
+SECONDS = 300
+"""That a family may take; most take three; a machine may be busy."""
 MEMORY = 8 << 30
 """Bytes of addresses that a family's process may take; far fewer are ever touched."""
 POINT, ROWS = 16, 24
@@ -74,7 +76,7 @@ def walked(name: str, head: Head, folder: Path, **changes: Any) -> Found:
     plan = EnginePlan(
         objective="made up",
         model=Source(origin=Origin.LOCAL, name=str(model)),
-        data=DataPlan(source=MADE_UP, train=ROWS, validation=8, test=4, train_eval=4),
+        data=DataPlan(source=MADE_UP, train=ROWS, validation=5, test=4, train_eval=2),
         report_points=(POINT,),
         sweep_dir=str(folder / "solo"),
         metric="val/loss",
@@ -141,10 +143,10 @@ def plain_model(model: Path, objective: Objective) -> Any:
     import torch
     import transformers
 
-    from orchestrator.training.base_model import _AUTO_CLASSES
+    from tests.plain_peft import MODELS
 
     labels = {"num_labels": len(objective.labels)} if objective.labels else {}
-    auto = getattr(transformers, _AUTO_CLASSES[objective.head])
+    auto = getattr(transformers, MODELS[objective.head])
     return auto.from_pretrained(model, dtype=torch.float32, output_loading_info=True, **labels)
 
 
@@ -153,7 +155,9 @@ def plain_sums(model: Any, objective: Objective, rows: Sequence[Example], tokeni
     batch = objective.collate(rows, tokenizer)
     given = {key: value for key, value in batch.items() if key in {"input_ids", "attention_mask"}}
     if objective.head is Head.SEQ2SEQ_LM:
-        given["labels"] = batch["labels"].clone()
+        shifted = getattr(model, "prepare_decoder_input_ids_from_labels", None)  # transformers' collator uses it so
+        made = {"labels": batch["labels"].clone()}
+        given |= made if shifted is None else {"decoder_input_ids": shifted(**made)}
     loss_B, units_B = objective.losses(model(**given).logits, batch)
     return loss_B.sum(), units_B.sum()
 
@@ -163,9 +167,13 @@ def plain_loss(model: Path, adapter: Path, objective: Objective, rows: Sequence[
     import torch
     from peft import PeftModel
 
+    from orchestrator.evaluation.neighbours import unchanged_up_to
+
     sums = []
+    loaded = PeftModel.from_pretrained(plain_model(model, objective)[0], adapter).eval()
+    keeps = unchanged_up_to(loaded) is not None
     for row in rows:
-        plain = PeftModel.from_pretrained(plain_model(model, objective)[0], adapter).eval()
+        plain = copy.deepcopy(loaded) if keeps else loaded
         with torch.inference_mode():
             sums.append([value.item() for value in plain_sums(plain, objective, [row], tokenizer)])
     loss, units = (sum(values) for values in zip(*sums, strict=True))
@@ -229,6 +237,8 @@ def walk(wanted: Sequence[tuple[str, Head]]) -> Iterator[Found]:
 
     import tests.training.packed.packs  # noqa: F401
 
+    gc.collect()
+    gc.freeze()  # or every collection of every process would go through ten libraries
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     context = multiprocessing.get_context("fork")
