@@ -14,6 +14,7 @@ from orchestrator.evaluation.neighbours import (
     keeps_state,
     may_stand_together,
     shape,
+    tell_once,
     unchanged_up_to,
 )
 from orchestrator.objective.padding import IGNORED
@@ -56,6 +57,7 @@ def measure(
         return {}
     device = next(model.parameters()).device
     budget = batch_tokens if batch_tokens is not None else BATCH_TOKENS.get(device.type, BATCH_TOKENS["cuda"])
+
     def results(rows: Sequence[Example]) -> "list[torch.Tensor]":
         batch = {name: value.to(device) for name, value in objective.collate(rows, tokenizer).items()}
         found = forward(model, batch)
@@ -68,6 +70,7 @@ def measure(
         with torch.inference_mode():
             halves, limit = next(model.parameters()).dtype.itemsize == 2, unchanged_up_to(model)
             together = may_stand_together(results, examples, limit=limit, halves=halves)
+            tell_once(str(getattr(model, "name_or_path", type(model).__name__)), together)
             threads = torch.get_num_threads() if device.type == "cpu" else 1
             if limit is not None or (threads > 1 and keeps_state(model, lambda: results([max(examples, key=shape)]))):
                 threads = 1
@@ -154,7 +157,8 @@ def decoder_inputs(model: "torch.nn.Module", labels_BS: "torch.Tensor") -> "torc
     if own is not None:
         shifted_BS: torch.Tensor = own(labels_BS.clone())  # FSMT's writes into what it is given
         return shifted_BS
-    config, generation = model.config, getattr(model, "generation_config", None)
+    config: Any = model.config
+    generation = getattr(model, "generation_config", None)
     if not config.is_encoder_decoder:
         raise UserError(f"model: {config.model_type} has no decoder beside an encoder; a causal objective suits it")
     names = [(config, "decoder_start_token_id"), (generation, "decoder_start_token_id"), (config, "bos_token_id")]

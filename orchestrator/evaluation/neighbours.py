@@ -7,6 +7,7 @@ count the tokens of a batch. Whoever uses an adapter gives it one row, so that i
 import enum
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.objective.protocol import Example
@@ -55,8 +56,19 @@ def may_stand_together(
     alike = _alike(examples)
     if alike and not _same([results([row]) for row in alike], results(alike), tolerance):
         return Together.NONE
-    logger.warning("a row's result depends on the rows beside it: rows are measured with rows of their own length")
     return Together.OF_ONE_LENGTH
+
+
+@cache
+def tell_once(model: str, together: Together) -> None:
+    """Log, once in a process, how a model's rows are measured, if not in any company."""
+    if together is not Together.ANY:
+        logger.warning(
+            "%s: a row's result depends on the rows beside it (padding, or the longest row); each batch that is "
+            "measured holds %s, as if each row were alone",
+            model,
+            together.value,
+        )
 
 
 def _same(alone: "Sequence[Sequence[torch.Tensor]]", together: "Sequence[torch.Tensor]", tolerance: float) -> bool:

@@ -153,7 +153,7 @@ class AdapterModel(mlflow.pyfunc.PythonModel):
         return pd.DataFrame({"label": labels, "score": [row[index] for row, index in zip(rows, best, strict=True)]})
 
 
-def _begins_each_forward_anew(model: Any) -> bool:
+def _begins_each_forward_anew(model: Any) -> bool:  # noqa: ANN401  (a torch module)
     """Have RoPE that follows a forward's longest row (dynamic, long) forget the one before; return if there is any."""
     found = False
     for module in model.modules():
@@ -165,7 +165,7 @@ def _begins_each_forward_anew(model: Any) -> bool:
     return found
 
 
-def _forget(module: Any, _: Any) -> None:
+def _forget(module: Any, _: object) -> None:  # noqa: ANN401  (a torch module)
     for name in [name for name, _ in module.named_buffers() if name.endswith("original_inv_freq")]:
         prefix = name.removesuffix("original_inv_freq")
         module.register_buffer(f"{prefix}inv_freq", getattr(module, name).clone(), persistent=False)

@@ -60,7 +60,13 @@ def _compared(source: Source, load: Callable[..., Any]) -> str | None:
                 return EAGER
             _, eager = _logits(load, EAGER)
         difference = ((eager - found).abs().max() / found.abs().max().clamp(min=1e-6)).item()
-    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:  # whatever the model's code says
+    except (
+        RuntimeError,
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+    ) as error:  # whatever the model's code says
         logger.warning("%s: its attention implementations cannot be compared (%s); the default is used", source, error)
         return None
     if difference <= _TOLERANCE:

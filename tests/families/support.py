@@ -13,13 +13,13 @@ HEADS = {
 }
 INTRODUCTION = """# Which models train, and how
 
-`make test-extended` writes this page. It builds a tiny random model of every family that transformers {version} has with
-one of the three heads, trains it in both engines, and compares what they report with plain transformers and peft: the
-exported adapter, one row at a time, and a plain training loop. A family stands here under its `model_type`.
+`make test-extended` writes this page. It builds a tiny random model of every family that transformers {version} has
+with one of the three heads, trains it in both engines, and compares what they report with plain transformers and peft:
+the exported adapter, one row at a time, and a plain training loop. A family stands here under its `model_type`.
 
 - **Packed**: trials train together over one base, and report what plain peft reports.
-- **Solo**: trials train one after another, and report what plain peft reports. The reason says what a pack does not do.
-- **Refused**: no engine trains the tiny model with adapters on all linear layers. The reason is transformers' or peft's.
+- **Solo**: trials train one after another, and report what plain peft reports. The reason says what a pack lacks.
+- **Refused**: no engine trains the tiny model with adapters on all linear layers. Transformers or peft give the reason.
 - **Not tried**: no tiny model could be built from the family's configuration alone.
 
 A model of a packed family may still train solo. Its configuration decides: capped attention scores, attention windows

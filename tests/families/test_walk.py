@@ -25,7 +25,7 @@ def test_no_family_reports_something_else() -> None:
 def test_the_page_says_why_a_family_is_solo() -> None:
     found = [
         Found(name="bert", head="causal_lm", packs=True, off={"solo export": 0.0}),
-        Found(name="fnet", head="sequence_classification", why="/tmp/x/model cannot be packed: its packed logits differ"),
+        Found(name="fnet", head="sequence_classification", why="/a/model cannot be packed: its packed logits differ"),
         Found(name="mamba", head="causal_lm", refused=True, why="ValueError: out_proj | conv1d"),
         Found(name="blt", head="causal_lm", built=False, why="96 million parameters"),
     ]

@@ -1,6 +1,7 @@
 """A tiny random model of any family that transformers has with one of the product's heads, written to a folder.
 
-A family's own configuration is made small by the names of its fields. What cannot be built so is listed with the reason.
+A family's own configuration is made small by the names of its fields. What cannot be built so is listed, with the
+reason.
 """
 
 import re
@@ -29,7 +30,7 @@ _SIZES: tuple[tuple[str, int], ...] = (
     (r"(num_key_value_heads|num_kv_heads|multi_query_group_num|swa_num_key_value_heads)", 2),
     (r"(head_dim|d_kv|attention_head_size|global_head_dim|swa_head_dim|d_head)", 8),
     (r"(\w*intermediate_size\w*|d_ff|\w*ffn_dim|n_inner|d_inner|dff|ffn_hidden_size|hidden_dim|ffn_size)", 64),
-    (r"(num_experts|n_routed_experts|num_local_experts|moe_num_experts|num_routed_experts|n_experts)", 4),
+    (r"(num_experts|n_routed_experts|num_local_experts|moe_num_experts|num_routed_experts|n_experts)", 8),
     (r"(num_experts_per_tok|moe_topk|num_selected_experts|moe_top_k|moe_k|experts_per_token)", 2),
     (r"(n_shared_experts|num_shared_experts|n_group|topk_group|num_expert_groups|first_k_dense_replace)", 1),
     (r"(q_lora_rank|kv_lora_rank|index_topk|o_lora_rank|mamba_dt_rank|time_step_rank)", 16),
@@ -94,14 +95,16 @@ def tiny_family(name: str, head: Head, folder: Path, seed: int = 0, **changes: A
         try:
             kind(config).save_pretrained(folder)
         except Exception as error:
-            raise NotBuiltError(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
+            raise NotBuiltError(
+                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            ) from error
     return folder
 
 
 CHANGES: dict[str, dict[str, Any]] = {
     "bamba": {"attn_layer_indices": [1], "mamba_n_heads": 4, "mamba_n_groups": 1},
     "codegen": {"rotary_dim": 8},
-    "dots1": {"n_routed_experts": 4, "num_experts_per_tok": 2, "n_shared_experts": 1},
+    "dots1": {"n_routed_experts": 8, "num_experts_per_tok": 2, "n_shared_experts": 1},
     "esm": {"vocab_size": _VOCAB, "mask_token_id": 4, "position_embedding_type": "rotary"},
     "esmc": {"num_key_value_heads": 4},
     "falcon_h1": {"mamba_d_ssm": 64, "mamba_n_heads": 4, "mamba_d_head": 16, "mamba_n_groups": 1},
@@ -166,7 +169,9 @@ def small_config(config_class: Any, changes: Mapping[str, Any] | None = None) ->
             size = next((size for pattern, size in _SIZES if re.fullmatch(pattern, name)), None)
             if size is not None:
                 given[name] = min(value, size) if value > 0 else value
-        elif isinstance(value, float) and ("dropout" in name or name.endswith(("_pdrop", "_jitter_noise", "layerdrop"))):
+        elif isinstance(value, float) and (
+            "dropout" in name or name.endswith(("_pdrop", "_jitter_noise", "layerdrop"))
+        ):
             given[name] = 0.0
         elif isinstance(value, list) and _layers(plain) and len(value) == _layers(plain):
             given[name] = _some(value)

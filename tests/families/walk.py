@@ -97,7 +97,7 @@ def walked(name: str, head: Head, folder: Path, **changes: Any) -> Found:
             reports["solo"] = [solo.start(trial).advance(POINT) for trial in tasks[:1]]
             rows, tokenizer = solo.data.split("validation", 48), solo.data.tokenizer
             trained = plain_training(model, solo, plan, tasks[0], objective, folder / "plain")
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  (the page tells it)
         return Found(name=name, head=head.value, refused=True, why=_told(error))
     together = replace(plan, engine=EngineName.PACKED, sweep_dir=str(folder / "packed"))
     with closing(PackedEngine(together, objective)) as engine:
@@ -106,14 +106,16 @@ def walked(name: str, head: Head, folder: Path, **changes: Any) -> Found:
             reports["packed"] = _trained_together(engine, tasks)
     expected = plain_loss(model, trained, objective, rows, tokenizer)
     off = {
-        f"{engine_name} training": _apart(found[0].metrics["val/loss"], expected) for engine_name, found in reports.items()
+        f"{engine_name} training": _apart(found[0].metrics["val/loss"], expected)
+        for engine_name, found in reports.items()
     }
     for engine_name, found in reports.items():
         for report in found:
             adapter = folder / engine_name / str(report.checkpoint) / "adapter"
             loss = report.metrics["val/loss"]
             off[f"{engine_name} export"] = max(
-                off.get(f"{engine_name} export", 0.0), _apart(loss, plain_loss(model, adapter, objective, rows, tokenizer))
+                off.get(f"{engine_name} export", 0.0),
+                _apart(loss, plain_loss(model, adapter, objective, rows, tokenizer)),
             )
     return Found(name=name, head=head.value, packs=room.packs, why=room.why, off=off)
 
@@ -194,7 +196,9 @@ def plain_training(model: Path, solo: Any, plan: EnginePlan, task: Any, objectiv
     set_seed(task.seed)
     base, found = plain_model(model, objective)
     fresh = tuple(sorted({key.rpartition(".")[0] for key in found["missing_keys"]}))
-    peft_model = adapt(Base(model=base, fresh_modules=fresh, revision=None), task.settings, objective.head).model.train()
+    peft_model = adapt(
+        Base(model=base, fresh_modules=fresh, revision=None), task.settings, objective.head
+    ).model.train()
     course = Course.of(solo.data, task, plan.timetable)
     optimiser = build_optimiser(peft_model, task.settings)
     trainable = [parameter for parameter in peft_model.parameters() if parameter.requires_grad]
@@ -259,4 +263,4 @@ def walk(wanted: Sequence[tuple[str, Head]]) -> Iterator[Found]:
 if __name__ == "__main__":
     asked = [line.split() for line in sys.stdin] if not sys.stdin.isatty() else []
     for result in walk([(name, Head(head)) for name, head in asked] or families()):
-        print(json.dumps(asdict(result)), flush=True)
+        print(json.dumps(asdict(result)), flush=True)  # noqa: T201

@@ -12,8 +12,8 @@ from orchestrator.objective.protocol import Head
 from orchestrator.tracking.adapter_model import AdapterRunner
 from orchestrator.training.adapters import adapt, save_adapter
 from orchestrator.training.base_model import load_base, load_tokenizer
-from tests.families.tiny_families import tiny_family
 from tests.fakes.tiny_objective import TinyClassification
+from tests.families.tiny_families import tiny_family
 from tests.training.packed.packs import task
 
 ROPE = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 100.0, "original_max_position_embeddings": 6}

@@ -11,9 +11,9 @@ from orchestrator.evaluation.measure import measure
 from orchestrator.objective.protocol import Example, Head, Objective
 from orchestrator.training.base_model import load_base, load_tokenizer
 from orchestrator.training.packed.fitness import reason_not_to_pack
+from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
 from tests.families.tiny_families import tiny_family
 from tests.families.walk import walked
-from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
 
 OBJECTIVES: dict[Head, Objective] = {
     Head.SEQUENCE_CLASSIFICATION: TinyClassification(),
@@ -102,7 +102,12 @@ GEMMA = {"sliding_window": 4096, **SMALL}
     [
         ("gemma2", Head.CAUSAL_LM, GEMMA, "its attention is given softcap (50), which packs do not compute"),
         ("gemma2", Head.CAUSAL_LM, {"attn_logit_softcapping": None, **GEMMA}, None),
-        ("mistral", Head.CAUSAL_LM, {"sliding_window": 40, **SMALL}, "in rows of 64 tokens its attention leaves some out"),
+        (
+            "mistral",
+            Head.CAUSAL_LM,
+            {"sliding_window": 40, **SMALL},
+            "in rows of 64 tokens its attention leaves some out",
+        ),
         ("mistral", Head.CAUSAL_LM, {"sliding_window": 64, **SMALL}, None),
         ("modernbert-decoder", Head.CAUSAL_LM, {"local_attention": 40}, "in rows of 64 tokens its attention leaves"),
         ("llama4_text", Head.CAUSAL_LM, {"attention_chunk_size": 40}, "its attention's temperature follows"),

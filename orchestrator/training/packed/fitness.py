@@ -30,7 +30,7 @@ from orchestrator.training.rng import kept_random_state
 from orchestrator.training.trial_weights import widen
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.05}
 """By the number format in which a model is tried, how far its packed logits may be off, as a share of the largest."""
@@ -125,15 +125,10 @@ def _reason(
     batch = collated(rows)
     with kept_random_state(), torch.inference_mode():
         torch.manual_seed(0)
-        base = load_base(source, objective, device, dtype=dtype, quantisation=quantisation)
-        widen(base.model.eval())
-        reason = risk(base.model)
-        if reason is not None:
-            return reason
-        alone = [forward(base.model, collated([row]))[0].float() for row in rows]
-        changed = keeps_state(base.model.train(), lambda: forward(base.model, batch))
-        if changed is not None:
-            return f"{changed} keeps what one forward found for the next"
+        base = load_base(source, objective, device, dtype=dtype, quantisation=quantisation).model
+        alone = _alone(base, [collated([row]) for row in rows], batch)
+        if isinstance(alone, str):
+            return alone
         del base  # there may be no memory for two
         torch.manual_seed(0)
         try:
@@ -150,6 +145,19 @@ def _reason(
                 raise
             logger.exception("the model cannot be packed")
             return f"{type(error).__name__}: {error}"
+
+
+def _alone(
+    model: "PreTrainedModel", rows: Sequence[Mapping[str, torch.Tensor]], batch: Mapping[str, torch.Tensor]
+) -> list[torch.Tensor] | str:
+    """Return each row's logits by itself; or why the model is not packed whatever they are, in words."""
+    widen(model.eval())
+    reason = risk(model)
+    if reason is not None:
+        return reason
+    alone = [forward(model, row)[0].float() for row in rows]
+    changed = keeps_state(model.train(), lambda: forward(model, batch))
+    return alone if changed is None else f"{changed} keeps what one forward found for the next"
 
 
 def _difference(packed: Sequence[torch.Tensor], alone: Sequence[torch.Tensor], dtype: torch.dtype) -> str | None:

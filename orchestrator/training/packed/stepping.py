@@ -238,9 +238,7 @@ class Stepper:
 
         budget = max(1, EVAL_TOKENS[pack.device.partition(":")[0]] // len(seats))
         parts = portions(examples, budget)
-        found = measure_models(
-            logits_of, self._objective, examples, self._tokenizer, parts, self._crew, pack.device
-        )
+        found = measure_models(logits_of, self._objective, examples, self._tokenizer, parts, self._crew, pack.device)
         by_slot = dict(zip(slots, found or [{}] * len(slots), strict=True))
         return [by_slot[seat.slot] for seat in seats]
 

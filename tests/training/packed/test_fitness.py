@@ -25,7 +25,6 @@ from orchestrator.training.packed.fitness import in_what_fits, reason_not_to_pac
 from orchestrator.training.packed.layout import lay_out
 from orchestrator.training.packed.run import PackedRun
 from orchestrator.training.task_data import TaskData
-from tests.families.tiny_families import tiny_family
 from tests.fakes.tiny_models import (
     bert_without_pooler,
     tiny_bert,
@@ -38,6 +37,7 @@ from tests.fakes.tiny_models import (
     tiny_t5,
 )
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
+from tests.families.tiny_families import tiny_family
 from tests.training.packed.packs import MADE_UP, task
 
 DATA = DataPlan(source=MADE_UP, train=40, validation=20, test=12, train_eval=10)
