@@ -104,6 +104,7 @@ def tiny_family(name: str, head: Head, folder: Path, seed: int = 0, **changes: A
 CHANGES: dict[str, dict[str, Any]] = {
     "bamba": {"attn_layer_indices": [1], "mamba_n_heads": 4, "mamba_n_groups": 1},
     "codegen": {"rotary_dim": 8},
+    "deepseek_v2": {"n_group": 1, "topk_group": 1, "topk_method": "greedy", "num_experts_per_tok": 2},
     "dots1": {"n_routed_experts": 8, "num_experts_per_tok": 2, "n_shared_experts": 1},
     "esm": {"vocab_size": _VOCAB, "mask_token_id": 4, "position_embedding_type": "rotary"},
     "esmc": {"num_key_value_heads": 4},
