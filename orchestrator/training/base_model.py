@@ -73,14 +73,14 @@ def load_base(
 
     dtype = dtype or torch.float32
     auto, arguments = _with_head(objective)
+    if attention is None and device == "cpu":
+        attention = attention_on_cpu(source, objective.head, partial(load_pretrained, auto, source, **arguments))
     arguments |= {"dtype": dtype, "output_loading_info": True}
     if quantisation is not None:
         require_package(quantisation)
         from orchestrator.training import quantised
 
         arguments |= quantised.loading(quantisation, device)
-    if attention is None and device == "cpu":
-        attention = attention_on_cpu(source, objective.head, partial(load_pretrained, auto, source, **arguments))
     with quiet_libraries():
         model, found = load_pretrained(auto, source, **arguments, **implemented_by(attention))
     lacking = {*found["missing_keys"], *(key[0] for key in found.get("mismatched_keys", ()))}

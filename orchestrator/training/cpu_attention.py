@@ -39,7 +39,7 @@ def attention_on_cpu(source: Source, head: Head, load: Callable[..., Any]) -> st
     Args:
         source: the model.
         head: of the model that is loaded.
-        load: loads it, and returns it with transformers' report.
+        load: loads it, by ``from_pretrained`` with further arguments; 4 bits are not needed to compare.
     """
     folder = Path(resolve_model(source)) / "config.json"
     changed = folder.stat().st_mtime_ns if folder.is_file() else 0
@@ -87,7 +87,7 @@ def _logits(load: Callable[..., Any], attention: str | None = None) -> "tuple[st
     import torch
 
     torch.manual_seed(0)  # what the files lack is drawn
-    model: PreTrainedModel = load(**implemented_by(attention))[0].eval()
+    model: PreTrainedModel = load(dtype=torch.float32, **implemented_by(attention)).eval()
     if model.config._attn_implementation == EAGER and attention is None:
         return EAGER, torch.empty(0)
     widen(model)

@@ -32,6 +32,8 @@ from orchestrator.training.trial_weights import widen
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+_ROWS = {0: 3, 1: 1}
+"""Rows by slot: short ones that are padded, and the longest by itself."""
 _TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.05}
 """By the number format in which a model is tried, how far its packed logits may be off, as a share of the largest."""
 
@@ -126,7 +128,7 @@ def _reason(
     with kept_random_state(), torch.inference_mode():
         torch.manual_seed(0)
         base = load_base(source, objective, device, dtype=dtype, quantisation=quantisation).model
-        alone = _alone(base, [collated([row]) for row in rows], batch)
+        alone = _alone(base, [collated([row]) for row in rows])
         if isinstance(alone, str):
             return alone
         del base  # there may be no memory for two
@@ -134,7 +136,7 @@ def _reason(
         try:
             pack = Pack(source, objective, device, dtype, quantisation)
             widen(pack.model.eval())
-            layout = lay_out(batch["attention_mask"], {0: 2, 1: 2}, 2, dtype, device=device)
+            layout = lay_out(batch["attention_mask"], _ROWS, 2, dtype, device=device)
             with masks_checked():
                 packed = pack.logits(batch, layout).parts()
             return _difference(packed, alone, dtype) or _draws(pack, batch)
@@ -147,16 +149,14 @@ def _reason(
             return f"{type(error).__name__}: {error}"
 
 
-def _alone(
-    model: "PreTrainedModel", rows: Sequence[Mapping[str, torch.Tensor]], batch: Mapping[str, torch.Tensor]
-) -> list[torch.Tensor] | str:
+def _alone(model: "PreTrainedModel", rows: Sequence[Mapping[str, torch.Tensor]]) -> list[torch.Tensor] | str:
     """Return each row's logits by itself; or why the model is not packed whatever they are, in words."""
     widen(model.eval())
     reason = risk(model)
     if reason is not None:
         return reason
     alone = [forward(model, row)[0].float() for row in rows]
-    changed = keeps_state(model.train(), lambda: forward(model, batch))
+    changed = keeps_state(model.train(), lambda: forward(model, rows[-1]))
     return alone if changed is None else f"{changed} keeps what one forward found for the next"
 
 
@@ -179,7 +179,7 @@ def _draws(pack: Pack, batch: Mapping[str, torch.Tensor]) -> str | None:
     pack.model.train()
     draws = draws_of({slot: SlotRandom(slot, 0.0, pack.device) for slot in (0, 1)}, pack.device)
     before = _generators(pack.device)
-    layout = lay_out(batch["attention_mask"], {0: 2, 1: 2}, 2, pack.dtype, draws, device=pack.device)
+    layout = lay_out(batch["attention_mask"], _ROWS, 2, pack.dtype, draws, device=pack.device)
     pack.logits(batch, layout)
     rows = torch.ones(layout.num_rows, 8, device=pack.device)
     draws.rows(layout, rows, 0.5, 0, None).of(rows)  # as adapters will: a device compiles a kernel for it
