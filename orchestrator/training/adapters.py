@@ -55,11 +55,27 @@ def adapt(base: Base, settings: TrialSettings, head: Head) -> Adapted:
         if isinstance(module, BaseTunerLayer):
             # peft casts each adapter's input to float32; under autocast that is undone at once, and without it a no-op.
             module.cast_input_dtype_enabled = False
+    if settings.method == LORA:
+        _require_loadable(model)
     taken_out = {}
     if settings.method == LORA and settings.init == "pissa":
         state = get_peft_model_state_dict(model, save_embedding_layers=False)
         taken_out = {name: value.detach().clone() for name, value in state.items() if _is_lora(name)}
     return Adapted(model=model, taken_out=taken_out)
+
+
+def _require_loadable(model: "PeftModel") -> None:
+    """Raise ``UserError`` if peft would not find what it saves: it renames keys for some families as it loads them."""
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    state = get_peft_model_state_dict(model, save_embedding_layers=False)
+    lost = set_peft_model_state_dict(model, state).unexpected_keys
+    if lost:
+        names = sorted({key.partition(".lora_")[0].rpartition(".")[2] for key in lost})
+        raise UserError(
+            f"adapter.target_modules: peft cannot load again what it saves for {', '.join(names)} of this model, for "
+            f"example {lost[0]}; name other modules"
+        )
 
 
 @contextmanager

@@ -76,6 +76,8 @@ def tiny_family(name: str, head: Head, folder: Path, seed: int = 0, **changes: A
             config.num_labels = 2
         if getattr(config, "is_encoder_decoder", False) and getattr(config, "decoder_start_token_id", None) is None:
             config.decoder_start_token_id = 0
+        if name == "encoder-decoder":
+            config.decoder.is_decoder = config.decoder.add_cross_attention = True
         if name == "reformer":
             config.is_decoder = head is Head.CAUSAL_LM
         kind = getattr(modeling_auto, MAPPINGS[head])[config_class]

@@ -7,13 +7,16 @@ import pytest
 import torch
 
 from orchestrator.core.data import Origin, Source
+from orchestrator.core.errors import UserError
 from orchestrator.evaluation.measure import measure
 from orchestrator.objective.protocol import Example, Head, Objective
+from orchestrator.training.adapters import adapt
 from orchestrator.training.base_model import load_base, load_tokenizer
 from orchestrator.training.packed.fitness import reason_not_to_pack
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
 from tests.families.tiny_families import tiny_family
 from tests.families.walk import walked
+from tests.training.packed.packs import task
 
 OBJECTIVES: dict[Head, Objective] = {
     Head.SEQUENCE_CLASSIFICATION: TinyClassification(),
@@ -132,3 +135,13 @@ def test_code_and_configuration_decide_packing(
     rows = rows_of(head, 5, 9, 12, 16)
     found = reason_not_to_pack(source, OBJECTIVES[head], "cpu", load_tokenizer(source), rows, max_length=64)
     assert found is None if reason is None else found is not None and found.startswith(reason), found
+
+
+def test_adapters_that_peft_loses_are_refused(tmp_path: Path) -> None:
+    """It renames keys of some families as it loads them, and Laguna's shared experts then have no place."""
+    model = tiny_family("laguna", Head.CAUSAL_LM, tmp_path)
+    base = load_base(Source(origin=Origin.LOCAL, name=str(model)), TinyCausal(), "cpu")
+    with pytest.raises(UserError, match="peft cannot load again what it saves for down_proj, gate_proj, up_proj"):
+        adapt(base, task(0).settings, Head.CAUSAL_LM)
+    base = load_base(Source(origin=Origin.LOCAL, name=str(model)), TinyCausal(), "cpu")
+    adapt(base, task(0, target_modules="q_proj,v_proj").settings, Head.CAUSAL_LM)
