@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := orchestrator objectives tests benchmarks docs/examples
 
-.PHONY: help sweep test test-qlora test-deepspeed check format findings lock wheel assets clean-venv
+.PHONY: help sweep test test-extended test-qlora test-deepspeed check format findings lock wheel assets clean-venv
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -20,6 +20,10 @@ sweep: $(VENV)/.assets ## run a sweep: SWEEP names its file, ARGS are options of
 
 test: $(VENV)/.dev $(VENV)/.assets ## run the tests: ARGS are options of pytest
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
+
+# The walk over transformers' families among them, which writes docs/support.md.
+test-extended: $(VENV)/.dev $(VENV)/.assets ## run the tests that take many minutes
+	$(BIN)/python -m pytest -m extended -n $(WORKERS) --dist loadscope $(ARGS)
 
 # By itself, because peft imports bitsandbytes wherever it is, which takes each process two seconds.
 test-qlora: $(VENV)/.dev $(VENV)/.assets requirements-qlora.lock ## run the tests of bases in 4 bits

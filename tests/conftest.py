@@ -87,8 +87,15 @@ def plain_peft() -> Iterator[PlainPeft]:
         yield oracle
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run what takes long first, so that no process is left alone with it at the end; mark what needs more."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run what takes long first, so that no process is left alone with it at the end; mark what needs more.
+
+    Tests marked ``extended`` run where ``-m`` names the marker: ``make test-extended``.
+    """
+    if "extended" not in config.option.markexpr:
+        left_out = [item for item in items if item.get_closest_marker("extended") is not None]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
     for item in items:
         if needs.bitsandbytes.mark in item.iter_markers("skipif"):
             item.add_marker(pytest.mark.qlora)

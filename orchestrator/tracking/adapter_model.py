@@ -59,6 +59,31 @@ class AdapterRunner:
         self._use_tokens(model)
         self.model = peft.PeftModel.from_pretrained(model, folder).to(device).eval()
         self.device = device
+        self.one_by_one = _begins_each_forward_anew(self.model) or self._sees_other_rows()
+
+    def _sees_other_rows(self) -> bool:
+        """Whether a row's logits depend on the padding beside it: a model without attention mask (FNet), for one."""
+        import torch
+
+        if self.card["head"] == "causal_lm":
+            return False  # no token of a causal model sees those behind it
+        text = self.tokenizer("a b c", add_special_tokens=True)["input_ids"]
+        rows = [text, [*text[:-1], *text[1:] * 3][: self.card["max_length"]]]
+        start = {}
+        if self.card["head"] == "seq2seq_lm":
+            first = getattr(self.model.config, "decoder_start_token_id", None) or 0
+            start["decoder_input_ids"] = torch.tensor([[first]])
+        found = []
+        with torch.inference_mode():
+            for count in (1, 2):
+                some = self.tokenizer.pad(
+                    {"input_ids": rows[:count]},
+                    padding_side=self.card.get("padding_side", "right"),
+                    return_tensors="pt",
+                )
+                beside = {name: value.repeat(count, 1).to(self.device) for name, value in start.items()}
+                found.append(self.model(**some.to(self.device), **beside).logits[0].float())
+        return not bool(torch.allclose(found[0], found[1], rtol=1e-3, atol=1e-3 * float(found[0].abs().max())))
 
     def _use_tokens(self, model: Any) -> None:  # noqa: ANN401  (a transformers model)
         """Have the model pad, and a generation end, with the tokens of the tokenizer, as in training."""
@@ -77,7 +102,7 @@ class AdapterRunner:
 
         rows: list[list[float]] = []
         with torch.inference_mode():
-            for batch in _batches(texts, batch_size):
+            for batch in _batches(texts, 1 if self.one_by_one else batch_size):
                 encoded = self.tokenizer(
                     list(batch),
                     truncation=True,
@@ -99,7 +124,7 @@ class AdapterRunner:
         ends = self._ends()
         goes_on = self.card["head"] == "causal_lm"  # its answer stands behind the prompt; a decoder's stands alone
         with torch.inference_mode():
-            for batch in _batches(texts, batch_size):
+            for batch in _batches(texts, 1 if self.one_by_one else batch_size):
                 rows = {"input_ids": [self._prompt(text) for text in batch]}
                 encoded = self.tokenizer.pad(rows, padding_side="left" if goes_on else "right", return_tensors="pt")
                 encoded = encoded.to(self.device)
@@ -175,6 +200,25 @@ class AdapterModel(mlflow.pyfunc.PythonModel):
         labels = [self.runner.labels[index] for index in best]
         scores = [row[index] for row, index in zip(rows, best, strict=True)]
         return pd.DataFrame({"label": labels, "score": scores}, index=series.index)
+
+
+def _begins_each_forward_anew(model: Any) -> bool:  # noqa: ANN401  (a torch module)
+    """Have RoPE that follows a forward's longest row (dynamic, long) forget the one before; return if there is any."""
+    found = False
+    for module in model.modules():
+        kinds = getattr(module, "rope_type", None)
+        kinds = list(kinds.values()) if isinstance(kinds, dict) else [kinds]
+        if any(isinstance(kind, str) and (kind == "longrope" or "dynamic" in kind) for kind in kinds):
+            module.register_forward_pre_hook(_forget)
+            found = True
+    return found
+
+
+def _forget(module: Any, _: object) -> None:  # noqa: ANN401  (a torch module)
+    for name in [name for name, _ in module.named_buffers() if name.endswith("original_inv_freq")]:
+        prefix = name.removesuffix("original_inv_freq")
+        module.register_buffer(f"{prefix}inv_freq", getattr(module, name).clone(), persistent=False)
+        setattr(module, f"{prefix}max_seq_len_cached", module.original_max_seq_len)
 
 
 def _column(given: Any, name: str) -> Any:  # noqa: ANN401  (whatever MLflow was given; a pandas series)

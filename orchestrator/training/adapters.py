@@ -66,6 +66,8 @@ def adapt(base: Base, settings: TrialSettings, head: Head) -> Adapted:
         if isinstance(module, BaseTunerLayer):
             # peft casts each adapter's input to float32; under autocast that is undone at once, and without it a no-op.
             module.cast_input_dtype_enabled = False
+    if settings.method == LORA:
+        _require_loadable(model)
     taken_out = {}
     if takes_out:
         state = get_peft_model_state_dict(model, save_embedding_layers=False)
@@ -100,6 +102,20 @@ def _untie_linear_layers(model: "torch.nn.Module") -> None:
     for module in model.modules():
         if isinstance(module, Linear) and module.weight.is_floating_point():
             module.weight = Parameter(module.weight.detach(), requires_grad=module.weight.requires_grad)
+
+
+def _require_loadable(model: "PeftModel") -> None:
+    """Raise ``UserError`` if peft would not find what it saves: it renames keys for some families as it loads them."""
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    state = get_peft_model_state_dict(model, save_embedding_layers=False)
+    lost = set_peft_model_state_dict(model, state).unexpected_keys
+    if lost:
+        names = sorted({key.partition(".lora_")[0].rpartition(".")[2] for key in lost})
+        raise UserError(
+            f"adapter.target_modules: peft cannot load again what it saves for {', '.join(names)} of this model, for "
+            f"example {lost[0]}; name other modules"
+        )
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,9 @@ from orchestrator.assets.models import load_pretrained
 from orchestrator.assets.tokens import load_tokenizer, use_tokens_of
 from orchestrator.core.data import Source
 from orchestrator.core.quantisation import Quantisation, require_package
+from orchestrator.evaluation.neighbours import forget_longest_rows
 from orchestrator.objective.protocol import Head, Objective
+from orchestrator.training.cpu_attention import attention_on_cpu, implemented_by
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +63,8 @@ def load_base(
         objective: says which head it gets.
         device: ``cpu`` or ``cuda``.
         dtype: of its weights; None: float32.
-        attention: transformers' name of the implementation; None: what is fastest on the device.
+        attention: transformers' name of the implementation; None: what is fastest on the device among those that
+            compute what the model's default does.
         quantisation: how the linear layers of the frozen part are held; None: in ``dtype``.
 
     Raises:
@@ -71,24 +75,24 @@ def load_base(
 
     dtype = dtype or torch.float32
     auto, arguments = with_head(objective)
-    arguments |= {"dtype": dtype, "output_loading_info": True, "trust_remote_code": False}
+    arguments |= {"trust_remote_code": False}
+    if attention is None and device == "cpu":
+        attention = attention_on_cpu(source, objective.head, partial(load_pretrained, auto, source, **arguments))
+    arguments |= {"dtype": dtype, "output_loading_info": True}
     if quantisation is not None:
         require_package(quantisation)
         from orchestrator.training import quantised
 
         arguments |= quantised.loading(quantisation, device)
-    if attention is None and device == "cpu":
-        attention = "eager"  # benchmarks/RESULTS.md: the backward of fused attention is slow there
-    if attention is not None:
-        arguments["attn_implementation"] = attention
     with quiet_libraries():
-        model, found = load_pretrained(auto, source, **arguments)
+        model, found = load_pretrained(auto, source, **arguments, **implemented_by(attention))
     lacking = {*found["missing_keys"], *(key[0] for key in found.get("mismatched_keys", ()))}
     classifies = objective.head is Head.SEQUENCE_CLASSIFICATION
     use_tokens_of(model, load_tokenizer(source, classifies=classifies), classifies=classifies)
     fresh = tuple(sorted({key.rpartition(".")[0] for key in lacking}))
     if quantisation is not None:
         quantised.settle(model, dtype)
+    forget_longest_rows(model)
     return Base(model=model.to(device), fresh_modules=fresh, revision=source.revision)
 
 

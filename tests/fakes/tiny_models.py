@@ -39,7 +39,7 @@ def tiny_bert(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, s
     """Save a BERT classifier (2 layers of ``width`` hidden units, 2 heads, dropout 0.1) and return its folder."""
     from transformers import BertConfig, BertForSequenceClassification
 
-    size = _save_tokenizer(folder, vocab, template=ENCODER)
+    size = save_tokenizer(folder, vocab, template=ENCODER)
     config = BertConfig(
         vocab_size=size,
         hidden_size=width,
@@ -57,7 +57,7 @@ def tiny_llama(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0, width:
     """Save a Llama language model (2 layers of ``width`` units, 2 heads that share keys) and return its folder."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    size = _save_tokenizer(folder, vocab, template=None)
+    size = save_tokenizer(folder, vocab, template=None)
     config = LlamaConfig(
         vocab_size=size,
         hidden_size=width,
@@ -77,7 +77,7 @@ def tiny_gpt2(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0, width: 
     """Save a GPT-2 language model (2 layers of ``width`` units, 2 heads, dropout 0.1) and return its folder."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    size = _save_tokenizer(folder, vocab, template=None)
+    size = save_tokenizer(folder, vocab, template=None)
     config = GPT2Config(
         vocab_size=size,
         n_embd=width,
@@ -95,7 +95,7 @@ def tiny_starcoder2(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -
     """Save a StarCoder2 language model, whose dropout (0.1) is a function and no layer, and return its folder."""
     from transformers import Starcoder2Config, Starcoder2ForCausalLM
 
-    size = _save_tokenizer(folder, vocab, template=None)
+    size = save_tokenizer(folder, vocab, template=None)
     config = Starcoder2Config(
         vocab_size=size,
         hidden_size=16,
@@ -119,7 +119,7 @@ def tiny_roberta(
     """Save a RoBERTa classifier, whose head has two layers (2 layers of ``width`` units), and return its folder."""
     from transformers import RobertaConfig, RobertaForSequenceClassification
 
-    size = _save_tokenizer(folder, vocab, template=ENCODER)
+    size = save_tokenizer(folder, vocab, template=ENCODER)
     config = RobertaConfig(
         vocab_size=size,
         hidden_size=width,
@@ -137,7 +137,7 @@ def tiny_t5(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
     """Save a T5 (2 + 2 layers of 16 hidden units, 2 heads, dropout 0.1) and return its folder."""
     from transformers import T5Config, T5ForConditionalGeneration
 
-    size = _save_tokenizer(folder, vocab, template="$A </s>")
+    size = save_tokenizer(folder, vocab, template="$A </s>")
     config = T5Config(vocab_size=size, num_layers=2, **_T5)
     return _save_model(folder, T5ForConditionalGeneration, config, seed)
 
@@ -270,7 +270,7 @@ def tiny_switch(folder: Path, dropout: float = 0.0, vocab: Sequence[str] = VOCAB
     """Save a Switch Transformer, whose experts are given some of the tokens each, and return its folder."""
     from transformers import SwitchTransformersConfig, SwitchTransformersForConditionalGeneration
 
-    size = _save_tokenizer(folder, vocab, template="$A </s>")
+    size = save_tokenizer(folder, vocab, template="$A </s>")
     config = SwitchTransformersConfig(
         vocab_size=size,
         num_layers=2,
@@ -289,7 +289,7 @@ def tiny_deberta(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB
     """Save a DeBERTa classifier, whose attention is of its own making, and return its folder."""
     from transformers import DebertaV2Config, DebertaV2ForSequenceClassification
 
-    size = _save_tokenizer(folder, vocab, template=ENCODER)
+    size = save_tokenizer(folder, vocab, template=ENCODER)
     config = DebertaV2Config(
         vocab_size=size,
         hidden_size=16,
@@ -328,7 +328,7 @@ def _save_model(folder: Path, kind: "type[PreTrainedModel]", config: object, see
     return folder
 
 
-def _save_tokenizer(folder: Path, vocab: Sequence[str], *, template: str | None) -> int:
+def save_tokenizer(folder: Path, vocab: Sequence[str], *, template: str | None) -> int:
     from tokenizers import Tokenizer
     from tokenizers.models import WordPiece
     from tokenizers.normalizers import Lowercase

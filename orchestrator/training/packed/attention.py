@@ -4,7 +4,9 @@ It is fused on a device, and otherwise written as plain products: see ``fuses``.
 a device all rows at once, as long as the longest.
 """
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface
 
+from orchestrator.training.packed.errors import CannotPackError
 from orchestrator.training.packed.fused_attention import fused_attention
 from orchestrator.training.packed.layout import Block, current
 from orchestrator.training.packed.randomness import Mask, quantised, site_of
@@ -22,6 +25,10 @@ if TYPE_CHECKING:
 
 NAME = "loratory_packed"
 """The ``attn_implementation`` that a pack's base is loaded with."""
+_WITHOUT_EFFECT = frozenset(
+    {"position_ids", "cache_position", "use_cache", "output_attentions", "output_hidden_states", "return_dict"}
+)
+"""Arguments that models hand through to attention and that do not change what it computes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,24 +111,37 @@ class _Attention(torch.autograd.Function):
         return *found, None
 
 
+@dataclass(frozen=True, slots=True)
+class _OtherMask:
+    """Stands for a mask that packs do not have, until a layer is given it; some models make masks for no layer."""
+
+    why: str
+
+
 def packed_attention(  # noqa: PLR0913, PLR0917  (transformers' signature)
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    attention_mask: torch.Tensor | None,  # noqa: ARG001  (the layout knows the padding)
+    attention_mask: torch.Tensor | _OtherMask | None,
     scaling: float | None = None,
     dropout: float = 0.0,
     is_causal: bool | None = None,
     position_bias: torch.Tensor | None = None,
-    **_: Any,  # noqa: ANN401
+    **others: Any,  # noqa: ANN401
 ) -> tuple[torch.Tensor, None]:
     """Return ``output_1NHD`` of ``query_1HND``, and keys and values with as many heads or fewer.
 
     A decoder that looks at its encoder's tokens brings ``key_MG1D`` and ``value_MG1D``. A ``position_bias`` is frozen
     and gets no gradient.
+
+    Raises:
+        CannotPackError: ``others`` asks for something that is not computed here, such as capped scores.
     """
     layout = current()
+    if isinstance(attention_mask, _OtherMask):  # of any other mask the layout knows the padding
+        raise CannotPackError(attention_mask.why)
+    require_plain(others, layout.longest)
     seen = layout.of(key.transpose(1, 2))
     if seen is not layout:
         key, value = key.transpose(0, 2), value.transpose(0, 2)
@@ -148,6 +168,18 @@ def packed_attention(  # noqa: PLR0913, PLR0917  (transformers' signature)
     key, value = (spread_by_heads(values, seen.tokens) for values in (key, value))
     output = plain_attention(query, key, value, terms(pairs=[(layout.whole, seen.whole)]))
     return gathered(output, layout.tokens), None
+
+
+def require_plain(others: Mapping[str, Any], longest: int) -> None:
+    """Raise ``CannotPackError`` if a layer gives attention an argument that changes what it computes.
+
+    A sliding window changes nothing of rows that fit into it.
+    """
+    for name, value in others.items():
+        within = name == "sliding_window" and isinstance(value, int) and longest <= value
+        if not (value is None or value is False or name in _WITHOUT_EFFECT or within):
+            shown = f"{value:g}" if isinstance(value, int | float) else type(value).__name__
+            raise CannotPackError(f"its attention is given {name} ({shown}), which packs do not compute")
 
 
 def fuses(device: torch.device, share: float, position_bias: torch.Tensor | None) -> bool:
@@ -214,8 +246,48 @@ def _put(block: Block, into_1HND: torch.Tensor, values_CTD: torch.Tensor) -> Non
     into_HBTD.copy_(values_BHTD.transpose(0, 1))
 
 
-def _no_mask(*_: Any, **__: Any) -> None:  # noqa: ANN401
-    """Build no mask: the layout knows where padding stands."""
+class _Checks(threading.local):
+    masks = False
+
+
+_CHECKS = _Checks()
+
+
+@contextmanager
+def masks_checked() -> Iterator[None]:
+    """Have this thread's forwards raise ``CannotPackError`` if the model asks for another mask than packs have."""
+    _CHECKS.masks = True
+    try:
+        yield
+    finally:
+        _CHECKS.masks = False
+
+
+def _no_mask(
+    *_: Any,  # noqa: ANN401
+    mask_function: Callable[..., Any] | None = None,
+    use_vmap: bool = False,
+    **__: Any,  # noqa: ANN401
+) -> _OtherMask | None:
+    """Build no mask: the layout knows where padding stands, and a layer whether it is causal."""
+    if not _CHECKS.masks or mask_function is None:
+        return None
+    if use_vmap:
+        return _OtherMask("its code makes an attention mask of its own")
+    block = max(current().blocks, key=lambda block: block.length)
+    if _is_plain(mask_function, block, current().device):
+        return None
+    return _OtherMask(f"in rows of {block.length} tokens its attention leaves some out (a sliding window or chunks)")
+
+
+def _is_plain(mask_function: Callable[..., Any], block: Block, device: str) -> bool:
+    """Return whether all tokens of a block's first row see all others, or all that stand before them."""
+    places = torch.arange(block.tokens.start, block.tokens.start + block.length, device=device)
+    row = torch.zeros(1, 1, 1, 1, dtype=torch.long, device=device)
+    seen = mask_function(row, row, places[None, None, :, None], places[None, None, None])
+    seen_TT = torch.as_tensor(seen).expand(1, 1, block.length, block.length)[0, 0]
+    all_TT = torch.ones_like(seen_TT, dtype=torch.bool)
+    return torch.equal(seen_TT, all_TT) or torch.equal(seen_TT, all_TT.tril())
 
 
 AttentionInterface.register(NAME, packed_attention)

@@ -271,7 +271,8 @@ class PackedEngine:
             tokenizer = self._solo.data.tokenizer
             source, quantisation = self._plan.model, self._plan.quantisation
             rows = self._solo.data.train(settings)
-            reason = reason_not_to_pack(source, self._objective, self._device, tokenizer, rows, quantisation)
+            longest = max(settings.max_length, TrialSettings.from_params(self._plan.largest).max_length)
+            reason = reason_not_to_pack(source, self._objective, self._device, tokenizer, rows, quantisation, longest)
             self._unfit = reason or ""
             if not reason:
                 with kept_random_state():  # what the files lack is drawn

@@ -1,4 +1,8 @@
-"""Whether a model can be packed: not by its name, but by what comes out of it."""
+"""Whether a model can be packed: not by its name, but by what its code and configuration say, and what comes out.
+
+What a trial run does not show is decided by the code: see ``risks``. The rest is tried, in rows as long as trials may
+have them and with scores of real size.
+"""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -7,21 +11,29 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from orchestrator.assets.models import load_pretrained
 from orchestrator.core.data import Source
 from orchestrator.core.errors import LoratoryError
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.evaluation.measure import forward
+from orchestrator.evaluation.neighbours import keeps_state
 from orchestrator.objective.protocol import Example, Head, Objective
 from orchestrator.training.base_model import load_base
 from orchestrator.training.memory import free_memory, out_of_memory
+from orchestrator.training.packed.attention import masks_checked
+from orchestrator.training.packed.errors import CannotPackError
 from orchestrator.training.packed.layout import lay_out
 from orchestrator.training.packed.pack import Pack
 from orchestrator.training.packed.randomness import SlotRandom, draws_of
+from orchestrator.training.packed.risks import risk
 from orchestrator.training.rng import kept_random_state
+from orchestrator.training.trial_weights import widen
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+_ROWS = {0: 3, 1: 1}
+"""Rows by slot: short ones that are padded, and the longest by itself."""
 _TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.05}
 """By the number format in which a model is tried, how far its packed logits may be off, as a share of the largest."""
 
@@ -35,20 +47,53 @@ def reason_not_to_pack(
     tokenizer: "PreTrainedTokenizerBase",
     rows: Sequence[Example],
     quantisation: Quantisation | None = None,
+    max_length: int = 0,
 ) -> str | None:
     """Return why a model cannot be packed, in words, or None if it can.
 
-    The logits of a few rows of different lengths are computed by the model as it is and by a pack of two slots, both in
-    float32; where they differ, or the pack fails, the model's code does something that a pack does not know. It knows
-    nothing of dropout that is a function (StarCoder2): that draws from torch's own generator, for all slots together.
+    The logits of a few rows of different lengths, the longest of ``max_length`` tokens, are computed by the model as it
+    is, one row at a time, and by a pack of two slots, both in float32; where they differ, or the pack fails, the
+    model's code does something that a pack does not know. It knows nothing of dropout that is a function (StarCoder2):
+    that draws from torch's own generator, for all slots together; nor of modules that keep what a forward found.
 
     Raises:
         LoratoryError: there is no memory for the model, in float32 and, tried after that, in bfloat16.
     """
     if tokenizer.padding_side == "left" and objective.head is Head.SEQUENCE_CLASSIFICATION:
         return "its classifier reads the last place of a row, so that padding stands on the left"
-    tried = partial(_reason, source, objective, device, tokenizer, rows, quantisation)
+    chosen = _chosen(rows, min(max_length, _positions(source) or max_length))
+    tried = partial(_reason, source, objective, device, tokenizer, chosen, quantisation)
     return in_what_fits(tried, device)
+
+
+def _positions(source: Source) -> int | None:
+    """Return how many places a row may have for certain; some models begin to count two places later."""
+    from transformers import AutoConfig
+
+    config = load_pretrained(AutoConfig, source).get_text_config()
+    positions = getattr(config, "max_position_embeddings", None)
+    return positions - 2 if isinstance(positions, int) and positions > 2 else None
+
+
+def _chosen(rows: Sequence[Example], length: int) -> list[Example]:
+    """Return four rows from short to long; the last is made ``length`` tokens long if it is shorter."""
+    rows = sorted(rows[:64], key=lambda row: len(row["input_ids"]))
+    chosen = [rows[at * (len(rows) - 1) // 3] for at in range(4)]
+    return [*chosen[:3], _stretched(chosen[3], length)]
+
+
+def _stretched(row: Example, length: int) -> Example:
+    """Return a row whose middle is repeated until it has ``length`` tokens; so are labels that each token has."""
+    count = len(row["input_ids"])
+    if count >= length or count < 3:
+        return row
+    places = [0, *(1 + at % (count - 2) for at in range(length - 2)), count - 1]
+    longer = {
+        name: [value[at] for at in places]
+        for name, value in row.items()
+        if isinstance(value, list) and len(value) == count
+    }
+    return {**row, **longer}
 
 
 def in_what_fits(tried: Callable[[torch.dtype], str | None], device: str) -> str | None:
@@ -78,21 +123,27 @@ def _reason(
     quantisation: Quantisation | None,
     dtype: torch.dtype,
 ) -> str | None:
-    rows = sorted(rows[:64], key=lambda row: len(row["input_ids"]))
-    chosen = [rows[at * (len(rows) - 1) // 3] for at in range(4)]
-    batch = {name: value.to(device) for name, value in objective.collate(chosen, tokenizer).items()}
+    def collated(some: Sequence[Example]) -> dict[str, torch.Tensor]:
+        return {name: value.to(device) for name, value in objective.collate(some, tokenizer).items()}
+
+    batch = collated(rows)
     with kept_random_state(), torch.inference_mode():
         torch.manual_seed(0)
-        base = load_base(source, objective, device, dtype=dtype, quantisation=quantisation)
-        plain = forward(base.model.eval(), batch).float()
+        base = load_base(source, objective, device, dtype=dtype, quantisation=quantisation).model
+        alone = _alone(base, [collated([row]) for row in rows])
+        if isinstance(alone, str):
+            return alone
         del base  # there may be no memory for two
         torch.manual_seed(0)
         try:
             pack = Pack(source, objective, device, dtype, quantisation)
-            pack.model.eval()
-            layout = lay_out(batch["attention_mask"], {0: 2, 1: 2}, 2, dtype, device=device)
-            packed = pack.logits(batch, layout).parts()
-            return _difference(packed, plain, batch, dtype) or _draws(pack, batch)
+            widen(pack.model.eval())
+            layout = lay_out(batch["attention_mask"], _ROWS, 2, dtype, device=device)
+            with masks_checked():
+                packed = pack.logits(batch, layout).parts()
+            return _difference(packed, alone, dtype) or _draws(pack, batch)
+        except CannotPackError as error:
+            return str(error)
         except Exception as error:  # every cause is let through in the answer: the solo engine trains what fails here
             if out_of_memory(error):
                 raise
@@ -100,19 +151,29 @@ def _reason(
             return f"{type(error).__name__}: {error}"
 
 
-def _difference(
-    packed: list[torch.Tensor], plain: torch.Tensor, batch: Mapping[str, torch.Tensor], dtype: torch.dtype
-) -> str | None:
-    """Return in what a pack's logits, of two slots, are not the model's own; None if they are."""
-    if plain.dim() == 3:  # logits by token: what stands at padding is nobody's
-        real = batch.get("decoder_attention_mask", batch["attention_mask"]).bool()
-        plain, halves = plain[real], (real[:2], real[2:])
-        packed = [part[half[:, : part.shape[1]]] for part, half in zip(packed, halves, strict=True)]
-    found = torch.cat(packed).float()
-    if found.shape != plain.shape:
-        return f"its packed logits have the shape {tuple(found.shape)}, alone {tuple(plain.shape)}"
-    difference = ((found - plain).abs().max() / plain.abs().max().clamp(min=1e-6)).item()
-    return None if difference <= _TOLERANCES[dtype] else f"its packed logits differ by {difference:.2g} of the largest"
+def _alone(model: "PreTrainedModel", rows: Sequence[Mapping[str, torch.Tensor]]) -> list[torch.Tensor] | str:
+    """Return each row's logits by itself; or why the model is not packed whatever they are, in words."""
+    widen(model.eval())
+    reason = risk(model)
+    if reason is not None:
+        return reason
+    alone = [forward(model, row)[0].float() for row in rows]
+    changed = keeps_state(model.train(), lambda: forward(model, rows[-1]))
+    return alone if changed is None else f"{changed} keeps what one forward found for the next"
+
+
+def _difference(packed: Sequence[torch.Tensor], alone: Sequence[torch.Tensor], dtype: torch.dtype) -> str | None:
+    """Return in what a pack's logits, by slot, are not those of each row by itself; None if they are."""
+    rows = [row.float() for part in packed for row in part]
+    largest = max(row.abs().max().item() for row in alone)
+    difference = 0.0
+    for found, own in zip(rows, alone, strict=True):
+        real = found[: own.shape[0]] if own.dim() > 1 else found  # what stands at padding is nobody's
+        if real.shape != own.shape:
+            return f"its packed logits have the shape {tuple(real.shape)}, alone {tuple(own.shape)}"
+        difference = max(difference, (real - own).abs().max().item())
+    share = difference / max(largest, 1e-6)
+    return None if share <= _TOLERANCES[dtype] else f"its packed logits differ by {share:.2g} of the largest"
 
 
 def _draws(pack: Pack, batch: Mapping[str, torch.Tensor]) -> str | None:
@@ -120,7 +181,7 @@ def _draws(pack: Pack, batch: Mapping[str, torch.Tensor]) -> str | None:
     pack.model.train()
     draws = draws_of({slot: SlotRandom(slot, 0.0, pack.device) for slot in (0, 1)}, pack.device)
     before = _generators(pack.device)
-    layout = lay_out(batch["attention_mask"], {0: 2, 1: 2}, 2, pack.dtype, draws, device=pack.device)
+    layout = lay_out(batch["attention_mask"], _ROWS, 2, pack.dtype, draws, device=pack.device)
     pack.logits(batch, layout)
     rows = torch.ones(layout.num_rows, 8, device=pack.device)
     draws.rows(layout, rows, 0.5, 0, None).of(rows)  # as adapters will: a device compiles a kernel for it

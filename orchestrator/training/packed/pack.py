@@ -179,7 +179,10 @@ class Pack:
         """Make a module one that holds something for each slot, if it is not one yet."""
         if name in self._lora or name in self._full:
             return
-        module = self.model.get_submodule(name)
+        try:
+            module = self.model.get_submodule(name)
+        except AttributeError:  # peft adapts parameters of mixtures of experts through wrappers of its own
+            raise CannotPackError(f"{name} is a parameter of experts, and a pack trains linear layers alone") from None
         if part in RANKED and isinstance(module, nn.Linear | Conv1D):
             frozen = FrozenWeight.of(module)
             if any(width % ALIGNMENT for width in frozen.shape):

@@ -9,7 +9,7 @@ import torch
 
 from orchestrator.core.errors import DivergedError
 from orchestrator.evaluation.crew import Crew
-from orchestrator.evaluation.measure import measure_models
+from orchestrator.evaluation.measure import measure_models, portions
 from orchestrator.objective.protocol import Example, Objective
 from orchestrator.training.hardware import sent
 from orchestrator.training.packed.layout import Block, lay_out
@@ -236,15 +236,9 @@ class Stepper:
             layout = lay_out(repeated["attention_mask"], among, pack.slots, pack.dtype, device=pack.device)
             return pack.logits(repeated, layout).parts()
 
-        found = measure_models(
-            logits_of,
-            self._objective,
-            examples,
-            self._tokenizer,
-            device=pack.device,
-            budget=max(1, EVAL_TOKENS[pack.device.partition(":")[0]] // len(seats)),
-            crew=self._crew,
-        )
+        budget = max(1, EVAL_TOKENS[pack.device.partition(":")[0]] // len(seats))
+        parts = portions(examples, budget)
+        found = measure_models(logits_of, self._objective, examples, self._tokenizer, parts, self._crew, pack.device)
         by_slot = dict(zip(slots, found or [{}] * len(slots), strict=True))
         return [by_slot[seat.slot] for seat in seats]
 

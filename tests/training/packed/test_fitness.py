@@ -4,7 +4,6 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,11 +16,13 @@ from orchestrator.core.methods import METHODS
 from orchestrator.core.plan import EngineName, EnginePlan, Precision
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import Report
-from orchestrator.objective.protocol import Objective
+from orchestrator.objective.protocol import Head, Objective
 from orchestrator.training.base_model import load_tokenizer
 from orchestrator.training.engine import TrialRun
 from orchestrator.training.packed.engine import PackedEngine
+from orchestrator.training.packed.errors import CannotPackError
 from orchestrator.training.packed.fitness import in_what_fits, reason_not_to_pack
+from orchestrator.training.packed.layout import lay_out
 from orchestrator.training.packed.run import PackedRun
 from orchestrator.training.task_data import TaskData
 from tests.fakes.tiny_models import (
@@ -36,6 +37,7 @@ from tests.fakes.tiny_models import (
     tiny_t5,
 )
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
+from tests.families.tiny_families import tiny_family
 from tests.training.packed.packs import MADE_UP, task
 
 DATA = DataPlan(source=MADE_UP, train=40, validation=20, test=12, train_eval=10)
@@ -55,7 +57,7 @@ DATA = DataPlan(source=MADE_UP, train=40, validation=20, test=12, train_eval=10)
         (tiny_t5, TinyClassification(), "ValueError: the decoder is given no mask"),
         (tiny_starcoder2, TinyCausal(), "in training its code draws random numbers"),
         (tiny_deberta, TinyClassification(), "its packed logits differ"),
-        (partial(tiny_switch, dropout=0.1), TinySeq2Seq(), "CannotPackError: a layer is given some of a batch"),
+        (tiny_switch, TinySeq2Seq(), "its experts take a limited number of a row's tokens"),
     ],
 )
 def test_models_are_tried(
@@ -209,25 +211,35 @@ def test_the_pack_and_the_others_take_turns_a_report_at_a_time(tmp_path: Path) -
     engine.close()
 
 
-def test_experts_that_are_given_some_of_the_tokens_are_found_out_in_training(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    engine = PackedEngine(plan_of(tiny_switch(tmp_path / "model"), tmp_path), TinySeq2Seq())
-    dense, expert = engine.start(task(0, target_modules="q")), engine.start(task(1, target_modules="wi"))
+def test_rows_longer_than_tried_are_found_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A sliding window is as good as none for rows that fit into it."""
+    model = tiny_family("mistral", Head.CAUSAL_LM, tmp_path / "model", sliding_window=12)
+    engine = PackedEngine(replace(plan_of(model, tmp_path), largest={"max_length": 10}), TinyCausal())
+    short, long = engine.start(task(0, max_length=10)), engine.start(task(1, max_length=32))
+    assert engine.step({short: 16}) is not None
+    assert engine.holds(0)
     with caplog.at_level(logging.WARNING):
-        found = trained(engine, dense, expert)
+        found = trained(engine, short, long)
     assert sorted(found) == [0, 1]
-    assert "the solo engine trains all trials from here on: a layer is given some of a batch" in caplog.text
+    assert "the solo engine trains all trials from here on: its attention is given sliding_window (12)" in caplog.text
     assert not engine.holds(0)
-    for run in (dense, expert):
+    for run in (short, long):
         run.close()
     engine.close()
     # Another process only has to measure it for the last time, and finds out then.
-    plan = plan_of(tmp_path / "model", tmp_path)
+    plan = plan_of(model, tmp_path)
     shifted = replace(plan.data, shift={"other": plan.data.source}, shift_rows=8)
-    engine = PackedEngine(replace(plan, data=shifted), TinySeq2Seq())
-    assert engine.start(task(1, target_modules="wi")).finish(32).keys() >= {"shift/other/loss"}
+    engine = PackedEngine(replace(plan, data=shifted), TinyCausal())
+    assert engine.start(task(1, max_length=32)).finish(32).keys() >= {"shift/other/loss"}
     engine.close()
+
+
+def test_a_layer_given_some_tokens_cannot_pack() -> None:
+    layout = lay_out(torch.tensor([[1, 1, 1], [1, 0, 0]]), {0: 1, 1: 1}, 2, torch.float32)
+    for count in (2, 4, 6):  # rows, tokens, rows padded to the longest
+        layout.require(count)
+    with pytest.raises(CannotPackError, match="3 vectors are neither its 4 tokens nor its 2 rows"):
+        layout.require(3)
 
 
 def test_a_trial_that_cannot_be_packed_is_trained_alone_beside_the_pack(

@@ -1,0 +1,101 @@
+"""Rows are measured together only where none changes another's result."""
+
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from orchestrator.core.errors import UserError
+from orchestrator.evaluation.measure import decoder_inputs, portions
+from orchestrator.evaluation.neighbours import Together, keeps_state, may_stand_together
+from orchestrator.objective.protocol import Example
+
+ROWS: list[Example] = [{"input_ids": [row] * length, "labels": 0} for row, length in enumerate((3, 9, 5, 9, 3, 7))]
+
+
+def own(row: Example) -> float:
+    return float(sum(row["input_ids"]) + 1)
+
+
+def padded(rows: Sequence[Example]) -> float:
+    return float(sum(max(len(other["input_ids"]) for other in rows) - len(row["input_ids"]) for row in rows))
+
+
+@pytest.mark.parametrize(
+    ("beside", "expected"),
+    [
+        (lambda rows: 0.0, Together.ANY),
+        (lambda rows: 1e-6 * len(rows), Together.ANY),
+        (padded, Together.OF_ONE_LENGTH),
+        (lambda rows: float(len(rows)), Together.NONE),
+    ],
+)
+def test_neighbours_that_change_a_row_are_found(
+    beside: Callable[[Sequence[Example]], float], expected: Together
+) -> None:
+    def results(rows: Sequence[Example]) -> list[torch.Tensor]:
+        return [torch.tensor([own(row) + beside(rows) for row in rows])]
+
+    assert may_stand_together(results, ROWS) is expected
+
+
+def test_rope_beyond_its_positions_parts_lengths() -> None:
+    def results(rows: Sequence[Example]) -> list[torch.Tensor]:
+        return [torch.tensor([own(row) for row in rows])]
+
+    assert may_stand_together(results, ROWS, limit=9) is Together.ANY
+    assert may_stand_together(results, ROWS, limit=8) is Together.OF_ONE_LENGTH
+
+
+def test_no_number_is_no_difference() -> None:
+    def results(rows: Sequence[Example]) -> list[torch.Tensor]:
+        return [torch.full((len(rows),), torch.nan)]
+
+    assert may_stand_together(results, ROWS) is Together.ANY
+
+
+def test_batches_hold_what_may_stand_together() -> None:
+    assert portions(ROWS, 18) == [[0, 4, 2], [5, 1], [3]]
+    assert portions(ROWS, 100) == [[0, 4, 2, 5, 1, 3]]
+    assert portions(ROWS, 100, Together.OF_ONE_LENGTH) == [[0, 4], [2], [5], [1, 3]]
+    assert portions(ROWS, 100, Together.NONE) == [[0], [4], [2], [5], [1], [3]]
+
+
+class Remembers(torch.nn.Module):
+    longest = 0
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        self.longest = max(self.longest, values.shape[0])
+        return values
+
+
+def test_modules_that_keep_state_are_named() -> None:
+    values = torch.ones(4, 2)
+    plain = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2)).eval()
+    assert keeps_state(plain, lambda: plain(values)) is None
+    plain.train()
+    assert keeps_state(plain, lambda: plain(values)) == "BatchNorm1d"
+    remembers = torch.nn.Sequential(torch.nn.Linear(2, 2), Remembers())
+    assert keeps_state(remembers, lambda: remembers(values)) == "Remembers"
+    assert keeps_state(remembers, lambda: remembers(values)) is None
+
+
+def model(**config: Any) -> Any:
+    given = {"is_encoder_decoder": True, "model_type": "made up", "pad_token_id": 0, "bos_token_id": None}
+    return SimpleNamespace(config=SimpleNamespace(**given | config))
+
+
+def test_labels_come_a_token_late() -> None:
+    labels_BS = torch.tensor([[5, 6, 7], [8, -100, -100]])
+    assert decoder_inputs(model(decoder_start_token_id=2), labels_BS).tolist() == [[2, 5, 6], [2, 8, 0]]
+    assert decoder_inputs(model(bos_token_id=1, pad_token_id=None), labels_BS).tolist() == [[1, 5, 6], [1, 8, 1]]
+    assert labels_BS.tolist() == [[5, 6, 7], [8, -100, -100]]
+
+
+def test_a_decoder_without_beginning_is_refused() -> None:
+    with pytest.raises(UserError, match="decoder_start_token_id is needed"):
+        decoder_inputs(model(), torch.tensor([[5]]))
+    with pytest.raises(UserError, match="made up has no decoder beside an encoder"):
+        decoder_inputs(model(is_encoder_decoder=False), torch.tensor([[5]]))

@@ -1,0 +1,74 @@
+"""What the walk found, as ``docs/support.md``."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from orchestrator.objective.protocol import Head
+from tests.families.walk import Found
+
+HEADS = {
+    Head.SEQUENCE_CLASSIFICATION.value: "sequence classification",
+    Head.CAUSAL_LM.value: "causal LM",
+    Head.SEQ2SEQ_LM.value: "seq2seq LM",
+}
+INTRODUCTION = """# Which models train, and how
+
+`make test-extended` writes this page. It builds a tiny random model of every family that transformers {version} has
+with one of the three heads, trains it in both engines, and compares what they report with plain transformers and peft:
+the exported adapter, one row at a time, and a plain training loop. A family stands here under its `model_type`.
+
+- **Packed**: trials train together over one base, and report what plain peft reports.
+- **Solo**: trials train one after another, and report what plain peft reports. The reason says what a pack lacks.
+- **Refused**: no engine trains the tiny model with adapters on all linear layers. Transformers or peft give the reason.
+- **Not tried**: no tiny model could be built from the family's configuration alone.
+
+A model of a packed family may still train solo. Its configuration decides: capped attention scores, attention windows
+shorter than `data.max_length`, dynamic or long RoPE, attention temperature and expert capacity do not pack, and
+nor does dropout that is a function. `loratory sweep FILE --dry-run` says what holds for a model.
+
+A row's result never depends on the rows that share its batch. Where a model looks at padding or at the longest row,
+rows are measured with rows of their own length.
+"""
+
+
+def support_page(found: Iterable[Found], version: str) -> str:
+    """Return the page."""
+    found = sorted(found, key=lambda one: (one.name, one.head))
+    groups: dict[str, list[Found]] = {"Packed": [], "Solo": [], "Refused": [], "Not tried": []}
+    for one in found:
+        kind = "Not tried" if not one.built else "Refused" if one.refused else "Packed" if one.packs else "Solo"
+        groups[kind].append(one)
+    parts = [INTRODUCTION.format(version=version), "| | " + " | ".join(HEADS.values()) + " |", "|---|---|---|---|"]
+    parts += [f"| {kind} | " + " | ".join(_counts(some)) + " |" for kind, some in groups.items()]
+    for kind, some in groups.items():
+        parts += ["", f"## {kind}", ""]
+        parts += _names(some) if kind == "Packed" else _reasons(some)
+    return "\n".join(parts) + "\n"
+
+
+def _counts(some: Sequence[Found]) -> list[str]:
+    return [str(sum(one.head == head for one in some)) for head in HEADS]
+
+
+def _names(some: Sequence[Found]) -> list[str]:
+    lines = ["| head | model types |", "|---|---|"]
+    for head, told in HEADS.items():
+        lines.append(f"| {told} | {', '.join(one.name for one in some if one.head == head)} |")
+    return lines
+
+
+def _reasons(some: Sequence[Found]) -> list[str]:
+    by_name: dict[tuple[str, str], list[str]] = {}
+    for one in some:
+        by_name.setdefault((one.name, told(one.why)), []).append(HEADS[one.head])
+    rows = [f"| {name} | {', '.join(heads)} | {why} |" for (name, why), heads in by_name.items()]
+    return ["| model type | heads | reason |", "|---|---|---|", *rows]
+
+
+def told(why: str) -> str:
+    """Return a reason without folders and without numbers that differ from run to run."""
+    why = re.sub(r"^\S+ cannot be packed: ", "", why)
+    why = re.sub(r"differ by [\d.e+-]+ of the largest", "differ", why)
+    if re.match(r"(RuntimeError|IndexError|TypeError|KeyError|AttributeError|ValueError): ", why):
+        why = re.sub(r"\s+", " ", why)
+    return re.sub(r"/\S*/", "", why).replace("|", "\\|")[:160].rstrip()

@@ -1,0 +1,45 @@
+"""Every family of transformers that has one of the product's heads: right, or refused."""
+
+from pathlib import Path
+
+import pytest
+import transformers
+
+from orchestrator.objective.protocol import Head
+from tests.families.support import support_page
+from tests.families.tiny_families import families
+from tests.families.walk import Found, walk
+
+PAGE = Path(__file__).parents[2] / "docs" / "support.md"
+
+
+@pytest.mark.extended
+@pytest.mark.timeout(3600)
+def test_no_family_reports_something_else() -> None:
+    found = [*walk(families())]
+    PAGE.write_text(support_page(found, transformers.__version__), encoding="utf-8")
+    assert sum(one.packs for one in found) > 100
+    assert [(one.name, one.head, one.off) for one in found if one.wrong] == []
+
+
+def test_the_page_says_why_a_family_is_solo() -> None:
+    found = [
+        Found(name="bert", head="causal_lm", packs=True, off={"solo export": 0.0}),
+        Found(name="fnet", head="sequence_classification", why="/a/model cannot be packed: its packed logits differ"),
+        Found(name="mamba", head="causal_lm", refused=True, why="ValueError: out_proj | conv1d"),
+        Found(name="blt", head="causal_lm", built=False, why="96 million parameters"),
+    ]
+    page = support_page(found, "5.23.0")
+    assert "| Packed | 0 | 1 | 0 |" in page
+    assert "| causal LM | bert |" in page
+    assert "| fnet | sequence classification | its packed logits differ |" in page
+    assert "| mamba | causal LM | ValueError: out_proj \\| conv1d |" in page
+    assert "| blt | causal LM | 96 million parameters |" in page
+
+
+def test_a_family_is_walked_in_its_own_process() -> None:
+    [found] = walk([("gpt2", Head.CAUSAL_LM)])
+    assert found.packs
+    assert found.off is not None
+    assert found.off.keys() == {"solo training", "packed training", "solo export", "packed export"}
+    assert not found.wrong

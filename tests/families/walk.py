@@ -1,0 +1,266 @@
+"""One family with one head: what each engine makes of it, against plain transformers and peft.
+
+Run as a script, it reads ``model_type head`` lines and writes one line of JSON for each, every family in a process of
+its own: ``python -m tests.families.walk < families > found``.
+"""
+
+import copy
+import gc
+import json
+import multiprocessing
+import resource
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.core.plan import EngineName, EnginePlan, Precision
+from orchestrator.objective.protocol import Example, Head, Objective
+from tests.families.tiny_families import NotBuiltError, families, tiny_family
+
+SECONDS = 300
+"""That a family may take; most take three; a machine may be busy."""
+MEMORY = 8 << 30
+"""Bytes of addresses that a family's process may take; far fewer are ever touched."""
+POINT, ROWS = 16, 24
+TOLERANCE = 2e-4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """What became of a family with one head.
+
+    Attributes:
+        name: the model type.
+        head: as ``Head`` has it.
+        packs: whether its trials train together.
+        why: why not; or why neither engine trains it.
+        refused: whether neither engine trains it.
+        built: False if no tiny model could be made.
+        off: by the engine, how far what it reports is from what plain transformers and peft compute of its export, one
+            row at a time, and from what a plain training loop gives.
+    """
+
+    name: str
+    head: str
+    packs: bool = False
+    why: str = ""
+    refused: bool = False
+    built: bool = True
+    off: Mapping[str, float] | None = None
+
+    @property
+    def wrong(self) -> bool:
+        """Whether an engine reports something else."""
+        return any(not value <= TOLERANCE for value in (self.off or {}).values())
+
+
+def walked(name: str, head: Head, folder: Path, **changes: Any) -> Found:
+    """Train a tiny model of a family in both engines, and compare."""
+    import torch
+
+    from orchestrator.training.packed.engine import PackedEngine
+    from orchestrator.training.solo import SoloEngine
+    from tests.training.packed.packs import MADE_UP, task
+
+    try:
+        model = tiny_family(name, head, folder / "model", **changes)
+    except NotBuiltError as error:
+        return Found(name=name, head=head.value, built=False, why=str(error))
+    torch.set_num_threads(1)
+    plan = EnginePlan(
+        objective="made up",
+        model=Source(origin=Origin.LOCAL, name=str(model)),
+        data=DataPlan(source=MADE_UP, train=ROWS, validation=5, test=4, train_eval=2),
+        report_points=(POINT,),
+        sweep_dir=str(folder / "solo"),
+        metric="val/loss",
+        precision=Precision.FLOAT32,
+        device="cpu",
+        threads=2,
+        smallest={"rank": 2, "max_length": 48},
+        largest={"rank": 2, "max_length": 48},
+    )
+    objective = _objectives()[head]
+    tasks = [
+        task(number, epochs=POINT / ROWS, batch_size=size, max_length=48, rank=4, learning_rate=3e-3)
+        for number, size in ((0, 8), (1, 4))
+    ]
+    reports: dict[str, list[Any]] = {}
+    try:
+        with closing(SoloEngine(plan, objective)) as solo:
+            reports["solo"] = [solo.start(trial).advance(POINT) for trial in tasks[:1]]
+            rows, tokenizer = solo.data.split("validation", 48), solo.data.tokenizer
+            trained = plain_training(model, solo, plan, tasks[0], objective, folder / "plain")
+    except Exception as error:  # noqa: BLE001  (the page tells it)
+        return Found(name=name, head=head.value, refused=True, why=_told(error))
+    together = replace(plan, engine=EngineName.PACKED, sweep_dir=str(folder / "packed"))
+    with closing(PackedEngine(together, objective)) as engine:
+        room = engine.room(2, measure=False)
+        if room.packs:
+            reports["packed"] = _trained_together(engine, tasks)
+    expected = plain_loss(model, trained, objective, rows, tokenizer)
+    off = {
+        f"{engine_name} training": _apart(found[0].metrics["val/loss"], expected)
+        for engine_name, found in reports.items()
+    }
+    for engine_name, found in reports.items():
+        for report in found:
+            adapter = folder / engine_name / str(report.checkpoint) / "adapter"
+            loss = report.metrics["val/loss"]
+            off[f"{engine_name} export"] = max(
+                off.get(f"{engine_name} export", 0.0),
+                _apart(loss, plain_loss(model, adapter, objective, rows, tokenizer)),
+            )
+    return Found(name=name, head=head.value, packs=room.packs, why=room.why, off=off)
+
+
+def _objectives() -> dict[Head, Objective]:
+    from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
+
+    return {
+        Head.SEQUENCE_CLASSIFICATION: TinyClassification(),
+        Head.CAUSAL_LM: TinyCausal(),
+        Head.SEQ2SEQ_LM: TinySeq2Seq(),
+    }
+
+
+def _trained_together(engine: Any, tasks: Sequence[Any]) -> list[Any]:
+    runs = [engine.start(trial) for trial in tasks]
+    wanted = dict.fromkeys(runs, POINT)
+    found: dict[Any, Any] = {}
+    while wanted:
+        found |= engine.step(wanted)
+        wanted = {run: point for run, point in wanted.items() if run not in found}
+    return [found[run] for run in runs]
+
+
+def plain_model(model: Path, objective: Objective) -> Any:
+    """Return the model as a user loads it."""
+    import torch
+    import transformers
+
+    from tests.plain_peft import MODELS
+
+    labels = {"num_labels": len(objective.labels)} if objective.labels else {}
+    auto = getattr(transformers, MODELS[objective.head])
+    return auto.from_pretrained(model, dtype=torch.float32, output_loading_info=True, **labels)
+
+
+def plain_sums(model: Any, objective: Objective, rows: Sequence[Example], tokenizer: Any) -> tuple[Any, Any]:
+    """Return the summed loss of rows and their units; a model with a decoder is given its labels."""
+    batch = objective.collate(rows, tokenizer)
+    given = {key: value for key, value in batch.items() if key in {"input_ids", "attention_mask"}}
+    if objective.head is Head.SEQ2SEQ_LM:
+        shifted = getattr(model, "prepare_decoder_input_ids_from_labels", None)  # transformers' collator uses it so
+        made = {"labels": batch["labels"].clone()}
+        given |= made if shifted is None else {"decoder_input_ids": shifted(**made)}
+    loss_B, units_B = objective.losses(model(**given).logits, batch)
+    return loss_B.sum(), units_B.sum()
+
+
+def plain_loss(model: Path, adapter: Path, objective: Objective, rows: Sequence[Example], tokenizer: Any) -> float:
+    """Return the loss that plain transformers and peft compute of one row at a time, each by a model new to it."""
+    import torch
+    from peft import PeftModel
+
+    from orchestrator.evaluation.neighbours import unchanged_up_to
+
+    sums = []
+    loaded = PeftModel.from_pretrained(plain_model(model, objective)[0], adapter).eval()
+    keeps = unchanged_up_to(loaded) is not None
+    for row in rows:
+        plain = copy.deepcopy(loaded) if keeps else loaded
+        with torch.inference_mode():
+            sums.append([value.item() for value in plain_sums(plain, objective, [row], tokenizer)])
+    loss, units = (sum(values) for values in zip(*sums, strict=True))
+    return float(loss / units)
+
+
+def plain_training(model: Path, solo: Any, plan: EnginePlan, task: Any, objective: Objective, folder: Path) -> Path:
+    """Train a trial by a plain loop over peft's model, and return its adapter's folder."""
+    import torch
+    from transformers import set_seed
+
+    from orchestrator.training.adapters import adapt
+    from orchestrator.training.base_model import Base
+    from orchestrator.training.course import Course
+    from orchestrator.training.optimiser import build_optimiser
+    from orchestrator.training.schedule import factor
+
+    set_seed(task.seed)
+    base, found = plain_model(model, objective)
+    fresh = tuple(sorted({key.rpartition(".")[0] for key in found["missing_keys"]}))
+    peft_model = adapt(
+        Base(model=base, fresh_modules=fresh, revision=None), task.settings, objective.head
+    ).model.train()
+    course = Course.of(solo.data, task, plan.timetable)
+    optimiser = build_optimiser(peft_model, task.settings)
+    trainable = [parameter for parameter in peft_model.parameters() if parameter.requires_grad]
+    for update, rows in enumerate(course.order):
+        for group in optimiser.param_groups:
+            group["lr"] = group.setdefault("peak", group["lr"]) * factor(task.settings, update, len(course.order))
+        loss, units = plain_sums(peft_model, objective, [course.rows[row] for row in rows], solo.data.tokenizer)
+        (loss / units).backward()
+        torch.nn.utils.clip_grad_norm_(trainable, task.settings.max_grad_norm)
+        optimiser.step()
+        optimiser.zero_grad()
+    peft_model.save_pretrained(str(folder), save_embedding_layers=False)
+    return folder
+
+
+def _apart(one: float, other: float) -> float:
+    return abs(one - other) / max(1.0, abs(other))
+
+
+def _told(error: Exception) -> str:
+    lines = str(error).splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"[:200]
+
+
+def _in_a_process(name: str, head: Head, pipe: Connection) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            found = walked(name, head, Path(folder))
+        except Exception as error:  # noqa: BLE001  (it is what the walk is to find)
+            found = Found(name=name, head=head.value, refused=True, why=f"unexpected {_told(error)}")
+    pipe.send(asdict(found))
+
+
+def walk(wanted: Sequence[tuple[str, Head]]) -> Iterator[Found]:
+    """Yield what becomes of each family, each tried in a process of its own, one after the other."""
+    import peft  # noqa: F401  (once, for all processes)
+    import torch  # noqa: F401
+    import transformers
+
+    import tests.training.packed.packs  # noqa: F401
+
+    gc.collect()
+    gc.freeze()  # or every collection of every process would go through ten libraries
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    context = multiprocessing.get_context("fork")
+    for name, head in wanted:
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=_in_a_process, args=(name, head, sender))
+        process.start()
+        sender.close()
+        try:
+            found = receiver.recv() if receiver.poll(SECONDS) else {"why": f"not done after {SECONDS} s"}
+        except EOFError:
+            found = {"why": "its process died"}
+        process.kill()
+        process.join()
+        yield Found(**({"name": name, "head": head.value, "refused": "off" not in found} | found))
+
+
+if __name__ == "__main__":
+    asked = [line.split() for line in sys.stdin] if not sys.stdin.isatty() else []
+    for result in walk([(name, Head(head)) for name, head in asked] or families()):
+        print(json.dumps(asdict(result)), flush=True)  # noqa: T201

@@ -1,0 +1,44 @@
+"""An adapter that is used says of a text what it says of it alone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from orchestrator.core.data import Origin, Source
+from orchestrator.objective.protocol import Head
+from orchestrator.tracking.adapter_model import AdapterRunner
+from orchestrator.training.adapters import adapt, save_adapter
+from orchestrator.training.base_model import load_base, load_tokenizer
+from tests.fakes.tiny_objective import TinyClassification
+from tests.families.tiny_families import tiny_family
+from tests.training.packed.packs import task
+
+ROPE = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 100.0, "original_max_position_embeddings": 6}
+TEXTS = ["good", "a very good film and a very nice plot with great acting", "the plot is bad"]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "alone"),
+    [
+        ("fnet", {}, True),
+        ("llama", {"rope_parameters": ROPE, "max_position_embeddings": 6}, True),
+        ("bert", {}, False),
+    ],
+)
+def test_a_text_is_judged_as_if_alone(name: str, changes: dict[str, Any], alone: bool, tmp_path: Path) -> None:
+    model = tiny_family(name, Head.SEQUENCE_CLASSIFICATION, tmp_path / "model", **changes)
+    source, objective, folder = Source(origin=Origin.LOCAL, name=str(model)), TinyClassification(), tmp_path / "adapter"
+    torch.manual_seed(0)
+    save_adapter(adapt(load_base(source, objective, "cpu"), task(0).settings, objective.head), folder)
+    load_tokenizer(source).save_pretrained(folder)
+    card = {"labels": objective.labels, "head": objective.head, "base": {"revision": None}, "base_path": str(model)}
+    (folder / "loratory.json").write_text(json.dumps(card | {"max_length": 64}))
+    runner = AdapterRunner(folder)
+    assert runner.one_by_one is alone
+    expected = [row for text in TEXTS for row in AdapterRunner(folder).probabilities([text])]
+    assert torch.tensor(runner.probabilities(TEXTS)).flatten().tolist() == pytest.approx(
+        torch.tensor(expected).flatten().tolist(), abs=1e-5
+    )
