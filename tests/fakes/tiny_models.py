@@ -146,7 +146,7 @@ def tiny_bart_classifier(folder: Path, num_labels: int = 2, vocab: Sequence[str]
     """Save a BART classifier whose files have its head, as bart-large-mnli's do, and return its folder."""
     from transformers import BartConfig, BartForSequenceClassification
 
-    size = _save_tokenizer(folder, vocab, template="$A </s>")
+    size = save_tokenizer(folder, vocab, template="$A </s>")
     end = SPECIAL.index("</s>")
     config = BartConfig(
         vocab_size=size,
@@ -172,7 +172,7 @@ def tiny_t5_classifier(folder: Path, num_labels: int = 2, vocab: Sequence[str] =
     """Save a T5 classifier whose files have its head, and return its folder."""
     from transformers import T5Config, T5ForSequenceClassification
 
-    size = _save_tokenizer(folder, vocab, template="$A </s>")
+    size = save_tokenizer(folder, vocab, template="$A </s>")
     config = T5Config(vocab_size=size, num_layers=2, num_labels=num_labels, **_T5)
     return _save_model(folder, T5ForSequenceClassification, config, seed)
 
@@ -181,7 +181,7 @@ def tiny_distilbert(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VO
     """Save a DistilBERT classifier, whose head is ``pre_classifier`` and ``classifier``, and return its folder."""
     from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
-    size = _save_tokenizer(folder, vocab, template=ENCODER)
+    size = save_tokenizer(folder, vocab, template=ENCODER)
     config = DistilBertConfig(
         vocab_size=size,
         dim=16,
@@ -199,7 +199,7 @@ def tiny_modernbert(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VO
     """Save a ModernBERT classifier, whose head holds a normalisation, and return its folder."""
     from transformers import ModernBertConfig, ModernBertForSequenceClassification
 
-    size = _save_tokenizer(folder, vocab, template=ENCODER)
+    size = save_tokenizer(folder, vocab, template=ENCODER)
     config = ModernBertConfig(
         vocab_size=size,
         hidden_size=16,
@@ -248,7 +248,7 @@ def _save_mixture(
     seed: int,
     **own: int,
 ) -> Path:
-    size = _save_tokenizer(folder, vocab, template=None)
+    size = save_tokenizer(folder, vocab, template=None)
     found = config(
         vocab_size=size,
         hidden_size=16,
