@@ -42,6 +42,8 @@ def support_page(found: Iterable[Found], version: str) -> str:
     parts = [INTRODUCTION.format(version=version), "| | " + " | ".join(HEADS.values()) + " |", "|---|---|---|---|"]
     parts += [f"| {kind} | " + " | ".join(_counts(some)) + " |" for kind, some in groups.items()]
     for kind, some in groups.items():
+        if not some:
+            continue
         parts += ["", f"## {kind}", ""]
         parts += _names(some) if kind == "Packed" else _reasons(some)
     return "\n".join(parts) + "\n"
