@@ -141,14 +141,15 @@ def forward(model: "torch.nn.Module", batch: "Mapping[str, torch.Tensor]") -> "t
     return logits
 
 
-def inputs(model: "torch.nn.Module", batch: "Mapping[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
+def inputs(model: "torch.nn.Module", batch: "Mapping[str, torch.Tensor]") -> "dict[str, Any]":
     """Return what a model is given: all but the labels, because objectives compute the loss.
 
     A decoder reads the labels one token late, after the token that the model's own configuration begins with.
     """
-    given = {name: value for name, value in batch.items() if name != "labels"}
+    given: dict[str, Any] = {name: value for name, value in batch.items() if name != "labels"}
     if "decoder_attention_mask" in batch:
         given["decoder_input_ids"] = decoder_inputs(model, batch["labels"])
+        given["use_cache"] = False  # FSMT's decoder sees what comes after a token where it is given a cache
     return given
 
 

@@ -20,6 +20,7 @@ the exported adapter, one row at a time, and a plain training loop. A family sta
 - **Packed**: trials train together over one base, and report what plain peft reports.
 - **Solo**: trials train one after another, and report what plain peft reports. The reason says what a pack lacks.
 - **Refused**: no engine trains the tiny model with adapters on all linear layers. Transformers or peft give the reason.
+- **Wrong**: an engine reports something else than plain peft; do not use it.
 - **Not tried**: no tiny model could be built from the family's configuration alone.
 
 A model of a packed family may still train solo. Its configuration decides: capped attention scores, attention windows
@@ -34,13 +35,15 @@ rows are measured with rows of their own length.
 def support_page(found: Iterable[Found], version: str) -> str:
     """Return the page."""
     found = sorted(found, key=lambda one: (one.name, one.head))
-    groups: dict[str, list[Found]] = {"Packed": [], "Solo": [], "Refused": [], "Not tried": []}
+    groups: dict[str, list[Found]] = {"Packed": [], "Solo": [], "Refused": [], "Wrong": [], "Not tried": []}
     for one in found:
         kind = "Not tried" if not one.built else "Refused" if one.refused else "Packed" if one.packs else "Solo"
-        groups[kind].append(one)
+        groups["Wrong" if one.wrong else kind].append(one)
     parts = [INTRODUCTION.format(version=version), "| | " + " | ".join(HEADS.values()) + " |", "|---|---|---|---|"]
     parts += [f"| {kind} | " + " | ".join(_counts(some)) + " |" for kind, some in groups.items()]
     for kind, some in groups.items():
+        if not some:
+            continue
         parts += ["", f"## {kind}", ""]
         parts += _names(some) if kind == "Packed" else _reasons(some)
     return "\n".join(parts) + "\n"

@@ -29,7 +29,9 @@ def test_the_page_says_why_a_family_is_solo() -> None:
         Found(name="mamba", head="causal_lm", refused=True, why="ValueError: out_proj | conv1d"),
         Found(name="blt", head="causal_lm", built=False, why="96 million parameters"),
     ]
+    found.append(Found(name="fsmt", head="seq2seq_lm", why="its packed logits differ", off={"solo export": 0.1}))
     page = support_page(found, "5.23.0")
+    assert "## Wrong" in page
     assert "| Packed | 0 | 1 | 0 |" in page
     assert "| causal LM | bert |" in page
     assert "| fnet | sequence classification | its packed logits differ |" in page

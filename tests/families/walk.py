@@ -159,7 +159,7 @@ def plain_sums(model: Any, objective: Objective, rows: Sequence[Example], tokeni
     if objective.head is Head.SEQ2SEQ_LM:
         shifted = getattr(model, "prepare_decoder_input_ids_from_labels", None)  # transformers' collator uses it so
         made = {"labels": batch["labels"].clone()}
-        given |= made if shifted is None else {"decoder_input_ids": shifted(**made)}
+        given |= made if shifted is None else made | {"decoder_input_ids": shifted(made["labels"].clone())}
     loss_B, units_B = objective.losses(model(**given).logits, batch)
     return loss_B.sum(), units_B.sum()
 

@@ -58,7 +58,7 @@ def rows_of(head: Head, *lengths: int) -> list[Example]:
     return found
 
 
-@pytest.mark.parametrize("case", ["alibi", "long rope", "no mask", "labels are not shifted"])
+@pytest.mark.parametrize("case", ["alibi", "long rope", "no mask", "labels are written to"])
 def test_reports_are_what_plain_peft_measures(case: str, tmp_path: Path) -> None:
     name, head, changes = CASES[case]
     found = walked(name, head, tmp_path, **changes)
