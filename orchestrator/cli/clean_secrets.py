@@ -51,6 +51,7 @@ def find_secrets(ledger: "Ledger", chosen: "Sequence[SweepRecord]") -> Found:
     from orchestrator.search.database import sweep_dir
     from orchestrator.search.stored_secrets import stored_secrets
     from orchestrator.tracking.location import locate
+    from orchestrator.tracking.refusals import reason
     from orchestrator.tracking.stored_secrets import run_secrets
 
     found = Found()
@@ -67,8 +68,7 @@ def find_secrets(ledger: "Ledger", chosen: "Sequence[SweepRecord]") -> Found:
         try:
             secrets = run_secrets(location, sweep)
         except Exception as error:  # noqa: BLE001  (a server that is away raises anything; the rest is still cleaned)
-            reason = redact(str(error)).strip().partition("\n")[0][:200]
-            found.unreached.append(f"MLflow at {redact(location.tracking_uri)} was not looked at: {reason}")
+            found.unreached.append(f"MLflow at {redact(location.tracking_uri)} was not looked at: {reason(error)}")
         else:
             found.runs += [(location, secrets)] if secrets else []
     found.files = [path for folder in folders for path in _texts(folder) if _masked(path) is not None]

@@ -76,8 +76,12 @@ def memory_ran_out(error: BaseException) -> bool:
 
 def in_short(error: BaseException) -> str:
     """Return an error in one line: one of ours by its message, another with its type; a long message is cut."""
-    lines = str(error).strip().splitlines() or [""]
-    told = lines[0] if len(lines[0]) <= LONGEST else f"{lines[0][: LONGEST - 1]}…"
-    if isinstance(error, LoratoryError):
-        return told
-    return f"{type(error).__name__}: {told}" if told else type(error).__name__
+    told = first_line(error)
+    told = told if len(told) <= LONGEST else f"{told[: LONGEST - 1]}…"
+    kind = type(error).__name__
+    return told if isinstance(error, LoratoryError) or told == kind else f"{kind}: {told}"
+
+
+def first_line(error: BaseException | None) -> str:
+    """Return the first line of an error's text; the name of its type if the text is blank."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

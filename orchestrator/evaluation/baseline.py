@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.core.errors import DataError
+from orchestrator.core.errors import DataError, first_line
 from orchestrator.evaluation.metrics import classification_metrics
 from orchestrator.objective.protocol import Splits
 
@@ -48,7 +48,7 @@ def tfidf_baseline(splits: Splits, num_labels: int) -> dict[str, float]:
         try:
             fitted[name] = _fit(splits.train, name)
         except ValueError as error:  # scikit-learn's: no text holds a word, or train holds one class
-            reasons[name] = str(error).partition("\n")[0]
+            reasons[name] = first_line(error)
     if not fitted:
         raise DataError("; ".join(f"{name}: {reason}" for name, reason in reasons.items()))
     validation = {name: _measure(model, splits.validation, num_labels) for name, model in fitted.items()}

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from orchestrator.core.errors import LedgerError, LoratoryError, SuspendedError
+from orchestrator.core.errors import LedgerError, LoratoryError, SuspendedError, first_line
 
 BUSY_TIMEOUT_S = 60.0
 """How long a writer waits for another's transaction on SQLite."""
@@ -48,11 +48,6 @@ def explain(error: DBAPIError, engine: Engine, file: Path | None = None) -> Lora
     if error.connection_invalidated or isinstance(error.orig, engine.dialect.loaded_dbapi.OperationalError):
         return SuspendedError(f"the ledger at {engine.url!r} does not answer: {first_line(error.orig)}")
     return None
-
-
-def first_line(error: BaseException | None) -> str:
-    """Return the first line of an error's text."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def damaged(file: str, why: str) -> LedgerError:

@@ -13,8 +13,8 @@ from typing import Protocol
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential
 
 from orchestrator.core.plan import EnginePlan
-from orchestrator.core.secrets import redact
 from orchestrator.core.trial import Report, TrialRecord, Verdict
+from orchestrator.tracking.refusals import reason
 
 logger = logging.getLogger(__name__)
 
@@ -154,5 +154,5 @@ class Reconciler:
         logger.warning("tracking: attempt %d failed", state.attempt_number, exc_info=error)
         if not self._warned:
             self._warned = True
-            reason = redact(str(error)).strip().partition("\n")[0][:200]
-            self._warn(f"tracking is behind, the sweep goes on: {type(error).__name__}: {reason}")
+            told = "" if error is None else f": {type(error).__name__}: {reason(error)}"
+            self._warn(f"tracking is behind, the sweep goes on{told}")

@@ -2,7 +2,8 @@
 
 import re
 
-from orchestrator.core.errors import TrackingError
+from orchestrator.core.errors import LONGEST, TrackingError, first_line
+from orchestrator.core.secrets import redact
 
 RETRIED = frozenset({408, 409, 425, 429, 499})
 """Statuses of the client's kind that another try may change: timeouts, conflicts, rate limits."""
@@ -45,6 +46,5 @@ def _status(error: BaseException) -> int | None:
 
 
 def reason(error: BaseException) -> str:
-    """Return the first line of an error, shortened."""
-    line = str(error).strip().partition("\n")[0][:200]
-    return line or type(error).__name__
+    """Return the first line of an error, shortened and without secrets."""
+    return redact(first_line(error))[:LONGEST]
