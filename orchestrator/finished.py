@@ -46,7 +46,7 @@ def question_of(spec: SweepSpec) -> str | None:
 
 def finished_sweep(ledger: Ledger, spec: SweepSpec, question: str | None) -> SweepRecord | None:
     """Return the newest sweep of that name if it finished on the same question, and its page and its runs are there."""
-    newest = next((sweep for sweep in reversed(ledger.sweeps()) if sweep.name == spec.name), None)
+    newest = ledger.newest(spec.name)
     if newest is None or newest.status is not SweepStatus.FINISHED:
         return None
     if question is None or newest.facts.get(QUESTION) != question or not page_of(newest).is_file():
@@ -61,7 +61,7 @@ def next_action(ledger: Ledger | None, spec: SweepSpec, fingerprint: Mapping[str
     Raises:
         SweepChangedError: it would be refused, because the stored sweep of that name was started with another search.
     """
-    newest = None if ledger is None else next((s for s in reversed(ledger.sweeps()) if s.name == spec.name), None)
+    newest = None if ledger is None else ledger.newest(spec.name)
     if ledger is None or newest is None:
         return f"starts the new sweep {spec.name}#{free_generation(spec.name, 1)}"
     if fresh:

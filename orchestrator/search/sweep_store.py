@@ -52,12 +52,12 @@ class SweepStore(DriverLocks):
             SweepLockedError: it differs, and another driver is just preparing that sweep.
         """
         on_disk = generations_on_disk(name)  # before the ledger is read: a sweep has a row before it has a folder
-        newest = self._newest(name)
+        newest = self.newest(name)
         while newest is not None and newest.facts.get(REMOVING):
             say(f"{newest.reference} was being removed: its removal is ended now")
             self.remove_sweep(newest)
             on_disk = generations_on_disk(name)
-            newest = self._newest(name)
+            newest = self.newest(name)
         if newest is None or fresh:
             generation = 1 if newest is None else newest.generation + 1
             while generation in on_disk:
@@ -79,7 +79,7 @@ class SweepStore(DriverLocks):
         Raises:
             SweepChangedError: as ``open_sweep``.
         """
-        newest = self._newest(name)
+        newest = self.newest(name)
         if newest is None or newest.facts.get(REMOVING):
             return None
         changes = differences(newest.fingerprint, codec.loads(codec.dumps(fingerprint)))
@@ -93,7 +93,7 @@ class SweepStore(DriverLocks):
 
     def continued(self, name: str) -> SweepRecord | None:
         """Return the sweep that ``open_sweep`` would go on with and must not change: the newest, if it has trials."""
-        newest = self._newest(name)
+        newest = self.newest(name)
         return newest if newest is not None and self._has_trials(newest.id) else None
 
     def sweep(self, sweep_id: int) -> SweepRecord:
@@ -111,6 +111,13 @@ class SweepStore(DriverLocks):
         """Return all sweeps, the oldest first."""
         with self.read() as connection:
             return tuple(_record(row) for row in connection.execute(select(sweeps).order_by(sweeps.c.id)))
+
+    def newest(self, name: str) -> SweepRecord | None:
+        """Return the newest sweep of that name, or None."""
+        query = select(sweeps).where(sweeps.c.name == name).order_by(sweeps.c.generation.desc()).limit(1)
+        with self.read() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else _record(row)
 
     def find(self, reference: str) -> SweepRecord:
         """Return the sweep that ``NAME`` (the newest) or ``NAME#3`` names.
@@ -194,12 +201,6 @@ class SweepStore(DriverLocks):
             changed = connection.execute(update(cursors).where(*place).values(data=data))
             if changed.rowcount == 0:
                 connection.execute(insert(cursors).values(sweep_id=sweep_id, scope=_scope(number), data=data))
-
-    def _newest(self, name: str) -> SweepRecord | None:
-        query = select(sweeps).where(sweeps.c.name == name).order_by(sweeps.c.generation.desc()).limit(1)
-        with self.read() as connection:
-            row = connection.execute(query).first()
-        return None if row is None else _record(row)
 
     def _has_trials(self, sweep_id: int) -> bool:
         with self.read() as connection:
