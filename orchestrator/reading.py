@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.objective.truncation import truncated
@@ -10,6 +11,9 @@ from orchestrator.search.ledger import Ledger
 from orchestrator.spec.possible import possible
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.training.model_check import checked_splits
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 def with_stored_rule(spec: SweepSpec, ledger: Ledger | None) -> SweepSpec:
@@ -38,14 +42,18 @@ def read_rows(
         DataError: the data breaks a rule.
         ModelError: the model is damaged, or does not suit the task, the rows or their length.
     """
-    splits, notes = checked_splits(spec, objective)
+    splits, notes, tokenizer = checked_splits(spec, objective)
     for note in notes:
         say(note)
-    return counted(spec, objective, splits, say), notes
+    return counted(spec, objective, splits, say, tokenizer), notes
 
 
 def counted(
-    spec: SweepSpec, objective: Objective, splits: Splits, say: Callable[[str], None] = lambda _line: None
+    spec: SweepSpec,
+    objective: Objective,
+    splits: Splits,
+    say: Callable[[str], None] = lambda _line: None,
+    tokenizer: "PreTrainedTokenizerBase | None" = None,
 ) -> Splits:
     """Return the splits with a complete summary: the rows that are cut to ``max_length`` tokens are counted too.
 
@@ -54,12 +62,13 @@ def counted(
         objective: its objective.
         splits: what the objective read.
         say: told each line of the summary but the rows by class.
+        tokenizer: the base model's; None: it is loaded if it is needed.
 
     Raises:
         AssetError: the tokenizer cannot be had.
     """
     max_length = min(int(str(trial["max_length"])) for trial in possible(spec.space, spec.fixed, ("max_length",)))
-    found = truncated(objective, splits, spec.model, max_length)
+    found = truncated(objective, splits, spec.model, max_length, tokenizer)
     summary = replace(splits.summary, truncated=found, max_length=max_length)
     for name, line in data_lines(row_counts(splits), summary, classes=False):
         say(f"{name}: {line}")

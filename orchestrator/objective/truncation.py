@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.assets.models import load_pretrained
+from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import Source
-from orchestrator.core.errors import AssetError, LoratoryError
-from orchestrator.objective.protocol import Example, Objective, Splits
+from orchestrator.core.errors import AssetError, LoratoryError, first_line
+from orchestrator.objective.protocol import Example, Head, Objective, Splits
 from orchestrator.objective.writing import Writing
 
 if TYPE_CHECKING:
@@ -19,10 +19,23 @@ _TOKENISED = 20_000
 """Rows of a split that are tokenised at most; with more, their share is taken for all: 20,000 take about 1 s."""
 
 
-def truncated(objective: Objective, splits: Splits, model: Source, max_length: int) -> dict[str, int]:
+def truncated(
+    objective: Objective,
+    splits: Splits,
+    model: Source,
+    max_length: int,
+    tokenizer: "PreTrainedTokenizerBase | None" = None,
+) -> dict[str, int]:
     """Return the number of rows by split that ``encode`` cuts to ``max_length`` tokens.
 
     Most rows are decided without tokens: a token has at least one byte of the text, and a word at least one token.
+
+    Args:
+        objective: encodes the rows.
+        splits: the rows.
+        model: the base model.
+        max_length: the limit, in tokens.
+        tokenizer: the base model's; None: it is loaded if a row needs it.
 
     Raises:
         AssetError: the tokenizer cannot be had.
@@ -32,24 +45,20 @@ def truncated(objective: Objective, splits: Splits, model: Source, max_length: i
     decided = {name: _decided(objective, rows, max_length) for name, rows in named.items()}
     if not any(undecided for _, undecided in decided.values()):
         return {name: exceeding for name, (exceeding, _) in decided.items()}
-    tokenizer = _tokenizer(model)
+    tokenizer = _tokenizer(model, objective.head) if tokenizer is None else tokenizer
     return {
         name: exceeding + _counted(objective, named[name].select(undecided), tokenizer, max_length)
         for name, (exceeding, undecided) in decided.items()
     }
 
 
-def _tokenizer(model: Source) -> "PreTrainedTokenizerBase":
-    from transformers import AutoTokenizer
-
+def _tokenizer(model: Source, head: Head) -> "PreTrainedTokenizerBase":
     try:
-        tokenizer: PreTrainedTokenizerBase = load_pretrained(AutoTokenizer, model)
+        return load_tokenizer(model, classifies=head is Head.SEQUENCE_CLASSIFICATION)
     except LoratoryError:
         raise
     except Exception as error:  # the libraries raise plain exceptions for damaged files
-        told = " ".join(str(error).split())[:200]
-        raise AssetError(f"model {model}: its tokenizer cannot be loaded: {told}") from error
-    return tokenizer
+        raise AssetError(f"model {model}: its tokenizer cannot be loaded: {first_line(error)}") from error
 
 
 def _decided(objective: Objective, rows: "datasets.Dataset", max_length: int) -> tuple[int, list[int]]:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.assets.models import load_pretrained, require_model, resolve_model
 from orchestrator.assets.tokens import load_tokenizer, target_end, token_notes
 from orchestrator.core.data import Origin, Source
-from orchestrator.core.errors import LoratoryError, ModelError
+from orchestrator.core.errors import LoratoryError, ModelError, first_line
 from orchestrator.objective.protocol import Head, Objective, Splits
 from orchestrator.objective.writing import Writing
 from orchestrator.spec.possible import possible
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.training.base_model import quiet_libraries, with_head
 from orchestrator.training.positions import require_positions
+from orchestrator.training.structure import without_weights
 
 if TYPE_CHECKING:
     import datasets
@@ -99,8 +100,8 @@ class CheckedModel:
                 yield from given["input_ids"]
 
 
-def checked_splits(spec: SweepSpec, objective: Objective) -> tuple[Splits, tuple[str, ...]]:
-    """Return the rows, and what a person should know of the base model, a sentence each.
+def checked_splits(spec: SweepSpec, objective: Objective) -> "tuple[Splits, tuple[str, ...], PreTrainedTokenizerBase]":
+    """Return the rows, what a person should know of the base model in a sentence each, and its tokenizer.
 
     The model is checked first: reading the rows takes longer.
 
@@ -112,7 +113,7 @@ def checked_splits(spec: SweepSpec, objective: Objective) -> tuple[Splits, tuple
     longest = max(int(str(trial["max_length"])) for trial in possible(spec.space, spec.fixed, ("max_length",)))
     checked = check_model(spec.model, objective, longest)
     splits = objective.splits(spec.data)
-    return splits, (*checked.notes, *checked.check_rows(splits, longest))
+    return splits, (*checked.notes, *checked.check_rows(splits, longest)), checked.tokenizer
 
 
 def check_model(source: Source, objective: Objective, max_length: int) -> CheckedModel:
@@ -137,7 +138,8 @@ def check_model(source: Source, objective: Objective, max_length: int) -> Checke
     notes = token_notes(source, tokenizer, writes=not classifies)
     rows = len(tokenizer)
     if getattr(config, "quantization_config", None) is None:  # what holds its weights in few bits needs its own package
-        model, found = _structure(source, objective)
+        with _refusing(source, "transformers cannot load it"):
+            model, found = without_weights(source, objective, ignore_mismatched_sizes=True)
         notes += _check_weights(source, model, found, writes=not classifies)
         if objective.head is Head.CAUSAL_LM:
             _require_causal(source, model)
@@ -165,8 +167,7 @@ def _refusing(source: Source, problem: str) -> Iterator[None]:
     except LoratoryError:
         raise
     except Exception as error:  # whatever transformers and its tokenizers raise, the model's files are what they read
-        said = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ModelError(f"{source}: {problem}: {said}") from error
+        raise ModelError(f"{source}: {problem}: {first_line(error)}") from error
 
 
 def _config(source: Source) -> "PretrainedConfig":
@@ -219,18 +220,6 @@ def _require_end(source: Source, tokenizer: "PreTrainedTokenizerBase", head: Hea
         f"{source}: the tokenizer has no end token (eos_token), so a trial could not learn where an answer ends. Set "
         "tokenizer.eos_token to the token that ends the model's texts and save the tokenizer beside the model."
     )
-
-
-def _structure(source: Source, objective: Objective) -> "tuple[PreTrainedModel, dict[str, Any]]":
-    """Return the model on the ``meta`` device, and how the names in its files match its own."""
-    import torch
-
-    auto, arguments = with_head(objective)
-    arguments |= {"dtype": torch.float32, "device_map": "meta", "trust_remote_code": False}
-    arguments |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
-    with _refusing(source, "transformers cannot load it"):
-        model, found = load_pretrained(auto, source, **arguments)
-    return model, found
 
 
 def _require_causal(source: Source, model: "PreTrainedModel") -> None:

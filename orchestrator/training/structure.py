@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets.models import load_pretrained
 from orchestrator.core.data import Source
@@ -11,6 +11,7 @@ from orchestrator.training.base_model import Base, quiet_libraries, with_head
 
 if TYPE_CHECKING:
     from torch import nn
+    from transformers import PreTrainedModel
 
 
 def load_structure(source: Source, objective: Objective) -> Base:
@@ -19,15 +20,34 @@ def load_structure(source: Source, objective: Objective) -> Base:
     Raises:
         AssetError: the model is missing or cannot be reached.
     """
-    import torch
-
-    auto, arguments = with_head(objective)
-    arguments |= {"dtype": torch.float32, "output_loading_info": True, "device_map": "meta"}
-    with quiet_libraries():
-        model, found = load_pretrained(auto, source, **arguments)
+    model, found = without_weights(source, objective)
     lacking = {*found["missing_keys"], *(key[0] for key in found.get("mismatched_keys", ()))}
     fresh = tuple(sorted({key.rpartition(".")[0] for key in lacking}))
     return Base(model=model, fresh_modules=fresh, revision=source.revision)
+
+
+def without_weights(
+    source: Source, objective: Objective, *, ignore_mismatched_sizes: bool = False
+) -> "tuple[PreTrainedModel, dict[str, Any]]":
+    """Return the model with the objective's head on the ``meta`` device, and how the names in its files match its own.
+
+    Args:
+        source: the base model.
+        objective: its head.
+        ignore_mismatched_sizes: report tensors of another shape than the files' instead of raising. A classifier's
+            head is always reported.
+
+    Raises:
+        AssetError: the model is missing or cannot be reached.
+    """
+    import torch
+
+    auto, arguments = with_head(objective)
+    arguments |= {"ignore_mismatched_sizes": True} if ignore_mismatched_sizes else {}
+    arguments |= {"dtype": torch.float32, "device_map": "meta", "trust_remote_code": False}
+    with quiet_libraries():
+        model, found = load_pretrained(auto, source, output_loading_info=True, **arguments)
+    return model, found
 
 
 def copied(base: Base) -> Base:
