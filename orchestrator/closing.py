@@ -88,7 +88,9 @@ class Closing:
         with ThreadPoolExecutor(1) as beside:
             baseline = beside.submit(self._baseline) if fits else None
             if todo:
-                self.say(f"measuring what is kept on the test split: trials {', '.join(str(t.number) for t in todo)}")
+                self.say(
+                    f"measuring the kept adapters on the test split: trials {', '.join(str(t.number) for t in todo)}"
+                )
                 self._measure(todo, measure)
             if self.stop.is_set():
                 return

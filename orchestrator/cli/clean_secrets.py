@@ -97,7 +97,9 @@ def tell(screen: Screen, found: Found, *, done: bool, last: bool = True) -> None
     for line in found.left():
         screen.show(f"! {line}", soft_wrap=True)
     if done:
-        screen.show("the secrets are masked; whoever may have read them: change them where they are valid")
+        screen.show(
+            "the secrets are masked; other people may have read them before, so change the passwords and tokens"
+        )
     document = {"secrets": found.lines(), "left": found.left(), "masked": done}
     if last:
         screen.emit(document)

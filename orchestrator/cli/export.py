@@ -34,7 +34,9 @@ def export(
         candidate = stored.candidates().choose(trial, stored.retrain if retrain else None)
         target = export_adapter(candidate, folder, plain_scaling=plain_scaling)
     if candidate.card.rslora and not plain_scaling:
-        screen.say("it is scaled by alpha / √rank (rsLoRA); llama.cpp and SGLang need --plain-scaling")
+        screen.say(
+            "the adapter is scaled by alpha / √rank (rsLoRA); for llama.cpp and SGLang export it with --plain-scaling"
+        )
     files = sorted(str(path.relative_to(target)) for path in target.rglob("*") if path.is_file())
     screen.show(f"trial {candidate.trial.number} of {stored.sweep.reference} is in {target}: {', '.join(files)}")
     screen.emit(

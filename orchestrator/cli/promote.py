@@ -76,7 +76,7 @@ def _tell(screen: Screen, done: "Promotion", place: str) -> None:
         sign, style = signs[finding.passed]
         screen.show(Text.assemble((f"  {sign} {finding.gate}", style), f"  {finding.detail}"), soft_wrap=True)
     if any(finding.passed is False for finding in done.findings):
-        screen.show(Text(f"  promoted all the same{_why(version)}", "yellow"), soft_wrap=True)
+        screen.show(Text(f"  promoted anyway{_why(version)}", "yellow"), soft_wrap=True)
     aliases = ", ".join(version.aliases)
     if aliases:
         before = f" (was {done.previous.reference})" if done.previous else ""

@@ -77,7 +77,7 @@ def _require_two_classes(train: Mapping[str, int], source: str) -> None:
 def _warnings(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
     """Return a sentence for each split that lacks classes, and for each shift set that lacks rows."""
     found = [
-        f"{name} has no row left: texts that stand in train are left out there, so nothing is measured on it."
+        f"{name} has no row left: texts that are in train too are left out of it, so nothing is measured on it."
         for name, classes in counts.items()
         if name.startswith("shift/") and not any(classes.values())
     ]

@@ -66,7 +66,7 @@ class PromotionRequest:
         if self.alias is not None:
             check_alias(self.alias)
         if self.forced is not None and not self.forced.strip():
-            raise UserError("--reason: say why the trial is promoted all the same, got a blank text")
+            raise UserError("--reason: say why the trial is promoted anyway, got a blank text")
         if self.forced is not None and self.gates.strict:
             raise UserError("--strict refuses what --force promotes; give one of them")
 
@@ -121,7 +121,7 @@ def judge(
         told = "; ".join(f"{item.gate}: {item.detail}" for item in refusing)
         raise UserError(
             f"trial {candidate.trial.number} of {sweep.reference} does not pass the gates: {told}; "
-            'add --force --reason "WHY" to promote it all the same'
+            'add --force --reason "WHY" to promote it anyway'
         )
     return tuple(findings)
 

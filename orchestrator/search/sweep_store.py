@@ -54,7 +54,7 @@ class SweepStore(DriverLocks):
         on_disk = generations_on_disk(name)  # before the ledger is read: a sweep has a row before it has a folder
         newest = self.newest(name)
         while newest is not None and newest.facts.get(REMOVING):
-            say(f"{newest.reference} was being removed: its removal is ended now")
+            say(f"{newest.reference} was being removed: its removal is completed now")
             self.remove_sweep(newest)
             on_disk = generations_on_disk(name)
             newest = self.newest(name)
@@ -63,7 +63,7 @@ class SweepStore(DriverLocks):
             while generation in on_disk:
                 say(
                     f"{folder_of(name, generation)} holds files of a sweep that this ledger does not know; they are "
-                    f"left alone, and this sweep is {name}#{generation + 1}"
+                    f"not touched, and this sweep is {name}#{generation + 1}"
                 )
                 generation += 1
             return self._create_sweep(name, generation, fingerprint, spec_text)

@@ -128,7 +128,7 @@ def _delimited(path: Path, text: str) -> Table:
         if len(cells) > len(columns):
             raise DataError(
                 f"{path.name}: line {reader.line_num} has {len(cells)} cells and the header {len(columns)}; "
-                "quote texts that hold the delimiter"
+                "put texts that hold the delimiter between double quotes"
             )
         rows.append(dict(zip(columns, cells, strict=False)))
     return Table(name=path.name, columns=columns, rows=rows)

@@ -140,7 +140,7 @@ class Reconciler:
     def _attempt(self) -> bool:
         refused = self._synchroniser.run()
         if refused and not self._refused:
-            self._warn(f"tracking: MLflow refuses {next(iter(refused))}; it is left out there, and the sweep goes on")
+            self._warn(f"tracking: MLflow refuses {next(iter(refused))}; MLflow will lack it, and the sweep goes on")
         self._refused = refused
         return True
 

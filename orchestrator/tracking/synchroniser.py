@@ -114,7 +114,7 @@ class Synchroniser:
             self._doubted.add(item)
             if self._refusals[item] >= ATTEMPTS:
                 self._refused[item] = f"{item}: {reason(error)}"
-                logger.warning("tracking: %s is refused and given up", item, exc_info=error)
+                logger.warning("tracking: the store refuses %s, which is not sent again", item, exc_info=error)
             return False
         return True
 

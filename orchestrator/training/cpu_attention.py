@@ -73,7 +73,7 @@ def _compared(source: Source, load: Callable[..., Any]) -> str | None:
         return EAGER
     logger.warning(
         "%s: eager attention gives logits that differ from those of its default, %s, by %.2g of the largest; "
-        "%s is used, as by whoever loads the adapter",
+        "%s is used, as when the exported adapter is loaded",
         source,
         default,
         difference,

@@ -85,7 +85,7 @@ def _told_experts(experts: Sequence[str], adapted: Sequence[str], method: str, t
     beside = [name for name in adapted if name not in {*experts}]
     start = f"a mixture of experts, {method} on {targets}:"
     if not reached:
-        told = f"the experts get no adapter ({_patterns(left)}), what gets one is {_patterns(beside) or 'nothing'}"
+        told = f"the experts get no adapter ({_patterns(left)}), adapters are put on {_patterns(beside) or 'nothing'}"
     elif not left:
         told = f"the experts get adapters ({_patterns(reached)}), and so do {_patterns(beside) or 'no others'}"
     else:

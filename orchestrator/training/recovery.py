@@ -59,4 +59,4 @@ def _again(folder: TrialFolder, record: TrialRecord, metric: Metric, *, measured
     if whole is None:
         yield f"trial {record.number} starts again: it has no checkpoint to go on from"
     elif whole < newest:
-        yield f"trial {record.number} goes on from its report at {whole:,} samples, not from that at {newest:,}"
+        yield f"trial {record.number} goes on from its checkpoint at {whole:,} samples, not from the one at {newest:,}"

@@ -118,7 +118,7 @@ def test_damaged_checkpoint_gives_way_to_the_one_before(
     outcome, said = run(folder)
     check(outcome, expected)
     told = [line for line in said if line.startswith("trial 1")]
-    assert "trial 1 goes on from its report at 32 samples, not from that at 48" in told
+    assert "trial 1 goes on from its checkpoint at 32 samples, not from the one at 48" in told
     assert not [line for line in said if line.startswith("trial 0")]
 
 

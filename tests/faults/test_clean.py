@@ -83,7 +83,7 @@ def test_files_without_rows_are_left_alone(home: Path) -> None:
     sweep = ledger.open_sweep("s", {}, "", say=said.append)
     assert sweep.reference == "s#2"
     assert said == [
-        f"{folder} holds files of a sweep that this ledger does not know; they are left alone, and this sweep is s#2"
+        f"{folder} holds files of a sweep that this ledger does not know; they are not touched, and this sweep is s#2"
     ]
     assert ledger.open_sweep("s", {}, "", say=said.append) == sweep
     assert len(said) == 1

@@ -134,7 +134,7 @@ def registered(tracked: Tracked) -> list[str]:
 def test_trial_worse_than_the_best_is_refused(tracked: Tracked) -> None:
     expected = (
         r"trial 0 of films#1 does not pass the gates: best trial: val/accuracy 0.8000, trial 2 of films#1 has 0.9000; "
-        r'add --force --reason "WHY" to promote it all the same'
+        r'add --force --reason "WHY" to promote it anyway'
     )
     with pytest.raises(UserError, match=expected):
         promoted(tracked, tracked.candidates().choose(0))

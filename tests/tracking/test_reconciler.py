@@ -103,7 +103,7 @@ def test_refusal_is_told_once_without_waiting() -> None:
     reconciler.start()
     assert not reconciler.flush(600)  # a wait would run into the test's time limit
     assert not reconciler.close(600)
-    assert warnings == ["tracking: MLflow refuses trial-000: no such run; it is left out there, and the sweep goes on"]
+    assert warnings == ["tracking: MLflow refuses trial-000: no such run; MLflow will lack it, and the sweep goes on"]
 
 
 def test_sqlalchemy_orm_is_whole_before_the_thread() -> None:

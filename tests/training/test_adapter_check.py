@@ -150,13 +150,13 @@ def test_notes_say_which_experts_get_adapters(tmp_path: Path) -> None:
     start = "a mixture of experts, lora on all-linear: the experts"
     assert given == f"{start} get adapters ({EXPERTS}), and so do {ATTENTION}, mlp.gate (2)"
     [left_out] = notes(tiny_qwen2_moe)
-    start += f" get no adapter ({EXPERTS}), what gets one is "
+    start += f" get no adapter ({EXPERTS}), adapters are put on "
     assert left_out.startswith(start + ATTENTION)
     assert "mlp.shared_expert.up_proj (2)" in left_out.removeprefix(start)
     [by_method] = notes(tiny_mixtral, method="loha")
     assert by_method == start.replace("lora", "loha") + ATTENTION
     [named] = notes(tiny_mixtral, target_modules="q_proj")
-    assert named.endswith(f"the experts get no adapter ({EXPERTS}), what gets one is self_attn.q_proj (2)")
+    assert named.endswith(f"the experts get no adapter ({EXPERTS}), adapters are put on self_attn.q_proj (2)")
 
 
 def test_stacked_attention_is_no_mixture_of_experts() -> None:

@@ -84,7 +84,7 @@ def _read(
     header: list[str] = []
     rows: list[list[str]] = []
     start, where = 1, f"{path} cannot be read as csv: line"
-    parted = f"parted by a {_NAMES.get(delimiter, delimiter)}"
+    parted = f"separated by a {_NAMES.get(delimiter, delimiter)}"
     try:
         with _long_cells():
             for cells in lines:

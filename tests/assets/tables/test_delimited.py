@@ -100,10 +100,10 @@ def test_other_columns_may_share_a_name(tmp_path: Path) -> None:
         ("text,label\n", r"a\.csv holds no rows, only column names: text, label"),
         (
             "text,label\na,1\nb,2,3,4\n",
-            r"cannot be read as csv: line 3 has 4 cells parted by a comma, the header has 2; ",
+            r"cannot be read as csv: line 3 has 4 cells separated by a comma, the header has 2; ",
         ),
         ('text,label\n"a\nb",1\nb\n', r"cannot be read as csv: line 4 has 1 cells"),
-        ("text;label\na;1\nb;c;2\n", r"line 3 has 3 cells parted by a semicolon"),
+        ("text;label\na;1\nb;c;2\n", r"line 3 has 3 cells separated by a semicolon"),
         ('text,label\na,1\n"b,2\nc,3\n', r"line 3: a quoted cell that begins there does not end; write a quote"),
         ('text,label\n"a "b" c",1\n', r"line 2: a quoted cell that begins there is followed by more text; write"),
         ("text,label,text\na,1,b\n", r"a\.csv: column text stands twice, as columns 1 and 3; rename one of them"),
