@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.assets.tables import FORMATS, check_start, text_of
 from orchestrator.core.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+ENDINGS = tuple(FORMATS)
 TEXT = "text"
 
 
@@ -63,16 +64,19 @@ def read_rows(path: Path) -> Table:
     """Return the rows of a CSV, TSV, JSON, JSON Lines or parquet file.
 
     Raises:
+        AssetError: the file cannot be opened.
         DataError: there is no such file, it cannot be read as what its name says, or it holds no rows.
     """
     check_ending(path, "--file")
     if not path.is_file():
         raise DataError(f"--file: there is no file {path}")
     ending = path.suffix.lower()
+    name, _ = FORMATS[ending]
+    check_start(path, name)
     if ending == ".parquet":
         table = _parquet(path)
     else:
-        text = _decoded(path)
+        text = text_of(path, name)
         table = _delimited(path, text) if ending in {".csv", ".tsv"} else _json(path, text)
     if not table.rows:
         raise DataError(f"{path.name} holds no rows")
@@ -101,16 +105,6 @@ def check_ending(path: Path, option: str) -> None:
     """Raise ``DataError`` unless the file's name says what it is."""
     if path.suffix.lower() not in ENDINGS:
         raise DataError(f"{option}: a name that ends in {', '.join(ENDINGS)} is needed, got {path.name!r}")
-
-
-def _decoded(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise DataError(
-            f"{path.name} is not UTF-8 (line {line}, byte 0x{error.object[error.start]:02x}); save it as UTF-8"
-        ) from error
 
 
 def _delimited(path: Path, text: str) -> Table:

@@ -84,19 +84,19 @@ def test_answers_do_not_replace_a_column(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("in.txt", b"a", "--file: a name that ends in .csv, .tsv, .jsonl, .json, .parquet is needed, got 'in.txt'"),
-        ("in.csv", b"", "in.csv holds no rows"),
+        ("in.txt", b"a", "--file: a name that ends in .csv, .tsv, .json, .jsonl, .parquet is needed, got 'in.txt'"),
+        ("in.csv", b"", r"in.csv is empty \(0 bytes\)"),
         ("in.csv", b"id,text\n", "in.csv holds no rows"),
-        ("in.jsonl", b"", "in.jsonl holds no rows"),
-        ("in.csv", b"text\nfine\ncaf\xe9\n", r"in.csv is not UTF-8 \(line 3, byte 0xe9\); save it as UTF-8"),
-        ("in.csv", b"PK\x03\x04\xff\xfe", "in.csv is not UTF-8"),
+        ("in.jsonl", b"", r"in.jsonl is empty \(0 bytes\)"),
+        ("in.csv", b"text\nfine\ncaf\xe9\n", r"in.csv, line 3: byte 0xe9 is not UTF-8; save the file as"),
+        ("in.csv", b"PK\x03\x04\xff\xfe", "in.csv is a zip archive"),
         ("in.csv", b"id,text\n1,a,b\n", "line 2 has 3 cells and the header 2"),
         ("in.csv", b"text,text\na,b\n", "two columns of one name: text, text"),
         ("in.csv", b"id,body\n1,a\n", "in.csv has no column 'text'; it has: id, body. Name the column"),
         ("in.jsonl", b'{"text": "a"}\n{"text": 37}\n', "row 2 of column 'text' holds int 37; text is needed"),
         ("in.jsonl", b'{"text": "a"}\nno\n', "line 2 is no JSON"),
         ("in.jsonl", b'["a"]\n', "row 1 is str; an object"),
-        ("in.parquet", b"no parquet", "in.parquet cannot be read as parquet"),
+        ("in.parquet", b"no parquet", "in.parquet is not a Parquet file"),
     ],
 )
 def test_unusable_files_are_named(tmp_path: Path, name: str, content: bytes, told: str) -> None:
@@ -111,3 +111,8 @@ def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("text\na\nb\nc\n")
     with pytest.raises(DataError, match=r"--output: .*none/out.csv cannot be written: No such file or directory"):
         write_rows(tmp_path / "none" / "out.csv", read_rows(tmp_path / "in.csv"), ANSWERS)
+
+
+def test_files_in_utf_16_are_read(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("id,text\n1,naïve 映画\n", encoding="utf-16")
+    assert read_rows(tmp_path / "in.csv").texts() == ["naïve 映画"]

@@ -60,14 +60,20 @@ def read_file(path: Path, wanted: Wanted) -> "datasets.Dataset":
     if path.suffix.lower() not in FORMATS:
         raise DataError(f"{path.name}: a file that ends in {', '.join(FORMATS)} is needed, got {path.suffix!r}")
     name, read = FORMATS[path.suffix.lower()]
-    _check_start(path, name)
+    check_start(path, name)
     rows = read(path, wanted)
     if len(rows) == 0:
         raise DataError(f"{path} holds no rows, only column names: {', '.join(rows.column_names)}")
     return rows
 
 
-def _check_start(path: Path, name: str) -> None:
+def check_start(path: Path, name: str) -> None:
+    """Raise ``DataError`` if a file is empty, or if its first bytes say that it is not of the format ``name``.
+
+    Raises:
+        AssetError: the file cannot be opened.
+        DataError: the file is empty or has another format.
+    """
     try:
         with path.open("rb") as file:
             start = file.read(64)
