@@ -1,4 +1,4 @@
-"""What follows a search: the baseline, the test split, the report. A failure in any of them is noted, and ends nothing.
+"""The steps after a search: baseline, test split, report. If one fails, the failure is noted and the others still run.
 
 The notes are sentences such as ``no baseline: …``. They are stored with the sweep, so that every view of it shows them,
 and the next run of the same command tries again what they name.

@@ -1,9 +1,8 @@
-"""What the same command again finds: a finished sweep, one to go on with, or none.
+"""Find the stored sweep that a command means: a finished one, one to resume, or none.
 
-A finished sweep remembers what was asked of it, so that the same command again is answered without reading its data.
-
-Only the very same question is answered so. Another letter in the file, another version of this program, a touched file
-of data, model or objective, and the sweep is opened, checked and looked through as ever.
+A finished sweep stores a digest of its request. If the same request comes again, it is answered without reading the
+data. If anything differs (the sweep file, this program's version, a file of data, model or objective), the sweep is
+opened and checked as usual.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Errors that say that a disk cannot be written: full, over quota, read-only, broken."""
+"""Recognise errors of a disk that cannot be written: full, over quota, read-only or broken."""
 
 import errno
 import logging
@@ -60,15 +60,16 @@ def unwritable(place: Path | str, why: str) -> str:
 def suspending(folder: Path | str) -> Iterator[None]:
     """Raise ``SuspendedError`` for an error that says that a disk cannot be written; others pass as they are.
 
-    Entered while a ``SuspendedError`` ends the block around it, errors are logged and dropped: the first is told.
+    If a ``SuspendedError`` is being handled already, errors of this block are logged and dropped, so that the first one
+    is reported.
 
     Args:
-        folder: what is written inside.
+        folder: the folder that the block writes to.
     """
     first = sys.exception()
     try:
         yield
-    except Exception as error:  # any is let through; only what it means is looked at
+    except Exception as error:  # all errors are inspected; those of no disk are raised again
         if isinstance(first, SuspendedError):
             logger.warning("after the sweep was suspended", exc_info=error)
             return

@@ -1,7 +1,7 @@
-"""What a checkpoint's report says of its own files: whose they are, and a digest of each.
+"""A checkpoint's manifest: the sweep and trial that own it, and a digest of each of its files.
 
-It stands in the checkpoint's ``report.json``, which is written last. Checkpoints of earlier versions have none, and are
-taken as they are.
+It is part of the checkpoint's ``report.json``, which is written last. Checkpoints of earlier versions have no manifest;
+they are used without these checks.
 """
 
 import hashlib

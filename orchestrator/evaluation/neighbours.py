@@ -1,7 +1,7 @@
 """Whether a row's result depends on the rows that share its batch, and how rows are measured where it does.
 
 A model may look at padding (FNet has no attention mask), at the longest row of a forward (dynamic and long RoPE), or
-count the tokens of a batch. Whoever uses an adapter gives it one row, so that is what is measured: one row alone.
+count the tokens of a batch. Users give an adapter one row at a time, so each row is measured as if it were alone.
 """
 
 import enum
@@ -61,7 +61,7 @@ def may_stand_together(
 
 @cache
 def tell_once(model: str, together: Together) -> None:
-    """Log, once in a process, how a model's rows are measured, if not in any company."""
+    """Log, once in a process, how a model's rows are batched, if a batch may not hold rows of any length."""
     if together is not Together.ANY:
         logger.warning(
             "%s: a row's result depends on the rows beside it (padding, or the longest row); each batch that is "

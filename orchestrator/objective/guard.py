@@ -12,10 +12,10 @@ _OURS = ("orchestrator", "objectives")
 
 
 def guard(objective: object, hooks: Collection[str]) -> None:
-    """Have the methods that a user's own classes define for us raise ``ObjectiveError`` in place of other errors.
+    """Wrap the hooks that a user's classes define, so that their errors are raised as ``ObjectiveError``.
 
-    Those are the hooks, and what they override of our base classes, such as ``read``. Errors of ours and those that say
-    that memory ran out pass as they are: engines act on them.
+    Methods that override one of our base classes, such as ``read``, are wrapped too. Our own errors and errors that say
+    that memory ran out are not changed, because engines handle them.
     """
     ours = [cls for cls in type(objective).__mro__ if cls is object or cls.__module__.partition(".")[0] in _OURS]
     names = {*hooks, *(name for cls in ours for name in vars(cls) if not name.startswith("__"))}

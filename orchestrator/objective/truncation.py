@@ -62,7 +62,7 @@ def _tokenizer(model: Source, head: Head) -> "PreTrainedTokenizerBase":
 
 
 def _decided(objective: Objective, rows: "datasets.Dataset", max_length: int) -> tuple[int, list[int]]:
-    """Return how many rows surely exceed the limit, and the rows of which it takes tokens to know."""
+    """Return the number of rows that certainly exceed the limit, and the indices of rows that must be tokenised."""
     if not _is_base(objective):
         return 0, [*range(len(rows))]
     names = ["text", *([objective.target] if isinstance(objective, Writing) else [])]

@@ -21,10 +21,10 @@ _ORDER = ("dropout", "dora", "init", "rslora", "rank", "target_modules", "method
 
 
 def check_adapters(plan: EnginePlan, objective: Objective) -> tuple[str, ...]:
-    """Try the adapters of ``plan.tried``; return what a person should know of them and the model, a sentence each.
+    """Try the adapters of ``plan.tried``; return notes for a person on them and on the model, a sentence each.
 
-    Nothing is trained and no weight is read. A structure that cannot be made without weights is passed over: the
-    engine that loads them finds out.
+    Nothing is trained and no weight is read. If the model's structure cannot be built without weights, the check is
+    skipped, and the engine meets any error when it loads them.
 
     Raises:
         UserError: peft refuses some; the message names the values, a line each.
