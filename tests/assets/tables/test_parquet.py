@@ -36,7 +36,7 @@ def test_columns_of_odd_types_become_text(tmp_path: Path) -> None:
     rows = read(tmp_path / "a.parquet", text=["a", "b"], pairs=pairs, group=group)
     assert rows["pairs"][:] == ["[('a', 1)]", None]
     assert rows["group"][:] == ["00000000-0000-0000-0000-000000000000", None]
-    with pytest.raises(DataError, match=r"column text of .*a\.parquet holds map<string, int64> values; text is needed"):
+    with pytest.raises(DataError, match=r"column text of .*a\.parquet holds map<string.* values; text is needed"):
         read(tmp_path / "a.parquet", text=pairs)
 
 
