@@ -29,8 +29,8 @@ def tfidf_baseline(splits: Splits, num_labels: int) -> dict[str, float]:
     """Fit on train and measure on the rest: ``val/accuracy``, ``test/macro_f1``, ``shift/<set>/loss`` ...
 
     Words and character n-grams are both tried; the one with the better accuracy on validation is kept, of equals the
-    one with the lower loss there. Nothing else is tuned, and the test split is read once, by the kept one. The same rows give the same
-    values: there is no random draw.
+    one with the lower loss there. Nothing else is tuned, and the test split is read once, by the kept one. The same
+    rows give the same values: there is no random draw.
 
     Args:
         splits: rows with a ``text`` and a ``label`` in ``range(num_labels)``.

@@ -155,8 +155,12 @@ class LabelReader:
         mapped = any(WHOLE.fullmatch(key) and name is not None for key, name in self.mapping.items())
         if numbered or mapped or not self._counts_from_zero:
             return _UNKNOWN
-        is_id = number == int(number) and 0 <= number < len(self.classes)
-        return int(number) if is_id else _UNKNOWN
+        if number != int(number) or not 0 <= number < len(self.classes):
+            return _UNKNOWN
+        # Beside other classes too, 1 most often stands for "true": its id must say the same.
+        names = [folded(name) for name in self.classes]
+        stated = _BOOLEANS.keys() <= {*names} and number in _BOOLEANS.values()
+        return _UNKNOWN if stated and _BOOLEANS.get(names[int(number)]) != number else int(number)
 
     def _refusal(
         self, unknown: Mapping[str, int], named: Sequence[str], names: Sequence[str] | None, place: str, *, real: bool

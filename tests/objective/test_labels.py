@@ -50,6 +50,7 @@ def read(
         (("us", "US"), ["US", "us"], [1, 0]),
         (("None", "N/A"), ["None", "N/A", None], [0, 1, None]),
         (RATINGS, [0, 3], [0, 3]),
+        (("false", "true", "unsure"), [1, 0, 2], [1, 0, 2]),
         (("café", "thé"), ["cafe\u0301"], [0]),
     ],
 )
@@ -64,6 +65,7 @@ def test_certain_labels_are_read(classes: tuple[str, ...], values: list[Any], id
         (("sad", "happy"), [False], r"'false' \(row 1\) is no class of mood, whose classes are sad, happy\."),
         (STARS, [0, 1], r"'0' \(row 1\) is no class of mood, whose classes are 1, 2, 3, 4, 5\."),
         (STARS, ["01"], r"'01' \(row 1\) is no class"),
+        (("true", "false", "unsure"), [0, 1], r"Set data.labels: \{0: CLASS, 1: CLASS\}"),
         (("1 star", "2 stars"), [1, 2], r'set data.labels: \{1: "1 star", 2: "2 stars"\}'),
         (MOOD, [1, 2], r"'2' \(row 2\) is no class.*set data.labels: \{1: negative, 2: positive\}"),
         (("low", "mid", "high"), [-1, 0, 1], r"set data.labels: \{-1: low, 0: mid, 1: high\}"),
