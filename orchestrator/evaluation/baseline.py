@@ -28,9 +28,9 @@ sentence is one word, and a single letter is none. Characters are found in every
 def tfidf_baseline(splits: Splits, num_labels: int) -> dict[str, float]:
     """Fit on train and measure on the rest: ``val/accuracy``, ``test/macro_f1``, ``shift/<set>/loss`` ...
 
-    Words and character n-grams are both tried; the one with the better accuracy on validation is kept, and words if
-    both are equal. Nothing else is tuned, and the test split is read once, by the kept one. The same rows give the same
-    values: there is no random draw.
+    Words and character n-grams are both tried; the one with the better accuracy on validation is kept, of equals the
+    one with the lower loss there. Nothing else is tuned, and the test split is read once, by the kept one. The same
+    rows give the same values: there is no random draw.
 
     Args:
         splits: rows with a ``text`` and a ``label`` in ``range(num_labels)``.
@@ -52,7 +52,7 @@ def tfidf_baseline(splits: Splits, num_labels: int) -> dict[str, float]:
     if not fitted:
         raise DataError("; ".join(f"{name}: {reason}" for name, reason in reasons.items()))
     validation = {name: _measure(model, splits.validation, num_labels) for name, model in fitted.items()}
-    best = max(validation, key=lambda name: validation[name]["accuracy"])  # the first of equals
+    best = max(validation, key=lambda name: (validation[name]["accuracy"], -validation[name]["loss"]))
     others = {"test": splits.test, **{f"shift/{name}": rows for name, rows in splits.shift.items()}}
     measured = {"val": validation[best]}
     measured |= {name: _measure(fitted[best], rows, num_labels) for name, rows in others.items() if len(rows)}

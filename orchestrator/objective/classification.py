@@ -51,8 +51,10 @@ class TextClassification:
     ) -> "datasets.Dataset":
         """Return the rows of a source, and keep the reader of its labels; shift sets follow the sweep's own data."""
         name = ["", *plan.shift][len(readers)]
-        mapping = {} if name and source.origin is Origin.PACKAGED else plan.labels
-        readers[name] = reader = LabelReader(task=self.name, classes=self.labels, mapping=mapping, from_zero=bool(name))
+        packaged = source.origin is Origin.PACKAGED
+        from_zero = bool(name) and (packaged or readers[""].counted)
+        mapping = {} if name and packaged else plan.labels
+        readers[name] = reader = LabelReader(task=self.name, classes=self.labels, mapping=mapping, from_zero=from_zero)
         with in_shift_set(name), reading(reader):
             rows = self.read(source, columns)
             if reader.mapping and not reader.called:

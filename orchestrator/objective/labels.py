@@ -16,14 +16,11 @@ from decimal import Decimal
 from typing import Any, Final
 
 from orchestrator.core.errors import DataError
-from orchestrator.core.labels import class_of, folded
+from orchestrator.core.labels import WHOLE, class_of, folded, mapping_key
 from orchestrator.objective.label_hints import LONGEST_VALUE, hint, quoted
 
 NO_LABEL: Final = "no label"
 LEFT_OUT: Final = "data.labels leaves its label out"
-_WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))(?:\.0+)?")
-"""Text that is a whole number. ``01`` is not: leading zeros make a code. ``1.0`` is what pandas writes for an integer
-in a column with missing values."""
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
 _BOOLEANS = {"false": Decimal(0), "true": Decimal(1)}
 _UNKNOWN: Final = -1
@@ -40,6 +37,7 @@ class LabelReader:
         classes: class names in the order of their ids.
         mapping: the sweep file's ``data.labels``: class name by value in the data; None leaves the rows out.
         from_zero: numbers are known to count from 0, as other data of the same sweep shows.
+        counted: whether a number was read as an id.
         used: class name by value in the data, as text, of all that was read.
         dropped: number of rows left out by reason.
         called: whether ``read`` was called.
@@ -52,11 +50,11 @@ class LabelReader:
     used: dict[str, str] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
     called: bool = False
+    counted: bool = False
 
     def __post_init__(self) -> None:
         """Write the numbers among the keys of ``mapping`` as the values are written: ``1.0`` is ``1``."""
-        wholes = {key: _WHOLE.fullmatch(key) for key in self.mapping}
-        self.mapping = {whole[1] if whole else key: self.mapping[key] for key, whole in wholes.items()}
+        self.mapping = {mapping_key(key): name for key, name in self.mapping.items()}
 
     def read(self, values: Sequence[Any], names: Sequence[str] | None, place: str) -> list[int | None]:
         """Return the class id of each value; None for a row that is left out because it has no label.
@@ -85,12 +83,16 @@ class LabelReader:
         unknown = {_written(key[1], names): row for key, row in first.items() if found[key] == _UNKNOWN}
         if unknown:
             named = [_written(key[1], names) for key in first if found[key] not in {_MISSING, _OMITTED}]
-            real = any(isinstance(key[1], float | Decimal) for key in first if found[key] == _UNKNOWN)
+            real = any(_is_real(key[1]) for key in first if found[key] == _UNKNOWN)
             raise DataError(self._refusal(unknown, named, names, place, real=real))
         self._refuse_counting_from_one([key[1] for key in first if found[key] >= 0], names, place)
         counts = Counter(found[key] for key in keys)
         if values and counts[_MISSING] == len(values):
             raise DataError(f"{place} holds no label in any of {len(values)} rows; {self.task} needs one per row")
+        if values and counts[_MISSING] + counts[_OMITTED] == len(values):
+            raise DataError(
+                f"{place}: data.labels leaves out all {counts[_OMITTED]} rows that have a label; give a value a class"
+            )
         self.dropped.update({NO_LABEL: counts[_MISSING], LEFT_OUT: counts[_OMITTED]})
         self.used |= {_written(key[1], names): self.classes[index] for key, index in found.items() if index >= 0}
         return [None if found[key] < 0 else found[key] for key in keys]
@@ -98,7 +100,8 @@ class LabelReader:
     def _refuse_counting_from_one(self, values: Sequence[Any], names: Sequence[str] | None, place: str) -> None:
         """Refuse ids without a 0 if there are more than two classes: they may count from 1, and the last be absent."""
         ids = sorted({int(number) for value in values if (number := self._id_of(value, names)) is not None})
-        if self.from_zero or len(self.classes) < 3 or len(ids) < 2 or ids[0] == 0:
+        self.counted = self.counted or bool(ids)
+        if self.from_zero or len(self.classes) < 3 or not ids or ids[0] == 0:
             return
         either = [", ".join(f"{one}: {quoted(self.classes[one - base])}" for one in ids[:6]) for base in (1, 0)]
         more = ", …" if len(ids) > 6 else ""
@@ -115,7 +118,10 @@ class LabelReader:
         return _number(value)
 
     def _is_named(self, value: Any, names: Sequence[str] | None) -> bool:  # noqa: ANN401
-        return class_of(_written(value, names), [*self.mapping, *self.classes]) is not None
+        written = _written(value, names)
+        return (
+            class_of(mapping_key(written), [*self.mapping]) is not None or class_of(written, self.classes) is not None
+        )
 
     @property
     def _counts_from_zero(self) -> bool:
@@ -124,16 +130,16 @@ class LabelReader:
 
     def _class_of(self, value: Any, names: Sequence[str] | None) -> int:  # noqa: ANN401
         """Return the value's class id, or why it has none."""
+        missing = _is_missing(value) or (names is not None and value == -1)
         written = _written(value, names)
-        whole = _WHOLE.fullmatch(written)
-        chosen = class_of(whole[1] if whole else written, [*self.mapping])
+        chosen = class_of(mapping_key(written), [*self.mapping])
         if chosen is not None:
             name = [*self.mapping.values()][chosen]
             index = _OMITTED if name is None else class_of(name, self.classes)
             if index is None:
                 raise DataError(f"data.labels: {name!r} is no class of {self.task} ({', '.join(self.classes)})")
             return index
-        if _is_missing(value) or (names is not None and value == -1):
+        if missing:
             return _MISSING
         by_name = class_of(written, self.classes)
         if by_name is not None:
@@ -146,11 +152,15 @@ class LabelReader:
         if numbers.count(number) == 1:
             return numbers.index(number)
         numbered = all(label[:1].isdigit() for label in self.classes)  # "1 star", "2 stars"
-        mapped = any(_WHOLE.fullmatch(key) and name is not None for key, name in self.mapping.items())
+        mapped = any(WHOLE.fullmatch(key) and name is not None for key, name in self.mapping.items())
         if numbered or mapped or not self._counts_from_zero:
             return _UNKNOWN
-        is_id = number == int(number) and 0 <= number < len(self.classes)
-        return int(number) if is_id else _UNKNOWN
+        if number != int(number) or not 0 <= number < len(self.classes):
+            return _UNKNOWN
+        # Beside other classes too, 1 most often stands for "true": its id must say the same.
+        names = [folded(name) for name in self.classes]
+        stated = _BOOLEANS.keys() <= {*names} and number in _BOOLEANS.values()
+        return _UNKNOWN if stated and _BOOLEANS.get(names[int(number)]) != number else int(number)
 
     def _refusal(
         self, unknown: Mapping[str, int], named: Sequence[str], names: Sequence[str] | None, place: str, *, real: bool
@@ -225,6 +235,13 @@ def _plain(value: Any) -> Any:  # noqa: ANN401
     return None if isinstance(value, float | Decimal) and value != value else value  # noqa: PLR0124  (NaN)
 
 
+def _is_real(value: Any) -> bool:  # noqa: ANN401
+    """Return whether a value is a number with decimals, also if it is written as text."""
+    if isinstance(value, str):
+        return "." in value and _NUMBER.fullmatch(value) is not None
+    return isinstance(value, float | Decimal)
+
+
 def _is_missing(value: Any) -> bool:  # noqa: ANN401
     return value is None or value == ""
 
@@ -234,7 +251,12 @@ def _is_word(value: Any) -> bool:  # noqa: ANN401
 
 
 def _written(value: Any, names: Sequence[str] | None) -> str:  # noqa: ANN401
-    """Return a value as text: as a person would write it, and as a key of ``data.labels``."""
+    """Return a value as text, as a person would write it in ``data.labels``.
+
+    None is empty text, not ``None``, which a class may be called.
+    """
+    if value is None:
+        return ""
     if names is not None and type(value) is int and 0 <= value < len(names):
         return names[value]
     if isinstance(value, bool):
@@ -247,7 +269,7 @@ def _written(value: Any, names: Sequence[str] | None) -> str:  # noqa: ANN401
 def _number(value: Any) -> Decimal | None:  # noqa: ANN401
     """Return the number that a value is, also if it is written as text; None for booleans and infinities."""
     if isinstance(value, str):
-        whole = _WHOLE.fullmatch(value)
+        whole = WHOLE.fullmatch(value)
         return None if whole is None else Decimal(whole[1])
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return None

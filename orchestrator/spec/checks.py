@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from orchestrator.core.grid import MOST_POINTS, all_points, endless
-from orchestrator.core.labels import class_of
+from orchestrator.core.labels import class_of, mapping_key
 from orchestrator.core.methods import METHODS, takers
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.objective_facts import ObjectiveFacts
@@ -68,6 +68,11 @@ def read_labels(
         return found
     for value, name in written.items():
         text = name if isinstance(name, str) else shown(name)
+        same = [key for key in found if mapping_key(key) == mapping_key(value)]
+        if same:
+            problems.add(
+                ("data", "labels", value), f"stands for the same value as {same[0]!r}; write one of them", at_key=True
+            )
         found[value.strip()] = None if name is None else text
         if name is None or facts.labels is None:
             continue

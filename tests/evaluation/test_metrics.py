@@ -74,6 +74,13 @@ def test_the_baseline_reads_texts_without_words(pair: tuple[str, str]) -> None:
     assert measured["test/accuracy"] == 1.0
 
 
+def test_the_baseline_prefers_the_lower_loss_of_equals() -> None:
+    train = rows(["とても良い映画です", "とても悪い映画です"] * 10, [0, 1] * 10)
+    held, test = rows(["良い作品"], [0]), rows(["悪い作品"], [1])  # words tell class 0 of both, without knowing them
+    measured = tfidf_baseline(Splits(train=train, validation=held, test=test, shift={}), 2)
+    assert measured["test/accuracy"] == 1.0
+
+
 def test_a_baseline_that_cannot_be_fitted_says_why() -> None:
     held = rows(["good"], [1])
     with pytest.raises(DataError, match=r"words: .*; characters: "):

@@ -50,6 +50,7 @@ def read(
         (("us", "US"), ["US", "us"], [1, 0]),
         (("None", "N/A"), ["None", "N/A", None], [0, 1, None]),
         (RATINGS, [0, 3], [0, 3]),
+        (("false", "true", "unsure"), [1, 0, 2], [1, 0, 2]),
         (("café", "thé"), ["cafe\u0301"], [0]),
     ],
 )
@@ -64,6 +65,7 @@ def test_certain_labels_are_read(classes: tuple[str, ...], values: list[Any], id
         (("sad", "happy"), [False], r"'false' \(row 1\) is no class of mood, whose classes are sad, happy\."),
         (STARS, [0, 1], r"'0' \(row 1\) is no class of mood, whose classes are 1, 2, 3, 4, 5\."),
         (STARS, ["01"], r"'01' \(row 1\) is no class"),
+        (("true", "false", "unsure"), [0, 1], r"Set data.labels: \{0: CLASS, 1: CLASS\}"),
         (("1 star", "2 stars"), [1, 2], r'set data.labels: \{1: "1 star", 2: "2 stars"\}'),
         (MOOD, [1, 2], r"'2' \(row 2\) is no class.*set data.labels: \{1: negative, 2: positive\}"),
         (("low", "mid", "high"), [-1, 0, 1], r"set data.labels: \{-1: low, 0: mid, 1: high\}"),
@@ -71,6 +73,7 @@ def test_certain_labels_are_read(classes: tuple[str, ...], values: list[Any], id
         (MOOD, ["positive", "0"], r"'0' \(row 2\) is no class"),
         (("us", "US"), ["Us"], r"'Us' \(row 1\) is no class of mood, whose classes are us, US"),
         (MOOD, [0.0, 0.42, 1.0], r"holds real numbers \(row 2: 0.42\).*regression is not supported"),
+        (MOOD, ["0.42", "0.9"], r"holds real numbers \(row 1: 0.42\).*regression is not supported"),
         (MOOD, [["positive"], ["negative"]], r"holds lists or mappings \(row 1: \['positive'\]\).*one label per row"),
         (MOOD, [{"a": 1}], "holds lists or mappings"),
         (MOOD, [np.array([0, 1])], "holds lists or mappings"),
@@ -119,12 +122,22 @@ def test_other_class_names_are_refused_with_both_lists() -> None:
         ([0.0, 0.5], None, {"0.0": "negative", "0.5": "positive"}, [0, 1]),
         (["neg", "positive"], None, {"neg": "negative"}, [0, 1]),
         ([0, 1, -1], ["negative", "positive"], {"-1": "negative"}, [0, 1, 0]),
+        ([1, -1], None, {"+1": "positive", "-1": "negative"}, [1, 0]),
+        (["+1", "-1"], None, {"+1": "positive", "-1": "negative"}, [1, 0]),
+        (["None", None, "Some"], None, {"None": "negative", "some": "positive"}, [0, None, 1]),
+        (["", None, "pos"], None, {"": "negative", "pos": "positive"}, [0, 0, 1]),
+        ([None, 0], ["none", "some"], {"none": "negative"}, [None, 0]),
     ],
 )
 def test_data_labels_decides(
     values: list[Any], names: list[str] | None, mapping: dict[str, str | None], ids: list[int | None]
 ) -> None:
     assert reader(MOOD, mapping).read(values, names, "here") == ids
+
+
+def test_a_mapping_that_leaves_out_all_is_refused() -> None:
+    with pytest.raises(DataError, match=r"^here: data\.labels leaves out all 2 rows that have a label"):
+        reader(MOOD, {"0": None, "1": None}).read([0, None, 1], None, "here")
 
 
 def test_a_number_is_no_id_beside_mapped_numbers() -> None:
@@ -145,7 +158,7 @@ def test_the_mapping_and_the_rows_left_out_are_kept() -> None:
 @pytest.mark.parametrize(
     ("labels", "told"),
     [
-        ('("sad", "happy", "sad")', "labels hold 'sad' twice"),
+        ('("sad", "happy", "sad")', "label 'sad' is there twice"),
         ("(1, 2, 3)", "class names as text without spaces around them, got 1"),
         ('("sad", "happy ")', "got 'happy '"),
         ('("sad", "")', "got ''"),
@@ -242,6 +255,19 @@ def test_a_shift_set_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     other = table(tmp_path / "b.parquet", ["good", "bad"], "other row")
     with pytest.raises(DataError, match=r"^data\.shift\.late: column label of .*'good'"):
         Mood().splits(plan(source, shift={"late": other}))
+
+
+def test_shift_ids_need_ids_in_the_data(tmp_path: Path) -> None:
+    class Rated(Mood):
+        labels = RATINGS
+
+    words = table(tmp_path / "a.parquet", [*RATINGS] * 20)
+    ids = table(tmp_path / "b.parquet", [0, 1, 2, 3] * 20)
+    shift = table(tmp_path / "c.parquet", [1, 2], "other row")
+    with pytest.raises(DataError, match=r"^data\.shift\.late: column label of .* numbers from 1 to 2 and no 0"):
+        Rated().splits(plan(words, shift={"late": shift}))
+    counts = Rated().splits(plan(ids, shift={"late": shift})).summary.label_counts
+    assert counts["shift/late"] == {"bad": 0, "fair": 1, "good": 1, "great": 0}
 
 
 def test_an_empty_shift_set_is_told(tmp_path: Path) -> None:

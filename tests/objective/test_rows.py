@@ -130,3 +130,16 @@ def test_a_writing_task_keeps_every_answer(tmp_path: Path) -> None:
     assert used(splits) >= 56  # what is lost beyond: answers of a question of which another split has some
     old = Answer().splits(plan(source, rule=1))
     assert used(old) == 20
+
+
+def test_a_group_over_all_rows_has_a_remedy(tmp_path: Path) -> None:
+    source = csv(tmp_path / "a.csv", [(*row, "same") for row in FILLER], "text,label,group")
+    with pytest.raises(DataError, match=r"another split 32\); ask for fewer rows, or name .* \{group: COLUMN\}"):
+        Mood().splits(plan(source))
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.jsonl", b""), ("a.csv", b"PK\x03\x04" + bytes(50))])
+def test_the_old_rule_refuses_what_is_no_table(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=rf"{name} cannot be read as .*: \w+"):
+        Mood().splits(plan(Source(origin=Origin.LOCAL, name=str(tmp_path / name)), rule=1))

@@ -42,6 +42,12 @@ def test_other_class_names_are_problems_at_their_places(tmp_path: Path) -> None:
         labelled(tmp_path, "[neg, pos]")
 
 
+@pytest.mark.parametrize("written", ["{1: negative, 1.0: positive}", "{' a ': negative, a: positive}"])
+def test_two_keys_of_one_value_are_refused(written: str, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"data\.labels\.(1\.0|a): stands for the same value as '(1|a)'"):
+        labelled(tmp_path, written)
+
+
 def test_unknown_classes_are_left_to_the_data(tmp_path: Path) -> None:
     facts = replace(CLASSIFICATION, labels=None)
     path = tmp_path / "small.yaml"

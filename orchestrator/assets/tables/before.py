@@ -5,6 +5,7 @@ values among them. Nothing else reads files so.
 """
 
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,7 @@ def read_as_before(path: Path) -> "datasets.Dataset":
             rows: Any = datasets.load_dataset(
                 builder, data_files=str(path), split="train", cache_dir=scratch, keep_in_memory=True, **arguments
             )
-        except (DatasetGenerationError, ValueError, OSError) as error:
-            raise DataError(f"{path} cannot be read as {builder}: {error.__cause__ or error}") from error
+        except (DatasetGenerationError, ValueError, OSError, StopIteration, zipfile.BadZipFile) as error:
+            told = str(error.__cause__ or error) or "it holds no rows"
+            raise DataError(f"{path} cannot be read as {builder}: {told}") from error
     return rows

@@ -105,7 +105,11 @@ def _read(
 
 
 def _columns(path: Path, header: list[str], rows: list[list[str]], wanted: Wanted) -> dict[str, list[str | None]]:
-    """Return the cells by column; a second column of one name, or one without a name, gets a name by its place."""
+    """Return the cells by column; a second column of one name, or one without a name, gets a name by its place.
+
+    Spaces around a name are left out, as after the comma of ``text, label``, unless the task asks for them.
+    """
+    header = [name if name in wanted.needed else name.strip() for name in header]
     columns: dict[str, list[str | None]] = {}
     for place, name in enumerate(header):
         if name in columns and name in wanted.needed:

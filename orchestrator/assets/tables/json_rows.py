@@ -48,6 +48,8 @@ def _from_object(path: Path, found: dict[str, Any], wanted: Wanted) -> list[Any]
         return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
     rows = [name for name, value in lists.items() if value and isinstance(value[0], dict)]
     advice = f"; the rows seem to be in {rows[0]!r}: save that list alone" if rows else ""
+    if not lists and any(isinstance(value, dict) for value in found.values()):
+        advice = "; pandas writes one by `frame.to_json(FILE, orient='records')`"
     raise DataError(f"{path} holds one object; a list of objects is needed, or one object a line (.jsonl){advice}")
 
 

@@ -31,6 +31,11 @@ def read_parquet(path: Path, wanted: Wanted) -> "datasets.Dataset":
         raise DataError(f"{path}: column {min(twice)} stands twice; rename one of them")
     for place, column in enumerate(table.columns):
         plain = _plain(column)
+        if not _is_known(plain):
+            name = table.column_names[place]
+            if name in wanted.text:
+                raise DataError(f"column {name} of {path} holds {plain.type} values; text is needed")
+            plain = _written(plain)
         if plain is not column:
             table = table.set_column(place, table.schema.field(place).with_type(plain.type), plain)
         _check_encoding(plain, table.column_names[place], path)
@@ -39,11 +44,34 @@ def read_parquet(path: Path, wanted: Wanted) -> "datasets.Dataset":
 
 
 def _plain(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
-    """Return a column without dictionary encoding, which ``datasets`` does not know."""
+    """Return a column without dictionary encoding and views, which ``datasets`` does not know."""
     import pyarrow as pa
 
     kind = column.type
-    return column.cast(kind.value_type) if pa.types.is_dictionary(kind) else column
+    if pa.types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+    if pa.types.is_string_view(column.type):
+        return column.cast(pa.large_string())
+    return column.cast(pa.large_binary()) if pa.types.is_binary_view(column.type) else column
+
+
+def _is_known(column: "pa.ChunkedArray") -> bool:
+    """Return whether ``datasets`` knows the type; it knows no maps and no UUIDs."""
+    import datasets
+    import pyarrow as pa
+
+    try:
+        datasets.Features.from_arrow_schema(pa.schema([pa.field("column", column.type)]))
+    except ValueError:
+        return False
+    return True
+
+
+def _written(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
+    """Return a column's values as text, as Python writes them."""
+    import pyarrow as pa
+
+    return pa.chunked_array([[None if value is None else str(value) for value in column.to_pylist()]], pa.string())
 
 
 def _check_encoding(column: "pa.ChunkedArray", name: str, path: Path) -> None:

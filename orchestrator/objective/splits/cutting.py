@@ -18,7 +18,7 @@ from orchestrator.core.data import SPLIT_RULE, DataPlan
 from orchestrator.core.errors import DataError
 from orchestrator.objective.splits.draw import draw
 from orchestrator.objective.splits.rules import rule_of
-from orchestrator.objective.splits.table import NEAR, SURPLUS, Columns, Table, refuse_overlap
+from orchestrator.objective.splits.table import GROUP, NEAR, SURPLUS, Columns, Table, refuse_overlap
 
 if TYPE_CHECKING:
     import datasets
@@ -60,9 +60,12 @@ class Cutting(Columns):
             before = len(left)
             taken[split], left, lost = table.take(left, before if size is None else size, split)
             if not taken[split] or (size is not None and len(taken[split]) < size):
+                remedy = "ask for fewer rows"
+                if dropped[GROUP]:
+                    remedy += f", or name a column of smaller groups: data.columns: {{{self.group}: COLUMN}}"
                 raise DataError(
                     f"{plan.source}: {split} needs {size or 1} rows and {before} are left "
-                    f"({_counted(len(rows), dropped)}); ask for fewer rows"
+                    f"({_counted(len(rows), dropped)}); {remedy}"
                 )
             if split != "train":
                 dropped += lost

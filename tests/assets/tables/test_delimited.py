@@ -23,6 +23,13 @@ def test_words_are_no_missing_values(tmp_path: Path) -> None:
     assert rows["label"][:] == [*words, None]
 
 
+def test_spaces_around_column_names_are_left_out(tmp_path: Path) -> None:
+    rows = read(tmp_path / "a.csv", "text, label\n a , 0\n")
+    assert rows[:] == {"text": [" a "], "label": [" 0"]}
+    source = Source(origin=Origin.LOCAL, name=str(tmp_path / "a.csv"))
+    assert read_table(source, {"target": " label"}).column_names == ["text", "target"]
+
+
 def test_texts_stay_as_they_are_written(tmp_path: Path) -> None:
     cells = ["000037", "37", "1.10", "1e5", "True", "2024-01-01", " x ", "-0"]
     assert read(tmp_path / "a.csv", "text,label\n" + "".join(f"{cell},0\n" for cell in cells))["text"][:] == cells

@@ -87,6 +87,7 @@ def test_text_is_needed(tmp_path: Path, value: object, told: str) -> None:
         ("a.json", '"a"', r"a\.json holds text; a list of objects is needed"),
         ("a.json", '{"text": "a", "label": 1}', r"a\.json holds one object; a list of objects is needed"),
         ("a.json", '{"n": 1, "data": [{"text": "a"}]}', r"the rows seem to be in 'data': save that list alone"),
+        ("a.json", '{"text": {"0": "a"}, "label": {"0": 1}}', r"holds one object; .*to_json\(FILE, orient='records'\)"),
         ("a.json", '{"data": [{"text": "a"}]}', r"holds one object; .* the rows seem to be in 'data'"),
         ("a.json", '{"text": ["a", "b"], "label": [1]}', r"columns of different lengths: text 2, label 1"),
         ("a.jsonl", "text,label\na,1\n", r"line 1 is not JSON: Expecting value at column 1"),

@@ -20,12 +20,24 @@ def read(path: Path, **columns: Any) -> datasets.Dataset:
     return read_table(Source(origin=Origin.LOCAL, name=str(path)), required=("text",), text=("text",))
 
 
-@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int8(), pa.string())])
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())]
+)
 def test_texts_of_any_layout_are_read(tmp_path: Path, kind: pa.DataType) -> None:
     texts = pa.array(["a", None, "2024-01-01"]).cast(kind)
     rows = read(tmp_path / "a.parquet", text=texts, topic=pa.array(["x", "y", "x"]).dictionary_encode())
     assert rows[:] == {"text": ["a", None, "2024-01-01"], "topic": ["x", "y", "x"]}
     assert rows.features["text"] == datasets.Value("string")
+
+
+def test_columns_of_odd_types_become_text(tmp_path: Path) -> None:
+    pairs = pa.array([[("a", 1)], None], pa.map_(pa.string(), pa.int64()))
+    group = pa.array([bytes(16), None], pa.uuid())
+    rows = read(tmp_path / "a.parquet", text=["a", "b"], pairs=pairs, group=group)
+    assert rows["pairs"][:] == ["[('a', 1)]", None]
+    assert rows["group"][:] == ["00000000-0000-0000-0000-000000000000", None]
+    with pytest.raises(DataError, match=r"column text of .*a\.parquet holds map<string.* values; text is needed"):
+        read(tmp_path / "a.parquet", text=pairs)
 
 
 def test_class_names_of_the_file_are_kept(tmp_path: Path) -> None:
