@@ -229,11 +229,11 @@ def _column(given: Any, name: str) -> Any:  # noqa: ANN401  (whatever MLflow was
         given = [given]
     if isinstance(given, dict):
         listed = pd.api.types.is_list_like
-        columns = {key: list(value) if listed(value) else [value] for key, value in given.items()}
-        if len(set(map(len, columns.values()))) > 1:
-            counts = ", ".join(f"{key!r} has {len(values)}" for key, values in columns.items())
+        lists = {key: list(value) if listed(value) else [value] for key, value in given.items()}
+        if len(set(map(len, lists.values()))) > 1:
+            counts = ", ".join(f"{key!r} has {len(values)}" for key, values in lists.items())
             raise _refusal(f"every column must have as many values; {counts}")
-        given = pd.DataFrame(columns)
+        given = pd.DataFrame(lists)
     elif not isinstance(given, pd.DataFrame | pd.Series):
         if not hasattr(given, "tolist") and (isinstance(given, bytes) or not hasattr(given, "__iter__")):
             raise _refusal(f"texts, a frame or a dict of columns is needed, got {type(given).__name__}")
