@@ -85,7 +85,7 @@ def _continuation(reference: str, records: Sequence[TrialRecord], trials: int | 
     new = max(0, trials - len(records))
     if not new and not suspended:
         return f"starts no trial: all {ended} trials of {reference} ended; report and tracking are completed"
-    return f"{told}, {new} new trials start"
+    return f"{told}, {new} new {'trial starts' if new == 1 else 'trials start'}"
 
 
 def page_of(sweep: SweepRecord) -> Path:

@@ -95,7 +95,9 @@ def plan_sweep(spec: SweepSpec, splits: Splits, model_notes: Sequence[str] = ())
     notes = [*model_notes, *room.notes]
     check_solo(spec, splits, notes.append)
     tokens = points[-1] * _tokens_per_row(spec, splits)
-    cost = {"trial_tokens": tokens, "sweep_tokens": tokens * (spec.budget.trials or 0)}
+    cost = {"trial_tokens": tokens}
+    if spec.budget.trials:
+        cost["sweep_tokens"] = tokens * spec.budget.trials
     return SweepPlan(
         space=tuple(
             (

@@ -33,6 +33,7 @@ def _facts(spec: SweepSpec, plan: SweepPlan) -> list[tuple[str, str]]:
     bounds = [f"{budget.trials} trials"] if budget.trials else []
     bounds += [words.duration(budget.wall_time_s)] if budget.wall_time_s else []
     bounds += [f"{words.count(budget.tokens)} tokens"] if budget.tokens else []
+    costs = [f"{value:,.0f} {name.replace('_', ' ')}" for name, value in plan.cost.items()]
     base = f"{spec.model} in {spec.quantisation}" if spec.quantisation else str(spec.model)
     points, rungs = (" · ".join(map(words.count, values)) for values in (plan.report_points, plan.rungs))
     return [
@@ -47,7 +48,7 @@ def _facts(spec: SweepSpec, plan: SweepPlan) -> list[tuple[str, str]]:
         *(("by the solo engine", told) for told in plan.alone),
         ("trials at once", _at_once(plan)),
         ("budget", ", ".join(bounds) + (", whichever ends first" if len(bounds) > 1 else "")),
-        ("cost", ", ".join(f"{name.replace('_', ' ')} ≤ {value:,.0f}" for name, value in plan.cost.items())),
+        ("cost", f"at most about {', '.join(costs)}, at four characters a token"),
         *(("note", told) for told in plan.notes),
     ]
 

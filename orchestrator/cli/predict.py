@@ -1,5 +1,6 @@
 """``predict``: use a promoted model."""
 
+import io
 import shlex
 import sys
 from dataclasses import asdict
@@ -80,7 +81,7 @@ def _inputs(
     texts: list[str], file: Path | None, column: str | None, output: Path | None
 ) -> "tuple[list[str], Table | None]":
     """Return the texts, and the table that they come from if it is a file."""
-    from orchestrator.serving.tables import check_ending, read_rows
+    from orchestrator.serving.tables import check_output, read_rows
 
     if file is None and (column is not None or output is not None):
         raise UserError(f"{'--output' if column is None else '--column'} goes with --file")
@@ -89,7 +90,7 @@ def _inputs(
     table = None
     if file is not None:
         if output is not None:
-            check_ending(output, "--output")
+            check_output(output)
         table = read_rows(file)
         texts = table.texts(column)
     elif texts:
@@ -97,6 +98,8 @@ def _inputs(
             _check_argument(number, text)
     else:
         texts = _lines()
+    if table is not None and not any(map(str.strip, texts)):
+        raise UserError(f"{table.name}: no row has a text in its column; --column names another one")
     if not any(text.strip() for text in texts):
         raise UserError(f'a text is needed: {program()} predict MODEL "some text", or lines on stdin')
     for number, text in enumerate(texts, start=1):
@@ -148,6 +151,8 @@ def _lines() -> list[str]:
     """Return the lines of standard input, without what ends them."""
     if sys.stdin.isatty():
         sys.stderr.write("one text per line, Ctrl-D to end:\n")
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(newline="\n")  # a carriage return within a line ends no line
     try:
         whole = sys.stdin.read()
     except UnicodeDecodeError as error:

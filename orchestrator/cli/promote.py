@@ -1,5 +1,6 @@
 """``promote``: register a sweep's winner."""
 
+import shlex
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -82,8 +83,12 @@ def _tell(screen: Screen, done: "Promotion", place: str) -> None:
         before = f" (was {done.previous.reference})" if done.previous else ""
         screen.show(f"alias {aliases}{before}")
     if done.previous:
-        screen.show(Text(f"\nback to it: {program()} rollback {version.name}{place}", "dim"), soft_wrap=True)
-    screen.show(Text(f'\n{program()} predict {version.name} "some text"{place}', "bold cyan"), soft_wrap=True)
+        screen.show(
+            Text(f"\nback to it: {program()} rollback {shlex.quote(version.name)}{place}", "dim"), soft_wrap=True
+        )
+    screen.show(
+        Text(f'\n{program()} predict {shlex.quote(version.name)} "some text"{place}', "bold cyan"), soft_wrap=True
+    )
     screen.emit(
         {
             "model": version.name,

@@ -171,6 +171,7 @@ def _tell(screen: Screen, spec: "SweepSpec", outcome: "SweepOutcome", command: s
         None if best is None else best.number,
         program=program(),
         place=place_options(locate(spec.tracking)),
+        below_baseline=summary.leaderboard.below_baseline,
     )
     told = (*commands, ("search on", command)) if outcome.finished else (("go on", command), *commands)
     screen.say(f"report {outcome.report}")

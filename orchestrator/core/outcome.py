@@ -61,7 +61,7 @@ class SweepPlan:
         engine: the name of the engine that would train.
         why: of these two, where they were measured or tried.
         alone: which trials train by themselves although the others are packed, and why, a sentence each.
-        cost: upper bounds: ``trial_tokens`` and ``sweep_tokens``, real training tokens.
+        cost: estimates: ``trial_tokens`` at most, and ``sweep_tokens`` where the budget says how many trials.
         notes: sentences about the model, adapter and data that a person should read before training.
     """
 

@@ -54,7 +54,11 @@ def render_page(summary: Summary, pictures: Mapping[str, Picture]) -> str:
         time_parts=_time_parts(summary),
         data=data_lines(summary.data, summary.data_summary, classes=False),
         classes=_class_rows(summary),
-        commands=next_commands(summary.sweep.name, None if board.best is None else board.best.number),
+        commands=next_commands(
+            summary.sweep.name,
+            None if board.best is None else board.best.number,
+            below_baseline=board.below_baseline,
+        ),
         words=words,
         redact=redact,
         standing=standing,

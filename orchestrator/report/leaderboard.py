@@ -77,6 +77,12 @@ class Leaderboard:
         return f"Kept adapters were measured again in float32; the search went by {', '.join(again)}"
 
     @property
+    def below_baseline(self) -> bool:
+        """Whether the winner is worse than the baseline on validation, so that no trial is promoted unless forced."""
+        value, best = (self.baseline or {}).get(self.metric.name), self.best
+        return best is not None and self._is_better(value, best.score)
+
+    @property
     def beaten(self) -> str | None:
         """That the baseline is as good as the winner on validation or on test, and what to try; None if it is not."""
         name, best = self.metric.name, self.best

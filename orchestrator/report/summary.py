@@ -78,7 +78,7 @@ def _time_use(sweep: SweepRecord, records: Sequence[TrialRecord]) -> TimeUse | N
 
 
 def next_commands(
-    name: str, best: int | None, *, program: str = PROGRAM, place: str = ""
+    name: str, best: int | None, *, program: str = PROGRAM, place: str = "", below_baseline: bool = False
 ) -> tuple[tuple[str, str], ...]:
     """Return what to do with a sweep's result: a purpose and a command each.
 
@@ -87,15 +87,17 @@ def next_commands(
         best: the winner's number; None if there is none yet.
         program: how this program is called where the commands will be typed.
         place: options of ``predict``, each after a space, that say where the model is registered.
+        below_baseline: ``promote`` refuses the winner unless somebody forces it.
     """
     quoted = f"'{name}'" if "#" in name else name
     model = name.partition("#")[0]
     look = (("browse in MLflow", f"{program} ui {quoted} --open"),)
     if best is None:
         return look
+    forced = ' --force --reason "WHY"' if below_baseline else ""
     return (
         *look,
-        ("register the winner", f"{program} promote {quoted}"),
+        ("register the winner", f"{program} promote {quoted}{forced}"),
         ("then use it", f'{program} predict {model} "some text"{place}'),
         ("plain PEFT folder", f"{program} export {quoted} ./{model}-adapter"),
     )

@@ -2,9 +2,11 @@
 
 import csv
 import io
+import itertools
 import json
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 ENDINGS = tuple(FORMATS)
 TEXT = "text"
+_LAST = "\0end of file\0"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,8 +92,8 @@ def write_rows(path: Path, table: Table, answers: Mapping[str, Sequence[str | fl
     Raises:
         DataError: the file cannot be written.
     """
-    clash = [name for name in answers if name in table.columns]
-    named = {(f"predicted_{name}" if clash else name): values for name, values in answers.items()}
+    prefix = next(sign for sign in _prefixes() if not any(f"{sign}{name}" in table.columns for name in answers))
+    named = {f"{prefix}{name}": values for name, values in answers.items()}
     partial = path.with_name(f".{path.name}.partial")
     try:
         _WRITERS[path.suffix.lower()](partial, table, named)
@@ -107,16 +110,41 @@ def check_ending(path: Path, option: str) -> None:
         raise DataError(f"{option}: a name that ends in {', '.join(ENDINGS)} is needed, got {path.name!r}")
 
 
+def check_output(path: Path) -> None:
+    """Raise ``DataError`` if ``write_rows`` cannot write the file, as far as that is known before the rows are read."""
+    check_ending(path, "--output")
+    if path.is_dir():
+        raise DataError(f"--output: {path} is a folder; the name of a file is needed")
+    if not path.parent.is_dir():
+        raise DataError(f"--output: there is no folder {path.parent}; create it first")
+    if not os.access(path.parent, os.W_OK):
+        raise DataError(f"--output: the folder {path.parent} cannot be written to")
+
+
+def _prefixes() -> Iterator[str]:
+    """Yield what is put before the names of the answers' columns, until the table has none of that name."""
+    yield from ("", "predicted_")
+    for number in itertools.count(2):
+        yield f"predicted_{number}_"
+
+
 def _delimited(path: Path, text: str) -> Table:
     csv.field_size_limit(sys.maxsize)  # texts may be longer than the module's 131,072 characters
     header = text.partition("\n")[0]
     delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=header.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    columns = tuple(next(reader, ()))
+    # An open quote takes all that follows into one cell, the line after the last one too.
+    reader = csv.reader(itertools.chain(io.StringIO(text, newline=""), [_LAST]), delimiter=delimiter)
+    columns = _unless_open(path, next(reader), 1)
+    if columns == [_LAST]:
+        return Table(name=path.name, columns=(), rows=())
     if len(set(columns)) < len(columns):
         raise DataError(f"{path.name} has two columns of one name: {', '.join(columns)}")
-    rows = []
+    rows: list[dict[str, str]] = []
+    line = reader.line_num + 1
     for cells in reader:
+        if _unless_open(path, cells, line) == [_LAST]:
+            break
+        line = reader.line_num + 1
         if not cells and len(columns) > 1:
             continue  # of one column a blank line is a row without a text: answers stay in line with the rows
         if len(cells) > len(columns):
@@ -125,7 +153,16 @@ def _delimited(path: Path, text: str) -> Table:
                 "put texts that hold the delimiter between double quotes"
             )
         rows.append(dict(zip(columns, cells, strict=False)))
-    return Table(name=path.name, columns=columns, rows=rows)
+    return Table(name=path.name, columns=tuple(columns), rows=rows)
+
+
+def _unless_open(path: Path, cells: list[str], line: int) -> list[str]:
+    """Return the cells; raise ``DataError`` if a quote that the line opens is open at the file's end."""
+    if cells and cells != [_LAST] and cells[-1].endswith(_LAST):
+        raise DataError(
+            f"{path.name}: line {line} opens a quote that nothing closes; write a quote in a quoted cell twice"
+        )
+    return cells
 
 
 def _json(path: Path, text: str) -> Table:
@@ -194,7 +231,9 @@ def _write_parquet(path: Path, table: Table, answers: Mapping[str, Sequence[Any]
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    arrow = table.arrow if table.arrow is not None else pa.Table.from_pylist([dict(row) for row in table.rows])
+    arrow = table.arrow
+    if arrow is None:  # every row with every column: pyarrow takes the columns from the first row
+        arrow = pa.Table.from_pylist([{name: row.get(name) for name in table.columns} for row in table.rows])
     for name, values in answers.items():
         arrow = arrow.append_column(name, pa.array(values))
     pq.write_table(arrow, path)

@@ -229,18 +229,25 @@ def _column(given: Any, name: str) -> Any:  # noqa: ANN401  (whatever MLflow was
         given = [given]
     if isinstance(given, dict):
         listed = pd.api.types.is_list_like
-        given = pd.DataFrame({key: list(value) if listed(value) else [value] for key, value in given.items()})
+        lists = {key: list(value) if listed(value) else [value] for key, value in given.items()}
+        if len(set(map(len, lists.values()))) > 1:
+            counts = ", ".join(f"{key!r} has {len(values)}" for key, values in lists.items())
+            raise _refusal(f"every column must have as many values; {counts}")
+        given = pd.DataFrame(lists)
     elif not isinstance(given, pd.DataFrame | pd.Series):
+        if not hasattr(given, "tolist") and (isinstance(given, bytes) or not hasattr(given, "__iter__")):
+            raise _refusal(f"texts, a frame or a dict of columns is needed, got {type(given).__name__}")
         rows = given.tolist() if hasattr(given, "tolist") else list(given)
-        frame = bool(rows) and all(isinstance(row, dict | list) for row in rows)
+        rows = rows if isinstance(rows, list) else [rows]
+        frame = bool(rows) and all(isinstance(row, dict | list | tuple) for row in rows)
         given = pd.DataFrame(rows) if frame else pd.Series(rows, dtype=object)
     if isinstance(given, pd.Series):
         return given
     found = [column for column in (name, TEXT) if column in given.columns] or list(given.columns)
-    if found and (len(found) == 1 or found[0] in {name, TEXT}):
+    if found and (len(found) == 1 or found[0] in {name, TEXT}) and isinstance(given[found[0]], pd.Series):
         return given[found[0]]
     columns = ", ".join(map(str, given.columns)) or "none"
-    raise _refusal(f"the texts must stand in a column named {name!r}; the columns are: {columns}")
+    raise _refusal(f"the texts must stand in one column named {name!r}; the columns are: {columns}")
 
 
 def _texts(series: Any) -> list[str]:  # noqa: ANN401  (a pandas series)
@@ -248,6 +255,8 @@ def _texts(series: Any) -> list[str]:  # noqa: ANN401  (a pandas series)
     import pandas as pd
 
     for row, text in series.items():
+        if isinstance(text, str) and any("\ud800" <= sign <= "\udfff" for sign in text):
+            raise _refusal(f"row {row} is not Unicode text: {text[:60]!r}")
         if isinstance(text, str) and text.strip():
             continue
         if isinstance(text, str) or (pd.api.types.is_scalar(text) and pd.isna(text)):

@@ -5,6 +5,8 @@ from pathlib import Path
 from orchestrator.cli.going_on import going_on, searching_on
 from orchestrator.core.environment import program
 from orchestrator.core.policy import Budget
+from orchestrator.finished import _continuation
+from tests.report.examples import make_records
 
 FILE = Path("sweeps/x.yaml")
 
@@ -23,3 +25,9 @@ def test_every_bound_is_raised_or_the_lowest_would_end_it_at_once() -> None:
     told = searching_on(FILE, [], Budget(trials=9, wall_time_s=60.0, tokens=1000), 3, 61.0, inline=False)
     budget = ["budget.trials=17", "budget.wall_time=92s", "budget.tokens=2000"]
     assert told.split(" --set ")[1:] == budget
+
+
+def test_one_new_trial_is_told_in_the_singular() -> None:
+    records = make_records()
+    assert _continuation("x#1", records, len(records) + 1).endswith(", 1 new trial starts")
+    assert _continuation("x#1", records, len(records) + 2).endswith(", 2 new trials start")

@@ -9,12 +9,20 @@ import pytest
 from orchestrator.assets import catalogue
 from orchestrator.assets.fetch import asset_path
 from orchestrator.cli.predict import place, place_options
+from orchestrator.cli.promote import _tell
+from orchestrator.cli.screen import Screen
 from orchestrator.cli.stores import fetch_assets, read_spec
 from orchestrator.core.errors import AssetError
 from orchestrator.core.policy import Tracking
+from orchestrator.promotion.promote import PromotionRequest
+from orchestrator.promotion.promote import promote as register
 from orchestrator.tracking.location import locate
 from tests.assets.packages import only_index, package, wheel
 from tests.cli.conftest import ROOT
+from tests.promotion.conftest import Tracked, local_store, tracked, trained
+from tests.tracking.records import ACCURACY
+
+__all__ = ["local_store", "tracked", "trained"]
 
 
 @pytest.mark.parametrize(
@@ -63,3 +71,12 @@ def test_an_asset_that_cannot_be_had_says_what_to_do(tmp_path: Path, monkeypatch
     only_index(monkeypatch, tmp_path / "empty")
     with pytest.raises(AssetError, match="doctor --fetch all"):
         fetch_assets(read_spec(ROOT / "sweeps" / "sentiment-smoke.yaml"), lambda _line: None)
+
+
+def test_suggested_commands_quote_the_models_name(tracked: Tracked, capsys: pytest.CaptureFixture[str]) -> None:
+    request = PromotionRequest(name="film moods", metric=ACCURACY)
+    done = register(tracked.trained.store.sweep(), tracked.candidates().choose(), tracked.location, request)
+    _tell(Screen(as_json=False), replace(done, previous=done.version), "")
+    shown = capsys.readouterr().out
+    assert "rollback 'film moods'" in shown
+    assert "predict 'film moods' \"some text\"" in shown

@@ -70,3 +70,10 @@ def test_notes_on_the_model_are_told() -> None:
     spec = load_spec(ROOT / "sweeps" / "sentiment-smoke.yaml", objective_facts=objective_facts, packaged=CATALOGUE)
     plan = replace(PLAN, notes=("org/model: the tokenizer pads with 6",))
     assert "org/model: the tokenizer pads with 6" in shown(plan_text(spec, plan), 160)
+
+
+def test_cost_is_told_as_an_estimate() -> None:
+    spec = load_spec(ROOT / "sweeps" / "sentiment-smoke.yaml", objective_facts=objective_facts, packaged=CATALOGUE)
+    plan = replace(PLAN, cost={"trial_tokens": 516.2, "sweep_tokens": 1033.0})
+    told = "at most about 516 trial tokens, 1,033 sweep tokens, at four characters a token"
+    assert told in shown(plan_text(spec, plan), 160)

@@ -76,7 +76,9 @@ def test_file_without_output_prints_one_line_each(invoke: Invoke, folder: str, t
         (("fine", "--file", "{folder}/rows.csv"), "give texts or --file, not both"),
         (("--file", "{folder}/rows.csv", "-o", "out.txt"), r"--output: a name that ends in .csv"),
         (("--file", "{folder}/none.csv"), "--file: there is no file"),
-        (("--file", "{folder}/blank.csv"), "a text is needed"),
+        (("--file", "{folder}/blank.csv"), "blank.csv: no row has a text in its column; --column names another"),
+        (("--file", "{folder}/rows.csv", "-o", "{folder}/none/out.csv"), "--output: there is no folder .*/none"),
+        (("--file", "{folder}/rows.csv", "-o", "{folder}/dir.csv"), "--output: .*dir.csv is a folder"),
         (("caf\udce9",), "text 1 is not UTF-8"),
     ],
 )
@@ -84,8 +86,14 @@ def test_what_is_no_text_is_refused(invoke: Invoke, tmp_path: Path, arguments: t
     (tmp_path / "rows.csv").write_text("text\nfine\n")
     (tmp_path / "blank.csv").write_text("text\n\n")
     (tmp_path / "notes.md").write_text("fine\n")
+    (tmp_path / "dir.csv").mkdir()
     with pytest.raises(UserError, match=told):
         invoke("predict", "nothing", *(argument.replace("{folder}", str(tmp_path)) for argument in arguments))
+
+
+def test_carriage_return_within_a_line_ends_none(invoke: Invoke, folder: str) -> None:
+    found = json.loads(invoke("predict", folder, "--json", stdin="fine\rindeed\r\nawful\n").stdout)["predictions"]
+    assert [item["text"] for item in found] == ["fine\rindeed", "awful"]
 
 
 def test_texts_that_name_no_file_are_predicted(invoke: Invoke, folder: str) -> None:

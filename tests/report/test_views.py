@@ -123,6 +123,17 @@ def test_a_command_is_never_cut(summary: Summary) -> None:
     assert len(next_commands("sentiment", None)) == 1
 
 
+def test_next_steps_force_what_promotion_refuses(summary: Summary) -> None:
+    board = summary.leaderboard
+    assert board.best is not None
+    assert board.best.score is not None
+    for gain, expected in ((0.01, True), (0.0, False), (-0.01, False)):
+        changed = replace(board, baseline={board.metric.name: board.best.score + gain})
+        assert changed.below_baseline is expected
+        page = render_page(replace(summary, leaderboard=changed), {})
+        assert ("promote sentiment --force --reason" in page) is expected
+
+
 def test_json_is_strict_and_says_who_won(summary: Summary) -> None:
     plain = json.loads(json.dumps(as_json(summary), allow_nan=False))
     assert (plain["sweep"], plain["best"], plain["status"]) == ("sentiment#1", 7, "finished")

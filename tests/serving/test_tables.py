@@ -81,6 +81,30 @@ def test_answers_do_not_replace_a_column(tmp_path: Path) -> None:
     assert written.rows[0]["answer"] == "x"
 
 
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
+def test_answers_are_added_any_number_of_times(tmp_path: Path, ending: str) -> None:
+    (tmp_path / "in.csv").write_text("text\na\nb\nc\n")
+    file, columns = tmp_path / "in.csv", ["text"]
+    for prefix in ("", "predicted_", "predicted_2_", "predicted_3_"):
+        table = read_rows(file)
+        file = tmp_path / f"out{ending}"
+        write_rows(file, table, ANSWERS)
+        columns += [f"{prefix}answer", f"{prefix}score"]
+        assert read_rows(file).columns == tuple(columns)
+
+
+def test_parquet_has_columns_of_later_rows(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text('{"text": "a"}\n{"text": "b", "id": 7}\n{"id": 8}\n')
+    write_rows(tmp_path / "out.parquet", read_rows(tmp_path / "in.jsonl"), ANSWERS)
+    assert pq.read_table(tmp_path / "out.parquet")["id"].to_pylist() == [None, 7, 8]
+
+
+@pytest.mark.parametrize("content", ['text\n"a"', 'id,text\n1,"a\nb"', 'id,text\n1,a"b\n'])
+def test_last_line_needs_no_line_end(tmp_path: Path, content: str) -> None:
+    (tmp_path / "in.csv").write_text(content)
+    assert len(read_rows(tmp_path / "in.csv").rows) == 1
+
+
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
@@ -91,6 +115,9 @@ def test_answers_do_not_replace_a_column(tmp_path: Path) -> None:
         ("in.csv", b"text\nfine\ncaf\xe9\n", r"in.csv, line 3: byte 0xe9 is not UTF-8; save the file as"),
         ("in.csv", b"PK\x03\x04\xff\xfe", "in.csv is a zip archive"),
         ("in.csv", b"id,text\n1,a,b\n", "line 2 has 3 cells and the header 2"),
+        ("in.csv", b'id,text\n1,a\n2,"b\n3,c\n', "in.csv: line 3 opens a quote that nothing closes"),
+        ("in.csv", b'"text\na\n', "in.csv: line 1 opens a quote that nothing closes"),
+        ("in.tsv", b'text\n"a', "in.tsv: line 2 opens a quote that nothing closes"),
         ("in.csv", b"text,text\na,b\n", "two columns of one name: text, text"),
         ("in.csv", b"id,body\n1,a\n", "in.csv has no column 'text'; it has: id, body. Name the column"),
         ("in.jsonl", b'{"text": "a"}\n{"text": 37}\n', "row 2 of column 'text' holds int 37; text is needed"),

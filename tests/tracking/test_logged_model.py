@@ -53,6 +53,8 @@ def expected(trained: TrainedSweep) -> list[str]:
         {"Ticket text": pd.Series(TEXTS)},
         {"id": IDS, "text": list(TEXTS)},
         [{"id": 1, "text": text} for text in TEXTS],
+        [(text,) for text in TEXTS],
+        iter(TEXTS),
         pd.DataFrame({"text": TEXTS}),
         pd.DataFrame({"id": IDS, "text": TEXTS}),
         pd.DataFrame({"text": IDS, "Ticket text": TEXTS}),
@@ -93,8 +95,14 @@ def test_missing_text_is_refused_by_row(model: Any, missing: object) -> None:
     [
         (["fine", 37], "row 1 holds int '37'; a text is needed"),
         ({"text": [["a", "b"]]}, "row 0 holds list"),
-        (pd.DataFrame({"id": [1], "body": ["a"]}), "a column named 'Ticket text'; the columns are: id, body"),
+        (pd.DataFrame({"id": [1], "body": ["a"]}), "one column named 'Ticket text'; the columns are: id, body"),
         (pd.DataFrame(), "the columns are: none"),
+        (pd.DataFrame([["a", "b"]], columns=["text", "text"]), "in one column named .*: text, text"),
+        ({"text": ["a", "b"], "id": 1}, "as many values; 'text' has 2, 'id' has 1"),
+        (["fine", "caf\udce9"], "row 1 is not Unicode text"),
+        (None, "texts, a frame or a dict of columns is needed, got NoneType"),
+        (37, "is needed, got int"),
+        (b"fine", "is needed, got bytes"),
     ],
 )
 def test_what_holds_no_texts_is_refused(model: Any, given: Any, told: str) -> None:
