@@ -42,7 +42,7 @@ def load_tokenizer(source: Source, *, classifies: bool = True) -> "PreTrainedTok
 
 def _padding(tokenizer: "PreTrainedTokenizerBase", config: "PretrainedConfig", source: Source) -> str:
     special = set(tokenizer.all_special_ids)
-    wanted = (config.get_text_config().pad_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id, *sorted(special))
+    wanted = (_written_padding(config), tokenizer.eos_token_id, tokenizer.unk_token_id, *sorted(special))
     found = next((token_id for token_id in wanted if token_id in special), None)
     if found is None:
         raise ModelError(
@@ -50,6 +50,12 @@ def _padding(tokenizer: "PreTrainedTokenizerBase", config: "PretrainedConfig", s
             "tokenizer.pad_token and save the tokenizer beside the model."
         )
     return str(tokenizer.convert_ids_to_tokens(found))
+
+
+def _written_padding(config: "PretrainedConfig") -> int | None:
+    """Return the padding token of a configuration; some classes (CodeGen's) have no such setting."""
+    found: int | None = getattr(config.get_text_config(), "pad_token_id", None)
+    return found
 
 
 def reads_last_place(config: "PretrainedConfig") -> bool:
@@ -117,21 +123,26 @@ def token_notes(source: Source, tokenizer: "PreTrainedTokenizerBase", *, writes:
     """
     from transformers import AutoConfig
 
-    config = load_pretrained(AutoConfig, source, trust_remote_code=False).get_text_config()
+    written = _written_padding(load_pretrained(AutoConfig, source, trust_remote_code=False))
     notes, pad, eos = [], tokenizer.pad_token_id, target_end(tokenizer)
-    if config.pad_token_id not in {None, pad}:
+    if written not in {None, pad}:
         notes.append(
             f"{source}: the tokenizer pads with {tokenizer.pad_token!r} ({pad}), the configuration has pad_token_id "
-            f"{config.pad_token_id}. Training, measurements and predict use {pad}; the README of an export sets it."
+            f"{written}. Training, measurements and predict use {pad}; the README of an export sets it."
         )
     others = [token_id for token_id in end_tokens(source, tokenizer) if token_id != eos]
     if writes and others and eos not in [*_ids(_written_end(source))]:
-        own, *told = (f"{tokenizer.convert_ids_to_tokens(token_id)!r} ({token_id})" for token_id in (eos, *others))
+        own, *told = (_told(tokenizer, token_id) for token_id in (eos, *others))
         notes.append(
             f"{source}: the tokenizer ends a text with {own}, the configuration with {', '.join(told)}. "
             f"Trials learn to end with {own}; generation ends at any of them."
         )
     return notes
+
+
+def _told(tokenizer: "PreTrainedTokenizerBase", token_id: int | None) -> str:
+    token = None if token_id is None else tokenizer.convert_ids_to_tokens(token_id)
+    return f"{token_id}, which is no token of its own" if token is None else f"{token!r} ({token_id})"
 
 
 def _stored_generation(source: Source) -> "GenerationConfig | None":

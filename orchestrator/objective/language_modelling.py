@@ -30,8 +30,8 @@ class CausalLM(Writing):
         if len(rows) == 0:
             return []
         head, tail, room = self.around_text(tokenizer, max_length, least=2)
-        texts = tokenizer(rows["text"][:], add_special_tokens=False)["input_ids"]
-        targets = tokenizer(rows[self.target][:], add_special_tokens=False)["input_ids"]
+        texts = tokenizer(rows["text"][:], add_special_tokens=False, verbose=False)["input_ids"]
+        targets = tokenizer(rows[self.target][:], add_special_tokens=False, verbose=False)["input_ids"]
         examples = []
         for text, whole in zip(texts, targets, strict=True):
             written = [*whole, tokenizer.eos_token_id][:room]

@@ -31,7 +31,7 @@ class Seq2SeqLM(Writing):
         if len(rows) == 0:
             return []
         head, tail, room = self.around_text(tokenizer, max_length, least=1)
-        texts = tokenizer(rows["text"][:], add_special_tokens=False)["input_ids"]
+        texts = tokenizer(rows["text"][:], add_special_tokens=False, verbose=False)["input_ids"]
         ended = tokenizer(text_target="a", return_special_tokens_mask=True)["special_tokens_mask"][-1]
         end = [] if ended or tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
         limit = max_length - len(end)

@@ -67,8 +67,10 @@ class AdapterRunner:
 
         if self.card["head"] == "causal_lm":
             return False  # no token of a causal model sees those behind it
-        text = self.tokenizer("a b c", add_special_tokens=True)["input_ids"]
-        rows = [text, [*text[:-1], *text[1:] * 3][: self.card["max_length"]]]
+        limit = self.card["max_length"]
+        rows = [
+            self.tokenizer(text, truncation=True, max_length=limit)["input_ids"] for text in ("a b c", "a b c " * 4)
+        ]
         start = {}
         if self.card["head"] == "seq2seq_lm":
             first = getattr(self.model.config, "decoder_start_token_id", None) or 0
@@ -96,13 +98,18 @@ class AdapterRunner:
         if not self.labels and (self.folder / "generation_config.json").is_file():
             model.generation_config = transformers.GenerationConfig.from_pretrained(self.folder)
 
+    def _ends_within(self, texts: Sequence[str]) -> bool:
+        """Whether a text holds the end token that the model classifies by: a batch must have as many in each row."""
+        end = self.tokenizer.eos_token
+        return self.model.config.is_encoder_decoder and end is not None and any(end in text for text in texts)
+
     def probabilities(self, texts: Sequence[str], batch_size: int = 32) -> list[list[float]]:
         """Return the class probabilities of each text, B×C."""
         import torch
 
         rows: list[list[float]] = []
         with torch.inference_mode():
-            for batch in _batches(texts, 1 if self.one_by_one else batch_size):
+            for batch in _batches(texts, 1 if self.one_by_one or self._ends_within(texts) else batch_size):
                 encoded = self.tokenizer(
                     list(batch),
                     truncation=True,
@@ -161,7 +168,10 @@ class AdapterRunner:
         whole = self.tokenizer("a", return_special_tokens_mask=True)
         ids, special = whole["input_ids"], whole["special_tokens_mask"]  # of a text between those that begin and end it
         first, last = ids[: special.index(0)], ids[len(ids) - special[::-1].index(0) :]
-        pieces = [self.tokenizer(piece, add_special_tokens=False)["input_ids"] for piece in (before, text, after)]
+        pieces = [
+            self.tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"]
+            for piece in (before, text, after)
+        ]
         room = max(1, self.card["max_length"] - sum(map(len, (first, pieces[0], pieces[2], last))))
         return [*first, *pieces[0], *pieces[1][:room], *pieces[2], *last]
 

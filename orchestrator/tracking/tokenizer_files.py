@@ -104,7 +104,8 @@ def difference(tokenizer: "PreTrainedTokenizerBase", folder: Path) -> str | None
     except Exception as error:  # noqa: BLE001  whatever it is, the message is passed on
         return f"{type(error).__name__}: {error}"
     for probe in (*_PROBES, _words_of(tokenizer)):
-        if loaded(probe)["input_ids"] != tokenizer(probe)["input_ids"]:
+        # Not verbose: transformers would warn of a probe that is longer than the model's rows.
+        if loaded(probe, verbose=False)["input_ids"] != tokenizer(probe, verbose=False)["input_ids"]:
             return f"it gives other tokens for {shorten(probe, 60)!r}"
     return None if loaded.pad_token_id == tokenizer.pad_token_id else "it pads with another token"
 

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets.models import load_pretrained, require_model, resolve_model
 from orchestrator.assets.tokens import load_tokenizer, target_end, token_notes
 from orchestrator.core.data import Origin, Source
-from orchestrator.core.errors import LoratoryError, ModelError, first_line
+from orchestrator.core.errors import DataError, LoratoryError, ModelError, first_line
 from orchestrator.objective.protocol import Head, Objective, Splits
 from orchestrator.objective.writing import Writing
 from orchestrator.spec.possible import possible
@@ -46,12 +47,14 @@ class CheckedModel:
     Attributes:
         tokenizer: the model's, as trials use it.
         embedding_rows: number of token ids that the model has an embedding for.
+        one_end: the end token by which an encoder-decoder classifies a row; None of other models.
         notes: a sentence for each thing that a person should know before training starts.
     """
 
     source: Source
     tokenizer: "PreTrainedTokenizerBase"
     embedding_rows: int
+    one_end: str | None
     notes: tuple[str, ...]
 
     def check_rows(self, splits: Splits, max_length: int) -> tuple[str, ...]:
@@ -59,6 +62,7 @@ class CheckedModel:
 
         Raises:
             ModelError: the tokenizer knows no token of the texts, or gives them tokens that the model does not have.
+            DataError: texts hold the end token by which the model classifies.
         """
         rows = (splits.train, splits.validation, splits.test, *splits.shift.values())
         if self._largest(rows, max_length) >= self.embedding_rows:
@@ -67,6 +71,7 @@ class CheckedModel:
                 f"{self.embedding_rows} rows, and texts of the data hold tokens beyond them. Call "
                 "model.resize_token_embeddings(len(tokenizer)) and save the model, or use the model's own tokenizer."
             )
+        self._require_no_end(splits)
         share = self._unknown_share(splits.train)
         if share == 1.0:
             raise ModelError(
@@ -77,6 +82,19 @@ class CheckedModel:
             told = f"{share:.0%} of the tokens of the texts are unknown to the tokenizer ({self.tokenizer.unk_token})"
             return (f"{self.source}: {told}; a model for the language of the data would see more.",)
         return ()
+
+    def _require_no_end(self, splits: Splits) -> None:
+        """Refuse texts with an end token inside: rows of a batch must have as many of them, or the model raises."""
+        if self.one_end is None:
+            return
+        for name, rows in splits.by_name().items():
+            found = [text for text in rows["text"][:] if self.one_end in text]
+            if found:
+                raise DataError(
+                    f"{self.source}: the model classifies a row by its end token {self.one_end!r}, and {len(found)} "
+                    f"of the {len(rows)} texts of {name} hold it inside: {shorten(found[0], 60)!r}. Remove it from the "
+                    "texts, or name another model."
+                )
 
     def _largest(self, rows: "Iterable[datasets.Dataset]", max_length: int) -> int:
         """Return the largest token id of the rows' texts and targets; 0 if the whole vocabulary has an embedding."""
@@ -96,7 +114,9 @@ class CheckedModel:
         for name, feature in rows.features.items():
             if getattr(feature, "dtype", None) == "string" and name != "group" and len(rows):
                 cut = max_length is not None
-                given = self.tokenizer(rows[name][:], truncation=cut, max_length=max_length, add_special_tokens=False)
+                given = self.tokenizer(
+                    rows[name][:], truncation=cut, max_length=max_length, add_special_tokens=False, verbose=False
+                )
                 yield from given["input_ids"]
 
 
@@ -138,7 +158,7 @@ def check_model(source: Source, objective: Objective, max_length: int) -> Checke
     notes = token_notes(source, tokenizer, writes=not classifies)
     rows = len(tokenizer)
     if getattr(config, "quantization_config", None) is None:  # what holds its weights in few bits needs its own package
-        with _refusing(source, "transformers cannot load it"):
+        with _refusing(source, _unloadable(config)):
             model, found = without_weights(source, objective, ignore_mismatched_sizes=True)
         notes += _check_weights(source, model, found, writes=not classifies)
         if objective.head is Head.CAUSAL_LM:
@@ -155,7 +175,8 @@ def check_model(source: Source, objective: Objective, max_length: int) -> Checke
             f"{source}: data.max_length is {max_length}, its tokenizer says that the model was trained on texts of at "
             f"most {tokenizer.model_max_length} tokens (model_max_length)."
         )
-    return CheckedModel(source=source, tokenizer=tokenizer, embedding_rows=rows, notes=tuple(notes))
+    one_end = tokenizer.eos_token if classifies and config.is_encoder_decoder else None
+    return CheckedModel(source=source, tokenizer=tokenizer, embedding_rows=rows, one_end=one_end, notes=tuple(notes))
 
 
 @contextmanager
@@ -167,7 +188,10 @@ def _refusing(source: Source, problem: str) -> Iterator[None]:
     except LoratoryError:
         raise
     except Exception as error:  # whatever transformers and its tokenizers raise, the model's files are what they read
-        raise ModelError(f"{source}: {problem}: {first_line(error)}") from error
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        # Behind a line that ends in a colon stands the value that breaks the rule.
+        said = " ".join(lines[:2]) if lines and lines[0].endswith(":") else first_line(error)
+        raise ModelError(f"{source}: {problem}: {said}") from error
 
 
 def _config(source: Source) -> "PretrainedConfig":
@@ -220,6 +244,16 @@ def _require_end(source: Source, tokenizer: "PreTrainedTokenizerBase", head: Hea
         f"{source}: the tokenizer has no end token (eos_token), so a trial could not learn where an answer ends. Set "
         "tokenizer.eos_token to the token that ends the model's texts and save the tokenizer beside the model."
     )
+
+
+def _unloadable(config: "PretrainedConfig") -> str:
+    """Return in words that transformers cannot load a model, with the padding if there is no embedding for it."""
+    text = config.get_text_config()
+    pad, rows = (getattr(text, name, None) for name in ("pad_token_id", "vocab_size"))
+    if not isinstance(pad, int) or not isinstance(rows, int) or pad < rows:
+        return "transformers cannot load it"
+    told = f"config.json has pad_token_id {pad} and vocab_size {rows}"
+    return f"transformers cannot load it: {told}; set pad_token_id to the tokenizer's"
 
 
 def _require_causal(source: Source, model: "PreTrainedModel") -> None:

@@ -12,6 +12,7 @@ from orchestrator.objective.protocol import Head
 from orchestrator.tracking.adapter_model import AdapterRunner
 from orchestrator.training.adapters import adapt, save_adapter
 from orchestrator.training.base_model import load_base, load_tokenizer
+from tests.fakes.tiny_models import tiny_bart_classifier
 from tests.fakes.tiny_objective import TinyClassification
 from tests.families.tiny_families import tiny_family
 from tests.training.packed.packs import task
@@ -30,15 +31,29 @@ TEXTS = ["good", "a very good film and a very nice plot with great acting", "the
 )
 def test_a_text_is_judged_as_if_alone(name: str, changes: dict[str, Any], alone: bool, tmp_path: Path) -> None:
     model = tiny_family(name, Head.SEQUENCE_CLASSIFICATION, tmp_path / "model", **changes)
-    source, objective, folder = Source(origin=Origin.LOCAL, name=str(model)), TinyClassification(), tmp_path / "adapter"
+    folder = adapter_of(model, tmp_path / "adapter")
+    assert AdapterRunner(folder).one_by_one is alone
+    assert_judged_as_if_alone(folder, TEXTS)
+
+
+def test_a_text_with_the_end_token_inside_is_judged(tmp_path: Path) -> None:
+    folder = adapter_of(tiny_bart_classifier(tmp_path / "model"), tmp_path / "adapter")
+    assert_judged_as_if_alone(folder, [*TEXTS, "a <s>bad</s> film"])
+
+
+def adapter_of(model: Path, folder: Path) -> Path:
+    """Save an untrained adapter with what the runner reads."""
+    source, objective = Source(origin=Origin.LOCAL, name=str(model)), TinyClassification()
     torch.manual_seed(0)
     save_adapter(adapt(load_base(source, objective, "cpu"), task(0).settings, objective.head), folder)
     load_tokenizer(source).save_pretrained(folder)
     card = {"labels": objective.labels, "head": objective.head, "base": {"revision": None}, "base_path": str(model)}
     (folder / "loratory.json").write_text(json.dumps(card | {"max_length": 64}))
-    runner = AdapterRunner(folder)
-    assert runner.one_by_one is alone
-    expected = [row for text in TEXTS for row in AdapterRunner(folder).probabilities([text])]
-    assert torch.tensor(runner.probabilities(TEXTS)).flatten().tolist() == pytest.approx(
+    return folder
+
+
+def assert_judged_as_if_alone(folder: Path, texts: list[str]) -> None:
+    expected = [row for text in texts for row in AdapterRunner(folder).probabilities([text])]
+    assert torch.tensor(AdapterRunner(folder).probabilities(texts)).flatten().tolist() == pytest.approx(
         torch.tensor(expected).flatten().tolist(), abs=1e-5
     )

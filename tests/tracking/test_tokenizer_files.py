@@ -1,6 +1,7 @@
 """A folder beside an adapter holds the tokenizer and the ends of generation that trials used."""
 
 import json
+import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -50,6 +51,17 @@ def test_staged_tokenizer_pads_with_the_token_that_trials_pad_with(tmp_path: Pat
     base = odd_llama(tmp_path / "base", {"eos_token": "</s>"}, pad_token_id=None)
     stage_tokenizer(str(base), None, tmp_path / "staged", classifies=True)
     assert AutoTokenizer.from_pretrained(tmp_path / "staged").pad_token_id == EOS_ID
+
+
+def test_staging_short_models_tokenizer_prints_no_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = tiny_bert(tmp_path / "base")
+    file = base / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"model_max_length": 8}))
+    said: list[str] = []
+    logger = logging.getLogger("transformers.tokenization_utils_base")
+    monkeypatch.setattr(logger, "handle", lambda record: said.append(record.getMessage()))
+    stage_tokenizer(str(base), None, tmp_path / "staged", classifies=True)
+    assert said == []
 
 
 def test_another_tokenizer_is_told_from_the_own(tmp_path: Path) -> None:

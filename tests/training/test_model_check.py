@@ -1,6 +1,7 @@
 """What contradicts itself in a base model, or does not suit the task, is said before the first trial."""
 
 import json
+import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,12 +11,13 @@ import datasets
 import pytest
 
 from orchestrator.core.data import Origin, Source
-from orchestrator.core.errors import ModelError
-from orchestrator.objective.protocol import Objective, Splits
+from orchestrator.core.errors import DataError, ModelError
+from orchestrator.objective.protocol import Head, Objective, Splits
 from orchestrator.training.model_check import CheckedModel, check_model
 from tests.fakes.odd_models import END_ID, EOS_ID, PIECES, odd_llama
 from tests.fakes.tiny_models import (
     bert_without_pooler,
+    tiny_bart_classifier,
     tiny_bert,
     tiny_deberta,
     tiny_gpt2,
@@ -25,6 +27,7 @@ from tests.fakes.tiny_models import (
     tiny_t5,
 )
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
+from tests.families.tiny_families import tiny_family
 
 CLASSES, CAUSAL, SEQ2SEQ = TinyClassification(), TinyCausal(), TinySeq2Seq()
 
@@ -70,6 +73,11 @@ def without_output_layer(folder: Path) -> Path:
 
     AutoModel.from_pretrained(tiny_llama(folder)).save_pretrained(folder)
     return folder
+
+
+def tiny_codegen(folder: Path) -> Path:
+    """A family whose configuration has no padding token at all."""
+    return tiny_family("codegen", Head.CAUSAL_LM, folder)
 
 
 configured = partial(changed, tiny_bert, "config.json")
@@ -129,6 +137,16 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], Objective, str]] = {
         CAUSAL,
         r"contradict each other: lm_head\.weight has the shape",
     ),
+    "padding outside by the configuration": (
+        configured(lambda c: c.update(pad_token_id=9999)),
+        CLASSES,
+        r"config\.json has pad_token_id 9999 and vocab_size \d+; set pad_token_id to the tokenizer's: ",
+    ),
+    "a value of another type": (
+        changed(tiny_llama, "config.json", lambda c: c.update(pad_token_id="0")),
+        CAUSAL,
+        r"config\.json cannot be read: Validation error for field 'pad_token_id': .*'0'",
+    ),
     "another width": (configured(lambda c: c.update(hidden_size=32)), CLASSES, "contradict each other"),
 }
 
@@ -157,6 +175,7 @@ def test_model_that_cannot_be_right_is_refused(name: str, tmp_path: Path) -> Non
         (tiny_t5, SEQ2SEQ),
         (tiny_t5, CLASSES),
         (tiny_switch, SEQ2SEQ),
+        (tiny_codegen, CAUSAL),
     ],
 )
 def test_sound_model_passes_without_a_note(build: Callable[[Path], Path], objective: Objective, tmp_path: Path) -> None:
@@ -175,6 +194,12 @@ NOTES: dict[str, tuple[Callable[[Path], Path], Objective, int, str]] = {
         CAUSAL,
         32,
         f"the tokenizer ends a text with '<end>' ({END_ID}), the configuration with '</s>' ({EOS_ID}). Trials learn",
+    ),
+    "an end that is no token": (
+        changed(tiny_llama, "config.json", lambda c: c.update(eos_token_id=9999)),
+        CAUSAL,
+        32,
+        f"ends a text with '</s>' ({EOS_ID}), the configuration with 9999, which is no token of its own. Trials",
     ),
     "no layer that writes": (
         without_output_layer,
@@ -233,3 +258,20 @@ def test_added_tokens_without_embedding_are_refused_where_texts_hold_them(tmp_pa
     assert checked.check_rows(splits_of("a good film"), 32) == ()
     with pytest.raises(ModelError, match=r"the tokenizer has \d+ tokens, the model's embedding has .* beyond them"):
         checked.check_rows(splits_of("a good film", "a bad [PRODUCT]"), 32)
+
+
+def test_texts_with_the_token_that_classifies_are_refused(tmp_path: Path) -> None:
+    checked = check(tiny_bart_classifier(tmp_path), CLASSES)
+    assert checked.check_rows(splits_of("a good film"), 32) == ()
+    told = r"by its end token '</s>', and 1 of the 2 texts of train hold it inside: 'a <s>bad</s> film'\. Remove it"
+    with pytest.raises(DataError, match=told):
+        checked.check_rows(splits_of("a good film", "a <s>bad</s> film"), 32)
+
+
+def test_texts_beyond_model_max_length_print_no_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    logger = logging.getLogger("transformers.tokenization_utils_base")
+    monkeypatch.setattr(logger, "handle", lambda record: said.append(record.getMessage()))
+    build = changed(tiny_bert, "tokenizer_config.json", lambda c: c.update(model_max_length=8))
+    check(build(tmp_path), CLASSES, 16).check_rows(splits_of("a good film " * 9), 16)
+    assert said == []
