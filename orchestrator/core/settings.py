@@ -71,7 +71,9 @@ class TrialSettings:
     )
     dropout: float = _setting(0.0, Group.ADAPTER, "dropout on the input of lora and vera", low=0, high=0.95)
     target_modules: str = _setting(
-        "all-linear", Group.ADAPTER, "modules that get an adapter: all-linear, or names separated by commas"
+        "all-linear",
+        Group.ADAPTER,
+        "modules that get an adapter: all-linear, names separated by commas, or a regular expression of whole paths",
     )
     init: str = _setting(
         "default",

@@ -1,5 +1,6 @@
 """peft's configuration of a new adapter, from a trial's settings; one function for each method."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -30,32 +31,63 @@ def peft_config(base: Base, settings: TrialSettings, head: Head) -> "PeftConfig"
     some encoders the pooler), or whoever loads it would get other random values there. Such modules get no adapter.
 
     Raises:
-        UserError: the model has no module of a name in ``target_modules``.
+        UserError: the model has no module of a name in ``target_modules``, or none that its regular expression matches.
     """
     full = modules_to_save(base, head)
     targets = _targets(settings)
     _require_modules(base, targets)
     common = {
         "task_type": _TASK_TYPES[head],
-        "target_modules": _ALL_LINEAR if targets == [_ALL_LINEAR] else targets,
+        "target_modules": targets,
         "modules_to_save": full or None,
         "revision": base.revision,
     }
     return _METHODS[settings.method](base, settings, common)
 
 
-def _targets(settings: TrialSettings) -> list[str]:
-    return [name.strip() for name in settings.target_modules.split(",") if name.strip()]
+def _targets(settings: TrialSettings) -> str | list[str]:
+    """Return the targets as peft takes them: ``all-linear``, a regular expression, or a list of names.
+
+    Names hold letters, digits, ``_``, ``-`` and ``.``; whatever holds another character is a regular expression.
+    """
+    given = settings.target_modules.strip()
+    if given == _ALL_LINEAR or not re.fullmatch(r"[\w.,\s-]*", given):
+        return given
+    return [name.strip() for name in given.split(",") if name.strip()]
 
 
-def _require_modules(base: Base, targets: Sequence[str]) -> None:
-    """Raise ``UserError`` for names of no module: peft passes them over where another name is of one."""
-    names = [name for name, _ in base.model.named_modules() if name]
-    unknown = [t for t in targets if t != _ALL_LINEAR and not any(f".{name}".endswith(f".{t}") for name in names)]
-    if unknown:
+def _require_modules(base: Base, targets: str | Sequence[str]) -> None:
+    """Raise ``UserError`` for targets that are no module: peft passes over such a name where another is a module."""
+    if targets == _ALL_LINEAR:
+        return
+    if isinstance(targets, str):
+        if not _matched(base, targets, pattern=True):
+            example = next(iter(_linear(base)), "none")
+            raise UserError(
+                f"target_modules: the regular expression matches the whole path of no module, such as {example}; "
+                f"got {targets}"
+            )
+        return
+    unknown = [target for target in targets if not _matched(base, target, pattern=False)]
+    if unknown or not targets:
         known = dict.fromkeys(name.rpartition(".")[2] for name in _linear(base))
         rule = f"{_ALL_LINEAR} or names of the model's modules are needed: {', '.join(known)}"
-        raise UserError(f"target_modules: {rule}; got {', '.join(unknown)}")
+        raise UserError(f"target_modules: {rule}; got {', '.join(unknown) or 'nothing'}")
+
+
+def _matched(base: Base, target: str, *, pattern: bool) -> list[str]:
+    """Return the paths of the modules that a name or a regular expression is for, as peft compares them.
+
+    Raises:
+        UserError: it is no regular expression.
+    """
+    names = [name for name, _ in base.model.named_modules() if name]
+    if not pattern:
+        return [name for name in names if f".{name}".endswith(f".{target}")]
+    try:
+        return [name for name in names if re.fullmatch(target, name)]
+    except re.error as error:
+        raise UserError(f"target_modules: not a regular expression, {error}; got {target}") from error
 
 
 def _linear(base: Base) -> list[str]:
@@ -93,13 +125,15 @@ def _ia3(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftCo
     return IA3Config(**common, feedforward_modules=_feedforward(base, _targets(settings)))
 
 
-def _feedforward(base: Base, targets: Sequence[str]) -> list[str]:
+def _feedforward(base: Base, targets: str | Sequence[str]) -> list[str]:
     """Return the targets that lead out of a feed-forward block; peft asks for names that stand among the targets."""
     from peft.utils.constants import TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING
 
-    if list(targets) == [_ALL_LINEAR]:
+    if targets == _ALL_LINEAR:
         # peft's table holds ends of names, and attention's own output may have the same end.
         targets = [name for name in _linear(base) if "attention" not in name]
+    elif isinstance(targets, str):
+        targets = _matched(base, targets, pattern=True)
     ends = TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING.get(base.model.config.model_type, [])
     return [name for name in targets if any(f".{name}".endswith(f".{end}") for end in ends)]
 
