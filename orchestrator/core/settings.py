@@ -63,7 +63,7 @@ class TrialSettings:
         "alpha of lora, loha and lokr; the update is scaled by alpha / r",
         low=0,
         open_low=True,
-        high=1e6,
+        high=1e38,  # float32 holds little more; a scale that is too large diverges, and the trial says so
     )
     rslora: bool = _setting(False, Group.ADAPTER, "scale by alpha / sqrt(r) instead (rank-stabilised LoRA)")
     dora: bool = _setting(

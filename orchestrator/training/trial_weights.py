@@ -1,6 +1,9 @@
 """Weights for a trial run: wide enough that attention scores have the size that training gives them."""
 
-import torch
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 def widen(model: "torch.nn.Module") -> None:
@@ -9,6 +12,8 @@ def widen(model: "torch.nn.Module") -> None:
     Freshly drawn weights give scores near zero. There every softmax is flat, and scores that are capped, divided or
     masked in another way give the same logits. Weights that are large enough, as trained ones are, stay.
     """
+    import torch
+
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() < 2 or not parameter.is_floating_point():

@@ -37,7 +37,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (f"adapter: {{alpha: 1{'0' * 5000}}}", "4:18 adapter.alpha: a whole number between -2^63 and 2^63 is needed"),
         ("adapter: {alpha: 0xffffffffffffffffff}", "4:18 adapter.alpha: a whole number between -2^63 and 2^63 is"),
         ("adapter: {alpha: 1e400}", "4:18 adapter.alpha: a finite number is needed, got 1e400"),
-        ("adapter: {alpha: 1e300}", "4:18 adapter.alpha: a value <= 1e+06 is needed, got 1e+300"),
+        ("adapter: {alpha: 1e300}", "4:18 adapter.alpha: a value <= 1e+38 is needed, got 1e+300"),
         ("training: {learning_rate: 5e-324}", "4:27 training.learning_rate: a value >= 1e-30 is needed, got 5e-324"),
         ("data: {train: 1e30}", "4:15 data.train: a value <= 1e+12 is needed, got 1000000000000000019884624838656"),
         ("early_stopping: {reports: [1e300]}", "4:27 early_stopping.reports: at most 1000 reports, at"),
