@@ -66,6 +66,7 @@ def adapt(base: Base, settings: TrialSettings, head: Head) -> Adapted:
         if isinstance(module, BaseTunerLayer):
             # peft casts each adapter's input to float32; under autocast that is undone at once, and without it a no-op.
             module.cast_input_dtype_enabled = False
+    _require_layers(model)
     if settings.method == LORA:
         _require_loadable(model)
     taken_out = {}
@@ -102,6 +103,37 @@ def _untie_linear_layers(model: "torch.nn.Module") -> None:
     for module in model.modules():
         if isinstance(module, Linear) and module.weight.is_floating_point():
             module.weight = Parameter(module.weight.detach(), requires_grad=module.weight.requires_grad)
+
+
+def _require_layers(model: "PeftModel") -> None:
+    """Raise ``UserError`` if an adapted layer returns more than a tensor, as some routers of experts do.
+
+    peft adds its update to what a layer returns, and fails in the first forward.
+    """
+    import torch
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    tried: set[type] = set()
+    for name, module in model.named_modules():
+        layer = module.get_base_layer() if isinstance(module, BaseTunerLayer) else None
+        own = isinstance(layer, torch.nn.Linear) and type(layer).forward is not torch.nn.Linear.forward
+        if layer is None or not own or type(layer) in tried or not layer.weight.is_floating_point():
+            continue
+        tried.add(type(layer))
+        training = layer.training
+        layer.eval()
+        try:
+            with torch.no_grad():
+                found = layer(layer.weight.new_zeros(2, layer.in_features))
+        except Exception:  # noqa: BLE001, S112  (what its forward needs beside an input is not known here: not judged)
+            continue
+        finally:
+            layer.train(training)
+        if not isinstance(found, torch.Tensor):
+            raise UserError(
+                f"adapter.target_modules: {name.rpartition('.')[2]} of this model ({type(layer).__name__}) returns "
+                f"more than a tensor, and peft fails on such a layer ({name}); name other modules"
+            )
 
 
 def _require_loadable(model: "PeftModel") -> None:

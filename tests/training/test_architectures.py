@@ -145,3 +145,11 @@ def test_adapters_that_peft_loses_are_refused(tmp_path: Path) -> None:
         adapt(base, task(0).settings, Head.CAUSAL_LM)
     base = load_base(Source(origin=Origin.LOCAL, name=str(model)), TinyCausal(), "cpu")
     adapt(base, task(0, target_modules="q_proj,v_proj").settings, Head.CAUSAL_LM)
+
+
+@pytest.mark.parametrize("family", ["phimoe", "llama4_text"])
+def test_layers_that_return_no_tensor_are_refused(tmp_path: Path, family: str) -> None:
+    source = Source(origin=Origin.LOCAL, name=str(tiny_family(family, Head.CAUSAL_LM, tmp_path)))
+    with pytest.raises(UserError, match=r"router .* returns more than a tensor, .* name other modules"):
+        adapt(load_base(source, TinyCausal(), "cpu"), task(0).settings, Head.CAUSAL_LM)
+    adapt(load_base(source, TinyCausal(), "cpu"), task(0, target_modules="q_proj,v_proj").settings, Head.CAUSAL_LM)
