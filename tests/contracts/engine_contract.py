@@ -112,6 +112,7 @@ class MethodContract:
     def build(self, tmp_path: Path, model: Path, device: str) -> Iterator[Callable[..., Engine]]:
         """Build engines over one tiny model; sweeps of different names have different folders."""
         engines = []
+        others = {*threading.enumerate()}  # those of other tests in this process
 
         def build(sweep: str = "sweep", precision: Precision = Precision.FLOAT32, **timetable: Any) -> Engine:
             data = DataPlan(
@@ -141,7 +142,8 @@ class MethodContract:
         yield build
         for engine in engines:
             engine.close()
-        assert not [thread for thread in threading.enumerate() if thread.name.startswith("trial ")]
+        own = {*threading.enumerate()} - others
+        assert not [thread for thread in own if thread.name.startswith("trial ")]
 
     def task(self, number: int = 0, seed: int = 7, **settings: ParamValue) -> TrialTask:
         chosen: dict[str, ParamValue] = {
