@@ -12,7 +12,7 @@ import resource
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -94,7 +94,8 @@ def walked(name: str, head: Head, folder: Path, **changes: Any) -> Found:
     reports: dict[str, list[Any]] = {}
     try:
         with closing(SoloEngine(plan, objective)) as solo:
-            reports["solo"] = [solo.start(trial).advance(POINT) for trial in tasks[:1]]
+            with closing(solo.start(tasks[0])) as run:
+                reports["solo"] = [run.advance(POINT)]
             rows, tokenizer = solo.data.split("validation", 48), solo.data.tokenizer
             trained = plain_training(model, solo, plan, tasks[0], objective, folder / "plain")
     except Exception as error:  # noqa: BLE001  (the page tells it)
@@ -131,13 +132,14 @@ def _objectives() -> dict[Head, Objective]:
 
 
 def _trained_together(engine: Any, tasks: Sequence[Any]) -> list[Any]:
-    runs = [engine.start(trial) for trial in tasks]
-    wanted = dict.fromkeys(runs, POINT)
-    found: dict[Any, Any] = {}
-    while wanted:
-        found |= engine.step(wanted)
-        wanted = {run: point for run, point in wanted.items() if run not in found}
-    return [found[run] for run in runs]
+    with ExitStack() as opened:
+        runs = [opened.enter_context(closing(engine.start(trial))) for trial in tasks]
+        wanted = dict.fromkeys(runs, POINT)
+        found: dict[Any, Any] = {}
+        while wanted:
+            found |= engine.step(wanted)
+            wanted = {run: point for run, point in wanted.items() if run not in found}
+        return [found[run] for run in runs]
 
 
 def plain_model(model: Path, objective: Objective) -> Any:

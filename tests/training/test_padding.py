@@ -106,8 +106,7 @@ def test_rows_beside_longer_rows_keep_their_answers(name: str, tmp_path: Path) -
         adapter = tmp_path / "solo" / str(report.checkpoint) / "adapter"
         measured = engine.measure(adapter, TRIAL, "test")
     packed = replace(plan, sweep_dir=str(tmp_path / "packed"))
-    with closing(PackedEngine(packed, objective)) as pack:
-        together = pack.start(TRIAL)
+    with closing(PackedEngine(packed, objective)) as pack, closing(pack.start(TRIAL)) as together:
         found: dict[Any, Any] = {}
         while not found:
             found = pack.step({together: 40})
