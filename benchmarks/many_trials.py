@@ -44,7 +44,7 @@ from orchestrator.core.environment import prepare
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import Budget, Resources
-from orchestrator.core.space import ChoiceDomain, FloatDomain, Parameter, Space
+from orchestrator.core.space import Choices, FloatRange, Parameter, Space
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.timetable import Timetable
 from orchestrator.search.coordinator import Coordinator
@@ -65,12 +65,12 @@ TIMETABLE = Timetable(points=POINTS)
 KEEP = 3
 SPACE = Space(
     parameters=(
-        Parameter(name="learning_rate", domain=FloatDomain(low=1e-4, high=3e-3, log=True)),
-        Parameter(name="rank", domain=ChoiceDomain(choices=(4, 8, 16, 32))),
-        Parameter(name="dropout", domain=FloatDomain(low=0.0, high=0.2, step=0.05)),
-        Parameter(name="weight_decay", domain=ChoiceDomain(choices=(0.0, 0.01, 0.1))),
-        Parameter(name="warmup_ratio", domain=ChoiceDomain(choices=(0.0, 0.03, 0.1))),
-        Parameter(name="batch_size", domain=ChoiceDomain(choices=(16, 32))),
+        Parameter(name="learning_rate", distribution=FloatRange(low=1e-4, high=3e-3, log=True)),
+        Parameter(name="rank", distribution=Choices(choices=(4, 8, 16, 32))),
+        Parameter(name="dropout", distribution=FloatRange(low=0.0, high=0.2, step=0.05)),
+        Parameter(name="weight_decay", distribution=Choices(choices=(0.0, 0.01, 0.1))),
+        Parameter(name="warmup_ratio", distribution=Choices(choices=(0.0, 0.03, 0.1))),
+        Parameter(name="batch_size", distribution=Choices(choices=(16, 32))),
     )
 )
 
@@ -209,7 +209,7 @@ def measure(trials: int, folder: Path, *, ray: bool, profile: Path | None) -> Co
     progress = progress_of(trials)
     progress.update(*records)
     view, terminal = LiveView(progress, Console()), Console(file=io.StringIO(), width=120, height=40)
-    decided = [(r.number, dict(r.params), r.seed, r.state, r.reason, sorted(r.verdicts.items())) for r in records]
+    decided = [(r.number, dict(r.params), r.seed, r.state, r.reason, sorted(r.decisions.items())) for r in records]
     reopen_s, ask_s = proposals(ledger, sweep, trials)
     return Cost(
         trials=trials,

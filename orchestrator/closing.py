@@ -18,7 +18,7 @@ from orchestrator.core.errors import in_short
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import TrialRecord
-from orchestrator.finished import QUESTION, page_of
+from orchestrator.finished import REQUEST_DIGEST, page_of
 from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.report.files import write_report
 from orchestrator.report.of_sweep import summary_of
@@ -144,7 +144,7 @@ class Closing:
             synced = reconciler.flush(FLUSH_S)
             again = [part for part in self.notes if not part.endswith(SHIFT)]  # what the next run tries again
             if synced and end[0] is SweepStatus.FINISHED and not again:
-                ledger.update_sweep(sweep.id, facts={QUESTION: question})
+                ledger.update_sweep(sweep.id, facts={REQUEST_DIGEST: question})
             return synced
         finally:
             reconciler.close(1.0)

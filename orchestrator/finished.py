@@ -25,11 +25,11 @@ from orchestrator.search.ledger import Ledger
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.location import holds_runs, locate
 
-QUESTION = "question"
+REQUEST_DIGEST = "question"
 """The fact that holds what was asked."""
 
 
-def question_of(spec: SweepSpec) -> str | None:
+def request_digest(spec: SweepSpec) -> str | None:
     """Return a digest of all that decides what a sweep does; None if that takes reading its data, or asking the hub."""
     sources = [spec.data.source, *spec.data.shift.values()]
     if spec.model.origin is not Origin.HUB:  # of such a model nothing but its name is ever compared
@@ -48,7 +48,7 @@ def finished_sweep(ledger: Ledger, spec: SweepSpec, question: str | None) -> Swe
     newest = ledger.newest(spec.name)
     if newest is None or newest.status is not SweepStatus.FINISHED:
         return None
-    if question is None or newest.facts.get(QUESTION) != question or not page_of(newest).is_file():
+    if question is None or newest.facts.get(REQUEST_DIGEST) != question or not page_of(newest).is_file():
         return None
     runs = [newest.run_id, *(record.run_id for record in ledger.records(newest.id))]
     return newest if holds_runs(locate(spec.tracking), runs) else None

@@ -15,7 +15,7 @@ from orchestrator.core.metric import Metric
 from orchestrator.core.outcome import SweepPlan
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.settings import RULES
-from orchestrator.core.space import ChoiceDomain, Domain, FixedDomain, IntDomain, ParamValue
+from orchestrator.core.space import Choices, Constant, Distribution, IntRange, ParamValue
 from orchestrator.core.timetable import Timetable, samples_of
 from orchestrator.objective.digest import digest
 from orchestrator.objective.loading import load_objective
@@ -29,7 +29,7 @@ from orchestrator.spec.possible import possible, possible_epochs
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.adapters import SweepAdapters
 from orchestrator.tracking.description import DataInput, SweepDescription
-from orchestrator.training.engine import PackingEngine, Room
+from orchestrator.training.engine import Capacity, PackingEngine
 
 _SIZES = ("rank", "batch_size", "max_length", "dropout")
 """Settings that decide what a trial takes of time and memory."""
@@ -89,10 +89,10 @@ def plan_sweep(spec: SweepSpec, splits: Splits, model_notes: Sequence[str] = ())
     """
     warning = _rehearse(spec, load_objective(spec.objective), splits)
     points, resources = _points(spec, splits), spec.resources
-    room = Room(slots=resources.parallel_trials, why="", packs=False)
+    capacity = Capacity(slots=resources.parallel_trials, why="", packs=False)
     if resources.engine is EngineName.PACKED:
-        room = _room(spec, splits)
-    notes = [*model_notes, *room.notes]
+        capacity = _capacity(spec, splits)
+    notes = [*model_notes, *capacity.notes]
     check_solo(spec, splits, notes.append)
     tokens = points[-1] * _tokens_per_row(spec, splits)
     cost = {"trial_tokens": tokens}
@@ -102,7 +102,7 @@ def plan_sweep(spec: SweepSpec, splits: Splits, model_notes: Sequence[str] = ())
         space=tuple(
             (
                 parameter.name,
-                _domain(parameter.domain),
+                _distribution(parameter.distribution),
                 " and ".join(_condition(name, values) for name, values in parameter.when.items()),
             )
             for parameter in spec.space.parameters
@@ -114,10 +114,10 @@ def plan_sweep(spec: SweepSpec, splits: Splits, model_notes: Sequence[str] = ())
         rungs=compared_at(spec.stopping, points),
         rows=row_counts(splits),
         data_summary=splits.summary,
-        parallel_trials=room.slots,
-        engine=(EngineName.PACKED if room.packs else EngineName.SOLO).value,
-        why=room.why,
-        alone=room.alone,
+        parallel_trials=capacity.slots,
+        engine=(EngineName.PACKED if capacity.packs else EngineName.SOLO).value,
+        why=capacity.why,
+        alone=capacity.alone,
         cost={name: value for name, value in cost.items() if value},
         notes=(*notes, *([] if warning is None else [warning])),
     )
@@ -145,13 +145,13 @@ def _rehearse(spec: SweepSpec, objective: Objective, splits: Splits) -> str | No
     return rehearse(objective, splits, plan_engine(spec, splits, Path()))
 
 
-def _room(spec: SweepSpec, splits: Splits) -> Room:
+def _capacity(spec: SweepSpec, splits: Splits) -> Capacity:
     """Try whether the base can be packed, and measure how many trials pay at once where the file does not say it."""
     from orchestrator.training.build import build_engine
 
     with TemporaryDirectory() as folder, closing(build_engine(plan_engine(spec, splits, Path(folder)))) as engine:
         assert isinstance(engine, PackingEngine)
-        return engine.room(spec.resources.parallel_trials, measure=spec.resources.measured)
+        return engine.capacity(spec.resources.parallel_trials, measure=spec.resources.measured)
 
 
 def fingerprint_of(spec: SweepSpec, splits: Splits) -> dict[str, Any]:
@@ -296,14 +296,14 @@ def _kinds(spec: SweepSpec) -> tuple[dict[str, Any], ...]:
     return tuple(found.values())
 
 
-def _domain(domain: Domain) -> str:
-    if isinstance(domain, FixedDomain):
-        return f"fixed at {domain.value}"
-    if isinstance(domain, ChoiceDomain):
-        return "one of " + ", ".join(map(_written, domain.choices))
-    plain = domain.step is None or (isinstance(domain, IntDomain) and domain.step == 1)
-    scale = ", log" if domain.log else "" if plain else f", step {domain.step:g}"
-    return f"{domain.low:g} … {domain.high:g}{scale}"
+def _distribution(distribution: Distribution) -> str:
+    if isinstance(distribution, Constant):
+        return f"fixed at {distribution.value}"
+    if isinstance(distribution, Choices):
+        return "one of " + ", ".join(map(_written, distribution.choices))
+    plain = distribution.step is None or (isinstance(distribution, IntRange) and distribution.step == 1)
+    scale = ", log" if distribution.log else "" if plain else f", step {distribution.step:g}"
+    return f"{distribution.low:g} … {distribution.high:g}{scale}"
 
 
 def _condition(name: str, values: tuple[ParamValue, ...]) -> str:

@@ -15,7 +15,7 @@ from orchestrator.core.observer import SweepObserver
 from orchestrator.core.outcome import SweepOptions, SweepOutcome
 from orchestrator.core.secrets import redact
 from orchestrator.core.sweep import SUSPENDED, SweepStatus
-from orchestrator.finished import QUESTION, finished_sweep, page_of, question_of
+from orchestrator.finished import REQUEST_DIGEST, finished_sweep, page_of, request_digest
 from orchestrator.objective.loading import load_objective
 from orchestrator.planning import adapters_of, check_solo, describe, facts_of, fingerprint_of, plan_engine, plan_search
 from orchestrator.reading import read_rows, with_stored_rule
@@ -54,7 +54,7 @@ def run_sweep(
         SuspendedError: the disk is full, the ledger or Ray is gone: the sweep is suspended, and no trial failed for it.
     """
     began_at = options.began_at or time.time()
-    ledger, question = Ledger.open(), question_of(spec)
+    ledger, question = Ledger.open(), request_digest(spec)
     if not options.fresh and (known := finished_sweep(ledger, spec, question)):
         return _outcome(ledger, known.id, spec, synced=True)
     spec = spec if options.fresh else with_stored_rule(spec, ledger)
@@ -66,7 +66,7 @@ def run_sweep(
     waited_s = max(0.0, time.time() - began_at)
     with ledger.drive(sweep.id) as hold:
         plan = replace(plan_engine(spec, splits, folder), sweep_key=sweep.key)
-        facts = {**facts_of(spec, splits, plan), QUESTION: None}  # until all of it is written
+        facts = {**facts_of(spec, splits, plan), REQUEST_DIGEST: None}  # until all of it is written
         adapters = adapters_of(plan, objective, spec.metric, facts)
         told = describe(spec, splits, sweep.fingerprint["rows"], folder)
         reconciler = Reconciler(Synchroniser(LedgerStore(ledger, sweep.id), told, locate(spec.tracking), adapters), say)

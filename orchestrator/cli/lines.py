@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from orchestrator.cli.progress import Progress
 from orchestrator.core.plan import EnginePlan
-from orchestrator.core.trial import Report, TrialRecord, Verdict
+from orchestrator.core.trial import Decision, Report, TrialRecord
 from orchestrator.report import words
 
 QUIET_S = 60.0
@@ -46,7 +46,7 @@ class Lines:
         parts += [] if name == "val/loss" else [f"val/loss {words.number(report.metrics.get('val/loss'))}"]
         self.say(" ".join((*parts, f"gap {words.signed(report.metrics.get('gap/loss'), 3)}")))
 
-    def decided(self, trial: TrialRecord, verdict: Verdict) -> None:  # noqa: ARG002
+    def decided(self, trial: TrialRecord, decision: Decision) -> None:  # noqa: ARG002
         """Say nothing: that a trial goes on is no news, and its end has a line of its own."""
         self._progress.update(trial)
 

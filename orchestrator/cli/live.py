@@ -13,7 +13,7 @@ from rich.text import Text
 from orchestrator.cli.progress import Progress
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.secrets import redact
-from orchestrator.core.trial import Report, TrialRecord, Verdict
+from orchestrator.core.trial import Decision, Report, TrialRecord
 from orchestrator.report import words
 from orchestrator.report.fitting_table import Column, FittingTable
 from orchestrator.report.text_table import STATE_STYLES, state_text
@@ -40,7 +40,7 @@ class LiveView:
     def reported(self, trial: TrialRecord, report: Report) -> None:  # noqa: ARG002
         self._progress.update(trial)
 
-    def decided(self, trial: TrialRecord, verdict: Verdict) -> None:  # noqa: ARG002
+    def decided(self, trial: TrialRecord, decision: Decision) -> None:  # noqa: ARG002
         self._progress.update(trial)
 
     def trial_ended(self, trial: TrialRecord) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator.cli.going_on import going_on, searching_on
+from orchestrator.cli.next_commands import extend_command, resume_command
 from orchestrator.cli.predict import place_options
 from orchestrator.cli.screen import Json, Screen
 from orchestrator.cli.stores import existing_ledger, fetch_assets, logs_folder, read_spec
@@ -50,7 +50,7 @@ def sweep(  # noqa: PLR0913, PLR0917  (a command's options)
         _dry_run(screen, spec, log, fresh=fresh)
         return
     view = _view(screen, spec, fresh=fresh, live=live)
-    again = going_on(file, overrides, inline=inline)
+    again = resume_command(file, overrides, inline=inline)
     try:
         outcome = _run(screen, spec, view, log, inline=inline, fresh=fresh)
     except SuspendedError as error:
@@ -59,7 +59,7 @@ def sweep(  # noqa: PLR0913, PLR0917  (a command's options)
         ) from error
     if outcome.finished:
         spent = (spec.budget, len(outcome.records), outcome.sweep.facts["elapsed_s"])
-        again = searching_on(file, overrides, *spent, inline=inline)
+        again = extend_command(file, overrides, *spent, inline=inline)
     _tell(screen, spec, outcome, again)
     if not outcome.finished:
         raise typer.Exit(130)
@@ -77,7 +77,7 @@ def _with_unit(time: str) -> str:
 
 def _dry_run(screen: Screen, spec: "SweepSpec", log: Path, *, fresh: bool) -> None:
     from orchestrator.cli.plan_view import longest_s, plan_text
-    from orchestrator.finished import finished_sweep, next_action, question_of
+    from orchestrator.finished import finished_sweep, next_action, request_digest
     from orchestrator.objective.loading import load_objective
     from orchestrator.planning import fingerprint_of, plan_sweep
     from orchestrator.reading import read_rows, with_stored_rule
@@ -86,7 +86,7 @@ def _dry_run(screen: Screen, spec: "SweepSpec", log: Path, *, fresh: bool) -> No
     with screen.quiet(log):
         fetch_assets(spec, screen.say)
         ledger = existing_ledger()
-        if not fresh and ledger is not None and (done := finished_sweep(ledger, spec, question_of(spec))):
+        if not fresh and ledger is not None and (done := finished_sweep(ledger, spec, request_digest(spec))):
             action = f"does nothing: {done.reference} is finished ({done.facts['ended']})"
             screen.say(f"This command {action}. A larger budget extends it; --fresh starts a new sweep beside it.")
             screen.emit({"name": spec.name, "action": action})

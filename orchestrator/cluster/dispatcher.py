@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from orchestrator.cluster.executor import unheard
+from orchestrator.cluster.executor import ignore_message
 from orchestrator.cluster.orders import (
     Advance,
     Assignment,
@@ -20,12 +20,12 @@ from orchestrator.cluster.orders import (
     Finish,
     Finished,
     Order,
-    Outcome,
     Reported,
+    StepOutcome,
     Unusable,
 )
 from orchestrator.core.errors import LoratoryError
-from orchestrator.core.trial import Action, Report, TrialState, TrialTask, Verdict
+from orchestrator.core.trial import Action, Decision, Report, TrialState, TrialTask
 
 if TYPE_CHECKING:
     from orchestrator.search.coordinator import Coordinator
@@ -51,9 +51,9 @@ class Move(enum.StrEnum):
 
 
 class Dispatcher:
-    """Hands out trials to at most ``parallel`` slots, and carries the coordinator's verdicts to them.
+    """Hands out trials to at most ``parallel`` slots, and carries the coordinator's decisions to them.
 
-    A trial is in one place at a time: running (it has a slot), waiting (reported, no verdict yet), or ready (it has an
+    A trial is in one place at a time: running (it has a slot), waiting (reported, no decision yet), or ready (it has an
     order and needs a slot).
 
     Trials that run together crash together, and it may be any one's doing. So each of them is a suspect until its next
@@ -67,7 +67,7 @@ class Dispatcher:
         coordinator: "Coordinator",
         parallel: int,
         stop: threading.Event,
-        say: Callable[[str], None] = unheard,
+        say: Callable[[str], None] = ignore_message,
         *,
         together: bool = False,
     ) -> None:
@@ -111,7 +111,7 @@ class Dispatcher:
         """Return a trial for a free slot; None: no slot is free, or nothing can run now.
 
         Raises:
-            LoratoryError: trials wait for each other, and no verdict would ever come.
+            LoratoryError: trials wait for each other, and no decision would ever come.
         """
         if self.halted or len(self._running) >= self.parallel or self._suspects & self._running:
             return None
@@ -120,13 +120,13 @@ class Dispatcher:
             self._decide_again()
             number = self._next_number()
             if number is None and not self.halted:
-                raise LoratoryError(f"trials {sorted(self._waiting)} wait for a verdict that nothing can bring")
+                raise LoratoryError(f"trials {sorted(self._waiting)} wait for a decision that nothing can bring")
         if number is None:
             return None
         self._running.add(number)
         return Assignment(task=self._tasks[number], order=self._ready.pop(number))
 
-    def take(self, outcome: Outcome) -> Move:
+    def take(self, outcome: StepOutcome) -> Move:
         """Commit what came of a trial's step and return what it does now.
 
         Raises:
@@ -218,13 +218,13 @@ class Dispatcher:
 
     def _reported(self, report: Report) -> Move:
         number = report.trial
-        verdicts = self._coordinator.report(report)
-        self._carry_out(tuple(verdict for verdict in verdicts if verdict.trial != number))
-        own = next((verdict for verdict in verdicts if verdict.trial == number), None)
+        decisions = self._coordinator.report(report)
+        self._carry_out(tuple(decision for decision in decisions if decision.trial != number))
+        own = next((decision for decision in decisions if decision.trial == number), None)
         if own is not None and own.action is Action.CONTINUE:
             return Move.GO_ON
         self._running.discard(number)
-        if own is not None and own.ending is not None and own.ending.state is TrialState.FAIL:
+        if own is not None and own.outcome is not None and own.outcome.state is TrialState.FAIL:
             self._decide_again()
             return Move.END  # the coordinator has ended it, for nothing of it is to be measured
         self._enqueue(number)
@@ -234,14 +234,14 @@ class Dispatcher:
         """Let the coordinator look at those that wait: a trial that they waited for may have ended."""
         self._carry_out(self._coordinator.flush_waiting())
 
-    def _carry_out(self, verdicts: tuple[Verdict, ...]) -> None:
+    def _carry_out(self, decisions: tuple[Decision, ...]) -> None:
         """Give orders to trials that waited. Others are an earlier driver's, and still to be handed out."""
-        for verdict in verdicts:
-            if verdict.trial not in self._waiting:
+        for decision in decisions:
+            if decision.trial not in self._waiting:
                 continue
-            self._waiting.discard(verdict.trial)
-            if verdict.ending is None or verdict.ending.state is not TrialState.FAIL:
-                self._enqueue(verdict.trial)
+            self._waiting.discard(decision.trial)
+            if decision.outcome is None or decision.outcome.state is not TrialState.FAIL:
+                self._enqueue(decision.trial)
 
     def _enqueue(self, number: int) -> bool:
         """Give a trial its order as the ledger has it; return False if there is none yet, and it waits."""

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.policy import Resources
-from orchestrator.training.engine import Measure, Room
+from orchestrator.training.engine import Capacity, Measure
 
 if TYPE_CHECKING:
     from orchestrator.cluster.dispatcher import Dispatcher
     from orchestrator.search.coordinator import Coordinator
 
 
-def unheard(_: str) -> None:
+def ignore_message(_: str) -> None:
     """Drop what is said: nobody listens."""
 
 
@@ -25,16 +25,16 @@ def nothing_more(_: Measure) -> None:
     """Leave the kept checkpoints as they are."""
 
 
-def take_room(dispatcher: "Dispatcher", room: Room, say: Callable[[str], None]) -> None:
-    """Have as many trials at once as the engine has room for, and say so in a sentence for a person."""
-    dispatcher.parallel = room.slots
-    for note in room.notes:
+def use_capacity(dispatcher: "Dispatcher", capacity: Capacity, say: Callable[[str], None]) -> None:
+    """Have as many trials at once as the engine has capacity for, and say so in a sentence for a person."""
+    dispatcher.parallel = capacity.slots
+    for note in capacity.notes:
         say(note)
-    if not room.packs:
-        say(f"the solo engine trains one trial after another: {room.why}")
-    elif room.why:
-        say(f"trials at once: {room.slots}, because {room.why}")
-    for told in room.alone:
+    if not capacity.packs:
+        say(f"the solo engine trains one trial after another: {capacity.why}")
+    elif capacity.why:
+        say(f"trials at once: {capacity.slots}, because {capacity.why}")
+    for told in capacity.alone:
         say(f"the solo engine trains {told}; it and the pack take turns, a report at a time")
 
 
@@ -47,7 +47,7 @@ class Executor(Protocol):
         plan: EnginePlan,
         resources: Resources,
         stop: threading.Event,
-        say: Callable[[str], None] = unheard,
+        say: Callable[[str], None] = ignore_message,
         at_the_end: Callable[[Measure], None] = nothing_more,
     ) -> None:
         """Return when no trial is left, when the budget is spent, or soon after ``stop`` was set.

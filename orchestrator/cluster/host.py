@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-from orchestrator.cluster.orders import Advance, Assignment, Diverged, Finish, Finished, Outcome, Reported, Unusable
+from orchestrator.cluster.orders import Advance, Assignment, Diverged, Finish, Finished, Reported, StepOutcome, Unusable
 from orchestrator.core.disk import suspending
 from orchestrator.core.errors import DivergedError, LoratoryError, ObjectiveError, SuspendedError, in_short
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.training import checkpoints
-from orchestrator.training.engine import Engine, PackingEngine, Room, TrialRun
+from orchestrator.training.engine import Capacity, Engine, PackingEngine, TrialRun
 
 EngineFactory: TypeAlias = Callable[[EnginePlan], Engine]
 """Builds an engine; picklable, because it may be called in another process."""
@@ -62,15 +62,15 @@ class SlotHost:
         """Whether any trial has an order that is not carried out."""
         return bool(self._assigned)
 
-    def room(self, most: int, *, measure: bool) -> Room:
-        """Return how many trials to give it at once, at most ``most``, and hold as many; see ``PackingEngine.room``.
+    def capacity(self, most: int, *, measure: bool) -> Capacity:
+        """Return how many trials to give it at once, at most ``most``, and hold as many; see ``PackingEngine``.
 
         Raises:
             LoratoryError: the engine cannot be built.
         """
         engine = self._ready_engine()
-        assert isinstance(engine, PackingEngine), "an engine that trains one at a time has room for one"
-        found = engine.room(most, measure=measure)
+        assert isinstance(engine, PackingEngine), "an engine that trains one at a time has capacity for one"
+        found = engine.capacity(most, measure=measure)
         self._slots = found.slots
         return found
 
@@ -82,7 +82,7 @@ class SlotHost:
         """Accept an order; it takes the place of one that the same trial still has. It is begun at the next step."""
         self._assigned[assignment.task.number] = assignment
 
-    def step(self) -> Mapping[int, Outcome]:
+    def step(self) -> Mapping[int, StepOutcome]:
         """Work on all orders for as short as the engine can, and return what came of it, by the trials' numbers.
 
         That is a few batches of every trial if the engine packs, and a whole report if it does not. A trial to be
@@ -138,10 +138,10 @@ class SlotHost:
             raise LoratoryError(f"the engine cannot be built: {in_short(error)}") from error
         return self._engine
 
-    def _unusable(self, error: LoratoryError) -> dict[int, Outcome]:
+    def _unusable(self, error: LoratoryError) -> dict[int, StepOutcome]:
         return {number: Unusable(error=error) for number in self._assigned}
 
-    def _finish_one(self, engine: Engine) -> dict[int, Outcome]:
+    def _finish_one(self, engine: Engine) -> dict[int, StepOutcome]:
         for number, assignment in self._assigned.items():
             if not isinstance(assignment.order, Finish):
                 continue
@@ -151,7 +151,7 @@ class SlotHost:
             return {number: Finished(number=number, metrics=metrics)}
         return {}
 
-    def _train(self, engine: Engine) -> dict[int, Outcome]:
+    def _train(self, engine: Engine) -> dict[int, StepOutcome]:
         wanted: dict[TrialRun, int] = {}
         numbers: dict[TrialRun, int] = {}
         for number, assignment in self._assigned.items():
@@ -164,7 +164,7 @@ class SlotHost:
             if self._reported or 0 not in numbers.values():
                 raise
             return self._unusable(error)  # at the sweep's first report: it will be so in every trial
-        outcomes: dict[int, Outcome] = {}
+        outcomes: dict[int, StepOutcome] = {}
         for run, result in found.items():
             number = numbers[run]
             if isinstance(result, DivergedError):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from orchestrator.cluster.dispatcher import Dispatcher, Move
-from orchestrator.cluster.executor import nothing_more, take_room, unheard
+from orchestrator.cluster.executor import ignore_message, nothing_more, use_capacity
 from orchestrator.cluster.host import EngineFactory, SlotHost
 from orchestrator.cluster.orders import Assignment
 from orchestrator.core.errors import in_short
@@ -36,7 +36,7 @@ class InlineExecutor:
         plan: EnginePlan,
         resources: Resources,
         stop: threading.Event,
-        say: Callable[[str], None] = unheard,
+        say: Callable[[str], None] = ignore_message,
         at_the_end: Callable[[Measure], None] = nothing_more,
     ) -> None:
         """Run the sweep's trials; see ``Executor.run``."""
@@ -49,9 +49,9 @@ class InlineExecutor:
         assigned: dict[int, Assignment] = {}
         try:
             if packed:
-                room = host.room(slots, measure=resources.measured)
-                slots = room.slots
-                take_room(dispatcher, room, say)
+                capacity = host.capacity(slots, measure=resources.measured)
+                slots = capacity.slots
+                use_capacity(dispatcher, capacity, say)
             while not dispatcher.halted:
                 while (assignment := dispatcher.next()) is not None:
                     assigned[assignment.task.number] = assignment

@@ -88,4 +88,4 @@ class Unusable:
     error: LoratoryError
 
 
-Outcome: TypeAlias = Reported | Finished | Diverged | Crashed | Unusable
+StepOutcome: TypeAlias = Reported | Finished | Diverged | Crashed | Unusable

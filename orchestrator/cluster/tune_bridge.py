@@ -1,6 +1,6 @@
 """Tune's searcher, scheduler and stopper, as thin as they can be: the dispatcher decides, Tune carries it out.
 
-A waiting trial is a paused Tune trial. When its verdict is there, its order travels in the Tune trial's config, as in
+A waiting trial is a paused Tune trial. When its decision is there, its order travels in the Tune trial's config, as in
 population-based training, so that Tune stays unmodified; a stopped trial that is still to be measured is paused and
 resumed in the same way, and finds its process as it left it.
 """
@@ -165,7 +165,7 @@ class DispatchScheduler(TrialScheduler):
 
     def debug_string(self) -> str:
         """Return a line for Tune's own progress table, which is not shown."""
-        return "verdicts come from the ledger"
+        return "decisions come from the ledger"
 
 
 class HaltStopper(Stopper):

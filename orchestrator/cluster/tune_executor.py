@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.cluster.dispatcher import Dispatcher
-from orchestrator.cluster.executor import nothing_more, take_room, unheard
+from orchestrator.cluster.executor import ignore_message, nothing_more, use_capacity
 from orchestrator.cluster.host import EngineFactory
 from orchestrator.cluster.placement import Placement, place
 from orchestrator.cluster.ray_environment import tune_variables
@@ -18,7 +18,7 @@ from orchestrator.core.errors import SuspendedError
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import Resources
 from orchestrator.training.build import build_engine
-from orchestrator.training.engine import Measure, Room
+from orchestrator.training.engine import Capacity, Measure
 
 if TYPE_CHECKING:
     from ray import tune
@@ -54,7 +54,7 @@ class TuneExecutor:
         plan: EnginePlan,
         resources: Resources,
         stop: threading.Event,
-        say: Callable[[str], None] = unheard,
+        say: Callable[[str], None] = ignore_message,
         at_the_end: Callable[[Measure], None] = nothing_more,
     ) -> None:
         """Run the sweep's trials; see ``Executor.run``."""
@@ -69,7 +69,7 @@ class TuneExecutor:
         sweep_dir = Path(plan.sweep_dir)
         try:
             with ray_session(sweep_dir, placement, sweep_dir / LOG_FILE) as storage, _ray_watched(sweep_dir) as health:
-                sized: Callable[[Room], None] | None = partial(take_room, dispatcher, say=say)
+                sized: Callable[[Capacity], None] | None = partial(use_capacity, dispatcher, say=say)
                 while not (dispatcher.done or dispatcher.halted):
                     with self._trial(plan, placement, resources, sized, health) as trial:
                         _run_tune(dispatcher, trial.trainable, placement, storage, health)
@@ -86,7 +86,7 @@ class TuneExecutor:
         plan: EnginePlan,
         placement: Placement,
         resources: Resources,
-        sized: Callable[[Room], None] | None,
+        sized: Callable[[Capacity], None] | None,
         health: "RayHealth",
     ) -> Iterator[_Trial]:
         """Yield what Tune runs for each trial: the trial itself, or a proxy of a slot in the actor that trains.
@@ -97,11 +97,11 @@ class TuneExecutor:
 
         log = Path(plan.sweep_dir) / LOG_FILE
         if plan.engine is EngineName.PACKED:
-            from orchestrator.cluster.tune_pack import TrialProxy, measure_in, pack_actor, room_of
+            from orchestrator.cluster.tune_pack import TrialProxy, capacity_of, measure_in, pack_actor
 
             with pack_actor(plan, self._build, placement, log, health.alive) as actor:
                 if sized is not None:
-                    sized(room_of(actor, placement.trials, measure=resources.measured))
+                    sized(capacity_of(actor, placement.trials, measure=resources.measured))
                 proxy = tune.with_parameters(TrialProxy, plan=plan, actor=actor, log=str(log))
                 yield _Trial(proxy, measure_in(actor))
         else:

@@ -23,13 +23,13 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayActorError, RayTaskError
 
 from orchestrator.cluster.host import EngineFactory, SlotHost
-from orchestrator.cluster.orders import Assignment, Crashed, Outcome
+from orchestrator.cluster.orders import Assignment, Crashed, StepOutcome
 from orchestrator.cluster.placement import Placement
 from orchestrator.cluster.tune_trial import TuneTrial, redirect_output
 from orchestrator.core.errors import LoratoryError, in_short
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import TrialTask
-from orchestrator.training.engine import Measure, Room
+from orchestrator.training.engine import Capacity, Measure
 
 _PATIENCE_S = 5.0
 _DIED = "the process of the pack died; too little memory is the usual cause"
@@ -46,7 +46,7 @@ class PackActor:
         """Start the thread; the engine is built at the first order."""
         redirect_output(Path(log))
         self._host = SlotHost(plan, build, slots)
-        self._orders: SimpleQueue[tuple[Assignment, Future[Outcome]]] = SimpleQueue()
+        self._orders: SimpleQueue[tuple[Assignment, Future[StepOutcome]]] = SimpleQueue()
         self._fault: str | None = None
         self._untold: set[int] = set()
         threading.Thread(target=self._work, name="pack", daemon=True).start()
@@ -68,22 +68,22 @@ class PackActor:
         """Note that a trial's proxy has the outcome that says what was raised."""
         self._untold.discard(number)
 
-    async def room(self, most: int, measure: bool) -> Room:
-        """Return how many trials to train at once; to be called before any order. See ``PackingEngine.room``."""
-        return await aside(partial(self._host.room, most, measure=measure))
+    async def capacity(self, most: int, measure: bool) -> Capacity:
+        """Return how many trials to train at once; to be called before any order. See ``PackingEngine.capacity``."""
+        return await aside(partial(self._host.capacity, most, measure=measure))
 
     async def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Mapping[str, float]:
         """Measure a checkpoint; to be called after all orders. See ``Engine.measure``."""
         return await aside(partial(self._host.measure, checkpoint, task, split))
 
-    async def carry_out(self, assignment: Assignment) -> Outcome:
+    async def carry_out(self, assignment: Assignment) -> StepOutcome:
         """Return what comes of an assignment. Calls of different trials overlap; that is how they train together."""
-        future: Future[Outcome] = Future()
+        future: Future[StepOutcome] = Future()
         self._orders.put((assignment, future))
         return await asyncio.wrap_future(future)
 
     def _work(self) -> None:
-        waiting: dict[int, Future[Outcome]] = {}
+        waiting: dict[int, Future[StepOutcome]] = {}
         while True:
             while not (waiting and self._orders.empty()):
                 assignment, future = self._orders.get()
@@ -97,7 +97,7 @@ class PackActor:
             for number, outcome in self._outcomes(waiting).items():
                 waiting.pop(number).set_result(outcome)
 
-    def _outcomes(self, waiting: Mapping[int, Any]) -> Mapping[int, Outcome]:
+    def _outcomes(self, waiting: Mapping[int, Any]) -> Mapping[int, StepOutcome]:
         fault = self._fault
         if fault is None:
             try:
@@ -131,11 +131,11 @@ class TrialProxy(TuneTrial):
         super().setup(config, plan=plan, log=log)
         self._actor = actor
 
-    def carry_out(self, assignment: Assignment) -> Outcome:
+    def carry_out(self, assignment: Assignment) -> StepOutcome:
         """Have the actor carry the order out; its death is a crash of the trial."""
         try:
             ray.get(self._actor.ready.remote())
-            outcome: Outcome = ray.get(self._actor.carry_out.remote(assignment))
+            outcome: StepOutcome = ray.get(self._actor.carry_out.remote(assignment))
         except RayActorError:
             return Crashed(number=assignment.task.number, reason=_DIED, died=True)
         if isinstance(outcome, Crashed):
@@ -156,20 +156,20 @@ def measure_in(actor: "ActorHandle[PackActor]") -> Measure:
     return measure
 
 
-def room_of(actor: "ActorHandle[PackActor]", most: int, *, measure: bool) -> Room:
-    """Have the actor tell how many trials to give it at once; see ``PackingEngine.room``.
+def capacity_of(actor: "ActorHandle[PackActor]", most: int, *, measure: bool) -> Capacity:
+    """Have the actor tell how many trials to give it at once; see ``PackingEngine.capacity``.
 
     Raises:
         LoratoryError: the engine cannot be built.
     """
     try:
-        found: Room = ray.get(actor.room.remote(most, measure))
+        found: Capacity = ray.get(actor.capacity.remote(most, measure))
     except RayTaskError as error:
         if isinstance(error.cause, LoratoryError):
             raise error.cause from None
         raise
     except RayActorError:
-        return Room(slots=1, why=_DIED)
+        return Capacity(slots=1, why=_DIED)
     return found
 
 

@@ -7,13 +7,13 @@ from typing import Any
 from ray import tune
 
 from orchestrator.cluster.host import EngineFactory, SlotHost
-from orchestrator.cluster.orders import Assignment, Outcome
+from orchestrator.cluster.orders import Assignment, StepOutcome
 from orchestrator.core.plan import EnginePlan
 
 ASSIGNMENT = "assignment"
 """Key of the trial's config under which its ``Assignment`` stands; nothing else does."""
 OUTCOME = "outcome"
-"""Key of a result under which the step's ``Outcome`` stands."""
+"""Key of a result under which the step's ``StepOutcome`` stands."""
 
 
 class TuneTrial(tune.Trainable):
@@ -42,7 +42,7 @@ class TuneTrial(tune.Trainable):
         self._assignment = assignment.following(self._timetable)
         return {OUTCOME: outcome}
 
-    def carry_out(self, assignment: Assignment) -> Outcome:
+    def carry_out(self, assignment: Assignment) -> StepOutcome:
         """Return what comes of an assignment."""
         raise NotImplementedError
 
@@ -57,7 +57,7 @@ class TrialProcess(TuneTrial):
         super().setup(config, plan=plan, log=log)
         self._host = SlotHost(plan, build)
 
-    def carry_out(self, assignment: Assignment) -> Outcome:
+    def carry_out(self, assignment: Assignment) -> StepOutcome:
         """Train or measure here, to the end; what the engine lets through ends the process."""
         self._host.take(assignment)
         while not (outcomes := self._host.step()):

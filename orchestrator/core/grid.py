@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
-from orchestrator.core.space import ChoiceDomain, Domain, FixedDomain, FloatDomain, IntDomain, ParamValue, Space
+from orchestrator.core.space import Choices, Constant, Distribution, FloatRange, IntRange, ParamValue, Space
 
 MOST_POINTS = 50_000
 """Finite spaces with more points than this are treated as endless."""
@@ -11,7 +11,7 @@ MOST_POINTS = 50_000
 
 def endless(space: Space) -> tuple[str, ...]:
     """Return the parameters whose values cannot be counted: real ranges without a step."""
-    return tuple(parameter.name for parameter in space.parameters if _values(parameter.domain) is None)
+    return tuple(parameter.name for parameter in space.parameters if _values(parameter.distribution) is None)
 
 
 def all_points(space: Space) -> tuple[dict[str, ParamValue], ...] | None:
@@ -34,21 +34,21 @@ def _walk(space: Space, index: int, chosen: Mapping[str, ParamValue]) -> Iterato
     if not parameter.is_active(chosen):
         yield from _walk(space, index + 1, chosen)
         return
-    for value in _values(parameter.domain) or ():
+    for value in _values(parameter.distribution) or ():
         yield from _walk(space, index + 1, {**chosen, parameter.name: value})
 
 
-def _values(domain: Domain) -> tuple[ParamValue, ...] | range | None:
-    match domain:
-        case FixedDomain():
-            return (domain.value,)
-        case ChoiceDomain():
-            return domain.choices
-        case IntDomain():
-            return range(domain.low, domain.high + 1, domain.step)
-        case FloatDomain(step=None):
-            return (domain.low,) if domain.low == domain.high else None
-        case FloatDomain(low=low, high=high, step=step):
+def _values(distribution: Distribution) -> tuple[ParamValue, ...] | range | None:
+    match distribution:
+        case Constant():
+            return (distribution.value,)
+        case Choices():
+            return distribution.choices
+        case IntRange():
+            return range(distribution.low, distribution.high + 1, distribution.step)
+        case FloatRange(step=None):
+            return (distribution.low,) if distribution.low == distribution.high else None
+        case FloatRange(low=low, high=high, step=step):
             # In decimals, as the file says and as Optuna counts: 0.1 has no exact binary form.
             first, last, each = (Decimal(str(number)) for number in (low, high, step))
             return tuple(float(first + index * each) for index in range(int((last - first) // each) + 1))

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from orchestrator.core.plan import EnginePlan
-from orchestrator.core.trial import Report, TrialRecord, Verdict
+from orchestrator.core.trial import Decision, Report, TrialRecord
 
 
 class SweepObserver(Protocol):
@@ -18,7 +18,7 @@ class SweepObserver(Protocol):
     def reported(self, trial: TrialRecord, report: Report) -> None:
         """A report was committed; ``trial`` already holds it."""
 
-    def decided(self, trial: TrialRecord, verdict: Verdict) -> None:
+    def decided(self, trial: TrialRecord, decision: Decision) -> None:
         """A decision was committed."""
 
     def trial_ended(self, trial: TrialRecord) -> None:

@@ -49,7 +49,7 @@ class SweepPlan:
     """What a sweep would do, for ``--dry-run``.
 
     Attributes:
-        space: one row per parameter: name, domain in words, condition in words.
+        space: one row per parameter: name, distribution in words, condition in words.
         sampler: the sampler's name.
         stopping: the stopping rule's name.
         report_points: nominal training samples at which trials report.

@@ -1,4 +1,4 @@
-"""Search spaces: domains, parameters and the conditions under which a parameter is active."""
+"""Search spaces: distributions, parameters and the conditions under which a parameter is active."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ ParamValue: TypeAlias = float | int | str | bool | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FloatDomain:
+class FloatRange:
     """Real numbers in [low, high]; uniform in the logarithm if ``log``; multiples of ``step`` from ``low`` if given."""
 
     low: float
@@ -19,7 +19,7 @@ class FloatDomain:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class IntDomain:
+class IntRange:
     """Integers in [low, high], ``step`` apart; uniform in the logarithm if ``log`` (then ``step`` is 1)."""
 
     low: int
@@ -29,28 +29,28 @@ class IntDomain:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ChoiceDomain:
+class Choices:
     """One of the listed values, without an order between them."""
 
     choices: tuple[ParamValue, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FixedDomain:
+class Constant:
     """Always the same value; it is recorded as a parameter but never searched."""
 
     value: ParamValue
 
 
-Domain: TypeAlias = FloatDomain | IntDomain | ChoiceDomain | FixedDomain
+Distribution: TypeAlias = FloatRange | IntRange | Choices | Constant
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parameter:
-    """A named domain. It is active if every parameter that ``when`` names has one of the values listed there."""
+    """A named distribution. It is active if every parameter that ``when`` names has one of the values listed there."""
 
     name: str
-    domain: Domain
+    distribution: Distribution
     when: Mapping[str, tuple[ParamValue, ...]] = field(default_factory=dict)
 
     def is_active(self, chosen: Mapping[str, ParamValue]) -> bool:
@@ -101,16 +101,20 @@ class Space:
         return tuple({tuple(value in accepted for accepted in conditions): value for value in values}.values())
 
     def _values(self, parameter: Parameter) -> tuple[ParamValue, ...]:
-        domain = parameter.domain
-        if isinstance(domain, FixedDomain):
-            return (domain.value,)
-        if isinstance(domain, ChoiceDomain):
-            return domain.choices
-        second = min(domain.low + domain.step, domain.high) if isinstance(domain, IntDomain) else domain.low
+        distribution = parameter.distribution
+        if isinstance(distribution, Constant):
+            return (distribution.value,)
+        if isinstance(distribution, Choices):
+            return distribution.choices
+        second = (
+            min(distribution.low + distribution.step, distribution.high)
+            if isinstance(distribution, IntRange)
+            else distribution.low
+        )
         named = [value for other in self.parameters for value in other.when.get(parameter.name, ())]
-        return tuple(dict.fromkeys((domain.low, second, *named, domain.high)))
+        return tuple(dict.fromkeys((distribution.low, second, *named, distribution.high)))
 
     @property
     def searched(self) -> tuple[str, ...]:
         """Names of the parameters that vary."""
-        return tuple(p.name for p in self.parameters if not isinstance(p.domain, FixedDomain))
+        return tuple(p.name for p in self.parameters if not isinstance(p.distribution, Constant))

@@ -1,4 +1,4 @@
-"""Trials as everyone sees them: tasks, reports, verdicts, endings and the record that gathers them."""
+"""Trials as everyone sees them: tasks, reports, decisions, endings and the record that gathers them."""
 
 import enum
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ class Action(enum.StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ending:
+class Outcome:
     """How a trial ended: one of the three final states, and why, in words for a person."""
 
     state: TrialState
@@ -56,13 +56,13 @@ class Report:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
+class Decision:
     """The decision on one report; ``ending`` is set if and only if the action is STOP."""
 
     trial: int
     nominal_samples: int
     action: Action
-    ending: Ending | None = None
+    outcome: Outcome | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +83,7 @@ class TrialRecord:
         settings: the settings that the trial trains with: the file's fixed ones with ``params`` laid over them.
         state: RUNNING until the trial has ended.
         reports: in the order of their nominal samples, each rung once.
-        verdicts: decisions that were committed, by nominal samples; WAIT is never committed.
+        decisions: decisions that were committed, by nominal samples; WAIT is never committed.
         final: metrics measured for the best checkpoint when the trial had ended (``shift/...``); empty before. Of a
             kept adapter also ``test/...`` and, if the search measured in another number format, once more what it
             reported.
@@ -97,7 +97,7 @@ class TrialRecord:
     state: TrialState
     reason: str | None = None
     reports: tuple[Report, ...] = ()
-    verdicts: Mapping[int, Verdict] = field(default_factory=dict)
+    decisions: Mapping[int, Decision] = field(default_factory=dict)
     final: Mapping[str, float] = field(default_factory=dict)
     run_id: str | None = None
     started_at: float = 0.0
@@ -121,7 +121,7 @@ class TrialRecord:
     @property
     def undecided(self) -> bool:
         """Whether the newest report has no decision yet."""
-        return not self.ended and bool(self.reports) and self.reports[-1].nominal_samples not in self.verdicts
+        return not self.ended and bool(self.reports) and self.reports[-1].nominal_samples not in self.decisions
 
     def best(self, metric: Metric, *, until: int | None = None) -> Report | None:
         """Return the report with the best value of ``metric``, the earliest of equals; None if no value is a number.

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.core.data import Origin, Source
+from orchestrator.objective.generation import TextGeneration
 from orchestrator.objective.padding import IGNORED, pad
 from orchestrator.objective.protocol import Example, Head
-from orchestrator.objective.writing import Writing
 
 if TYPE_CHECKING:
     import datasets
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-class CausalLM(Writing):
-    """Base of objectives that write a target after a prompt; see ``Writing`` for what a task sets.
+class CausalLM(TextGeneration):
+    """Base of objectives that write a target after a prompt; see ``TextGeneration`` for what a task sets.
 
     Prompt and target share ``max_length`` tokens: if a row is longer, its text is cut, then its target.
     """

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.core.data import Origin, Source
+from orchestrator.objective.generation import TextGeneration
 from orchestrator.objective.padding import IGNORED, pad
 from orchestrator.objective.protocol import Example, Head
-from orchestrator.objective.writing import Writing
 
 if TYPE_CHECKING:
     import datasets
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-class Seq2SeqLM(Writing):
-    """Base of objectives for T5 and its like; see ``Writing`` for what a task sets.
+class Seq2SeqLM(TextGeneration):
+    """Base of objectives for T5 and its like; see ``TextGeneration`` for what a task sets.
 
     Prompt and target have ``max_length`` tokens each: a longer row's text is cut, and so is a longer target.
     """

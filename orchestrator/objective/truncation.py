@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import Source
 from orchestrator.core.errors import AssetError, LoratoryError, first_line
+from orchestrator.objective.generation import TextGeneration
 from orchestrator.objective.protocol import Example, Head, Objective, Splits
-from orchestrator.objective.writing import Writing
 
 if TYPE_CHECKING:
     import datasets
@@ -65,7 +65,7 @@ def _decided(objective: Objective, rows: "datasets.Dataset", max_length: int) ->
     """Return the number of rows that certainly exceed the limit, and the indices of rows that must be tokenised."""
     if not _is_base(objective):
         return 0, [*range(len(rows))]
-    names = ["text", *([objective.target] if isinstance(objective, Writing) else [])]
+    names = ["text", *([objective.target] if isinstance(objective, TextGeneration) else [])]
     extra = _SPECIAL + len(getattr(objective, "prompt", "").encode())
     exceeding, undecided = 0, []
     for row, texts in enumerate(zip(*(rows[name][:] for name in names), strict=True)):

@@ -14,7 +14,7 @@ from orchestrator.core.observer import SweepObserver
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.sweep import SweepRecord
-from orchestrator.core.trial import Action, Ending, Report, TrialRecord, TrialState, TrialTask, Verdict
+from orchestrator.core.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState, TrialTask
 from orchestrator.evaluation.exits import diverged, overfitting
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.plan import SearchPlan
@@ -115,27 +115,27 @@ class Coordinator:
             return None
         return self._closed()
 
-    def verdict(self, number: int) -> Verdict | None:
+    def decision(self, number: int) -> Decision | None:
         """Return the committed decision on a trial's newest report; None if it waits, or has not reported."""
         record = self._records[number]
-        return record.verdicts.get(record.reports[-1].nominal_samples) if record.reports else None
+        return record.decisions.get(record.reports[-1].nominal_samples) if record.reports else None
 
     def next_point(self, number: int) -> int | None:
         """Return the nominal samples a trial is to train to now; None if it waits, is to stop, or has ended."""
         record = self._records[number]
         if record.ended:
             return None
-        points, verdict = self._plan.timetable.of(record.settings), self.verdict(number)
+        points, decision = self._plan.timetable.of(record.settings), self.decision(number)
         if not record.reports:
             return points[0]
-        if verdict is None or verdict.action is not Action.CONTINUE:
+        if decision is None or decision.action is not Action.CONTINUE:
             return None
         return points[points.index(record.reports[-1].nominal_samples) + 1]
 
     def needs_finish(self, number: int) -> bool:
         """Return whether a trial was told to stop and its final metrics are still to be measured."""
-        verdict = self.verdict(number)
-        return not self._records[number].ended and verdict is not None and verdict.action is Action.STOP
+        decision = self.decision(number)
+        return not self._records[number].ended and decision is not None and decision.action is Action.STOP
 
     def best_samples(self, number: int) -> int | None:
         """Return at which report a trial was best; None if no report holds a number."""
@@ -161,7 +161,7 @@ class Coordinator:
             observer.trial_started(record)
         return record.task
 
-    def report(self, report: Report) -> tuple[Verdict, ...]:
+    def report(self, report: Report) -> tuple[Decision, ...]:
         """Commit a report, decide, commit the decisions and return them: on this trial, and on others that waited.
 
         A report that is already committed changes nothing, and its own decision, if there is one, is returned again.
@@ -171,7 +171,7 @@ class Coordinator:
         """
         record = self._records[report.trial]
         if any(known.nominal_samples == report.nominal_samples for known in record.reports):
-            again = record.verdicts.get(report.nominal_samples)
+            again = record.decisions.get(report.nominal_samples)
             return (*(() if again is None else (again,)), *self.flush_waiting())
         if report.nominal_samples != self.next_point(report.trial):
             raise LedgerError(
@@ -184,34 +184,34 @@ class Coordinator:
             observer.reported(record, report)
         return self.flush_waiting()
 
-    def flush_waiting(self) -> tuple[Verdict, ...]:
+    def flush_waiting(self) -> tuple[Decision, ...]:
         """Decide on every report that can be decided now, commit the decisions and return them.
 
         To be called when nothing runs and trials wait: the last that could have joined them may have ended elsewhere.
         """
-        verdicts = self._judge.decide_among(self._standings, more_trials=self._closed() is None)
-        if verdicts:
-            self._ledger.add_verdicts(self._sweep.id, verdicts)
-        for verdict in verdicts:
-            record = self._records[verdict.trial]
-            record = self._take(replace(record, verdicts={**record.verdicts, verdict.nominal_samples: verdict}))
+        decisions = self._judge.decide_among(self._standings, more_trials=self._closed() is None)
+        if decisions:
+            self._ledger.add_verdicts(self._sweep.id, decisions)
+        for decision in decisions:
+            record = self._records[decision.trial]
+            record = self._take(replace(record, decisions={**record.decisions, decision.nominal_samples: decision}))
             for observer in self._observers:
-                observer.decided(record, verdict)
-            self._end_if_failed(verdict.trial)
-        return verdicts
+                observer.decided(record, decision)
+            self._end_if_failed(decision.trial)
+        return decisions
 
     def finish(self, number: int, final: Mapping[str, float]) -> None:
-        """End a trial as its verdict says, with the metrics of its best checkpoint; an ended trial stays as it is.
+        """End a trial as its decision says, with the metrics of its best checkpoint; an ended trial stays as it is.
 
         Raises:
             LedgerError: no decision told the trial to stop.
         """
         if self._records[number].ended:
             return
-        verdict = self.verdict(number)
-        if verdict is None or verdict.ending is None:
+        decision = self.decision(number)
+        if decision is None or decision.outcome is None:
             raise LedgerError(f"trial {number} was not told to stop")
-        self._end(number, verdict.ending, final)
+        self._end(number, decision.outcome, final)
 
     def fail(self, number: int, reason: str) -> None:
         """End a trial that diverged or crashed; an ended trial stays as it is.
@@ -220,10 +220,10 @@ class Coordinator:
         """
         if self._records[number].ended:
             return
-        verdict = self.verdict(number)
-        told = None if verdict is None else verdict.ending
+        decision = self.decision(number)
+        told = None if decision is None else decision.outcome
         if told is None:
-            self._end(number, Ending(state=TrialState.FAIL, reason=reason), {})
+            self._end(number, Outcome(state=TrialState.FAIL, reason=reason), {})
         else:
             self._end(number, replace(told, reason=f"{told.reason}; {FINALS_MISSING}: {reason}"), {})
 
@@ -273,16 +273,16 @@ class Coordinator:
         return number
 
     def _end_if_failed(self, number: int) -> None:
-        """End a trial whose verdict is that it failed: nothing of it is to be measured."""
-        verdict = self.verdict(number)
-        if verdict is not None and verdict.ending is not None and verdict.ending.state is TrialState.FAIL:
+        """End a trial whose decision is that it failed: nothing of it is to be measured."""
+        decision = self.decision(number)
+        if decision is not None and decision.outcome is not None and decision.outcome.state is TrialState.FAIL:
             self.finish(number, {})
 
-    def _end(self, number: int, ending: Ending, final: Mapping[str, float]) -> None:
+    def _end(self, number: int, outcome: Outcome, final: Mapping[str, float]) -> None:
         now = self._clock()
-        self._ledger.end_trial(self._sweep.id, number, ending, final=final, ended_at=now)
+        self._ledger.end_trial(self._sweep.id, number, outcome, final=final, ended_at=now)
         record = replace(
-            self._records[number], state=ending.state, reason=ending.reason, final=dict(final), ended_at=now
+            self._records[number], state=outcome.state, reason=outcome.reason, final=dict(final), ended_at=now
         )
         self._mirror(record)
         for observer in self._observers:

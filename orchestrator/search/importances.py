@@ -92,18 +92,18 @@ def _fanova(scored: Sequence[tuple[TrialRecord, float]], names: Sequence[str], s
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-            domains = {name: _domain([record.params[name] for record, _ in scored]) for name in names}
+            distributions = {name: _distribution([record.params[name] for record, _ in scored]) for name in names}
             for record, score in scored:
                 params = {name: record.params[name] for name in names}
-                study.add_trial(optuna.trial.create_trial(params=params, distributions=domains, value=score))
+                study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=score))
             evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
             return dict(optuna.importance.get_param_importances(study, evaluator=evaluator, params=list(names)))
     finally:
         optuna.logging.set_verbosity(before)
 
 
-def _domain(values: Sequence[ParamValue]) -> "BaseDistribution":
-    """Return the domain that the trials have covered; numbers that span a factor of 30 count by their logarithm."""
+def _distribution(values: Sequence[ParamValue]) -> "BaseDistribution":
+    """Return the distribution of the trials' values; numbers that span a factor of 30 count by their logarithm."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     numbers = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)]

@@ -3,7 +3,7 @@
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial
 
-from orchestrator.core.space import ChoiceDomain, FixedDomain, FloatDomain, IntDomain, ParamValue, Space
+from orchestrator.core.space import Choices, Constant, FloatRange, IntRange, ParamValue, Space
 
 
 def propose(trial: Trial, space: Space) -> dict[str, ParamValue]:
@@ -12,20 +12,20 @@ def propose(trial: Trial, space: Space) -> dict[str, ParamValue]:
     for parameter in space.parameters:
         if not parameter.is_active(chosen):
             continue
-        domain = parameter.domain
-        match domain:
-            case FixedDomain():
-                chosen[parameter.name] = domain.value
-            case FloatDomain():
+        distribution = parameter.distribution
+        match distribution:
+            case Constant():
+                chosen[parameter.name] = distribution.value
+            case FloatRange():
                 chosen[parameter.name] = trial.suggest_float(
-                    parameter.name, domain.low, domain.high, log=domain.log, step=domain.step
+                    parameter.name, distribution.low, distribution.high, log=distribution.log, step=distribution.step
                 )
-            case IntDomain():
+            case IntRange():
                 chosen[parameter.name] = trial.suggest_int(
-                    parameter.name, domain.low, domain.high, log=domain.log, step=domain.step
+                    parameter.name, distribution.low, distribution.high, log=distribution.log, step=distribution.step
                 )
-            case ChoiceDomain():
-                chosen[parameter.name] = trial.suggest_categorical(parameter.name, domain.choices)
+            case Choices():
+                chosen[parameter.name] = trial.suggest_categorical(parameter.name, distribution.choices)
     return chosen
 
 
@@ -33,14 +33,18 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
     """Return Optuna's distribution of every searched parameter, active or not."""
     found: dict[str, BaseDistribution] = {}
     for parameter in space.parameters:
-        domain = parameter.domain
-        match domain:
-            case FloatDomain():
-                found[parameter.name] = FloatDistribution(domain.low, domain.high, domain.log, domain.step)
-            case IntDomain():
-                found[parameter.name] = IntDistribution(domain.low, domain.high, domain.log, domain.step)
-            case ChoiceDomain():
-                found[parameter.name] = CategoricalDistribution(domain.choices)
-            case FixedDomain():
+        distribution = parameter.distribution
+        match distribution:
+            case FloatRange():
+                found[parameter.name] = FloatDistribution(
+                    distribution.low, distribution.high, distribution.log, distribution.step
+                )
+            case IntRange():
+                found[parameter.name] = IntDistribution(
+                    distribution.low, distribution.high, distribution.log, distribution.step
+                )
+            case Choices():
+                found[parameter.name] = CategoricalDistribution(distribution.choices)
+            case Constant():
                 pass
     return found

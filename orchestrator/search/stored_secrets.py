@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Table, select, update
 
 from orchestrator.core.secrets import redacted
 from orchestrator.search.database import Database
-from orchestrator.search.tables import reports, sweeps, trials, verdicts
+from orchestrator.search.tables import decisions, reports, sweeps, trials
 
 
 def stored_secrets(database: Database, sweep_id: int) -> tuple[str, ...]:
@@ -33,7 +33,7 @@ def mask_stored_secrets(database: Database, sweep_id: int) -> None:
 
 def _found(connection: Connection, sweep_id: int) -> Iterator[tuple[Table, str, list[Any], Any]]:
     """Yield the table, the column, the row's key and the masked value of each value that holds a secret."""
-    for table in (sweeps, trials, reports, verdicts):
+    for table in (sweeps, trials, reports, decisions):
         owner = table.c.id if table is sweeps else table.c.sweep_id
         for row in connection.execute(select(table).where(owner == sweep_id)).mappings():
             key = [column == row[column.name] for column in table.primary_key.columns]

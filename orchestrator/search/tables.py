@@ -65,7 +65,7 @@ reports = Table(
     _trial_key(),
 )
 
-verdicts = Table(
+decisions = Table(
     "loratory_verdicts",
     metadata,
     Column("sweep_id", Integer, primary_key=True, autoincrement=False),

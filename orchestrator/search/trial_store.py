@@ -21,10 +21,10 @@ from sqlalchemy import (
 from orchestrator.core.errors import LedgerError
 from orchestrator.core.secrets import redact
 from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import Action, Ending, Report, TrialRecord, TrialState, Verdict
+from orchestrator.core.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState
 from orchestrator.search.creation import steady
 from orchestrator.search.driver_lock import DriverLocks
-from orchestrator.search.tables import reports, trials, verdicts
+from orchestrator.search.tables import decisions, reports, trials
 
 MOST_NUMBERS = 500
 """Trials that one query names; to find more, all are read."""
@@ -107,34 +107,34 @@ class TrialStore(DriverLocks):
         return True
 
     @steady
-    def add_verdicts(self, sweep_id: int, decided: Sequence[Verdict]) -> None:
+    def add_verdicts(self, sweep_id: int, decided: Sequence[Decision]) -> None:
         """Commit decisions, all or none; those that are already there change nothing."""
         rows = [
             {
                 "sweep_id": sweep_id,
-                "trial": verdict.trial,
-                "nominal_samples": verdict.nominal_samples,
-                "action": verdict.action,
-                "state": verdict.ending.state if verdict.ending else None,
-                "reason": redact(verdict.ending.reason) if verdict.ending else None,
+                "trial": decision.trial,
+                "nominal_samples": decision.nominal_samples,
+                "action": decision.action,
+                "state": decision.outcome.state if decision.outcome else None,
+                "reason": redact(decision.outcome.reason) if decision.outcome else None,
             }
-            for verdict in decided
+            for decision in decided
         ]
-        stored = select(verdicts.c.trial, verdicts.c.nominal_samples).where(
-            verdicts.c.sweep_id == sweep_id, verdicts.c.trial.in_({verdict.trial for verdict in decided})
+        stored = select(decisions.c.trial, decisions.c.nominal_samples).where(
+            decisions.c.sweep_id == sweep_id, decisions.c.trial.in_({decision.trial for decision in decided})
         )
         with self.write_sweep(sweep_id) as connection:
             known = {(row.trial, row.nominal_samples) for row in connection.execute(stored)}
             new = [row for row in rows if (row["trial"], row["nominal_samples"]) not in known]
             if new:
-                connection.execute(insert(verdicts), new)
+                connection.execute(insert(decisions), new)
 
     @steady
     def end_trial(
-        self, sweep_id: int, number: int, ending: Ending, *, final: Mapping[str, float], ended_at: float
+        self, sweep_id: int, number: int, outcome: Outcome, *, final: Mapping[str, float], ended_at: float
     ) -> None:
         """Give a trial its final state."""
-        values = {"state": ending.state, "reason": redact(ending.reason), "final": final, "ended_at": ended_at}
+        values = {"state": outcome.state, "reason": redact(outcome.reason), "final": final, "ended_at": ended_at}
         with self.write_sweep(sweep_id) as connection:
             _update(connection, sweep_id, number, values)
 
@@ -160,10 +160,10 @@ def _update(connection: Connection, sweep_id: int, number: int, values: Mapping[
 
 
 def _marks(sweep_id: int) -> Select[Any]:
-    """Return the query of a row per trial that changes when its record does; reports and verdicts are only added."""
+    """Return the query of a row per trial that changes when its record does; reports and decisions are only added."""
     counts = [
         select(func.count()).where(table.c.sweep_id == sweep_id, table.c.trial == trials.c.number).scalar_subquery()
-        for table in (reports, verdicts)
+        for table in (reports, decisions)
     ]
     final = type_coerce(trials.c.final, Text)  # as it is stored: nothing is decoded
     columns = (trials.c.number, trials.c.state, final, trials.c.run_id, trials.c.ended_at)
@@ -171,13 +171,13 @@ def _marks(sweep_id: int) -> Select[Any]:
 
 
 def _records(connection: Connection, sweep_id: int, numbers: Sequence[int] | None = None) -> tuple[TrialRecord, ...]:
-    """Read trials (None: all), reports and verdicts with one query each, whatever their number."""
+    """Read trials (None: all), reports and decisions with one query each, whatever their number."""
     reported: dict[int, list[Report]] = {}
     for row in _rows(connection, reports, sweep_id, numbers):
         reported.setdefault(row.trial, []).append(_report(row))
-    decided: dict[int, dict[int, Verdict]] = {}
-    for row in _rows(connection, verdicts, sweep_id, numbers):
-        decided.setdefault(row.trial, {})[row.nominal_samples] = _verdict(row)
+    decided: dict[int, dict[int, Decision]] = {}
+    for row in _rows(connection, decisions, sweep_id, numbers):
+        decided.setdefault(row.trial, {})[row.nominal_samples] = _decision(row)
     return tuple(
         _record(row, tuple(reported.get(row.number, ())), decided.get(row.number, {}))
         for row in _rows(connection, trials, sweep_id, numbers)
@@ -204,16 +204,16 @@ def _report(row: Row[Any]) -> Report:
     )
 
 
-def _verdict(row: Row[Any]) -> Verdict:
-    return Verdict(
+def _decision(row: Row[Any]) -> Decision:
+    return Decision(
         trial=row.trial,
         nominal_samples=row.nominal_samples,
         action=Action(row.action),
-        ending=None if row.state is None else Ending(state=TrialState(row.state), reason=row.reason),
+        outcome=None if row.state is None else Outcome(state=TrialState(row.state), reason=row.reason),
     )
 
 
-def _record(row: Row[Any], reported: tuple[Report, ...], decided: Mapping[int, Verdict]) -> TrialRecord:
+def _record(row: Row[Any], reported: tuple[Report, ...], decided: Mapping[int, Decision]) -> TrialRecord:
     return TrialRecord(
         number=row.number,
         params=row.params,
@@ -222,7 +222,7 @@ def _record(row: Row[Any], reported: tuple[Report, ...], decided: Mapping[int, V
         state=TrialState(row.state),
         reason=row.reason,
         reports=reported,
-        verdicts=decided,
+        decisions=decided,
         final=row.final,
         run_id=row.run_id,
         started_at=row.started_at,

@@ -32,7 +32,7 @@ def fingerprint(spec: "SweepSpec") -> dict[str, Any]:
     A setting fixed at its default is left out, and so are empty ``data.labels``, no quantisation and no DeepSpeed:
     writing a default down changes nothing.
     """
-    space = {p.name: asdict(p.domain) | ({"when": dict(p.when)} if p.when else {}) for p in spec.space.parameters}
+    space = {p.name: asdict(p.distribution) | ({"when": dict(p.when)} if p.when else {}) for p in spec.space.parameters}
     facts: dict[str, Any] = {
         "objective": spec.objective,
         "model": asdict(spec.model),

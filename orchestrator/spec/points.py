@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from orchestrator.core.settings import RULES
 from orchestrator.core.space import Parameter, ParamValue, Space
-from orchestrator.spec.membership import domain_problem
+from orchestrator.spec.membership import distribution_problem
 from orchestrator.spec.problems import KeyPath, Problems
 from orchestrator.spec.settings_fields import setting_value
 from orchestrator.spec.suggest import did_you_mean
@@ -34,7 +34,9 @@ def read_points(
         point = {name: setting_value(RULES[name], value) for name, value in raw.items() if name in RULES}
         for name, value in point.items():
             if name in parameters:
-                problem = domain_problem(parameters[name].domain, value) or _inactive(parameters[name], point)
+                problem = distribution_problem(parameters[name].distribution, value) or _inactive(
+                    parameters[name], point
+                )
                 if problem and not problems.is_broken((*path, name)):
                     problems.add((*path, name), problem)
         if not point:

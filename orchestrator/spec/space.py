@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from orchestrator.core.settings import RULES
-from orchestrator.core.space import Domain, Parameter, ParamValue, Space
-from orchestrator.spec.domains import read_domain
-from orchestrator.spec.membership import domain_problem
+from orchestrator.core.space import Distribution, Parameter, ParamValue, Space
+from orchestrator.spec.distributions import read_distribution
+from orchestrator.spec.membership import distribution_problem
 from orchestrator.spec.problems import KeyPath, Problems
 from orchestrator.spec.sections import SpaceSection
 from orchestrator.spec.settings_fields import ParameterEntry, setting_value
@@ -23,7 +23,7 @@ def read_space(section: SpaceSection, names: Sequence[str], problems: Problems) 
         names: every name that the file writes, in its order, which is the order of proposal.
         problems: takes what is wrong.
     """
-    domains: dict[str, Domain] = {}
+    distributions: dict[str, Distribution] = {}
     entries: dict[str, ParameterEntry] = {}
     for name in names:
         entry: ParameterEntry | None = getattr(section, name, None)
@@ -32,11 +32,14 @@ def read_space(section: SpaceSection, names: Sequence[str], problems: Problems) 
                 problems.add((*SPACE, name), "low and high, choices or value are needed, got null", at_key=True)
             continue
         entries[name] = entry
-        domain = read_domain(RULES[name], entry, (*SPACE, name), problems)
-        if domain is not None:
-            domains[name] = domain
-    conditions = _Conditions(names, entries, domains, problems)
-    parameters = [Parameter(name=name, domain=domain, when=conditions.of(name)) for name, domain in domains.items()]
+        distribution = read_distribution(RULES[name], entry, (*SPACE, name), problems)
+        if distribution is not None:
+            distributions[name] = distribution
+    conditions = _Conditions(names, entries, distributions, problems)
+    parameters = [
+        Parameter(name=name, distribution=distribution, when=conditions.of(name))
+        for name, distribution in distributions.items()
+    ]
     space = Space(parameters=tuple(parameters))
     if not space.searched:
         problems.follow(SPACE, "at least one setting must be searched, by low and high or by choices", at_key=True)
@@ -47,11 +50,15 @@ class _Conditions:
     """Reads ``when``: a parent stands before those that depend on it, and can take the values that they ask for."""
 
     def __init__(
-        self, names: Sequence[str], entries: dict[str, ParameterEntry], domains: dict[str, Domain], problems: Problems
+        self,
+        names: Sequence[str],
+        entries: dict[str, ParameterEntry],
+        distributions: dict[str, Distribution],
+        problems: Problems,
     ) -> None:
         self.names = names
         self.entries = entries
-        self.domains = domains
+        self.distributions = distributions
         self.problems = problems
 
     def of(self, name: str) -> dict[str, tuple[ParamValue, ...]]:
@@ -90,13 +97,13 @@ class _Conditions:
         return None
 
     def values(self, path: KeyPath, written: Any, parent: str) -> tuple[ParamValue, ...]:  # noqa: ANN401
-        """Return the values under which the condition holds, each checked against the parent's domain."""
+        """Return the values under which the condition holds, each checked against the parent's distribution."""
         listed = written if isinstance(written, list) else [written]
         if not listed:
             self.problems.add(path, f"at least one value of {parent} is needed, got []")
         values = tuple(setting_value(RULES[parent], value) for value in listed)
         for position, value in enumerate(values):
-            problem = domain_problem(self.domains[parent], value) if parent in self.domains else None
+            problem = distribution_problem(self.distributions[parent], value) if parent in self.distributions else None
             if problem:
                 self.problems.add((*path, position) if isinstance(written, list) else path, problem)
         return values

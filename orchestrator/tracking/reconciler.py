@@ -13,7 +13,7 @@ from typing import Protocol
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential
 
 from orchestrator.core.plan import EnginePlan
-from orchestrator.core.trial import Report, TrialRecord, Verdict
+from orchestrator.core.trial import Decision, Report, TrialRecord
 from orchestrator.tracking.refusals import reason
 
 logger = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class Reconciler:
     def reported(self, trial: TrialRecord, report: Report) -> None:  # noqa: ARG002
         self.wake()
 
-    def decided(self, trial: TrialRecord, verdict: Verdict) -> None:  # noqa: ARG002
+    def decided(self, trial: TrialRecord, decision: Decision) -> None:  # noqa: ARG002
         self.wake()
 
     def trial_ended(self, trial: TrialRecord) -> None:  # noqa: ARG002

@@ -15,7 +15,7 @@ def build_engine(plan: EnginePlan) -> Engine:
     import peft  # noqa: F401  (every trial and every measurement needs it)
 
     from orchestrator.objective.loading import load_objective
-    from orchestrator.training.memory import pass_over_what_is_there
+    from orchestrator.training.memory import freeze_gc
 
     objective = load_objective(plan.objective)
     if plan.engine is EngineName.PACKED:
@@ -26,5 +26,5 @@ def build_engine(plan: EnginePlan) -> Engine:
         from orchestrator.training.solo import SoloEngine
 
         engine = SoloEngine(plan, objective)
-    pass_over_what_is_there()
+    freeze_gc()
     return engine

@@ -56,7 +56,7 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Room:
+class Capacity:
     """How many trials an engine is best given at once, at least one, and why, in words for a person.
 
     Attributes:
@@ -81,7 +81,7 @@ class PackingEngine(Engine, Protocol):
     Out of memory, it goes on with half of them, from their newest reports, and with the others when those are done.
     """
 
-    def room(self, most: int, *, measure: bool) -> Room:
+    def capacity(self, most: int, *, measure: bool) -> Capacity:
         """Try which trials of this base can be trained together, and return how many to give it at once.
 
         Args:

@@ -39,7 +39,7 @@ def computes_in_bfloat16(precision: Precision, device: str) -> bool:
     return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 
 
-def sent(values: "torch.Tensor", device: str) -> "torch.Tensor":
+def to_device(values: "torch.Tensor", device: str) -> "torch.Tensor":
     """Return values on a device.
 
     A copy from ordinary memory waits until the device has done all that it was told to do before; from pinned memory it

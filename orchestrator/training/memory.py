@@ -25,7 +25,7 @@ def use_one_arena() -> None:
         ctypes.CDLL("libc.so.6").mallopt(_M_ARENA_MAX, 1)
 
 
-def pass_over_what_is_there() -> None:
+def freeze_gc() -> None:
     """Have later collections look at newer objects alone.
 
     To look at all that torch, transformers and peft make when they are imported takes half a second, and memory is

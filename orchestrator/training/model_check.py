@@ -15,8 +15,8 @@ from orchestrator.assets.models import load_pretrained, require_model, resolve_m
 from orchestrator.assets.tokens import load_tokenizer, target_end, token_notes
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import DataError, LoratoryError, ModelError, first_line
+from orchestrator.objective.generation import TextGeneration
 from orchestrator.objective.protocol import Head, Objective, Splits
-from orchestrator.objective.writing import Writing
 from orchestrator.spec.possible import possible
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.training.base_model import quiet_libraries, with_head
@@ -168,7 +168,7 @@ def check_model(source: Source, objective: Objective, max_length: int) -> Checke
         rows = _embedding_rows(model)
         _require_embedded(source, tokenizer, rows, writes=not classifies)
         notes += require_positions(source, model, max_length)
-    if isinstance(objective, Writing):
+    if isinstance(objective, TextGeneration):
         _require_end(source, tokenizer, objective.head)
     if max_length > tokenizer.model_max_length:
         notes.append(

@@ -46,8 +46,8 @@ def _again(folder: TrialFolder, record: TrialRecord, metric: Metric, *, measured
     Its best checkpoint is to be measured and kept in the end, so without that it is trained to it again.
     """
     best, newest = record.best(metric), record.reports[-1].nominal_samples
-    verdict = record.verdicts.get(newest)
-    stopped = verdict is not None and verdict.action is Action.STOP
+    decision = record.decisions.get(newest)
+    stopped = decision is not None and decision.action is Action.STOP
     if stopped and not measured:
         return
     lacks_best = best is not None and best.checkpoint is not None and not folder.has_adapter(best.nominal_samples)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EnginePlan
-from orchestrator.core.trial import Report, TrialRecord, Verdict
+from orchestrator.core.trial import Decision, Report, TrialRecord
 from orchestrator.training.checkpoints import TrialFolder
 
 
@@ -21,7 +21,7 @@ def leaders(records: Iterable[TrialRecord], metric: Metric, k: int) -> tuple[Tri
 def kept(record: TrialRecord, metric: Metric, *, leads: bool) -> set[int]:
     """Return at which nominal samples a trial's adapter stays.
 
-    A trial that has not ended keeps its best adapter and its newest one, also while it waits for a verdict, or has been
+    A trial that has not ended keeps its best adapter and its newest one, also while it waits for a decision, or was
     stopped but not finished; an ended one keeps its best if it ``leads``.
     """
     best = record.best(metric) if leads or not record.ended else None
@@ -63,7 +63,7 @@ class Retention:
         """Delete what the trial's newest report made unnecessary, its own and others'."""
         self._take(trial)
 
-    def decided(self, trial: TrialRecord, verdict: Verdict) -> None:
+    def decided(self, trial: TrialRecord, decision: Decision) -> None:
         """Nothing to do: a trial that is told to stop is still to be measured."""
 
     def trial_ended(self, trial: TrialRecord) -> None:

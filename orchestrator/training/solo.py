@@ -21,9 +21,9 @@ from orchestrator.training.base_model import load_adapted
 from orchestrator.training.checkpoints import ADAPTER, TrialFolder
 from orchestrator.training.hardware import choose_device, computes_in_bfloat16
 from orchestrator.training.memory import free_memory, use_one_arena
-from orchestrator.training.pushing import Pushing
+from orchestrator.training.pausable_thread import PausableThread
 from orchestrator.training.rng import RandomState, kept_random_state
-from orchestrator.training.solo_session import Session, Surroundings
+from orchestrator.training.solo_session import EngineContext, Session
 from orchestrator.training.task_data import TaskData
 
 _ONE_AT_A_TIME = threading.RLock()
@@ -56,7 +56,7 @@ class SoloEngine:
 
     def start(self, task: TrialTask) -> "SoloRun":
         """Return the trial's run; it takes memory from its first update on."""
-        surroundings = Surroundings(
+        surroundings = EngineContext(
             plan=self._plan,
             objective=self._objective,
             data=self.data,
@@ -106,14 +106,14 @@ class SoloEngine:
 class SoloRun:
     """One trial; see ``TrialRun``."""
 
-    def __init__(self, engine: SoloEngine, surroundings: Surroundings, task: TrialTask) -> None:
+    def __init__(self, engine: SoloEngine, surroundings: EngineContext, task: TrialTask) -> None:
         self._engine = engine
         self._surroundings = surroundings
         self._task = task
         plan = surroundings.plan
         owner = Owner(sweep=plan.sweep_key, task=task)
         self._folder = TrialFolder(Path(plan.sweep_dir), task.number, owner=owner)
-        self._pushing: Pushing[Report] | None = None
+        self._pushing: PausableThread[Report] | None = None
         self._random: RandomState | None = None
 
     def advance(self, nominal_samples: int) -> Report:
@@ -152,7 +152,7 @@ class SoloRun:
         with _ONE_AT_A_TIME, kept_random_state():
             if self._pushing is None:
                 session = Session(self._surroundings, self._task, self._folder)
-                self._pushing = Pushing(session.train, name=f"trial {self._task.number}")
+                self._pushing = PausableThread(session.train, name=f"trial {self._task.number}")
             elif self._random is not None:
                 self._random.restore()
             try:

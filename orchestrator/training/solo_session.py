@@ -17,7 +17,7 @@ from orchestrator.training.course import Course
 from orchestrator.training.dropout import use_fast_dropout
 from orchestrator.training.heartbeat import Heartbeat
 from orchestrator.training.memory import peak_mb, reset_peak
-from orchestrator.training.pushing import Pushing
+from orchestrator.training.pausable_thread import PausableThread
 from orchestrator.training.rng import kept_random_state
 from orchestrator.training.task_data import TaskData
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Surroundings:
+class EngineContext:
     """What the engine's trials share.
 
     Attributes:
@@ -49,7 +49,7 @@ class Surroundings:
 class Session:
     """A trial in training."""
 
-    def __init__(self, surroundings: Surroundings, task: TrialTask, folder: TrialFolder) -> None:
+    def __init__(self, surroundings: EngineContext, task: TrialTask, folder: TrialFolder) -> None:
         self._around = surroundings
         self._task = task
         self._folder = folder
@@ -58,7 +58,7 @@ class Session:
         self._started_at = time.time()
         self._clock = time.perf_counter()
 
-    def train(self, pushing: Pushing[Report]) -> None:
+    def train(self, pushing: PausableThread[Report]) -> None:
         """Build the model, train, and push a report at each point that has none yet."""
         import torch
         from transformers import set_seed
@@ -113,7 +113,7 @@ class Session:
             return SoloTrainer(adapted, lesson, self._task, scratch, callbacks)
         return DeepSpeedTrainer(adapted, lesson, self._task, scratch, callbacks, config)
 
-    def _report(self, trainer: "SoloTrainer", pushing: Pushing[Report]) -> None:
+    def _report(self, trainer: "SoloTrainer", pushing: PausableThread[Report]) -> None:
         """Evaluate, commit the checkpoint that Trainer has just written, and push."""
         update = trainer.state.global_step
         train_s = time.perf_counter() - self._clock

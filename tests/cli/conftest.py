@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from orchestrator.cli.app import make_app
 from orchestrator.core.sweep import SweepStatus
-from orchestrator.core.trial import Ending, TrialState
+from orchestrator.core.trial import Outcome, TrialState
 from orchestrator.search.ledger import Ledger
 from tests.report.examples import BASELINE, DATA, METRIC, POINTS, make_records
 
@@ -72,8 +72,8 @@ def finished_sweep() -> str:
         for report in record.reports:
             ledger.add_report(sweep.id, report)
         if record.state is not TrialState.RUNNING:
-            ending = Ending(state=record.state, reason=record.reason or "done")
-            ledger.end_trial(sweep.id, record.number, ending, final=record.final, ended_at=record.ended_at or 0.0)
+            outcome = Outcome(state=record.state, reason=record.reason or "done")
+            ledger.end_trial(sweep.id, record.number, outcome, final=record.final, ended_at=record.ended_at or 0.0)
     facts = {"baseline": BASELINE, "data": DATA, "report_points": list(POINTS), "ended": "12 trials"}
     ledger.update_sweep(sweep.id, status=SweepStatus.FINISHED, facts=facts)
     ledger.close()

@@ -16,7 +16,7 @@ from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.policy import Budget
 from orchestrator.core.timetable import Timetable
-from orchestrator.core.trial import Action, TrialRecord, TrialState, Verdict
+from orchestrator.core.trial import Action, Decision, TrialRecord, TrialState
 from orchestrator.report.leaderboard import varied
 from orchestrator.training.checkpoints import TrialFolder
 from orchestrator.training.heartbeat import Heartbeat
@@ -62,12 +62,12 @@ def test_who_has_passed_a_rung_is_taken_to_go_on_and_the_others_to_end_as_others
     clock = Clock()
     state = progress(Budget(trials=5), clock)
     short = replace(make_records()[0], reports=make_records()[0].reports[:1])  # 1,333 of 8,000 samples
-    go_on = Verdict(trial=1, nominal_samples=4000, action=Action.CONTINUE)
-    state.update(short, replace(short, number=2), replace(running(1, 3), verdicts={4000: go_on}), running(3, 0))
+    go_on = Decision(trial=1, nominal_samples=4000, action=Action.CONTINUE)
+    state.update(short, replace(short, number=2), replace(running(1, 3), decisions={4000: go_on}), running(3, 0))
     clock.now += 60
     # 4,000 by the one that goes on, and twice what was enough for those that ended; trained were 2 x 1,333 and 4,000.
     assert state.left_s == pytest.approx(60 * (4000 + 2 * 1333) / (2 * 1333 + 4000), rel=0.001)
-    state.update(running(1, 3))  # it waits for its verdict
+    state.update(running(1, 3))  # it waits for its decision
     assert state.left_s == pytest.approx(60 * 2 * 1333 / (2 * 1333 + 4000), rel=0.001)
 
 
@@ -102,9 +102,9 @@ def test_a_trial_without_a_verdict_waits() -> None:
     view = LiveView(progress(Budget(trials=16), Clock()), Console(file=io.StringIO()))
     trial = running(1, 2)
     at = trial.reports[-1].nominal_samples
-    go_on = Verdict(trial=1, nominal_samples=at, action=Action.CONTINUE)
-    for verdicts, told in (({at: go_on}, "running"), ({}, "waiting")):
-        view.reported(replace(trial, verdicts=verdicts), trial.reports[-1])
+    go_on = Decision(trial=1, nominal_samples=at, action=Action.CONTINUE)
+    for decisions, told in (({at: go_on}, "running"), ({}, "waiting")):
+        view.reported(replace(trial, decisions=decisions), trial.reports[-1])
         assert told in drawn(view)
 
 
@@ -191,7 +191,7 @@ def test_lines_tell_one_event_each() -> None:
     record = make_records()[0]
     view.trial_started(replace(running(0, 0)))
     view.reported(running(0, 1), record.reports[0])
-    view.decided(running(0, 1), Verdict(trial=0, nominal_samples=1333, action=Action.CONTINUE))
+    view.decided(running(0, 1), Decision(trial=0, nominal_samples=1333, action=Action.CONTINUE))
     view.trial_ended(replace(record, reason="its budget is trained"))
     assert [line.split(" ", 1)[1].split(":")[0] for line in told] == [
         "trial 0 started",

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.cluster.executor import Executor, nothing_more, unheard
+from orchestrator.cluster.executor import Executor, ignore_message, nothing_more
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.observer import SweepObserver
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import Budget, Resources, SamplerName, SamplerPolicy, StoppingName, StoppingPolicy
-from orchestrator.core.space import ChoiceDomain, FloatDomain, Parameter, Space
-from orchestrator.core.trial import Report, TrialRecord, Verdict
+from orchestrator.core.space import Choices, FloatRange, Parameter, Space
+from orchestrator.core.trial import Decision, Report, TrialRecord
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.plan import SearchPlan
@@ -29,7 +29,7 @@ class Diary:
 
     started: Counter[int] = field(default_factory=Counter)
     reports: Counter[tuple[int, int]] = field(default_factory=Counter)
-    verdicts: Counter[tuple[int, int]] = field(default_factory=Counter)
+    decisions: Counter[tuple[int, int]] = field(default_factory=Counter)
     ended: Counter[int] = field(default_factory=Counter)
     stop: threading.Event = field(default_factory=threading.Event)
     stop_after: int | None = None
@@ -45,8 +45,8 @@ class Diary:
         if self.stop_after is not None and self.reports.total() >= self.stop_after:
             self.stop.set()
 
-    def decided(self, trial: TrialRecord, verdict: Verdict) -> None:
-        self.verdicts[trial.number, verdict.nominal_samples] += 1
+    def decided(self, trial: TrialRecord, decision: Decision) -> None:
+        self.decisions[trial.number, decision.nominal_samples] += 1
 
     def trial_ended(self, trial: TrialRecord) -> None:
         self.ended[trial.number] += 1
@@ -81,8 +81,11 @@ class FakeSweep:
 
     @property
     def search_plan(self) -> SearchPlan:
-        rates, epochs = FloatDomain(low=1e-5, high=1e-1, log=True), ChoiceDomain(choices=self.epochs)
-        parameters = (Parameter(name="learning_rate", domain=rates), Parameter(name="epochs", domain=epochs))
+        rates, epochs = FloatRange(low=1e-5, high=1e-1, log=True), Choices(choices=self.epochs)
+        parameters = (
+            Parameter(name="learning_rate", distribution=rates),
+            Parameter(name="epochs", distribution=epochs),
+        )
         return SearchPlan(
             space=Space(parameters=parameters if len(self.epochs) > 1 else parameters[:1]),
             metric=METRIC,
@@ -101,7 +104,7 @@ class FakeSweep:
         measured: bool = False,
         observers: Sequence[SweepObserver] = (),
         stop: threading.Event | None = None,
-        say: Callable[[str], None] = unheard,
+        say: Callable[[str], None] = ignore_message,
         at_the_end: Callable[[Measure], None] = nothing_more,
     ) -> tuple[TrialRecord, ...]:
         """Drive the sweep as far as it goes and return what the ledger holds then."""
@@ -115,6 +118,6 @@ class FakeSweep:
         return ledger.records(sweep.id)
 
 
-def decisions(records: Sequence[TrialRecord]) -> set[tuple[int, str, tuple[Verdict, ...]]]:
+def decisions(records: Sequence[TrialRecord]) -> set[tuple[int, str, tuple[Decision, ...]]]:
     """Everything that was decided, whatever the order in which it came about."""
-    return {(r.number, r.state.value, tuple(r.verdicts[point] for point in sorted(r.verdicts))) for r in records}
+    return {(r.number, r.state.value, tuple(r.decisions[point] for point in sorted(r.decisions))) for r in records}

@@ -61,8 +61,8 @@ def test_a_trial_that_waits_gives_its_slot_to_another_and_goes_on_when_its_cohor
     third = drive.next()
     assert third.task.number == 2
     drive.report(third)
-    verdicts = {number: drive.coordinator.verdict(number) for number in range(3)}
-    assert None not in verdicts.values()
+    decisions = {number: drive.coordinator.decision(number) for number in range(3)}
+    assert None not in decisions.values()
     # Stopped trials are measured before the one that goes on trains, and both before a new one.
     assert [type(drive.next().order), type(drive.next().order)] == [Finish, Finish]
 

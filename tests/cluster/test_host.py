@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cluster.host import SlotHost
-from orchestrator.cluster.orders import Advance, Assignment, Diverged, Finish, Finished, Outcome, Reported, Unusable
+from orchestrator.cluster.orders import Advance, Assignment, Diverged, Finish, Finished, Reported, StepOutcome, Unusable
 from orchestrator.core.errors import AssetError, LoratoryError, SuspendedError
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.settings import TrialSettings
@@ -43,8 +43,8 @@ class Bench:
         for number in numbers:
             self.host.take(assignment(number, to))
 
-    def until_idle(self) -> dict[int, Outcome]:
-        found: dict[int, Outcome] = {}
+    def until_idle(self) -> dict[int, StepOutcome]:
+        found: dict[int, StepOutcome] = {}
         while self.host.busy:
             found |= self.host.step()
         return found
@@ -64,7 +64,7 @@ def finish(number: int, best: int | None) -> Assignment:
     return Assignment(task=assignment(number, POINTS[0]).task, order=Finish(best_samples=best))
 
 
-def samples(outcomes: Mapping[int, Outcome]) -> dict[int, int]:
+def samples(outcomes: Mapping[int, StepOutcome]) -> dict[int, int]:
     return {n: found.report.nominal_samples for n, found in outcomes.items() if isinstance(found, Reported)}
 
 

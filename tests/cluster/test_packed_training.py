@@ -11,7 +11,7 @@ from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.plan import EngineName, EnginePlan, Precision
 from orchestrator.core.policy import Budget, Resources, SamplerName, SamplerPolicy, StoppingPolicy
-from orchestrator.core.space import FloatDomain, IntDomain, Parameter, Space
+from orchestrator.core.space import FloatRange, IntRange, Parameter, Space
 from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.search.coordinator import Coordinator
@@ -48,8 +48,8 @@ def run(executor: Executor, folder: Path, parallel: int) -> tuple[TrialRecord, .
         device="cpu",
         engine=EngineName.PACKED,
     )
-    rate = Parameter(name="learning_rate", domain=FloatDomain(low=1e-4, high=1e-2, log=True))
-    rank = Parameter(name="rank", domain=IntDomain(low=2, high=8))
+    rate = Parameter(name="learning_rate", distribution=FloatRange(low=1e-4, high=1e-2, log=True))
+    rank = Parameter(name="rank", distribution=IntRange(low=2, high=8))
     search = SearchPlan(
         space=Space(parameters=(rate, rank)),
         metric=METRIC,

@@ -51,7 +51,7 @@ class ExecutorContract(ABC):
         states = [record.state for record in records]
         assert TrialState.PRUNED in states
         assert TrialState.COMPLETE in states
-        assert set(diary.ended.values()) == set(diary.reports.values()) == set(diary.verdicts.values()) == {1}
+        assert set(diary.ended.values()) == set(diary.reports.values()) == set(diary.decisions.values()) == {1}
         assert len(diary.ended) == sweep.trials
         for record in records:
             trained = [event for event in events(tmp_path, record.number) if event.startswith("train")]
@@ -94,7 +94,7 @@ class ExecutorContract(ABC):
         records = sweep.run(self.executor(build), parallel=self.parallel, observers=[second])
         check_ended(sweep, records)
         assert set((first.reports + second.reports).values()) == {1}
-        assert set((first.verdicts + second.verdicts).values()) == {1}
+        assert set((first.decisions + second.decisions).values()) == {1}
         assert set((first.ended + second.ended).values()) == {1}
 
     def test_a_finished_sweep_stays_as_it_is(self, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ class PackedContract(ABC):
     def test_as_many_trials_train_at_once_as_the_engine_has_room_for(self, tmp_path: Path) -> None:
         sweep = FakeSweep(folder=tmp_path, engine=EngineName.PACKED, trials=5, rule=StoppingName.NONE)
         said: list[str] = []
-        build = FakeEngineFactory(step_s=0.02, room=2, gather=2)
+        build = FakeEngineFactory(step_s=0.02, capacity=2, gather=2)
         records = sweep.run(self.executor(build), parallel=4, measured=True, say=said.append)
         check_ended(sweep, records)
         assert said == ["trials at once: 2, because it was told so"]

@@ -1,13 +1,13 @@
 """What trials of a space can have together."""
 
-from orchestrator.core.space import ChoiceDomain, FixedDomain, FloatDomain, IntDomain, Parameter, Space
+from orchestrator.core.space import Choices, Constant, FloatRange, IntRange, Parameter, Space
 
 SPACE = Space(
     parameters=(
-        Parameter(name="method", domain=ChoiceDomain(choices=("lora", "ia3"))),
-        Parameter(name="rank", domain=IntDomain(low=4, high=16, step=4), when={"method": ("lora",)}),
-        Parameter(name="dora", domain=FixedDomain(value=True), when={"rank": (12,)}),
-        Parameter(name="dropout", domain=FloatDomain(low=0.0, high=0.2)),
+        Parameter(name="method", distribution=Choices(choices=("lora", "ia3"))),
+        Parameter(name="rank", distribution=IntRange(low=4, high=16, step=4), when={"method": ("lora",)}),
+        Parameter(name="dora", distribution=Constant(value=True), when={"rank": (12,)}),
+        Parameter(name="dropout", distribution=FloatRange(low=0.0, high=0.2)),
     )
 )
 

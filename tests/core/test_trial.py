@@ -7,7 +7,7 @@ import pytest
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.settings import TrialSettings
-from orchestrator.core.space import ChoiceDomain, FixedDomain, FloatDomain, Parameter, Space
+from orchestrator.core.space import Choices, Constant, FloatRange, Parameter, Space
 from orchestrator.core.trial import Report, TrialRecord, TrialState
 
 LOSS = Metric(name="val/loss", direction=Direction.MINIMIZE)
@@ -69,7 +69,7 @@ def test_seeds_depend_on_every_part_and_on_their_order() -> None:
 
 
 def test_conditions_hold_only_under_an_active_parent_with_a_listed_value() -> None:
-    child = Parameter(name="lora_plus_ratio", domain=FloatDomain(low=1, high=16), when={"init": ("default",)})
+    child = Parameter(name="lora_plus_ratio", distribution=FloatRange(low=1, high=16), when={"init": ("default",)})
     assert child.is_active({"init": "default"})
     assert not child.is_active({"init": "pissa"})
     assert not child.is_active({})
@@ -78,8 +78,8 @@ def test_conditions_hold_only_under_an_active_parent_with_a_listed_value() -> No
 def test_only_domains_that_vary_are_searched() -> None:
     space = Space(
         parameters=(
-            Parameter(name="alpha", domain=FixedDomain(value=32)),
-            Parameter(name="rank", domain=ChoiceDomain(choices=(4, 8))),
+            Parameter(name="alpha", distribution=Constant(value=32)),
+            Parameter(name="rank", distribution=Choices(choices=(4, 8))),
         )
     )
     assert space.searched == ("rank",)

@@ -16,7 +16,7 @@ from pathlib import Path
 from orchestrator.core.errors import AssetError, DivergedError
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.trial import Report, TrialTask
-from orchestrator.training.engine import Room, TrialRun
+from orchestrator.training.engine import Capacity, TrialRun
 
 BATCHES = 3
 """Batches that the packing engine runs from one report point to the next."""
@@ -49,7 +49,7 @@ class FakeEngineFactory:
         kills: how many times each trial takes its process with it at its second report.
         diverges: trials that diverge at their second report.
         gather: the packing engine trains nothing until so many trials have come together.
-        room: how many trials the packing engine says it is best given at once.
+        capacity: how many trials the packing engine says it is best given at once.
         unfit: why the packing engine cannot train this base's trials together; None: it can.
         broken: the engine cannot be built.
     """
@@ -59,7 +59,7 @@ class FakeEngineFactory:
     kills: Mapping[int, int] = field(default_factory=dict)
     diverges: frozenset[int] = frozenset()
     gather: int = 1
-    room: int = 1
+    capacity: int = 1
     unfit: str | None = None
     broken: bool = False
 
@@ -98,12 +98,12 @@ class FakePackingEngine(FakeEngine):
     slots = 8
     gathered = False
 
-    def room(self, most: int, *, measure: bool) -> Room:
+    def capacity(self, most: int, *, measure: bool) -> Capacity:
         if self.behaviour.unfit:
-            return Room(slots=1, why=self.behaviour.unfit, packs=False)
+            return Capacity(slots=1, why=self.behaviour.unfit, packs=False)
         if not measure:
-            return Room(slots=most, why="")
-        return Room(slots=min(most, self.behaviour.room), why="it was told so")
+            return Capacity(slots=most, why="")
+        return Capacity(slots=min(most, self.behaviour.capacity), why="it was told so")
 
     def step(self, wanted: Mapping[TrialRun, int]) -> dict[TrialRun, Report | DivergedError]:
         runs = {run: point for run, point in wanted.items() if isinstance(run, FakeRun)}

@@ -102,8 +102,8 @@ def walked(name: str, head: Head, folder: Path, **changes: Any) -> Found:
         return Found(name=name, head=head.value, refused=True, why=_told(error))
     together = replace(plan, engine=EngineName.PACKED, sweep_dir=str(folder / "packed"))
     with closing(PackedEngine(together, objective)) as engine:
-        room = engine.room(2, measure=False)
-        if room.packs:
+        capacity = engine.capacity(2, measure=False)
+        if capacity.packs:
             reports["packed"] = _trained_together(engine, tasks)
     expected = plain_loss(model, trained, objective, rows, tokenizer)
     off = {
@@ -118,7 +118,7 @@ def walked(name: str, head: Head, folder: Path, **changes: Any) -> Found:
                 off.get(f"{engine_name} export", 0.0),
                 _apart(loss, plain_loss(model, adapter, objective, rows, tokenizer)),
             )
-    return Found(name=name, head=head.value, packs=room.packs, why=room.why, off=off)
+    return Found(name=name, head=head.value, packs=capacity.packs, why=capacity.why, off=off)
 
 
 def _objectives() -> dict[Head, Objective]:

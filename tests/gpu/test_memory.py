@@ -66,7 +66,7 @@ def test_out_of_memory_half_as_many_go_on_and_no_trial_is_lost(
 
 
 def test_an_engine_measures_its_room(engine: PackedEngine) -> None:
-    found = engine.room(2, measure=True)
+    found = engine.capacity(2, measure=True)
     assert found.packs
     assert found.slots in {1, 2}
     assert "MiB" in found.why

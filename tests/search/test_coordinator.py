@@ -13,7 +13,7 @@ from orchestrator.core.plan import EnginePlan
 from orchestrator.core.policy import Budget, SamplerName, StoppingName, StoppingPolicy
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.space import ParamValue
-from orchestrator.core.trial import Action, Report, TrialRecord, TrialState, Verdict
+from orchestrator.core.trial import Action, Decision, Report, TrialRecord, TrialState
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.study import delete_study
 from tests.effort import lines_run, statements
@@ -55,9 +55,9 @@ class Diary:
         assert self._stored(trial.number).reports[-1] == report == trial.reports[-1]
         self.lines.append(f"{trial.number} at {report.nominal_samples}")
 
-    def decided(self, trial: TrialRecord, verdict: Verdict) -> None:
-        assert self._stored(trial.number).verdicts[verdict.nominal_samples] == verdict
-        self.lines.append(f"{trial.number} {verdict.action}")
+    def decided(self, trial: TrialRecord, decision: Decision) -> None:
+        assert self._stored(trial.number).decisions[decision.nominal_samples] == decision
+        self.lines.append(f"{trial.number} {decision.action}")
 
     def trial_ended(self, trial: TrialRecord) -> None:
         assert self._stored(trial.number) == trial
@@ -114,14 +114,14 @@ def test_the_first_trials_wait_for_each_other(tmp_path: Path) -> None:
     assert [task.number for task in tasks if task is not None] == [0, 1, 2]
     for number in (0, 1):
         assert coordinator.report(report_of(number, 1000, 0.1 * number)) == ()
-        assert coordinator.verdict(number) is None
+        assert coordinator.decision(number) is None
         assert coordinator.next_point(number) is None
         assert not coordinator.needs_finish(number)
-    verdicts = coordinator.report(report_of(2, 1000, 0.05))
-    assert {v.trial: v.action for v in verdicts} == {0: Action.STOP, 1: Action.CONTINUE, 2: Action.STOP}
+    decisions = coordinator.report(report_of(2, 1000, 0.05))
+    assert {v.trial: v.action for v in decisions} == {0: Action.STOP, 1: Action.CONTINUE, 2: Action.STOP}
     assert coordinator.next_point(1) == 2000
     assert coordinator.needs_finish(0)
-    assert coordinator.verdict(1) == next(v for v in verdicts if v.trial == 1)
+    assert coordinator.decision(1) == next(v for v in decisions if v.trial == 1)
 
 
 def test_who_can_wait_for_nobody_is_judged(tmp_path: Path) -> None:
@@ -178,8 +178,8 @@ def test_a_diverged_trial_ends_at_once_alone(tmp_path: Path) -> None:
     coordinator.next_task()
     coordinator.next_task()
     report = report_of(0, 1000, 0.5)
-    (verdict,) = coordinator.report(replace(report, metrics={**report.metrics, "val/loss": math.inf}))
-    assert verdict.action is Action.STOP
+    (decision,) = coordinator.report(replace(report, metrics={**report.metrics, "val/loss": math.inf}))
+    assert decision.action is Action.STOP
     assert not coordinator.needs_finish(0)
     assert coordinator.records()[0].reason == "diverged: val/loss is inf"
     assert not coordinator.records()[1].ended
@@ -353,7 +353,7 @@ def test_trials_that_wait_use_no_budget_of_another(tmp_path: Path) -> None:
         task = coordinator.next_task()
         assert task is not None
         step(coordinator, coordinator.records()[number])
-    assert all(coordinator.verdict(number) is not None for number in range(3))
+    assert all(coordinator.decision(number) is not None for number in range(3))
 
 
 def test_others_may_read_and_write_while_a_sweep_runs(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from orchestrator.core.errors import LedgerError, SweepChangedError, SweepLocked
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
 from orchestrator.core.sweep import SweepStatus
-from orchestrator.core.trial import Action, Ending, TrialRecord, TrialState, Verdict
+from orchestrator.core.trial import Action, Decision, Outcome, TrialRecord, TrialState
 from orchestrator.search import codec, tables
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.trial_store import MOST_NUMBERS
@@ -62,24 +62,24 @@ def test_a_trial_comes_back_as_it_was_written(ledger: Ledger) -> None:
     record = a_trial()
     ledger.add_trial(sweep.id, record, study_number=3)
     reports = (report_of(0, 1000, math.inf, val__f1=-math.inf), report_of(0, 2000, 0.1 + 0.2))
-    stop = Verdict(
+    stop = Decision(
         trial=0,
         nominal_samples=2000,
         action=Action.STOP,
-        ending=Ending(state=TrialState.PRUNED, reason="not among the best"),
+        outcome=Outcome(state=TrialState.PRUNED, reason="not among the best"),
     )
-    on = Verdict(trial=0, nominal_samples=1000, action=Action.CONTINUE)
+    on = Decision(trial=0, nominal_samples=1000, action=Action.CONTINUE)
     for report in reports:
         assert ledger.add_report(sweep.id, report)
     ledger.add_verdicts(sweep.id, (on, stop))
-    ledger.end_trial(sweep.id, 0, Ending(state=TrialState.PRUNED, reason="why"), final={"shift/x": 0.5}, ended_at=99.0)
+    ledger.end_trial(sweep.id, 0, Outcome(state=TrialState.PRUNED, reason="why"), final={"shift/x": 0.5}, ended_at=99.0)
     ledger.add_final(sweep.id, 0, {"test/accuracy": 0.8})
     ledger.set_trial_run(sweep.id, 0, "run-1")
     (found,) = ledger.records(sweep.id)
     assert found == replace(
         record,
         reports=reports,
-        verdicts={1000: on, 2000: stop},
+        decisions={1000: on, 2000: stop},
         state=TrialState.PRUNED,
         reason="why",
         final={"shift/x": 0.5, "test/accuracy": 0.8},
@@ -109,10 +109,10 @@ def test_the_same_report_is_committed_once(ledger: Ledger) -> None:
 def test_decisions_are_committed_all_or_none(ledger: Ledger) -> None:
     sweep = ledger.open_sweep("s", FINGERPRINT, "")
     ledger.add_trial(sweep.id, a_trial(), 0)
-    on = Verdict(trial=0, nominal_samples=1000, action=Action.CONTINUE)
+    on = Decision(trial=0, nominal_samples=1000, action=Action.CONTINUE)
     with pytest.raises(Exception, match=r"(?i)unique"):
         ledger.add_verdicts(sweep.id, (on, on))
-    assert ledger.record(sweep.id, 0).verdicts == {}
+    assert ledger.record(sweep.id, 0).decisions == {}
 
 
 @pytest.mark.parametrize("change", ["set_trial_run", "add_final", "record"])
@@ -152,12 +152,12 @@ def test_news_are_the_trials_that_changed_since_their_marks(ledger: Ledger) -> N
     news = ledger.news(sweep.id, {})
     assert tuple(record for _, record in news.values()) == ledger.records(sweep.id)
     marks = {number: mark for number, (mark, _) in news.items()}
-    ending = Ending(state=TrialState.PRUNED, reason="why")
-    stop = Verdict(trial=5, nominal_samples=1000, action=Action.STOP, ending=ending)
+    outcome = Outcome(state=TrialState.PRUNED, reason="why")
+    stop = Decision(trial=5, nominal_samples=1000, action=Action.STOP, outcome=outcome)
     changes: list[Callable[[], object]] = [
         lambda: ledger.add_report(sweep.id, report_of(5, 1000, 0.5)),
         lambda: ledger.add_verdicts(sweep.id, (stop,)),
-        lambda: ledger.end_trial(sweep.id, 5, ending, final={}, ended_at=9.0),
+        lambda: ledger.end_trial(sweep.id, 5, outcome, final={}, ended_at=9.0),
         lambda: ledger.add_final(sweep.id, 5, {"test/loss": 0.5}),
         lambda: ledger.set_trial_run(sweep.id, 5, "run"),
     ]
@@ -247,7 +247,7 @@ def test_a_deleted_sweep_leaves_nothing(tmp_path: Path) -> None:
     assert ledger.sweeps() == (kept,)
     assert ledger.records(kept.id) == before
     with ledger.read() as connection:
-        for table in (tables.trials, tables.reports, tables.verdicts, tables.cursors):
+        for table in (tables.trials, tables.reports, tables.decisions, tables.cursors):
             assert connection.execute(select(table).where(table.c.sweep_id == gone.id)).all() == []
         assert list(connection.scalars(text("SELECT study_name FROM studies"))) == ["kept#1"]
 

@@ -14,7 +14,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from orchestrator.core.policy import Budget, SamplerPolicy, StoppingName, StoppingPolicy
-from orchestrator.core.space import FloatDomain, Parameter, Space
+from orchestrator.core.space import FloatRange, Parameter, Space
 from orchestrator.core.timetable import Timetable
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.memory import BEST, NEWEST, Memory, kinds, remembered
@@ -97,7 +97,7 @@ def test_one_trial_of_each_kind_says_what_the_space_is() -> None:
 
 RANDOM = 480
 PLAN = SearchPlan(
-    space=Space(parameters=(Parameter(name="learning_rate", domain=FloatDomain(low=1e-5, high=1e-2, log=True)),)),
+    space=Space(parameters=(Parameter(name="learning_rate", distribution=FloatRange(low=1e-5, high=1e-2, log=True)),)),
     metric=ACCURACY,
     timetable=Timetable(points=(1000,)),
     budget=Budget(trials=RANDOM + 20),

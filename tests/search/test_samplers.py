@@ -11,7 +11,7 @@ from optuna.samplers import CmaEsSampler, GPSampler, NSGAIISampler, QMCSampler, 
 from orchestrator.core.errors import UserError
 from orchestrator.core.grid import all_points
 from orchestrator.core.policy import Budget, SamplerName, SamplerPolicy, StoppingName, StoppingPolicy
-from orchestrator.core.space import ChoiceDomain, FloatDomain, IntDomain, Parameter, ParamValue, Space
+from orchestrator.core.space import Choices, FloatRange, IntRange, Parameter, ParamValue, Space
 from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import TrialState
 from orchestrator.search.coordinator import Coordinator
@@ -81,8 +81,8 @@ def test_models_learn_from_the_ledger(tmp_path: Path, name: SamplerName) -> None
     """The best learning rate is 1e-3 of three decades: later proposals come nearer to it than the first."""
     space = Space(
         parameters=(
-            Parameter(name="learning_rate", domain=FloatDomain(low=1e-5, high=1e-2, log=True)),
-            Parameter(name="dropout", domain=FloatDomain(low=0.0, high=0.5)),
+            Parameter(name="learning_rate", distribution=FloatRange(low=1e-5, high=1e-2, log=True)),
+            Parameter(name="dropout", distribution=FloatRange(low=0.0, high=0.5)),
         )
     )
     policy = SamplerPolicy(name=name, startup_trials=6, population=6 if name is SamplerName.NSGAII else None)
@@ -105,8 +105,8 @@ def test_quasi_random_points_fill_every_cell(tmp_path: Path) -> None:
     """The first 16 points of a scrambled Sobol' sequence put one into each sixteenth of every dimension."""
     space = Space(
         parameters=(
-            Parameter(name="dropout", domain=FloatDomain(low=0.0, high=0.8)),
-            Parameter(name="weight_decay", domain=FloatDomain(low=0.0, high=1.6)),
+            Parameter(name="dropout", distribution=FloatRange(low=0.0, high=0.8)),
+            Parameter(name="weight_decay", distribution=FloatRange(low=0.0, high=1.6)),
         )
     )
     coordinator = coordinator_of(tmp_path, plan_of(space=space, trials=16, sampler=SamplerName.QMC))
@@ -136,26 +136,32 @@ def test_a_grid_needs_values_that_can_be_counted(tmp_path: Path) -> None:
 
 
 def test_a_grid_may_be_too_large(tmp_path: Path) -> None:
-    space = Space(parameters=tuple(Parameter(name=n, domain=IntDomain(low=1, high=64)) for n in ("rank", "alpha", "x")))
+    space = Space(
+        parameters=tuple(Parameter(name=n, distribution=IntRange(low=1, high=64)) for n in ("rank", "alpha", "x"))
+    )
     coordinator = coordinator_of(tmp_path, plan_of(space=space, sampler=SamplerName.GRID))
     with pytest.raises(UserError, match="a grid may have 50000 points"):
         coordinator.next_task()
 
 
 @pytest.mark.parametrize(
-    ("domain", "count"),
+    ("distribution", "count"),
     [
-        (FloatDomain(low=0.0, high=1.0, step=0.3), 4),
-        (FloatDomain(low=0.5, high=0.5), 1),
-        (IntDomain(low=1, high=10, step=4), 3),
-        (ChoiceDomain(choices=(None, True, "a")), 3),
+        (FloatRange(low=0.0, high=1.0, step=0.3), 4),
+        (FloatRange(low=0.5, high=0.5), 1),
+        (IntRange(low=1, high=10, step=4), 3),
+        (Choices(choices=(None, True, "a")), 3),
     ],
 )
 @pytest.mark.filterwarnings("ignore:The distribution is specified")
 def test_points_of_a_domain_are_those_that_optuna_draws(
-    tmp_path: Path, domain: FloatDomain | IntDomain | ChoiceDomain, count: int
+    tmp_path: Path, distribution: FloatRange | IntRange | Choices, count: int
 ) -> None:
-    space = Space(parameters=(Parameter(name="alpha" if not isinstance(domain, ChoiceDomain) else "x", domain=domain),))
+    space = Space(
+        parameters=(
+            Parameter(name="alpha" if not isinstance(distribution, Choices) else "x", distribution=distribution),
+        )
+    )
     points = all_points(space)
     assert points is not None
     assert len(points) == count

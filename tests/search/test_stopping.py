@@ -14,7 +14,7 @@ from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.policy import StoppingName, StoppingPolicy
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.timetable import Timetable
-from orchestrator.core.trial import Action, Report, TrialRecord, TrialState, Verdict
+from orchestrator.core.trial import Action, Decision, Report, TrialRecord, TrialState
 from orchestrator.evaluation.exits import diverged, overfitting
 from orchestrator.search.stopping.decide import Judge
 from orchestrator.search.stopping.points import report_points, rungs
@@ -31,8 +31,8 @@ def judge_of(policy: StoppingPolicy, points: tuple[int, ...] = POINTS, metric: M
 def trial(number: int, *values: float, points: Sequence[int] = POINTS, epochs: float = 1.0) -> TrialRecord:
     """A running trial that went on after every report but the newest; the longest make one epoch."""
     reports = tuple(report_of(number, point, value) for point, value in zip(points, values, strict=False))
-    verdicts = {
-        r.nominal_samples: Verdict(trial=number, nominal_samples=r.nominal_samples, action=Action.CONTINUE)
+    decisions = {
+        r.nominal_samples: Decision(trial=number, nominal_samples=r.nominal_samples, action=Action.CONTINUE)
         for r in reports[:-1]
     }
     return TrialRecord(
@@ -42,24 +42,24 @@ def trial(number: int, *values: float, points: Sequence[int] = POINTS, epochs: f
         seed=0,
         state=TrialState.RUNNING,
         reports=reports,
-        verdicts=verdicts,
+        decisions=decisions,
     )
 
 
-def obey(records: Sequence[TrialRecord], verdicts: Sequence[Verdict]) -> list[TrialRecord]:
-    """Carry verdicts out: who is told to stop, ends."""
+def obey(records: Sequence[TrialRecord], decisions: Sequence[Decision]) -> list[TrialRecord]:
+    """Carry decisions out: who is told to stop, ends."""
     after = list(records)
-    for verdict in verdicts:
-        record = after[verdict.trial]
-        record = replace(record, verdicts={**record.verdicts, verdict.nominal_samples: verdict})
-        if verdict.ending is not None:
-            record = replace(record, state=verdict.ending.state, reason=verdict.ending.reason)
-        after[verdict.trial] = record
+    for decision in decisions:
+        record = after[decision.trial]
+        record = replace(record, decisions={**record.decisions, decision.nominal_samples: decision})
+        if decision.outcome is not None:
+            record = replace(record, state=decision.outcome.state, reason=decision.outcome.reason)
+        after[decision.trial] = record
     return after
 
 
-def actions(verdicts: Sequence[Verdict]) -> dict[int, Action]:
-    return {verdict.trial: verdict.action for verdict in verdicts}
+def actions(decisions: Sequence[Decision]) -> dict[int, Action]:
+    return {decision.trial: decision.action for decision in decisions}
 
 
 # Where trials meet.
@@ -123,16 +123,16 @@ def test_the_first_three_are_judged_together_whatever_their_order(values: tuple[
     """Optuna keeps one of .1 .2 .3 and all of .3 .2 .1."""
     judge = judge_of(StoppingPolicy(reduction_factor=3))
     records: list[TrialRecord] = []
-    verdicts: tuple[Verdict, ...] = ()
+    decisions: tuple[Decision, ...] = ()
     for number, value in enumerate(values):
-        assert verdicts == ()
+        assert decisions == ()
         records.append(trial(number, value))
-        verdicts = judge.decide(records, more_trials=True)
-    assert actions(verdicts) == {n: Action.CONTINUE if v == 0.3 else Action.STOP for n, v in enumerate(values)}
-    stopped = next(v for v in verdicts if v.action is Action.STOP)
-    assert stopped.ending is not None
-    assert stopped.ending.state is TrialState.PRUNED
-    assert stopped.ending.reason == "not among the best 1 of 3 at 1000 samples"
+        decisions = judge.decide(records, more_trials=True)
+    assert actions(decisions) == {n: Action.CONTINUE if v == 0.3 else Action.STOP for n, v in enumerate(values)}
+    stopped = next(v for v in decisions if v.action is Action.STOP)
+    assert stopped.outcome is not None
+    assert stopped.outcome.state is TrialState.PRUNED
+    assert stopped.outcome.reason == "not among the best 1 of 3 at 1000 samples"
 
 
 def test_a_trial_is_compared_by_its_best_so_far() -> None:
@@ -159,9 +159,9 @@ def test_a_value_that_is_no_number_ranks_last_and_fails() -> None:
     judge = judge_of(StoppingPolicy(reduction_factor=3))
     decided = judge.decide([trial(0, math.nan), trial(1, 0.1), trial(2, 0.2)], more_trials=False)
     assert actions(decided) == {0: Action.STOP, 1: Action.STOP, 2: Action.CONTINUE}
-    assert decided[0].ending is not None
-    assert decided[0].ending.state is TrialState.FAIL
-    assert decided[0].ending.reason == "no report holds a number for val/accuracy"
+    assert decided[0].outcome is not None
+    assert decided[0].outcome.state is TrialState.FAIL
+    assert decided[0].outcome.reason == "no report holds a number for val/accuracy"
 
 
 def test_between_rungs_a_trial_goes_on_at_once() -> None:
@@ -181,9 +181,9 @@ def test_a_trial_of_fewer_epochs_is_complete_at_its_own_end_and_compared_with_ot
     """Trial 0's rate has come down at the rung where the others still have most of their way to go."""
     judge = judge_of(StoppingPolicy(reduction_factor=2))
     short = [trial(0, 0.5, epochs=1 / 6), trial(1, 0.3, 0.3, points=(1000, 1500), epochs=0.25)]
-    verdicts = judge.decide([*short, trial(2, 0.4), trial(3, 0.2)], more_trials=True)
-    assert actions(verdicts) == {0: Action.STOP, 1: Action.STOP, 2: Action.CONTINUE, 3: Action.STOP}
-    assert [verdict.ending and verdict.ending.reason for verdict in verdicts] == [
+    decisions = judge.decide([*short, trial(2, 0.4), trial(3, 0.2)], more_trials=True)
+    assert actions(decisions) == {0: Action.STOP, 1: Action.STOP, 2: Action.CONTINUE, 3: Action.STOP}
+    assert [decision.outcome and decision.outcome.reason for decision in decisions] == [
         "reached its budget of 1000 samples",
         "reached its budget of 1500 samples",
         None,
@@ -236,24 +236,27 @@ def losses(record: TrialRecord, validation: Sequence[float], train: Sequence[flo
 
 def test_divergence_fails_even_at_the_last_report() -> None:
     record = losses(trial(0, *[0.5] * 6), [1, 1, 1, 1, 1, math.nan], [1] * 6)
-    (verdict,) = judge_of(StoppingPolicy()).decide([record], more_trials=False)
-    assert verdict.ending is not None
-    assert (verdict.ending.state, verdict.ending.reason) == (TrialState.FAIL, "diverged: val/loss is nan")
+    (decision,) = judge_of(StoppingPolicy()).decide([record], more_trials=False)
+    assert decision.outcome is not None
+    assert (decision.outcome.state, decision.outcome.reason) == (TrialState.FAIL, "diverged: val/loss is nan")
 
 
 def test_the_last_report_completes() -> None:
-    (verdict,) = judge_of(StoppingPolicy()).decide([trial(0, *[0.5] * 6)], more_trials=False)
-    assert verdict.ending is not None
-    assert (verdict.ending.state, verdict.ending.reason) == (TrialState.COMPLETE, "reached its budget of 6000 samples")
+    (decision,) = judge_of(StoppingPolicy()).decide([trial(0, *[0.5] * 6)], more_trials=False)
+    assert decision.outcome is not None
+    assert (decision.outcome.state, decision.outcome.reason) == (
+        TrialState.COMPLETE,
+        "reached its budget of 6000 samples",
+    )
 
 
 def test_overfitting_completes_before_the_rule_is_asked() -> None:
     record = losses(trial(0, 0.5, 0.4, 0.3), [0.5, 0.6, 0.7], [0.4, 0.3, 0.2])
     records = [record, trial(1, 0.8, 0.8, 0.8), trial(2, 0.9, 0.9, 0.9)]
-    verdict = judge_of(StoppingPolicy()).decide(records, more_trials=False)[0]
-    assert verdict.ending is not None
-    assert verdict.ending.state is TrialState.COMPLETE
-    assert verdict.ending.reason.startswith("overfitting: validation loss rose 2 reports in a row")
+    decision = judge_of(StoppingPolicy()).decide(records, more_trials=False)[0]
+    assert decision.outcome is not None
+    assert decision.outcome.state is TrialState.COMPLETE
+    assert decision.outcome.reason.startswith("overfitting: validation loss rose 2 reports in a row")
 
 
 @pytest.mark.parametrize("policy", [StoppingPolicy(patience=None), StoppingPolicy(grace_samples=4000)])
@@ -370,10 +373,12 @@ def simulate(
                 records[record.number] = add_report(record, judge.timetable.of(record.settings), draw, measure)
         for record in records:
             standings.take(record)
-        verdicts = judge.decide(records, more_trials=may_open)
-        assert judge.decide_among(standings, more_trials=may_open) == verdicts, "what was counted on the way went wrong"
-        assert ready or verdicts or all(r.ended for r in records), "everything waits and nothing is decided"
-        records = obey(records, verdicts)
+        decisions = judge.decide(records, more_trials=may_open)
+        assert judge.decide_among(standings, more_trials=may_open) == decisions, (
+            "what was counted on the way went wrong"
+        )
+        assert ready or decisions or all(r.ended for r in records), "everything waits and nothing is decided"
+        records = obey(records, decisions)
         if not may_open and all(r.ended for r in records):
             return records
 

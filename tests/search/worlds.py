@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, event
 
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.policy import Budget, SamplerName, SamplerPolicy, StoppingPolicy
-from orchestrator.core.space import ChoiceDomain, FixedDomain, FloatDomain, IntDomain, Parameter, ParamValue, Space
+from orchestrator.core.space import Choices, Constant, FloatRange, IntRange, Parameter, ParamValue, Space
 from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import Report, TrialRecord
 from orchestrator.search.coordinator import Coordinator
@@ -21,21 +21,23 @@ POINTS = (1000, 2000, 3000, 4000, 5000, 6000)
 
 SPACE = Space(
     parameters=(
-        Parameter(name="learning_rate", domain=FloatDomain(low=1e-5, high=1e-2, log=True)),
-        Parameter(name="rank", domain=ChoiceDomain(choices=(4, 8, 16))),
-        Parameter(name="batch_size", domain=IntDomain(low=8, high=32, step=8)),
-        Parameter(name="init", domain=ChoiceDomain(choices=("default", "gaussian"))),
-        Parameter(name="lora_plus_ratio", domain=FloatDomain(low=1, high=16, log=True), when={"init": ("default",)}),
-        Parameter(name="alpha", domain=FixedDomain(value=32.0)),
+        Parameter(name="learning_rate", distribution=FloatRange(low=1e-5, high=1e-2, log=True)),
+        Parameter(name="rank", distribution=Choices(choices=(4, 8, 16))),
+        Parameter(name="batch_size", distribution=IntRange(low=8, high=32, step=8)),
+        Parameter(name="init", distribution=Choices(choices=("default", "gaussian"))),
+        Parameter(
+            name="lora_plus_ratio", distribution=FloatRange(low=1, high=16, log=True), when={"init": ("default",)}
+        ),
+        Parameter(name="alpha", distribution=Constant(value=32.0)),
     )
 )
-"""Every kind of domain, and a condition."""
+"""Every kind of distribution, and a condition."""
 
 GRID = Space(
     parameters=(
-        Parameter(name="dropout", domain=FloatDomain(low=0.0, high=0.3, step=0.1)),
-        Parameter(name="init", domain=ChoiceDomain(choices=("default", "gaussian"))),
-        Parameter(name="rank", domain=IntDomain(low=4, high=8, step=4), when={"init": ("default",)}),
+        Parameter(name="dropout", distribution=FloatRange(low=0.0, high=0.3, step=0.1)),
+        Parameter(name="init", distribution=Choices(choices=("default", "gaussian"))),
+        Parameter(name="rank", distribution=IntRange(low=4, high=8, step=4), when={"init": ("default",)}),
     )
 )
 """4 · (2 + 1) = 12 points."""
@@ -154,6 +156,6 @@ def coordinator_of(folder: Path, plan: SearchPlan, name: str = "sentiment") -> C
 def essence(coordinator: Coordinator) -> list[tuple[object, ...]]:
     """Return all that may not depend on interruptions."""
     return [
-        (r.number, dict(r.params), r.seed, r.state, r.reason, r.reports, dict(r.verdicts), dict(r.final))
+        (r.number, dict(r.params), r.seed, r.state, r.reason, r.reports, dict(r.decisions), dict(r.final))
         for r in coordinator.records()
     ]

@@ -2,14 +2,14 @@
 
 from itertools import combinations
 
-from orchestrator.core.space import ChoiceDomain, FloatDomain, IntDomain, Parameter, ParamValue, Space
+from orchestrator.core.space import Choices, FloatRange, IntRange, Parameter, ParamValue, Space
 from orchestrator.spec.covering import covering
 
 NAMES = ("method", "target_modules", "init", "dora", "dropout", "rank")
 
 
 def choices(name: str, *values: ParamValue, **when: tuple[ParamValue, ...]) -> Parameter:
-    return Parameter(name=name, domain=ChoiceDomain(choices=values), when=when)
+    return Parameter(name=name, distribution=Choices(choices=values), when=when)
 
 
 SPACE = Space(
@@ -18,9 +18,9 @@ SPACE = Space(
         choices("target_modules", "all-linear", "query", "key"),
         choices("init", "default", "pissa", method=("lora",)),
         choices("dora", False, True, init=("default",)),
-        Parameter(name="dropout", domain=FloatDomain(low=0.0, high=0.3), when={"method": ("lora",)}),
-        Parameter(name="rank", domain=IntDomain(low=4, high=64), when={"method": ("lora", "lokr")}),
-        Parameter(name="learning_rate", domain=FloatDomain(low=1e-4, high=1e-2)),
+        Parameter(name="dropout", distribution=FloatRange(low=0.0, high=0.3), when={"method": ("lora",)}),
+        Parameter(name="rank", distribution=IntRange(low=4, high=64), when={"method": ("lora", "lokr")}),
+        Parameter(name="learning_rate", distribution=FloatRange(low=1e-4, high=1e-2)),
     )
 )
 

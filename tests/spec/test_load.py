@@ -19,7 +19,7 @@ from orchestrator.core.policy import (
     Tracking,
 )
 from orchestrator.core.settings import TrialSettings
-from orchestrator.core.space import ChoiceDomain, FixedDomain, FloatDomain, IntDomain, Parameter
+from orchestrator.core.space import Choices, Constant, FloatRange, IntRange, Parameter
 from orchestrator.spec.load import load_spec
 from orchestrator.spec.sweep_spec import SweepSpec
 from tests.spec.facts import CLASSIFICATION, PACKAGED, objective_facts
@@ -141,17 +141,17 @@ class TestGoodFiles:
     def test_the_space_keeps_its_order_and_each_settings_own_kind(self) -> None:
         spec = load(FULL)
         assert spec.space.parameters == (
-            Parameter(name="learning_rate", domain=FloatDomain(low=1e-4, high=3e-3, log=True)),
-            Parameter(name="rank", domain=IntDomain(low=4, high=16, step=4)),
-            Parameter(name="init", domain=ChoiceDomain(choices=("default", "gaussian"))),
+            Parameter(name="learning_rate", distribution=FloatRange(low=1e-4, high=3e-3, log=True)),
+            Parameter(name="rank", distribution=IntRange(low=4, high=16, step=4)),
+            Parameter(name="init", distribution=Choices(choices=("default", "gaussian"))),
             Parameter(
                 name="lora_plus_ratio",
-                domain=FloatDomain(low=1.0, high=16.0),
+                distribution=FloatRange(low=1.0, high=16.0),
                 when={"init": ("default",), "rank": (4, 8)},
             ),
-            Parameter(name="dropout", domain=FloatDomain(low=0.0, high=0.2, step=0.05)),
-            Parameter(name="head_learning_rate", domain=ChoiceDomain(choices=(None, 1e-3))),
-            Parameter(name="batch_size", domain=FixedDomain(value=8)),
+            Parameter(name="dropout", distribution=FloatRange(low=0.0, high=0.2, step=0.05)),
+            Parameter(name="head_learning_rate", distribution=Choices(choices=(None, 1e-3))),
+            Parameter(name="batch_size", distribution=Constant(value=8)),
         )
         assert spec.start_points == (
             {"learning_rate": 0.001, "rank": 8, "dropout": 0.15},
@@ -255,7 +255,7 @@ class TestOverrides:
     def test_values_are_yaml_and_later_ones_win(self) -> None:
         spec = load(FULL, "seed=1", "seed=2", "data.train=500", "search.space.rank={choices: [4, 8]}", "model=minilm")
         assert (spec.seed, spec.data.train, spec.model.name) == (2, 500, "minilm")
-        assert spec.space.parameters[1].domain == ChoiceDomain(choices=(4, 8))
+        assert spec.space.parameters[1].distribution == Choices(choices=(4, 8))
 
     def test_missing_sections_and_list_items_can_be_reached(self) -> None:
         spec = load(SMALL, "training.epochs=3", "tracking.keep_adapters=1")

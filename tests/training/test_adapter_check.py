@@ -12,7 +12,7 @@ from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import UserError
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.quantisation import Quantisation
-from orchestrator.core.space import ChoiceDomain, Parameter, ParamValue, Space
+from orchestrator.core.space import Choices, Parameter, ParamValue, Space
 from orchestrator.objective.protocol import Head, Objective
 from orchestrator.spec.covering import covering
 from orchestrator.training.adapter_check import check_adapters
@@ -44,7 +44,7 @@ def plan_of(
     quantisation: Quantisation | None = None,
     **fixed: ParamValue,
 ) -> EnginePlan:
-    parameters = [Parameter(name=name, domain=ChoiceDomain(choices=(*of,))) for name, of in searched.items()]
+    parameters = [Parameter(name=name, distribution=Choices(choices=(*of,))) for name, of in searched.items()]
     space = Space(parameters=(*parameters,))
     return EnginePlan(
         objective="made up",
@@ -118,16 +118,19 @@ def test_names_of_no_module_are_told_by_place(tmp_path: Path) -> None:
 def test_packed_engine_refuses_before_its_first_trial(tmp_path: Path) -> None:
     engine = PackedEngine(plan_of(tiny_mixtral(tmp_path), {"dropout": [0.0, 0.1]}), TinyCausal())
     with pytest.raises(UserError, match=r"^search\.space\.dropout: dropout 0\.1 cannot be trained"):
-        engine.room(3, measure=False)
+        engine.capacity(3, measure=False)
     engine.close()
 
 
 def test_adapters_of_experts_are_left_to_the_solo_engine(tmp_path: Path) -> None:
     engine = PackedEngine(plan_of(tiny_qwen3_moe(tmp_path), {"rank": [4, 8]}), TinyCausal())
-    room = engine.room(3, measure=False)
+    capacity = engine.capacity(3, measure=False)
     engine.close()
-    assert (room.packs, room.why) == (False, "peft adapts its experts by parameter, and a pack adapts layers alone")
-    assert [note[:50] for note in room.notes] == ["a mixture of experts, lora on all-linear: the expe"]
+    assert (capacity.packs, capacity.why) == (
+        False,
+        "peft adapts its experts by parameter, and a pack adapts layers alone",
+    )
+    assert [note[:50] for note in capacity.notes] == ["a mixture of experts, lora on all-linear: the expe"]
 
 
 def test_structure_lacks_what_the_loaded_model_lacks(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import Action, Ending, Report, TrialRecord, TrialState, Verdict
+from orchestrator.core.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState
 from orchestrator.training.checkpoints import TrialFolder
 from orchestrator.training.retention import Retention, kept, leaders
 from tests.effort import lines_run
@@ -53,12 +53,12 @@ def test_leaders_are_the_best_trials_of_every_ending_and_those_that_still_run() 
 def test_running_trials_keep_their_best_and_newest_ended_ones_their_best_if_it_leads() -> None:
     stopped = replace(
         record(3, 0.1, 0.2, 0.15),
-        verdicts={
-            300: Verdict(
+        decisions={
+            300: Decision(
                 trial=3,
                 nominal_samples=300,
                 action=Action.STOP,
-                ending=Ending(state=TrialState.PRUNED, reason="others are better"),
+                outcome=Outcome(state=TrialState.PRUNED, reason="others are better"),
             )
         },
     )

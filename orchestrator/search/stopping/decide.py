@@ -10,7 +10,7 @@ from typing import TypeAlias
 from orchestrator.core.metric import Metric
 from orchestrator.core.policy import StoppingPolicy
 from orchestrator.core.timetable import Timetable
-from orchestrator.core.trial import Action, Ending, Report, TrialRecord, TrialState, Verdict
+from orchestrator.core.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState
 from orchestrator.search.stopping.rules import build_rule
 from orchestrator.search.stopping.standings import Standings
 
@@ -39,7 +39,7 @@ class Judge:
         """Return what decisions need of these records; further ones can be taken into it."""
         return Standings(build_rule(self.policy, self.timetable.points), self.metric, self.timetable, records)
 
-    def decide(self, records: Iterable[TrialRecord], *, more_trials: bool) -> tuple[Verdict, ...]:
+    def decide(self, records: Iterable[TrialRecord], *, more_trials: bool) -> tuple[Decision, ...]:
         """Return the decisions that can be made now; a trial without one waits for others at its rung.
 
         Args:
@@ -48,10 +48,10 @@ class Judge:
         """
         return self.decide_among(self.standings(records), more_trials=more_trials)
 
-    def decide_among(self, standings: Standings, *, more_trials: bool) -> tuple[Verdict, ...]:
+    def decide_among(self, standings: Standings, *, more_trials: bool) -> tuple[Decision, ...]:
         """Return what ``decide`` returns for the records that ``standings`` has taken."""
         rule = standings.rule
-        verdicts: dict[int, Verdict] = {}
+        decisions: dict[int, Decision] = {}
         meetings: dict[tuple[int, int], list[TrialRecord]] = {}
         for record in standings.live():
             if not record.undecided:
@@ -61,17 +61,17 @@ class Judge:
             if alone is None:
                 meetings.setdefault((rung, bracket), []).append(record)
             else:
-                verdicts[record.number] = alone
+                decisions[record.number] = alone
         # From the lowest rung up: who stops below will not arrive above.
         for rung, bracket in sorted(meetings):
             if len(standings.keys(bracket, rung)) < rule.cohort and (
-                more_trials or _may_grow(standings, bracket, rung, verdicts)
+                more_trials or _may_grow(standings, bracket, rung, decisions)
             ):
                 continue
-            verdicts |= self._together(standings, bracket, rung, meetings[rung, bracket])
-        return tuple(verdicts[number] for number in sorted(verdicts))
+            decisions |= self._together(standings, bracket, rung, meetings[rung, bracket])
+        return tuple(decisions[number] for number in sorted(decisions))
 
-    def _alone(self, record: TrialRecord, *, meets: bool) -> Verdict | None:
+    def _alone(self, record: TrialRecord, *, meets: bool) -> Decision | None:
         """Decide by the trial's own reports; None if ``meets`` and the others at its rung have a say."""
         newest = record.reports[-1]
         reason = self.diverged(newest.metrics, record.reports)
@@ -87,17 +87,17 @@ class Judge:
                 return self._stop(record, TrialState.COMPLETE, f"overfitting: {reason}")
         return None if meets else _go_on(newest)
 
-    def _stop(self, record: TrialRecord, state: TrialState, reason: str) -> Verdict:
+    def _stop(self, record: TrialRecord, state: TrialState, reason: str) -> Decision:
         """Return a STOP; a trial without any value has failed, whatever stopped it."""
         newest = record.reports[-1]
         if state is not TrialState.FAIL and record.best(self.metric) is None:
             state, reason = TrialState.FAIL, f"no report holds a number for {self.metric.name}"
-        ending = Ending(state=state, reason=reason)
-        return Verdict(trial=newest.trial, nominal_samples=newest.nominal_samples, action=Action.STOP, ending=ending)
+        outcome = Outcome(state=state, reason=reason)
+        return Decision(trial=newest.trial, nominal_samples=newest.nominal_samples, action=Action.STOP, outcome=outcome)
 
     def _together(
         self, standings: Standings, bracket: int, rung: int, judged: Sequence[TrialRecord]
-    ) -> dict[int, Verdict]:
+    ) -> dict[int, Decision]:
         keys = {record.number: standings.key(record, rung) for record in judged}
         losers = standings.rule.losers(standings.keys(bracket, rung), keys)
         return {
@@ -108,18 +108,18 @@ class Judge:
         }
 
 
-def _may_grow(standings: Standings, bracket: int, rung: int, verdicts: Mapping[int, Verdict]) -> bool:
+def _may_grow(standings: Standings, bracket: int, rung: int, decisions: Mapping[int, Decision]) -> bool:
     """Return whether any trial of a bracket that is still below a rung may yet pass it."""
     peers = (record for record in standings.live() if standings.rule.bracket(record.number) == bracket)
-    return any(rung < standings.end(record) and _may_reach(record, rung, verdicts) for record in peers)
+    return any(rung < standings.end(record) and _may_reach(record, rung, decisions) for record in peers)
 
 
-def _may_reach(record: TrialRecord, rung: int, verdicts: Mapping[int, Verdict]) -> bool:
+def _may_reach(record: TrialRecord, rung: int, decisions: Mapping[int, Decision]) -> bool:
     if record.samples >= rung:
         return False
-    verdict = record.verdicts.get(record.samples, verdicts.get(record.number))
-    return verdict is None or verdict.action is not Action.STOP
+    decision = record.decisions.get(record.samples, decisions.get(record.number))
+    return decision is None or decision.action is not Action.STOP
 
 
-def _go_on(report: Report) -> Verdict:
-    return Verdict(trial=report.trial, nominal_samples=report.nominal_samples, action=Action.CONTINUE)
+def _go_on(report: Report) -> Decision:
+    return Decision(trial=report.trial, nominal_samples=report.nominal_samples, action=Action.CONTINUE)

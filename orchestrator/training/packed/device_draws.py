@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from orchestrator.training.hardware import sent
+from orchestrator.training.hardware import to_device
 from orchestrator.training.packed.randomness import LEVELS, MODULES, Mask, SlotRandom
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ class DeviceDraws:
         self.shares: Mapping[int, float] = {slot: each.lora_dropout for slot, each in random.items()}
         self._device = device
         self._own = own
-        self._seeds_G = sent(torch.tensor([each.seed for each in own]), device)
-        self._forwards_G = sent(torch.tensor([each.forwards for each in own], dtype=torch.int32), device)
+        self._seeds_G = to_device(torch.tensor([each.seed for each in own]), device)
+        self._forwards_G = to_device(torch.tensor([each.forwards for each in own], dtype=torch.int32), device)
         self._cuts: dict[float | None, torch.Tensor] = {}
         self._tables: dict[tuple[int, ...], _Table] = {}
         self._used: dict[int, int] = {}
@@ -124,12 +124,12 @@ class DeviceDraws:
 
     def _told(self, firsts_G: NDArray[Any], sizes_G: NDArray[Any], streams_G: NDArray[Any] | None = None) -> _Table:
         groups_N = np.repeat(np.arange(len(sizes_G), dtype=np.int32), sizes_G)
-        told_N, told_G = (sent(torch.from_numpy(each), self._device) for each in (groups_N, firsts_G))
-        streams = None if streams_G is None else sent(torch.from_numpy(streams_G), self._device)
+        told_N, told_G = (to_device(torch.from_numpy(each), self._device) for each in (groups_N, firsts_G))
+        streams = None if streams_G is None else to_device(torch.from_numpy(streams_G), self._device)
         return _Table(told_N, told_G, streams)
 
     def _cut(self, share: float | None) -> torch.Tensor:
         if share not in self._cuts:
             shares = [each.lora_dropout if share is None else share for each in self._own]
-            self._cuts[share] = sent(torch.tensor([round(own * LEVELS) * _CUT for own in shares]), self._device)
+            self._cuts[share] = to_device(torch.tensor([round(own * LEVELS) * _CUT for own in shares]), self._device)
         return self._cuts[share]

@@ -20,14 +20,14 @@ from orchestrator.training.adapter_check import check_adapters
 from orchestrator.training.adapters import reason_of
 from orchestrator.training.checkpoints import SLOT_STATE, TrialFolder
 from orchestrator.training.course import Course
-from orchestrator.training.engine import Room, TrialRun
+from orchestrator.training.engine import Capacity, TrialRun
 from orchestrator.training.hardware import choose_device, computes_in_bfloat16
 from orchestrator.training.memory import free_memory, reset_peak
 from orchestrator.training.packed.adapter import new_adapter, require_packable
 from orchestrator.training.packed.errors import CannotPackError
 from orchestrator.training.packed.fitness import reason_not_to_pack
 from orchestrator.training.packed.headroom import Headroom
-from orchestrator.training.packed.kinds import Kind, room_for, told
+from orchestrator.training.packed.kinds import Kind, capacity_for, told
 from orchestrator.training.packed.pack import Pack
 from orchestrator.training.packed.reporting import report
 from orchestrator.training.packed.run import PackedRun, advanced
@@ -77,23 +77,23 @@ class PackedEngine:
         owner = Owner(sweep=self._plan.sweep_key, task=task)
         return PackedRun(self, task, TrialFolder(Path(self._plan.sweep_dir), task.number, SLOT_STATE, owner))
 
-    def room(self, most: int, *, measure: bool) -> Room:
-        """Try which trials pack, and measure how many pay at once; see ``PackingEngine.room``."""
+    def capacity(self, most: int, *, measure: bool) -> Capacity:
+        """Try which trials pack, and measure how many pay at once; see ``PackingEngine.capacity``."""
 
-        def sized(kind: Kind) -> Room:
+        def sized(kind: Kind) -> Capacity:
             if not measure:
-                return Room(slots=most, why="")
+                return Capacity(slots=most, why="")
             torch.set_num_threads(self._plan.threads)
             smallest, largest = ({**params, **kind} for params in (self._plan.smallest, self._plan.largest))
             plan = replace(self._plan, smallest=smallest, largest=largest)
             return Sizing(plan, self._objective, self._solo.data, self._device, self._dtype).choose(most)
 
         notes = check_adapters(self._plan, self._objective)
-        room = room_for(self._plan.kinds, self._reason_not_to_pack, sized)
-        if not room.packs:
-            self._unfit = self._unfit or room.why
+        capacity = capacity_for(self._plan.kinds, self._reason_not_to_pack, sized)
+        if not capacity.packs:
+            self._unfit = self._unfit or capacity.why
             self._drop_pack()  # each trial has a base of its own
-        return replace(room, notes=notes)
+        return replace(capacity, notes=notes)
 
     def _reason_not_to_pack(self, kind: Kind) -> str | None:
         """Return why trials of a kind cannot be trained with others, in words; None if they can.

@@ -5,15 +5,15 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from orchestrator.core.space import ParamValue
-from orchestrator.training.engine import Room
+from orchestrator.training.engine import Capacity
 
 Kind: TypeAlias = Mapping[str, ParamValue]
 """The settings that decide whether a trial can be packed."""
 
 
-def room_for(
-    kinds: Sequence[Kind], reason_not_to_pack: Callable[[Kind], str | None], sized: Callable[[Kind], Room]
-) -> Room:
+def capacity_for(
+    kinds: Sequence[Kind], reason_not_to_pack: Callable[[Kind], str | None], sized: Callable[[Kind], Capacity]
+) -> Capacity:
     """Return how many trials to train at once, and which of them train by themselves.
 
     Args:
@@ -24,7 +24,7 @@ def room_for(
     reasons = [(kind, reason_not_to_pack(kind)) for kind in kinds or ({},)]
     packing = [kind for kind, reason in reasons if reason is None]
     if not packing:
-        return Room(slots=1, why=reasons[0][1] or "", packs=False)
+        return Capacity(slots=1, why=reasons[0][1] or "", packs=False)
     alone = tuple(f"trials with {told(kind)}, because {reason}" for kind, reason in reasons if reason)
     return replace(sized(packing[0]), alone=alone)
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from orchestrator.training.hardware import sent
+from orchestrator.training.hardware import to_device
 from orchestrator.training.packed.errors import CannotPackError
 from orchestrator.training.packed.spreading import Spread
 
@@ -157,14 +157,14 @@ class Layout:
         """Return ``parts`` for grouped products; made once for a forward."""
         if count not in self._groups:
             ends_G = torch.tensor([part.stop for _, part in self.parts(count)], dtype=torch.int32)
-            self._groups[count] = Groups(sent(ends_G, self.device), self.slots_G)
+            self._groups[count] = Groups(to_device(ends_G, self.device), self.slots_G)
         return self._groups[count]
 
     @cached_property
     def slots_G(self) -> torch.Tensor | None:  # noqa: N802  (a shape)
         """The blocks' slots; None if those are all slots."""
         slots = [block.slot for block in self.blocks]
-        return None if slots == [*range(self.slots)] else sent(torch.tensor(slots), self.device)
+        return None if slots == [*range(self.slots)] else to_device(torch.tensor(slots), self.device)
 
     def own(self, stack: torch.Tensor) -> torch.Tensor:
         """Return what the blocks' slots have of a stack."""
@@ -205,7 +205,7 @@ class Layout:
     def firsts_B(self) -> torch.Tensor:  # noqa: N802  (a shape)
         """Where each row's first token stands among all."""
         found = [torch.arange(block.tokens.start, block.tokens.stop, block.length) for block in self.blocks]
-        return sent(torch.cat(found), self.device)
+        return to_device(torch.cat(found), self.device)
 
     def pad(self, hidden_1ND: torch.Tensor) -> torch.Tensor:
         """Return ``hidden_BTD`` by row and token, zero at padding, as code after the base expects it.
@@ -265,7 +265,7 @@ def lay_out(
 
 def _padding(lengths: Sequence[int], dtype: torch.dtype, device: str) -> torch.Tensor:
     """Return what is added to attention scores, −inf at padding."""
-    lengths_B111 = sent(torch.tensor(lengths)[:, None, None, None], device)
+    lengths_B111 = to_device(torch.tensor(lengths)[:, None, None, None], device)
     absent_B11T = torch.arange(max(lengths), device=device) >= lengths_B111
     return torch.zeros(absent_B11T.shape, dtype=dtype, device=device).masked_fill_(absent_B11T, float("-inf"))
 

@@ -21,7 +21,7 @@ from orchestrator.core.trial import TrialTask
 from orchestrator.objective.protocol import Example, Objective
 from orchestrator.training.checkpoints import SLOT_STATE, TrialFolder
 from orchestrator.training.course import Course
-from orchestrator.training.engine import Room
+from orchestrator.training.engine import Capacity
 from orchestrator.training.memory import available_mb, free_memory, out_of_memory, peak_mb, reset_peak
 from orchestrator.training.packed.adapter import new_adapter
 from orchestrator.training.packed.pack import Pack
@@ -65,16 +65,16 @@ class Sizing:
         self._device = device
         self._dtype = dtype
 
-    def choose(self, most: int) -> Room:
+    def choose(self, most: int) -> Capacity:
         """Return how many trials to train at once, at most ``most``.
 
         Of the smallest, because those profit from company, as many as pay; of the largest, as many as fit.
         """
         first = min(most, self._plan.threads if self._device == "cpu" else 1)
-        slots, paying = that_pay(first, most, self._rate)
+        slots, paying = grow_while_faster(first, most, self._rate)
         free_memory(self._device)
-        slots, fitting = that_fit(slots, available_mb(self._device), self._took_mb)
-        return Room(slots=slots, why=f"{paying}; {fitting}")
+        slots, fitting = shrink_to_fit(slots, available_mb(self._device), self._took_mb)
+        return Capacity(slots=slots, why=f"{paying}; {fitting}")
 
     def _rate(self, slots: int) -> float | None:
         """Return tokens a second, padding included, of a pack of the smallest trials; None if they do not fit."""
@@ -136,7 +136,7 @@ def _tokens(seats: Sequence[Seat]) -> int:
     return sum(seat.tokens_trained for seat in seats)
 
 
-def that_pay(first: int, most: int, rate: Callable[[int], float | None]) -> tuple[int, str]:
+def grow_while_faster(first: int, most: int, rate: Callable[[int], float | None]) -> tuple[int, str]:
     """Double a number of trials for as long as that pays; return it, and why, in words.
 
     Args:
@@ -158,7 +158,7 @@ def that_pay(first: int, most: int, rate: Callable[[int], float | None]) -> tupl
     return slots, f"{slots}, the most there may be, train {found:,.0f} tokens/s"
 
 
-def that_fit(slots: int, free_mb: float, took_mb: Callable[[int], float | None]) -> tuple[int, str]:
+def shrink_to_fit(slots: int, free_mb: float, took_mb: Callable[[int], float | None]) -> tuple[int, str]:
     """Halve a number of trials for as long as the largest do not fit; return it, at least one, and why, in words.
 
     Args:

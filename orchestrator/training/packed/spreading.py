@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from orchestrator.training.hardware import sent
+from orchestrator.training.hardware import to_device
 
 
 class Spread:
@@ -43,7 +43,7 @@ class Spread:
 
 
 def _told(values: "np.ndarray[Any, Any]", device: str) -> torch.Tensor:
-    return sent(torch.from_numpy(values), device)
+    return to_device(torch.from_numpy(values), device)
 
 
 class _ByHeads(torch.autograd.Function):

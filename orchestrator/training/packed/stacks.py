@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from orchestrator.training.hardware import sent
+from orchestrator.training.hardware import to_device
 
 RANK_STEP = 8
 """Stacks are as wide as a multiple of this: narrower products are no faster, and grouped ones need aligned rows."""
@@ -131,7 +131,7 @@ class Stacks:
             for slot, (layers, kept) in self._scales.items():
                 for layer, scale in layers.items():
                     scales_P1W[slot, :, self._columns["B"][layer]] = scale * kept
-            self._scales_P1W = sent(scales_P1W, self.device)
+            self._scales_P1W = to_device(scales_P1W, self.device)
         return self._scales_P1W
 
     def prepare(self, slots_G: torch.Tensor | None, dtype: torch.dtype, *, training: bool) -> None:
@@ -143,7 +143,7 @@ class Stacks:
         scales_P1W = self.scales_P1W()
         if not training:
             kept = [self._scales[slot].kept if slot in self._scales else 1.0 for slot in range(self.slots)]
-            scales_P1W = scales_P1W / sent(torch.tensor(kept)[:, None, None], self.device)
+            scales_P1W = scales_P1W / to_device(torch.tensor(kept)[:, None, None], self.device)
         a_GRW, b_GRW = self.parts["A"].values, self.parts["B"].values
         if slots_G is not None:
             a_GRW, b_GRW, scales_P1W = (held.index_select(0, slots_G) for held in (a_GRW, b_GRW, scales_P1W))

@@ -11,7 +11,7 @@ from orchestrator.core.errors import DivergedError
 from orchestrator.evaluation.crew import Crew
 from orchestrator.evaluation.measure import measure_models, portions
 from orchestrator.objective.protocol import Example, Objective
-from orchestrator.training.hardware import sent
+from orchestrator.training.hardware import to_device
 from orchestrator.training.packed.layout import Block, lay_out
 from orchestrator.training.packed.pack import Pack
 from orchestrator.training.packed.randomness import draws_of
@@ -184,7 +184,7 @@ class Stepper:
 
     def _backward(self, collated: _Batch) -> None:
         pack, seats = self._pack, collated.seats
-        batch = {name: sent(value, pack.device) for name, value in collated.inputs.items()}
+        batch = {name: to_device(value, pack.device) for name, value in collated.inputs.items()}
         layout = lay_out(
             collated.inputs["attention_mask"],
             {seat.slot: count for seat, count in zip(seats, collated.counts, strict=True)},

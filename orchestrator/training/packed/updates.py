@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from orchestrator.core.settings import TrialSettings
-from orchestrator.training.hardware import sent
+from orchestrator.training.hardware import to_device
 from orchestrator.training.optimiser import learning_rate_of
 from orchestrator.training.packed.stacks import RANKED, Stack, Stacks
 
@@ -56,7 +56,7 @@ def norms(stacks: Stacks, updates: Sequence[Update]) -> torch.Tensor:
             gradients = stack.gradients * stacks.scales_P1W() if part == "B" else stack.gradients
             found_PR = torch.linalg.vector_norm(gradients, dim=2).square()
             squares_P += torch.where(trained_PR, found_PR, 0.0).sum(1) if part in RANKED else found_PR[:, 0]
-    return squares_P.sqrt()[sent(torch.tensor([update.slot for update in updates]), stacks.device)]
+    return squares_P.sqrt()[to_device(torch.tensor([update.slot for update in updates]), stacks.device)]
 
 
 def make(stacks: Stacks, updates: Sequence[Update], scales: Sequence[float]) -> None:
@@ -124,7 +124,7 @@ def make_together(
             rates[part][slot] = update.rate(part) / (1.0 - settings.beta1**update.number)
             decays[part][slot] = 1.0 - update.rate(part) * update.decay(part)
     rows = [scale, beta1, beta2, epsilon, bias2, open_, *rates.values(), *decays.values()]
-    told_P11 = sent(torch.tensor(rows), stacks.device)[:, :, None, None].unbind()
+    told_P11 = to_device(torch.tensor(rows), stacks.device)[:, :, None, None].unbind()
     (scale_P11, beta1_P11, beta2_P11, epsilon_P11, bias2_P11, open_P11), rest = told_P11[:6], told_P11[6:]
     trained_PR1, made_P11 = _trained(stacks, updates)[:, :, None], open_P11 == 0.0
     for index, (part, stack) in enumerate(stacks.parts.items()):
@@ -150,5 +150,5 @@ def _trained(stacks: Stacks, updates: Sequence[Update]) -> torch.Tensor:
     ranks = stacks.slots * [0]
     for update in updates:
         ranks[update.slot] = update.rank
-    ranks_P1 = sent(torch.tensor(ranks)[:, None], stacks.device)
+    ranks_P1 = to_device(torch.tensor(ranks)[:, None], stacks.device)
     return torch.arange(stacks.rank, device=stacks.device) < ranks_P1

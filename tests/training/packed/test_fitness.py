@@ -130,32 +130,32 @@ def trained(engine: PackedEngine, *runs: PackedRun) -> dict[int, Report]:
 def test_which_trials_the_solo_engine_trains_is_said_beforehand(tmp_path: Path) -> None:
     kinds = [{"target_modules": name, "dora": dora} for name in ("c_attn", "wte") for dora in (False, True)]
     engine = PackedEngine(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path, *kinds), TinyCausal())
-    room = engine.room(3, measure=False)
-    assert (room.packs, room.slots, room.why) == (True, 3, "")
+    capacity = engine.capacity(3, measure=False)
+    assert (capacity.packs, capacity.slots, capacity.why) == (True, 3, "")
     linear = "transformer.wte is a Embedding, and a pack trains linear layers alone"
     shared = "DoRA scales the base's weights by trial, and a pack's are shared"
-    assert room.alone == (
+    assert capacity.alone == (
         f"trials with target_modules c_attn and dora true, because {shared}",
         f"trials with target_modules wte and dora false, because {linear}",
         f"trials with target_modules wte and dora true, because {shared}",
     )
-    measured = engine.room(2, measure=True)
-    assert measured.alone == room.alone
+    measured = engine.capacity(2, measure=True)
+    assert measured.alone == capacity.alone
     assert "train" in measured.why
     engine.close()
     engine = PackedEngine(plan_of(tmp_path / "model", tmp_path, kinds[1]), TinyCausal())
-    room = engine.room(3, measure=True)
-    assert (room.packs, room.slots, room.why) == (False, 1, shared)
+    capacity = engine.capacity(3, measure=True)
+    assert (capacity.packs, capacity.slots, capacity.why) == (False, 1, shared)
     engine.close()
 
 
 def test_every_method_but_lora_is_trained_by_the_solo_engine(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     kinds = [{"method": "lora"}, *({"method": name} for name in METHODS if name != "lora")]
     engine = PackedEngine(plan_of(tiny_bert(tmp_path / "model"), tmp_path, *kinds), TinyClassification())
-    room = engine.room(3, measure=False)
-    assert (room.packs, room.slots) == (True, 3)
+    capacity = engine.capacity(3, measure=False)
+    assert (capacity.packs, capacity.slots) == (True, 3)
     others = ("ia3", "loha", "lokr", "vera")
-    assert room.alone == tuple(f"trials with method {name}, because packs train LoRA alone" for name in others)
+    assert capacity.alone == tuple(f"trials with method {name}, because packs train LoRA alone" for name in others)
     runs = [engine.start(task(0)), *(engine.start(task(n, method=name)) for n, name in enumerate(others, 1))]
     with caplog.at_level(logging.WARNING):
         found = trained(engine, *runs)
@@ -169,8 +169,8 @@ def test_every_method_but_lora_is_trained_by_the_solo_engine(tmp_path: Path, cap
         run.close()
     engine.close()
     engine = PackedEngine(plan_of(tmp_path / "model", tmp_path, {"method": "ia3"}), TinyClassification())
-    room = engine.room(3, measure=True)
-    assert (room.packs, room.slots, room.why) == (False, 1, "packs train LoRA alone")
+    capacity = engine.capacity(3, measure=True)
+    assert (capacity.packs, capacity.slots, capacity.why) == (False, 1, "packs train LoRA alone")
     engine.close()
 
 
@@ -178,7 +178,7 @@ def test_settings_that_no_engine_starts_are_an_error_before_the_first_trial(tmp_
     kinds = [{"target_modules": name} for name in ("c_attn", "attn")]
     engine = PackedEngine(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path, *kinds), TinyCausal())
     with pytest.raises(UserError, match="attn cannot be started: Target module GPT2Attention is not supported"):
-        engine.room(3, measure=False)
+        engine.capacity(3, measure=False)
     engine.close()
 
 
@@ -191,7 +191,7 @@ def test_a_target_that_the_model_has_not_is_an_error_beside_one_that_it_has(tmp_
     kinds = [{"target_modules": "c_attn, q"}]
     engine = PackedEngine(plan_of(tmp_path / "model", tmp_path, *kinds), TinyCausal())
     with pytest.raises(UserError, match=r"with target_modules c_attn, q cannot be started: target_modules: .*; got q$"):
-        engine.room(3, measure=False)
+        engine.capacity(3, measure=False)
     engine.close()
 
 
@@ -271,6 +271,6 @@ def test_with_deepspeed_trials_train_by_themselves(tmp_path: Path) -> None:
         deepspeed=NAMED["zero2"],
     )
     engine = PackedEngine(plan, TinyClassification())
-    room = engine.room(8, measure=True)
+    capacity = engine.capacity(8, measure=True)
     engine.close()
-    assert (room.slots, room.packs, room.why) == (1, False, "DeepSpeed trains one model in a process")
+    assert (capacity.slots, capacity.packs, capacity.why) == (1, False, "DeepSpeed trains one model in a process")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.training.packed.engine import PackedEngine
-from orchestrator.training.packed.sizing import that_fit, that_pay
+from orchestrator.training.packed.sizing import grow_while_faster, shrink_to_fit
 from tests.fakes.tiny_models import tiny_bert, tiny_deberta
 from tests.fakes.tiny_objective import TinyClassification
 from tests.training.packed.packs import World
@@ -25,7 +25,7 @@ from tests.training.packed.packs import World
     ],
 )
 def test_the_number_is_doubled_for_as_long_as_that_pays(rates: dict[int, float | None], slots: int, why: str) -> None:
-    assert that_pay(1, 6, rates.__getitem__) == (slots, why)
+    assert grow_while_faster(1, 6, rates.__getitem__) == (slots, why)
 
 
 @pytest.mark.parametrize(
@@ -39,13 +39,13 @@ def test_the_number_is_doubled_for_as_long_as_that_pays(rates: dict[int, float |
 def test_the_number_is_halved_for_as_long_as_the_largest_do_not_fit(
     took: dict[int, float | None], slots: int, why: str
 ) -> None:
-    assert that_fit(8, 1000, took.__getitem__) == (slots, why)
+    assert shrink_to_fit(8, 1000, took.__getitem__) == (slots, why)
 
 
 def test_an_engine_measures_its_room_and_leaves_nothing_behind(tmp_path: Path) -> None:
     world = World(tiny_bert(tmp_path / "model"), TinyClassification(), tmp_path / "sweep")
     engine = PackedEngine(world.plan, world.objective)
-    found = engine.room(2, measure=True)
+    found = engine.capacity(2, measure=True)
     assert found.packs
     assert found.slots in {1, 2}
     assert "tokens/s" in found.why
@@ -56,7 +56,7 @@ def test_an_engine_measures_its_room_and_leaves_nothing_behind(tmp_path: Path) -
 
 def test_there_is_room_for_one_where_the_base_cannot_be_packed(tmp_path: Path) -> None:
     world = World(tiny_deberta(tmp_path / "model"), TinyClassification(), tmp_path / "sweep", packed=False)
-    found = PackedEngine(world.plan, world.objective).room(8, measure=True)
+    found = PackedEngine(world.plan, world.objective).capacity(8, measure=True)
     assert (found.slots, found.packs) == (1, False)
     assert "cannot be packed" in found.why
 

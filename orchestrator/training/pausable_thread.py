@@ -16,10 +16,10 @@ class Closed(BaseException):
     """Raised inside the thread once nobody asks it any more."""
 
 
-class Pushing(Generic[T]):
+class PausableThread(Generic[T]):
     """A paused computation in a thread."""
 
-    def __init__(self, body: Callable[["Pushing[T]"], None], name: str) -> None:
+    def __init__(self, body: Callable[["PausableThread[T]"], None], name: str) -> None:
         """Prepare the thread; it starts at the first ``next``.
 
         Args:

@@ -5,18 +5,18 @@ import time
 
 import pytest
 
-from orchestrator.training.pushing import Pushing
+from orchestrator.training.pausable_thread import PausableThread
 
 
 def test_values_come_one_by_one_and_the_thread_waits_in_between() -> None:
     reached: list[int] = []
 
-    def body(pushing: Pushing[int]) -> None:
+    def body(pushing: PausableThread[int]) -> None:
         for value in range(3):
             reached.append(value)
             pushing.push(value)
 
-    pushing = Pushing(body, "counter")
+    pushing = PausableThread(body, "counter")
     assert reached == []
     assert pushing.next() == 0
     time.sleep(0.05)
@@ -28,11 +28,11 @@ def test_values_come_one_by_one_and_the_thread_waits_in_between() -> None:
 
 
 def test_what_the_thread_raises_reaches_the_caller() -> None:
-    def body(pushing: Pushing[int]) -> None:
+    def body(pushing: PausableThread[int]) -> None:
         pushing.push(1)
         raise ValueError("from inside")
 
-    pushing = Pushing(body, "failing")
+    pushing = PausableThread(body, "failing")
     assert pushing.next() == 1
     with pytest.raises(ValueError, match="from inside"):
         pushing.next()
@@ -43,13 +43,13 @@ def test_what_the_thread_raises_reaches_the_caller() -> None:
 def test_closing_unwinds_the_thread_and_runs_its_cleanup() -> None:
     unwound = threading.Event()
 
-    def body(pushing: Pushing[int]) -> None:
+    def body(pushing: PausableThread[int]) -> None:
         try:
             pushing.push(1)
         finally:
             unwound.set()
 
-    pushing = Pushing(body, "closing")
+    pushing = PausableThread(body, "closing")
     pushing.next()
     pushing.close()
     pushing.close()
@@ -58,22 +58,22 @@ def test_closing_unwinds_the_thread_and_runs_its_cleanup() -> None:
 
 
 def test_a_thread_that_never_started_may_be_closed() -> None:
-    def body(pushing: Pushing[int]) -> None:
+    def body(pushing: PausableThread[int]) -> None:
         pushing.push(1)
 
-    Pushing(body, "idle").close()
+    PausableThread(body, "idle").close()
 
 
 def test_a_busy_thread_ends_at_its_next_check() -> None:
     started = threading.Event()
 
-    def body(pushing: Pushing[int]) -> None:
+    def body(pushing: PausableThread[int]) -> None:
         started.set()
         while True:
             pushing.check()
             time.sleep(0.001)
 
-    pushing = Pushing(body, "busy")
+    pushing = PausableThread(body, "busy")
     told: list[str] = []
 
     def ask() -> None:

@@ -12,7 +12,7 @@ MORE_TRIALS = 8
 """Trials that the command to search on adds."""
 
 
-def going_on(file: Path, overrides: Sequence[str], *, inline: bool) -> str:
+def resume_command(file: Path, overrides: Sequence[str], *, inline: bool) -> str:
     """Return the command that goes on with a sweep that was stopped.
 
     Args:
@@ -25,14 +25,14 @@ def going_on(file: Path, overrides: Sequence[str], *, inline: bool) -> str:
     return f"{program()} {shlex.join(['sweep', str(file), *laid_over, *(['--inline'] if inline else [])])}"
 
 
-def searching_on(
+def extend_command(
     file: Path, overrides: Sequence[str], budget: Budget, trials: int, elapsed_s: float, *, inline: bool
 ) -> str:
     """Return the command that extends a finished sweep: it raises each bound that the file or the command line sets.
 
     Args:
         file: the sweep file.
-        overrides: see ``going_on``.
+        overrides: see ``resume_command``.
         budget: what it had to spend.
         trials: trials so far.
         elapsed_s: time that its drivers ran, in seconds.
@@ -46,4 +46,4 @@ def searching_on(
         more.append(f"budget.wall_time={math.ceil(1.5 * max(elapsed_s, budget.wall_time_s))}s")
     if budget.tokens is not None:
         more.append(f"budget.tokens={2 * budget.tokens}")
-    return going_on(file, [*overrides, *more], inline=inline)
+    return resume_command(file, [*overrides, *more], inline=inline)

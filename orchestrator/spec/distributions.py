@@ -1,9 +1,9 @@
-"""One entry of the space to its domain, and what its bounds, step and choices may not be."""
+"""One entry of the space to its distribution, and what its bounds, step and choices may not be."""
 
 from typing import Any
 
 from orchestrator.core.settings import SettingRule
-from orchestrator.core.space import ChoiceDomain, Domain, FixedDomain, FloatDomain, IntDomain, ParamValue
+from orchestrator.core.space import Choices, Constant, Distribution, FloatRange, IntRange, ParamValue
 from orchestrator.spec.membership import on_grid
 from orchestrator.spec.problems import KeyPath, Problems, shown
 from orchestrator.spec.settings_fields import ParameterEntry, setting_problem, setting_value
@@ -14,9 +14,11 @@ _KINDS = {str: "text", bool: "switch"}
 _NUMBERS = {int: "an integer", float: "a number"}
 
 
-def read_domain(rule: SettingRule, entry: ParameterEntry, path: KeyPath, problems: Problems) -> Domain | None:
-    """Return the domain of one setting; None if the entry at ``path`` breaks a rule, which is noted."""
-    return _Reader(rule, entry, path, problems).domain()
+def read_distribution(
+    rule: SettingRule, entry: ParameterEntry, path: KeyPath, problems: Problems
+) -> Distribution | None:
+    """Return the distribution of one setting; None if the entry at ``path`` breaks a rule, which is noted."""
+    return _Reader(rule, entry, path, problems).distribution()
 
 
 class _Reader:
@@ -27,7 +29,7 @@ class _Reader:
         self.path = path
         self.given = entry.model_fields_set - {"when"}
 
-    def domain(self) -> Domain | None:
+    def distribution(self) -> Distribution | None:
         forms = {
             "low and high": self.given & {"low", "high", "log", "step"},
             "choices": self.given & {"choices"},
@@ -42,10 +44,10 @@ class _Reader:
             return self.choices()
         if self.given >= {"value"}:
             value = self.value("value", self.entry.value)
-            return None if self.problems.is_broken(self.path) else FixedDomain(value=value)
+            return None if self.problems.is_broken(self.path) else Constant(value=value)
         return self.range()
 
-    def choices(self) -> Domain | None:
+    def choices(self) -> Distribution | None:
         if not self.entry.choices:
             self.refuse(("choices",), "at least one choice is needed, got []")
         seen: dict[ParamValue, None] = {}
@@ -54,9 +56,9 @@ class _Reader:
             if value in seen:
                 self.refuse(("choices", position), f"each choice may stand once, got {shown(value)} again")
             seen[value] = None
-        return None if self.problems.is_broken(self.path) else ChoiceDomain(choices=tuple(seen))
+        return None if self.problems.is_broken(self.path) else Choices(choices=tuple(seen))
 
-    def range(self) -> Domain | None:
+    def range(self) -> Distribution | None:
         if self.rule.kind not in (int, float):
             self.refuse((), f"choices or value are needed for a {_KINDS[self.rule.kind]}, got low and high")
             return None
@@ -77,8 +79,8 @@ class _Reader:
         if self.problems.is_broken(self.path):
             return None
         if self.rule.kind is int:
-            return IntDomain(low=int(low), high=int(high), log=self.entry.log, step=int(step or 1))
-        return FloatDomain(low=low, high=high, log=self.entry.log, step=step)
+            return IntRange(low=int(low), high=int(high), log=self.entry.log, step=int(step or 1))
+        return FloatRange(low=low, high=high, log=self.entry.log, step=step)
 
     def number(self, key: str) -> float | None:
         if key not in self.given:

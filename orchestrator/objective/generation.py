@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-class Writing:
+class TextGeneration:
     """Base of ``CausalLM`` and ``Seq2SeqLM``, which say how a row is encoded and collated.
 
     A task sets ``name``, ``target``, ``prompt`` and ``default_source``. A row's pair (see ``predictions``) is its
