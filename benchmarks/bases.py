@@ -89,7 +89,7 @@ class Workload:
     data: DataPlan
     max_length: int
     frozen_weights: int
-    product_NIO: tuple[int, int, int]  # noqa: N815  (a shape)
+    product_NIO: tuple[int, int, int]
 
 
 def workload(name: BaseName, sequence: int) -> Workload:

@@ -51,7 +51,7 @@ class Terms:
     scale: float
     causal: bool
     share: float
-    bias_1HTS: torch.Tensor | None  # noqa: N815  (a shape)
+    bias_1HTS: torch.Tensor | None
 
 
 class _Attention(torch.autograd.Function):

@@ -25,9 +25,9 @@ class _Table(NamedTuple):
         streams_G: which of the forward's streams each group draws from; None: its own.
     """
 
-    groups_N: torch.Tensor  # noqa: N815  (a shape)
-    firsts_G: torch.Tensor  # noqa: N815  (a shape)
-    streams_G: torch.Tensor | None  # noqa: N815  (a shape)
+    groups_N: torch.Tensor
+    firsts_G: torch.Tensor
+    streams_G: torch.Tensor | None
 
 
 class Drawn:

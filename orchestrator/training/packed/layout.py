@@ -43,7 +43,7 @@ class Block:
     rows: slice
     tokens: slice
     length: int
-    padding_B11T: torch.Tensor | None  # noqa: N815  (a shape)
+    padding_B11T: torch.Tensor | None
     ends: tuple[int, ...] = ()
 
     @property
@@ -60,8 +60,8 @@ class Groups(NamedTuple):
         slots_G: their slots; None if those are all slots.
     """
 
-    ends_G: torch.Tensor  # noqa: N815  (a shape)
-    slots_G: torch.Tensor | None  # noqa: N815  (a shape)
+    ends_G: torch.Tensor
+    slots_G: torch.Tensor | None
 
 
 class Layout:
@@ -161,7 +161,7 @@ class Layout:
         return self._groups[count]
 
     @cached_property
-    def slots_G(self) -> torch.Tensor | None:  # noqa: N802  (a shape)
+    def slots_G(self) -> torch.Tensor | None:
         """The blocks' slots; None if those are all slots."""
         slots = [block.slot for block in self.blocks]
         return None if slots == [*range(self.slots)] else to_device(torch.tensor(slots), self.device)
@@ -202,7 +202,7 @@ class Layout:
         return self.tokens.gather(values_BT[:, : self.longest])[None, :, 0]
 
     @cached_property
-    def firsts_B(self) -> torch.Tensor:  # noqa: N802  (a shape)
+    def firsts_B(self) -> torch.Tensor:
         """Where each row's first token stands among all."""
         found = [torch.arange(block.tokens.start, block.tokens.stop, block.length) for block in self.blocks]
         return to_device(torch.cat(found), self.device)

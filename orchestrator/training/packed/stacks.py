@@ -124,7 +124,7 @@ class Stacks:
         self._scales[slot] = scales
         self._scales_P1W = None
 
-    def scales_P1W(self) -> torch.Tensor:  # noqa: N802  (a shape)
+    def scales_P1W(self) -> torch.Tensor:
         """Return what each column of B is multiplied with in training; zero where a slot does not adapt a layer."""
         if self._scales_P1W is None:
             scales_P1W = torch.zeros(self.slots, 1, self.parts["B"].values.shape[2])
