@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli.promote import Retrain, Trial
-from orchestrator.cli.screen import Json, Screen
-from orchestrator.cli.stores import SweepName, logs_folder
+from orchestrator.cli.options import Json, Retrain, SweepName, Trial
+from orchestrator.cli.screen import Screen
+from orchestrator.cli.stores import logs_folder
 
 
 def export(

@@ -4,7 +4,7 @@ import json
 
 import typer
 
-from orchestrator.cli.screen import Json
+from orchestrator.cli.options import Json
 
 
 def schema(as_json: Json = False) -> None:  # noqa: ARG001  (the schema is JSON either way)

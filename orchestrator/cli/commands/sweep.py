@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestrator.cli.next_commands import extend_command, resume_command
-from orchestrator.cli.predict import place_options
-from orchestrator.cli.screen import Json, Screen
+from orchestrator.cli.options import Json, Overrides, registry_options
+from orchestrator.cli.screen import Screen
 from orchestrator.cli.stores import existing_ledger, fetch_assets, logs_folder, read_spec
 from orchestrator.core.environment import program
 from orchestrator.core.errors import SuspendedError, UserError
@@ -22,11 +22,9 @@ if TYPE_CHECKING:
     from orchestrator.spec.sweep_spec import SweepSpec
 
 
-def sweep(  # noqa: PLR0913, PLR0917  (a command's options)
+def sweep(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The sweep file.")],
-    override: Annotated[
-        list[str] | None, typer.Option("--set", metavar="A.B=C", help="Override a value; may be repeated.")
-    ] = None,
+    override: Overrides = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Budget: this many trials.")] = None,
     time: Annotated[str | None, typer.Option(metavar="20m", help="Budget: wall time, as 90s, 20m or 2h.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
@@ -170,7 +168,7 @@ def _tell(screen: Screen, spec: "SweepSpec", outcome: "SweepOutcome", command: s
         spec.name,
         None if best is None else best.number,
         program=program(),
-        place=place_options(locate(spec.tracking)),
+        place=registry_options(locate(spec.tracking)),
         below_baseline=summary.leaderboard.below_baseline,
     )
     told = (*commands, ("search on", command)) if outcome.finished else (("go on", command), *commands)

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli.screen import Json, Screen
-from orchestrator.cli.stores import SweepName, find_sweep, logs_folder
+from orchestrator.cli.options import Json, SweepName
+from orchestrator.cli.screen import Screen
+from orchestrator.cli.stores import find_sweep, logs_folder
 
 if TYPE_CHECKING:
     from orchestrator.report.summary import Summary

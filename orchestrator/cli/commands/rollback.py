@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli.predict import RegistryUri, TrackingUri, place
-from orchestrator.cli.screen import Json, Screen
+from orchestrator.cli.options import Json, RegistryUri, TrackingUri, registry_location
+from orchestrator.cli.screen import Screen
 from orchestrator.cli.stores import logs_folder
 
 
@@ -21,6 +21,6 @@ def rollback(
 
     screen = Screen(as_json=as_json)
     with screen.quiet(logs_folder() / "rollback.log"):
-        left, back = move_back(model, alias, place(tracking_uri, registry_uri))
+        left, back = move_back(model, alias, registry_location(tracking_uri, registry_uri))
     screen.show(f"{model}@{alias} is {back.reference} again (was {left.reference})")
     screen.emit({"model": model, "alias": alias, "version": back.version, "left": left.version})

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli.screen import Json, Screen
+from orchestrator.cli.options import Json
+from orchestrator.cli.screen import Screen
 from orchestrator.cli.stores import existing_ledger, find_sweep
 from orchestrator.core.environment import program
 from orchestrator.core.sweep import SUSPENDED, SweepRecord, SweepStatus

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli.predict import place_options
-from orchestrator.cli.screen import Json, Screen
-from orchestrator.cli.stores import SweepName, logs_folder
+from orchestrator.cli.options import Json, Retrain, SweepName, Trial, registry_options
+from orchestrator.cli.screen import Screen
+from orchestrator.cli.stores import logs_folder
 from orchestrator.core.environment import program
 from orchestrator.core.errors import UserError
 
@@ -17,13 +17,8 @@ if TYPE_CHECKING:
     from orchestrator.promotion.promote import Promotion
     from orchestrator.tracking.registry import Version
 
-Trial = Annotated[int | None, typer.Option(min=0, help="This trial; the best of those kept if absent.")]
-Retrain = Annotated[
-    bool, typer.Option("--retrain", help="Train the trial again, same settings and seed, if its adapter was not kept.")
-]
 
-
-def promote(  # noqa: PLR0913, PLR0917  (a command's options)
+def promote(
     name: SweepName,
     trial: Trial = None,
     model: Annotated[
@@ -64,7 +59,7 @@ def promote(  # noqa: PLR0913, PLR0917  (a command's options)
         admit = partial(judge, stored.sweep, stored.location, request)
         candidate = stored.candidates().choose(trial, stored.retrain if retrain else None, admit)
         done = register(stored.sweep, candidate, stored.location, request)
-    _tell(screen, done, place_options(stored.location))
+    _tell(screen, done, registry_options(stored.location))
 
 
 def _tell(screen: Screen, done: "Promotion", place: str) -> None:

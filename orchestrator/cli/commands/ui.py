@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli.screen import Json, Screen
+from orchestrator.cli.options import Json
+from orchestrator.cli.screen import Screen
 from orchestrator.cli.stores import existing_ledger, find_sweep, logs_folder, tracking_of
 from orchestrator.core.secrets import redact
 

@@ -1,7 +1,6 @@
 """``predict``: use a promoted model."""
 
 import io
-import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -9,26 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli.screen import Json, Screen
+from orchestrator.cli.options import Json, RegistryUri, TrackingUri, registry_location
+from orchestrator.cli.screen import Screen
 from orchestrator.cli.stores import logs_folder
 from orchestrator.core.environment import program
 from orchestrator.core.errors import UserError
-from orchestrator.core.secrets import redact, unmasked
 
 if TYPE_CHECKING:
     from orchestrator.serving.predictor import Prediction
     from orchestrator.serving.tables import Table
-    from orchestrator.tracking.location import Location
-
-TrackingUri = Annotated[
-    str | None, typer.Option(metavar="URI", help="MLflow's address; MLFLOW_TRACKING_URI or the local store if absent.")
-]
-RegistryUri = Annotated[
-    str | None, typer.Option(metavar="URI", help="The registry's, if it is apart; MLFLOW_REGISTRY_URI if absent.")
-]
 
 
-def predict(  # noqa: PLR0913, PLR0917  (a command's options)
+def predict(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="NAME, NAME@alias, NAME/version or an exported folder.")
     ],
@@ -59,7 +50,7 @@ def predict(  # noqa: PLR0913, PLR0917  (a command's options)
     screen = Screen(as_json=as_json)
     inputs, table = _inputs(texts or [], file, column, output)
     with screen.quiet(logs_folder() / "predict.log"):
-        predictor = Predictor.load(model, place(tracking_uri, registry_uri))
+        predictor = Predictor.load(model, registry_location(tracking_uri, registry_uri))
         predictions = predictor.predict(inputs, batch_size)
     if table is not None and output is not None:
         write_rows(output, table, _columns(predictions))
@@ -123,28 +114,6 @@ def _check_argument(number: int, text: str) -> None:
         raise UserError(f"{text} names a file; to predict its rows: {program()} predict MODEL --file {text}")
     if there and ("/" in text or Path(text).suffix):
         raise UserError(f"{text} names a file; to predict its lines: {program()} predict MODEL < {text}")
-
-
-def place(tracking_uri: str | None, registry_uri: str | None) -> "Location":
-    """Return where the registry is."""
-    from orchestrator.core.policy import Tracking
-    from orchestrator.tracking.location import locate
-
-    return locate(Tracking(uri=tracking_uri, registry_uri=registry_uri))
-
-
-def place_options(location: "Location") -> str:
-    """Return the options, each after a space, that lead ``predict`` and ``rollback`` there; none if they look there."""
-    default = place(None, None)
-    told = (
-        ""
-        if location.tracking_uri == default.tracking_uri
-        else f" --tracking-uri {shlex.quote(unmasked(redact(location.tracking_uri)))}"
-    )
-    found = place(location.tracking_uri, None)
-    if location.registry_uri != found.registry_uri:
-        told += f" --registry-uri {shlex.quote(unmasked(redact(location.registry_uri)))}"
-    return told
 
 
 def _lines() -> list[str]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator.cli.screen import Json, Screen
+from orchestrator.cli.options import Json
+from orchestrator.cli.screen import Screen
 from orchestrator.cli.stores import existing_ledger
 from orchestrator.core.errors import SweepLockedError, UserError
 

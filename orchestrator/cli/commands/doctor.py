@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli.screen import Json, Screen
+from orchestrator.cli.options import Json
+from orchestrator.cli.screen import Screen
 from orchestrator.core.errors import LoratoryError
 
 if TYPE_CHECKING:

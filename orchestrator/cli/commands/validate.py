@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator.cli.screen import Json, Screen
+from orchestrator.cli.options import Json, Overrides
+from orchestrator.cli.screen import Screen
 from orchestrator.cli.stores import read_spec
 from orchestrator.core.errors import LoratoryError, SpecError
 
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
 
 def validate(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Sweep files.")],
-    override: Annotated[
-        list[str] | None, typer.Option("--set", metavar="A.B=C", help="Override a value; may be repeated.")
-    ] = None,
+    override: Overrides = None,
     run_code: Annotated[
         bool, typer.Option("--run-code", help="Import an objective's .py file, which runs it, and check it whole.")
     ] = False,
