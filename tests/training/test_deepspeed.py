@@ -24,7 +24,7 @@ from orchestrator.training.adapters import adapt
 from orchestrator.training.base_model import load_base, load_tokenizer
 from orchestrator.training.deepspeed_trainer import DeepSpeedTrainer
 from orchestrator.training.order import data_order
-from orchestrator.training.solo_trainer import Lesson, SoloTrainer
+from orchestrator.training.solo_trainer import SoloTrainer, TrainingInputs
 from orchestrator.training.task_data import TaskData
 from tests import needs
 from tests.contracts.engine_contract import AdapterContract, EngineContract
@@ -95,13 +95,13 @@ def trained(
     torch.manual_seed(5)
     adapted = adapt(load_base(source, objective, "cpu"), settings, objective.head)
     order = data_order([len(row["input_ids"]) for row in rows], settings.rows_per_update, UPDATES, 3)
-    lesson = Lesson(objective=objective, tokenizer=data.tokenizer, rows=rows, order=order, bfloat16=bfloat16)
+    inputs = TrainingInputs(objective=objective, tokenizer=data.tokenizer, rows=rows, order=order, bfloat16=bfloat16)
     task, watch = TrialTask(number=0, settings=settings, seed=3), Watch()
     scratch = folder / "scratch"
     trainer = (
-        SoloTrainer(adapted, lesson, task, scratch, [watch])
+        SoloTrainer(adapted, inputs, task, scratch, [watch])
         if config is None
-        else DeepSpeedTrainer(adapted, lesson, task, scratch, [watch], config)
+        else DeepSpeedTrainer(adapted, inputs, task, scratch, [watch], config)
     )
     watch.trainer, stage, steps = trainer, None, 0
     try:

@@ -19,7 +19,6 @@ from orchestrator.objective.protocol import Objective
 from orchestrator.training.adapter_check import check_adapters
 from orchestrator.training.adapters import reason_of
 from orchestrator.training.checkpoints import SLOT_STATE, TrialFolder
-from orchestrator.training.course import Course
 from orchestrator.training.engine import Capacity, TrialRun
 from orchestrator.training.hardware import choose_device, computes_in_bfloat16
 from orchestrator.training.memory import free_memory, reset_peak
@@ -36,6 +35,7 @@ from orchestrator.training.packed.sizing import Sizing
 from orchestrator.training.packed.stepping import Stepper
 from orchestrator.training.rng import kept_random_state
 from orchestrator.training.solo import SoloEngine
+from orchestrator.training.update_plan import UpdatePlan
 
 logger = logging.getLogger(__name__)
 _Found = TypeVar("_Found")
@@ -249,7 +249,7 @@ class PackedEngine:
         if run.alone is not None:
             return None
         if run.number not in self._seats:
-            course = Course.of(self._solo.data, run.task, self._plan.timetable)
+            update_plan = UpdatePlan.create(self._solo.data, run.task, self._plan.timetable)
             try:
                 pack = self._open_pack(run.task.settings)
                 adapter = new_adapter(self._plan, self._objective, run.task)
@@ -259,7 +259,7 @@ class PackedEngine:
                 run.alone = self._solo.start(run.task)
                 return None
             run.folder.clear_scratch()
-            self._seats[run.number] = Seat(pack, adapter, run.task, course, run.folder)
+            self._seats[run.number] = Seat(pack, adapter, run.task, update_plan, run.folder)
         return self._seats[run.number]
 
     def _open_pack(self, settings: TrialSettings) -> Pack:

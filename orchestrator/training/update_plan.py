@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Course:
+class UpdatePlan:
     """A trial's updates, planned from its settings and its seed.
 
     Attributes:
@@ -34,7 +34,7 @@ class Course:
     splits: Mapping[str, list[Example]]
 
     @classmethod
-    def of(cls, data: "TaskData", task: TrialTask, timetable: Timetable) -> "Course":
+    def create(cls, data: "TaskData", task: TrialTask, timetable: Timetable) -> "UpdatePlan":
         """Plan a trial's updates."""
         settings = task.settings
         points = timetable.of(settings)
