@@ -13,15 +13,15 @@ from safetensors.torch import save_file
 
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.objective.protocol import Example
-from orchestrator.training.adapters import WEIGHTS
-from orchestrator.training.checkpoints import ADAPTER, SLOT_STATE, TrialFolder
-from orchestrator.training.heartbeat import Heartbeat
+from orchestrator.training.checkpoints.heartbeat import Heartbeat
+from orchestrator.training.checkpoints.trial_folder import ADAPTER, SLOT_STATE, TrialFolder
+from orchestrator.training.data.update_plan import UpdatePlan
+from orchestrator.training.model.adapters import WEIGHTS
+from orchestrator.training.optimiser import schedule_factor
 from orchestrator.training.packed.adapter import Adapter
 from orchestrator.training.packed.pack import Pack
 from orchestrator.training.packed.randomness import SlotRandom
 from orchestrator.training.packed.updates import Update
-from orchestrator.training.schedule import factor
-from orchestrator.training.update_plan import UpdatePlan
 
 _MOMENTS = {"mean": "means", "square": "squares"}
 """AdamW's moments: as a checkpoint names them, and as the stacks do."""
@@ -67,7 +67,7 @@ class Seat:
     def learning_rate(self) -> float:
         """The adapter's learning rate in the next update."""
         settings = self.task.settings
-        return settings.learning_rate * factor(settings, self.update, len(self.update_plan.order))
+        return settings.learning_rate * schedule_factor(settings, self.update, len(self.update_plan.order))
 
     @property
     def closes(self) -> bool:
@@ -104,7 +104,7 @@ class Seat:
             rank=self._rank,
             settings=self.task.settings,
             number=self.update + 1,
-            factor=factor(self.task.settings, self.update, len(self.update_plan.order)),
+            factor=schedule_factor(self.task.settings, self.update, len(self.update_plan.order)),
         )
 
     def begin_next(self) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.plan import EnginePlan, Precision
 from orchestrator.core.quantisation import Quantisation
@@ -13,18 +14,17 @@ from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import TrialTask
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Example, Objective
-from orchestrator.training.adapters import Adapted, adapt
-from orchestrator.training.base_model import Base, load_base, load_tokenizer
-from orchestrator.training.checkpoints import SLOT_STATE, TrialFolder
-from orchestrator.training.optimiser import build_optimiser
+from orchestrator.training.checkpoints.trial_folder import SLOT_STATE, TrialFolder
+from orchestrator.training.data.task_data import TaskData
+from orchestrator.training.data.update_plan import UpdatePlan
+from orchestrator.training.model.adapters import Adapted, adapt
+from orchestrator.training.model.base_model import Base, load_base
+from orchestrator.training.optimiser import build_optimiser, schedule_factor
 from orchestrator.training.packed.adapter import Adapter, new_adapter, place
 from orchestrator.training.packed.pack import Pack
 from orchestrator.training.packed.randomness import quantised
 from orchestrator.training.packed.seat import Seat
 from orchestrator.training.packed.stepping import Stepper
-from orchestrator.training.schedule import factor
-from orchestrator.training.task_data import TaskData
-from orchestrator.training.update_plan import UpdatePlan
 
 POINTS = (200, 400)
 ROWS = 60
@@ -122,7 +122,7 @@ class World:
         found = []
         for update in range(updates):
             for group in optimiser.param_groups:
-                group["lr"] = group.setdefault("peak", group["lr"]) * factor(
+                group["lr"] = group.setdefault("peak", group["lr"]) * schedule_factor(
                     trial.settings, update, len(update_plan.order)
                 )
             loss = self.peft_loss(adapted, [update_plan.rows[row] for row in update_plan.order[update]], trial.settings)

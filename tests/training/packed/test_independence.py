@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from orchestrator.core.errors import DivergedError
 from orchestrator.core.trial import TrialTask
 from orchestrator.objective.protocol import Objective
-from orchestrator.training.order import data_order
+from orchestrator.training.data.order import data_order
 from orchestrator.training.packed.layout import lay_out
 from orchestrator.training.packed.seat import Seat
 from orchestrator.training.packed.stepping import Stepper
