@@ -20,7 +20,7 @@ from orchestrator.core.ranking import SortKey, score_key
 from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import TrialRecord
 from orchestrator.report import words
-from orchestrator.training.heartbeat import samples_trained
+from orchestrator.training.checkpoints.heartbeat import samples_trained
 
 
 @dataclass(slots=True)

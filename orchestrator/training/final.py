@@ -10,7 +10,7 @@ from orchestrator.core.ranking import ranked_by_score
 from orchestrator.core.trial import TrialRecord
 from orchestrator.evaluation.gap import gaps
 from orchestrator.training.build import build_engine
-from orchestrator.training.checkpoints import ADAPTER, TrialFolder
+from orchestrator.training.checkpoints.trial_folder import ADAPTER, TrialFolder
 from orchestrator.training.engine import Measure
 
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import TrialTask
 from orchestrator.objective.protocol import Example
-from orchestrator.training.order import data_order
+from orchestrator.training.data.order import data_order
 
 if TYPE_CHECKING:
-    from orchestrator.training.task_data import TaskData
+    from orchestrator.training.data.task_data import TaskData
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Course:
+class UpdatePlan:
     """A trial's updates, planned from its settings and its seed.
 
     Attributes:
@@ -34,7 +34,7 @@ class Course:
     splits: Mapping[str, list[Example]]
 
     @classmethod
-    def of(cls, data: "TaskData", task: TrialTask, timetable: Timetable) -> "Course":
+    def create(cls, data: "TaskData", task: TrialTask, timetable: Timetable) -> "UpdatePlan":
         """Plan a trial's updates."""
         settings = task.settings
         points = timetable.of(settings)

@@ -10,21 +10,21 @@ from orchestrator.core.trial import Report, TrialTask
 from orchestrator.evaluation.gap import gaps
 from orchestrator.evaluation.measure import measure
 from orchestrator.objective.protocol import Objective
-from orchestrator.training.adapters import Adapted, adapt, merged
-from orchestrator.training.base_model import load_base
-from orchestrator.training.checkpoints import TrialFolder
-from orchestrator.training.course import Course
-from orchestrator.training.dropout import use_fast_dropout
-from orchestrator.training.heartbeat import Heartbeat
-from orchestrator.training.memory import peak_mb, reset_peak
-from orchestrator.training.pausable_thread import PausableThread
-from orchestrator.training.rng import kept_random_state
-from orchestrator.training.task_data import TaskData
+from orchestrator.training.checkpoints.heartbeat import Heartbeat
+from orchestrator.training.checkpoints.trial_folder import TrialFolder
+from orchestrator.training.data.task_data import TaskData
+from orchestrator.training.data.update_plan import UpdatePlan
+from orchestrator.training.model.adapters import Adapted, adapt, merged
+from orchestrator.training.model.base_model import load_base
+from orchestrator.training.process.memory import peak_mb, reset_peak
+from orchestrator.training.process.random_state import kept_random_state
+from orchestrator.training.solo.dropout import use_fast_dropout
+from orchestrator.training.solo.pausable_thread import PausableThread
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
 
-    from orchestrator.training.solo_trainer import Lesson, SoloTrainer
+    from orchestrator.training.solo.trainer import SoloTrainer, TrainingInputs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +53,7 @@ class Session:
         self._around = surroundings
         self._task = task
         self._folder = folder
-        self._course = Course.of(surroundings.data, task, surroundings.plan.timetable)
+        self._update_plan = UpdatePlan.create(surroundings.data, task, surroundings.plan.timetable)
         self._last_update = 0
         self._started_at = time.time()
         self._clock = time.perf_counter()
@@ -63,8 +63,8 @@ class Session:
         import torch
         from transformers import set_seed
 
-        from orchestrator.training.solo_callback import ReportPoints
-        from orchestrator.training.solo_trainer import Lesson
+        from orchestrator.training.solo.callback import ReportPoints
+        from orchestrator.training.solo.trainer import TrainingInputs
 
         around = self._around
         torch.set_num_threads(
@@ -76,11 +76,11 @@ class Session:
         base = load_base(plan.model, around.objective, around.device, quantisation=plan.quantisation)
         adapted = adapt(base, self._task.settings, around.objective.head)
         use_fast_dropout(adapted.model)
-        lesson = Lesson(
+        inputs = TrainingInputs(
             objective=around.objective,
             tokenizer=around.data.tokenizer,
-            rows=self._course.rows,
-            order=self._course.order,
+            rows=self._update_plan.rows,
+            order=self._update_plan.order,
             bfloat16=around.bfloat16,
         )
         self._folder.clear_scratch()
@@ -90,12 +90,12 @@ class Session:
             pushing.check()
             heartbeat.beat(updates * self._task.settings.rows_per_update)
 
-        points = ReportPoints(set(self._course.due.values()), check, lambda: self._report(trainer, pushing))
-        trainer = self._trainer(adapted, lesson, [points])
+        points = ReportPoints(set(self._update_plan.due.values()), check, lambda: self._report(trainer, pushing))
+        trainer = self._trainer(adapted, inputs, [points])
         newest = self._folder.newest_whole()
         if newest is not None:
-            self._last_update = self._course.due[newest]
-            for report in self._folder.report_again(newest, self._course.due):
+            self._last_update = self._update_plan.due[newest]
+            for report in self._folder.report_again(newest, self._update_plan.due):
                 pushing.push(report)
         self._clock = time.perf_counter()
         try:
@@ -103,15 +103,15 @@ class Session:
         finally:
             trainer.close()
 
-    def _trainer(self, adapted: Adapted, lesson: "Lesson", callbacks: "list[TrainerCallback]") -> "SoloTrainer":
+    def _trainer(self, adapted: Adapted, inputs: "TrainingInputs", callbacks: "list[TrainerCallback]") -> "SoloTrainer":
         """Return what trains: with DeepSpeed below it if the plan says so."""
-        from orchestrator.training.deepspeed_trainer import DeepSpeedTrainer
-        from orchestrator.training.solo_trainer import SoloTrainer
+        from orchestrator.training.solo.deepspeed_trainer import DeepSpeedTrainer
+        from orchestrator.training.solo.trainer import SoloTrainer
 
         config, scratch = self._around.plan.deepspeed, self._folder.scratch
         if config is None:
-            return SoloTrainer(adapted, lesson, self._task, scratch, callbacks)
-        return DeepSpeedTrainer(adapted, lesson, self._task, scratch, callbacks, config)
+            return SoloTrainer(adapted, inputs, self._task, scratch, callbacks)
+        return DeepSpeedTrainer(adapted, inputs, self._task, scratch, callbacks, config)
 
     def _report(self, trainer: "SoloTrainer", pushing: PausableThread[Report]) -> None:
         """Evaluate, commit the checkpoint that Trainer has just written, and push."""
@@ -119,7 +119,9 @@ class Session:
         train_s = time.perf_counter() - self._clock
         written = self._folder.scratch / f"checkpoint-{update}"
         points = [
-            point for point, due in self._course.due.items() if due == update and self._folder.report(point) is None
+            point
+            for point, due in self._update_plan.due.items()
+            if due == update and self._folder.report(point) is None
         ]
         metrics = self._metrics(trainer, update, train_s) if points else {}
         for point in points:  # several, if an update takes more rows than lie between two report points
@@ -146,10 +148,10 @@ class Session:
         with kept_random_state(), merged(trainer.model):
             found = {
                 split: measure(trainer.model, around.objective, rows, around.data.tokenizer)
-                for split, rows in self._course.splits.items()
+                for split, rows in self._update_plan.splits.items()
             }
-        tokens = self._course.tokens[update]
-        new_tokens = tokens - self._course.tokens[self._last_update]
+        tokens = self._update_plan.tokens[update]
+        new_tokens = tokens - self._update_plan.tokens[self._last_update]
         return {
             **{f"{split}/{name}": value for split in ("val", "train") for name, value in found[split].items()},
             **gaps(found["val"], found["train"]),

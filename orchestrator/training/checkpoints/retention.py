@@ -7,7 +7,7 @@ from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.ranking import ranked_by_score
 from orchestrator.core.trial import Decision, Report, TrialRecord
-from orchestrator.training.checkpoints import TrialFolder
+from orchestrator.training.checkpoints.trial_folder import TrialFolder
 
 
 def kept(record: TrialRecord, metric: Metric, *, leads: bool) -> set[int]:

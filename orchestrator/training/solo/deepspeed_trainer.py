@@ -13,10 +13,10 @@ import torch
 from orchestrator.core.deepspeed import Config
 from orchestrator.core.trial import TrialTask
 from orchestrator.evaluation.measure import forward
-from orchestrator.training.adapters import Adapted
-from orchestrator.training.base_model import quiet_libraries
-from orchestrator.training.solo_trainer import Lesson, SoloTrainer
-from orchestrator.training.zero import SteppedByEngine, join_world, start_engine, stop_engine
+from orchestrator.training.model.adapters import Adapted
+from orchestrator.training.model.quiet import quiet_libraries
+from orchestrator.training.solo.trainer import SoloTrainer, TrainingInputs
+from orchestrator.training.solo.zero import SteppedByEngine, join_world, start_engine, stop_engine
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
@@ -34,7 +34,7 @@ class DeepSpeedTrainer(SoloTrainer):
     def __init__(
         self,
         adapted: Adapted,
-        lesson: Lesson,
+        inputs: TrainingInputs,
         task: TrialTask,
         folder: Path,
         callbacks: "list[TrainerCallback]",
@@ -48,14 +48,14 @@ class DeepSpeedTrainer(SoloTrainer):
         self._device = adapted.model.device.type
         join_world(self._device)  # before Trainer imports DeepSpeed, which looks at its environment then
         with quiet_libraries():  # transformers misses a launcher
-            super().__init__(adapted, lesson, task, folder, callbacks)
+            super().__init__(adapted, inputs, task, folder, callbacks)
         self._config = config
         self._engine: DeepSpeedEngine | None = None
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:  # noqa: ARG002
         """Start the engine over model and AdamW, and return what Trainer steps."""
         if self._engine is None:
-            computing = _Computing(self._adapted.model, bfloat16=self._lesson.bfloat16)
+            computing = _Computing(self._adapted.model, bfloat16=self._training_inputs.bfloat16)
             self._engine = start_engine(computing, self.optimizer, self._config, self._settings, self._device)
             self.optimizer = SteppedByEngine(self.optimizer, self._engine)
         return self.optimizer

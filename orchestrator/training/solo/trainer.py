@@ -20,8 +20,8 @@ from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import TrialTask
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Example, Objective
-from orchestrator.training.adapters import Adapted, save_adapter
-from orchestrator.training.checkpoints import ADAPTER
+from orchestrator.training.checkpoints.trial_folder import ADAPTER
+from orchestrator.training.model.adapters import Adapted, save_adapter
 from orchestrator.training.optimiser import build_optimiser
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Lesson:
+class TrainingInputs:
     """What a trial is trained on.
 
     Attributes:
@@ -58,19 +58,24 @@ class SoloTrainer(Trainer):
     """Tells Trainer to leave the loss alone: gradients are divided by the whole update's units, once."""
 
     def __init__(
-        self, adapted: Adapted, lesson: Lesson, task: TrialTask, folder: Path, callbacks: "list[TrainerCallback]"
+        self,
+        adapted: Adapted,
+        inputs: TrainingInputs,
+        task: TrialTask,
+        folder: Path,
+        callbacks: "list[TrainerCallback]",
     ) -> None:
-        arguments = training_arguments(task, len(lesson.order), folder, adapted.model.device.type)
+        arguments = training_arguments(task, len(inputs.order), folder, adapted.model.device.type)
         super().__init__(
             model=adapted.model,
             args=arguments,
-            train_dataset=lesson.rows,
+            train_dataset=inputs.rows,
             callbacks=callbacks,
             optimizers=(build_optimiser(adapted.model, task.settings), None),
         )
         self.remove_callback(PrinterCallback)
         self._adapted = adapted
-        self._lesson = lesson
+        self._training_inputs = inputs
         self._settings: TrialSettings = task.settings
         self._parameters = [parameter for parameter in adapted.model.parameters() if parameter.requires_grad]
         self._loss_sum = torch.zeros((), device=adapted.model.device)
@@ -79,11 +84,13 @@ class SoloTrainer(Trainer):
     def get_train_dataloader(self) -> "DataLoader[Any]":
         """Return the whole run as one epoch, in the planned order; resuming skips what was seen without reading it."""
         size = self._settings.batch_size
-        batches = [list(rows[at : at + size]) for rows in self._lesson.order for at in range(0, len(rows), size)]
+        batches = [
+            list(rows[at : at + size]) for rows in self._training_inputs.order for at in range(0, len(rows), size)
+        ]
         return DataLoader(
-            self._lesson.rows,  # type: ignore[arg-type]  # a list is all that a map-style data set needs
+            self._training_inputs.rows,  # type: ignore[arg-type]  # a list is all that a map-style data set needs
             batch_sampler=batches,
-            collate_fn=partial(self._lesson.objective.collate, tokenizer=self._lesson.tokenizer),
+            collate_fn=partial(self._training_inputs.objective.collate, tokenizer=self._training_inputs.tokenizer),
             generator=torch.Generator(),  # or the loader would draw a seed from the trial's own random state
         )
 
@@ -96,7 +103,7 @@ class SoloTrainer(Trainer):
     ) -> Any:  # noqa: ANN401  (Trainer's signature)
         """Return the summed loss of a batch, not yet divided by its units."""
         logits = self._logits(model, inputs)
-        loss_sum_B, units_B = self._lesson.objective.losses(logits, inputs, self._settings.label_smoothing)
+        loss_sum_B, units_B = self._training_inputs.objective.losses(logits, inputs, self._settings.label_smoothing)
         loss = loss_sum_B.sum()
         self._loss_sum += loss.detach()
         self._units += units_B.sum()
@@ -104,7 +111,7 @@ class SoloTrainer(Trainer):
 
     def _logits(self, model: torch.nn.Module, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         device = next(iter(inputs.values())).device.type
-        with torch.autocast(device, torch.bfloat16, enabled=self._lesson.bfloat16):
+        with torch.autocast(device, torch.bfloat16, enabled=self._training_inputs.bfloat16):
             return forward(model, inputs)
 
     def training_step(
