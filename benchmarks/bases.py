@@ -122,8 +122,9 @@ def random_llama(name: BaseName) -> Path:
         return folder
     special = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
     ids = {token: index for index, token in enumerate(special.values())}
+    shape: dict[str, Any] = SHAPES[name.value]
     config = LlamaConfig(
-        **SHAPES[name.value],
+        **shape,
         vocab_size=VOCABULARY,
         max_position_embeddings=2048,
         tie_word_embeddings=True,
@@ -132,7 +133,9 @@ def random_llama(name: BaseName) -> Path:
         eos_token_id=ids["</s>"],
     )
     torch.manual_seed(0)
-    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    model: torch.nn.Module = LlamaForCausalLM(config)  # transformers types its own "to" without a dtype
+    model.to(torch.bfloat16)
+    model.save_pretrained(folder)
     words = Tokenizer(WordLevel(ids, "<pad>"))
     PreTrainedTokenizerFast(tokenizer_object=words, **special).save_pretrained(folder)
     return folder

@@ -60,7 +60,7 @@ class SweepStudy:
             self._study = optuna.create_study(
                 storage=self._storage,
                 study_name=name,
-                direction=plan.metric.direction,
+                direction=StudyDirection[plan.metric.direction.name],
                 sampler=optuna.samplers.RandomSampler(seed=plan.seed),
                 load_if_exists=True,
             )

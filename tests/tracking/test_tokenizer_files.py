@@ -143,7 +143,7 @@ def test_generation_ends_at_either_end_token(end: int, rest: str, tmp_path: Path
     own = AutoTokenizer.from_pretrained(base)
     writes(base, own.convert_tokens_to_ids("good"), end, own.convert_tokens_to_ids(rest))
     model = AutoModelForCausalLM.from_pretrained(base)
-    get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=2)).save_pretrained(tmp_path / "adapter")
+    get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=2)).save_pretrained(str(tmp_path / "adapter"))
     card = AdapterCard(
         base=Source(origin=Origin.LOCAL, name=str(base)),
         base_path=str(base),
