@@ -36,7 +36,7 @@ def test_behind_the_last_attention_there_is_one_vector_a_row(
         world.stepper.backward(seats[1:])
         assert seen[1] == [8, 4]
     else:
-        world.stepper.measure(seats, seats[0].course.splits["val"])
+        world.stepper.measure(seats, seats[0].update_plan.splits["val"])
         assert sum(seen[1]) == 2 * 20
     assert all(tokens > 2 * rows for tokens, rows in zip(*seen, strict=True))
 
