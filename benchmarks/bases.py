@@ -9,7 +9,7 @@ import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import datasets
 import torch
@@ -133,8 +133,8 @@ def random_llama(name: BaseName) -> Path:
         eos_token_id=ids["</s>"],
     )
     torch.manual_seed(0)
-    model: torch.nn.Module = LlamaForCausalLM(config)  # transformers types its own "to" without a dtype
-    model.to(torch.bfloat16)
+    model = LlamaForCausalLM(config)
+    torch.nn.Module.to(model, torch.bfloat16)
     model.save_pretrained(folder)
     words = Tokenizer(WordLevel(ids, "<pad>"))
     PreTrainedTokenizerFast(tokenizer_object=words, **special).save_pretrained(folder)
@@ -152,7 +152,7 @@ def _frozen_weights(config: "PreTrainedConfig") -> int:
     """Count the weights of the linear layers, a language model's head included; a pooler sees rows, no tokens."""
     from transformers import AutoModel, AutoModelForCausalLM
 
-    auto = AutoModelForCausalLM if config.model_type == "llama" else AutoModel
+    auto: Any = AutoModelForCausalLM if config.model_type == "llama" else AutoModel
     with torch.device("meta"):
         model: torch.nn.Module = auto.from_config(config)
     layers = {name: module for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}

@@ -128,11 +128,11 @@ async def aside(work: Callable[[], R]) -> R:
 class TrialProxy(TuneTrial):
     """A trial that trains elsewhere: it passes its orders on and waits."""
 
-    def setup(  # type: ignore[override]
+    def setup(  # type: ignore[override]  # tune.with_parameters adds the keyword arguments
         self, config: dict[str, Any], *, plan: EnginePlan, actor: "ActorProxy[PackActor]", log: str
     ) -> None:
         """Keep the actor's handle, which stays good when Ray starts another process for it."""
-        super().setup(config, plan=plan, log=log)
+        self.start(config, plan=plan, log=log)
         self._actor = actor
 
     def carry_out(self, assignment: Assignment) -> StepOutcome:

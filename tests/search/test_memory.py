@@ -4,10 +4,11 @@ import random
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers._tpe.sampler import _split_trials, default_gamma
 from optuna.search_space.group_decomposed import _GroupDecomposedSearchSpace
 from optuna.study import Study
@@ -61,7 +62,9 @@ def test_as_many_as_tpe_ever_calls_good() -> None:
 
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
 @pytest.mark.parametrize("complete", [0, 0.05, 1], ids=["none complete", "few", "many"])
-def test_the_good_ones_are_those_of_the_whole_study(direction: Literal["minimize", "maximize"], complete: float) -> None:
+def test_the_good_ones_are_those_of_the_whole_study(
+    direction: Literal["minimize", "maximize"], complete: float
+) -> None:
     study, memory = study_of(900, direction, complete)
     every = study._get_trials(states=MEANT)
     seen = remembered(study, memory.trials)._get_trials(deepcopy=False, states=MEANT)
