@@ -48,7 +48,7 @@ def test_whole_sweep_files_in_the_pages_load(page: Path, tmp_path: Path) -> None
     """What stands in a page is put beside the examples that it speaks of."""
     blocks = re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
     whole = [block for block in blocks if re.search(r"^name:", block, re.MULTILINE)]
-    assert len(whole) == {"objectives": 1}.get(page.stem, 0)
+    assert len(whole) == {"own-objective": 1}.get(page.stem, 0)
     examples = shutil.copytree(ROOT / "docs" / "examples", tmp_path / "examples")
     for block in whole:
         (examples / "block.yaml").write_text(block)
