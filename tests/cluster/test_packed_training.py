@@ -17,8 +17,9 @@ from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.ledger import Ledger
 from orchestrator.search.plan import SearchPlan
+from orchestrator.training.context import EngineContext
 from orchestrator.training.engine import Engine
-from orchestrator.training.packed.engine import PackedEngine
+from orchestrator.training.mixed import MixedEngine
 from tests.fakes.tiny_models import tiny_bert
 from tests.fakes.tiny_objective import TinyClassification
 
@@ -28,7 +29,7 @@ METRIC = Metric(name="val/loss", direction=Direction.MINIMIZE)
 
 
 def build(plan: EnginePlan) -> Engine:
-    return PackedEngine(plan, TinyClassification())
+    return MixedEngine(EngineContext(plan, TinyClassification()))
 
 
 def run(executor: Executor, folder: Path, parallel: int) -> tuple[TrialRecord, ...]:
