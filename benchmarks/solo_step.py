@@ -36,6 +36,7 @@ FORMATS = ("float32", "bfloat16 products", "bfloat16 base and products")
 def build(number_format: str, attention: str, dropout: str) -> Callable[[dict[str, torch.Tensor]], None]:
     base: Base = load_base(MODEL, OBJECTIVE, "cpu")
     if attention != "eager":
+        assert base.model.name_or_path is not None
         with quiet_libraries():
             other = AutoModelForSequenceClassification.from_pretrained(
                 base.model.name_or_path, num_labels=2, attn_implementation=attention, dtype=torch.float32

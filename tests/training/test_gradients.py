@@ -92,15 +92,14 @@ def test_the_gradient_is_clipped_at_its_norm_over_all_parameters(
     )
     trainer = SoloTrainer(model, inputs, TrialTask(number=0, settings=settings, seed=0), tmp_path, [])
     seen: list[float] = []
-    step = trainer.optimizer.step
 
-    def spy(*arguments: object, **named: object) -> object:
+    def note_norm(*_: object) -> None:
         seen.append(
             torch.nn.utils.get_total_norm([p.grad for p in model.model.parameters() if p.grad is not None]).item()
         )
-        return step(*arguments, **named)
 
-    trainer.optimizer.step = spy
+    assert trainer.optimizer is not None
+    trainer.optimizer.register_step_pre_hook(note_norm)
     trainer.train()
     assert trainer.update_norm > 1e-3
     assert seen == [pytest.approx(1e-3, rel=1e-3)]

@@ -176,7 +176,7 @@ def test_merging_into_an_embedding_leaves_the_head_that_shares_it_alone(tmp_path
     plain = model(input_ids=ids).logits
     with merged(model):
         assert torch.allclose(model(input_ids=ids).logits, plain, atol=1e-4)
-    assert model.get_submodule("base_model.model.transformer.wte").base_layer.weight is head.weight
+    assert model.get_parameter("base_model.model.transformer.wte.base_layer.weight") is head.weight
 
 
 def test_the_config_names_the_base(bert: Source, tmp_path: Path) -> None:

@@ -122,9 +122,9 @@ class Session:
     def _metrics(self, trainer: "SoloTrainer", update: int, train_s: float) -> dict[str, float]:
         began = time.perf_counter()
         context, settings = self._context, self._task.settings
-        with kept_random_state(), merged(trainer.model):
+        with kept_random_state(), merged(trainer.adapted_model):
             found = {
-                split: measure(trainer.model, context.objective, rows, context.data.tokenizer)
+                split: measure(trainer.adapted_model, context.objective, rows, context.data.tokenizer)
                 for split, rows in self._update_plan.splits.items()
             }
         tokens = self._update_plan.tokens[update]

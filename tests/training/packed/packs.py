@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -159,7 +160,7 @@ def load_peft(adapted: Adapted, tensors: Mapping[str, torch.Tensor]) -> None:
     """Copy an adapter's tensors into peft's model."""
     from peft import set_peft_model_state_dict
 
-    found = set_peft_model_state_dict(adapted.model, dict(tensors))
+    found: Any = set_peft_model_state_dict(adapted.model, dict(tensors))
     assert not found.unexpected_keys
 
 
