@@ -3,9 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.errors import UserError
 from orchestrator.core.secrets import redact, unmasked
@@ -15,8 +13,6 @@ if TYPE_CHECKING:
     from orchestrator.core.sweep import SweepRecord
     from orchestrator.search.ledger import Ledger
     from orchestrator.spec.sweep_spec import SweepSpec
-
-SweepName = Annotated[str, typer.Argument(metavar="NAME", help="The sweep: NAME is the newest, NAME#1 the first.")]
 
 
 def read_spec(file: Path, overrides: Sequence[str] = (), *, run_code: bool = True) -> "SweepSpec":

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
-from orchestrator.cli.clean import taken
+from orchestrator.cli.commands.clean import taken
 from orchestrator.cli.stores import tracking_of
 from orchestrator.core.errors import SweepLockedError, UserError
 from orchestrator.core.sweep import SweepStatus

@@ -64,6 +64,7 @@ class FakeSweep:
     engine: EngineName = EngineName.SOLO
     epochs: tuple[float, ...] = (1.0,)
     """What trials choose their epochs from; one epoch is as long as the last report point."""
+    sampler: SamplerName = SamplerName.RANDOM
 
     @property
     def engine_plan(self) -> EnginePlan:
@@ -91,7 +92,7 @@ class FakeSweep:
             metric=METRIC,
             timetable=self.engine_plan.timetable,
             budget=Budget(trials=self.trials, tokens=self.tokens),
-            sampler=SamplerPolicy(name=SamplerName.RANDOM),
+            sampler=SamplerPolicy(name=self.sampler),
             stopping=StoppingPolicy(rule=self.rule, reports=len(POINTS)),
             seed=5,
         )

@@ -16,13 +16,11 @@ from orchestrator.core.plan import EnginePlan
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.objective.protocol import Objective
-from orchestrator.training.adapter_check import check_adapters
-from orchestrator.training.adapters import reason_of
-from orchestrator.training.checkpoints import SLOT_STATE, TrialFolder
-from orchestrator.training.course import Course
+from orchestrator.training.checkpoints.trial_folder import SLOT_STATE, TrialFolder
+from orchestrator.training.checks.adapter_check import check_adapters
+from orchestrator.training.data.update_plan import UpdatePlan
 from orchestrator.training.engine import Capacity, TrialRun
-from orchestrator.training.hardware import choose_device, computes_in_bfloat16
-from orchestrator.training.memory import free_memory, reset_peak
+from orchestrator.training.model.adapters import reason_of
 from orchestrator.training.packed.adapter import new_adapter, require_packable
 from orchestrator.training.packed.errors import CannotPackError
 from orchestrator.training.packed.fitness import reason_not_to_pack
@@ -34,8 +32,10 @@ from orchestrator.training.packed.run import PackedRun, advanced
 from orchestrator.training.packed.seat import Seat
 from orchestrator.training.packed.sizing import Sizing
 from orchestrator.training.packed.stepping import Stepper
-from orchestrator.training.rng import kept_random_state
-from orchestrator.training.solo import SoloEngine
+from orchestrator.training.process.hardware import choose_device, computes_in_bfloat16
+from orchestrator.training.process.memory import free_memory, reset_peak
+from orchestrator.training.process.random_state import kept_random_state
+from orchestrator.training.solo.engine import SoloEngine
 
 logger = logging.getLogger(__name__)
 _Found = TypeVar("_Found")
@@ -249,7 +249,7 @@ class PackedEngine:
         if run.alone is not None:
             return None
         if run.number not in self._seats:
-            course = Course.of(self._solo.data, run.task, self._plan.timetable)
+            update_plan = UpdatePlan.create(self._solo.data, run.task, self._plan.timetable)
             try:
                 pack = self._open_pack(run.task.settings)
                 adapter = new_adapter(self._plan, self._objective, run.task)
@@ -259,7 +259,7 @@ class PackedEngine:
                 run.alone = self._solo.start(run.task)
                 return None
             run.folder.clear_scratch()
-            self._seats[run.number] = Seat(pack, adapter, run.task, course, run.folder)
+            self._seats[run.number] = Seat(pack, adapter, run.task, update_plan, run.folder)
         return self._seats[run.number]
 
     def _open_pack(self, settings: TrialSettings) -> Pack:

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from orchestrator.training.hardware import to_device
 from orchestrator.training.packed.errors import CannotPackError
 from orchestrator.training.packed.spreading import Spread
+from orchestrator.training.process.hardware import to_device
 
 if TYPE_CHECKING:
     from orchestrator.training.packed.randomness import Draws

@@ -4,9 +4,9 @@ import time
 from collections.abc import Iterable
 
 from orchestrator.evaluation.gap import gaps
-from orchestrator.training.memory import peak_mb
 from orchestrator.training.packed.seat import Seat
 from orchestrator.training.packed.stepping import Stepper
+from orchestrator.training.process.memory import peak_mb
 
 
 def report(seats: Iterable[Seat], stepper: Stepper, device: str) -> None:
@@ -15,7 +15,7 @@ def report(seats: Iterable[Seat], stepper: Stepper, device: str) -> None:
         seat: points
         for seat in seats
         if seat.batches == 0
-        and (points := [p for p, at in seat.course.due.items() if at == seat.update and not seat.folder.report(p)])
+        and (points := [p for p, at in seat.update_plan.due.items() if at == seat.update and not seat.folder.report(p)])
     }
     alike: dict[tuple[int, float], list[Seat]] = {}
     for seat in due:
@@ -28,8 +28,8 @@ def report(seats: Iterable[Seat], stepper: Stepper, device: str) -> None:
 
 def _measured(seats: list[Seat], stepper: Stepper, device: str) -> list[dict[str, float]]:
     began = time.perf_counter()
-    validation = stepper.measure(seats, seats[0].course.splits["val"])
-    train = stepper.measure(seats, seats[0].course.splits["train"])
+    validation = stepper.measure(seats, seats[0].update_plan.splits["val"])
+    train = stepper.measure(seats, seats[0].update_plan.splits["train"])
     share_s = (time.perf_counter() - began) / len(seats)
     return [
         {

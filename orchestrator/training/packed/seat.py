@@ -13,15 +13,15 @@ from safetensors.torch import save_file
 
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.objective.protocol import Example
-from orchestrator.training.adapters import WEIGHTS
-from orchestrator.training.checkpoints import ADAPTER, SLOT_STATE, TrialFolder
-from orchestrator.training.course import Course
-from orchestrator.training.heartbeat import Heartbeat
+from orchestrator.training.checkpoints.heartbeat import Heartbeat
+from orchestrator.training.checkpoints.trial_folder import ADAPTER, SLOT_STATE, TrialFolder
+from orchestrator.training.data.update_plan import UpdatePlan
+from orchestrator.training.model.adapters import WEIGHTS
+from orchestrator.training.optimiser import schedule_factor
 from orchestrator.training.packed.adapter import Adapter
 from orchestrator.training.packed.pack import Pack
 from orchestrator.training.packed.randomness import SlotRandom
 from orchestrator.training.packed.updates import Update
-from orchestrator.training.schedule import factor
 
 _MOMENTS = {"mean": "means", "square": "squares"}
 """AdamW's moments: as a checkpoint names them, and as the stacks do."""
@@ -39,10 +39,12 @@ class Seat:
         reported_update: updates made at the last report.
     """
 
-    def __init__(self, pack: Pack, adapter: Adapter, task: TrialTask, course: Course, folder: TrialFolder) -> None:
+    def __init__(
+        self, pack: Pack, adapter: Adapter, task: TrialTask, update_plan: UpdatePlan, folder: TrialFolder
+    ) -> None:
         self.pack = pack
         self.task = task
-        self.course = course
+        self.update_plan = update_plan
         self.folder = folder
         self._heartbeat = Heartbeat(folder)
         self._adapter = adapter
@@ -59,31 +61,31 @@ class Seat:
         newest = folder.newest_whole()
         if newest is not None:
             self._restore(folder.checkpoint(newest))
-            folder.report_again(newest, course.due)
+            folder.report_again(newest, update_plan.due)
 
     @property
     def learning_rate(self) -> float:
         """The adapter's learning rate in the next update."""
         settings = self.task.settings
-        return settings.learning_rate * factor(settings, self.update, len(self.course.order))
+        return settings.learning_rate * schedule_factor(settings, self.update, len(self.update_plan.order))
 
     @property
     def closes(self) -> bool:
         """Whether the next batch is the last of its update."""
         size = self.task.settings.batch_size
-        return (self.batches + 1) * size >= len(self.course.order[self.update])
+        return (self.batches + 1) * size >= len(self.update_plan.order[self.update])
 
     def coming(self, tokens: int) -> list[int]:
         """Return the tokens of the next batches, padding included: as many as hold ``tokens``, and at least one.
 
         None of them is beyond the next report.
         """
-        size, due = self.task.settings.batch_size, set(self.course.due.values())
+        size, due = self.task.settings.batch_size, set(self.update_plan.due.values())
         update, batch, found = self.update, self.batches, list[int]()
         while not found or (sum(found) < tokens and not (batch == 0 and update in due)):
             found.append(padded(self._batch(update, batch)))
             batch += 1
-            if batch * size >= len(self.course.order[update]):
+            if batch * size >= len(self.update_plan.order[update]):
                 update, batch = update + 1, 0
         return found
 
@@ -93,7 +95,7 @@ class Seat:
 
     def _batch(self, update: int, batch: int) -> list[Example]:
         size = self.task.settings.batch_size
-        return [self.course.rows[row] for row in self.course.order[update][batch * size : (batch + 1) * size]]
+        return [self.update_plan.rows[row] for row in self.update_plan.order[update][batch * size : (batch + 1) * size]]
 
     def under_way(self) -> Update:
         """Return the update under way, as it is made when its last batch has been trained."""
@@ -102,7 +104,7 @@ class Seat:
             rank=self._rank,
             settings=self.task.settings,
             number=self.update + 1,
-            factor=factor(self.task.settings, self.update, len(self.course.order)),
+            factor=schedule_factor(self.task.settings, self.update, len(self.update_plan.order)),
         )
 
     def begin_next(self) -> None:
@@ -113,8 +115,8 @@ class Seat:
 
     def progress(self) -> dict[str, float]:
         """Return how far the trial has come, and how fast since its last report, as metrics."""
-        tokens = self.course.tokens[self.update]
-        new_tokens = tokens - self.course.tokens[self.reported_update]
+        tokens = self.update_plan.tokens[self.update]
+        new_tokens = tokens - self.update_plan.tokens[self.reported_update]
         return {
             "optim/learning_rate": self.learning_rate,
             "progress/samples": float(self.update * self.task.settings.rows_per_update),

@@ -19,15 +19,15 @@ from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import TrialTask
 from orchestrator.objective.protocol import Example, Objective
-from orchestrator.training.checkpoints import SLOT_STATE, TrialFolder
-from orchestrator.training.course import Course
+from orchestrator.training.checkpoints.trial_folder import SLOT_STATE, TrialFolder
+from orchestrator.training.data.task_data import TaskData
+from orchestrator.training.data.update_plan import UpdatePlan
 from orchestrator.training.engine import Capacity
-from orchestrator.training.memory import available_mb, free_memory, out_of_memory, peak_mb, reset_peak
 from orchestrator.training.packed.adapter import new_adapter
 from orchestrator.training.packed.pack import Pack
 from orchestrator.training.packed.seat import Seat
 from orchestrator.training.packed.stepping import Stepper
-from orchestrator.training.task_data import TaskData
+from orchestrator.training.process.memory import available_mb, free_memory, out_of_memory, peak_mb, reset_peak
 
 PAYS = 1.1
 """Twice the trials have to train this many times the tokens a second, or they are not worth their memory."""
@@ -106,12 +106,18 @@ class Sizing:
         pack = Pack(plan.model, self._objective, self._device, self._dtype, plan.quantisation)
         first = TrialTask(number=0, settings=settings, seed=0)
         adapter = new_adapter(self._plan, self._objective, first)
-        course = Course.of(self._data, first, self._plan.timetable)
+        update_plan = UpdatePlan.create(self._data, first, self._plan.timetable)
         if longest:
-            rows = sorted(range(len(course.rows)), key=lambda row: -_size(course.rows[row]))
-            course = replace(course, order=[rows[: settings.rows_per_update]] * len(course.order))
+            rows = sorted(range(len(update_plan.rows)), key=lambda row: -_size(update_plan.rows[row]))
+            update_plan = replace(update_plan, order=[rows[: settings.rows_per_update]] * len(update_plan.order))
         seats = [
-            Seat(pack, adapter, replace(first, number=number, seed=number), course, TrialFolder(folder, 0, SLOT_STATE))
+            Seat(
+                pack,
+                adapter,
+                replace(first, number=number, seed=number),
+                update_plan,
+                TrialFolder(folder, 0, SLOT_STATE),
+            )
             for number in range(slots)
         ]
         warm, began = 0, time.perf_counter()
@@ -119,7 +125,7 @@ class Sizing:
             for batch in range(BATCHES + 1):
                 if batch == 1:
                     warm, began = _tokens(seats), time.perf_counter()
-                if any(seat.update == len(course.order) for seat in seats):  # a trial may be shorter than that
+                if any(seat.update == len(update_plan.order) for seat in seats):  # a trial may be shorter than that
                     break
                 stepper.step(seats)
             if self._device != "cpu":

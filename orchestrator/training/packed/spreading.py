@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from orchestrator.training.hardware import to_device
+from orchestrator.training.process.hardware import to_device
 
 
 class Spread:

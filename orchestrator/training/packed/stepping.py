@@ -11,12 +11,12 @@ from orchestrator.core.errors import DivergedError
 from orchestrator.evaluation.crew import Crew
 from orchestrator.evaluation.measure import measure_models, portions
 from orchestrator.objective.protocol import Example, Objective
-from orchestrator.training.hardware import to_device
 from orchestrator.training.packed.layout import Block, lay_out
 from orchestrator.training.packed.pack import Pack
 from orchestrator.training.packed.randomness import draws_of
 from orchestrator.training.packed.seat import Seat, padded
 from orchestrator.training.packed.updates import Update, make, norms
+from orchestrator.training.process.hardware import to_device
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -210,7 +210,7 @@ class Stepper:
             sums_G2 = torch.stack(sums)
         for seat, sums_2 in zip(seats, sums_G2.unbind(), strict=True):
             self._sums[seat.slot] = self._sums[seat.slot] + sums_2 if seat.slot in self._sums else sums_2
-        logits.whole.backward(gradient)  # type: ignore[no-untyped-call]
+        logits.whole.backward(gradient)
 
     def _loss(
         self, logits: torch.Tensor, batch: Mapping[str, torch.Tensor], smoothing: float

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from orchestrator.core.errors import DivergedError
 from orchestrator.core.trial import TrialTask
 from orchestrator.objective.protocol import Objective
-from orchestrator.training.order import data_order
+from orchestrator.training.data.order import data_order
 from orchestrator.training.packed.layout import lay_out
 from orchestrator.training.packed.seat import Seat
 from orchestrator.training.packed.stepping import Stepper
@@ -114,7 +114,7 @@ def test_neighbours_change_nothing(
                 if trial.number not in seats:
                     continue
                 seat = seats[trial.number]
-                if trial.number in diverged or leaves == step + 1 or seat.update == len(seat.course.order):
+                if trial.number in diverged or leaves == step + 1 or seat.update == len(seat.update_plan.order):
                     stepper.forget(seats[trial.number].slot)
                     seats.pop(trial.number).leave()
     finally:
@@ -129,13 +129,13 @@ def test_a_trial_goes_on_in_another_slot_beside_others_as_it_would_have(world: W
     watched = replace(WATCHED[type(world.objective)], number=20_000)
     seat, others = world.seat(watched), [world.seat(task(number, rank=16, dropout=0.3)) for number in (1, 2)]
     slot = seat.slot
-    while seat.update < seat.course.due[POINTS[0]]:
+    while seat.update < seat.update_plan.due[POINTS[0]]:
         world.stepper.step([seat, others[0]] if seat.update % 3 else [seat])
     seat.commit([POINTS[0]], {})
     seat.leave()
     others.append(world.seat(task(3, rank=32, batch_size=3)))  # takes the slot
     again = world.seat(watched)
-    assert (again.update, again.slot == slot) == (seat.course.due[POINTS[0]], False)
+    assert (again.update, again.slot == slot) == (seat.update_plan.due[POINTS[0]], False)
     for _ in range(STEPS):
         world.stepper.step([again, others[2]])
         if again.batches == 0:

@@ -50,11 +50,11 @@ def test_a_step_ends_where_the_first_reports(world: World, step: Callable[[int, 
     step(1000, [ahead])
     trained = ahead.tokens_trained
     step(1_000_000, [ahead, behind])
-    assert ahead.update == ahead.course.due[POINTS[0]]
+    assert ahead.update == ahead.update_plan.due[POINTS[0]]
     trained = ahead.tokens_trained - trained
     assert trained <= behind.tokens_trained < trained + 4 * 32
     step(1_000_000, [ahead])
-    assert ahead.update == ahead.course.due[POINTS[1]]
+    assert ahead.update == ahead.update_plan.due[POINTS[1]]
 
 
 def test_a_step_may_end_inside_an_update(world: World, step: Callable[[int, list[Seat]], None]) -> None:
