@@ -18,8 +18,9 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.sweeps import open_sweep
+from orchestrator.training.context import EngineContext
 from orchestrator.training.engine import Engine
-from orchestrator.training.packed.engine import PackedEngine
+from orchestrator.training.mixed import MixedEngine
 from tests.fakes.tiny_models import tiny_bert
 from tests.fakes.tiny_objective import TinyClassification
 
@@ -29,7 +30,7 @@ METRIC = Metric(name="val/loss", direction=Direction.MINIMIZE)
 
 
 def build(plan: EnginePlan) -> Engine:
-    return PackedEngine(plan, TinyClassification())
+    return MixedEngine(EngineContext(plan, TinyClassification()))
 
 
 def run(executor: Executor, folder: Path, parallel: int) -> tuple[TrialRecord, ...]:
