@@ -56,7 +56,7 @@ def build(number_format: str, attention: str, dropout: str) -> Callable[[dict[st
             logits = forward(model, batch)
         loss_sum_B, units_B = OBJECTIVE.losses(logits, batch)
         loss = loss_sum_B.sum() / units_B.sum()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         optimiser.zero_grad()

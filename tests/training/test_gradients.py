@@ -74,7 +74,7 @@ def test_accumulated_batches_give_the_gradient_of_one(
     loss_sum_B, units_B = objective.losses(forward(model.model.train(), batch), batch, label_smoothing)
     assert len(set(units_B.tolist())) > 1 or isinstance(objective, TinyClassification)
     loss = loss_sum_B.sum() / units_B.sum()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     gradients = [p.grad for p in model.model.parameters() if p.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients).item()
     for size in (8, 4, 1):

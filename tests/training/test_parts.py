@@ -68,7 +68,7 @@ def test_every_dropout_module_is_replaced() -> None:
 
 def test_random_states_are_put_back_whatever_happens() -> None:
     def draw() -> tuple[float, float, float]:
-        return random.random(), float(np.random.rand()), torch.rand(()).item()
+        return random.random(), float(np.random.rand()), torch.rand(()).item()  # noqa: NPY002  (the state that is kept)
 
     before = RandomState.capture()
     first = draw()

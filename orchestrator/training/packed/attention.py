@@ -128,7 +128,7 @@ def packed_attention(  # noqa: PLR0913, PLR0917  (transformers' signature)
     dropout: float = 0.0,
     is_causal: bool | None = None,
     position_bias: torch.Tensor | None = None,
-    **others: Any,  # noqa: ANN401
+    **others: Any,
 ) -> tuple[torch.Tensor, None]:
     """Return ``output_1NHD`` of ``query_1HND``, and keys and values with as many heads or fewer.
 
@@ -264,10 +264,10 @@ def masks_checked() -> Iterator[None]:
 
 
 def _no_mask(
-    *_: Any,  # noqa: ANN401
+    *_: Any,
     mask_function: Callable[..., Any] | None = None,
     use_vmap: bool = False,
-    **__: Any,  # noqa: ANN401
+    **__: Any,
 ) -> _OtherMask | None:
     """Build no mask: the layout knows where padding stands, and a layer whether it is causal."""
     if not _CHECKS.masks or mask_function is None:

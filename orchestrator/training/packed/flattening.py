@@ -79,7 +79,7 @@ def _bias_of_the_longest(attention: nn.Module) -> None:
     """
     own = attention.compute_bias
 
-    def compute_bias(*_: int, **named: Any) -> torch.Tensor:  # noqa: ANN401
+    def compute_bias(*_: int, **named: Any) -> torch.Tensor:
         longest = current().longest
         bias_1HTT: torch.Tensor = own(longest, longest, **named)  # type: ignore[operator]
         return bias_1HTT

@@ -210,7 +210,7 @@ class Stepper:
             sums_G2 = torch.stack(sums)
         for seat, sums_2 in zip(seats, sums_G2.unbind(), strict=True):
             self._sums[seat.slot] = self._sums[seat.slot] + sums_2 if seat.slot in self._sums else sums_2
-        logits.whole.backward(gradient)  # type: ignore[no-untyped-call]
+        logits.whole.backward(gradient)
 
     def _loss(
         self, logits: torch.Tensor, batch: Mapping[str, torch.Tensor], smoothing: float

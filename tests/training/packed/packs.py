@@ -127,7 +127,7 @@ class World:
                     trial.settings, update, len(update_plan.order)
                 )
             loss = self.peft_loss(adapted, [update_plan.rows[row] for row in update_plan.order[update]], trial.settings)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, trial.settings.max_grad_norm)
             optimiser.step()
             optimiser.zero_grad()

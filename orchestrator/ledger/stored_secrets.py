@@ -1,15 +1,16 @@
-"""Passwords that an earlier version stored in the ledger: found, and masked."""
+"""Find and mask the passwords that an earlier version stored in the ledger."""
 
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Table, select, update
 
 from orchestrator.core.secrets import redacted
-from orchestrator.search.database import Database
-from orchestrator.search.tables import decisions, reports, sweeps, trials
+from orchestrator.ledger.database import Database, sqlite_file
+from orchestrator.ledger.tables import decisions, reports, sweeps, trials
 
 
 def stored_secrets(database: Database, sweep_id: int) -> tuple[str, ...]:
@@ -20,15 +21,23 @@ def stored_secrets(database: Database, sweep_id: int) -> tuple[str, ...]:
 
 
 def mask_stored_secrets(database: Database, sweep_id: int) -> None:
-    """Mask them, and let SQLite forget what its file held before."""
+    """Mask the secrets in the rows of a sweep, and let SQLite forget the old values."""
     with database.write() as connection:
         for table, name, key, masked in [*_found(connection, sweep_id)]:
             connection.execute(update(table).where(*key).values({name: masked}))
-    if database.engine.dialect.name == "sqlite":
-        # Freed pages keep what stood in them. Another reader may hold the file: its pages are then used up later.
-        with closing(database.engine.raw_connection()) as raw, suppress(sqlite3.Error):
-            for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
-                raw.cursor().execute(statement)
+    file = sqlite_file(database.url)
+    if file is not None:
+        vacuum(file)
+
+
+def vacuum(file: Path) -> None:
+    """Rewrite an SQLite file without its freed pages, which keep old values.
+
+    If another process holds the file, nothing happens: SQLite reuses the freed pages later.
+    """
+    with closing(sqlite3.connect(file)) as connection, suppress(sqlite3.Error):
+        for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
+            connection.execute(statement)
 
 
 def _found(connection: Connection, sweep_id: int) -> Iterator[tuple[Table, str, list[Any], Any]]:

@@ -3,7 +3,7 @@
 from sqlalchemy import Column, Float, ForeignKey, ForeignKeyConstraint, Integer, MetaData, String, Table, Text
 from sqlalchemy import UniqueConstraint as Unique
 
-from orchestrator.search.codec import Json
+from orchestrator.ledger.codec import Json
 
 SCHEMA_VERSION = 1
 """Raised by every change of the tables; an older ledger is migrated, a newer one refused."""

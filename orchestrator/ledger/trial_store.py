@@ -22,9 +22,10 @@ from orchestrator.core.errors import LedgerError
 from orchestrator.core.secrets import redact
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState
-from orchestrator.search.creation import steady
-from orchestrator.search.driver_lock import DriverLocks
-from orchestrator.search.tables import decisions, reports, trials
+from orchestrator.ledger.connection import retry_on_disconnect
+from orchestrator.ledger.database import Database
+from orchestrator.ledger.driver_store import DriverStore
+from orchestrator.ledger.tables import decisions, reports, trials
 
 MOST_NUMBERS = 500
 """Trials that one query names; to find more, all are read."""
@@ -33,15 +34,19 @@ Mark: TypeAlias = tuple[Any, ...]
 """What tells whether a trial has changed; only to be compared."""
 
 
-class TrialStore(DriverLocks):
+class TrialStore:
     """Trials of sweeps. Every method is one transaction."""
 
-    def records(self, sweep_id: int) -> tuple[TrialRecord, ...]:
+    def __init__(self, database: Database, drivers: DriverStore) -> None:
+        self._database = database
+        self._drivers = drivers
+
+    def all(self, sweep_id: int) -> tuple[TrialRecord, ...]:
         """Return all trials of a sweep by ascending number, with everything that is known of them."""
-        with self.read() as connection:
+        with self._database.read() as connection:
             return _records(connection, sweep_id)
 
-    def news(self, sweep_id: int, seen: Mapping[int, Mark]) -> dict[int, tuple[Mark, TrialRecord]]:
+    def changed(self, sweep_id: int, seen: Mapping[int, Mark]) -> dict[int, tuple[Mark, TrialRecord]]:
         """Return the trials that are new or have changed, by ascending number, each with its mark.
 
         Whoever looks again and again keeps the marks: to compare them takes a small part of the time that reading
@@ -51,19 +56,19 @@ class TrialStore(DriverLocks):
             sweep_id: the sweep.
             seen: the marks that this method returned before; empty: everything is new.
         """
-        with self.read() as connection:
+        with self._database.read() as connection:
             marks = {row[0]: tuple(row) for row in connection.execute(_marks(sweep_id))}
             changed = [number for number, mark in marks.items() if seen.get(number) != mark]
             found = _records(connection, sweep_id, changed if len(changed) <= MOST_NUMBERS else None)
         return {record.number: (marks[record.number], record) for record in found}
 
-    def record(self, sweep_id: int, number: int) -> TrialRecord:
+    def get(self, sweep_id: int, number: int) -> TrialRecord:
         """Return one trial.
 
         Raises:
             LedgerError: the sweep has no such trial.
         """
-        with self.read() as connection:
+        with self._database.read() as connection:
             found = _records(connection, sweep_id, [number])
         if not found:
             raise LedgerError(f"the sweep has no trial {number}")
@@ -72,14 +77,14 @@ class TrialStore(DriverLocks):
     def study_numbers(self, sweep_id: int) -> dict[int, int]:
         """Return the study's own number of each trial."""
         query = select(trials.c.number, trials.c.study_number).where(trials.c.sweep_id == sweep_id)
-        with self.read() as connection:
+        with self._database.read() as connection:
             return {row.number: row.study_number for row in connection.execute(query)}
 
-    @steady
-    def add_trial(self, sweep_id: int, record: TrialRecord, study_number: int) -> None:
+    @retry_on_disconnect
+    def add(self, sweep_id: int, record: TrialRecord, study_number: int) -> None:
         """Open a trial; one that is already open under the same number of the study changes nothing."""
         key = (trials.c.number == record.number) & (trials.c.study_number == study_number)
-        with self.write_sweep(sweep_id) as connection:
+        with self._drivers.write_sweep(sweep_id) as connection:
             if connection.execute(select(trials.c.number).where(trials.c.sweep_id == sweep_id, key)).first():
                 return
             connection.execute(
@@ -96,18 +101,18 @@ class TrialStore(DriverLocks):
                 )
             )
 
-    @steady
+    @retry_on_disconnect
     def add_report(self, sweep_id: int, report: Report) -> bool:
         """Commit a report; return False, and change nothing, if the trial's report at that rung is already there."""
         key = (reports.c.trial == report.trial) & (reports.c.nominal_samples == report.nominal_samples)
-        with self.write_sweep(sweep_id) as connection:
+        with self._drivers.write_sweep(sweep_id) as connection:
             if connection.execute(select(reports.c.trial).where(reports.c.sweep_id == sweep_id, key)).first():
                 return False
             connection.execute(insert(reports).values(sweep_id=sweep_id, **asdict(report)))
         return True
 
-    @steady
-    def add_verdicts(self, sweep_id: int, decided: Sequence[Decision]) -> None:
+    @retry_on_disconnect
+    def add_decisions(self, sweep_id: int, decided: Sequence[Decision]) -> None:
         """Commit decisions, all or none; those that are already there change nothing."""
         rows = [
             {
@@ -123,33 +128,31 @@ class TrialStore(DriverLocks):
         stored = select(decisions.c.trial, decisions.c.nominal_samples).where(
             decisions.c.sweep_id == sweep_id, decisions.c.trial.in_({decision.trial for decision in decided})
         )
-        with self.write_sweep(sweep_id) as connection:
+        with self._drivers.write_sweep(sweep_id) as connection:
             known = {(row.trial, row.nominal_samples) for row in connection.execute(stored)}
             new = [row for row in rows if (row["trial"], row["nominal_samples"]) not in known]
             if new:
                 connection.execute(insert(decisions), new)
 
-    @steady
-    def end_trial(
-        self, sweep_id: int, number: int, outcome: Outcome, *, final: Mapping[str, float], ended_at: float
-    ) -> None:
+    @retry_on_disconnect
+    def end(self, sweep_id: int, number: int, outcome: Outcome, *, final: Mapping[str, float], ended_at: float) -> None:
         """Give a trial its final state."""
         values = {"state": outcome.state, "reason": redact(outcome.reason), "final": final, "ended_at": ended_at}
-        with self.write_sweep(sweep_id) as connection:
+        with self._drivers.write_sweep(sweep_id) as connection:
             _update(connection, sweep_id, number, values)
 
-    @steady
+    @retry_on_disconnect
     def add_final(self, sweep_id: int, number: int, metrics: Mapping[str, float]) -> None:
         """Add metrics that were measured after the trial had ended, such as ``test/accuracy``."""
-        with self.write_sweep(sweep_id) as connection:
+        with self._drivers.write_sweep(sweep_id) as connection:
             where = (trials.c.sweep_id == sweep_id) & (trials.c.number == number)
             stored = connection.execute(select(trials.c.final).where(where)).scalar_one_or_none() or {}
             _update(connection, sweep_id, number, {"final": {**stored, **metrics}})
 
-    @steady
-    def set_trial_run(self, sweep_id: int, number: int, run_id: str) -> None:
+    @retry_on_disconnect
+    def set_run(self, sweep_id: int, number: int, run_id: str) -> None:
         """Store the tracking server's id of the trial's run."""
-        with self.write_sweep(sweep_id) as connection:
+        with self._drivers.write_sweep(sweep_id) as connection:
             _update(connection, sweep_id, number, {"run_id": run_id})
 
 

@@ -10,11 +10,12 @@ import pytest
 from orchestrator.core.errors import SuspendedError
 from orchestrator.core.policy import SamplerName
 from orchestrator.core.trial import Report, TrialRecord, TrialState
-from orchestrator.search import creation
+from orchestrator.ledger import connection
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.coordinator import Coordinator
-from orchestrator.search.ledger import Ledger
+from orchestrator.search.sweeps import open_sweep
 from tests.cluster.fake_sweep import Diary
-from tests.search.postgres_server import Server, missing, postgres_server
+from tests.ledger.postgres_server import Server, missing, postgres_server
 from tests.search.worlds import coordinator_of, essence, plan_of, run_out
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
@@ -46,8 +47,8 @@ class Interrupter(Diary):
 
 def drive(server: Server, name: str, *, again: bool) -> Coordinator:
     ledger = Ledger.open(server.url, heartbeat_s=0.2)
-    sweep = ledger.open_sweep(name, {"space": 1}, "")
-    with ledger.drive(sweep.id):
+    sweep = open_sweep(ledger, name, {"space": 1}, "")
+    with ledger.drivers.hold(sweep.id):
         coordinator = Coordinator(ledger, sweep, PLAN, observers=[Interrupter(server, again=again)])
         run_out(coordinator)
     return coordinator
@@ -59,18 +60,18 @@ def test_restarted_server_is_waited_for(server: Server, tmp_path: Path) -> None:
     run_out(expected)
     assert essence(coordinator) == essence(expected)
     ledger = Ledger.open(server.url)
-    sweep = ledger.find("restarted")
-    assert ledger.records(sweep.id) == coordinator.records()
-    assert ledger.driver(sweep.id) is None
+    sweep = ledger.sweeps.find("restarted")
+    assert ledger.trials.all(sweep.id) == coordinator.records()
+    assert ledger.drivers.live(sweep.id) is None
 
 
 def test_server_that_stays_away_suspends(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(creation, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(connection, "PATIENCE_S", 0.5)
     with pytest.raises(SuspendedError, match=r"the ledger at postgresql\+psycopg://.* does not answer"):
         drive(server, "away", again=False)
     server.start()
     ledger = Ledger.open(server.url)
-    sweep = ledger.find("away")
+    sweep = ledger.sweeps.find("away")
     coordinator = Coordinator(ledger, sweep, PLAN)
     assert TrialState.FAIL not in {record.state for record in coordinator.records()}
     run_out(coordinator)
@@ -78,13 +79,13 @@ def test_server_that_stays_away_suspends(server: Server, monkeypatch: pytest.Mon
 
 
 def test_ledger_is_made_once_by_four_at_a_time(server: Server) -> None:
-    with Ledger.open(server.url).write() as connection:
+    with Ledger.open(server.url).database.write() as connection:
         connection.exec_driver_sql("DROP SCHEMA public CASCADE")
         connection.exec_driver_sql("CREATE SCHEMA public")
 
     def make(number: int) -> int:
         ledger = Ledger.open(server.url)
-        return len(Coordinator(ledger, ledger.open_sweep(f"s{number}", {}, ""), PLAN).records())
+        return len(Coordinator(ledger, open_sweep(ledger, f"s{number}", {}, ""), PLAN).records())
 
     with ThreadPoolExecutor(4) as pool:
         assert [*pool.map(make, range(4))] == [0] * 4

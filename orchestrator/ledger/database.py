@@ -4,7 +4,6 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,47 +13,19 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from orchestrator.core.errors import LedgerError
-from orchestrator.core.sweep import SweepRecord
-from orchestrator.search import tables
-from orchestrator.search.creation import making_tables, wait_for_server
-from orchestrator.search.database_errors import (
+from orchestrator.ledger import tables
+from orchestrator.ledger.connection import making_tables, wait_for_server
+from orchestrator.ledger.database_errors import (
     BUSY_TIMEOUT_S,
     WRITABLE,
     ReadOnlyLedgerError,
     damaged,
     explained,
 )
+from orchestrator.ledger.home import has_sweeps, home
 
 _WAL = b"\x02\x02"
 """How the journal mode WAL stands in the header of an SQLite file."""
-
-
-def home() -> Path:
-    """Return the folder that holds the ledger and the sweeps' files: ``LORATORY_HOME``, or ``.loratory`` here."""
-    return Path(os.environ.get("LORATORY_HOME") or ".loratory").absolute()
-
-
-def sweep_dir(sweep: SweepRecord) -> Path:
-    """Return the folder of a sweep's checkpoints, logs and report."""
-    return folder_of(sweep.name, sweep.generation)
-
-
-def folder_of(name: str, generation: int) -> Path:
-    """Return the folder of the sweep ``name#generation``."""
-    return home() / "sweeps" / f"{name}-{generation}"
-
-
-def generations_on_disk(name: str) -> set[int]:
-    """Return the generations of a sweep whose folders hold trials."""
-    folders = (path.parent for path in (home() / "sweeps").glob("*/trials") if any(path.iterdir()))
-    parts = (folder.name.rpartition("-") for folder in folders)
-    return {int(number) for stem, _, number in parts if stem == name and number.isdecimal()}
-
-
-def free_generation(name: str, first: int) -> int:
-    """Return the first generation from ``first`` on whose folder holds no trials."""
-    on_disk = generations_on_disk(name)
-    return next(generation for generation in count(first) if generation not in on_disk)
 
 
 def default_url() -> str:
@@ -236,11 +207,6 @@ def sqlite_file(url: str) -> Path | None:
     parsed = make_url(url)
     named = parsed.get_backend_name() == "sqlite" and parsed.database
     return Path(parsed.database).absolute() if named and parsed.database else None
-
-
-def has_sweeps(folder: Path) -> bool:
-    """Return whether there are files of sweeps in a home."""
-    return any((folder / "sweeps").glob("*/*"))
 
 
 def _is_made(file: Path) -> bool:

@@ -15,8 +15,8 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from orchestrator.core.errors import LedgerError, SuspendedError, SweepLockedError
-from orchestrator.search.database import Database
-from orchestrator.search.tables import drivers, sweeps
+from orchestrator.ledger.database import Database
+from orchestrator.ledger.tables import drivers, sweeps
 
 HEARTBEAT_S = 5.0
 STALE_S = 60.0
@@ -57,22 +57,32 @@ class Hold:
     busy: bool = False
 
 
-class DriverLocks(Database):
-    """The part of the ledger that knows who drives what."""
+class DriverStore:
+    """The drivers of the sweeps. A sweep has at most one."""
 
-    def __init__(self, url: str, *, heartbeat_s: float = HEARTBEAT_S) -> None:
-        super().__init__(url)
+    def __init__(self, database: Database, *, heartbeat_s: float = HEARTBEAT_S) -> None:
+        self._database = database
         self._heartbeat_s = heartbeat_s
         self._held: dict[int, str] = {}
 
-    def driver(self, sweep_id: int) -> Driver | None:
+    def live(self, sweep_id: int) -> Driver | None:
         """Return the live driver of a sweep, or None."""
-        with self.read() as connection:
+        with self._database.read() as connection:
             found = _find(connection, sweep_id)
         return found if found is not None and found.is_alive(time.time()) else None
 
+    def require_none(self, sweep_id: int) -> None:
+        """Check that no live driver runs the sweep.
+
+        Raises:
+            SweepLockedError: a driver runs it.
+        """
+        driver = self.live(sweep_id)
+        if driver is not None:
+            raise SweepLockedError(f"the sweep is being run by {driver}")
+
     @contextmanager
-    def drive(self, sweep_id: int) -> Iterator[Hold]:
+    def hold(self, sweep_id: int) -> Iterator[Hold]:
         """Hold the sweep while the context lasts; once it is ``busy``, that time is added to the sweep's ``elapsed_s``.
 
         Raises:
@@ -89,7 +99,7 @@ class DriverLocks(Database):
             heart.join()
             token = self._held.pop(sweep_id)
             # If the database cannot be written now, the row tells of a process that has ended, and holds nothing.
-            with suppress(LedgerError, SuspendedError, SQLAlchemyError), self.write() as connection:
+            with suppress(LedgerError, SuspendedError, SQLAlchemyError), self._database.write() as connection:
                 connection.execute(delete(drivers).where(drivers.c.sweep_id == sweep_id, drivers.c.token == token))
 
     @contextmanager
@@ -99,7 +109,7 @@ class DriverLocks(Database):
         Raises:
             LedgerError: another driver took the sweep over, because this one's heart had stopped (a suspended process).
         """
-        with self.write() as connection:
+        with self._database.write() as connection:
             token = self._held.get(sweep_id)
             if token is not None:
                 found = _find(connection, sweep_id)
@@ -118,7 +128,7 @@ class DriverLocks(Database):
             heartbeat_at=now,
         )
         try:
-            with self.write() as connection:
+            with self._database.write() as connection:
                 found = _find(connection, sweep_id)
                 if found is not None and found.is_alive(now):
                     raise SweepLockedError(f"the sweep is already being run by {found}")

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from orchestrator.core.errors import SuspendedError
-from orchestrator.search.database_errors import BUSY_TIMEOUT_S, explained
+from orchestrator.ledger.database_errors import BUSY_TIMEOUT_S, explained
 
 PATIENCE_S = 60.0
 """How long a driver waits for a database server that has answered before."""
@@ -77,7 +77,7 @@ def wait_for_server(engine: Engine) -> None:
         return connection
 
 
-def steady(method: Callable[P, R]) -> Callable[P, R]:
+def retry_on_disconnect(method: Callable[P, R]) -> Callable[P, R]:
     """Repeat a transaction whose connection broke; nobody knows whether it was committed, so it must bear that."""
 
     @wraps(method)
