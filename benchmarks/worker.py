@@ -23,8 +23,8 @@ from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import TrialTask
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.engine import TrialRun
-from orchestrator.training.packed.adapter import new_adapter, place
 from orchestrator.training.packed.engine import PackedEngine
+from orchestrator.training.packed.slots.adapter import new_adapter, place
 from orchestrator.training.solo import SoloEngine
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.fakes import counter_masks
 
-KERNELS = "orchestrator.training.packed.kernels"
+KERNELS = "orchestrator.training.packed.masks.kernels"
 
 
 @pytest.fixture(scope="session")

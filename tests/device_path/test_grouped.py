@@ -1,4 +1,4 @@
-"""Grouped products in a whole step: the gradients are peft's."""
+"""GroupedProducts products in a whole step: the gradients are peft's."""
 
 import pytest
 
@@ -8,5 +8,5 @@ from tests.training.packed.test_oracle import tasks, test_first_gradients_are_pe
 
 
 @pytest.fixture(autouse=True)
-def groups_pay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear, "groups_pay", lambda *_: True)
+def has_grouped_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "has_grouped_kernel", lambda *_: True)

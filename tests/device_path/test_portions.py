@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from orchestrator.training.packed import stepping
-from orchestrator.training.packed.layout import Layout
-from orchestrator.training.packed.pack import Logits
+from orchestrator.training.packed.execution.pack import Logits
+from orchestrator.training.packed.layout.blocks import Layout
 from tests.fakes.tiny_models import tiny_bert
 from tests.fakes.tiny_objective import TinyClassification
 from tests.training.packed.packs import World, task

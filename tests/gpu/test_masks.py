@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from orchestrator.training.packed.device_draws import DeviceDraws
-from orchestrator.training.packed.randomness import SlotRandom
+from orchestrator.training.packed.masks.device import DeviceMasks
+from orchestrator.training.packed.masks.host import DropoutStream
 from tests import needs
 from tests.fakes import counter_masks
 from tests.training.packed.test_masks import test_neighbours_with_longer_rows_change_no_mask  # noqa: F401
@@ -17,7 +17,7 @@ ENDS = (20, 50)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("shape", [(50, 384), (50, 7), (50, 3, 5, 6), (50, 12, 64, 64)], ids=str)
 def test_the_kernel_is_its_oracle(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> None:
-    from orchestrator.training.packed.kernels import keep
+    from orchestrator.training.packed.masks.kernels import keep
 
     tables = {
         "groups_N": torch.tensor([0] * ENDS[0] + [1] * (ENDS[1] - ENDS[0]), dtype=torch.int32, device=device),
@@ -35,9 +35,9 @@ def test_the_kernel_is_its_oracle(shape: tuple[int, ...], dtype: torch.dtype, de
 
 
 def test_a_slots_masks_go_on_where_they_were_saved(device: str) -> None:
-    random = SlotRandom(3, 0.25, device)
+    random = DropoutStream(3, 0.25, device)
     for _ in range(3):
-        DeviceDraws({0: random}, device)
-    other = SlotRandom(3, 0.25, device)
+        DeviceMasks({0: random}, device)
+    other = DropoutStream(3, 0.25, device)
     other.restore(random.state())
     assert other.forwards == random.forwards == 3

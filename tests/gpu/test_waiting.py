@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from orchestrator.training.packed.pack import Pack
-from orchestrator.training.packed.products import groups_pay
-from orchestrator.training.packed.stepping import Stepper
-from orchestrator.training.packed.updates import make, norms
+from orchestrator.training.packed.execution.pack import Pack
+from orchestrator.training.packed.execution.stepper import Stepper
+from orchestrator.training.packed.layers.products import has_grouped_kernel
+from orchestrator.training.packed.slots.updates import make, norms
 from tests import needs
 from tests.fakes.tiny_models import tiny_bert
 from tests.fakes.tiny_objective import TinyClassification
@@ -46,5 +46,5 @@ def test_forward_backward_and_update_wait_for_nothing(
 
 def test_products_are_grouped_where_one_kernel_computes_them() -> None:
     has_kernel = torch.cuda.get_device_capability()[0] in {9, 10}
-    assert groups_pay(torch.device("cuda", 0), torch.bfloat16) is has_kernel
-    assert not groups_pay(torch.device("cuda", 0), torch.float32)
+    assert has_grouped_kernel(torch.device("cuda", 0), torch.bfloat16) is has_kernel
+    assert not has_grouped_kernel(torch.device("cuda", 0), torch.float32)

@@ -16,8 +16,8 @@ from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Head, Objective
 from orchestrator.training.adapters import adapt, merged
 from orchestrator.training.base_model import Base, load_base
-from orchestrator.training.packed.linear import PackedLoRA
-from orchestrator.training.packed.pack import Pack
+from orchestrator.training.packed.execution.pack import Pack
+from orchestrator.training.packed.layers.lora import PackedLoRA
 from tests import needs
 from tests.fakes.tiny_models import bert_without_pooler, tiny_bert, tiny_gpt2, tiny_llama, tiny_roberta
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification

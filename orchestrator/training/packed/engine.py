@@ -22,17 +22,17 @@ from orchestrator.training.checkpoints import SLOT_STATE, TrialFolder
 from orchestrator.training.engine import Capacity, TrialRun
 from orchestrator.training.hardware import choose_device, computes_in_bfloat16
 from orchestrator.training.memory import free_memory, reset_peak
-from orchestrator.training.packed.adapter import new_adapter, require_packable
 from orchestrator.training.packed.errors import CannotPackError
+from orchestrator.training.packed.execution.pack import Pack
+from orchestrator.training.packed.execution.slot_trial import SlotTrial
+from orchestrator.training.packed.execution.stepper import Stepper
 from orchestrator.training.packed.fitness import reason_not_to_pack
 from orchestrator.training.packed.headroom import Headroom
 from orchestrator.training.packed.kinds import Kind, capacity_for, told
-from orchestrator.training.packed.pack import Pack
 from orchestrator.training.packed.reporting import report
 from orchestrator.training.packed.run import PackedRun, advanced
-from orchestrator.training.packed.seat import Seat
 from orchestrator.training.packed.sizing import Sizing
-from orchestrator.training.packed.stepping import Stepper
+from orchestrator.training.packed.slots.adapter import new_adapter, require_packable
 from orchestrator.training.rng import kept_random_state
 from orchestrator.training.solo import SoloEngine
 from orchestrator.training.update_plan import UpdatePlan
@@ -65,7 +65,7 @@ class PackedEngine:
         self._stepper: Stepper | None = None
         self._pack: Pack | None = None
         self._unfit: str | None = None  # why the base cannot be packed; None: it has not been tried
-        self._seats: dict[int, Seat] = {}
+        self._seats: dict[int, SlotTrial] = {}
         self._headroom = Headroom()
         self._packs_turn = True  # or that of the trials that the solo engine trains, for one report of each
         self._closed = False
@@ -244,7 +244,7 @@ class PackedEngine:
             self._stepper.close()
         self._stepper = self._pack = None
 
-    def _seat(self, run: PackedRun) -> Seat | None:
+    def _seat(self, run: PackedRun) -> SlotTrial | None:
         """Return the trial's seat, a new one if it has none; None if the solo engine trains it."""
         if run.alone is not None:
             return None
@@ -259,7 +259,7 @@ class PackedEngine:
                 run.alone = self._solo.start(run.task)
                 return None
             run.folder.clear_scratch()
-            self._seats[run.number] = Seat(pack, adapter, run.task, update_plan, run.folder)
+            self._seats[run.number] = SlotTrial(pack, adapter, run.task, update_plan, run.folder)
         return self._seats[run.number]
 
     def _open_pack(self, settings: TrialSettings) -> Pack:

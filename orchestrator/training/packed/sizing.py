@@ -22,10 +22,10 @@ from orchestrator.objective.protocol import Example, Objective
 from orchestrator.training.checkpoints import SLOT_STATE, TrialFolder
 from orchestrator.training.engine import Capacity
 from orchestrator.training.memory import available_mb, free_memory, out_of_memory, peak_mb, reset_peak
-from orchestrator.training.packed.adapter import new_adapter
-from orchestrator.training.packed.pack import Pack
-from orchestrator.training.packed.seat import Seat
-from orchestrator.training.packed.stepping import Stepper
+from orchestrator.training.packed.execution.pack import Pack
+from orchestrator.training.packed.execution.slot_trial import SlotTrial
+from orchestrator.training.packed.execution.stepper import Stepper
+from orchestrator.training.packed.slots.adapter import new_adapter
 from orchestrator.training.task_data import TaskData
 from orchestrator.training.update_plan import UpdatePlan
 
@@ -111,7 +111,7 @@ class Sizing:
             rows = sorted(range(len(update_plan.rows)), key=lambda row: -_size(update_plan.rows[row]))
             update_plan = replace(update_plan, order=[rows[: settings.rows_per_update]] * len(update_plan.order))
         seats = [
-            Seat(
+            SlotTrial(
                 pack,
                 adapter,
                 replace(first, number=number, seed=number),
@@ -138,7 +138,7 @@ def _size(row: Example) -> int:
     return sum(len(values) for values in row.values() if isinstance(values, Sequence))
 
 
-def _tokens(seats: Sequence[Seat]) -> int:
+def _tokens(seats: Sequence[SlotTrial]) -> int:
     return sum(seat.tokens_trained for seat in seats)
 
 

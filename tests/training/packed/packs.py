@@ -17,11 +17,10 @@ from orchestrator.training.adapters import Adapted, adapt
 from orchestrator.training.base_model import Base, load_base, load_tokenizer
 from orchestrator.training.checkpoints import SLOT_STATE, TrialFolder
 from orchestrator.training.optimiser import build_optimiser
-from orchestrator.training.packed.adapter import Adapter, new_adapter, place
-from orchestrator.training.packed.pack import Pack
-from orchestrator.training.packed.randomness import quantised
-from orchestrator.training.packed.seat import Seat
-from orchestrator.training.packed.stepping import Stepper
+from orchestrator.training.packed.execution.pack import Pack
+from orchestrator.training.packed.execution.slot_trial import SlotTrial
+from orchestrator.training.packed.execution.stepper import Stepper
+from orchestrator.training.packed.slots.adapter import Adapter, new_adapter, place
 from orchestrator.training.schedule import factor
 from orchestrator.training.task_data import TaskData
 from orchestrator.training.update_plan import UpdatePlan
@@ -75,22 +74,22 @@ class World:
             self.pack = Pack(self.source, objective, device, torch.float32, quantisation)
             self.stepper = Stepper(self.pack, objective, self.data.tokenizer, threads=2, tokens=1)
 
-    def seat(self, trial: TrialTask, b_std: float = 0.0) -> Seat:
-        """Seat a trial; with ``b_std``, its B starts away from zero, where A has a gradient from the first step."""
+    def seat(self, trial: TrialTask, b_std: float = 0.0) -> SlotTrial:
+        """SlotTrial a trial; with ``b_std``, its B starts away from zero, where A has a gradient from the first step."""
         folder = TrialFolder(Path(self.plan.sweep_dir), trial.number, SLOT_STATE)
         adapter = new_adapter(self.plan, self.objective, trial)
         if b_std:
             adapter = with_b(adapter, trial.seed, b_std)
-        return Seat(self.pack, adapter, trial, UpdatePlan.create(self.data, trial, self.plan.timetable), folder)
+        return SlotTrial(self.pack, adapter, trial, UpdatePlan.create(self.data, trial, self.plan.timetable), folder)
 
-    def gradients(self, seat: Seat, trial: TrialTask) -> dict[str, torch.Tensor]:
+    def gradients(self, seat: SlotTrial, trial: TrialTask) -> dict[str, torch.Tensor]:
         """Return a seat's gradients by the names of an adapter's file; B with its rank first."""
         adapter, found = new_adapter(self.plan, self.objective, trial), {}
         for name, value in adapter.tensors.items():
             gradient = self.pack.view(seat.slot, name, value.shape, "gradients")
             layer, part = place(name)
             if part == "B" and self.pack.device != "cpu":  # scaled when the update is made
-                gradient = gradient * adapter.scales[layer] / (1.0 - quantised(trial.settings.dropout))
+                gradient = gradient * adapter.scales[layer] / (1.0 - quantise_drop_prob(trial.settings.dropout))
             found[name] = gradient
         return found
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from orchestrator.training.packed.attention import Terms, fuses, plain_attention
-from orchestrator.training.packed.fused_attention import fused_attention
-from orchestrator.training.packed.layout import Layout, lay_out
+from orchestrator.training.packed.layers.attention import AttentionTerms, fuses, plain_attention
+from orchestrator.training.packed.layers.fused_attention import fused_attention
+from orchestrator.training.packed.layout.blocks import Layout, batch_layout
 
 HEADS, WIDTH = 4, 8
 SLOTS: dict[str, dict[int, tuple[int, ...]]] = {
@@ -22,7 +22,7 @@ def layout_of(lengths: dict[int, tuple[int, ...]], dtype: torch.dtype, device: s
     rows = [length for some in lengths.values() for length in some]
     mask_BT = torch.tensor([[int(token < length) for token in range(max(rows))] for length in rows])
     counts = {slot: len(some) for slot, some in lengths.items()}
-    layout = lay_out(mask_BT, counts, max(lengths) + 1, dtype, device=device)
+    layout = batch_layout(mask_BT, counts, max(lengths) + 1, dtype, device=device)
     return layout, layout.flatten(mask_BT.to(device))[0].bool()
 
 
@@ -37,7 +37,7 @@ def compare(asks: tuple[Layout, torch.Tensor], seen: Layout, groups: int, dtype:
     draw = torch.Generator().manual_seed(0)
     query, key, value = drawn(layout, HEADS, dtype, draw), *(drawn(seen, HEADS // groups, dtype, draw) for _ in "kv")
     weights_NHD = torch.randn(layout.num_tokens, HEADS, WIDTH, generator=draw).to(layout.device, dtype)
-    terms = Terms(
+    terms = AttentionTerms(
         pairs=[*zip(layout.blocks, seen.blocks, strict=True)],
         draws=None,
         site=0,

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from orchestrator.objective.protocol import Objective
-from orchestrator.training.packed.first_tokens import compute_first_tokens_alone
+from orchestrator.training.packed.layers.first_tokens import compute_first_tokens_alone
 from tests.fakes.tiny_models import tiny_bert, tiny_gpt2, tiny_roberta
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification
 from tests.training.packed.packs import World, task

@@ -22,7 +22,7 @@ from orchestrator.training.engine import TrialRun
 from orchestrator.training.packed.engine import PackedEngine
 from orchestrator.training.packed.errors import CannotPackError
 from orchestrator.training.packed.fitness import in_what_fits, reason_not_to_pack
-from orchestrator.training.packed.layout import lay_out
+from orchestrator.training.packed.layout.blocks import batch_layout
 from orchestrator.training.packed.run import PackedRun
 from orchestrator.training.task_data import TaskData
 from tests.fakes.tiny_models import (
@@ -235,7 +235,7 @@ def test_rows_longer_than_tried_are_found_out(tmp_path: Path, caplog: pytest.Log
 
 
 def test_a_layer_given_some_tokens_cannot_pack() -> None:
-    layout = lay_out(torch.tensor([[1, 1, 1], [1, 0, 0]]), {0: 1, 1: 1}, 2, torch.float32)
+    layout = batch_layout(torch.tensor([[1, 1, 1], [1, 0, 0]]), {0: 1, 1: 1}, 2, torch.float32)
     for count in (2, 4, 6):  # rows, tokens, rows padded to the longest
         layout.require(count)
     with pytest.raises(CannotPackError, match="3 vectors are neither its 4 tokens nor its 2 rows"):

@@ -14,9 +14,9 @@ from orchestrator.core.errors import DivergedError
 from orchestrator.core.trial import TrialTask
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.order import data_order
-from orchestrator.training.packed.layout import lay_out
-from orchestrator.training.packed.seat import Seat
-from orchestrator.training.packed.stepping import Stepper
+from orchestrator.training.packed.execution.slot_trial import SlotTrial
+from orchestrator.training.packed.execution.stepper import Stepper
+from orchestrator.training.packed.layout.blocks import batch_layout
 from tests.fakes.tiny_models import tiny_bert, tiny_gpt2, tiny_t5
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
 from tests.training.packed.packs import POINTS, World, task
@@ -94,7 +94,7 @@ def neighbours(draw: st.DrawFn) -> tuple[TrialTask, int, int, bool]:
 def test_neighbours_change_nothing(
     world: World, alone: list[float], others: list[tuple[TrialTask, int, int, bool]], first: bool, tokens: int
 ) -> None:
-    seats: dict[int, Seat] = {}
+    seats: dict[int, SlotTrial] = {}
     watched = world.seat(WATCHED[type(world.objective)]) if first else None
     found: dict[int, float] = {}
     stepper = Stepper(world.pack, world.objective, world.data.tokenizer, threads=2, tokens=tokens)
@@ -167,6 +167,6 @@ def test_no_more_than_a_tenth_of_the_tokens_is_padding() -> None:
         rows = [[lengths[row] for row in order[update]] for order in orders]
         longest = max(map(max, rows))
         mask = torch.tensor([[int(token < length) for token in range(longest)] for part in rows for length in part])
-        layout = lay_out(mask, {slot: len(part) for slot, part in enumerate(rows)}, len(sizes), torch.float32)
+        layout = batch_layout(mask, {slot: len(part) for slot, part in enumerate(rows)}, len(sizes), torch.float32)
         real, padded = real + sum(map(sum, rows)), padded + layout.num_tokens
     assert padded <= 1.1 * real

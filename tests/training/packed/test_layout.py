@@ -9,7 +9,7 @@ import torch
 
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Example, Objective
-from orchestrator.training.packed.layout import lay_out
+from orchestrator.training.packed.layout.blocks import batch_layout
 from tests.fakes.tiny_models import tiny_gpt2, tiny_llama, tiny_t5, without_dropout
 from tests.fakes.tiny_objective import TinyCausal, TinySeq2Seq
 from tests.training.packed.packs import World, task
@@ -20,7 +20,7 @@ def masks(*lengths: int) -> torch.Tensor:
 
 
 def test_a_decoders_layout_stands_beside_its_encoders() -> None:
-    read = lay_out(masks(3, 2, 4, 4), {0: 2, 2: 2}, 3, torch.float32)
+    read = batch_layout(masks(3, 2, 4, 4), {0: 2, 2: 2}, 3, torch.float32)
     written = read.beside(masks(4, 1, 2, 3), torch.float32)
     assert [(block.slot, block.rows, block.length) for block in written.blocks] == [
         (0, slice(0, 2), 4),
@@ -49,7 +49,7 @@ def test_slots_that_read_as_much_as_they_write_are_told_apart(
     rows = [example(*pair) for pair in zip(*lengths, strict=True)]
     batch = world.objective.collate(rows, world.data.tokenizer)
     world.pack.model.eval()
-    layout = lay_out(batch["attention_mask"], {seat.slot: 1 for seat in seats}, 2, torch.float32)
+    layout = batch_layout(batch["attention_mask"], {seat.slot: 1 for seat in seats}, 2, torch.float32)
     with torch.inference_mode():
         logits = world.pack.logits(batch, layout).parts()
         for row, trial in enumerate(tasks):

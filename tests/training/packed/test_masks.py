@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from orchestrator.training.packed.layout import Layout, lay_out
-from orchestrator.training.packed.randomness import SlotRandom, draws_of
+from orchestrator.training.packed.layout.blocks import Layout, batch_layout
+from orchestrator.training.packed.masks.host import DropoutStream, create_masks
 
 OWN = (3, 2, 3)
 """Tokens of the trial's rows."""
@@ -16,9 +16,9 @@ WIDTH = 64
 def layout_of(lengths: dict[int, tuple[int, ...]], device: str) -> Layout:
     mask = torch.nn.utils.rnn.pad_sequence([torch.ones(each) for own in lengths.values() for each in own], True)
     shares = {slot: SHARE if slot == 1 else 0.75 for slot in lengths}
-    draws = draws_of({slot: SlotRandom(slot, share, device) for slot, share in shares.items()}, device)
+    draws = create_masks({slot: DropoutStream(slot, share, device) for slot, share in shares.items()}, device)
     rows = {slot: len(own) for slot, own in lengths.items()}
-    return lay_out(mask.long(), rows, 3, torch.float32, draws, device=device)
+    return batch_layout(mask.long(), rows, 3, torch.float32, draws, device=device)
 
 
 def kept(layout: Layout, values: torch.Tensor, share: float | None) -> torch.Tensor:

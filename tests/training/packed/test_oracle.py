@@ -12,8 +12,8 @@ from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.trial import TrialTask
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Objective
-from orchestrator.training.packed.layout import lay_out
-from orchestrator.training.packed.seat import Seat
+from orchestrator.training.packed.execution.slot_trial import SlotTrial
+from orchestrator.training.packed.layout.blocks import batch_layout
 from tests import needs
 from tests.fakes.tiny_models import (
     bert_without_pooler,
@@ -112,7 +112,7 @@ def test_the_exported_adapter_has_the_packs_logits(world: World, tasks: list[Tri
     for seat in seats:
         seat.commit([200], {})
         plain = PeftModel.from_pretrained(world.base().model, str(seat.folder.checkpoint(200) / "adapter")).eval()
-        layout = lay_out(batch["attention_mask"], {seat.slot: len(rows)}, world.pack.slots, torch.float32)
+        layout = batch_layout(batch["attention_mask"], {seat.slot: len(rows)}, world.pack.slots, torch.float32)
         with torch.inference_mode():
             expected, [logits] = forward(plain, batch), world.pack.logits(batch, layout).parts()
         mask = batch.get("decoder_attention_mask", batch["attention_mask"])
@@ -124,7 +124,7 @@ def test_the_exported_adapter_has_the_packs_logits(world: World, tasks: list[Tri
 def test_accumulated_batches_make_the_update_of_one(world: World, max_grad_norm: float) -> None:
     """With an epsilon so large the update is in proportion to the gradient, of which AdamW else sees the sign alone."""
 
-    def seat(batch_size: int, accumulation: int) -> Seat:
+    def seat(batch_size: int, accumulation: int) -> SlotTrial:
         shape = {"batch_size": batch_size, "accumulation": accumulation}
         return world.seat(task(0, None, **shape, epsilon=1.0, learning_rate=0.5, max_grad_norm=max_grad_norm))
 

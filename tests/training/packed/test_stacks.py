@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from orchestrator.core.settings import TrialSettings
-from orchestrator.training.packed.randomness import SlotRandom
-from orchestrator.training.packed.stacks import RANK_STEP, Scales, Stacks
-from orchestrator.training.packed.updates import Update, make, make_together, norms
+from orchestrator.training.packed.masks.host import DropoutStream
+from orchestrator.training.packed.slots.parameters import RANK_STEP, SlotParameters, SlotScales
+from orchestrator.training.packed.slots.updates import Update, make, make_together, norms
 
 SHAPES = {("one", "A"): [8], ("two", "A"): [24], ("one", "B"): [16], ("two", "B"): [8], ("head", "weight"): [3, 8]}
 SETTINGS = {
@@ -18,8 +18,8 @@ SETTINGS = {
 RANKS = {0: 4, 2: 16}
 
 
-def stacks_of(slots: int, rank: int) -> Stacks:
-    stacks = Stacks("cpu")
+def stacks_of(slots: int, rank: int) -> SlotParameters:
+    stacks = SlotParameters("cpu")
     for (layer, part), shape in SHAPES.items():
         stacks.open(layer, part, torch.Size(shape))
     stacks.open("head", "bias", torch.Size([3]))
@@ -27,7 +27,7 @@ def stacks_of(slots: int, rank: int) -> Stacks:
     return stacks
 
 
-def filled(stacks: Stacks) -> Stacks:
+def filled(stacks: SlotParameters) -> SlotParameters:
     """Give each slot values in its own ranks, and garbage in the gradients of the ranks behind."""
     draw = torch.Generator().manual_seed(0)
     for stack in stacks.parts.values():
@@ -51,7 +51,7 @@ def test_what_a_slot_holds_stays_when_slots_ranks_and_layers_come() -> None:
 
 
 def test_a_layer_sees_its_columns_and_a_slot_its_rows() -> None:
-    stacks = Stacks("cpu")
+    stacks = SlotParameters("cpu")
     a_PRI, b_PRO = stacks.open("one", "A", torch.Size([8])), stacks.open("one", "B", torch.Size([16]))
     weight_POI = stacks.open("head", "weight", torch.Size([3, 8]))
     stacks.resize(3, RANK_STEP)
@@ -96,7 +96,7 @@ def test_updates_made_together_are_those_made_one_by_one() -> None:
 
 
 def test_a_gradient_that_is_yet_to_be_scaled_is_scaled_with_the_update() -> None:
-    scales = {0: Scales({"one": 2.0, "two": 0.5}, kept=1.25), 2: Scales({"one": 3.0}, kept=1.0)}
+    scales = {0: SlotScales({"one": 2.0, "two": 0.5}, kept=1.25), 2: SlotScales({"one": 3.0}, kept=1.0)}
     late, early = filled(stacks_of(4, 16)), filled(stacks_of(4, 16))
     for stacks in (late, early):
         for slot, each in scales.items():
@@ -117,7 +117,7 @@ def test_a_gradient_that_is_yet_to_be_scaled_is_scaled_with_the_update() -> None
 
 def test_matrices_for_a_forward_are_scaled_and_of_the_slots_that_have_rows() -> None:
     stacks = filled(stacks_of(3, RANK_STEP))
-    stacks.scale(1, Scales({"one": 2.0}, kept=1.25))
+    stacks.scale(1, SlotScales({"one": 2.0}, kept=1.25))
     stacks.prepare(torch.tensor([1, 2]), torch.float32, training=True)
     b_PRO = stacks.parts["B"].values[:, :, stacks.columns("B", "one")]
     torch.testing.assert_close(stacks.prepared("B", "one"), torch.stack([b_PRO[1] * 2.5, b_PRO[2] * 0.0]))
@@ -130,7 +130,7 @@ def test_matrices_for_a_forward_are_scaled_and_of_the_slots_that_have_rows() -> 
 def test_nothing_of_slots_that_are_gone_is_kept() -> None:
     stacks = filled(stacks_of(4, RANK_STEP))
     for slot in range(4):
-        stacks.scale(slot, Scales({"one": 2.0}, kept=1.0))
+        stacks.scale(slot, SlotScales({"one": 2.0}, kept=1.0))
     stacks.prepare(None, torch.float32, training=True)
     values = weakref.ref(stacks.parts["A"].values)
     stacks.resize(0, RANK_STEP)
@@ -140,7 +140,7 @@ def test_nothing_of_slots_that_are_gone_is_kept() -> None:
 
 
 def test_a_stream_of_another_kind_of_device_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
-    host, device = SlotRandom(1, 0.1, "cpu"), SlotRandom(1, 0.1, "cpu:0")
+    host, device = DropoutStream(1, 0.1, "cpu"), DropoutStream(1, 0.1, "cpu:0")
     for one, other in ((host, device), (device, host)):
         before = one.state()
         one.restore(other.state())

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.training.packed.seat import Seat
-from orchestrator.training.packed.stepping import Stepper
+from orchestrator.training.packed.execution.slot_trial import SlotTrial
+from orchestrator.training.packed.execution.stepper import Stepper
 from tests.fakes.tiny_models import tiny_bert
 from tests.fakes.tiny_objective import TinyClassification
 from tests.training.packed.packs import POINTS, World, task
@@ -19,10 +19,10 @@ def world(tmp_path: Path) -> World:
 
 
 @pytest.fixture
-def step(world: World) -> Iterator[Callable[[int, list[Seat]], None]]:
+def step(world: World) -> Iterator[Callable[[int, list[SlotTrial]], None]]:
     with closing(world.stepper):
 
-        def run(tokens: int, seats: list[Seat]) -> None:
+        def run(tokens: int, seats: list[SlotTrial]) -> None:
             pack, tokenizer = world.pack, world.data.tokenizer
             with closing(Stepper(pack, world.objective, tokenizer, 2, tokens)) as stepper:
                 assert not stepper.step(seats)
@@ -31,7 +31,7 @@ def step(world: World) -> Iterator[Callable[[int, list[Seat]], None]]:
 
 
 def test_a_step_is_as_long_for_every_trial_whatever_its_batch(
-    world: World, step: Callable[[int, list[Seat]], None]
+    world: World, step: Callable[[int, list[SlotTrial]], None]
 ) -> None:
     seats = [
         world.seat(task(0, batch_size=16)),
@@ -45,7 +45,7 @@ def test_a_step_is_as_long_for_every_trial_whatever_its_batch(
         assert 300 <= seat.tokens_trained < most
 
 
-def test_a_step_ends_where_the_first_reports(world: World, step: Callable[[int, list[Seat]], None]) -> None:
+def test_a_step_ends_where_the_first_reports(world: World, step: Callable[[int, list[SlotTrial]], None]) -> None:
     ahead, behind = world.seat(task(0, batch_size=8)), world.seat(task(1, batch_size=4))
     step(1000, [ahead])
     trained = ahead.tokens_trained
@@ -57,7 +57,7 @@ def test_a_step_ends_where_the_first_reports(world: World, step: Callable[[int, 
     assert ahead.update == ahead.update_plan.due[POINTS[1]]
 
 
-def test_a_step_may_end_inside_an_update(world: World, step: Callable[[int, list[Seat]], None]) -> None:
+def test_a_step_may_end_inside_an_update(world: World, step: Callable[[int, list[SlotTrial]], None]) -> None:
     seat = world.seat(task(0, batch_size=8, accumulation=4))
     step(sum(seat.coming(1_000_000)[:6]), [seat])
     assert (seat.update, seat.batches) == (1, 2)
@@ -72,7 +72,7 @@ def test_one_thread_waits_for_nobody_and_takes_one_batch(world: World) -> None:
     assert [seat.update for seat in seats] == [1, 1]
 
 
-def test_long_steps_train_as_short_ones_do(world: World, step: Callable[[int, list[Seat]], None]) -> None:
+def test_long_steps_train_as_short_ones_do(world: World, step: Callable[[int, list[SlotTrial]], None]) -> None:
     settings = {"dropout": 0.2, "batch_size": 5, "accumulation": 2}
     short, long = world.seat(task(0, seed=1, **settings)), world.seat(task(1, seed=1, **settings))
     others = [world.seat(task(number, batch_size=number)) for number in (2, 9)]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from orchestrator.training.packed.layout import Block
+from orchestrator.training.packed.layout.blocks import Block
 
 _SHARE_KEYS = {torch.bfloat16, torch.float16}
 """Formats of flash attention, the one fused kernel in which heads can share keys; float32 is another kernel's."""

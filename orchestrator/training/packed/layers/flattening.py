@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from orchestrator.training.packed.layout import current, go_on_with
+from orchestrator.training.packed.layout.blocks import current, set_decoder_layout
 
 
 def install(model: PreTrainedModel) -> None:
@@ -46,7 +46,7 @@ def _flattening(stack: nn.Module) -> Callable[..., tuple[tuple[()], dict[str, An
         if read_N1D is not None:
             if inputs.get("attention_mask") is None:
                 raise ValueError("the decoder is given no mask, which would tell the lengths of its rows")
-            go_on_with(current().beside(inputs["attention_mask"], read_N1D.dtype))
+            set_decoder_layout(current().beside(inputs["attention_mask"], read_N1D.dtype))
             flat["encoder_hidden_states"] = read_N1D
         layout, ids_BT = current(), inputs["input_ids"]
         flat["input_ids"] = layout.flatten(ids_BT)

@@ -12,11 +12,11 @@ from orchestrator.evaluation.crew import Crew
 from orchestrator.evaluation.measure import measure_models, portions
 from orchestrator.objective.protocol import Example, Objective
 from orchestrator.training.hardware import to_device
-from orchestrator.training.packed.layout import Block, lay_out
-from orchestrator.training.packed.pack import Pack
-from orchestrator.training.packed.randomness import draws_of
-from orchestrator.training.packed.seat import Seat, padded
-from orchestrator.training.packed.updates import Update, make, norms
+from orchestrator.training.packed.execution.pack import Pack
+from orchestrator.training.packed.execution.slot_trial import SlotTrial, padded
+from orchestrator.training.packed.layout.blocks import Block, batch_layout
+from orchestrator.training.packed.masks.host import create_masks
+from orchestrator.training.packed.slots.updates import Update, make, norms
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -47,7 +47,7 @@ the step under way (benchmarks/RESULTS.md). A device waits for what the engine d
 class _Batch:
     """The next rows of some seats, by ascending slot, collated; ``tokens`` by seat, its own padding included."""
 
-    seats: Sequence[Seat]
+    seats: Sequence[SlotTrial]
     counts: list[int]
     inputs: Mapping[str, torch.Tensor]
     tokens: list[int]
@@ -81,7 +81,7 @@ class Stepper:
         self._tokens = tokens if self._crew.threads > 1 or pack.device != "cpu" else 1
         self._sums: dict[int, torch.Tensor] = {}
 
-    def step(self, seats: Sequence[Seat]) -> dict[int, DivergedError]:
+    def step(self, seats: Sequence[SlotTrial]) -> dict[int, DivergedError]:
         """Run each seat's next batches; return the trials whose loss or gradient is not finite, by their numbers.
 
         These are of as many tokens for every seat, on a device as many batches, and end for all of them where the first
@@ -93,7 +93,7 @@ class Stepper:
         found = self._crew.each(lambda part: self._train({seat: len(ahead[seat]) for seat in part}), parts)
         return {number: error for diverged in found for number, error in diverged.items()}
 
-    def _ahead(self, seats: Sequence[Seat]) -> dict[Seat, list[int]]:
+    def _ahead(self, seats: Sequence[SlotTrial]) -> dict[SlotTrial, list[int]]:
         """Return the tokens of the batches that each seat runs in a step.
 
         Threads share a step by tokens. What a device is given is the larger the more seats have a batch in it, so that
@@ -106,21 +106,21 @@ class Stepper:
         fewest = min(map(len, ahead.values()))
         return {seat: tokens[:fewest] for seat, tokens in ahead.items()}
 
-    def backward(self, seats: Sequence[Seat]) -> None:
+    def backward(self, seats: Sequence[SlotTrial]) -> None:
         """Add each seat's gradient of its summed loss to what its slot has gathered."""
 
-        def work(part: Sequence[Seat]) -> None:
+        def work(part: Sequence[SlotTrial]) -> None:
             for some in self._portions(part):
                 self._backward(self._collated(some))
 
         self._crew.each(work, self._parts(seats, _tokens))
 
-    def _parts(self, seats: Sequence[Seat], tokens: Callable[[Seat], int]) -> list[list[Seat]]:
+    def _parts(self, seats: Sequence[SlotTrial], tokens: Callable[[SlotTrial], int]) -> list[list[SlotTrial]]:
         """Split the seats over the threads. Slots share nothing that a thread writes, so none waits for another."""
         self._pack.make_ready(training=True)
         return self._crew.split(sorted(seats, key=lambda seat: seat.slot), tokens)
 
-    def _train(self, left: dict[Seat, int]) -> dict[int, DivergedError]:
+    def _train(self, left: dict[SlotTrial, int]) -> dict[int, DivergedError]:
         """Run so many batches of each of these seats, of one that diverges no more."""
         diverged = dict[int, DivergedError]()
         while left:
@@ -131,11 +131,11 @@ class Stepper:
             left = {seat: n - 1 for seat, n in left.items() if n > 1 and seat.task.number not in diverged}
         return diverged
 
-    def _portions(self, seats: Sequence[Seat]) -> Iterator[list[Seat]]:
+    def _portions(self, seats: Sequence[SlotTrial]) -> Iterator[list[SlotTrial]]:
         """Yield the seats in their order, as many at a time as one forward may take, at least one."""
         most = TRAIN_TOKENS[self._pack.device.partition(":")[0]]
         spread = math.inf if self._pack.device == "cpu" else SPREAD_TOKENS
-        portion: list[Seat] = []
+        portion: list[SlotTrial] = []
         tokens = rows = longest = 0
         for seat in seats:
             batch = seat.next_batch()
@@ -148,7 +148,7 @@ class Stepper:
             tokens, rows = tokens + size, rows + len(batch)
         yield portion
 
-    def _collated(self, seats: Sequence[Seat]) -> _Batch:
+    def _collated(self, seats: Sequence[SlotTrial]) -> _Batch:
         rows = [seat.next_batch() for seat in seats]
         return _Batch(
             seats=seats,
@@ -185,12 +185,12 @@ class Stepper:
     def _backward(self, collated: _Batch) -> None:
         pack, seats = self._pack, collated.seats
         batch = {name: to_device(value, pack.device) for name, value in collated.inputs.items()}
-        layout = lay_out(
+        layout = batch_layout(
             collated.inputs["attention_mask"],
             {seat.slot: count for seat, count in zip(seats, collated.counts, strict=True)},
             pack.slots,
             pack.dtype,
-            draws_of({seat.slot: seat.random for seat in seats}, pack.device),
+            create_masks({seat.slot: seat.random for seat in seats}, pack.device),
             device=pack.device,
         )
         logits = pack.logits(batch, layout)
@@ -223,7 +223,7 @@ class Stepper:
         [gradient] = torch.autograd.grad(loss_B.sum(), leaf)
         return gradient, loss_B.detach(), units_B
 
-    def measure(self, seats: Sequence[Seat], examples: Sequence[Example]) -> list[dict[str, float]]:
+    def measure(self, seats: Sequence[SlotTrial], examples: Sequence[Example]) -> list[dict[str, float]]:
         """Measure several slots' adapters on the same rows, in one forward per batch."""
         pack = self._pack
         slots = sorted(seat.slot for seat in seats)
@@ -233,7 +233,7 @@ class Stepper:
             rows = batch["input_ids"].shape[0]
             repeated = {name: value.repeat(len(slots), *[1] * (value.dim() - 1)) for name, value in batch.items()}
             among = dict.fromkeys(slots, rows)
-            layout = lay_out(repeated["attention_mask"], among, pack.slots, pack.dtype, device=pack.device)
+            layout = batch_layout(repeated["attention_mask"], among, pack.slots, pack.dtype, device=pack.device)
             return pack.logits(repeated, layout).parts()
 
         budget = max(1, EVAL_TOKENS[pack.device.partition(":")[0]] // len(seats))
@@ -260,6 +260,6 @@ def _own(batch: Mapping[str, torch.Tensor], block: Block, logits: torch.Tensor) 
     return {name: value[:, : logits.shape[1] if name in written else block.length] for name, value in own.items()}
 
 
-def _tokens(seat: Seat) -> int:
+def _tokens(seat: SlotTrial) -> int:
     """Return the tokens of a seat's next batch, padding included."""
     return padded(seat.next_batch())

@@ -13,7 +13,7 @@ import torch
 from orchestrator.core.settings import TrialSettings
 from orchestrator.training.hardware import to_device
 from orchestrator.training.optimiser import learning_rate_of
-from orchestrator.training.packed.stacks import RANKED, Stack, Stacks
+from orchestrator.training.packed.slots.parameters import RANKED, ParameterStack, SlotParameters
 
 _KINDS = {"A": "lora_A", "B": "lora_B"}
 
@@ -45,7 +45,7 @@ class Update:
         return 0.0 if part == "bias" else self.settings.weight_decay
 
 
-def norms(stacks: Stacks, updates: Sequence[Update]) -> torch.Tensor:
+def norms(stacks: SlotParameters, updates: Sequence[Update]) -> torch.Tensor:
     """Return ``norms_S``, each slot's of its whole gradient."""
     if stacks.device == "cpu":
         return torch.stack([_norm(stacks.of(update.slot, update.rank)) for update in updates])
@@ -59,7 +59,7 @@ def norms(stacks: Stacks, updates: Sequence[Update]) -> torch.Tensor:
     return squares_P.sqrt()[to_device(torch.tensor([update.slot for update in updates]), stacks.device)]
 
 
-def make(stacks: Stacks, updates: Sequence[Update], scales: Sequence[float]) -> None:
+def make(stacks: SlotParameters, updates: Sequence[Update], scales: Sequence[float]) -> None:
     """Make updates; the gradients of their ranks are zero afterwards.
 
     Args:
@@ -74,14 +74,14 @@ def make(stacks: Stacks, updates: Sequence[Update], scales: Sequence[float]) -> 
         make_together(stacks, updates, scales, stacks.scales_P1W())
 
 
-def _norm(parts: dict[str, Stack]) -> torch.Tensor:
+def _norm(parts: dict[str, ParameterStack]) -> torch.Tensor:
     found: torch.Tensor = torch.linalg.vector_norm(
         torch.stack(torch._foreach_norm([p.gradients for p in parts.values()]))
     )
     return found
 
 
-def _make_alone(parts: dict[str, Stack], update: Update, scale: float) -> None:
+def _make_alone(parts: dict[str, ParameterStack], update: Update, scale: float) -> None:
     gradients = [stack.gradients for stack in parts.values()]
     torch._foreach_mul_(gradients, scale)
     settings, step = update.settings, torch.full((), float(update.number))
@@ -105,7 +105,7 @@ def _make_alone(parts: dict[str, Stack], update: Update, scale: float) -> None:
 
 
 def make_together(
-    stacks: Stacks, updates: Sequence[Update], scales: Sequence[float], scales_P1W: torch.Tensor | None
+    stacks: SlotParameters, updates: Sequence[Update], scales: Sequence[float], scales_P1W: torch.Tensor | None
 ) -> None:
     """See ``make``; on any device. What other slots have gathered stays as it is.
 
@@ -145,7 +145,7 @@ def make_together(
         gradients.masked_fill_(made_P11, 0.0)
 
 
-def _trained(stacks: Stacks, updates: Sequence[Update]) -> torch.Tensor:
+def _trained(stacks: SlotParameters, updates: Sequence[Update]) -> torch.Tensor:
     """Return ``trained_PR``: which ranks the updates are of."""
     ranks = stacks.slots * [0]
     for update in updates:

@@ -16,10 +16,10 @@ from orchestrator.objective.protocol import Example
 from orchestrator.training.adapters import WEIGHTS
 from orchestrator.training.checkpoints import ADAPTER, SLOT_STATE, TrialFolder
 from orchestrator.training.heartbeat import Heartbeat
-from orchestrator.training.packed.adapter import Adapter
-from orchestrator.training.packed.pack import Pack
-from orchestrator.training.packed.randomness import SlotRandom
-from orchestrator.training.packed.updates import Update
+from orchestrator.training.packed.execution.pack import Pack
+from orchestrator.training.packed.masks.host import DropoutStream
+from orchestrator.training.packed.slots.adapter import Adapter
+from orchestrator.training.packed.slots.updates import Update
 from orchestrator.training.schedule import factor
 from orchestrator.training.update_plan import UpdatePlan
 
@@ -27,7 +27,7 @@ _MOMENTS = {"mean": "means", "square": "squares"}
 """AdamW's moments: as a checkpoint names them, and as the stacks do."""
 
 
-class Seat:
+class SlotTrial:
     """A trial's place in the pack, from its newest whole checkpoint on.
 
     Attributes:
@@ -51,7 +51,7 @@ class Seat:
         self._rank = adapter.own_rank
         self.slot = pack.seat(adapter, task.settings.dropout)
         self.update = 0
-        self.random = SlotRandom(task.seed, task.settings.dropout, pack.device)
+        self.random = DropoutStream(task.seed, task.settings.dropout, pack.device)
         self.batches = 0
         self.tokens_trained = 0
         self.loss = math.nan

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from orchestrator.training.packed.frozen import FrozenWeight
-from orchestrator.training.packed.layout import Layout, current
-from orchestrator.training.packed.products import Grouped, Loop, Span, groups_pay
-from orchestrator.training.packed.randomness import Mask, kept, site_of
-from orchestrator.training.packed.stacks import RANKED, Stacks
+from orchestrator.training.packed.layers.frozen import FrozenWeight
+from orchestrator.training.packed.layers.products import GroupedProducts, LoopedProducts, SlotRows, has_grouped_kernel
+from orchestrator.training.packed.layout.blocks import Layout, current
+from orchestrator.training.packed.masks.host import Mask, kept, module_number
+from orchestrator.training.packed.slots.parameters import RANKED, SlotParameters
 
 
 class _LoRA(torch.autograd.Function):
@@ -33,7 +33,7 @@ class _LoRA(torch.autograd.Function):
         b_PRO: nn.Parameter,
         frozen: FrozenWeight,
         bias_O: torch.Tensor | None,
-        products: Loop | Grouped,
+        products: LoopedProducts | GroupedProducts,
         mask: Mask | None,
     ) -> torch.Tensor:
         dropped_NI = x_NI if mask is None else mask.of(x_NI)
@@ -49,14 +49,14 @@ class _LoRA(torch.autograd.Function):
         products, mask, (a_PRI, b_PRO) = ctx.products, ctx.mask, ctx.adapters
         ctx.products = ctx.mask = None  # or their memory would be held until the whole backward is done
         dy_NO = gradients[0].contiguous()
-        products.add_to_b(gradient_of(b_PRO), h_NR, dy_NO)
-        dh_NR = products.down_again(dy_NO)
-        products.add_to_a(gradient_of(a_PRI), dh_NR, dropped_NI)
+        products.add_to_b(grad_of(b_PRO), h_NR, dy_NO)
+        dh_NR = products.grad_hidden(dy_NO)
+        products.add_to_a(grad_of(a_PRI), dh_NR, dropped_NI)
         dx_NI = None
         if ctx.needs_input_grad[0] and mask is None:
-            dx_NI = products.up_again(dh_NR, dy_NO, ctx.frozen.weight())
+            dx_NI = products.grad_input(dh_NR, dy_NO, ctx.frozen.weight())
         elif ctx.needs_input_grad[0]:
-            dx_NI = mask.of_(products.input_again(dh_NR))
+            dx_NI = mask.of_(products.grad_adapter_input(dh_NR))
             torch.addmm(dx_NI, dy_NO, ctx.frozen.weight(), out=dx_NI)  # a pass over memory less than a sum of both
         return dx_NI, None, None, None, None, None, None
 
@@ -88,9 +88,9 @@ class _Full(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:  # noqa: ANN401
         (x_NI,), (weight_POI, bias_PO), dy_NO = ctx.saved_tensors, ctx.parameters, gradients[0]
         for slot, rows in ctx.parts:
-            gradient_of(weight_POI)[slot].addmm_(dy_NO[rows].t(), x_NI[rows])
+            grad_of(weight_POI)[slot].addmm_(dy_NO[rows].t(), x_NI[rows])
             if bias_PO is not None:
-                gradient_of(bias_PO)[slot].add_(dy_NO[rows].sum(0))
+                grad_of(bias_PO)[slot].add_(dy_NO[rows].sum(0))
         dx_NI = torch.cat([dy_NO[rows] @ weight_POI[slot] for slot, rows in ctx.parts])
         return dx_NI if ctx.needs_input_grad[0] else None, None, None, None
 
@@ -119,13 +119,13 @@ class _FullTogether(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:  # noqa: ANN401
         (x_GBI, weight_GOI), (weight_POI, bias_PO), layout = ctx.saved_tensors, ctx.parameters, ctx.layout
         dy_GBO = layout.rows.spread(gradients[0], fill=0.0)
-        layout.add_own(gradient_of(weight_POI), dy_GBO.transpose(1, 2) @ x_GBI)
+        layout.add_own(grad_of(weight_POI), dy_GBO.transpose(1, 2) @ x_GBI)
         if bias_PO is not None:
-            layout.add_own(gradient_of(bias_PO), dy_GBO.sum(1))
+            layout.add_own(grad_of(bias_PO), dy_GBO.sum(1))
         return layout.rows.gather(dy_GBO @ weight_GOI) if ctx.needs_input_grad[0] else None, None, None, None
 
 
-def gradient_of(parameter: nn.Parameter) -> torch.Tensor:
+def grad_of(parameter: nn.Parameter) -> torch.Tensor:
     """Return a stack's gradient."""
     assert parameter.grad is not None
     return parameter.grad
@@ -139,7 +139,7 @@ class PackedLoRA(nn.Module):
         adapted: by slot, the rank and the scale of those that adapt this layer.
     """
 
-    def __init__(self, base: nn.Module, frozen: FrozenWeight, name: str, stacks: Stacks) -> None:
+    def __init__(self, base: nn.Module, frozen: FrozenWeight, name: str, stacks: SlotParameters) -> None:
         """Wrap a layer, with its weight and by its name; its adapters stand in the stacks, which are yet to settle."""
         super().__init__()
         self.frozen = frozen
@@ -147,7 +147,7 @@ class PackedLoRA(nn.Module):
         self.a_PRI = stacks.open(name, "A", torch.Size([self.frozen.inputs]))
         self.b_PRO = stacks.open(name, "B", torch.Size([self.frozen.outputs]))
         self.adapted: dict[int, tuple[int, float]] = {}
-        self._name, self._stacks, self._site = name, stacks, site_of(base)
+        self._name, self._stacks, self._site = name, stacks, module_number(base)
 
     @property
     def weight(self) -> torch.Tensor:
@@ -164,27 +164,29 @@ class PackedLoRA(nn.Module):
         y_NO = _LoRA.apply(x_NI, self.a_PRI, self.b_PRO, self.frozen, self.bias_O, products, mask)  # type: ignore[no-untyped-call]
         return y_NO.view(*x.shape[:-1], -1)  # type: ignore[no-any-return]
 
-    def _products(self, layout: Layout, x_NI: torch.Tensor, mask: Mask | None) -> Loop | Grouped:
+    def _products(self, layout: Layout, x_NI: torch.Tensor, mask: Mask | None) -> LoopedProducts | GroupedProducts:
         parts = layout.parts(x_NI.shape[0])
         if layout.device != "cpu":  # B is scaled there, and zero where a slot does not adapt the layer
             a_GRI, b_GRO = (self._stacks.prepared(part, self._name).to(x_NI.dtype) for part in RANKED)
-            if groups_pay(x_NI.device, x_NI.dtype):
-                return Grouped(layout.groups(x_NI.shape[0]), a_GRI, b_GRO)
+            if has_grouped_kernel(x_NI.device, x_NI.dtype):
+                return GroupedProducts(layout.groups(x_NI.shape[0]), a_GRI, b_GRO)
             rank = a_GRI.shape[1]
-            return Loop([Span(slot, at, rows, rank, 1.0) for at, (slot, rows) in enumerate(parts)], a_GRI, b_GRO)
+            return LoopedProducts(
+                [SlotRows(slot, at, rows, rank, 1.0) for at, (slot, rows) in enumerate(parts)], a_GRI, b_GRO
+            )
         shares = {} if mask is None or layout.draws is None else layout.draws.shares
         spans = [
-            Span(slot, slot, rows, self.adapted[slot][0], self.adapted[slot][1] / (1.0 - shares.get(slot, 0.0)))
+            SlotRows(slot, slot, rows, self.adapted[slot][0], self.adapted[slot][1] / (1.0 - shares.get(slot, 0.0)))
             for slot, rows in parts
             if slot in self.adapted
         ]
-        return Loop(spans, self.a_PRI.to(x_NI.dtype), self.b_PRO.to(x_NI.dtype))
+        return LoopedProducts(spans, self.a_PRI.to(x_NI.dtype), self.b_PRO.to(x_NI.dtype))
 
 
 class PackedLinear(nn.Module):
     """A linear layer that each slot trains in full, in float32: a head, or what the base's files lack."""
 
-    def __init__(self, base: nn.Linear, name: str, stacks: Stacks) -> None:
+    def __init__(self, base: nn.Linear, name: str, stacks: SlotParameters) -> None:
         """Take the place of a layer of this name; the slots' weights stand in the stacks."""
         super().__init__()
         self.weight_POI = stacks.open(name, "weight", base.weight.shape)

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from orchestrator.evaluation.measure import forward
-from orchestrator.training.packed.layout import current, laid_out, lay_out
+from orchestrator.training.packed.layout.blocks import batch_layout, current, use_context
 
 _IDS = ((3, 4, 5), (5, 4, 3))
 """Rows of a forward that shows what a head reads; any tokens do."""
@@ -69,5 +69,5 @@ def _without(model: PreTrainedModel, encoder: nn.Module, *, firsts: bool) -> tor
 def _logits(model: PreTrainedModel) -> torch.Tensor:
     ids_BT = torch.tensor(_IDS, device=model.device)
     batch = {"input_ids": ids_BT, "attention_mask": torch.ones_like(ids_BT)}
-    with torch.inference_mode(), laid_out(lay_out(batch["attention_mask"], {0: len(_IDS)}, 1, model.dtype)):
+    with torch.inference_mode(), use_context(batch_layout(batch["attention_mask"], {0: len(_IDS)}, 1, model.dtype)):
         return forward(model, batch)

@@ -12,20 +12,20 @@ from orchestrator.core.quantisation import Quantisation
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.base_model import load_base
-from orchestrator.training.packed.adapter import Adapter, place
-from orchestrator.training.packed.attention import NAME
 from orchestrator.training.packed.errors import CannotPackError
-from orchestrator.training.packed.first_tokens import compute_first_tokens_alone
-from orchestrator.training.packed.flattening import install
-from orchestrator.training.packed.frozen import FrozenWeight
-from orchestrator.training.packed.layout import Block, Layout, current, laid_out
-from orchestrator.training.packed.linear import PackedLinear, PackedLoRA
-from orchestrator.training.packed.norm import PackedNorm
-from orchestrator.training.packed.randomness import PackedDropout, marked, quantised, site_of
-from orchestrator.training.packed.stacks import RANK_STEP, RANKED, Scales, Stacks
+from orchestrator.training.packed.layers.attention import NAME
+from orchestrator.training.packed.layers.first_tokens import compute_first_tokens_alone
+from orchestrator.training.packed.layers.flattening import install
+from orchestrator.training.packed.layers.frozen import FrozenWeight
+from orchestrator.training.packed.layers.full import PackedNorm
+from orchestrator.training.packed.layers.lora import PackedLinear, PackedLoRA
+from orchestrator.training.packed.layout.blocks import Block, Layout, current, use_context
+from orchestrator.training.packed.masks.host import PackedDropout, module_number
+from orchestrator.training.packed.slots.adapter import Adapter, place
+from orchestrator.training.packed.slots.parameters import RANK_STEP, RANKED, SlotParameters, SlotScales
 
 ALIGNMENT = 8
-"""Grouped products need rows of whole 16 bytes, in bfloat16 too."""
+"""GroupedProducts products need rows of whole 16 bytes, in bfloat16 too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +80,14 @@ class Pack:
         self.model = base.model.requires_grad_(False)
         self.device = device
         self.dtype = dtype
-        self.stacks = Stacks(device)
+        self.stacks = SlotParameters(device)
         self._free: list[int] = []
         self._lora: dict[str, PackedLoRA] = {}
         self._full: dict[str, PackedLinear | PackedNorm] = {}
-        for parent in list(marked(self.model).modules()):
+        for parent in list(number_modules(self.model).modules()):
             for name, child in list(parent.named_children()):
                 if type(child) is nn.Dropout:
-                    parent.register_module(name, PackedDropout(child.p, site_of(child)))
+                    parent.register_module(name, PackedDropout(child.p, module_number(child)))
         install(self.model)
         compute_first_tokens_alone(self.model.eval())
 
@@ -120,7 +120,7 @@ class Pack:
         self.stacks.resize(max(self.slots, slot + 1), rank)
         for name, layer in adapter.layers().items():
             self._lora[name].adapted[slot] = layer
-        self.stacks.scale(slot, Scales(adapter.scales, kept=1.0 / (1.0 - quantised(dropout))))
+        self.stacks.scale(slot, SlotScales(adapter.scales, kept=1.0 / (1.0 - quantise_drop_prob(dropout))))
         self.load(slot, adapter.tensors)
         own = adapter.own_rank
         for key, value in adapter.taken_out.items():  # behind the adapter's own ranks, and never trained
@@ -171,7 +171,7 @@ class Pack:
         """Return the logits of a batch of all slots' rows, padded to the longest of all."""
         if self.device != "cpu":
             self.stacks.prepare(layout.slots_G, self.dtype, training=self.model.training)
-        with laid_out(layout):
+        with use_context(layout):
             found = forward(self.model, batch)
             return Logits(found, current().blocks)  # a decoder's own
 

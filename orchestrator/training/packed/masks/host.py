@@ -15,10 +15,10 @@ from torch import nn
 
 from orchestrator.core.seeds import derive_seed
 from orchestrator.training.packed.errors import CannotPackError
-from orchestrator.training.packed.layout import current
+from orchestrator.training.packed.layout.blocks import current
 
 if TYPE_CHECKING:
-    from orchestrator.training.packed.layout import Block, Layout
+    from orchestrator.training.packed.layout.blocks import Block, Layout
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ MODULES = 2**16
 _BITS = {torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float32: torch.int32}
 
 
-class SlotRandom:
+class DropoutStream:
     """One slot's random stream: numpy's SFC64 on a CPU, a count of its forwards elsewhere.
 
     A mask takes a byte: torch's own dropout draws a number for each element, which takes a quarter of a step's time.
@@ -48,7 +48,7 @@ class SlotRandom:
             lora_dropout: share of the adapters' inputs that is dropped, in [0, 1).
             device: where masks are needed.
         """
-        self.lora_dropout = quantised(lora_dropout)
+        self.lora_dropout = quantise_drop_prob(lora_dropout)
         self.seed = derive_seed("dropout", seed)
         self.forwards = 0
         self._host = np.random.SFC64(self.seed) if device == "cpu" else None
@@ -86,7 +86,7 @@ class SlotRandom:
         return self._host.state
 
 
-def quantised(share: float) -> float:
+def quantise_drop_prob(share: float) -> float:
     """Return the share that is used for ``share``: a multiple of 1/256, below one."""
     return min(round(share * LEVELS), LEVELS - 1) / LEVELS
 
@@ -101,7 +101,7 @@ class Mask(Protocol):
         """Do that to ``values``, contiguous, and return them."""
 
 
-class Draws(Protocol):
+class DropoutMasks(Protocol):
     """What the slots of one forward draw.
 
     Attributes:
@@ -127,7 +127,7 @@ class Draws(Protocol):
         """Return the mask of a block's attention weights, rows and heads in the leading dimension."""
 
 
-class Bits:
+class BitMask:
     """A mask as integers as wide as the values, all bits set where one is kept: dropping is an ``and`` of bits.
 
     The cheapest operation that a CPU has for it.
@@ -147,10 +147,10 @@ class Bits:
         return values if scale == 1.0 else values.mul_(scale)
 
 
-class HostDraws:
-    """Draws from each slot's own generator, for a CPU."""
+class HostMasks:
+    """DropoutMasks from each slot's own generator, for a CPU."""
 
-    def __init__(self, random: Mapping[int, SlotRandom]) -> None:
+    def __init__(self, random: Mapping[int, DropoutStream]) -> None:
         self._random = random
         self.shares: Mapping[int, float] = {slot: each.lora_dropout for slot, each in random.items()}
 
@@ -162,7 +162,7 @@ class HostDraws:
         site: int,  # noqa: ARG002  (the order in which a slot's forward asks says which draw it is)
         among: Container[int] | None,
     ) -> Mask:
-        """See ``Draws.rows``. Slots that drop nothing draw nothing: a layer may have been opened for a neighbour."""
+        """See ``DropoutMasks.rows``. Slots that drop nothing draw nothing: a layer may have been opened for a neighbour."""
         bits_ND = _unfilled(values).view(-1, values.shape[-1])
         count, width = bits_ND.shape
         padded = layout.padded(count)
@@ -175,24 +175,24 @@ class HostDraws:
                 bits = bits.view(block.num_rows, -1, width)[:, : block.length]
             if drops:
                 self._random[block.slot].bits(bits, own)
-        return Bits(bits_ND.view(values.shape))
+        return BitMask(bits_ND.view(values.shape))
 
     def weights(self, block: "Block", values_CTS: torch.Tensor, share: float, site: int) -> Mask:  # noqa: ARG002
-        """See ``Draws.weights``."""
+        """See ``DropoutMasks.weights``."""
         bits_CTS = _unfilled(values_CTS)
         self._random[block.slot].bits(bits_CTS, share)
-        return Bits(bits_CTS)
+        return BitMask(bits_CTS)
 
 
 def _unfilled(values: torch.Tensor) -> torch.Tensor:
     return torch.empty(values.shape, dtype=_BITS[values.dtype], device=values.device)
 
 
-def draws_of(random: Mapping[int, SlotRandom], device: str) -> Draws:
+def create_masks(random: Mapping[int, DropoutStream], device: str) -> DropoutMasks:
     """Return what slots draw in a forward, from their streams, in the order of their rows."""
-    from orchestrator.training.packed.device_draws import DeviceDraws
+    from orchestrator.training.packed.masks.device import DeviceMasks
 
-    return HostDraws(random) if device == "cpu" else DeviceDraws(random, device)
+    return HostMasks(random) if device == "cpu" else DeviceMasks(random, device)
 
 
 class _Drop(torch.autograd.Function):
@@ -228,7 +228,7 @@ class PackedDropout(nn.Module):
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Return ``values``, tokens or rows of all slots, with a share ``p`` dropped while training."""
-        share = quantised(self.p)
+        share = quantise_drop_prob(self.p)
         if not self.training or share <= 0:
             return values
         layout, values = current().of(values), values.contiguous()
@@ -238,7 +238,7 @@ class PackedDropout(nn.Module):
         return _Drop.apply(values, mask, 1.0 / (1.0 - share))  # type: ignore[no-any-return, no-untyped-call]
 
 
-def marked(model: nn.Module) -> nn.Module:
+def number_modules(model: nn.Module) -> nn.Module:
     """Give every module of a base its number, by which draws for it are told from others, and return the base."""
     modules = [*model.modules()]
     if len(modules) > MODULES:
@@ -248,6 +248,6 @@ def marked(model: nn.Module) -> nn.Module:
     return model
 
 
-def site_of(module: nn.Module) -> int:
+def module_number(module: nn.Module) -> int:
     """Return the number of a base's module."""
     return module.packed_site  # type: ignore[return-value]

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from orchestrator.training.packed.layout import current
-from orchestrator.training.packed.linear import gradient_of
-from orchestrator.training.packed.stacks import Stacks
+from orchestrator.training.packed.layers.lora import grad_of
+from orchestrator.training.packed.layout.blocks import current
+from orchestrator.training.packed.slots.parameters import SlotParameters
 
 
 class _Affine(torch.autograd.Function):
@@ -36,9 +36,9 @@ class _Affine(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:  # noqa: ANN401
         (x_NI,), (weight_PI, bias_PI), dy_NI = ctx.saved_tensors, ctx.parameters, gradients[0]
         for slot, rows in ctx.parts:
-            gradient_of(weight_PI)[slot].add_((dy_NI[rows] * x_NI[rows]).sum(0))
+            grad_of(weight_PI)[slot].add_((dy_NI[rows] * x_NI[rows]).sum(0))
             if bias_PI is not None:
-                gradient_of(bias_PI)[slot].add_(dy_NI[rows].sum(0))
+                grad_of(bias_PI)[slot].add_(dy_NI[rows].sum(0))
         dx_NI = torch.cat([dy_NI[rows] * weight_PI[slot] for slot, rows in ctx.parts])
         return dx_NI if ctx.needs_input_grad[0] else None, None, None, None
 
@@ -46,7 +46,7 @@ class _Affine(torch.autograd.Function):
 class PackedNorm(nn.Module):
     """A layer normalisation over the last dimension that each slot trains in full, in float32."""
 
-    def __init__(self, base: nn.LayerNorm, name: str, stacks: Stacks) -> None:
+    def __init__(self, base: nn.LayerNorm, name: str, stacks: SlotParameters) -> None:
         """Take the place of a layer of this name; the slots' weights stand in the stacks."""
         super().__init__()
         self.eps = base.eps

@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 
 from orchestrator.training.hardware import to_device
-from orchestrator.training.packed.randomness import LEVELS, MODULES, Mask, SlotRandom
+from orchestrator.training.packed.masks.host import LEVELS, MODULES, DropoutStream, Mask
 
 if TYPE_CHECKING:
-    from orchestrator.training.packed.layout import Block, Layout
+    from orchestrator.training.packed.layout.blocks import Block, Layout
 
 _CUT = 2**32 // LEVELS
 
@@ -30,7 +30,7 @@ class _Table(NamedTuple):
     streams_G: torch.Tensor | None
 
 
-class Drawn:
+class CounterMask:
     """A mask that is drawn where it is used, by ``kernels.keep``, and never stored."""
 
     def __init__(self, shape: torch.Size, site: int, tables: Mapping[str, torch.Tensor]) -> None:
@@ -47,16 +47,16 @@ class Drawn:
         return self._into(values, values, scale)
 
     def _into(self, into: torch.Tensor, values: torch.Tensor, scale: float) -> torch.Tensor:
-        from orchestrator.training.packed.kernels import keep  # Triton comes with torch for CUDA alone
+        from orchestrator.training.packed.masks.kernels import keep  # Triton comes with torch for CUDA alone
 
         keep(values.view(self._shape), into.view(self._shape), site=self._site, scale=scale, **self._tables)
         return into
 
 
-class DeviceDraws:
+class DeviceMasks:
     """The streams of the slots of one forward, and where each one's rows stand; making it counts as a forward."""
 
-    def __init__(self, random: Mapping[int, SlotRandom], device: str) -> None:
+    def __init__(self, random: Mapping[int, DropoutStream], device: str) -> None:
         """Take the slots' streams, in the order of their rows."""
         own = [*random.values()]
         self.shares: Mapping[int, float] = {slot: each.lora_dropout for slot, each in random.items()}
@@ -78,7 +78,7 @@ class DeviceDraws:
         site: int,
         among: Container[int] | None,  # noqa: ARG002  (what a slot drops of what it does not adapt is nobody's)
     ) -> Mask:
-        """See ``Draws.rows``."""
+        """See ``DropoutMasks.rows``."""
         width = values.shape[-1]
         count = values.numel() // width
         if layout.padded(count):
@@ -88,17 +88,17 @@ class DeviceDraws:
         return self._drawn(torch.Size((count, width)), table, share, site)
 
     def weights(self, block: "Block", values_CTS: torch.Tensor, share: float, site: int) -> Mask:
-        """See ``Draws.weights``; the block is one of all slots' rows."""
+        """See ``DropoutMasks.weights``; the block is one of all slots' rows."""
         shape = (block.num_rows, -1, *values_CTS.shape[1:])
         return self._drawn(values_CTS.view(shape).shape, self._table(block.ends), share, site)
 
-    def _drawn(self, shape: torch.Size, table: _Table, share: float | None, site: int) -> Drawn:
+    def _drawn(self, shape: torch.Size, table: _Table, share: float | None, site: int) -> CounterMask:
         use = self._used[site] = self._used.get(site, -1) + 1
         streams = {"seeds_G": self._seeds_G, "forwards_G": self._forwards_G, "cuts_G": self._cut(share)}
         if table.streams_G is not None:
             streams = {name: values.index_select(0, table.streams_G) for name, values in streams.items()}
         tables = {"groups_N": table.groups_N, "firsts_G": table.firsts_G, **streams}
-        return Drawn(shape, site + MODULES * use % 2**31, tables)
+        return CounterMask(shape, site + MODULES * use % 2**31, tables)
 
     def _table(self, stops: Sequence[int]) -> _Table:
         """Return the table of vectors that stand slot after slot; made once for a forward."""

@@ -15,13 +15,13 @@ import torch
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from orchestrator.training.packed.errors import CannotPackError
-from orchestrator.training.packed.fused_attention import fused_attention
-from orchestrator.training.packed.layout import Block, current
-from orchestrator.training.packed.randomness import Mask, quantised, site_of
-from orchestrator.training.packed.spreading import gathered, spread_by_heads
+from orchestrator.training.packed.layers.fused_attention import fused_attention
+from orchestrator.training.packed.layout.blocks import Block, current
+from orchestrator.training.packed.layout.padding import pad_heads
+from orchestrator.training.packed.masks.host import Mask, module_number
 
 if TYPE_CHECKING:
-    from orchestrator.training.packed.randomness import Draws
+    from orchestrator.training.packed.masks.host import DropoutMasks
 
 NAME = "loratory_packed"
 """The ``attn_implementation`` that a pack's base is loaded with."""
@@ -32,7 +32,7 @@ _WITHOUT_EFFECT = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Terms:
+class AttentionTerms:
     """What plain attention does beside its products.
 
     Attributes:
@@ -46,7 +46,7 @@ class Terms:
     """
 
     pairs: Sequence[tuple[Block, Block]]
-    draws: "Draws | None"
+    draws: "DropoutMasks | None"
     site: int
     scale: float
     causal: bool
@@ -67,7 +67,7 @@ class _Attention(torch.autograd.Function):
         query_1HND: torch.Tensor,
         key_1GMD: torch.Tensor,
         value_1GMD: torch.Tensor,
-        terms: Terms,
+        terms: AttentionTerms,
     ) -> torch.Tensor:
         output_1NHD = torch.empty_like(query_1HND.transpose(1, 2), memory_format=torch.contiguous_format)
         groups, saved, masks = query_1HND.shape[1] // key_1GMD.shape[1], list[torch.Tensor](), list[Mask | None]()
@@ -147,16 +147,16 @@ def packed_attention(  # noqa: PLR0913, PLR0917  (transformers' signature)
         key, value = key.transpose(0, 2), value.transpose(0, 2)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     causal = bool(getattr(module, "is_causal", False)) if is_causal is None else is_causal
-    share = quantised(dropout)
+    share = quantise_drop_prob(dropout)
     if fuses(query.device, share, position_bias):
         runs = (
             [(run, run) for run in layout.runs] if seen is layout else [*zip(layout.blocks, seen.blocks, strict=True)]
         )
         return fused_attention(query, key, value, runs, scale=scale, causal=causal), None
     terms = partial(
-        Terms,
+        AttentionTerms,
         draws=layout.draws,
-        site=site_of(module),
+        site=module_number(module),
         scale=scale,
         causal=causal,
         share=share,
@@ -164,10 +164,10 @@ def packed_attention(  # noqa: PLR0913, PLR0917  (transformers' signature)
     )
     if layout.device == "cpu":
         return plain_attention(query, key, value, terms(pairs=[*zip(layout.blocks, seen.blocks, strict=True)])), None
-    query = spread_by_heads(query, layout.tokens)
-    key, value = (spread_by_heads(values, seen.tokens) for values in (key, value))
+    query = pad_heads(query, layout.tokens)
+    key, value = (pad_heads(values, seen.tokens) for values in (key, value))
     output = plain_attention(query, key, value, terms(pairs=[(layout.whole, seen.whole)]))
-    return gathered(output, layout.tokens), None
+    return unpad_heads(output, layout.tokens), None
 
 
 def require_plain(others: Mapping[str, Any], longest: int) -> None:
@@ -193,13 +193,15 @@ def fuses(device: torch.device, share: float, position_bias: torch.Tensor | None
 
 
 def plain_attention(
-    query_1HND: torch.Tensor, key_1GMD: torch.Tensor, value_1GMD: torch.Tensor, terms: Terms
+    query_1HND: torch.Tensor, key_1GMD: torch.Tensor, value_1GMD: torch.Tensor, terms: AttentionTerms
 ) -> torch.Tensor:
     """Return ``output_1NHD``, by plain products; what is asked at padding is answered too."""
     return _Attention.apply(query_1HND, key_1GMD, value_1GMD, terms)  # type: ignore[no-any-return, no-untyped-call]
 
 
-def _scores(asks: Block, seen: Block, query_CTD: torch.Tensor, key_CSD: torch.Tensor, terms: Terms) -> torch.Tensor:
+def _scores(
+    asks: Block, seen: Block, query_CTD: torch.Tensor, key_CSD: torch.Tensor, terms: AttentionTerms
+) -> torch.Tensor:
     """Return ``scores_CTS``, −inf where a token is not to be seen."""
     scores_CTS = query_CTD.new_empty(query_CTD.shape[0], asks.length, seen.length)
     torch.baddbmm(scores_CTS, query_CTD, key_CSD.transpose(1, 2), beta=0, alpha=terms.scale, out=scores_CTS)
@@ -254,7 +256,7 @@ _CHECKS = _Checks()
 
 
 @contextmanager
-def masks_checked() -> Iterator[None]:
+def forbid_special_masks() -> Iterator[None]:
     """Have this thread's forwards raise ``CannotPackError`` if the model asks for another mask than packs have."""
     _CHECKS.masks = True
     try:

@@ -15,7 +15,7 @@ from torch import nn
 from orchestrator.training.hardware import to_device
 
 RANK_STEP = 8
-"""Stacks are as wide as a multiple of this: narrower products are no faster, and grouped ones need aligned rows."""
+"""SlotParameters are as wide as a multiple of this: narrower products are no faster, and grouped ones need aligned rows."""
 
 PARTS = ("A", "B", "weight", "bias")
 RANKED = ("A", "B")
@@ -23,7 +23,7 @@ RANKED = ("A", "B")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Stack:
+class ParameterStack:
     """A part of all slots, or of one: values, gradients and AdamW's moments.
 
     Of all slots each is P × R × W, float32; of one slot r × W, contiguous.
@@ -39,28 +39,28 @@ class Stack:
         return (getattr(self, name) for name in _NAMES)
 
 
-_NAMES = tuple(field.name for field in fields(Stack))
+_NAMES = tuple(field.name for field in fields(ParameterStack))
 
 
-def _nothing(device: str) -> Stack:
-    return Stack(**{name: torch.zeros(0, 1, 0, device=device) for name in _NAMES})
+def _nothing(device: str) -> ParameterStack:
+    return ParameterStack(**{name: torch.zeros(0, 1, 0, device=device) for name in _NAMES})
 
 
-class Scales(NamedTuple):
+class SlotScales(NamedTuple):
     """What a slot's products are multiplied with: by layer, and because of what its dropout keeps."""
 
     layers: Mapping[str, float]
     kept: float
 
 
-class _Layer(NamedTuple):
+class LayerView(NamedTuple):
     """What a layer sees of a part: its own parameter, and a slot's shape of it, the rank left out."""
 
     parameter: nn.Parameter
     shape: torch.Size
 
 
-class Stacks:
+class SlotParameters:
     """The parts of all slots."""
 
     def __init__(self, device: str) -> None:
@@ -68,10 +68,10 @@ class Stacks:
         self.slots = 0
         self.rank = RANK_STEP
         self.device = device
-        self._layers: dict[str, dict[str, _Layer]] = {part: {} for part in PARTS}
+        self._layers: dict[str, dict[str, LayerView]] = {part: {} for part in PARTS}
         self._columns: dict[str, dict[str, slice]] = {part: {} for part in PARTS}
         self.parts = {part: _nothing(device) for part in PARTS}
-        self._scales: dict[int, Scales] = {}
+        self._scales: dict[int, SlotScales] = {}
         self._scales_P1W: torch.Tensor | None = None
         self._prepared: dict[str, torch.Tensor] = {}
         self._unsettled = set[str]()
@@ -82,7 +82,7 @@ class Stacks:
         It is empty until ``settle``.
         """
         parameter = nn.Parameter(torch.empty(0, device=self.device))
-        self._layers[part][layer] = _Layer(parameter, shape)
+        self._layers[part][layer] = LayerView(parameter, shape)
         self._unsettled.add(part)
         return parameter
 
@@ -99,13 +99,13 @@ class Stacks:
             self._unsettled.update(PARTS)
         self.settle()
 
-    def of(self, slot: int, rank: int) -> dict[str, Stack]:
+    def of(self, slot: int, rank: int) -> dict[str, ParameterStack]:
         """Return a slot's parts, those that the adapters have; of its ranks the first ``rank``."""
         found = {}
         for part, stack in self.parts.items():
             if stack.values.shape[2]:
                 rows = rank if part in RANKED else 1
-                found[part] = Stack(**{name: getattr(stack, name)[slot, :rows] for name in _NAMES})
+                found[part] = ParameterStack(**{name: getattr(stack, name)[slot, :rows] for name in _NAMES})
         return found
 
     def piece(self, stacked: torch.Tensor, slot: int, layer: str, part: str, shape: torch.Size) -> torch.Tensor:
@@ -119,7 +119,7 @@ class Stacks:
         """Return where a layer stands in a part."""
         return self._columns[part][layer]
 
-    def scale(self, slot: int, scales: Scales) -> None:
+    def scale(self, slot: int, scales: SlotScales) -> None:
         """Say what a slot's products are multiplied with."""
         self._scales[slot] = scales
         self._scales_P1W = None
@@ -178,7 +178,7 @@ class Stacks:
             new_PRW[fitting] = old_PRW[fitting]
             found[name] = new_PRW
             del old_PRW
-        self._columns[part], stack = columns, Stack(**found)
+        self._columns[part], stack = columns, ParameterStack(**found)
         self.parts[part] = stack
         for layer, (parameter, own) in layers.items():
             seen = [stacked[:, :, columns[layer]] for stacked in (stack.values, stack.gradients)]

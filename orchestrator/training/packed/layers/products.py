@@ -11,14 +11,14 @@ from typing import NamedTuple
 import torch
 from torch.nn.functional import grouped_mm
 
-from orchestrator.training.packed.layout import Groups, add_at
+from orchestrator.training.packed.layout.blocks import Groups, add_to_slots
 
 _GROUPING = {9, 10}
 """Major compute capabilities on which torch 2.13 has a kernel for grouped products, and for bfloat16 alone. Elsewhere
 it loops over the groups too, after it has waited for the device to tell it where they end."""
 
 
-class Span(NamedTuple):
+class SlotRows(NamedTuple):
     """A slot that has rows in this forward and adapts this layer.
 
     Attributes:
@@ -36,10 +36,10 @@ class Span(NamedTuple):
     scale: float
 
 
-class Loop:
+class LoopedProducts:
     """A product of its own for each span, with ``a_GRI`` and ``b_GRO`` in the format of what flows between layers."""
 
-    def __init__(self, spans: Sequence[Span], a_GRI: torch.Tensor, b_GRO: torch.Tensor) -> None:
+    def __init__(self, spans: Sequence[SlotRows], a_GRI: torch.Tensor, b_GRO: torch.Tensor) -> None:
         self._spans, self._a_GRI, self._b_GRO = spans, a_GRI, b_GRO
 
     def down(self, x_NI: torch.Tensor) -> torch.Tensor:
@@ -54,17 +54,17 @@ class Loop:
         self._add_up(y_NO, h_NR, self._b_GRO, scaled=True)
         return y_NO
 
-    def down_again(self, dy_NO: torch.Tensor) -> torch.Tensor:
+    def grad_hidden(self, dy_NO: torch.Tensor) -> torch.Tensor:
         """Return the gradient of ``down``'s result, each slot's ``s dy B'``."""
         return self._down(dy_NO, self._b_GRO, scaled=True)
 
-    def up_again(self, dh_NR: torch.Tensor, dy_NO: torch.Tensor, weight_OI: torch.Tensor) -> torch.Tensor:
+    def grad_input(self, dh_NR: torch.Tensor, dy_NO: torch.Tensor, weight_OI: torch.Tensor) -> torch.Tensor:
         """Return the gradient of an input of which nothing was dropped: ``dy W``, and each slot's ``dh A``."""
         dx_NI = dy_NO @ weight_OI
         self._add_up(dx_NI, dh_NR, self._a_GRI, scaled=False)
         return dx_NI
 
-    def input_again(self, dh_NR: torch.Tensor) -> torch.Tensor:
+    def grad_adapter_input(self, dh_NR: torch.Tensor) -> torch.Tensor:
         """Return each slot's ``dh A``, and zeros for rows of slots that do not adapt the layer."""
         whole = sum(span.rows.stop - span.rows.start for span in self._spans) == dh_NR.shape[0]
         shape = (dh_NR.shape[0], self._a_GRI.shape[2])
@@ -101,7 +101,7 @@ class Loop:
             gradient_PRM[span.slot, : span.rank].add_(found_RM, alpha=span.scale if scaled else 1.0)
 
 
-class Grouped:
+class GroupedProducts:
     """One product for all slots that have rows; ranks and layers that a slot does not use are zeros in the stacks.
 
     Slots without rows are no groups: on some devices the kernel leaves what it finds where a gradient sums over no rows
@@ -113,45 +113,45 @@ class Grouped:
         self._groups, self._a_GRI, self._b_GRO = groups, a_GRI, b_GRO
 
     def down(self, x_NI: torch.Tensor) -> torch.Tensor:
-        """See ``Loop.down``."""
+        """See ``LoopedProducts.down``."""
         return grouped_mm(x_NI, self._a_GRI.transpose(1, 2), offs=self._groups.ends_G)
 
     def up(
         self, h_NR: torch.Tensor, x_NI: torch.Tensor, weight_OI: torch.Tensor, bias_O: torch.Tensor | None
     ) -> torch.Tensor:
-        """See ``Loop.up``. The frozen product adds itself, which saves a pass over memory."""
+        """See ``LoopedProducts.up``. The frozen product adds itself, which saves a pass over memory."""
         y_NO = grouped_mm(h_NR, self._b_GRO, offs=self._groups.ends_G)
         torch.addmm(y_NO, x_NI, weight_OI.t(), out=y_NO)
         return y_NO if bias_O is None else y_NO.add_(bias_O)
 
-    def down_again(self, dy_NO: torch.Tensor) -> torch.Tensor:
-        """See ``Loop.down_again``."""
+    def grad_hidden(self, dy_NO: torch.Tensor) -> torch.Tensor:
+        """See ``LoopedProducts.grad_hidden``."""
         return grouped_mm(dy_NO, self._b_GRO.transpose(1, 2), offs=self._groups.ends_G)
 
-    def up_again(self, dh_NR: torch.Tensor, dy_NO: torch.Tensor, weight_OI: torch.Tensor) -> torch.Tensor:
-        """See ``Loop.up_again``."""
-        dx_NI = self.input_again(dh_NR)
+    def grad_input(self, dh_NR: torch.Tensor, dy_NO: torch.Tensor, weight_OI: torch.Tensor) -> torch.Tensor:
+        """See ``LoopedProducts.grad_input``."""
+        dx_NI = self.grad_adapter_input(dh_NR)
         return torch.addmm(dx_NI, dy_NO, weight_OI, out=dx_NI)
 
-    def input_again(self, dh_NR: torch.Tensor) -> torch.Tensor:
-        """See ``Loop.input_again``."""
+    def grad_adapter_input(self, dh_NR: torch.Tensor) -> torch.Tensor:
+        """See ``LoopedProducts.grad_adapter_input``."""
         return grouped_mm(dh_NR, self._a_GRI, offs=self._groups.ends_G)
 
     def add_to_a(self, gradient_PRI: torch.Tensor, dh_NR: torch.Tensor, x_NI: torch.Tensor) -> None:
-        """See ``Loop.add_to_a``."""
+        """See ``LoopedProducts.add_to_a``."""
         self._add_outer(gradient_PRI, dh_NR, x_NI)
 
     def add_to_b(self, gradient_PRO: torch.Tensor, h_NR: torch.Tensor, dy_NO: torch.Tensor) -> None:
-        """See ``Loop.add_to_b``; not scaled: see ``Stacks.prepare``."""
+        """See ``LoopedProducts.add_to_b``; not scaled: see ``SlotParameters.prepare``."""
         self._add_outer(gradient_PRO, h_NR, dy_NO)
 
     def _add_outer(self, gradient_PRM: torch.Tensor, left_NR: torch.Tensor, right_NM: torch.Tensor) -> None:
         found_GRM = grouped_mm(left_NR.t(), right_NM, offs=self._groups.ends_G)
-        add_at(gradient_PRM, self._groups.slots_G, found_GRM)
+        add_to_slots(gradient_PRM, self._groups.slots_G, found_GRM)
 
 
 @cache
-def groups_pay(device: torch.device, dtype: torch.dtype) -> bool:
+def has_grouped_kernel(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether the device multiplies groups of this format in one kernel."""
     if device.type != "cuda" or dtype is not torch.bfloat16:
         return False

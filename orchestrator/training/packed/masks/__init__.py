@@ -1,0 +1,1 @@
+"""Dropout masks: one random stream per slot."""

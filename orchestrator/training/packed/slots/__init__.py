@@ -1,0 +1,1 @@
+"""Trainable parameters of all slots: adapters, AdamW updates."""
