@@ -56,7 +56,7 @@ from orchestrator.tracking.location import Location, connect, locate
 from orchestrator.tracking.reconciler import Reconciler
 from orchestrator.tracking.store import LedgerStore
 from orchestrator.tracking.synchroniser import Synchroniser
-from orchestrator.training.retention import Retention
+from orchestrator.training.checkpoints.retention import Retention
 from tests.fakes.fake_engine import FakeEngineFactory
 
 METRIC = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.environment import usable_cores
 from orchestrator.core.plan import Precision
-from orchestrator.training.hardware import computes_in_bfloat16
+from orchestrator.training.process.hardware import computes_in_bfloat16
 
 if TYPE_CHECKING:
     import optuna

@@ -20,7 +20,7 @@ from orchestrator.core.plan import EngineName, EnginePlan, Precision
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.objective.loading import load_objective
-from orchestrator.training.checkpoints import TrialFolder
+from orchestrator.training.checkpoints.trial_folder import TrialFolder
 from orchestrator.training.engine import TrialRun
 
 SETTINGS = TrialSettings(rank=16, alpha=32.0, dropout=0.05, learning_rate=1e-3, batch_size=16, max_length=64)

@@ -14,16 +14,18 @@ from itertools import product
 import torch
 from transformers import AutoModelForSequenceClassification
 
+from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.settings import TrialSettings
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.loading import load_objective
-from orchestrator.training.adapters import adapt
-from orchestrator.training.base_model import Base, load_base, load_tokenizer, quiet_libraries
-from orchestrator.training.dropout import use_fast_dropout
+from orchestrator.training.data.order import data_order
+from orchestrator.training.data.task_data import TaskData
+from orchestrator.training.model.adapters import adapt
+from orchestrator.training.model.base_model import Base, load_base
+from orchestrator.training.model.quiet import quiet_libraries
 from orchestrator.training.optimiser import build_optimiser
-from orchestrator.training.order import data_order
-from orchestrator.training.task_data import TaskData
+from orchestrator.training.solo.dropout import use_fast_dropout
 
 MODEL = Source(origin=Origin.PACKAGED, name="minilm")
 SETTINGS = TrialSettings(rank=16, dropout=0.05, max_length=64, batch_size=16, learning_rate=3e-4)

@@ -44,7 +44,7 @@ from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.environment import prepare
 from orchestrator.objective.loading import load_objective
 from orchestrator.search.ledger import Ledger
-from orchestrator.training.hardware import choose_device
+from orchestrator.training.process.hardware import choose_device
 
 ROOT = Path(__file__).parent.parent
 MODEL = Source(origin=Origin.PACKAGED, name="minilm")

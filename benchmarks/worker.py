@@ -25,7 +25,7 @@ from orchestrator.objective.protocol import Objective
 from orchestrator.training.engine import TrialRun
 from orchestrator.training.packed.engine import PackedEngine
 from orchestrator.training.packed.slots.adapter import new_adapter, place
-from orchestrator.training.solo import SoloEngine
+from orchestrator.training.solo.engine import SoloEngine
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

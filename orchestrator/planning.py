@@ -132,7 +132,7 @@ def check_solo(spec: SweepSpec, splits: Splits, say: Callable[[str], None]) -> N
         UserError: peft refuses some.
     """
     if spec.resources.engine is EngineName.SOLO:
-        from orchestrator.training.adapter_check import check_adapters
+        from orchestrator.training.checks.adapter_check import check_adapters
 
         for note in check_adapters(plan_engine(spec, splits, Path()), load_objective(spec.objective)):
             say(note)
@@ -140,7 +140,7 @@ def check_solo(spec: SweepSpec, splits: Splits, say: Callable[[str], None]) -> N
 
 def _rehearse(spec: SweepSpec, objective: Objective, splits: Splits) -> str | None:
     """Call the objective's hooks on a few rows; see ``training.rehearsal``."""
-    from orchestrator.training.rehearsal import rehearse
+    from orchestrator.training.checks.rehearsal import rehearse
 
     return rehearse(objective, splits, plan_engine(spec, splits, Path()))
 

@@ -10,7 +10,7 @@ from orchestrator.report.data_text import data_lines
 from orchestrator.search.ledger import Ledger
 from orchestrator.spec.possible import possible
 from orchestrator.spec.sweep_spec import SweepSpec
-from orchestrator.training.model_check import checked_splits
+from orchestrator.training.checks.model_check import checked_splits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

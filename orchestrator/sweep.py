@@ -27,9 +27,9 @@ from orchestrator.tracking.location import locate
 from orchestrator.tracking.reconciler import Reconciler
 from orchestrator.tracking.store import LedgerStore
 from orchestrator.tracking.synchroniser import Synchroniser
+from orchestrator.training.checkpoints.recovery import recover
+from orchestrator.training.checkpoints.retention import Retention
 from orchestrator.training.engine import Measure
-from orchestrator.training.recovery import recover
-from orchestrator.training.retention import Retention
 
 
 def run_sweep(

@@ -18,7 +18,7 @@ from orchestrator.core.policy import Budget
 from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import TrialRecord
 from orchestrator.report import words
-from orchestrator.training.heartbeat import samples_trained
+from orchestrator.training.checkpoints.heartbeat import samples_trained
 
 MISSING = ""
 """Stands for the value of a parameter that a trial does not have; no value is written like this."""

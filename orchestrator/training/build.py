@@ -15,7 +15,7 @@ def build_engine(plan: EnginePlan) -> Engine:
     import peft  # noqa: F401  (every trial and every measurement needs it)
 
     from orchestrator.objective.loading import load_objective
-    from orchestrator.training.memory import freeze_gc
+    from orchestrator.training.process.memory import freeze_gc
 
     objective = load_objective(plan.objective)
     if plan.engine is EngineName.PACKED:
@@ -23,7 +23,7 @@ def build_engine(plan: EnginePlan) -> Engine:
 
         engine: Engine = PackedEngine(plan, objective)
     else:
-        from orchestrator.training.solo import SoloEngine
+        from orchestrator.training.solo.engine import SoloEngine
 
         engine = SoloEngine(plan, objective)
     freeze_gc()

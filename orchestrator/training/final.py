@@ -9,9 +9,9 @@ from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.trial import TrialRecord
 from orchestrator.evaluation.gap import gaps
 from orchestrator.training.build import build_engine
-from orchestrator.training.checkpoints import ADAPTER, TrialFolder
+from orchestrator.training.checkpoints.retention import leaders
+from orchestrator.training.checkpoints.trial_folder import ADAPTER, TrialFolder
 from orchestrator.training.engine import Measure
-from orchestrator.training.retention import leaders
 
 
 def unmeasured(sweep_dir: Path, records: Iterable[TrialRecord], metric: Metric, k: int) -> tuple[TrialRecord, ...]:

@@ -18,8 +18,8 @@ from orchestrator.core.policy import Budget
 from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import Action, Decision, TrialRecord, TrialState
 from orchestrator.report.leaderboard import varied
-from orchestrator.training.checkpoints import TrialFolder
-from orchestrator.training.heartbeat import Heartbeat
+from orchestrator.training.checkpoints.heartbeat import Heartbeat
+from orchestrator.training.checkpoints.trial_folder import TrialFolder
 from tests.effort import lines_run
 from tests.report.examples import make_records
 

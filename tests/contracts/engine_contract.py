@@ -27,8 +27,8 @@ from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.objective.protocol import Head, Objective
+from orchestrator.training.checkpoints.heartbeat import samples_trained
 from orchestrator.training.engine import Engine
-from orchestrator.training.heartbeat import samples_trained
 from tests.plain_peft import PlainPeft
 
 MADE_UP = Source(origin=Origin.LOCAL, name="made up")

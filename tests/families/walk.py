@@ -65,7 +65,7 @@ def walked(name: str, head: Head, folder: Path, **changes: Any) -> Found:
     import torch
 
     from orchestrator.training.packed.engine import PackedEngine
-    from orchestrator.training.solo import SoloEngine
+    from orchestrator.training.solo.engine import SoloEngine
     from tests.training.packed.packs import MADE_UP, task
 
     try:
@@ -189,11 +189,10 @@ def plain_training(model: Path, solo: Any, plan: EnginePlan, task: Any, objectiv
     import torch
     from transformers import set_seed
 
-    from orchestrator.training.adapters import adapt
-    from orchestrator.training.base_model import Base
-    from orchestrator.training.optimiser import build_optimiser
-    from orchestrator.training.schedule import factor
-    from orchestrator.training.update_plan import UpdatePlan
+    from orchestrator.training.data.update_plan import UpdatePlan
+    from orchestrator.training.model.adapters import adapt
+    from orchestrator.training.model.base_model import Base
+    from orchestrator.training.optimiser import build_optimiser, schedule_factor
 
     set_seed(task.seed)
     base, found = plain_model(model, objective)
@@ -206,7 +205,9 @@ def plain_training(model: Path, solo: Any, plan: EnginePlan, task: Any, objectiv
     trainable = [parameter for parameter in peft_model.parameters() if parameter.requires_grad]
     for update, rows in enumerate(update_plan.order):
         for group in optimiser.param_groups:
-            group["lr"] = group.setdefault("peak", group["lr"]) * factor(task.settings, update, len(update_plan.order))
+            group["lr"] = group.setdefault("peak", group["lr"]) * schedule_factor(
+                task.settings, update, len(update_plan.order)
+            )
         loss, units = plain_sums(peft_model, objective, [update_plan.rows[row] for row in rows], solo.data.tokenizer)
         (loss / units).backward()
         torch.nn.utils.clip_grad_norm_(trainable, task.settings.max_grad_norm)

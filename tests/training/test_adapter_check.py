@@ -15,11 +15,11 @@ from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.space import Choices, Parameter, ParamValue, Space
 from orchestrator.objective.protocol import Head, Objective
 from orchestrator.spec.covering import covering
-from orchestrator.training.adapter_check import check_adapters
-from orchestrator.training.base_model import Base, load_base
-from orchestrator.training.model_notes import model_notes
+from orchestrator.training.checks.adapter_check import check_adapters
+from orchestrator.training.checks.model_notes import model_notes
+from orchestrator.training.model.base_model import Base, load_base
+from orchestrator.training.model.structure import load_structure
 from orchestrator.training.packed.engine import PackedEngine
-from orchestrator.training.structure import load_structure
 from tests.fakes.tiny_models import (
     bert_without_pooler,
     tiny_bert,

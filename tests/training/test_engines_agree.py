@@ -13,7 +13,7 @@ from orchestrator.core.trial import Report
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.engine import Engine
 from orchestrator.training.packed.engine import PackedEngine
-from orchestrator.training.solo import SoloEngine
+from orchestrator.training.solo.engine import SoloEngine
 from tests.contracts.engine_contract import learned
 from tests.fakes.tiny_models import tiny_bert, tiny_llama, tiny_t5, without_dropout
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq

@@ -6,16 +6,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import TrialTask
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Objective
-from orchestrator.training.adapters import Adapted, adapt
-from orchestrator.training.base_model import load_base, load_tokenizer
+from orchestrator.training.data.task_data import TaskData
+from orchestrator.training.model.adapters import Adapted, adapt
+from orchestrator.training.model.base_model import load_base
 from orchestrator.training.optimiser import build_optimiser
-from orchestrator.training.solo_trainer import SoloTrainer, TrainingInputs
-from orchestrator.training.task_data import TaskData
+from orchestrator.training.solo.trainer import SoloTrainer, TrainingInputs
 from tests.fakes.tiny_models import tiny_bert, tiny_gpt2, tiny_llama, tiny_t5, without_dropout
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
 

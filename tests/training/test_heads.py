@@ -22,12 +22,12 @@ from orchestrator.core.methods import METHODS
 from orchestrator.core.plan import EnginePlan, Precision
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Head
-from orchestrator.training.adapters import adapt, save_adapter
-from orchestrator.training.base_model import Base, load_base
 from orchestrator.training.engine import Engine
-from orchestrator.training.heads import modules_to_save
+from orchestrator.training.model.adapters import adapt, save_adapter
+from orchestrator.training.model.base_model import Base, load_base
+from orchestrator.training.model.heads import modules_to_save
 from orchestrator.training.packed.engine import PackedEngine
-from orchestrator.training.solo import SoloEngine
+from orchestrator.training.solo.engine import SoloEngine
 from tests.contracts.engine_contract import learned
 from tests.fakes.tiny_models import (
     bert_without_pooler,

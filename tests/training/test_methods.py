@@ -16,10 +16,10 @@ from orchestrator.core.methods import METHODS, takers
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Head, Objective
-from orchestrator.training.adapters import Adapted, adapt, merged, save_adapter
-from orchestrator.training.base_model import Base, load_base
+from orchestrator.training.model.adapters import Adapted, adapt, merged, save_adapter
+from orchestrator.training.model.base_model import Base, load_base
+from orchestrator.training.model.peft_configs import peft_config
 from orchestrator.training.optimiser import build_optimiser
-from orchestrator.training.peft_configs import peft_config
 from tests import needs
 from tests.contracts.engine_contract import MethodContract
 from tests.fakes.tiny_models import (

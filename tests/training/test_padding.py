@@ -17,7 +17,7 @@ from orchestrator.core.trial import TrialTask
 from orchestrator.tracking.adapter_model import AdapterRunner
 from orchestrator.tracking.adapters import AdapterCard, stage_adapter
 from orchestrator.training.packed.engine import PackedEngine
-from orchestrator.training.solo import SoloEngine
+from orchestrator.training.solo.engine import SoloEngine
 from tests.fakes.odd_models import EOS_ID, odd_llama, tiny_xlnet
 from tests.fakes.tiny_models import tiny_gpt2, without_dropout
 from tests.fakes.tiny_objective import TinyClassification, tiny_rows

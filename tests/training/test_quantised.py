@@ -14,8 +14,8 @@ from orchestrator.core.errors import UserError
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Head, Objective
-from orchestrator.training.adapters import adapt, merged
-from orchestrator.training.base_model import Base, load_base
+from orchestrator.training.model.adapters import adapt, merged
+from orchestrator.training.model.base_model import Base, load_base
 from orchestrator.training.packed.execution.pack import Pack
 from orchestrator.training.packed.layers.lora import PackedLoRA
 from tests import needs
@@ -108,7 +108,7 @@ def test_every_number_format_is_made_from_the_same_codes(tmp_path: Path) -> None
 @needs.bitsandbytes
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_layer_computes_as_a_linear_one_with_its_weight_turned_back(dtype: torch.dtype, tmp_path: Path) -> None:
-    from orchestrator.training.quantised import weight_of
+    from orchestrator.training.model.quantised import weight_of
 
     torch.manual_seed(0)
     base = load(tiny_bert(tmp_path, width=64), TinyClassification())

@@ -8,8 +8,8 @@ import pytest
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState
-from orchestrator.training.checkpoints import TrialFolder
-from orchestrator.training.retention import Retention, kept, leaders
+from orchestrator.training.checkpoints.retention import Retention, kept, leaders
+from orchestrator.training.checkpoints.trial_folder import TrialFolder
 from tests.effort import lines_run
 from tests.training.test_checkpoints import write
 

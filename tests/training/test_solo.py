@@ -7,7 +7,7 @@ from orchestrator.core.plan import EnginePlan
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.engine import Engine
-from orchestrator.training.solo import SoloEngine
+from orchestrator.training.solo.engine import SoloEngine
 from tests import needs
 from tests.contracts.engine_contract import AdapterContract, EngineContract
 from tests.fakes.tiny_models import bert_without_pooler, tiny_bert, tiny_gpt2, tiny_llama, tiny_roberta, tiny_t5

@@ -9,8 +9,8 @@ from peft import LoraConfig, get_peft_model
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
 from orchestrator.core.settings import TrialSettings
-from orchestrator.training.adapters import adapt
-from orchestrator.training.base_model import Base, load_base
+from orchestrator.training.model.adapters import adapt
+from orchestrator.training.model.base_model import Base, load_base
 from tests.fakes.tiny_models import tiny_bert
 from tests.fakes.tiny_objective import TinyClassification
 

@@ -14,11 +14,11 @@ from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.plan import EnginePlan, Precision
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Objective
-from orchestrator.training.adapters import adapt
-from orchestrator.training.base_model import load_base
 from orchestrator.training.engine import Engine
+from orchestrator.training.model.adapters import adapt
+from orchestrator.training.model.base_model import load_base
 from orchestrator.training.packed.engine import PackedEngine
-from orchestrator.training.solo import SoloEngine
+from orchestrator.training.solo.engine import SoloEngine
 from tests.fakes.tiny_models import tiny_gpt2, tiny_llama, without_dropout
 from tests.fakes.tiny_objective import TinyCausal
 from tests.plain_peft import PlainPeft

@@ -16,12 +16,11 @@ from orchestrator.core.plan import EnginePlan
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.objective.protocol import Objective
-from orchestrator.training.adapter_check import check_adapters
-from orchestrator.training.adapters import reason_of
-from orchestrator.training.checkpoints import SLOT_STATE, TrialFolder
+from orchestrator.training.checkpoints.trial_folder import SLOT_STATE, TrialFolder
+from orchestrator.training.checks.adapter_check import check_adapters
+from orchestrator.training.data.update_plan import UpdatePlan
 from orchestrator.training.engine import Capacity, TrialRun
-from orchestrator.training.hardware import choose_device, computes_in_bfloat16
-from orchestrator.training.memory import free_memory, reset_peak
+from orchestrator.training.model.adapters import reason_of
 from orchestrator.training.packed.errors import CannotPackError
 from orchestrator.training.packed.execution.pack import Pack
 from orchestrator.training.packed.execution.slot_trial import SlotTrial
@@ -33,9 +32,10 @@ from orchestrator.training.packed.reporting import report
 from orchestrator.training.packed.run import PackedRun, advanced
 from orchestrator.training.packed.sizing import Sizing
 from orchestrator.training.packed.slots.adapter import new_adapter, require_packable
-from orchestrator.training.rng import kept_random_state
-from orchestrator.training.solo import SoloEngine
-from orchestrator.training.update_plan import UpdatePlan
+from orchestrator.training.process.hardware import choose_device, computes_in_bfloat16
+from orchestrator.training.process.memory import free_memory, reset_peak
+from orchestrator.training.process.random_state import kept_random_state
+from orchestrator.training.solo.engine import SoloEngine
 
 logger = logging.getLogger(__name__)
 _Found = TypeVar("_Found")

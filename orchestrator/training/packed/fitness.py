@@ -18,16 +18,16 @@ from orchestrator.core.quantisation import Quantisation
 from orchestrator.evaluation.measure import forward
 from orchestrator.evaluation.neighbours import keeps_state
 from orchestrator.objective.protocol import Example, Head, Objective
-from orchestrator.training.base_model import load_base
-from orchestrator.training.memory import free_memory, out_of_memory
+from orchestrator.training.model.base_model import load_base
+from orchestrator.training.model.trial_weights import widen
 from orchestrator.training.packed.errors import CannotPackError
 from orchestrator.training.packed.execution.pack import Pack
 from orchestrator.training.packed.layers.attention import forbid_special_masks
 from orchestrator.training.packed.layout.blocks import batch_layout
 from orchestrator.training.packed.masks.host import DropoutStream, create_masks
 from orchestrator.training.packed.risks import risk
-from orchestrator.training.rng import kept_random_state
-from orchestrator.training.trial_weights import widen
+from orchestrator.training.process.memory import free_memory, out_of_memory
+from orchestrator.training.process.random_state import kept_random_state
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -3,8 +3,8 @@
 import logging
 from collections.abc import Collection, Container, Mapping
 
-from orchestrator.training.memory import out_of_memory
 from orchestrator.training.packed.run import PackedRun
+from orchestrator.training.process.memory import out_of_memory
 
 logger = logging.getLogger(__name__)
 

@@ -4,9 +4,9 @@ import time
 from collections.abc import Iterable
 
 from orchestrator.evaluation.gap import gaps
-from orchestrator.training.memory import peak_mb
 from orchestrator.training.packed.execution.slot_trial import SlotTrial
 from orchestrator.training.packed.execution.stepper import Stepper
+from orchestrator.training.process.memory import peak_mb
 
 
 def report(seats: Iterable[SlotTrial], stepper: Stepper, device: str) -> None:

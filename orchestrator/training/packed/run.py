@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from orchestrator.core.errors import DivergedError
 from orchestrator.core.trial import Report, TrialTask
-from orchestrator.training.checkpoints import TrialFolder
-from orchestrator.training.solo import SoloRun
+from orchestrator.training.checkpoints.trial_folder import TrialFolder
+from orchestrator.training.solo.engine import SoloRun
 
 if TYPE_CHECKING:
     from orchestrator.training.packed.engine import PackedEngine

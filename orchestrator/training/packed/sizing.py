@@ -19,15 +19,15 @@ from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import TrialTask
 from orchestrator.objective.protocol import Example, Objective
-from orchestrator.training.checkpoints import SLOT_STATE, TrialFolder
+from orchestrator.training.checkpoints.trial_folder import SLOT_STATE, TrialFolder
+from orchestrator.training.data.task_data import TaskData
+from orchestrator.training.data.update_plan import UpdatePlan
 from orchestrator.training.engine import Capacity
-from orchestrator.training.memory import available_mb, free_memory, out_of_memory, peak_mb, reset_peak
 from orchestrator.training.packed.execution.pack import Pack
 from orchestrator.training.packed.execution.slot_trial import SlotTrial
 from orchestrator.training.packed.execution.stepper import Stepper
 from orchestrator.training.packed.slots.adapter import new_adapter
-from orchestrator.training.task_data import TaskData
-from orchestrator.training.update_plan import UpdatePlan
+from orchestrator.training.process.memory import available_mb, free_memory, out_of_memory, peak_mb, reset_peak
 
 PAYS = 1.1
 """Twice the trials have to train this many times the tokens a second, or they are not worth their memory."""

@@ -13,17 +13,16 @@ from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import TrialTask
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Example, Objective
-from orchestrator.training.adapters import Adapted, adapt
-from orchestrator.training.base_model import Base, load_base, load_tokenizer
-from orchestrator.training.checkpoints import SLOT_STATE, TrialFolder
-from orchestrator.training.optimiser import build_optimiser
+from orchestrator.training.checkpoints.trial_folder import SLOT_STATE, TrialFolder
+from orchestrator.training.data.task_data import TaskData
+from orchestrator.training.data.update_plan import UpdatePlan
+from orchestrator.training.model.adapters import Adapted, adapt
+from orchestrator.training.model.base_model import Base, load_base, load_tokenizer
+from orchestrator.training.optimiser import build_optimiser, factor
 from orchestrator.training.packed.execution.pack import Pack
 from orchestrator.training.packed.execution.slot_trial import SlotTrial
 from orchestrator.training.packed.execution.stepper import Stepper
 from orchestrator.training.packed.slots.adapter import Adapter, new_adapter, place
-from orchestrator.training.schedule import factor
-from orchestrator.training.task_data import TaskData
-from orchestrator.training.update_plan import UpdatePlan
 
 POINTS = (200, 400)
 ROWS = 60

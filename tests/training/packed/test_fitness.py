@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.deepspeed import NAMED
 from orchestrator.core.errors import DivergedError, LoratoryError, UserError
@@ -17,14 +18,13 @@ from orchestrator.core.plan import EngineName, EnginePlan, Precision
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import Report
 from orchestrator.objective.protocol import Head, Objective
-from orchestrator.training.base_model import load_tokenizer
+from orchestrator.training.data.task_data import TaskData
 from orchestrator.training.engine import TrialRun
 from orchestrator.training.packed.engine import PackedEngine
 from orchestrator.training.packed.errors import CannotPackError
 from orchestrator.training.packed.fitness import in_what_fits, reason_not_to_pack
 from orchestrator.training.packed.layout.blocks import batch_layout
 from orchestrator.training.packed.run import PackedRun
-from orchestrator.training.task_data import TaskData
 from tests.fakes.tiny_models import (
     bert_without_pooler,
     tiny_bert,

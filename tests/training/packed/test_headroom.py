@@ -5,11 +5,11 @@ from typing import cast
 
 import pytest
 
-from orchestrator.training.checkpoints import SLOT_STATE, TrialFolder
+from orchestrator.training.checkpoints.trial_folder import SLOT_STATE, TrialFolder
 from orchestrator.training.packed.engine import PackedEngine
 from orchestrator.training.packed.headroom import Headroom
 from orchestrator.training.packed.run import PackedRun
-from orchestrator.training.solo import SoloRun
+from orchestrator.training.solo.engine import SoloRun
 from tests.training.packed.packs import task
 
 NO_MEMORY = MemoryError()

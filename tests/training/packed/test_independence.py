@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from orchestrator.core.errors import DivergedError
 from orchestrator.core.trial import TrialTask
 from orchestrator.objective.protocol import Objective
-from orchestrator.training.order import data_order
+from orchestrator.training.data.order import data_order
 from orchestrator.training.packed.execution.slot_trial import SlotTrial
 from orchestrator.training.packed.execution.stepper import Stepper
 from orchestrator.training.packed.layout.blocks import batch_layout

@@ -11,7 +11,7 @@ from orchestrator.core.data import Source
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Objective
-from orchestrator.training.base_model import load_base
+from orchestrator.training.model.base_model import load_base
 from orchestrator.training.packed.errors import CannotPackError
 from orchestrator.training.packed.layers.attention import NAME
 from orchestrator.training.packed.layers.first_tokens import compute_first_tokens_alone

@@ -13,15 +13,15 @@ from safetensors.torch import save_file
 
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.objective.protocol import Example
-from orchestrator.training.adapters import WEIGHTS
-from orchestrator.training.checkpoints import ADAPTER, SLOT_STATE, TrialFolder
-from orchestrator.training.heartbeat import Heartbeat
+from orchestrator.training.checkpoints.heartbeat import Heartbeat
+from orchestrator.training.checkpoints.trial_folder import ADAPTER, SLOT_STATE, TrialFolder
+from orchestrator.training.data.update_plan import UpdatePlan
+from orchestrator.training.model.adapters import WEIGHTS
+from orchestrator.training.optimiser import factor
 from orchestrator.training.packed.execution.pack import Pack
 from orchestrator.training.packed.masks.host import DropoutStream
 from orchestrator.training.packed.slots.adapter import Adapter
 from orchestrator.training.packed.slots.updates import Update
-from orchestrator.training.schedule import factor
-from orchestrator.training.update_plan import UpdatePlan
 
 _MOMENTS = {"mean": "means", "square": "squares"}
 """AdamW's moments: as a checkpoint names them, and as the stacks do."""

@@ -11,12 +11,12 @@ from orchestrator.core.errors import DivergedError
 from orchestrator.evaluation.crew import Crew
 from orchestrator.evaluation.measure import measure_models, portions
 from orchestrator.objective.protocol import Example, Objective
-from orchestrator.training.hardware import to_device
 from orchestrator.training.packed.execution.pack import Pack
 from orchestrator.training.packed.execution.slot_trial import SlotTrial, padded
 from orchestrator.training.packed.layout.blocks import Block, batch_layout
 from orchestrator.training.packed.masks.host import create_masks
 from orchestrator.training.packed.slots.updates import Update, make, norms
+from orchestrator.training.process.hardware import to_device
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -42,6 +42,6 @@ class FrozenWeight:
         """Return ``weight_OI`` in the number format of what flows between layers."""
         if self.stored.is_floating_point():
             return self.stored
-        from orchestrator.training.quantised import weight_of
+        from orchestrator.training.model.quantised import weight_of
 
         return weight_of(self.stored)

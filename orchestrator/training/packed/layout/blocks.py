@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import torch
 
-from orchestrator.training.hardware import to_device
 from orchestrator.training.packed.errors import CannotPackError
 from orchestrator.training.packed.layout.padding import PaddedGroups
+from orchestrator.training.process.hardware import to_device
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

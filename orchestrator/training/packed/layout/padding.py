@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from orchestrator.training.hardware import to_device
 from orchestrator.training.packed.autograd import Context, apply
+from orchestrator.training.process.hardware import to_device
 
 
 class PaddedGroups:

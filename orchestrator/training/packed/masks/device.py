@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from orchestrator.training.hardware import to_device
 from orchestrator.training.packed.masks.host import LEVELS, MODULES, DropoutStream, Mask
+from orchestrator.training.process.hardware import to_device
 
 if TYPE_CHECKING:
     from orchestrator.training.packed.layout.blocks import Block, Layout

@@ -12,10 +12,10 @@ from orchestrator.core.plan import EnginePlan
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import TrialTask
 from orchestrator.objective.protocol import Objective
-from orchestrator.training.adapters import adapt, write_adapter
-from orchestrator.training.base_model import load_base
+from orchestrator.training.model.adapters import adapt, write_adapter
+from orchestrator.training.model.base_model import load_base
 from orchestrator.training.packed.errors import CannotPackError
-from orchestrator.training.rng import kept_random_state
+from orchestrator.training.process.random_state import kept_random_state
 
 if TYPE_CHECKING:
     from peft import PeftConfig

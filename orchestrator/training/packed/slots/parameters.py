@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from orchestrator.training.hardware import to_device
+from orchestrator.training.process.hardware import to_device
 
 RANK_STEP = 8
 """SlotParameters are as wide as a multiple of this: narrower products are no faster, and grouped ones need aligned rows."""

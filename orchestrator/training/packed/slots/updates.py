@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 
 from orchestrator.core.settings import TrialSettings
-from orchestrator.training.hardware import to_device
 from orchestrator.training.optimiser import learning_rate_of
 from orchestrator.training.packed.slots.parameters import RANKED, ParameterStack, SlotParameters
+from orchestrator.training.process.hardware import to_device
 
 _KINDS = {"A": "lora_A", "B": "lora_B"}
 

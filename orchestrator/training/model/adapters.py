@@ -14,8 +14,9 @@ from orchestrator.core.errors import UserError
 from orchestrator.core.methods import LORA
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Head
-from orchestrator.training.base_model import Base, quiet_libraries
-from orchestrator.training.peft_configs import peft_config
+from orchestrator.training.model.base_model import Base
+from orchestrator.training.model.peft_configs import peft_config
+from orchestrator.training.model.quiet import quiet_libraries
 
 if TYPE_CHECKING:
     import torch

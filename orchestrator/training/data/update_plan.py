@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import TrialTask
 from orchestrator.objective.protocol import Example
-from orchestrator.training.order import data_order
+from orchestrator.training.data.order import data_order
 
 if TYPE_CHECKING:
-    from orchestrator.training.task_data import TaskData
+    from orchestrator.training.data.task_data import TaskData
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,8 +1,5 @@
 """The frozen base: loaded for an objective's head, and what its files do not hold."""
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,14 +11,13 @@ from orchestrator.core.data import Source
 from orchestrator.core.quantisation import Quantisation, require_package
 from orchestrator.evaluation.neighbours import forget_longest_rows
 from orchestrator.objective.protocol import Head, Objective
-from orchestrator.training.cpu_attention import attention_on_cpu, implemented_by
+from orchestrator.training.model.cpu_attention import attention_on_cpu, implemented_by
+from orchestrator.training.model.quiet import quiet_libraries
 
 if TYPE_CHECKING:
     import torch
     from peft import PeftModel
     from transformers import PreTrainedModel
-
-__all__ = ["AUTO_CLASSES", "Base", "load_adapted", "load_base", "load_tokenizer", "quiet_libraries", "with_head"]
 
 AUTO_CLASSES = {
     Head.SEQUENCE_CLASSIFICATION: "AutoModelForSequenceClassification",
@@ -81,7 +77,7 @@ def load_base(
     arguments |= {"dtype": dtype, "output_loading_info": True}
     if quantisation is not None:
         require_package(quantisation)
-        from orchestrator.training import quantised
+        from orchestrator.training.model import quantised
 
         arguments |= quantised.loading(quantisation, device)
     with quiet_libraries():
@@ -109,32 +105,6 @@ def with_head(objective: Objective) -> tuple[Any, dict[str, Any]]:
         "label2id": {label: index for index, label in enumerate(objective.labels)},
         "ignore_mismatched_sizes": True,  # a head for another number of classes gives way to a new one
     }
-
-
-@contextmanager
-def quiet_libraries() -> Iterator[None]:
-    """Silence what is said of a new head, as if it were a fault, the progress bar of milliseconds, and four warnings.
-
-    peft asks transformers for an attribute that was renamed, sees by itself which layers are stored transposed, says
-    that it cannot take IA3's factors out of a weight exactly, which ``merged`` does not rely on, and looks for the
-    ranks of experts, which it has set itself, among the layers alone.
-    """
-    from transformers.utils import logging
-
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            warnings.filterwarnings("ignore", message="fan_in_fan_out")
-            warnings.filterwarnings("ignore", message="Unmerge result can be inaccurate")
-            warnings.filterwarnings("ignore", message="The following (rank|alpha)_pattern keys did not match")
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def load_adapted(

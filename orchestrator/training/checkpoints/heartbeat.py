@@ -7,7 +7,7 @@ import contextlib
 import time
 from pathlib import Path
 
-from orchestrator.training.checkpoints import TrialFolder
+from orchestrator.training.checkpoints.trial_folder import TrialFolder
 
 PERIOD_S = 1.0
 """Seconds between two writes of one trial, at least."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from orchestrator.core.errors import UserError
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Head
-from orchestrator.training.base_model import Base
-from orchestrator.training.heads import modules_to_save
+from orchestrator.training.model.base_model import Base
+from orchestrator.training.model.heads import modules_to_save
 
 if TYPE_CHECKING:
     from peft import PeftConfig

@@ -10,21 +10,21 @@ from orchestrator.core.trial import Report, TrialTask
 from orchestrator.evaluation.gap import gaps
 from orchestrator.evaluation.measure import measure
 from orchestrator.objective.protocol import Objective
-from orchestrator.training.adapters import Adapted, adapt, merged
-from orchestrator.training.base_model import load_base
-from orchestrator.training.checkpoints import TrialFolder
-from orchestrator.training.dropout import use_fast_dropout
-from orchestrator.training.heartbeat import Heartbeat
-from orchestrator.training.memory import peak_mb, reset_peak
-from orchestrator.training.pausable_thread import PausableThread
-from orchestrator.training.rng import kept_random_state
-from orchestrator.training.task_data import TaskData
-from orchestrator.training.update_plan import UpdatePlan
+from orchestrator.training.checkpoints.heartbeat import Heartbeat
+from orchestrator.training.checkpoints.trial_folder import TrialFolder
+from orchestrator.training.data.task_data import TaskData
+from orchestrator.training.data.update_plan import UpdatePlan
+from orchestrator.training.model.adapters import Adapted, adapt, merged
+from orchestrator.training.model.base_model import load_base
+from orchestrator.training.process.memory import peak_mb, reset_peak
+from orchestrator.training.process.random_state import kept_random_state
+from orchestrator.training.solo.dropout import use_fast_dropout
+from orchestrator.training.solo.pausable_thread import PausableThread
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
 
-    from orchestrator.training.solo_trainer import SoloTrainer, TrainingInputs
+    from orchestrator.training.solo.trainer import SoloTrainer, TrainingInputs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,8 +63,8 @@ class Session:
         import torch
         from transformers import set_seed
 
-        from orchestrator.training.solo_callback import ReportPoints
-        from orchestrator.training.solo_trainer import TrainingInputs
+        from orchestrator.training.solo.callback import ReportPoints
+        from orchestrator.training.solo.trainer import TrainingInputs
 
         around = self._around
         torch.set_num_threads(
@@ -105,8 +105,8 @@ class Session:
 
     def _trainer(self, adapted: Adapted, inputs: "TrainingInputs", callbacks: "list[TrainerCallback]") -> "SoloTrainer":
         """Return what trains: with DeepSpeed below it if the plan says so."""
-        from orchestrator.training.deepspeed_trainer import DeepSpeedTrainer
-        from orchestrator.training.solo_trainer import SoloTrainer
+        from orchestrator.training.solo.deepspeed_trainer import DeepSpeedTrainer
+        from orchestrator.training.solo.trainer import SoloTrainer
 
         config, scratch = self._around.plan.deepspeed, self._folder.scratch
         if config is None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.core.errors import UserError
 from orchestrator.objective.protocol import Head
-from orchestrator.training.base_model import Base
+from orchestrator.training.model.base_model import Base
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

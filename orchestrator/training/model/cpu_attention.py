@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.assets.models import resolve_model
 from orchestrator.core.data import Source
 from orchestrator.objective.protocol import Head
-from orchestrator.training.rng import kept_random_state
-from orchestrator.training.trial_weights import widen
+from orchestrator.training.model.quiet import quiet_libraries
+from orchestrator.training.model.trial_weights import widen
+from orchestrator.training.process.random_state import kept_random_state
 
 if TYPE_CHECKING:
     import torch
@@ -51,8 +52,6 @@ def attention_on_cpu(source: Source, head: Head, load: Callable[..., Any]) -> st
 
 
 def _compared(source: Source, load: Callable[..., Any]) -> str | None:
-    from orchestrator.training.base_model import quiet_libraries
-
     try:
         with quiet_libraries():
             default, found = _logits(load)

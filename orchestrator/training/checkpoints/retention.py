@@ -6,7 +6,7 @@ from pathlib import Path
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import Decision, Report, TrialRecord
-from orchestrator.training.checkpoints import TrialFolder
+from orchestrator.training.checkpoints.trial_folder import TrialFolder
 
 
 def leaders(records: Iterable[TrialRecord], metric: Metric, k: int) -> tuple[TrialRecord, ...]:

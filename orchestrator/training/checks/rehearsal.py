@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.errors import ObjectiveError, in_short
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.settings import RULES
 from orchestrator.objective.protocol import Head, Objective, Splits
-from orchestrator.training.base_model import load_tokenizer
 
 if TYPE_CHECKING:
     import datasets

@@ -8,9 +8,9 @@ from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
 from orchestrator.objective.protocol import Head
-from orchestrator.training.adapters import adapt
-from orchestrator.training.base_model import Base
-from orchestrator.training.structure import copied
+from orchestrator.training.model.adapters import adapt
+from orchestrator.training.model.base_model import Base
+from orchestrator.training.model.structure import copied
 
 if TYPE_CHECKING:
     from peft.tuners.tuners_utils import BaseTunerLayer

@@ -16,15 +16,15 @@ from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.evaluation.measure import measure
 from orchestrator.objective.protocol import Head, Objective
-from orchestrator.training.adapters import merged
-from orchestrator.training.base_model import load_adapted
-from orchestrator.training.checkpoints import ADAPTER, TrialFolder
-from orchestrator.training.hardware import choose_device, computes_in_bfloat16
-from orchestrator.training.memory import free_memory, use_one_arena
-from orchestrator.training.pausable_thread import PausableThread
-from orchestrator.training.rng import RandomState, kept_random_state
-from orchestrator.training.solo_session import EngineContext, Session
-from orchestrator.training.task_data import TaskData
+from orchestrator.training.checkpoints.trial_folder import ADAPTER, TrialFolder
+from orchestrator.training.data.task_data import TaskData
+from orchestrator.training.model.adapters import merged
+from orchestrator.training.model.base_model import load_adapted
+from orchestrator.training.process.hardware import choose_device, computes_in_bfloat16
+from orchestrator.training.process.memory import free_memory, use_one_arena
+from orchestrator.training.process.random_state import RandomState, kept_random_state
+from orchestrator.training.solo.pausable_thread import PausableThread
+from orchestrator.training.solo.session import EngineContext, Session
 
 _ONE_AT_A_TIME = threading.RLock()
 """torch's random state and thread count belong to the process, so trials of one process take turns."""

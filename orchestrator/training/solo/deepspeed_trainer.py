@@ -13,10 +13,10 @@ import torch
 from orchestrator.core.deepspeed import Config
 from orchestrator.core.trial import TrialTask
 from orchestrator.evaluation.measure import forward
-from orchestrator.training.adapters import Adapted
-from orchestrator.training.base_model import quiet_libraries
-from orchestrator.training.solo_trainer import SoloTrainer, TrainingInputs
-from orchestrator.training.zero import SteppedByEngine, join_world, start_engine, stop_engine
+from orchestrator.training.model.adapters import Adapted
+from orchestrator.training.model.quiet import quiet_libraries
+from orchestrator.training.solo.trainer import SoloTrainer, TrainingInputs
+from orchestrator.training.solo.zero import SteppedByEngine, join_world, start_engine, stop_engine
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine

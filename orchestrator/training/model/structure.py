@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.assets.models import load_pretrained
 from orchestrator.core.data import Source
 from orchestrator.objective.protocol import Objective
-from orchestrator.training.base_model import Base, quiet_libraries, with_head
+from orchestrator.training.model.base_model import Base, with_head
+from orchestrator.training.model.quiet import quiet_libraries
 
 if TYPE_CHECKING:
     from torch import nn

@@ -19,9 +19,10 @@ from orchestrator.objective.generation import TextGeneration
 from orchestrator.objective.protocol import Head, Objective, Splits
 from orchestrator.spec.possible import possible
 from orchestrator.spec.sweep_spec import SweepSpec
-from orchestrator.training.base_model import quiet_libraries, with_head
-from orchestrator.training.positions import require_positions
-from orchestrator.training.structure import without_weights
+from orchestrator.training.checks.positions import require_positions
+from orchestrator.training.model.base_model import with_head
+from orchestrator.training.model.quiet import quiet_libraries
+from orchestrator.training.model.structure import without_weights
 
 if TYPE_CHECKING:
     import datasets

@@ -9,11 +9,11 @@ from orchestrator.core.plan import EnginePlan
 from orchestrator.core.settings import RULES, TrialSettings
 from orchestrator.core.space import ParamValue
 from orchestrator.objective.protocol import Head, Objective
-from orchestrator.training.adapters import adapt, reason_of
-from orchestrator.training.base_model import Base
-from orchestrator.training.memory import out_of_memory
-from orchestrator.training.model_notes import model_notes
-from orchestrator.training.structure import copied, load_structure, without_repetitions
+from orchestrator.training.checks.model_notes import model_notes
+from orchestrator.training.model.adapters import adapt, reason_of
+from orchestrator.training.model.base_model import Base
+from orchestrator.training.model.structure import copied, load_structure, without_repetitions
+from orchestrator.training.process.memory import out_of_memory
 
 logger = logging.getLogger(__name__)
 _ORDER = ("dropout", "dora", "init", "rslora", "rank", "target_modules", "method")

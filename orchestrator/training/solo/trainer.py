@@ -20,8 +20,8 @@ from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import TrialTask
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Example, Objective
-from orchestrator.training.adapters import Adapted, save_adapter
-from orchestrator.training.checkpoints import ADAPTER
+from orchestrator.training.checkpoints.trial_folder import ADAPTER
+from orchestrator.training.model.adapters import Adapted, save_adapter
 from orchestrator.training.optimiser import build_optimiser
 
 if TYPE_CHECKING:

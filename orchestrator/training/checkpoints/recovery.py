@@ -7,7 +7,7 @@ from orchestrator.core.manifest import Owner
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import Action, TrialRecord
-from orchestrator.training.checkpoints import SLOT_STATE, STATE, TrialFolder
+from orchestrator.training.checkpoints.trial_folder import SLOT_STATE, STATE, TrialFolder
 
 
 def recover(plan: EnginePlan, records: Iterable[TrialRecord], metric: Metric) -> Iterator[str]:
