@@ -14,7 +14,7 @@ from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import TrialTask
-from orchestrator.training.checkpoints.trial_folder import trial_folder
+from orchestrator.training.checkpoints import trial_folder
 from orchestrator.training.engine import Engine
 from tests.cluster.fake_sweep import POINTS, FakeSweep
 from tests.fakes.fake_engine import BATCHES, FakeEngine, FakeEngineFactory, FakeRun, batches, events

@@ -104,7 +104,7 @@ class PackedEngine:
         settings = TrialSettings.from_params({**self._plan.smallest, **kind})
         try:
             pack = self._open_pack(settings)
-            pack.admit(new_adapter(self._plan, self._objective, TrialTask(number=0, settings=settings, seed=0)))
+            pack.pack_layers(new_adapter(self._plan, self._objective, TrialTask(number=0, settings=settings, seed=0)))
         except CannotPackError as error:
             return str(error)
         except ValueError as error:  # peft refuses these settings, in any engine
@@ -139,7 +139,7 @@ class PackedEngine:
         for number in list(self._seats):
             self.leave(number)
         if self._pack is not None:
-            self._pack.empty()
+            self._pack.remove_all()
         free_memory(self._device)
         if self._unfit:
             self._drop_pack()
@@ -209,7 +209,7 @@ class PackedEngine:
             assert run.alone is not None
             return run.alone.finish(best_samples)
         assert self._stepper is not None
-        seat.recall(best_samples)
+        seat.load_adapter_of(best_samples)
         found: dict[str, float] = {}
         for name in data.shift_sets:
             rows = data.split(name, run.task.settings.max_length)
@@ -253,7 +253,7 @@ class PackedEngine:
             try:
                 pack = self._open_pack(run.task.settings)
                 adapter = new_adapter(self._plan, self._objective, run.task)
-                pack.admit(adapter)
+                pack.pack_layers(adapter)
             except CannotPackError as error:
                 logger.warning("trial %d is trained by the solo engine: %s", run.number, error)
                 run.alone = self._solo.start(run.task)

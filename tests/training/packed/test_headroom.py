@@ -1,4 +1,4 @@
-"""Out of memory, the number of seats is halved for good, and idle trials give theirs up to those that train."""
+"""Out of memory, the number of slot_trials is halved for good, and idle trials give theirs up to those that train."""
 
 from pathlib import Path
 from typing import cast

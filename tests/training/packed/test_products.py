@@ -4,11 +4,16 @@ import pytest
 import torch
 from torch import nn
 
-from orchestrator.training.packed.layers.frozen import FrozenWeight
-from orchestrator.training.packed.layers.lora import _LoRA
-from orchestrator.training.packed.layers.products import GroupedProducts, LoopedProducts, SlotRows, has_grouped_kernel
+from orchestrator.training.packed.layers.lora import (
+    FrozenWeight,
+    GroupedProducts,
+    LoopedProducts,
+    SlotRows,
+    _LoRA,
+    has_grouped_kernel,
+)
 from orchestrator.training.packed.layout.blocks import batch_layout
-from orchestrator.training.packed.masks.host import BitMask
+from orchestrator.training.packed.masks.dropout_masks import BitMask
 
 INPUTS, OUTPUTS, RANK, SLOTS = 24, 40, 16, 5
 ADAPTED = {0: (3, 2.0), 1: (16, 0.5), 2: (8, 1.7)}
@@ -34,7 +39,7 @@ class Layer:
         counts = {slot: len(some) for slot, some in lengths.items()}
         self.layout = batch_layout(mask_BT, counts, SLOTS, dtype, device=device)
         base = nn.Linear(INPUTS, OUTPUTS).requires_grad_(False).to(device, dtype)
-        self.frozen, self.bias_O = FrozenWeight.of(base), base.bias
+        self.frozen, self.bias_O = FrozenWeight.from_layer(base), base.bias
         a_PRI, b_PRO = torch.zeros(SLOTS, RANK, INPUTS), torch.zeros(SLOTS, RANK, OUTPUTS)
         for slot, (rank, _) in ADAPTED.items():
             a_PRI[slot, :rank] = torch.randn(rank, INPUTS, generator=draw) / 5
@@ -47,14 +52,15 @@ class Layer:
         self.kept_NI = kept.to(device, torch.int16 if dtype is torch.bfloat16 else torch.int32).neg()
 
     def spans(self) -> list[SlotRows]:
-        parts = self.layout.parts(self.layout.num_tokens)
+        parts = self.layout.slot_ranges(self.layout.num_tokens)
         return [SlotRows(slot, slot, rows, *ADAPTED[slot]) for slot, rows in parts if slot in ADAPTED]
 
     def grouped(self) -> GroupedProducts:
         """Return grouped products of the present slots, B scaled."""
         scales_P = [ADAPTED[slot][1] if slot in ADAPTED else 0.0 for slot in range(SLOTS)]
         own = [
-            self.layout.own(held) for held in (self.a_PRI, self.b_PRO, torch.tensor(scales_P).to(self.layout.device))
+            self.layout.select_slots(held)
+            for held in (self.a_PRI, self.b_PRO, torch.tensor(scales_P).to(self.layout.device))
         ]
         a_GRI, b_GRO = own[0], own[1] * own[2][:, None, None]
         dtype = self.x_NI.dtype

@@ -1,1 +1,1 @@
-"""Dropout masks: one random stream per slot."""
+"""Dropout masks. A mask depends only on its trial's own random stream and rows, never on the neighbours."""

@@ -1,135 +1,163 @@
-"""What the slots of one forward draw on a device: masks from counters, in one kernel for all of them."""
+"""The dropout masks of a device, computed from counters by one kernel for all slots."""
 
 from collections.abc import Container, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from typing_extensions import override
 
-from orchestrator.training.packed.masks.host import LEVELS, MODULES, DropoutStream, Mask
+from orchestrator.training.packed.layout.blocks import Block, Layout
+from orchestrator.training.packed.masks.dropout_masks import DropoutMasks, Mask
+from orchestrator.training.packed.masks.streams import LEVELS, DropoutStream
 from orchestrator.training.process.hardware import to_device
 
-if TYPE_CHECKING:
-    from orchestrator.training.packed.layout.blocks import Block, Layout
+MAX_MODULES = 2**16
+"""Modules of a base model, at most. A module's second use in a forward draws as site ``number + MAX_MODULES``."""
+_THRESHOLD = 2**32 // LEVELS
 
-_CUT = 2**32 // LEVELS
 
-
-class _Table(NamedTuple):
-    """Which draws are for which of N vectors, on the device.
+class _Groups(NamedTuple):
+    """The groups of N vectors, on the device; a group's vectors belong to one trial.
 
     Attributes:
-        groups_N: which of G groups each is of, int32.
-        firsts_G: what its number among the N is above its number among its trial's own, int32.
-        streams_G: which of the forward's streams each group draws from; None: its own.
+        groups_N: group of each vector, int32.
+        offsets_G: position of a vector among the N, minus its position among its trial's own vectors, int32.
+        streams_G: index of each group's stream among the forward's streams; None if group g draws from stream g.
     """
 
     groups_N: torch.Tensor
-    firsts_G: torch.Tensor
+    offsets_G: torch.Tensor
     streams_G: torch.Tensor | None
 
 
 class CounterMask:
-    """A mask that is drawn where it is used, by ``kernels.keep``, and never stored."""
+    """A mask recomputed at every use by ``kernels.apply_dropout`` and never stored."""
 
-    def __init__(self, shape: torch.Size, site: int, tables: Mapping[str, torch.Tensor]) -> None:
+    def __init__(self, shape: torch.Size, site: int, counters: Mapping[str, torch.Tensor]) -> None:
+        """Store the arguments of the kernel.
+
+        Args:
+            shape: N × D, or N × H × T × S.
+            site: number of the module, and of its use in this forward.
+            counters: tensors of ``apply_dropout``, by argument name.
+        """
         self._shape = shape
         self._site = site
-        self._tables = tables
+        self._counters = counters
 
-    def of(self, values: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
-        """See ``Mask.of``."""
-        return self._into(torch.empty_like(values), values, scale)
+    def apply(self, values: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+        return self._write(torch.empty_like(values), values, scale)
 
-    def of_(self, values: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
-        """See ``Mask.of_``."""
-        return self._into(values, values, scale)
+    def apply_(self, values: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+        """See ``Mask.apply_``."""
+        return self._write(values, values, scale)
 
-    def _into(self, into: torch.Tensor, values: torch.Tensor, scale: float) -> torch.Tensor:
-        from orchestrator.training.packed.masks.kernels import keep  # Triton comes with torch for CUDA alone
+    def _write(self, out: torch.Tensor, values: torch.Tensor, scale: float) -> torch.Tensor:
+        from orchestrator.training.packed.masks.kernels import apply_dropout  # Triton comes with torch for CUDA only
 
-        keep(values.view(self._shape), into.view(self._shape), site=self._site, scale=scale, **self._tables)
-        return into
+        apply_dropout(values.view(self._shape), out.view(self._shape), site=self._site, scale=scale, **self._counters)
+        return out
 
 
-class DeviceMasks:
-    """The streams of the slots of one forward, and where each one's rows stand; making it counts as a forward."""
+class DeviceMasks(DropoutMasks):
+    """Masks on a device. Creating it counts as a forward of each stream."""
 
-    def __init__(self, random: Mapping[int, DropoutStream], device: str) -> None:
-        """Take the slots' streams, in the order of their rows."""
-        own = [*random.values()]
-        self.shares: Mapping[int, float] = {slot: each.lora_dropout for slot, each in random.items()}
+    def __init__(self, streams: Mapping[int, DropoutStream], device: str) -> None:
+        """Copy the streams' counters to the device.
+
+        Args:
+            streams: by slot, in the order of the slots' rows.
+            device: device of the masks.
+        """
+        self._streams = [*streams.values()]
+        self.lora_drop_probs = {slot: stream.lora_drop_prob for slot, stream in streams.items()}
         self._device = device
-        self._own = own
-        self._seeds_G = to_device(torch.tensor([each.seed for each in own]), device)
-        self._forwards_G = to_device(torch.tensor([each.forwards for each in own], dtype=torch.int32), device)
-        self._cuts: dict[float | None, torch.Tensor] = {}
-        self._tables: dict[tuple[int, ...], _Table] = {}
-        self._used: dict[int, int] = {}
-        for each in own:
-            each.forwards += 1
+        self._seeds_G = to_device(torch.tensor([stream.seed for stream in self._streams]), device)
+        forwards_G = torch.tensor([stream.forwards for stream in self._streams], dtype=torch.int32)
+        self._forwards_G = to_device(forwards_G, device)
+        self._thresholds: dict[float | None, torch.Tensor] = {}
+        self._groups: dict[tuple[int, ...], _Groups] = {}
+        self._uses: dict[int, int] = {}
+        for stream in self._streams:
+            stream.forwards += 1
 
-    def rows(
-        self,
-        layout: "Layout",
-        values: torch.Tensor,
-        share: float | None,
-        site: int,
-        among: Container[int] | None,  # noqa: ARG002  (what a slot drops of what it does not adapt is nobody's)
+    @override
+    def vector_mask(
+        self, layout: Layout, values: torch.Tensor, drop_prob: float | None, site: int, slots: Container[int] | None
     ) -> Mask:
-        """See ``DropoutMasks.rows``."""
+        """Slots outside ``slots`` are masked too; their scale is zero."""
         width = values.shape[-1]
         count = values.numel() // width
-        if layout.padded(count):
-            table = self._by_rows(layout)
+        if layout.is_padded(count):
+            groups = self._row_groups(layout)
         else:
-            table = self._table([part.stop for _, part in layout.parts(count)])
-        return self._drawn(torch.Size((count, width)), table, share, site)
+            groups = self._slot_groups([part.stop for _, part in layout.slot_ranges(count)])
+        return self._mask(torch.Size((count, width)), groups, drop_prob, site)
 
-    def weights(self, block: "Block", values_CTS: torch.Tensor, share: float, site: int) -> Mask:
-        """See ``DropoutMasks.weights``; the block is one of all slots' rows."""
-        shape = (block.num_rows, -1, *values_CTS.shape[1:])
-        return self._drawn(values_CTS.view(shape).shape, self._table(block.ends), share, site)
+    @override
+    def attention_mask(self, block: Block, weights_XTS: torch.Tensor, drop_prob: float, site: int) -> Mask:
+        """The block holds the rows of all slots."""
+        shape = (block.num_rows, -1, *weights_XTS.shape[1:])
+        return self._mask(weights_XTS.view(shape).shape, self._slot_groups(block.slot_ends), drop_prob, site)
 
-    def _drawn(self, shape: torch.Size, table: _Table, share: float | None, site: int) -> CounterMask:
-        use = self._used[site] = self._used.get(site, -1) + 1
-        streams = {"seeds_G": self._seeds_G, "forwards_G": self._forwards_G, "cuts_G": self._cut(share)}
-        if table.streams_G is not None:
-            streams = {name: values.index_select(0, table.streams_G) for name, values in streams.items()}
-        tables = {"groups_N": table.groups_N, "firsts_G": table.firsts_G, **streams}
-        return CounterMask(shape, site + MODULES * use % 2**31, tables)
+    def _mask(self, shape: torch.Size, groups: _Groups, drop_prob: float | None, site: int) -> CounterMask:
+        use = self._uses[site] = self._uses.get(site, -1) + 1
+        streams = {
+            "seeds_G": self._seeds_G,
+            "forwards_G": self._forwards_G,
+            "thresholds_G": self._thresholds_of(drop_prob),
+        }
+        if groups.streams_G is not None:
+            streams = {name: values.index_select(0, groups.streams_G) for name, values in streams.items()}
+        counters = {"groups_N": groups.groups_N, "offsets_G": groups.offsets_G, **streams}
+        return CounterMask(shape, site + MAX_MODULES * use % 2**31, counters)
 
-    def _table(self, stops: Sequence[int]) -> _Table:
-        """Return the table of vectors that stand slot after slot; made once for a forward."""
-        if (key := tuple(stops)) not in self._tables:
-            firsts_G = np.array([0, *stops[:-1]], np.int32)
-            self._tables[key] = self._told(firsts_G, np.array(stops, np.int32) - firsts_G)
-        return self._tables[key]
+    def _slot_groups(self, stops: Sequence[int]) -> _Groups:
+        """Return one group per slot, for the vectors of one slot after another; computed once per forward.
 
-    def _by_rows(self, layout: "Layout") -> _Table:
-        """Return the table of rows that are padded to the longest of all, numbered as in a trial by itself.
-
-        Each row is a group. What stands behind a trial's own longest row is nobody's, whatever its number.
+        Args:
+            stops: position after the last vector of each slot.
         """
-        # Told from the ends of `_table` by the negative numbers.
+        if (key := tuple(stops)) not in self._groups:
+            starts_G = np.array([0, *stops[:-1]], np.int32)
+            self._groups[key] = self._groups_to_device(starts_G, np.array(stops, np.int32) - starts_G)
+        return self._groups[key]
+
+    def _row_groups(self, layout: Layout) -> _Groups:
+        """Return one group per row, for rows padded to the longest row of the batch.
+
+        A trial's vectors are numbered as if the trial were alone. Numbers beyond its own longest row have no effect.
+        """
+        # Negative numbers distinguish the key from the keys of `_slot_groups`.
         key = (layout.longest, *(number for block in layout.blocks for number in (block.num_rows, -block.length)))
-        if key not in self._tables:
+        if key not in self._groups:
             rows_G = np.concatenate([np.arange(block.num_rows) for block in layout.blocks])
-            own_G = np.repeat(range(len(layout.blocks)), [block.num_rows for block in layout.blocks])
-            lengths_G = np.array([block.length for block in layout.blocks])[own_G]
-            firsts_G = np.arange(layout.num_rows) * layout.longest - rows_G * lengths_G
-            self._tables[key] = self._told(firsts_G.astype(np.int32), np.full(layout.num_rows, layout.longest), own_G)
-        return self._tables[key]
+            streams_G = np.repeat(range(len(layout.blocks)), [block.num_rows for block in layout.blocks])
+            lengths_G = np.array([block.length for block in layout.blocks])[streams_G]
+            offsets_G = np.arange(layout.num_rows) * layout.longest - rows_G * lengths_G
+            sizes_G = np.full(layout.num_rows, layout.longest)
+            self._groups[key] = self._groups_to_device(offsets_G.astype(np.int32), sizes_G, streams_G)
+        return self._groups[key]
 
-    def _told(self, firsts_G: NDArray[Any], sizes_G: NDArray[Any], streams_G: NDArray[Any] | None = None) -> _Table:
-        groups_N = np.repeat(np.arange(len(sizes_G), dtype=np.int32), sizes_G)
-        told_N, told_G = (to_device(torch.from_numpy(each), self._device) for each in (groups_N, firsts_G))
-        streams = None if streams_G is None else to_device(torch.from_numpy(streams_G), self._device)
-        return _Table(told_N, told_G, streams)
+    def _groups_to_device(
+        self,
+        offsets_G: NDArray[np.integer],
+        sizes_G: NDArray[np.integer],
+        streams_G: NDArray[np.integer] | None = None,
+    ) -> _Groups:
+        groups_N = torch.from_numpy(np.repeat(np.arange(len(sizes_G), dtype=np.int32), sizes_G))
+        return _Groups(
+            to_device(groups_N, self._device),
+            to_device(torch.from_numpy(offsets_G), self._device),
+            None if streams_G is None else to_device(torch.from_numpy(streams_G), self._device),
+        )
 
-    def _cut(self, share: float | None) -> torch.Tensor:
-        if share not in self._cuts:
-            shares = [each.lora_dropout if share is None else share for each in self._own]
-            self._cuts[share] = to_device(torch.tensor([round(own * LEVELS) * _CUT for own in shares]), self._device)
-        return self._cuts[share]
+    def _thresholds_of(self, drop_prob: float | None) -> torch.Tensor:
+        """Return ``thresholds_G``; computed once per forward and drop probability."""
+        if drop_prob not in self._thresholds:
+            probs = [stream.lora_drop_prob if drop_prob is None else drop_prob for stream in self._streams]
+            thresholds_G = torch.tensor([round(prob * LEVELS) * _THRESHOLD for prob in probs])
+            self._thresholds[drop_prob] = to_device(thresholds_G, self._device)
+        return self._thresholds[drop_prob]

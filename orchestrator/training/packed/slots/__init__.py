@@ -1,1 +1,1 @@
-"""Trainable parameters of all slots: adapters, AdamW updates."""
+"""Trainable parameters: the adapter of one trial, the parameters of all slots, and AdamW over them."""
