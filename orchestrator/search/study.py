@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage, get_storage
+from optuna.study import StudyDirection
 from optuna.trial import TrialState as OptunaState
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
@@ -60,7 +61,7 @@ class SweepStudy:
             self._study = optuna.create_study(
                 storage=self._storage,
                 study_name=name,
-                direction=plan.metric.direction,
+                direction=StudyDirection[plan.metric.direction.name],
                 sampler=optuna.samplers.RandomSampler(seed=plan.seed),
                 load_if_exists=True,
             )

@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from orchestrator.core.ranking import ranked_by_result
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import TrialRecord
 from orchestrator.tracking import wording
@@ -23,7 +24,7 @@ from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.models import log_adapter
 from orchestrator.tracking.refusals import is_refusal, reason
 from orchestrator.tracking.store import SyncStore
-from orchestrator.tracking.summary import ended, fact_points, ranking, sweep_points, trial_points
+from orchestrator.tracking.summary import ended, fact_points, sweep_points, trial_points
 from orchestrator.tracking.writer import RunWriter, table_tag
 
 logger = logging.getLogger(__name__)
@@ -172,7 +173,7 @@ class Synchroniser:
             self._save(None, cursor)
         tags = wording.sweep_tags(sweep, trials, self._description)
         done = ended(trials)
-        best = next(iter(ranking(done, self._description.metric)), None)
+        best = next(iter(ranked_by_result(done, self._description.metric)), None)
         seen = _digest(tags, len(done), None if best is None else best.final, sweep.facts)
         if cursor.get("seen") != seen:
             last = (done[-1].ended_at if done else None) or sweep.created_at
@@ -200,7 +201,7 @@ class Synchroniser:
             return
         kept = (
             (trial, adapter, self._cursors.get(trial.number, {}))
-            for trial in ranking(trials, self._description.metric)
+            for trial in ranked_by_result(trials, self._description.metric)
             if (adapter := self._adapters.folder(trial)) is not None
         )
         for trial, adapter, cursor in islice(kept, self._description.keep_adapters):

@@ -199,6 +199,6 @@ def test_validate_runs_no_file_of_the_users(invoke: Invoke, tmp_path: Path) -> N
     done = invoke("validate", str(file), "--set", "search.metric=val/f9", "--json")
     (told,) = json.loads(done.stdout)
     assert told["valid"] is True
-    assert "my_objective.py is not run here; its metrics are checked when it is" in told["warnings"][0]
+    assert "my_objective.py is not executed here; the sweep checks its metrics" in told["warnings"][0]
     assert not (tmp_path / "ran").exists()
     assert "NameError" in json.loads(invoke("validate", str(file), "--run-code", "--json").stdout)[0]["errors"][0]

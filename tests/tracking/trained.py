@@ -37,7 +37,7 @@ def classifier_adapter(base: Path, folder: Path, seed: int, labels: Sequence[str
             for name, weight in adapted.named_parameters():
                 if "lora_B" in name or "classifier" in name:
                     weight.normal_(0, 0.5)
-    adapted.save_pretrained(folder)
+    adapted.save_pretrained(str(folder))
     tokenizer = AutoTokenizer.from_pretrained(base)
     with torch.inference_mode():
         logits = adapted.eval()(**tokenizer(list(TEXTS), padding=True, return_tensors="pt")).logits
@@ -51,7 +51,7 @@ def writer_adapter(base: Path, folder: Path, auto: str, task_type: str) -> None:
 
     model = getattr(transformers, auto).from_pretrained(base)
     config = peft.LoraConfig(task_type=task_type, r=4, target_modules="all-linear", init_lora_weights=False)
-    peft.get_peft_model(model, config).save_pretrained(folder)
+    peft.get_peft_model(model, config).save_pretrained(str(folder))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,17 +5,9 @@ from pathlib import Path
 
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EnginePlan
+from orchestrator.core.ranking import ranked_by_score
 from orchestrator.core.trial import Decision, Report, TrialRecord
 from orchestrator.training.checkpoints.trial_folder import TrialFolder
-
-
-def leaders(records: Iterable[TrialRecord], metric: Metric, k: int) -> tuple[TrialRecord, ...]:
-    """Return the ``k`` best trials, ended or not, the best first and the earliest of equals first.
-
-    A trial that still runs may lead: its best value can only get better, so whoever it displaces would not come back.
-    """
-    scored = [record for record in records if record.score(metric) is not None]
-    return tuple(sorted(scored, key=lambda record: (metric.sort_key(record.score(metric)), record.number))[:k])
 
 
 def kept(record: TrialRecord, metric: Metric, *, leads: bool) -> set[int]:
@@ -49,7 +41,7 @@ class Retention:
         self._metric = metric
         self._keep = keep
         records = tuple(records)
-        self._leaders: dict[int, TrialRecord] = {record.number: record for record in leaders(records, metric, keep)}
+        self._leaders = {leader.number: leader for leader in ranked_by_score(records, metric)[:keep]}
         for record in records:
             self._clear(record)
 
@@ -73,7 +65,7 @@ class Retention:
     def _take(self, trial: TrialRecord) -> None:
         """Rank the trial anew; clear it, and whom it displaced."""
         before = self._leaders
-        ranked = leaders([*(before | {trial.number: trial}).values()], self._metric, self._keep)
+        ranked = ranked_by_score((before | {trial.number: trial}).values(), self._metric)[: self._keep]
         self._leaders = {leader.number: leader for leader in ranked}
         self._clear(trial)
         for number in before.keys() - self._leaders.keys() - {trial.number}:

@@ -19,5 +19,5 @@ class Context(FunctionCtx):
 
 def apply(function: type[Function], *args: object) -> torch.Tensor:
     """Return the output of an autograd function with one output."""
-    output: torch.Tensor = function.apply(*args)  # type: ignore[no-untyped-call]  # untyped in torch
+    output: torch.Tensor = function.apply(*args)
     return output

@@ -145,9 +145,9 @@ class Session:
     def _metrics(self, trainer: "SoloTrainer", update: int, train_s: float) -> dict[str, float]:
         began = time.perf_counter()
         around, settings = self._around, self._task.settings
-        with kept_random_state(), merged(trainer.model):
+        with kept_random_state(), merged(trainer.adapted_model):
             found = {
-                split: measure(trainer.model, around.objective, rows, around.data.tokenizer)
+                split: measure(trainer.adapted_model, around.objective, rows, around.data.tokenizer)
                 for split, rows in self._update_plan.splits.items()
             }
         tokens = self._update_plan.tokens[update]

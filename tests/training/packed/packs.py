@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -127,7 +128,7 @@ class World:
                     trial.settings, update, len(update_plan.order)
                 )
             loss = self.peft_loss(adapted, [update_plan.rows[row] for row in update_plan.order[update]], trial.settings)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, trial.settings.max_grad_norm)
             optimiser.step()
             optimiser.zero_grad()
@@ -160,7 +161,7 @@ def load_peft(adapted: Adapted, tensors: Mapping[str, torch.Tensor]) -> None:
     """Copy an adapter's tensors into peft's model."""
     from peft import set_peft_model_state_dict
 
-    found = set_peft_model_state_dict(adapted.model, dict(tensors))
+    found: Any = set_peft_model_state_dict(adapted.model, dict(tensors))
     assert not found.unexpected_keys
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -29,7 +30,8 @@ def test_behind_the_last_attention_there_is_one_vector_a_row(
     world = World(build(tmp_path / "model"), TinyClassification(), tmp_path / "sweep")
     slot_trials = [world.slot_trial(task(0)), world.slot_trial(task(1, batch_size=4))]
     seen: list[list[int]] = [[], []]
-    for layer, counts in zip(world.pack.model.base_model.encoder.layer, seen, strict=True):
+    bert: Any = world.pack.model.base_model
+    for layer, counts in zip(bert.encoder.layer, seen, strict=True):
         layer.intermediate.dense.register_forward_hook(lambda _, x, __, counts=counts: counts.append(x[0].shape[1]))
     if training:
         world.stepper.backward(slot_trials[:1])
@@ -54,8 +56,9 @@ def test_a_decoder_goes_on_with_every_token(
 def test_a_head_that_reads_every_token_is_given_every_token(tmp_path: Path) -> None:
     world = World(tiny_bert(tmp_path / "model"), TinyClassification(), tmp_path / "sweep")
     model = world.pack.model
-    model.base_model.encoder.layer[-1].attention.output._forward_pre_hooks.clear()
+    bert: Any = model.base_model
+    bert.encoder.layer[-1].attention.output._forward_pre_hooks.clear()
     assert skip_unread_tokens(model)
-    model.base_model.encoder.layer[-1].attention.output._forward_pre_hooks.clear()
-    model.base_model.pooler.forward = MeanPooler().forward
+    bert.encoder.layer[-1].attention.output._forward_pre_hooks.clear()
+    bert.pooler.forward = MeanPooler().forward
     assert not skip_unread_tokens(model)

@@ -106,7 +106,7 @@ def new_adapter(plan: EnginePlan, objective: Objective, task: TrialTask) -> Adap
         tensors={name: value.detach().clone() for name, value in state.items()},
         scales=scales,
         config=adapted.model.peft_config["default"],
-        base_name=adapted.model.get_base_model().name_or_path,
+        base_name=str(adapted.model.get_base_model().name_or_path),
         taken_out=adapted.taken_out,
     )
 
