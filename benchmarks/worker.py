@@ -22,8 +22,9 @@ from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import TrialTask
 from orchestrator.objective.protocol import Objective
+from orchestrator.training.context import EngineContext
 from orchestrator.training.engine import TrialRun
-from orchestrator.training.packed.engine import PackedEngine
+from orchestrator.training.mixed import MixedEngine
 from orchestrator.training.packed.slots.adapter import new_adapter, parse_key
 from orchestrator.training.solo.engine import SoloEngine
 
@@ -122,7 +123,7 @@ def planned(job: Job) -> tuple[EnginePlan, Objective, list[TrialTask]]:
 
 
 def _solo(plan: EnginePlan, objective: Objective, tasks: list[TrialTask]) -> Iterator[dict[str, float]]:
-    run = SoloEngine(plan, objective).start(tasks[0])
+    run = SoloEngine(EngineContext(plan, objective)).start(tasks[0])
     for point in plan.report_points:
         metrics = run.advance(point).metrics
         yield {"tokens_per_s": metrics["speed/tokens_per_s"], "peak_mb": metrics["memory/peak_mb"], "most": 1}
@@ -131,7 +132,7 @@ def _solo(plan: EnginePlan, objective: Objective, tasks: list[TrialTask]) -> Ite
 
 def _packed(plan: EnginePlan, objective: Objective, tasks: list[TrialTask]) -> Iterator[dict[str, float]]:
     """Train all trials to each point; evaluation is left out of the time."""
-    engine = PackedEngine(plan, objective)
+    engine = MixedEngine(EngineContext(plan, objective))
     runs = [engine.start(task) for task in tasks]
     before = 0.0
     for point in plan.report_points:
