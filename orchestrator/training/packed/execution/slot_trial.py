@@ -1,4 +1,4 @@
-"""One trial in a pack: what it has trained, what it trains on next, and its checkpoints."""
+"""One trial in a slot of a pack: its progress, its next batches, and its checkpoints."""
 
 import json
 import math
@@ -18,40 +18,47 @@ from orchestrator.training.checkpoints.trial_folder import ADAPTER, SLOT_STATE, 
 from orchestrator.training.data.update_plan import UpdatePlan
 from orchestrator.training.model.adapters import WEIGHTS
 from orchestrator.training.optimiser import schedule_factor
-from orchestrator.training.packed.adapter import Adapter
-from orchestrator.training.packed.pack import Pack
-from orchestrator.training.packed.randomness import SlotRandom
-from orchestrator.training.packed.updates import Update
+from orchestrator.training.packed.execution.pack import Pack
+from orchestrator.training.packed.masks.streams import DropoutStream
+from orchestrator.training.packed.slots.adapter import Adapter
+from orchestrator.training.packed.slots.updates import SlotUpdate
 
 _MOMENTS = {"mean": "means", "square": "squares"}
-"""AdamW's moments: as a checkpoint names them, and as the stacks do."""
+"""AdamW's moments: prefix of their keys in a checkpoint, and name in ``ParameterStack``."""
 
 
-class Seat:
-    """A trial's place in the pack, from its newest whole checkpoint on.
+class SlotTrial:
+    """A trial in its slot, started from its newest whole checkpoint.
 
     Attributes:
+        slot: index of the slot.
+        random: random stream of the trial's dropout masks.
         update: updates made.
-        batches: batches of the update under way whose gradients have been added up.
-        tokens_trained: tokens of all batches since the trial took its seat, padding included.
+        batches: batches of the current update whose gradients are summed.
+        tokens_trained: tokens of all batches since the trial entered the slot, padding included.
         loss: mean training loss of the newest update; NaN before the first.
-        train_s: seconds of training since the last report, this trial's share of the pack's.
+        train_s: seconds of training since the last report: this trial's share of the pack's time.
         reported_update: updates made at the last report.
     """
 
     def __init__(
         self, pack: Pack, adapter: Adapter, task: TrialTask, update_plan: UpdatePlan, folder: TrialFolder
     ) -> None:
+        """Enter a slot of the pack, and restore the newest checkpoint if there is one.
+
+        Raises:
+            CannotPackError: the pack cannot train the adapter.
+        """
         self.pack = pack
         self.task = task
         self.update_plan = update_plan
         self.folder = folder
         self._heartbeat = Heartbeat(folder)
         self._adapter = adapter
-        self._rank = adapter.own_rank
-        self.slot = pack.seat(adapter, task.settings.dropout)
+        self._trained_rank = adapter.trained_rank
+        self.slot = pack.add(adapter, task.settings.dropout)
         self.update = 0
-        self.random = SlotRandom(task.seed, task.settings.dropout, pack.device)
+        self.random = DropoutStream(task.seed, task.settings.dropout, pack.device)
         self.batches = 0
         self.tokens_trained = 0
         self.loss = math.nan
@@ -65,29 +72,29 @@ class Seat:
 
     @property
     def learning_rate(self) -> float:
-        """The adapter's learning rate in the next update."""
-        settings = self.task.settings
-        return settings.learning_rate * schedule_factor(settings, self.update, len(self.update_plan.order))
+        """Learning rate of the adapter in the next update."""
+        return self.task.settings.learning_rate * self._schedule_factor()
 
     @property
-    def closes(self) -> bool:
-        """Whether the next batch is the last of its update."""
+    def completes_update(self) -> bool:
+        """Whether the next batch is the last of the current update."""
         size = self.task.settings.batch_size
         return (self.batches + 1) * size >= len(self.update_plan.order[self.update])
 
-    def coming(self, tokens: int) -> list[int]:
-        """Return the tokens of the next batches, padding included: as many as hold ``tokens``, and at least one.
+    def upcoming_tokens(self, tokens: int) -> list[int]:
+        """Return the tokens of each of the next batches, padding included.
 
-        None of them is beyond the next report.
+        There is at least one batch, and no more than needed for ``tokens`` in total. The last one ends at the next
+        report at the latest.
         """
-        size, due = self.task.settings.batch_size, set(self.update_plan.due.values())
-        update, batch, found = self.update, self.batches, list[int]()
-        while not found or (sum(found) < tokens and not (batch == 0 and update in due)):
-            found.append(padded(self._batch(update, batch)))
+        size, report_updates = self.task.settings.batch_size, set(self.update_plan.due.values())
+        update, batch, sizes = self.update, self.batches, list[int]()
+        while not sizes or (sum(sizes) < tokens and not (batch == 0 and update in report_updates)):
+            sizes.append(padded_tokens(self._batch(update, batch)))
             batch += 1
             if batch * size >= len(self.update_plan.order[update]):
                 update, batch = update + 1, 0
-        return found
+        return sizes
 
     def next_batch(self) -> list[Example]:
         """Return the rows of the next forward."""
@@ -95,26 +102,27 @@ class Seat:
 
     def _batch(self, update: int, batch: int) -> list[Example]:
         size = self.task.settings.batch_size
-        return [self.update_plan.rows[row] for row in self.update_plan.order[update][batch * size : (batch + 1) * size]]
+        rows = self.update_plan.order[update][batch * size : (batch + 1) * size]
+        return [self.update_plan.rows[row] for row in rows]
 
-    def under_way(self) -> Update:
-        """Return the update under way, as it is made when its last batch has been trained."""
-        return Update(
+    def current_update(self) -> SlotUpdate:
+        """Return the update that follows the last batch of the current one."""
+        return SlotUpdate(
             slot=self.slot,
-            rank=self._rank,
+            rank=self._trained_rank,
             settings=self.task.settings,
             number=self.update + 1,
-            factor=schedule_factor(self.task.settings, self.update, len(self.update_plan.order)),
+            schedule_factor=self._schedule_factor(),
         )
 
-    def begin_next(self) -> None:
-        """Begin the next update."""
+    def begin_next_update(self) -> None:
+        """Count an update as made."""
         self.update += 1
         self.batches = 0
         self._heartbeat.beat(self.update * self.task.settings.rows_per_update)
 
     def progress(self) -> dict[str, float]:
-        """Return how far the trial has come, and how fast since its last report, as metrics."""
+        """Return the trial's progress, and its speed since the last report, as metrics."""
         tokens = self.update_plan.tokens[self.update]
         new_tokens = tokens - self.update_plan.tokens[self.reported_update]
         return {
@@ -126,9 +134,14 @@ class Seat:
         }
 
     def commit(self, points: list[int], metrics: Mapping[str, float]) -> None:
-        """Write a checkpoint for each of the points, with its report."""
+        """Write a checkpoint with a report for each report point.
+
+        Args:
+            points: several if one update has more rows than there are between two report points.
+            metrics: of the report.
+        """
         tensors = self.pack.tensors(self.slot, self._adapter)
-        for point in points:  # several, if an update takes more rows than lie between two report points
+        for point in points:
             report = Report(
                 trial=self.task.number,
                 nominal_samples=point,
@@ -145,24 +158,27 @@ class Seat:
         self.folder.clear_scratch()
         self.reported_update, self.started_at, self.train_s = self.update, time.time(), 0.0
 
-    def recall(self, nominal_samples: int) -> None:
-        """Put the adapter of an earlier report into the slot. It can be measured then; training must not go on."""
+    def load_adapter_of(self, nominal_samples: int) -> None:
+        """Load the adapter of an earlier report into the slot to measure it; the trial must not train afterwards."""
         with safe_open(self.folder.checkpoint(nominal_samples) / ADAPTER / WEIGHTS, framework="pt") as file:
             saved = {name: file.get_tensor(name) for name in self._adapter.tensors}
-        # Behind the adapter's own ranks the file may hold what an init took out of the base; the slot holds it already.
+        # The file may hold PiSSA's frozen ranks behind the trained ones; the slot has them already.
         shapes = {name: value.shape for name, value in self._adapter.tensors.items()}
-        own = {name: saved[name][tuple(slice(size) for size in shape)] for name, shape in shapes.items()}
-        self.pack.load(self.slot, own)
+        trained = {name: saved[name][tuple(slice(size) for size in shape)] for name, shape in shapes.items()}
+        self.pack.load(self.slot, trained)
 
     def leave(self) -> None:
-        """Give the slot back."""
-        self.pack.leave(self.slot)
+        """Free the slot."""
+        self.pack.remove(self.slot)
         self.folder.clear_scratch()
+
+    def _schedule_factor(self) -> float:
+        return schedule_factor(self.task.settings, self.update, len(self.update_plan.order))
 
     def _save_state(self, file: Path, tensors: Mapping[str, torch.Tensor]) -> None:
         state = {f"parameter/{name}": value for name, value in tensors.items()}
-        for kind, of in _MOMENTS.items():
-            state |= {f"{kind}/{name}": self._view(name, of) for name in tensors}
+        for prefix, moment in _MOMENTS.items():
+            state |= {f"{prefix}/{name}": self._view(name, moment) for name in tensors}
         state["generator"] = self.random.state()
         state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
         save_file(state, file, metadata={"progress": json.dumps({"update": self.update})})
@@ -171,16 +187,16 @@ class Seat:
         with safe_open(checkpoint / SLOT_STATE, framework="pt") as file:
             self.update = json.loads(file.metadata()["progress"])["update"]
             self.pack.load(self.slot, {name: file.get_tensor(f"parameter/{name}") for name in self._adapter.tensors})
-            for kind, of in _MOMENTS.items():
+            for prefix, moment in _MOMENTS.items():
                 for name in self._adapter.tensors:
-                    self._view(name, of).copy_(file.get_tensor(f"{kind}/{name}"))
+                    self._view(name, moment).copy_(file.get_tensor(f"{prefix}/{name}"))
             self.random.restore(file.get_tensor("generator"))
         self.reported_update = self.update
 
-    def _view(self, name: str, of: str) -> torch.Tensor:
-        return self.pack.view(self.slot, name, self._adapter.tensors[name].shape, of)
+    def _view(self, name: str, tensor: str) -> torch.Tensor:
+        return self.pack.view(self.slot, name, self._adapter.tensors[name].shape, tensor)
 
 
-def padded(rows: Sequence[Example]) -> int:
-    """Return the tokens of a batch, its padding included."""
+def padded_tokens(rows: Sequence[Example]) -> int:
+    """Return the tokens of a batch, padding included."""
     return len(rows) * max(len(row["input_ids"]) for row in rows)

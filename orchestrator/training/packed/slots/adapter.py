@@ -1,4 +1,4 @@
-"""What one trial brings to a pack: its adapter as peft would have started it, and the way back to a PEFT folder."""
+"""The adapter of one trial in a pack: initialised by peft, and saved as a folder of peft."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,15 +26,15 @@ _A, _B = ".lora_A.weight", ".lora_B.weight"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Adapter:
-    """A trial's trainable tensors, float32, in the names and shapes of an adapter's file.
+    """The trainable tensors of a trial, float32, with the names and shapes of an adapter's file.
 
     Attributes:
         tensors: ``base_model.model.<layer>.lora_A.weight`` (r × I), ``….lora_B.weight`` (O × r), and whole parameters.
-        scales: what each adapted layer's product is multiplied with, by the layer's name in the base.
-        config: peft's configuration of it.
-        base_name: what the configuration calls the base.
-        taken_out: the A and B that an init takes out of the base weights (PiSSA), by name. The base is shared, so a
-            pack subtracts their product beside the adapter instead.
+        scales: scaling of the adapter product, by name of the layer in the base model.
+        config: peft's configuration of the adapter.
+        base_name: name of the base model in the configuration.
+        taken_out: A and B subtracted from the base weights by the init (PiSSA), by name. The slots share the base
+            weights, so a pack subtracts their product as additional frozen ranks of the slot.
     """
 
     tensors: Mapping[str, torch.Tensor]
@@ -45,31 +45,31 @@ class Adapter:
 
     @property
     def rank(self) -> int:
-        """The widest rank of its layers, with what is subtracted."""
+        """The widest rank of its layers, frozen ranks included."""
         return max((rank for rank, _ in self.layers().values()), default=0)
 
     @property
-    def own_rank(self) -> int:
-        """The widest rank that it trains; what is subtracted stands behind it in every layer."""
-        return max((value.shape[0] for key, value in self.tensors.items() if place(key)[1] == "A"), default=0)
+    def trained_rank(self) -> int:
+        """The widest trained rank of its layers. In every layer the frozen ranks follow after this many."""
+        return max((value.shape[0] for key, value in self.tensors.items() if parse_key(key)[1] == "A"), default=0)
 
     def layers(self) -> dict[str, tuple[int, float]]:
-        """Return the rank, with what is subtracted, and the scale of each adapted layer."""
-        found, own = {}, self.own_rank
+        """Return the rank, frozen ranks included, and the scaling of each adapted layer by name."""
+        layers, trained_rank = {}, self.trained_rank
         for key, value in self.tensors.items():
-            name, part = place(key)
-            if part == "A":
-                rank = own + self.taken_out[key].shape[0] if key in self.taken_out else value.shape[0]
-                found[name] = (rank, self.scales[name])
-        return found
+            layer, kind = parse_key(key)
+            if kind == "A":
+                rank = trained_rank + self.taken_out[key].shape[0] if key in self.taken_out else value.shape[0]
+                layers[layer] = (rank, self.scales[layer])
+        return layers
 
     def save(self, folder: Path, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Write ``tensors``, which have this adapter's names, as a folder that plain peft loads."""
+        """Write ``tensors``, named as this adapter's, as a folder that peft can load."""
         write_adapter(folder, tensors, self.config, self.base_name, self.taken_out)
 
 
 def require_packable(settings: TrialSettings) -> None:
-    """Raise ``CannotPackError`` if the settings alone say that a pack does not train such an adapter."""
+    """Raise ``CannotPackError`` if the method of the settings cannot train in a pack."""
     if settings.method != LORA:
         raise CannotPackError("packs train LoRA alone")
     if settings.dora:
@@ -77,11 +77,13 @@ def require_packable(settings: TrialSettings) -> None:
 
 
 def new_adapter(plan: EnginePlan, objective: Objective, task: TrialTask) -> Adapter:
-    """Return a trial's adapter as the solo engine starts it, drawn from the trial's seed; the process's is kept.
+    """Return a trial's adapter, initialised from the trial's seed exactly as in the solo engine.
+
+    The random state of the process is restored afterwards.
 
     Raises:
-        CannotPackError: it is of a kind that a pack does not train.
-        ValueError: peft refuses the settings.
+        CannotPackError: a pack cannot train this kind of adapter.
+        ValueError: peft rejects the settings.
     """
     require_packable(task.settings)
     from peft import get_peft_model_state_dict
@@ -89,7 +91,7 @@ def new_adapter(plan: EnginePlan, objective: Objective, task: TrialTask) -> Adap
 
     with kept_random_state():
         set_seed(task.seed)
-        # Not quantised, which takes a CPU 30 times as long: of weights in 4 bits no init sees more than their shapes.
+        # Not quantised: quantising on a CPU takes 30 times as long, and initialisation reads only the weights' shapes.
         base = load_base(plan.model, objective, "cpu")
         adapted = adapt(base, task.settings, objective.head)
     if getattr(adapted.model.peft_config["default"], "target_parameters", None):
@@ -109,12 +111,15 @@ def new_adapter(plan: EnginePlan, objective: Objective, task: TrialTask) -> Adap
     )
 
 
-def place(key: str) -> tuple[str, str]:
-    """Return the base's module that a key of an adapter's file names, and its part: ``A``, ``B`` or a parameter."""
+def parse_key(key: str) -> tuple[str, str]:
+    """Return the layer and the kind of parameter of a key in an adapter's file.
+
+    The layer is a module's name in the base model; the kind is ``A``, ``B`` or the name of a parameter.
+    """
     name = key.removeprefix(_PREFIX)
     if name.endswith(_A):
         return name.removesuffix(_A), "A"
     if name.endswith(_B):
         return name.removesuffix(_B), "B"
-    module, _, parameter = name.rpartition(".")
-    return module, parameter
+    layer, _, parameter = name.rpartition(".")
+    return layer, parameter
