@@ -36,6 +36,7 @@ FORMATS = ("float32", "bfloat16 products", "bfloat16 base and products")
 def build(number_format: str, attention: str, dropout: str) -> Callable[[dict[str, torch.Tensor]], None]:
     base: Base = load_base(MODEL, OBJECTIVE, "cpu")
     if attention != "eager":
+        assert base.model.name_or_path is not None
         with quiet_libraries():
             other = AutoModelForSequenceClassification.from_pretrained(
                 base.model.name_or_path, num_labels=2, attn_implementation=attention, dtype=torch.float32
@@ -55,7 +56,7 @@ def build(number_format: str, attention: str, dropout: str) -> Callable[[dict[st
             logits = forward(model, batch)
         loss_sum_B, units_B = OBJECTIVE.losses(logits, batch)
         loss = loss_sum_B.sum() / units_B.sum()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         optimiser.zero_grad()

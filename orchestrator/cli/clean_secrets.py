@@ -14,7 +14,7 @@ from orchestrator.core.secrets import redact
 
 if TYPE_CHECKING:
     from orchestrator.core.sweep import SweepRecord
-    from orchestrator.search.ledger import Ledger
+    from orchestrator.ledger.ledger import Ledger
     from orchestrator.tracking.location import Location
     from orchestrator.tracking.stored_secrets import RunSecret
 
@@ -56,8 +56,8 @@ def find_secrets(ledger: "Ledger", chosen: "Sequence[SweepRecord]") -> StoredSec
     Raises:
         SweepLockedError: one of the sweeps is running.
     """
-    from orchestrator.search.database import sweep_dir
-    from orchestrator.search.stored_secrets import stored_secrets
+    from orchestrator.ledger.home import sweep_dir
+    from orchestrator.ledger.stored_secrets import stored_secrets
     from orchestrator.tracking.location import locate
     from orchestrator.tracking.refusals import reason
     from orchestrator.tracking.stored_secrets import run_secrets
@@ -65,11 +65,11 @@ def find_secrets(ledger: "Ledger", chosen: "Sequence[SweepRecord]") -> StoredSec
     stored = StoredSecrets()
     folders = [logs_folder()]
     for sweep in chosen:
-        driver = ledger.driver(sweep.id)
+        driver = ledger.drivers.live(sweep.id)
         if driver is not None:
             raise SweepLockedError(f"{sweep.reference} is being run by {driver}")
         folders.append(sweep_dir(sweep))
-        places = stored_secrets(ledger, sweep.id)
+        places = stored_secrets(ledger.database, sweep.id)
         if places:
             stored.rows.append((sweep, places))
         location = locate(tracking_of(sweep))
@@ -85,7 +85,7 @@ def find_secrets(ledger: "Ledger", chosen: "Sequence[SweepRecord]") -> StoredSec
 
 def mask_secrets(ledger: "Ledger", stored: StoredSecrets) -> None:
     """Mask all of them. MLflow comes first, because the ledger's copy of the sweep file may hold its address."""
-    from orchestrator.search.stored_secrets import mask_stored_secrets
+    from orchestrator.ledger.stored_secrets import mask_stored_secrets
     from orchestrator.tracking.stored_secrets import mask_run_secrets
 
     for location, secrets in stored.runs:
@@ -95,7 +95,7 @@ def mask_secrets(ledger: "Ledger", stored: StoredSecrets) -> None:
         if masked is not None:
             _replace(path, masked)
     for sweep, _ in stored.rows:
-        mask_stored_secrets(ledger, sweep.id)
+        mask_stored_secrets(ledger.database, sweep.id)
 
 
 def show_secrets(screen: Screen, stored: StoredSecrets, *, masked: bool, emit: bool) -> None:

@@ -75,7 +75,7 @@ def test_failed_download_suggests_remedy(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_suggested_commands_quote_model_name(tracked: Tracked, capsys: pytest.CaptureFixture[str]) -> None:
     request = PromotionRequest(name="film moods", metric=ACCURACY)
-    done = register(tracked.trained.store.sweep(), tracked.candidates().choose(), tracked.location, request)
+    done = register(tracked.trained.store.record, tracked.candidates().choose(), tracked.location, request)
     _show_promotion(Screen(as_json=False), replace(done, previous=done.version), "")
     shown = capsys.readouterr().out
     assert "rollback 'film moods'" in shown

@@ -33,7 +33,10 @@ PLAN = SweepPlan(
 @pytest.mark.parametrize(
     ("engine", "told"),
     [
-        (EngineName.PACKED, "solo, one trial at a time: DeepSpeed trains one model in a process; DeepSpeed with ZeRO-2"),
+        (
+            EngineName.PACKED,
+            "solo, one trial at a time: DeepSpeed trains one model in a process",
+        ),
         (EngineName.SOLO, "solo: one process per trial; DeepSpeed with ZeRO-2"),
     ],
 )

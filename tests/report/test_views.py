@@ -118,7 +118,9 @@ def test_commands_are_never_truncated(summary: Summary) -> None:
     commands = dict(
         next_commands("sentiment", 3, program=".venv/bin/python -m orchestrator", place=" --tracking-uri x")
     )
-    assert commands["predict with it"] == '.venv/bin/python -m orchestrator predict sentiment "some text" --tracking-uri x'
+    assert (
+        commands["predict with it"] == '.venv/bin/python -m orchestrator predict sentiment "some text" --tracking-uri x'
+    )
     assert all(command.startswith(".venv/bin/python -m orchestrator ") for command in commands.values())
     assert len(next_commands("sentiment", None)) == 1
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import PeftModel, PeftType
 from peft.mapping import PEFT_TYPE_TO_PREFIX_MAPPING
 
 from orchestrator.core.data import Origin, Source
@@ -214,7 +214,7 @@ def test_a_method_takes_the_settings_that_its_configuration_shows(bert: Base) ->
             if config(replace(plain, **{name: value})).to_dict() != config(plain).to_dict()  # type: ignore[arg-type]
         }
         assert shown == METHODS[method].settings - {"lora_plus_ratio"}, method  # of which the optimiser knows
-        assert PEFT_TYPE_TO_PREFIX_MAPPING[config(plain).peft_type] == METHODS[method].prefix
+        assert PEFT_TYPE_TO_PREFIX_MAPPING[PeftType(config(plain).peft_type)] == METHODS[method].prefix
     assert takers("rank") == ("lora", "loha", "lokr", "vera")
     assert takers("batch_size") == tuple(METHODS)
 

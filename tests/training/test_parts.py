@@ -68,7 +68,7 @@ def test_every_dropout_module_is_replaced() -> None:
 
 def test_random_states_are_put_back_whatever_happens() -> None:
     def draw() -> tuple[float, float, float]:
-        return random.random(), float(np.random.rand()), torch.rand(()).item()
+        return random.random(), float(np.random.rand()), torch.rand(()).item()  # noqa: NPY002  (the state that is kept)
 
     before = RandomState.capture()
     first = draw()
@@ -176,7 +176,7 @@ def test_merging_into_an_embedding_leaves_the_head_that_shares_it_alone(tmp_path
     plain = model(input_ids=ids).logits
     with merged(model):
         assert torch.allclose(model(input_ids=ids).logits, plain, atol=1e-4)
-    assert model.get_submodule("base_model.model.transformer.wte").base_layer.weight is head.weight
+    assert model.get_parameter("base_model.model.transformer.wte.base_layer.weight") is head.weight
 
 
 def test_the_config_names_the_base(bert: Source, tmp_path: Path) -> None:

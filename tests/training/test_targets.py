@@ -34,7 +34,7 @@ def test_expression_takes_the_layers_that_peft_takes(folder: Path, method: str) 
     adapted = adapt(found, settings, objective.head).model
     assert adapted.targeted_module_names == plain.targeted_module_names
     assert len(adapted.targeted_module_names) == 2
-    assert adapted.peft_config["default"].target_modules == FIRST_LAYER
+    assert adapted.peft_config["default"].to_dict()["target_modules"] == FIRST_LAYER
 
 
 @pytest.mark.parametrize(

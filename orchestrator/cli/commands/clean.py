@@ -14,7 +14,7 @@ from orchestrator.core.errors import SweepLockedError, UserError
 
 if TYPE_CHECKING:
     from orchestrator.core.sweep import SweepRecord
-    from orchestrator.search.ledger import Ledger
+    from orchestrator.ledger.ledger import Ledger
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +73,9 @@ def clean(
         )
     _confirm(screen, f"{use.sweep}: delete {what}, {_size(freed)} in {target}", yes=yes)
     if sweep:
-        ledger.remove_sweep(record)
+        from orchestrator.search.sweeps import remove_sweep
+
+        remove_sweep(ledger, record)
     elif target.exists():
         shutil.rmtree(target)
     screen.show(f"deleted {what} of {use.sweep}, {_size(freed)}")
@@ -89,7 +91,7 @@ def clean(
 
 def _unfinished_trials(ledger: "Ledger", sweep: "SweepRecord") -> tuple[int, ...]:
     """Return the numbers of the trials with a report and no outcome. They resume from their checkpoints."""
-    return tuple(record.number for record in ledger.records(sweep.id) if record.reports and not record.ended)
+    return tuple(record.number for record in ledger.trials.all(sweep.id) if record.reports and not record.ended)
 
 
 def _clean_secrets(screen: Screen, ledger: "Ledger | None", chosen: "list[SweepRecord]", *, yes: bool) -> None:
@@ -110,16 +112,16 @@ def _clean_secrets(screen: Screen, ledger: "Ledger | None", chosen: "list[SweepR
 
 def _chosen(ledger: "Ledger | None", name: str | None) -> "list[SweepRecord]":
     if name is None:
-        return [] if ledger is None else [*ledger.sweeps()]
+        return [] if ledger is None else [*ledger.sweeps.all()]
     if ledger is None:
         raise UserError(f"sweep {name} not found: no ledger here; set LORATORY_HOME")
-    return [ledger.find(name)]
+    return [ledger.sweeps.find(name)]
 
 
 def _disk_use(ledger: "Ledger", sweep: "SweepRecord") -> DiskUse:
-    from orchestrator.search.database import sweep_dir
+    from orchestrator.ledger.home import sweep_dir
 
-    folder, driver = sweep_dir(sweep), ledger.driver(sweep.id)
+    folder, driver = sweep_dir(sweep), ledger.drivers.live(sweep.id)
     return DiskUse(
         sweep=sweep.reference,
         folder=str(folder),

@@ -95,13 +95,15 @@ def _baseline(objective: Objective, splits: Splits) -> str | None:
 
 def _few(rows: "datasets.Dataset") -> "datasets.Dataset":
     """Return a few rows of each label, or the first rows if there is none."""
-    if "label" not in rows.column_names:
-        return rows.select(range(min(FEW, len(rows))))
-    seen: dict[Any, list[int]] = {}
-    for row, label in enumerate(rows["label"][:]):
-        seen.setdefault(str(label), []).append(row)
-    share = max(2, FEW // max(1, len(seen)))
-    return rows.select(sorted(row for found in seen.values() for row in found[:share]))
+    places = list(range(min(FEW, len(rows))))
+    if "label" in rows.column_names:
+        seen: dict[Any, list[int]] = {}
+        for row, label in enumerate(rows["label"][:]):
+            seen.setdefault(str(label), []).append(row)
+        share = max(2, FEW // max(1, len(seen)))
+        places = sorted(row for found in seen.values() for row in found[:share])
+    few: datasets.Dataset = rows.select(places)
+    return few
 
 
 def _wrong(objective: Objective, hook: str, wanted: str, got: object) -> ObjectiveError:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.errors import UserError
 from orchestrator.core.methods import LORA
@@ -63,10 +63,10 @@ def adapt(base: Base, settings: TrialSettings, head: Head) -> Adapted:
                 why = f"init {settings.init} is for layers alone"
             told = f"adapter.method: {settings.method}{_REFUSED}{why}"
             raise UserError(told + _by_parameter(config)) from error
-    for module in model.modules():
-        if isinstance(module, BaseTunerLayer):
-            # peft casts each adapter's input to float32; under autocast that is undone at once, and without it a no-op.
-            module.cast_input_dtype_enabled = False
+    tuned_layers: list[Any] = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    for layer in tuned_layers:
+        # peft casts each adapter's input to float32; under autocast that is undone at once, and without it a no-op.
+        layer.cast_input_dtype_enabled = False
     _require_layers(model)
     if settings.method == LORA:
         _require_loadable(model)
@@ -117,8 +117,9 @@ def _require_layers(model: "PeftModel") -> None:
     tried: set[type] = set()
     for name, module in model.named_modules():
         layer = module.get_base_layer() if isinstance(module, BaseTunerLayer) else None
-        own = isinstance(layer, torch.nn.Linear) and type(layer).forward is not torch.nn.Linear.forward
-        if layer is None or not own or type(layer) in tried or not layer.weight.is_floating_point():
+        if not isinstance(layer, torch.nn.Linear) or type(layer).forward is torch.nn.Linear.forward:
+            continue
+        if type(layer) in tried or not layer.weight.is_floating_point():
             continue
         tried.add(type(layer))
         training = layer.training
@@ -142,8 +143,8 @@ def _require_loadable(model: "PeftModel") -> None:
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
     state = get_peft_model_state_dict(model, save_embedding_layers=False)
-    lost = set_peft_model_state_dict(model, state).unexpected_keys
-    if lost:
+    loaded: Any = set_peft_model_state_dict(model, state)
+    if lost := loaded.unexpected_keys:
         names = sorted({key.partition(".lora_")[0].rpartition(".")[2] for key in lost})
         raise UserError(
             f"adapter.target_modules: peft cannot load again what it saves for {', '.join(names)} of this model, for "
@@ -188,7 +189,7 @@ def save_adapter(adapted: Adapted, folder: Path) -> None:
     from peft import get_peft_model_state_dict
 
     state = get_peft_model_state_dict(adapted.model, save_embedding_layers=False)
-    base_name = adapted.model.get_base_model().name_or_path
+    base_name = str(adapted.model.get_base_model().name_or_path)
     write_adapter(folder, state, adapted.model.peft_config["default"], base_name, adapted.taken_out)
 
 
@@ -210,16 +211,16 @@ def write_adapter(
     """
     from safetensors.torch import save_file
 
-    config = copy.deepcopy(config)
-    rank = config.r
+    written: Any = copy.deepcopy(config)  # peft types alpha as an integer and computes with any number
+    rank = written.r
     if taken_out:
         rank *= 2
-        config.lora_alpha *= math.sqrt(2) if config.use_rslora else 2  # the same scaling at twice the rank
-        config.init_lora_weights = True
-    config.r, config.inference_mode, config.base_model_name_or_path = rank, True, base_name
+        written.lora_alpha *= math.sqrt(2) if written.use_rslora else 2  # the same scaling at twice the rank
+        written.init_lora_weights = True
+    written.r, written.inference_mode, written.base_model_name_or_path = rank, True, base_name
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: _untaken(name, value, taken_out, rank) for name, value in state.items()}, folder / WEIGHTS)
-    config.save_pretrained(str(folder))
+    written.save_pretrained(str(folder))
 
 
 def _untaken(name: str, value: "torch.Tensor", taken_out: "Mapping[str, torch.Tensor]", rank: int) -> "torch.Tensor":

@@ -101,14 +101,16 @@ def _linear(base: Base) -> list[str]:
 def _lora(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":  # noqa: ARG001
     from peft import LoraConfig
 
+    alpha: Any = settings.alpha  # peft types alpha as an integer and computes with any number
+    init: Any = True if settings.init == "default" else settings.init
     return LoraConfig(
         **common,
         r=settings.rank,
-        lora_alpha=settings.alpha,
+        lora_alpha=alpha,
         lora_dropout=settings.dropout,
         use_rslora=settings.rslora,
         use_dora=settings.dora,
-        init_lora_weights=True if settings.init == "default" else settings.init,
+        init_lora_weights=init,
         exclude_modules=common["modules_to_save"],
     )
 
@@ -141,13 +143,15 @@ def _feedforward(base: Base, targets: str | Sequence[str]) -> list[str]:
 def _loha(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":  # noqa: ARG001
     from peft import LoHaConfig
 
-    return LoHaConfig(**common, r=settings.rank, alpha=settings.alpha)
+    alpha: Any = settings.alpha  # as in LoRA
+    return LoHaConfig(**common, r=settings.rank, alpha=alpha)
 
 
 def _lokr(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":  # noqa: ARG001
     from peft import LoKrConfig
 
-    return LoKrConfig(**common, r=settings.rank, alpha=settings.alpha)
+    alpha: Any = settings.alpha  # as in LoRA
+    return LoKrConfig(**common, r=settings.rank, alpha=alpha)
 
 
 def _vera(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":  # noqa: ARG001

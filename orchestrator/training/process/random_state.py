@@ -31,9 +31,9 @@ class RandomState:
 
         return cls(
             python=random.getstate(),
-            numpy=np.random.get_state(),
+            numpy=np.random.get_state(),  # noqa: NPY002  (libraries draw from it)
             cpu=torch.get_rng_state(),
-            cuda=torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],  # type: ignore[no-untyped-call]
+            cuda=torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
         )
 
     def restore(self) -> None:
@@ -42,7 +42,7 @@ class RandomState:
         import torch
 
         random.setstate(self.python)
-        np.random.set_state(self.numpy)
+        np.random.set_state(self.numpy)  # noqa: NPY002  (libraries draw from it)
         torch.set_rng_state(self.cpu)
         if self.cuda:
             torch.cuda.set_rng_state_all(self.cuda)

@@ -25,6 +25,7 @@ from orchestrator.training.model.adapters import Adapted, save_adapter
 from orchestrator.training.optimiser import build_optimiser
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from transformers import PreTrainedTokenizerBase, TrainerCallback
 
 _TRAINABLE = "trainable.safetensors"
@@ -66,10 +67,11 @@ class SoloTrainer(Trainer):
         callbacks: "list[TrainerCallback]",
     ) -> None:
         arguments = training_arguments(task, len(inputs.order), folder, adapted.model.device.type)
+        rows: Any = inputs.rows  # a sequence serves: Trainer asks for its length alone
         super().__init__(
             model=adapted.model,
             args=arguments,
-            train_dataset=inputs.rows,
+            train_dataset=rows,
             callbacks=callbacks,
             optimizers=(build_optimiser(adapted.model, task.settings), None),
         )
@@ -174,8 +176,14 @@ class SoloTrainer(Trainer):
         return [(name, p) for name, p in self._adapted.model.named_parameters() if p.requires_grad]
 
     @property
+    def adapted_model(self) -> "PeftModel":
+        """The model that is trained."""
+        return self._adapted.model
+
+    @property
     def learning_rate(self) -> float:
         """The adapter's learning rate by the schedule, whatever multiples of it other parameters have."""
+        assert self.optimizer is not None
         group = self.optimizer.param_groups[0]
         return float(self._settings.learning_rate * group["lr"] / group["initial_lr"])
 
