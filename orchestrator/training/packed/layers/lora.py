@@ -31,7 +31,7 @@ class PackedLoRA(nn.Module):
 
     Attributes:
         a_PRI, b_PRO: the adapters, float32.
-        adapted: rank and scaling, by slot that adapts this layer.
+        adapted: rank and scaling by slot; only slots with an adapter on this layer.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class PackedLoRA(nn.Module):
         return y_NO.view(*x.shape[:-1], -1)
 
     def _mask(self, layout: Layout, masks: DropoutMasks, x_NI: torch.Tensor) -> Mask | None:
-        """Return the mask of the adapters' inputs; None if no slot that adapts this layer has dropout.
+        """Return the mask of the adapters' inputs; None if no slot with an adapter on this layer has dropout.
 
         The factor 1 / (1 − p) of kept values is part of the adapters' scale.
         """
@@ -167,7 +167,7 @@ class AdapterProducts(Protocol):
         """Return the gradient of an input without dropout: ``dy W + dh A``."""
 
     def grad_adapter_input(self, dh_NR: torch.Tensor) -> torch.Tensor:
-        """Return each slot's ``dh A``; zero for rows of slots that do not adapt the layer."""
+        """Return each slot's ``dh A``; zero for rows of slots without an adapter on the layer."""
 
     def add_grad_a(self, grad_PRI: torch.Tensor, dh_NR: torch.Tensor, x_NI: torch.Tensor) -> None:
         """Add each slot's ``dh' x`` to its float32 gradient."""
@@ -177,7 +177,7 @@ class AdapterProducts(Protocol):
 
 
 class SlotRows(NamedTuple):
-    """The rows of a slot that adapts a layer.
+    """The rows of a slot with an adapter on a layer.
 
     Attributes:
         slot: index of the slot in the stacked gradients.
@@ -263,7 +263,7 @@ class LoopedProducts:
 
 
 class GroupedProducts:
-    """One grouped product for all slots with rows. Unused ranks, and slots that do not adapt the layer, are zeros.
+    """One grouped product for all slots with rows. Unused ranks, and slots without an adapter on the layer, are zeros.
 
     Slots without rows form no group: for a group without rows some devices leave the gradient uninitialised (pytorch
     issue 172439).
