@@ -1,3 +1,3 @@
-"""What a device drops of a trial's values is the same whatever stands beside them."""
+"""The dropout masks of a device are independent of the neighbours."""
 
 from tests.training.packed.test_masks import test_masks_are_independent_of_neighbours  # noqa: F401

@@ -2,8 +2,8 @@
 
 LoRA (arXiv 2106.09685): ``y = x W' + b + s (drop(x) A') B``. All slots share W. A, B and s = alpha / r belong to the
 slot of each row of x. The stacked A and B are zero beyond a slot's rank and where a slot does not adapt the layer, and
-stay zero: for A_j = 0 and B_j = 0 both gradients are zero. Both have the rank as first dimension, so that the trained
-ranks of one slot are contiguous in memory over all layers.
+stay zero: for A_j = 0 and B_j = 0 both gradients are zero. Both have the rank as first dimension, which makes the
+trained ranks of one slot contiguous in memory over all layers.
 """
 
 from collections.abc import Sequence
@@ -67,7 +67,7 @@ class PackedLoRA(nn.Module):
         layout.require_all(x_NI.shape[0])
         mask = self._mask(layout, context.masks, x_NI) if self.training and context.masks is not None else None
         products = self._products(layout, None if mask is None else context.masks, x_NI)
-        y_NO = apply(_LoRA, x_NI, self.a_PRI, self.b_PRO, self.frozen, self.bias_O, products, mask)
+        y_NO = apply(LoRAFunction, x_NI, self.a_PRI, self.b_PRO, self.frozen, self.bias_O, products, mask)
         return y_NO.view(*x.shape[:-1], -1)
 
     def _mask(self, layout: Layout, masks: DropoutMasks, x_NI: torch.Tensor) -> Mask | None:
@@ -106,7 +106,7 @@ class _LoRAContext(Context):
     mask: Mask | None
 
 
-class _LoRA(torch.autograd.Function):
+class LoRAFunction(torch.autograd.Function):
     """The whole layer as one node of the graph. It saves the input and ``h_NR``, and adds to A's and B's gradients.
 
     Autograd would allocate a gradient of the stacks' size for each layer, and add it afterwards.
