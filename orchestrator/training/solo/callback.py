@@ -1,4 +1,4 @@
-"""Trainer's callback: at report points it saves, then reports; at every step it ends if it is told to."""
+"""A callback of Trainer: saves and reports at report points, and can end training after any update."""
 
 from collections.abc import Callable, Collection
 
@@ -6,15 +6,15 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 
 class ReportPoints(TrainerCallback):
-    """Has a checkpoint written after certain updates and calls back when it is there."""
+    """Requests a checkpoint after certain updates, and reports when it is written."""
 
     def __init__(self, updates: Collection[int], check: Callable[[int], None], report: Callable[[], None]) -> None:
         """Set up the callback.
 
         Args:
-            updates: after which updates to report.
-            check: called after every update with the number of updates made; raises if training should end.
-            report: called when the checkpoint is written.
+            updates: numbers of the updates followed by a report.
+            check: called after every update with the number of updates made; raises to end training.
+            report: called when a checkpoint is written.
         """
         self._updates = updates
         self._check = check
@@ -27,11 +27,11 @@ class ReportPoints(TrainerCallback):
         control: TrainerControl,
         **_: object,
     ) -> TrainerControl:
-        """Ask for a checkpoint at a report point."""
+        """Request a checkpoint at a report point."""
         self._check(state.global_step)
         control.should_save = state.global_step in self._updates
         return control
 
     def on_save(self, *_: object, **__: object) -> None:
-        """Report."""
+        """Report the new checkpoint."""
         self._report()
