@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from typing_extensions import override
 
 
 class ReportPoints(TrainerCallback):
@@ -20,9 +21,10 @@ class ReportPoints(TrainerCallback):
         self._check = check
         self._report = report
 
+    @override
     def on_step_end(
         self,
-        args: TrainingArguments,  # noqa: ARG002  (the signature is Trainer's)
+        args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,
         **_: object,
