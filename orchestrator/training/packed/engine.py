@@ -16,16 +16,16 @@ from orchestrator.training.context import EngineContext
 from orchestrator.training.data.update_plan import UpdatePlan
 from orchestrator.training.engine import Capacity
 from orchestrator.training.model.adapters import reason_of
-from orchestrator.training.packed.adapter import new_adapter, require_packable
 from orchestrator.training.packed.errors import CannotPackError
+from orchestrator.training.packed.execution.pack import Pack
+from orchestrator.training.packed.execution.slot_trial import SlotTrial
+from orchestrator.training.packed.execution.stepper import Stepper
 from orchestrator.training.packed.fitness import reason_not_to_pack
 from orchestrator.training.packed.headroom import Headroom
 from orchestrator.training.packed.kinds import Kind, capacity_for, told
-from orchestrator.training.packed.pack import Pack
 from orchestrator.training.packed.reporting import report
-from orchestrator.training.packed.seat import Seat
 from orchestrator.training.packed.sizing import Sizing
-from orchestrator.training.packed.stepping import Stepper
+from orchestrator.training.packed.slots.adapter import new_adapter, require_packable
 from orchestrator.training.process.memory import free_memory, reset_peak
 from orchestrator.training.process.random_state import kept_random_state
 
@@ -47,7 +47,7 @@ class PackedEngine:
         self._stepper: Stepper | None = None
         self._pack: Pack | None = None
         self._unfit: str | None = None  # why the base cannot be packed; empty: it can; None: it has not been tried
-        self._seats: dict[int, Seat] = {}
+        self._seats: dict[int, SlotTrial] = {}
         self._headroom = Headroom()
 
     def capacity(self, most: int, *, measure: bool) -> Capacity:
@@ -105,7 +105,7 @@ class PackedEngine:
         adapter = new_adapter(self._context.plan, self._context.objective, task)
         folder = self._context.trial_folder(task, SLOT_STATE)
         folder.clear_scratch()
-        self._seats[task.number] = Seat(pack, adapter, task, plan, folder)
+        self._seats[task.number] = SlotTrial(pack, adapter, task, plan, folder)
 
     def train(self, wanted: Mapping[int, int]) -> dict[int, Report | DivergedError]:
         """Train trials with a slot by a few batches; return the reports that became due, and the divergences.
@@ -145,7 +145,7 @@ class PackedEngine:
         """
         assert self._stepper is not None
         data, seat, began = self._context.data, self._seats[number], time.perf_counter()
-        seat.recall(best_samples)
+        seat.load_adapter_of(best_samples)
         metrics: dict[str, float] = {}
         for name in data.shift_sets:
             rows = data.split(name, seat.task.settings.max_length)
@@ -176,7 +176,7 @@ class PackedEngine:
         for number in list(self._seats):
             self.leave(number)
         if self._pack is not None:
-            self._pack.empty()
+            self._pack.remove_all()
         free_memory(self._context.device)
         if self._unfit:
             self._drop_pack()
@@ -218,7 +218,7 @@ class PackedEngine:
         settings = TrialSettings.from_params({**plan.smallest, **kind})
         try:
             pack = self._open_pack(settings)
-            pack.admit(new_adapter(plan, objective, TrialTask(number=0, settings=settings, seed=0)))
+            pack.pack_layers(new_adapter(plan, objective, TrialTask(number=0, settings=settings, seed=0)))
         except CannotPackError as error:
             return str(error)
         except ValueError as error:  # peft refuses these settings, in any engine

@@ -22,10 +22,10 @@ from orchestrator.training.checkpoints.trial_folder import SLOT_STATE, TrialFold
 from orchestrator.training.context import EngineContext
 from orchestrator.training.data.update_plan import UpdatePlan
 from orchestrator.training.engine import Capacity
-from orchestrator.training.packed.adapter import new_adapter
-from orchestrator.training.packed.pack import Pack
-from orchestrator.training.packed.seat import Seat
-from orchestrator.training.packed.stepping import Stepper
+from orchestrator.training.packed.execution.pack import Pack
+from orchestrator.training.packed.execution.slot_trial import SlotTrial
+from orchestrator.training.packed.execution.stepper import Stepper
+from orchestrator.training.packed.slots.adapter import new_adapter
 from orchestrator.training.process.memory import available_mb, free_memory, out_of_memory, peak_mb, reset_peak
 
 PAYS = 1.1
@@ -116,7 +116,7 @@ class Sizing:
             rows = sorted(range(len(update_plan.rows)), key=lambda row: -_size(update_plan.rows[row]))
             update_plan = replace(update_plan, order=[rows[: settings.rows_per_update]] * len(update_plan.order))
         seats = [
-            Seat(
+            SlotTrial(
                 pack,
                 adapter,
                 replace(first, number=number, seed=number),
@@ -143,7 +143,7 @@ def _size(row: Example) -> int:
     return sum(len(values) for values in row.values() if isinstance(values, Sequence))
 
 
-def _tokens(seats: Sequence[Seat]) -> int:
+def _tokens(seats: Sequence[SlotTrial]) -> int:
     return sum(seat.tokens_trained for seat in seats)
 
 

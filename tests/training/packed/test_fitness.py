@@ -24,7 +24,7 @@ from orchestrator.training.engine import TrialRun
 from orchestrator.training.mixed import MixedEngine, MixedRun
 from orchestrator.training.packed.errors import CannotPackError
 from orchestrator.training.packed.fitness import in_what_fits, reason_not_to_pack
-from orchestrator.training.packed.layout import lay_out
+from orchestrator.training.packed.layout.blocks import batch_layout
 from tests.fakes.tiny_models import (
     bert_without_pooler,
     tiny_bert,
@@ -235,11 +235,11 @@ def test_rows_longer_than_tried_are_found_out(tmp_path: Path, caplog: pytest.Log
 
 
 def test_a_layer_given_some_tokens_cannot_pack() -> None:
-    layout = lay_out(torch.tensor([[1, 1, 1], [1, 0, 0]]), {0: 1, 1: 1}, 2, torch.float32)
+    layout = batch_layout(torch.tensor([[1, 1, 1], [1, 0, 0]]), {0: 1, 1: 1}, 2, torch.float32)
     for count in (2, 4, 6):  # rows, tokens, rows padded to the longest
-        layout.require(count)
+        layout.require_all(count)
     with pytest.raises(CannotPackError, match="3 vectors are neither its 4 tokens nor its 2 rows"):
-        layout.require(3)
+        layout.require_all(3)
 
 
 def test_a_trial_that_cannot_be_packed_is_trained_alone_beside_the_pack(
