@@ -65,7 +65,7 @@ def adapt(base: Base, settings: TrialSettings, head: Head) -> Adapted:
             raise UserError(problem + _adapted_parameters(config)) from error
     tuned_layers: list[Any] = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
     for layer in tuned_layers:
-        # peft casts each adapter's input to float32; under autocast that is undone at once, and without it a no-op.
+        # peft would cast each input to float32: undone under autocast, and without effect otherwise.
         layer.cast_input_dtype_enabled = False
     _require_layers(model)
     if settings.method == LORA:
