@@ -13,7 +13,7 @@ from orchestrator.core.data import DataPlan, Source
 from orchestrator.core.plan import EnginePlan
 from orchestrator.objective.digest import digest
 from orchestrator.objective.loading import check_members, member_names
-from orchestrator.objective.protocol import Example, Head, Objective, Splits
+from orchestrator.objective.protocol import Example, Objective, Splits
 from orchestrator.training.checks.rehearsal import random_logits, rehearse
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ class Batch:
 class ObjectiveContract:
     """Tests of one objective.
 
-    Subclasses give the fixture ``objective``. They may override ``model``, whose tokenizer is used, ``data``, which says
-    where rows come from and how many are read, and ``max_length``::
+    Subclasses give the fixture ``objective``. They may override ``model`` (its tokenizer is used), ``data`` (the source
+    and the number of rows) and ``max_length``::
 
         class TestTickets(ObjectiveContract):
             @pytest.fixture
@@ -74,6 +74,10 @@ class ObjectiveContract:
 
     @pytest.fixture
     def batch(self, objective: Objective, splits: Splits, tokenizer: "PreTrainedTokenizerBase") -> Batch:
+        """Return the first training rows as a batch."""
+        return self.make_batch(objective, splits, tokenizer)
+
+    def make_batch(self, objective: Objective, splits: Splits, tokenizer: "PreTrainedTokenizerBase") -> Batch:
         """Return the first training rows as a batch."""
         examples = objective.encode(splits.train.select(range(ROWS)), tokenizer, self.max_length)
         tensors = objective.collate(examples, tokenizer)
