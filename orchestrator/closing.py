@@ -19,12 +19,12 @@ from orchestrator.core.plan import EnginePlan
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import TrialRecord
 from orchestrator.finished import REQUEST_DIGEST, page_of
+from orchestrator.ledger.driver_store import Hold
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.report.files import write_report
 from orchestrator.report.of_sweep import summary_of
 from orchestrator.search.coordinator import FINALS_MISSING
-from orchestrator.search.driver_lock import Hold
-from orchestrator.search.ledger import Ledger
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.reconciler import Reconciler
 from orchestrator.training.engine import Measure
@@ -51,7 +51,7 @@ class OpenSweep(NamedTuple):
         if not self.hold.busy:
             self.hold.busy = True
             startup_s = self.record.facts.get("startup_s", 0.0) + self.waited_s
-            self.ledger.update_sweep(self.record.id, facts={"startup_s": startup_s})
+            self.ledger.sweeps.update(self.record.id, facts={"startup_s": startup_s})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,8 +78,8 @@ class Closing:
                 None: an engine is built, and what cannot be measured is noted.
         """
         ledger, plan, spec = self.where.ledger, self.where.plan, self.spec
-        sweep = ledger.sweep(self.where.record.id)
-        todo = unmeasured(Path(plan.sweep_dir), ledger.records(sweep.id), spec.metric, spec.tracking.keep_adapters)
+        sweep = ledger.sweeps.get(self.where.record.id)
+        todo = unmeasured(Path(plan.sweep_dir), ledger.trials.all(sweep.id), spec.metric, spec.tracking.keep_adapters)
         fits = "baseline" not in sweep.facts and "baseline" not in self.notes
         if not todo and not fits:
             return
@@ -97,7 +97,7 @@ class Closing:
             found = None if baseline is None else baseline.result()
         facts: dict[str, Any] = {} if found is None else {"baseline": found}
         facts["closing"] = [*sweep.facts.get("closing", ()), (began, began + time.monotonic() - timer)]
-        ledger.update_sweep(sweep.id, facts=facts)
+        ledger.sweeps.update(sweep.id, facts=facts)
 
     def _measure(self, todo: Sequence[TrialRecord], measure: Measure | None) -> None:
         left = [*todo]
@@ -116,7 +116,7 @@ class Closing:
                     self.notes[f"trial {left[0].number}"] = told
                     del left[0]
                     break
-                self.where.ledger.add_final(self.where.record.id, number, measured)
+                self.where.ledger.trials.add_final(self.where.record.id, number, measured)
                 del left[0]
                 if self.stop.is_set():
                     return
@@ -133,26 +133,26 @@ class Closing:
         """Store how the sweep ended, write its report and let the tracker catch up; return whether it did."""
         ledger = self.where.ledger
         try:
-            sweep = ledger.update_sweep(self.where.record.id, status=end[0], facts={"ended": end[1]})
-            self.notes.update(_missing_finals(ledger.records(sweep.id)))
+            sweep = ledger.sweeps.update(self.where.record.id, status=end[0], facts={"ended": end[1]})
+            self.notes.update(_missing_finals(ledger.trials.all(sweep.id)))
             try:
                 sweep = self._write_report(sweep)
             except Exception as error:  # lets through any failure to draw or write it: the leaderboard is on the screen
                 logger.exception("the report was not written")
                 self.notes["report"] = f"no report: {in_short(error)}"
-            ledger.update_sweep(sweep.id, facts={"notes": self.notes})
+            ledger.sweeps.update(sweep.id, facts={"notes": self.notes})
             synced = reconciler.flush(FLUSH_S)
             again = [part for part in self.notes if not part.endswith(SHIFT)]  # what the next run tries again
             if synced and end[0] is SweepStatus.FINISHED and not again:
-                ledger.update_sweep(sweep.id, facts={REQUEST_DIGEST: question})
+                ledger.sweeps.update(sweep.id, facts={REQUEST_DIGEST: question})
             return synced
         finally:
             reconciler.close(1.0)
 
     def _write_report(self, sweep: SweepRecord) -> SweepRecord:
-        sweep = self.where.ledger.update_sweep(sweep.id, facts={"notes": self.notes})
+        sweep = self.where.ledger.sweeps.update(sweep.id, facts={"notes": self.notes})
         summary = summary_of(self.where.ledger, sweep, self.notes)
-        sweep = self.where.ledger.update_sweep(sweep.id, facts={"importances": dict(summary.importances.values)})
+        sweep = self.where.ledger.sweeps.update(sweep.id, facts={"importances": dict(summary.importances.values)})
         write_report(page_of(sweep).parent, summary, self.notes)
         return sweep
 

@@ -17,11 +17,12 @@ from orchestrator.core.data import Origin
 from orchestrator.core.secrets import redact
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import TrialRecord
+from orchestrator.ledger.home import free_generation, sweep_dir
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.loading import load_objective
 from orchestrator.planning import REPORT_DIR
 from orchestrator.report.files import PAGE
-from orchestrator.search.database import free_generation, sweep_dir
-from orchestrator.search.ledger import Ledger
+from orchestrator.search.sweeps import resumable
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.location import holds_runs, locate
 
@@ -45,12 +46,12 @@ def request_digest(spec: SweepSpec) -> str | None:
 
 def finished_sweep(ledger: Ledger, spec: SweepSpec, question: str | None) -> SweepRecord | None:
     """Return the newest sweep of that name if it finished on the same question, and its page and its runs are there."""
-    newest = ledger.newest(spec.name)
+    newest = ledger.sweeps.newest(spec.name)
     if newest is None or newest.status is not SweepStatus.FINISHED:
         return None
     if question is None or newest.facts.get(REQUEST_DIGEST) != question or not page_of(newest).is_file():
         return None
-    runs = [newest.run_id, *(record.run_id for record in ledger.records(newest.id))]
+    runs = [newest.run_id, *(record.run_id for record in ledger.trials.all(newest.id))]
     return newest if holds_runs(locate(spec.tracking), runs) else None
 
 
@@ -60,18 +61,18 @@ def next_action(ledger: Ledger | None, spec: SweepSpec, fingerprint: Mapping[str
     Raises:
         SweepChangedError: it would be refused, because the stored sweep of that name was started with another search.
     """
-    newest = None if ledger is None else ledger.newest(spec.name)
+    newest = None if ledger is None else ledger.sweeps.newest(spec.name)
     if ledger is None or newest is None:
         return f"starts the new sweep {spec.name}#{free_generation(spec.name, 1)}"
     if fresh:
         generation = free_generation(spec.name, newest.generation + 1)
         return f"starts the new sweep {spec.name}#{generation} beside {newest.reference}"
-    driver = ledger.driver(newest.id)
+    driver = ledger.drivers.live(newest.id)
     if driver is not None:
         return f"is refused as long as {newest.reference} is run by {driver}"
-    if ledger.resumable(spec.name, fingerprint) is None:
+    if resumable(ledger, spec.name, fingerprint) is None:
         return f"starts {newest.reference} again, which has no trial yet"
-    return _continuation(newest.reference, ledger.records(newest.id), spec.budget.trials)
+    return _continuation(newest.reference, ledger.trials.all(newest.id), spec.budget.trials)
 
 
 def _continuation(reference: str, records: Sequence[TrialRecord], trials: int | None) -> str:

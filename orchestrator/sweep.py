@@ -16,16 +16,16 @@ from orchestrator.core.outcome import SweepOptions, SweepOutcome
 from orchestrator.core.secrets import redact
 from orchestrator.core.sweep import SUSPENDED, SweepStatus
 from orchestrator.finished import REQUEST_DIGEST, finished_sweep, page_of, request_digest
+from orchestrator.ledger.home import sweep_dir
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.loading import load_objective
 from orchestrator.planning import adapters_of, check_solo, describe, facts_of, fingerprint_of, plan_engine, plan_search
 from orchestrator.reading import read_rows, with_stored_rule
 from orchestrator.search.coordinator import Coordinator
-from orchestrator.search.database import sweep_dir
-from orchestrator.search.ledger import Ledger
+from orchestrator.search.sweeps import open_sweep
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.location import locate
 from orchestrator.tracking.reconciler import Reconciler
-from orchestrator.tracking.store import LedgerStore
 from orchestrator.tracking.synchroniser import Synchroniser
 from orchestrator.training.checkpoints.recovery import recover
 from orchestrator.training.checkpoints.retention import Retention
@@ -61,17 +61,17 @@ def run_sweep(
     objective = load_objective(spec.objective)
     splits, _ = read_rows(spec, objective, say)
     check_solo(spec, splits, say)
-    sweep = ledger.open_sweep(spec.name, fingerprint_of(spec, splits), spec.text, fresh=options.fresh, say=say)
+    sweep = open_sweep(ledger, spec.name, fingerprint_of(spec, splits), spec.text, fresh=options.fresh, say=say)
     (folder := sweep_dir(sweep)).mkdir(parents=True, exist_ok=True)
     waited_s = max(0.0, time.time() - began_at)
-    with ledger.drive(sweep.id) as hold:
+    with ledger.drivers.hold(sweep.id) as hold:
         plan = replace(plan_engine(spec, splits, folder), sweep_key=sweep.key)
         facts = {**facts_of(spec, splits, plan), REQUEST_DIGEST: None}  # until all of it is written
         adapters = adapters_of(plan, objective, spec.metric, facts)
         told = describe(spec, splits, sweep.fingerprint["rows"], folder)
-        reconciler = Reconciler(Synchroniser(LedgerStore(ledger, sweep.id), told, locate(spec.tracking), adapters), say)
+        reconciler = Reconciler(Synchroniser(ledger, sweep.id, told, locate(spec.tracking), adapters), say)
         # From here on the ledger says that the sweep runs; whatever ends it says so too.
-        sweep = ledger.update_sweep(sweep.id, status=SweepStatus.RUNNING, spec_text=spec.text, facts=facts)
+        sweep = ledger.sweeps.update(sweep.id, status=SweepStatus.RUNNING, spec_text=spec.text, facts=facts)
         where = OpenSweep(ledger, sweep, plan, hold, waited_s)
         closing = Closing(where=where, spec=spec, objective=objective, splits=splits, stop=stop, say=say)
         status, reason = SweepStatus.INTERRUPTED, "ended by an error"
@@ -104,7 +104,7 @@ def _search(
         LoratoryError: most trials failed, so that going on is pointless.
     """
     ledger, sweep, plan = where[:3]
-    records = ledger.records(sweep.id)
+    records = ledger.trials.all(sweep.id)
     for line in recover(plan, records, spec.metric):
         say(line)
     retention = Retention(Path(plan.sweep_dir), spec.metric, spec.tracking.keep_adapters, records)
@@ -125,10 +125,10 @@ def _search(
 
 
 def _outcome(ledger: Ledger, sweep_id: int, spec: SweepSpec, *, synced: bool) -> SweepOutcome:
-    sweep = ledger.sweep(sweep_id)
+    sweep = ledger.sweeps.get(sweep_id)
     return SweepOutcome(
         sweep=sweep,
-        records=ledger.records(sweep.id),
+        records=ledger.trials.all(sweep.id),
         finished=sweep.status is SweepStatus.FINISHED,
         reason=sweep.facts["ended"],
         tracking_uri=redact(locate(spec.tracking).tracking_uri),

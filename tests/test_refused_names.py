@@ -11,8 +11,8 @@ from orchestrator.core.errors import ObjectiveError
 from orchestrator.core.outcome import SweepOptions, SweepOutcome
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialState
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.promotion.promote import PromotionRequest, promote
-from orchestrator.search.ledger import Ledger
 from orchestrator.sweep import run_sweep
 from orchestrator.tracking.location import connect, locate
 from tests.fakes.tiny_sweep import SWEEP, tiny_sweep
@@ -72,6 +72,6 @@ def test_value_that_is_no_number_costs_no_trial(tmp_path: Path) -> None:
     with pytest.raises(ObjectiveError, match=r"team/mood v1.2: measure: share must be a real number .*got None"):
         run(tmp_path, "None")
     ledger = Ledger.open()
-    (sweep,) = ledger.sweeps()
+    (sweep,) = ledger.sweeps.all()
     assert sweep.status is SweepStatus.INTERRUPTED
-    assert {record.state for record in ledger.records(sweep.id)} == {TrialState.RUNNING}
+    assert {record.state for record in ledger.trials.all(sweep.id)} == {TrialState.RUNNING}

@@ -12,12 +12,12 @@ from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord
+from orchestrator.ledger.home import sweep_dir
 from orchestrator.report.leaderboard import metric_of
-from orchestrator.search.database import sweep_dir
 
 if TYPE_CHECKING:
+    from orchestrator.ledger.ledger import Ledger
     from orchestrator.promotion.candidates import Candidates
-    from orchestrator.search.ledger import Ledger
     from orchestrator.tracking.location import Location
 
 
@@ -40,7 +40,7 @@ class Stored:
         return cls(
             ledger=ledger,
             sweep=sweep,
-            records=ledger.records(sweep.id),
+            records=ledger.trials.all(sweep.id),
             metric=metric_of(sweep),
             location=locate(tracking_of(sweep)),
         )

@@ -11,7 +11,7 @@ from orchestrator.core.secrets import redact, unmasked
 if TYPE_CHECKING:
     from orchestrator.core.policy import Tracking
     from orchestrator.core.sweep import SweepRecord
-    from orchestrator.search.ledger import Ledger
+    from orchestrator.ledger.ledger import Ledger
     from orchestrator.spec.sweep_spec import SweepSpec
 
 
@@ -51,8 +51,8 @@ def fetch_assets(spec: "SweepSpec", say: Callable[[str], None]) -> None:
 
 def existing_ledger() -> "Ledger | None":
     """Return the ledger, or None if there is none here: looking must not make one."""
-    from orchestrator.search.database import default_url
-    from orchestrator.search.ledger import Ledger
+    from orchestrator.ledger.database import default_url
+    from orchestrator.ledger.ledger import Ledger
 
     url = default_url()
     if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
@@ -66,14 +66,14 @@ def find_sweep(name: str) -> "tuple[Ledger, SweepRecord]":
     Raises:
         UserError: there is none.
     """
-    from orchestrator.search.database import default_url
+    from orchestrator.ledger.database import default_url
 
     ledger = existing_ledger()
     if ledger is None:
         raise UserError(
             f"there is no sweep {name}: {default_url()} does not exist; run a sweep first, or set LORATORY_HOME"
         )
-    return ledger, ledger.find(name)
+    return ledger, ledger.sweeps.find(name)
 
 
 def logs_folder() -> Path:
@@ -81,7 +81,7 @@ def logs_folder() -> Path:
     import os
     import tempfile
 
-    from orchestrator.search.database import home
+    from orchestrator.ledger.home import home
 
     folder = home() / "logs"
     there = next(path for path in (folder, *folder.parents) if path.exists())

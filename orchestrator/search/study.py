@@ -22,10 +22,10 @@ from orchestrator.core.grid import all_points
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import TrialRecord, TrialState
-from orchestrator.search.codec import canonical
-from orchestrator.search.creation import making_tables, steady, wait_for_server
-from orchestrator.search.database import connect_args, open_engine, tune_sqlite
-from orchestrator.search.database_errors import explain, explained
+from orchestrator.ledger.codec import canonical
+from orchestrator.ledger.connection import making_tables, retry_on_disconnect, wait_for_server
+from orchestrator.ledger.database import connect_args, open_engine, tune_sqlite
+from orchestrator.ledger.database_errors import explain, explained
 from orchestrator.search.memory import NEWEST, Memory
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.samplers import Proposal, build_sampler
@@ -135,7 +135,7 @@ class SweepStudy:
         self._study.enqueue_trial(dict(unseen))
         return self._ask()
 
-    @steady
+    @retry_on_disconnect
     def follow(self, record: TrialRecord, study_number: int) -> None:
         """Bring one trial of the study to what the ledger says of it; what is already there stays.
 

@@ -75,7 +75,7 @@ def test_an_asset_that_cannot_be_had_says_what_to_do(tmp_path: Path, monkeypatch
 
 def test_suggested_commands_quote_the_models_name(tracked: Tracked, capsys: pytest.CaptureFixture[str]) -> None:
     request = PromotionRequest(name="film moods", metric=ACCURACY)
-    done = register(tracked.trained.store.sweep(), tracked.candidates().choose(), tracked.location, request)
+    done = register(tracked.trained.store.record, tracked.candidates().choose(), tracked.location, request)
     _tell(Screen(as_json=False), replace(done, previous=done.version), "")
     shown = capsys.readouterr().out
     assert "rollback 'film moods'" in shown

@@ -14,9 +14,10 @@ from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import Budget, Resources, SamplerName, SamplerPolicy, StoppingName, StoppingPolicy
 from orchestrator.core.space import Choices, FloatRange, Parameter, Space
 from orchestrator.core.trial import Decision, Report, TrialRecord
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.coordinator import Coordinator
-from orchestrator.search.ledger import Ledger
 from orchestrator.search.plan import SearchPlan
+from orchestrator.search.sweeps import open_sweep
 from orchestrator.training.engine import Measure
 
 POINTS = (1000, 2000, 3000, 4000)
@@ -111,12 +112,12 @@ class FakeSweep:
         """Drive the sweep as far as it goes and return what the ledger holds then."""
         self.folder.mkdir(parents=True, exist_ok=True)
         ledger = Ledger.open(f"sqlite:///{self.folder / 'ledger.db'}")
-        sweep = ledger.open_sweep("fake", {}, "")
+        sweep = open_sweep(ledger, "fake", {}, "")
         resources = Resources(parallel_trials=parallel, measured=measured, gpus_per_trial=self.gpus)
-        with ledger.drive(sweep.id):
+        with ledger.drivers.hold(sweep.id):
             coordinator = Coordinator(ledger, sweep, self.search_plan, observers=observers)
             executor.run(coordinator, self.engine_plan, resources, stop or threading.Event(), say, at_the_end)
-        return ledger.records(sweep.id)
+        return ledger.trials.all(sweep.id)
 
 
 def decisions(records: Sequence[TrialRecord]) -> set[tuple[int, str, tuple[Decision, ...]]]:

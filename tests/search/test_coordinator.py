@@ -14,9 +14,11 @@ from orchestrator.core.policy import Budget, SamplerName, StoppingName, Stopping
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import Action, Decision, Report, TrialRecord, TrialState
+from orchestrator.ledger.trial_store import TrialStore
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.study import delete_study
-from tests.effort import lines_run, statements
+from orchestrator.search.sweeps import open_sweep
+from tests.counting import counted, record_reads, statements
 from tests.search.worlds import (
     ACCURACY,
     GRID,
@@ -42,7 +44,7 @@ class Diary:
         self.lines: list[str] = []
 
     def _stored(self, number: int) -> TrialRecord:
-        return self._ledger.record(self._ledger.find("sentiment").id, number)
+        return self._ledger.trials.get(self._ledger.sweeps.find("sentiment").id, number)
 
     def prepared(self, plan: EnginePlan) -> None:
         """Nothing is counted of it."""
@@ -74,7 +76,7 @@ class Clock:
 
 def test_a_sweep_from_beginning_to_end(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path)
-    sweep = ledger.open_sweep("sentiment", {"space": 1}, "")
+    sweep = open_sweep(ledger, "sentiment", {"space": 1}, "")
     plan = plan_of(trials=3, start=({"learning_rate": 1e-5}, {"learning_rate": 1e-3}, {"learning_rate": 1e-4}))
     diary, clock = Diary(tmp_path), Clock()
     coordinator = Coordinator(ledger, sweep, plan, observers=(diary,), clock=clock)
@@ -99,7 +101,7 @@ def test_a_sweep_from_beginning_to_end(tmp_path: Path) -> None:
     assert (winner.started_at, winner.ended_at) == (1000.0, 1000.0)
     assert coordinator.exhausted
     assert coordinator.exhausted_reason == "all 3 trials were handed out"
-    assert ledger.records(sweep.id) == coordinator.records()
+    assert ledger.trials.all(sweep.id) == coordinator.records()
 
 
 def test_a_budget_smaller_than_before_does_not_hide_the_trials_that_were_made(tmp_path: Path) -> None:
@@ -243,7 +245,7 @@ def test_two_sweeps_in_one_database_know_nothing_of_each_other(tmp_path: Path) -
 
 def test_a_study_that_somebody_deleted_is_missed(tmp_path: Path) -> None:
     run_out(coordinator_of(tmp_path, plan_of(trials=1)))
-    delete_study(open_ledger(tmp_path).url, "sentiment#1")
+    delete_study(open_ledger(tmp_path).database.url, "sentiment#1")
     with pytest.raises(LedgerError, match="study sentiment#1 lacks trials that the ledger holds"):
         coordinator_of(tmp_path, plan_of(trials=1))
 
@@ -253,7 +255,7 @@ def test_a_study_that_somebody_deleted_is_missed(tmp_path: Path) -> None:
 
 def test_wall_time_counts_earlier_drivers(tmp_path: Path) -> None:
     ledger, clock = open_ledger(tmp_path), Clock()
-    sweep = ledger.open_sweep("sentiment", {}, "")
+    sweep = open_sweep(ledger, "sentiment", {}, "")
     sweep = replace(sweep, facts={"elapsed_s": 50.0})
     coordinator = Coordinator(ledger, sweep, plan_of(budget=Budget(wall_time_s=60.0)), timer=clock)
     assert coordinator.next_task() is not None
@@ -268,7 +270,7 @@ def test_wall_time_counts_earlier_drivers(tmp_path: Path) -> None:
 
 def test_a_clock_that_is_set_back_gives_no_time_back(tmp_path: Path) -> None:
     ledger, clock, timer = open_ledger(tmp_path), Clock(), Clock()
-    sweep = ledger.open_sweep("sentiment", {}, "")
+    sweep = open_sweep(ledger, "sentiment", {}, "")
     coordinator = Coordinator(ledger, sweep, plan_of(), clock=clock, timer=timer)
     clock.now -= 3600.0
     timer.now += 5.0
@@ -360,14 +362,14 @@ def test_others_may_read_and_write_while_a_sweep_runs(tmp_path: Path) -> None:
     """The tracker's thread stores cursors and run ids, and reads everything, as fast as it can."""
     coordinator = coordinator_of(tmp_path, plan_of(trials=8))
     ledger, over = open_ledger(tmp_path), threading.Event()
-    sweep = ledger.find("sentiment")
+    sweep = ledger.sweeps.find("sentiment")
 
     def track() -> int:
         rounds = 0
         while not over.is_set():
-            for record in ledger.records(sweep.id):
-                ledger.save_cursor(sweep.id, record.number, {"reports": len(record.reports)})
-                ledger.set_trial_run(sweep.id, record.number, f"run-{record.number}")
+            for record in ledger.trials.all(sweep.id):
+                ledger.cursors.save(sweep.id, record.number, {"reports": len(record.reports)})
+                ledger.trials.set_run(sweep.id, record.number, f"run-{record.number}")
             rounds += 1
         return rounds
 
@@ -379,20 +381,28 @@ def test_others_may_read_and_write_while_a_sweep_runs(tmp_path: Path) -> None:
             over.set()
         rounds = tracker.result()
     assert rounds > 3
-    assert [replace(record, run_id=None) for record in ledger.records(sweep.id)] == list(coordinator.records())
+    assert [replace(record, run_id=None) for record in ledger.trials.all(sweep.id)] == list(coordinator.records())
 
 
-def test_a_step_takes_as_much_work_after_four_times_the_trials(tmp_path: Path) -> None:
+class CountedTrials(TrialStore):
+    """A store whose records count their reads."""
+
+    def all(self, sweep_id: int) -> tuple[TrialRecord, ...]:
+        return tuple(map(counted, super().all(sweep_id)))
+
+
+def test_step_cost_is_independent_of_trial_count(tmp_path: Path) -> None:
     work: list[tuple[int, int]] = []
     for trials in (6, 24):
         run_out(coordinator_of(tmp_path, plan_of(trials=trials), f"sweep-{trials}"))
-        coordinator = coordinator_of(tmp_path, plan_of(trials=trials + 2), f"sweep-{trials}")
+        ledger = open_ledger(tmp_path)
+        ledger.trials = CountedTrials(ledger.database, ledger.drivers)
+        sweep = open_sweep(ledger, f"sweep-{trials}", {"space": 1}, "name: sentiment")
+        coordinator = Coordinator(ledger, sweep, plan_of(trials=trials + 2))
         coordinator.next_task()  # the study's first look at its trials reads them all
-        with statements() as run, lines_run() as lines:
+        with statements() as run, record_reads() as reads:
             assert coordinator.next_task() is not None
             coordinator.report(report_of(trials + 1, 1000, 0.99))
             assert coordinator.out_of_budget is None
-        work.append((len(run), lines.total()))
-    (queries, lines_few), (queries_many, lines_many) = work
-    assert queries_many == queries
-    assert lines_many <= lines_few + 24  # names of a trial's parameters, of which it has one more or less
+        work.append((len(run), reads.count))
+    assert work[0] == work[1]

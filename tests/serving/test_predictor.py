@@ -32,7 +32,7 @@ from tests.tracking.trained import LABELS, TEXTS, writer_adapters
 def registered(tracked: Tracked) -> Tracked:
     for number, alias in ((0, "champion"), (2, "challenger")):
         request = PromotionRequest(name="films", metric=ACCURACY, alias=alias, forced="a test")
-        promote(tracked.trained.store.sweep(), tracked.candidates().choose(number), tracked.location, request)
+        promote(tracked.trained.store.record, tracked.candidates().choose(number), tracked.location, request)
     return tracked
 
 

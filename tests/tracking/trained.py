@@ -9,7 +9,7 @@ from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialState
 from orchestrator.tracking.adapters import SweepAdapters
 from tests.fakes.tiny_models import tiny_bert, tiny_llama, tiny_t5
-from tests.tracking.records import ACCURACY, MemoryStore, sweep, trial
+from tests.tracking.records import ACCURACY, StoredSweep, sweep, trial
 
 LABELS = ("bad", "so-so", "good")
 WRITERS: dict[str, tuple[Callable[[Path], Path], str, str]] = {
@@ -58,7 +58,7 @@ def writer_adapter(base: Path, folder: Path, auto: str, task_type: str) -> None:
 class TrainedSweep:
     """A finished sweep of four trials; the adapters of 0 and 2 were kept, and 1, which is better than 0, was not."""
 
-    store: MemoryStore
+    store: StoredSweep
     adapters: SweepAdapters
     logits: dict[int, list[list[float]]]
 
@@ -87,7 +87,7 @@ def trained_sweep(folder: Path, name: str = "films") -> TrainedSweep:
         assert best.checkpoint is not None
         logits[number] = classifier_adapter(base, folder / "sweep" / best.checkpoint / "adapter", seed=number)
     return TrainedSweep(
-        store=MemoryStore(sweep(name, status=SweepStatus.FINISHED), *records), adapters=adapters, logits=logits
+        store=StoredSweep(sweep(name, status=SweepStatus.FINISHED), *records), adapters=adapters, logits=logits
     )
 
 

@@ -14,7 +14,7 @@ from orchestrator.core.errors import SweepLockedError, UserError
 
 if TYPE_CHECKING:
     from orchestrator.core.sweep import SweepRecord
-    from orchestrator.search.ledger import Ledger
+    from orchestrator.ledger.ledger import Ledger
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +67,9 @@ def clean(
         )
     _confirm(screen, f"{use.sweep}: remove {what}, {_size(freed)} in {target}", yes=yes)
     if sweep:
-        ledger.remove_sweep(found)
+        from orchestrator.search.sweeps import remove_sweep
+
+        remove_sweep(ledger, found)
     elif target.exists():
         shutil.rmtree(target)
     screen.show(f"removed {what} of {use.sweep}, {_size(freed)}")
@@ -83,7 +85,7 @@ def clean(
 
 def _begin_again(ledger: "Ledger", sweep: "SweepRecord") -> tuple[int, ...]:
     """Return the numbers of the trials that have reported and have not ended: they train on from their checkpoints."""
-    return tuple(record.number for record in ledger.records(sweep.id) if record.reports and not record.ended)
+    return tuple(record.number for record in ledger.trials.all(sweep.id) if record.reports and not record.ended)
 
 
 def _clean_secrets(screen: Screen, ledger: "Ledger | None", chosen: "list[SweepRecord]", *, yes: bool) -> None:
@@ -103,16 +105,16 @@ def _clean_secrets(screen: Screen, ledger: "Ledger | None", chosen: "list[SweepR
 
 def _chosen(ledger: "Ledger | None", name: str | None) -> "list[SweepRecord]":
     if name is None:
-        return [] if ledger is None else [*ledger.sweeps()]
+        return [] if ledger is None else [*ledger.sweeps.all()]
     if ledger is None:
         raise UserError(f"there is no sweep {name}: there is no ledger here")
-    return [ledger.find(name)]
+    return [ledger.sweeps.find(name)]
 
 
 def _use(ledger: "Ledger", sweep: "SweepRecord") -> Use:
-    from orchestrator.search.database import sweep_dir
+    from orchestrator.ledger.home import sweep_dir
 
-    folder, driver = sweep_dir(sweep), ledger.driver(sweep.id)
+    folder, driver = sweep_dir(sweep), ledger.drivers.live(sweep.id)
     return Use(
         sweep=sweep.reference,
         folder=str(folder),

@@ -32,7 +32,7 @@ def doctor(
     from orchestrator.assets.fetch import asset_path
     from orchestrator.cli.hardware import look
     from orchestrator.cli.installed import packages
-    from orchestrator.search.database import home
+    from orchestrator.ledger.home import home
 
     installed = packages()
     hardware = look(home()) if all(item.problem is None for item in installed if item.name == "torch") else None
@@ -90,9 +90,9 @@ def _ledger_problem() -> list[str]:
         ledger = existing_ledger()
         if ledger is None:
             return []
-        if ledger.read_only is not None:
-            return [f"ledger: {ledger.read_only}"]
-        damage = ledger.damage()
+        if ledger.database.read_only is not None:
+            return [f"ledger: {ledger.database.read_only}"]
+        damage = ledger.database.damage()
     except LoratoryError as error:
         return [f"ledger: {error}"]
     return [] if damage is None else [f"ledger: {damage}"]

@@ -20,11 +20,11 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Show the leaderboard, what mattered and where the time went; write the HTML page and the pictures."""
+    from orchestrator.ledger.home import sweep_dir
     from orchestrator.planning import REPORT_DIR
     from orchestrator.report.of_sweep import summary_of
     from orchestrator.report.summary import as_json as plain
     from orchestrator.report.text import SHOWN, summary_text
-    from orchestrator.search.database import sweep_dir
 
     screen = Screen(as_json=as_json)
     ledger, sweep = find_sweep(name)

@@ -14,7 +14,7 @@ from orchestrator.core.environment import program
 from orchestrator.core.sweep import SUSPENDED, SweepRecord, SweepStatus
 
 if TYPE_CHECKING:
-    from orchestrator.search.ledger import Ledger
+    from orchestrator.ledger.ledger import Ledger
 
 
 _PRIORITY = {"started": 4, "time": 3, "metric": 2, "trials": 1}
@@ -32,7 +32,7 @@ def status(
         _one(screen, *find_sweep(name))
         return
     ledger = existing_ledger()
-    sweeps = () if ledger is None else ledger.sweeps()
+    sweeps = () if ledger is None else ledger.sweeps.all()
     if ledger is None or not sweeps:
         screen.show(f"no sweeps yet; try: {program()} sweep sweeps/sentiment.yaml")
         screen.emit([])
@@ -48,7 +48,7 @@ def _all(screen: Screen, ledger: "Ledger", sweeps: tuple[SweepRecord, ...]) -> N
 
     rows, documents = list[tuple[str, ...]](), []
     for sweep in sweeps:
-        records = ledger.records(sweep.id)
+        records = ledger.trials.all(sweep.id)
         metric, state = metric_of(sweep), _as_it_is(ledger, sweep).status.value
         best = leaderboard(records, metric).best
         states = Counter(record.state.value for record in records)
@@ -88,13 +88,13 @@ def _all(screen: Screen, ledger: "Ledger", sweeps: tuple[SweepRecord, ...]) -> N
 def _one(screen: Screen, ledger: "Ledger", sweep: SweepRecord) -> None:
     from rich.text import Text
 
+    from orchestrator.ledger.home import sweep_dir
     from orchestrator.report.summary import as_json, summarise
     from orchestrator.report.text import SHOWN, summary_text
-    from orchestrator.search.database import sweep_dir
 
-    driver = ledger.driver(sweep.id)
+    driver = ledger.drivers.live(sweep.id)
     sweep = _as_it_is(ledger, sweep)
-    summary, state = summarise(sweep, ledger.records(sweep.id)), sweep.status.value
+    summary, state = summarise(sweep, ledger.trials.all(sweep.id)), sweep.status.value
     reason = sweep.facts.get("ended")
     shown = reason and (sweep.status is SweepStatus.FINISHED or reason.startswith(SUSPENDED))
     told = f"{sweep.reference}: {state}" + (f", {reason}" if shown else "")
@@ -106,6 +106,6 @@ def _one(screen: Screen, ledger: "Ledger", sweep: SweepRecord) -> None:
 
 def _as_it_is(ledger: "Ledger", sweep: SweepRecord) -> SweepRecord:
     """Return the sweep with the status that it has now; one that is being prepared or closed runs, too."""
-    if ledger.driver(sweep.id) is not None:
+    if ledger.drivers.live(sweep.id) is not None:
         return replace(sweep, status=SweepStatus.RUNNING)
-    return ledger.settled(sweep)
+    return ledger.sweeps.with_live_status(sweep)

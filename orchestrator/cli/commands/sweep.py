@@ -111,12 +111,12 @@ def _view(screen: Screen, spec: "SweepSpec", *, fresh: bool, live: bool | None) 
     ledger = None if fresh else existing_ledger()
     if ledger is not None:
         try:
-            stored = ledger.find(spec.name)
+            stored = ledger.sweeps.find(spec.name)
         except UserError:
             pass  # it is the first sweep of this name
         else:
             progress.before_s = stored.facts.get("elapsed_s", 0.0)
-            progress.update(*(record for record in ledger.records(stored.id) if record.ended))
+            progress.update(*(record for record in ledger.trials.all(stored.id) if record.ended))
         ledger.close()
     wanted = screen.human.is_terminal if live is None else live
     return LiveView(progress, screen.human) if wanted else Lines(progress, screen.say)

@@ -52,7 +52,7 @@ def _sweep(name: str | None) -> "SweepRecord | None":
     if name is not None:
         return find_sweep(name)[1]
     ledger = existing_ledger()
-    sweeps = () if ledger is None else ledger.sweeps()
+    sweeps = () if ledger is None else ledger.sweeps.all()
     return sweeps[-1] if sweeps else None
 
 

@@ -9,22 +9,17 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.errors import LoratoryError
-from orchestrator.core.manifest import Owner
-from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.evaluation.measure import measure
-from orchestrator.objective.protocol import Head, Objective
-from orchestrator.training.checkpoints.trial_folder import ADAPTER, TrialFolder
-from orchestrator.training.data.task_data import TaskData
+from orchestrator.training.checkpoints.trial_folder import ADAPTER, STATE
+from orchestrator.training.context import EngineContext
 from orchestrator.training.model.adapters import merged
 from orchestrator.training.model.base_model import load_adapted
-from orchestrator.training.process.hardware import choose_device, computes_in_bfloat16
 from orchestrator.training.process.memory import free_memory, use_one_arena
 from orchestrator.training.process.random_state import RandomState, kept_random_state
 from orchestrator.training.solo.pausable_thread import PausableThread
-from orchestrator.training.solo.session import EngineContext, Session
+from orchestrator.training.solo.session import Session
 
 _ONE_AT_A_TIME = threading.RLock()
 """torch's random state and thread count belong to the process, so trials of one process take turns."""
@@ -33,37 +28,19 @@ _ONE_AT_A_TIME = threading.RLock()
 class SoloEngine:
     """Trains one trial per process; see ``Engine``."""
 
-    def __init__(self, plan: EnginePlan, objective: Objective) -> None:
-        """Read the data and the tokenizer.
-
-        Args:
-            plan: what all trials share.
-            objective: the task.
-
-        Raises:
-            AssetError: the model or the data is missing.
-            DataError: the data breaks a rule.
-            UserError: the device is not there.
-        """
+    def __init__(self, context: EngineContext) -> None:
+        """Load nothing yet; each trial loads the base model when it trains."""
         use_one_arena()
-        device = choose_device(plan.device)
-        self._plan = plan
-        self._objective = objective
-        tokenizer = load_tokenizer(plan.model, classifies=objective.head is Head.SEQUENCE_CLASSIFICATION)
-        self._data: TaskData | None = TaskData(objective, plan.data, tokenizer)
-        self._device = device
-        self._bfloat16 = computes_in_bfloat16(plan.precision, device)
+        self._context = context
 
     def start(self, task: TrialTask) -> "SoloRun":
-        """Return the trial's run; it takes memory from its first update on."""
-        surroundings = EngineContext(
-            plan=self._plan,
-            objective=self._objective,
-            data=self.data,
-            device=self._device,
-            bfloat16=self._bfloat16,
-        )
-        return SoloRun(self, surroundings, task)
+        """Return the trial's run; it takes no memory before its first update.
+
+        Raises:
+            LoratoryError: the engine is closed.
+        """
+        self._context.require_open()
+        return SoloRun(self, self._context, task)
 
     def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Mapping[str, float]:
         """Measure a checkpoint, or its ``adapter`` folder, in float32 on a split."""
@@ -77,50 +54,39 @@ class SoloEngine:
         """
         import torch
 
-        data = self.data
+        context, data = self._context, self._context.data
         adapter = checkpoint / ADAPTER if (checkpoint / ADAPTER).is_dir() else checkpoint
         if not (adapter / "adapter_config.json").is_file():
             raise LoratoryError(f"there is no adapter in {checkpoint}")
         with _ONE_AT_A_TIME, kept_random_state():
-            torch.set_num_threads(self._plan.threads)
-            plan = self._plan
-            model = load_adapted(plan.model, self._objective, self._device, adapter, plan.quantisation)
+            torch.set_num_threads(context.plan.threads)
+            source, quantisation = context.plan.model, context.plan.quantisation
+            model = load_adapted(source, context.objective, context.device, adapter, quantisation)
             with merged(model):
                 return {
-                    name: measure(model, self._objective, data.measured(name, task.settings), data.tokenizer)
+                    name: measure(model, context.objective, data.measured(name, task.settings), data.tokenizer)
                     for name in splits
                 }
 
     def close(self) -> None:
         """Free the data; calling it again does nothing."""
-        self._data = None
-
-    @property
-    def data(self) -> TaskData:
-        """The encoded rows; raises ``LoratoryError`` when the engine is closed."""
-        if self._data is None:
-            raise LoratoryError("the engine is closed")
-        return self._data
+        self._context.close()
 
 
 class SoloRun:
     """One trial; see ``TrialRun``."""
 
-    def __init__(self, engine: SoloEngine, surroundings: EngineContext, task: TrialTask) -> None:
+    def __init__(self, engine: SoloEngine, context: EngineContext, task: TrialTask) -> None:
         self._engine = engine
-        self._surroundings = surroundings
+        self._context = context
         self._task = task
-        plan = surroundings.plan
-        owner = Owner(sweep=plan.sweep_key, task=task)
-        self._folder = TrialFolder(Path(plan.sweep_dir), task.number, owner=owner)
-        self._pushing: PausableThread[Report] | None = None
+        self._folder = context.trial_folder(task, STATE)
+        self._thread: PausableThread[Report] | None = None
         self._random: RandomState | None = None
 
     def advance(self, nominal_samples: int) -> Report:
         """Train on to a report point, or return the report that stands there already."""
-        points = self._surroundings.plan.timetable.of(self._task.settings)
-        if nominal_samples not in points:
-            raise ValueError(f"one of the report points {points} is needed, got {nominal_samples}")
+        self._context.require_report_point(self._task, nominal_samples)
         while (stored := self._folder.report(nominal_samples)) is None:
             self._train_to_next_report()
         return stored
@@ -128,7 +94,7 @@ class SoloRun:
     def finish(self, best_samples: int) -> Mapping[str, float]:
         """Measure the best checkpoint on the shift sets; the training state is freed first."""
         self.close()
-        names = list(self._surroundings.data.shift_sets)
+        names = list(self._context.data.shift_sets)
         if not names:
             return {}
         if not self._folder.has_adapter(best_samples):  # somebody removed it, or it is damaged
@@ -142,21 +108,21 @@ class SoloRun:
 
     def close(self) -> None:
         """End the thread and free the model."""
-        pushing, self._pushing, self._random = self._pushing, None, None
-        if pushing is not None:
-            pushing.close()
+        thread, self._thread, self._random = self._thread, None, None
+        if thread is not None:
+            thread.close()
             self._folder.clear_scratch()
-            free_memory(self._surroundings.device)
+            free_memory(self._context.device)
 
     def _train_to_next_report(self) -> None:
         with _ONE_AT_A_TIME, kept_random_state():
-            if self._pushing is None:
-                session = Session(self._surroundings, self._task, self._folder)
-                self._pushing = PausableThread(session.train, name=f"trial {self._task.number}")
+            if self._thread is None:
+                session = Session(self._context, self._task, self._folder)
+                self._thread = PausableThread(session.train, name=f"trial {self._task.number}")
             elif self._random is not None:
                 self._random.restore()
             try:
-                self._pushing.next()
+                self._thread.next()
             except BaseException:  # whatever it is, Ctrl-C included, is let through once the trial is closed
                 self.close()
                 raise

@@ -2,17 +2,14 @@
 
 import shutil
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.evaluation.gap import gaps
 from orchestrator.evaluation.measure import measure
-from orchestrator.objective.protocol import Objective
 from orchestrator.training.checkpoints.heartbeat import Heartbeat
 from orchestrator.training.checkpoints.trial_folder import TrialFolder
-from orchestrator.training.data.task_data import TaskData
+from orchestrator.training.context import EngineContext
 from orchestrator.training.data.update_plan import UpdatePlan
 from orchestrator.training.model.adapters import Adapted, adapt, merged
 from orchestrator.training.model.base_model import load_base
@@ -27,38 +24,19 @@ if TYPE_CHECKING:
     from orchestrator.training.solo.trainer import SoloTrainer, TrainingInputs
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EngineContext:
-    """What the engine's trials share.
-
-    Attributes:
-        plan: the sweep's plan.
-        objective: the task.
-        data: its rows, encoded.
-        device: ``cpu`` or ``cuda``.
-        bfloat16: whether training computes in bfloat16.
-    """
-
-    plan: EnginePlan
-    objective: Objective
-    data: TaskData
-    device: str
-    bfloat16: bool
-
-
 class Session:
     """A trial in training."""
 
-    def __init__(self, surroundings: EngineContext, task: TrialTask, folder: TrialFolder) -> None:
-        self._around = surroundings
+    def __init__(self, context: EngineContext, task: TrialTask, folder: TrialFolder) -> None:
+        self._context = context
         self._task = task
         self._folder = folder
-        self._update_plan = UpdatePlan.create(surroundings.data, task, surroundings.plan.timetable)
+        self._update_plan = UpdatePlan.create(context.data, task, context.plan.timetable)
         self._last_update = 0
         self._started_at = time.time()
         self._clock = time.perf_counter()
 
-    def train(self, pushing: PausableThread[Report]) -> None:
+    def train(self, thread: PausableThread[Report]) -> None:
         """Build the model, train, and push a report at each point that has none yet."""
         import torch
         from transformers import set_seed
@@ -66,37 +44,36 @@ class Session:
         from orchestrator.training.solo.callback import ReportPoints
         from orchestrator.training.solo.trainer import TrainingInputs
 
-        around = self._around
-        torch.set_num_threads(
-            around.plan.threads
-        )  # OpenMP keeps the number per thread, and Ray's workers start with one
-        reset_peak(around.device)
+        context = self._context
+        # OpenMP keeps the number per thread, and Ray's workers start with one
+        torch.set_num_threads(context.plan.threads)
+        reset_peak(context.device)
         set_seed(self._task.seed)
-        plan = around.plan
-        base = load_base(plan.model, around.objective, around.device, quantisation=plan.quantisation)
-        adapted = adapt(base, self._task.settings, around.objective.head)
+        plan = context.plan
+        base = load_base(plan.model, context.objective, context.device, quantisation=plan.quantisation)
+        adapted = adapt(base, self._task.settings, context.objective.head)
         use_fast_dropout(adapted.model)
         inputs = TrainingInputs(
-            objective=around.objective,
-            tokenizer=around.data.tokenizer,
+            objective=context.objective,
+            tokenizer=context.data.tokenizer,
             rows=self._update_plan.rows,
             order=self._update_plan.order,
-            bfloat16=around.bfloat16,
+            bfloat16=context.bfloat16,
         )
         self._folder.clear_scratch()
         heartbeat = Heartbeat(self._folder)
 
         def check(updates: int) -> None:
-            pushing.check()
+            thread.check()
             heartbeat.beat(updates * self._task.settings.rows_per_update)
 
-        points = ReportPoints(set(self._update_plan.due.values()), check, lambda: self._report(trainer, pushing))
+        points = ReportPoints(set(self._update_plan.due.values()), check, lambda: self._report(trainer, thread))
         trainer = self._trainer(adapted, inputs, [points])
         newest = self._folder.newest_whole()
         if newest is not None:
             self._last_update = self._update_plan.due[newest]
             for report in self._folder.report_again(newest, self._update_plan.due):
-                pushing.push(report)
+                thread.push(report)
         self._clock = time.perf_counter()
         try:
             trainer.train(resume_from_checkpoint=None if newest is None else str(self._folder.checkpoint(newest)))
@@ -108,12 +85,12 @@ class Session:
         from orchestrator.training.solo.deepspeed_trainer import DeepSpeedTrainer
         from orchestrator.training.solo.trainer import SoloTrainer
 
-        config, scratch = self._around.plan.deepspeed, self._folder.scratch
+        config, scratch = self._context.plan.deepspeed, self._folder.scratch
         if config is None:
             return SoloTrainer(adapted, inputs, self._task, scratch, callbacks)
         return DeepSpeedTrainer(adapted, inputs, self._task, scratch, callbacks, config)
 
-    def _report(self, trainer: "SoloTrainer", pushing: PausableThread[Report]) -> None:
+    def _report(self, trainer: "SoloTrainer", thread: PausableThread[Report]) -> None:
         """Evaluate, commit the checkpoint that Trainer has just written, and push."""
         update = trainer.state.global_step
         train_s = time.perf_counter() - self._clock
@@ -137,17 +114,17 @@ class Session:
             shutil.copytree(written, copy)
             self._folder.commit(copy, report)
             self._last_update = update
-            pushing.push(report)
+            thread.push(report)
             self._started_at = time.time()
             self._clock = time.perf_counter()
         shutil.rmtree(written)
 
     def _metrics(self, trainer: "SoloTrainer", update: int, train_s: float) -> dict[str, float]:
         began = time.perf_counter()
-        around, settings = self._around, self._task.settings
+        context, settings = self._context, self._task.settings
         with kept_random_state(), merged(trainer.adapted_model):
             found = {
-                split: measure(trainer.adapted_model, around.objective, rows, around.data.tokenizer)
+                split: measure(trainer.adapted_model, context.objective, rows, context.data.tokenizer)
                 for split, rows in self._update_plan.splits.items()
             }
         tokens = self._update_plan.tokens[update]
@@ -159,7 +136,7 @@ class Session:
             "progress/samples": float(update * settings.rows_per_update),
             "progress/tokens": float(tokens),
             "speed/tokens_per_s": new_tokens / train_s if train_s > 0 else 0.0,
-            "memory/peak_mb": peak_mb(around.device),
+            "memory/peak_mb": peak_mb(context.device),
             "time/train_s": train_s,
             "time/eval_s": time.perf_counter() - began,
         }
