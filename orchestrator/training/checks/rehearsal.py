@@ -43,7 +43,7 @@ def rehearse(objective: Objective, splits: Splits, plan: EnginePlan) -> str | No
     is_batch = isinstance(batch, Mapping) and {"input_ids", "labels"} <= batch.keys()
     if not is_batch or len(getattr(batch["input_ids"], "shape", ())) != 2:
         raise _wrong(objective, "collate", "a dict of tensors, input_ids and labels among them", batch)
-    logits = _logits(objective, batch, tokenizer)
+    logits = random_logits(objective, batch, tokenizer)
     for smoothing in (0.0, 0.1):
         found: Any = objective.losses(logits, batch, smoothing)
         sums = found if isinstance(found, tuple | list) else (found,)
@@ -57,9 +57,10 @@ def rehearse(objective: Objective, splits: Splits, plan: EnginePlan) -> str | No
     return _baseline(objective, splits)
 
 
-def _logits(
+def random_logits(
     objective: Objective, batch: "Mapping[str, torch.Tensor]", tokenizer: "PreTrainedTokenizerBase"
 ) -> "torch.Tensor":
+    """Return logits that need a gradient, of the shape that the objective's model gives for a batch."""
     import torch
 
     count, tokens = batch["input_ids"].shape
