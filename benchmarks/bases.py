@@ -9,7 +9,7 @@ import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import datasets
 import torch
@@ -122,8 +122,9 @@ def random_llama(name: BaseName) -> Path:
         return folder
     special = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
     ids = {token: index for index, token in enumerate(special.values())}
+    shape: dict[str, Any] = SHAPES[name.value]
     config = LlamaConfig(
-        **SHAPES[name.value],
+        **shape,
         vocab_size=VOCABULARY,
         max_position_embeddings=2048,
         tie_word_embeddings=True,
@@ -132,7 +133,9 @@ def random_llama(name: BaseName) -> Path:
         eos_token_id=ids["</s>"],
     )
     torch.manual_seed(0)
-    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    model = LlamaForCausalLM(config)
+    torch.nn.Module.to(model, torch.bfloat16)
+    model.save_pretrained(folder)
     words = Tokenizer(WordLevel(ids, "<pad>"))
     PreTrainedTokenizerFast(tokenizer_object=words, **special).save_pretrained(folder)
     return folder
@@ -149,7 +152,7 @@ def _frozen_weights(config: "PreTrainedConfig") -> int:
     """Count the weights of the linear layers, a language model's head included; a pooler sees rows, no tokens."""
     from transformers import AutoModel, AutoModelForCausalLM
 
-    auto = AutoModelForCausalLM if config.model_type == "llama" else AutoModel
+    auto: Any = AutoModelForCausalLM if config.model_type == "llama" else AutoModel
     with torch.device("meta"):
         model: torch.nn.Module = auto.from_config(config)
     layers = {name: module for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}

@@ -47,16 +47,16 @@ from orchestrator.core.policy import Budget, Resources
 from orchestrator.core.space import Choices, FloatRange, Parameter, Space
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.timetable import Timetable
+from orchestrator.ledger.home import sweep_dir
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.coordinator import Coordinator
-from orchestrator.search.database import sweep_dir
-from orchestrator.search.ledger import Ledger
 from orchestrator.search.plan import SearchPlan
+from orchestrator.search.sweeps import open_sweep
 from orchestrator.tracking.description import DataInput, SweepDescription
 from orchestrator.tracking.location import Location, connect, locate
 from orchestrator.tracking.reconciler import Reconciler
-from orchestrator.tracking.store import LedgerStore
 from orchestrator.tracking.synchroniser import Synchroniser
-from orchestrator.training.retention import Retention
+from orchestrator.training.checkpoints.retention import Retention
 from tests.fakes.fake_engine import FakeEngineFactory
 
 METRIC = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
@@ -147,34 +147,34 @@ def engine_plan(folder: Path, *, packed: bool) -> EnginePlan:
     )
 
 
-def open_sweep(ledger: Ledger, plan: EnginePlan) -> SweepRecord:
-    sweep = ledger.open_sweep("many", {}, "name: many\n")
+def start_sweep(ledger: Ledger, plan: EnginePlan) -> SweepRecord:
+    sweep = open_sweep(ledger, "many", {}, "name: many\n")
     facts = {
         "metric": {"name": METRIC.name, "direction": METRIC.direction.value},
         "data": {"train": POINTS[-1]},
         "report_points": list(POINTS),
         "engine": asdict(plan),
     }
-    return ledger.update_sweep(sweep.id, status=SweepStatus.RUNNING, facts=facts)
+    return ledger.sweeps.update(sweep.id, status=SweepStatus.RUNNING, facts=facts)
 
 
 def tracked(ledger: Ledger, sweep: SweepRecord, location: Location) -> Synchroniser:
     data = [DataInput(name=n, context=n, source="rows.csv", digest="0" * 16, rows=6000) for n in ("train", "test")]
     description = SweepDescription(metric=METRIC, fixed={"alpha": 32.0}, data=tuple(data))
-    return Synchroniser(LedgerStore(ledger, sweep.id), description, location)
+    return Synchroniser(ledger, sweep.id, description, location)
 
 
 def spend(trials: int, files: Path, location: Location, *, ray: bool, profile: Path | None) -> dict[str, float]:
     """Run one sweep in ``files``, its folder, to the last write; return what it took."""
     ledger, plan = Ledger.open(), engine_plan(files, packed=ray)
-    sweep = open_sweep(ledger, plan)
+    sweep = start_sweep(ledger, plan)
     assert sweep_dir(sweep) == files
     clocked = Clocked(tracked(ledger, sweep, location), profile and profile / f"tracker-{trials}.prof")
     reconciler = Reconciler(clocked, print)
     lines = Lines(progress_of(trials), lambda _: None)
     driver = None if profile is None else cProfile.Profile(time.thread_time)
     began, cpu = time.perf_counter(), time.thread_time()
-    with ledger.drive(sweep.id) as hold:
+    with ledger.drivers.hold(sweep.id) as hold:
         hold.busy = True
         reconciler.start()
         with profiled(driver, profile and profile / f"driver-{trials}.prof"):
@@ -183,7 +183,7 @@ def spend(trials: int, files: Path, location: Location, *, ray: bool, profile: P
             executor = TuneExecutor(FakeEngineFactory()) if ray else InlineExecutor(FakeEngineFactory())
             executor.run(coordinator, plan, Resources(parallel_trials=8 if ray else 1), threading.Event())
         searched, driver_cpu_s = time.perf_counter(), time.thread_time() - cpu
-        ledger.update_sweep(sweep.id, status=SweepStatus.FINISHED, facts={"ended": "all were handed out"})
+        ledger.sweeps.update(sweep.id, status=SweepStatus.FINISHED, facts={"ended": "all were handed out"})
         assert reconciler.flush(3600.0)
         written = time.perf_counter()
         reconciler.close(1.0)
@@ -202,8 +202,8 @@ def measure(trials: int, folder: Path, *, ray: bool, profile: Path | None) -> Co
     files.mkdir(parents=True)
     spent = spend(trials, files, location, ray=ray, profile=profile)
     ledger = Ledger.open()
-    sweep = ledger.find("many")
-    records = ledger.records(sweep.id)
+    sweep = ledger.sweeps.find("many")
+    records = ledger.trials.all(sweep.id)
     assert len(records) == trials
     assert all(record.ended for record in records)
     progress = progress_of(trials)

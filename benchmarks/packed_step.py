@@ -31,7 +31,7 @@ from benchmarks.worker import Job, Worker, adapter_weights
 from orchestrator.core.environment import prepare, usable_cores
 from orchestrator.core.plan import Precision
 from orchestrator.core.quantisation import Quantisation, require_package
-from orchestrator.training.hardware import choose_device, computes_in_bfloat16
+from orchestrator.training.process.hardware import choose_device, computes_in_bfloat16
 
 
 def product_rate(load: Workload, device: str, dtype: torch.dtype) -> float:

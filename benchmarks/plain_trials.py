@@ -1,20 +1,22 @@
 """The rivals of ``whole_sweep``, as people write them: Ray Tune, or the Trainer's own search, over Trainer and peft."""
 
 import json
+import logging
 import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+from typing_extensions import override
 
 from orchestrator.core.environment import usable_cores
 from orchestrator.core.plan import Precision
-from orchestrator.training.hardware import computes_in_bfloat16
+from orchestrator.training.process.hardware import computes_in_bfloat16
 
 if TYPE_CHECKING:
     import optuna
-    from peft import PeftModel
-    from transformers import Trainer
+    from transformers import PreTrainedModel, Trainer
 
 MAX_LENGTH = 64
 REDUCTION = 4
@@ -59,7 +61,7 @@ class Setup:
 def plain_trainer(config: dict[str, Any] | None, setup: Setup) -> "Trainer":
     """Return the Trainer that one would write by hand for a configuration; None: the search's own, by trial number."""
     from datasets import Dataset
-    from transformers import AutoTokenizer, DataCollatorWithPadding, Trainer, TrainingArguments
+    from transformers import AutoTokenizer, DataCollatorWithPadding, EvalPrediction, Trainer, TrainingArguments
 
     tokenizer = AutoTokenizer.from_pretrained(setup.base)
     splits = {
@@ -81,13 +83,18 @@ def plain_trainer(config: dict[str, Any] | None, setup: Setup) -> "Trainer":
         train_sampling_strategy="group_by_length" if setup.tuned else "random",
         **({} if config is None else named(config)),
     )
+
+    def accuracy(prediction: EvalPrediction) -> dict[str, float]:
+        logits: Any = prediction.predictions
+        return {"accuracy": float((logits.argmax(-1) == prediction.label_ids).mean())}
+
     return Trainer(
         None if config is None else adapted(config, setup),
         arguments,
         train_dataset=splits["train"],
         eval_dataset=splits["validation"],
         data_collator=DataCollatorWithPadding(tokenizer),
-        compute_metrics=lambda found: {"accuracy": float((found.predictions.argmax(-1) == found.label_ids).mean())},
+        compute_metrics=accuracy,
         model_init=None if config is not None else lambda trial: adapted(CHOSEN[trial.number if trial else 0], setup),
     )
 
@@ -108,7 +115,7 @@ def named(config: dict[str, Any]) -> dict[str, Any]:
     return {"learning_rate": config["learning_rate"], "per_device_train_batch_size": config["batch_size"]}
 
 
-def adapted(config: dict[str, Any], setup: Setup) -> "PeftModel":
+def adapted(config: dict[str, Any], setup: Setup) -> "PreTrainedModel":
     """Return the base with a new adapter."""
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForSequenceClassification
@@ -122,7 +129,7 @@ def adapted(config: dict[str, Any], setup: Setup) -> "PeftModel":
         target_modules="all-linear",
         task_type="SEQ_CLS",
     )
-    return get_peft_model(model, adapter)
+    return cast("PreTrainedModel", get_peft_model(model, adapter))  # Trainer takes it, and is typed without it
 
 
 CHOSEN: list[dict[str, Any]] = []
@@ -156,11 +163,14 @@ def train_plainly(config: dict[str, Any], *, setup: Setup) -> None:
     """Train one trial as its function would be written by hand; reports to Tune after each evaluation."""
     import torch
     from ray import tune
-    from transformers import TrainerCallback
+    from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
     class Report(TrainerCallback):
-        def on_evaluate(self, *_: object, metrics: dict[str, float], **__: object) -> None:
-            tune.report({"accuracy": metrics["eval_accuracy"]})
+        @override
+        def on_evaluate(
+            self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **named: Any
+        ) -> None:
+            tune.report({"accuracy": named["metrics"]["eval_accuracy"]})
 
     torch.set_num_threads(setup.threads)
     trainer = plain_trainer(config, setup)
@@ -176,7 +186,7 @@ def plain(trials: list[dict[str, Any]], setup: Setup) -> list[float]:
 
     os.environ |= {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"}
     os.environ["OMP_NUM_THREADS"] = str(setup.threads)
-    ray.init(num_cpus=usable_cores(), include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(num_cpus=usable_cores(), include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     found = tune.run(
         tune.with_parameters(train_plainly, setup=setup),
         config=tune.grid_search(trials),

@@ -20,7 +20,7 @@ from orchestrator.core.plan import EngineName, EnginePlan, Precision
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.objective.loading import load_objective
-from orchestrator.training.checkpoints import TrialFolder
+from orchestrator.training.checkpoints.trial_folder import TrialFolder
 from orchestrator.training.engine import TrialRun
 
 SETTINGS = TrialSettings(rank=16, alpha=32.0, dropout=0.05, learning_rate=1e-3, batch_size=16, max_length=64)
@@ -28,7 +28,8 @@ SETTINGS = TrialSettings(rank=16, alpha=32.0, dropout=0.05, learning_rate=1e-3, 
 
 def trained(precision: Precision, seeds: int, rows: int, epochs: float, threads: int) -> dict[int, dict[str, float]]:
     """Return the validation loss and accuracy of each seed's last checkpoint."""
-    from orchestrator.training.packed.engine import PackedEngine
+    from orchestrator.training.context import EngineContext
+    from orchestrator.training.mixed import MixedEngine
 
     samples = round(rows * epochs)
     with tempfile.TemporaryDirectory() as folder:
@@ -49,7 +50,7 @@ def trained(precision: Precision, seeds: int, rows: int, epochs: float, threads:
             threads=threads,
             engine=EngineName.PACKED,
         )
-        engine = PackedEngine(plan, load_objective("sentiment"))
+        engine = MixedEngine(EngineContext(plan, load_objective("sentiment")))
         tasks = [TrialTask(number=seed, settings=SETTINGS, seed=seed) for seed in range(seeds)]
         waiting: dict[TrialRun, int] = {engine.start(task): samples for task in tasks}
         while waiting:

@@ -14,16 +14,18 @@ from itertools import product
 import torch
 from transformers import AutoModelForSequenceClassification
 
+from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.settings import TrialSettings
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.loading import load_objective
-from orchestrator.training.adapters import adapt
-from orchestrator.training.base_model import Base, load_base, load_tokenizer, quiet_libraries
-from orchestrator.training.dropout import use_fast_dropout
+from orchestrator.training.data.order import data_order
+from orchestrator.training.data.task_data import TaskData
+from orchestrator.training.model.adapters import adapt
+from orchestrator.training.model.base_model import Base, load_base
+from orchestrator.training.model.quiet import quiet_libraries
 from orchestrator.training.optimiser import build_optimiser
-from orchestrator.training.order import data_order
-from orchestrator.training.task_data import TaskData
+from orchestrator.training.solo.dropout import use_fast_dropout
 
 MODEL = Source(origin=Origin.PACKAGED, name="minilm")
 SETTINGS = TrialSettings(rank=16, dropout=0.05, max_length=64, batch_size=16, learning_rate=3e-4)
@@ -34,6 +36,7 @@ FORMATS = ("float32", "bfloat16 products", "bfloat16 base and products")
 def build(number_format: str, attention: str, dropout: str) -> Callable[[dict[str, torch.Tensor]], None]:
     base: Base = load_base(MODEL, OBJECTIVE, "cpu")
     if attention != "eager":
+        assert base.model.name_or_path is not None
         with quiet_libraries():
             other = AutoModelForSequenceClassification.from_pretrained(
                 base.model.name_or_path, num_labels=2, attn_implementation=attention, dtype=torch.float32
@@ -53,7 +56,7 @@ def build(number_format: str, attention: str, dropout: str) -> Callable[[dict[st
             logits = forward(model, batch)
         loss_sum_B, units_B = OBJECTIVE.losses(logits, batch)
         loss = loss_sum_B.sum() / units_B.sum()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         optimiser.zero_grad()

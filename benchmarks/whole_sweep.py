@@ -42,9 +42,9 @@ from benchmarks.plain_trials import MAX_LENGTH, REDUCTION, Setup, plain, search
 from orchestrator.assets.models import resolve_model
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.environment import prepare
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.loading import load_objective
-from orchestrator.search.ledger import Ledger
-from orchestrator.training.hardware import choose_device
+from orchestrator.training.process.hardware import choose_device
 
 ROOT = Path(__file__).parent.parent
 MODEL = Source(origin=Origin.PACKAGED, name="minilm")
@@ -130,7 +130,7 @@ def ours(file: dict[str, Any], folder: Path) -> dict[str, Any]:
     done = subprocess.run(command, cwd=ROOT, env={**os.environ, **homes}, capture_output=True, text=True, check=True)
     board = sorted(json.loads(done.stdout)["leaderboard"], key=operator.itemgetter("number"))
     ledger = Ledger.open(f"sqlite:///{folder / 'home' / 'ledger.db'}")
-    records = ledger.records(ledger.find("whole").id)
+    records = ledger.trials.all(ledger.sweeps.find("whole").id)
     grown = sorted((one.ended_at - began, one.metrics["val/accuracy"]) for each in records for one in each.reports)
     return {"best": [row["score"] for row in board if row["score"] is not None], "grown": grown}
 

@@ -22,10 +22,11 @@ from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import TrialTask
 from orchestrator.objective.protocol import Objective
+from orchestrator.training.context import EngineContext
 from orchestrator.training.engine import TrialRun
-from orchestrator.training.packed.adapter import new_adapter, place
-from orchestrator.training.packed.engine import PackedEngine
-from orchestrator.training.solo import SoloEngine
+from orchestrator.training.mixed import MixedEngine
+from orchestrator.training.packed.slots.adapter import new_adapter, parse_key
+from orchestrator.training.solo.engine import SoloEngine
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,7 +98,7 @@ def adapter_weights(job: Job) -> int:
     """Return how many weights the adapter of one of the job's trials has, the head not counted."""
     plan, objective, tasks = planned(job)
     adapter = new_adapter(plan, objective, tasks[0])
-    return sum(value.numel() for key, value in adapter.tensors.items() if place(key)[1] in {"A", "B"})
+    return sum(value.numel() for key, value in adapter.tensors.items() if parse_key(key)[1] in {"A", "B"})
 
 
 def planned(job: Job) -> tuple[EnginePlan, Objective, list[TrialTask]]:
@@ -122,7 +123,7 @@ def planned(job: Job) -> tuple[EnginePlan, Objective, list[TrialTask]]:
 
 
 def _solo(plan: EnginePlan, objective: Objective, tasks: list[TrialTask]) -> Iterator[dict[str, float]]:
-    run = SoloEngine(plan, objective).start(tasks[0])
+    run = SoloEngine(EngineContext(plan, objective)).start(tasks[0])
     for point in plan.report_points:
         metrics = run.advance(point).metrics
         yield {"tokens_per_s": metrics["speed/tokens_per_s"], "peak_mb": metrics["memory/peak_mb"], "most": 1}
@@ -131,7 +132,7 @@ def _solo(plan: EnginePlan, objective: Objective, tasks: list[TrialTask]) -> Ite
 
 def _packed(plan: EnginePlan, objective: Objective, tasks: list[TrialTask]) -> Iterator[dict[str, float]]:
     """Train all trials to each point; evaluation is left out of the time."""
-    engine = PackedEngine(plan, objective)
+    engine = MixedEngine(EngineContext(plan, objective))
     runs = [engine.start(task) for task in tasks]
     before = 0.0
     for point in plan.report_points:

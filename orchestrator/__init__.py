@@ -1,3 +1,3 @@
 """Loratory: hyperparameter search and experiment orchestration for fine-tuning."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

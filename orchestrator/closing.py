@@ -17,12 +17,12 @@ from typing import Any
 from orchestrator.core.errors import in_short
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import TrialRecord
+from orchestrator.ledger.driver_store import Hold
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.preparation.prepared import REQUEST_DIGEST, PreparedSweep
 from orchestrator.report.files import report_page, write_report
 from orchestrator.report.of_sweep import summary_of
 from orchestrator.search.coordinator import FINALS_MISSING
-from orchestrator.search.driver_lock import Hold
-from orchestrator.search.ledger import Ledger
 from orchestrator.tracking.reconciler import Reconciler
 from orchestrator.training.engine import Measure
 from orchestrator.training.final import measure_test, unmeasured
@@ -61,7 +61,7 @@ class RunningSweep:
         if not self.hold.busy:
             self.hold.busy = True
             startup_s = self.record.facts.get("startup_s", 0.0) + self.waited_s
-            self.ledger.update_sweep(self.record.id, facts={"startup_s": startup_s})
+            self.ledger.sweeps.update(self.record.id, facts={"startup_s": startup_s})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,8 @@ class Closing:
                 and each failure leaves a note.
         """
         running, prepared = self.running, self.running.prepared
-        sweep = running.ledger.sweep(running.record.id)
-        records, folder = running.ledger.records(sweep.id), Path(prepared.engine_plan.sweep_dir)
+        sweep = running.ledger.sweeps.get(running.record.id)
+        records, folder = running.ledger.trials.all(sweep.id), Path(prepared.engine_plan.sweep_dir)
         trials = unmeasured(folder, records, prepared.metric, prepared.keep_adapters)
         needs_baseline = "baseline" not in sweep.facts and "baseline" not in self.notes
         if not trials and not needs_baseline:
@@ -103,7 +103,7 @@ class Closing:
             baseline = None if fitting is None else fitting.result()
         facts: dict[str, Any] = {} if baseline is None else {"baseline": baseline}
         facts["closing"] = [*sweep.facts.get("closing", ()), (began, began + time.monotonic() - timer)]
-        running.ledger.update_sweep(sweep.id, facts=facts)
+        running.ledger.sweeps.update(sweep.id, facts=facts)
 
     def _measure(self, trials: Sequence[TrialRecord], measure: Measure | None) -> None:
         running, remaining = self.running, [*trials]
@@ -123,7 +123,7 @@ class Closing:
                         f"trial {failed} was not measured on the test split: {in_short(error)}"
                     )
                     break
-                running.ledger.add_final(running.record.id, number, metrics)
+                running.ledger.trials.add_final(running.record.id, number, metrics)
                 del remaining[0]
                 if running.stop.is_set():
                     return
@@ -145,27 +145,27 @@ class Closing:
         """
         ledger, prepared = self.running.ledger, self.running.prepared
         try:
-            sweep = ledger.update_sweep(self.running.record.id, status=status, facts={"ended": reason})
-            self.notes.update(_missing_finals(ledger.records(sweep.id)))
+            sweep = ledger.sweeps.update(self.running.record.id, status=status, facts={"ended": reason})
+            self.notes.update(_missing_finals(ledger.trials.all(sweep.id)))
             try:
                 sweep = self._write_report(sweep)
             except Exception as error:  # any failure to draw or write: the leaderboard is on the screen
                 logger.exception("the report was not written")
                 self.notes["report"] = f"no report: {in_short(error)}"
-            ledger.update_sweep(sweep.id, facts={"notes": self.notes})
+            ledger.sweeps.update(sweep.id, facts={"notes": self.notes})
             synced = reconciler.flush(FLUSH_S)
             to_repeat = [part for part in self.notes if not part.endswith(SHIFT)]
             if synced and status is SweepStatus.FINISHED and not to_repeat:
-                ledger.update_sweep(sweep.id, facts={REQUEST_DIGEST: prepared.request_digest})
+                ledger.sweeps.update(sweep.id, facts={REQUEST_DIGEST: prepared.request_digest})
             return synced
         finally:
             reconciler.close(1.0)
 
     def _write_report(self, sweep: SweepRecord) -> SweepRecord:
         ledger = self.running.ledger
-        sweep = ledger.update_sweep(sweep.id, facts={"notes": self.notes})
+        sweep = ledger.sweeps.update(sweep.id, facts={"notes": self.notes})
         summary = summary_of(ledger, sweep, self.notes)
-        sweep = ledger.update_sweep(sweep.id, facts={"importances": dict(summary.importances.values)})
+        sweep = ledger.sweeps.update(sweep.id, facts={"importances": dict(summary.importances.values)})
         write_report(report_page(sweep).parent, summary, self.notes)
         return sweep
 

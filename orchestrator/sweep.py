@@ -14,19 +14,19 @@ from orchestrator.core.errors import LoratoryError, SuspendedError
 from orchestrator.core.observer import SweepObserver
 from orchestrator.core.sweep import SUSPENDED, SweepRecord, SweepStatus
 from orchestrator.core.trial import TrialRecord
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.preparation.continuation import finished_sweep
 from orchestrator.preparation.prepared import prepare
 from orchestrator.preparation.request import request_of
 from orchestrator.report.files import report_page
 from orchestrator.search.coordinator import Coordinator
-from orchestrator.search.ledger import Ledger
+from orchestrator.search.sweeps import open_sweep
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.location import Location
 from orchestrator.tracking.reconciler import Reconciler
-from orchestrator.tracking.store import LedgerStore
 from orchestrator.tracking.synchroniser import Synchroniser
-from orchestrator.training.recovery import recover
-from orchestrator.training.retention import Retention
+from orchestrator.training.checkpoints.recovery import recover
+from orchestrator.training.checkpoints.retention import Retention
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,17 +92,16 @@ def run_sweep(
     if not options.fresh and (finished := finished_sweep(ledger, request)):
         return _result(ledger, finished.id, request.location, synced=True)
     prepared = prepare(request, None if options.fresh else ledger, say)
-    sweep = ledger.open_sweep(prepared.name, prepared.fingerprint, prepared.spec_text, fresh=options.fresh, say=say)
+    sweep = open_sweep(ledger, prepared.name, prepared.fingerprint, prepared.spec_text, fresh=options.fresh, say=say)
     prepared = prepared.placed(sweep)
     folder = Path(prepared.engine_plan.sweep_dir)
     folder.mkdir(parents=True, exist_ok=True)
     waited_s = max(0.0, time.time() - began_at)
-    with ledger.drive(sweep.id) as hold:
-        store = LedgerStore(ledger, sweep.id)
-        tracker = Synchroniser(store, prepared.description, prepared.location, prepared.adapters)
+    with ledger.drivers.hold(sweep.id) as hold:
+        tracker = Synchroniser(ledger, sweep.id, prepared.description, prepared.location, prepared.adapters)
         reconciler = Reconciler(tracker, say)
         # From here on the ledger says RUNNING; every exit below stores another status.
-        sweep = ledger.update_sweep(
+        sweep = ledger.sweeps.update(
             sweep.id, status=SweepStatus.RUNNING, spec_text=prepared.spec_text, facts=prepared.facts
         )
         running = RunningSweep(
@@ -131,7 +130,7 @@ def _search(running: RunningSweep, closing: Closing, observers: Sequence[SweepOb
         LoratoryError: most trials failed.
     """
     ledger, sweep, prepared, stop, say = running.ledger, running.record, running.prepared, running.stop, running.say
-    plan, records = prepared.engine_plan, ledger.records(sweep.id)
+    plan, records = prepared.engine_plan, ledger.trials.all(sweep.id)
     for message in recover(plan, records, prepared.metric):
         say(message)
     retention = Retention(Path(plan.sweep_dir), prepared.metric, prepared.keep_adapters, records)
@@ -153,10 +152,10 @@ def _search(running: RunningSweep, closing: Closing, observers: Sequence[SweepOb
 
 
 def _result(ledger: Ledger, sweep_id: int, location: Location, *, synced: bool) -> SweepResult:
-    sweep = ledger.sweep(sweep_id)
+    sweep = ledger.sweeps.get(sweep_id)
     return SweepResult(
         sweep=sweep,
-        records=ledger.records(sweep.id),
+        records=ledger.trials.all(sweep.id),
         finished=sweep.status is SweepStatus.FINISHED,
         reason=sweep.facts["ended"],
         location=location,

@@ -9,8 +9,8 @@ from orchestrator.cli.stores import read_spec, stored_sweep
 from orchestrator.core.errors import ObjectiveError
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialState
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.promotion.promote import PromotionRequest, promote
-from orchestrator.search.ledger import Ledger
 from orchestrator.sweep import SweepOptions, SweepResult, run_sweep
 from orchestrator.tracking.location import connect, locate
 from tests.fakes.tiny_sweep import SWEEP, tiny_sweep
@@ -70,6 +70,6 @@ def test_value_that_is_no_number_costs_no_trial(tmp_path: Path) -> None:
     with pytest.raises(ObjectiveError, match=r"team/mood v1.2: measure: share must be a real number .*got None"):
         run(tmp_path, "None")
     ledger = Ledger.open()
-    (sweep,) = ledger.sweeps()
+    (sweep,) = ledger.sweeps.all()
     assert sweep.status is SweepStatus.INTERRUPTED
-    assert {record.state for record in ledger.records(sweep.id)} == {TrialState.RUNNING}
+    assert {record.state for record in ledger.trials.all(sweep.id)} == {TrialState.RUNNING}

@@ -12,10 +12,10 @@ from orchestrator.core.errors import AssetError, ModelError, SweepChangedError, 
 from orchestrator.core.quantisation import Quantisation, loading_arguments
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialState
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.preparation.prepared import prepare
 from orchestrator.preparation.preview import SweepPlan, preview
 from orchestrator.preparation.request import request_of
-from orchestrator.search.ledger import Ledger
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.sweep import SweepOptions, SweepResult, run_sweep
 from orchestrator.tracking.location import connect, holds_runs, locate
@@ -76,7 +76,7 @@ def test_unfit_model_is_refused_before_the_sweep_is_opened(tmp_path: Path) -> No
         run(file)
     with pytest.raises(ModelError, match="there are no tokenizer files beside the model"):
         planned(read_spec(file, []))
-    assert Ledger.open().sweeps() == ()
+    assert Ledger.open().sweeps.all() == ()
 
 
 def test_what_differs_in_the_model_is_told_once(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_sweep_keeps_the_split_rule_it_was_opened_with(tmp_path: Path) -> None
     assert first.facts["data"]["train"] == 136
     engine = first.facts["engine"]
     without = {**engine, "data": {name: value for name, value in engine["data"].items() if name != "split_rule"}}
-    Ledger.open().update_sweep(first.id, facts={"engine": without})
+    Ledger.open().sweeps.update(first.id, facts={"engine": without})
     assert stored_sweep("tiny").engine_plan(tmp_path).data.split_rule == 1
 
     again = run(file, "data.train=null", "budget.trials=2")
@@ -141,7 +141,7 @@ def test_a_model_that_the_hub_does_not_give_claims_no_name(tmp_path: Path, monke
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(AssetError, match="model hub:org/absent could not be loaded"):
         run(tiny_sweep(tmp_path), "model=hub:org/absent")
-    assert Ledger.open().sweeps() == ()
+    assert Ledger.open().sweeps.all() == ()
 
 
 def test_a_sweep_that_cannot_be_prepared_is_not_left_running(tmp_path: Path) -> None:
@@ -149,14 +149,14 @@ def test_a_sweep_that_cannot_be_prepared_is_not_left_running(tmp_path: Path) -> 
     (tmp_path / "model" / "config.json").rename(tmp_path / "config.json")
     with pytest.raises(AssetError, match=r"holds no config\.json"):
         run(file)
-    assert Ledger.open().sweeps() == ()
+    assert Ledger.open().sweeps.all() == ()
     (tmp_path / "config.json").rename(tmp_path / "model" / "config.json")
     assert run(file).finished
 
     (tmp_path / "model" / "config.json").unlink()
     with pytest.raises(AssetError):
         run(file)
-    assert Ledger.open().find("tiny").status is SweepStatus.FINISHED
+    assert Ledger.open().sweeps.find("tiny").status is SweepStatus.FINISHED
 
 
 @pytest.mark.parametrize("engine", ["solo", "packed"])
@@ -168,7 +168,7 @@ def test_an_adapter_that_peft_refuses_costs_no_trial(engine: str, tmp_path: Path
         UserError, match=r"^search\.space\.method: method lokr cannot be trained on this model: .*Conv1D"
     ):
         run(file, *model, "search.space.method={choices: [lora, lokr]}")
-    assert not any(Ledger.open().records(sweep.id) for sweep in Ledger.open().sweeps())
+    assert not any(Ledger.open().trials.all(sweep.id) for sweep in Ledger.open().sweeps.all())
     assert run(file, *model, "budget.trials=1").finished
 
 

@@ -68,7 +68,8 @@ def read_table(
     rows = rows.remove_columns(colliding)
     # Two steps, because two columns may swap their names.
     rows = rows.rename_columns({theirs: f"\x00{ours}" for theirs, ours in taken.items()})
-    return rows.rename_columns({f"\x00{ours}": ours for ours in taken.values()})
+    renamed: datasets.Dataset = rows.rename_columns({f"\x00{ours}": ours for ours in taken.values()})
+    return renamed
 
 
 def _require(there: Collection[str], ours: str, theirs: str, source: Source) -> None:

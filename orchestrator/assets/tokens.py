@@ -67,7 +67,7 @@ def reads_last_place(config: "PretrainedConfig") -> bool:
     from transformers import AutoModelForSequenceClassification
 
     # Its code says whether it uses the setting. It is not built: that patches torch for all threads of the process.
-    kind = AutoModelForSequenceClassification._model_mapping[type(config)]
+    kind: Any = AutoModelForSequenceClassification._model_mapping[type(config)]
     return "SequenceSummary" in inspect.getsource(kind.__init__)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import typer
 
-from orchestrator.cli import (
+from orchestrator.cli.commands import (
     clean,
     doctor,
     export,
@@ -29,7 +29,7 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "predict": predict.predict,
         "export": export.export,
     },
-    "House": {"doctor": doctor.doctor, "clean": clean.clean},
+    "Maintenance": {"doctor": doctor.doctor, "clean": clean.clean},
 }
 
 

@@ -14,7 +14,7 @@ from orchestrator.core.secrets import redact
 
 if TYPE_CHECKING:
     from orchestrator.core.sweep import SweepRecord
-    from orchestrator.search.ledger import Ledger
+    from orchestrator.ledger.ledger import Ledger
     from orchestrator.tracking.location import Location
     from orchestrator.tracking.stored_secrets import RunSecret
 
@@ -48,8 +48,8 @@ def find_secrets(ledger: "Ledger", chosen: "Sequence[SweepRecord]") -> Found:
     Raises:
         SweepLockedError: one of them is being run.
     """
-    from orchestrator.search.database import sweep_dir
-    from orchestrator.search.stored_secrets import stored_secrets
+    from orchestrator.ledger.home import sweep_dir
+    from orchestrator.ledger.stored_secrets import stored_secrets
     from orchestrator.tracking.location import locate
     from orchestrator.tracking.refusals import reason
     from orchestrator.tracking.stored_secrets import run_secrets
@@ -57,11 +57,11 @@ def find_secrets(ledger: "Ledger", chosen: "Sequence[SweepRecord]") -> Found:
     found = Found()
     folders = [logs_folder()]
     for sweep in chosen:
-        driver = ledger.driver(sweep.id)
+        driver = ledger.drivers.live(sweep.id)
         if driver is not None:
             raise SweepLockedError(f"{sweep.reference} is being run by {driver}")
         folders.append(sweep_dir(sweep))
-        places = stored_secrets(ledger, sweep.id)
+        places = stored_secrets(ledger.database, sweep.id)
         if places:
             found.rows.append((sweep, places))
         location = locate(tracking_of(sweep))
@@ -77,7 +77,7 @@ def find_secrets(ledger: "Ledger", chosen: "Sequence[SweepRecord]") -> Found:
 
 def mask_secrets(ledger: "Ledger", found: Found) -> None:
     """Mask all of them; MLflow first, because the ledger's file may say where it is."""
-    from orchestrator.search.stored_secrets import mask_stored_secrets
+    from orchestrator.ledger.stored_secrets import mask_stored_secrets
     from orchestrator.tracking.stored_secrets import mask_run_secrets
 
     for location, secrets in found.runs:
@@ -87,7 +87,7 @@ def mask_secrets(ledger: "Ledger", found: Found) -> None:
         if masked is not None:
             _replace(path, masked)
     for sweep, _ in found.rows:
-        mask_stored_secrets(ledger, sweep.id)
+        mask_stored_secrets(ledger.database, sweep.id)
 
 
 def tell(screen: Screen, found: Found, *, done: bool, last: bool = True) -> None:

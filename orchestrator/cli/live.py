@@ -16,7 +16,7 @@ from orchestrator.core.secrets import redact
 from orchestrator.core.trial import Decision, Report, TrialRecord
 from orchestrator.report import words
 from orchestrator.report.fitting_table import Column, FittingTable
-from orchestrator.report.text_table import STATE_STYLES, state_text
+from orchestrator.report.text_table import STATE_STYLES, parameter_columns, state_text
 
 AROUND = 11
 """Lines of the screen that the table's rows may not use: its head, what stands beneath it, the bar, the messages."""
@@ -83,15 +83,7 @@ class LiveView:
                 strict=True,
             )
         ]
-        columns += [
-            Column(
-                head=name.replace("_", "\n"),
-                cells=[words.param(trial.params[name]) if name in trial.params else words.MISSING for trial in trials],
-                name=name.replace("_", " "),
-                priority=6 if index < 3 else 7,
-            )
-            for index, name in enumerate(progress.varied)
-        ]
+        columns += parameter_columns(progress.varied, [trial.params for trial in trials])
         return FittingTable(
             columns=columns,
             styles=["bold" if best is not None and trial.number == best.number else None for trial in trials],

@@ -12,16 +12,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from orchestrator.core.configurations import ConfigurationSet
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.policy import Budget
+from orchestrator.core.ranking import SortKey, score_key
 from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import TrialRecord
 from orchestrator.report import words
-from orchestrator.training.heartbeat import samples_trained
-
-MISSING = ""
-"""Stands for the value of a parameter that a trial does not have; no value is written like this."""
+from orchestrator.training.checkpoints.heartbeat import samples_trained
 
 
 @dataclass(slots=True)
@@ -44,16 +43,18 @@ class Progress:
     message: str = ""
     _running: dict[int, TrialRecord] = field(default_factory=dict)
     _ended: dict[int, TrialRecord] = field(default_factory=dict)
-    _ranks: list[tuple[float, int]] = field(default_factory=list)  # of those that ended, the best first
+    _ranks: list[SortKey] = field(default_factory=list)  # of those that ended, the best first
     _best: TrialRecord | None = None
-    _values: dict[str, set[str]] = field(default_factory=dict)  # of each parameter, two at most
+    _configurations: ConfigurationSet = field(default_factory=ConfigurationSet)
     _ended_tokens: float = 0.0
     _ended_samples: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _begun: float = field(init=False)
+    _rank: Callable[[TrialRecord], SortKey] = field(init=False)
 
     def __post_init__(self) -> None:
         self._begun = self.clock()
+        self._rank = score_key(self.metric)
 
     def update(self, *trials: TrialRecord) -> None:
         """Take over newer states of trials."""
@@ -64,7 +65,7 @@ class Progress:
     def _update(self, trial: TrialRecord) -> None:
         number = trial.number
         if number not in self._running and number not in self._ended:
-            self._note_values(trial)
+            self._configurations.add(trial.params)
         # A trial's best value only gets better, so nobody who was passed has to be looked at again.
         if self._best is None or self._rank(trial) <= self._rank(self._best):
             self._best = trial
@@ -77,14 +78,6 @@ class Progress:
             self._ended_tokens += _tokens(trial)
             self._ended_samples += trial.samples
         self._ended[number] = trial
-
-    def _note_values(self, trial: TrialRecord) -> None:
-        known = bool(self._running or self._ended)
-        for name in trial.params:
-            self._values.setdefault(name, {MISSING} if known else set())
-        for name, values in self._values.items():
-            if len(values) < 2:
-                values.add(repr(trial.params[name]) if name in trial.params else MISSING)
 
     @property
     def trials(self) -> tuple[TrialRecord, ...]:
@@ -118,7 +111,7 @@ class Progress:
     def varied(self) -> tuple[str, ...]:
         """Names of the parameters that differ between trials; all of them while there is but one trial."""
         with self._lock:
-            return tuple(name for name, values in self._values.items() if len(values) > 1 or self.count < 2)
+            return self._configurations.varied
 
     @property
     def elapsed_s(self) -> float:
@@ -198,9 +191,6 @@ class Progress:
         for trial, whole, samples in zip(running, wholes, seen, strict=True):
             ahead += max(0, (whole if trial.reports and not trial.undecided else usual) - samples)
         return ahead / trained
-
-    def _rank(self, trial: TrialRecord) -> tuple[float, int]:
-        return self.metric.sort_key(trial.score(self.metric)), trial.number
 
 
 def _tokens(trial: TrialRecord) -> float:

@@ -8,16 +8,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.secrets import redact, redacted
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")]
 LOG_BYTES = 10_000_000
 """A log file that has grown beyond this is begun anew."""
 

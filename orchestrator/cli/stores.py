@@ -3,9 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.errors import UserError
 from orchestrator.core.secrets import redact, unmasked
@@ -13,11 +11,9 @@ from orchestrator.core.secrets import redact, unmasked
 if TYPE_CHECKING:
     from orchestrator.core.policy import Tracking
     from orchestrator.core.sweep import SweepRecord
+    from orchestrator.ledger.ledger import Ledger
     from orchestrator.preparation.stored_sweep import StoredSweep
-    from orchestrator.search.ledger import Ledger
     from orchestrator.spec.sweep_spec import SweepSpec
-
-SweepName = Annotated[str, typer.Argument(metavar="NAME", help="The sweep: NAME is the newest, NAME#1 the first.")]
 
 
 def read_spec(file: Path, overrides: Sequence[str] = (), *, run_code: bool = True) -> "SweepSpec":
@@ -56,8 +52,8 @@ def fetch_assets(spec: "SweepSpec", say: Callable[[str], None]) -> None:
 
 def existing_ledger() -> "Ledger | None":
     """Return the ledger, or None if there is none here: looking must not make one."""
-    from orchestrator.search.database import default_url
-    from orchestrator.search.ledger import Ledger
+    from orchestrator.ledger.database import default_url
+    from orchestrator.ledger.ledger import Ledger
 
     url = default_url()
     if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
@@ -71,14 +67,14 @@ def find_sweep(name: str) -> "tuple[Ledger, SweepRecord]":
     Raises:
         UserError: there is none.
     """
-    from orchestrator.search.database import default_url
+    from orchestrator.ledger.database import default_url
 
     ledger = existing_ledger()
     if ledger is None:
         raise UserError(
             f"there is no sweep {name}: {default_url()} does not exist; run a sweep first, or set LORATORY_HOME"
         )
-    return ledger, ledger.find(name)
+    return ledger, ledger.sweeps.find(name)
 
 
 def stored_sweep(name: str) -> "StoredSweep":
@@ -91,7 +87,7 @@ def stored_sweep(name: str) -> "StoredSweep":
     from orchestrator.tracking.location import locate
 
     ledger, sweep = find_sweep(name)
-    return StoredSweep(sweep=sweep, records=ledger.records(sweep.id), location=locate(tracking_of(sweep)))
+    return StoredSweep(sweep=sweep, records=ledger.trials.all(sweep.id), location=locate(tracking_of(sweep)))
 
 
 def logs_folder() -> Path:
@@ -99,7 +95,7 @@ def logs_folder() -> Path:
     import os
     import tempfile
 
-    from orchestrator.search.database import home
+    from orchestrator.ledger.home import home
 
     folder = home() / "logs"
     there = next(path for path in (folder, *folder.parents) if path.exists())

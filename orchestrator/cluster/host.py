@@ -14,7 +14,7 @@ from orchestrator.core.disk import suspending
 from orchestrator.core.errors import DivergedError, LoratoryError, ObjectiveError, SuspendedError, in_short
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import Report, TrialTask
-from orchestrator.training import checkpoints
+from orchestrator.training.checkpoints import trial_folder
 from orchestrator.training.engine import Capacity, Engine, PackingEngine, TrialRun
 
 EngineFactory: TypeAlias = Callable[[EnginePlan], Engine]
@@ -55,7 +55,7 @@ class SlotHost:
         self._assigned: dict[int, Assignment] = {}
         self._reported = False
         self._heard = _Heard()
-        checkpoints.logger.addHandler(self._heard)
+        trial_folder.logger.addHandler(self._heard)
 
     @property
     def busy(self) -> bool:
@@ -120,7 +120,7 @@ class SlotHost:
         for number in list(self._runs):
             self.release(number)
         self._assigned.clear()
-        checkpoints.logger.removeHandler(self._heard)
+        trial_folder.logger.removeHandler(self._heard)
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.close()

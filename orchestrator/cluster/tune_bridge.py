@@ -8,7 +8,7 @@ resumed in the same way, and finds its process as it left it.
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import ray
 from ray import cloudpickle
@@ -86,7 +86,7 @@ class DispatchSearcher(Searcher):
         super().__init__(metric=None, mode=None)
         self._bridge = bridge
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """Return a new Tune trial's config, None for none now, or FINISHED at the very end.
 
         FINISHED is not said while trials are left, because from then on Tune lets go of each process that falls idle;
@@ -95,7 +95,7 @@ class DispatchSearcher(Searcher):
         bridge = self._bridge
         assignment = None if bridge.halted else bridge.guarded(bridge.dispatcher.next)
         if bridge.halted:
-            return str(Searcher.FINISHED)
+            return cast("dict[str, Any]", Searcher.FINISHED)  # Tune's annotation leaves FINISHED out
         if not isinstance(assignment, Assignment):
             return None
         config = {ASSIGNMENT: assignment}
@@ -123,7 +123,7 @@ class DispatchScheduler(TrialScheduler):
     _supports_buffered_results = False
 
     def __init__(self, bridge: Bridge) -> None:
-        super().__init__()
+        TrialScheduler.__init__(self)  # untyped, so super() would not pass mypy
         self._bridge = bridge
 
     def on_trial_add(self, tune_controller: "TuneController", trial: Trial) -> None:

@@ -19,7 +19,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import ray
-from ray.actor import ActorHandle
+from ray.actor import ActorHandle, ActorProxy
 from ray.exceptions import RayActorError, RayTaskError
 
 from orchestrator.cluster.host import EngineFactory, SlotHost
@@ -64,18 +64,22 @@ class PackActor:
                 await asyncio.sleep(0.01)
             os._exit(1)
 
+    @ray.method
     async def told(self, number: int) -> None:
         """Note that a trial's proxy has the outcome that says what was raised."""
         self._untold.discard(number)
 
+    @ray.method
     async def capacity(self, most: int, measure: bool) -> Capacity:
         """Return how many trials to train at once; to be called before any order. See ``PackingEngine.capacity``."""
         return await aside(partial(self._host.capacity, most, measure=measure))
 
+    @ray.method
     async def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Mapping[str, float]:
         """Measure a checkpoint; to be called after all orders. See ``Engine.measure``."""
         return await aside(partial(self._host.measure, checkpoint, task, split))
 
+    @ray.method
     async def carry_out(self, assignment: Assignment) -> StepOutcome:
         """Return what comes of an assignment. Calls of different trials overlap; that is how they train together."""
         future: Future[StepOutcome] = Future()
@@ -124,11 +128,11 @@ async def aside(work: Callable[[], R]) -> R:
 class TrialProxy(TuneTrial):
     """A trial that trains elsewhere: it passes its orders on and waits."""
 
-    def setup(  # type: ignore[override]
-        self, config: dict[str, Any], *, plan: EnginePlan, actor: "ActorHandle[PackActor]", log: str
+    def setup(  # type: ignore[override]  # tune.with_parameters adds the keyword arguments
+        self, config: dict[str, Any], *, plan: EnginePlan, actor: "ActorProxy[PackActor]", log: str
     ) -> None:
         """Keep the actor's handle, which stays good when Ray starts another process for it."""
-        super().setup(config, plan=plan, log=log)
+        self.start(config, plan=plan, log=log)
         self._actor = actor
 
     def carry_out(self, assignment: Assignment) -> StepOutcome:
@@ -143,7 +147,7 @@ class TrialProxy(TuneTrial):
         return outcome
 
 
-def measure_in(actor: "ActorHandle[PackActor]") -> Measure:
+def measure_in(actor: "ActorProxy[PackActor]") -> Measure:
     """Return what measures checkpoints in the actor, with the base and the data that it has in memory.
 
     What is returned raises ``RayError`` if the actor dies of it, or the engine raises.
@@ -156,7 +160,7 @@ def measure_in(actor: "ActorHandle[PackActor]") -> Measure:
     return measure
 
 
-def capacity_of(actor: "ActorHandle[PackActor]", most: int, *, measure: bool) -> Capacity:
+def capacity_of(actor: "ActorProxy[PackActor]", most: int, *, measure: bool) -> Capacity:
     """Have the actor tell how many trials to give it at once; see ``PackingEngine.capacity``.
 
     Raises:
@@ -176,7 +180,7 @@ def capacity_of(actor: "ActorHandle[PackActor]", most: int, *, measure: bool) ->
 @contextmanager
 def pack_actor(
     plan: EnginePlan, build: EngineFactory, placement: Placement, log: Path, alive: Callable[[], bool]
-) -> "Iterator[ActorHandle[PackActor]]":
+) -> "Iterator[ActorProxy[PackActor]]":
     """Run the actor that trains for all trials of a sweep; it is killed at the end, wherever it is.
 
     A Ray that is not ``alive`` any more is not asked to.
@@ -187,4 +191,5 @@ def pack_actor(
         yield actor
     finally:
         if alive():
+            assert isinstance(actor, ActorHandle)
             ray.kill(actor)

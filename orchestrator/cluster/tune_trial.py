@@ -23,8 +23,8 @@ class TuneTrial(tune.Trainable):
     them.
     """
 
-    def setup(self, config: dict[str, Any], *, plan: EnginePlan, log: str) -> None:
-        """Get ready; ``log`` is the file for everything that libraries say in this process."""
+    def start(self, config: dict[str, Any], *, plan: EnginePlan, log: str) -> None:
+        """Prepare for the first order; ``log`` is the file for this process's output."""
         redirect_output(Path(log))
         self._timetable = plan.timetable
         self.reset_config(config)
@@ -50,11 +50,11 @@ class TuneTrial(tune.Trainable):
 class TrialProcess(TuneTrial):
     """A trial that trains in its own process, with an engine that lives as long as the process."""
 
-    def setup(  # type: ignore[override]
+    def setup(  # type: ignore[override]  # tune.with_parameters adds the keyword arguments
         self, config: dict[str, Any], *, plan: EnginePlan, build: EngineFactory, log: str
     ) -> None:
         """Make this process's host, of one slot."""
-        super().setup(config, plan=plan, log=log)
+        self.start(config, plan=plan, log=log)
         self._host = SlotHost(plan, build)
 
     def carry_out(self, assignment: Assignment) -> StepOutcome:

@@ -8,6 +8,15 @@ ParamValue: TypeAlias = float | int | str | bool | None
 """A value as YAML writes it."""
 
 
+def format_value(value: ParamValue, digits: int = 6) -> str:
+    """Return ``value`` as YAML writes it, floats with ``digits`` significant digits."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FloatRange:
     """Real numbers in [low, high]; uniform in the logarithm if ``log``; multiples of ``step`` from ``low`` if given."""

@@ -1,1 +1,1 @@
-"""Measurements: metrics, overfitting, shift, and the scorecard of a checkpoint."""
+"""Measurements of a model: loss, metrics, overfit gap, early exits and the classical baseline."""

@@ -48,7 +48,9 @@ class TextGeneration:
     def read(self, source: Source, columns: Mapping[str, str]) -> "datasets.Dataset":
         """Return the rows of a source: columns ``text``, the target's and, if there, ``group``."""
         rows = read_table(source, columns, required=("text", self.target), text=("text", self.target))
-        return rows.select_columns([name for name in ("text", self.target, "group") if name in rows.column_names])
+        names = [name for name in ("text", self.target, "group") if name in rows.column_names]
+        selected: datasets.Dataset = rows.select_columns(names)
+        return selected
 
     def around_text(
         self, tokenizer: "PreTrainedTokenizerBase", max_length: int, least: int

@@ -10,6 +10,8 @@ from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import Resources
 from orchestrator.core.sweep import SweepRecord
+from orchestrator.ledger.home import sweep_dir
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.digest import digest
 from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.preparation.description import adapters_of, describe
@@ -17,8 +19,6 @@ from orchestrator.preparation.engine_plan import plan_engine, plan_search
 from orchestrator.preparation.request import SweepRequest
 from orchestrator.preparation.rows import read_rows, row_counts, with_stored_rule
 from orchestrator.report.files import REPORT_DIR
-from orchestrator.search.database import sweep_dir
-from orchestrator.search.ledger import Ledger
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.stopping.rules import compared_at
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -107,7 +107,7 @@ def prepare(
     splits, notes = read_rows(spec, objective, say)
     engine_plan = plan_engine(spec, len(splits.train))
     if engine_plan.engine is EngineName.SOLO:
-        from orchestrator.training.adapter_check import check_adapters
+        from orchestrator.training.checks.adapter_check import check_adapters
 
         for note in (adapter_notes := check_adapters(engine_plan, objective)):
             say(note)

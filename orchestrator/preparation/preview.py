@@ -64,7 +64,7 @@ def preview(prepared: PreparedSweep) -> SweepPlan:
         AssetError: the model is not available.
         ObjectiveError: a hook of the objective raises, or returns a wrong value.
     """
-    from orchestrator.training.rehearsal import rehearse
+    from orchestrator.training.checks.rehearsal import rehearse
 
     engine_plan, search_plan, splits = prepared.engine_plan, prepared.search_plan, prepared.splits
     warning = rehearse(prepared.objective, splits, engine_plan)

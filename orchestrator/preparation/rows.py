@@ -4,13 +4,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.objective.truncation import truncated
 from orchestrator.report.data_text import data_lines
-from orchestrator.search.ledger import Ledger
+from orchestrator.search.sweeps import newest_with_trials
 from orchestrator.spec.possible import possible
 from orchestrator.spec.sweep_spec import SweepSpec
-from orchestrator.training.model_check import checked_splits
+from orchestrator.training.checks.model_check import checked_splits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -21,7 +22,7 @@ def with_stored_rule(spec: SweepSpec, ledger: Ledger | None) -> SweepSpec:
 
     A stored sweep without trials is not binding: the newest rule applies.
     """
-    stored = None if ledger is None else ledger.continued(spec.name)
+    stored = None if ledger is None else newest_with_trials(ledger, spec.name)
     if stored is None:
         return spec
     return replace(spec, data=replace(spec.data, split_rule=stored.fingerprint.get("split_rule", 1)))

@@ -13,12 +13,12 @@ from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord
+from orchestrator.ledger.home import sweep_dir
 from orchestrator.objective.loading import load_objective
 from orchestrator.preparation.description import adapters_of
 from orchestrator.promotion.candidates import Candidates
 from orchestrator.report.data_text import summary_of
 from orchestrator.report.leaderboard import metric_of
-from orchestrator.search.database import sweep_dir
 from orchestrator.tracking.location import Location
 
 

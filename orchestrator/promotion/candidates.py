@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.core.errors import UserError
+from orchestrator.core.ranking import ranked_by_result
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord
 from orchestrator.tracking.adapters import AdapterCard, SweepAdapters
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.models import download_model, find_model
-from orchestrator.tracking.summary import ranking
 
 Retrain = Callable[[TrialRecord], Path]
 """Trains a trial again up to its best checkpoint and returns the adapter's folder."""
@@ -42,7 +42,7 @@ class Candidates:
         self._sweep = sweep
         self._adapters = adapters
         self._location = location
-        self._ranked = ranking(trials, adapters.metric)
+        self._ranked = ranked_by_result(trials, adapters.metric)
         self._trials = {trial.number: trial for trial in trials}
 
     def choose(

@@ -13,8 +13,9 @@ from orchestrator.core.errors import ModelError, UserError
 from orchestrator.objective.protocol import Head
 from orchestrator.promotion.candidates import Candidate
 from orchestrator.tracking.adapters import CONFIG, AdapterCard, stage_adapter
-from orchestrator.training.adapters import WEIGHTS
-from orchestrator.training.base_model import AUTO_CLASSES, quiet_libraries
+from orchestrator.training.model.adapters import WEIGHTS
+from orchestrator.training.model.base_model import AUTO_CLASSES
+from orchestrator.training.model.quiet import quiet_libraries
 
 
 def export_adapter(candidate: Candidate, target: Path, *, plain_scaling: bool = False) -> Path:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from orchestrator.core.errors import TrackingError, UserError
 from orchestrator.core.metric import Metric
 from orchestrator.core.names import check_alias, check_model_name, mlflow_key
+from orchestrator.core.space import format_value
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.promotion.candidates import Candidate
 from orchestrator.promotion.gates import Finding, Gates, check, compare
@@ -15,7 +16,6 @@ from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.models import log_adapter
 from orchestrator.tracking.provenance import user
 from orchestrator.tracking.registry import CHAMPION, ModelReference, Registry, Version, registry_errors
-from orchestrator.tracking.wording import text
 
 ROWS_TAG = "loratory.validation_rows"
 """On a version: the digest of the rows that its ``best_val_...`` were measured on."""
@@ -114,7 +114,7 @@ def judge(
     if holder is not None and _comparable(holder, sweep, request.metric):
         held = float(holder.tags[mlflow_key(best_name(metric))])
         # The tag has six digits; the same adapter is not worse than itself.
-        shown = None if value is None else float(text(value))
+        shown = None if value is None else float(format_value(value))
         findings.append(compare("in use", metric, shown, held, f"{holder.reference} ({request.alias})"))
     refusing = [item for item in findings if item.passed is False and (item.refuses or request.gates.strict)]
     if refusing and request.forced is None:
@@ -175,13 +175,17 @@ def _tags(card: AdapterCard, findings: tuple[Finding, ...]) -> dict[str, str]:
     tags = {"sweep": card.sweep, "trial": str(card.trial), "base": str(card.base), "objective": card.objective}
     if card.quantisation is not None:
         tags["quantisation"] = str(card.quantisation["bnb_4bit_quant_type"])
-    tags |= {mlflow_key(name): text(value) for name, value in card.metrics.items()}
+    tags |= {mlflow_key(name): format_value(value) for name, value in card.metrics.items()}
     return tags | {f"gate/{item.gate}": _word(item.passed) for item in findings}
 
 
 def _description(card: AdapterCard) -> str:
     """Return in a line what the registry's page shows beside the tags, which it cuts."""
-    told = (f"{name} {text(value)}" for name, value in card.metrics.items() if name.startswith(("best_val_", "test/")))
+    told = (
+        f"{name} {format_value(value)}"
+        for name, value in card.metrics.items()
+        if name.startswith(("best_val_", "test/"))
+    )
     return f"Trial {card.trial} of {card.sweep}, on {card.base}, after {card.samples:,} samples: {', '.join(told)}"
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from orchestrator.core.errors import in_short
 from orchestrator.core.sweep import SweepRecord
+from orchestrator.ledger.home import sweep_dir
 from orchestrator.report.html import TITLES, Picture, render_page
 from orchestrator.report.leaderboard import Leaderboard
 from orchestrator.report.summary import Summary, as_json, jsonable
-from orchestrator.search.database import sweep_dir
 
 PAGE = "index.html"
 REPORT_DIR = "report"

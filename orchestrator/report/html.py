@@ -96,8 +96,7 @@ def cells(row: Row, board: Leaderboard) -> list[tuple[str, str]]:
     ]
     measured += [(words.number(row.final.get(name)), row.final.get(name)) for name in board.extra]
     for name in board.varied:
-        known = name in row.params
-        measured.append((words.param(row.params[name]) if known else words.MISSING, row.params.get(name)))
+        measured.append((words.param_cell(row.params, name), row.params.get(name)))
     return [(shown, "" if key is None else str(key)) for shown, key in measured]
 
 

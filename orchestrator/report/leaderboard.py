@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from orchestrator.core.configurations import ConfigurationSet
 from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.ranking import result_key
 from orchestrator.core.space import ParamValue
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import TrialRecord, TrialState
@@ -147,18 +149,10 @@ def leaderboard(
     status: SweepStatus = SweepStatus.RUNNING,
 ) -> Leaderboard:
     """Rank trials by the best value that they reached, whatever their ending; those without a number come last."""
-    ordered = sorted(records, key=lambda record: (metric.sort_key(record.result(metric)), record.number))
+    ordered = sorted(records, key=result_key(metric))
     rows = tuple(_row(record, metric, place) for place, record in enumerate(ordered, start=1))
-    return Leaderboard(metric=metric, rows=rows, varied=varied(records), baseline=baseline or None, status=status)
-
-
-def varied(records: Sequence[TrialRecord]) -> tuple[str, ...]:
-    """Return the names of the parameters that differ between trials; all of them while there is but one trial."""
-    names = list(dict.fromkeys(name for record in records for name in record.params))
-    if len(records) < 2:
-        return tuple(names)
-    missing = object()
-    return tuple(n for n in names if len({repr(record.params.get(n, missing)) for record in records}) > 1)
+    varied = ConfigurationSet(record.params for record in records).varied
+    return Leaderboard(metric=metric, rows=rows, varied=varied, baseline=baseline or None, status=status)
 
 
 def _row(record: TrialRecord, metric: Metric, place: int) -> Row:

@@ -4,11 +4,11 @@ import logging
 
 from orchestrator.core.errors import in_short
 from orchestrator.core.sweep import SweepRecord
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.report.leaderboard import metric_of
 from orchestrator.report.summary import Importances, Summary, summarise
 from orchestrator.search.importances import Importances as Found
 from orchestrator.search.importances import importances
-from orchestrator.search.ledger import Ledger
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ def summary_of(ledger: Ledger, sweep: SweepRecord, notes: dict[str, str] | None 
         sweep: any record of it.
         notes: takes a sentence if there are no importances because they could not be computed.
     """
-    sweep, records = ledger.settled(sweep), ledger.records(sweep.id)
+    sweep, records = ledger.sweeps.with_live_status(sweep), ledger.trials.all(sweep.id)
     try:
         found = importances(records, metric_of(sweep))
     except Exception as error:  # lets through whatever Optuna raises: the report is complete without importances

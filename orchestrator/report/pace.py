@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.core.sweep import SweepRecord
-from orchestrator.search.ledger import Ledger
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.sweep_spec import SweepSpec
 
 _ALIKE = ("objective", "model", "quantisation", "deepspeed", "method", "data", "precision", "stopping")
@@ -23,7 +23,7 @@ class Pace:
 def earlier_pace(ledger: Ledger, spec: SweepSpec) -> Pace | None:
     """Return the pace of the newest sweep that trained the same base on the same data, by the same engine."""
     wanted = _traits(spec.fingerprint(), spec.resources.engine.value)
-    for sweep in reversed(ledger.sweeps()):
+    for sweep in reversed(ledger.sweeps.all()):
         if _traits(sweep.fingerprint, sweep.facts.get("engine", {}).get("engine")) == wanted:
             rows = _rows_trained(ledger, sweep)
             if rows > 0 and sweep.facts["elapsed_s"] > 0:
@@ -36,4 +36,4 @@ def _traits(fingerprint: Mapping[str, Any], engine: str | None) -> tuple[Any, ..
 
 
 def _rows_trained(ledger: Ledger, sweep: SweepRecord) -> int:
-    return sum(record.samples for record in ledger.records(sweep.id))
+    return sum(record.samples for record in ledger.trials.all(sweep.id))

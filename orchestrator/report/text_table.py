@@ -1,11 +1,12 @@
 """The leaderboard for a terminal, as wide as the terminal allows."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
+from orchestrator.core.space import ParamValue
 from orchestrator.core.sweep import SweepStatus, standing
 from orchestrator.core.trial import TrialState
 from orchestrator.report import words
@@ -53,7 +54,10 @@ class LeaderboardTable:
         shown = board.rows[: self.limit]
         more = len(board.rows) - len(shown)
         baseline = board.baseline
-        columns = [*_measured_columns(board, shown), *_final_columns(board, shown), *_setting_columns(board, shown)]
+        settings = parameter_columns(
+            board.varied, [row.params for row in shown], empty_rows=0 if baseline is None else 1
+        )
+        columns = [*_measured_columns(board, shown), *_final_columns(board, shown), *settings]
         return FittingTable(
             columns=columns,
             styles=[*("bold" if row.rank == 1 else None for row in shown), *([] if baseline is None else ["italic"])],
@@ -126,14 +130,22 @@ def _final_columns(board: Leaderboard, rows: Sequence[Row]) -> list[Column]:
     ]
 
 
-def _setting_columns(board: Leaderboard, rows: Sequence[Row]) -> list[Column]:
+def parameter_columns(
+    names: Sequence[str], configurations: Sequence[Mapping[str, ParamValue]], *, empty_rows: int = 0
+) -> list[Column]:
+    """Return one column for each parameter. A narrow terminal hides the first three parameters last.
+
+    Args:
+        names: the parameters, in their order.
+        configurations: one for each row.
+        empty_rows: rows without a configuration at the end of the table.
+    """
     return [
-        _column(
-            board,
-            name.replace("_", "\n"),
-            (words.param(row.params[name]) if name in row.params else words.MISSING for row in rows),
+        Column(
+            head=name.replace("_", "\n"),
+            cells=[*(words.param_cell(params, name) for params in configurations), *[""] * empty_rows],
             name=name.replace("_", " "),
             priority=6 if index < 3 else 7,
         )
-        for index, name in enumerate(board.varied)
+        for index, name in enumerate(names)
     ]

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 
-from orchestrator.core.space import ParamValue
+from orchestrator.core.space import ParamValue, format_value
 
 MISSING = "–"
 
@@ -32,14 +32,15 @@ def percent(share: float) -> str:
 
 def param(value: ParamValue) -> str:
     """Return a parameter's value: floats to three significant digits (``2.4e-4``), the rest as YAML writes it."""
-    if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "null"}[value]
-    if not isinstance(value, float):
-        return str(value)
-    if 0 < abs(value) < 1e-2:
+    if isinstance(value, float) and 0 < abs(value) < 1e-2:
         digits, _, exponent = f"{value:.2e}".partition("e")
         return f"{float(digits):g}e{int(exponent)}"
-    return f"{value:.3g}"
+    return format_value(value, digits=3)
+
+
+def param_cell(params: Mapping[str, ParamValue], name: str) -> str:
+    """Return one parameter of a configuration; a dash if the configuration does not have it."""
+    return param(params[name]) if name in params else MISSING
 
 
 def params(values: Mapping[str, ParamValue], names: Iterable[str]) -> str:

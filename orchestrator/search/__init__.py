@@ -1,1 +1,1 @@
-"""What to try and when to stop: space, samplers, study, ledger and stopping rules. Only here: optuna."""
+"""What to try and when to stop: space, samplers, study and stopping rules. Only here: optuna."""

@@ -16,7 +16,7 @@ from orchestrator.core.settings import TrialSettings
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState, TrialTask
 from orchestrator.evaluation.exits import diverged, overfitting
-from orchestrator.search.ledger import Ledger
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.spending import Spending
 from orchestrator.search.stopping.decide import Judge
@@ -66,10 +66,10 @@ class Coordinator:
         )
         self._standings, self._spending = self._judge.standings(), Spending(plan.budget)
         self._records: dict[int, TrialRecord] = {}
-        for record in ledger.records(sweep.id):
+        for record in ledger.trials.all(sweep.id):
             self._take(record)
-        self._study_numbers = ledger.study_numbers(sweep.id)
-        self._study = SweepStudy(ledger.url, sweep.reference, plan)
+        self._study_numbers = ledger.trials.study_numbers(sweep.id)
+        self._study = SweepStudy(ledger.database.url, sweep.reference, plan)
         self._space_left = True
         self._study.reconcile(self.records(), self._study_numbers)
         for record in self.records():
@@ -178,7 +178,7 @@ class Coordinator:
                 f"trial {report.trial} ({record.state}) reported at {report.nominal_samples} samples; "
                 f"expected: {self.next_point(report.trial)}"
             )
-        self._ledger.add_report(self._sweep.id, report)
+        self._ledger.trials.add_report(self._sweep.id, report)
         record = self._mirror(replace(record, reports=(*record.reports, report)))
         for observer in self._observers:
             observer.reported(record, report)
@@ -191,7 +191,7 @@ class Coordinator:
         """
         decisions = self._judge.decide_among(self._standings, more_trials=self._closed() is None)
         if decisions:
-            self._ledger.add_verdicts(self._sweep.id, decisions)
+            self._ledger.trials.add_decisions(self._sweep.id, decisions)
         for decision in decisions:
             record = self._records[decision.trial]
             record = self._take(replace(record, decisions={**record.decisions, decision.nominal_samples: decision}))
@@ -267,7 +267,7 @@ class Coordinator:
             state=TrialState.RUNNING,
             started_at=self._clock(),
         )
-        self._ledger.add_trial(self._sweep.id, record, asked.study_number)
+        self._ledger.trials.add(self._sweep.id, record, asked.study_number)
         self._study_numbers[number] = asked.study_number
         self._take(record)
         return number
@@ -280,7 +280,7 @@ class Coordinator:
 
     def _end(self, number: int, outcome: Outcome, final: Mapping[str, float]) -> None:
         now = self._clock()
-        self._ledger.end_trial(self._sweep.id, number, outcome, final=final, ended_at=now)
+        self._ledger.trials.end(self._sweep.id, number, outcome, final=final, ended_at=now)
         record = replace(
             self._records[number], state=outcome.state, reason=outcome.reason, final=dict(final), ended_at=now
         )

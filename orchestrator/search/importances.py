@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from orchestrator.core.configurations import ConfigurationSet
 from orchestrator.core.metric import Metric
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import TrialRecord
@@ -48,7 +49,7 @@ def importances(records: Sequence[TrialRecord], metric: Metric, *, seed: int = 0
         metric: what was searched for.
         seed: seed of fANOVA's random forest.
     """
-    varied = _varied(records)
+    varied = ConfigurationSet(record.params for record in records).multivalued
     needed = max(FEWEST_TRIALS, 2 * len(varied))
     rungs = sorted({report.nominal_samples for record in records for report in record.reports}, reverse=True)
     most = 0
@@ -57,23 +58,23 @@ def importances(records: Sequence[TrialRecord], metric: Metric, *, seed: int = 0
         most = max(most, len(scored))
         if len(scored) >= needed:
             return _at_rung(scored, varied, rung, seed)
-    return Importances(note=f"too few trials: {needed} are needed at one report, {most} are there", trials=most)
+    return Importances(note=f"too few trials: {needed} needed at one report point, {most} reported", trials=most)
 
 
 def _at_rung(
     scored: Sequence[tuple[TrialRecord, float]], varied_in_all: Sequence[str], rung: int, seed: int
 ) -> Importances:
-    varied = _varied([record for record, _ in scored])
+    varied = ConfigurationSet(record.params for record, _ in scored).multivalued
     common = [name for name in varied if all(name in record.params for record, _ in scored)]
     notes = {
-        "left out, for not every trial has them": [name for name in varied if name not in common],
-        f"left out, for they are the same in all trials that came to {rung} samples": [
+        "omitted: not set in every trial": [name for name in varied if name not in common],
+        f"omitted: equal in all trials that reached {rung:,} samples": [
             name for name in varied_in_all if name not in varied
         ],
     }
-    note = "; ".join(f"{why}: {', '.join(names)}" for why, names in notes.items() if names) or None
+    note = "; ".join(f"{', '.join(names)} {why}" for why, names in notes.items() if names) or None
     if not common or len({score for _, score in scored}) == 1:
-        note = f"nothing to explain: all {len(scored)} trials have the same values at {rung} samples"
+        note = f"nothing to compare: all {len(scored)} trials have the same values at {rung:,} samples"
         return Importances(nominal_samples=rung, trials=len(scored), note=note)
     return Importances(
         shares=_fanova(scored, common, seed),
@@ -111,15 +112,6 @@ def _distribution(values: Sequence[ParamValue]) -> "BaseDistribution":
         return CategoricalDistribution(sorted(set(values), key=repr))
     low, high = min(numbers), max(numbers)
     return FloatDistribution(low, high, log=low > 0 and high / low >= _LOG_RATIO)
-
-
-def _varied(records: Sequence[TrialRecord]) -> list[str]:
-    """Return the parameters with more than one value, in the order of the space."""
-    values: dict[str, set[ParamValue]] = {}
-    for record in records:
-        for name, value in record.params.items():
-            values.setdefault(name, set()).add(value)
-    return [name for name, seen in values.items() if len(seen) > 1]
 
 
 def _score_at(record: TrialRecord, metric: Metric, rung: int) -> float | None:

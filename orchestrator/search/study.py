@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage, get_storage
+from optuna.study import StudyDirection
 from optuna.trial import TrialState as OptunaState
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
@@ -21,10 +22,10 @@ from orchestrator.core.grid import all_points
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import TrialRecord, TrialState
-from orchestrator.search.codec import canonical
-from orchestrator.search.creation import making_tables, steady, wait_for_server
-from orchestrator.search.database import connect_args, open_engine, tune_sqlite
-from orchestrator.search.database_errors import explain, explained
+from orchestrator.ledger.codec import canonical
+from orchestrator.ledger.connection import making_tables, retry_on_disconnect, wait_for_server
+from orchestrator.ledger.database import connect_args, open_engine, tune_sqlite
+from orchestrator.ledger.database_errors import explain, explained
 from orchestrator.search.memory import NEWEST, Memory
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.samplers import Proposal, build_sampler
@@ -60,7 +61,7 @@ class SweepStudy:
             self._study = optuna.create_study(
                 storage=self._storage,
                 study_name=name,
-                direction=plan.metric.direction,
+                direction=StudyDirection[plan.metric.direction.name],
                 sampler=optuna.samplers.RandomSampler(seed=plan.seed),
                 load_if_exists=True,
             )
@@ -134,7 +135,7 @@ class SweepStudy:
         self._study.enqueue_trial(dict(unseen))
         return self._ask()
 
-    @steady
+    @retry_on_disconnect
     def follow(self, record: TrialRecord, study_number: int) -> None:
         """Bring one trial of the study to what the ledger says of it; what is already there stays.
 

@@ -1,1 +1,1 @@
-"""The sweep file: its schema, its errors with line and column, and the checked specification that comes out."""
+"""Sweep file: sections, JSON Schema, errors with line and column, and the checked ``SweepSpec``."""

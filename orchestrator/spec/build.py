@@ -1,4 +1,4 @@
-"""The well-formed sections to the core's types, with the rules that need the objective or several sections."""
+"""Builds a ``SweepSpec`` from well-formed sections and applies the rules over several sections and the objective."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from orchestrator.spec.deepspeed import read_deepspeed
 from orchestrator.spec.overrides import Override, overridden_text
 from orchestrator.spec.points import read_points
 from orchestrator.spec.possible import possible_epochs
-from orchestrator.spec.problems import Problems, shown
+from orchestrator.spec.problems import Problems, format_value
 from orchestrator.spec.sections import EarlyStopping, Sampler, SweepFile
 from orchestrator.spec.sources import SourceReader
 from orchestrator.spec.space import read_space
@@ -25,12 +25,12 @@ from orchestrator.spec.sweep_spec import SweepSpec
 
 _TRAIN_EVAL = 500
 _SLOTS = 64
-"""Trials that a pack holds at most if the file does not say; how many pay is measured."""
+"""Default upper limit of trials in a pack. The packed engine measures how many of them to train together."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Draft:
-    """A sweep file that has been read: its sections, the order of its parameters, and what is wrong so far."""
+    """A parsed sweep file: its sections, the order of its parameters, and the problems so far."""
 
     path: Path
     text: str
@@ -43,8 +43,13 @@ class Draft:
 def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], packaged: Collection[str]) -> SweepSpec:
     """Return the checked sweep.
 
+    Args:
+        draft: the parsed file.
+        objective_facts: returns an objective's facts by name or path; raises ``UserError`` for an unknown one.
+        packaged: names of the packaged assets.
+
     Raises:
-        SpecError: with all problems, those of the draft included.
+        SpecError: all problems of the file, including the draft's.
     """
     file, problems, names = draft.file, draft.problems, draft.parameters
     search, sampler, stopping = file.search, _sampler(file), _stopping(file)
@@ -68,7 +73,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     warnings = [*check_addresses(file.tracking, text, problems)]
     if facts is not None and not facts.complete:
         place = problems.place(("objective",)).label
-        warnings.append(f"{place} objective: {file.objective} is not run here; its metrics are checked when it is")
+        warnings.append(f"{place} objective: {file.objective} is not executed here; the sweep checks its metrics")
     problems.raise_if_any()
     assert model is not None, "a missing model is a problem"
     assert data is not None, "a missing source is a problem"
@@ -108,7 +113,7 @@ def _stopping(file: SweepFile) -> StoppingPolicy:
     written = file.early_stopping
     if isinstance(written, EarlyStopping):
         return StoppingPolicy(**written.model_dump())
-    # "early_stopping: none" switches off all that ends a healthy trial early, the overfitting exit too.
+    # "early_stopping: none" also switches off the overfitting exit: no healthy trial ends early.
     patience = None if written is StoppingName.NONE else StoppingPolicy().patience
     return StoppingPolicy(rule=written, patience=patience)
 
@@ -116,16 +121,16 @@ def _stopping(file: SweepFile) -> StoppingPolicy:
 def _objective(
     written: str, sources: SourceReader, objective_facts: Callable[[str], ObjectiveFacts], problems: Problems
 ) -> tuple[str, ObjectiveFacts | None]:
-    """Return the objective's name, or the absolute path of its file, and its facts; None after a problem."""
+    """Return the objective's name or the absolute path of its file, and its facts (None after a problem)."""
     if problems.is_broken(("objective",)):
         return written, None
     if written.endswith(".py"):
-        found = sources.find(written)
-        if found is None:
-            obstacle = sources.obstacle(written).removesuffix(" or folder")
-            problems.add(("objective",), f"{obstacle}, got {shown(written)}")
+        path = sources.find(written)
+        if path is None:
+            reason = sources.not_found_reason(written).removesuffix(" or folder")
+            problems.add(("objective",), f"{reason}, got {format_value(written)}")
             return written, None
-        written = str(found)
+        written = str(path)
     try:
         return written, objective_facts(written)
     except UserError as error:
@@ -147,9 +152,9 @@ def _data(file: SweepFile, sources: SourceReader, facts: ObjectiveFacts | None) 
         source = facts.default_source if facts else None
     shift: dict[str, Source] = {}
     for name, entry in data.shift.items():
-        found = sources.data(entry, ("data", "shift", name))
-        if found is not None:
-            shift[name] = found
+        shift_source = sources.data(entry, ("data", "shift", name))
+        if shift_source is not None:
+            shift[name] = shift_source
     if source is None:
         return None
     train_eval = data.train_eval or min(_TRAIN_EVAL, data.train or _TRAIN_EVAL)
@@ -170,7 +175,7 @@ def _resources(file: SweepFile) -> Resources:
     resources = file.resources
     engine = resources.engine
     wanted = resources.parallel_trials or (_SLOTS if engine is EngineName.PACKED else 1)
-    # More trials at once than trials would leave each with less than its share of the processors.
+    # CPU threads are divided by this number, so it must not exceed the number of trials.
     parallel = min(wanted, file.budget.trials or wanted)
     if engine is EngineName.PACKED:
         cpus = min(usable_cores(), (resources.cpus_per_trial or usable_cores()) * parallel)

@@ -1,4 +1,4 @@
-"""A few trials that stand for all that may come: every two values of two settings that can meet do meet in one."""
+"""Pairwise covering of a search space: few trials which contain every possible pair of values."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -11,34 +11,39 @@ from orchestrator.core.space import Parameter, ParamValue, Space
 def covering(
     space: Space, fixed: Mapping[str, ParamValue], names: Collection[str]
 ) -> tuple[dict[str, ParamValue], ...]:
-    """Return trials, each with a value for all of ``names``, that hold every possible pair of values of two of them.
+    """Return trials with a value for each of ``names``; every possible pair of values occurs in at least one trial.
 
-    All combinations would be far too many to try. What a trial does not choose is fixed, else the default. Of dropout
-    stand 0 and the largest value, of a rank the ends and one of each parity: of other numbers, all that
-    ``Space.combinations`` has.
+    All combinations would be too many to try. An inactive setting takes its fixed value, else its default. For
+    dropout the smallest and the largest value are used; for the rank the smallest, the largest, one odd and one even
+    value; for other settings all values of ``Space.combinations``.
+
+    Args:
+        space: the searched settings.
+        fixed: the fixed settings, by name.
+        names: the settings to cover.
     """
     searched = [parameter.name for parameter in space.parameters if parameter.name in names]
     values = {name: _values(space, name) for name in searched}
     used: Counter[tuple[str, ParamValue]] = Counter()
-    found: list[dict[str, ParamValue]] = []
+    trials: list[dict[str, ParamValue]] = []
     otherwise = {name: fixed.get(name, RULES[name].default) for name in names}
     for pair in combinations(searched, 2) if len(searched) > 1 else [tuple(searched)]:
         for wanted in product(*(values[name] for name in pair)):
             needed = dict(zip(pair, wanted, strict=True))
-            if any(needed.items() <= trial.items() for trial in found):
+            if any(needed.items() <= trial.items() for trial in trials):
                 continue
             chosen = _complete(space, values, needed, used)
             if chosen is None:
                 continue
             trial = {**otherwise, **{name: value for name, value in chosen.items() if name in names}}
             used.update(trial.items())
-            if trial not in found:
-                found.append(trial)
-    return tuple(found)
+            if trial not in trials:
+                trials.append(trial)
+    return tuple(trials)
 
 
 def _values(space: Space, name: str) -> tuple[ParamValue, ...]:
-    """Return the values of a parameter that are tried."""
+    """Return the covered values of a parameter, without duplicates."""
     every = [chosen[name] for chosen in space.combinations({name}) if name in chosen]
     if not every:
         return ()
@@ -58,7 +63,7 @@ def _complete(
     needed: Mapping[str, ParamValue],
     used: Counter[tuple[str, ParamValue]],
 ) -> dict[str, ParamValue] | None:
-    """Return a trial that holds what is needed, and elsewhere what was used least; None if no trial can hold it."""
+    """Return a trial with the ``needed`` values and the least used values elsewhere; None if no such trial exists."""
     by_name = {parameter.name: parameter for parameter in space.parameters}
     wanted = _with_parents(by_name, needed)
     if wanted is None:
@@ -78,7 +83,7 @@ def _complete(
 
 
 def _with_parents(by_name: Mapping[str, Parameter], needed: Mapping[str, ParamValue]) -> dict[str, ParamValue] | None:
-    """Return the values with those of the parameters on which they are conditioned; None if they contradict."""
+    """Return ``needed`` with values for the parents of its conditional parameters; None if the conditions conflict."""
     wanted, open_names = dict(needed), list(needed)
     while open_names:
         for parent, allowed in by_name[open_names.pop()].when.items():

@@ -1,4 +1,4 @@
-"""``training.deepspeed``: by name, as a JSON file or written out, to a checked configuration."""
+"""Reads ``training.deepspeed`` (a name, a JSON file or a mapping) into a checked DeepSpeed configuration."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from orchestrator.core.deepspeed import NAMED, OFFLOAD, STAGES, ZERO, Config, missing_package
-from orchestrator.spec.document import MOST_BYTES
-from orchestrator.spec.problems import KeyPath, Problems, shown
+from orchestrator.spec.document import MAX_BYTES
+from orchestrator.spec.problems import KeyPath, Problems, format_value
 from orchestrator.spec.sources import SourceReader
 from orchestrator.spec.suggest import did_you_mean
 
-_Found: TypeAlias = Iterator[tuple[KeyPath, str]]
-"""Keys inside of a configuration, each with the rule that is broken there and the value."""
+_Errors: TypeAlias = Iterator[tuple[KeyPath, str]]
+"""Key paths inside a configuration, each with the error message for it."""
 
 _PATH: KeyPath = ("training", "deepspeed")
-_MOST_ELEMENTS = 10**12
+_MAX_ELEMENTS = 10**12
 _AUTO = "auto"
-"""Trainer's word for what is said elsewhere."""
+"""Trainer's placeholder for a value from its own arguments."""
 _OWNED = {
     "train_batch_size": "training.batch_size and training.accumulation",
     "train_micro_batch_size_per_gpu": "training.batch_size",
@@ -30,18 +30,18 @@ _OWNED = {
     "amp": "training.precision",
     "torch_autocast": "training.precision",
 }
-"""Keys that Trainer's users write, and where the sweep file has them."""
+"""Keys found in configurations written for Trainer, and the keys of the sweep file in their place."""
 _SILENT = ("steps_per_print", "wall_clock_breakdown")
-"""Keys that change nothing: what DeepSpeed would print is off."""
+"""Accepted and ignored: DeepSpeed's output is switched off."""
 
 
 def read_deepspeed(written: str | Mapping[str, Any] | None, sources: SourceReader, problems: Problems) -> Config | None:
-    """Return DeepSpeed's configuration, without what the sweep file has; None if there is none, or after a problem.
+    """Return DeepSpeed's ZeRO configuration; None if ``written`` is None or has a problem.
 
     Args:
         written: a name, the path of a ``.json`` file, or the configuration itself.
         sources: finds the file.
-        problems: takes what is wrong, a missing package included.
+        problems: receives the errors, including a missing package.
     """
     if written is None or problems.is_broken(_PATH):
         return None
@@ -51,14 +51,14 @@ def read_deepspeed(written: str | Mapping[str, Any] | None, sources: SourceReade
     config = _read(written, sources, problems) if isinstance(written, str) else written
     if config is None:
         return None
-    found = list(_problems_of(config))
-    for key, message in found:
+    errors = list(_errors_of(config))
+    for key, message in errors:
         if isinstance(written, str):
             dotted = ".".join(map(str, key))
             problems.add(_PATH, f"{dotted}: {message}, in {written}" if key else f"{message}, in {written}")
         else:
             problems.add((*_PATH, *key), message)
-    return None if found else {ZERO: _without_auto(config[ZERO])}
+    return None if errors else {ZERO: _without_auto(config[ZERO])}
 
 
 def _read(written: str, sources: SourceReader, problems: Problems) -> Config | None:
@@ -72,24 +72,25 @@ def _read(written: str, sources: SourceReader, problems: Problems) -> Config | N
         problems.add(_PATH, f"no such file, got {written!r}")
         return None
     try:
-        config = _parsed(file)
-    except (OSError, ValueError) as error:  # not readable, not UTF-8, or no JSON
-        problems.add(_PATH, f"is no JSON file, {error}, got {written!r}")
+        config = _parse(file)
+    except (OSError, ValueError) as error:
+        reason = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else f"is not valid JSON: {error}"
+        problems.add(_PATH, f"{reason}, got {written!r}")
         return None
     if not isinstance(config, dict):
-        problems.add(_PATH, f"a mapping is needed, got {shown(config)}, in {written}")
+        problems.add(_PATH, f"a mapping is needed, got {format_value(config)}, in {written}")
         return None
     return config
 
 
-def _parsed(file: Path) -> object:
-    if file.stat().st_size > MOST_BYTES:
-        raise ValueError(f"which has at most {MOST_BYTES // 1024} KiB")
+def _parse(file: Path) -> object:
+    if file.stat().st_size > MAX_BYTES:
+        raise ValueError(f"a file of at most {MAX_BYTES // 1024} KiB is needed")
     try:
         config: object = json.loads(file.read_text(encoding="utf-8"))
-        json.dumps(config)  # what can be read may still be too deep to be walked through
+        json.dumps(config)  # the parser accepts deeper nesting than the recursive functions below
     except RecursionError:
-        raise ValueError("values stand too deep in each other") from None
+        raise ValueError("values are nested too deeply") from None
     return config
 
 
@@ -101,23 +102,24 @@ def _without_auto(part: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _problems_of(config: Config) -> _Found:
+def _errors_of(config: Config) -> _Errors:
     for key, value in config.items():
         if key == ZERO:
-            yield from _problems_in((ZERO,), value, {"stage": _stage, **_ZERO_RULES})
+            yield from _errors_in((ZERO,), value, {"stage": _stage, **_ZERO_RULES})
         elif key in _OWNED and set(_leaves(value)) - {_AUTO}:
-            yield (key,), f"the sweep file has this in {_OWNED[key]}; leave it out or write {_AUTO}, got {shown(value)}"
+            rule = f"is set by {_OWNED[key]} of the sweep file; remove it or write {_AUTO}"
+            yield (key,), f"{rule}, got {format_value(value)}"
         elif key not in (*_OWNED, *_SILENT):
-            yield (key,), f"DeepSpeed is left with {ZERO} alone{did_you_mean(key, (ZERO, *_OWNED, *_SILENT))}"
+            yield (key,), f"only {ZERO} is supported{did_you_mean(key, (ZERO, *_OWNED, *_SILENT))}"
     zero = config.get(ZERO, {})
     if isinstance(zero, Mapping) and "stage" not in zero:
-        yield (), f"{ZERO} with a stage is needed, {_STAGES}"
+        yield (), f"{ZERO} with a stage is needed: {_STAGES}"
 
 
-def _problems_in(path: KeyPath, part: object, rules: "Mapping[str, _Rule]") -> _Found:
-    """Yield what is wrong in a mapping that may hold the keys of ``rules``."""
+def _errors_in(path: KeyPath, part: object, rules: "Mapping[str, _Rule]") -> _Errors:
+    """Yield the errors of a mapping; ``rules`` has a check for each allowed key."""
     if not isinstance(part, Mapping):
-        yield path, f"a mapping is needed, got {shown(part)}"
+        yield path, f"a mapping is needed, got {format_value(part)}"
         return
     for key, value in part.items():
         if key not in rules:
@@ -127,45 +129,45 @@ def _problems_in(path: KeyPath, part: object, rules: "Mapping[str, _Rule]") -> _
             yield from rules[key]((*path, key), value)
 
 
-def _stage(path: KeyPath, value: object) -> _Found:
-    # Weights in parts, stage 3, could be neither measured nor exported as they are here.
+def _stage(path: KeyPath, value: object) -> _Errors:
+    # Stage 3 partitions the weights; evaluation and export here need whole weights.
     if type(value) is not int or value not in STAGES:
-        yield path, f"{_STAGES} is needed, got {shown(value)}"
+        yield path, f"{_STAGES} is needed, got {format_value(value)}"
 
 
-def _switch(path: KeyPath, value: object) -> _Found:
+def _switch(path: KeyPath, value: object) -> _Errors:
     if not isinstance(value, bool):
-        yield path, f"true or false is needed, got {shown(value)}"
+        yield path, f"true or false is needed, got {format_value(value)}"
 
 
-def _size(path: KeyPath, value: object) -> _Found:
-    """A number of elements; JSON's 5e8 is one, too."""
+def _size(path: KeyPath, value: object) -> _Errors:
+    """Check a number of elements; a float such as JSON's 5e8 may stand for a whole number."""
     if not isinstance(value, int | float) or isinstance(value, bool) or value % 1 or value < 2:
-        yield path, f"a whole number >= 2 is needed, got {shown(value)}"
-    elif value > _MOST_ELEMENTS:
-        yield path, f"a whole number <= {_MOST_ELEMENTS:,} is needed, got {shown(value)}"
+        yield path, f"a whole number >= 2 is needed, got {format_value(value)}"
+    elif value > _MAX_ELEMENTS:
+        yield path, f"a whole number <= {_MAX_ELEMENTS:,} is needed, got {format_value(value)}"
 
 
-def _even_size(path: KeyPath, value: object) -> _Found:
-    """The same; DeepSpeed gathers pairs."""
-    broken = list(_size(path, value))
-    if not broken and float(str(value)) % 2:
-        broken = [(path, f"an even number is needed, got {shown(value)}")]
-    yield from broken
+def _even_size(path: KeyPath, value: object) -> _Errors:
+    """Check a number of elements; DeepSpeed needs an even one."""
+    errors = list(_size(path, value))
+    if not errors and float(str(value)) % 2:
+        errors = [(path, f"an even number is needed, got {format_value(value)}")]
+    yield from errors
 
 
-def _device(path: KeyPath, value: object) -> _Found:
+def _device(path: KeyPath, value: object) -> _Errors:
     if value not in ("none", "cpu"):
-        yield path, f"none or cpu is needed, got {shown(value)}"
+        yield path, f"none or cpu is needed, got {format_value(value)}"
 
 
-def _offload(path: KeyPath, value: object) -> _Found:
-    yield from _problems_in(path, value, {"device": _device, "pin_memory": _switch})
+def _offload(path: KeyPath, value: object) -> _Errors:
+    yield from _errors_in(path, value, {"device": _device, "pin_memory": _switch})
     if isinstance(value, Mapping) and "device" not in value:
-        yield path, "device is needed, none or cpu"
+        yield path, "device is needed: none or cpu"
 
 
-_Rule: TypeAlias = Callable[[KeyPath, object], _Found]
+_Rule: TypeAlias = Callable[[KeyPath, object], _Errors]
 _STAGES = " or ".join(map(str, STAGES))
 _ZERO_RULES: Mapping[str, _Rule] = {
     "allgather_bucket_size": _even_size,
@@ -181,7 +183,7 @@ _ZERO_RULES: Mapping[str, _Rule] = {
 
 
 def _leaves(value: object) -> Iterator[str]:
-    """Yield the values at the ends of nested mappings and lists, as text."""
+    """Yield the leaf values of nested mappings and lists, as text."""
     if isinstance(value, Mapping):
         for item in value.values():
             yield from _leaves(item)

@@ -1,24 +1,57 @@
-"""One entry of the space to its distribution, and what its bounds, step and choices may not be."""
+"""Reads one entry of the search space into its distribution, and checks values against a distribution."""
 
-from typing import Any
+import math
+from typing import cast
 
 from orchestrator.core.settings import SettingRule
 from orchestrator.core.space import Choices, Constant, Distribution, FloatRange, IntRange, ParamValue
-from orchestrator.spec.membership import on_grid
-from orchestrator.spec.problems import KeyPath, Problems, shown
+from orchestrator.spec.problems import KeyPath, Problems, format_value
 from orchestrator.spec.settings_fields import ParameterEntry, setting_problem, setting_value
 
-MOST_STEPS = 2_000_000
-"""Steps of a range, which samplers and grids count one by one."""
-_KINDS = {str: "text", bool: "switch"}
+MAX_STEPS = 2_000_000
+"""Most steps of a range; samplers and grids enumerate them."""
+_LISTED = 20
+_KINDS = {str: "text", bool: "boolean"}
 _NUMBERS = {int: "an integer", float: "a number"}
 
 
 def read_distribution(
     rule: SettingRule, entry: ParameterEntry, path: KeyPath, problems: Problems
 ) -> Distribution | None:
-    """Return the distribution of one setting; None if the entry at ``path`` breaks a rule, which is noted."""
+    """Return the distribution of one setting; None after a problem.
+
+    Args:
+        rule: the setting's kind and range.
+        entry: the entry of the sweep file.
+        path: the entry's key path.
+        problems: receives the errors.
+    """
     return _Reader(rule, entry, path, problems).distribution()
+
+
+def distribution_problem(distribution: Distribution, value: ParamValue) -> str | None:
+    """Return an error message if ``value`` lies outside ``distribution``, else None."""
+    if isinstance(distribution, Choices):
+        if value in distribution.choices:
+            return None
+        listed = ", ".join(format_value(choice) for choice in distribution.choices[:_LISTED])
+        more = f", ... ({len(distribution.choices)} in all)" if len(distribution.choices) > _LISTED else ""
+        return f"one of the choices {listed}{more} is needed, got {format_value(value)}"
+    if isinstance(distribution, Constant):
+        fixed = format_value(distribution.value)
+        return None if value == distribution.value else f"the fixed value {fixed} is needed, got {format_value(value)}"
+    low, high, step = distribution.low, distribution.high, distribution.step
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        return f"a value in [{low}, {high}] is needed, got {format_value(value)}"
+    if step is not None and not _on_grid(value, low, step):
+        return f"low={low} plus a multiple of step={step} is needed, got {format_value(value)}"
+    return None
+
+
+def _on_grid(value: float, low: float, step: float) -> bool:
+    """Return whether ``value`` is ``low`` plus a whole number of steps, up to rounding."""
+    steps = (value - low) / step
+    return math.isfinite(steps) and abs(steps - round(steps)) < 1e-6
 
 
 class _Reader:
@@ -54,7 +87,7 @@ class _Reader:
         for position, choice in enumerate(self.entry.choices):
             value = self.value(("choices", position), choice)
             if value in seen:
-                self.refuse(("choices", position), f"each choice may stand once, got {shown(value)} again")
+                self.refuse(("choices", position), f"duplicate choice {format_value(value)}")
             seen[value] = None
         return None if self.problems.is_broken(self.path) else Choices(choices=tuple(seen))
 
@@ -64,17 +97,19 @@ class _Reader:
             return None
         for key in ("low", "high"):
             if key not in self.given:
-                self.refuse((), f"low and high are both needed, got no {key}")
+                self.refuse((), f"low and high are both needed, {key} is missing")
         low, high, step = self.number("low"), self.number("high"), self.step()
         if self.problems.is_broken(self.path) or low is None or high is None:
             return None
         if not low < high:
-            self.refuse((), f"low < high must hold, got low={shown(low)}, high={shown(high)}")
+            self.refuse((), f"low < high must hold, got low={format_value(low)}, high={format_value(high)}")
         elif self.entry.log and low <= 0:
-            self.refuse(("low",), f"low > 0 must hold with log, got {shown(low)}")
-        elif step is not None and (high - low) / step > MOST_STEPS:
-            self.refuse(("step",), f"at most {MOST_STEPS:,} steps from low to high are possible, got {shown(step)}")
-        elif step is not None and not on_grid(high, low, step):
+            self.refuse(("low",), f"log needs low > 0, got {format_value(low)}")
+        elif step is not None and (high - low) / step > MAX_STEPS:
+            self.refuse(
+                ("step",), f"at most {MAX_STEPS:,} steps from low to high are possible, got {format_value(step)}"
+            )
+        elif step is not None and not _on_grid(high, low, step):
             self.refuse((), f"high - low must be a multiple of step, got low={low}, high={high}, step={step}")
         if self.problems.is_broken(self.path):
             return None
@@ -89,28 +124,28 @@ class _Reader:
         if value is None:
             self.refuse((key,), f"{_NUMBERS[self.rule.kind]} is needed, got null")
             return None
-        number: Any = self.value(key, value)
-        return None if self.problems.is_broken((*self.path, key)) else number
+        number = self.value(key, value)
+        return None if self.problems.is_broken((*self.path, key)) else cast("float", number)
 
     def step(self) -> float | None:
         if self.entry.step is None:
             return None
-        step: Any = setting_value(self.rule, self.entry.step)
+        step = setting_value(self.rule, self.entry.step)
         if not isinstance(step, int if self.rule.kind is int else int | float) or isinstance(step, bool) or step <= 0:
-            self.refuse(("step",), f"{_NUMBERS[self.rule.kind]} > 0 is needed, got {shown(step)}")
+            self.refuse(("step",), f"{_NUMBERS[self.rule.kind]} > 0 is needed, got {format_value(step)}")
         elif self.entry.log:
-            self.refuse(("step",), f"step and log exclude each other, got step={shown(step)} with log")
+            self.refuse(("step",), f"step and log exclude each other, got step={format_value(step)} with log")
         else:
             return float(step)
         return None
 
-    def value(self, key: str | tuple[str, int], value: Any) -> ParamValue:  # noqa: ANN401
-        """Return a value in the setting's kind, and note what is wrong with it."""
+    def value(self, key: str | tuple[str, int], value: ParamValue) -> ParamValue:
+        """Return a value converted to the setting's kind; a broken rule is added to the problems."""
         value = setting_value(self.rule, value)
         problem = setting_problem(self.rule, value)
         if problem:
             self.refuse((key,) if isinstance(key, str) else key, problem)
-        return value  # type: ignore[no-any-return]
+        return value
 
     def refuse(self, inner: KeyPath, message: str) -> None:
         if not inner or not self.problems.is_broken((*self.path, *inner)):

@@ -23,14 +23,14 @@ _SECTIONS = {
     "metric.direction": "search.direction",
     "stopping": "early_stopping",
 }
-"""Where the sweep file has what the fingerprint calls otherwise; ``fixed`` settings stand in their rule's section."""
+"""Key in the sweep file by key in the fingerprint, where they differ. ``fixed`` settings have their rule's section."""
 
 
 def fingerprint(spec: "SweepSpec") -> dict[str, Any]:
-    """Return what decides what a trial's result means: everything but sampler, start points, budget and places.
+    """Return the parts of a sweep that determine a trial's result, as plain JSON.
 
-    A setting fixed at its default is left out, and so are empty ``data.labels``, no quantisation and no DeepSpeed:
-    writing a default down changes nothing.
+    The sampler, start points, budget, resources and tracking are not included. Default values are omitted (settings
+    fixed at their default, empty ``data.labels``, no quantisation, no DeepSpeed), so writing a default changes nothing.
     """
     space = {p.name: asdict(p.distribution) | ({"when": dict(p.when)} if p.when else {}) for p in spec.space.parameters}
     facts: dict[str, Any] = {
@@ -48,9 +48,9 @@ def fingerprint(spec: "SweepSpec") -> dict[str, Any]:
         "seed": spec.seed,
     }
     if "method" not in space:
-        # It has a place of its own from when it could not be searched, so that sweeps of then go on.
+        # Stored fingerprints from before the method could be searched have it at the top level.
         facts["method"] = facts["fixed"].pop("method", RULES["method"].default)
-    # Beside the data, and absent for rule 1, as in sweeps from when there was one rule.
+    # Stored fingerprints from before there was a second rule have no key for rule 1.
     split_rule = facts["data"].pop("split_rule")
     if split_rule != 1:
         facts["split_rule"] = split_rule

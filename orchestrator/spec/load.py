@@ -1,4 +1,4 @@
-"""From a sweep file to a checked ``SweepSpec``, or to every one of its errors at once."""
+"""Loads a sweep file into a checked ``SweepSpec``, or reports all of its errors at once."""
 
 import difflib
 from collections.abc import Callable, Collection, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 from orchestrator.core.errors import SpecError
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.spec.build import Draft, build_spec
-from orchestrator.spec.document import MOST_BYTES, read_yaml
+from orchestrator.spec.document import MAX_BYTES, read_yaml
 from orchestrator.spec.overrides import apply_overrides, parse_overrides
 from orchestrator.spec.problems import Place, Problems
 from orchestrator.spec.structure import sections
@@ -22,16 +22,16 @@ def load_spec(
     objective_facts: Callable[[str], ObjectiveFacts],
     packaged: Collection[str],
 ) -> SweepSpec:
-    """Read, check and complete a sweep file.
+    """Return the checked sweep of a file.
 
     Args:
-        path: the YAML file; messages name it as it is given here.
-        overrides: ``a.b=value`` each, laid over the file in order.
-        objective_facts: an objective's facts from its name or path; raises ``UserError`` if there is none.
+        path: the YAML file; messages contain the path as given here.
+        overrides: texts ``a.b=value``, applied to the file in order.
+        objective_facts: returns an objective's facts by name or path; raises ``UserError`` for an unknown one.
         packaged: names of the packaged assets.
 
     Raises:
-        SpecError: the file breaks rules; one line for each, in the order of their places.
+        SpecError: the file breaks rules; one line per error, ordered by place.
     """
     text = _read_text(path)
     problems = Problems(places={})
@@ -40,12 +40,12 @@ def load_spec(
         if not problems.is_broken(()):
             problems.add((), "the file is empty" if values is None else "a mapping of keys to values is needed")
         problems.fail()
-    laid_over = parse_overrides(overrides, problems)
-    apply_overrides(values, laid_over, problems)
+    parsed_overrides = parse_overrides(overrides, problems)
+    apply_overrides(values, parsed_overrides, problems)
     draft = Draft(
         path=path,
         text=text,
-        overrides=tuple(laid_over),
+        overrides=tuple(parsed_overrides),
         file=sections(values, problems),
         parameters=_parameter_names(values),
         problems=problems,
@@ -54,28 +54,28 @@ def load_spec(
 
 
 def _parameter_names(values: dict[str, Any]) -> tuple[str, ...]:
-    """Return the space's names in the order of the file, which the sections do not keep."""
+    """Return the names in ``search.space`` in file order; the pydantic sections lose this order."""
     search = values.get("search")
     space = search.get("space") if isinstance(search, dict) else None
     return tuple(space) if isinstance(space, dict) else ()
 
 
 def _nearest(path: Path) -> str:
-    """Return ``; did you mean x?`` with a sweep file beside ``path``, or in a folder ``sweeps`` there, or nothing."""
+    """Return ``; did you mean x?`` for a similar sweep file in the folder of ``path`` or its ``sweeps``, else ''."""
     files = {str(file): file for folder in (path.parent, path.parent / "sweeps") for file in folder.glob("*.y*ml")}
     by_stem = {file.stem: name for name, file in reversed(files.items())}
     near = difflib.get_close_matches(str(path), files, n=1)
     stems = [path.stem] if path.stem in by_stem else difflib.get_close_matches(path.stem, by_stem, n=1)
-    found = [by_stem[stem] for stem in stems] or near
-    return f"; did you mean {found[0]}?" if found else ""
+    similar = [by_stem[stem] for stem in stems] or near
+    return f"; did you mean {similar[0]}?" if similar else ""
 
 
 def _read_text(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise SpecError(f"{path}:1:1 a sweep file has at most {MOST_BYTES // 1024} KiB, got more")
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise SpecError(f"{path}:1:1 a sweep file has at most {MAX_BYTES // 1024} KiB, got more")
         return content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:
         raise SpecError(f"{path}: no such file{_nearest(path)}") from None

@@ -1,4 +1,4 @@
-"""What pydantic found, in this project's words: the broken rule, then the value."""
+"""Translates pydantic's errors into messages: the broken rule, then the value."""
 
 import re
 from functools import cache
@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from orchestrator.spec.problems import KeyPath, cut, shown
+from orchestrator.spec.problems import KeyPath, format_value, truncate
 from orchestrator.spec.sections import SweepFile
 from orchestrator.spec.suggest import did_you_mean, one_of
 
@@ -40,39 +40,50 @@ _FORMS: dict[KeyPath, str] = {
 
 
 def location(error: ErrorDetails) -> KeyPath:
-    """Return the path of the value that an error is about, without pydantic's own marks."""
+    """Return the key path of an error, without pydantic's own markers."""
     return tuple(key for key in error["loc"] if not str(key).startswith(("(", "[")))
 
 
-def message(error: ErrorDetails) -> str:  # noqa: PLR0911  (one kind of error after the other)
-    """Return the rule that was broken and the value that broke it."""
+def message(error: ErrorDetails) -> str:
+    """Return the message for one error: the broken rule and the value."""
     kind, path, value = error["type"], location(error), error["input"]
     context: dict[str, Any] = error.get("ctx", {})
-    if kind == "extra_forbidden":
-        return unknown_key(path)
-    if kind == "missing":
-        return "is required"
-    if kind == "complete":
-        return str(context["problem"])
+    match kind:
+        case "extra_forbidden":
+            return _unknown_key(path)
+        case "missing":
+            return "is required"
+        case "complete":
+            return str(context["problem"])
+        case "enum" | "literal_error":
+            return one_of(truncate(str(value), 60), re.findall(r"'([^']*)'", context["expected"]))
+    got = f"{len(value):,}" if kind in ("string_too_long", "too_long") else format_value(value)
+    return f"{_rule(error)}, got {got}{_hint(error)}"
+
+
+def _rule(error: ErrorDetails) -> str:
+    kind, path = error["type"], location(error)
+    context: dict[str, Any] = error.get("ctx", {})
     if kind == "rule":
-        return f"{context['rule']}, got {shown(value)}"
-    if kind in ("enum", "literal_error"):
-        return one_of(cut(str(value), 60), re.findall(r"'([^']*)'", context["expected"]))
+        return str(context["rule"])
     if kind == "model_type" and path[:2] == ("search", "space") and len(path) == 3:
-        return f"low and high, choices or value are needed, got {shown(value)}"
+        return "low and high, choices or value are needed"
     if kind in ("model_type", "dict_type") and path in _FORMS:
-        return f"{_FORMS[path]}, got {shown(value)}"
-    if kind in _NEEDED:
-        hint = "; put it in quotes" if kind == "string_type" and isinstance(value, int | float) else ""
-        got = f"{len(value):,}" if kind.endswith("too_long") else shown(value)
-        if kind == "too_long" and path[:2] == ("search", "space") and path[-1] == "choices":
-            hint = "; write a range of numbers as low and high"
-        return f"{_NEEDED[kind].format(**context)}, got {got}{hint}"
-    return f"{error['msg']}, got {shown(value)}"
+        return _FORMS[path]
+    return _NEEDED[kind].format(**context) if kind in _NEEDED else error["msg"]
 
 
-def unknown_key(path: KeyPath) -> str:
-    """Return that the last key of ``path`` is unknown, and the nearest known one or the section that it belongs to."""
+def _hint(error: ErrorDetails) -> str:
+    kind, path = error["type"], location(error)
+    if kind == "string_type" and isinstance(error["input"], int | float):
+        return "; put it in quotes"
+    if kind == "too_long" and path[:2] == ("search", "space") and path[-1] == "choices":
+        return "; write a range of numbers as low and high"
+    return ""
+
+
+def _unknown_key(path: KeyPath) -> str:
+    """Return the message for an unknown last key, with the nearest known key or its section as a hint."""
     schema = _schema()
     key, known = str(path[-1]), _keys(schema, path[:-1])
     homes = [section for section in _keys(schema, ()) if key in _keys(schema, (section,))]
@@ -91,10 +102,10 @@ def _schema() -> dict[str, Any]:
 
 
 def _keys(schema: dict[str, Any], path: KeyPath) -> list[str]:
-    """Return the keys that the JSON Schema allows in the mapping at ``path``."""
+    """Return the keys allowed by the JSON Schema in the mapping at ``path``."""
     nodes = [schema]
     for key in (*path, None):
-        for node in nodes:  # grows while it is read: references and alternatives are followed
+        for node in nodes:  # the list grows during the loop: references and alternatives are followed
             nodes += node.get("anyOf", []) + node.get("oneOf", [])
             if "$ref" in node:
                 nodes.append(schema["$defs"][node["$ref"].rpartition("/")[2]])

@@ -1,21 +1,20 @@
-"""``--set a.b=c``: values laid over the file, each with its own place in error messages."""
+"""``--set a.b=value``: overrides of the sweep file, each with its own place in error messages."""
 
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ruamel.yaml import YAML
 
 from orchestrator.spec.document import read_yaml
-from orchestrator.spec.problems import KeyPath, Place, Problems, shown
+from orchestrator.spec.problems import KeyPath, Place, Problems, format_value
 
-_MOST_KEYS, _MOST_DIGITS = 20, 6
+_MAX_KEYS, _MAX_DIGITS = 20, 6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Override:
-    """One ``--set``: where it lays its value, and the YAML text of that value."""
+    """One ``--set``: the key path and the YAML text of its value."""
 
     path: KeyPath
     text: str
@@ -23,37 +22,37 @@ class Override:
 
 
 def parse_overrides(texts: Sequence[str], problems: Problems) -> list[Override]:
-    """Return the overrides in order; what is not ``key=value`` becomes a problem."""
+    """Return the overrides in order. A text without the form ``key=value`` is a problem."""
     result = []
     for position, text in enumerate(texts):
         keys, equals, value = text.partition("=")
         parts = keys.strip().split(".")
         place = Place.in_override(text, position)
         if not equals or not all(parts):
-            problems.add_at(place, (), f"needs the form a.b=value, got {shown(text)}")
+            problems.add_at(place, (), f"needs the form a.b=value, got {format_value(text)}")
             continue
-        if len(parts) > _MOST_KEYS or any(part.isdecimal() and len(part) > _MOST_DIGITS for part in parts):
-            message = f"at most {_MOST_KEYS} keys, and list positions of {_MOST_DIGITS} digits, are possible"
-            problems.add_at(place, (), f"{message}, got {shown(keys)}")
+        if len(parts) > _MAX_KEYS or any(part.isdecimal() and len(part) > _MAX_DIGITS for part in parts):
+            message = f"at most {_MAX_KEYS} keys, and list positions of {_MAX_DIGITS} digits, are possible"
+            problems.add_at(place, (), f"{message}, got {format_value(keys)}")
             continue
         path = tuple(int(part) if part.isdecimal() else part for part in parts)
         result.append(Override(path=path, text=value, place=place))
     return result
 
 
-def apply_overrides(tree: Any, overrides: Sequence[Override], problems: Problems) -> None:  # noqa: ANN401
-    """Read each override's value, note its places and lay it into ``tree``, the file's plain value."""
+def apply_overrides(tree: object, overrides: Sequence[Override], problems: Problems) -> None:
+    """Set each override's value in ``tree``, the plain value of the file, and record its places in ``problems``."""
     for override in overrides:
         path, place = override.path, override.place
         for known in [known for known in problems.places if known[: len(path)] == path]:
             del problems.places[known]
         for length in range(1, len(path) + 1):
-            # Sections that only this override brings into being stand where it stands.
+            # Sections created by this override get its place.
             problems.places.setdefault(path[:length], (place, place))
         value = read_yaml(override.text, problems, path, _always(place))
-        obstacle = _lay(tree, path, value)
-        if obstacle:
-            problems.add_at(place, path, obstacle)
+        problem = _set_at(tree, path, value)
+        if problem:
+            problems.add_at(place, path, problem)
 
 
 def _always(place: Place) -> Callable[[int, int], Place]:
@@ -61,33 +60,40 @@ def _always(place: Place) -> Callable[[int, int], Place]:
 
 
 def overridden_text(text: str, overrides: Sequence[Override]) -> str:
-    """Return the file's text with the overrides laid into it, its comments kept. Both must have been read before."""
+    """Return the file's text with the overrides applied and its comments kept.
+
+    ``apply_overrides`` must have accepted both before.
+    """
     if not overrides:
         return text
     yaml = YAML(typ="rt")
     yaml.width = 10_000
     tree = yaml.load(text)
     for override in overrides:
-        _lay(tree, override.path, yaml.load(override.text))
+        _set_at(tree, override.path, yaml.load(override.text))
     stream = io.StringIO()
     yaml.dump(tree, stream)
     return stream.getvalue()
 
 
-def _lay(tree: Any, path: KeyPath, value: Any) -> str | None:  # noqa: ANN401
-    """Put ``value`` at ``path``, making the mappings on the way; return what is in the way, if anything is."""
-    for depth, key in enumerate(path):
-        above = ".".join(str(part) for part in path[:depth]) or "the file"
+def _set_at(tree: object, path: KeyPath, value: object) -> str | None:
+    """Set ``value`` at ``path`` and create missing mappings on the way; return an error message on failure."""
+    for depth, part in enumerate(path):
+        above = ".".join(map(str, path[:depth])) or "the file"
+        is_last = depth == len(path) - 1
         if isinstance(tree, list):
-            if not isinstance(key, int) or key >= len(tree):
-                return f"{above} is a list of {len(tree)}, there is no item {key}"
-        elif not isinstance(tree, dict):
-            return f"cannot be set inside a single value, {above} is {shown(tree)}"
+            if not isinstance(part, int) or part >= len(tree):
+                return f"{above} is a list of length {len(tree)}, index {part} does not exist"
+            if is_last:
+                tree[part] = value
+            tree = tree[part]
+        elif isinstance(tree, dict):
+            key = str(part)
+            if is_last:
+                tree[key] = value
+            elif tree.get(key) is None:
+                tree[key] = {}
+            tree = tree[key]
         else:
-            key = str(key)  # noqa: PLW2901
-        if depth == len(path) - 1:
-            tree[key] = value
-        elif isinstance(tree, dict) and tree.get(key) is None:
-            tree[key] = {}
-        tree = tree[key]
+            return f"a mapping is needed at {above}, got {format_value(tree)}"
     return None

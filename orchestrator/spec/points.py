@@ -1,10 +1,10 @@
-"""Start points: partial settings that are tried before the sampler's own proposals."""
+"""Reads ``search.start``: partial configurations to try before the sampler's own proposals."""
 
 from collections.abc import Mapping, Sequence
 
 from orchestrator.core.settings import RULES
 from orchestrator.core.space import Parameter, ParamValue, Space
-from orchestrator.spec.membership import distribution_problem
+from orchestrator.spec.distributions import distribution_problem
 from orchestrator.spec.problems import KeyPath, Problems
 from orchestrator.spec.settings_fields import setting_value
 from orchestrator.spec.suggest import did_you_mean
@@ -15,13 +15,13 @@ START: KeyPath = ("search", "start")
 def read_points(
     written: Sequence[Mapping[str, ParamValue]], space: Space, names: Sequence[str], problems: Problems
 ) -> tuple[Mapping[str, ParamValue], ...]:
-    """Return the start points in the settings' own kinds; what is not in the space is noted.
+    """Return the start points with values converted to the settings' kinds.
 
     Args:
-        written: the points as the file has them.
-        space: the parameters that are well formed.
-        names: every name that the file's space holds; points may name a parameter whose entry is broken.
-        problems: takes what is wrong.
+        written: the points from the file.
+        space: the well-formed parameters.
+        names: all names in the file's space, including parameters with errors.
+        problems: receives an error for each value outside the space.
     """
     parameters = {parameter.name: parameter for parameter in space.parameters}
     points: list[Mapping[str, ParamValue]] = []
@@ -40,16 +40,16 @@ def read_points(
                 if problem and not problems.is_broken((*path, name)):
                     problems.add((*path, name), problem)
         if not point:
-            problems.follow(path, "at least one parameter is needed, got {}")
+            problems.add_if_unrelated(path, "at least one parameter is needed, got {}")
         elif point in points:
-            problems.add(path, f"each start point may stand once, got search.start.{points.index(point)} again")
+            problems.add(path, f"duplicate of search.start.{points.index(point)}")
         points.append(point)
     return tuple(points)
 
 
 def _inactive(parameter: Parameter, point: Mapping[str, ParamValue]) -> str | None:
-    """Return the condition that the point itself breaks, or None; what the point leaves open may still hold."""
+    """Return an error message if the point's own values deactivate the parameter, else None."""
     for parent, values in parameter.when.items():
         if parent in point and point[parent] not in values:
-            return f"belongs to a point only where its condition on {parent} holds, got {parent}={point[parent]!r}"
+            return f"is inactive in this point: its condition on {parent} excludes {parent}={point[parent]!r}"
     return None

@@ -1,4 +1,4 @@
-"""Which trials a sweep file lets come, as far as some of their settings go."""
+"""Enumerates the possible values of some settings over all trials of a sweep."""
 
 from collections.abc import Collection, Mapping
 
@@ -9,14 +9,14 @@ from orchestrator.core.space import ParamValue, Space
 def possible(
     space: Space, fixed: Mapping[str, ParamValue], names: Collection[str]
 ) -> tuple[dict[str, ParamValue], ...]:
-    """Return every combination of the values that these settings can have together in one trial.
+    """Return the possible combinations of values of ``names`` in one trial.
 
-    A trial in which a searched setting is inactive has what is fixed, else the default. Of a range stand its ends.
+    An inactive setting has its fixed value, else its default. A range is represented by its two ends.
     """
     otherwise = {name: fixed.get(name, RULES[name].default) for name in names}
     return tuple({**otherwise, **chosen} for chosen in space.combinations(names))
 
 
 def possible_epochs(space: Space, fixed: Mapping[str, ParamValue]) -> tuple[float, ...]:
-    """Return the passes over the training rows that trials can make, ascending; of a range its ends."""
+    """Return the possible epochs of a trial, ascending; a range is represented by its two ends."""
     return tuple(sorted({float(str(trial["epochs"])) for trial in possible(space, fixed, ("epochs",))}))

@@ -1,25 +1,25 @@
-"""The JSON Schema of the sweep file, by which editors complete, explain and check it while it is written."""
+"""JSON Schema of the sweep file, for completion, help and checks in editors."""
 
-from typing import Any
+from typing import Any, cast
 
 from orchestrator.spec.sections import REQUIRED, SweepFile
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the schema, made from the sections; what only a look at several keys shows is left to ``load_spec``."""
+    """Return the schema of the sections. Rules over several keys are checked by ``load_spec`` only."""
     schema = SweepFile.model_json_schema()
     for *above, key in REQUIRED:
         section = schema["$defs"]["Search"] if above else schema
         section.setdefault("required", []).append(key)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **_without_titles(schema),
+        **cast("dict[str, Any]", _without_titles(schema)),
         "title": "Loratory sweep",
     }
 
 
-def _without_titles(node: Any) -> Any:  # noqa: ANN401
-    """Return a schema without the titles that pydantic derives from names: editors would show them instead of keys."""
+def _without_titles(node: object) -> object:
+    """Return the schema without pydantic's titles: editors would show them instead of the keys."""
     if isinstance(node, list):
         return [_without_titles(item) for item in node]
     if not isinstance(node, dict):

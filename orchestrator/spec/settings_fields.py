@@ -1,15 +1,15 @@
-"""Sections made from ``core.settings.RULES``: what may be fixed, and what may be searched."""
+"""Builds section fields from ``core.settings.RULES``, for fixed settings and for searched ones."""
 
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import AfterValidator, Field, WithJsonSchema, create_model
 from pydantic_core import PydanticCustomError
 
 from orchestrator.core.settings import LEAST, MOST_OF_SETTING, RULES, Group, SettingRule
 from orchestrator.core.space import ParamValue
-from orchestrator.spec.fields import MOST_ITEMS, Scalar, Section, Short, whole
-from orchestrator.spec.problems import shown
+from orchestrator.spec.fields import MAX_ITEMS, Scalar, Section, Short, as_integer
+from orchestrator.spec.problems import format_value
 from orchestrator.spec.suggest import did_you_mean
 
 _Model = TypeVar("_Model", bound=type[Section])
@@ -17,7 +17,7 @@ _JSON_TYPES = {int: "integer", float: "number", str: "string", bool: "boolean"}
 
 
 class ParameterEntry(Section):
-    """How one setting is searched: low and high, or choices; value fixes it; when makes it depend on others."""
+    """How one setting is searched: low and high, choices, or a fixed value; when makes it conditional."""
 
     low: Scalar = Field(default=None, description="smallest value")
     high: Scalar = Field(default=None, description="largest value")
@@ -26,10 +26,10 @@ class ParameterEntry(Section):
     )
     step: Scalar = Field(default=None, description="draw multiples of this, counted from low")
     choices: list[Scalar] = Field(
-        default=[], max_length=MOST_ITEMS, description="draw one of these values; their order means nothing"
+        default=[], max_length=MAX_ITEMS, description="draw one of these values; their order means nothing"
     )
     value: Scalar = Field(default=None, description="always this value")
-    when: dict[Short, Scalar | Annotated[list[Scalar], Field(max_length=MOST_ITEMS)]] = Field(
+    when: dict[Short, Scalar | Annotated[list[Scalar], Field(max_length=MAX_ITEMS)]] = Field(
         default={},
         max_length=10,
         description="search this only if each parameter named here has (one of) the values given",
@@ -37,17 +37,20 @@ class ParameterEntry(Section):
 
 
 def setting_value(rule: SettingRule, value: ParamValue) -> ParamValue:
-    """Return ``value`` in the setting's own kind where nothing is lost by it: 16.0 for 16, 16 for 16.0."""
+    """Return ``value`` converted to the setting's kind if the conversion is exact: 16 → 16.0, or 16.0 → 16."""
     if rule.kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    return whole(value) if rule.kind is int else value  # type: ignore[return-value]
+    return as_integer(value) if rule.kind is int else value
 
 
 def setting_problem(rule: SettingRule, value: ParamValue) -> str | None:
-    """Return the rule that ``value`` breaks and the value, with a hint where a number was taken for a text."""
+    """Return an error message if ``value`` breaks the setting's rule, else None.
+
+    The message has a hint if the value is a number written as text.
+    """
     problem = rule.problem(value)
     if problem and isinstance(value, bool):
-        return problem.replace(repr(value), shown(value))
+        return problem.replace(repr(value), format_value(value))
     if problem and isinstance(value, str) and rule.kind in (int, float):
         try:
             return f"{problem}; written as a number it is {float(value)!r}"
@@ -73,9 +76,9 @@ def with_parameters(section: _Model) -> _Model:
 
 def _extended(fields: dict[str, Any]) -> Callable[[_Model], _Model]:
     def extend(section: _Model) -> _Model:
-        model: Any = create_model(section.__name__, __base__=section, __module__=section.__module__, **fields)
+        model = create_model(section.__name__, __base__=section, __module__=section.__module__, **fields)
         model.__doc__ = section.__doc__
-        return model  # type: ignore[no-any-return]
+        return cast("_Model", model)
 
     return extend
 

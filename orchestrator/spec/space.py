@@ -1,12 +1,10 @@
-"""The searched settings: entries of the file to parameters, and the conditions between them."""
+"""Reads ``search.space``: the parameters and the conditions between them."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from orchestrator.core.settings import RULES
 from orchestrator.core.space import Distribution, Parameter, ParamValue, Space
-from orchestrator.spec.distributions import read_distribution
-from orchestrator.spec.membership import distribution_problem
+from orchestrator.spec.distributions import distribution_problem, read_distribution
 from orchestrator.spec.problems import KeyPath, Problems
 from orchestrator.spec.sections import SpaceSection
 from orchestrator.spec.settings_fields import ParameterEntry, setting_value
@@ -16,12 +14,12 @@ SPACE: KeyPath = ("search", "space")
 
 
 def read_space(section: SpaceSection, names: Sequence[str], problems: Problems) -> Space:
-    """Return the space; parameters that break a rule are left out and noted.
+    """Return the space without the parameters that break a rule.
 
     Args:
-        section: the entries that are well formed.
-        names: every name that the file writes, in its order, which is the order of proposal.
-        problems: takes what is wrong.
+        section: the well-formed entries.
+        names: all names in the file, in its order; the sampler proposes values in this order.
+        problems: receives the errors.
     """
     distributions: dict[str, Distribution] = {}
     entries: dict[str, ParameterEntry] = {}
@@ -42,12 +40,13 @@ def read_space(section: SpaceSection, names: Sequence[str], problems: Problems) 
     ]
     space = Space(parameters=tuple(parameters))
     if not space.searched:
-        problems.follow(SPACE, "at least one setting must be searched, by low and high or by choices", at_key=True)
+        message = "at least one setting must be searched, by low and high or by choices"
+        problems.add_if_unrelated(SPACE, message, at_key=True)
     return space
 
 
 class _Conditions:
-    """Reads ``when``: a parent stands before those that depend on it, and can take the values that they ask for."""
+    """Reads ``when``. A parent must be written above its dependents and be able to take the condition's values."""
 
     def __init__(
         self,
@@ -62,42 +61,41 @@ class _Conditions:
         self.problems = problems
 
     def of(self, name: str) -> dict[str, tuple[ParamValue, ...]]:
-        """Return the conditions of one parameter; those that break a rule are left out and noted."""
+        """Return the valid conditions of one parameter, by parent."""
         result = {}
         for parent, written in self.entries[name].when.items():
             path: KeyPath = (*SPACE, name, "when", parent)
-            obstacle = self.obstacle(name, parent)
-            if obstacle:
-                self.problems.add(path, obstacle, at_key=True)
+            problem = self.parent_problem(name, parent)
+            if problem:
+                self.problems.add(path, problem, at_key=True)
                 continue
             result[parent] = self.values(path, written, parent)
         return result
 
-    def obstacle(self, name: str, parent: str) -> str | None:
-        """Return why ``name`` cannot depend on ``parent``, or None."""
+    def parent_problem(self, name: str, parent: str) -> str | None:
+        """Return an error message if ``name`` cannot depend on ``parent``, else None."""
         if parent not in self.names:
-            hint = did_you_mean(parent, self.names) or "; only what stands in the space can be a condition"
-            return f"a parameter of search.space is needed, got {parent!r}{hint}"
+            return f"a parameter of search.space is needed, got {parent!r}{did_you_mean(parent, self.names)}"
         cycle = self.cycle(name, parent)
         if cycle:
             return f"a parameter must not depend on itself, got {' -> '.join(cycle)}"
         if self.names.index(parent) > self.names.index(name):
-            return f"a parameter that stands above {name} is needed, got {parent!r}, which stands below"
+            return f"a parameter written above {name} is needed, got {parent!r}, which is written below"
         return None
 
     def cycle(self, name: str, parent: str) -> list[str] | None:
-        """Return the way from ``name`` over ``parent`` back to ``name``, if there is one."""
+        """Return a cycle of conditions from ``name`` over ``parent`` back to ``name``, or None."""
         stack = [[name, parent]]
         while stack:
-            way = stack.pop()
-            if way[-1] == name:
-                return way
-            above = self.entries[way[-1]].when if way[-1] in self.entries else {}
-            stack += [[*way, further] for further in above if further == name or further not in way]
+            cycle = stack.pop()
+            if cycle[-1] == name:
+                return cycle
+            parents = self.entries[cycle[-1]].when if cycle[-1] in self.entries else {}
+            stack += [[*cycle, above] for above in parents if above == name or above not in cycle]
         return None
 
-    def values(self, path: KeyPath, written: Any, parent: str) -> tuple[ParamValue, ...]:  # noqa: ANN401
-        """Return the values under which the condition holds, each checked against the parent's distribution."""
+    def values(self, path: KeyPath, written: ParamValue | list[ParamValue], parent: str) -> tuple[ParamValue, ...]:
+        """Return the parent's values for which the condition holds; values outside its distribution are problems."""
         listed = written if isinstance(written, list) else [written]
         if not listed:
             self.problems.add(path, f"at least one value of {parent} is needed, got []")

@@ -1,4 +1,4 @@
-"""The known name that a user probably meant."""
+"""Suggests a known name for a misspelt one."""
 
 import difflib
 from collections.abc import Collection
@@ -39,18 +39,18 @@ _OTHER_WORDS = {
     "timeout": "wall_time",
     "max_concurrent": "parallel_trials",
 }
-"""What other tools call the same thing, where the spelling alone would lead astray."""
+"""Names of other tools with a different spelling."""
 
 
 def did_you_mean(value: str, known: Collection[str]) -> str:
-    """Return ``; did you mean x?`` with the known name nearest to ``value``, or nothing if none is near."""
+    """Return ``; did you mean x?`` with the most similar known name, or '' if none is similar."""
     other = _OTHER_WORDS.get(value.lower())
-    # Comparing takes time in the length of both, so neither a long text nor a long list is compared whole.
+    # The time of a comparison grows with both lengths, so both are limited.
     few = [*islice(known, _COMPARED)]
     near = [other] if other in known else difflib.get_close_matches(value.lower()[:_COMPARED], few, n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 
 def one_of(value: str, known: Collection[str]) -> str:
-    """Return that ``value`` is none of ``known``, with the nearest of them if one is near."""
+    """Return the message for a ``value`` outside ``known``, with the most similar name as a hint."""
     return f"one of {', '.join(known)} is needed, got {value[:_COMPARED]!r}{did_you_mean(value, known)}"

@@ -1,4 +1,4 @@
-"""The checked sweep: what everything above the sweep file works with."""
+"""The checked sweep, input of all layers above the sweep file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,25 +19,25 @@ from orchestrator.spec.possible import possible_epochs
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepSpec:
-    """One sweep, every rule of the sweep file kept.
+    """One checked sweep.
 
     Attributes:
         name: the sweep's name: letters, digits, '.', '_' and '-'.
-        description: what the sweep is for.
-        objective: the objective's name, or the absolute path of the ``.py`` file that holds it.
-        model: the base model; the objective's own if the file names none.
-        quantisation: how its frozen linear layers are held; None: as ``precision`` says.
-        data: the rows; their source is the objective's own if the file names none.
+        description: the purpose of the sweep.
+        objective: the objective's name, or the absolute path of its ``.py`` file.
+        model: the base model; by default the objective's.
+        quantisation: storage of the frozen linear layers; None: as given by ``precision``.
+        data: the rows; by default from the objective's source.
         device: ``auto``, ``cpu`` or ``cuda``.
         deepspeed: DeepSpeed's configuration; None: without it.
-        fixed: settings that the file fixes outside the space, by name.
-        space: what is searched, in the order of proposal.
-        metric: the searched metric, one of the objective's, and its direction.
-        start_points: partial points of the space that are tried first.
+        fixed: fixed settings outside the space, by name.
+        space: the searched parameters, in the order of proposal.
+        metric: the metric to optimise and its direction; one of the objective's.
+        start_points: partial points of the space to try first.
         seed: seed of the proposals and of every trial.
-        path: the sweep file, as it was named.
-        text: the sweep file's YAML, overrides applied, passwords masked.
-        warnings: what a person should know of the file, a sentence each.
+        path: the sweep file, as given by the user.
+        text: the sweep file's YAML with overrides applied and passwords masked.
+        warnings: sentences for the user about the file.
     """
 
     name: str
@@ -65,21 +65,21 @@ class SweepSpec:
 
     @property
     def epochs(self) -> float:
-        """Passes over the training rows that the longest trial makes, > 0."""
+        """Epochs of the longest possible trial, > 0."""
         return possible_epochs(self.space, self.fixed)[-1]
 
     def rows_per_epoch(self, rows: int) -> int | None:
-        """Return ``rows``, those of training, if trials choose their epochs, else None; see ``Timetable``."""
+        """Return ``rows``, the number of training rows, if epochs are searched, else None; see ``Timetable``."""
         return rows if self.space.has("epochs") else None
 
     def settings_for(self, params: Mapping[str, ParamValue]) -> TrialSettings:
         """Return a trial's settings: the defaults, the file's fixed ones over them, ``params`` over both.
 
         Raises:
-            UserError: a name is no setting, or a value is outside its range.
+            UserError: a name is not a setting, or a value is outside its range.
         """
         return TrialSettings.from_params({**self.fixed, **params})
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what may not change when the sweep goes on, as plain JSON; see ``spec.fingerprint``."""
+        """Return the parts of the sweep that must not change on resume; see ``spec.fingerprint``."""
         return fingerprint(self)

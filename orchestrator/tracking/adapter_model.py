@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+from mlflow.pyfunc.model import PythonModel
 
 AUTO_CLASSES = {
     "sequence_classification": "AutoModelForSequenceClassification",
@@ -146,7 +147,7 @@ class AdapterRunner:
                 # A decoder's first token is the one that it begins with, which may be one that ends too.
                 for row in tokens[:, encoded["input_ids"].shape[1] if goes_on else 1 :].tolist():
                     end = next((place for place, token in enumerate(row) if token in ends), len(row))
-                    answers.append(self.tokenizer.decode(row[:end], skip_special_tokens=True))
+                    answers += self.tokenizer.batch_decode([row[:end]], skip_special_tokens=True)
         return [answer.strip() for answer in answers]
 
     def _new_tokens(self, length: int, wanted: int) -> int:
@@ -176,7 +177,7 @@ class AdapterRunner:
         return [*first, *pieces[0], *pieces[1][:room], *pieces[2], *last]
 
 
-class AdapterModel(mlflow.pyfunc.PythonModel):
+class AdapterModel(PythonModel):
     """MLflow's view: texts in; ``label`` and ``score``, or ``text``, out, one row each."""
 
     # MLflow would otherwise warn, at every import of this file, that predict has no annotation to make a schema from.

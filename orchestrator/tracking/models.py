@@ -91,11 +91,11 @@ def _save(staged: Path, card: AdapterCard, model: Any, run_id: str, target: Path
     mlflow = load_mlflow()
     import pandas as pd
     from mlflow.models import Model, ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
     # By name, so that a frame's other columns are not taken for it.
-    answers = [ColSpec(DataType.string, "label"), ColSpec(DataType.double, "score")]
-    generated = [ColSpec(DataType.string, "text")]
+    answers: list[ColSpec | TensorSpec] = [ColSpec(DataType.string, "label"), ColSpec(DataType.double, "score")]
+    generated: list[ColSpec | TensorSpec] = [ColSpec(DataType.string, "text")]
     signature = ModelSignature(
         inputs=Schema([ColSpec(DataType.string, card.text_column)]),
         outputs=Schema(answers if card.labels else generated),

@@ -1,15 +1,14 @@
 """Passwords that an earlier version wrote to MLflow: found, and masked where MLflow lets a value be changed."""
 
-import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from orchestrator.core.secrets import redact
 from orchestrator.core.sweep import SweepRecord
+from orchestrator.ledger.stored_secrets import vacuum
 from orchestrator.tracking.description import sweep_key
 from orchestrator.tracking.location import SQLITE, Location, connect
 from orchestrator.tracking.wording import SWEEP_TAG
@@ -61,10 +60,7 @@ def mask_run_secrets(location: Location, secrets: tuple[RunSecret, ...]) -> None
         elif secret.kind == "file":
             client.log_text(secret.run_id, secret.masked, secret.name)
     if location.tracking_uri.startswith(SQLITE):
-        # Freed pages keep what stood in them. MLflow may hold the file just now: they are then used up later.
-        file = location.tracking_uri.removeprefix(SQLITE).partition("?")[0]
-        with closing(sqlite3.connect(file)) as database, suppress(sqlite3.Error):
-            database.execute("VACUUM")
+        vacuum(Path(location.tracking_uri.removeprefix(SQLITE).partition("?")[0]))
 
 
 def _in_run(client: Any, run: Any) -> Iterator[RunSecret]:  # noqa: ANN401  (MLflow's client and run)

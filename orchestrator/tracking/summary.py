@@ -1,11 +1,12 @@
 """The numbers that stand on runs: every report's metrics, and the summary at the best checkpoint so far. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.core.metric import Metric
 from orchestrator.core.names import mlflow_key
-from orchestrator.core.trial import Report, TrialRecord
+from orchestrator.core.ranking import ranked_by_result, score_key
+from orchestrator.core.trial import TrialRecord
 
 A_MOMENT_S = 0.001
 """How much later than what it replaces a value is said to be, in seconds: MLflow shows the newest of a step."""
@@ -65,13 +66,6 @@ def trial_points(trial: TrialRecord, metric: Metric, after: int) -> list[Point]:
     return points
 
 
-def ranking(trials: Iterable[TrialRecord], metric: Metric) -> list[TrialRecord]:
-    """Return the trials with a result, the best first and the earliest of equals first."""
-    scored = ((trial.result(metric), trial.number, trial) for trial in trials)
-    ranked = sorted((metric.sort_key(score), number, trial) for score, number, trial in scored if score is not None)
-    return [trial for _, _, trial in ranked]
-
-
 def ended(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
     """Return the trials that have ended, in that order."""
     return sorted((trial for trial in trials if trial.ended), key=lambda trial: (trial.ended_at or 0.0, trial.number))
@@ -80,16 +74,14 @@ def ended(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
 def sweep_points(trials: Sequence[TrialRecord], metric: Metric, after: int) -> list[Point]:
     """Return what stands on the parent run: the best trial so far, at each trial's end beyond the first ``after``."""
     points: list[Point] = []
-    best: tuple[float, int, TrialRecord, Report] | None = None
-    done = ended(trials)
+    best: TrialRecord | None = None
+    done, key = ended(trials), score_key(metric)
     for count, trial in enumerate(done, start=1):
-        report = trial.best(metric)
-        if report is not None:
-            here = (metric.sort_key(report.metrics[metric.name]), trial.number, trial, report)
-            best = here if best is None else min(best, here)
-        if best is not None and count > after:
-            points += _points(summary(best[3].nominal_samples, best[3].metrics), count, trial.ended_at or 0.0)
-    winner = next(iter(ranking(done, metric)), None)
+        if trial.best(metric) is not None:
+            best = trial if best is None else min(best, trial, key=key)
+        if best is not None and count > after and (report := best.best(metric)) is not None:
+            points += _points(summary(report.nominal_samples, report.metrics), count, trial.ended_at or 0.0)
+    winner = next(iter(ranked_by_result(done, metric)), None)
     report = None if winner is None else winner.best(metric)
     if winner is not None and report is not None and winner.final:
         values = summary(report.nominal_samples, winner.at_best(metric))

@@ -14,16 +14,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from orchestrator.core.ranking import ranked_by_result
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import TrialRecord
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.trial_cache import TrialCache
 from orchestrator.tracking import wording
 from orchestrator.tracking.adapters import AdapterCard, SweepAdapters
 from orchestrator.tracking.description import SweepDescription
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.models import log_adapter
 from orchestrator.tracking.refusals import is_refusal, reason
-from orchestrator.tracking.store import SyncStore
-from orchestrator.tracking.summary import ended, fact_points, ranking, sweep_points, trial_points
+from orchestrator.tracking.summary import ended, fact_points, sweep_points, trial_points
 from orchestrator.tracking.writer import RunWriter, table_tag
 
 logger = logging.getLogger(__name__)
@@ -39,12 +41,15 @@ class Synchroniser:
 
     def __init__(
         self,
-        store: SyncStore,
+        ledger: Ledger,
+        sweep_id: int,
         description: SweepDescription,
         location: Location,
         adapters: SweepAdapters | None = None,
     ) -> None:
-        self._store = store
+        self._ledger = ledger
+        self._sweep_id = sweep_id
+        self._trials = TrialCache(ledger.trials, sweep_id)
         self._description = description
         self._location = location
         self._adapters = adapters
@@ -79,7 +84,7 @@ class Synchroniser:
     def _pass(self) -> bool:
         """Return whether no item was refused that was not given up before."""
         self._doubted.clear()
-        sweep, trials = self._store.sweep(), self._store.trials()
+        sweep, trials = self._ledger.sweeps.get(self._sweep_id), self._trials.refresh()
         self._attempt(sweep.reference, partial(self._write_all, sweep, trials))
         return not self._doubted
 
@@ -124,7 +129,7 @@ class Synchroniser:
         self._runs = writer.existing(self._experiment)
         numbers: list[int | None] = [None, *(trial.number for trial in trials)]
         for number in numbers:
-            cursor = self._store.cursor(number)
+            cursor = self._ledger.cursors.load(self._sweep_id, number)
             # Another store, or a run that somebody deleted: what the cursor says was written is not there.
             self._cursors[number] = cursor if cursor.get("run_id") == self._runs.get(number) else {}
         self._written.clear()
@@ -134,13 +139,13 @@ class Synchroniser:
     def _add_run(self, number: int | None, run_id: str) -> str:
         self._runs[number] = run_id
         if number is None:
-            self._store.set_sweep_run(self._experiment, run_id)
+            self._ledger.sweeps.update(self._sweep_id, experiment_id=self._experiment, run_id=run_id)
         else:
-            self._store.set_trial_run(number, run_id)
+            self._ledger.trials.set_run(self._sweep_id, number, run_id)
         return run_id
 
     def _save(self, number: int | None, cursor: dict[str, Any]) -> None:
-        self._store.save_cursor(number, cursor)
+        self._ledger.cursors.save(self._sweep_id, number, cursor)
         self._cursors[number] = cursor
 
     def _write_trial(self, writer: RunWriter, sweep: SweepRecord, trial: TrialRecord, parent: str) -> None:
@@ -172,7 +177,7 @@ class Synchroniser:
             self._save(None, cursor)
         tags = wording.sweep_tags(sweep, trials, self._description)
         done = ended(trials)
-        best = next(iter(ranking(done, self._description.metric)), None)
+        best = next(iter(ranked_by_result(done, self._description.metric)), None)
         seen = _digest(tags, len(done), None if best is None else best.final, sweep.facts)
         if cursor.get("seen") != seen:
             last = (done[-1].ended_at if done else None) or sweep.created_at
@@ -200,7 +205,7 @@ class Synchroniser:
             return
         kept = (
             (trial, adapter, self._cursors.get(trial.number, {}))
-            for trial in ranking(trials, self._description.metric)
+            for trial in ranked_by_result(trials, self._description.metric)
             if (adapter := self._adapters.folder(trial)) is not None
         )
         for trial, adapter, cursor in islice(kept, self._description.keep_adapters):

@@ -115,7 +115,7 @@ def _words_of(tokenizer: "PreTrainedTokenizerBase") -> str:
     size = len(tokenizer)
     some = sorted({place * (size - 1) // _WORDS for place in range(_WORDS + 1)})
     special = set(tokenizer.all_special_ids)
-    return " ".join(tokenizer.decode([token_id]) for token_id in some if token_id not in special)
+    return " ".join(tokenizer.batch_decode([[token_id] for token_id in some if token_id not in special]))
 
 
 def _save_generation(source: Source, tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:

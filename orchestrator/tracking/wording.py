@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from orchestrator.core.space import ParamValue
+from orchestrator.core.ranking import ranked_by_result
+from orchestrator.core.space import ParamValue, format_value
 from orchestrator.core.sweep import SweepRecord, SweepStatus, standing
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.tracking.description import SweepDescription, sweep_key
-from orchestrator.tracking.summary import ranking
 
 SWEEP_TAG = "loratory.sweep"
 TRIAL_TAG = "loratory.trial"
@@ -22,18 +22,9 @@ def trial_name(number: int) -> str:
     return f"trial-{number:03d}"
 
 
-def text(value: ParamValue) -> str:
-    """Return a value as a person would write it in YAML, floats to six digits."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
 def texts(values: Mapping[str, ParamValue]) -> dict[str, str]:
     """Return every value as text."""
-    return {name: text(value) for name, value in values.items()}
+    return {name: format_value(value) for name, value in values.items()}
 
 
 def trial_params(trial: TrialRecord, description: SweepDescription) -> dict[str, str]:
@@ -52,7 +43,7 @@ def trial_tags(trial: TrialRecord, sweep: SweepRecord, description: SweepDescrip
 def sweep_tags(sweep: SweepRecord, trials: Sequence[TrialRecord], description: SweepDescription) -> dict[str, str]:
     """Return the tags of the parent run that change while the sweep runs."""
     tags = {"state": sweep.status.value, "sweep": sweep.reference}
-    leaders = ranking((trial for trial in trials if trial.ended), description.metric)[:5]
+    leaders = ranked_by_result((trial for trial in trials if trial.ended), description.metric)[:5]
     if leaders:
         tags["best_trial"] = trial_name(leaders[0].number)
         tags["best_params"] = _assignments(leaders[0].params)
@@ -123,7 +114,7 @@ def _sweep_note(
         lines += [f"| trial | {metric.name} | samples | what it varied |", "|---|---|---|---|"]
     for trial in leaders:
         best = trial.best(metric)
-        assert best is not None  # ranking leaves out trials without a score
+        assert best is not None  # ranked_by_result leaves out trials without a score
         row = (trial_name(trial.number), f"{trial.result(metric):.4f}", f"{best.nominal_samples:,}")
         lines.append(f"| {' | '.join(row)} | {_assignments(trial.params)} |")
     if leaders:

@@ -92,8 +92,9 @@ class RunWriter:
         from mlflow.entities import Metric, Param, RunTag
 
         metrics = [Metric(point.name, point.value, point.timestamp_ms, point.step) for point in points]
-        for chunk in _chunks([Param(name, redact(value)[:6000]) for name, value in (params or {}).items()], 100):
-            self.client.log_batch(run_id, params=chunk)
+        texts = [Param(name, redact(value)[:6000]) for name, value in (params or {}).items()]
+        for few in _chunks(texts, 100):
+            self.client.log_batch(run_id, params=few)
         head = [RunTag(name, redact(value)[:8000]) for name, value in (tags or {}).items()]
         for chunk in _chunks(metrics, METRICS_PER_BATCH):
             self.client.log_batch(run_id, metrics=chunk, tags=head)

@@ -15,16 +15,17 @@ def build_engine(plan: EnginePlan) -> Engine:
     import peft  # noqa: F401  (every trial and every measurement needs it)
 
     from orchestrator.objective.loading import load_objective
-    from orchestrator.training.memory import freeze_gc
+    from orchestrator.training.context import EngineContext
+    from orchestrator.training.process.memory import freeze_gc
 
-    objective = load_objective(plan.objective)
+    context = EngineContext(plan, load_objective(plan.objective))
     if plan.engine is EngineName.PACKED:
-        from orchestrator.training.packed.engine import PackedEngine
+        from orchestrator.training.mixed import MixedEngine
 
-        engine: Engine = PackedEngine(plan, objective)
+        engine: Engine = MixedEngine(context)
     else:
-        from orchestrator.training.solo import SoloEngine
+        from orchestrator.training.solo.engine import SoloEngine
 
-        engine = SoloEngine(plan, objective)
+        engine = SoloEngine(context)
     freeze_gc()
     return engine

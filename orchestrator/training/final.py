@@ -6,12 +6,12 @@ from pathlib import Path
 
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EngineName, EnginePlan
+from orchestrator.core.ranking import ranked_by_score
 from orchestrator.core.trial import TrialRecord
 from orchestrator.evaluation.gap import gaps
 from orchestrator.training.build import build_engine
-from orchestrator.training.checkpoints import ADAPTER, TrialFolder
+from orchestrator.training.checkpoints.trial_folder import ADAPTER, TrialFolder
 from orchestrator.training.engine import Measure
-from orchestrator.training.retention import leaders
 
 
 def unmeasured(sweep_dir: Path, records: Iterable[TrialRecord], metric: Metric, k: int) -> tuple[TrialRecord, ...]:
@@ -22,7 +22,7 @@ def unmeasured(sweep_dir: Path, records: Iterable[TrialRecord], metric: Metric, 
     """
     return tuple(
         trial
-        for trial in leaders(records, metric, k)
+        for trial in ranked_by_score(records, metric)[:k]
         if (best := trial.best(metric)) is not None
         and best.checkpoint is not None
         and TrialFolder(sweep_dir, trial.number).has_adapter(best.nominal_samples)

@@ -12,7 +12,8 @@ from typer.testing import CliRunner, Result
 from orchestrator.cli.app import make_app
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import Outcome, TrialState
-from orchestrator.search.ledger import Ledger
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.search.sweeps import open_sweep
 from tests.report.examples import BASELINE, DATA, METRIC, POINTS, make_records
 
 ROOT = Path(__file__).parent.parent.parent
@@ -66,15 +67,15 @@ def finished_sweep() -> str:
     """Put a finished sweep of twelve trials into the ledger and return its name."""
     ledger = Ledger.open()
     fingerprint = {"metric": METRIC, "objective": "sentiment", "model": {"origin": "packaged", "name": "minilm"}}
-    sweep = ledger.open_sweep("sentiment", fingerprint, "name: sentiment\nbudget: {trials: 12}\n")
+    sweep = open_sweep(ledger, "sentiment", fingerprint, "name: sentiment\nbudget: {trials: 12}\n")
     for record in make_records():
-        ledger.add_trial(sweep.id, record, record.number)
+        ledger.trials.add(sweep.id, record, record.number)
         for report in record.reports:
-            ledger.add_report(sweep.id, report)
+            ledger.trials.add_report(sweep.id, report)
         if record.state is not TrialState.RUNNING:
             outcome = Outcome(state=record.state, reason=record.reason or "done")
-            ledger.end_trial(sweep.id, record.number, outcome, final=record.final, ended_at=record.ended_at or 0.0)
+            ledger.trials.end(sweep.id, record.number, outcome, final=record.final, ended_at=record.ended_at or 0.0)
     facts = {"baseline": BASELINE, "data": DATA, "report_points": list(POINTS), "ended": "12 trials"}
-    ledger.update_sweep(sweep.id, status=SweepStatus.FINISHED, facts=facts)
+    ledger.sweeps.update(sweep.id, status=SweepStatus.FINISHED, facts=facts)
     ledger.close()
     return "sentiment"

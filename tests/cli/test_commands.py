@@ -8,13 +8,14 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
-from orchestrator.cli.clean import taken
+from orchestrator.cli.commands.clean import taken
 from orchestrator.cli.stores import tracking_of
 from orchestrator.core.errors import SweepLockedError, UserError
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialState
-from orchestrator.search.database import sweep_dir
-from orchestrator.search.ledger import Ledger
+from orchestrator.ledger.home import sweep_dir
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.search.sweeps import open_sweep
 from tests.cli.conftest import ROOT, Invoke, Run
 from tests.fakes.tiny_sweep import tiny_sweep
 from tests.report.examples import make_sweep
@@ -28,8 +29,8 @@ def test_status_says_that_there_is_nothing_yet(invoke: Invoke, home: Path) -> No
 
 def test_status_lists_sweeps(invoke: Invoke, finished_sweep: str) -> None:
     ledger, fingerprint = Ledger.open(), {"metric": {"name": "val/loss", "direction": "minimize"}}
-    killed = ledger.open_sweep(finished_sweep, fingerprint, "", fresh=True)
-    ledger.update_sweep(killed.id, status=SweepStatus.RUNNING)
+    killed = open_sweep(ledger, finished_sweep, fingerprint, "", fresh=True)
+    ledger.sweeps.update(killed.id, status=SweepStatus.RUNNING)
     first, second = json.loads(invoke("status", "--json").stdout)
     assert (first["sweep"], first["status"], first["best"]["trial"]) == ("sentiment#1", "finished", 7)
     assert first["trials"] == {"complete": 8, "fail": 1, "pruned": 3}
@@ -40,8 +41,8 @@ def test_status_lists_sweeps(invoke: Invoke, finished_sweep: str) -> None:
 
 def test_status_of_a_sweep_that_is_being_run_names_its_driver(invoke: Invoke, finished_sweep: str) -> None:
     ledger = Ledger.open()
-    sweep = ledger.find(finished_sweep)
-    with ledger.drive(sweep.id):
+    sweep = ledger.sweeps.find(finished_sweep)
+    with ledger.drivers.hold(sweep.id):
         document = json.loads(invoke("status", "sentiment", "--json").stdout)
         assert document["status"] == "running"
         assert document["driver"].startswith("process ")
@@ -53,13 +54,13 @@ def test_status_of_a_sweep_that_is_being_run_names_its_driver(invoke: Invoke, fi
 
 def test_the_trials_of_a_killed_sweep_are_suspended(invoke: Invoke, finished_sweep: str) -> None:
     ledger = Ledger.open()
-    sweep = ledger.find(finished_sweep)
-    ledger.update_sweep(sweep.id, status=SweepStatus.RUNNING)
-    left = replace(ledger.records(sweep.id)[0], number=12, state=TrialState.RUNNING, reports=(), ended_at=None)
-    ledger.add_trial(sweep.id, left, 12)
+    sweep = ledger.sweeps.find(finished_sweep)
+    ledger.sweeps.update(sweep.id, status=SweepStatus.RUNNING)
+    left = replace(ledger.trials.all(sweep.id)[0], number=12, state=TrialState.RUNNING, reports=(), ended_at=None)
+    ledger.trials.add(sweep.id, left, 12)
     for command in ("status", "report"):
         assert "1 suspended" in invoke(command, "sentiment").stdout
-    with ledger.drive(sweep.id):
+    with ledger.drivers.hold(sweep.id):
         for command in ("status", "report"):
             assert "1 running" in invoke(command, "sentiment").stdout
 
@@ -95,10 +96,10 @@ def test_clean_lists_and_removes_only_what_is_asked(invoke: Invoke, finished_swe
 
     assert json.loads(invoke("clean", finished_sweep, "--checkpoints", "--yes", "--json").stdout)["bytes"] == 5000
     assert taken(folder) == 300
-    assert len(Ledger.open().records(1)) == 12
+    assert len(Ledger.open().trials.all(1)) == 12
     invoke("clean", finished_sweep, "--sweep", "--yes")
     assert not folder.exists()
-    assert Ledger.open().sweeps() == ()
+    assert Ledger.open().sweeps.all() == ()
 
 
 def test_clean_lists_the_local_store_and_breaks_no_path(
@@ -199,6 +200,6 @@ def test_validate_runs_no_file_of_the_users(invoke: Invoke, tmp_path: Path) -> N
     done = invoke("validate", str(file), "--set", "search.metric=val/f9", "--json")
     (told,) = json.loads(done.stdout)
     assert told["valid"] is True
-    assert "my_objective.py is not run here; its metrics are checked when it is" in told["warnings"][0]
+    assert "my_objective.py is not executed here; the sweep checks its metrics" in told["warnings"][0]
     assert not (tmp_path / "ran").exists()
     assert "NameError" in json.loads(invoke("validate", str(file), "--run-code", "--json").stdout)[0]["errors"][0]

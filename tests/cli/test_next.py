@@ -8,8 +8,8 @@ import pytest
 
 from orchestrator.assets import catalogue
 from orchestrator.assets.fetch import asset_path
-from orchestrator.cli.predict import place, place_options
-from orchestrator.cli.promote import _tell
+from orchestrator.cli.commands.promote import _tell
+from orchestrator.cli.options import registry_location, registry_options
 from orchestrator.cli.screen import Screen
 from orchestrator.cli.stores import fetch_assets, read_spec
 from orchestrator.core.errors import AssetError
@@ -38,14 +38,14 @@ __all__ = ["local_store", "tracked", "trained"]
     ],
 )
 def test_the_options_lead_to_where_the_model_is(tracking: Tracking, told: str) -> None:
-    assert place_options(locate(tracking)) == told
+    assert registry_options(locate(tracking)) == told
     values = dict(zip(*[iter(shlex.split(told))] * 2, strict=True))
-    assert place(values.get("--tracking-uri"), values.get("--registry-uri")) == locate(tracking)
+    assert registry_location(values.get("--tracking-uri"), values.get("--registry-uri")) == locate(tracking)
 
 
 def test_the_environments_own_server_needs_no_option(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
-    assert place_options(locate(Tracking(uri="http://mlflow:5000"))) == ""
+    assert registry_options(locate(Tracking(uri="http://mlflow:5000"))) == ""
 
 
 def test_assets_that_are_missing_are_fetched_aloud_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +75,7 @@ def test_an_asset_that_cannot_be_had_says_what_to_do(tmp_path: Path, monkeypatch
 
 def test_suggested_commands_quote_the_models_name(tracked: Tracked, capsys: pytest.CaptureFixture[str]) -> None:
     request = PromotionRequest(name="film moods", metric=ACCURACY)
-    done = register(tracked.trained.store.sweep(), tracked.candidates().choose(), tracked.location, request)
+    done = register(tracked.trained.store.record, tracked.candidates().choose(), tracked.location, request)
     _tell(Screen(as_json=False), replace(done, previous=done.version), "")
     shown = capsys.readouterr().out
     assert "rollback 'film moods'" in shown

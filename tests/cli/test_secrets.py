@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import update
 
 from orchestrator.core.secrets import redact
-from orchestrator.search.ledger import Ledger
-from orchestrator.search.tables import sweeps, trials
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.tables import sweeps, trials
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.server import serve
 from tests.cli.conftest import Invoke, Run
@@ -43,7 +43,7 @@ def test_a_password_is_used_and_stored_nowhere(
     file = tiny_sweep(tmp_path)
     file.write_text(file.read_text().replace("tracking: {", f'tracking: {{uri: "{store}", '))
     checked = invoke("validate", str(file))
-    assert "tracking.uri: holds a password, which is not stored" in checked.stderr
+    assert "tracking.uri: contains a password" in checked.stderr
     override = f"tracking.registry_uri={store}"
     first = command("sweep", str(file), "--inline", "--set", override)
     again = invoke("sweep", str(file), "--inline", "--set", override, "--json")
@@ -58,7 +58,7 @@ def test_a_password_is_used_and_stored_nowhere(
         assert PASSWORD not in done.stdout + done.stderr
     assert holding(home) == []
     assert holding(tmp_path / "mlflow") == []
-    sweep = Ledger.open().find("tiny")
+    sweep = Ledger.open().sweeps.find("tiny")
     assert redact(store) in sweep.spec_text
     assert _masked_in_mlflow(tmp_path, store)
 
@@ -89,14 +89,14 @@ def _client(tmp_path: Path) -> Any:
 def _masked_in_mlflow(tmp_path: Path, store: str) -> bool:
     """Return whether the parent run has the sweep file and its note, without the password."""
     (file,) = (tmp_path / "mlflow/artifacts").rglob("sweep.yaml")
-    run = _client(tmp_path).get_run(Ledger.open().find("tiny").run_id)
+    run = _client(tmp_path).get_run(Ledger.open().sweeps.find("tiny").run_id)
     return redact(store) in file.read_text() and PASSWORD not in f"{file.read_text()}{run.data.tags}"
 
 
 def _store_as_earlier_versions_did(sweep_id: int, store: str, home: Path, tmp_path: Path) -> None:
     ledger = Ledger.open()
-    sweep = ledger.sweep(sweep_id)
-    with ledger.write() as connection:
+    sweep = ledger.sweeps.get(sweep_id)
+    with ledger.database.write() as connection:
         spec_text = sweep.spec_text.replace(redact(store), store)
         connection.execute(update(sweeps).where(sweeps.c.id == sweep_id).values(spec_text=spec_text))
         connection.execute(update(trials).values(reason=f"Error: {store} is away"))

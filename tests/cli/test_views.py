@@ -17,9 +17,9 @@ from orchestrator.core.plan import EnginePlan
 from orchestrator.core.policy import Budget
 from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import Action, Decision, TrialRecord, TrialState
-from orchestrator.report.leaderboard import varied
-from orchestrator.training.checkpoints import TrialFolder
-from orchestrator.training.heartbeat import Heartbeat
+from orchestrator.report.leaderboard import leaderboard
+from orchestrator.training.checkpoints.heartbeat import Heartbeat
+from orchestrator.training.checkpoints.trial_folder import TrialFolder
 from tests.effort import lines_run
 from tests.report.examples import make_records
 
@@ -181,7 +181,7 @@ def test_what_varies_is_what_the_leaderboard_says() -> None:
     assert state.varied == tuple(records[0].params)
     conditional = replace(records[2], params={**records[2].params, "lora_plus_ratio": 4.0})
     state.update(records[1], conditional, *records[3:])
-    assert state.varied == varied([records[0], records[1], conditional, *records[3:]])
+    assert state.varied == leaderboard([records[0], records[1], conditional, *records[3:]], state.metric).varied
     assert "lora_plus_ratio" in state.varied
 
 

@@ -15,9 +15,10 @@ from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import Budget, Resources, SamplerName, SamplerPolicy, StoppingName, StoppingPolicy
 from orchestrator.core.space import Choices, FloatRange, Parameter, Space
 from orchestrator.core.trial import Decision, Report, TrialRecord
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.coordinator import Coordinator
-from orchestrator.search.ledger import Ledger
 from orchestrator.search.plan import SearchPlan
+from orchestrator.search.sweeps import open_sweep
 from orchestrator.training.engine import Measure
 
 POINTS = (1000, 2000, 3000, 4000)
@@ -112,9 +113,9 @@ class FakeSweep:
         """Drive the sweep until the executor returns, and yield its measure."""
         self.folder.mkdir(parents=True, exist_ok=True)
         ledger = self.ledger()
-        sweep = ledger.open_sweep("fake", {}, "")
+        sweep = open_sweep(ledger, "fake", {}, "")
         resources = Resources(parallel_trials=parallel, measured=measured, gpus_per_trial=self.gpus)
-        with ledger.drive(sweep.id):
+        with ledger.drivers.hold(sweep.id):
             coordinator = Coordinator(ledger, sweep, self.search_plan, observers=observers)
             with executor.run(coordinator, self.engine_plan, resources, stop or threading.Event(), say) as measure:
                 yield measure
@@ -139,7 +140,7 @@ class FakeSweep:
 
     def records(self) -> tuple[TrialRecord, ...]:
         ledger = self.ledger()
-        return ledger.records(ledger.find("fake").id)
+        return ledger.trials.all(ledger.sweeps.find("fake").id)
 
 
 def decisions(records: Sequence[TrialRecord]) -> set[tuple[int, str, tuple[Decision, ...]]]:

@@ -10,8 +10,9 @@ from orchestrator.cluster.orders import Advance, Assignment, Crashed, Diverged, 
 from orchestrator.core.errors import AssetError
 from orchestrator.core.policy import StoppingName
 from orchestrator.core.trial import Report, TrialState
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.coordinator import Coordinator
-from orchestrator.search.ledger import Ledger
+from orchestrator.search.sweeps import open_sweep
 from tests.cluster.fake_sweep import POINTS, FakeSweep
 from tests.fakes.fake_engine import curve
 
@@ -24,7 +25,7 @@ class Drive:
     ) -> None:
         sweep = FakeSweep(folder=folder, trials=trials, rule=rule)
         ledger = Ledger.open(f"sqlite:///{folder / 'ledger.db'}")
-        self.coordinator = Coordinator(ledger, ledger.open_sweep("fake", {}, ""), sweep.search_plan)
+        self.coordinator = Coordinator(ledger, open_sweep(ledger, "fake", {}, ""), sweep.search_plan)
         self.stop = threading.Event()
         self.said: list[str] = []
         self.dispatcher = Dispatcher(self.coordinator, 2, self.stop, self.said.append, together=together)

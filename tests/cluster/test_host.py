@@ -14,7 +14,7 @@ from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import TrialTask
-from orchestrator.training import checkpoints
+from orchestrator.training.checkpoints import trial_folder
 from orchestrator.training.engine import Engine
 from tests.cluster.fake_sweep import POINTS, FakeSweep
 from tests.fakes.fake_engine import BATCHES, FakeEngine, FakeEngineFactory, FakeRun, batches, events
@@ -72,12 +72,12 @@ def test_what_is_said_of_checkpoints_reaches_a_report(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.train(0)
     bench.host.step()
-    checkpoints.logger.warning("%s is damaged", "it")
+    trial_folder.logger.warning("%s is damaged", "it")
     reported = bench.until_idle()[0]
     assert isinstance(reported, Reported)
     assert reported.told == ("it is damaged",)
     bench.host.close()
-    checkpoints.logger.warning("nobody hears this")
+    trial_folder.logger.warning("nobody hears this")
 
 
 def test_full_disk_is_no_crash_of_the_trials(tmp_path: Path) -> None:

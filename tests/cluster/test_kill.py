@@ -17,7 +17,7 @@ import pytest
 from orchestrator.cluster.inline import InlineExecutor
 from orchestrator.cluster.tune_executor import LOG_FILE
 from orchestrator.core.trial import TrialState
-from orchestrator.search.ledger import Ledger
+from orchestrator.ledger.ledger import Ledger
 from tests.cluster.fake_sweep import FakeSweep, decisions
 from tests.contracts.executor_contract import check_ended
 from tests.fakes.fake_engine import FakeEngineFactory, events
@@ -80,15 +80,15 @@ def test_a_driver_that_is_killed_again_and_again_ends_with_every_trial_once(
     assert last.returncode == 0
 
     ledger = Ledger.open(f"sqlite:///{folder / 'ledger.db'}")
-    record = ledger.find("fake")
-    records = ledger.records(record.id)
+    record = ledger.sweeps.find("fake")
+    records = ledger.trials.all(record.id)
     check_ended(sweep, records)
     # A step that was killed is done again; no other is: one for each trial that a killed driver had running.
     again = sum(
         sum(Counter(events(folder, number)).values()) - len(set(events(folder, number))) for number in range(TRIALS)
     )
     assert again <= kills * (1 if kind == "inline" else 2)
-    study = optuna.load_study(study_name=record.reference, storage=ledger.url)
+    study = optuna.load_study(study_name=record.reference, storage=ledger.database.url)
     told = Counter(trial.state.name for trial in study.trials)
     assert told == Counter(trial.state.name for trial in records)
     if kind == "inline":
@@ -106,6 +106,6 @@ def test_a_ctrl_c_suspends_the_sweep_and_shows_nothing_on_the_screen(tmp_path: P
     assert driver.communicate(timeout=30)[0] == b""
     assert driver.returncode == 0
     ledger = Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}")
-    assert TrialState.FAIL not in {record.state for record in ledger.records(ledger.find("fake").id)}
+    assert TrialState.FAIL not in {record.state for record in ledger.trials.all(ledger.sweeps.find("fake").id)}
     assert "Started a local Ray instance" in (tmp_path / LOG_FILE).read_text()
     assert not list(tmp_path.glob("trials/*/crash-*"))

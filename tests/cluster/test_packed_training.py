@@ -14,11 +14,13 @@ from orchestrator.core.policy import Budget, Resources, SamplerName, SamplerPoli
 from orchestrator.core.space import FloatRange, IntRange, Parameter, Space
 from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.coordinator import Coordinator
-from orchestrator.search.ledger import Ledger
 from orchestrator.search.plan import SearchPlan
+from orchestrator.search.sweeps import open_sweep
+from orchestrator.training.context import EngineContext
 from orchestrator.training.engine import Engine
-from orchestrator.training.packed.engine import PackedEngine
+from orchestrator.training.mixed import MixedEngine
 from tests.fakes.tiny_models import tiny_bert
 from tests.fakes.tiny_objective import TinyClassification
 
@@ -28,7 +30,7 @@ METRIC = Metric(name="val/loss", direction=Direction.MINIMIZE)
 
 
 def build(plan: EnginePlan) -> Engine:
-    return PackedEngine(plan, TinyClassification())
+    return MixedEngine(EngineContext(plan, TinyClassification()))
 
 
 def run(executor: Executor, folder: Path, parallel: int) -> tuple[TrialRecord, ...]:
@@ -61,10 +63,10 @@ def run(executor: Executor, folder: Path, parallel: int) -> tuple[TrialRecord, .
         seed=3,
     )
     ledger = Ledger.open(f"sqlite:///{folder / 'ledger.db'}")
-    sweep = ledger.open_sweep("tiny", {}, "")
-    with ledger.drive(sweep.id):
+    sweep = open_sweep(ledger, "tiny", {}, "")
+    with ledger.drivers.hold(sweep.id):
         executor.run(Coordinator(ledger, sweep, search), plan, Resources(parallel_trials=parallel), threading.Event())
-    return ledger.records(sweep.id)
+    return ledger.trials.all(sweep.id)
 
 
 def test_a_packed_sweep_decides_what_one_trial_at_a_time_decides(tmp_path: Path) -> None:

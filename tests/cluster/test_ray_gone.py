@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from orchestrator.core.trial import TrialState
-from orchestrator.search.ledger import Ledger
+from orchestrator.ledger.ledger import Ledger
 from tests.cluster.test_kill import is_alive, ray_files, trained
 
 TRIALS = 3
@@ -39,8 +39,8 @@ def test_killed_raylet_suspends_and_fails_no_trial(tmp_path: Path, kind: str) ->
     assert "suspended: Ray's own processes have ended" in told
     assert "Traceback" not in told
     ledger = Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}")
-    sweep = ledger.find("fake")
-    assert {record.state for record in ledger.records(sweep.id)} <= {TrialState.RUNNING, TrialState.PRUNED}
+    sweep = ledger.sweeps.find("fake")
+    assert {record.state for record in ledger.trials.all(sweep.id)} <= {TrialState.RUNNING, TrialState.PRUNED}
     deadline = time.monotonic() + 60
     while left := [one for one in family if is_alive(one)] + [folder for folder in files if folder.exists()]:
         assert time.monotonic() < deadline, left
@@ -48,5 +48,5 @@ def test_killed_raylet_suspends_and_fails_no_trial(tmp_path: Path, kind: str) ->
     if kind == "tune-packed":
         again = start(tmp_path, kind, 0.0)
         assert again.communicate(timeout=300)[0] == ""
-        assert TrialState.FAIL not in {record.state for record in ledger.records(sweep.id)}
-        assert all(record.ended for record in ledger.records(sweep.id))
+        assert TrialState.FAIL not in {record.state for record in ledger.trials.all(sweep.id)}
+        assert all(record.ended for record in ledger.trials.all(sweep.id))

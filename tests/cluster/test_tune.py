@@ -64,7 +64,7 @@ def test_tune_is_told_at_once_when_there_will_be_no_trial(tmp_path: Path) -> Non
     drive = Drive(tmp_path)
     drive.stop.set()
     bridge = Bridge(drive.dispatcher)
-    assert DispatchSearcher(bridge).suggest("any") == "FINISHED"
+    assert str(DispatchSearcher(bridge).suggest("any")) == "FINISHED"
     assert HaltStopper(bridge).stop_all()
 
 

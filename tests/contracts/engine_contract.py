@@ -4,7 +4,6 @@ import copy
 import gc
 import json
 import math
-import random
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from peft import PeftModel
@@ -27,8 +25,9 @@ from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.objective.protocol import Head, Objective
+from orchestrator.training.checkpoints.heartbeat import samples_trained
 from orchestrator.training.engine import Engine
-from orchestrator.training.heartbeat import samples_trained
+from orchestrator.training.process.random_state import RandomState
 from tests.plain_peft import PlainPeft
 
 MADE_UP = Source(origin=Origin.LOCAL, name="made up")
@@ -62,7 +61,8 @@ def learned(report: Report) -> dict[str, float]:
 
 
 def random_states() -> list[str]:
-    return [repr(random.getstate()), repr(np.random.get_state()), str(torch.get_rng_state().tolist())]
+    state = RandomState.capture()
+    return [repr(state.python), repr(state.numpy), str(state.cpu.tolist())]
 
 
 class MethodContract:

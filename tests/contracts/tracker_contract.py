@@ -2,41 +2,44 @@
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import TrialState
 from orchestrator.tracking.description import SweepDescription, sweep_key
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.synchroniser import Synchroniser
-from tests.tracking.records import MemoryStore, description, sweep, trial
+from tests.tracking.records import StoredSweep, description, sweep, trial
 
 
 class Killed(BaseException):
     """Stands for a kill of the driver."""
 
 
-class DyingStore(MemoryStore):
-    """Dies at the n-th write of ours, counted from 1, after MLflow has been written to."""
+@contextmanager
+def killed_at(store: StoredSweep, count: int) -> Iterator[None]:
+    """Die before the ``count``-th write of the tracker to the ledger, counted from 1; MLflow has been written to."""
+    left = count
 
-    dies_at = 0
+    def die(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        nonlocal left
+        if statement.startswith(("UPDATE loratory_trials", "INSERT INTO loratory_cursors")):
+            left -= 1
+            if left == 0:
+                raise Killed
 
-    def set_trial_run(self, number: int, run_id: str) -> None:
-        self._count()
-        super().set_trial_run(number, run_id)
-
-    def save_cursor(self, number: int | None, data: Mapping[str, Any]) -> None:
-        self._count()
-        super().save_cursor(number, data)
-
-    def _count(self) -> None:
-        self.dies_at -= 1
-        if self.dies_at == 0:
-            raise Killed
+    engine = store.ledger.database.engine
+    event.listen(engine, "before_cursor_execute", die)
+    try:
+        yield
+    finally:
+        event.remove(engine, "before_cursor_execute", die)
 
 
 class TrackerContract:
@@ -49,9 +52,9 @@ class TrackerContract:
         return f"films-{uuid.uuid4().hex[:8]}"
 
     def synchronise(
-        self, store: MemoryStore, location: Location, described: SweepDescription | None = None
+        self, store: StoredSweep, location: Location, described: SweepDescription | None = None
     ) -> Synchroniser:
-        synchroniser = Synchroniser(store, described or description(), location)
+        synchroniser = Synchroniser(store.ledger, store.id, described or description(), location)
         synchroniser.run()
         return synchroniser
 
@@ -65,7 +68,7 @@ class TrackerContract:
         return {run.info.run_name: run for run in found}
 
     def test_a_sweep_is_a_parent_and_a_nested_run_per_trial(self, location: Location, name: str) -> None:
-        store = MemoryStore(
+        store = StoredSweep(
             sweep(name),
             trial(0, (0.7, 0.8, 0.75), TrialState.COMPLETE),
             trial(1, (0.6,), TrialState.PRUNED),
@@ -86,7 +89,7 @@ class TrackerContract:
         }
 
     def test_a_trial_shows_what_it_varied_and_its_best_checkpoint(self, location: Location, name: str) -> None:
-        store = MemoryStore(sweep(name), trial(0, (0.7, 0.8, 0.75), TrialState.COMPLETE))
+        store = StoredSweep(sweep(name), trial(0, (0.7, 0.8, 0.75), TrialState.COMPLETE))
         self.synchronise(store, location)
         run = self.runs(location, store.record)["trial-000"]
         assert run.data.params == {
@@ -105,7 +108,7 @@ class TrackerContract:
         assert [(point.step, point.value) for point in history] == [(1000, 0.7), (2000, 0.8), (3000, 0.75)]
 
     def test_the_parent_shows_the_best_trial_and_the_sweep(self, location: Location, name: str) -> None:
-        store = MemoryStore(
+        store = StoredSweep(
             sweep(name), trial(0, (0.7,), TrialState.COMPLETE), trial(1, (0.9,), TrialState.PRUNED), trial(2, (0.95,))
         )
         self.synchronise(store, location)
@@ -122,7 +125,7 @@ class TrackerContract:
         assert [file.path for file in connect(location).list_artifacts(parent.info.run_id)] == ["sweep.yaml"]
 
     def test_reports_and_endings_are_added_to_the_same_run(self, location: Location, name: str) -> None:
-        store = MemoryStore(sweep(name), trial(0, (0.7,)))
+        store = StoredSweep(sweep(name), trial(0, (0.7,)))
         synchroniser = self.synchronise(store, location)
         store.put(trial(0, (0.7, 0.8), TrialState.COMPLETE))
         synchroniser.run()
@@ -131,7 +134,7 @@ class TrackerContract:
         assert len(connect(location).get_metric_history(run.info.run_id, "val/loss")) == 2
 
     def test_a_second_pass_writes_nothing(self, location: Location, name: str) -> None:
-        store = MemoryStore(sweep(name), trial(0, (0.7, 0.8), TrialState.COMPLETE), trial(1, (0.6,)))
+        store = StoredSweep(sweep(name), trial(0, (0.7, 0.8), TrialState.COMPLETE), trial(1, (0.6,)))
         synchroniser = self.synchronise(store, location)
         before, runs = store.saves, self.runs(location, store.record)
         synchroniser.run()
@@ -143,18 +146,17 @@ class TrackerContract:
         }
 
     def test_lost_cursors_cost_only_a_rewrite(self, location: Location, name: str) -> None:
-        store = MemoryStore(sweep(name), trial(0, (0.7, 0.8), TrialState.COMPLETE))
+        store = StoredSweep(sweep(name), trial(0, (0.7, 0.8), TrialState.COMPLETE))
         self.synchronise(store, location)
-        store.cursors.clear()
+        store.forget_cursors()
         self.synchronise(store, location)
         run = self.runs(location, store.record)["trial-000"]
         assert len(connect(location).get_metric_history(run.info.run_id, "val/loss")) == 2
 
     @pytest.mark.parametrize("dies_at", [1, 2, 3, 4, 5])
     def test_a_kill_anywhere_leaves_one_run_per_trial(self, location: Location, name: str, dies_at: int) -> None:
-        store = DyingStore(sweep(name), trial(0, (0.7, 0.8), TrialState.COMPLETE), trial(1, (0.6,)))
-        store.dies_at = dies_at
-        with pytest.raises(Killed):
+        store = StoredSweep(sweep(name), trial(0, (0.7, 0.8), TrialState.COMPLETE), trial(1, (0.6,)))
+        with pytest.raises(Killed), killed_at(store, dies_at):
             self.synchronise(store, location)
         self.synchronise(store, location)
         runs = self.runs(location, store.record)
@@ -163,8 +165,8 @@ class TrackerContract:
         assert [point.step for point in history] == [1000, 2000]
 
     def test_generations_share_the_experiment_and_nothing_else(self, location: Location, name: str) -> None:
-        first = MemoryStore(sweep(name, 1), trial(0, (0.7,), TrialState.COMPLETE))
-        second = MemoryStore(sweep(name, 2), trial(0, (0.9,), TrialState.COMPLETE))
+        first = StoredSweep(sweep(name, 1), trial(0, (0.7,), TrialState.COMPLETE))
+        second = StoredSweep(sweep(name, 2), trial(0, (0.9,), TrialState.COMPLETE))
         self.synchronise(first, location)
         self.synchronise(second, location)
         assert first.record.experiment_id == second.record.experiment_id
@@ -173,16 +175,16 @@ class TrackerContract:
         assert set(self.runs(location, second.record)) == {f"{name}#2", "trial-000"}
 
     def test_an_interrupted_sweep_waits_and_goes_on(self, location: Location, name: str) -> None:
-        store = MemoryStore(sweep(name, status=SweepStatus.INTERRUPTED), trial(0, (0.7,)))
+        store = StoredSweep(sweep(name, status=SweepStatus.INTERRUPTED), trial(0, (0.7,)))
         synchroniser = self.synchronise(store, location)
         runs = self.runs(location, store.record)
         assert {run.info.status for run in runs.values()} == {"SCHEDULED"}
-        store.set(status=SweepStatus.RUNNING)
+        store.ledger.sweeps.update(store.id, status=SweepStatus.RUNNING)
         synchroniser.run()
         assert {run.info.status for run in self.runs(location, store.record).values()} == {"RUNNING"}
 
     def test_a_run_that_somebody_deleted_is_written_anew(self, location: Location, name: str) -> None:
-        store = MemoryStore(sweep(name), trial(0, (0.7, 0.8), TrialState.COMPLETE))
+        store = StoredSweep(sweep(name), trial(0, (0.7, 0.8), TrialState.COMPLETE))
         self.synchronise(store, location)
         deleted = store.records[0].run_id
         connect(location).delete_run(deleted)
@@ -195,7 +197,7 @@ class TrackerContract:
         (folder / "pictures").mkdir(parents=True)
         (folder / "pictures" / "history.png").write_bytes(b"a picture")
         (folder / "leaderboard.json").write_text('{"columns": ["trial"], "data": [[0]]}')
-        store = MemoryStore(sweep(name), trial(0, (0.7,)))
+        store = StoredSweep(sweep(name), trial(0, (0.7,)))
         synchroniser = self.synchronise(store, location, description(files=folder))
         before = store.saves
         synchroniser.run()
@@ -211,6 +213,6 @@ class TrackerContract:
         assert [file.path for file in client.list_artifacts(parent, "pictures")] == ["pictures/history.png"]
 
     def test_values_that_are_no_numbers_are_no_obstacle(self, location: Location, name: str) -> None:
-        store = MemoryStore(sweep(name), trial(0, (float("nan"), float("inf")), TrialState.FAIL))
+        store = StoredSweep(sweep(name), trial(0, (float("nan"), float("inf")), TrialState.FAIL))
         self.synchronise(store, location)
         assert self.runs(location, store.record)["trial-000"].info.status == "FAILED"

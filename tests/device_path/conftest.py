@@ -12,7 +12,7 @@ import pytest
 
 from tests.fakes import counter_masks
 
-KERNELS = "orchestrator.training.packed.kernels"
+KERNELS = "orchestrator.training.packed.masks.kernels"
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +23,7 @@ def device() -> str:
 @pytest.fixture(scope="session", autouse=True)
 def kernels() -> Iterator[None]:
     stand_in = ModuleType(KERNELS)
-    stand_in.keep = counter_masks.keep  # type: ignore[attr-defined]
+    stand_in.apply_dropout = counter_masks.apply_dropout  # type: ignore[attr-defined]
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, KERNELS, stand_in)
         yield

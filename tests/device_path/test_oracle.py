@@ -1,4 +1,4 @@
-"""What a pack computes for a trial with its rows spread, padded and scaled is what peft computes for it alone."""
+"""A pack on a device, with padded rows and scaled matrices, computes for a trial the same as peft alone."""
 
 from pathlib import Path
 
@@ -15,8 +15,10 @@ from tests.training.packed.test_oracle import (  # noqa: F401
     test_the_exported_adapter_has_the_packs_logits,
 )
 
+UNQUANTISED = [name for name in sorted(MODELS) if not name.endswith("nf4")]
+"""Models to test: transformers loads no 4-bit model on a CPU with another name."""
 
-@pytest.fixture(params=[name for name in sorted(MODELS) if not name.endswith("nf4")])
+
+@pytest.fixture(params=UNQUANTISED)
 def world(request: pytest.FixtureRequest, tmp_path: Path, device: str) -> World:
-    """Packs over bases that are not in 4 bits: transformers puts those on no CPU that goes by another name."""
     return opened(request.param, tmp_path, device)

@@ -93,6 +93,7 @@ def tiny_bertweet(folder: Path) -> Path:
     (folder / "vocab.txt").write_text("".join(f"{word} 1\n" for word in words))
     pairs = ["t h 9", "th e</w> 8", "g o 7", "go o 6", "goo d</w> 5", "b a 4", "ba d</w> 3"]
     (folder / "bpe.codes").write_text("".join(f"{pair}\n" for pair in pairs))
+    kind: dict[str, Any] = {"tokenizer_class": "BertweetTokenizer"}
     config = RobertaConfig(
         vocab_size=len(words) + 5,
         hidden_size=16,
@@ -100,7 +101,7 @@ def tiny_bertweet(folder: Path) -> Path:
         num_attention_heads=2,
         intermediate_size=32,
         max_position_embeddings=130,
-        tokenizer_class="BertweetTokenizer",
+        **kind,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

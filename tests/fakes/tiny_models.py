@@ -4,12 +4,12 @@ They load with ``AutoModel…from_pretrained`` and ``AutoTokenizer.from_pretrain
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "<s>", "</s>")
 ENCODER = "[CLS] $A [SEP]"
@@ -47,10 +47,9 @@ def tiny_bert(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, s
         num_attention_heads=2,
         intermediate_size=2 * width,
         max_position_embeddings=128,
-        num_labels=num_labels,
         pad_token_id=0,
     )
-    return _save_model(folder, BertForSequenceClassification, config, seed)
+    return _save_model(folder, BertForSequenceClassification, config, seed, num_labels)
 
 
 def tiny_llama(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0, width: int = 16) -> Path:
@@ -127,10 +126,9 @@ def tiny_roberta(
         num_attention_heads=2,
         intermediate_size=2 * width,
         max_position_embeddings=130,
-        num_labels=num_labels,
         pad_token_id=0,
     )
-    return _save_model(folder, RobertaForSequenceClassification, config, seed)
+    return _save_model(folder, RobertaForSequenceClassification, config, seed, num_labels)
 
 
 def tiny_t5(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
@@ -173,8 +171,8 @@ def tiny_t5_classifier(folder: Path, num_labels: int = 2, vocab: Sequence[str] =
     from transformers import T5Config, T5ForSequenceClassification
 
     size = save_tokenizer(folder, vocab, template="$A </s>")
-    config = T5Config(vocab_size=size, num_layers=2, num_labels=num_labels, **_T5)
-    return _save_model(folder, T5ForSequenceClassification, config, seed)
+    config = T5Config(vocab_size=size, num_layers=2, **_T5)
+    return _save_model(folder, T5ForSequenceClassification, config, seed, num_labels)
 
 
 def tiny_distilbert(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
@@ -189,10 +187,9 @@ def tiny_distilbert(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VO
         n_heads=2,
         hidden_dim=32,
         max_position_embeddings=128,
-        num_labels=num_labels,
         pad_token_id=0,
     )
-    return _save_model(folder, DistilBertForSequenceClassification, config, seed)
+    return _save_model(folder, DistilBertForSequenceClassification, config, seed, num_labels)
 
 
 def tiny_modernbert(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
@@ -207,14 +204,13 @@ def tiny_modernbert(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VO
         num_attention_heads=2,
         intermediate_size=32,
         max_position_embeddings=128,
-        num_labels=num_labels,
         pad_token_id=0,
         bos_token_id=SPECIAL.index("<s>"),
         eos_token_id=SPECIAL.index("</s>"),
         cls_token_id=SPECIAL.index("[CLS]"),
         sep_token_id=SPECIAL.index("[SEP]"),
     )
-    return _save_model(folder, ModernBertForSequenceClassification, config, seed)
+    return _save_model(folder, ModernBertForSequenceClassification, config, seed, num_labels)
 
 
 def tiny_mixtral(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
@@ -242,7 +238,7 @@ def tiny_qwen3_moe(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) ->
 
 def _save_mixture(
     folder: Path,
-    config: "type[PretrainedConfig]",
+    config: "Callable[..., PreTrainedConfig]",
     kind: "type[PreTrainedModel]",
     vocab: Sequence[str],
     seed: int,
@@ -297,10 +293,9 @@ def tiny_deberta(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB
         num_attention_heads=2,
         intermediate_size=32,
         max_position_embeddings=128,
-        num_labels=num_labels,
         pad_token_id=0,
     )
-    return _save_model(folder, DebertaV2ForSequenceClassification, config, seed)
+    return _save_model(folder, DebertaV2ForSequenceClassification, config, seed, num_labels)
 
 
 def bert_without_pooler(folder: Path, width: int = 16) -> Path:
@@ -319,9 +314,13 @@ def without_dropout(folder: Path) -> Path:
     return folder
 
 
-def _save_model(folder: Path, kind: "type[PreTrainedModel]", config: object, seed: int) -> Path:
+def _save_model(
+    folder: Path, kind: "type[PreTrainedModel]", config: "PreTrainedConfig", seed: int, num_labels: int | None = None
+) -> Path:
     import torch
 
+    if num_labels is not None:
+        config.num_labels = num_labels
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         kind(config).save_pretrained(folder)

@@ -20,7 +20,9 @@ from typing import Any
 
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.plan import EngineName, EnginePlan, Precision
+from orchestrator.core.trial import TrialTask
 from orchestrator.objective.protocol import Example, Head, Objective
+from orchestrator.training.context import EngineContext
 from tests.families.tiny_families import NotBuiltError, families, tiny_family
 
 SECONDS = 300
@@ -64,8 +66,8 @@ def walked(name: str, head: Head, folder: Path, **changes: Any) -> Found:
     """Train a tiny model of a family in both engines, and compare."""
     import torch
 
-    from orchestrator.training.packed.engine import PackedEngine
-    from orchestrator.training.solo import SoloEngine
+    from orchestrator.training.mixed import MixedEngine
+    from orchestrator.training.solo.engine import SoloEngine
     from tests.training.packed.packs import MADE_UP, task
 
     try:
@@ -93,15 +95,16 @@ def walked(name: str, head: Head, folder: Path, **changes: Any) -> Found:
     ]
     reports: dict[str, list[Any]] = {}
     try:
-        with closing(SoloEngine(plan, objective)) as solo:
+        context = EngineContext(plan, objective)
+        with closing(SoloEngine(context)) as solo:
             with closing(solo.start(tasks[0])) as run:
                 reports["solo"] = [run.advance(POINT)]
-            rows, tokenizer = solo.data.split("validation", 48), solo.data.tokenizer
-            trained = plain_training(model, solo, plan, tasks[0], objective, folder / "plain")
+            rows, tokenizer = context.data.split("validation", 48), context.data.tokenizer
+            trained = plain_training(model, context, tasks[0], folder / "plain")
     except Exception as error:  # noqa: BLE001  (the page tells it)
         return Found(name=name, head=head.value, refused=True, why=_told(error))
     together = replace(plan, engine=EngineName.PACKED, sweep_dir=str(folder / "packed"))
-    with closing(PackedEngine(together, objective)) as engine:
+    with closing(MixedEngine(EngineContext(together, objective))) as engine:
         capacity = engine.capacity(2, measure=False)
         if capacity.packs:
             reports["packed"] = _trained_together(engine, tasks)
@@ -184,30 +187,31 @@ def plain_loss(model: Path, adapter: Path, objective: Objective, rows: Sequence[
     return float(loss / units)
 
 
-def plain_training(model: Path, solo: Any, plan: EnginePlan, task: Any, objective: Objective, folder: Path) -> Path:
-    """Train a trial by a plain loop over peft's model, and return its adapter's folder."""
+def plain_training(model: Path, context: EngineContext, task: TrialTask, folder: Path) -> Path:
+    """Train a trial with a plain loop over peft's model; return its adapter's folder."""
     import torch
     from transformers import set_seed
 
-    from orchestrator.training.adapters import adapt
-    from orchestrator.training.base_model import Base
-    from orchestrator.training.course import Course
-    from orchestrator.training.optimiser import build_optimiser
-    from orchestrator.training.schedule import factor
+    from orchestrator.training.data.update_plan import UpdatePlan
+    from orchestrator.training.model.adapters import adapt
+    from orchestrator.training.model.base_model import Base
+    from orchestrator.training.optimiser import build_optimiser, schedule_factor
 
+    objective, data = context.objective, context.data
     set_seed(task.seed)
     base, found = plain_model(model, objective)
     fresh = tuple(sorted({key.rpartition(".")[0] for key in found["missing_keys"]}))
     peft_model = adapt(
         Base(model=base, fresh_modules=fresh, revision=None), task.settings, objective.head
     ).model.train()
-    course = Course.of(solo.data, task, plan.timetable)
+    update_plan = UpdatePlan.create(data, task, context.plan.timetable)
     optimiser = build_optimiser(peft_model, task.settings)
     trainable = [parameter for parameter in peft_model.parameters() if parameter.requires_grad]
-    for update, rows in enumerate(course.order):
+    for update, rows in enumerate(update_plan.order):
+        factor = schedule_factor(task.settings, update, len(update_plan.order))
         for group in optimiser.param_groups:
-            group["lr"] = group.setdefault("peak", group["lr"]) * factor(task.settings, update, len(course.order))
-        loss, units = plain_sums(peft_model, objective, [course.rows[row] for row in rows], solo.data.tokenizer)
+            group["lr"] = group.setdefault("peak", group["lr"]) * factor
+        loss, units = plain_sums(peft_model, objective, [update_plan.rows[row] for row in rows], data.tokenizer)
         (loss / units).backward()
         torch.nn.utils.clip_grad_norm_(trainable, task.settings.max_grad_norm)
         optimiser.step()

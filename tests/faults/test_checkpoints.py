@@ -15,7 +15,7 @@ from orchestrator.cli.stores import read_spec
 from orchestrator.core.errors import SuspendedError
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialRecord, TrialState
-from orchestrator.search.ledger import Ledger
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.sweep import SweepOptions, SweepResult, run_sweep
 from tests.cluster.fake_sweep import Diary
 from tests.conftest import copied
@@ -152,7 +152,7 @@ def test_another_ledgers_checkpoints_are_left_alone(folder: Path, monkeypatch: p
 
 
 def test_checkpoints_of_another_sweep_count_for_nothing(folder: Path, expected: list[list[float]]) -> None:
-    with Ledger.open().write() as connection:
+    with Ledger.open().database.write() as connection:
         connection.exec_driver_sql("UPDATE loratory_sweeps SET created_at = created_at + 1")
     outcome, said = run(folder)
     check(outcome, expected)
@@ -171,10 +171,10 @@ def test_full_disk_suspends_the_sweep(
         with pytest.raises(SuspendedError, match="tiny-1 cannot be written: No space left on device"):
             run(folder)
     ledger = Ledger.open()
-    sweep = ledger.find("tiny")
+    sweep = ledger.sweeps.find("tiny")
     assert sweep.status is SweepStatus.INTERRUPTED
     assert "No space left on device" in sweep.facts["ended"]
-    assert {record.state for record in ledger.records(sweep.id)} == {TrialState.RUNNING}
+    assert {record.state for record in ledger.trials.all(sweep.id)} == {TrialState.RUNNING}
     check(run(folder)[0], expected)
 
 

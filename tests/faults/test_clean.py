@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.sweep import SweepStatus
+from orchestrator.ledger.home import free_generation, sweep_dir
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.coordinator import Coordinator
-from orchestrator.search.database import free_generation, sweep_dir
-from orchestrator.search.ledger import Ledger
+from orchestrator.search.sweeps import delete_sweep, open_sweep, remove_sweep
 from tests.cli.conftest import Invoke
 from tests.search.worlds import Killed, curve, killed_before_commit, plan_of, step
 
@@ -17,7 +18,7 @@ PLAN = plan_of(trials=3)
 
 def begun(ledger: Ledger) -> Path:
     """Store a sweep whose three trials have reported once, with files; return its folder."""
-    sweep = ledger.open_sweep("s", {}, "")
+    sweep = open_sweep(ledger, "s", {}, "")
     coordinator = Coordinator(ledger, sweep, PLAN)
     while coordinator.next_task() is not None:
         pass
@@ -30,8 +31,8 @@ def begun(ledger: Ledger) -> Path:
 def check_nothing_is_left(ledger: Ledger, folder: Path) -> None:
     """Whoever opens the sweep next gets an empty one in an empty folder, with a study of its own."""
     said: list[str] = []
-    sweep = ledger.open_sweep("s", {}, "", say=said.append)
-    assert ledger.records(sweep.id) == ()
+    sweep = open_sweep(ledger, "s", {}, "", say=said.append)
+    assert ledger.trials.all(sweep.id) == ()
     assert not list((sweep_dir(sweep) / "trials").glob("*"))
     coordinator = Coordinator(ledger, sweep, PLAN)
     coordinator.next_task()
@@ -46,13 +47,13 @@ def test_removal_killed_at_commit_is_ended_later(home: Path, countdown: int) -> 
     folder = begun(ledger)
     try:
         with killed_before_commit(countdown):
-            ledger.remove_sweep(ledger.find("s"))
+            remove_sweep(ledger, ledger.sweeps.find("s"))
     except Killed:
         later = Ledger.open()
-        if not later.find("s").facts.get("removing"):
-            assert len(later.records(later.find("s").id)) == 3  # nothing was removed yet
+        if not later.sweeps.find("s").facts.get("removing"):
+            assert len(later.trials.all(later.sweeps.find("s").id)) == 3  # nothing was removed yet
             assert folder.exists()
-            later.remove_sweep(later.find("s"))
+            remove_sweep(later, later.sweeps.find("s"))
     check_nothing_is_left(Ledger.open(), folder)
 
 
@@ -64,11 +65,11 @@ def test_removal_killed_among_files_is_ended_later(home: Path, monkeypatch: pyte
         (path / "trials" / "0000" / "checkpoint-1000").rmdir()
         raise Killed
 
-    found = ledger.find("s")
+    found = ledger.sweeps.find("s")
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "rmtree", killed)
         with pytest.raises(Killed):
-            ledger.remove_sweep(found)
+            remove_sweep(ledger, found)
     assert folder.exists()
     check_nothing_is_left(Ledger.open(), folder)
 
@@ -77,22 +78,22 @@ def test_files_without_rows_are_left_alone(home: Path) -> None:
     """As an earlier version's ``clean``, killed half-way, left them."""
     ledger = Ledger.open()
     folder = begun(ledger)
-    ledger.delete_sweep(ledger.find("s").id)
+    delete_sweep(ledger, ledger.sweeps.find("s"))
     said: list[str] = []
     assert free_generation("s", 1) == 2
-    sweep = ledger.open_sweep("s", {}, "", say=said.append)
+    sweep = open_sweep(ledger, "s", {}, "", say=said.append)
     assert sweep.reference == "s#2"
     assert said == [
         f"{folder} holds files of a sweep that this ledger does not know; they are not touched, and this sweep is s#2"
     ]
-    assert ledger.open_sweep("s", {}, "", say=said.append) == sweep
+    assert open_sweep(ledger, "s", {}, "", say=said.append) == sweep
     assert len(said) == 1
 
 
 def test_removed_checkpoints_of_stopped_sweep_are_warned_of(home: Path, invoke: Invoke) -> None:
     ledger = Ledger.open()
     folder = begun(ledger)
-    ledger.update_sweep(ledger.find("s").id, status=SweepStatus.INTERRUPTED)
+    ledger.sweeps.update(ledger.sweeps.find("s").id, status=SweepStatus.INTERRUPTED)
     told = invoke("clean", "s", "--checkpoints", "--yes").output.replace("\n", " ")
     assert (
         "s#1 is not finished. Without their checkpoints these trials start again from their first sample: 0, 1, 2"

@@ -10,9 +10,10 @@ import pytest
 from sqlalchemy import Engine, event
 
 from orchestrator.core.errors import LedgerError, SuspendedError
-from orchestrator.search import database
-from orchestrator.search.ledger import Ledger
+from orchestrator.ledger import database
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.study import SweepStudy
+from orchestrator.search.sweeps import open_sweep
 from tests.cli.conftest import Invoke
 from tests.faults.places import read_only
 from tests.search.worlds import Killed, coordinator_of, open_ledger, plan_of
@@ -21,14 +22,15 @@ OPENER = """
 import sys, time
 from pathlib import Path
 from orchestrator.search.coordinator import Coordinator
-from orchestrator.search.ledger import Ledger
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.search.sweeps import open_sweep
 from tests.search.worlds import plan_of
 Path(sys.argv[2] + ".ready").touch()
 while not Path(sys.argv[1]).exists():
     time.sleep(0.001)
 ledger = Ledger.open()
-sweep = ledger.open_sweep(sys.argv[3], {}, "")
-with ledger.drive(sweep.id):
+sweep = open_sweep(ledger, sys.argv[3], {}, "")
+with ledger.drivers.hold(sweep.id):
     Coordinator(ledger, sweep, plan_of(trials=1)).next_task()
 """
 
@@ -46,7 +48,7 @@ def test_four_processes_make_one_ledger(tmp_path: Path, home: Path) -> None:
     for process in processes:
         told = process.communicate(timeout=120)[1]
         assert process.returncode == 0, told
-    assert sorted(sweep.name for sweep in Ledger.open().sweeps()) == names
+    assert sorted(sweep.name for sweep in Ledger.open().sweeps.all()) == names
 
 
 def test_read_only_home_is_still_read(finished_sweep: str, home: Path, invoke: Invoke) -> None:
@@ -60,7 +62,7 @@ def test_read_only_home_is_still_read(finished_sweep: str, home: Path, invoke: I
         with pytest.raises(
             LedgerError, match=r"cannot be written: .*set LORATORY_HOME to a folder that can be written"
         ):
-            ledger.open_sweep("new", {}, "")
+            open_sweep(ledger, "new", {}, "")
         doctor = invoke("doctor")
         assert doctor.exit_code == 1
         assert "set LORATORY_HOME" in doctor.output.replace("\n", " ")
@@ -76,11 +78,11 @@ def test_home_that_cannot_be_made_is_one_sentence(tmp_path: Path, monkeypatch: p
 def test_half_of_a_write_is_seen_in_read_only_home(home: Path, finished_sweep: str) -> None:
     """What a killed driver left in SQLite's log beside the file counts too."""
     ledger = Ledger.open()
-    with ledger.write() as connection:
+    with ledger.database.write() as connection:
         connection.exec_driver_sql("UPDATE loratory_sweeps SET status = 'interrupted'")
     assert (home / "ledger.db-wal").stat().st_size > 0
     with read_only(home):
-        assert {sweep.status for sweep in Ledger.open().sweeps()} == {"interrupted"}
+        assert {sweep.status for sweep in Ledger.open().sweeps.all()} == {"interrupted"}
 
 
 def words(file: Path) -> None:
@@ -113,7 +115,7 @@ def test_damaged_ledger_is_one_sentence_everywhere(
 
 
 def test_ledger_that_lost_a_table_is_damaged(tmp_path: Path) -> None:
-    with open_ledger(tmp_path).write() as connection:
+    with open_ledger(tmp_path).database.write() as connection:
         connection.exec_driver_sql("DROP TABLE loratory_verdicts")
     with pytest.raises(LedgerError, match="the table loratory_verdicts is missing"):
         open_ledger(tmp_path)
@@ -166,15 +168,15 @@ class killed_at_commit:  # noqa: N801  (a context manager)
 def test_ledger_locked_for_long_suspends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.1)
     ledger = open_ledger(tmp_path)
-    sweep = ledger.open_sweep("s", {}, "")
-    study = SweepStudy(ledger.url, sweep.reference, plan_of(trials=1))
-    with open_ledger(tmp_path).write():
+    sweep = open_sweep(ledger, "s", {}, "")
+    study = SweepStudy(ledger.database.url, sweep.reference, plan_of(trials=1))
+    with open_ledger(tmp_path).database.write():
         with pytest.raises(SuspendedError, match="is locked: another process has held it"):
-            ledger.update_sweep(sweep.id, facts={})
+            ledger.sweeps.update(sweep.id, facts={})
         with pytest.raises(SuspendedError, match="is locked: another process has held it"):
             study.ask()
 
 
 def test_lock_of_a_dead_maker_holds_nobody(tmp_path: Path) -> None:
     (tmp_path / "ledger.db.lock").touch()
-    assert open_ledger(tmp_path).sweeps() == ()
+    assert open_ledger(tmp_path).sweeps.all() == ()

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from orchestrator.training.context import EngineContext
 from orchestrator.training.engine import TrialRun
-from orchestrator.training.packed.engine import PackedEngine
+from orchestrator.training.mixed import MixedEngine
 from tests import needs
 from tests.fakes.tiny_models import tiny_bert
 from tests.fakes.tiny_objective import TinyClassification
@@ -18,16 +19,16 @@ pytestmark = needs.cuda
 
 
 @pytest.fixture
-def engine(tmp_path: Path, device: str) -> Iterator[PackedEngine]:
+def engine(tmp_path: Path, device: str) -> Iterator[MixedEngine]:
     model = tiny_bert(tmp_path / "model")
     world = World(model, TinyClassification(), tmp_path / "sweep", packed=False, device=device)
-    engine = PackedEngine(world.plan, world.objective)
+    engine = MixedEngine(EngineContext(world.plan, world.objective))
     yield engine
     engine.close()
     torch.cuda.set_per_process_memory_fraction(1.0)
 
 
-def train(engine: PackedEngine, numbers: range) -> tuple[list[int], int]:
+def train(engine: MixedEngine, numbers: range) -> tuple[list[int], int]:
     """Train trials to their last report; return those that reached it, and how many trained together at most."""
     runs: dict[TrialRun, int] = {engine.start(task(number, batch_size=800)): POINTS[1] for number in numbers}
     reached, most = [], 0
@@ -42,7 +43,7 @@ def train(engine: PackedEngine, numbers: range) -> tuple[list[int], int]:
     return sorted(reached), most
 
 
-def reserved_for(engine: PackedEngine, numbers: range) -> int:
+def reserved_for(engine: MixedEngine, numbers: range) -> int:
     """Return the bytes that torch takes of the device while these trials train."""
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
@@ -51,7 +52,7 @@ def reserved_for(engine: PackedEngine, numbers: range) -> int:
 
 
 def test_out_of_memory_half_as_many_go_on_and_no_trial_is_lost(
-    engine: PackedEngine, caplog: pytest.LogCaptureFixture
+    engine: MixedEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
     two, four = reserved_for(engine, range(2)), reserved_for(engine, range(2, 6))
     assert four > 1.2 * two
@@ -65,7 +66,7 @@ def test_out_of_memory_half_as_many_go_on_and_no_trial_is_lost(
     assert "out of memory with 4 trials: going on with 2" in caplog.text
 
 
-def test_an_engine_measures_its_room(engine: PackedEngine) -> None:
+def test_an_engine_measures_its_room(engine: MixedEngine) -> None:
     found = engine.capacity(2, measure=True)
     assert found.packs
     assert found.slots in {1, 2}

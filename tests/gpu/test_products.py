@@ -1,4 +1,4 @@
-"""Grouped products give on a GPU what a loop gives."""
+"""GroupedProducts products give on a GPU what a loop gives."""
 
 from tests import needs
 from tests.training.packed.test_products import *  # noqa: F403  (its tests and fixtures, as they are)

@@ -48,7 +48,7 @@ def test_labels_may_be_names_or_ids(tmp_path: Path, given: list[Any], ids: list[
 def test_class_names_of_the_data_decide_if_they_are_the_tasks(
     monkeypatch: pytest.MonkeyPatch, names: list[str], ids: list[int]
 ) -> None:
-    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)})
+    features = datasets.Features(text=datasets.Value("string"), label=datasets.ClassLabel(names=names))
     rows = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [0, 1]}, features=features)
     monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: rows)
     assert Mood().read(Source(origin=Origin.HUB, name="org/rows"), {})["label"][:] == ids

@@ -1,7 +1,7 @@
 """Which class a value in the data names, and what is refused."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import datasets
 import numpy as np
@@ -13,6 +13,9 @@ from orchestrator.objective.classification import TextClassification
 from orchestrator.objective.labels import LabelReader
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.padding import pad
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 MOOD = ("negative", "positive")
 STARS = ("1", "2", "3", "4", "5")
@@ -200,7 +203,8 @@ class Filtered(Mood):
 
     def read(self, source: Source, columns: Any) -> datasets.Dataset:
         rows = super().read(source, columns)
-        return rows.select([i for i, text in enumerate(rows["text"]) if "odd" not in text])
+        kept: datasets.Dataset = rows.select([i for i, text in enumerate(rows["text"]) if "odd" not in text])
+        return kept
 
 
 def table(path: Path, labels: list[Any], text: str = "row number") -> Source:
@@ -273,9 +277,9 @@ def test_shift_ids_need_ids_in_the_data(tmp_path: Path) -> None:
 def test_an_empty_shift_set_is_told(tmp_path: Path) -> None:
     source = table(tmp_path / "a.parquet", ["negative", "positive"] * 20)
     splits = Mood().splits(plan(source))
-    trained = splits.train.to_dict()
+    texts = splits.train["text"][:2]
     shift = table(tmp_path / "b.parquet", ["positive", "negative"])
-    datasets.Dataset.from_dict({"text": trained["text"][:2], "label": [0, 1]}).to_parquet(shift.name)
+    datasets.Dataset.from_dict({"text": texts, "label": [0, 1]}).to_parquet(shift.name)
     (told,) = Mood().splits(plan(source, shift={"late": shift})).summary.warnings
     assert told.startswith("shift/late has no row left")
 
@@ -305,11 +309,15 @@ def test_real_numbers_are_never_cut_to_ids() -> None:
         pad_token_id = 0
 
     with pytest.raises(DataError, match="labels are real numbers"):
-        pad(rows, Tokenizer())
+        pad(rows, cast("PreTrainedTokenizerBase", Tokenizer()))
+
+
+def one_token(texts: list[str], **_: object) -> dict[str, list[list[int]]]:
+    return {"input_ids": [[1]] * len(texts)}
 
 
 @pytest.mark.parametrize("labels", [[0.42, 0.9], [0, 2], [True, False]])
 def test_rows_of_splits_of_ones_own_must_have_ids(labels: list[Any]) -> None:
     rows = datasets.Dataset.from_dict({"text": ["a", "b"], "label": labels})
     with pytest.raises(DataError, match="objective mood: column label holds"):
-        Mood().encode(rows, lambda texts, **_: {"input_ids": [[1]] * len(texts)}, max_length=8)
+        Mood().encode(rows, cast("PreTrainedTokenizerBase", one_token), max_length=8)

@@ -40,7 +40,7 @@ def test_prompt_is_masked_text_is_cut_and_the_target_stays(folder: Path) -> None
     learnt = [[token for token in example["labels"] if token != -100] for example in (short, long)]
     assert [tokenizer.decode(tokens) for tokens in learnt] == ["good film </s>", "a very very very very bad plot </s>"]
     assert len(long["input_ids"]) == len(long["labels"]) == 20
-    assert tokenizer.decode(long["input_ids"]).startswith("the article : the plot the plot")
+    assert str(tokenizer.decode(long["input_ids"])).startswith("the article : the plot the plot")
     assert "headline : a very" in tokenizer.decode(long["input_ids"])
 
 

@@ -22,7 +22,7 @@ class Tracked:
 
     def candidates(self) -> Candidates:
         store = self.trained.store
-        return Candidates(store.sweep(), store.trials(), self.trained.adapters, self.location)
+        return Candidates(store.record, tuple(store.records.values()), self.trained.adapters, self.location)
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +32,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainedSweep:
 
 @pytest.fixture
 def tracked(trained: TrainedSweep, local_store: Location, tmp_path: Path) -> Tracked:
-    trained.store.cursors.clear()
-    Synchroniser(trained.store, description(), local_store, trained.adapters).run()
+    trained.store.forget_cursors()
+    Synchroniser(trained.store.ledger, trained.store.id, description(), local_store, trained.adapters).run()
     return Tracked(trained=trained, location=local_store)

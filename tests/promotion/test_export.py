@@ -19,7 +19,7 @@ from tests.tracking.trained import LABELS, TEXTS
 
 def test_a_registered_adapter_is_a_plain_peft_adapter(tracked: Tracked, plain_peft: PlainPeft) -> None:
     candidate = tracked.candidates().choose()
-    promote(tracked.trained.store.sweep(), candidate, tracked.location, PromotionRequest(name="films", metric=ACCURACY))
+    promote(tracked.trained.store.record, candidate, tracked.location, PromotionRequest(name="films", metric=ACCURACY))
     registry = Registry(tracked.location)
     folder = registry.download(registry.get(ModelReference.parse("films@champion")))
     logits = plain_peft.classify(folder, tracked.trained.adapters.base_path, TEXTS, len(LABELS))

@@ -22,7 +22,7 @@ from tests.tracking.records import ACCURACY
 
 def promoted(tracked: Tracked, candidate: Candidate, **changes: object) -> Promotion:
     request = dataclasses.replace(PromotionRequest(name="films", metric=ACCURACY), **changes)  # type: ignore[arg-type]
-    return promote(tracked.trained.store.sweep(), candidate, tracked.location, request)
+    return promote(tracked.trained.store.record, candidate, tracked.location, request)
 
 
 def test_the_best_kept_trial_becomes_the_champion(tracked: Tracked) -> None:
@@ -82,7 +82,7 @@ def test_an_adapter_that_was_not_kept_is_refused_or_trained_again(tracked: Track
 def test_an_adapter_that_is_only_in_mlflow_is_found_there(tracked: Tracked, tmp_path: Path) -> None:
     elsewhere = dataclasses.replace(tracked.trained.adapters, sweep_dir=tmp_path / "cleaned")
     store = tracked.trained.store
-    candidate = Candidates(store.sweep(), store.trials(), elsewhere, tracked.location).choose()
+    candidate = Candidates(store.record, tuple(store.records.values()), elsewhere, tracked.location).choose()
     assert candidate.trial.number == 2
     assert candidate.model_id is not None
     assert promoted(tracked, candidate).version.model_id == candidate.model_id
@@ -92,18 +92,19 @@ def test_damaged_adapter_is_taken_from_mlflow_or_refused(tracked: Tracked, tmp_p
     trained, store = tracked.trained, tracked.trained.store
     adapters = dataclasses.replace(trained.adapters, sweep_dir=tmp_path / "sweep")
     shutil.copytree(trained.adapters.sweep_dir, adapters.sweep_dir)
-    best = store.trials()[2].best(ACCURACY)
+    best = store.records[2].best(ACCURACY)
     assert best is not None
     assert best.checkpoint is not None
     checkpoint = adapters.sweep_dir / best.checkpoint
     seal(checkpoint, best, None)
     weights = checkpoint / "adapter" / "adapter_model.safetensors"
-    assert Candidates(store.sweep(), store.trials(), adapters, tracked.location).choose().adapter == weights.parent
+    trials = tuple(store.records.values())
+    assert Candidates(store.record, trials, adapters, tracked.location).choose().adapter == weights.parent
     weights.write_bytes(weights.read_bytes()[:-1] + b"?")
-    assert Candidates(store.sweep(), store.trials(), adapters, tracked.location).choose().model_id is not None
-    unlogged = dataclasses.replace(store.sweep(), experiment_id=None)
+    assert Candidates(store.record, trials, adapters, tracked.location).choose().model_id is not None
+    unlogged = dataclasses.replace(store.record, experiment_id=None)
     with pytest.raises(UserError, match="the adapter of trial 2 of films#1 is damaged: the contents of adapter"):
-        Candidates(unlogged, store.trials(), adapters, tracked.location).choose()
+        Candidates(unlogged, tuple(store.records.values()), adapters, tracked.location).choose()
 
 
 @pytest.mark.parametrize(
@@ -145,13 +146,13 @@ def test_best_kept_trial_is_not_refused_for_others(tracked: Tracked) -> None:
     store = tracked.trained.store
     better = dataclasses.replace(store.records[1], final={"val/accuracy": 0.95})  # its adapter was not kept
     records = (store.records[0], better, store.records[2], store.records[3])
-    candidates = Candidates(store.sweep(), records, tracked.trained.adapters, tracked.location)
+    candidates = Candidates(store.record, records, tracked.trained.adapters, tracked.location)
     assert promoted(tracked, candidates.choose()).card.trial == 2
     assert promoted(tracked, candidates.choose(2)).card.trial == 2
 
 
 def test_trial_below_the_baseline_is_refused(tracked: Tracked) -> None:
-    sweep = dataclasses.replace(tracked.trained.store.sweep(), facts={"baseline": {"val/accuracy": 0.95}})
+    sweep = dataclasses.replace(tracked.trained.store.record, facts={"baseline": {"val/accuracy": 0.95}})
     request = PromotionRequest(name="films", metric=ACCURACY)
     with pytest.raises(UserError, match=r"baseline: val/accuracy 0.9000, baseline 0.9500, any gain is wanted"):
         promote(sweep, tracked.candidates().choose(), tracked.location, request)
@@ -159,7 +160,7 @@ def test_trial_below_the_baseline_is_refused(tracked: Tracked) -> None:
 
 
 def test_trial_equal_to_the_baseline_is_told(tracked: Tracked) -> None:
-    sweep = dataclasses.replace(tracked.trained.store.sweep(), facts={"baseline": {"val/accuracy": 0.9}})
+    sweep = dataclasses.replace(tracked.trained.store.record, facts={"baseline": {"val/accuracy": 0.9}})
     request = PromotionRequest(name="films", metric=ACCURACY)
     done = promote(sweep, tracked.candidates().choose(), tracked.location, request)
     assert {finding.gate: finding.passed for finding in done.findings}["baseline"] is False
@@ -178,15 +179,15 @@ def test_trial_worse_than_version_in_use_is_refused(tracked: Tracked) -> None:
     store = tracked.trained.store
     rows = {"rows": {"validation": "0123"}}
     promote(
-        dataclasses.replace(store.sweep(), name="earlier", fingerprint=rows),
+        dataclasses.replace(store.record, name="earlier", fingerprint=rows),
         tracked.candidates().choose(),
         tracked.location,
         PromotionRequest(name="films", metric=ACCURACY),
     )
-    later = dataclasses.replace(store.sweep(), name="later", fingerprint=rows)
+    later = dataclasses.replace(store.record, name="later", fingerprint=rows)
     alone = (store.records[0],)
     request = PromotionRequest(name="films", metric=ACCURACY)
-    candidate = Candidates(store.sweep(), alone, tracked.trained.adapters, tracked.location).choose()
+    candidate = Candidates(store.record, alone, tracked.trained.adapters, tracked.location).choose()
     with pytest.raises(UserError, match=r"in use: val/accuracy 0.8000, films/1 \(champion\) has 0.9000"):
         promote(later, candidate, tracked.location, request)
     other = dataclasses.replace(later, fingerprint={"rows": {"validation": "4567"}})
@@ -219,14 +220,14 @@ def test_refused_trial_is_not_trained_again(tracked: Tracked) -> None:
         raise AssertionError(f"trial {trial.number} is trained")
 
     request = PromotionRequest(name="films", metric=ACCURACY)
-    admit = partial(judge, tracked.trained.store.sweep(), tracked.location, request)
+    admit = partial(judge, tracked.trained.store.record, tracked.location, request)
     with pytest.raises(UserError, match="trial 1 of films#1 does not pass the gates"):
         tracked.candidates().choose(1, retrain, admit)
 
 
 def test_a_sweep_that_is_not_in_mlflow_yet_is_refused(tracked: Tracked) -> None:
     candidate = tracked.candidates().choose()
-    unsynced = dataclasses.replace(tracked.trained.store.sweep(), experiment_id=None)
+    unsynced = dataclasses.replace(tracked.trained.store.record, experiment_id=None)
     request = PromotionRequest(name="films", metric=ACCURACY)
     with pytest.raises(TrackingError, match="trial 2 of films#1 is not in MLflow yet"):
         promote(unsynced, candidate, tracked.location, request)

@@ -8,7 +8,7 @@ import pytest
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.trial import TrialState
 from orchestrator.report.files import table
-from orchestrator.report.leaderboard import leaderboard, metric_of, varied
+from orchestrator.report.leaderboard import leaderboard, metric_of
 from orchestrator.report.time_use import time_use
 from tests.report.examples import make_records, make_sweep, report, trial
 
@@ -68,13 +68,6 @@ def test_what_was_measured_again_is_what_is_ranked_and_shown_once() -> None:
     assert board.extra == ("test/accuracy",)
     columns, _ = table(board)
     assert len(set(columns)) == len(columns)
-
-
-def test_only_what_differs_is_shown_and_an_inactive_parameter_differs() -> None:
-    one = trial(0, {"rank": 4, "alpha": 32.0, "lora_plus_ratio": 2.0}, ())
-    two = trial(1, {"rank": 4, "alpha": 32.0}, ())
-    assert varied([one, two]) == ("lora_plus_ratio",)
-    assert varied([two]) == ("rank", "alpha")
 
 
 def test_the_final_metrics_shown_are_those_of_the_searched_kind_test_first() -> None:

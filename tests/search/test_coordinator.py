@@ -16,6 +16,7 @@ from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import Action, Decision, Report, TrialRecord, TrialState
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.study import delete_study
+from orchestrator.search.sweeps import open_sweep
 from tests.effort import lines_run, statements
 from tests.search.worlds import (
     ACCURACY,
@@ -42,7 +43,7 @@ class Diary:
         self.lines: list[str] = []
 
     def _stored(self, number: int) -> TrialRecord:
-        return self._ledger.record(self._ledger.find("sentiment").id, number)
+        return self._ledger.trials.get(self._ledger.sweeps.find("sentiment").id, number)
 
     def prepared(self, plan: EnginePlan) -> None:
         """Nothing is counted of it."""
@@ -74,7 +75,7 @@ class Clock:
 
 def test_a_sweep_from_beginning_to_end(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path)
-    sweep = ledger.open_sweep("sentiment", {"space": 1}, "")
+    sweep = open_sweep(ledger, "sentiment", {"space": 1}, "")
     plan = plan_of(trials=3, start=({"learning_rate": 1e-5}, {"learning_rate": 1e-3}, {"learning_rate": 1e-4}))
     diary, clock = Diary(tmp_path), Clock()
     coordinator = Coordinator(ledger, sweep, plan, observers=(diary,), clock=clock)
@@ -99,7 +100,7 @@ def test_a_sweep_from_beginning_to_end(tmp_path: Path) -> None:
     assert (winner.started_at, winner.ended_at) == (1000.0, 1000.0)
     assert coordinator.exhausted
     assert coordinator.exhausted_reason == "all 3 trials were handed out"
-    assert ledger.records(sweep.id) == coordinator.records()
+    assert ledger.trials.all(sweep.id) == coordinator.records()
 
 
 def test_a_budget_smaller_than_before_does_not_hide_the_trials_that_were_made(tmp_path: Path) -> None:
@@ -243,7 +244,7 @@ def test_two_sweeps_in_one_database_know_nothing_of_each_other(tmp_path: Path) -
 
 def test_a_study_that_somebody_deleted_is_missed(tmp_path: Path) -> None:
     run_out(coordinator_of(tmp_path, plan_of(trials=1)))
-    delete_study(open_ledger(tmp_path).url, "sentiment#1")
+    delete_study(open_ledger(tmp_path).database.url, "sentiment#1")
     with pytest.raises(LedgerError, match="study sentiment#1 lacks trials that the ledger holds"):
         coordinator_of(tmp_path, plan_of(trials=1))
 
@@ -253,7 +254,7 @@ def test_a_study_that_somebody_deleted_is_missed(tmp_path: Path) -> None:
 
 def test_wall_time_counts_earlier_drivers(tmp_path: Path) -> None:
     ledger, clock = open_ledger(tmp_path), Clock()
-    sweep = ledger.open_sweep("sentiment", {}, "")
+    sweep = open_sweep(ledger, "sentiment", {}, "")
     sweep = replace(sweep, facts={"elapsed_s": 50.0})
     coordinator = Coordinator(ledger, sweep, plan_of(budget=Budget(wall_time_s=60.0)), timer=clock)
     assert coordinator.next_task() is not None
@@ -268,7 +269,7 @@ def test_wall_time_counts_earlier_drivers(tmp_path: Path) -> None:
 
 def test_a_clock_that_is_set_back_gives_no_time_back(tmp_path: Path) -> None:
     ledger, clock, timer = open_ledger(tmp_path), Clock(), Clock()
-    sweep = ledger.open_sweep("sentiment", {}, "")
+    sweep = open_sweep(ledger, "sentiment", {}, "")
     coordinator = Coordinator(ledger, sweep, plan_of(), clock=clock, timer=timer)
     clock.now -= 3600.0
     timer.now += 5.0
@@ -360,14 +361,14 @@ def test_others_may_read_and_write_while_a_sweep_runs(tmp_path: Path) -> None:
     """The tracker's thread stores cursors and run ids, and reads everything, as fast as it can."""
     coordinator = coordinator_of(tmp_path, plan_of(trials=8))
     ledger, over = open_ledger(tmp_path), threading.Event()
-    sweep = ledger.find("sentiment")
+    sweep = ledger.sweeps.find("sentiment")
 
     def track() -> int:
         rounds = 0
         while not over.is_set():
-            for record in ledger.records(sweep.id):
-                ledger.save_cursor(sweep.id, record.number, {"reports": len(record.reports)})
-                ledger.set_trial_run(sweep.id, record.number, f"run-{record.number}")
+            for record in ledger.trials.all(sweep.id):
+                ledger.cursors.save(sweep.id, record.number, {"reports": len(record.reports)})
+                ledger.trials.set_run(sweep.id, record.number, f"run-{record.number}")
             rounds += 1
         return rounds
 
@@ -379,7 +380,7 @@ def test_others_may_read_and_write_while_a_sweep_runs(tmp_path: Path) -> None:
             over.set()
         rounds = tracker.result()
     assert rounds > 3
-    assert [replace(record, run_id=None) for record in ledger.records(sweep.id)] == list(coordinator.records())
+    assert [replace(record, run_id=None) for record in ledger.trials.all(sweep.id)] == list(coordinator.records())
 
 
 def test_a_step_takes_as_much_work_after_four_times_the_trials(tmp_path: Path) -> None:

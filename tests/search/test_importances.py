@@ -62,8 +62,8 @@ def test_the_highest_rung_that_ten_trials_reached_is_taken() -> None:
 def test_too_few_trials_are_said_to_be_too_few() -> None:
     found = importances(trials(9, lambda p: p["dropout"]), ACCURACY)
     assert (found.shares, found.trials) == ({}, 9)
-    assert found.note == "too few trials: 10 are needed at one report, 9 are there"
-    assert importances([], ACCURACY).note == "too few trials: 10 are needed at one report, 0 are there"
+    assert found.note == "too few trials: 10 needed at one report point, 9 reported"
+    assert importances([], ACCURACY).note == "too few trials: 10 needed at one report point, 0 reported"
 
 
 def test_trials_without_a_number_do_not_count() -> None:
@@ -76,7 +76,7 @@ def test_trials_without_a_number_do_not_count() -> None:
 def test_equal_values_explain_nothing() -> None:
     found = importances(trials(12, lambda _: 0.5), ACCURACY)
     assert found.shares == {}
-    assert found.note == "nothing to explain: all 12 trials have the same values at 1000 samples"
+    assert found.note == "nothing to compare: all 12 trials have the same values at 1,000 samples"
 
 
 def test_conditional_parameters_are_left_out_and_named() -> None:
@@ -85,7 +85,7 @@ def test_conditional_parameters_are_left_out_and_named() -> None:
         record.params["lora_plus_ratio"] = 1.0 + record.number  # type: ignore[index]
     found = importances(some, ACCURACY)
     assert "lora_plus_ratio" not in found.shares
-    assert found.note == "left out, for not every trial has them: lora_plus_ratio"
+    assert found.note == "lora_plus_ratio omitted: not set in every trial"
 
 
 def test_parameters_that_decide_who_comes_to_a_rung_are_left_out_and_named() -> None:
@@ -94,4 +94,4 @@ def test_parameters_that_decide_who_comes_to_a_rung_are_left_out_and_named() -> 
         record.params["epochs"] = float(len(record.reports))  # type: ignore[index]
     found = importances(some, ACCURACY)
     assert (found.trials, "epochs" in found.shares) == (15, False)
-    assert found.note == "left out, for they are the same in all trials that came to 2000 samples: epochs"
+    assert found.note == "epochs omitted: equal in all trials that reached 2,000 samples"

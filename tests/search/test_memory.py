@@ -4,10 +4,11 @@ import random
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers._tpe.sampler import _split_trials, default_gamma
 from optuna.search_space.group_decomposed import _GroupDecomposedSearchSpace
 from optuna.study import Study
@@ -38,7 +39,7 @@ def trial(draw: random.Random, complete: float) -> FrozenTrial:
     )
 
 
-def study_of(trials: int, direction: str, complete: float = 1) -> tuple[Study, Memory]:
+def study_of(trials: int, direction: Literal["minimize", "maximize"], complete: float = 1) -> tuple[Study, Memory]:
     study = optuna.create_study(direction=direction)
     memory = Memory(study.direction)
     draw = random.Random(0)
@@ -61,7 +62,9 @@ def test_as_many_as_tpe_ever_calls_good() -> None:
 
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
 @pytest.mark.parametrize("complete", [0, 0.05, 1], ids=["none complete", "few", "many"])
-def test_the_good_ones_are_those_of_the_whole_study(direction: str, complete: float) -> None:
+def test_the_good_ones_are_those_of_the_whole_study(
+    direction: Literal["minimize", "maximize"], complete: float
+) -> None:
     study, memory = study_of(900, direction, complete)
     every = study._get_trials(states=MEANT)
     seen = remembered(study, memory.trials)._get_trials(deepcopy=False, states=MEANT)
@@ -87,7 +90,7 @@ def test_one_trial_of_each_kind_says_what_the_space_is() -> None:
     draw = random.Random(0)
     for _ in range(60):
         names = ["a", *draw.sample("bcdef", draw.randint(1, 3))]
-        space = {name: FloatDistribution(0, 1) for name in names}
+        space: dict[str, BaseDistribution] = {name: FloatDistribution(0, 1) for name in names}
         study.add_trial(create_trial(value=0.0, params=dict.fromkeys(names, 0.5), distributions=space))
     few = remembered(study, kinds(study.trials))
     assert len(few._get_trials(deepcopy=False, states=MEANT)) < 26

@@ -12,9 +12,10 @@ from orchestrator.core.policy import Budget, SamplerName, SamplerPolicy, Stoppin
 from orchestrator.core.space import Choices, Constant, FloatRange, IntRange, Parameter, ParamValue, Space
 from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import Report, TrialRecord
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.coordinator import Coordinator
-from orchestrator.search.ledger import Ledger
 from orchestrator.search.plan import SearchPlan
+from orchestrator.search.sweeps import open_sweep
 
 ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
 POINTS = (1000, 2000, 3000, 4000, 5000, 6000)
@@ -150,7 +151,7 @@ def open_ledger(folder: Path) -> Ledger:
 def coordinator_of(folder: Path, plan: SearchPlan, name: str = "sentiment") -> Coordinator:
     """Return a coordinator of the sweep, as a new process would open it."""
     ledger = open_ledger(folder)
-    return Coordinator(ledger, ledger.open_sweep(name, {"space": 1}, "name: sentiment"), plan)
+    return Coordinator(ledger, open_sweep(ledger, name, {"space": 1}, "name: sentiment"), plan)
 
 
 def essence(coordinator: Coordinator) -> list[tuple[object, ...]]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
 from orchestrator.core.quantisation import Quantisation, loading_arguments
@@ -17,8 +18,8 @@ from orchestrator.promotion.promote import PromotionRequest, promote
 from orchestrator.serving.predictor import Predictor
 from orchestrator.tracking.adapters import AdapterCard, stage_adapter
 from orchestrator.tracking.location import Location
-from orchestrator.training.adapters import adapt, save_adapter
-from orchestrator.training.base_model import load_base, load_tokenizer
+from orchestrator.training.model.adapters import adapt, save_adapter
+from orchestrator.training.model.base_model import load_base
 from tests import needs
 from tests.fakes.tiny_models import tiny_bert
 from tests.fakes.tiny_objective import TinyClassification
@@ -31,7 +32,7 @@ from tests.tracking.trained import LABELS, TEXTS, writer_adapters
 def registered(tracked: Tracked) -> Tracked:
     for number, alias in ((0, "champion"), (2, "challenger")):
         request = PromotionRequest(name="films", metric=ACCURACY, alias=alias, forced="a test")
-        promote(tracked.trained.store.sweep(), tracked.candidates().choose(number), tracked.location, request)
+        promote(tracked.trained.store.record, tracked.candidates().choose(number), tracked.location, request)
     return tracked
 
 

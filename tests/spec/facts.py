@@ -1,4 +1,4 @@
-"""What sweep files are checked against in these tests: two objectives and a few packaged names, none of them real."""
+"""Fakes for the sweep file's tests: two objectives, a few packaged names, and helpers to load a file."""
 
 import importlib.machinery
 import sys
@@ -50,7 +50,7 @@ def objective_facts(ref: str) -> ObjectiveFacts:
 
 
 def pretend_installed(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a package be found that nobody imports."""
+    """Make a package importable for ``find_spec``, without content."""
     module = types.ModuleType(package)
     module.__spec__ = importlib.machinery.ModuleSpec(package, None)
     monkeypatch.setitem(sys.modules, package, module)

@@ -1,4 +1,4 @@
-"""Whatever stands in a sweep file, it loads or it gives messages with places; nothing else ever comes out."""
+"""Property tests: any sweep file loads or gives messages with places."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Every number, text and list of a sweep file has bounds, and so has the message about it."""
+"""Numbers, texts and lists of a sweep file have limits, and so have the messages."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from orchestrator.core.errors import SpecError
 from orchestrator.spec.load import load_spec
-from orchestrator.spec.problems import MOST_PROBLEMS
+from orchestrator.spec.problems import MAX_PROBLEMS
 from orchestrator.spec.schema import json_schema
 from tests.spec.facts import PACKAGED, SMALL, load, message, objective_facts
 from tests.spec.test_any_file import PATHS, WHOLE
@@ -47,10 +47,10 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (f"model: ./{'x' * 300}", "4:8 model: cannot be read: File name too long, got './xxx"),
         (f"model: {'./y' * 1500}", "4:8 model: a text of at most 4096 characters is needed, got 4,500"),
         (f"data: {{source: {'x' * 300}.csv}}", "4:16 data.source: cannot be read: File name too long, got 'xxx"),
-        ("data: {source: ~nobody-of-that-name/x.csv}", "4:16 data.source: is no path: Could not determine home"),
+        ("data: {source: ~nobody-of-that-name/x.csv}", "4:16 data.source: is not a valid path: Could not"),
         (f"tracking: {{uri: 'sqlite:///{'x' * 300}/a.db'}}", "4:17 tracking.uri: a name in a path has at most"),
         (f"tracking: {{uri: {'é' * 200}}}", "4:17 tracking.uri: a name in a path has at most 255 bytes, got"),
-        ('model: "a\\0b"', "4:8 model: is no path: embedded null byte, got 'a\\x00b'"),
+        ('model: "a\\0b"', "4:8 model: is not a valid path: embedded null byte, got 'a\\x00b'"),
     ],
 )  # fmt: skip
 def test_extreme_values_get_one_sentence(path: Path, written: str, rule: str) -> None:
@@ -83,7 +83,7 @@ def test_extreme_overrides_get_one_sentence(path: Path, written: str, rule: str)
 @pytest.mark.parametrize(
     "name", ["..", ".", ".hidden", "-rf", "a/b", "a\\b", "a b", '"a\\nb"', '"a\\eb"', "ü", "x" * 101]
 )
-def test_names_that_are_no_folders_are_refused(path: Path, name: str) -> None:
+def test_invalid_names_are_refused(path: Path, name: str) -> None:
     path.write_text(SMALL.replace("small", name, 1))
     found = message(path)
     assert found.startswith("small.yaml:1:7 name: a name ")
@@ -95,7 +95,7 @@ def test_names_that_are_no_folders_are_refused(path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["a", "7b", "_x", "mood-v1.2", "x" * 100])
-def test_names_that_are_folders_are_taken(path: Path, name: str) -> None:
+def test_valid_names_are_accepted(path: Path, name: str) -> None:
     path.write_text(SMALL.replace("small", f"'{name}'", 1))
     assert load(path).name == name
 
@@ -121,31 +121,31 @@ def test_thousands_of_choices_give_one_message(path: Path) -> None:
         SMALL.replace("8]}", f"8]}}\n    alpha: {{low: 1, high: 2, when: {{rank: {[*range(1000)]}}}}}"),
     ],
 )
-def test_many_problems_give_a_message_that_ends(path: Path, text: str) -> None:
+def test_message_lists_a_limited_number_of_problems(path: Path, text: str) -> None:
     path.write_text(text)
     lines = message(path).splitlines()
-    assert len(lines) == MOST_PROBLEMS + 1
-    assert lines[-1].endswith(f"has more problems than these {MOST_PROBLEMS}")
+    assert len(lines) == MAX_PROBLEMS + 1
+    assert lines[-1].endswith(f"has more than {MAX_PROBLEMS} problems; the first {MAX_PROBLEMS} are listed")
     assert sum(map(len, lines)) < MOST_CHARACTERS
 
 
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
-        ("[" * 1000, "values stand at most 30 levels deep"),
-        ("a: " + "[" * 40 + "]" * 40, "values stand at most 30 levels deep"),
-        ("{a: " * 1000, "values stand at most 30 levels deep"),
-        ("a: &a {<<: *a}\n", "an alias must not hold itself"),
+        ("[" * 1000, "values are nested more than 30 levels deep"),
+        ("a: " + "[" * 40 + "]" * 40, "values are nested more than 30 levels deep"),
+        ("{a: " * 1000, "values are nested more than 30 levels deep"),
+        ("a: &a {<<: *a}\n", "an alias must not contain itself"),
         ("k0: &a0 {x: 1}\n" + "".join(
             f"k{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}\n" for n in range(1, 12)
         ), "aliases expand to more than 20000 values"),
         ("# " + "x" * 300_000, "a sweep file has at most 128 KiB, got more"),
-        ("%YAML 1.1\n---\n%YAML 3.9\n---\n1_0", "small.yaml:1:1 is no YAML 1.2 that can be read"),
+        ("%YAML 1.1\n---\n%YAML 3.9\n---\n1_0", "small.yaml:1:1 is not valid YAML 1.2"),
         ("!!float low: 1\n", "small.yaml:1:1 a key must be a plain word"),
         ("%YAML 1.1\n---\nseed: " + "1:" * 4000 + "1.0\n", "seed: "),
     ],
 )  # fmt: skip
-def test_files_that_grow_while_they_are_read_are_refused(path: Path, text: str, rule: str) -> None:
+def test_exploding_files_are_refused(path: Path, text: str, rule: str) -> None:
     path.write_text(text)
     assert rule in message(path)
     assert len(message(path)) < MOST_CHARACTERS
@@ -159,7 +159,7 @@ def test_large_choice_lists_of_several_settings_are_read(path: Path) -> None:
     assert len(load(path).space.parameters) == 4
 
 
-def test_steps_without_number_are_refused(path: Path) -> None:
+def test_too_many_steps_are_refused(path: Path) -> None:
     path.write_text(SMALL.replace("rank: {choices: [4, 8]}", "alpha: {low: 1, high: 2, step: 5e-324}"))
     assert "search.space.alpha.step: at most 2,000,000 steps from low to high are possible" in message(path)
 
@@ -235,7 +235,7 @@ class TestPasswords:
             "# https://ann:pw-1@host\n  {uri: https://ann:pw-1@host}",
         ],
     )
-    def test_it_is_masked_in_the_text(self, path: Path, written: str) -> None:
+    def test_password_is_masked_in_text(self, path: Path, written: str) -> None:
         path.write_text(SMALL + f"tracking:\n  {written}\n")
         spec = load(path)
         assert "pw-1" in str(spec.tracking.uri)
@@ -243,7 +243,7 @@ class TestPasswords:
         stored, given = (YAML(typ="safe", pure=True).load(text) for text in (spec.text, path.read_text()))
         assert stored["tracking"].keys() == given["tracking"].keys()
         assert "small.yaml:" in spec.warnings[0]
-        assert "tracking.uri: holds a password, which is not stored" in spec.warnings[0]
+        assert "tracking.uri: contains a password" in spec.warnings[0]
         assert "pw-1" not in "".join(spec.warnings)
         path.write_text(spec.text)
         assert load(path).fingerprint() == spec.fingerprint()
@@ -257,20 +257,20 @@ class TestPasswords:
             "uri: https://ann:pw 1@host",
         ],
     )  # fmt: skip
-    def test_one_that_cannot_be_masked_is_refused(self, path: Path, written: str) -> None:
+    def test_password_without_mask_is_refused(self, path: Path, written: str) -> None:
         path.write_text(SMALL + f"tracking:\n  {written}\n")
         assert re.match(r"small.yaml:8:\d+ tracking.uri: an address ", message(path))
 
-    def test_one_of_the_command_line_is_masked(self, path: Path) -> None:
+    def test_password_of_override_is_masked(self, path: Path) -> None:
         spec = load(path, "tracking.uri=https://ann:pw-1@host")
         assert "pw-1" not in spec.text + "".join(spec.warnings)
         assert spec.tracking.uri == "https://ann:pw-1@host"
         assert "pw-1" not in message(path, "tracking.uri=https://ann:pw-1@host", "seed=x")
 
-    def test_one_is_masked_before_it_is_cut(self, path: Path) -> None:
+    def test_password_is_masked_before_truncation(self, path: Path) -> None:
         address = f"https://{'a' * 40}:pw-1{'b' * 800}@host"
         for value in (address, f"[{address}]", f"{{a: [{address}]}}", f"{'x' * 200}/{address}"):
             assert "pw-1" not in message(path, f"tracking.uri={value}", "seed=x")
 
-    def test_a_file_without_one_gives_no_warning(self, path: Path) -> None:
+    def test_file_without_password_gives_no_warning(self, path: Path) -> None:
         assert load(path, "tracking.uri=http://localhost:5000").warnings == ()

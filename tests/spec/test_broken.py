@@ -1,5 +1,5 @@
 # ruff: noqa: E501  (a message stands on one line, as the user sees it)
-"""Every way in which a sweep file can be wrong, with the exact message: ``broken/x.yaml`` and ``broken/x.txt``."""
+"""Broken sweep files and their exact messages: ``broken/x.yaml`` and ``broken/x.txt``."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def test_there_are_at_least_thirty() -> None:
 
 
 @pytest.mark.parametrize("path", BROKEN, ids=lambda path: path.stem)
-def test_a_broken_file_gives_exactly_these_messages(path: Path) -> None:
+def test_broken_file_gives_exact_messages(path: Path) -> None:
     assert _message(path) + "\n" == path.with_suffix(".txt").read_text(encoding="utf-8")
 
 
@@ -43,18 +43,16 @@ def test_a_broken_file_gives_exactly_these_messages(path: Path) -> None:
         ("adapter.peft_type=IA3", "--set adapter.peft_type=IA3 adapter.peft_type: unknown key; did you mean method?"),
         ("adapter.method=(IA)^3", "--set adapter.method=(IA)^3 adapter.method: one of lora, ia3, loha, lokr, vera is needed, got '(IA)^3'; did you mean ia3?"),
         ("data.train=x", "--set data.train=x data.train: an integer is needed, got 'x'"),
-        ("name.first=x", "--set name.first=x name.first: cannot be set inside a single value, name is 'good'"),
-        ("search.start.7.rank=8", "--set search.start.7.rank=8 search.start.7.rank: search.start is a list of 1, there is no item 7"),
-        ("search.space.rank={choices: [8, 8]}", "--set search.space.rank={choices: [8, 8]} search.space.rank.choices.1: each choice may stand once, got 8 again"),
+        ("name.first=x", "--set name.first=x name.first: a mapping is needed at name, got 'good'"),
+        ("search.start.7.rank=8", "--set search.start.7.rank=8 search.start.7.rank: search.start is a list of length 1, index 7 does not exist"),
+        ("search.space.rank={choices: [8, 8]}", "--set search.space.rank={choices: [8, 8]} search.space.rank.choices.1: duplicate choice 8"),
         ("seed=[1", "--set seed=[1 seed: is not valid YAML, expected ',' or ']', but got '<stream end>'"),
         ("training.learning_rate=.nan", "--set training.learning_rate=.nan training.learning_rate: a finite number is needed, got .nan"),
-        ("adapter.rank=8", "good.yaml:5:5 search.space.rank: a setting is fixed or searched, not both, got adapter.rank=8 as well"),
+        ("adapter.rank=8", "good.yaml:5:5 search.space.rank: the setting is searched here and fixed by adapter.rank=8; remove one of them"),
         ("budget=", "--set budget= budget: is required"),
     ],
 )  # fmt: skip
-def test_a_broken_override_is_named_in_place_of_the_line(
-    override: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_broken_override_is_named(override: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("good.yaml").write_text(
         "name: good\nobjective: sentiment\nsearch:\n  space:\n    rank: {choices: [4, 8]}\n  start:\n    - {rank: 4}\n"
@@ -63,7 +61,7 @@ def test_a_broken_override_is_named_in_place_of_the_line(
     assert _message(Path("good.yaml"), override) == message
 
 
-def test_the_problems_of_overrides_come_after_those_of_the_file_in_their_order() -> None:
+def test_override_problems_follow_file_problems() -> None:
     overrides = ["seed=x", "name=a b", "budget.trials=0"]
     lines = _message(Path("tests/spec/broken/low_above_high.yaml"), *overrides).splitlines()
     assert [line.split(" ")[0] for line in lines[:2]] == [
@@ -73,7 +71,7 @@ def test_the_problems_of_overrides_come_after_those_of_the_file_in_their_order()
     assert [line[: len("--set seed")] for line in lines[2:]] == ["--set seed", "--set name", "--set budg"]
 
 
-def test_a_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("folder").mkdir()
     Path("latin.yaml").write_bytes("name: café\n".encode("latin-1"))
@@ -85,7 +83,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert _message(Path("control.yaml")).startswith("control.yaml:1:1 is not valid YAML, ")
 
 
-def test_aliases_that_multiply_end_in_a_message(tmp_path: Path) -> None:
+def test_exponential_aliases_are_refused(tmp_path: Path) -> None:
     levels = "".join(f"k{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
     path = tmp_path / "bomb.yaml"
     path.write_text("k0: &a0 [x]\n" + levels)
@@ -102,7 +100,7 @@ def test_aliases_that_multiply_end_in_a_message(tmp_path: Path) -> None:
         ("mine", "mine.yaml"),
     ],
 )
-def test_a_sweep_without_its_folder_or_ending_is_found(
+def test_missing_sweep_gets_a_suggestion(
     written: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -115,6 +113,6 @@ def test_a_sweep_without_its_folder_or_ending_is_found(
 @pytest.mark.parametrize(
     ("written", "meant"), [("bayes", "tpe"), ("Bayesian", "tpe"), ("cma", "cmaes"), ("sobol", "qmc")]
 )
-def test_other_names_of_samplers_are_understood(written: str, meant: str) -> None:
+def test_other_sampler_names_get_a_suggestion(written: str, meant: str) -> None:
     override = f"search.sampler={written}"
     assert _message(ROOT / "sweeps/sentiment.yaml", override).endswith(f"got '{written}'; did you mean {meant}?")

@@ -1,4 +1,4 @@
-"""A few trials stand for all that may come."""
+"""Pairwise covering of the search space."""
 
 from itertools import combinations
 
@@ -29,25 +29,25 @@ def pairs(trial: dict[str, ParamValue]) -> set[tuple[tuple[str, ParamValue], tup
     return {*combinations(sorted(trial.items(), key=lambda item: item[0]), 2)}
 
 
-def test_every_possible_pair_of_values_stands_in_one() -> None:
-    found = covering(SPACE, {}, NAMES)
-    have = set().union(*map(pairs, found))
+def test_every_possible_pair_is_covered() -> None:
+    trials = covering(SPACE, {}, NAMES)
+    covered = set().union(*map(pairs, trials))
     coarse: dict[str, set[ParamValue]] = {"dropout": {0.0, 0.3}, "rank": {4, 5, 64}}
     for first, second in combinations(NAMES, 2):
         for chosen in SPACE.combinations({first, second}):
             if len(chosen) == 2 and all(value in coarse.get(name, {value}) for name, value in chosen.items()):
-                assert pairs(chosen) <= have, chosen
-    assert len(found) < 25
-    assert all(trial["init"] != "pissa" or (trial["method"] == "lora" and not trial["dora"]) for trial in found)
-    assert all(set(trial) == {*NAMES} for trial in found)
+                assert pairs(chosen) <= covered, chosen
+    assert len(trials) < 25
+    assert all(trial["init"] != "pissa" or (trial["method"] == "lora" and not trial["dora"]) for trial in trials)
+    assert all(set(trial) == {*NAMES} for trial in trials)
 
 
-def test_a_space_of_many_values_takes_few_trials() -> None:
+def test_large_space_needs_few_trials() -> None:
     wide = Space(parameters=tuple(choices(name, *range(1, 1000)) for name in ("rank", "dropout")))
     assert len(covering(wide, {}, NAMES)) <= 8
 
 
-def test_without_a_searched_setting_there_is_one_trial() -> None:
+def test_no_searched_setting_gives_one_trial() -> None:
     [trial] = covering(Space(parameters=(choices("batch_size", 8, 16),)), {"dropout": 0.1}, NAMES)
     assert trial == {
         "method": "lora",

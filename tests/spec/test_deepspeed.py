@@ -1,5 +1,5 @@
 # ruff: noqa: E501  (a message stands on one line, as the user sees it)
-"""``training.deepspeed`` in a sweep file: its forms, what is refused, and that it may not change."""
+"""``training.deepspeed``: its forms, its errors, and the refusal of a change on resume."""
 
 import json
 import sys
@@ -26,19 +26,19 @@ TRAINER = {
     "train_batch_size": "auto",
     "wall_clock_breakdown": False,
 }
-"""What Trainer's users write."""
+"""A typical configuration for Trainer."""
 
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A sweep file, on a machine that has DeepSpeed."""
+    """A sweep file, on a machine with DeepSpeed."""
     pretend_installed("deepspeed", monkeypatch)
     monkeypatch.chdir(tmp_path)
     Path("small.yaml").write_text(SMALL)
     return Path("small.yaml")
 
 
-def test_a_name_a_file_and_a_mapping_say_the_same(path: Path) -> None:
+def test_name_file_and_mapping_are_equivalent(path: Path) -> None:
     Path("ds.json").write_text(json.dumps({"zero_optimization": {"stage": 1}}))
     named, written = load(path, "training.deepspeed=zero1"), load(path, "training.deepspeed=./ds.json")
     mapped = load(path, "training.deepspeed={zero_optimization: {stage: 1}}")
@@ -47,7 +47,7 @@ def test_a_name_a_file_and_a_mapping_say_the_same(path: Path) -> None:
     assert load(path).deepspeed is None
 
 
-def test_of_a_file_made_for_trainer_memory_is_what_counts(path: Path) -> None:
+def test_trainer_configuration_keeps_memory_settings(path: Path) -> None:
     Path("ds.json").write_text(json.dumps(TRAINER))
     found = load(path, "training.deepspeed=ds.json").deepspeed
     zero = {"stage": 2, "offload_optimizer": {"device": "cpu"}, "allgather_bucket_size": 500_000_000}
@@ -55,9 +55,9 @@ def test_of_a_file_made_for_trainer_memory_is_what_counts(path: Path) -> None:
     assert told(found) == "ZeRO-2, the optimiser in the CPU's memory"
 
 
-def test_it_may_not_change_while_a_sweep_goes_on(path: Path) -> None:
+def test_resume_refuses_other_deepspeed(path: Path) -> None:
     plain, zero = load(path), load(path, "training.deepspeed=zero2")
-    assert "deepspeed" not in plain.fingerprint()  # sweeps of before there was such a key go on
+    assert "deepspeed" not in plain.fingerprint()  # sweeps from before this key can resume
     lines = differences(plain.fingerprint(), zero.fingerprint())
     assert lines == ["training.deepspeed.zero_optimization.stage: (absent) → 2"]
 
@@ -65,9 +65,9 @@ def test_it_may_not_change_while_a_sweep_goes_on(path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "place", "rule"),
     [
-        ({}, "", "zero_optimization with a stage is needed, 1 or 2"),
+        ({}, "", "zero_optimization with a stage is needed: 1 or 2"),
         ({"zero_optimization": 2}, ".zero_optimization", "a mapping is needed, got 2"),
-        ({"zero_optimization": {}}, "", "zero_optimization with a stage is needed, 1 or 2"),
+        ({"zero_optimization": {}}, "", "zero_optimization with a stage is needed: 1 or 2"),
         ({"zero_optimization": {"stage": 3}}, ".zero_optimization.stage", "1 or 2 is needed, got 3"),
         ({"zero_optimization": {"stage": True}}, ".zero_optimization.stage", "1 or 2 is needed, got true"),
         ({"zero_optimization": {"stage": "auto"}}, ".zero_optimization.stage", "1 or 2 is needed, got 'auto'"),
@@ -78,17 +78,17 @@ def test_it_may_not_change_while_a_sweep_goes_on(path: Path) -> None:
         ({"zero_optimization": {"stage": 2, "reduce_buckets": 9}}, ".zero_optimization.reduce_buckets", "unknown key; did you mean reduce_bucket_size?"),
         ({"zero_optimization": {"stage": 2, "zenflow": {}}}, ".zero_optimization.zenflow", "unknown key; known here: stage, allgather_bucket_size, allgather_partitions, contiguous_gradients, ignore_unused_parameters, offload_optimizer, overlap_comm, reduce_bucket_size, reduce_scatter, round_robin_gradients"),
         ({"zero_optimization": {"stage": 2, "offload_optimizer": "cpu"}}, ".zero_optimization.offload_optimizer", "a mapping is needed, got 'cpu'"),
-        ({"zero_optimization": {"stage": 2, "offload_optimizer": {}}}, ".zero_optimization.offload_optimizer", "device is needed, none or cpu"),
+        ({"zero_optimization": {"stage": 2, "offload_optimizer": {}}}, ".zero_optimization.offload_optimizer", "device is needed: none or cpu"),
         ({"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "nvme"}}}, ".zero_optimization.offload_optimizer.device", "none or cpu is needed, got 'nvme'"),
         ({"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu", "ratio": 1}}}, ".zero_optimization.offload_optimizer.ratio", "unknown key; known here: device, pin_memory"),
-        ({"zero_optimization": {"stage": 2}, "train_batch_size": 8}, ".train_batch_size", "the sweep file has this in training.batch_size and training.accumulation; leave it out or write auto, got 8"),
-        ({"zero_optimization": {"stage": 2}, "gradient_clipping": 1}, ".gradient_clipping", "the sweep file has this in training.max_grad_norm; leave it out or write auto, got 1"),
-        ({"zero_optimization": {"stage": 2}, "fp16": {"enabled": True}}, ".fp16", "the sweep file has this in training.precision; leave it out or write auto, got {enabled: true}"),
-        ({"zero_optimization": {"stage": 2}, "optimizer": {"type": "Adam"}}, ".optimizer", "the sweep file has this in section training; leave it out or write auto, got {type: 'Adam'}"),
-        ({"zero_optimization": {"stage": 2}, "elasticity": {}}, ".elasticity", "DeepSpeed is left with zero_optimization alone"),
+        ({"zero_optimization": {"stage": 2}, "train_batch_size": 8}, ".train_batch_size", "is set by training.batch_size and training.accumulation of the sweep file; remove it or write auto, got 8"),
+        ({"zero_optimization": {"stage": 2}, "gradient_clipping": 1}, ".gradient_clipping", "is set by training.max_grad_norm of the sweep file; remove it or write auto, got 1"),
+        ({"zero_optimization": {"stage": 2}, "fp16": {"enabled": True}}, ".fp16", "is set by training.precision of the sweep file; remove it or write auto, got {enabled: true}"),
+        ({"zero_optimization": {"stage": 2}, "optimizer": {"type": "Adam"}}, ".optimizer", "is set by section training of the sweep file; remove it or write auto, got {type: 'Adam'}"),
+        ({"zero_optimization": {"stage": 2}, "elasticity": {}}, ".elasticity", "only zero_optimization is supported"),
     ],
 )  # fmt: skip
-def test_what_deepspeed_is_not_left_with_is_refused(path: Path, config: dict[str, Any], place: str, rule: str) -> None:
+def test_unsupported_configuration_is_refused(path: Path, config: dict[str, Any], place: str, rule: str) -> None:
     written = f"training.deepspeed={json.dumps(config)}"
     assert message(path, written) == f"--set {written} training.deepspeed{place}: {rule}"
     Path("ds.json").write_text(json.dumps(config))
@@ -107,11 +107,11 @@ def test_the_line_of_a_key_is_named(path: Path) -> None:
     [
         ("zero3", None, "zero1, zero2 or the path of a .json file is needed, got 'zero3'"),
         ("ds.json", None, "no such file, got 'ds.json'"),
-        ("ds.json", "{", "is no JSON file, Expecting property name enclosed in double quotes: line 1 column 2 (char 1), got 'ds.json'"),
+        ("ds.json", "{", "is not valid JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1), got 'ds.json'"),
         ("ds.json", "[]", "a mapping is needed, got [], in ds.json"),
     ],
 )  # fmt: skip
-def test_a_file_that_cannot_be_used_is_named(path: Path, written: str, content: str | None, rule: str) -> None:
+def test_unusable_file_is_named(path: Path, written: str, content: str | None, rule: str) -> None:
     if content is not None:
         Path("ds.json").write_text(content)
     assert (

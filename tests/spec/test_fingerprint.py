@@ -1,4 +1,4 @@
-"""What may change when a sweep goes on, and what may not."""
+"""Changes of a sweep file on resume: allowed ones and refused ones."""
 
 import json
 from pathlib import Path
@@ -26,13 +26,13 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def test_it_is_plain_json(path: Path) -> None:
+def test_fingerprint_is_plain_json(path: Path) -> None:
     fingerprint = load(path).fingerprint()
     assert json.loads(json.dumps(fingerprint)) == fingerprint
     assert differences(fingerprint, fingerprint) == []
 
 
-def test_the_method_stands_where_it_stood_before_it_could_be_searched(path: Path) -> None:
+def test_fixed_method_keeps_its_key(path: Path) -> None:
     plain = load(path).fingerprint()
     assert (plain["method"], plain["fixed"]) == ("lora", {})
     assert load(path, "adapter.method=lora").fingerprint() == plain
@@ -54,7 +54,7 @@ def test_the_method_stands_where_it_stood_before_it_could_be_searched(path: Path
         "training.device=cpu",
     ],
 )
-def test_what_may_change(path: Path, override: str) -> None:
+def test_resume_allows_change(path: Path, override: str) -> None:
     assert load(path, override).fingerprint() == load(path).fingerprint()
 
 
@@ -94,11 +94,11 @@ def test_what_may_change(path: Path, override: str) -> None:
         ]),
     ],
 )  # fmt: skip
-def test_what_may_not_change_is_shown(path: Path, override: str, lines: list[str]) -> None:
+def test_resume_names_changed_values(path: Path, override: str, lines: list[str]) -> None:
     assert differences(load(path).fingerprint(), load(path, override).fingerprint()) == lines
 
 
-def test_epochs_stand_where_they_stood_before_a_trial_could_choose_them(path: Path) -> None:
+def test_fixed_epochs_keep_their_key(path: Path) -> None:
     fingerprint = load(path, "training.epochs=2").fingerprint()
     assert (fingerprint["epochs"], fingerprint["fixed"]) == (2.0, {})
 
@@ -107,7 +107,7 @@ ROWS = {"train": "0a", "validation": "0b", "test": "0c"}
 
 
 def changed(path: Path, override: str, rows: dict[str, str], **other: str) -> list[str]:
-    """Return what differs after an override and with rows of other digests, whole fingerprints compared."""
+    """Return the differences of the whole fingerprints after an override and with other row digests."""
     old = load(path).fingerprint() | {"rows": ROWS, "objective_file": "11"}
     new = (load(path, override) if override else load(path)).fingerprint() | {"rows": ROWS | rows}
     return differences(old, new | {"objective_file": "11"} | other)
@@ -117,19 +117,19 @@ def changed(path: Path, override: str, rows: dict[str, str], **other: str) -> li
     "override",
     ["data.train=600", "data.seed=3", "data.columns={text: body}", "data.source=vader-tweets", "data.test=20"],
 )
-def test_rows_that_a_key_explains_are_not_mentioned(path: Path, override: str) -> None:
+def test_explained_row_changes_are_not_listed(path: Path, override: str) -> None:
     (line,) = changed(path, override, {"train": "1a"})
     assert line.startswith(override.partition("=")[0])
 
 
 @pytest.mark.parametrize("override", ["", "training.epochs=2", "data.max_length=64", "data.train_eval=9"])
-def test_rows_that_nothing_explains_are_named_by_split(path: Path, override: str) -> None:
+def test_unexplained_row_changes_are_listed_by_split(path: Path, override: str) -> None:
     lines = changed(path, override, {"train": "1a", "test": "1c", "shift/tweets": "1d"})
     assert lines[-1] == "data: the rows themselves have changed (an edited file?), in train, test, shift/tweets"
     assert len(lines) == 1 + bool(override)
     assert not any("1a" in line for line in lines)
 
 
-def test_an_edited_objective_is_named_without_its_digest(path: Path) -> None:
+def test_edited_objective_is_listed_without_digest(path: Path) -> None:
     assert changed(path, "", {}, objective_file="22") == ["objective: the code in its file has changed"]
     assert changed(path, "", {"train": "1a"}, objective_file="22") == ["objective: the code in its file has changed"]

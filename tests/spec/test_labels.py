@@ -1,4 +1,4 @@
-"""``data.labels``: class names by the values in the data."""
+"""``data.labels``: the class name for each value in the data."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_keys_may_be_of_any_kind(written: str, labels: dict[str, str | None], tm
     assert labelled(tmp_path, written).data.labels == labels
 
 
-def test_other_class_names_are_problems_at_their_places(tmp_path: Path) -> None:
+def test_unknown_class_names_are_located(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
         labelled(tmp_path, "{neg: negativ, pos: 3}")
     lines = str(caught.value).splitlines()
@@ -44,11 +44,11 @@ def test_other_class_names_are_problems_at_their_places(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("written", ["{1: negative, 1.0: positive}", "{' a ': negative, a: positive}"])
 def test_two_keys_of_one_value_are_refused(written: str, tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"data\.labels\.(1\.0|a): stands for the same value as '(1|a)'"):
+    with pytest.raises(SpecError, match=r"data\.labels\.(1\.0|a): is the same value as '(1|a)'"):
         labelled(tmp_path, written)
 
 
-def test_unknown_classes_are_left_to_the_data(tmp_path: Path) -> None:
+def test_class_names_wait_for_unknown_classes(tmp_path: Path) -> None:
     facts = replace(CLASSIFICATION, labels=None)
     path = tmp_path / "small.yaml"
     path.write_text(f"{SMALL}data:\n  labels: {{neg: Negative, 1: 5, x: null}}\n")
@@ -56,12 +56,12 @@ def test_unknown_classes_are_left_to_the_data(tmp_path: Path) -> None:
     assert spec.data.labels == {"neg": "Negative", "1": "5", "x": None}
 
 
-def test_objectives_without_classes_refuse_it(tmp_path: Path) -> None:
+def test_objectives_without_classes_refuse_labels(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"data.labels: the objective has no classes"):
         labelled(tmp_path, "{neg: negative}", SMALL.replace("sentiment", "headline"))
 
 
-def test_sweeps_without_it_keep_their_fingerprint(tmp_path: Path) -> None:
+def test_sweeps_without_labels_keep_their_fingerprint(tmp_path: Path) -> None:
     plain, used = labelled(tmp_path, "{}").fingerprint(), labelled(tmp_path, "{neg: negative}").fingerprint()
     assert "labels" not in plain["data"]
     assert differences(plain, used) == ["data.labels.neg: (absent) → negative"]

@@ -1,4 +1,4 @@
-"""What a good sweep file becomes."""
+"""Loading of valid sweep files, paths and overrides."""
 
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def load(text: str, *overrides: str, path: str = "sweep.yaml") -> SweepSpec:
 
 @pytest.mark.usefixtures("folder")
 class TestGoodFiles:
-    def test_everything_that_is_written_arrives(self) -> None:
+    def test_full_file_is_read(self) -> None:
         spec = load(FULL)
         assert (spec.name, spec.description, spec.objective) == (
             "full-1.0",
@@ -121,24 +121,24 @@ class TestGoodFiles:
         assert spec.tracking == Tracking(uri="http://localhost:5000", keep_adapters=5)
         assert (spec.seed, spec.path, spec.text) == (11, Path("sweep.yaml"), FULL)
 
-    def test_reports_may_be_named_by_their_samples(self) -> None:
+    def test_reports_accept_sample_counts(self) -> None:
         spec = load(FULL, "early_stopping.reports=[50, 3e2]")
         assert spec.stopping.reports == (50, 300)
         assert spec.fingerprint()["stopping"]["reports"] == [50, 300]
 
-    def test_trying_it_with_few_rows_takes_no_other_override(self) -> None:
+    def test_fewer_rows_need_one_override(self) -> None:
         spec = load(FULL, "early_stopping.reports=[50, 300]", "data.train=60")
         assert (spec.stopping.reports, spec.stopping.grace_samples, spec.data.train_eval) == ((50, 300), 100, 80)
         load(FULL, "early_stopping.reports=[50, 300]", "training.epochs=0.1")
 
-    def test_another_override_of_its_section_hides_nothing(self) -> None:
+    def test_unrelated_override_hides_no_problem(self) -> None:
         text = SMALL + "data: {train: 100}\nearly_stopping: {reports: [50, 700]}\n"
-        with pytest.raises(SpecError, match=r"at most .* are possible, got 700"):
+        with pytest.raises(SpecError, match=r"report points must be at most 100, .*, got 700"):
             load(text, "training.device=cpu")
         with pytest.raises(SpecError, match=r"at most data.train=100 rows can be measured, got 200"):
             load(SMALL + "data: {train: 100, train_eval: 200}\n", "training.epochs=0.5")
 
-    def test_the_space_keeps_its_order_and_each_settings_own_kind(self) -> None:
+    def test_space_keeps_order_and_kinds(self) -> None:
         spec = load(FULL)
         assert spec.space.parameters == (
             Parameter(name="learning_rate", distribution=FloatRange(low=1e-4, high=3e-3, log=True)),
@@ -158,7 +158,7 @@ class TestGoodFiles:
             {"rank": 4, "init": "default", "lora_plus_ratio": 2.0, "head_learning_rate": None},
         )
 
-    def test_a_small_file_takes_the_objectives_defaults(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_small_file_uses_objective_defaults(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(8)), raising=False)
         spec = load(SMALL)
         assert spec.model == CLASSIFICATION.default_model
@@ -173,7 +173,7 @@ class TestGoodFiles:
         assert load(SMALL + "resources: {engine: solo}\n").resources == Resources(cpus_per_trial=8)
         assert load(SMALL + "resources: {engine: solo, parallel_trials: 3}\n").resources.cpus_per_trial == 2
 
-    def test_a_pack_takes_all_processors_unless_the_file_says_less(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_pack_uses_all_processors_by_default(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(8)), raising=False)
         packed = Resources(engine=EngineName.PACKED, parallel_trials=4, measured=True, cpus_per_trial=8)
         assert load(SMALL).resources == packed  # its budget is 4 trials
@@ -188,7 +188,7 @@ class TestGoodFiles:
         spec = load(SMALL.replace("  space:", "  sampler: qmc\n  space:") + "early_stopping: median\n")
         assert (spec.sampler.name, spec.stopping) == (SamplerName.QMC, StoppingPolicy(rule=StoppingName.MEDIAN))
 
-    def test_no_early_stopping_switches_the_overfitting_exit_off_as_well(self) -> None:
+    def test_no_early_stopping_disables_overfitting_exit(self) -> None:
         assert load(SMALL + "early_stopping: none\n").stopping == StoppingPolicy(rule=StoppingName.NONE, patience=None)
         assert load(SMALL + "early_stopping: {rule: none}\n").stopping.patience == 2
 
@@ -207,7 +207,7 @@ class TestGoodFiles:
     def test_times(self, written: str, seconds: float) -> None:
         assert load(SMALL.replace("trials: 4", f"wall_time: {written}")).budget == Budget(wall_time_s=seconds)
 
-    def test_measured_training_rows_are_at_most_the_training_rows(self) -> None:
+    def test_train_eval_is_at_most_train(self) -> None:
         assert load(SMALL + "data: {train: 100}\n").data.train_eval == 100
         assert load(SMALL + "data: {train: 900}\n").data.train_eval == 500
 
@@ -221,7 +221,7 @@ class TestGoodFiles:
         )
         assert load(text).data.shift["b"] == Source(origin=Origin.HUB, name="org/y", split="test")
 
-    def test_settings_for_lays_parameters_over_what_is_fixed(self) -> None:
+    def test_parameters_override_fixed_settings(self) -> None:
         spec = load(FULL)
         assert spec.settings_for({"rank": 4, "alpha": 8.0}) == TrialSettings(
             rank=4, alpha=8.0, target_modules="q_proj,v_proj", epochs=1.5, beta2=0.95, max_length=64
@@ -231,7 +231,7 @@ class TestGoodFiles:
 
 
 class TestPaths:
-    def test_paths_are_relative_to_the_sweep_file_then_to_the_current_folder(self, folder: Path) -> None:
+    def test_paths_resolve_from_sweep_file_first(self, folder: Path) -> None:
         (folder / "sweeps/base").mkdir(parents=True)
         (folder / "sweeps/rows.csv").write_text("text,label\n")
         (folder / "rows.parquet").write_bytes(b"")
@@ -244,7 +244,7 @@ class TestPaths:
         assert spec.data.source == Source(origin=Origin.LOCAL, name=str(folder / "sweeps/rows.csv"))
         assert spec.data.shift["other"] == Source(origin=Origin.LOCAL, name=str(folder / "rows.parquet"))
 
-    def test_a_packaged_name_wins_over_a_folder_of_that_name(self, folder: Path) -> None:
+    def test_packaged_name_wins_over_folder(self, folder: Path) -> None:
         (folder / "minilm").mkdir()
         assert load(SMALL + "model: minilm\n").model.origin is Origin.PACKAGED
         assert load(SMALL + "model: ./minilm\n").model.origin is Origin.LOCAL
@@ -252,29 +252,29 @@ class TestPaths:
 
 @pytest.mark.usefixtures("folder")
 class TestOverrides:
-    def test_values_are_yaml_and_later_ones_win(self) -> None:
+    def test_later_overrides_win(self) -> None:
         spec = load(FULL, "seed=1", "seed=2", "data.train=500", "search.space.rank={choices: [4, 8]}", "model=minilm")
         assert (spec.seed, spec.data.train, spec.model.name) == (2, 500, "minilm")
         assert spec.space.parameters[1].distribution == Choices(choices=(4, 8))
 
-    def test_missing_sections_and_list_items_can_be_reached(self) -> None:
+    def test_overrides_reach_missing_sections_and_items(self) -> None:
         spec = load(SMALL, "training.epochs=3", "tracking.keep_adapters=1")
         assert (spec.epochs, spec.tracking.keep_adapters) == (3.0, 1)
         assert load(SMALL, "search.space.epochs={low: 0.5, high: 2}").epochs == 2.0
         assert load(FULL, "search.start.0.rank=16").start_points[0]["rank"] == 16
 
-    def test_what_goes_together_is_what_one_trial_can_have(self) -> None:
-        """Neither an odd rank with an orthogonal start nor PiSSA with DoRA comes about."""
+    def test_conflicts_consider_possible_trials_only(self) -> None:
+        """The conditions exclude an odd rank with an orthogonal init, and PiSSA with DoRA."""
         space = "search.space."
         odd = "method: {choices: [lora, loha]}\n    rank: {choices: [5, 7], when: {method: loha}}"
         orthogonal = space + "init={choices: [default, orthogonal], when: {method: lora}}"
         load(SMALL.replace("rank: {choices: [4, 8]}", odd), orthogonal)
         dora = space + "dora={choices: [true], when: {rank: 4}}"
         load(SMALL, dora, space + "init={choices: [pissa], when: {rank: 8}}")
-        with pytest.raises(SpecError, match="alone are possible with dora, got pissa"):
+        with pytest.raises(SpecError, match=r"dora supports the inits .*, got pissa"):
             load(SMALL, dora, space + "init={choices: [pissa], when: {rank: 4}}")
 
-    def test_the_text_holds_them_and_keeps_comments(self) -> None:
+    def test_text_contains_overrides_and_comments(self) -> None:
         text = "# what it is for\n" + SMALL.replace("{trials: 4}", "{trials: 4}  # a few") + "seed: 1  # of all draws\n"
         spec = load(text, "seed=2", "budget.trials=6", "data.train=100")
         assert spec.text.startswith("# what it is for\n")
@@ -287,6 +287,6 @@ class TestOverrides:
         }
         assert load(spec.text).fingerprint() == spec.fingerprint()
 
-    def test_fewer_trials_on_the_command_line_need_no_other_change(self) -> None:
+    def test_fewer_trials_need_one_override(self) -> None:
         text = SMALL + "resources: {parallel_trials: 4}\nearly_stopping: {cohort: 3}\n"
         assert load(text, "budget.trials=1").resources.parallel_trials == 1

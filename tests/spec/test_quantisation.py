@@ -1,4 +1,4 @@
-"""``quantisation`` in a sweep file: what it stands for, what it excludes, and that it may not change."""
+"""``quantisation`` in a sweep file: its errors, and the refusal of a change on resume."""
 
 import sys
 from pathlib import Path
@@ -12,17 +12,17 @@ from tests.spec.facts import SMALL, load, message, pretend_installed
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A sweep file, on a machine that has bitsandbytes."""
+    """A sweep file, on a machine with bitsandbytes."""
     pretend_installed("bitsandbytes", monkeypatch)
     monkeypatch.chdir(tmp_path)
     Path("small.yaml").write_text(SMALL)
     return Path("small.yaml")
 
 
-def test_it_may_not_change_while_a_sweep_goes_on(path: Path) -> None:
+def test_resume_refuses_other_quantisation(path: Path) -> None:
     plain, quantised = load(path), load(path, "quantisation=nf4")
     assert (plain.quantisation, quantised.quantisation) == (None, Quantisation.NF4)
-    assert "quantisation" not in plain.fingerprint()  # sweeps of before there was such a key go on
+    assert "quantisation" not in plain.fingerprint()  # sweeps from before this key can resume
     lines = differences(plain.fingerprint(), quantised.fingerprint())
     assert lines == ["quantisation: (absent) → nf4"]
 
@@ -35,8 +35,8 @@ def test_it_may_not_change_while_a_sweep_goes_on(path: Path) -> None:
         ("search.space.init={choices: [default, pissa]}", "search.space.init"),
     ],
 )
-def test_inits_that_need_the_weights_are_refused(path: Path, override: str, place: str) -> None:
-    rule = "default and gaussian alone are possible with quantisation=nf4, got "
+def test_quantisation_refuses_inits_from_weights(path: Path, override: str, place: str) -> None:
+    rule = "quantisation=nf4 supports the inits default and gaussian, got "
     assert message(path, "quantisation=nf4", override).startswith(f"--set {override} {place}: {rule}")
     assert load(path, override)
     assert load(path, "quantisation=nf4", "adapter.init=gaussian")
@@ -49,9 +49,9 @@ def test_inits_that_need_the_weights_are_refused(path: Path, override: str, plac
         ("search.space.method={choices: [ia3, lokr, loha]}", "search.space.method", "loha"),
     ],
 )
-def test_methods_that_have_the_weights_shape_are_refused(path: Path, override: str, place: str, got: str) -> None:
+def test_quantisation_refuses_methods_of_weight_shape(path: Path, override: str, place: str, got: str) -> None:
     path.write_text(SMALL.replace("rank: {choices: [4, 8]}", "learning_rate: {choices: [1.0e-3, 2.0e-3]}"))
-    rule = "lora, ia3, vera alone are possible with quantisation=nf4, got "
+    rule = "quantisation=nf4 supports the methods lora, ia3, vera, got "
     assert message(path, "quantisation=nf4", override) == f"--set {override} {place}: {rule}{got}"
     assert load(path, override)
     assert load(path, "quantisation=nf4", "search.space.method={choices: [lora, ia3, vera]}")

@@ -1,4 +1,4 @@
-"""The JSON Schema: current, and of one mind with the loader about the shipped files."""
+"""The JSON Schema: current, and in agreement with the loader."""
 
 import json
 from pathlib import Path
@@ -25,12 +25,12 @@ def test_the_shipped_schema_is_current() -> None:
     assert written == json_schema(), "run: python -m orchestrator schema > sweeps/sweep.schema.json"
 
 
-def test_it_is_a_valid_schema() -> None:
+def test_schema_is_valid() -> None:
     jsonschema.Draft202012Validator.check_schema(json_schema())
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
-def test_the_shipped_sweeps_keep_it(path: Path) -> None:
+def test_shipped_sweeps_match_schema(path: Path) -> None:
     jsonschema.validate(_values(path), json_schema(), jsonschema.Draft202012Validator)
 
 
@@ -53,12 +53,12 @@ def test_the_shipped_sweeps_keep_it(path: Path) -> None:
         "hub_mapping",
     ],
 )
-def test_it_finds_what_one_key_alone_shows(name: str) -> None:
+def test_schema_finds_errors_of_single_keys(name: str) -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(_values(ROOT / f"tests/spec/broken/{name}.yaml"), json_schema())
 
 
-def test_every_setting_is_explained_where_it_is_fixed_and_where_it_is_searched() -> None:
+def test_every_setting_has_both_descriptions() -> None:
     definitions = json_schema()["$defs"]
     for name, rule in RULES.items():
         fixed = definitions[rule.group.capitalize()]["properties"][name]
@@ -67,7 +67,7 @@ def test_every_setting_is_explained_where_it_is_fixed_and_where_it_is_searched()
         assert definitions["SpaceSection"]["properties"][name]["description"].startswith(rule.doc)
 
 
-def test_every_key_is_explained() -> None:
+def test_every_key_has_a_description() -> None:
     schema = json_schema()
     for section in [schema, *schema["$defs"].values()]:
         for key, item in section.get("properties", {}).items():

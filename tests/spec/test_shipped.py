@@ -1,4 +1,4 @@
-"""The sweeps that ship: each loads against the real objectives, says how it is run, and loads nothing heavy."""
+"""The shipped sweep files load with the real objectives, and loading imports no heavy library."""
 
 import json
 import re
@@ -21,13 +21,13 @@ DOCUMENTED = sorted((ROOT / "docs").rglob("*.yaml"))
 HEAVY = ("torch", "ray", "mlflow", "transformers", "datasets", "pandas", "sklearn", "optuna", "numpy", "matplotlib")
 
 
-def test_all_are_found() -> None:
+def test_number_of_shipped_sweeps() -> None:
     assert len(SWEEPS) == 4
     assert len(DOCUMENTED) == 1
 
 
 @pytest.mark.parametrize("path", [*SWEEPS, *DOCUMENTED], ids=lambda path: path.stem)
-def test_it_loads(path: Path) -> None:
+def test_shipped_sweep_loads(path: Path) -> None:
     spec = load_spec(path, objective_facts=objective_facts, packaged=CATALOGUE)
     assert spec.name == path.stem
     assert spec.space.searched
@@ -36,7 +36,7 @@ def test_it_loads(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [*SWEEPS, *DOCUMENTED], ids=lambda path: path.stem)
-def test_editors_complete_it_by_the_schema(path: Path) -> None:
+def test_shipped_sweeps_name_their_schema(path: Path) -> None:
     first, *_ = path.read_text().splitlines()
     schema = path.parent / first.removeprefix("# yaml-language-server: $schema=")
     assert schema.resolve() == ROOT / "sweeps" / "sweep.schema.json"
@@ -44,19 +44,19 @@ def test_editors_complete_it_by_the_schema(path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.stem)
-def test_whole_sweep_files_in_the_pages_load(page: Path, tmp_path: Path) -> None:
-    """What stands in a page is put beside the examples that it speaks of."""
+def test_sweep_files_in_docs_load(page: Path, tmp_path: Path) -> None:
+    """Each sweep file in a page is loaded from the folder of the examples."""
     blocks = re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
     whole = [block for block in blocks if re.search(r"^name:", block, re.MULTILINE)]
-    assert len(whole) == {"objectives": 1}.get(page.stem, 0)
+    assert len(whole) == {"own-objective": 1}.get(page.stem, 0)
     examples = shutil.copytree(ROOT / "docs" / "examples", tmp_path / "examples")
     for block in whole:
         (examples / "block.yaml").write_text(block)
         load_spec(examples / "block.yaml", objective_facts=objective_facts, packaged=CATALOGUE)
 
 
-def test_the_sweep_in_the_readme_loads_and_has_a_name_of_its_own(tmp_path: Path) -> None:
-    """Tried after an example of the same name, it would be refused as that sweep, changed."""
+def test_readme_sweep_loads_under_its_own_name(tmp_path: Path) -> None:
+    """With the name of an example, it would be refused as a changed version of this sweep."""
     (block,) = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
     (tmp_path / "messages.csv").write_text("body,label\n")
     (tmp_path / "block.yaml").write_text(block)
@@ -65,7 +65,7 @@ def test_the_sweep_in_the_readme_loads_and_has_a_name_of_its_own(tmp_path: Path)
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
-def test_its_header_gives_the_command_the_time_and_what_it_shows(path: Path) -> None:
+def test_header_gives_command_time_and_purpose(path: Path) -> None:
     lines = path.read_text().splitlines()
     header = "\n".join(line for line in lines[: lines.index("")])
     for word in ("command   make sweep", "time      ", "shows     "):
@@ -73,7 +73,7 @@ def test_its_header_gives_the_command_the_time_and_what_it_shows(path: Path) -> 
 
 
 def test_loading_imports_nothing_heavy() -> None:
-    """A person who waits for ``validate`` or ``--help`` waits for these imports."""
+    """These imports would delay ``validate`` and ``--help``."""
     code = (
         "import sys, pathlib\n"
         "from orchestrator.spec.load import load_spec\n"

@@ -1,14 +1,17 @@
-"""Sweeps and trials made by hand, and the ledger's side of the tracker kept in memory."""
+"""Sweeps and trials made by hand, and a sweep in a ledger of its own."""
 
-import copy
 import dataclasses
-from collections.abc import Mapping
+from tempfile import TemporaryDirectory
 from typing import Any
+
+from sqlalchemy import delete, event, insert
 
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.sweep import SweepRecord, SweepStatus
-from orchestrator.core.trial import Report, TrialRecord, TrialState
+from orchestrator.core.trial import Outcome, Report, TrialRecord, TrialState
+from orchestrator.ledger import tables
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.tracking.description import DataInput, SweepDescription
 
 ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
@@ -77,36 +80,54 @@ def description(**changes: Any) -> SweepDescription:
     return dataclasses.replace(plain, **changes)
 
 
-class MemoryStore:
-    """The ledger's side: what the reconciler reads, and the cursors that it keeps."""
+class StoredSweep:
+    """One sweep in an SQLite ledger of its own.
+
+    Attributes:
+        ledger: the ledger, in a temporary folder.
+        id: the sweep's id.
+        saves: cursors saved so far.
+    """
 
     def __init__(self, record: SweepRecord, *trials: TrialRecord) -> None:
-        self.record = record
-        self.records = {item.number: item for item in trials}
-        self.cursors: dict[int | None, dict[str, Any]] = {}
+        self._folder = TemporaryDirectory(prefix="ledger-")
+        self.ledger = Ledger.open(f"sqlite:///{self._folder.name}/ledger.db")
+        self.id = record.id
         self.saves = 0
+        values = {item.name: getattr(record, item.name) for item in dataclasses.fields(record)}
+        with self.ledger.database.write() as connection:
+            connection.execute(insert(tables.sweeps).values(**values, elapsed_s=0.0))
+        self.put(*trials)
+        event.listen(self.ledger.database.engine, "before_cursor_execute", self._count)
+
+    @property
+    def record(self) -> SweepRecord:
+        """The sweep as it is stored now."""
+        return self.ledger.sweeps.get(self.id)
+
+    @property
+    def records(self) -> dict[int, TrialRecord]:
+        """The trials as they are stored now, by number."""
+        return {record.number: record for record in self.ledger.trials.all(self.id)}
 
     def put(self, *trials: TrialRecord) -> None:
-        self.records |= {item.number: item for item in trials}
+        """Store trials; reports are added to the stored ones."""
+        for trial in trials:
+            self.ledger.trials.add(self.id, dataclasses.replace(trial, state=TrialState.RUNNING), trial.number)
+            for item in trial.reports:
+                self.ledger.trials.add_report(self.id, item)
+            if trial.ended:
+                outcome = Outcome(state=trial.state, reason=trial.reason or "")
+                ended_at = trial.ended_at or 0.0
+                self.ledger.trials.end(self.id, trial.number, outcome, final=trial.final, ended_at=ended_at)
 
-    def set(self, **changes: Any) -> None:
-        self.record = dataclasses.replace(self.record, **changes)
+    def forget_cursors(self, *numbers: int | None) -> None:
+        """Remove the cursors of these runs; no number: of all."""
+        query = delete(tables.cursors).where(tables.cursors.c.sweep_id == self.id)
+        if numbers:
+            query = query.where(tables.cursors.c.scope.in_([str(number) for number in numbers]))
+        with self.ledger.database.write() as connection:
+            connection.execute(query)
 
-    def sweep(self) -> SweepRecord:
-        return self.record
-
-    def trials(self) -> tuple[TrialRecord, ...]:
-        return tuple(self.records[number] for number in sorted(self.records))
-
-    def cursor(self, number: int | None) -> dict[str, Any]:
-        return copy.deepcopy(self.cursors.get(number, {}))
-
-    def save_cursor(self, number: int | None, data: Mapping[str, Any]) -> None:
-        self.cursors[number] = copy.deepcopy(dict(data))
-        self.saves += 1
-
-    def set_sweep_run(self, experiment_id: str, run_id: str) -> None:
-        self.set(experiment_id=experiment_id, run_id=run_id)
-
-    def set_trial_run(self, number: int, run_id: str) -> None:
-        self.put(dataclasses.replace(self.records[number], run_id=run_id))
+    def _count(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
+        self.saves += statement.startswith(("INSERT INTO loratory_cursors", "UPDATE loratory_cursors"))

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import torch
 
+from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import Origin, Source
 from orchestrator.objective.protocol import Head
 from orchestrator.tracking.adapter_model import AdapterRunner
-from orchestrator.training.adapters import adapt, save_adapter
-from orchestrator.training.base_model import load_base, load_tokenizer
+from orchestrator.training.model.adapters import adapt, save_adapter
+from orchestrator.training.model.base_model import load_base
 from tests.fakes.tiny_models import tiny_bart_classifier
 from tests.fakes.tiny_objective import TinyClassification
 from tests.families.tiny_families import tiny_family

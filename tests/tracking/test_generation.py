@@ -25,7 +25,7 @@ def test_answer_ends_with_the_models_positions(words: int, tmp_path: Path) -> No
     with torch.no_grad():
         model.transformer.wte.weight[END_ID] = 0.0  # never the likeliest
     model.save_pretrained(base)
-    get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=2)).save_pretrained(tmp_path / "adapter")
+    get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=2)).save_pretrained(str(tmp_path / "adapter"))
     card = AdapterCard(
         base=Source(origin=Origin.LOCAL, name=str(base)),
         base_path=str(base),

@@ -105,10 +105,10 @@ from orchestrator.core.trial import TrialState
 from orchestrator.tracking.location import connect, holds_runs, locate
 from orchestrator.tracking.reconciler import Reconciler
 from orchestrator.tracking.synchroniser import Synchroniser
-from tests.tracking.records import MemoryStore, description, sweep, trial
-store = MemoryStore(sweep(), trial(0, (0.5, 0.6), TrialState.COMPLETE))
+from tests.tracking.records import StoredSweep, description, sweep, trial
+store = StoredSweep(sweep(), trial(0, (0.5, 0.6), TrialState.COMPLETE))
 location = locate(Tracking(uri="sqlite:///{tmp_path}/mlflow.db"))
-reconciler = Reconciler(Synchroniser(store, description(), location), print)
+reconciler = Reconciler(Synchroniser(store.ledger, store.id, description(), location), print)
 reconciler.start()
 assert reconciler.close(120)
 """

@@ -28,7 +28,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainedSweep:
 @pytest.fixture(scope="module")
 def model(trained: TrainedSweep, empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     location = copied(empty_store, tmp_path_factory.mktemp("logged"))
-    Synchroniser(trained.store, description(keep_adapters=1), location, trained.adapters).run()
+    Synchroniser(trained.store.ledger, trained.store.id, description(keep_adapters=1), location, trained.adapters).run()
     client = connect(location)
     (logged,) = client.search_logged_models([trained.store.record.experiment_id])
     return load_mlflow().pyfunc.load_model(logged.artifact_location)

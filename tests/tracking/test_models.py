@@ -28,27 +28,29 @@ def models(trained: TrainedSweep, location: Location) -> dict[str, str]:
 def test_the_kept_best_adapters_of_a_finished_sweep_become_models_once(
     trained: TrainedSweep, local_store: Location
 ) -> None:
-    synchroniser = Synchroniser(trained.store, description(), local_store, trained.adapters)
+    synchroniser = Synchroniser(trained.store.ledger, trained.store.id, description(), local_store, trained.adapters)
     synchroniser.run()
     found = models(trained, local_store)
     assert set(found) == {"0", "2"}
     synchroniser.run()
-    trained.store.cursors.clear()
-    Synchroniser(trained.store, description(), local_store, trained.adapters).run()
+    trained.store.forget_cursors()
+    Synchroniser(trained.store.ledger, trained.store.id, description(), local_store, trained.adapters).run()
     assert models(trained, local_store) == found
 
 
 def test_only_the_top_k_are_logged(trained: TrainedSweep, local_store: Location) -> None:
-    trained.store.cursors.clear()
-    Synchroniser(trained.store, description(keep_adapters=1), local_store, trained.adapters).run()
+    trained.store.forget_cursors()
+    Synchroniser(
+        trained.store.ledger, trained.store.id, description(keep_adapters=1), local_store, trained.adapters
+    ).run()
     assert set(models(trained, local_store)) == {"2"}
 
 
 def test_a_model_holds_the_adapter_and_refers_to_the_base(
     trained: TrainedSweep, local_store: Location, tmp_path: Path
 ) -> None:
-    trained.store.cursors.clear()
-    Synchroniser(trained.store, description(), local_store, trained.adapters).run()
+    trained.store.forget_cursors()
+    Synchroniser(trained.store.ledger, trained.store.id, description(), local_store, trained.adapters).run()
     client = connect(local_store)
     model_id = models(trained, local_store)["2"]
     folder = download_model(client, model_id, local_store.tracking_uri, tmp_path / "copy")
@@ -69,8 +71,8 @@ def test_a_model_holds_the_adapter_and_refers_to_the_base(
 
 
 def test_pyfunc_loads_it_and_names_the_classes(trained: TrainedSweep, local_store: Location) -> None:
-    trained.store.cursors.clear()
-    Synchroniser(trained.store, description(), local_store, trained.adapters).run()
+    trained.store.forget_cursors()
+    Synchroniser(trained.store.ledger, trained.store.id, description(), local_store, trained.adapters).run()
     mlflow = load_mlflow()
     location = connect(local_store).get_logged_model(models(trained, local_store)["2"]).artifact_location
     answers = mlflow.pyfunc.load_model(location).predict(list(TEXTS))

@@ -14,7 +14,7 @@ from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.reconciler import Reconciler
 from orchestrator.tracking.refusals import is_refusal
 from orchestrator.tracking.synchroniser import Synchroniser
-from tests.tracking.records import MemoryStore, description, sweep, trial
+from tests.tracking.records import StoredSweep, description, sweep, trial
 
 
 @contextmanager
@@ -55,8 +55,8 @@ def answering(status: int, body: str) -> Iterator[tuple[Location, list[str]]]:
 def test_refusing_server_ends_the_wait(status: int, body: str, told: str) -> None:
     warnings: list[str] = []
     with answering(status, body) as (location, asked):
-        store = MemoryStore(sweep(), trial(0, (0.5,)))
-        reconciler = Reconciler(Synchroniser(store, description(), location), warnings.append, gap_s=0)
+        store = StoredSweep(sweep(), trial(0, (0.5,)))
+        reconciler = Reconciler(Synchroniser(store.ledger, store.id, description(), location), warnings.append, gap_s=0)
         reconciler.start()
         assert not reconciler.flush(600)  # a wait would run into the test's time limit
         assert not reconciler.flush(600)
@@ -70,8 +70,10 @@ def test_refusing_server_ends_the_wait(status: int, body: str, told: str) -> Non
 def test_busy_server_is_asked_again() -> None:
     warnings: list[str] = []
     with answering(503, "come back later") as (location, _):
-        store = MemoryStore(sweep(), trial(0, (0.5,)))
-        reconciler = Reconciler(Synchroniser(store, description(), location), warnings.append, longest_wait_s=0.05)
+        store = StoredSweep(sweep(), trial(0, (0.5,)))
+        reconciler = Reconciler(
+            Synchroniser(store.ledger, store.id, description(), location), warnings.append, longest_wait_s=0.05
+        )
         reconciler.start()
         assert not reconciler.flush(2)
         reconciler.close(1)
@@ -81,12 +83,12 @@ def test_busy_server_is_asked_again() -> None:
 
 def test_one_refused_run_leaves_the_others_tracked(local_store: Location) -> None:
     ended = trial(1, (0.6,), TrialState.COMPLETE)
-    store = MemoryStore(sweep(), trial(0, (0.5,)))
-    Synchroniser(store, description(), local_store).run()
-    store.cursors.pop(0)
+    store = StoredSweep(sweep(), trial(0, (0.5,)))
+    Synchroniser(store.ledger, store.id, description(), local_store).run()
+    store.forget_cursors(0)
     store.put(ended)
     # MLflow keeps a parameter as it was first written: another value of it is refused, whenever it is tried.
-    refused = Synchroniser(store, description(fixed={"alpha": 64.0}), local_store)
+    refused = Synchroniser(store.ledger, store.id, description(fixed={"alpha": 64.0}), local_store)
     told = refused.run()
     assert len(told) == 1
     assert told[0].startswith("trial-000: ")
@@ -96,12 +98,12 @@ def test_one_refused_run_leaves_the_others_tracked(local_store: Location) -> Non
     runs = connect(local_store).search_runs([store.record.experiment_id])
     assert {run.info.run_name for run in runs} == {"films#1", "trial-000", "trial-001", "trial-002"}
     assert {run.info.run_name: run.info.status for run in runs}["trial-001"] == "FINISHED"
-    assert Synchroniser(store, description(), local_store).run() == ()  # another driver tries it again
+    assert Synchroniser(store.ledger, store.id, description(), local_store).run() == ()  # another driver tries it again
 
 
 def test_deleted_run_is_written_anew_meanwhile(local_store: Location) -> None:
-    store = MemoryStore(sweep(), trial(0, (0.5,)))
-    synchroniser = Synchroniser(store, description(), local_store)
+    store = StoredSweep(sweep(), trial(0, (0.5,)))
+    synchroniser = Synchroniser(store.ledger, store.id, description(), local_store)
     synchroniser.run()
     deleted = store.records[0].run_id
     connect(local_store).delete_run(deleted)
@@ -114,7 +116,8 @@ def test_folder_that_may_not_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     location = Location(tracking_uri=uri, registry_uri=uri, artifacts=tmp_path / "file" / "artifacts")
-    told = Synchroniser(MemoryStore(sweep()), description(), location).run()
+    store = StoredSweep(sweep())
+    told = Synchroniser(store.ledger, store.id, description(), location).run()
     assert len(told) == 1
     assert "Not a directory" in told[0]
 
@@ -153,10 +156,10 @@ def test_other_refusals_are_told_from_faults(error: Exception, expected: bool) -
 
 
 def test_names_that_mlflow_refuses_are_recorded_cleaned(local_store: Location) -> None:
-    store = MemoryStore(sweep(), trial(0, (0.5,), TrialState.COMPLETE))
+    store = StoredSweep(sweep(), trial(0, (0.5,), TrialState.COMPLETE))
     facts = {**store.record.facts, "baseline": {"val/hit@1": 0.25, "val/a//b": 0.5}}
-    store.set(facts=facts)
-    assert Synchroniser(store, description(), local_store).run() == ()
+    store.ledger.sweeps.update(store.id, facts=facts)
+    assert Synchroniser(store.ledger, store.id, description(), local_store).run() == ()
     metrics = connect(local_store).get_run(store.record.run_id).data.metrics
     assert metrics["baseline_val_hit_1"] == 0.25
     assert metrics["baseline_val_a__b"] == 0.5

@@ -28,9 +28,9 @@ def location(request: pytest.FixtureRequest) -> Location:
 
 @pytest.fixture
 def models(trained: TrainedSweep, location: Location) -> dict[int, str]:
-    trained.store.cursors.clear()
-    Synchroniser(trained.store, description(), location, trained.adapters).run()
-    return {number: trained.store.cursors[number]["model_id"] for number in (0, 2)}
+    trained.store.forget_cursors()
+    Synchroniser(trained.store.ledger, trained.store.id, description(), location, trained.adapters).run()
+    return {number: trained.store.ledger.cursors.load(trained.store.id, number)["model_id"] for number in (0, 2)}
 
 
 @pytest.fixture

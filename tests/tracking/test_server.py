@@ -23,7 +23,7 @@ from orchestrator.tracking.reconciler import Reconciler
 from orchestrator.tracking.server import _choose_port, serve
 from orchestrator.tracking.synchroniser import Synchroniser
 from orchestrator.tracking.ui_page import SWITCH
-from tests.tracking.records import MemoryStore, description, sweep, trial
+from tests.tracking.records import StoredSweep, description, sweep, trial
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,9 +40,11 @@ def test_what_happened_while_the_server_was_away_is_written_when_it_is_back(loca
     port = _choose_port("127.0.0.1", 0)
     address = f"http://127.0.0.1:{port}"
     away = Location(tracking_uri=address, registry_uri=address, artifacts=None)
-    store = MemoryStore(sweep(), trial(0, (0.5,)))
+    store = StoredSweep(sweep(), trial(0, (0.5,)))
     warnings: list[str] = []
-    reconciler = Reconciler(Synchroniser(store, description(), away), warnings.append, longest_wait_s=1)
+    reconciler = Reconciler(
+        Synchroniser(store.ledger, store.id, description(), away), warnings.append, longest_wait_s=1
+    )
     reconciler.start()
     assert not reconciler.flush(3)
     store.put(trial(0, (0.5, 0.6, 0.7), TrialState.COMPLETE), trial(1, (0.4,), TrialState.PRUNED))

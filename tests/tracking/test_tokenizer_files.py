@@ -140,10 +140,10 @@ def test_generation_ends_at_either_end_token(end: int, rest: str, tmp_path: Path
 
     special = {"eos_token": "<end>", "pad_token": "[PAD]"}
     base = odd_llama(tmp_path / "base", special, eos_token_id=EOS_ID)
-    own = AutoTokenizer.from_pretrained(base)
-    writes(base, own.convert_tokens_to_ids("good"), end, own.convert_tokens_to_ids(rest))
+    ids = AutoTokenizer.from_pretrained(base).get_vocab()
+    writes(base, ids["good"], end, ids[rest])
     model = AutoModelForCausalLM.from_pretrained(base)
-    get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=2)).save_pretrained(tmp_path / "adapter")
+    get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=2)).save_pretrained(str(tmp_path / "adapter"))
     card = AdapterCard(
         base=Source(origin=Origin.LOCAL, name=str(base)),
         base_path=str(base),

@@ -9,7 +9,7 @@ from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.tracking import wording
 from orchestrator.tracking.description import sweep_key
 from orchestrator.tracking.links import best_name, runs_url
-from orchestrator.tracking.summary import ranking, summary, sweep_points, trial_points
+from orchestrator.tracking.summary import summary, sweep_points, trial_points
 from tests.effort import lines_run
 from tests.tracking.records import ACCURACY, description, report, sweep, trial
 
@@ -59,18 +59,9 @@ def test_what_was_measured_again_is_what_a_run_shows_last() -> None:
     places = [(point.name, point.step, point.timestamp_ms) for point in points]
     assert len(set(places)) == len(places), "MLflow would choose between two values"
     assert [point.value for point in points if point.name == "val/accuracy"] == [0.9, 0.6]  # the curve stays
-    records = [again(0, (0.9, 0.6), accuracy=0.8), trial(1, (0.85,), TrialState.PRUNED)]
-    assert [record.number for record in ranking(records, ACCURACY)] == [1, 0]
     points = sweep_points([again(0, (0.9,), accuracy=0.8)], ACCURACY, after=0)
     assert max(points, key=lambda point: (point.name == "best_val_accuracy", point.timestamp_ms)).value == 0.8
     assert not [point for point in points if point.name == "val/accuracy"]
-
-
-def test_ranking_is_by_the_best_value_in_the_metrics_direction() -> None:
-    records = [trial(0, (0.7, 0.5)), trial(1, (0.6,)), trial(2, (0.7,)), trial(3, ()), trial(4, (float("nan"),))]
-    assert [record.number for record in ranking(records, ACCURACY)] == [0, 2, 1]
-    worse_first = Metric(name="val/accuracy", direction=Direction.MINIMIZE)
-    assert [record.number for record in ranking(records, worse_first)] == [0, 1, 2]
 
 
 def test_the_sweeps_points_follow_the_order_of_endings() -> None:
@@ -87,7 +78,7 @@ def test_the_best_so_far_is_followed_in_one_pass_over_the_endings() -> None:
             points = sweep_points(records, ACCURACY, after=0)
         assert {point.step for point in points} == set(range(1, trials + 1))
         work.append(lines.total())
-    assert work[1] <= 4 * work[0]
+    assert work[1] <= 5 * work[0]  # four times the trials; one pass for each would be 16
 
 
 def test_values_read_as_in_yaml() -> None:

@@ -9,7 +9,7 @@ from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialState
 from orchestrator.tracking.adapters import SweepAdapters
 from tests.fakes.tiny_models import tiny_bert, tiny_llama, tiny_t5
-from tests.tracking.records import ACCURACY, MemoryStore, sweep, trial
+from tests.tracking.records import ACCURACY, StoredSweep, sweep, trial
 
 LABELS = ("bad", "so-so", "good")
 WRITERS: dict[str, tuple[Callable[[Path], Path], str, str]] = {
@@ -37,7 +37,7 @@ def classifier_adapter(base: Path, folder: Path, seed: int, labels: Sequence[str
             for name, weight in adapted.named_parameters():
                 if "lora_B" in name or "classifier" in name:
                     weight.normal_(0, 0.5)
-    adapted.save_pretrained(folder)
+    adapted.save_pretrained(str(folder))
     tokenizer = AutoTokenizer.from_pretrained(base)
     with torch.inference_mode():
         logits = adapted.eval()(**tokenizer(list(TEXTS), padding=True, return_tensors="pt")).logits
@@ -51,14 +51,14 @@ def writer_adapter(base: Path, folder: Path, auto: str, task_type: str) -> None:
 
     model = getattr(transformers, auto).from_pretrained(base)
     config = peft.LoraConfig(task_type=task_type, r=4, target_modules="all-linear", init_lora_weights=False)
-    peft.get_peft_model(model, config).save_pretrained(folder)
+    peft.get_peft_model(model, config).save_pretrained(str(folder))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class TrainedSweep:
     """A finished sweep of four trials; the adapters of 0 and 2 were kept, and 1, which is better than 0, was not."""
 
-    store: MemoryStore
+    store: StoredSweep
     adapters: SweepAdapters
     logits: dict[int, list[list[float]]]
 
@@ -87,7 +87,7 @@ def trained_sweep(folder: Path, name: str = "films") -> TrainedSweep:
         assert best.checkpoint is not None
         logits[number] = classifier_adapter(base, folder / "sweep" / best.checkpoint / "adapter", seed=number)
     return TrainedSweep(
-        store=MemoryStore(sweep(name, status=SweepStatus.FINISHED), *records), adapters=adapters, logits=logits
+        store=StoredSweep(sweep(name, status=SweepStatus.FINISHED), *records), adapters=adapters, logits=logits
     )
 
 

@@ -15,11 +15,12 @@ from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.space import Choices, Parameter, ParamValue, Space
 from orchestrator.objective.protocol import Head, Objective
 from orchestrator.spec.covering import covering
-from orchestrator.training.adapter_check import check_adapters
-from orchestrator.training.base_model import Base, load_base
-from orchestrator.training.model_notes import model_notes
-from orchestrator.training.packed.engine import PackedEngine
-from orchestrator.training.structure import load_structure
+from orchestrator.training.checks.adapter_check import check_adapters
+from orchestrator.training.checks.model_notes import model_notes
+from orchestrator.training.context import EngineContext
+from orchestrator.training.mixed import MixedEngine
+from orchestrator.training.model.base_model import Base, load_base
+from orchestrator.training.model.structure import load_structure
 from tests.fakes.tiny_models import (
     bert_without_pooler,
     tiny_bert,
@@ -116,14 +117,14 @@ def test_names_of_no_module_are_told_by_place(tmp_path: Path) -> None:
 
 
 def test_packed_engine_refuses_before_its_first_trial(tmp_path: Path) -> None:
-    engine = PackedEngine(plan_of(tiny_mixtral(tmp_path), {"dropout": [0.0, 0.1]}), TinyCausal())
+    engine = MixedEngine(EngineContext(plan_of(tiny_mixtral(tmp_path), {"dropout": [0.0, 0.1]}), TinyCausal()))
     with pytest.raises(UserError, match=r"^search\.space\.dropout: dropout 0\.1 cannot be trained"):
         engine.capacity(3, measure=False)
     engine.close()
 
 
 def test_adapters_of_experts_are_left_to_the_solo_engine(tmp_path: Path) -> None:
-    engine = PackedEngine(plan_of(tiny_qwen3_moe(tmp_path), {"rank": [4, 8]}), TinyCausal())
+    engine = MixedEngine(EngineContext(plan_of(tiny_qwen3_moe(tmp_path), {"rank": [4, 8]}), TinyCausal()))
     capacity = engine.capacity(3, measure=False)
     engine.close()
     assert (capacity.packs, capacity.why) == (

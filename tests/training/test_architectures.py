@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 import torch
 
+from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
 from orchestrator.evaluation.measure import measure
 from orchestrator.objective.protocol import Example, Head, Objective
-from orchestrator.training.adapters import adapt
-from orchestrator.training.base_model import load_base, load_tokenizer
+from orchestrator.training.model.adapters import adapt
+from orchestrator.training.model.base_model import load_base
 from orchestrator.training.packed.fitness import reason_not_to_pack
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
 from tests.families.tiny_families import tiny_family

@@ -12,7 +12,7 @@ import pytest
 from orchestrator.core.manifest import Owner
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import Report, TrialTask
-from orchestrator.training.checkpoints import TrialFolder
+from orchestrator.training.checkpoints.trial_folder import TrialFolder
 
 
 def write(folder: TrialFolder, nominal: int, **metrics: float) -> Report:

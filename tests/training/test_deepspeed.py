@@ -12,6 +12,7 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
+from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.deepspeed import NAMED, ZERO, Config
 from orchestrator.core.errors import DivergedError
@@ -20,12 +21,12 @@ from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import TrialTask
 from orchestrator.objective.protocol import Objective
-from orchestrator.training.adapters import adapt
-from orchestrator.training.base_model import load_base, load_tokenizer
-from orchestrator.training.deepspeed_trainer import DeepSpeedTrainer
-from orchestrator.training.order import data_order
-from orchestrator.training.solo_trainer import Lesson, SoloTrainer
-from orchestrator.training.task_data import TaskData
+from orchestrator.training.data.order import data_order
+from orchestrator.training.data.task_data import TaskData
+from orchestrator.training.model.adapters import adapt
+from orchestrator.training.model.base_model import load_base
+from orchestrator.training.solo.deepspeed_trainer import DeepSpeedTrainer
+from orchestrator.training.solo.trainer import SoloTrainer, TrainingInputs
 from tests import needs
 from tests.contracts.engine_contract import AdapterContract, EngineContract
 from tests.fakes.tiny_models import tiny_bert, tiny_llama, tiny_t5
@@ -95,13 +96,13 @@ def trained(
     torch.manual_seed(5)
     adapted = adapt(load_base(source, objective, "cpu"), settings, objective.head)
     order = data_order([len(row["input_ids"]) for row in rows], settings.rows_per_update, UPDATES, 3)
-    lesson = Lesson(objective=objective, tokenizer=data.tokenizer, rows=rows, order=order, bfloat16=bfloat16)
+    inputs = TrainingInputs(objective=objective, tokenizer=data.tokenizer, rows=rows, order=order, bfloat16=bfloat16)
     task, watch = TrialTask(number=0, settings=settings, seed=3), Watch()
     scratch = folder / "scratch"
     trainer = (
-        SoloTrainer(adapted, lesson, task, scratch, [watch])
+        SoloTrainer(adapted, inputs, task, scratch, [watch])
         if config is None
-        else DeepSpeedTrainer(adapted, lesson, task, scratch, [watch], config)
+        else DeepSpeedTrainer(adapted, inputs, task, scratch, [watch], config)
     )
     watch.trainer, stage, steps = trainer, None, 0
     try:
@@ -195,7 +196,7 @@ class TestT5Offloaded(Solo, AdapterContract):
 
 ALONE = """
 import os, sys
-from orchestrator.training.zero import join_world
+from orchestrator.training.solo.zero import join_world
 join_world("cpu")
 join_world("cpu")
 import psutil, torch

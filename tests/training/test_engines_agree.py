@@ -11,9 +11,10 @@ from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.plan import EnginePlan, Precision
 from orchestrator.core.trial import Report
 from orchestrator.objective.protocol import Objective
+from orchestrator.training.context import EngineContext
 from orchestrator.training.engine import Engine
-from orchestrator.training.packed.engine import PackedEngine
-from orchestrator.training.solo import SoloEngine
+from orchestrator.training.mixed import MixedEngine
+from orchestrator.training.solo.engine import SoloEngine
 from tests.contracts.engine_contract import learned
 from tests.fakes.tiny_models import tiny_bert, tiny_llama, tiny_t5, without_dropout
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
@@ -56,8 +57,8 @@ def test_what_one_engine_reports_the_other_reports(tmp_path: Path, device: str, 
                     found += [run.advance(point) for point in plan.timetable.of(trial.settings)]
         return [learned(report) for report in found]
 
-    solo = reports(SoloEngine(plan, objective))
-    packed = reports(PackedEngine(replace(plan, sweep_dir=str(tmp_path / "packed")), objective))
+    solo = reports(SoloEngine(EngineContext(plan, objective)))
+    packed = reports(MixedEngine(EngineContext(replace(plan, sweep_dir=str(tmp_path / "packed")), objective)))
     assert len(solo) == len(packed) == 7
     for one, other in zip(solo, packed, strict=True):
         assert other == pytest.approx(one, rel=1e-3, abs=1e-5)

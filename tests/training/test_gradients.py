@@ -6,16 +6,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import TrialTask
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Objective
-from orchestrator.training.adapters import Adapted, adapt
-from orchestrator.training.base_model import load_base, load_tokenizer
+from orchestrator.training.data.task_data import TaskData
+from orchestrator.training.model.adapters import Adapted, adapt
+from orchestrator.training.model.base_model import load_base
 from orchestrator.training.optimiser import build_optimiser
-from orchestrator.training.solo_trainer import Lesson, SoloTrainer
-from orchestrator.training.task_data import TaskData
+from orchestrator.training.solo.trainer import SoloTrainer, TrainingInputs
 from tests.fakes.tiny_models import tiny_bert, tiny_gpt2, tiny_llama, tiny_t5, without_dropout
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
 
@@ -64,8 +65,8 @@ def test_accumulated_batches_give_the_gradient_of_one(
             batch_size=size, accumulation=8 // size, max_grad_norm=1e9, label_smoothing=label_smoothing
         )
         model = adapted(source, objective, settings)
-        lesson = Lesson(objective=objective, tokenizer=data.tokenizer, rows=rows, order=[ROWS], bfloat16=False)
-        trainer = SoloTrainer(model, lesson, TrialTask(number=0, settings=settings, seed=0), tmp_path, [])
+        inputs = TrainingInputs(objective=objective, tokenizer=data.tokenizer, rows=rows, order=[ROWS], bfloat16=False)
+        trainer = SoloTrainer(model, inputs, TrialTask(number=0, settings=settings, seed=0), tmp_path, [])
         trainer.train()
         found[size] = (trainer.update_loss, trainer.update_norm)
     model = adapted(source, objective, TrialSettings())
@@ -73,7 +74,7 @@ def test_accumulated_batches_give_the_gradient_of_one(
     loss_sum_B, units_B = objective.losses(forward(model.model.train(), batch), batch, label_smoothing)
     assert len(set(units_B.tolist())) > 1 or isinstance(objective, TinyClassification)
     loss = loss_sum_B.sum() / units_B.sum()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     gradients = [p.grad for p in model.model.parameters() if p.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients).item()
     for size in (8, 4, 1):
@@ -86,20 +87,19 @@ def test_the_gradient_is_clipped_at_its_norm_over_all_parameters(
     data = TaskData(objective, DataPlan(source=source, train=30, validation=2, test=2), load_tokenizer(source))
     settings = TrialSettings(batch_size=8, max_grad_norm=1e-3)
     model = adapted(source, objective, settings)
-    lesson = Lesson(
+    inputs = TrainingInputs(
         objective=objective, tokenizer=data.tokenizer, rows=data.split("train", 32), order=[ROWS], bfloat16=False
     )
-    trainer = SoloTrainer(model, lesson, TrialTask(number=0, settings=settings, seed=0), tmp_path, [])
+    trainer = SoloTrainer(model, inputs, TrialTask(number=0, settings=settings, seed=0), tmp_path, [])
     seen: list[float] = []
-    step = trainer.optimizer.step
 
-    def spy(*arguments: object, **named: object) -> object:
+    def note_norm(*_: object) -> None:
         seen.append(
             torch.nn.utils.get_total_norm([p.grad for p in model.model.parameters() if p.grad is not None]).item()
         )
-        return step(*arguments, **named)
 
-    trainer.optimizer.step = spy
+    assert trainer.optimizer is not None
+    trainer.optimizer.register_step_pre_hook(note_norm)
     trainer.train()
     assert trainer.update_norm > 1e-3
     assert seen == [pytest.approx(1e-3, rel=1e-3)]

@@ -22,12 +22,13 @@ from orchestrator.core.methods import METHODS
 from orchestrator.core.plan import EnginePlan, Precision
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Head
-from orchestrator.training.adapters import adapt, save_adapter
-from orchestrator.training.base_model import Base, load_base
+from orchestrator.training.context import EngineContext
 from orchestrator.training.engine import Engine
-from orchestrator.training.heads import modules_to_save
-from orchestrator.training.packed.engine import PackedEngine
-from orchestrator.training.solo import SoloEngine
+from orchestrator.training.mixed import MixedEngine
+from orchestrator.training.model.adapters import adapt, save_adapter
+from orchestrator.training.model.base_model import Base, load_base
+from orchestrator.training.model.heads import modules_to_save
+from orchestrator.training.solo.engine import SoloEngine
 from tests.contracts.engine_contract import learned
 from tests.fakes.tiny_models import (
     bert_without_pooler,
@@ -114,8 +115,8 @@ def test_both_engines_train_the_head_alike(name: str, tmp_path: Path, plain_peft
                     found.append(learned(run.advance(40)))
         return found
 
-    solo = reports(SoloEngine(plan, OBJECTIVE))
-    packed = reports(PackedEngine(replace(plan, sweep_dir=str(tmp_path / "packed")), OBJECTIVE))
+    solo = reports(SoloEngine(EngineContext(plan, OBJECTIVE)))
+    packed = reports(MixedEngine(EngineContext(replace(plan, sweep_dir=str(tmp_path / "packed")), OBJECTIVE)))
     rows = OBJECTIVE.encode(OBJECTIVE.splits(plan.data).validation, AutoTokenizer.from_pretrained(folder), 32)
     before = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2).state_dict()
     for one, other, trial in zip(solo, packed, trials, strict=True):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import PeftModel, PeftType
 from peft.mapping import PEFT_TYPE_TO_PREFIX_MAPPING
 
 from orchestrator.core.data import Origin, Source
@@ -16,10 +16,10 @@ from orchestrator.core.methods import METHODS, takers
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Head, Objective
-from orchestrator.training.adapters import Adapted, adapt, merged, save_adapter
-from orchestrator.training.base_model import Base, load_base
+from orchestrator.training.model.adapters import Adapted, adapt, merged, save_adapter
+from orchestrator.training.model.base_model import Base, load_base
+from orchestrator.training.model.peft_configs import peft_config
 from orchestrator.training.optimiser import build_optimiser
-from orchestrator.training.peft_configs import peft_config
 from tests import needs
 from tests.contracts.engine_contract import MethodContract
 from tests.fakes.tiny_models import (
@@ -214,7 +214,7 @@ def test_a_method_takes_the_settings_that_its_configuration_shows(bert: Base) ->
             if config(replace(plain, **{name: value})).to_dict() != config(plain).to_dict()  # type: ignore[arg-type]
         }
         assert shown == METHODS[method].settings - {"lora_plus_ratio"}, method  # of which the optimiser knows
-        assert PEFT_TYPE_TO_PREFIX_MAPPING[config(plain).peft_type] == METHODS[method].prefix
+        assert PEFT_TYPE_TO_PREFIX_MAPPING[PeftType(config(plain).peft_type)] == METHODS[method].prefix
     assert takers("rank") == ("lora", "loha", "lokr", "vera")
     assert takers("batch_size") == tuple(METHODS)
 

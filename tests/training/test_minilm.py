@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.assets.fetch import fetch
+from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import AssetError
 from orchestrator.core.plan import EnginePlan
@@ -12,7 +13,6 @@ from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import TrialTask
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Objective
-from orchestrator.training.base_model import load_tokenizer
 from orchestrator.training.build import build_engine
 from tests.contracts.engine_contract import AdapterContract
 from tests.fakes.tiny_objective import TinyClassification

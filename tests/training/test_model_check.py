@@ -13,7 +13,7 @@ import pytest
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import DataError, ModelError
 from orchestrator.objective.protocol import Head, Objective, Splits
-from orchestrator.training.model_check import CheckedModel, check_model
+from orchestrator.training.checks.model_check import CheckedModel, check_model
 from tests.fakes.odd_models import END_ID, EOS_ID, PIECES, odd_llama
 from tests.fakes.tiny_models import (
     bert_without_pooler,

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.training.order import WINDOW, data_order
+from orchestrator.training.data.order import WINDOW, data_order
 
 
 @settings(max_examples=60, deadline=None)

@@ -16,8 +16,9 @@ from orchestrator.core.plan import EnginePlan, Precision
 from orchestrator.core.trial import TrialTask
 from orchestrator.tracking.adapter_model import AdapterRunner
 from orchestrator.tracking.adapters import AdapterCard, stage_adapter
-from orchestrator.training.packed.engine import PackedEngine
-from orchestrator.training.solo import SoloEngine
+from orchestrator.training.context import EngineContext
+from orchestrator.training.mixed import MixedEngine
+from orchestrator.training.solo.engine import SoloEngine
 from tests.fakes.odd_models import EOS_ID, odd_llama, tiny_xlnet
 from tests.fakes.tiny_models import tiny_gpt2, without_dropout
 from tests.fakes.tiny_objective import TinyClassification, tiny_rows
@@ -101,12 +102,12 @@ def test_rows_beside_longer_rows_keep_their_answers(name: str, tmp_path: Path) -
         device="cpu",
     )
     objective = TinyClassification()
-    with closing(SoloEngine(plan, objective)) as engine, closing(engine.start(TRIAL)) as run:
+    with closing(SoloEngine(EngineContext(plan, objective))) as engine, closing(engine.start(TRIAL)) as run:
         report = run.advance(40)
         adapter = tmp_path / "solo" / str(report.checkpoint) / "adapter"
         measured = engine.measure(adapter, TRIAL, "test")
     packed = replace(plan, sweep_dir=str(tmp_path / "packed"))
-    with closing(PackedEngine(packed, objective)) as pack, closing(pack.start(TRIAL)) as together:
+    with closing(MixedEngine(EngineContext(packed, objective))) as pack, closing(pack.start(TRIAL)) as together:
         found: dict[Any, Any] = {}
         while not found:
             found = pack.step({together: 40})

@@ -10,19 +10,20 @@ import torch
 from peft import get_peft_model_state_dict
 from torch import nn
 
+from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import AssetError, DataError, UserError
 from orchestrator.core.plan import EnginePlan, Precision
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Head, Objective
-from orchestrator.training.adapters import adapt, merged
-from orchestrator.training.base_model import load_base, load_tokenizer
 from orchestrator.training.build import build_engine
-from orchestrator.training.dropout import FastDropout, use_fast_dropout
-from orchestrator.training.hardware import choose_device, computes_in_bfloat16
-from orchestrator.training.memory import peak_mb, reset_peak
-from orchestrator.training.rng import RandomState, kept_random_state
-from orchestrator.training.task_data import TaskData
+from orchestrator.training.data.task_data import TaskData
+from orchestrator.training.model.adapters import adapt, merged
+from orchestrator.training.model.base_model import load_base
+from orchestrator.training.process.hardware import choose_device, computes_in_bfloat16
+from orchestrator.training.process.memory import peak_mb, reset_peak
+from orchestrator.training.process.random_state import RandomState, kept_random_state
+from orchestrator.training.solo.dropout import FastDropout, use_fast_dropout
 from tests.fakes.tiny_models import bert_without_pooler, tiny_bert, tiny_gpt2, tiny_llama, tiny_roberta, tiny_t5
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
 
@@ -67,7 +68,7 @@ def test_every_dropout_module_is_replaced() -> None:
 
 def test_random_states_are_put_back_whatever_happens() -> None:
     def draw() -> tuple[float, float, float]:
-        return random.random(), float(np.random.rand()), torch.rand(()).item()
+        return random.random(), float(np.random.rand()), torch.rand(()).item()  # noqa: NPY002  (the state that is kept)
 
     before = RandomState.capture()
     first = draw()
@@ -175,11 +176,11 @@ def test_merging_into_an_embedding_leaves_the_head_that_shares_it_alone(tmp_path
     plain = model(input_ids=ids).logits
     with merged(model):
         assert torch.allclose(model(input_ids=ids).logits, plain, atol=1e-4)
-    assert model.get_submodule("base_model.model.transformer.wte").base_layer.weight is head.weight
+    assert model.get_parameter("base_model.model.transformer.wte.base_layer.weight") is head.weight
 
 
 def test_the_config_names_the_base(bert: Source, tmp_path: Path) -> None:
-    from orchestrator.training.adapters import save_adapter
+    from orchestrator.training.model.adapters import save_adapter
 
     for init in ("default", "pissa"):
         found = adapt(

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from orchestrator.training.pausable_thread import PausableThread
+from orchestrator.training.solo.pausable_thread import PausableThread
 
 
 def test_values_come_one_by_one_and_the_thread_waits_in_between() -> None:

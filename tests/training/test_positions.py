@@ -8,7 +8,7 @@ import transformers
 
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import ModelError
-from orchestrator.training.positions import position_bound, require_positions
+from orchestrator.training.checks.positions import position_bound, require_positions
 
 SOURCE = Source(origin=Origin.HUB, name="org/model")
 SMALL: dict[str, Any] = {

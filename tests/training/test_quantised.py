@@ -14,10 +14,10 @@ from orchestrator.core.errors import UserError
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Head, Objective
-from orchestrator.training.adapters import adapt, merged
-from orchestrator.training.base_model import Base, load_base
-from orchestrator.training.packed.linear import PackedLoRA
-from orchestrator.training.packed.pack import Pack
+from orchestrator.training.model.adapters import adapt, merged
+from orchestrator.training.model.base_model import Base, load_base
+from orchestrator.training.packed.execution.pack import Pack
+from orchestrator.training.packed.layers.lora import PackedLoRA
 from tests import needs
 from tests.fakes.tiny_models import bert_without_pooler, tiny_bert, tiny_gpt2, tiny_llama, tiny_roberta
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification
@@ -86,7 +86,7 @@ def test_the_layers_take_little_more_than_a_quarter_of_bfloat16(tmp_path: Path) 
     assert 0.25 < num_bytes([layer.weight for layer in layers]) / in_bfloat16 < 0.28
     pack = Pack(source, TinyClassification(), "cpu", torch.bfloat16, Quantisation.NF4)
     for name in in_4_bits(pack.model):
-        pack._open(name, "A")
+        pack.pack_layer(name, "A")
     adapted = [module for module in pack.model.modules() if isinstance(module, PackedLoRA)]
     assert len(adapted) == len(layers)
     assert 0.25 < num_bytes([module.frozen.stored for module in adapted]) / in_bfloat16 < 0.28
@@ -108,7 +108,7 @@ def test_every_number_format_is_made_from_the_same_codes(tmp_path: Path) -> None
 @needs.bitsandbytes
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_layer_computes_as_a_linear_one_with_its_weight_turned_back(dtype: torch.dtype, tmp_path: Path) -> None:
-    from orchestrator.training.quantised import weight_of
+    from orchestrator.training.model.quantised import weight_of
 
     torch.manual_seed(0)
     base = load(tiny_bert(tmp_path, width=64), TinyClassification())

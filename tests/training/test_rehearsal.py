@@ -14,7 +14,7 @@ from orchestrator.objective.language_modelling import CausalLM
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.objective.sequence_to_sequence import Seq2SeqLM
-from orchestrator.training.rehearsal import rehearse
+from orchestrator.training.checks.rehearsal import rehearse
 from tests.fakes import tiny_objective
 from tests.fakes.tiny_models import tiny_bert, tiny_llama, tiny_t5
 

@@ -8,8 +8,8 @@ import pytest
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState
-from orchestrator.training.checkpoints import TrialFolder
-from orchestrator.training.retention import Retention, kept, leaders
+from orchestrator.training.checkpoints.retention import Retention, kept
+from orchestrator.training.checkpoints.trial_folder import TrialFolder
 from tests.effort import lines_run
 from tests.training.test_checkpoints import write
 
@@ -34,20 +34,6 @@ def record(number: int, *scores: float, state: TrialState = TrialState.RUNNING) 
 
 def ended(number: int, *scores: float, state: TrialState = TrialState.COMPLETE) -> TrialRecord:
     return record(number, *scores, state=state)
-
-
-def test_leaders_are_the_best_trials_of_every_ending_and_those_that_still_run() -> None:
-    records = [
-        ended(0, 0.7),
-        ended(1, 0.9, 0.6, state=TrialState.PRUNED),
-        ended(2, 0.8, state=TrialState.FAIL),
-        record(3, 0.99),
-        ended(4, 0.8),
-        ended(5),
-        ended(6, float("nan")),
-    ]
-    assert [leader.number for leader in leaders(records, ACCURACY, 3)] == [3, 1, 2]
-    assert [leader.number for leader in leaders(records, ACCURACY, 9)] == [3, 1, 2, 4, 0]
 
 
 def test_running_trials_keep_their_best_and_newest_ended_ones_their_best_if_it_leads() -> None:

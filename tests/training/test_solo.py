@@ -6,8 +6,9 @@ from pathlib import Path
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.objective.protocol import Objective
+from orchestrator.training.context import EngineContext
 from orchestrator.training.engine import Engine
-from orchestrator.training.solo import SoloEngine
+from orchestrator.training.solo.engine import SoloEngine
 from tests import needs
 from tests.contracts.engine_contract import AdapterContract, EngineContract
 from tests.fakes.tiny_models import bert_without_pooler, tiny_bert, tiny_gpt2, tiny_llama, tiny_roberta, tiny_t5
@@ -18,7 +19,7 @@ class Solo:
     objective: Objective
 
     def engine(self, plan: EnginePlan) -> Engine:
-        return SoloEngine(plan, self.objective)
+        return SoloEngine(EngineContext(plan, self.objective))
 
     def holds(self, engine: Engine, number: int) -> bool:
         return any(thread.name == f"trial {number}" for thread in threading.enumerate())

@@ -9,8 +9,8 @@ from peft import LoraConfig, get_peft_model
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
 from orchestrator.core.settings import TrialSettings
-from orchestrator.training.adapters import adapt
-from orchestrator.training.base_model import Base, load_base
+from orchestrator.training.model.adapters import adapt
+from orchestrator.training.model.base_model import Base, load_base
 from tests.fakes.tiny_models import tiny_bert
 from tests.fakes.tiny_objective import TinyClassification
 
@@ -34,7 +34,7 @@ def test_expression_takes_the_layers_that_peft_takes(folder: Path, method: str) 
     adapted = adapt(found, settings, objective.head).model
     assert adapted.targeted_module_names == plain.targeted_module_names
     assert len(adapted.targeted_module_names) == 2
-    assert adapted.peft_config["default"].target_modules == FIRST_LAYER
+    assert adapted.peft_config["default"].to_dict()["target_modules"] == FIRST_LAYER
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.plan import EnginePlan, Precision
 from orchestrator.core.settings import TrialSettings
-from orchestrator.objective.protocol import Objective
-from orchestrator.training.adapters import adapt
-from orchestrator.training.base_model import load_base
+from orchestrator.training.context import EngineContext
 from orchestrator.training.engine import Engine
-from orchestrator.training.packed.engine import PackedEngine
-from orchestrator.training.solo import SoloEngine
+from orchestrator.training.mixed import MixedEngine
+from orchestrator.training.model.adapters import adapt
+from orchestrator.training.model.base_model import load_base
+from orchestrator.training.solo.engine import SoloEngine
 from tests.fakes.tiny_models import tiny_gpt2, tiny_llama, without_dropout
 from tests.fakes.tiny_objective import TinyCausal
 from tests.plain_peft import PlainPeft
@@ -39,7 +39,7 @@ def tied(tmp_path: Path) -> Source:
     return Source(origin=Origin.LOCAL, name=str(folder))
 
 
-def trained(build: Callable[[EnginePlan, Objective], Engine], model: Source, folder: Path, targets: str) -> float:
+def trained(build: Callable[[EngineContext], Engine], model: Source, folder: Path, targets: str) -> float:
     """Train a trial of PiSSA and return its validation loss."""
     plan = EnginePlan(
         objective="made up",
@@ -53,14 +53,14 @@ def trained(build: Callable[[EnginePlan, Objective], Engine], model: Source, fol
         device="cpu",
     )
     trial = task(0, epochs=1.0, learning_rate=1e-2, init="pissa", target_modules=targets)
-    with closing(build(plan, OBJECTIVE)) as engine, closing(engine.start(trial)) as run:
+    with closing(build(EngineContext(plan, OBJECTIVE))) as engine, closing(engine.start(trial)) as run:
         return run.advance(40).metrics["val/loss"]
 
 
-@pytest.mark.parametrize("engine", [SoloEngine, PackedEngine])
+@pytest.mark.parametrize("engine", [SoloEngine, MixedEngine])
 @pytest.mark.parametrize("targets", ["lm_head,q_proj", "embed_tokens,q_proj"])
 def test_export_of_pissa_on_tied_layers_is_equal(
-    engine: type[SoloEngine] | type[PackedEngine], targets: str, tied: Source, tmp_path: Path, plain_peft: PlainPeft
+    engine: type[SoloEngine] | type[MixedEngine], targets: str, tied: Source, tmp_path: Path, plain_peft: PlainPeft
 ) -> None:
     loss = trained(engine, tied, tmp_path / "sweep", targets)
     tokenizer = AutoTokenizer.from_pretrained(tied.name)

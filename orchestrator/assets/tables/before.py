@@ -15,7 +15,7 @@ from orchestrator.core.errors import AssetError, DataError
 if TYPE_CHECKING:
     import datasets
 
-_BUILDERS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+_BUILDERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     ".csv": ("csv", {}),
     ".tsv": ("csv", {"sep": "\t"}),
     ".json": ("json", {}),
@@ -39,7 +39,7 @@ def read_as_before(path: Path) -> "datasets.Dataset":
     builder, arguments = _BUILDERS[path.suffix.lower()]
     with tempfile.TemporaryDirectory(prefix="loratory-") as scratch:
         try:
-            rows: Any = datasets.load_dataset(
+            rows: datasets.Dataset = datasets.load_dataset(
                 builder, data_files=str(path), split="train", cache_dir=scratch, keep_in_memory=True, **arguments
             )
         except (DatasetGenerationError, ValueError, OSError, StopIteration, zipfile.BadZipFile) as error:

@@ -1,224 +1,189 @@
-"""The packed engine: trials take slots of one pack, train together, and report each by itself."""
+"""The packed engine: LoRA trials in the slots of one pack, trained together."""
 
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 import torch
 
-from orchestrator.core.errors import DivergedError, LoratoryError, UserError
-from orchestrator.core.manifest import Owner
-from orchestrator.core.plan import EnginePlan
+from orchestrator.core.errors import DivergedError, UserError
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import Report, TrialTask
-from orchestrator.objective.protocol import Objective
-from orchestrator.training.adapter_check import check_adapters
-from orchestrator.training.adapters import reason_of
-from orchestrator.training.checkpoints import SLOT_STATE, TrialFolder
-from orchestrator.training.course import Course
-from orchestrator.training.engine import Capacity, TrialRun
-from orchestrator.training.hardware import choose_device, computes_in_bfloat16
-from orchestrator.training.memory import free_memory, reset_peak
-from orchestrator.training.packed.adapter import new_adapter, require_packable
+from orchestrator.training.checkpoints.trial_folder import SLOT_STATE
+from orchestrator.training.context import EngineContext
+from orchestrator.training.data.update_plan import UpdatePlan
+from orchestrator.training.engine import Capacity
+from orchestrator.training.model.adapters import reason_of
 from orchestrator.training.packed.errors import CannotPackError
+from orchestrator.training.packed.execution.pack import Pack
+from orchestrator.training.packed.execution.slot_trial import SlotTrial
+from orchestrator.training.packed.execution.stepper import Stepper
 from orchestrator.training.packed.fitness import reason_not_to_pack
 from orchestrator.training.packed.headroom import Headroom
 from orchestrator.training.packed.kinds import Kind, capacity_for, told
-from orchestrator.training.packed.pack import Pack
 from orchestrator.training.packed.reporting import report
-from orchestrator.training.packed.run import PackedRun, advanced
-from orchestrator.training.packed.seat import Seat
 from orchestrator.training.packed.sizing import Sizing
-from orchestrator.training.packed.stepping import Stepper
-from orchestrator.training.rng import kept_random_state
-from orchestrator.training.solo import SoloEngine
+from orchestrator.training.packed.slots.adapter import new_adapter, require_packable
+from orchestrator.training.process.memory import free_memory, reset_peak
+from orchestrator.training.process.random_state import kept_random_state
 
 logger = logging.getLogger(__name__)
-_Found = TypeVar("_Found")
+_Result = TypeVar("_Result")
 
 
 class PackedEngine:
-    """Trains any number of LoRA trials at once; see ``PackingEngine``.
+    """Trains any number of LoRA trials at once. A trial that it cannot pack is refused with `CannotPackError`.
 
-    Reports are measured in the number format of training. A saved checkpoint is measured in float32, by the solo
-    engine. A trial that cannot be packed is trained by the solo engine too, while the others wait.
+    Trials are named by their numbers. A trial takes a slot with ``place`` or ``place_all``, trains with ``train``, and
+    frees the slot with ``leave``. Reports are measured in the number format of training.
     """
 
-    def __init__(self, plan: EnginePlan, objective: Objective) -> None:
-        """Read the data and the tokenizer; the base is loaded with the first trial that trains.
-
-        Raises:
-            AssetError: the model or the data is missing.
-            DataError: the data breaks a rule.
-            UserError: the device is not there.
-        """
-        self._plan = plan
-        self._objective = objective
-        self._device = choose_device(plan.device)
-        self._solo = SoloEngine(plan, objective)
-        bfloat16 = computes_in_bfloat16(plan.precision, self._device)
-        self._dtype = torch.bfloat16 if bfloat16 else torch.float32
+    def __init__(self, context: EngineContext) -> None:
+        """Load nothing yet; the base model is loaded for the first trial that takes a slot."""
+        self._context = context
+        self._dtype = torch.bfloat16 if context.bfloat16 else torch.float32
         self._stepper: Stepper | None = None
         self._pack: Pack | None = None
-        self._unfit: str | None = None  # why the base cannot be packed; None: it has not been tried
-        self._seats: dict[int, Seat] = {}
+        self._unfit: str | None = None  # why the base cannot be packed; empty: it can; None: it has not been tried
+        self._seats: dict[int, SlotTrial] = {}
         self._headroom = Headroom()
-        self._packs_turn = True  # or that of the trials that the solo engine trains, for one report of each
-        self._closed = False
-
-    def start(self, task: TrialTask) -> PackedRun:
-        """Return the trial's run; it takes a slot with its first batch."""
-        if self._closed:
-            raise LoratoryError("the engine is closed")
-        owner = Owner(sweep=self._plan.sweep_key, task=task)
-        return PackedRun(self, task, TrialFolder(Path(self._plan.sweep_dir), task.number, SLOT_STATE, owner))
 
     def capacity(self, most: int, *, measure: bool) -> Capacity:
-        """Try which trials pack, and measure how many pay at once; see ``PackingEngine.capacity``."""
+        """Try which kinds of trials pack, and measure how many to train at once; see ``PackingEngine.capacity``."""
+        context, plan = self._context, self._context.plan
 
         def sized(kind: Kind) -> Capacity:
             if not measure:
                 return Capacity(slots=most, why="")
-            torch.set_num_threads(self._plan.threads)
-            smallest, largest = ({**params, **kind} for params in (self._plan.smallest, self._plan.largest))
-            plan = replace(self._plan, smallest=smallest, largest=largest)
-            return Sizing(plan, self._objective, self._solo.data, self._device, self._dtype).choose(most)
+            torch.set_num_threads(plan.threads)
+            smallest, largest = {**plan.smallest, **kind}, {**plan.largest, **kind}
+            return Sizing(context, self._dtype, smallest=smallest, largest=largest).choose(most)
 
-        notes = check_adapters(self._plan, self._objective)
-        capacity = capacity_for(self._plan.kinds, self._reason_not_to_pack, sized)
+        capacity = capacity_for(plan.kinds, self._reason_not_to_pack, sized)
         if not capacity.packs:
             self._unfit = self._unfit or capacity.why
             self._drop_pack()  # each trial has a base of its own
-        return replace(capacity, notes=notes)
+        return capacity
 
-    def _reason_not_to_pack(self, kind: Kind) -> str | None:
-        """Return why trials of a kind cannot be trained with others, in words; None if they can.
+    def place_all(self, tasks: Collection[TrialTask]) -> dict[int, str]:
+        """Give a slot to as many of the trials as memory allows; return the trials that cannot be packed, with reasons.
+
+        Idle trials lose their slots if the others need them.
+        """
+        torch.set_num_threads(self._context.plan.threads)
+        by_number = {task.number: task for task in tasks}
+        while True:
+            admitted = self._headroom.admitted(by_number, self._seats)
+            for number in self._headroom.surplus(self._seats, admitted):
+                self.leave(number)
+            refused = self.attempt(partial(self._place_each, [by_number[number] for number in admitted]), admitted)
+            if refused is not None:
+                return refused
+
+    def _place_each(self, tasks: Collection[TrialTask]) -> dict[int, str]:
+        refused = {}
+        for task in tasks:
+            try:
+                self.place(task)
+            except CannotPackError as error:
+                refused[task.number] = str(error)
+        return refused
+
+    def place(self, task: TrialTask) -> None:
+        """Give a trial a slot, and restore its newest checkpoint; do nothing if it has a slot.
 
         Raises:
+            CannotPackError: a pack cannot train this base model or this adapter.
             UserError: peft refuses the settings.
         """
-        settings = TrialSettings.from_params({**self._plan.smallest, **kind})
-        try:
-            pack = self._open_pack(settings)
-            pack.admit(new_adapter(self._plan, self._objective, TrialTask(number=0, settings=settings, seed=0)))
-        except CannotPackError as error:
-            return str(error)
-        except ValueError as error:  # peft refuses these settings, in any engine
-            raise UserError(f"trials with {told(kind)} cannot be started: {reason_of(error)}") from error
-        return None
+        if task.number in self._seats:
+            return
+        plan = UpdatePlan.create(self._context.data, task, self._context.plan.timetable)
+        pack = self._open_pack(task.settings)
+        adapter = new_adapter(self._context.plan, self._context.objective, task)
+        folder = self._context.trial_folder(task, SLOT_STATE)
+        folder.clear_scratch()
+        self._seats[task.number] = SlotTrial(pack, adapter, task, plan, folder)
 
-    def step(self, wanted: Mapping[TrialRun, int]) -> dict[TrialRun, Report | DivergedError]:
-        """Train every trial by a few batches; see ``PackingEngine.step``."""
-        runs = {run: point for run, point in wanted.items() if isinstance(run, PackedRun)}
-        assert len(runs) == len(wanted), "a run of another engine"
-        admitted = self._headroom.admitted(runs, self._seats)
-        for number in self._headroom.surplus(self._seats, admitted):
-            self.leave(number)
-        return self._tried(partial(self._step, admitted), admitted) or {}
+    def train(self, wanted: Mapping[int, int]) -> dict[int, Report | DivergedError]:
+        """Train trials with a slot by a few batches; return the reports that became due, and the divergences.
 
-    def _tried(self, attempt: Callable[[], _Found], runs: Collection[PackedRun]) -> _Found | None:
-        """Return what comes of an attempt, or None if it failed and may go well another time.
+        A diverged trial loses its slot. If memory runs out, or a forward shows that the base cannot be packed, all
+        trials lose their slots and nothing is returned.
 
-        Then every seat is given up, for nobody knows what was written, and trials begin again from their newest
-        reports: fewer of them, if memory ran out, or by the solo engine, if the base cannot be packed after all.
+        Args:
+            wanted: the next report point of each trial.
         """
-        try:
-            return attempt()
-        except CannotPackError as error:  # what was tried with a few rows and no adapter did not show it
-            self._unfit = str(error)
-            logger.warning("the solo engine trains all trials from here on: %s", error)
-        except (RuntimeError, MemoryError) as error:
-            packed = {run.number for run in runs if run.alone is None}
-            if not self._headroom.shrink(error, len(packed.union(self._seats))):
-                raise
-        # Not while the error is held: it holds what failed.
-        for number in list(self._seats):
-            self.leave(number)
-        if self._pack is not None:
-            self._pack.empty()
-        free_memory(self._device)
-        if self._unfit:
-            self._drop_pack()
-        return None
+        return self.attempt(partial(self._train, wanted), wanted) or {}
 
-    def _step(self, runs: Mapping[PackedRun, int]) -> dict[TrialRun, Report | DivergedError]:
-        found: dict[TrialRun, Report | DivergedError] = {}
-        for run, point in runs.items():
-            points = self._plan.timetable.of(run.task.settings)
-            if point not in points:
-                raise ValueError(f"one of the report points {points} is needed, got {point}")
-            stored = run.folder.report(point)
-            if stored is not None:
-                found[run] = stored
-        if found:
-            return found
-        torch.set_num_threads(self._plan.threads)
-        seats = [seat for run in runs if (seat := self._seat(run)) is not None]
-        alone = {run: run.alone for run in runs if run.alone is not None}
-        if alone and not (seats and self._packs_turn):
-            found |= {run: advanced(solo, runs[run]) for run, solo in alone.items()}
-            self._packs_turn = True
-        # A seat that was restored has reported again what an interrupted run did not.
-        found |= {run: stored for run, point in runs.items() if (stored := run.folder.report(point)) is not None}
-        if found or not seats:
-            return found
-        began = time.perf_counter()
+    def _train(self, wanted: Mapping[int, int]) -> dict[int, Report | DivergedError]:
         assert self._stepper is not None
+        torch.set_num_threads(self._context.plan.threads)
+        seats = [self._seats[number] for number in wanted]
+        began = time.perf_counter()
         before = {seat: seat.tokens_trained for seat in seats}
         diverged = self._stepper.step(seats)
         spent, tokens = time.perf_counter() - began, {seat: seat.tokens_trained - before[seat] for seat in seats}
         for seat in seats:
             seat.train_s += spent * tokens[seat] / sum(tokens.values())
-        whole = [seat for seat in seats if seat.task.number not in diverged]
-        report(whole, self._stepper, self._device)
-        for run, point in runs.items():
-            if run.number in diverged:
-                run.close()
-                found[run] = diverged[run.number]
-            elif (stored := run.folder.report(point)) is not None:
-                found[run] = stored
-        self._packs_turn = not found
-        return found
+        report([seat for seat in seats if seat.task.number not in diverged], self._stepper, self._context.device)
+        outcomes: dict[int, Report | DivergedError] = {}
+        for number, point in wanted.items():
+            if number in diverged:
+                self.leave(number)
+                outcomes[number] = diverged[number]
+            elif (stored := self._seats[number].folder.report(point)) is not None:
+                outcomes[number] = stored
+        return outcomes
 
-    def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Mapping[str, float]:
-        """Measure a checkpoint, or its ``adapter`` folder, in float32 on a split."""
-        return self._solo.measure(checkpoint, task, split)
+    def measure_shift_sets(self, number: int, best_samples: int) -> dict[str, float]:
+        """Measure a checkpoint of a trial on the shift sets; the slot then holds that checkpoint and must be freed.
 
-    def finish(self, run: PackedRun, best_samples: int) -> Mapping[str, float]:
-        """Measure a trial's best checkpoint on the shift sets, in its slot; see ``TrialRun.finish``.
-
-        If there is no memory for that beside the others, they begin again from their newest reports.
+        Returns ``shift/<set>/<metric>`` and ``time/shift_s``.
         """
-        found = self._tried(partial(self._finish, run, best_samples), [run])
-        return self._finish(run, best_samples) if found is None else found
-
-    def _finish(self, run: PackedRun, best_samples: int) -> Mapping[str, float]:
-        data, began = self._solo.data, time.perf_counter()
-        if not data.shift_sets:
-            return {}
-        if run.alone is None and not run.folder.has_adapter(best_samples):  # somebody removed it, or it is damaged
-            self.leave(run.number)
-            run.folder.rewind(best_samples)
-            run.advance(best_samples)
-        seat = self._seat(run)
-        if seat is None:
-            assert run.alone is not None
-            return run.alone.finish(best_samples)
         assert self._stepper is not None
-        seat.recall(best_samples)
-        found: dict[str, float] = {}
+        data, seat, began = self._context.data, self._seats[number], time.perf_counter()
+        seat.load_adapter_of(best_samples)
+        metrics: dict[str, float] = {}
         for name in data.shift_sets:
-            rows = data.split(name, run.task.settings.max_length)
+            rows = data.split(name, seat.task.settings.max_length)
             measured = self._stepper.measure([seat], rows)[0]
-            found |= {f"shift/{name}/{metric}": value for metric, value in measured.items()}
-        return {**found, "time/shift_s": time.perf_counter() - began}
+            metrics |= {f"shift/{name}/{metric}": value for metric, value in measured.items()}
+        return {**metrics, "time/shift_s": time.perf_counter() - began}
+
+    def attempt(self, action: Callable[[], _Result], trials: Collection[int] = ()) -> _Result | None:
+        """Return the result of an action, or None if it failed and may succeed when it is tried again.
+
+        After an out-of-memory error at most half as many trials get a slot. After a `CannotPackError` no trial of this
+        base model gets one. In both cases all slots are freed, because their tensors may be half written; trials
+        resume from their newest checkpoints.
+
+        Args:
+            action: uses memory beside the pack.
+            trials: numbers of the trials that the action concerns.
+        """
+        try:
+            return action()
+        except CannotPackError as error:  # the trial run had few rows and no adapter
+            self._unfit = str(error)
+            logger.warning("the solo engine trains all trials from here on: %s", error)
+        except (RuntimeError, MemoryError) as error:
+            if not self._headroom.shrink(error, len({*trials, *self._seats})):
+                raise
+        # Only after the handlers: the error refers to the tensors of the failed action.
+        for number in list(self._seats):
+            self.leave(number)
+        if self._pack is not None:
+            self._pack.remove_all()
+        free_memory(self._context.device)
+        if self._unfit:
+            self._drop_pack()
+        return None
 
     def holds(self, number: int) -> bool:
-        """Whether a trial has a slot."""
+        """Return whether a trial has a slot."""
         return number in self._seats
 
     def leave(self, number: int) -> None:
@@ -228,56 +193,67 @@ class PackedEngine:
             assert self._stepper is not None
             self._stepper.forget(seat.slot)
             seat.leave()
-            free_memory(self._device)  # what batches of many shapes left scattered: 5 GB after 24 trials, not 2
+            # Batches of many shapes fragment the memory: 5 GB after 24 trials without this line, 2 GB with it.
+            free_memory(self._context.device)
 
     def close(self) -> None:
-        """Free the base and the data; calling it again does nothing."""
+        """Free the slots and the base model; calling it again does nothing."""
         for number in list(self._seats):
             self.leave(number)
         self._drop_pack()
-        self._closed = True
-        self._solo.close()
-        free_memory(self._device)
+        free_memory(self._context.device)
 
     def _drop_pack(self) -> None:
         if self._stepper is not None:
             self._stepper.close()
         self._stepper = self._pack = None
 
-    def _seat(self, run: PackedRun) -> Seat | None:
-        """Return the trial's seat, a new one if it has none; None if the solo engine trains it."""
-        if run.alone is not None:
-            return None
-        if run.number not in self._seats:
-            course = Course.of(self._solo.data, run.task, self._plan.timetable)
-            try:
-                pack = self._open_pack(run.task.settings)
-                adapter = new_adapter(self._plan, self._objective, run.task)
-                pack.admit(adapter)
-            except CannotPackError as error:
-                logger.warning("trial %d is trained by the solo engine: %s", run.number, error)
-                run.alone = self._solo.start(run.task)
-                return None
-            run.folder.clear_scratch()
-            self._seats[run.number] = Seat(pack, adapter, run.task, course, run.folder)
-        return self._seats[run.number]
+    def _reason_not_to_pack(self, kind: Kind) -> str | None:
+        """Return why trials of a kind cannot be packed; None if they can.
+
+        Raises:
+            UserError: peft refuses the settings.
+        """
+        plan, objective = self._context.plan, self._context.objective
+        settings = TrialSettings.from_params({**plan.smallest, **kind})
+        try:
+            pack = self._open_pack(settings)
+            pack.pack_layers(new_adapter(plan, objective, TrialTask(number=0, settings=settings, seed=0)))
+        except CannotPackError as error:
+            return str(error)
+        except ValueError as error:  # peft refuses these settings, in any engine
+            raise UserError(f"trials with {told(kind)} cannot be started: {reason_of(error)}") from error
+        return None
 
     def _open_pack(self, settings: TrialSettings) -> Pack:
-        require_packable(settings)  # or a base would be held for trials that have no use for it
-        if self._plan.deepspeed is not None:
+        """Return the pack; on the first call try whether the base model can be packed, and load it.
+
+        Raises:
+            CannotPackError: the adapter or the base model cannot be packed.
+        """
+        require_packable(settings)  # first: no base model is loaded for settings that never pack
+        context, plan = self._context, self._context.plan
+        if plan.deepspeed is not None:
             raise CannotPackError("DeepSpeed trains one model in a process")
         if self._unfit is None:
-            reset_peak(self._device)
-            tokenizer = self._solo.data.tokenizer
-            source, quantisation = self._plan.model, self._plan.quantisation
-            rows = self._solo.data.train(settings)
-            longest = max(settings.max_length, TrialSettings.from_params(self._plan.largest).max_length)
-            reason = reason_not_to_pack(source, self._objective, self._device, tokenizer, rows, quantisation, longest)
-            self._unfit = reason or ""
-            if not reason:
-                with kept_random_state():  # what the files lack is drawn
-                    self._pack = Pack(source, self._objective, self._device, self._dtype, quantisation)
-                self._stepper = Stepper(self._pack, self._objective, tokenizer, self._plan.threads)
+            reset_peak(context.device)
+            self._unfit = self._reason_base_cannot_pack(settings) or ""
+            if not self._unfit:
+                with kept_random_state():  # weights missing in the model's files are drawn at random
+                    self._pack = Pack(plan.model, context.objective, context.device, self._dtype, plan.quantisation)
+                self._stepper = Stepper(self._pack, context.objective, context.data.tokenizer, plan.threads)
         if self._pack is None:
-            raise CannotPackError(f"{self._plan.model} cannot be packed: {self._unfit}")
+            raise CannotPackError(f"{plan.model} cannot be packed: {self._unfit}")
         return self._pack
+
+    def _reason_base_cannot_pack(self, settings: TrialSettings) -> str | None:
+        context, plan = self._context, self._context.plan
+        return reason_not_to_pack(
+            plan.model,
+            context.objective,
+            context.device,
+            context.data.tokenizer,
+            context.data.train(settings),
+            plan.quantisation,
+            max_length=max(settings.max_length, TrialSettings.from_params(plan.largest).max_length),
+        )

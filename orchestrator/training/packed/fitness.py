@@ -18,16 +18,17 @@ from orchestrator.core.quantisation import Quantisation
 from orchestrator.evaluation.measure import forward
 from orchestrator.evaluation.neighbours import keeps_state
 from orchestrator.objective.protocol import Example, Head, Objective
-from orchestrator.training.base_model import load_base
-from orchestrator.training.memory import free_memory, out_of_memory
-from orchestrator.training.packed.attention import masks_checked
+from orchestrator.training.model.base_model import load_base
+from orchestrator.training.model.trial_weights import widen
 from orchestrator.training.packed.errors import CannotPackError
-from orchestrator.training.packed.layout import lay_out
-from orchestrator.training.packed.pack import Pack
-from orchestrator.training.packed.randomness import SlotRandom, draws_of
+from orchestrator.training.packed.execution.pack import Pack
+from orchestrator.training.packed.layers.attention import checking_masks
+from orchestrator.training.packed.layout.blocks import batch_layout
+from orchestrator.training.packed.masks.create import create_masks
+from orchestrator.training.packed.masks.streams import DropoutStream
 from orchestrator.training.packed.risks import risk
-from orchestrator.training.rng import kept_random_state
-from orchestrator.training.trial_weights import widen
+from orchestrator.training.process.memory import free_memory, out_of_memory
+from orchestrator.training.process.random_state import kept_random_state
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -138,9 +139,9 @@ def _reason(
         try:
             pack = Pack(source, objective, device, dtype, quantisation)
             widen(pack.model.eval())
-            layout = lay_out(batch["attention_mask"], _ROWS, 2, dtype, device=device)
-            with masks_checked():
-                packed = pack.logits(batch, layout).parts()
+            layout = batch_layout(batch["attention_mask"], _ROWS, 2, dtype, device=device)
+            with checking_masks():
+                packed = pack.logits(batch, layout).by_slot()
             return _difference(packed, alone, dtype) or _draws(pack, batch)
         except CannotPackError as error:
             return str(error)
@@ -179,12 +180,12 @@ def _difference(packed: Sequence[torch.Tensor], alone: Sequence[torch.Tensor], d
 def _draws(pack: Pack, batch: Mapping[str, torch.Tensor]) -> str | None:
     """Return a reason if a forward in training draws from torch's own generators."""
     pack.model.train()
-    draws = draws_of({slot: SlotRandom(slot, 0.0, pack.device) for slot in (0, 1)}, pack.device)
+    masks = create_masks({slot: DropoutStream(slot, 0.0, pack.device) for slot in (0, 1)}, pack.device)
     before = _generators(pack.device)
-    layout = lay_out(batch["attention_mask"], _ROWS, 2, pack.dtype, draws, device=pack.device)
-    pack.logits(batch, layout)
+    layout = batch_layout(batch["attention_mask"], _ROWS, 2, pack.dtype, device=pack.device)
+    pack.logits(batch, layout, masks)
     rows = torch.ones(layout.num_rows, 8, device=pack.device)
-    draws.rows(layout, rows, 0.5, 0, None).of(rows)  # as adapters will: a device compiles a kernel for it
+    masks.vector_mask(layout, rows, 0.5, 0, None).apply(rows)  # as adapters will: a device compiles a kernel for it
     same = all(torch.equal(*pair) for pair in zip(before, _generators(pack.device), strict=True))
     return None if same else "in training its code draws random numbers that are not a slot's own"
 

@@ -1,26 +1,25 @@
-"""How many trials have a seat at once: all, until memory runs out; then half of those that sat, from there on."""
+"""How many trials have a slot at once: all until memory runs out, then half as many."""
 
 import logging
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Collection
 
-from orchestrator.training.memory import out_of_memory
-from orchestrator.training.packed.run import PackedRun
+from orchestrator.training.process.memory import out_of_memory
 
 logger = logging.getLogger(__name__)
 
 
 class Headroom:
-    """The bound that running out of memory sets; it never rises, for what did not fit once will not fit again."""
+    """An upper bound on the trials with a slot; each out-of-memory error halves it, and it never rises."""
 
     def __init__(self) -> None:
         self._most: int | None = None
 
     def shrink(self, error: BaseException, trials: int) -> bool:
-        """Halve the bound if an error says that memory ran out, and return whether going on makes sense.
+        """Halve the bound after an out-of-memory error; return whether fewer trials may succeed.
 
         Args:
-            error: what was raised while the trials trained, or were measured.
-            trials: those that had a seat or were to have one; one alone that does not fit never will.
+            error: raised while the trials trained or were measured.
+            trials: number of trials with a slot, or about to get one. A single trial cannot be halved.
         """
         if trials < 2 or not out_of_memory(error):
             return False
@@ -28,19 +27,16 @@ class Headroom:
         logger.warning("out of memory with %d trials: going on with %d", trials, self._most)
         return True
 
-    def admitted(self, runs: Mapping[PackedRun, int], seated: Container[int]) -> dict[PackedRun, int]:
-        """Return those that there is memory for, first those that have a seat; the others wait.
+    def admitted(self, trials: Collection[int], seated: Collection[int]) -> list[int]:
+        """Return the trials for which memory suffices, at most the bound; trials with a slot come first."""
+        return sorted(trials, key=lambda number: number not in seated)[: self._most]
 
-        Trials of the solo engine take no seat, so they are not counted.
+    def surplus(self, seated: Collection[int], admitted: Collection[int]) -> list[int]:
+        """Return the idle trials whose slots the admitted trials need.
+
+        An idle trial waits at a report, so it can resume from its newest checkpoint later.
         """
-        packed = sorted((run for run in runs if run.alone is None), key=lambda run: run.number not in seated)
-        admitted = {*packed[: self._most]}
-        return {run: point for run, point in runs.items() if run in admitted or run.alone is not None}
-
-    def surplus(self, seated: Collection[int], admitted: Collection[PackedRun]) -> list[int]:
-        """Return trials whose seats the admitted need: they are idle at a report, from which they will begin again."""
         if self._most is None:
             return []
-        training = {run.number for run in admitted if run.alone is None}
-        idle = [number for number in seated if number not in training]
-        return idle[: max(0, len(training) + len(idle) - self._most)]
+        idle = [number for number in seated if number not in admitted]
+        return idle[: max(0, len(admitted) + len(idle) - self._most)]

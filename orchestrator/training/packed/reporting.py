@@ -4,20 +4,20 @@ import time
 from collections.abc import Iterable
 
 from orchestrator.evaluation.gap import gaps
-from orchestrator.training.memory import peak_mb
-from orchestrator.training.packed.seat import Seat
-from orchestrator.training.packed.stepping import Stepper
+from orchestrator.training.packed.execution.slot_trial import SlotTrial
+from orchestrator.training.packed.execution.stepper import Stepper
+from orchestrator.training.process.memory import peak_mb
 
 
-def report(seats: Iterable[Seat], stepper: Stepper, device: str) -> None:
+def report(seats: Iterable[SlotTrial], stepper: Stepper, device: str) -> None:
     """Measure those that have reached a report point, and commit what they report."""
     due = {
         seat: points
         for seat in seats
         if seat.batches == 0
-        and (points := [p for p, at in seat.course.due.items() if at == seat.update and not seat.folder.report(p)])
+        and (points := [p for p, at in seat.update_plan.due.items() if at == seat.update and not seat.folder.report(p)])
     }
-    alike: dict[tuple[int, float], list[Seat]] = {}
+    alike: dict[tuple[int, float], list[SlotTrial]] = {}
     for seat in due:
         settings = seat.task.settings
         alike.setdefault((settings.max_length, settings.train_fraction), []).append(seat)
@@ -26,10 +26,10 @@ def report(seats: Iterable[Seat], stepper: Stepper, device: str) -> None:
             seat.commit(due[seat], metrics)
 
 
-def _measured(seats: list[Seat], stepper: Stepper, device: str) -> list[dict[str, float]]:
+def _measured(seats: list[SlotTrial], stepper: Stepper, device: str) -> list[dict[str, float]]:
     began = time.perf_counter()
-    validation = stepper.measure(seats, seats[0].course.splits["val"])
-    train = stepper.measure(seats, seats[0].course.splits["train"])
+    validation = stepper.measure(seats, seats[0].update_plan.splits["val"])
+    train = stepper.measure(seats, seats[0].update_plan.splits["train"])
     share_s = (time.perf_counter() - began) / len(seats)
     return [
         {

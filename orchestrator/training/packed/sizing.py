@@ -14,20 +14,19 @@ from typing import NamedTuple
 
 import torch
 
-from orchestrator.core.plan import EnginePlan
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import TrialTask
-from orchestrator.objective.protocol import Example, Objective
-from orchestrator.training.checkpoints import SLOT_STATE, TrialFolder
-from orchestrator.training.course import Course
+from orchestrator.objective.protocol import Example
+from orchestrator.training.checkpoints.trial_folder import SLOT_STATE, TrialFolder
+from orchestrator.training.context import EngineContext
+from orchestrator.training.data.update_plan import UpdatePlan
 from orchestrator.training.engine import Capacity
-from orchestrator.training.memory import available_mb, free_memory, out_of_memory, peak_mb, reset_peak
-from orchestrator.training.packed.adapter import new_adapter
-from orchestrator.training.packed.pack import Pack
-from orchestrator.training.packed.seat import Seat
-from orchestrator.training.packed.stepping import Stepper
-from orchestrator.training.task_data import TaskData
+from orchestrator.training.packed.execution.pack import Pack
+from orchestrator.training.packed.execution.slot_trial import SlotTrial
+from orchestrator.training.packed.execution.stepper import Stepper
+from orchestrator.training.packed.slots.adapter import new_adapter
+from orchestrator.training.process.memory import available_mb, free_memory, out_of_memory, peak_mb, reset_peak
 
 PAYS = 1.1
 """Twice the trials have to train this many times the tokens a second, or they are not worth their memory."""
@@ -49,28 +48,34 @@ class _Trained(NamedTuple):
 class Sizing:
     """Measures packs of trials of one sweep."""
 
-    def __init__(self, plan: EnginePlan, objective: Objective, data: TaskData, device: str, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        context: EngineContext,
+        dtype: torch.dtype,
+        *,
+        smallest: Mapping[str, ParamValue],
+        largest: Mapping[str, ParamValue],
+    ) -> None:
         """Measure nothing yet.
 
         Args:
-            plan: what all trials share, and the smallest and the largest that a trial may be.
-            objective: the task.
-            data: its rows.
-            device: ``cpu`` or ``cuda``.
+            context: of the sweep.
             dtype: of the frozen weights.
+            smallest: the parameters of the smallest trial in the search space.
+            largest: the parameters of the largest one.
         """
-        self._plan = plan
-        self._objective = objective
-        self._data = data
-        self._device = device
+        self._context = context
+        self._device = context.device
         self._dtype = dtype
+        self._smallest = smallest
+        self._largest = largest
 
     def choose(self, most: int) -> Capacity:
         """Return how many trials to train at once, at most ``most``.
 
         Of the smallest, because those profit from company, as many as pay; of the largest, as many as fit.
         """
-        first = min(most, self._plan.threads if self._device == "cpu" else 1)
+        first = min(most, self._context.plan.threads if self._device == "cpu" else 1)
         slots, paying = grow_while_faster(first, most, self._rate)
         free_memory(self._device)
         slots, fitting = shrink_to_fit(slots, available_mb(self._device), self._took_mb)
@@ -78,12 +83,12 @@ class Sizing:
 
     def _rate(self, slots: int) -> float | None:
         """Return tokens a second, padding included, of a pack of the smallest trials; None if they do not fit."""
-        found = self._train(slots, self._plan.smallest, longest=False)
+        found = self._train(slots, self._smallest, longest=False)
         return None if found is None else found.tokens_per_s
 
     def _took_mb(self, slots: int) -> float | None:
         """Return the memory that a pack of the largest takes for their longest rows; None if they do not fit."""
-        found = self._train(slots, self._plan.largest, longest=True)
+        found = self._train(slots, self._largest, longest=True)
         return None if found is None else found.took_mb
 
     def _train(self, slots: int, params: Mapping[str, ParamValue], *, longest: bool) -> _Trained | None:
@@ -102,24 +107,30 @@ class Sizing:
         return _Trained(rate, peak_mb(self._device) - before_mb)
 
     def _tokens_per_s(self, slots: int, settings: TrialSettings, folder: Path, *, longest: bool) -> float:
-        plan = self._plan
-        pack = Pack(plan.model, self._objective, self._device, self._dtype, plan.quantisation)
+        context, plan = self._context, self._context.plan
+        pack = Pack(plan.model, context.objective, self._device, self._dtype, plan.quantisation)
         first = TrialTask(number=0, settings=settings, seed=0)
-        adapter = new_adapter(self._plan, self._objective, first)
-        course = Course.of(self._data, first, self._plan.timetable)
+        adapter = new_adapter(plan, context.objective, first)
+        update_plan = UpdatePlan.create(context.data, first, plan.timetable)
         if longest:
-            rows = sorted(range(len(course.rows)), key=lambda row: -_size(course.rows[row]))
-            course = replace(course, order=[rows[: settings.rows_per_update]] * len(course.order))
+            rows = sorted(range(len(update_plan.rows)), key=lambda row: -_size(update_plan.rows[row]))
+            update_plan = replace(update_plan, order=[rows[: settings.rows_per_update]] * len(update_plan.order))
         seats = [
-            Seat(pack, adapter, replace(first, number=number, seed=number), course, TrialFolder(folder, 0, SLOT_STATE))
+            SlotTrial(
+                pack,
+                adapter,
+                replace(first, number=number, seed=number),
+                update_plan,
+                TrialFolder(folder, 0, SLOT_STATE),
+            )
             for number in range(slots)
         ]
         warm, began = 0, time.perf_counter()
-        with closing(Stepper(pack, self._objective, self._data.tokenizer, self._plan.threads, tokens=1)) as stepper:
+        with closing(Stepper(pack, context.objective, context.data.tokenizer, plan.threads, tokens=1)) as stepper:
             for batch in range(BATCHES + 1):
                 if batch == 1:
                     warm, began = _tokens(seats), time.perf_counter()
-                if any(seat.update == len(course.order) for seat in seats):  # a trial may be shorter than that
+                if any(seat.update == len(update_plan.order) for seat in seats):  # a trial may be shorter than that
                     break
                 stepper.step(seats)
             if self._device != "cpu":
@@ -132,7 +143,7 @@ def _size(row: Example) -> int:
     return sum(len(values) for values in row.values() if isinstance(values, Sequence))
 
 
-def _tokens(seats: Sequence[Seat]) -> int:
+def _tokens(seats: Sequence[SlotTrial]) -> int:
     return sum(seat.tokens_trained for seat in seats)
 
 

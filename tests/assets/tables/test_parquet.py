@@ -41,7 +41,7 @@ def test_columns_of_odd_types_become_text(tmp_path: Path) -> None:
 
 
 def test_class_names_of_the_file_are_kept(tmp_path: Path) -> None:
-    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["n", "p"])})
+    features = datasets.Features(text=datasets.Value("string"), label=datasets.ClassLabel(names=["n", "p"]))
     datasets.Dataset.from_dict({"text": ["a"], "label": [1]}, features=features).to_parquet(str(tmp_path / "a.parquet"))
     assert read(tmp_path / "a.parquet").features["label"].names == ["n", "p"]
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.plan import EnginePlan, Precision
 from orchestrator.core.quantisation import Quantisation
@@ -13,18 +15,17 @@ from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import TrialTask
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Example, Objective
-from orchestrator.training.adapters import Adapted, adapt
-from orchestrator.training.base_model import Base, load_base, load_tokenizer
-from orchestrator.training.checkpoints import SLOT_STATE, TrialFolder
-from orchestrator.training.course import Course
-from orchestrator.training.optimiser import build_optimiser
-from orchestrator.training.packed.adapter import Adapter, new_adapter, place
-from orchestrator.training.packed.pack import Pack
-from orchestrator.training.packed.randomness import quantised
-from orchestrator.training.packed.seat import Seat
-from orchestrator.training.packed.stepping import Stepper
-from orchestrator.training.schedule import factor
-from orchestrator.training.task_data import TaskData
+from orchestrator.training.checkpoints.trial_folder import SLOT_STATE, TrialFolder
+from orchestrator.training.data.task_data import TaskData
+from orchestrator.training.data.update_plan import UpdatePlan
+from orchestrator.training.model.adapters import Adapted, adapt
+from orchestrator.training.model.base_model import Base, load_base
+from orchestrator.training.optimiser import build_optimiser, schedule_factor
+from orchestrator.training.packed.execution.pack import Pack
+from orchestrator.training.packed.execution.slot_trial import SlotTrial
+from orchestrator.training.packed.execution.stepper import Stepper
+from orchestrator.training.packed.masks.streams import quantise_drop_prob
+from orchestrator.training.packed.slots.adapter import Adapter, new_adapter, parse_key
 
 POINTS = (200, 400)
 ROWS = 60
@@ -54,6 +55,7 @@ class World:
         quantisation: Quantisation | None = None,
         packed: bool = True,
         device: str = "cpu",
+        grouped: bool | None = None,
     ) -> None:
         self.objective = objective
         self.source = Source(origin=Origin.LOCAL, name=str(model))
@@ -72,25 +74,25 @@ class World:
         )
         self.data = TaskData(objective, data, load_tokenizer(self.source))
         if packed:
-            self.pack = Pack(self.source, objective, device, torch.float32, quantisation)
+            self.pack = Pack(self.source, objective, device, torch.float32, quantisation, grouped=grouped)
             self.stepper = Stepper(self.pack, objective, self.data.tokenizer, threads=2, tokens=1)
 
-    def seat(self, trial: TrialTask, b_std: float = 0.0) -> Seat:
-        """Seat a trial; with ``b_std``, its B starts away from zero, where A has a gradient from the first step."""
+    def slot_trial(self, trial: TrialTask, b_std: float = 0.0) -> SlotTrial:
+        """Return a trial in a slot; ``b_std`` is B's standard deviation, else zero, where A has no gradient."""
         folder = TrialFolder(Path(self.plan.sweep_dir), trial.number, SLOT_STATE)
         adapter = new_adapter(self.plan, self.objective, trial)
         if b_std:
             adapter = with_b(adapter, trial.seed, b_std)
-        return Seat(self.pack, adapter, trial, Course.of(self.data, trial, self.plan.timetable), folder)
+        return SlotTrial(self.pack, adapter, trial, UpdatePlan.create(self.data, trial, self.plan.timetable), folder)
 
-    def gradients(self, seat: Seat, trial: TrialTask) -> dict[str, torch.Tensor]:
-        """Return a seat's gradients by the names of an adapter's file; B with its rank first."""
+    def gradients(self, slot_trial: SlotTrial, trial: TrialTask) -> dict[str, torch.Tensor]:
+        """Return a slot_trial's gradients by the names of an adapter's file; B with its rank first."""
         adapter, found = new_adapter(self.plan, self.objective, trial), {}
         for name, value in adapter.tensors.items():
-            gradient = self.pack.view(seat.slot, name, value.shape, "gradients")
-            layer, part = place(name)
+            gradient = self.pack.view(slot_trial.slot, name, value.shape, "gradients")
+            layer, part = parse_key(name)
             if part == "B" and self.pack.device != "cpu":  # scaled when the update is made
-                gradient = gradient * adapter.scales[layer] / (1.0 - quantised(trial.settings.dropout))
+                gradient = gradient * adapter.scales[layer] / (1.0 - quantise_drop_prob(trial.settings.dropout))
             found[name] = gradient
         return found
 
@@ -116,15 +118,17 @@ class World:
     def losses_of_peft(self, trial: TrialTask, updates: int, b_std: float = 0.0) -> list[float]:
         """Return the update losses of a plain loop: torch's AdamW over peft's model, an update's rows as one batch."""
         adapted = self.peft(trial, b_std)
-        course = Course.of(self.data, trial, self.plan.timetable)
+        update_plan = UpdatePlan.create(self.data, trial, self.plan.timetable)
         optimiser = build_optimiser(adapted.model, trial.settings)
         parameters = [parameter for parameter in adapted.model.parameters() if parameter.requires_grad]
         found = []
         for update in range(updates):
             for group in optimiser.param_groups:
-                group["lr"] = group.setdefault("peak", group["lr"]) * factor(trial.settings, update, len(course.order))
-            loss = self.peft_loss(adapted, [course.rows[row] for row in course.order[update]], trial.settings)
-            loss.backward()  # type: ignore[no-untyped-call]
+                group["lr"] = group.setdefault("peak", group["lr"]) * schedule_factor(
+                    trial.settings, update, len(update_plan.order)
+                )
+            loss = self.peft_loss(adapted, [update_plan.rows[row] for row in update_plan.order[update]], trial.settings)
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, trial.settings.max_grad_norm)
             optimiser.step()
             optimiser.zero_grad()
@@ -157,7 +161,7 @@ def load_peft(adapted: Adapted, tensors: Mapping[str, torch.Tensor]) -> None:
     """Copy an adapter's tensors into peft's model."""
     from peft import set_peft_model_state_dict
 
-    found = set_peft_model_state_dict(adapted.model, dict(tensors))
+    found: Any = set_peft_model_state_dict(adapted.model, dict(tensors))
     assert not found.unexpected_keys
 
 

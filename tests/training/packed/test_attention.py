@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from orchestrator.training.packed.attention import Terms, fuses, plain_attention
-from orchestrator.training.packed.fused_attention import fused_attention
-from orchestrator.training.packed.layout import Layout, lay_out
+from orchestrator.training.packed.layers.attention import uses_fused_kernels
+from orchestrator.training.packed.layers.fused_attention import fused_attention
+from orchestrator.training.packed.layers.plain_attention import AttentionTerms, plain_attention
+from orchestrator.training.packed.layout.blocks import Layout, batch_layout
 
 HEADS, WIDTH = 4, 8
 SLOTS: dict[str, dict[int, tuple[int, ...]]] = {
@@ -22,7 +23,7 @@ def layout_of(lengths: dict[int, tuple[int, ...]], dtype: torch.dtype, device: s
     rows = [length for some in lengths.values() for length in some]
     mask_BT = torch.tensor([[int(token < length) for token in range(max(rows))] for length in rows])
     counts = {slot: len(some) for slot, some in lengths.items()}
-    layout = lay_out(mask_BT, counts, max(lengths) + 1, dtype, device=device)
+    layout = batch_layout(mask_BT, counts, max(lengths) + 1, dtype, device=device)
     return layout, layout.flatten(mask_BT.to(device))[0].bool()
 
 
@@ -37,13 +38,13 @@ def compare(asks: tuple[Layout, torch.Tensor], seen: Layout, groups: int, dtype:
     draw = torch.Generator().manual_seed(0)
     query, key, value = drawn(layout, HEADS, dtype, draw), *(drawn(seen, HEADS // groups, dtype, draw) for _ in "kv")
     weights_NHD = torch.randn(layout.num_tokens, HEADS, WIDTH, generator=draw).to(layout.device, dtype)
-    terms = Terms(
+    terms = AttentionTerms(
         pairs=[*zip(layout.blocks, seen.blocks, strict=True)],
-        draws=None,
+        masks=None,
         site=0,
         scale=0.3,
         causal=causal,
-        share=0.0,
+        drop_prob=0.0,
         bias_1HTS=None,
     )
     runs = [(run, run) for run in layout.runs] if seen is layout else terms.pairs
@@ -89,15 +90,15 @@ def test_neighbours_of_one_length_are_one_run() -> None:
         (slice(6, 7), slice(36, 37), 1),
         (slice(7, 9), slice(37, 45), 4),
     ]
-    bias_B11T = layout.runs[1].padding_B11T
+    bias_B11T = layout.runs[1].bias_B11T
     assert bias_B11T is not None
     assert bias_B11T[:, 0, 0].isinf().sum(1).tolist() == [0, 0, 0, 4]
-    assert layout.runs[3].padding_B11T is None
+    assert layout.runs[3].bias_B11T is None
 
 
 def test_attention_is_fused_on_a_device_that_drops_nothing_and_adds_nothing() -> None:
     cuda, bias = torch.device("cuda", 0), torch.zeros(1, HEADS, 2, 2)
-    assert fuses(cuda, 0.0, None)
-    assert not fuses(cuda, 0.1, None)
-    assert not fuses(cuda, 0.0, bias)
-    assert not fuses(torch.device("cpu"), 0.0, None)
+    assert uses_fused_kernels(cuda, 0.0, None)
+    assert not uses_fused_kernels(cuda, 0.1, None)
+    assert not uses_fused_kernels(cuda, 0.0, bias)
+    assert not uses_fused_kernels(torch.device("cpu"), 0.0, None)

@@ -5,8 +5,9 @@ from pathlib import Path
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.objective.protocol import Objective
+from orchestrator.training.context import EngineContext
 from orchestrator.training.engine import Engine
-from orchestrator.training.packed.engine import PackedEngine
+from orchestrator.training.mixed import MixedEngine
 from tests import needs
 from tests.contracts.engine_contract import AdapterContract, EngineContract
 from tests.fakes.tiny_models import bert_without_pooler, tiny_bert, tiny_gpt2, tiny_llama, tiny_roberta, tiny_t5
@@ -18,10 +19,10 @@ class Packed:
     bfloat16_error = 1e-2  # reports are measured in the number format of training
 
     def engine(self, plan: EnginePlan) -> Engine:
-        return PackedEngine(plan, self.objective)
+        return MixedEngine(EngineContext(plan, self.objective))
 
     def holds(self, engine: Engine, number: int) -> bool:
-        assert isinstance(engine, PackedEngine)
+        assert isinstance(engine, MixedEngine)
         return engine.holds(number)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.deepspeed import NAMED
 from orchestrator.core.errors import DivergedError, LoratoryError, UserError
@@ -17,14 +18,13 @@ from orchestrator.core.plan import EngineName, EnginePlan, Precision
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import Report
 from orchestrator.objective.protocol import Head, Objective
-from orchestrator.training.base_model import load_tokenizer
+from orchestrator.training.context import EngineContext
+from orchestrator.training.data.task_data import TaskData
 from orchestrator.training.engine import TrialRun
-from orchestrator.training.packed.engine import PackedEngine
+from orchestrator.training.mixed import MixedEngine, MixedRun
 from orchestrator.training.packed.errors import CannotPackError
 from orchestrator.training.packed.fitness import in_what_fits, reason_not_to_pack
-from orchestrator.training.packed.layout import lay_out
-from orchestrator.training.packed.run import PackedRun
-from orchestrator.training.task_data import TaskData
+from orchestrator.training.packed.layout.blocks import batch_layout
 from tests.fakes.tiny_models import (
     bert_without_pooler,
     tiny_bert,
@@ -115,7 +115,7 @@ def plan_of(model: Path, folder: Path, *kinds: Mapping[str, ParamValue]) -> Engi
     )
 
 
-def trained(engine: PackedEngine, *runs: PackedRun) -> dict[int, Report]:
+def trained(engine: MixedEngine, *runs: MixedRun) -> dict[int, Report]:
     """Train the runs to their end and return their reports, none of which is missing."""
     wanted: dict[TrialRun, int] = dict.fromkeys(runs, 32)
     found: dict[TrialRun, Report | DivergedError] = {}
@@ -129,7 +129,7 @@ def trained(engine: PackedEngine, *runs: PackedRun) -> dict[int, Report]:
 
 def test_which_trials_the_solo_engine_trains_is_said_beforehand(tmp_path: Path) -> None:
     kinds = [{"target_modules": name, "dora": dora} for name in ("c_attn", "wte") for dora in (False, True)]
-    engine = PackedEngine(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path, *kinds), TinyCausal())
+    engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path, *kinds), TinyCausal()))
     capacity = engine.capacity(3, measure=False)
     assert (capacity.packs, capacity.slots, capacity.why) == (True, 3, "")
     linear = "transformer.wte is a Embedding, and a pack trains linear layers alone"
@@ -143,7 +143,7 @@ def test_which_trials_the_solo_engine_trains_is_said_beforehand(tmp_path: Path) 
     assert measured.alone == capacity.alone
     assert "train" in measured.why
     engine.close()
-    engine = PackedEngine(plan_of(tmp_path / "model", tmp_path, kinds[1]), TinyCausal())
+    engine = MixedEngine(EngineContext(plan_of(tmp_path / "model", tmp_path, kinds[1]), TinyCausal()))
     capacity = engine.capacity(3, measure=True)
     assert (capacity.packs, capacity.slots, capacity.why) == (False, 1, shared)
     engine.close()
@@ -151,7 +151,7 @@ def test_which_trials_the_solo_engine_trains_is_said_beforehand(tmp_path: Path) 
 
 def test_every_method_but_lora_is_trained_by_the_solo_engine(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     kinds = [{"method": "lora"}, *({"method": name} for name in METHODS if name != "lora")]
-    engine = PackedEngine(plan_of(tiny_bert(tmp_path / "model"), tmp_path, *kinds), TinyClassification())
+    engine = MixedEngine(EngineContext(plan_of(tiny_bert(tmp_path / "model"), tmp_path, *kinds), TinyClassification()))
     capacity = engine.capacity(3, measure=False)
     assert (capacity.packs, capacity.slots) == (True, 3)
     others = ("ia3", "loha", "lokr", "vera")
@@ -168,7 +168,7 @@ def test_every_method_but_lora_is_trained_by_the_solo_engine(tmp_path: Path, cap
         assert kind.lower() == run.task.settings.method
         run.close()
     engine.close()
-    engine = PackedEngine(plan_of(tmp_path / "model", tmp_path, {"method": "ia3"}), TinyClassification())
+    engine = MixedEngine(EngineContext(plan_of(tmp_path / "model", tmp_path, {"method": "ia3"}), TinyClassification()))
     capacity = engine.capacity(3, measure=True)
     assert (capacity.packs, capacity.slots, capacity.why) == (False, 1, "packs train LoRA alone")
     engine.close()
@@ -176,7 +176,7 @@ def test_every_method_but_lora_is_trained_by_the_solo_engine(tmp_path: Path, cap
 
 def test_settings_that_no_engine_starts_are_an_error_before_the_first_trial(tmp_path: Path) -> None:
     kinds = [{"target_modules": name} for name in ("c_attn", "attn")]
-    engine = PackedEngine(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path, *kinds), TinyCausal())
+    engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path, *kinds), TinyCausal()))
     with pytest.raises(UserError, match="attn cannot be started: Target module GPT2Attention is not supported"):
         engine.capacity(3, measure=False)
     engine.close()
@@ -184,19 +184,19 @@ def test_settings_that_no_engine_starts_are_an_error_before_the_first_trial(tmp_
 
 def test_a_target_that_the_model_has_not_is_an_error_beside_one_that_it_has(tmp_path: Path) -> None:
     """It would be passed over, and the adapter be half of what was asked for."""
-    engine = PackedEngine(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path), TinyCausal())
+    engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path), TinyCausal()))
     with pytest.raises(UserError, match=r"target_modules: .* are needed: c_attn, c_proj, .*; got c_att, q$"):
         engine.start(task(0, target_modules="c_attn, c_att, q")).advance(16)
     engine.close()
     kinds = [{"target_modules": "c_attn, q"}]
-    engine = PackedEngine(plan_of(tmp_path / "model", tmp_path, *kinds), TinyCausal())
+    engine = MixedEngine(EngineContext(plan_of(tmp_path / "model", tmp_path, *kinds), TinyCausal()))
     with pytest.raises(UserError, match=r"with target_modules c_attn, q cannot be started: target_modules: .*; got q$"):
         engine.capacity(3, measure=False)
     engine.close()
 
 
 def test_the_pack_and_the_others_take_turns_a_report_at_a_time(tmp_path: Path) -> None:
-    engine = PackedEngine(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path), TinyCausal())
+    engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path), TinyCausal()))
     runs = [engine.start(task(0)), engine.start(task(1, dora=True)), engine.start(task(2))]
     points, order = dict.fromkeys(runs, 16), []
     while points:
@@ -214,7 +214,7 @@ def test_the_pack_and_the_others_take_turns_a_report_at_a_time(tmp_path: Path) -
 def test_rows_longer_than_tried_are_found_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A sliding window is as good as none for rows that fit into it."""
     model = tiny_family("mistral", Head.CAUSAL_LM, tmp_path / "model", sliding_window=12)
-    engine = PackedEngine(replace(plan_of(model, tmp_path), largest={"max_length": 10}), TinyCausal())
+    engine = MixedEngine(EngineContext(replace(plan_of(model, tmp_path), largest={"max_length": 10}), TinyCausal()))
     short, long = engine.start(task(0, max_length=10)), engine.start(task(1, max_length=32))
     assert engine.step({short: 16}) is not None
     assert engine.holds(0)
@@ -229,23 +229,23 @@ def test_rows_longer_than_tried_are_found_out(tmp_path: Path, caplog: pytest.Log
     # Another process only has to measure it for the last time, and finds out then.
     plan = plan_of(model, tmp_path)
     shifted = replace(plan.data, shift={"other": plan.data.source}, shift_rows=8)
-    engine = PackedEngine(replace(plan, data=shifted), TinyCausal())
+    engine = MixedEngine(EngineContext(replace(plan, data=shifted), TinyCausal()))
     assert engine.start(task(1, max_length=32)).finish(32).keys() >= {"shift/other/loss"}
     engine.close()
 
 
 def test_a_layer_given_some_tokens_cannot_pack() -> None:
-    layout = lay_out(torch.tensor([[1, 1, 1], [1, 0, 0]]), {0: 1, 1: 1}, 2, torch.float32)
+    layout = batch_layout(torch.tensor([[1, 1, 1], [1, 0, 0]]), {0: 1, 1: 1}, 2, torch.float32)
     for count in (2, 4, 6):  # rows, tokens, rows padded to the longest
-        layout.require(count)
+        layout.require_all(count)
     with pytest.raises(CannotPackError, match="3 vectors are neither its 4 tokens nor its 2 rows"):
-        layout.require(3)
+        layout.require_all(3)
 
 
 def test_a_trial_that_cannot_be_packed_is_trained_alone_beside_the_pack(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    engine = PackedEngine(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path), TinyCausal())
+    engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path), TinyCausal()))
     embedding = engine.start(task(0, target_modules="wte"))
     linear = engine.start(task(1, target_modules="c_attn"))
     with caplog.at_level(logging.WARNING):
@@ -270,7 +270,7 @@ def test_with_deepspeed_trials_train_by_themselves(tmp_path: Path) -> None:
         engine=EngineName.PACKED,
         deepspeed=NAMED["zero2"],
     )
-    engine = PackedEngine(plan, TinyClassification())
+    engine = MixedEngine(EngineContext(plan, TinyClassification()))
     capacity = engine.capacity(8, measure=True)
     engine.close()
     assert (capacity.slots, capacity.packs, capacity.why) == (1, False, "DeepSpeed trains one model in a process")

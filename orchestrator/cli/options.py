@@ -1,0 +1,60 @@
+"""Options and arguments that several commands share."""
+
+import shlex
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.core.secrets import redact, unmasked
+
+if TYPE_CHECKING:
+    from orchestrator.tracking.location import Location
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout. Messages go to stderr.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=C", help="Override one value of the sweep file. May be repeated."),
+]
+SweepName = Annotated[
+    str, typer.Argument(metavar="NAME", help="The sweep: NAME is the newest of that name, NAME#1 the first.")
+]
+Trial = Annotated[int | None, typer.Option(min=0, help="Trial number. Default: the best trial with a kept adapter.")]
+Retrain = Annotated[
+    bool,
+    typer.Option("--retrain", help="Train the trial again, with its settings and seed, if its adapter was not kept."),
+]
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(metavar="URI", help="MLflow tracking URI. Default: MLFLOW_TRACKING_URI, or the local store."),
+]
+RegistryUri = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URI", help="Model registry URI, if it differs. Default: MLFLOW_REGISTRY_URI, or the tracking URI."
+    ),
+]
+
+
+def registry_location(tracking_uri: str | None, registry_uri: str | None) -> "Location":
+    """Return the MLflow location for ``--tracking-uri`` and ``--registry-uri``."""
+    from orchestrator.core.policy import Tracking
+    from orchestrator.tracking.location import locate
+
+    return locate(Tracking(uri=tracking_uri, registry_uri=registry_uri))
+
+
+def registry_options(location: "Location") -> str:
+    """Return the options with which ``predict`` and ``rollback`` use ``location``, each with a leading space.
+
+    The result is empty if ``location`` is the default. Passwords are left out.
+    """
+    default = registry_location(None, None)
+    options = (
+        ""
+        if location.tracking_uri == default.tracking_uri
+        else f" --tracking-uri {shlex.quote(unmasked(redact(location.tracking_uri)))}"
+    )
+    implied = registry_location(location.tracking_uri, None)
+    if location.registry_uri != implied.registry_uri:
+        options += f" --registry-uri {shlex.quote(unmasked(redact(location.registry_uri)))}"
+    return options

@@ -1,0 +1,52 @@
+"""Find and mask the passwords that an earlier version stored in the ledger."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Table, select, update
+
+from orchestrator.core.secrets import redacted
+from orchestrator.ledger.database import Database, sqlite_file
+from orchestrator.ledger.tables import decisions, reports, sweeps, trials
+
+
+def stored_secrets(database: Database, sweep_id: int) -> tuple[str, ...]:
+    """Return where the ledger's rows of a sweep hold secrets, ``sweeps.spec_text`` and the like, each once."""
+    with database.read() as connection:
+        places = [f"{table.name.removeprefix('loratory_')}.{name}" for table, name, *_ in _found(connection, sweep_id)]
+    return tuple(dict.fromkeys(places))
+
+
+def mask_stored_secrets(database: Database, sweep_id: int) -> None:
+    """Mask the secrets in the rows of a sweep, and let SQLite forget the old values."""
+    with database.write() as connection:
+        for table, name, key, masked in [*_found(connection, sweep_id)]:
+            connection.execute(update(table).where(*key).values({name: masked}))
+    file = sqlite_file(database.url)
+    if file is not None:
+        vacuum(file)
+
+
+def vacuum(file: Path) -> None:
+    """Rewrite an SQLite file without its freed pages, which keep old values.
+
+    If another process holds the file, nothing happens: SQLite reuses the freed pages later.
+    """
+    with closing(sqlite3.connect(file)) as connection, suppress(sqlite3.Error):
+        for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
+            connection.execute(statement)
+
+
+def _found(connection: Connection, sweep_id: int) -> Iterator[tuple[Table, str, list[Any], Any]]:
+    """Yield the table, the column, the row's key and the masked value of each value that holds a secret."""
+    for table in (sweeps, trials, reports, decisions):
+        owner = table.c.id if table is sweeps else table.c.sweep_id
+        for row in connection.execute(select(table).where(owner == sweep_id)).mappings():
+            key = [column == row[column.name] for column in table.primary_key.columns]
+            for name, value in row.items():
+                masked = redacted(value)
+                if masked != value:
+                    yield table, name, key, masked

@@ -1,0 +1,98 @@
+"""The ledger's tables. They stand beside Optuna's in one database, and share a prefix so that none collide."""
+
+from sqlalchemy import Column, Float, ForeignKey, ForeignKeyConstraint, Integer, MetaData, String, Table, Text
+from sqlalchemy import UniqueConstraint as Unique
+
+from orchestrator.ledger.codec import Json
+
+SCHEMA_VERSION = 1
+"""Raised by every change of the tables; an older ledger is migrated, a newer one refused."""
+
+metadata = MetaData()
+
+schema = Table("loratory_schema", metadata, Column("version", Integer, primary_key=True))
+
+sweeps = Table(
+    "loratory_sweeps",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("fingerprint", Json, nullable=False),
+    Column("spec_text", Text, nullable=False),
+    Column("facts", Json, nullable=False),
+    Column("experiment_id", String(200)),
+    Column("run_id", String(200)),
+    Column("created_at", Float(53), nullable=False),
+    Column("elapsed_s", Float(53), nullable=False),  # time that drivers were running, added by their heartbeats
+    Unique("name", "generation"),
+)
+
+trials = Table(
+    "loratory_trials",
+    metadata,
+    Column("sweep_id", ForeignKey(sweeps.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("study_number", Integer, nullable=False),  # Optuna's number: it also counts duplicates, which we never run
+    Column("params", Json, nullable=False),
+    Column("settings", Json, nullable=False),
+    Column("seed", Integer, nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("reason", Text),
+    Column("final", Json, nullable=False),
+    Column("run_id", String(200)),
+    Column("started_at", Float(53), nullable=False),
+    Column("ended_at", Float(53)),
+    Unique("sweep_id", "study_number"),
+)
+
+
+def _trial_key() -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(["sweep_id", "trial"], [trials.c.sweep_id, trials.c.number], ondelete="CASCADE")
+
+
+reports = Table(
+    "loratory_reports",
+    metadata,
+    Column("sweep_id", Integer, primary_key=True, autoincrement=False),
+    Column("trial", Integer, primary_key=True, autoincrement=False),
+    Column("nominal_samples", Integer, primary_key=True, autoincrement=False),
+    Column("metrics", Json, nullable=False),
+    Column("checkpoint", Text),
+    Column("started_at", Float(53), nullable=False),
+    Column("ended_at", Float(53), nullable=False),
+    _trial_key(),
+)
+
+decisions = Table(
+    "loratory_verdicts",
+    metadata,
+    Column("sweep_id", Integer, primary_key=True, autoincrement=False),
+    Column("trial", Integer, primary_key=True, autoincrement=False),
+    Column("nominal_samples", Integer, primary_key=True, autoincrement=False),
+    Column("action", String(20), nullable=False),
+    Column("state", String(20)),
+    Column("reason", Text),
+    _trial_key(),
+)
+
+cursors = Table(
+    "loratory_cursors",
+    metadata,
+    Column("sweep_id", ForeignKey(sweeps.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("scope", String(20), primary_key=True),  # "sweep", or the trial's number
+    Column("data", Json, nullable=False),
+)
+
+drivers = Table(
+    "loratory_drivers",
+    metadata,
+    Column("sweep_id", ForeignKey(sweeps.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("token", String(40), nullable=False),  # tells two holds by the same process apart
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("process_started_at", Float(53), nullable=False),  # a pid alone may have been given to another process
+    Column("since", Float(53), nullable=False),
+    Column("heartbeat_at", Float(53), nullable=False),
+)

@@ -1,0 +1,1 @@
+"""The checkpoints of trials: writing, validating, keeping and recovering them."""

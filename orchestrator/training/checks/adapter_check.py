@@ -1,0 +1,128 @@
+"""Whether peft takes the adapters that may come, tried on the model's structure before the first trial."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from orchestrator.core.errors import UserError
+from orchestrator.core.methods import takers
+from orchestrator.core.plan import EnginePlan
+from orchestrator.core.settings import RULES, TrialSettings
+from orchestrator.core.space import ParamValue
+from orchestrator.objective.protocol import Head, Objective
+from orchestrator.training.checks.model_notes import model_notes
+from orchestrator.training.model.adapters import adapt, reason_of
+from orchestrator.training.model.base_model import Base
+from orchestrator.training.model.structure import copied, load_structure, without_repetitions
+from orchestrator.training.process.memory import out_of_memory
+
+logger = logging.getLogger(__name__)
+_ORDER = ("dropout", "dora", "init", "rslora", "rank", "target_modules", "method")
+"""Settings, those first that a person gives up first."""
+
+
+def check_adapters(plan: EnginePlan, objective: Objective) -> tuple[str, ...]:
+    """Try the adapters of ``plan.tried``; return notes for a person on them and on the model, a sentence each.
+
+    Nothing is trained and no weight is read. If the model's structure cannot be built without weights, the check is
+    skipped, and the engine meets any error when it loads them.
+
+    Raises:
+        UserError: peft refuses some; the message names the values, a line each.
+        AssetError: the model cannot be had.
+    """
+    if not plan.tried:
+        return ()
+    try:
+        base = load_structure(plan.model, objective)
+    except (NotImplementedError, RuntimeError, ImportError) as error:
+        if out_of_memory(error):
+            raise
+        logger.warning("%s has no structure without weights: %s", plan.model, error)
+        return ()
+    taken = [_taken(trial) for trial in plan.tried]
+    trials = [trial for at, trial in enumerate(taken) if trial not in taken[:at]]
+    attempts = _Attempts(base, objective.head)
+    refused = [reduced for trial in trials if attempts.refusal(trial) for reduced in _reduced(attempts, trial)]
+    if refused:
+        lines = [_line(attempts, trial, trials, plan.searched) for trial in refused]
+        raise UserError("\n".join(dict.fromkeys(lines)))
+    return model_notes(base, objective.head, trials, plan.quantisation)
+
+
+class _Attempts:
+    """Puts adapters on copies of a structure, and remembers what came of it."""
+
+    def __init__(self, base: Base, head: Head) -> None:
+        self._whole, self._small, self._head = base, without_repetitions(base), head
+        self._known: dict[tuple[tuple[str, ParamValue], ...], str | None] = {}
+
+    def refusal(self, trial: Mapping[str, ParamValue]) -> str | None:
+        """Return why peft refuses a trial's adapter, or None."""
+        key = tuple(sorted(trial.items()))
+        if key not in self._known:
+            settings = TrialSettings.from_params(trial)
+            why = self._tried(copied(self._small), settings)
+            # A name with a layer's number is on the whole model alone.
+            self._known[key] = None if why is None else self._tried(copied(self._whole), settings)
+        return self._known[key]
+
+    def _tried(self, base: Base, settings: TrialSettings) -> str | None:
+        import torch
+
+        try:
+            with torch.device("meta"):
+                adapt(base, settings, self._head)
+        except UserError as error:
+            return reason_of(error)
+        except (NotImplementedError, RuntimeError) as error:  # of weights that are not there
+            logger.warning("no adapter can be tried without weights: %s", error)
+        return None
+
+
+def _taken(trial: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
+    """Return the settings that the trial's method takes."""
+    return {name: value for name, value in trial.items() if trial["method"] in takers(name)}
+
+
+def _reduced(attempts: _Attempts, trial: Mapping[str, ParamValue]) -> list[dict[str, ParamValue]]:
+    """Return refused trials that have one of the trial's settings each and defaults for the others; else the trial."""
+    kept = {name: trial[name] for name in ("method", "target_modules")}
+    alone = [
+        {**kept, **{other: RULES[other].default for other in trial if other not in kept}, name: value}
+        for name, value in trial.items()
+        if name not in kept
+    ]
+    plain = _taken({**{name: RULES[name].default for name in trial}, **kept})
+    if attempts.refusal(plain) is not None:
+        return [plain]
+    return [one for one in alone if attempts.refusal(one) is not None] or [dict(trial)]
+
+
+def _line(
+    attempts: _Attempts,
+    trial: Mapping[str, ParamValue],
+    trials: Sequence[Mapping[str, ParamValue]],
+    searched: Sequence[str],
+) -> str:
+    """Return a line for a person: the settings any of which could be changed, peft's reason, and what is possible."""
+    instead: dict[str, ParamValue] = {}
+    for name in (name for name in _ORDER if name in trial):
+        others = [RULES[name].default, *(other[name] for other in trials if name in other)]
+        for value in others:
+            changed = _taken({**trial, name: value})
+            if value != trial[name] and attempts.refusal(changed) is None:
+                instead[name] = value
+                break
+    own = [name for name in _ORDER if name in trial and (name in searched or trial[name] != RULES[name].default)]
+    first, *beside = list(instead) or own or ["method"]
+    place = f"search.space.{first}" if first in searched else f"adapter.{first}"
+    why = attempts.refusal(trial) or ""
+    if why.startswith("target_modules: "):
+        return why.replace("target_modules", place, 1)
+    values = " with ".join(_value(name, trial[name]) for name in (first, *beside))
+    possible = " or ".join(_value(name, value) for name, value in instead.items())
+    return f"{place}: {values} cannot be trained on this model: {why}" + (f"; possible: {possible}" if possible else "")
+
+
+def _value(name: str, value: ParamValue) -> str:
+    return f"{name} {str(value).lower() if isinstance(value, bool) else value}"

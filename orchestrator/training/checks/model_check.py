@@ -1,0 +1,353 @@
+"""Check before the first trial that a base model, its tokenizer and the task suit each other.
+
+Nothing is trained, and no weights are held: the model is loaded to torch's ``meta`` device, which reads the names and
+shapes of its tensors alone.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.assets.models import load_pretrained, require_model, resolve_model
+from orchestrator.assets.tokens import load_tokenizer, target_end, token_notes
+from orchestrator.core.data import Origin, Source
+from orchestrator.core.errors import DataError, LoratoryError, ModelError, first_line
+from orchestrator.objective.generation import TextGeneration
+from orchestrator.objective.protocol import Head, Objective, Splits
+from orchestrator.spec.possible import possible
+from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.training.checks.positions import require_positions
+from orchestrator.training.model.base_model import with_head
+from orchestrator.training.model.quiet import quiet_libraries
+from orchestrator.training.model.structure import without_weights
+
+if TYPE_CHECKING:
+    import datasets
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+_HEADS = {
+    Head.SEQUENCE_CLASSIFICATION: "sequence classification",
+    Head.CAUSAL_LM: "causal language modelling",
+    Head.SEQ2SEQ_LM: "sequence-to-sequence language modelling",
+}
+_BOTH_SIDES = {"bert-generation", "xlnet"}
+"""Types of models beside those for masked language modelling whose tokens see the ones that follow."""
+_UNKNOWN_ROWS = 200
+"""Rows of a split whose tokens are looked at; unknown tokens are a property of the language, not of single rows."""
+_MANY_UNKNOWN = 0.1
+"""Share of unknown tokens above which a person is told."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckedModel:
+    """A base model that suits its task, as far as it can be said without its rows.
+
+    Attributes:
+        tokenizer: the model's, as trials use it.
+        embedding_rows: number of token ids that the model has an embedding for.
+        one_end: the end token by which an encoder-decoder classifies a row; None of other models.
+        notes: a sentence for each thing that a person should know before training starts.
+    """
+
+    source: Source
+    tokenizer: "PreTrainedTokenizerBase"
+    embedding_rows: int
+    one_end: str | None
+    notes: tuple[str, ...]
+
+    def check_rows(self, splits: Splits, max_length: int) -> tuple[str, ...]:
+        """Return notes on the tokens of the rows.
+
+        Raises:
+            ModelError: the tokenizer knows no token of the texts, or gives them tokens that the model does not have.
+            DataError: texts hold the end token by which the model classifies.
+        """
+        rows = (splits.train, splits.validation, splits.test, *splits.shift.values())
+        if self._largest(rows, max_length) >= self.embedding_rows:
+            raise ModelError(
+                f"{self.source}: the tokenizer has {len(self.tokenizer)} tokens, the model's embedding has "
+                f"{self.embedding_rows} rows, and texts of the data hold tokens beyond them. Call "
+                "model.resize_token_embeddings(len(tokenizer)) and save the model, or use the model's own tokenizer."
+            )
+        self._require_no_end(splits)
+        share = self._unknown_share(splits.train)
+        if share == 1.0:
+            raise ModelError(
+                f"{self.source}: the tokenizer knows no token of the texts; every word becomes "
+                f"{self.tokenizer.unk_token}. Name a model for the language of the data."
+            )
+        if share > _MANY_UNKNOWN:
+            told = f"{share:.0%} of the tokens of the texts are unknown to the tokenizer ({self.tokenizer.unk_token})"
+            return (f"{self.source}: {told}; a model for the language of the data would see more.",)
+        return ()
+
+    def _require_no_end(self, splits: Splits) -> None:
+        """Refuse texts with an end token inside: rows of a batch must have as many of them, or the model raises."""
+        if self.one_end is None:
+            return
+        for name, rows in splits.by_name().items():
+            found = [text for text in rows["text"][:] if self.one_end in text]
+            if found:
+                raise DataError(
+                    f"{self.source}: the model classifies a row by its end token {self.one_end!r}, and {len(found)} "
+                    f"of the {len(rows)} texts of {name} hold it inside: {shorten(found[0], 60)!r}. Remove it from the "
+                    "texts, or name another model."
+                )
+
+    def _largest(self, rows: "Iterable[datasets.Dataset]", max_length: int) -> int:
+        """Return the largest token id of the rows' texts and targets; 0 if the whole vocabulary has an embedding."""
+        if len(self.tokenizer) <= self.embedding_rows:
+            return 0
+        return max((max(ids, default=0) for some in rows for ids in self._ids(some, max_length)), default=0)
+
+    def _unknown_share(self, rows: "datasets.Dataset") -> float:
+        unknown = self.tokenizer.unk_token_id
+        if unknown is None:
+            return 0.0
+        some = rows.select(range(min(_UNKNOWN_ROWS, len(rows))))
+        found = [token_id for ids in self._ids(some, None) for token_id in ids]
+        return found.count(unknown) / len(found) if found else 0.0
+
+    def _ids(self, rows: "datasets.Dataset", max_length: int | None) -> Iterator[Sequence[int]]:
+        for name, feature in rows.features.items():
+            if getattr(feature, "dtype", None) == "string" and name != "group" and len(rows):
+                cut = max_length is not None
+                given = self.tokenizer(
+                    rows[name][:], truncation=cut, max_length=max_length, add_special_tokens=False, verbose=False
+                )
+                yield from given["input_ids"]
+
+
+def checked_splits(spec: SweepSpec, objective: Objective) -> "tuple[Splits, tuple[str, ...], PreTrainedTokenizerBase]":
+    """Return the rows, what a person should know of the base model in a sentence each, and its tokenizer.
+
+    The model is checked first: reading the rows takes longer.
+
+    Raises:
+        AssetError: the data or the model cannot be had.
+        DataError: the data breaks a rule.
+        ModelError: the model is damaged, or does not suit the task, the rows or their length.
+    """
+    longest = max(int(str(trial["max_length"])) for trial in possible(spec.space, spec.fixed, ("max_length",)))
+    checked = check_model(spec.model, objective, longest)
+    splits = objective.splits(spec.data)
+    return splits, (*checked.notes, *checked.check_rows(splits, longest)), checked.tokenizer
+
+
+def check_model(source: Source, objective: Objective, max_length: int) -> CheckedModel:
+    """Check a base model for a task and return it with what a person should know.
+
+    Args:
+        source: the base model.
+        objective: the task.
+        max_length: of the longest rows that a trial may have.
+
+    Raises:
+        AssetError: the model cannot be had.
+        ModelError: its files are damaged or contradict each other, or it does not suit the task.
+    """
+    require_model(source)
+    config = _config(source)
+    _require_head(source, config, objective)
+    classifies = objective.head is Head.SEQUENCE_CLASSIFICATION
+    with _refusing(source, "its tokenizer cannot be loaded"):
+        tokenizer = load_tokenizer(source, classifies=classifies)
+    _require_vocabulary(source, tokenizer)
+    notes = token_notes(source, tokenizer, writes=not classifies)
+    rows = len(tokenizer)
+    if getattr(config, "quantization_config", None) is None:  # what holds its weights in few bits needs its own package
+        with _refusing(source, _unloadable(config)):
+            model, found = without_weights(source, objective, ignore_mismatched_sizes=True)
+        notes += _check_weights(source, model, found, writes=not classifies)
+        if objective.head is Head.CAUSAL_LM:
+            _require_causal(source, model)
+        if classifies and config.is_encoder_decoder:
+            _require_one_end(source, tokenizer, config)
+        rows = _embedding_rows(model)
+        _require_embedded(source, tokenizer, rows, writes=not classifies)
+        notes += require_positions(source, model, max_length)
+    if isinstance(objective, TextGeneration):
+        _require_end(source, tokenizer, objective.head)
+    if max_length > tokenizer.model_max_length:
+        notes.append(
+            f"{source}: data.max_length is {max_length}, its tokenizer says that the model was trained on texts of at "
+            f"most {tokenizer.model_max_length} tokens (model_max_length)."
+        )
+    one_end = tokenizer.eos_token if classifies and config.is_encoder_decoder else None
+    return CheckedModel(source=source, tokenizer=tokenizer, embedding_rows=rows, one_end=one_end, notes=tuple(notes))
+
+
+@contextmanager
+def _refusing(source: Source, problem: str) -> Iterator[None]:
+    """Raise whatever a library raises as a ``ModelError`` of one sentence."""
+    try:
+        with quiet_libraries():
+            yield
+    except LoratoryError:
+        raise
+    except Exception as error:  # whatever transformers and its tokenizers raise, the model's files are what they read
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        # Behind a line that ends in a colon stands the value that breaks the rule.
+        said = " ".join(lines[:2]) if lines and lines[0].endswith(":") else first_line(error)
+        raise ModelError(f"{source}: {problem}: {said}") from error
+
+
+def _config(source: Source) -> "PretrainedConfig":
+    """Return the model's configuration; refuse a type of model that transformers does not know."""
+    from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig, __version__
+
+    with _refusing(source, "its config.json cannot be read"):
+        written = PretrainedConfig.get_config_dict(resolve_model(source), revision=source.revision)[0]
+        kind = written.get("model_type")
+        if kind is not None and kind not in CONFIG_MAPPING:
+            own = " Its own code would have to run, which Loratory never does." if "auto_map" in written else ""
+            raise ModelError(
+                f"{source}: config.json has model_type {kind!r}, which transformers {__version__} does not know."
+                f"{own} Name a model of a type that it knows, or update transformers."
+            )
+        config: PretrainedConfig = load_pretrained(AutoConfig, source, trust_remote_code=False)
+    return config
+
+
+def _require_head(source: Source, config: "PretrainedConfig", objective: Objective) -> None:
+    auto, _ = with_head(objective)
+    if type(config) not in auto._model_mapping:  # transformers has no public way to ask
+        raise ModelError(
+            f"{source}: transformers has no {config.model_type} model for {_HEADS[objective.head]}, which "
+            f"{objective.name} needs. Name a model of another type."
+        )
+
+
+def _require_vocabulary(source: Source, tokenizer: "PreTrainedTokenizerBase") -> None:
+    """Refuse a tokenizer of special tokens alone: transformers makes one where the files are missing."""
+    names = dict.fromkeys((*tokenizer.vocab_files_names.values(), "tokenizer.json", "tokenizer.model"))
+    if source.origin is not Origin.HUB and tokenizer.vocab_files_names:
+        folder = Path(resolve_model(source))
+        if any((folder / name).is_file() for name in names):
+            return
+    elif len(tokenizer) > len(tokenizer.all_special_ids) or not tokenizer.vocab_files_names:
+        return
+    raise ModelError(
+        f"{source}: there are no tokenizer files beside the model ({', '.join(names)}); every word would be unknown. "
+        "Save the tokenizer there too (tokenizer.save_pretrained)."
+    )
+
+
+def _require_end(source: Source, tokenizer: "PreTrainedTokenizerBase", head: Head) -> None:
+    """Refuse a tokenizer that ends no text: the model would learn to go on for ever."""
+    end = tokenizer.eos_token_id if head is Head.CAUSAL_LM else target_end(tokenizer)
+    if end is not None:
+        return
+    raise ModelError(
+        f"{source}: the tokenizer has no end token (eos_token), so a trial could not learn where an answer ends. Set "
+        "tokenizer.eos_token to the token that ends the model's texts and save the tokenizer beside the model."
+    )
+
+
+def _unloadable(config: "PretrainedConfig") -> str:
+    """Return in words that transformers cannot load a model, with the padding if there is no embedding for it."""
+    text = config.get_text_config()
+    pad, rows = (getattr(text, name, None) for name in ("pad_token_id", "vocab_size"))
+    if not isinstance(pad, int) or not isinstance(rows, int) or pad < rows:
+        return "transformers cannot load it"
+    told = f"config.json has pad_token_id {pad} and vocab_size {rows}"
+    return f"transformers cannot load it: {told}; set pad_token_id to the tokenizer's"
+
+
+def _require_causal(source: Source, model: "PreTrainedModel") -> None:
+    """Refuse an encoder, whose tokens see those that follow: it would read the answer that it is asked to write."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING
+
+    config = model.config
+    sees_both_sides = type(config) in MODEL_FOR_MASKED_LM_MAPPING or config.model_type in _BOTH_SIDES
+    if sees_both_sides and not (config.is_decoder or getattr(config, "causal", False)):
+        raise ModelError(
+            f"{source}: a {config.model_type} model reads texts from both sides and would see the answers that it "
+            "should learn to write. Name a decoder (Llama, Qwen, GPT-2), or a model whose config.json has is_decoder: "
+            "true and that was trained so."
+        )
+
+
+def _require_one_end(source: Source, tokenizer: "PreTrainedTokenizerBase", config: "PretrainedConfig") -> None:
+    """Refuse rows with no end token or with several: an encoder-decoder classifies a row by what stands there."""
+    end = config.eos_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
+    if tokenizer("a")["input_ids"].count(end) != 1 or tokenizer.pad_token_id == end:
+        raise ModelError(
+            f"{source}: a {config.model_type} model classifies a row by its end token, and the tokenizer gives a row "
+            f"none or pads with it ({end}). Use the model's own tokenizer."
+        )
+
+
+def _check_weights(source: Source, model: "PreTrainedModel", found: dict[str, Any], *, writes: bool) -> list[str]:
+    """Refuse weights that do not fill the model; return notes on those that are new, and on those that are left out.
+
+    A classifier's head may be new and of another size. A head that writes belongs to the model.
+    """
+    body = _inside(model)
+    shapes = [(key, at, wanted) for key, at, wanted in found["mismatched_keys"] if writes or body(key)]
+    if shapes:
+        key, at, wanted = sorted(shapes)[0]
+        raise ModelError(
+            f"{source}: config.json and the weights contradict each other: {key} has the shape {[*at]} in the weights "
+            f"and {[*wanted]} by config.json ({len(shapes)} such tensors). Download or save the model again."
+        )
+    missing = sorted(key for key in found["missing_keys"] if body(key))
+    if missing:
+        raise ModelError(
+            f"{source}: the weights lack {len(missing)} tensors of the model that config.json describes, "
+            f"{missing[0]} among them. Download or save the model again."
+        )
+    notes = []
+    fresh = sorted(key for key in found["missing_keys"] if not body(key))
+    if writes and fresh:
+        told = f"the weights lack the layer that writes ({', '.join(fresh)})"
+        notes.append(f"{source}: {told}; it begins at random and is trained in full.")
+    surplus = sorted(key for key in found["unexpected_keys"] if body(key) and any(map(str.isdigit, key.split("."))))
+    if surplus:
+        told = f"{len(surplus)} tensors that the model of config.json has no place for, {surplus[0]} among them"
+        notes.append(f"{source}: the weights hold {told}; they are left out.")
+    return notes
+
+
+def _inside(model: "PreTrainedModel") -> Callable[[str], bool]:
+    """Return what tells whether a tensor is of the pretrained part; a head and a pooler may be new."""
+    prefix = model.base_model_prefix
+    head = model.get_output_embeddings()
+    outside = {f"{name}." for name, module in model.named_modules() if module is head and name}
+
+    def inside(key: str) -> bool:
+        if "pooler" in key or any(key.startswith(name) for name in outside):
+            return False
+        return model.base_model is model or key.startswith(f"{prefix}.")
+
+    return inside
+
+
+def _embedding_rows(model: "PreTrainedModel") -> int:
+    """Return for how many token ids the model has an embedding; as many as its configuration says if it hides them."""
+    from torch.nn import Embedding
+
+    try:
+        embedding = model.get_input_embeddings()
+    except NotImplementedError:
+        embedding = None
+    if isinstance(embedding, Embedding):
+        return embedding.num_embeddings
+    return int(getattr(model.config.get_text_config(), "vocab_size", None) or 2**31)
+
+
+def _require_embedded(source: Source, tokenizer: "PreTrainedTokenizerBase", rows: int, *, writes: bool) -> None:
+    """Refuse a tokenizer that puts tokens into every row for which the model has no embedding."""
+    used = [("padding", tokenizer.pad_token_id)]
+    used += [("end", tokenizer.eos_token_id)] if writes else []
+    used += [("special", token_id) for token_id in tokenizer("a")["input_ids"]]
+    for name, token_id in used:
+        if token_id is not None and token_id >= rows:
+            raise ModelError(
+                f"{source}: the tokenizer's {name} token {tokenizer.convert_ids_to_tokens(token_id)!r} has the id "
+                f"{token_id}, and the model's embedding has {rows} rows (ids 0 to {rows - 1}). Call "
+                "model.resize_token_embeddings(len(tokenizer)) and save the model, or use the model's own tokenizer."
+            )

@@ -1,0 +1,156 @@
+"""What a person should know of a model and its adapters before training: seen in the structure, no weight is read."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from orchestrator.core.quantisation import Quantisation
+from orchestrator.core.settings import TrialSettings
+from orchestrator.core.space import ParamValue
+from orchestrator.objective.protocol import Head
+from orchestrator.training.model.adapters import adapt
+from orchestrator.training.model.base_model import Base
+from orchestrator.training.model.structure import copied
+
+if TYPE_CHECKING:
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from transformers import PreTrainedModel
+
+_PREFIX = "base_model.model."
+_EXPERTS = re.compile(r"(^|\.)experts(\.|$)")
+
+
+def model_notes(
+    base: Base, head: Head, trials: Sequence[Mapping[str, ParamValue]], quantisation: Quantisation | None
+) -> tuple[str, ...]:
+    """Return sentences about experts that get no adapter, weights that are not in 4 bits, and ranks without effect.
+
+    Args:
+        base: on torch's ``meta`` device; see ``load_structure``.
+        head: the objective's.
+        trials: adapter settings of trials that may come; peft takes all of them.
+        quantisation: how the frozen linear layers are held.
+    """
+    notes = [] if quantisation is None else [_share_in_4_bits(base.model, quantisation)]
+    experts = _experts(base.model)
+    lokr = sorted({int(str(trial["rank"])) for trial in trials if trial["method"] == "lokr"})
+    if not experts and not lokr:
+        return tuple(notes)
+    for method, targets in dict.fromkeys((str(trial["method"]), str(trial["target_modules"])) for trial in trials):
+        trial = next(t for t in trials if (t["method"], t["target_modules"]) == (method, targets))
+        adapted = _adapted(base, trial, head) if experts or method == "lokr" else {}
+        if experts:
+            notes.append(_told_experts(experts, [name for name, _ in adapted.items()], method, targets))
+        if method == "lokr":
+            notes += _ranks_without_effect(list(adapted.values()), lokr, targets)
+    return tuple(notes)
+
+
+def _experts(model: "PreTrainedModel") -> list[str]:
+    """Return the names of the weights of a mixture's experts: modules under ``experts``, or all of them in one tensor.
+
+    A tensor of three dimensions holds experts if the first is a number of experts in the configuration: XLNet's
+    attention has such tensors, too.
+    """
+    config = model.config.get_text_config().to_dict()
+    counts = {value for name, value in config.items() if "expert" in name and isinstance(value, int) and value > 1}
+    found = []
+    for name, parameter in model.named_parameters():
+        stacked = parameter.dim() > 2 and parameter.shape[0] in counts
+        numbered = parameter.dim() > 1 and _EXPERTS.search(name) is not None
+        if (stacked or numbered) and not name.endswith("bias"):
+            found.append(name)
+    return found
+
+
+def _adapted(base: Base, trial: Mapping[str, ParamValue], head: Head) -> "dict[str, BaseTunerLayer]":
+    """Return peft's layers of an adapter by the name of the weight that each adapts."""
+    import torch
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    with torch.device("meta"):
+        model = adapt(copied(base), TrialSettings.from_params(trial), head).model
+    found = {}
+    for name, module in model.named_modules():
+        if isinstance(module, BaseTunerLayer):
+            layer = name.removeprefix(_PREFIX).replace(".base_layer", "")
+            found[f"{layer}.{getattr(module, 'parameter_name', 'weight')}"] = module
+    return found
+
+
+def _told_experts(experts: Sequence[str], adapted: Sequence[str], method: str, targets: str) -> str:
+    """Return which of a mixture's weights a method adapts, in a sentence."""
+    given = set(adapted)
+    left, reached = [name for name in experts if name not in given], [name for name in experts if name in given]
+    beside = [name for name in adapted if name not in {*experts}]
+    start = f"a mixture of experts, {method} on {targets}:"
+    if not reached:
+        told = f"the experts get no adapter ({_patterns(left)}), adapters are put on {_patterns(beside) or 'nothing'}"
+    elif not left:
+        told = f"the experts get adapters ({_patterns(reached)}), and so do {_patterns(beside) or 'no others'}"
+    else:
+        told = (
+            f"of the experts {_patterns(reached)} get adapters, {_patterns(left)} none; beside them {_patterns(beside)}"
+        )
+    return f"{start} {told}"
+
+
+def _patterns(names: Sequence[str]) -> str:
+    """Return names in words, each kind once and with its number, without what stands before its layer's number."""
+    kinds: dict[str, int] = {}
+    for name in names:
+        inside = re.sub(r"^\D*\.\d+\.", "", name)
+        kind = re.sub(r"(?<=[._])\d+(?=\.)", "*", inside).removesuffix(".weight")
+        kinds[kind] = kinds.get(kind, 0) + 1
+    return ", ".join(f"{kind} ({number})" for kind, number in kinds.items())
+
+
+def _share_in_4_bits(model: "PreTrainedModel", quantisation: Quantisation) -> str:
+    """Return the share of the numbered layers' weights that is quantised: bitsandbytes knows linear layers alone."""
+    from torch.nn import Linear
+    from transformers.pytorch_utils import Conv1D
+
+    inside, left = 0, list[tuple[int, str]]()
+    for module_name, module in model.named_modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if not re.search(r"\.\d+\.", f".{module_name}."):
+                continue
+            if name == "weight" and (type(module) is Linear or isinstance(module, Conv1D)):
+                inside += parameter.numel()
+            else:
+                left.append((parameter.numel(), f"{module_name}.{name}"))
+    total = inside + sum(number for number, _ in left)
+    share = inside / max(1, total)
+    told = f"quantisation {quantisation}: {share:.0%} of the weights in the layers are held in 4 bits".replace(
+        "%", " %"
+    )
+    large = [name for number, name in left if number * 100 > total or _EXPERTS.search(name)]
+    return f"{told}; not in 4 bits: {_patterns(large)}" if share < 0.9 and large else told
+
+
+def _ranks_without_effect(layers: "Sequence[BaseTunerLayer]", ranks: Sequence[int], targets: str) -> list[str]:
+    """Return, in a sentence, from which rank on LoKr's adapter is one and the same, if such ranks may come.
+
+    peft keeps a layer's second Kronecker factor whole where the rank is at least half of the factor's longer side; of
+    such a layer the rank decides nothing but alpha / rank.
+    """
+    from peft.tuners.lokr.layer import factorization
+    from torch.nn import Linear
+
+    limits: list[int] = []
+    for layer in layers:
+        inner = layer.get_base_layer()
+        if isinstance(inner, Linear):
+            limits.append(-(-max(factorization(size)[1] for size in (inner.out_features, inner.in_features)) // 2))
+    beyond = [rank for rank in ranks if limits and rank >= min(limits)]
+    if not beyond:
+        return []
+    first, last = min(limits), max(limits)
+    where = (
+        "in every layer"
+        if first == last
+        else f"in {limits.count(first)} of {len(limits)} layers, from {last} on in all"
+    )
+    told = f"lokr on {targets}: from rank {first} on the rank changes nothing but the scale alpha / rank {where}"
+    why = f"because peft then trains the whole factor; ranks up to {beyond[-1]} may come"
+    return [f"{told}, {why}: choose ranks below {first}"]

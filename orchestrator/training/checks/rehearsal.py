@@ -1,0 +1,114 @@
+"""Call every hook of an objective once, on a few rows, before any trial is trained."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.assets.tokens import load_tokenizer
+from orchestrator.core.errors import ObjectiveError, in_short
+from orchestrator.core.plan import EnginePlan
+from orchestrator.core.settings import RULES
+from orchestrator.objective.protocol import Head, Objective, Splits
+
+if TYPE_CHECKING:
+    import datasets
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+FEW = 40
+"""Rows of each split that are used: several of each class, so that metrics that need all classes are defined."""
+WRITTEN = 4
+"""Rows for which logits over a vocabulary are made; those of more rows would take much memory."""
+
+
+def rehearse(objective: Objective, splits: Splits, plan: EnginePlan) -> str | None:
+    """Call ``encode``, ``collate``, ``losses``, ``predictions``, ``measure`` and ``baseline``, with random logits.
+
+    Returns:
+        What a person should know of the baseline, because it raised on these few rows; None if it did not. That is no
+        fault by itself: on all rows it may well be fitted.
+
+    Raises:
+        ObjectiveError: a hook raises, or returns what it may not return.
+    """
+    tokenizer = load_tokenizer(plan.model)
+    max_length = int(str(plan.largest.get("max_length", RULES["max_length"].default)))
+    rows = _few(splits.train)
+    examples: Any = objective.encode(rows, tokenizer, max_length)
+    is_rows = isinstance(examples, Sequence) and len(examples) == len(rows)
+    if not is_rows or not all("input_ids" in one for one in examples):
+        raise _wrong(objective, "encode", f"a list of {len(rows)} dicts with input_ids, one per row", examples)
+    if objective.head is not Head.SEQUENCE_CLASSIFICATION:
+        examples = sorted(examples, key=lambda one: len(one["input_ids"]))[:WRITTEN]
+    batch: Any = objective.collate(examples, tokenizer)
+    is_batch = isinstance(batch, Mapping) and {"input_ids", "labels"} <= batch.keys()
+    if not is_batch or len(getattr(batch["input_ids"], "shape", ())) != 2:
+        raise _wrong(objective, "collate", "a dict of tensors, input_ids and labels among them", batch)
+    logits = _logits(objective, batch, tokenizer)
+    for smoothing in (0.0, 0.1):
+        found: Any = objective.losses(logits, batch, smoothing)
+        sums = found if isinstance(found, tuple | list) else (found,)
+        if [getattr(tensor, "shape", None) for tensor in sums] != [(len(examples),)] * 2:
+            raise _wrong(objective, "losses", f"two tensors of {len(examples)} values, one per row", found)
+    pairs: Any = objective.predictions(logits.detach(), batch)
+    if not isinstance(pairs, Sequence) or len(pairs) != len(examples):
+        raise _wrong(objective, "predictions", f"a list of {len(examples)} pairs, one per row", pairs)
+    measured = objective.measure(pairs)
+    _check_metrics(objective, measured)
+    return _baseline(objective, splits)
+
+
+def _logits(
+    objective: Objective, batch: "Mapping[str, torch.Tensor]", tokenizer: "PreTrainedTokenizerBase"
+) -> "torch.Tensor":
+    import torch
+
+    count, tokens = batch["input_ids"].shape
+    shape: tuple[int, ...] = (count, len(objective.labels))
+    if objective.head is not Head.SEQUENCE_CLASSIFICATION:
+        shape = (count, tokens if objective.head is Head.CAUSAL_LM else batch["labels"].shape[1], len(tokenizer))
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
+
+
+def _check_metrics(objective: Objective, measured: Any) -> None:  # noqa: ANN401  (whatever a user's hook returns)
+    if not isinstance(measured, Mapping):
+        raise _wrong(objective, "measure", "a dict of metrics", measured)
+    missing = [name for name in objective.metrics if name != "loss" and name not in measured]
+    if missing:
+        raise _wrong(
+            objective, "measure", f"every metric that `metrics` lists, {', '.join(missing)} too", dict(measured)
+        )
+
+
+def _baseline(objective: Objective, splits: Splits) -> str | None:
+    few = Splits(
+        train=_few(splits.train),
+        validation=_few(splits.validation),
+        test=_few(splits.test),
+        shift={name: _few(rows) for name, rows in splits.shift.items()},
+    )
+    try:
+        objective.baseline(few)
+    except Exception as error:  # noqa: BLE001  (lets any through: a sweep goes on without a baseline, and says so)
+        return f"on {len(few.train)} training rows the baseline cannot be fitted: {in_short(error)}"
+    return None
+
+
+def _few(rows: "datasets.Dataset") -> "datasets.Dataset":
+    """Return a few rows of each label, or the first rows if there is none."""
+    places = list(range(min(FEW, len(rows))))
+    if "label" in rows.column_names:
+        seen: dict[Any, list[int]] = {}
+        for row, label in enumerate(rows["label"][:]):
+            seen.setdefault(str(label), []).append(row)
+        share = max(2, FEW // max(1, len(seen)))
+        places = sorted(row for found in seen.values() for row in found[:share])
+    few: datasets.Dataset = rows.select(places)
+    return few
+
+
+def _wrong(objective: Objective, hook: str, wanted: str, got: object) -> ObjectiveError:
+    shape = getattr(got, "shape", None)
+    told = (
+        f"{type(got).__name__} {' '.join(str(got).split())}" if shape is None else f"a tensor of shape {tuple(shape)}"
+    )
+    return ObjectiveError(f"objective {objective.name}: {hook} must return {wanted}, got {told[:80]}")

@@ -1,0 +1,71 @@
+"""The parts of a sweep shared by its engines and their trials."""
+
+from pathlib import Path
+
+from orchestrator.assets.tokens import load_tokenizer
+from orchestrator.core.errors import LoratoryError
+from orchestrator.core.manifest import Owner
+from orchestrator.core.plan import EnginePlan
+from orchestrator.core.trial import TrialTask
+from orchestrator.objective.protocol import Head, Objective
+from orchestrator.training.checkpoints.trial_folder import TrialFolder
+from orchestrator.training.data.task_data import TaskData
+from orchestrator.training.process.hardware import choose_device, computes_in_bfloat16
+
+
+class EngineContext:
+    """The plan of a sweep with its objective, its rows and its device.
+
+    Attributes:
+        plan: the sweep's plan.
+        objective: the task.
+        device: ``cpu`` or ``cuda``.
+        bfloat16: whether training computes in bfloat16.
+    """
+
+    def __init__(self, plan: EnginePlan, objective: Objective) -> None:
+        """Read the tokenizer and the rows.
+
+        Raises:
+            AssetError: the model or the data is missing.
+            DataError: the data breaks a rule.
+            UserError: the device does not exist.
+        """
+        self.plan = plan
+        self.objective = objective
+        self.device = choose_device(plan.device)
+        tokenizer = load_tokenizer(plan.model, classifies=objective.head is Head.SEQUENCE_CLASSIFICATION)
+        self._data: TaskData | None = TaskData(objective, plan.data, tokenizer)
+        self.bfloat16 = computes_in_bfloat16(plan.precision, self.device)
+
+    @property
+    def data(self) -> TaskData:
+        """The encoded rows; raises ``LoratoryError`` after ``close``."""
+        self.require_open()
+        assert self._data is not None
+        return self._data
+
+    def require_open(self) -> None:
+        """Raise ``LoratoryError`` after ``close``."""
+        if self._data is None:
+            raise LoratoryError("the engine is closed")
+
+    def close(self) -> None:
+        """Free the rows; calling it again does nothing."""
+        self._data = None
+
+    def trial_folder(self, task: TrialTask, state: str) -> TrialFolder:
+        """Return the folder of a trial's checkpoints.
+
+        Args:
+            task: the trial.
+            state: file without which an engine cannot resume from a checkpoint.
+        """
+        owner = Owner(sweep=self.plan.sweep_key, task=task)
+        return TrialFolder(Path(self.plan.sweep_dir), task.number, state, owner)
+
+    def require_report_point(self, task: TrialTask, nominal_samples: int) -> None:
+        """Raise ``ValueError`` if a trial does not report at ``nominal_samples``."""
+        points = self.plan.timetable.of(task.settings)
+        if nominal_samples not in points:
+            raise ValueError(f"one of the report points {points} is needed, got {nominal_samples}")

@@ -1,0 +1,1 @@
+"""The rows of a trial: encoding, their order, and the plan of its updates."""

@@ -1,0 +1,47 @@
+"""What one trial is trained and measured on: the same for every engine."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from orchestrator.core.timetable import Timetable
+from orchestrator.core.trial import TrialTask
+from orchestrator.objective.protocol import Example
+from orchestrator.training.data.order import data_order
+
+if TYPE_CHECKING:
+    from orchestrator.training.data.task_data import TaskData
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UpdatePlan:
+    """A trial's updates, planned from its settings and its seed.
+
+    Attributes:
+        rows: encoded training rows.
+        order: indices into ``rows``, one list per update.
+        tokens: real tokens seen after each update, from 0 updates on.
+        due: the update after which each report point is reported; points closer than one update share it.
+        splits: the rows that are measured at a report, by the metrics' prefix.
+    """
+
+    rows: list[Example]
+    order: list[list[int]]
+    tokens: list[int]
+    due: Mapping[int, int]
+    splits: Mapping[str, list[Example]]
+
+    @classmethod
+    def create(cls, data: "TaskData", task: TrialTask, timetable: Timetable) -> "UpdatePlan":
+        """Plan a trial's updates."""
+        settings = task.settings
+        points = timetable.of(settings)
+        due = {point: math.ceil(point / settings.rows_per_update) for point in points}
+        rows = data.train(settings)
+        lengths = [len(row["input_ids"]) for row in rows]
+        order = data_order(lengths, settings.rows_per_update, due[points[-1]], task.seed)
+        tokens = [0, *accumulate(sum(lengths[row] for row in update) for update in order)]
+        splits = {"train": data.train_eval(settings), "val": data.split("validation", settings.max_length)}
+        return cls(rows=rows, order=order, tokens=tokens, due=due, splits=splits)

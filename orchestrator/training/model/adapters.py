@@ -1,0 +1,246 @@
+"""Adapters by peft: how one is put on a base, and how it leaves as a plain PEFT folder."""
+
+import copy
+import math
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.core.errors import UserError
+from orchestrator.core.methods import LORA
+from orchestrator.core.settings import TrialSettings
+from orchestrator.objective.protocol import Head
+from orchestrator.training.model.base_model import Base
+from orchestrator.training.model.peft_configs import peft_config
+from orchestrator.training.model.quiet import quiet_libraries
+
+if TYPE_CHECKING:
+    import torch
+    from peft import PeftConfig, PeftModel
+
+WEIGHTS = "adapter_model.safetensors"
+_REFUSED = " cannot be put on this model: "
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Adapted:
+    """A base with a trainable adapter on it.
+
+    Attributes:
+        model: the PEFT model; adapter and head are float32 and trainable, the rest is frozen.
+        taken_out: the first A and B of an init that takes them out of the base weights (PiSSA), by the names they have
+            in an adapter's file; empty for the others.
+    """
+
+    model: "PeftModel"
+    taken_out: "dict[str, torch.Tensor]"
+
+
+def adapt(base: Base, settings: TrialSettings, head: Head) -> Adapted:
+    """Put a new adapter on a base; it draws from torch's global generator.
+
+    Raises:
+        UserError: peft refuses the settings: no module has a name in ``target_modules``, the method does not know
+            one's class, or does not know it with such a dropout, rank or init.
+    """
+    from peft import get_peft_model, get_peft_model_state_dict
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    takes_out = settings.method == LORA and settings.init == "pissa"
+    if takes_out:
+        _untie_linear_layers(base.model)
+    config = peft_config(base, settings, head)
+    with quiet_libraries():
+        try:
+            model = get_peft_model(base.model, config)
+        except (ValueError, TypeError, AttributeError) as error:  # peft has no error of its own
+            why = _without_modules(error)
+            if isinstance(error, AttributeError) and settings.init != "default":  # it looks for a layer's weight
+                why = f"init {settings.init} is for layers alone"
+            told = f"adapter.method: {settings.method}{_REFUSED}{why}"
+            raise UserError(told + _by_parameter(config)) from error
+    tuned_layers: list[Any] = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    for layer in tuned_layers:
+        # peft casts each adapter's input to float32; under autocast that is undone at once, and without it a no-op.
+        layer.cast_input_dtype_enabled = False
+    _require_layers(model)
+    if settings.method == LORA:
+        _require_loadable(model)
+    taken_out = {}
+    if takes_out:
+        state = get_peft_model_state_dict(model, save_embedding_layers=False)
+        taken_out = {name: value.detach().clone() for name, value in state.items() if _is_lora(name)}
+    return Adapted(model=model, taken_out=taken_out)
+
+
+def reason_of(error: Exception) -> str:
+    """Return peft's own reason of an error that ``adapt`` raised."""
+    return str(error).rpartition(_REFUSED)[2]
+
+
+def _without_modules(error: Exception) -> str:
+    """Return what an error says, without the modules that it prints: they fill a screen."""
+    return shorten(re.sub(r"\(.*\)", "", str(error), flags=re.DOTALL), 300, placeholder=" …").rstrip(".")
+
+
+def _by_parameter(config: "PeftConfig") -> str:
+    """Return which parameters peft adapts that are no layers, in words: it does so by itself in some models."""
+    names = sorted(getattr(config, "target_parameters", None) or ())
+    return f" (in this model peft adapts parameters that are no layers: {', '.join(names)})" if names else ""
+
+
+def _untie_linear_layers(model: "torch.nn.Module") -> None:
+    """Give every linear layer a parameter of its own over the same memory.
+
+    An init that takes something out of a layer's weight would take it out of an embedding that is tied to it, too, and
+    whoever loads the adapter has the whole embedding.
+    """
+    from torch.nn import Linear, Parameter
+
+    for module in model.modules():
+        if isinstance(module, Linear) and module.weight.is_floating_point():
+            module.weight = Parameter(module.weight.detach(), requires_grad=module.weight.requires_grad)
+
+
+def _require_layers(model: "PeftModel") -> None:
+    """Raise ``UserError`` if an adapted layer returns more than a tensor, as some routers of experts do.
+
+    peft adds its update to what a layer returns, and fails in the first forward.
+    """
+    import torch
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    tried: set[type] = set()
+    for name, module in model.named_modules():
+        layer = module.get_base_layer() if isinstance(module, BaseTunerLayer) else None
+        if not isinstance(layer, torch.nn.Linear) or type(layer).forward is torch.nn.Linear.forward:
+            continue
+        if type(layer) in tried or not layer.weight.is_floating_point():
+            continue
+        tried.add(type(layer))
+        training = layer.training
+        layer.eval()
+        try:
+            with torch.no_grad():
+                found = layer(layer.weight.new_zeros(2, layer.in_features))
+        except Exception:  # noqa: BLE001, S112  (what its forward needs beside an input is not known here: not judged)
+            continue
+        finally:
+            layer.train(training)
+        if not isinstance(found, torch.Tensor):
+            raise UserError(
+                f"adapter.target_modules: {name.rpartition('.')[2]} of this model ({type(layer).__name__}) returns "
+                f"more than a tensor, and peft fails on such a layer ({name}); name other modules"
+            )
+
+
+def _require_loadable(model: "PeftModel") -> None:
+    """Raise ``UserError`` if peft would not find what it saves: it renames keys for some families as it loads them."""
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    state = get_peft_model_state_dict(model, save_embedding_layers=False)
+    loaded: Any = set_peft_model_state_dict(model, state)
+    if lost := loaded.unexpected_keys:
+        names = sorted({key.partition(".lora_")[0].rpartition(".")[2] for key in lost})
+        raise UserError(
+            f"adapter.target_modules: peft cannot load again what it saves for {', '.join(names)} of this model, for "
+            f"example {lost[0]}; name other modules"
+        )
+
+
+@contextmanager
+def merged(model: "PeftModel") -> Iterator[None]:
+    """Compute the adapter into the base weights while inside, on a CPU: a forward of LoRA is a quarter cheaper.
+
+    Layers are given copies of their weights, and of the biases, which IA3 multiplies too, and their own ones back
+    afterwards, bit for bit; subtracting a product again would leave a little of it behind. A head that shares its
+    weight with an adapted embedding keeps the one without the adapter. On CUDA nothing is done, because a second copy
+    of the weights may not fit; and nothing in 4 bits, where the sum would be rounded to 16 values.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from torch.nn import Parameter
+
+    layers = [module.get_base_layer() for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    own = [(layer, name, weight) for layer in layers for name, weight in layer.named_parameters(recurse=False)]
+    if model.device.type != "cpu" or not all(weight.is_floating_point() for _, _, weight in own):
+        yield
+        return
+    for layer, name, weight in own:
+        setattr(layer, name, Parameter(weight.detach().clone(), requires_grad=weight.requires_grad))
+    try:
+        model.merge_adapter()
+        yield
+    finally:
+        with quiet_libraries():
+            model.unmerge_adapter()
+        for layer, name, weight in own:
+            setattr(layer, name, weight)
+
+
+def save_adapter(adapted: Adapted, folder: Path) -> None:
+    """Write a folder that ``PeftModel.from_pretrained(base, folder)`` loads: configuration and safetensors alone."""
+    if not adapted.taken_out:
+        adapted.model.save_pretrained(str(folder), save_embedding_layers=False)
+        return
+    from peft import get_peft_model_state_dict
+
+    state = get_peft_model_state_dict(adapted.model, save_embedding_layers=False)
+    base_name = str(adapted.model.get_base_model().name_or_path)
+    write_adapter(folder, state, adapted.model.peft_config["default"], base_name, adapted.taken_out)
+
+
+def write_adapter(
+    folder: Path,
+    state: "Mapping[str, torch.Tensor]",
+    config: "PeftConfig",
+    base_name: str,
+    taken_out: "Mapping[str, torch.Tensor]",
+) -> None:
+    """Write an adapter's tensors as a folder that plain peft loads.
+
+    Args:
+        folder: is made if it is not there.
+        state: by the names of an adapter's file.
+        config: peft's configuration.
+        base_name: what it calls the base.
+        taken_out: see ``Adapted``; the file's rank is twice the adapter's if there is anything.
+    """
+    from safetensors.torch import save_file
+
+    written: Any = copy.deepcopy(config)  # peft types alpha as an integer and computes with any number
+    rank = written.r
+    if taken_out:
+        rank *= 2
+        written.lora_alpha *= math.sqrt(2) if written.use_rslora else 2  # the same scaling at twice the rank
+        written.init_lora_weights = True
+    written.r, written.inference_mode, written.base_model_name_or_path = rank, True, base_name
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: _untaken(name, value, taken_out, rank) for name, value in state.items()}, folder / WEIGHTS)
+    written.save_pretrained(str(folder))
+
+
+def _untaken(name: str, value: "torch.Tensor", taken_out: "Mapping[str, torch.Tensor]", rank: int) -> "torch.Tensor":
+    """Return ``[A | A0]`` or ``[B | -B0]``: over the base as it was, BA - B0 A0 is what BA is over what was left of it.
+
+    peft's own conversion loses the head. Matrices smaller than the rank are filled up with zeros.
+    """
+    import torch
+
+    value = value.detach().cpu().contiguous()
+    if name in taken_out:
+        is_a, first = "lora_A" in name, taken_out[name].cpu()
+        value = torch.cat([value, first if is_a else -first], dim=0 if is_a else 1)
+    elif taken_out and "lora_embedding_" in name:  # PiSSA leaves embeddings as they are
+        is_a = "lora_embedding_A" in name
+    else:
+        return value
+    missing = rank - value.shape[0 if is_a else 1]
+    return torch.nn.functional.pad(value, (0, 0, 0, missing) if is_a else (0, missing)).contiguous()
+
+
+def _is_lora(name: str) -> bool:
+    return "lora_A" in name or "lora_B" in name

@@ -1,0 +1,54 @@
+"""Which modules are trained in full and saved with the adapter: the head, and what the base model's files lack."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from orchestrator.core.errors import UserError
+from orchestrator.objective.protocol import Head
+from orchestrator.training.model.base_model import Base
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+PEFT_HEADS = ("classifier", "score")
+"""Names that peft adds to ``modules_to_save`` of every classifier by itself."""
+
+
+def modules_to_save(base: Base, head: Head) -> list[str]:
+    """Return the names for peft's ``modules_to_save``, without those that peft adds by itself.
+
+    The head of a classifier is whatever stands outside the model's backbone (``base_model_prefix``), under any name:
+    ``classifier``, ``classification_head``, ``pre_classifier``. A head that writes (``lm_head``) stays frozen.
+
+    peft takes every module whose name *ends* with one of these names, letters alone compared (``classifier`` takes
+    ``pre_classifier``), but keeps adapters off those that *are* of the name. Modules that it takes are therefore named
+    in full.
+
+    Raises:
+        UserError: no head of a classifier is found: it would stay as it is.
+    """
+    wanted = {*base.fresh_modules} - {""}
+    if head is Head.SEQUENCE_CLASSIFICATION:
+        wanted |= {*outside_backbone(base.model), *PEFT_HEADS}
+    names = [name for name, _ in base.model.named_modules(remove_duplicate=False) if name]
+    found = _topmost(name for name in names if any(name.endswith(ending) for ending in wanted))
+    if not found and head is Head.SEQUENCE_CLASSIFICATION:
+        rule = "a classifier's head stands outside its backbone, or is missing in the model's files"
+        raise UserError(f"model: {rule}; {type(base.model).__name__} has none that could be trained")
+    return sorted({*found} - {*(PEFT_HEADS if head is Head.SEQUENCE_CLASSIFICATION else ())})
+
+
+def outside_backbone(model: "PreTrainedModel") -> list[str]:
+    """Return the children of a model, those of its backbone left out, that hold parameters of their own."""
+    inside = {id(parameter) for parameter in model.base_model.parameters()}
+    return [
+        name
+        for name, child in model.named_children()
+        if any(id(parameter) not in inside for parameter in child.parameters())
+    ]
+
+
+def _topmost(names: Iterable[str]) -> set[str]:
+    """Return the names that stand in none of the others."""
+    given = {*names}
+    return {name for name in given if not any(name.startswith(f"{other}.") for other in given)}

@@ -1,0 +1,1 @@
+"""Packs, their slots' trials, and the steps that train them."""

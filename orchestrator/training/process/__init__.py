@@ -1,0 +1,1 @@
+"""Process-wide state: devices, memory, and random number generators."""

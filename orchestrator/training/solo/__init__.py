@@ -1,0 +1,1 @@
+"""The solo engine: one trial at a time with `transformers.Trainer`."""

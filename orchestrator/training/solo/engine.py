@@ -1,0 +1,129 @@
+"""The solo engine: one trial at a time, by ``transformers.Trainer`` and peft.
+
+Trainer pushes, engines are asked: the Trainer runs in a thread that pauses at every report (see ``pushing``). Nothing
+is loaded before a trial really trains; reports that are on disk are returned as they were.
+"""
+
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from orchestrator.core.errors import LoratoryError
+from orchestrator.core.trial import Report, TrialTask
+from orchestrator.evaluation.measure import measure
+from orchestrator.training.checkpoints.trial_folder import ADAPTER, STATE
+from orchestrator.training.context import EngineContext
+from orchestrator.training.model.adapters import merged
+from orchestrator.training.model.base_model import load_adapted
+from orchestrator.training.process.memory import free_memory, use_one_arena
+from orchestrator.training.process.random_state import RandomState, kept_random_state
+from orchestrator.training.solo.pausable_thread import PausableThread
+from orchestrator.training.solo.session import Session
+
+_ONE_AT_A_TIME = threading.RLock()
+"""torch's random state and thread count belong to the process, so trials of one process take turns."""
+
+
+class SoloEngine:
+    """Trains one trial per process; see ``Engine``."""
+
+    def __init__(self, context: EngineContext) -> None:
+        """Load nothing yet; each trial loads the base model when it trains."""
+        use_one_arena()
+        self._context = context
+
+    def start(self, task: TrialTask) -> "SoloRun":
+        """Return the trial's run; it takes no memory before its first update.
+
+        Raises:
+            LoratoryError: the engine is closed.
+        """
+        self._context.require_open()
+        return SoloRun(self, self._context, task)
+
+    def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Mapping[str, float]:
+        """Measure a checkpoint, or its ``adapter`` folder, in float32 on a split."""
+        return self.measure_all(checkpoint, task, [split])[split]
+
+    def measure_all(self, checkpoint: Path, task: TrialTask, splits: list[str]) -> dict[str, dict[str, float]]:
+        """Measure a checkpoint on several splits, loading it once.
+
+        Raises:
+            LoratoryError: there is no adapter.
+        """
+        import torch
+
+        context, data = self._context, self._context.data
+        adapter = checkpoint / ADAPTER if (checkpoint / ADAPTER).is_dir() else checkpoint
+        if not (adapter / "adapter_config.json").is_file():
+            raise LoratoryError(f"there is no adapter in {checkpoint}")
+        with _ONE_AT_A_TIME, kept_random_state():
+            torch.set_num_threads(context.plan.threads)
+            source, quantisation = context.plan.model, context.plan.quantisation
+            model = load_adapted(source, context.objective, context.device, adapter, quantisation)
+            with merged(model):
+                return {
+                    name: measure(model, context.objective, data.measured(name, task.settings), data.tokenizer)
+                    for name in splits
+                }
+
+    def close(self) -> None:
+        """Free the data; calling it again does nothing."""
+        self._context.close()
+
+
+class SoloRun:
+    """One trial; see ``TrialRun``."""
+
+    def __init__(self, engine: SoloEngine, context: EngineContext, task: TrialTask) -> None:
+        self._engine = engine
+        self._context = context
+        self._task = task
+        self._folder = context.trial_folder(task, STATE)
+        self._thread: PausableThread[Report] | None = None
+        self._random: RandomState | None = None
+
+    def advance(self, nominal_samples: int) -> Report:
+        """Train on to a report point, or return the report that stands there already."""
+        self._context.require_report_point(self._task, nominal_samples)
+        while (stored := self._folder.report(nominal_samples)) is None:
+            self._train_to_next_report()
+        return stored
+
+    def finish(self, best_samples: int) -> Mapping[str, float]:
+        """Measure the best checkpoint on the shift sets; the training state is freed first."""
+        self.close()
+        names = list(self._context.data.shift_sets)
+        if not names:
+            return {}
+        if not self._folder.has_adapter(best_samples):  # somebody removed it, or it is damaged
+            self._folder.rewind(best_samples)
+            self.advance(best_samples)
+            self.close()
+        began = time.perf_counter()
+        found = self._engine.measure_all(self._folder.checkpoint(best_samples), self._task, names)
+        shift = {f"shift/{name}/{metric}": value for name in names for metric, value in found[name].items()}
+        return {**shift, "time/shift_s": time.perf_counter() - began}
+
+    def close(self) -> None:
+        """End the thread and free the model."""
+        thread, self._thread, self._random = self._thread, None, None
+        if thread is not None:
+            thread.close()
+            self._folder.clear_scratch()
+            free_memory(self._context.device)
+
+    def _train_to_next_report(self) -> None:
+        with _ONE_AT_A_TIME, kept_random_state():
+            if self._thread is None:
+                session = Session(self._context, self._task, self._folder)
+                self._thread = PausableThread(session.train, name=f"trial {self._task.number}")
+            elif self._random is not None:
+                self._random.restore()
+            try:
+                self._thread.next()
+            except BaseException:  # whatever it is, Ctrl-C included, is let through once the trial is closed
+                self.close()
+                raise
+            self._random = RandomState.capture()

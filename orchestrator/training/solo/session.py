@@ -1,0 +1,142 @@
+"""One trial's training from its newest whole checkpoint to its last report: what runs in the trial's thread."""
+
+import shutil
+import time
+from typing import TYPE_CHECKING
+
+from orchestrator.core.trial import Report, TrialTask
+from orchestrator.evaluation.gap import gaps
+from orchestrator.evaluation.measure import measure
+from orchestrator.training.checkpoints.heartbeat import Heartbeat
+from orchestrator.training.checkpoints.trial_folder import TrialFolder
+from orchestrator.training.context import EngineContext
+from orchestrator.training.data.update_plan import UpdatePlan
+from orchestrator.training.model.adapters import Adapted, adapt, merged
+from orchestrator.training.model.base_model import load_base
+from orchestrator.training.process.memory import peak_mb, reset_peak
+from orchestrator.training.process.random_state import kept_random_state
+from orchestrator.training.solo.dropout import use_fast_dropout
+from orchestrator.training.solo.pausable_thread import PausableThread
+
+if TYPE_CHECKING:
+    from transformers import TrainerCallback
+
+    from orchestrator.training.solo.trainer import SoloTrainer, TrainingInputs
+
+
+class Session:
+    """A trial in training."""
+
+    def __init__(self, context: EngineContext, task: TrialTask, folder: TrialFolder) -> None:
+        self._context = context
+        self._task = task
+        self._folder = folder
+        self._update_plan = UpdatePlan.create(context.data, task, context.plan.timetable)
+        self._last_update = 0
+        self._started_at = time.time()
+        self._clock = time.perf_counter()
+
+    def train(self, thread: PausableThread[Report]) -> None:
+        """Build the model, train, and push a report at each point that has none yet."""
+        import torch
+        from transformers import set_seed
+
+        from orchestrator.training.solo.callback import ReportPoints
+        from orchestrator.training.solo.trainer import TrainingInputs
+
+        context = self._context
+        # OpenMP keeps the number per thread, and Ray's workers start with one
+        torch.set_num_threads(context.plan.threads)
+        reset_peak(context.device)
+        set_seed(self._task.seed)
+        plan = context.plan
+        base = load_base(plan.model, context.objective, context.device, quantisation=plan.quantisation)
+        adapted = adapt(base, self._task.settings, context.objective.head)
+        use_fast_dropout(adapted.model)
+        inputs = TrainingInputs(
+            objective=context.objective,
+            tokenizer=context.data.tokenizer,
+            rows=self._update_plan.rows,
+            order=self._update_plan.order,
+            bfloat16=context.bfloat16,
+        )
+        self._folder.clear_scratch()
+        heartbeat = Heartbeat(self._folder)
+
+        def check(updates: int) -> None:
+            thread.check()
+            heartbeat.beat(updates * self._task.settings.rows_per_update)
+
+        points = ReportPoints(set(self._update_plan.due.values()), check, lambda: self._report(trainer, thread))
+        trainer = self._trainer(adapted, inputs, [points])
+        newest = self._folder.newest_whole()
+        if newest is not None:
+            self._last_update = self._update_plan.due[newest]
+            for report in self._folder.report_again(newest, self._update_plan.due):
+                thread.push(report)
+        self._clock = time.perf_counter()
+        try:
+            trainer.train(resume_from_checkpoint=None if newest is None else str(self._folder.checkpoint(newest)))
+        finally:
+            trainer.close()
+
+    def _trainer(self, adapted: Adapted, inputs: "TrainingInputs", callbacks: "list[TrainerCallback]") -> "SoloTrainer":
+        """Return what trains: with DeepSpeed below it if the plan says so."""
+        from orchestrator.training.solo.deepspeed_trainer import DeepSpeedTrainer
+        from orchestrator.training.solo.trainer import SoloTrainer
+
+        config, scratch = self._context.plan.deepspeed, self._folder.scratch
+        if config is None:
+            return SoloTrainer(adapted, inputs, self._task, scratch, callbacks)
+        return DeepSpeedTrainer(adapted, inputs, self._task, scratch, callbacks, config)
+
+    def _report(self, trainer: "SoloTrainer", thread: PausableThread[Report]) -> None:
+        """Evaluate, commit the checkpoint that Trainer has just written, and push."""
+        update = trainer.state.global_step
+        train_s = time.perf_counter() - self._clock
+        written = self._folder.scratch / f"checkpoint-{update}"
+        points = [
+            point
+            for point, due in self._update_plan.due.items()
+            if due == update and self._folder.report(point) is None
+        ]
+        metrics = self._metrics(trainer, update, train_s) if points else {}
+        for point in points:  # several, if an update takes more rows than lie between two report points
+            report = Report(
+                trial=self._task.number,
+                nominal_samples=point,
+                metrics=metrics,
+                checkpoint=self._folder.reference(point),
+                started_at=self._started_at,
+                ended_at=time.time(),
+            )
+            copy = written.with_name(f"report-{point}")
+            shutil.copytree(written, copy)
+            self._folder.commit(copy, report)
+            self._last_update = update
+            thread.push(report)
+            self._started_at = time.time()
+            self._clock = time.perf_counter()
+        shutil.rmtree(written)
+
+    def _metrics(self, trainer: "SoloTrainer", update: int, train_s: float) -> dict[str, float]:
+        began = time.perf_counter()
+        context, settings = self._context, self._task.settings
+        with kept_random_state(), merged(trainer.adapted_model):
+            found = {
+                split: measure(trainer.adapted_model, context.objective, rows, context.data.tokenizer)
+                for split, rows in self._update_plan.splits.items()
+            }
+        tokens = self._update_plan.tokens[update]
+        new_tokens = tokens - self._update_plan.tokens[self._last_update]
+        return {
+            **{f"{split}/{name}": value for split in ("val", "train") for name, value in found[split].items()},
+            **gaps(found["val"], found["train"]),
+            "optim/learning_rate": trainer.learning_rate,
+            "progress/samples": float(update * settings.rows_per_update),
+            "progress/tokens": float(tokens),
+            "speed/tokens_per_s": new_tokens / train_s if train_s > 0 else 0.0,
+            "memory/peak_mb": peak_mb(context.device),
+            "time/train_s": train_s,
+            "time/eval_s": time.perf_counter() - began,
+        }

@@ -1,0 +1,91 @@
+"""A PostgreSQL server that is restarted under a sweep, or stays away."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from orchestrator.core.errors import SuspendedError
+from orchestrator.core.policy import SamplerName
+from orchestrator.core.trial import Report, TrialRecord, TrialState
+from orchestrator.ledger import connection
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.search.coordinator import Coordinator
+from orchestrator.search.sweeps import open_sweep
+from tests.cluster.fake_sweep import Diary
+from tests.ledger.postgres_server import Server, missing, postgres_server
+from tests.search.worlds import coordinator_of, essence, plan_of, run_out
+
+pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
+
+PLAN = plan_of(trials=5, sampler=SamplerName.TPE)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with postgres_server() as running:
+        yield running
+
+
+class Interrupter(Diary):
+    """Stops the server when a number of reports are there, and starts it again, if at all, a moment later."""
+
+    def __init__(self, server: Server, *, again: bool) -> None:
+        super().__init__()
+        self._server = server
+        self._again = again
+
+    def reported(self, trial: TrialRecord, report: Report) -> None:
+        super().reported(trial, report)
+        if self.reports.total() == 7:
+            self._server.stop()
+            if self._again:
+                threading.Timer(0.5, self._server.start).start()
+
+
+def drive(server: Server, name: str, *, again: bool) -> Coordinator:
+    ledger = Ledger.open(server.url, heartbeat_s=0.2)
+    sweep = open_sweep(ledger, name, {"space": 1}, "")
+    with ledger.drivers.hold(sweep.id):
+        coordinator = Coordinator(ledger, sweep, PLAN, observers=[Interrupter(server, again=again)])
+        run_out(coordinator)
+    return coordinator
+
+
+def test_restarted_server_is_waited_for(server: Server, tmp_path: Path) -> None:
+    coordinator = drive(server, "restarted", again=True)
+    expected = coordinator_of(tmp_path, PLAN)
+    run_out(expected)
+    assert essence(coordinator) == essence(expected)
+    ledger = Ledger.open(server.url)
+    sweep = ledger.sweeps.find("restarted")
+    assert ledger.trials.all(sweep.id) == coordinator.records()
+    assert ledger.drivers.live(sweep.id) is None
+
+
+def test_server_that_stays_away_suspends(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "PATIENCE_S", 0.5)
+    with pytest.raises(SuspendedError, match=r"the ledger at postgresql\+psycopg://.* does not answer"):
+        drive(server, "away", again=False)
+    server.start()
+    ledger = Ledger.open(server.url)
+    sweep = ledger.sweeps.find("away")
+    coordinator = Coordinator(ledger, sweep, PLAN)
+    assert TrialState.FAIL not in {record.state for record in coordinator.records()}
+    run_out(coordinator)
+    assert len(coordinator.records()) == 5
+
+
+def test_ledger_is_made_once_by_four_at_a_time(server: Server) -> None:
+    with Ledger.open(server.url).database.write() as connection:
+        connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+        connection.exec_driver_sql("CREATE SCHEMA public")
+
+    def make(number: int) -> int:
+        ledger = Ledger.open(server.url)
+        return len(Coordinator(ledger, open_sweep(ledger, f"s{number}", {}, ""), PLAN).records())
+
+    with ThreadPoolExecutor(4) as pool:
+        assert [*pool.map(make, range(4))] == [0] * 4
