@@ -117,7 +117,7 @@ def test_damaged_checkpoint_gives_way_to_the_one_before(
     outcome, said = run(folder)
     check(outcome, expected)
     told = [line for line in said if line.startswith("trial 1")]
-    assert "trial 1 goes on from its checkpoint at 32 samples, not from the one at 48" in told
+    assert "trial 1 resumes from its checkpoint at 32 samples, not from 48" in told
     assert not [line for line in said if line.startswith("trial 0")]
 
 
@@ -128,7 +128,7 @@ def test_trial_without_sound_checkpoint_starts_again(folder: Path, expected: lis
     check(outcome, expected)
     damaged = "is damaged and is not used: the contents of adapter/adapter_model.safetensors have changed"
     assert f"trial 0: the checkpoint at 48 samples {damaged}" in said
-    assert "trial 0 starts again: it has no checkpoint to go on from" in said
+    assert "trial 0 starts again: it has no usable checkpoint" in said
 
 
 def test_removed_checkpoints_start_trials_again_without_crash(folder: Path, expected: list[list[float]]) -> None:
@@ -136,7 +136,7 @@ def test_removed_checkpoints_start_trials_again_without_crash(folder: Path, expe
     outcome, said = run(folder)
     check(outcome, expected)
     assert [line for line in said if line.startswith("trial")] == [
-        f"trial {number} starts again: it has no checkpoint to go on from" for number in range(2)
+        f"trial {number} starts again: it has no usable checkpoint" for number in range(2)
     ]
 
 
@@ -157,7 +157,7 @@ def test_checkpoints_of_another_sweep_count_for_nothing(folder: Path, expected: 
     outcome, said = run(folder)
     check(outcome, expected)
     [first] = [line for line in said if "another sweep" in line and line.startswith("trial 0")]
-    assert first.endswith("are of another sweep or configuration; they are not used")
+    assert first.endswith("belong to another sweep or configuration; not used")
 
 
 def test_full_disk_suspends_the_sweep(
