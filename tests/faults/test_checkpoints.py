@@ -13,11 +13,10 @@ from sqlalchemy import Engine, event
 
 from orchestrator.cli.stores import read_spec
 from orchestrator.core.errors import SuspendedError
-from orchestrator.core.outcome import SweepOptions, SweepOutcome
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.sweep import run_sweep
+from orchestrator.sweep import SweepOptions, SweepResult, run_sweep
 from tests.cluster.fake_sweep import Diary
 from tests.conftest import copied
 from tests.fakes.tiny_sweep import tiny_sweep
@@ -62,7 +61,7 @@ def place(patch: pytest.MonkeyPatch, folder: Path) -> None:
     patch.setenv("LORATORY_MLFLOW_DIR", str(folder / "mlflow"))
 
 
-def run(folder: Path, stop_after: int | None = None) -> tuple[SweepOutcome, list[str]]:
+def run(folder: Path, stop_after: int | None = None) -> tuple[SweepResult, list[str]]:
     """Run the sweep inline; return its outcome and all that was said."""
     said: list[str] = []
     stop = threading.Event()
@@ -104,7 +103,7 @@ def expected(stopped: Path, tmp_path_factory: pytest.TempPathFactory) -> list[li
     return scores(outcome.records)
 
 
-def check(outcome: SweepOutcome, expected: list[list[float]]) -> None:
+def check(outcome: SweepResult, expected: list[list[float]]) -> None:
     assert [record.state for record in outcome.records] == [TrialState.COMPLETE] * 2
     assert scores(outcome.records) == expected
 
