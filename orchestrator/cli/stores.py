@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from orchestrator.core.policy import Tracking
     from orchestrator.core.sweep import SweepRecord
     from orchestrator.ledger.ledger import Ledger
+    from orchestrator.preparation.stored_sweep import StoredSweep
     from orchestrator.spec.sweep_spec import SweepSpec
 
 
@@ -74,6 +75,19 @@ def find_sweep(name: str) -> "tuple[Ledger, SweepRecord]":
             f"there is no sweep {name}: {default_url()} does not exist; run a sweep first, or set LORATORY_HOME"
         )
     return ledger, ledger.sweeps.find(name)
+
+
+def stored_sweep(name: str) -> "StoredSweep":
+    """Return the sweep that ``NAME`` or ``NAME#2`` names, for promotion and export.
+
+    Raises:
+        UserError: there is none.
+    """
+    from orchestrator.preparation.stored_sweep import StoredSweep
+    from orchestrator.tracking.location import locate
+
+    ledger, sweep = find_sweep(name)
+    return StoredSweep(sweep=sweep, records=ledger.trials.all(sweep.id), location=locate(tracking_of(sweep)))
 
 
 def logs_folder() -> Path:

@@ -1,3 +1,7 @@
-"""The dropout masks of a device are independent of the neighbours."""
+"""The masks of a device keep the contract, with the kernel's oracle in its place."""
 
-from tests.training.packed.test_masks import test_masks_are_independent_of_neighbours  # noqa: F401
+from tests.contracts.mask_contract import MaskContract
+
+
+class TestMasks(MaskContract):
+    """The masks of a device."""

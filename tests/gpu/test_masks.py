@@ -6,12 +6,16 @@ import torch
 from orchestrator.training.packed.masks.device import DeviceMasks
 from orchestrator.training.packed.masks.streams import DropoutStream
 from tests import needs
+from tests.contracts.mask_contract import MaskContract
 from tests.fakes import counter_masks
-from tests.training.packed.test_masks import test_masks_are_independent_of_neighbours  # noqa: F401
 
 pytestmark = needs.cuda
 
 ENDS = (20, 50)
+
+
+class TestMasks(MaskContract):
+    """The masks of a device."""
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
