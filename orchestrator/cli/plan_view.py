@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.core import deepspeed
-from orchestrator.core.outcome import SweepPlan
+from orchestrator.preparation.preview import SweepPlan
 from orchestrator.report import words
 from orchestrator.report.data_text import data_lines
 from orchestrator.report.fitting_table import plain_table

@@ -8,12 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.core.errors import in_short
+from orchestrator.core.sweep import SweepRecord
+from orchestrator.ledger.home import sweep_dir
 from orchestrator.report.html import TITLES, Picture, render_page
 from orchestrator.report.leaderboard import Leaderboard
 from orchestrator.report.summary import Summary, as_json, jsonable
 
 PAGE = "index.html"
+REPORT_DIR = "report"
+"""Name of the report's folder in the folder of a sweep."""
 logger = logging.getLogger(__name__)
+
+
+def report_page(sweep: SweepRecord) -> Path:
+    """Return the path of the page of a sweep's report."""
+    return sweep_dir(sweep) / REPORT_DIR / PAGE
 
 
 def write_report(folder: Path, summary: Summary, notes: dict[str, str] | None = None) -> list[Path]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from orchestrator.cli.next_commands import extend_command, resume_command
 from orchestrator.core.environment import program
 from orchestrator.core.policy import Budget
-from orchestrator.finished import _continuation
+from orchestrator.preparation.continuation import resumption_text
 from tests.report.examples import make_records
 
 FILE = Path("sweeps/x.yaml")
@@ -29,5 +29,5 @@ def test_extend_command_raises_every_limit() -> None:
 
 def test_one_new_trial_is_told_in_the_singular() -> None:
     records = make_records()
-    assert _continuation("x#1", records, len(records) + 1).endswith(", 1 new trial starts")
-    assert _continuation("x#1", records, len(records) + 2).endswith(", 2 new trials start")
+    assert resumption_text("x#1", records, len(records) + 1).endswith(", 1 new trial starts")
+    assert resumption_text("x#1", records, len(records) + 2).endswith(", 2 new trials start")

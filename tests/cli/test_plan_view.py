@@ -9,9 +9,9 @@ from orchestrator.assets.catalogue import CATALOGUE
 from orchestrator.cli.plan_view import plan_text
 from orchestrator.core.data import DataSummary
 from orchestrator.core.deepspeed import NAMED
-from orchestrator.core.outcome import SweepPlan
 from orchestrator.core.plan import EngineName
 from orchestrator.objective.loading import objective_facts
+from orchestrator.preparation.preview import SweepPlan
 from orchestrator.spec.load import load_spec
 from tests.report.test_views import shown
 

@@ -47,7 +47,7 @@ def test_sweep_promote_predict_rollback(command: Run, invoke: Invoke, sweep_file
     assert "This command does nothing: tiny#1 is finished" in looked
     assert "settings" not in looked
     more = json.loads(command("sweep", str(sweep_file), "--trials", "5", "--dry-run", "--json").stdout)
-    assert more["action"] == "goes on with tiny#1: 3 trials ended, 2 new trials start"
+    assert more["action"] == "resumes tiny#1: 3 trials ended, 2 new trials start"
     beside = json.loads(command("sweep", str(sweep_file), "--fresh", "--dry-run", "--json").stdout)
     assert beside["action"] == "starts the new sweep tiny#2 beside tiny#1"
     best, worst = board[0]["number"], board[-1]["number"]

@@ -21,7 +21,7 @@ DATA_SUMMARY = DataSummary(
     truncated={"train": 0, "test": 1},
     max_length=128,
     longest={"train": 187, "test": 51058},
-    warnings=("test has no row of bad.",),
+    warnings=("test has no rows of bad.",),
     split_rule=2,
 )
 
@@ -42,7 +42,7 @@ def test_every_count_has_reason() -> None:
         ("labels", "0 → bad · 1 → good [x]"),
         ("classes train", "bad: 200 · good [x]: 156"),
         ("classes shift/tweets", "bad: 49 · good [x]: 1"),
-        ("warning", "test has no row of bad."),
+        ("warning", "test has no rows of bad."),
     ]
 
 
@@ -66,7 +66,7 @@ def test_every_report_form_shows_data(summary: Summary) -> None:
     for told in (
         "51 of 607: blank text 9 · copy of another row 42",
         "0 → bad · 1 → good [x]",
-        "test has no row of bad.",
+        "test has no rows of bad.",
     ):
         assert told in text
         assert told in page

@@ -8,10 +8,10 @@ import pytest
 from orchestrator.assets.catalogue import CATALOGUE
 from orchestrator.cli.plan_view import max_duration_s, plan_text
 from orchestrator.core.deepspeed import NAMED
-from orchestrator.core.outcome import SweepPlan
 from orchestrator.core.policy import Budget
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.loading import objective_facts
+from orchestrator.preparation.preview import SweepPlan
 from orchestrator.report.pace import Pace, earlier_pace
 from orchestrator.search.sweeps import open_sweep
 from orchestrator.spec.load import load_spec

@@ -34,7 +34,7 @@ from tests.fakes.tiny_objective import TinyCausal, TinyClassification
 from tests.training.packed.packs import MADE_UP
 
 NAMES = ("method", "target_modules", "init", "dora", "rslora", "dropout", "rank")
-BY_PARAMETER = r" \(in this model peft adapts parameters that are no layers: down_proj, gate\.weight, gate_up_proj\)"
+BY_PARAMETER = r" \(in this model peft adapts parameters outside of layers: down_proj, gate\.weight, gate_up_proj\)"
 EXPERTS = "mlp.experts.gate_up_proj (2), mlp.experts.down_proj (2)"
 ATTENTION = "self_attn.q_proj (2), self_attn.k_proj (2), self_attn.v_proj (2), self_attn.o_proj (2)"
 

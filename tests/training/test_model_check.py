@@ -205,13 +205,13 @@ NOTES: dict[str, tuple[Callable[[Path], Path], Objective, int, str]] = {
         without_output_layer,
         CAUSAL,
         32,
-        "the weights lack the layer that writes (lm_head.weight); it begins at random and is trained in full",
+        "the weights lack the output layer (lm_head.weight); it is initialised at random and trained in full",
     ),
     "fewer layers": (
         configured(lambda c: c.update(num_hidden_layers=1)),
         CLASSES,
         32,
-        "the weights hold 16 tensors that the model of config.json has no place for, bert.encoder.layer.1.",
+        "the weights hold 16 tensors unknown to the model of config.json, bert.encoder.layer.1.",
     ),
     "longer than the tokenizer says": (
         changed(tiny_t5, "tokenizer_config.json", lambda c: c.update(model_max_length=64)),
@@ -263,7 +263,7 @@ def test_added_tokens_without_embedding_are_refused_where_texts_hold_them(tmp_pa
 def test_texts_with_the_token_that_classifies_are_refused(tmp_path: Path) -> None:
     checked = check(tiny_bart_classifier(tmp_path), CLASSES)
     assert checked.check_rows(splits_of("a good film"), 32) == ()
-    told = r"by its end token '</s>', and 1 of the 2 texts of train hold it inside: 'a <s>bad</s> film'\. Remove it"
+    told = r"by its end token '</s>', and 1 of the 2 texts of train contain it: 'a <s>bad</s> film'\. Remove it"
     with pytest.raises(DataError, match=told):
         checked.check_rows(splits_of("a good film", "a <s>bad</s> film"), 32)
 

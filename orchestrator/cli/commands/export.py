@@ -7,7 +7,7 @@ import typer
 
 from orchestrator.cli.options import Json, Retrain, SweepName, Trial
 from orchestrator.cli.screen import Screen
-from orchestrator.cli.stores import logs_folder
+from orchestrator.stores import logs_folder, stored_sweep
 
 
 def export(
@@ -25,11 +25,10 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write a trial's adapter and head as a folder for plain peft and transformers."""
-    from orchestrator.cli.stored import Stored
     from orchestrator.promotion.export import export_adapter
 
     screen = Screen(as_json=as_json)
-    stored = Stored.find(name)
+    stored = stored_sweep(name)
     with screen.quiet(logs_folder() / "export.log"):
         candidate = stored.candidates().choose(trial, stored.retrain if retrain else None)
         target = export_adapter(candidate, folder, plain_scaling=plain_scaling)

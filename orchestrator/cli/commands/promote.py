@@ -9,9 +9,9 @@ import typer
 
 from orchestrator.cli.options import Json, Retrain, SweepName, Trial, registry_options
 from orchestrator.cli.screen import Screen
-from orchestrator.cli.stores import logs_folder
 from orchestrator.core.environment import program
 from orchestrator.core.errors import UserError
+from orchestrator.stores import logs_folder, stored_sweep
 
 if TYPE_CHECKING:
     from orchestrator.promotion.promote import Promotion
@@ -39,7 +39,6 @@ def promote(
 
     The gates refuse a trial worse than the sweep's best trial, the version in use, or the baseline.
     """
-    from orchestrator.cli.stored import Stored
     from orchestrator.promotion.gates import Gates
     from orchestrator.promotion.promote import PromotionRequest, judge
     from orchestrator.promotion.promote import promote as register
@@ -47,7 +46,7 @@ def promote(
     screen = Screen(as_json=as_json)
     if force is not (reason is not None):
         raise UserError('--force needs --reason and --reason needs --force: --force --reason "WHY"')
-    stored = Stored.find(name)
+    stored = stored_sweep(name)
     request = PromotionRequest(
         name=stored.sweep.name if model is None else model,
         metric=stored.metric,

@@ -7,7 +7,7 @@ import typer
 
 from orchestrator.cli.options import Json, SweepName
 from orchestrator.cli.screen import Screen
-from orchestrator.cli.stores import find_sweep, logs_folder
+from orchestrator.stores import find_sweep, logs_folder
 
 if TYPE_CHECKING:
     from orchestrator.report.summary import Summary
@@ -20,8 +20,7 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Show leaderboard, importances and time use; write the HTML page and its pictures."""
-    from orchestrator.ledger.home import sweep_dir
-    from orchestrator.planning import REPORT_DIR
+    from orchestrator.report.files import report_page
     from orchestrator.report.of_sweep import summary_of
     from orchestrator.report.summary import as_json as plain
     from orchestrator.report.text import SHOWN, summary_text
@@ -31,7 +30,7 @@ def report(
     with screen.quiet(logs_folder() / "report.log"):
         summary = summary_of(ledger, sweep)
         screen.show(summary_text(summary, limit or SHOWN))
-        files = _write(screen, sweep_dir(sweep) / REPORT_DIR, summary)
+        files = _write(screen, report_page(sweep).parent, summary)
         if files:
             screen.show(f"\n{files[0]}", soft_wrap=True)
         screen.emit({**plain(summary), "files": [str(path) for path in files]})

@@ -8,8 +8,8 @@ import typer
 
 from orchestrator.cli.options import Json, Overrides
 from orchestrator.cli.screen import Screen
-from orchestrator.cli.stores import read_spec
 from orchestrator.core.errors import LoratoryError, SpecError
+from orchestrator.stores import read_spec
 
 if TYPE_CHECKING:
     from orchestrator.spec.sweep_spec import SweepSpec
@@ -76,7 +76,7 @@ def _read_data(screen: Screen, spec: "SweepSpec") -> dict[str, Any]:
     from orchestrator.assets.fetch import asset_path
     from orchestrator.core.data import Origin
     from orchestrator.objective.loading import load_objective
-    from orchestrator.reading import counted, row_counts
+    from orchestrator.preparation.rows import counted, row_counts
     from orchestrator.report.data_text import data_lines
 
     objective = load_objective(spec.objective)

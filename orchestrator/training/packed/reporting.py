@@ -1,4 +1,4 @@
-"""Reports of a pack's trials: those with the same rows are measured together."""
+"""Write the reports of a pack's trials; trials with the same rows are measured together."""
 
 import time
 from collections.abc import Iterable
@@ -9,36 +9,37 @@ from orchestrator.training.packed.execution.stepper import Stepper
 from orchestrator.training.process.memory import peak_mb
 
 
-def report(seats: Iterable[SlotTrial], stepper: Stepper, device: str) -> None:
-    """Measure those that have reached a report point, and commit what they report."""
-    due = {
-        seat: points
-        for seat in seats
-        if seat.batches == 0
-        and (points := [p for p, at in seat.update_plan.due.items() if at == seat.update and not seat.folder.report(p)])
-    }
-    alike: dict[tuple[int, float], list[SlotTrial]] = {}
-    for seat in due:
-        settings = seat.task.settings
-        alike.setdefault((settings.max_length, settings.train_fraction), []).append(seat)
-    for group in alike.values():
-        for seat, metrics in zip(group, _measured(group, stepper, device), strict=True):
-            seat.commit(due[seat], metrics)
+def write_reports(trials: Iterable[SlotTrial], stepper: Stepper, device: str) -> None:
+    """Measure the trials at a report point, and commit their reports."""
+    due = {trial: points for trial in trials if trial.batches == 0 and (points := _points_without_report(trial))}
+    with_same_rows: dict[tuple[int, float], list[SlotTrial]] = {}
+    for trial in due:
+        settings = trial.task.settings
+        with_same_rows.setdefault((settings.max_length, settings.train_fraction), []).append(trial)
+    for group in with_same_rows.values():
+        for trial, metrics in zip(group, _measured(group, stepper, device), strict=True):
+            trial.commit(due[trial], metrics)
 
 
-def _measured(seats: list[SlotTrial], stepper: Stepper, device: str) -> list[dict[str, float]]:
+def _points_without_report(trial: SlotTrial) -> list[int]:
+    """Return the report points after the current update without a report on disk."""
+    due = trial.update_plan.due.items()
+    return [point for point, update in due if update == trial.update and not trial.folder.report(point)]
+
+
+def _measured(trials: list[SlotTrial], stepper: Stepper, device: str) -> list[dict[str, float]]:
     began = time.perf_counter()
-    validation = stepper.measure(seats, seats[0].update_plan.splits["val"])
-    train = stepper.measure(seats, seats[0].update_plan.splits["train"])
-    share_s = (time.perf_counter() - began) / len(seats)
+    validation = stepper.measure(trials, trials[0].update_plan.splits["val"])
+    train = stepper.measure(trials, trials[0].update_plan.splits["train"])
+    seconds_each = (time.perf_counter() - began) / len(trials)
     return [
         {
             **{f"val/{name}": value for name, value in val.items()},
             **{f"train/{name}": value for name, value in fit.items()},
             **gaps(val, fit),
-            **seat.progress(),
+            **trial.progress(),
             "memory/peak_mb": peak_mb(device),
-            "time/eval_s": share_s,
+            "time/eval_s": seconds_each,
         }
-        for seat, val, fit in zip(seats, validation, train, strict=True)
+        for trial, val, fit in zip(trials, validation, train, strict=True)
     ]

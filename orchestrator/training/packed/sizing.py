@@ -1,6 +1,6 @@
-"""How many trials to train at once: as many as pay, and no more than there is memory for.
+"""The number of trials to train at once: as many as speed up training and fit into memory.
 
-Both are measured, with trials as the sweep may make them, in packs that are thrown away.
+Speed and memory are measured in temporary packs with trials of the search space.
 """
 
 import logging
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 
@@ -28,25 +28,27 @@ from orchestrator.training.packed.execution.stepper import Stepper
 from orchestrator.training.packed.slots.adapter import new_adapter
 from orchestrator.training.process.memory import available_mb, free_memory, out_of_memory, peak_mb, reset_peak
 
-PAYS = 1.1
-"""Twice the trials have to train this many times the tokens a second, or they are not worth their memory."""
+Kind: TypeAlias = Mapping[str, ParamValue]
+"""The settings on which packing depends, such as the method."""
+MIN_SPEEDUP = 1.1
+"""Minimum factor on tokens per second to double the number of trials."""
 BATCHES = 3
-"""Batches of every trial that are timed, after one that is not."""
+"""Number of timed batches per trial, after one untimed batch."""
 MEMORY_SHARE = 0.8
-"""Share of the free memory that trials may take; the rest of the machine needs some."""
+"""Fraction of the free memory for trials; the rest is left to other processes."""
 
 logger = logging.getLogger(__name__)
 
 
-class _Trained(NamedTuple):
-    """What a few batches of a pack came to; ``took_mb`` is its peak without what was there before, in MiB."""
+class _Measurement(NamedTuple):
+    """Speed and memory of a pack; ``used_mb`` is its peak minus the memory used before, in MiB."""
 
     tokens_per_s: float
-    took_mb: float
+    used_mb: float
 
 
 class Sizing:
-    """Measures packs of trials of one sweep."""
+    """Measures packs of a sweep's trials."""
 
     def __init__(
         self,
@@ -59,10 +61,10 @@ class Sizing:
         """Measure nothing yet.
 
         Args:
-            context: of the sweep.
-            dtype: of the frozen weights.
-            smallest: the parameters of the smallest trial in the search space.
-            largest: the parameters of the largest one.
+            context: context of the sweep.
+            dtype: number format of the frozen weights.
+            smallest: parameters of the smallest trial in the search space.
+            largest: parameters of the largest trial in the search space.
         """
         self._context = context
         self._device = context.device
@@ -71,27 +73,27 @@ class Sizing:
         self._largest = largest
 
     def choose(self, most: int) -> Capacity:
-        """Return how many trials to train at once, at most ``most``.
+        """Return the number of trials to train at once, at most ``most``.
 
-        Of the smallest, because those profit from company, as many as pay; of the largest, as many as fit.
+        Speed is measured with the smallest trials, which gain most from packing; memory with the largest.
         """
         first = min(most, self._context.plan.threads if self._device == "cpu" else 1)
-        slots, paying = grow_while_faster(first, most, self._rate)
+        slots, speed = grow_while_faster(first, most, self._rate)
         free_memory(self._device)
-        slots, fitting = shrink_to_fit(slots, available_mb(self._device), self._took_mb)
-        return Capacity(slots=slots, why=f"{paying}; {fitting}")
+        slots, memory = shrink_to_fit(slots, available_mb(self._device), self._used_mb)
+        return Capacity(slots=slots, why=f"{speed}; {memory}")
 
     def _rate(self, slots: int) -> float | None:
-        """Return tokens a second, padding included, of a pack of the smallest trials; None if they do not fit."""
-        found = self._train(slots, self._smallest, longest=False)
-        return None if found is None else found.tokens_per_s
+        """Return tokens per second, padding included, of the smallest trials; None if they do not fit."""
+        measured = self._measure(slots, self._smallest, longest=False)
+        return None if measured is None else measured.tokens_per_s
 
-    def _took_mb(self, slots: int) -> float | None:
-        """Return the memory that a pack of the largest takes for their longest rows; None if they do not fit."""
-        found = self._train(slots, self._largest, longest=True)
-        return None if found is None else found.took_mb
+    def _used_mb(self, slots: int) -> float | None:
+        """Return the memory of the largest trials with their longest rows, in MiB; None if they do not fit."""
+        measured = self._measure(slots, self._largest, longest=True)
+        return None if measured is None else measured.used_mb
 
-    def _train(self, slots: int, params: Mapping[str, ParamValue], *, longest: bool) -> _Trained | None:
+    def _measure(self, slots: int, params: Mapping[str, ParamValue], *, longest: bool) -> _Measurement | None:
         free_memory(self._device)
         reset_peak(self._device)
         before_mb = peak_mb(self._device)
@@ -104,7 +106,7 @@ class Sizing:
                 raise
             logger.info("no memory for %d trials: %s", slots, error)
             return None
-        return _Trained(rate, peak_mb(self._device) - before_mb)
+        return _Measurement(rate, peak_mb(self._device) - before_mb)
 
     def _tokens_per_s(self, slots: int, settings: TrialSettings, folder: Path, *, longest: bool) -> float:
         context, plan = self._context, self._context.plan
@@ -115,7 +117,7 @@ class Sizing:
         if longest:
             rows = sorted(range(len(update_plan.rows)), key=lambda row: -_size(update_plan.rows[row]))
             update_plan = replace(update_plan, order=[rows[: settings.rows_per_update]] * len(update_plan.order))
-        seats = [
+        trials = [
             SlotTrial(
                 pack,
                 adapter,
@@ -129,58 +131,81 @@ class Sizing:
         with closing(Stepper(pack, context.objective, context.data.tokenizer, plan.threads, tokens=1)) as stepper:
             for batch in range(BATCHES + 1):
                 if batch == 1:
-                    warm, began = _tokens(seats), time.perf_counter()
-                if any(seat.update == len(update_plan.order) for seat in seats):  # a trial may be shorter than that
+                    warm, began = _tokens(trials), time.perf_counter()
+                if any(trial.update == len(update_plan.order) for trial in trials):  # a trial may have fewer batches
                     break
-                stepper.step(seats)
+                stepper.step(trials)
             if self._device != "cpu":
                 torch.cuda.synchronize()
-            return (_tokens(seats) - warm) / (time.perf_counter() - began)
+            return (_tokens(trials) - warm) / (time.perf_counter() - began)
 
 
 def _size(row: Example) -> int:
-    """Return how much there is of a row: what is read, and what is to be written."""
+    """Return the number of values of a row, inputs and targets."""
     return sum(len(values) for values in row.values() if isinstance(values, Sequence))
 
 
-def _tokens(seats: Sequence[SlotTrial]) -> int:
-    return sum(seat.tokens_trained for seat in seats)
+def _tokens(trials: Sequence[SlotTrial]) -> int:
+    return sum(trial.tokens_trained for trial in trials)
 
 
 def grow_while_faster(first: int, most: int, rate: Callable[[int], float | None]) -> tuple[int, str]:
-    """Double a number of trials for as long as that pays; return it, and why, in words.
+    """Double the number of trials while this speeds up training; return the number and the reason.
 
     Args:
-        first: to begin with.
-        most: not to be exceeded; at least ``first``.
-        rate: returns tokens a second of so many trials; None if they do not fit into memory.
+        first: initial number.
+        most: upper bound, at least ``first``.
+        rate: returns tokens per second of a number of trials; None if they do not fit into memory.
     """
-    slots, found = first, rate(first)
-    if found is None:
+    slots, speed = first, rate(first)
+    if speed is None:
         return slots, f"{slots} do not fit"
     while slots < most:
         more = min(2 * slots, most)
-        wider = rate(more)
-        if wider is None:
-            return slots, f"{slots} train {found:,.0f} tokens/s, and {more} do not fit"
-        if wider < PAYS * found:
-            return slots, f"{slots} train {found:,.0f} tokens/s, and {more} {wider:,.0f}"
-        slots, found = more, wider
-    return slots, f"{slots}, the most there may be, train {found:,.0f} tokens/s"
+        faster = rate(more)
+        if faster is None:
+            return slots, f"{slots} train {speed:,.0f} tokens/s, and {more} do not fit"
+        if faster < MIN_SPEEDUP * speed:
+            return slots, f"{slots} train {speed:,.0f} tokens/s, and {more} {faster:,.0f}"
+        slots, speed = more, faster
+    return slots, f"{slots}, the maximum, train {speed:,.0f} tokens/s"
 
 
-def shrink_to_fit(slots: int, free_mb: float, took_mb: Callable[[int], float | None]) -> tuple[int, str]:
-    """Halve a number of trials for as long as the largest do not fit; return it, at least one, and why, in words.
+def shrink_to_fit(slots: int, free_mb: float, used_mb: Callable[[int], float | None]) -> tuple[int, str]:
+    """Halve the number of trials until they fit into memory; return the number, at least one, and the reason.
 
     Args:
-        slots: to begin with.
-        free_mb: memory that is free, in MiB.
-        took_mb: returns what so many of the largest trials take, in MiB; None if they do not fit.
+        slots: initial number.
+        free_mb: free memory in MiB.
+        used_mb: returns the memory of a number of the largest trials, in MiB; None if they do not fit.
     """
     while True:
-        took = took_mb(slots)
-        if took is not None and took <= MEMORY_SHARE * free_mb:
-            return slots, f"the largest take {took:,.0f} of {free_mb:,.0f} MiB"
+        used = used_mb(slots)
+        if used is not None and used <= MEMORY_SHARE * free_mb:
+            return slots, f"the largest take {used:,.0f} of {free_mb:,.0f} MiB"
         if slots == 1:
             return 1, f"one of the largest takes more than {MEMORY_SHARE:.0%} of {free_mb:,.0f} MiB"
         slots //= 2
+
+
+def capacity_for(
+    kinds: Sequence[Kind], reason_not_to_pack: Callable[[Kind], str | None], sized: Callable[[Kind], Capacity]
+) -> Capacity:
+    """Return the number of trials to train at once, and the kinds trained by the solo engine.
+
+    Args:
+        kinds: the kinds of trials in the search space; empty: all trials are of one kind.
+        reason_not_to_pack: returns why a kind cannot be packed; None if it can.
+        sized: returns the number of trials of a kind to train at once.
+    """
+    reasons = [(kind, reason_not_to_pack(kind)) for kind in kinds or ({},)]
+    packing = [kind for kind, reason in reasons if reason is None]
+    if not packing:
+        return Capacity(slots=1, why=reasons[0][1] or "", packs=False)
+    alone = tuple(f"trials with {describe_kind(kind)}, because {reason}" for kind, reason in reasons if reason)
+    return replace(sized(packing[0]), alone=alone)
+
+
+def describe_kind(kind: Kind) -> str:
+    """Return a description of a kind for messages."""
+    return " and ".join(f"{name} {str(value).lower()}" for name, value in kind.items()) or "these settings"

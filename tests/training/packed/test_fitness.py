@@ -23,7 +23,7 @@ from orchestrator.training.data.task_data import TaskData
 from orchestrator.training.engine import TrialRun
 from orchestrator.training.mixed import MixedEngine, MixedRun
 from orchestrator.training.packed.errors import CannotPackError
-from orchestrator.training.packed.fitness import in_what_fits, reason_not_to_pack
+from orchestrator.training.packed.fitness import reason_not_to_pack, try_formats
 from orchestrator.training.packed.layout.blocks import batch_layout
 from tests.fakes.tiny_models import (
     bert_without_pooler,
@@ -79,23 +79,23 @@ def test_where_there_is_no_memory_for_float32_a_base_is_tried_in_bfloat16(caplog
             raise torch.OutOfMemoryError("CUDA out of memory")
         return "its logits differ"
 
-    assert in_what_fits(attempt, "cpu") == "its logits differ"
+    assert try_formats(attempt, "cpu") == "its logits differ"
     assert tried == [torch.float32, torch.bfloat16]
-    assert "no memory to try the base in torch.float32" in caplog.text
+    assert "no memory to try the base model in torch.float32" in caplog.text
 
 
 def test_a_base_that_fits_in_no_format_is_an_error_and_others_are_let_through() -> None:
     def attempt(dtype: torch.dtype) -> str | None:
         raise MemoryError(f"no room for {dtype}")
 
-    with pytest.raises(LoratoryError, match=r"no memory for the base alone: no room for torch\.bfloat16"):
-        in_what_fits(attempt, "cpu")
+    with pytest.raises(LoratoryError, match=r"no memory for the base model alone: no room for torch\.bfloat16"):
+        try_formats(attempt, "cpu")
 
     def broken(dtype: torch.dtype) -> str | None:
         raise RuntimeError(f"a file is missing, whatever {dtype} is")
 
     with pytest.raises(RuntimeError, match="a file is missing"):
-        in_what_fits(broken, "cpu")
+        try_formats(broken, "cpu")
 
 
 def plan_of(model: Path, folder: Path, *kinds: Mapping[str, ParamValue]) -> EnginePlan:

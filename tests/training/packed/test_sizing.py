@@ -21,7 +21,7 @@ from tests.training.packed.packs import World
         ({1: 100, 2: 190, 4: 200}, 2, "2 train 190 tokens/s, and 4 200"),
         ({1: 100, 2: 109}, 1, "1 train 100 tokens/s, and 2 109"),
         ({1: 100, 2: 190, 4: None}, 2, "2 train 190 tokens/s, and 4 do not fit"),
-        ({1: 100, 2: 200, 4: 400, 6: 500}, 6, "6, the most there may be, train 500 tokens/s"),
+        ({1: 100, 2: 200, 4: 400, 6: 500}, 6, "6, the maximum, train 500 tokens/s"),
         ({1: None}, 1, "1 do not fit"),
     ],
 )

@@ -2,16 +2,19 @@
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.errors import UserError
 from orchestrator.core.secrets import redact, unmasked
+from orchestrator.core.sweep import SweepStatus
 
 if TYPE_CHECKING:
     from orchestrator.core.policy import Tracking
     from orchestrator.core.sweep import SweepRecord
     from orchestrator.ledger.ledger import Ledger
+    from orchestrator.preparation.stored_sweep import StoredSweep
     from orchestrator.spec.sweep_spec import SweepSpec
 
 
@@ -75,6 +78,26 @@ def find_sweep(name: str) -> "tuple[Ledger, SweepRecord]":
             f"sweep {name} not found: {default_url()} does not exist; run a sweep first, or set LORATORY_HOME"
         )
     return ledger, ledger.sweeps.find(name)
+
+
+def stored_sweep(name: str) -> "StoredSweep":
+    """Return the sweep that ``NAME`` or ``NAME#2`` names, for promotion and export.
+
+    Raises:
+        UserError: there is none.
+    """
+    from orchestrator.preparation.stored_sweep import StoredSweep
+    from orchestrator.tracking.location import locate
+
+    ledger, sweep = find_sweep(name)
+    return StoredSweep(sweep=sweep, records=ledger.trials.all(sweep.id), location=locate(tracking_of(sweep)))
+
+
+def with_current_status(ledger: "Ledger", sweep: "SweepRecord") -> "SweepRecord":
+    """Return the sweep with its status now: it runs while a driver holds it, from preparation to close."""
+    if ledger.drivers.live(sweep.id) is not None:
+        return replace(sweep, status=SweepStatus.RUNNING)
+    return ledger.sweeps.with_live_status(sweep)
 
 
 def logs_folder() -> Path:
