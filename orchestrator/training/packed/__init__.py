@@ -1,9 +1,11 @@
 """The packed engine trains many LoRA trials over one frozen base model, in one forward and one backward.
 
-A trial occupies a slot of the pack. The rows of all slots form one batch, slot after slot. The sub-packages, each
-importing only from those below it:
+A trial occupies a slot of the pack. The rows of all slots form one batch, slot after slot. Each module imports only
+from those below it:
 
-- ``execution``: the pack, its trials, training steps, and the choice of the number of trials.
+- ``engine``: gives trials a slot, trains them and reports.
+- ``limits``: models and trials a pack cannot train, and the number of trials to train at once.
+- ``execution``: the pack, the trials in its slots, training steps and reports.
 - ``layers``: modules with parameters for each slot, attention, and hooks for flat tokens.
 - ``slots``: trainable parameters of all slots, the adapter of one trial, and AdamW.
 - ``masks``: dropout masks from one random stream per slot.
