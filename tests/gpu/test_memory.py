@@ -51,9 +51,7 @@ def reserved_for(engine: MixedEngine, numbers: range) -> int:
     return torch.cuda.max_memory_reserved()
 
 
-def test_out_of_memory_half_as_many_go_on_and_no_trial_is_lost(
-    engine: MixedEngine, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_out_of_memory_halves_pack_and_loses_no_trial(engine: MixedEngine, caplog: pytest.LogCaptureFixture) -> None:
     two, four = reserved_for(engine, range(2)), reserved_for(engine, range(2, 6))
     assert four > 1.2 * two
     torch.cuda.empty_cache()
@@ -66,7 +64,7 @@ def test_out_of_memory_half_as_many_go_on_and_no_trial_is_lost(
     assert "out of memory with 4 trials: going on with 2" in caplog.text
 
 
-def test_an_engine_measures_its_room(engine: MixedEngine) -> None:
+def test_capacity_is_measured(engine: MixedEngine) -> None:
     found = engine.capacity(2, measure=True)
     assert found.packs
     assert found.slots in {1, 2}

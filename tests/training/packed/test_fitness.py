@@ -1,4 +1,4 @@
-"""What cannot be packed is found out, said, and trained by the solo engine in the same sweep."""
+"""Unpackable models and trials are detected and reported; the solo engine trains them in the same sweep."""
 
 import json
 import logging
@@ -60,17 +60,17 @@ DATA = DataPlan(source=MADE_UP, train=40, validation=20, test=12, train_eval=10)
         (tiny_switch, TinySeq2Seq(), "its experts take a limited number of a row's tokens"),
     ],
 )
-def test_models_are_tried(
+def test_reason_not_to_pack_by_model(
     build: Callable[[Path], Path], objective: Objective, reason: str | None, tmp_path: Path, device: str
 ) -> None:
     source = Source(origin=Origin.LOCAL, name=str(build(tmp_path)))
     tokenizer = load_tokenizer(source)
     rows = TaskData(objective, DATA, tokenizer).split("train", 32)
-    found = reason_not_to_pack(source, objective, device, tokenizer, rows)
-    assert found is None if reason is None else found is not None and found.startswith(reason)
+    actual = reason_not_to_pack(source, objective, device, tokenizer, rows)
+    assert actual is None if reason is None else actual is not None and actual.startswith(reason)
 
 
-def test_where_there_is_no_memory_for_float32_a_base_is_tried_in_bfloat16(caplog: pytest.LogCaptureFixture) -> None:
+def test_out_of_memory_retries_in_bfloat16(caplog: pytest.LogCaptureFixture) -> None:
     tried: list[torch.dtype] = []
 
     def attempt(dtype: torch.dtype) -> str | None:
@@ -84,7 +84,7 @@ def test_where_there_is_no_memory_for_float32_a_base_is_tried_in_bfloat16(caplog
     assert "no memory to try the base model in torch.float32" in caplog.text
 
 
-def test_a_base_that_fits_in_no_format_is_an_error_and_others_are_let_through() -> None:
+def test_base_without_memory_in_any_format_raises() -> None:
     def attempt(dtype: torch.dtype) -> str | None:
         raise MemoryError(f"no room for {dtype}")
 
@@ -116,7 +116,7 @@ def plan_of(model: Path, folder: Path, *kinds: Mapping[str, ParamValue]) -> Engi
 
 
 def trained(engine: MixedEngine, *runs: MixedRun) -> dict[int, Report]:
-    """Train the runs to their end and return their reports, none of which is missing."""
+    """Train the runs to their end and return all their reports."""
     wanted: dict[TrialRun, int] = dict.fromkeys(runs, 32)
     found: dict[TrialRun, Report | DivergedError] = {}
     while wanted:
@@ -127,7 +127,7 @@ def trained(engine: MixedEngine, *runs: MixedRun) -> dict[int, Report]:
     return reports  # type: ignore[return-value]
 
 
-def test_which_trials_the_solo_engine_trains_is_said_beforehand(tmp_path: Path) -> None:
+def test_capacity_names_trials_for_the_solo_engine(tmp_path: Path) -> None:
     kinds = [{"target_modules": name, "dora": dora} for name in ("c_attn", "wte") for dora in (False, True)]
     engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path, *kinds), TinyCausal()))
     capacity = engine.capacity(3, measure=False)
@@ -149,7 +149,7 @@ def test_which_trials_the_solo_engine_trains_is_said_beforehand(tmp_path: Path) 
     engine.close()
 
 
-def test_every_method_but_lora_is_trained_by_the_solo_engine(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_solo_engine_trains_other_methods(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     kinds = [{"method": "lora"}, *({"method": name} for name in METHODS if name != "lora")]
     engine = MixedEngine(EngineContext(plan_of(tiny_bert(tmp_path / "model"), tmp_path, *kinds), TinyClassification()))
     capacity = engine.capacity(3, measure=False)
@@ -174,7 +174,7 @@ def test_every_method_but_lora_is_trained_by_the_solo_engine(tmp_path: Path, cap
     engine.close()
 
 
-def test_settings_that_no_engine_starts_are_an_error_before_the_first_trial(tmp_path: Path) -> None:
+def test_settings_refused_by_peft_raise_before_training(tmp_path: Path) -> None:
     kinds = [{"target_modules": name} for name in ("c_attn", "attn")]
     engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path, *kinds), TinyCausal()))
     with pytest.raises(UserError, match="attn cannot be started: Target module GPT2Attention is not supported"):
@@ -182,7 +182,7 @@ def test_settings_that_no_engine_starts_are_an_error_before_the_first_trial(tmp_
     engine.close()
 
 
-def test_a_target_that_the_model_has_not_is_an_error_beside_one_that_it_has(tmp_path: Path) -> None:
+def test_unknown_target_beside_known_one_raises(tmp_path: Path) -> None:
     """It would be passed over, and the adapter be half of what was asked for."""
     engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path), TinyCausal()))
     with pytest.raises(UserError, match=r"target_modules: .* are needed: c_attn, c_proj, .*; got c_att, q$"):
@@ -195,7 +195,7 @@ def test_a_target_that_the_model_has_not_is_an_error_beside_one_that_it_has(tmp_
     engine.close()
 
 
-def test_the_pack_and_the_others_take_turns_a_report_at_a_time(tmp_path: Path) -> None:
+def test_pack_and_solo_trials_alternate_by_report(tmp_path: Path) -> None:
     engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path), TinyCausal()))
     runs = [engine.start(task(0)), engine.start(task(1, dora=True)), engine.start(task(2))]
     points, order = dict.fromkeys(runs, 16), []
@@ -211,7 +211,7 @@ def test_the_pack_and_the_others_take_turns_a_report_at_a_time(tmp_path: Path) -
     engine.close()
 
 
-def test_rows_longer_than_tried_are_found_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_rows_beyond_sliding_window_leave_the_pack(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A sliding window is as good as none for rows that fit into it."""
     model = tiny_family("mistral", Head.CAUSAL_LM, tmp_path / "model", sliding_window=12)
     engine = MixedEngine(EngineContext(replace(plan_of(model, tmp_path), largest={"max_length": 10}), TinyCausal()))
@@ -234,7 +234,7 @@ def test_rows_longer_than_tried_are_found_out(tmp_path: Path, caplog: pytest.Log
     engine.close()
 
 
-def test_a_layer_given_some_tokens_cannot_pack() -> None:
+def test_layer_with_part_of_the_tokens_raises() -> None:
     layout = batch_layout(torch.tensor([[1, 1, 1], [1, 0, 0]]), {0: 1, 1: 1}, 2, torch.float32)
     for count in (2, 4, 6):  # rows, tokens, rows padded to the longest
         layout.require_all(count)
@@ -242,9 +242,7 @@ def test_a_layer_given_some_tokens_cannot_pack() -> None:
         layout.require_all(3)
 
 
-def test_a_trial_that_cannot_be_packed_is_trained_alone_beside_the_pack(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_unpackable_trial_trains_beside_the_pack(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path), TinyCausal()))
     embedding = engine.start(task(0, target_modules="wte"))
     linear = engine.start(task(1, target_modules="c_attn"))
@@ -259,7 +257,7 @@ def test_a_trial_that_cannot_be_packed_is_trained_alone_beside_the_pack(
     engine.close()
 
 
-def test_with_deepspeed_trials_train_by_themselves(tmp_path: Path) -> None:
+def test_deepspeed_trains_each_trial_alone(tmp_path: Path) -> None:
     plan = EnginePlan(
         objective="made up",
         model=Source(origin=Origin.LOCAL, name=str(tiny_bert(tmp_path / "model"))),

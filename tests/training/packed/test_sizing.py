@@ -1,4 +1,4 @@
-"""How many trials train at once: what pays and what fits, and the real measure of both."""
+"""The number of trials to train at once, from made-up and from real measurements."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ from tests.training.packed.packs import World
         ({1: None}, 1, "1 do not fit"),
     ],
 )
-def test_the_number_is_doubled_for_as_long_as_that_pays(rates: dict[int, float | None], slots: int, why: str) -> None:
+def test_number_of_trials_doubles_while_faster(rates: dict[int, float | None], slots: int, why: str) -> None:
     assert grow_while_faster(1, 6, rates.__getitem__) == (slots, why)
 
 
@@ -37,29 +37,27 @@ def test_the_number_is_doubled_for_as_long_as_that_pays(rates: dict[int, float |
         ({8: None, 4: None, 2: None, 1: 900.0}, 1, "one of the largest takes more than 80% of 1,000 MiB"),
     ],
 )
-def test_the_number_is_halved_for_as_long_as_the_largest_do_not_fit(
-    took: dict[int, float | None], slots: int, why: str
-) -> None:
+def test_number_of_trials_halves_until_it_fits(took: dict[int, float | None], slots: int, why: str) -> None:
     assert shrink_to_fit(8, 1000, took.__getitem__) == (slots, why)
 
 
-def test_an_engine_measures_its_room_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_capacity_is_measured_and_leaves_no_files(tmp_path: Path) -> None:
     world = World(tiny_bert(tmp_path / "model"), TinyClassification(), tmp_path / "sweep")
     engine = MixedEngine(EngineContext(world.plan, world.objective))
-    found = engine.capacity(2, measure=True)
-    assert found.packs
-    assert found.slots in {1, 2}
-    assert "tokens/s" in found.why
-    assert "MiB" in found.why
+    capacity = engine.capacity(2, measure=True)
+    assert capacity.packs
+    assert capacity.slots in {1, 2}
+    assert "tokens/s" in capacity.why
+    assert "MiB" in capacity.why
     assert not (tmp_path / "sweep").exists()
     assert not any(engine.holds(number) for number in range(4))
 
 
-def test_there_is_room_for_one_where_the_base_cannot_be_packed(tmp_path: Path) -> None:
+def test_capacity_is_one_for_unpackable_base(tmp_path: Path) -> None:
     world = World(tiny_deberta(tmp_path / "model"), TinyClassification(), tmp_path / "sweep", packed=False)
-    found = MixedEngine(EngineContext(world.plan, world.objective)).capacity(8, measure=True)
-    assert (found.slots, found.packs) == (1, False)
-    assert "cannot be packed" in found.why
+    capacity = MixedEngine(EngineContext(world.plan, world.objective)).capacity(8, measure=True)
+    assert (capacity.slots, capacity.packs) == (1, False)
+    assert "cannot be packed" in capacity.why
 
 
 SHORT_OF_MEMORY = """
@@ -76,7 +74,7 @@ folder = Path(sys.argv[1])
 world = World(tiny_bert(folder / "model"), TinyClassification(), folder / "sweep")
 engine = MixedEngine(EngineContext(world.plan, world.objective))
 alone = engine.start(task(0, rank=1024))
-alone.advance(POINTS[1])  # all that is taken once is taken
+alone.advance(POINTS[1])  # allocates everything allocated once per process
 alone.close()
 taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (taken + int(sys.argv[2]), resource.RLIM_INFINITY))
@@ -94,17 +92,17 @@ print(most)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="bounds the process's memory as Linux does")
-def test_out_of_memory_half_as_many_go_on_and_no_trial_is_lost(tmp_path: Path) -> None:
-    """The bound is real: torch gets no more memory of the system, and adapters of such rank take much of it."""
-    found = subprocess.run(
+@pytest.mark.skipif(sys.platform != "linux", reason="limits memory by Linux's RLIMIT_AS")
+def test_out_of_memory_halves_pack_and_loses_no_trial(tmp_path: Path) -> None:
+    """The process has a real memory limit, and adapters of rank 1024 exceed it."""
+    result = subprocess.run(
         [sys.executable, "-c", SHORT_OF_MEMORY, str(tmp_path), "40_000_000"],
         capture_output=True,
         text=True,
         check=True,
         timeout=600,
-        # What is freed goes back at once: the bound counts addresses, also those that malloc keeps for later.
+        # malloc returns freed memory at once: the limit also counts addresses kept by malloc.
         env=os.environ | {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"},
     )
-    assert int(found.stdout) in {1, 2}
-    assert "out of memory with 4 trials: going on with 2" in found.stderr
+    assert int(result.stdout) in {1, 2}
+    assert "out of memory with 4 trials: going on with 2" in result.stderr
