@@ -168,7 +168,7 @@ class MethodContract:
         if init in {"pissa", "orthogonal"} and self.quantisation is not None:
             pytest.skip("refused in the sweep file: peft needs the base's weights for it")
 
-    def test_reports_come_at_the_points_with_every_metric(self, build: Callable[..., Engine], tmp_path: Path) -> None:
+    def test_reports_have_every_metric(self, build: Callable[..., Engine], tmp_path: Path) -> None:
         reports = self.all_reports(build(), self.task(number=3))
         names = {f"{split}/{name}" for split in ("val", "train") for name in self.objective.metrics}
         names |= {"gap/loss", "optim/learning_rate", "progress/samples", "progress/tokens", "speed/tokens_per_s"}
@@ -188,7 +188,7 @@ class MethodContract:
         assert tokens == sorted(set(tokens))
         assert reports[-1].metrics["train/loss"] < reports[0].metrics["train/loss"]
 
-    def test_a_trial_of_fewer_epochs_ends_sooner_and_learns_as_in_a_sweep_of_that_length(
+    def test_trial_of_fewer_epochs_matches_shorter_sweep(
         self, build: Callable[..., Engine], alike: Callable[..., bool]
     ) -> None:
         """The sweep's other points are those of its longest trial, of 1.6 epochs."""
@@ -205,7 +205,7 @@ class MethodContract:
         assert longest[1].metrics["optim/learning_rate"] > found[1].metrics["optim/learning_rate"]
 
     @pytest.mark.parametrize("init", ["default", "pissa"])
-    def test_a_trial_that_is_interrupted_at_every_report_goes_on_exactly(
+    def test_interrupted_trial_resumes_exactly(
         self, build: Callable[..., Engine], alike: Callable[..., bool], init: str
     ) -> None:
         if init == "pissa" and not self.decomposes:
@@ -260,7 +260,7 @@ class MethodContract:
         assert sorted(config["target_modules"]) == sorted(name.strip() for name in self.targets.split(","))
 
     @pytest.mark.filterwarnings("ignore")
-    def test_a_diverging_trial_raises_and_leaves_nothing(self, build: Callable[..., Engine], tmp_path: Path) -> None:
+    def test_diverging_trial_raises_and_frees_everything(self, build: Callable[..., Engine], tmp_path: Path) -> None:
         if self.method not in takers("alpha"):
             pytest.skip("no setting that this method takes makes it diverge")
         engine = build()
@@ -286,9 +286,7 @@ class MethodContract:
 class AdapterContract(MethodContract):
     """The part that depends on the model's make too."""
 
-    def test_trials_leave_each_other_and_the_process_alone(
-        self, build: Callable[..., Engine], alike: Callable[..., bool]
-    ) -> None:
+    def test_trials_are_independent(self, build: Callable[..., Engine], alike: Callable[..., bool]) -> None:
         alone = [[learned(r) for r in self.all_reports(build("alone"), self.task(n, seed=n))] for n in (1, 2)]
         engine = build("together")
         runs = [engine.start(self.task(number, seed=number)) for number in (1, 2)]
@@ -330,13 +328,13 @@ class EngineContract(AdapterContract):
         assert 8 in seen
         assert samples_trained(tmp_path / "sweep", 0) == 0  # the report says it now
 
-    def test_stored_reports_are_returned_as_they_were(self, build: Callable[..., Engine], tmp_path: Path) -> None:
+    def test_stored_reports_are_returned_unchanged(self, build: Callable[..., Engine], tmp_path: Path) -> None:
         reports = self.all_reports(build(), self.task())
         times = {path: path.stat().st_mtime_ns for path in (tmp_path / "sweep").rglob("*")}
         assert self.all_reports(build(), self.task()) == reports
         assert {path: path.stat().st_mtime_ns for path in (tmp_path / "sweep").rglob("*")} == times
 
-    def test_a_report_point_may_be_skipped_or_unknown(
+    def test_points_may_be_skipped_but_not_unknown(
         self, build: Callable[..., Engine], alike: Callable[..., bool]
     ) -> None:
         run = build("skipping").start(self.task())
@@ -346,7 +344,7 @@ class EngineContract(AdapterContract):
         with pytest.raises(ValueError, match="one of the report points"):
             build().start(self.task()).advance(POINTS[0] + 1)
 
-    def test_points_closer_than_one_update_share_it(
+    def test_close_report_points_share_an_update(
         self, build: Callable[..., Engine], alike: Callable[..., bool]
     ) -> None:
         reports = self.all_reports(build(), self.task(batch_size=32))
@@ -361,7 +359,7 @@ class EngineContract(AdapterContract):
         assert alike([learned(report) for report in found], [learned(report) for report in reports])
         assert [report.checkpoint for report in found] == [report.checkpoint for report in reports]
 
-    def test_close_may_be_called_at_any_time_and_again(self, build: Callable[..., Engine]) -> None:
+    def test_close_is_idempotent(self, build: Callable[..., Engine]) -> None:
         engine = build()
         run = engine.start(self.task(number=6))
         run.close()
@@ -376,7 +374,7 @@ class EngineContract(AdapterContract):
         with pytest.raises(LoratoryError, match="closed"):
             engine.start(self.task())
 
-    def test_finish_trains_to_a_missing_checkpoint_again(self, build: Callable[..., Engine], tmp_path: Path) -> None:
+    def test_finish_retrains_a_missing_checkpoint(self, build: Callable[..., Engine], tmp_path: Path) -> None:
         expected = build("whole").start(self.task())
         engine = build()
         run = engine.start(self.task())
@@ -392,9 +390,7 @@ class EngineContract(AdapterContract):
         for name in self.objective.metrics:
             assert found[f"shift/other/{name}"] == pytest.approx(told[f"shift/other/{name}"], rel=1e-4)
 
-    def test_finish_measures_the_shift_sets_at_the_best_report(
-        self, build: Callable[..., Engine], tmp_path: Path
-    ) -> None:
+    def test_finish_measures_shift_sets_at_best_report(self, build: Callable[..., Engine], tmp_path: Path) -> None:
         engine = build()
         run = engine.start(self.task())
         for point in POINTS:
@@ -415,7 +411,7 @@ class EngineContract(AdapterContract):
             engine.measure(checkpoint, self.task(), "nowhere")
 
     @pytest.mark.parametrize("settings", SETTINGS, ids="-".join)
-    def test_every_setting_is_accepted_and_has_an_effect(
+    def test_every_setting_has_an_effect(
         self, build: Callable[..., Engine], settings: dict[str, ParamValue], device: str
     ) -> None:
         self.skip_if_impossible(settings.get("init"))
@@ -431,9 +427,7 @@ class EngineContract(AdapterContract):
         run.close()
         return report.metrics["val/loss"]
 
-    def test_bfloat16_trains_much_the_same_and_is_measured_well(
-        self, build: Callable[..., Engine], tmp_path: Path
-    ) -> None:
+    def test_bfloat16_is_close_to_float32(self, build: Callable[..., Engine], tmp_path: Path) -> None:
         engine = build("bfloat16", precision=Precision.BFLOAT16)
         rough = self.all_reports(engine, self.task())[-1]
         exact = self.all_reports(build("float32"), self.task())[-1]

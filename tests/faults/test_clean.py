@@ -42,7 +42,7 @@ def check_nothing_is_left(ledger: Ledger, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("countdown", range(4))
-def test_removal_killed_at_commit_is_ended_later(home: Path, countdown: int) -> None:
+def test_removal_killed_at_commit_is_completed_later(home: Path, countdown: int) -> None:
     ledger = Ledger.open()
     folder = begun(ledger)
     try:
@@ -57,7 +57,7 @@ def test_removal_killed_at_commit_is_ended_later(home: Path, countdown: int) -> 
     check_nothing_is_left(Ledger.open(), folder)
 
 
-def test_removal_killed_among_files_is_ended_later(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_removal_killed_among_files_is_completed_later(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = Ledger.open()
     folder = begun(ledger)
 
@@ -74,7 +74,7 @@ def test_removal_killed_among_files_is_ended_later(home: Path, monkeypatch: pyte
     check_nothing_is_left(Ledger.open(), folder)
 
 
-def test_files_without_rows_are_left_alone(home: Path) -> None:
+def test_files_without_rows_stay(home: Path) -> None:
     """As an earlier version's ``clean``, killed half-way, left them."""
     ledger = Ledger.open()
     folder = begun(ledger)
@@ -90,7 +90,7 @@ def test_files_without_rows_are_left_alone(home: Path) -> None:
     assert len(said) == 1
 
 
-def test_removed_checkpoints_of_stopped_sweep_are_warned_of(home: Path, invoke: Invoke) -> None:
+def test_removed_checkpoints_of_stopped_sweep_cause_warning(home: Path, invoke: Invoke) -> None:
     ledger = Ledger.open()
     folder = begun(ledger)
     ledger.sweeps.update(ledger.sweeps.find("s").id, status=SweepStatus.INTERRUPTED)

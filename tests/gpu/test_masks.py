@@ -38,7 +38,7 @@ def test_the_kernel_is_its_oracle(shape: tuple[int, ...], dtype: torch.dtype, de
     assert (found[: ENDS[0]] == 0).float().mean().item() == pytest.approx(0.25, abs=0.15)
 
 
-def test_a_slots_masks_go_on_where_they_were_saved(device: str) -> None:
+def test_masks_continue_from_the_saved_state(device: str) -> None:
     random = DropoutStream(3, 0.25, device)
     for _ in range(3):
         DeviceMasks({0: random}, device)

@@ -51,9 +51,7 @@ def reserved_for(engine: MixedEngine, numbers: range) -> int:
     return torch.cuda.max_memory_reserved()
 
 
-def test_out_of_memory_half_as_many_go_on_and_no_trial_is_lost(
-    engine: MixedEngine, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_out_of_memory_halves_trials_and_loses_none(engine: MixedEngine, caplog: pytest.LogCaptureFixture) -> None:
     two, four = reserved_for(engine, range(2)), reserved_for(engine, range(2, 6))
     assert four > 1.2 * two
     torch.cuda.empty_cache()

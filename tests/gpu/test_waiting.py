@@ -25,7 +25,7 @@ def waits_are_errors() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_forward_backward_and_update_wait_for_nothing(
+def test_step_does_not_block_on_the_device(
     dtype: torch.dtype, tmp_path: Path, device: str, waits_are_errors: None
 ) -> None:
     world = World(tiny_bert(tmp_path / "model"), TinyClassification(), tmp_path / "sweep", packed=False, device=device)

@@ -60,7 +60,7 @@ def rows_of(head: Head, *lengths: int) -> list[Example]:
 
 
 @pytest.mark.parametrize("case", ["alibi", "long rope", "no mask", "labels are written to"])
-def test_reports_are_what_plain_peft_measures(case: str, tmp_path: Path) -> None:
+def test_reports_match_plain_peft(case: str, tmp_path: Path) -> None:
     name, head, changes = CASES[case]
     found = walked(name, head, tmp_path, **changes)
     assert not found.refused, found.why
@@ -71,7 +71,7 @@ def test_reports_are_what_plain_peft_measures(case: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_rows_loss_is_its_own(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loss_of_a_row_ignores_other_rows(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name, head, changes = CASES[case]
     source = Source(origin=Origin.LOCAL, name=str(tiny_family(name, head, tmp_path, **changes)))
     objective, tokenizer = OBJECTIVES[head], load_tokenizer(source)
@@ -89,7 +89,7 @@ def test_a_rows_loss_is_its_own(case: str, tmp_path: Path, monkeypatch: pytest.M
         assert measure(model, objective, some, tokenizer)["loss"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_another_eager_attention_is_told_and_not_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_differing_eager_attention_is_not_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     name, head, changes = CASES["alibi"]
     source = Source(origin=Origin.LOCAL, name=str(tiny_family(name, head, tmp_path / "alibi", **changes)))
     assert load_base(source, TinyCausal(), "cpu").model.config._attn_implementation == "sdpa"
@@ -138,7 +138,7 @@ def test_code_and_configuration_decide_packing(
     assert found is None if reason is None else found is not None and found.startswith(reason), found
 
 
-def test_adapters_that_peft_loses_are_refused(tmp_path: Path) -> None:
+def test_adapters_unloadable_by_peft_are_refused(tmp_path: Path) -> None:
     """It renames keys of some families as it loads them, and Laguna's shared experts then have no place."""
     model = tiny_family("laguna", Head.CAUSAL_LM, tmp_path)
     base = load_base(Source(origin=Origin.LOCAL, name=str(model)), TinyCausal(), "cpu")
@@ -149,7 +149,7 @@ def test_adapters_that_peft_loses_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("family", ["phimoe", "llama4_text"])
-def test_layers_that_return_no_tensor_are_refused(tmp_path: Path, family: str) -> None:
+def test_layers_without_tensor_output_are_refused(tmp_path: Path, family: str) -> None:
     source = Source(origin=Origin.LOCAL, name=str(tiny_family(family, Head.CAUSAL_LM, tmp_path)))
     with pytest.raises(UserError, match=r"router .* returns more than a tensor, .* name other modules"):
         adapt(load_base(source, TinyCausal(), "cpu"), task(0).settings, Head.CAUSAL_LM)

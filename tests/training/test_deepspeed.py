@@ -156,18 +156,14 @@ class TestAsWithout:
         settings, config = TrialSettings.from_params(OTHERS | {"method": method}), NAMED["zero2"]
         assert_same(trained(config, tmp_path, settings), trained(None, tmp_path, settings), config)
 
-    def test_products_in_bfloat16_are_the_same_too(
-        self, clipping: TrialSettings, expected: Trained, tmp_path: Path
-    ) -> None:
+    def test_bfloat16_products_are_the_same(self, clipping: TrialSettings, expected: Trained, tmp_path: Path) -> None:
         config = NAMED["zero2"]
         rough = trained(None, tmp_path, clipping, bfloat16=True)
         assert rough.updates != expected.updates
         assert_same(trained(config, tmp_path, clipping, bfloat16=True), rough, config)
 
     @pytest.mark.filterwarnings("ignore")
-    def test_an_update_that_diverges_is_not_made(
-        self, clipping: TrialSettings, expected: Trained, tmp_path: Path
-    ) -> None:
+    def test_diverging_update_is_not_made(self, clipping: TrialSettings, expected: Trained, tmp_path: Path) -> None:
         with pytest.raises(DivergedError, match="at update"):
             trained(NAMED["zero2"], tmp_path, replace(clipping, alpha=1e38, learning_rate=10.0))
         assert_same(trained(NAMED["zero2"], tmp_path, clipping), expected, NAMED["zero2"])  # as good as before
@@ -212,7 +208,7 @@ sys.stdin.readline()
 
 
 @needs.deepspeed
-def test_processes_side_by_side_are_worlds_of_their_own_and_listen_to_nobody_else() -> None:
+def test_parallel_processes_have_separate_groups_without_open_ports() -> None:
     variables = {name: value for name, value in os.environ.items() if not name.startswith("MASTER_")}
     processes = [
         subprocess.Popen(

@@ -144,7 +144,7 @@ def logits(model: torch.nn.Module, objective: Objective) -> torch.Tensor:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(("write", "objective"), MODELS)
-def test_a_saved_adapter_brings_all_that_it_learned(
+def test_saved_adapter_restores_all_trained_weights(
     method: str, write: Callable[[Path], Path], objective: Objective, tmp_path: Path
 ) -> None:
     if write is tiny_gpt2 and method in {"loha", "lokr"}:
@@ -169,7 +169,7 @@ def test_a_saved_adapter_brings_all_that_it_learned(
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(("write", "objective"), [MODELS[0], MODELS[4]])
-def test_merging_for_evaluation_changes_no_bit_of_the_base(
+def test_merging_restores_the_base_exactly(
     method: str, write: Callable[[Path], Path], objective: Objective, tmp_path: Path
 ) -> None:
     if write is tiny_gpt2 and method in {"loha", "lokr"}:
@@ -192,7 +192,7 @@ def test_merging_for_evaluation_changes_no_bit_of_the_base(
     assert torch.equal(logits(model, objective), plain)
 
 
-def test_a_layer_that_a_method_does_not_know_is_named(tmp_path: Path) -> None:
+def test_error_names_the_unsupported_layer(tmp_path: Path) -> None:
     base = load(tiny_gpt2(tmp_path), TinyCausal())
     for method in ("loha", "lokr"):
         with pytest.raises(UserError, match=rf"^adapter\.method: {method} cannot be put on this model: .*Conv1D"):
@@ -204,7 +204,7 @@ def bert(tmp_path: Path) -> Base:
     return load(tiny_bert(tmp_path), TinyClassification())
 
 
-def test_a_method_takes_the_settings_that_its_configuration_shows(bert: Base) -> None:
+def test_supported_settings_match_the_peft_configuration(bert: Base) -> None:
     config = partial(peft_config, bert, head=Head.SEQUENCE_CLASSIFICATION)
     for method in METHODS:
         plain = TrialSettings(method=method)
@@ -220,7 +220,7 @@ def test_a_method_takes_the_settings_that_its_configuration_shows(bert: Base) ->
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_head_has_a_rate_of_its_own_and_decay_leads_to_the_base(method: str, bert: Base) -> None:
+def test_head_rate_and_neutral_decay(method: str, bert: Base) -> None:
     settings = TrialSettings(method=method, learning_rate=1e-2, head_learning_rate=1e-3, weight_decay=10.0)
     model = adapt(bert, settings, Head.SEQUENCE_CLASSIFICATION).model.eval()
     names = {parameter: name for name, parameter in model.named_parameters() if parameter.requires_grad}
@@ -242,7 +242,7 @@ def test_the_head_has_a_rate_of_its_own_and_decay_leads_to_the_base(method: str,
     torch.testing.assert_close(decayed, plain)
 
 
-def test_ia3_multiplies_what_a_feed_forward_block_computes_inside(bert: Base, tmp_path: Path) -> None:
+def test_ia3_multiplies_the_hidden_vector_of_feed_forward(bert: Base, tmp_path: Path) -> None:
     def factors(base: Base, targets: str, head: Head = Head.SEQUENCE_CLASSIFICATION) -> dict[str, tuple[int, ...]]:
         model = adapt(base, TrialSettings(method="ia3", target_modules=targets), head).model
         return {

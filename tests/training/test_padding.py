@@ -87,7 +87,7 @@ def plain_logits(folder: Path, texts: Sequence[str], size: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
-def test_rows_beside_longer_rows_keep_their_answers(name: str, tmp_path: Path) -> None:
+def test_padding_does_not_change_predictions(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     base = MODELS[name](tmp_path / "model")
     plan = EnginePlan(

@@ -47,7 +47,7 @@ BART = {
         ("bart", BART, 20),
     ],
 )
-def test_rows_at_the_bound_pass_and_longer_fail(kind: str, settings: dict[str, Any], bound: int) -> None:
+def test_rows_longer_than_the_bound_fail(kind: str, settings: dict[str, Any], bound: int) -> None:
     config = transformers.AutoConfig.for_model(kind, **settings)
     model = transformers.AutoModelForSequenceClassification.from_config(config).eval()
     assert position_bound(model) == bound
@@ -67,7 +67,7 @@ def test_rows_at_the_bound_pass_and_longer_fail(kind: str, settings: dict[str, A
 
 
 @pytest.mark.parametrize("kind", ["llama", "nomic_bert"])
-def test_computed_positions_have_no_bound_but_a_note(kind: str) -> None:
+def test_computed_positions_give_only_a_note(kind: str) -> None:
     config = transformers.AutoConfig.for_model(kind, **SMALL)
     model = transformers.AutoModelForSequenceClassification.from_config(config)
     assert position_bound(model) is None

@@ -62,7 +62,7 @@ def num_bytes(weights: list[torch.Tensor]) -> int:
         (partial(tiny_llama, width=64), TinyCausal()),
     ],
 )
-def test_the_layers_are_quantised_and_heads_and_poolers_are_not(
+def test_heads_and_poolers_are_not_quantised(
     build: Callable[[Path], Path], objective: Objective, tmp_path: Path
 ) -> None:
     base = load(build(tmp_path), objective)
@@ -78,7 +78,7 @@ def test_the_layers_are_quantised_and_heads_and_poolers_are_not(
 
 
 @needs.bitsandbytes
-def test_the_layers_take_little_more_than_a_quarter_of_bfloat16(tmp_path: Path) -> None:
+def test_layers_use_a_quarter_of_bfloat16_memory(tmp_path: Path) -> None:
     source = Source(origin=Origin.LOCAL, name=str(tiny_bert(tmp_path, width=256)))
     base = load_base(source, TinyClassification(), "cpu", quantisation=Quantisation.NF4)
     layers = [*in_4_bits(base.model).values()]
@@ -94,7 +94,7 @@ def test_the_layers_take_little_more_than_a_quarter_of_bfloat16(tmp_path: Path) 
 
 
 @needs.bitsandbytes
-def test_every_number_format_is_made_from_the_same_codes(tmp_path: Path) -> None:
+def test_number_formats_share_the_same_codes(tmp_path: Path) -> None:
     folder = tiny_bert(tmp_path, width=64)
     exact, rough = (load(folder, TinyClassification(), dtype) for dtype in (torch.float32, torch.bfloat16))
     found = in_4_bits(rough.model)
@@ -107,7 +107,7 @@ def test_every_number_format_is_made_from_the_same_codes(tmp_path: Path) -> None
 
 @needs.bitsandbytes
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_layer_computes_as_a_linear_one_with_its_weight_turned_back(dtype: torch.dtype, tmp_path: Path) -> None:
+def test_layer_equals_linear_layer_with_decoded_weight(dtype: torch.dtype, tmp_path: Path) -> None:
     from orchestrator.training.model.quantised import weight_of
 
     torch.manual_seed(0)
@@ -136,7 +136,7 @@ def test_a_layer_computes_as_a_linear_one_with_its_weight_turned_back(dtype: tor
 
 
 @needs.bitsandbytes
-def test_nothing_is_merged_into_4_bits(tmp_path: Path) -> None:
+def test_4_bit_weights_are_not_merged(tmp_path: Path) -> None:
     torch.manual_seed(0)
     base = load(tiny_bert(tmp_path, width=64), TinyClassification())
     model = adapt(base, TrialSettings(init="gaussian"), Head.SEQUENCE_CLASSIFICATION).model.eval()
@@ -149,13 +149,13 @@ def test_nothing_is_merged_into_4_bits(tmp_path: Path) -> None:
         assert torch.equal(model(input_ids=ids).logits, plain)
 
 
-def test_without_bitsandbytes_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_bitsandbytes_error_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)  # as if it were not installed
     with pytest.raises(UserError, match=r"^quantisation: nf4 needs a package .*: pip install bitsandbytes$"):
         load(tiny_bert(tmp_path), TinyClassification())
 
 
 @needs.bitsandbytes
-def test_a_layer_that_the_cpu_would_turn_back_wrongly_is_refused(tmp_path: Path) -> None:
+def test_layer_decoded_wrongly_on_cpu_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a multiple of 64, and bert\.encoder\.layer\.0\.\S+ of this model has 16"):
         load(tiny_bert(tmp_path), TinyClassification())

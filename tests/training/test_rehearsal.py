@@ -84,7 +84,7 @@ def test_writers_pass(tmp_path: Path) -> None:
         ("measure", {"accurcy": 1.0}, "measure must return every metric that `metrics` lists, accuracy too"),
     ],
 )
-def test_what_a_hook_may_not_return_is_refused(encoder: Path, hook: str, returned: Any, told: str) -> None:
+def test_wrong_result_of_a_hook_is_refused(encoder: Path, hook: str, returned: Any, told: str) -> None:
     broken = type("Broken", (tiny_objective.TinyClassification,), {hook: lambda *_: returned})
     with pytest.raises(ObjectiveError, match=f"objective tiny-classification: {told}"):
         rehearse(broken(), tiny_objective.tiny_splits(DATA), plan(encoder))
@@ -104,7 +104,7 @@ OBJECTIVE = Own()
 
 
 @pytest.mark.parametrize("hook", ["encode", "collate", "losses", "predictions", "measure", "baseline"])
-def test_a_hook_that_raises_is_named_by_line(tmp_path: Path, encoder: Path, hook: str) -> None:
+def test_error_in_a_hook_names_its_line(tmp_path: Path, encoder: Path, hook: str) -> None:
     file = tmp_path / "own.py"
     file.write_text(OWN.replace("HOOK", hook))
     task: Objective = load_objective(str(file))

@@ -70,7 +70,7 @@ def test_models_are_tried(
     assert found is None if reason is None else found is not None and found.startswith(reason)
 
 
-def test_where_there_is_no_memory_for_float32_a_base_is_tried_in_bfloat16(caplog: pytest.LogCaptureFixture) -> None:
+def test_base_too_large_for_float32_is_tried_in_bfloat16(caplog: pytest.LogCaptureFixture) -> None:
     tried: list[torch.dtype] = []
 
     def attempt(dtype: torch.dtype) -> str | None:
@@ -84,7 +84,7 @@ def test_where_there_is_no_memory_for_float32_a_base_is_tried_in_bfloat16(caplog
     assert "no memory to try the base model in torch.float32" in caplog.text
 
 
-def test_a_base_that_fits_in_no_format_is_an_error_and_others_are_let_through() -> None:
+def test_base_too_large_in_any_format_is_error() -> None:
     def attempt(dtype: torch.dtype) -> str | None:
         raise MemoryError(f"no room for {dtype}")
 
@@ -127,7 +127,7 @@ def trained(engine: MixedEngine, *runs: MixedRun) -> dict[int, Report]:
     return reports  # type: ignore[return-value]
 
 
-def test_which_trials_the_solo_engine_trains_is_said_beforehand(tmp_path: Path) -> None:
+def test_capacity_names_the_solo_trials(tmp_path: Path) -> None:
     kinds = [{"target_modules": name, "dora": dora} for name in ("c_attn", "wte") for dora in (False, True)]
     engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path, *kinds), TinyCausal()))
     capacity = engine.capacity(3, measure=False)
@@ -149,7 +149,7 @@ def test_which_trials_the_solo_engine_trains_is_said_beforehand(tmp_path: Path) 
     engine.close()
 
 
-def test_every_method_but_lora_is_trained_by_the_solo_engine(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_solo_engine_trains_methods_other_than_lora(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     kinds = [{"method": "lora"}, *({"method": name} for name in METHODS if name != "lora")]
     engine = MixedEngine(EngineContext(plan_of(tiny_bert(tmp_path / "model"), tmp_path, *kinds), TinyClassification()))
     capacity = engine.capacity(3, measure=False)
@@ -174,7 +174,7 @@ def test_every_method_but_lora_is_trained_by_the_solo_engine(tmp_path: Path, cap
     engine.close()
 
 
-def test_settings_that_no_engine_starts_are_an_error_before_the_first_trial(tmp_path: Path) -> None:
+def test_settings_refused_by_peft_fail_before_first_trial(tmp_path: Path) -> None:
     kinds = [{"target_modules": name} for name in ("c_attn", "attn")]
     engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path, *kinds), TinyCausal()))
     with pytest.raises(UserError, match="attn cannot be started: Target module GPT2Attention is not supported"):
@@ -182,7 +182,7 @@ def test_settings_that_no_engine_starts_are_an_error_before_the_first_trial(tmp_
     engine.close()
 
 
-def test_a_target_that_the_model_has_not_is_an_error_beside_one_that_it_has(tmp_path: Path) -> None:
+def test_unknown_target_beside_known_target_is_error(tmp_path: Path) -> None:
     """It would be passed over, and the adapter be half of what was asked for."""
     engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path), TinyCausal()))
     with pytest.raises(UserError, match=r"target_modules: .* are needed: c_attn, c_proj, .*; got c_att, q$"):
@@ -195,7 +195,7 @@ def test_a_target_that_the_model_has_not_is_an_error_beside_one_that_it_has(tmp_
     engine.close()
 
 
-def test_the_pack_and_the_others_take_turns_a_report_at_a_time(tmp_path: Path) -> None:
+def test_pack_and_solo_trials_alternate_by_report(tmp_path: Path) -> None:
     engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path), TinyCausal()))
     runs = [engine.start(task(0)), engine.start(task(1, dora=True)), engine.start(task(2))]
     points, order = dict.fromkeys(runs, 16), []
@@ -211,7 +211,7 @@ def test_the_pack_and_the_others_take_turns_a_report_at_a_time(tmp_path: Path) -
     engine.close()
 
 
-def test_rows_longer_than_tried_are_found_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_unfit_base_is_detected_in_training(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A sliding window is as good as none for rows that fit into it."""
     model = tiny_family("mistral", Head.CAUSAL_LM, tmp_path / "model", sliding_window=12)
     engine = MixedEngine(EngineContext(replace(plan_of(model, tmp_path), largest={"max_length": 10}), TinyCausal()))
@@ -234,7 +234,7 @@ def test_rows_longer_than_tried_are_found_out(tmp_path: Path, caplog: pytest.Log
     engine.close()
 
 
-def test_a_layer_given_some_tokens_cannot_pack() -> None:
+def test_layer_with_some_tokens_cannot_pack() -> None:
     layout = batch_layout(torch.tensor([[1, 1, 1], [1, 0, 0]]), {0: 1, 1: 1}, 2, torch.float32)
     for count in (2, 4, 6):  # rows, tokens, rows padded to the longest
         layout.require_all(count)
@@ -242,9 +242,7 @@ def test_a_layer_given_some_tokens_cannot_pack() -> None:
         layout.require_all(3)
 
 
-def test_a_trial_that_cannot_be_packed_is_trained_alone_beside_the_pack(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_unpackable_trial_trains_solo_beside_the_pack(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path), TinyCausal()))
     embedding = engine.start(task(0, target_modules="wte"))
     linear = engine.start(task(1, target_modules="c_attn"))
@@ -259,7 +257,7 @@ def test_a_trial_that_cannot_be_packed_is_trained_alone_beside_the_pack(
     engine.close()
 
 
-def test_with_deepspeed_trials_train_by_themselves(tmp_path: Path) -> None:
+def test_deepspeed_trials_train_solo(tmp_path: Path) -> None:
     plan = EnginePlan(
         objective="made up",
         model=Source(origin=Origin.LOCAL, name=str(tiny_bert(tmp_path / "model"))),
