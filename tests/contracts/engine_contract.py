@@ -1,4 +1,4 @@
-"""What every engine fulfils. A test class inherits a contract and says which engine, model and objective."""
+"""The contract of all engines. A test class inherits it, and names an engine, a model and an objective."""
 
 import copy
 import gc
@@ -56,7 +56,7 @@ SETTINGS: list[dict[str, ParamValue]] = [
 
 
 def learned(report: Report) -> dict[str, float]:
-    """Everything a report says but what a clock or the machine says."""
+    """Return the metrics of a report, without times, speeds and memory."""
     return {name: value for name, value in report.metrics.items() if not name.startswith(MEASURED_TIME)}
 
 
@@ -66,23 +66,23 @@ def random_states() -> list[str]:
 
 
 class MethodContract:
-    """The part that depends on the adapter's method. Inherit, and set ``objective``, ``targets`` and what is below."""
+    """The tests that depend on the adapter's method. Set ``objective``, ``targets`` and the attributes below."""
 
     objective: Objective
     targets: str
     """Names of some linear layers of the model, separated by commas."""
     bfloat16_error: float = 1e-6
-    """How far a report in bfloat16 may be from a measurement of its checkpoint in float32, relatively."""
+    """Maximum relative difference of a report in bfloat16 and a measurement of its checkpoint in float32."""
     learning_rate: float = 1e-2
-    """At which the model learns something within 64 rows."""
+    """A learning rate at which the model learns within 64 rows."""
     decomposes: bool = True
-    """Whether PiSSA is tried too, which decomposes every layer at every start."""
+    """Whether PiSSA is tested, which decomposes every layer at every start."""
     method: str = LORA
-    """The adapter's method. Inits and DoRA are LoRA's, and others pass them over."""
+    """The adapter's method. Methods other than LoRA ignore inits and DoRA."""
     quantisation: Quantisation | None = None
-    """How the base's frozen linear layers are held. For some inits peft needs their weights."""
+    """Number format of the frozen linear layers. Some inits need unquantised weights."""
     deepspeed: Config | None = None
-    """DeepSpeed's configuration, if it trains."""
+    """Configuration of DeepSpeed, or None."""
 
     def engine(self, plan: EnginePlan) -> Engine:
         raise NotImplementedError
@@ -91,7 +91,7 @@ class MethodContract:
         raise NotImplementedError
 
     def holds(self, engine: Engine, number: int) -> bool:
-        """Whether the engine holds anything for a trial."""
+        """Return whether the engine holds memory for a trial."""
         raise NotImplementedError
 
     @pytest.fixture(scope="class")
@@ -100,19 +100,19 @@ class MethodContract:
 
     @pytest.fixture
     def alike(self, device: str) -> Callable[..., bool]:
-        """Say whether two trials' metrics are the same: exactly on a CPU; a GPU's kernels may add up in any order."""
+        """Return a comparison of two trials' metrics: exact on a CPU, with tolerance on a GPU."""
         noise = 0.0 if device == "cpu" else 1e-4
 
-        def alike(found: Sequence[Mapping[str, float]], expected: Sequence[Mapping[str, float]]) -> bool:
-            return [*found] == [pytest.approx(metrics, rel=noise, abs=noise) for metrics in expected]
+        def alike(metrics_of_one: Sequence[Mapping[str, float]], expected: Sequence[Mapping[str, float]]) -> bool:
+            return [*metrics_of_one] == [pytest.approx(metrics, rel=noise, abs=noise) for metrics in expected]
 
         return alike
 
     @pytest.fixture
     def build(self, tmp_path: Path, model: Path, device: str) -> Iterator[Callable[..., Engine]]:
-        """Build engines over one tiny model; sweeps of different names have different folders."""
+        """Return a function to build engines over one tiny model, with one folder per name of a sweep."""
         engines = []
-        others = {*threading.enumerate()}  # those of other tests in this process
+        others = {*threading.enumerate()}  # threads of other tests in this process
 
         def build(sweep: str = "sweep", precision: Precision = Precision.FLOAT32, **timetable: Any) -> Engine:
             data = DataPlan(
@@ -191,7 +191,7 @@ class MethodContract:
     def test_trial_of_fewer_epochs_matches_shorter_sweep(
         self, build: Callable[..., Engine], alike: Callable[..., bool]
     ) -> None:
-        """The sweep's other points are those of its longest trial, of 1.6 epochs."""
+        """The sweep has the report points of its longest trial, of 1.6 epochs."""
         ends = (12, 24, 40)
         expected = self.all_reports(build("short", report_points=ends), self.task(), ends)
         engine = build("mixed", rows_per_epoch=ROWS)
@@ -284,7 +284,7 @@ class MethodContract:
 
 
 class AdapterContract(MethodContract):
-    """The part that depends on the model's make too."""
+    """The tests that depend on the model's architecture too."""
 
     def test_trials_are_independent(self, build: Callable[..., Engine], alike: Callable[..., bool]) -> None:
         alone = [[learned(r) for r in self.all_reports(build("alone"), self.task(n, seed=n))] for n in (1, 2)]
@@ -307,7 +307,7 @@ class EngineContract(AdapterContract):
     """The whole contract."""
 
     known: dict[str, float]
-    """The first loss by device, measured once for all tests of a class."""
+    """The first loss by device, measured once per class."""
 
     def __init_subclass__(cls) -> None:
         cls.known = {}
@@ -326,7 +326,7 @@ class EngineContract(AdapterContract):
         run.advance(POINTS[0])
         run.close()
         assert 8 in seen
-        assert samples_trained(tmp_path / "sweep", 0) == 0  # the report says it now
+        assert samples_trained(tmp_path / "sweep", 0) == 0  # the report has it now
 
     def test_stored_reports_are_returned_unchanged(self, build: Callable[..., Engine], tmp_path: Path) -> None:
         reports = self.all_reports(build(), self.task())
@@ -384,11 +384,11 @@ class EngineContract(AdapterContract):
         run.close()
         shutil.rmtree(tmp_path / "sweep" / "trials")
         again = engine.start(self.task())
-        found, told = again.finish(POINTS[0]), expected.finish(POINTS[0])
+        retrained, original = again.finish(POINTS[0]), expected.finish(POINTS[0])
         again.close()
         expected.close()
         for name in self.objective.metrics:
-            assert found[f"shift/other/{name}"] == pytest.approx(told[f"shift/other/{name}"], rel=1e-4)
+            assert retrained[f"shift/other/{name}"] == pytest.approx(original[f"shift/other/{name}"], rel=1e-4)
 
     def test_finish_measures_shift_sets_at_best_report(self, build: Callable[..., Engine], tmp_path: Path) -> None:
         engine = build()

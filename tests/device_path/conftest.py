@@ -1,7 +1,6 @@
-"""What a pack does on a device, on a CPU that goes by another name: all slots in one operation, masks from counters.
+"""Run the code path of a GPU on the CPU, under the name ``cpu:0``: all slots in one operation, masks from counters.
 
-Triton has no CPU, so its kernel is stood in for by its oracle. ``tests/gpu`` runs the same tests, and more, on a
-real device.
+Triton does not run on a CPU, so an oracle replaces its kernel. ``tests/gpu`` runs these tests and more on a GPU.
 """
 
 import sys
@@ -23,7 +22,7 @@ def device() -> str:
 @pytest.fixture(scope="session", autouse=True)
 def kernels() -> Iterator[None]:
     stand_in = ModuleType(KERNELS)
-    stand_in.apply_dropout = counter_masks.apply_dropout  # type: ignore[attr-defined]
+    stand_in.apply_dropout = counter_masks.apply_dropout  # type: ignore[attr-defined]  # a new module has no attributes
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, KERNELS, stand_in)
         yield

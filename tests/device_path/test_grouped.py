@@ -1,4 +1,4 @@
-"""The gradients of a step with grouped products are peft's."""
+"""A step with grouped products has the gradients of peft."""
 
 from pathlib import Path
 

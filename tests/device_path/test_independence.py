@@ -1,4 +1,4 @@
-"""A trial does not depend on its neighbours where one kernel draws for all of them."""
+"""A trial is independent of its neighbours when one kernel draws the masks of all slots."""
 
 from tests.training.packed.test_independence import (  # noqa: F401
     alone,

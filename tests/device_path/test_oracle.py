@@ -1,4 +1,4 @@
-"""A pack on a device, with padded rows and scaled matrices, computes for a trial the same as peft alone."""
+"""A pack on a device, with padded rows and scaled matrices, trains each trial as peft does."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Every family of transformers that has one of the product's heads: right, or refused."""
+"""Every model family of transformers with a supported head trains correctly, or is refused."""
 
 from pathlib import Path
 

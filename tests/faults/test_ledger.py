@@ -1,4 +1,4 @@
-"""Ledgers that are read-only, damaged, half made, or made by several processes at once."""
+"""Ledgers: read-only, damaged, incomplete, or created by several processes at once."""
 
 import os
 import subprocess
@@ -76,7 +76,7 @@ def test_uncreatable_home_gives_one_sentence(tmp_path: Path, monkeypatch: pytest
 
 
 def test_partial_write_is_seen_in_read_only_home(home: Path, finished_sweep: str) -> None:
-    """What a killed driver left in SQLite's log beside the file counts too."""
+    """Rows in SQLite's log beside the file, left by a killed driver, are read too."""
     ledger = Ledger.open()
     with ledger.database.write() as connection:
         connection.exec_driver_sql("UPDATE loratory_sweeps SET status = 'interrupted'")
@@ -131,7 +131,7 @@ def test_empty_ledger_beside_sweeps_is_damaged(home: Path, finished_sweep: str) 
 
 
 def test_incomplete_ledger_is_completed(tmp_path: Path) -> None:
-    """Whoever makes the tables may be killed before any commit."""
+    """A process may be killed before any commit of the tables."""
     made, commits = False, 0
     while not made:
         folder = tmp_path / str(commits)
@@ -147,7 +147,7 @@ def test_incomplete_ledger_is_completed(tmp_path: Path) -> None:
 
 
 class killed_at_commit:  # noqa: N801  (a context manager)
-    """Dies at a commit, whatever it holds; tables count too."""
+    """Fails at a commit of rows or tables."""
 
     def __init__(self, countdown: int) -> None:
         self.left = countdown

@@ -1,4 +1,4 @@
-"""The kernel that drops draws what Philox of the same counters is, whatever is dropped beside it."""
+"""The dropout kernel draws Philox of its counters, whatever other slots draw."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What a pack computes on a GPU for a trial is what peft computes there for it alone; over 4 bits too."""
+"""A pack on a GPU trains each trial as peft does, in 4 bits too."""
 
 from tests import needs
 from tests.training.packed.test_oracle import *  # noqa: F403  (its tests and fixtures, as they are)

@@ -1,4 +1,4 @@
-"""A batch is told to the device without waiting for it; and what is chosen there is what the device has kernels for."""
+"""A step is queued without blocking on the device, with the products supported by its kernels."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,7 +36,7 @@ def test_step_does_not_block_on_the_device(
         world.slot_trial(task(1, rank=16, batch_size=3, label_smoothing=0.1)),
         world.slot_trial(task(2, target_modules="query")),
     ]
-    world.stepper.step(slot_trials)  # the first batch asks the device what it can do, and takes its memory
+    world.stepper.step(slot_trials)  # the first batch queries the device and allocates memory
     torch.cuda.set_sync_debug_mode("error")
     world.stepper.backward(slot_trials[:2])
     updates = [slot_trial.current_update() for slot_trial in slot_trials[:2]]

@@ -1,4 +1,4 @@
-"""What peft refuses is told before the first trial, and so is what a model's make does to an adapter."""
+"""Adapters refused by peft are reported before the first trial, and so are effects of a model's architecture."""
 
 import re
 from collections.abc import Callable

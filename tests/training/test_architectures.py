@@ -1,4 +1,4 @@
-"""Models whose code does something of its own: what is reported is what plain transformers and peft compute."""
+"""Models with unusual code: reports match plain transformers and peft."""
 
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ LONG_ROPE = {
 }
 DYNAMIC_ROPE = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 100.0, "original_max_position_embeddings": 12}
 SMALL = {"initializer_range": 0.02}
-"""Weights as they are drawn by default: scores near zero."""
+"""Weights with the default initialisation: attention scores near zero."""
 CASES: dict[str, tuple[str, Head, dict[str, Any]]] = {
     "alibi": ("falcon", Head.CAUSAL_LM, {"alibi": True, **SMALL}),
     "long rope": ("phi3", Head.CAUSAL_LM, {"rope_parameters": LONG_ROPE}),
@@ -85,7 +85,7 @@ def test_loss_of_a_row_ignores_other_rows(case: str, tmp_path: Path, monkeypatch
     expected = sum(own * count for own, count in zip(alone, units, strict=True)) / sum(units)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     model = load_base(source, objective, "cpu").model
-    for some in (rows, rows[::-1]):  # and what one measurement found, the next does not see
+    for some in (rows, rows[::-1]):  # a measurement does not depend on the previous one
         assert measure(model, objective, some, tokenizer)["loss"] == pytest.approx(expected, rel=1e-5)
 
 
@@ -131,7 +131,7 @@ GEMMA = {"sliding_window": 4096, **SMALL}
 def test_code_and_configuration_decide_packing(
     name: str, head: Head, changes: dict[str, Any], reason: str | None, tmp_path: Path
 ) -> None:
-    """The rows are short and the scores small: what comes out would not show it."""
+    """The rows are short and the scores small, so the logits do not show the difference."""
     source = Source(origin=Origin.LOCAL, name=str(tiny_family(name, head, tmp_path, **changes)))
     rows = rows_of(head, 5, 9, 12, 16)
     found = reason_not_to_pack(source, OBJECTIVES[head], "cpu", load_tokenizer(source), rows, max_length=64)
@@ -139,7 +139,7 @@ def test_code_and_configuration_decide_packing(
 
 
 def test_adapters_unloadable_by_peft_are_refused(tmp_path: Path) -> None:
-    """It renames keys of some families as it loads them, and Laguna's shared experts then have no place."""
+    """Loading by peft renames keys of some families and loses the shared experts of Laguna."""
     model = tiny_family("laguna", Head.CAUSAL_LM, tmp_path)
     base = load_base(Source(origin=Origin.LOCAL, name=str(model)), TinyCausal(), "cpu")
     with pytest.raises(UserError, match="peft cannot load its own checkpoint of down_proj, gate_proj, up_proj"):

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: commit, whole, prune."""
+"""Checkpoints on disk: commit, validate, prune."""
 
 import json
 import math
@@ -16,7 +16,7 @@ from orchestrator.training.checkpoints.trial_folder import TrialFolder
 
 
 def write(folder: TrialFolder, nominal: int, **metrics: float) -> Report:
-    """Commit a checkpoint with the files that a real one has."""
+    """Commit a checkpoint with the files of a real one."""
     scratch = folder.scratch / "new"
     (scratch / "adapter").mkdir(parents=True)
     (scratch / "adapter/adapter_model.safetensors").write_text("weights")
@@ -106,7 +106,7 @@ def test_damaged_checkpoint_falls_back_to_the_previous(
     assert folder.damage(2) is not None
     assert folder.newest_whole() == 1
     assert folder.damage(1) is None
-    # What is sound of it stays, and what is not is written again when the trial gets there.
+    # Intact files stay; the trial writes the damaged ones again.
     assert folder.has_adapter(2) == (name == "optimizer.pt") == (folder.report(2) is not None)
     write(folder, 2)
     assert folder.newest_whole() == 2

@@ -1,4 +1,4 @@
-"""The two engines give a trial the same adapter: what one reports, the other does, in float32 and without dropout."""
+"""Both engines train the same adapter: their reports are equal in float32 and without dropout."""
 
 from collections.abc import Callable
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""An update's loss and gradient are those of one full batch, however it is cut; the optimiser does as it is told."""
+"""Loss and gradient of an update equal those of one full batch, whatever the micro-batches; the optimizer's groups."""
 
 from collections.abc import Callable
 from pathlib import Path

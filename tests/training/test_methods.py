@@ -1,4 +1,4 @@
-"""Methods beside LoRA: in the engines' contract, and one by one what they take, learn, merge and leave."""
+"""Methods other than LoRA: the engines' contract, and their settings, training, merging and saving."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -43,7 +43,7 @@ MODELS: list[tuple[Callable[[Path], Path], Objective]] = [
     (tiny_t5, TinySeq2Seq()),
 ]
 OWN = {"rank": 3, "alpha": 5.0, "rslora": True, "dora": True, "dropout": 0.2, "init": "gaussian"}
-"""Another value than its default for each setting that a method may take and peft's configuration holds."""
+"""A value other than the default for each setting in a PEFT configuration."""
 
 
 class Method(Solo, MethodContract):
@@ -60,7 +60,7 @@ class TestIA3(Method):
 
 
 class TestIA3OnGpt2(Method):
-    """Layers that store their weights transposed, and no head that learns beside the factors."""
+    """Layers with transposed weights, and no trainable head."""
 
     method = "ia3"
     objective = TinyCausal()
@@ -124,7 +124,7 @@ def load(folder: Path, objective: Objective) -> Base:
 
 
 def learned(base: Base, settings: TrialSettings, head: Head) -> Adapted:
-    """An adapter every tensor of which, head included, is somewhere else than where it started."""
+    """Return an adapter with all tensors changed from their start, the head too."""
     found = adapt(base, settings, head)
     found.model.eval()
     with torch.no_grad():
@@ -158,7 +158,7 @@ def test_saved_adapter_restores_all_trained_weights(
     expected = logits(found.model, objective)
     assert (expected - plain).abs().max() > 1e-3
     save_adapter(found, tmp_path / "adapter")
-    torch.manual_seed(1)  # what the base's files lack is drawn anew, and must come with the adapter
+    torch.manual_seed(1)  # weights missing in the files are random, and must come with the adapter
     again = load(folder, objective)
     model = PeftModel.from_pretrained(again.model, str(tmp_path / "adapter")).eval()
     torch.testing.assert_close(logits(model, objective), expected, atol=1e-5, rtol=0)
@@ -178,7 +178,7 @@ def test_merging_restores_the_base_exactly(
     base = load(write(tmp_path), objective)
     for name, parameter in base.model.named_parameters():
         if name.endswith("bias"):
-            torch.nn.init.normal_(parameter)  # those of models that never trained are zero
+            torch.nn.init.normal_(parameter)  # zero in untrained models
     model = learned(base, TrialSettings(method=method, rank=4), objective.head).model
     before = {name: value.clone() for name, value in model.state_dict().items()}
     plain = logits(model, objective)
@@ -213,7 +213,7 @@ def test_supported_settings_match_the_peft_configuration(bert: Base) -> None:
             for name, value in OWN.items()
             if config(replace(plain, **{name: value})).to_dict() != config(plain).to_dict()  # type: ignore[arg-type]
         }
-        assert shown == METHODS[method].settings - {"lora_plus_ratio"}, method  # of which the optimiser knows
+        assert shown == METHODS[method].settings - {"lora_plus_ratio"}, method  # used by the optimizer only
         assert PEFT_TYPE_TO_PREFIX_MAPPING[PeftType(config(plain).peft_type)] == METHODS[method].prefix
     assert takers("rank") == ("lora", "loha", "lokr", "vera")
     assert takers("batch_size") == tuple(METHODS)

@@ -1,4 +1,4 @@
-"""The packaged encoder: in the engines' contract, and on a few rows of the packaged movie reviews."""
+"""The packaged encoder: the engines' contract, and a few rows of the packaged movie reviews."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ class MiniLM(AdapterContract):
 
 
 class TestSolo(Solo, MiniLM):
-    """A model of real size, with weights that were trained."""
+    """A model of real size with trained weights."""
 
 
 class TestPacked(Packed, MiniLM):

@@ -1,4 +1,4 @@
-"""What contradicts itself in a base model, or does not suit the task, is said before the first trial."""
+"""Inconsistent base models, and models unfit for the task, are reported before the first trial."""
 
 import json
 import logging
@@ -37,7 +37,7 @@ def check(folder: Path, objective: Objective, max_length: int = 32) -> CheckedMo
 
 
 def changed(build: Callable[[Path], Path], file: str, change: Callable[[dict[str, Any]], object]) -> Any:
-    """Return what builds a model and changes a JSON file of it."""
+    """Return a function to build a model and change one of its JSON files."""
 
     def built(folder: Path) -> Path:
         content = json.loads((build(folder) / file).read_text())
@@ -55,7 +55,7 @@ def without_tokenizer(folder: Path) -> Path:
 
 
 def with_settings_alone(folder: Path) -> Path:
-    """A tokenizer's settings, without its vocabulary."""
+    """Settings of a tokenizer, without its vocabulary."""
     (tiny_bert(folder) / "tokenizer.json").unlink()
     return folder
 
@@ -76,7 +76,7 @@ def without_output_layer(folder: Path) -> Path:
 
 
 def tiny_codegen(folder: Path) -> Path:
-    """A family whose configuration has no padding token at all."""
+    """A family without a padding token in its configuration."""
     return tiny_family("codegen", Head.CAUSAL_LM, folder)
 
 

@@ -20,7 +20,7 @@ def test_updates_are_full_and_rows_equally_frequent(lengths: list[int], size: in
     assert [len(rows) for rows in order] == [size] * updates
     seen = [row for rows in order for row in rows]
     counts = [seen.count(row) for row in range(len(lengths))]
-    # What is left of an epoch opens the next, among its first window's rows.
+    # Rows left over from an epoch are in the first window of the next one.
     assert max(counts) - min(counts) <= 2 if len(lengths) > size else max(counts) - min(counts) <= size
     assert order[: updates // 2] == data_order(lengths, size, updates // 2, seed)
 
@@ -33,7 +33,7 @@ def test_epoch_sees_every_row_once() -> None:
 
 
 def test_position_of_a_row_is_independent_of_length() -> None:
-    """Over many seeds every row's mean place in an epoch is the middle, the shortest's and the longest's too."""
+    """Over many seeds the mean position of each row is the middle of the epoch, whatever its length."""
     lengths, size, seeds = [1 + i % 61 for i in range(3 * WINDOW * 4 + 20)], 4, 400
     updates = len(lengths) // size
     places = [0.0] * len(lengths)

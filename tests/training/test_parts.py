@@ -40,7 +40,7 @@ def test_fast_dropout_has_dropouts_distribution(p: float, dtype: torch.dtype) ->
     assert dropped.mean().item() == pytest.approx(p, abs=4 * (p * (1 - p) / x.numel()) ** 0.5)
     assert y[y != 0].unique().numel() == 1
     assert y.max().item() == pytest.approx(1 / (1 - p), rel=1e-2 if dtype is torch.bfloat16 else 1e-4)
-    # Neighbours share 64 random bits, and must not know of each other.
+    # Neighbours share 64 random bits, but must be independent.
     assert (dropped[:, 1:] * dropped[:, :-1]).mean().item() == pytest.approx(p * p, abs=0.005)
     y.sum().backward()
     assert x.grad is not None
@@ -68,7 +68,7 @@ def test_every_dropout_module_is_replaced() -> None:
 
 def test_random_states_are_restored_after_errors() -> None:
     def draw() -> tuple[float, float, float]:
-        return random.random(), float(np.random.rand()), torch.rand(()).item()  # noqa: NPY002  (the state that is kept)
+        return random.random(), float(np.random.rand()), torch.rand(()).item()  # noqa: NPY002  (the tested state)
 
     before = RandomState.capture()
     first = draw()

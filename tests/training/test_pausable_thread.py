@@ -1,4 +1,4 @@
-"""Code that pushes, asked for the next."""
+"""A thread paused between values."""
 
 import threading
 import time

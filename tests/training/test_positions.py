@@ -1,4 +1,4 @@
-"""The longest row that a model can read is known from the model, and rows beyond it fail in the model itself."""
+"""The maximum length of a row is read from the model, and longer rows fail in the model."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ BART = {
     ("kind", "settings", "bound"),
     [
         ("bert", SMALL, 20),
-        ("roberta", SMALL, 18),  # its first row has the place after the padding's id
+        ("roberta", SMALL, 18),  # positions start after the id of the padding token
         ("ibert", SMALL, 18),
         ("nystromformer", SMALL, 20),
         ("opt", SMALL | {"ffn_dim": 16, "word_embed_proj_dim": 16}, 20),

@@ -1,4 +1,4 @@
-"""A base in 4 bits: what is quantised, what it takes, and that computing with it changes nothing in it."""
+"""A base model in 4 bits: quantised layers, memory, and layers unchanged by their forwards."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -39,13 +39,13 @@ def in_4_bits(model: nn.Module) -> dict[str, nn.Linear]:
 
 
 def held(weight: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Yield all tensors that a quantised weight consists of."""
+    """Yield all tensors of a quantised weight."""
     state = weight.quant_state  # type: ignore[attr-defined]
     yield from (weight.data, state.absmax, state.code, state.offset, state.state2.absmax, state.state2.code)
 
 
 def num_bytes(weights: list[torch.Tensor]) -> int:
-    """Count what the weights take; tensors that several of them share, once."""
+    """Return the bytes of the weights; shared tensors count once."""
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for w in weights for t in held(w)}
     return sum(storages.values())
 
@@ -90,7 +90,7 @@ def test_layers_use_a_quarter_of_bfloat16_memory(tmp_path: Path) -> None:
     adapted = [module for module in pack.model.modules() if isinstance(module, PackedLoRA)]
     assert len(adapted) == len(layers)
     assert 0.25 < num_bytes([module.frozen.stored for module in adapted]) / in_bfloat16 < 0.28
-    assert not in_4_bits(pack.model)  # nothing else holds them
+    assert not in_4_bits(pack.model)  # nothing else refers to them
 
 
 @needs.bitsandbytes
@@ -119,7 +119,7 @@ def test_layer_equals_linear_layer_with_decoded_weight(dtype: torch.dtype, tmp_p
     plain.load_state_dict({"weight": weight_of(layer.weight), "bias": layer.bias.data})
     before = [tensor.clone() for tensor in (*held(layer.weight), layer.bias.data)]
     x = torch.randn(3, 5, layer.in_features)
-    for training in (True, False, True):  # evaluating in between must not change how it trains
+    for training in (True, False, True):  # evaluation in between must not change training
         inputs = [x.clone().requires_grad_(training) for _ in range(2)]
         with torch.autocast("cpu", dtype, enabled=dtype is torch.bfloat16), torch.set_grad_enabled(training):
             found, expected = layer.train(training)(inputs[0]), plain.train(training)(inputs[1])
@@ -150,7 +150,7 @@ def test_4_bit_weights_are_not_merged(tmp_path: Path) -> None:
 
 
 def test_missing_bitsandbytes_error_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "bitsandbytes", None)  # as if it were not installed
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)  # not installed
     with pytest.raises(UserError, match=r"^quantisation: nf4 needs a package .*: pip install bitsandbytes$"):
         load(tiny_bert(tmp_path), TinyClassification())
 

@@ -1,4 +1,4 @@
-"""Every hook of an objective is called once before trials are trained, and what it returns is checked."""
+"""Every hook of an objective is called before the first trial, and its result is checked."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,7 +39,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Counted(tiny_objective.TinyClassification):
-    """Fits a baseline, and counts what it is called with."""
+    """Fits a baseline, and counts its rows."""
 
     def __init__(self) -> None:
         self.labels_seen: set[int] = set()

@@ -1,4 +1,4 @@
-"""Which checkpoints stay on disk while a sweep runs."""
+"""The checkpoints kept on disk while a sweep runs."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which modules get an adapter: names, a regular expression, or all linear layers."""
+"""The modules with an adapter: by names, by a regular expression, or all linear layers."""
 
 import copy
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The packed engine fulfils the engines' contract."""
+"""The packed engine, behind the router, fulfils the engines' contract."""
 
 from pathlib import Path
 
@@ -87,7 +87,7 @@ class TestBertIn4Bits(Packed, EngineContract):
 
 @needs.bitsandbytes
 class TestGpt2In4Bits(Packed, AdapterContract):
-    """Layers that store their weights transposed: in 4 bits they stand as those of others."""
+    """Layers with transposed weights; in 4 bits they are not transposed."""
 
     objective = TinyCausal()
     targets = "c_attn,c_proj"

@@ -1,4 +1,4 @@
-"""What cannot be packed is found out, said, and trained by the solo engine in the same sweep."""
+"""Unpackable models and adapters are detected, reported, and trained by the solo engine in the same sweep."""
 
 import json
 import logging
@@ -116,15 +116,18 @@ def plan_of(model: Path, folder: Path, *kinds: Mapping[str, ParamValue]) -> Engi
 
 
 def trained(engine: MixedEngine, *runs: MixedRun) -> dict[int, Report]:
-    """Train the runs to their end and return their reports, none of which is missing."""
+    """Train the runs to their end; return their reports by trial."""
     wanted: dict[TrialRun, int] = dict.fromkeys(runs, 32)
-    found: dict[TrialRun, Report | DivergedError] = {}
+    outcomes: dict[TrialRun, Report | DivergedError] = {}
     while wanted:
-        found |= engine.step(wanted)
-        wanted = {run: point for run, point in wanted.items() if run not in found}
-    reports = {run.number: found[run] for run in runs}
-    assert all(isinstance(report, Report) for report in reports.values())
-    return reports  # type: ignore[return-value]
+        outcomes |= engine.step(wanted)
+        wanted = {run: point for run, point in wanted.items() if run not in outcomes}
+    reports = {}
+    for run in runs:
+        outcome = outcomes[run]
+        assert isinstance(outcome, Report)
+        reports[run.number] = outcome
+    return reports
 
 
 def test_capacity_names_the_solo_trials(tmp_path: Path) -> None:
@@ -183,7 +186,7 @@ def test_settings_refused_by_peft_fail_before_first_trial(tmp_path: Path) -> Non
 
 
 def test_unknown_target_beside_known_target_is_error(tmp_path: Path) -> None:
-    """It would be passed over, and the adapter be half of what was asked for."""
+    """Without the check peft ignores it, and adapts only half of the requested modules."""
     engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path), TinyCausal()))
     with pytest.raises(UserError, match=r"target_modules: .* are needed: c_attn, c_proj, .*; got c_att, q$"):
         engine.start(task(0, target_modules="c_attn, c_att, q")).advance(16)
@@ -200,11 +203,12 @@ def test_pack_and_solo_trials_alternate_by_report(tmp_path: Path) -> None:
     runs = [engine.start(task(0)), engine.start(task(1, dora=True)), engine.start(task(2))]
     points, order = dict.fromkeys(runs, 16), []
     while points:
-        for run in engine.step({run: points[run] for run in runs if run in points}):
-            order.append(run.number)  # type: ignore[attr-defined]
-            points[run] = 32  # type: ignore[index]
-            if order.count(run.number) == 2:  # type: ignore[attr-defined]
-                del points[run]  # type: ignore[arg-type]
+        outcomes = engine.step({run: points[run] for run in runs if run in points})
+        for run in [run for run in runs if run in outcomes]:
+            order.append(run.number)
+            points[run] = 32
+            if order.count(run.number) == 2:
+                del points[run]
     assert order in ([0, 2, 1, 0, 2, 1], [0, 2, 1, 0, 1, 2])
     for run in runs:
         run.close()
@@ -212,7 +216,7 @@ def test_pack_and_solo_trials_alternate_by_report(tmp_path: Path) -> None:
 
 
 def test_unfit_base_is_detected_in_training(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A sliding window is as good as none for rows that fit into it."""
+    """A sliding window has no effect on rows shorter than the window."""
     model = tiny_family("mistral", Head.CAUSAL_LM, tmp_path / "model", sliding_window=12)
     engine = MixedEngine(EngineContext(replace(plan_of(model, tmp_path), largest={"max_length": 10}), TinyCausal()))
     short, long = engine.start(task(0, max_length=10)), engine.start(task(1, max_length=32))
@@ -226,7 +230,7 @@ def test_unfit_base_is_detected_in_training(tmp_path: Path, caplog: pytest.LogCa
     for run in (short, long):
         run.close()
     engine.close()
-    # Another process only has to measure it for the last time, and finds out then.
+    # Another process detects it when it only measures the trial.
     plan = plan_of(model, tmp_path)
     shifted = replace(plan.data, shift={"other": plan.data.source}, shift_rows=8)
     engine = MixedEngine(EngineContext(replace(plan, data=shifted), TinyCausal()))

@@ -1,4 +1,4 @@
-"""How many trials train at once: what pays and what fits, and the real measure of both."""
+"""The number of trials to train at once: by speed, by memory, and measured with real packs."""
 
 import os
 import subprocess
@@ -74,7 +74,7 @@ folder = Path(sys.argv[1])
 world = World(tiny_bert(folder / "model"), TinyClassification(), folder / "sweep")
 engine = MixedEngine(EngineContext(world.plan, world.objective))
 alone = engine.start(task(0, rank=1024))
-alone.advance(POINTS[1])  # all that is taken once is taken
+alone.advance(POINTS[1])  # all one-time allocations are made
 alone.close()
 taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (taken + int(sys.argv[2]), resource.RLIM_INFINITY))
@@ -94,14 +94,14 @@ print(most)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="bounds the process's memory as Linux does")
 def test_out_of_memory_halves_trials_and_loses_none(tmp_path: Path) -> None:
-    """The bound is real: torch gets no more memory of the system, and adapters of such rank take much of it."""
+    """The limit is real: the system gives torch no more memory, and adapters of this rank are large."""
     found = subprocess.run(
         [sys.executable, "-c", SHORT_OF_MEMORY, str(tmp_path), "40_000_000"],
         capture_output=True,
         text=True,
         check=True,
         timeout=600,
-        # What is freed goes back at once: the bound counts addresses, also those that malloc keeps for later.
+        # Freed memory is returned at once: the limit counts addresses, also free ones kept by malloc.
         env=os.environ | {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"},
     )
     assert int(found.stdout) in {1, 2}
