@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.training.packed.packs import World
-from tests.training.packed.test_oracle import (  # noqa: F401
+from tests.training.packed.test_oracle import (
     MODELS,
     opened,
     tasks,

@@ -6,6 +6,7 @@ its own: ``python -m tests.families.walk < families > found``.
 
 import copy
 import gc
+import importlib
 import json
 import multiprocessing
 import resource
@@ -241,12 +242,10 @@ def _in_a_process(name: str, head: Head, pipe: Connection) -> None:
 
 def walk(wanted: Sequence[tuple[str, Head]]) -> Iterator[Found]:
     """Yield the result of each family, each in its own process, one after the other."""
-    import peft  # noqa: F401  (once, for all processes)
-    import torch  # noqa: F401
     import transformers
 
-    import tests.training.packed.packs  # noqa: F401
-
+    for module in ("peft", "torch", "tests.training.packed.packs"):
+        importlib.import_module(module)  # once, for all processes
     gc.collect()
     gc.freeze()  # otherwise every garbage collection scans ten libraries
     transformers.logging.set_verbosity_error()
@@ -269,4 +268,5 @@ def walk(wanted: Sequence[tuple[str, Head]]) -> Iterator[Found]:
 if __name__ == "__main__":
     asked = [line.split() for line in sys.stdin] if not sys.stdin.isatty() else []
     for result in walk([(name, Head(head)) for name, head in asked] or families()):
-        print(json.dumps(asdict(result)), flush=True)  # noqa: T201
+        sys.stdout.write(json.dumps(asdict(result)) + "\n")
+        sys.stdout.flush()
