@@ -57,7 +57,7 @@ def run() -> int:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from orchestrator import __version__
+        from orchestrator.version import __version__
 
         typer.echo(__version__)
         raise typer.Exit

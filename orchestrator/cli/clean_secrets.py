@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.screen import Screen
-from orchestrator.cli.stores import logs_folder, tracking_of
 from orchestrator.core.errors import SweepLockedError
 from orchestrator.core.secrets import redact
+from orchestrator.stores import logs_folder, tracking_of
 
 if TYPE_CHECKING:
     from orchestrator.core.sweep import SweepRecord

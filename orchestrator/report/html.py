@@ -5,7 +5,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestrator import __version__
 from orchestrator.core.secrets import redact
 from orchestrator.core.sweep import standing
 from orchestrator.core.trial import TrialState
@@ -13,6 +12,7 @@ from orchestrator.report import words
 from orchestrator.report.data_text import data_lines
 from orchestrator.report.leaderboard import Leaderboard, Row
 from orchestrator.report.summary import Summary, next_commands
+from orchestrator.version import __version__
 
 TITLES = {
     "learning_curves": "Learning curves",

@@ -9,13 +9,13 @@ import pytest
 from ruamel.yaml import YAML
 
 from orchestrator.cli.commands.clean import taken
-from orchestrator.cli.stores import tracking_of
 from orchestrator.core.errors import SweepLockedError, UserError
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialState
 from orchestrator.ledger.home import sweep_dir
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.sweeps import open_sweep
+from orchestrator.stores import tracking_of
 from tests.cli.conftest import ROOT, Invoke, Run
 from tests.fakes.tiny_sweep import tiny_sweep
 from tests.report.examples import make_sweep

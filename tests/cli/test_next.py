@@ -11,11 +11,11 @@ from orchestrator.assets.fetch import asset_path
 from orchestrator.cli.commands.promote import _tell
 from orchestrator.cli.options import registry_location, registry_options
 from orchestrator.cli.screen import Screen
-from orchestrator.cli.stores import fetch_assets, read_spec
 from orchestrator.core.errors import AssetError
 from orchestrator.core.policy import Tracking
 from orchestrator.promotion.promote import PromotionRequest
 from orchestrator.promotion.promote import promote as register
+from orchestrator.stores import fetch_assets, read_spec
 from orchestrator.tracking.location import locate
 from tests.assets.packages import only_index, package, wheel
 from tests.cli.conftest import ROOT

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, event
 
-from orchestrator.cli.stores import read_spec
 from orchestrator.core.errors import SuspendedError
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.stores import read_spec
 from orchestrator.sweep import SweepOptions, SweepResult, run_sweep
 from tests.cluster.fake_sweep import Diary
 from tests.conftest import copied

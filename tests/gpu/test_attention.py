@@ -1,4 +1,4 @@
-"""Fused attention equals plain products on a GPU."""
+"""Fused attention equals plain attention on a GPU."""
 
 from tests import needs
 from tests.training.packed.test_attention import *

@@ -1,4 +1,4 @@
-"""A step is queued without blocking on the device, with the products supported by its kernels."""
+"""Training on a GPU never waits for the device, and grouped products are used where it has a kernel."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +25,7 @@ def waits_are_errors() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_step_does_not_block_on_the_device(
+def test_training_does_not_synchronise_with_device(
     dtype: torch.dtype, tmp_path: Path, device: str, waits_are_errors: None
 ) -> None:
     world = World(tiny_bert(tmp_path / "model"), TinyClassification(), tmp_path / "sweep", packed=False, device=device)
@@ -36,7 +36,7 @@ def test_step_does_not_block_on_the_device(
         world.slot_trial(task(1, rank=16, batch_size=3, label_smoothing=0.1)),
         world.slot_trial(task(2, target_modules="query")),
     ]
-    world.stepper.step(slot_trials)  # the first batch queries the device and allocates memory
+    world.stepper.step(slot_trials)  # the first batch asks the device what it can do, and takes its memory
     torch.cuda.set_sync_debug_mode("error")
     world.stepper.backward(slot_trials[:2])
     updates = [slot_trial.current_update() for slot_trial in slot_trials[:2]]
@@ -44,7 +44,7 @@ def test_step_does_not_block_on_the_device(
     apply_updates(world.pack.parameters, updates, [0.1, 0.2])
 
 
-def test_products_are_grouped_where_one_kernel_computes_them() -> None:
+def test_grouped_products_need_a_kernel() -> None:
     has_kernel = torch.cuda.get_device_capability()[0] in {9, 10}
     assert has_grouped_kernel(torch.device("cuda", 0), torch.bfloat16) is has_kernel
     assert not has_grouped_kernel(torch.device("cuda", 0), torch.float32)

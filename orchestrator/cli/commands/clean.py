@@ -9,8 +9,8 @@ import typer
 
 from orchestrator.cli.options import Json
 from orchestrator.cli.screen import Screen
-from orchestrator.cli.stores import existing_ledger
 from orchestrator.core.errors import SweepLockedError, UserError
+from orchestrator.stores import existing_ledger
 
 if TYPE_CHECKING:
     from orchestrator.core.sweep import SweepRecord

@@ -84,7 +84,7 @@ def _fetch(screen: Screen, names: list[str]) -> dict[str, str]:
 
 
 def _ledger_problem() -> list[str]:
-    from orchestrator.cli.stores import existing_ledger
+    from orchestrator.stores import existing_ledger
 
     try:
         ledger = existing_ledger()

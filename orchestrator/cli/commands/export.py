@@ -7,7 +7,7 @@ import typer
 
 from orchestrator.cli.options import Json, Retrain, SweepName, Trial
 from orchestrator.cli.screen import Screen
-from orchestrator.cli.stores import logs_folder, stored_sweep
+from orchestrator.stores import logs_folder, stored_sweep
 
 
 def export(

@@ -10,9 +10,9 @@ import typer
 
 from orchestrator.cli.options import Json, RegistryUri, TrackingUri, registry_location
 from orchestrator.cli.screen import Screen
-from orchestrator.cli.stores import logs_folder
 from orchestrator.core.environment import program
 from orchestrator.core.errors import UserError
+from orchestrator.stores import logs_folder
 
 if TYPE_CHECKING:
     from orchestrator.serving.predictor import Prediction

@@ -9,9 +9,9 @@ import typer
 
 from orchestrator.cli.options import Json, Retrain, SweepName, Trial, registry_options
 from orchestrator.cli.screen import Screen
-from orchestrator.cli.stores import logs_folder, stored_sweep
 from orchestrator.core.environment import program
 from orchestrator.core.errors import UserError
+from orchestrator.stores import logs_folder, stored_sweep
 
 if TYPE_CHECKING:
     from orchestrator.promotion.promote import Promotion

@@ -7,7 +7,7 @@ import typer
 
 from orchestrator.cli.options import Json, SweepName
 from orchestrator.cli.screen import Screen
-from orchestrator.cli.stores import find_sweep, logs_folder
+from orchestrator.stores import find_sweep, logs_folder
 
 if TYPE_CHECKING:
     from orchestrator.report.summary import Summary

@@ -6,7 +6,7 @@ import typer
 
 from orchestrator.cli.options import Json, RegistryUri, TrackingUri, registry_location
 from orchestrator.cli.screen import Screen
-from orchestrator.cli.stores import logs_folder
+from orchestrator.stores import logs_folder
 
 
 def rollback(

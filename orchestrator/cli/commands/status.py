@@ -2,16 +2,15 @@
 
 import time
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli.options import Json
 from orchestrator.cli.screen import Screen
-from orchestrator.cli.stores import existing_ledger, find_sweep
 from orchestrator.core.environment import program
 from orchestrator.core.sweep import SUSPENDED, SweepRecord, SweepStatus
+from orchestrator.stores import existing_ledger, find_sweep, with_current_status
 
 if TYPE_CHECKING:
     from orchestrator.ledger.ledger import Ledger
@@ -49,7 +48,7 @@ def _all(screen: Screen, ledger: "Ledger", sweeps: tuple[SweepRecord, ...]) -> N
     rows, documents = list[tuple[str, ...]](), []
     for sweep in sweeps:
         records = ledger.trials.all(sweep.id)
-        metric, state = metric_of(sweep), _as_it_is(ledger, sweep).status.value
+        metric, state = metric_of(sweep), with_current_status(ledger, sweep).status.value
         best = leaderboard(records, metric).best
         states = Counter(record.state.value for record in records)
         elapsed_s = elapsed_of(sweep)
@@ -93,7 +92,7 @@ def _one(screen: Screen, ledger: "Ledger", sweep: SweepRecord) -> None:
     from orchestrator.report.text import SHOWN, summary_text
 
     driver = ledger.drivers.live(sweep.id)
-    sweep = _as_it_is(ledger, sweep)
+    sweep = with_current_status(ledger, sweep)
     summary, state = summarise(sweep, ledger.trials.all(sweep.id)), sweep.status.value
     reason = sweep.facts.get("ended")
     shown = reason and (sweep.status is SweepStatus.FINISHED or reason.startswith(SUSPENDED))
@@ -102,10 +101,3 @@ def _one(screen: Screen, ledger: "Ledger", sweep: SweepRecord) -> None:
     screen.show(summary_text(summary, SHOWN))
     screen.show(Text(f"files in {sweep_dir(sweep)}", style="dim"), soft_wrap=True)
     screen.emit({**as_json(summary), "driver": None if driver is None else str(driver)})
-
-
-def _as_it_is(ledger: "Ledger", sweep: SweepRecord) -> SweepRecord:
-    """Return the sweep with the status that it has now; one that is being prepared or closed runs, too."""
-    if ledger.drivers.live(sweep.id) is not None:
-        return replace(sweep, status=SweepStatus.RUNNING)
-    return ledger.sweeps.with_live_status(sweep)

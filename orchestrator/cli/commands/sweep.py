@@ -10,11 +10,11 @@ import typer
 from orchestrator.cli.next_commands import extend_command, resume_command
 from orchestrator.cli.options import Json, Overrides, registry_options
 from orchestrator.cli.screen import Screen
-from orchestrator.cli.stores import existing_ledger, fetch_assets, logs_folder, read_spec
 from orchestrator.core.environment import program
 from orchestrator.core.errors import SuspendedError, UserError
 from orchestrator.core.secrets import redact
 from orchestrator.core.timetable import Timetable, samples_of
+from orchestrator.stores import existing_ledger, fetch_assets, logs_folder, read_spec
 
 if TYPE_CHECKING:
     from orchestrator.cli.lines import Lines

@@ -7,8 +7,8 @@ import typer
 
 from orchestrator.cli.options import Json
 from orchestrator.cli.screen import Screen
-from orchestrator.cli.stores import existing_ledger, find_sweep, logs_folder, tracking_of
 from orchestrator.core.secrets import redact
+from orchestrator.stores import existing_ledger, find_sweep, logs_folder, tracking_of
 
 if TYPE_CHECKING:
     from orchestrator.core.sweep import SweepRecord

@@ -8,8 +8,8 @@ import typer
 
 from orchestrator.cli.options import Json, Overrides
 from orchestrator.cli.screen import Screen
-from orchestrator.cli.stores import read_spec
 from orchestrator.core.errors import LoratoryError, SpecError
+from orchestrator.stores import read_spec
 
 if TYPE_CHECKING:
     from orchestrator.spec.sweep_spec import SweepSpec

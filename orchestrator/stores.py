@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.errors import UserError
 from orchestrator.core.secrets import redact, unmasked
+from orchestrator.core.sweep import SweepStatus
 
 if TYPE_CHECKING:
     from orchestrator.core.policy import Tracking
@@ -88,6 +90,13 @@ def stored_sweep(name: str) -> "StoredSweep":
 
     ledger, sweep = find_sweep(name)
     return StoredSweep(sweep=sweep, records=ledger.trials.all(sweep.id), location=locate(tracking_of(sweep)))
+
+
+def with_current_status(ledger: "Ledger", sweep: "SweepRecord") -> "SweepRecord":
+    """Return the sweep with its status now: it runs while a driver holds it, from preparation to close."""
+    if ledger.drivers.live(sweep.id) is not None:
+        return replace(sweep, status=SweepStatus.RUNNING)
+    return ledger.sweeps.with_live_status(sweep)
 
 
 def logs_folder() -> Path:
