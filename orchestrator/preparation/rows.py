@@ -1,4 +1,4 @@
-"""The rows of a sweep with their counts, before anything is planned."""
+"""The rows of a sweep, with their counts."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def with_stored_rule(spec: SweepSpec, ledger: Ledger | None) -> SweepSpec:
-    """Return the spec with the split rule of the stored sweep that it goes on with, so that its rows stay the same.
+    """Return the spec with the split rule of the stored sweep to be resumed, so that its rows stay the same.
 
-    A sweep that has no trials binds nothing: it takes the newest rule.
+    A stored sweep without trials is not binding: the newest rule applies.
     """
     stored = None if ledger is None else newest_with_trials(ledger, spec.name)
     if stored is None:
@@ -31,17 +31,17 @@ def with_stored_rule(spec: SweepSpec, ledger: Ledger | None) -> SweepSpec:
 def read_rows(
     spec: SweepSpec, objective: Objective, say: Callable[[str], None] = lambda _line: None
 ) -> tuple[Splits, tuple[str, ...]]:
-    """Return the rows with a complete summary, and what a person should know of the base model, a sentence each.
+    """Return the rows with a complete summary, and notes on the base model, one sentence each.
 
     Args:
         spec: the checked sweep file.
         objective: its objective.
-        say: told each of these sentences, and each line of the summary but the rows by class.
+        say: shows each note, and each line of the summary except the rows by class, to the user.
 
     Raises:
-        AssetError: the data or the model cannot be had.
+        AssetError: the data or the model is not available.
         DataError: the data breaks a rule.
-        ModelError: the model is damaged, or does not suit the task, the rows or their length.
+        ModelError: the model is damaged, or does not fit the task, the rows or their length.
     """
     splits, notes, tokenizer = checked_splits(spec, objective)
     for note in notes:
@@ -56,21 +56,21 @@ def counted(
     say: Callable[[str], None] = lambda _line: None,
     tokenizer: "PreTrainedTokenizerBase | None" = None,
 ) -> Splits:
-    """Return the splits with a complete summary: the rows that are cut to ``max_length`` tokens are counted too.
+    """Return the splits with a complete summary, including the number of rows cut to ``max_length`` tokens.
 
     Args:
         spec: the checked sweep file.
         objective: its objective.
-        splits: what the objective read.
-        say: told each line of the summary but the rows by class.
+        splits: the rows, as the objective read them.
+        say: shows each line of the summary, except the rows by class, to the user.
         tokenizer: the base model's; None: it is loaded if it is needed.
 
     Raises:
-        AssetError: the tokenizer cannot be had.
+        AssetError: the tokenizer is not available.
     """
     max_length = min(int(str(trial["max_length"])) for trial in possible(spec.space, spec.fixed, ("max_length",)))
-    found = truncated(objective, splits, spec.model, max_length, tokenizer)
-    summary = replace(splits.summary, truncated=found, max_length=max_length)
+    counts = truncated(objective, splits, spec.model, max_length, tokenizer)
+    summary = replace(splits.summary, truncated=counts, max_length=max_length)
     for name, line in data_lines(row_counts(splits), summary, classes=False):
         say(f"{name}: {line}")
     return replace(splits, summary=summary)

@@ -1,13 +1,14 @@
-"""What the engines are told of a sweep file."""
+"""The engine plan and the preview of a sweep file."""
 
 from pathlib import Path
 
 import pytest
 
 from orchestrator.core.errors import UserError
-from orchestrator.core.outcome import SweepPlan
-from orchestrator.objective.loading import load_objective
-from orchestrator.planning import plan_engine, plan_sweep
+from orchestrator.preparation.engine_plan import plan_engine
+from orchestrator.preparation.prepared import prepare
+from orchestrator.preparation.preview import SweepPlan, preview
+from orchestrator.preparation.request import request_of
 from orchestrator.spec.sweep_spec import SweepSpec
 from tests.fakes.tiny_objective import tiny_splits
 from tests.spec.facts import SMALL, load
@@ -53,7 +54,7 @@ def test_kinds_of_trials_differ_in_what_their_method_takes(
     file = tmp_path / "small.yaml"
     file.write_text(SMALL)
     spec = load(file, *overrides)
-    plan = plan_engine(spec, tiny_splits(spec.data), tmp_path)
+    plan = plan_engine(spec, len(tiny_splits(spec.data).train))
     assert list(plan.kinds) == kinds
 
 
@@ -62,7 +63,7 @@ def test_the_largest_trial_is_one_that_can_come_and_is_packed(tmp_path: Path) ->
     file.write_text(SMALL.replace("rank: {choices: [4, 8]}", "method: {choices: [lora, vera]}"))
     sizes = [f"search.space.{name}={{choices: [2, 4], when: {{method: vera}}}}" for name in ("rank", "batch_size")]
     spec = load(file, *sizes)
-    plan = plan_engine(spec, tiny_splits(spec.data), tmp_path)
+    plan = plan_engine(spec, len(tiny_splits(spec.data).train))
     assert plan.smallest == plan.largest == {"rank": 16, "batch_size": 16}
 
 
@@ -72,7 +73,7 @@ def test_the_longest_trial_may_be_one_that_does_not_choose_its_epochs(tmp_path: 
     chosen = "search.space.epochs={low: 0.25, high: 0.5, when: {rank: 8}}"
     spec = load(file, chosen)
     assert spec.epochs == 1.0
-    plan = plan_engine(spec, tiny_splits(spec.data), tmp_path)
+    plan = plan_engine(spec, len(tiny_splits(spec.data).train))
     assert plan.timetable.of(spec.settings_for({"rank": 4})) == plan.report_points
     assert plan.timetable.of(spec.settings_for({"rank": 8, "epochs": 0.5}))[-1] == round(plan.report_points[-1] / 2)
 
@@ -109,4 +110,4 @@ def test_the_plan_holds_notes_and_refuses_what_peft_does(engine: str, tmp_path: 
 
 
 def planned(spec: SweepSpec) -> SweepPlan:
-    return plan_sweep(spec, load_objective(spec.objective).splits(spec.data))
+    return preview(prepare(request_of(spec), None))
