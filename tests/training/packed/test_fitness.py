@@ -1,4 +1,4 @@
-"""Unpackable models and trials are detected and reported; the solo engine trains them in the same sweep."""
+"""Unpackable models and adapters are detected, reported, and trained by the solo engine in the same sweep."""
 
 import json
 import logging
@@ -60,17 +60,17 @@ DATA = DataPlan(source=MADE_UP, train=40, validation=20, test=12, train_eval=10)
         (tiny_switch, TinySeq2Seq(), "its experts take a limited number of a row's tokens"),
     ],
 )
-def test_reason_not_to_pack_by_model(
+def test_models_are_tried(
     build: Callable[[Path], Path], objective: Objective, reason: str | None, tmp_path: Path, device: str
 ) -> None:
     source = Source(origin=Origin.LOCAL, name=str(build(tmp_path)))
     tokenizer = load_tokenizer(source)
     rows = TaskData(objective, DATA, tokenizer).split("train", 32)
-    actual = reason_not_to_pack(source, objective, device, tokenizer, rows)
-    assert actual is None if reason is None else actual is not None and actual.startswith(reason)
+    found = reason_not_to_pack(source, objective, device, tokenizer, rows)
+    assert found is None if reason is None else found is not None and found.startswith(reason)
 
 
-def test_out_of_memory_retries_in_bfloat16(caplog: pytest.LogCaptureFixture) -> None:
+def test_base_too_large_for_float32_is_tried_in_bfloat16(caplog: pytest.LogCaptureFixture) -> None:
     tried: list[torch.dtype] = []
 
     def attempt(dtype: torch.dtype) -> str | None:
@@ -84,7 +84,7 @@ def test_out_of_memory_retries_in_bfloat16(caplog: pytest.LogCaptureFixture) -> 
     assert "no memory to try the base model in torch.float32" in caplog.text
 
 
-def test_base_without_memory_in_any_format_raises() -> None:
+def test_base_too_large_in_any_format_is_error() -> None:
     def attempt(dtype: torch.dtype) -> str | None:
         raise MemoryError(f"no room for {dtype}")
 
@@ -116,18 +116,21 @@ def plan_of(model: Path, folder: Path, *kinds: Mapping[str, ParamValue]) -> Engi
 
 
 def trained(engine: MixedEngine, *runs: MixedRun) -> dict[int, Report]:
-    """Train the runs to their end and return all their reports."""
+    """Train the runs to their end; return their reports by trial."""
     wanted: dict[TrialRun, int] = dict.fromkeys(runs, 32)
-    found: dict[TrialRun, Report | DivergedError] = {}
+    outcomes: dict[TrialRun, Report | DivergedError] = {}
     while wanted:
-        found |= engine.step(wanted)
-        wanted = {run: point for run, point in wanted.items() if run not in found}
-    reports = {run.number: found[run] for run in runs}
-    assert all(isinstance(report, Report) for report in reports.values())
-    return reports  # type: ignore[return-value]
+        outcomes |= engine.step(wanted)
+        wanted = {run: point for run, point in wanted.items() if run not in outcomes}
+    reports = {}
+    for run in runs:
+        outcome = outcomes[run]
+        assert isinstance(outcome, Report)
+        reports[run.number] = outcome
+    return reports
 
 
-def test_capacity_names_trials_for_the_solo_engine(tmp_path: Path) -> None:
+def test_capacity_names_the_solo_trials(tmp_path: Path) -> None:
     kinds = [{"target_modules": name, "dora": dora} for name in ("c_attn", "wte") for dora in (False, True)]
     engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path, *kinds), TinyCausal()))
     capacity = engine.capacity(3, measure=False)
@@ -149,7 +152,7 @@ def test_capacity_names_trials_for_the_solo_engine(tmp_path: Path) -> None:
     engine.close()
 
 
-def test_solo_engine_trains_other_methods(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_solo_engine_trains_methods_other_than_lora(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     kinds = [{"method": "lora"}, *({"method": name} for name in METHODS if name != "lora")]
     engine = MixedEngine(EngineContext(plan_of(tiny_bert(tmp_path / "model"), tmp_path, *kinds), TinyClassification()))
     capacity = engine.capacity(3, measure=False)
@@ -174,7 +177,7 @@ def test_solo_engine_trains_other_methods(tmp_path: Path, caplog: pytest.LogCapt
     engine.close()
 
 
-def test_settings_refused_by_peft_raise_before_training(tmp_path: Path) -> None:
+def test_settings_refused_by_peft_fail_before_first_trial(tmp_path: Path) -> None:
     kinds = [{"target_modules": name} for name in ("c_attn", "attn")]
     engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path, *kinds), TinyCausal()))
     with pytest.raises(UserError, match="attn cannot be started: Target module GPT2Attention is not supported"):
@@ -182,8 +185,8 @@ def test_settings_refused_by_peft_raise_before_training(tmp_path: Path) -> None:
     engine.close()
 
 
-def test_unknown_target_beside_known_one_raises(tmp_path: Path) -> None:
-    """It would be passed over, and the adapter be half of what was asked for."""
+def test_unknown_target_beside_known_target_is_error(tmp_path: Path) -> None:
+    """Without the check peft ignores it, and adapts only half of the requested modules."""
     engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path), TinyCausal()))
     with pytest.raises(UserError, match=r"target_modules: .* are needed: c_attn, c_proj, .*; got c_att, q$"):
         engine.start(task(0, target_modules="c_attn, c_att, q")).advance(16)
@@ -200,19 +203,20 @@ def test_pack_and_solo_trials_alternate_by_report(tmp_path: Path) -> None:
     runs = [engine.start(task(0)), engine.start(task(1, dora=True)), engine.start(task(2))]
     points, order = dict.fromkeys(runs, 16), []
     while points:
-        for run in engine.step({run: points[run] for run in runs if run in points}):
-            order.append(run.number)  # type: ignore[attr-defined]
-            points[run] = 32  # type: ignore[index]
-            if order.count(run.number) == 2:  # type: ignore[attr-defined]
-                del points[run]  # type: ignore[arg-type]
+        outcomes = engine.step({run: points[run] for run in runs if run in points})
+        for run in [run for run in runs if run in outcomes]:
+            order.append(run.number)
+            points[run] = 32
+            if order.count(run.number) == 2:
+                del points[run]
     assert order in ([0, 2, 1, 0, 2, 1], [0, 2, 1, 0, 1, 2])
     for run in runs:
         run.close()
     engine.close()
 
 
-def test_rows_beyond_sliding_window_leave_the_pack(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A sliding window is as good as none for rows that fit into it."""
+def test_unfit_base_is_detected_in_training(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A sliding window has no effect on rows shorter than the window."""
     model = tiny_family("mistral", Head.CAUSAL_LM, tmp_path / "model", sliding_window=12)
     engine = MixedEngine(EngineContext(replace(plan_of(model, tmp_path), largest={"max_length": 10}), TinyCausal()))
     short, long = engine.start(task(0, max_length=10)), engine.start(task(1, max_length=32))
@@ -226,7 +230,7 @@ def test_rows_beyond_sliding_window_leave_the_pack(tmp_path: Path, caplog: pytes
     for run in (short, long):
         run.close()
     engine.close()
-    # Another process only has to measure it for the last time, and finds out then.
+    # Another process detects it when it only measures the trial.
     plan = plan_of(model, tmp_path)
     shifted = replace(plan.data, shift={"other": plan.data.source}, shift_rows=8)
     engine = MixedEngine(EngineContext(replace(plan, data=shifted), TinyCausal()))
@@ -234,7 +238,7 @@ def test_rows_beyond_sliding_window_leave_the_pack(tmp_path: Path, caplog: pytes
     engine.close()
 
 
-def test_layer_with_part_of_the_tokens_raises() -> None:
+def test_layer_with_some_tokens_cannot_pack() -> None:
     layout = batch_layout(torch.tensor([[1, 1, 1], [1, 0, 0]]), {0: 1, 1: 1}, 2, torch.float32)
     for count in (2, 4, 6):  # rows, tokens, rows padded to the longest
         layout.require_all(count)
@@ -242,7 +246,7 @@ def test_layer_with_part_of_the_tokens_raises() -> None:
         layout.require_all(3)
 
 
-def test_unpackable_trial_trains_beside_the_pack(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_unpackable_trial_trains_solo_beside_the_pack(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path), TinyCausal()))
     embedding = engine.start(task(0, target_modules="wte"))
     linear = engine.start(task(1, target_modules="c_attn"))
@@ -257,7 +261,7 @@ def test_unpackable_trial_trains_beside_the_pack(tmp_path: Path, caplog: pytest.
     engine.close()
 
 
-def test_deepspeed_trains_each_trial_alone(tmp_path: Path) -> None:
+def test_deepspeed_trials_train_solo(tmp_path: Path) -> None:
     plan = EnginePlan(
         objective="made up",
         model=Source(origin=Origin.LOCAL, name=str(tiny_bert(tmp_path / "model"))),

@@ -1,4 +1,4 @@
-"""The number of trials to train at once, from made-up and from real measurements."""
+"""The number of trials to train at once: by speed, by memory, and measured with real packs."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ from tests.training.packed.packs import World
         ({1: None}, 1, "1 do not fit"),
     ],
 )
-def test_number_of_trials_doubles_while_faster(rates: dict[int, float | None], slots: int, why: str) -> None:
+def test_number_is_doubled_while_faster(rates: dict[int, float | None], slots: int, why: str) -> None:
     assert grow_while_faster(1, 6, rates.__getitem__) == (slots, why)
 
 
@@ -37,27 +37,27 @@ def test_number_of_trials_doubles_while_faster(rates: dict[int, float | None], s
         ({8: None, 4: None, 2: None, 1: 900.0}, 1, "one of the largest takes more than 80% of 1,000 MiB"),
     ],
 )
-def test_number_of_trials_halves_until_it_fits(took: dict[int, float | None], slots: int, why: str) -> None:
+def test_number_is_halved_until_the_largest_fit(took: dict[int, float | None], slots: int, why: str) -> None:
     assert shrink_to_fit(8, 1000, took.__getitem__) == (slots, why)
 
 
-def test_capacity_is_measured_and_leaves_no_files(tmp_path: Path) -> None:
+def test_measuring_capacity_leaves_no_files_or_slots(tmp_path: Path) -> None:
     world = World(tiny_bert(tmp_path / "model"), TinyClassification(), tmp_path / "sweep")
     engine = MixedEngine(EngineContext(world.plan, world.objective))
-    capacity = engine.capacity(2, measure=True)
-    assert capacity.packs
-    assert capacity.slots in {1, 2}
-    assert "tokens/s" in capacity.why
-    assert "MiB" in capacity.why
+    found = engine.capacity(2, measure=True)
+    assert found.packs
+    assert found.slots in {1, 2}
+    assert "tokens/s" in found.why
+    assert "MiB" in found.why
     assert not (tmp_path / "sweep").exists()
     assert not any(engine.holds(number) for number in range(4))
 
 
-def test_capacity_is_one_for_unpackable_base(tmp_path: Path) -> None:
+def test_capacity_of_unpackable_base_is_one(tmp_path: Path) -> None:
     world = World(tiny_deberta(tmp_path / "model"), TinyClassification(), tmp_path / "sweep", packed=False)
-    capacity = MixedEngine(EngineContext(world.plan, world.objective)).capacity(8, measure=True)
-    assert (capacity.slots, capacity.packs) == (1, False)
-    assert "cannot be packed" in capacity.why
+    found = MixedEngine(EngineContext(world.plan, world.objective)).capacity(8, measure=True)
+    assert (found.slots, found.packs) == (1, False)
+    assert "cannot be packed" in found.why
 
 
 SHORT_OF_MEMORY = """
@@ -74,7 +74,7 @@ folder = Path(sys.argv[1])
 world = World(tiny_bert(folder / "model"), TinyClassification(), folder / "sweep")
 engine = MixedEngine(EngineContext(world.plan, world.objective))
 alone = engine.start(task(0, rank=1024))
-alone.advance(POINTS[1])  # allocates everything allocated once per process
+alone.advance(POINTS[1])  # all one-time allocations are made
 alone.close()
 taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (taken + int(sys.argv[2]), resource.RLIM_INFINITY))
@@ -92,17 +92,17 @@ print(most)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="limits memory by Linux's RLIMIT_AS")
-def test_out_of_memory_halves_pack_and_loses_no_trial(tmp_path: Path) -> None:
-    """The process has a real memory limit, and adapters of rank 1024 exceed it."""
-    result = subprocess.run(
+@pytest.mark.skipif(sys.platform != "linux", reason="bounds the process's memory as Linux does")
+def test_out_of_memory_halves_trials_and_loses_none(tmp_path: Path) -> None:
+    """The limit is real: the system gives torch no more memory, and adapters of this rank are large."""
+    found = subprocess.run(
         [sys.executable, "-c", SHORT_OF_MEMORY, str(tmp_path), "40_000_000"],
         capture_output=True,
         text=True,
         check=True,
         timeout=600,
-        # malloc returns freed memory at once: the limit also counts addresses kept by malloc.
+        # Freed memory is returned at once: the limit counts addresses, also free ones kept by malloc.
         env=os.environ | {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"},
     )
-    assert int(result.stdout) in {1, 2}
-    assert "out of memory with 4 trials: going on with 2" in result.stderr
+    assert int(found.stdout) in {1, 2}
+    assert "out of memory with 4 trials: going on with 2" in found.stderr
