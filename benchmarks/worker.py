@@ -25,7 +25,7 @@ from orchestrator.objective.protocol import Objective
 from orchestrator.training.context import EngineContext
 from orchestrator.training.engine import TrialRun
 from orchestrator.training.mixed import MixedEngine
-from orchestrator.training.packed.adapter import new_adapter, place
+from orchestrator.training.packed.slots.adapter import new_adapter, parse_key
 from orchestrator.training.solo.engine import SoloEngine
 
 
@@ -98,7 +98,7 @@ def adapter_weights(job: Job) -> int:
     """Return how many weights the adapter of one of the job's trials has, the head not counted."""
     plan, objective, tasks = planned(job)
     adapter = new_adapter(plan, objective, tasks[0])
-    return sum(value.numel() for key, value in adapter.tensors.items() if place(key)[1] in {"A", "B"})
+    return sum(value.numel() for key, value in adapter.tensors.items() if parse_key(key)[1] in {"A", "B"})
 
 
 def planned(job: Job) -> tuple[EnginePlan, Objective, list[TrialTask]]:

@@ -1,1 +1,1 @@
-"""One file per task: what it is made of. Engines hold the training loop."""
+"""Shipped objectives, one file per task."""

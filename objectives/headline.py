@@ -1,11 +1,11 @@
-"""Write the headline of a news article. The loss is taken on the headline's tokens alone."""
+"""Writes the headline of a news article with a causal language model."""
 
 from orchestrator.core.data import Origin, Source
 from orchestrator.objective.language_modelling import CausalLM
 
 
 class Headline(CausalLM):
-    """From an article's body to its headline, with a causal language model."""
+    """Headline from the body of an article. The loss is on the headline's tokens only."""
 
     name = "headline"
     default_source = Source(origin=Origin.PACKAGED, name="bbc-news")

@@ -1,4 +1,4 @@
-"""Is a text positive or negative? Trained on movie reviews; product, editorial and tweet sets show the shift."""
+"""Classifies a text as positive or negative. Trained on movie reviews; other packaged sets serve as shift sets."""
 
 from collections.abc import Mapping, Sequence
 

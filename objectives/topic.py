@@ -1,4 +1,4 @@
-"""Which of five topics is a news article about?"""
+"""Classifies a news article into five topics."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ from orchestrator.objective.protocol import Splits
 
 
 class Topic(TextClassification):
-    """Topic of an article's body. Classes differ in size, so macro-F1 is what is searched."""
+    """Topic of an article's body. The default metric is macro-F1, because classes differ in size."""
 
     name = "topic"
     labels: tuple[str, ...] = ("business", "entertainment", "politics", "sports", "tech")

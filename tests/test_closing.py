@@ -6,15 +6,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from orchestrator.cli.stores import read_spec
-from orchestrator.core.outcome import SweepOptions, SweepOutcome
 from orchestrator.core.trial import TrialState
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report.of_sweep import summary_of
 from orchestrator.report.plots import PICTURES
 from orchestrator.report.summary import Summary, summarise
 from orchestrator.report.text import summary_text
-from orchestrator.sweep import run_sweep
+from orchestrator.stores import read_spec
+from orchestrator.sweep import SweepOptions, SweepResult, run_sweep
 from tests.conftest import copied
 from tests.fakes.tiny_sweep import tiny_sweep
 
@@ -63,7 +62,7 @@ def broken_sweep(folder: Path, rows: int) -> Path:
     return file
 
 
-def run(file: Path, *overrides: str) -> SweepOutcome:
+def run(file: Path, *overrides: str) -> SweepResult:
     spec = read_spec(file, overrides)
     return run_sweep(spec, SweepOptions(inline=True), (), threading.Event(), lambda _line: None)
 

@@ -7,19 +7,17 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 
-from orchestrator.cli.stored import Stored
-from orchestrator.cli.stores import read_spec
 from orchestrator.core.errors import AssetError, ModelError, SweepChangedError, UserError
-from orchestrator.core.outcome import SweepOptions, SweepOutcome, SweepPlan
 from orchestrator.core.quantisation import Quantisation, loading_arguments
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialState
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.objective.loading import load_objective
-from orchestrator.planning import plan_sweep
-from orchestrator.reading import read_rows
+from orchestrator.preparation.prepared import prepare
+from orchestrator.preparation.preview import SweepPlan, preview
+from orchestrator.preparation.request import request_of
 from orchestrator.spec.sweep_spec import SweepSpec
-from orchestrator.sweep import run_sweep
+from orchestrator.stores import read_spec, stored_sweep
+from orchestrator.sweep import SweepOptions, SweepResult, run_sweep
 from orchestrator.tracking.location import connect, holds_runs, locate
 from tests import needs
 from tests.conftest import copied
@@ -37,15 +35,14 @@ def home(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> 
     copied(empty_store, tmp_path / "mlflow")
 
 
-def run(file: Path, *overrides: str) -> SweepOutcome:
+def run(file: Path, *overrides: str) -> SweepResult:
     spec = read_spec(file, overrides)
     return run_sweep(spec, SweepOptions(inline=True), (), threading.Event(), lambda _line: None)
 
 
 def planned(spec: SweepSpec) -> SweepPlan:
     """Plan as ``--dry-run`` does."""
-    splits, notes = read_rows(spec, load_objective(spec.objective))
-    return plan_sweep(spec, splits, notes)
+    return preview(prepare(request_of(spec), None))
 
 
 def test_only_a_command_that_finds_something_to_do_adds_time(tmp_path: Path) -> None:
@@ -126,7 +123,7 @@ def test_a_sweep_keeps_the_split_rule_it_was_opened_with(tmp_path: Path) -> None
     engine = first.facts["engine"]
     without = {**engine, "data": {name: value for name, value in engine["data"].items() if name != "split_rule"}}
     Ledger.open().sweeps.update(first.id, facts={"engine": without})
-    assert Stored.find("tiny").engine_plan(tmp_path).data.split_rule == 1
+    assert stored_sweep("tiny").engine_plan(tmp_path).data.split_rule == 1
 
     again = run(file, "data.train=null", "budget.trials=2")
     assert (again.sweep.id, len(again.records)) == (first.id, 2)
@@ -190,7 +187,7 @@ def test_methods_are_mixed_and_what_earlier_versions_stored_is_read(tmp_path: Pa
     for record, method in zip(done.records, ("ia3", "lora"), strict=True):
         assert (record.params["method"], record.settings.method) == (method, method)
         assert record.state is TrialState.COMPLETE
-    stored = Stored.find("tiny")
+    stored = stored_sweep("tiny")
     kinds = ({"method": "lora"}, {"method": "ia3"})
     assert stored.engine_plan(tmp_path).kinds == kinds
     # Before a method was a setting, the plan of a sweep's engines held it.
@@ -206,7 +203,7 @@ def test_a_quantised_base_is_known_to_all_that_comes_after_training(tmp_path: Pa
     tiny_bert(tmp_path / "model", width=64)
     found = run(file, "quantisation=nf4", "resources.engine=packed", "budget.trials=1").sweep
     assert found.facts["engine"]["quantisation"] == "nf4"
-    stored = Stored.find("tiny")
+    stored = stored_sweep("tiny")
     assert stored.engine_plan(tmp_path).quantisation is Quantisation.NF4
     card = stored.candidates().choose().card
     assert card.quantisation == loading_arguments(Quantisation.NF4)
@@ -216,7 +213,7 @@ def test_a_quantised_base_is_known_to_all_that_comes_after_training(tmp_path: Pa
 @needs.deepspeed
 def test_deepspeed_is_asked_for_in_the_file_and_told_to_the_tracker(tmp_path: Path) -> None:
     found = run(tiny_sweep(tmp_path), "training.deepspeed=zero2", "resources.engine=packed", "budget.trials=1")
-    assert Stored.find("tiny").engine_plan(tmp_path).deepspeed == {"zero_optimization": {"stage": 2}}
+    assert stored_sweep("tiny").engine_plan(tmp_path).deepspeed == {"zero_optimization": {"stage": 2}}
     assert [record.state for record in found.records] == [TrialState.COMPLETE]
     assert found.sweep.run_id is not None
     params = connect(locate(read_spec(tmp_path / "tiny.yaml").tracking)).get_run(found.sweep.run_id).data.params

@@ -41,7 +41,7 @@ class Report:
     Attributes:
         trial: the trial's number in the sweep, from 0.
         nominal_samples: training samples at which all trials report, whatever their batch size.
-        metrics: finite or not, by name (``val/loss``, ``train/loss``, ``gap/loss`` ...; see ``docs/metrics.md``).
+        metrics: finite or not, by name (``val/loss``, ``train/loss`` ...; see ``docs/concepts/metrics.md``).
         checkpoint: the checkpoint's folder, relative to the sweep's folder; None if there is none.
         started_at: when the work for this report began, in seconds since the epoch.
         ended_at: when it ended.

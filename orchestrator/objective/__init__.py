@@ -1,1 +1,1 @@
-"""What an objective is and how it is found: the protocol, the bases most objectives extend, and the loader."""
+"""Objectives: the protocol, its base classes, and the loader."""

@@ -1,4 +1,4 @@
-"""Text classification: one text, one of a few labels. A task states its labels, its data and its metrics."""
+"""Base class for text classification with one label per text."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,11 +9,11 @@ from orchestrator.assets.data import read_table
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
 from orchestrator.core.metric import Direction
-from orchestrator.objective.label_counts import in_shift_set, with_labels
-from orchestrator.objective.labels import LabelReader, checked_ids, current_reader, reading
+from orchestrator.objective.label_counts import errors_name_shift_set, summary_with_labels
+from orchestrator.objective.labels import LabelReader, check_class_ids, current_reader, reading
 from orchestrator.objective.padding import pad
 from orchestrator.objective.protocol import Example, Head, Splits
-from orchestrator.objective.splits import Cutting, read_splits
+from orchestrator.objective.splits import Splitter, read_splits
 
 if TYPE_CHECKING:
     import datasets
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class TextClassification:
-    """Base of objectives whose rows have a ``text``, a ``label`` and, if it is known, a ``group``.
+    """Base of objectives with the columns ``text``, ``label`` and, optionally, ``group``.
 
-    A task sets ``name``, ``labels``, ``default_source`` and ``metrics``, and defines ``measure``. How labels in the
-    data become ids is said in ``orchestrator.objective.labels``.
+    A task sets ``name``, ``labels``, ``default_source`` and ``metrics``, and defines ``measure``. See
+    ``orchestrator.objective.labels`` for the conversion of labels to class ids.
     """
 
     name: str
@@ -37,35 +37,38 @@ class TextClassification:
     default_source: Source
 
     def splits(self, plan: DataPlan) -> Splits:
-        """Read, clean and cut the data; see ``Objective.splits`` and ``read_splits``.
+        """Read, clean and split the data; see ``Objective.splits`` and ``read_splits``.
 
         Raises:
-            DataError: a rule of the data is broken, a label is not certain, or train holds one class alone.
+            DataError: the data is invalid, the class of a label is uncertain, or train has only one class.
         """
         readers: dict[str, LabelReader] = {}
-        splits = read_splits(plan, partial(self._read, plan, readers), Cutting())
-        return replace(splits, summary=with_labels(splits, self.labels, readers, str(plan.source)))
+        splits = read_splits(plan, partial(self._read, plan, readers), Splitter())
+        return replace(splits, summary=summary_with_labels(splits, self.labels, readers, str(plan.source)))
 
     def _read(
         self, plan: DataPlan, readers: dict[str, LabelReader], source: Source, columns: Mapping[str, str]
     ) -> "datasets.Dataset":
-        """Return the rows of a source, and keep the reader of its labels; shift sets follow the sweep's own data."""
+        """Return the rows of a source and add its label reader to ``readers``.
+
+        The sweep's own data (name "") is read first, then the shift sets in their order.
+        """
         name = ["", *plan.shift][len(readers)]
         packaged = source.origin is Origin.PACKAGED
         from_zero = bool(name) and (packaged or readers[""].counted)
         mapping = {} if name and packaged else plan.labels
         readers[name] = reader = LabelReader(task=self.name, classes=self.labels, mapping=mapping, from_zero=from_zero)
-        with in_shift_set(name), reading(reader):
+        with errors_name_shift_set(name), reading(reader):
             rows = self.read(source, columns)
             if reader.mapping and not reader.called:
-                raise DataError(f"data.labels: objective {self.name} reads labels in code of its own, which ignores it")
-            checked_ids(rows["label"][:], self.labels, self.name)
+                raise DataError(f"data.labels: objective {self.name} has its own read(), which ignores data.labels")
+            check_class_ids(rows["label"][:], self.labels, self.name)
         return rows
 
     def read(self, source: Source, columns: Mapping[str, str]) -> "datasets.Dataset":
-        """Return the rows of a source with labels as ids: columns ``text``, ``label`` and, if there, ``group``.
+        """Return the labelled rows of a source.
 
-        Rows without a label are left out.
+        Columns: ``text``, ``label`` (class id) and ``group``, if the source has it.
         """
         import datasets
 
@@ -74,19 +77,19 @@ class TextClassification:
         reader = current_reader() or LabelReader(task=self.name, classes=self.labels)
         ids = reader.read(rows["label"][:], names, f"column {columns.get('label', 'label')} of {source}")
         kept = {name: rows[name][:] for name in ("text", "group") if name in rows.column_names}
-        found = datasets.Dataset.from_dict({**kept, "label": ids})
-        return found if None not in ids else found.select([row for row, label in enumerate(ids) if label is not None])
+        result = datasets.Dataset.from_dict({**kept, "label": ids})
+        return result if None not in ids else result.select([row for row, label in enumerate(ids) if label is not None])
 
     def encode(self, rows: "datasets.Dataset", tokenizer: "PreTrainedTokenizerBase", max_length: int) -> list[Example]:
-        """Tokenise the texts; ``labels`` is the label's id.
+        """Tokenise the texts; ``labels`` is the class id.
 
-        Token types come too where the tokenizer gives others than 0, as XLNet's and Funnel's do: without them the
-        model would compute something else than for whoever passes it all that the tokenizer returns.
+        ``token_type_ids`` are included if the tokenizer returns a value other than 0, as for XLNet and Funnel: the
+        model then gives the same output as for the tokenizer's full result.
         """
         if len(rows) == 0:
             return []
         encoded = tokenizer(rows["text"][:], truncation=True, max_length=max_length)
-        labels = checked_ids(rows["label"][:], self.labels, self.name)
+        labels = check_class_ids(rows["label"][:], self.labels, self.name)
         types = encoded.get("token_type_ids")
         names = ["input_ids", "token_type_ids"] if types is not None and any(map(any, types)) else ["input_ids"]
         return [
@@ -95,13 +98,13 @@ class TextClassification:
         ]
 
     def collate(self, examples: Sequence[Example], tokenizer: "PreTrainedTokenizerBase") -> "dict[str, torch.Tensor]":
-        """Pad on the tokenizer's side, which ``load_tokenizer`` sets to what the model needs; ``labels_B``."""
+        """Pad on the tokenizer's padding side, set by ``load_tokenizer`` for the model; ``labels_B`` are class ids."""
         return pad(examples, tokenizer, "left" if tokenizer.padding_side == "left" else "right")
 
     def losses(
         self, logits: "torch.Tensor", batch: "Mapping[str, torch.Tensor]", label_smoothing: float = 0.0
     ) -> "tuple[torch.Tensor, torch.Tensor]":
-        """Return each row's cross entropy over ``logits_BC``, and ones: a row is one unit."""
+        """Return ``(loss_B, ones_B)`` for ``logits_BC``: the cross entropy of each row; a row is one unit."""
         import torch
 
         loss_B = torch.nn.functional.cross_entropy(
@@ -114,9 +117,9 @@ class TextClassification:
         return [*zip(logits.argmax(dim=-1).tolist(), batch["labels"].tolist(), strict=True)]
 
     def measure(self, pairs: Sequence[tuple[Any, Any]]) -> dict[str, float]:  # noqa: ARG002  (the protocol's)
-        """Return no metric beside the loss; tasks return those that they list in ``metrics``."""
+        """Return no metrics; a task overrides this for its ``metrics`` other than the loss."""
         return {}
 
     def baseline(self, splits: Splits) -> Mapping[str, float] | None:  # noqa: ARG002  (the protocol's)
-        """Return None: no baseline, unless the task defines one."""
+        """Return None; a task may override this with a classical baseline."""
         return None

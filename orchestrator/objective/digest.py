@@ -1,4 +1,4 @@
-"""A name for rows by their content, so that two runs can be told to have read the same data."""
+"""Digest of rows, to compare the data of two runs."""
 
 import hashlib
 import json
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
 
 def digest(rows: "datasets.Dataset") -> str:
-    """Return 16 hex digits that depend on every row's values and on their order."""
-    found, encode = hashlib.sha256(), json.JSONEncoder(sort_keys=True, default=str).encode
-    columns = rows[:]  # all at once: row by row, ``datasets`` takes many times as long
+    """Return 16 hexadecimal digits, a hash of all rows in order."""
+    sha256, encode = hashlib.sha256(), json.JSONEncoder(sort_keys=True, default=str).encode
+    columns = rows[:]  # one access for all rows: access row by row is many times slower
     for values in zip(*columns.values(), strict=True):
-        found.update(encode(dict(zip(columns, values, strict=True))).encode())
-        found.update(b"\n")
-    return found.hexdigest()[:16]
+        sha256.update(encode(dict(zip(columns, values, strict=True))).encode())
+        sha256.update(b"\n")
+    return sha256.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""What objectives share that have a model write a target: their data, the prompt's tokens, loss and perplexity."""
+"""Base class for text generation: data, prompt tokens, loss and perplexity."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from orchestrator.core.errors import DataError
 from orchestrator.core.metric import Direction
 from orchestrator.objective.padding import IGNORED
 from orchestrator.objective.protocol import Splits
-from orchestrator.objective.splits import Cutting, read_splits
+from orchestrator.objective.splits import Splitter, read_splits
 
 if TYPE_CHECKING:
     import datasets
@@ -19,17 +19,16 @@ if TYPE_CHECKING:
 
 
 class TextGeneration:
-    """Base of ``CausalLM`` and ``Seq2SeqLM``, which say how a row is encoded and collated.
+    """Base of ``CausalLM`` and ``Seq2SeqLM``. They define ``encode`` and ``collate``.
 
-    A task sets ``name``, ``target``, ``prompt`` and ``default_source``. A row's pair (see ``predictions``) is its
-    summed negative log-likelihood and its number of target tokens, from which ``measure`` computes the perplexity.
+    A task sets ``name``, ``target``, ``prompt`` and ``default_source``.
 
     Attributes:
-        target: the column that is to be written.
-        prompt: what the model reads, with ``{text}`` for the row's text, which is cut if the row is longer than
-            ``max_length``; what surrounds it stays whole.
-        ahead: how many places a token's logits stand before it: 1 in a causal model, 0 behind a decoder, whose input
-            is shifted by one already.
+        target: the column with the text to generate.
+        prompt: the model's input, with ``{text}`` for the row's text. The text is truncated to fit ``max_length``;
+            the rest of the prompt is kept.
+        ahead: distance between a token and its logits, in positions: 1 in a causal model, 0 in a decoder (its input
+            is shifted already).
     """
 
     name: str
@@ -42,46 +41,51 @@ class TextGeneration:
     ahead: int = 0
 
     def splits(self, plan: DataPlan) -> Splits:
-        """Read, clean and cut the data; see ``Objective.splits`` and ``read_splits``."""
-        return read_splits(plan, self.read, Cutting(label=None, target=self.target))
+        """Read, clean and split the data; see ``Objective.splits`` and ``read_splits``."""
+        return read_splits(plan, self.read, Splitter(label=None, target=self.target))
 
     def read(self, source: Source, columns: Mapping[str, str]) -> "datasets.Dataset":
-        """Return the rows of a source: columns ``text``, the target's and, if there, ``group``."""
+        """Return the rows of a source: the columns ``text``, the target and, if the source has it, ``group``."""
         rows = read_table(source, columns, required=("text", self.target), text=("text", self.target))
         names = [name for name in ("text", self.target, "group") if name in rows.column_names]
         selected: datasets.Dataset = rows.select_columns(names)
         return selected
 
-    def around_text(
+    def prompt_tokens(
         self, tokenizer: "PreTrainedTokenizerBase", max_length: int, least: int
     ) -> tuple[list[int], list[int], int]:
-        """Return the tokens before the text, those after it, and how many are left of ``max_length``.
+        """Return the token ids before the text, the token ids after it, and the number of remaining tokens.
+
+        Args:
+            tokenizer: the base model's.
+            max_length: limit of the row, in tokens.
+            least: smallest number of remaining tokens.
 
         Raises:
-            DataError: fewer than ``least`` are left.
+            DataError: fewer than ``least`` tokens remain.
         """
         before, _, after = self.prompt.partition("{text}")
         whole = tokenizer("a", return_special_tokens_mask=True)
-        ids, special = whole["input_ids"], whole["special_tokens_mask"]  # of a text between those that begin and end it
+        ids, special = whole["input_ids"], whole["special_tokens_mask"]  # the text between special tokens
         first, last = ids[: special.index(0)], ids[len(ids) - special[::-1].index(0) :]
         head = [*first, *tokenizer(before, add_special_tokens=False)["input_ids"]]
         tail = [*tokenizer(after, add_special_tokens=False)["input_ids"], *last]
-        room = max_length - len(head) - len(tail)
-        if room < least:
+        remaining = max_length - len(head) - len(tail)
+        if remaining < least:
             raise DataError(
                 f"max_length: the prompt of {self.name} takes {len(head) + len(tail)} tokens by itself and needs at "
                 f"least {least} more, got {max_length}"
             )
-        return head, tail, room
+        return head, tail, remaining
 
     def losses(
         self, logits: "torch.Tensor", batch: "Mapping[str, torch.Tensor]", label_smoothing: float = 0.0
     ) -> "tuple[torch.Tensor, torch.Tensor]":
-        """Return each row's summed cross entropy over ``logits_BSV``, and its number of target tokens."""
+        """Return ``(loss_sum_B, tokens_B)`` for ``logits_BSV``: summed cross entropy and number of target tokens."""
         import torch
 
         labels_BS = batch["labels"][:, self.ahead :]
-        # As one dimension: with the classes in the middle a device's kernels take fifty times as long.
+        # Flattened: with the classes in the middle dimension, GPU kernels are fifty times slower.
         loss_N = torch.nn.functional.cross_entropy(
             logits[:, : labels_BS.shape[1]].float().flatten(0, 1),
             labels_BS.flatten(),
@@ -92,15 +96,15 @@ class TextGeneration:
         return loss_N.view(labels_BS.shape).sum(dim=1), (labels_BS != IGNORED).sum(dim=1).float()
 
     def predictions(self, logits: "torch.Tensor", batch: "Mapping[str, torch.Tensor]") -> list[tuple[Any, Any]]:
-        """Return ``(summed negative log-likelihood, number of target tokens)`` per row: enough for the perplexity."""
+        """Return ``(summed negative log-likelihood, number of target tokens)`` per row, input of ``measure``."""
         nll_B, tokens_B = self.losses(logits, batch)
         return [*zip(nll_B.tolist(), tokens_B.tolist(), strict=True)]
 
     def measure(self, pairs: Sequence[tuple[Any, Any]]) -> dict[str, float]:
-        """Return the perplexity: e to the mean negative log-likelihood of a target token; infinite above e^700."""
+        """Return the perplexity: exp of the mean negative log-likelihood per target token; infinite above exp(700)."""
         mean = math.fsum(nll for nll, _ in pairs) / max(1.0, math.fsum(tokens for _, tokens in pairs))
         return {"perplexity": math.inf if mean > 700 else math.exp(mean)}
 
     def baseline(self, splits: Splits) -> Mapping[str, float] | None:  # noqa: ARG002  (the protocol's)
-        """Return None: there is no classical model to compare with."""
+        """Return None: there is no classical baseline."""
         return None

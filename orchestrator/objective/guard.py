@@ -1,10 +1,9 @@
-"""Say where a user's objective raised: file, line and message, from whichever hook and in whichever process."""
+"""Adds file and line to errors raised by a user's objective, in every process."""
 
 import functools
 import traceback
 from collections.abc import Callable, Collection
 from types import FunctionType
-from typing import Any
 
 from orchestrator.core.errors import LoratoryError, ObjectiveError, in_short, memory_ran_out
 
@@ -12,10 +11,10 @@ _OURS = ("orchestrator", "objectives")
 
 
 def guard(objective: object, hooks: Collection[str]) -> None:
-    """Wrap the hooks that a user's classes define, so that their errors are raised as ``ObjectiveError``.
+    """Wrap the hooks defined by a user's classes: their errors are raised as ``ObjectiveError``.
 
-    Methods that override one of our base classes, such as ``read``, are wrapped too. Our own errors and errors that say
-    that memory ran out are not changed, because engines handle them.
+    Methods overriding our base classes, such as ``read``, are wrapped too. Our own errors and out-of-memory errors
+    pass unchanged, because engines handle them.
     """
     ours = [cls for cls in type(objective).__mro__ if cls is object or cls.__module__.partition(".")[0] in _OURS]
     names = {*hooks, *(name for cls in ours for name in vars(cls) if not name.startswith("__"))}
@@ -28,9 +27,9 @@ def guard(objective: object, hooks: Collection[str]) -> None:
                 setattr(cls, name, _guarded(own))
 
 
-def _guarded(hook: FunctionType) -> Callable[..., Any]:
+def _guarded(hook: FunctionType) -> Callable[..., object]:
     @functools.wraps(hook)
-    def call(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  (whatever the hook takes and returns)
+    def call(*args: object, **kwargs: object) -> object:
         try:
             return hook(*args, **kwargs)
         except LoratoryError:
@@ -41,12 +40,12 @@ def _guarded(hook: FunctionType) -> Callable[..., Any]:
             place = line_in(error, hook.__code__.co_filename)
             raise ObjectiveError(f"objective {place}: {hook.__name__} raised {in_short(error)}") from error
 
-    call.guarded = True  # type: ignore[attr-defined]
+    vars(call)["guarded"] = True
     return call
 
 
 def line_in(error: BaseException, file: str) -> str:
-    """Return ``file:line`` for the innermost line of ``file`` that an error came through, or the file alone."""
+    """Return ``file:line`` for the innermost line of ``file`` in the traceback, or ``file`` if there is none."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     line = error.lineno if isinstance(error, SyntaxError) else (lines[-1] if lines else None)
     return f"{file}:{line}" if line else file

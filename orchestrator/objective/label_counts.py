@@ -1,4 +1,4 @@
-"""The labels' part of a summary of the data: the mapping that was used, rows by class, and warnings."""
+"""Adds the labels to a data summary: the mapping used, rows by class, and warnings."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,17 +15,19 @@ if TYPE_CHECKING:
     import datasets
 
 
-def with_labels(splits: Splits, classes: Sequence[str], readers: Mapping[str, LabelReader], source: str) -> DataSummary:
-    """Return the summary of ``splits`` with its labels.
+def summary_with_labels(
+    splits: Splits, classes: Sequence[str], readers: Mapping[str, LabelReader], source: str
+) -> DataSummary:
+    """Return the summary of ``splits``, extended by the labels.
 
     Args:
-        splits: rows with a ``label`` that is a class id.
+        splits: rows with a class id in column ``label``.
         classes: class names in the order of their ids.
-        readers: the readers of the labels by shift set; the sweep's own data has an empty name.
-        source: the data, for messages.
+        readers: the label readers by shift set; "" is the sweep's own data.
+        source: the data's name, for messages.
 
     Raises:
-        DataError: the training rows hold one class alone.
+        DataError: the training rows have only one class.
     """
     by_name = {"train": splits.train, "validation": splits.validation, "test": splits.test}
     by_name |= {f"shift/{name}": rows for name, rows in splits.shift.items()}
@@ -50,8 +52,8 @@ def with_labels(splits: Splits, classes: Sequence[str], readers: Mapping[str, La
 
 
 @contextmanager
-def in_shift_set(name: str) -> Iterator[None]:
-    """Say of an error which shift set it concerns; an empty name is the sweep's own data."""
+def errors_name_shift_set(name: str) -> Iterator[None]:
+    """Prefix data errors in the block with the shift set's name; "" is the sweep's own data and adds no prefix."""
     try:
         yield
     except (DataError, AssetError) as error:
@@ -75,18 +77,18 @@ def _require_two_classes(train: Mapping[str, int], source: str) -> None:
 
 
 def _warnings(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """Return a sentence for each split that lacks classes, and for each shift set that lacks rows."""
-    found = [
-        f"{name} has no row left: texts that are in train too are left out of it, so nothing is measured on it."
+    """Return a sentence for each split without rows of a class, and for each empty shift set."""
+    warnings = [
+        f"{name} has no rows left: its texts also occur in train. There are no metrics for it."
         for name, classes in counts.items()
         if name.startswith("shift/") and not any(classes.values())
     ]
     for split, effect in {
         "train": "no trial can learn them",
-        "validation": "scores there say nothing of them",
-        "test": "scores there say nothing of them",
+        "validation": "its metrics do not cover them",
+        "test": "its metrics do not cover them",
     }.items():
         absent = [name for name, count in counts[split].items() if not count]
         if absent:
-            found.append(f"{split} has no row of {', '.join(absent)}: {effect}, and macro-F1 leaves them out.")
-    return found
+            warnings.append(f"{split} has no rows of {', '.join(absent)}: {effect}, and macro-F1 ignores them.")
+    return warnings

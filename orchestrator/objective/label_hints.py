@@ -1,4 +1,4 @@
-"""The remedy for labels that are not understood: the ``data.labels`` that would settle them."""
+"""Suggests ``data.labels`` for values without a certain class."""
 
 import difflib
 import json
@@ -8,18 +8,18 @@ from collections.abc import Sequence
 from orchestrator.core.labels import class_of, folded
 
 _SHOWN = 6
-"""Values that a message shows at most."""
+"""Most values in a message."""
 LONGEST_VALUE = 60
-"""Characters of a value that a message shows at most; longer ones are hardly labels."""
+"""Most characters of a value in a message. A longer value is probably not a label."""
 _PLAIN = re.compile(r"[^\W\d_][\w./-]*(?: [\w./-]+)*")
-"""Text that YAML reads as text without quotes, unless it is one of ``_WORDS``."""
+"""Text without need for quotes in YAML, except ``_WORDS``."""
 _WORDS = frozenset({"null", "true", "false", "yes", "no", "on", "off", "nan"})
 _TRUE = ("true", "yes", "positive", "pos", "on")
 _FALSE = ("false", "no", "negative", "neg", "off")
 
 
 def hint(values: Sequence[str], classes: Sequence[str]) -> str:
-    """Return the sentence that says what to write; a class is only named where it can be guessed.
+    """Return a sentence with the ``data.labels`` to write; ``CLASS`` stands for a class without a guess.
 
     Args:
         values: the values of the column, as text.
@@ -27,26 +27,26 @@ def hint(values: Sequence[str], classes: Sequence[str]) -> str:
     """
     values = [value for value in dict.fromkeys(values) if class_of(value, classes) is None]
     if any(len(value) > LONGEST_VALUE for value in values):
-        return "These look like no labels: check data.columns.label."
+        return "These do not look like labels: check data.columns.label."
     numbered = _in_order(values, classes)
     guesses = {value: numbered.get(value) or _guess(value, classes) for value in values[:_SHOWN]}
     taken = [name for name in guesses.values() if name is not None]
     if not numbered and _ids_and_none(values, classes):
         return "If -1 means that a row has no label, set data.labels: {-1: null}."
     if len(set(taken)) < len(taken) and len(values) <= len(classes):
-        guesses = dict.fromkeys(guesses)  # two values of one class: a guess that looks like a mistake
+        guesses = dict.fromkeys(guesses)  # two values with the same class: the guess is probably wrong
     pairs = [f"{quoted(value, key=True)}: {quoted(name) if name else 'CLASS'}" for value, name in guesses.items()]
     more = ", …" if len(values) > _SHOWN else ""
     if None in guesses.values() or more:
         return (
             f"Set data.labels: {{{', '.join(pairs)}{more}}} with the class of each value "
-            "(null leaves its rows out), or check data.columns.label."
+            "(null excludes its rows), or check data.columns.label."
         )
-    return f"If that is what they mean, set data.labels: {{{', '.join(pairs)}}}."
+    return f"If this mapping is right, set data.labels: {{{', '.join(pairs)}}}."
 
 
 def _in_order(values: Sequence[str], classes: Sequence[str]) -> dict[str, str]:
-    """Return numbers with the classes in ascending order, if there are as many of the one as of the other."""
+    """Map the numbers in ascending order to the classes, if there are equally many; else return {}."""
     if len(values) != len(classes) or not all(re.fullmatch(r"-?[0-9]+", value) for value in values):
         return {}
     return dict(zip(sorted(values, key=int), classes, strict=True))
@@ -58,7 +58,7 @@ def _ids_and_none(values: Sequence[str], classes: Sequence[str]) -> bool:
 
 
 def _guess(value: str, classes: Sequence[str]) -> str | None:
-    """Return the only class that a value resembles, or None."""
+    """Return the class most similar to a value; None if there is none, or more than one."""
     key, names = folded(value), [folded(name) for name in classes]
     for meaning in (_TRUE, _FALSE):
         if key in meaning:
@@ -76,7 +76,7 @@ def _guess(value: str, classes: Sequence[str]) -> str | None:
 
 
 def quoted(text: str, *, key: bool = False) -> str:
-    """Return text as YAML reads it back: numbers and words such as ``true`` need no quotes as keys."""
+    """Return text in YAML notation; a key needs no quotes for numbers and words such as ``true``."""
     if key and re.fullmatch(r"-?[\w.]+", text):
         return text
     if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:

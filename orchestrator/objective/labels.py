@@ -1,11 +1,14 @@
-"""Read a column of labels into class ids, and refuse every value whose class is not certain.
+"""Converts a column of labels to class ids. A value without a certain class is an error.
 
-A value names a class if it equals the name: exactly first, then without regard to case if that is unambiguous. A
-whole number is a class id only if no class name is a number, the column has neither class names of its own nor other
-words, ``data.labels`` gives no number a class, and the numbers cannot count from 1. A boolean is never an id.
-``data.labels`` decides before all of this.
+The rules, in this order:
+
+1. ``data.labels`` maps the value.
+2. The value equals a class name; case is ignored if the result is unambiguous.
+3. A whole number is a class id, if no class name is a number, the column has neither class names of its own nor other
+   words, ``data.labels`` maps no number to a class, and the numbers cannot count from 1. A boolean is never an id.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -13,7 +16,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 from orchestrator.core.errors import DataError
 from orchestrator.core.labels import WHOLE, class_of, folded, mapping_key
@@ -30,16 +33,16 @@ _OMITTED: Final = -3
 
 @dataclass(kw_only=True, slots=True)
 class LabelReader:
-    """Reads the labels of a task's sources and keeps a record of what it did.
+    """Reads the labels of a task's sources and records the mapping used.
 
     Attributes:
         task: the objective's name, for messages.
         classes: class names in the order of their ids.
-        mapping: the sweep file's ``data.labels``: class name by value in the data; None leaves the rows out.
-        from_zero: numbers are known to count from 0, as other data of the same sweep shows.
+        mapping: the sweep file's ``data.labels``: class name by value in the data; None excludes the rows.
+        from_zero: whether other data of the same sweep shows ids counting from 0.
         counted: whether a number was read as an id.
-        used: class name by value in the data, as text, of all that was read.
-        dropped: number of rows left out by reason.
+        used: class name by value in the data, as text, for all values read.
+        dropped: number of excluded rows by reason.
         called: whether ``read`` was called.
     """
 
@@ -53,52 +56,52 @@ class LabelReader:
     counted: bool = False
 
     def __post_init__(self) -> None:
-        """Write the numbers among the keys of ``mapping`` as the values are written: ``1.0`` is ``1``."""
+        """Normalise the numbers among the keys of ``mapping``: ``1.0`` becomes ``1``."""
         self.mapping = {mapping_key(key): name for key, name in self.mapping.items()}
 
-    def read(self, values: Sequence[Any], names: Sequence[str] | None, place: str) -> list[int | None]:
-        """Return the class id of each value; None for a row that is left out because it has no label.
+    def read(self, values: Sequence[object], names: Sequence[str] | None, place: str) -> list[int | None]:
+        """Return the class id of each value; None for an excluded row.
 
         Args:
-            values: the column. With ``names``, positions in them.
-            names: the column's own class names (``datasets.ClassLabel``); there, -1 means no label.
+            values: the column; indices into ``names`` if it is given.
+            names: the column's own class names (``datasets.ClassLabel``); -1 then means no label.
             place: the column and its source, for messages.
 
         Raises:
-            DataError: the class of a value is not certain, or no row has a label.
+            DataError: the class of a value is uncertain, or no row has a label.
         """
         self.called = True
         values = [_plain(value) for value in values]
         _refuse_collections(values, self.task, place)
         if names is not None and [*names] == [str(index) for index in range(len(names))]:
-            # ``ClassLabel(num_classes=3)`` counts, it does not name.
+            # ``ClassLabel(num_classes=3)`` has numbers for names.
             names, values = None, [None if value == -1 else value for value in values]
-        first: dict[tuple[type, Any], int] = {}
+        first: dict[tuple[type, object], int] = {}
         keys = [(type(value), value) for value in values]
         for row, key in enumerate(keys):
             first.setdefault(key, row)
-        found = {key: self._class_of(key[1], names) for key in first}
-        if self._counts_from_zero and any(_is_word(key[1]) for key in first):  # beside words, numbers are no ids
-            found |= {key: _UNKNOWN for key in first if found[key] >= 0 and not self._is_named(key[1], names)}
-        unknown = {_written(key[1], names): row for key, row in first.items() if found[key] == _UNKNOWN}
+        class_ids = {key: self._class_of(key[1], names) for key in first}
+        if self._counts_from_zero and any(_is_word(key[1]) for key in first):  # numbers among words are not ids
+            class_ids |= {key: _UNKNOWN for key in first if class_ids[key] >= 0 and not self._is_named(key[1], names)}
+        unknown = {_written(key[1], names): row for key, row in first.items() if class_ids[key] == _UNKNOWN}
         if unknown:
-            named = [_written(key[1], names) for key in first if found[key] not in {_MISSING, _OMITTED}]
-            real = any(_is_real(key[1]) for key in first if found[key] == _UNKNOWN)
-            raise DataError(self._refusal(unknown, named, names, place, real=real))
-        self._refuse_counting_from_one([key[1] for key in first if found[key] >= 0], names, place)
-        counts = Counter(found[key] for key in keys)
+            labelled = [_written(key[1], names) for key in first if class_ids[key] not in {_MISSING, _OMITTED}]
+            real = any(_is_real(key[1]) for key in first if class_ids[key] == _UNKNOWN)
+            raise DataError(self._unknown_message(unknown, labelled, names, place, real=real))
+        self._refuse_counting_from_one([key[1] for key in first if class_ids[key] >= 0], names, place)
+        counts = Counter(class_ids[key] for key in keys)
         if values and counts[_MISSING] == len(values):
-            raise DataError(f"{place} holds no label in any of {len(values)} rows; {self.task} needs one per row")
+            raise DataError(f"{place}: none of {len(values)} rows has a label; {self.task} needs one per row")
         if values and counts[_MISSING] + counts[_OMITTED] == len(values):
             raise DataError(
-                f"{place}: data.labels leaves out all {counts[_OMITTED]} rows that have a label; give a value a class"
+                f"{place}: data.labels excludes all {counts[_OMITTED]} rows with a label; map a value to a class"
             )
         self.dropped.update({NO_LABEL: counts[_MISSING], LEFT_OUT: counts[_OMITTED]})
-        self.used |= {_written(key[1], names): self.classes[index] for key, index in found.items() if index >= 0}
-        return [None if found[key] < 0 else found[key] for key in keys]
+        self.used |= {_written(key[1], names): self.classes[index] for key, index in class_ids.items() if index >= 0}
+        return [None if class_ids[key] < 0 else class_ids[key] for key in keys]
 
-    def _refuse_counting_from_one(self, values: Sequence[Any], names: Sequence[str] | None, place: str) -> None:
-        """Refuse ids without a 0 if there are more than two classes: they may count from 1, and the last be absent."""
+    def _refuse_counting_from_one(self, values: Sequence[object], names: Sequence[str] | None, place: str) -> None:
+        """Raise ``DataError`` for ids without a 0 and more than two classes: they may count from 1."""
         ids = sorted({int(number) for value in values if (number := self._id_of(value, names)) is not None})
         self.counted = self.counted or bool(ids)
         if self.from_zero or len(self.classes) < 3 or not ids or ids[0] == 0:
@@ -106,18 +109,18 @@ class LabelReader:
         either = [", ".join(f"{one}: {quoted(self.classes[one - base])}" for one in ids[:6]) for base in (1, 0)]
         more = ", …" if len(ids) > 6 else ""
         raise DataError(
-            f"{place} holds numbers from {ids[0]} to {ids[-1]} and no 0; the {len(self.classes)} classes of "
-            f"{self.task} can count from 1 or from 0. Either set data.labels: {{{either[0]}{more}}} or set "
+            f"{place} has numbers from {ids[0]} to {ids[-1]} and no 0; the {len(self.classes)} classes of "
+            f"{self.task} may count from 1 or from 0. Either set data.labels: {{{either[0]}{more}}} or set "
             f"data.labels: {{{either[1]}{more}}}."
         )
 
-    def _id_of(self, value: Any, names: Sequence[str] | None) -> Decimal | None:  # noqa: ANN401
-        """Return the number that was read as an id; None for what names a class."""
+    def _id_of(self, value: object, names: Sequence[str] | None) -> Decimal | None:
+        """Return the value as an id; None if the value names a class."""
         if names is not None or not self._counts_from_zero or self._is_named(value, names):
             return None
         return _number(value)
 
-    def _is_named(self, value: Any, names: Sequence[str] | None) -> bool:  # noqa: ANN401
+    def _is_named(self, value: object, names: Sequence[str] | None) -> bool:
         written = _written(value, names)
         return (
             class_of(mapping_key(written), [*self.mapping]) is not None or class_of(written, self.classes) is not None
@@ -125,11 +128,11 @@ class LabelReader:
 
     @property
     def _counts_from_zero(self) -> bool:
-        """Whether numbers are ids, because no class name is a number."""
+        """Whether numbers can be ids: no class name is a number."""
         return all(number_of(label, self.classes) is None for label in self.classes)
 
-    def _class_of(self, value: Any, names: Sequence[str] | None) -> int:  # noqa: ANN401
-        """Return the value's class id, or why it has none."""
+    def _class_of(self, value: object, names: Sequence[str] | None) -> int:
+        """Return the value's class id, or one of ``_UNKNOWN``, ``_MISSING`` and ``_OMITTED`` (all < 0)."""
         missing = _is_missing(value) or (names is not None and value == -1)
         written = _written(value, names)
         chosen = class_of(mapping_key(written), [*self.mapping])
@@ -137,7 +140,7 @@ class LabelReader:
             name = [*self.mapping.values()][chosen]
             index = _OMITTED if name is None else class_of(name, self.classes)
             if index is None:
-                raise DataError(f"data.labels: {name!r} is no class of {self.task} ({', '.join(self.classes)})")
+                raise DataError(f"data.labels: {name!r} is not a class of {self.task} ({', '.join(self.classes)})")
             return index
         if missing:
             return _MISSING
@@ -157,31 +160,33 @@ class LabelReader:
             return _UNKNOWN
         if number != int(number) or not 0 <= number < len(self.classes):
             return _UNKNOWN
-        # Beside other classes too, 1 most often stands for "true": its id must say the same.
+        # With classes "false" and "true", 1 most often means "true": its id must agree.
         names = [folded(name) for name in self.classes]
         stated = _BOOLEANS.keys() <= {*names} and number in _BOOLEANS.values()
         return _UNKNOWN if stated and _BOOLEANS.get(names[int(number)]) != number else int(number)
 
-    def _refusal(
-        self, unknown: Mapping[str, int], named: Sequence[str], names: Sequence[str] | None, place: str, *, real: bool
+    def _unknown_message(
+        self,
+        unknown: Mapping[str, int],
+        labels: Sequence[str],
+        names: Sequence[str] | None,
+        place: str,
+        *,
+        real: bool,
     ) -> str:
         value, row = next(iter(unknown.items()))
         classes = ", ".join(self.classes)
         if real:
             return (
-                f"{place} holds real numbers (row {row + 1}: {value}); {self.task} needs a class per row ({classes}), "
-                f"and regression is not supported. {hint(named, self.classes)}"
+                f"{place} has real numbers (row {row + 1}: {value}); {self.task} needs a class per row ({classes}), "
+                f"and regression is not supported. {hint(labels, self.classes)}"
             )
         value = value if len(value) <= LONGEST_VALUE else f"{value[: LONGEST_VALUE - 1]}…"
-        told = f"{place}: {value!r} (row {row + 1}) is no class of {self.task}"
+        problem = f"{place}: {value!r} (row {row + 1}) is not a class of {self.task}"
         if len(unknown) > 1:
-            told = f"{place}: {len(unknown)} values, {value!r} (row {row + 1}) first, are no classes of {self.task}"
-        if names is not None:
-            return (
-                f"{told}. The column has the class names {', '.join(names)}; {self.task} has {classes}. "
-                f"{hint(named, self.classes)}"
-            )
-        return f"{told}, whose classes are {classes}. {hint(named, self.classes)}"
+            problem = f"{place}: {len(unknown)} values are not classes of {self.task}, first {value!r} (row {row + 1})"
+        column = f"The column has the class names {', '.join(names)}. " if names is not None else ""
+        return f"{problem}. {column}The classes are {classes}. {hint(labels, self.classes)}"
 
 
 _READER: ContextVar[LabelReader | None] = ContextVar("label reader", default=None)
@@ -189,7 +194,7 @@ _READER: ContextVar[LabelReader | None] = ContextVar("label reader", default=Non
 
 @contextmanager
 def reading(reader: LabelReader) -> Iterator[None]:
-    """Let ``TextClassification.read`` use ``reader``, also when a task overrides it and calls the base."""
+    """Make ``TextClassification.read`` use ``reader`` in this block, also if called from a task's own ``read``."""
     token = _READER.set(reader)
     try:
         yield
@@ -198,62 +203,65 @@ def reading(reader: LabelReader) -> Iterator[None]:
 
 
 def current_reader() -> LabelReader | None:
-    """Return the reader of the ``reading`` block around this call, or None."""
+    """Return the reader of the enclosing ``reading`` block, or None."""
     return _READER.get()
 
 
 def number_of(label: str, classes: Sequence[str]) -> Decimal | None:
-    """Return the number that a class name is; ``false`` and ``true`` are 0 and 1 if there are no other classes."""
+    """Return a class name as a number, or None; if ``false`` and ``true`` are the only classes, they are 0 and 1."""
     if {folded(name) for name in classes} == _BOOLEANS.keys():
         return _BOOLEANS[folded(label)]
     return Decimal(label) if _NUMBER.fullmatch(label) else None
 
 
-def checked_ids(ids: Sequence[Any], classes: Sequence[str], task: str) -> list[int]:
-    """Return class ids as they are; a task's own ``read`` or ``splits`` may have made them.
+def check_class_ids(ids: Sequence[object], classes: Sequence[str], task: str) -> list[int]:
+    """Return ``ids`` as ints in [0, number of classes). They may come from a task's own ``read`` or ``splits``.
 
     Raises:
-        DataError: one is not a whole number, or no class has it.
+        DataError: a value is not an integer in this range.
     """
+    checked = []
     for row, value in enumerate(ids):
         plain = _plain(value)
         if type(plain) is not int or not 0 <= plain < len(classes):
             real = "; regression is not supported" if isinstance(plain, float | Decimal) else ""
             raise DataError(
-                f"objective {task}: column label holds {str(plain)[:80]!r} (row {row + 1}, {type(plain).__name__}) "
-                f"after it was read; a class id from 0 to {len(classes) - 1} is needed, an int{real}"
+                f"objective {task}: column label has {str(plain)[:80]!r} (row {row + 1}, {type(plain).__name__}) "
+                f"after reading; a class id from 0 to {len(classes) - 1} is needed, an int{real}"
             )
-    return [int(value) for value in ids]
+        checked.append(plain)
+    return checked
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401
+def _plain(value: object) -> object:
     """Return a numpy scalar as a Python value, text without outer spaces, and NaN as None."""
     if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
         value = value.item()
     if isinstance(value, str):
         return value.strip()
-    return None if isinstance(value, float | Decimal) and value != value else value  # noqa: PLR0124  (NaN)
+    is_nan = (isinstance(value, float) and math.isnan(value)) or (isinstance(value, Decimal) and value.is_nan())
+    return None if is_nan else value
 
 
-def _is_real(value: Any) -> bool:  # noqa: ANN401
-    """Return whether a value is a number with decimals, also if it is written as text."""
+def _is_real(value: object) -> bool:
+    """Return whether a value is a number with decimals, as a number or as text."""
     if isinstance(value, str):
         return "." in value and _NUMBER.fullmatch(value) is not None
     return isinstance(value, float | Decimal)
 
 
-def _is_missing(value: Any) -> bool:  # noqa: ANN401
+def _is_missing(value: object) -> bool:
     return value is None or value == ""
 
 
-def _is_word(value: Any) -> bool:  # noqa: ANN401
+def _is_word(value: object) -> bool:
     return isinstance(value, str) and not _is_missing(value) and _number(value) is None
 
 
-def _written(value: Any, names: Sequence[str] | None) -> str:  # noqa: ANN401
-    """Return a value as text, as a person would write it in ``data.labels``.
+def _written(value: object, names: Sequence[str] | None) -> str:
+    """Return a value as text, in the notation of a key of ``data.labels``.
 
-    None is empty text, not ``None``, which a class may be called.
+    None becomes an empty text: ``None`` may be the name of a class.
     """
     if value is None:
         return ""
@@ -266,8 +274,8 @@ def _written(value: Any, names: Sequence[str] | None) -> str:  # noqa: ANN401
     return str(value)
 
 
-def _number(value: Any) -> Decimal | None:  # noqa: ANN401
-    """Return the number that a value is, also if it is written as text; None for booleans and infinities."""
+def _number(value: object) -> Decimal | None:
+    """Return a number or a number written as text; None for other values, booleans and infinities."""
     if isinstance(value, str):
         whole = WHOLE.fullmatch(value)
         return None if whole is None else Decimal(whole[1])
@@ -277,10 +285,9 @@ def _number(value: Any) -> Decimal | None:  # noqa: ANN401
     return number if number.is_finite() else None
 
 
-def _refuse_collections(values: Sequence[Any], task: str, place: str) -> None:
+def _refuse_collections(values: Sequence[object], task: str, place: str) -> None:
     for row, value in enumerate(values):
         if isinstance(value, tuple) or not isinstance(value, Hashable):
             raise DataError(
-                f"{place} holds lists or mappings (row {row + 1}: {str(value)[:80]}); {task} gives each row one class, "
-                "so one label per row is needed"
+                f"{place} has lists or mappings (row {row + 1}: {str(value)[:80]}); {task} needs one label per row"
             )

@@ -1,4 +1,4 @@
-"""Causal language modelling from a prompt to a target; the loss is taken on the target's tokens alone."""
+"""Base class for causal language modelling: a prompt and a target, with the loss on the target's tokens only."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 class CausalLM(TextGeneration):
-    """Base of objectives that write a target after a prompt; see ``TextGeneration`` for what a task sets.
+    """Base of objectives for causal language models; ``TextGeneration`` lists the attributes of a task.
 
-    Prompt and target share ``max_length`` tokens: if a row is longer, its text is cut, then its target.
+    Prompt and target share ``max_length`` tokens. In a longer row, the text is truncated first, then the target.
     """
 
     head: Head = Head.CAUSAL_LM
@@ -29,14 +29,14 @@ class CausalLM(TextGeneration):
         """Tokenise prompt, target and the end-of-sequence token; ``labels`` are −100 on the prompt."""
         if len(rows) == 0:
             return []
-        head, tail, room = self.around_text(tokenizer, max_length, least=2)
+        head, tail, remaining = self.prompt_tokens(tokenizer, max_length, least=2)
         texts = tokenizer(rows["text"][:], add_special_tokens=False, verbose=False)["input_ids"]
         targets = tokenizer(rows[self.target][:], add_special_tokens=False, verbose=False)["input_ids"]
         examples = []
         for text, whole in zip(texts, targets, strict=True):
-            written = [*whole, tokenizer.eos_token_id][:room]
-            prompt = [*head, *text[: room - len(written)], *tail]
-            examples.append({"input_ids": prompt + written, "labels": [IGNORED] * len(prompt) + written})
+            target = [*whole, tokenizer.eos_token_id][:remaining]
+            prompt = [*head, *text[: remaining - len(target)], *tail]
+            examples.append({"input_ids": prompt + target, "labels": [IGNORED] * len(prompt) + target})
         return examples
 
     def collate(self, examples: Sequence[Example], tokenizer: "PreTrainedTokenizerBase") -> "dict[str, torch.Tensor]":

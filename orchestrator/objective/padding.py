@@ -1,4 +1,4 @@
-"""Pad encoded rows to the longest of a batch."""
+"""Pads encoded rows to the longest row of a batch."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -12,21 +12,25 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100
-"""The label that torch's cross entropy leaves out."""
+"""Label ignored by torch's cross entropy."""
 
 
 def pad(
     examples: Sequence[Example], tokenizer: "PreTrainedTokenizerBase", side: Literal["left", "right"] = "right"
 ) -> "dict[str, torch.Tensor]":
-    """Return ``input_ids_BT``, ``attention_mask_BT`` and ``labels`` (B where labels are ids, B×T where they are lists).
+    """Return ``input_ids_BT``, ``attention_mask_BT`` and ``labels``, all int64.
 
-    The mask comes from the lengths, not from the padding's id: some tokenizers pad with the end-of-sequence token,
-    which is also a token to predict. ``token_type_ids_BT`` come too, if the examples have any.
+    ``labels`` have shape B for class ids and B×T for token labels (padded with −100). ``token_type_ids_BT`` are
+    included if the examples have them. The mask is computed from the lengths: some tokenizers pad with the
+    end-of-sequence token, which is also a token to predict.
 
     Args:
         examples: encoded rows.
-        tokenizer: says which token pads.
-        side: where padding stands.
+        tokenizer: gives the padding token.
+        side: side of the padding.
+
+    Raises:
+        DataError: a class id is a real number.
     """
     padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     ids_BT, mask_BT = _padded([example["input_ids"] for example in examples], padding or 0, side)
@@ -44,11 +48,7 @@ def pad(
 
 
 def _ids(labels: "Sequence[int]") -> "torch.Tensor":
-    """Return ``labels_B``; real numbers are refused, because a conversion to integers would cut them.
-
-    Raises:
-        DataError: a label is a real number.
-    """
+    """Return ``labels_B``, int64. Real numbers are an error: a conversion would truncate them."""
     import torch
 
     labels_B = torch.tensor(labels)
@@ -62,7 +62,7 @@ def _ids(labels: "Sequence[int]") -> "torch.Tensor":
 def _padded(
     rows: Sequence[Sequence[int]], padding: int, side: Literal["left", "right"]
 ) -> "tuple[torch.Tensor, torch.Tensor]":
-    """Return ``values_BT`` and which of them are no padding; a tensor for each row would take several times as long."""
+    """Return ``values_BT`` and ``is_value_BT`` (False at padding). One tensor per row would be several times slower."""
     import numpy as np
     import torch
 

@@ -1,7 +1,8 @@
-"""The protocol that objectives fulfil. An objective declares one task; engines hold the training loop.
+"""The protocol of objectives. An objective declares one task; engines implement the training loop.
 
-Tensor names carry their shapes: B rows, T tokens, C classes, V vocabulary. Objectives know nothing of Ray, Optuna,
-MLflow or of any engine, and import torch inside their methods, so that a sweep file can be checked without it.
+Tensor names end in their shapes: B rows, T input tokens, S target tokens, C classes, V vocabulary. Objectives do not
+depend on Ray, Optuna, MLflow or an engine. They import torch inside their methods: checks of a sweep file run without
+it.
 """
 
 import enum
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Head(enum.StrEnum):
-    """The transformers auto class that the objective's model is loaded with."""
+    """The kind of the model's head; selects the transformers auto class."""
 
     SEQUENCE_CLASSIFICATION = "sequence_classification"
     CAUSAL_LM = "causal_lm"
@@ -27,17 +28,17 @@ class Head(enum.StrEnum):
 
 
 Example = dict[str, Any]
-"""One encoded row: ``input_ids`` (list of int) and whatever else the objective's ``collate`` needs."""
+"""One encoded row: ``input_ids`` (list of int) and other inputs of the objective's ``collate``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Splits:
-    """Rows by split, before tokenisation. No row stands in two of train, validation and test.
+    """Rows by split, before tokenisation. Train, validation and test are disjoint.
 
     Attributes:
         train, validation, test: ``datasets.Dataset`` with the objective's own columns.
-        shift: other distributions, by name; never trained on, never searched on.
-        summary: counts of the rows used and left out, and the mapping of labels.
+        shift: shift sets by name; used for evaluation only.
+        summary: counts of the used and excluded rows, and the mapping of labels.
     """
 
     train: "datasets.Dataset"
@@ -47,7 +48,7 @@ class Splits:
     summary: DataSummary = field(default_factory=DataSummary)
 
     def by_name(self) -> "dict[str, datasets.Dataset]":
-        """Return the rows by split; shift sets are named ``shift/<set>``."""
+        """Return the rows by split name; shift sets are named ``shift/NAME``."""
         own = {"train": self.train, "validation": self.validation, "test": self.test}
         return own | {f"shift/{name}": rows for name, rows in self.shift.items()}
 
@@ -60,44 +61,45 @@ class Objective(Protocol):
     labels: tuple[str, ...]
     """Class names in the order of their ids; empty if the task has no classes."""
     metrics: Mapping[str, Direction]
-    """``loss`` and what ``measure`` computes, without a split's prefix: ``{"loss": MINIMIZE, ...}``."""
+    """Direction of ``loss`` and of the metrics from ``measure``, without a split: ``{"loss": MINIMIZE, ...}``."""
     default_metric: str
-    """The metric that is searched if the sweep file names none, with its split: ``val/accuracy``."""
+    """Default of the sweep file's ``search.metric``, with its split: ``val/accuracy``."""
     default_model: Source
     default_source: Source
 
     def splits(self, plan: DataPlan) -> Splits:
-        """Read, clean and cut the data.
+        """Read, clean and split the data.
 
         Raises:
-            DataError: a column is missing, there are too few rows, or a row would stand in two splits.
+            DataError: a column is missing, there are too few rows, or a row would be in two splits.
         """
 
     def encode(self, rows: "datasets.Dataset", tokenizer: "PreTrainedTokenizerBase", max_length: int) -> list[Example]:
-        """Tokenise rows without padding; what is read, and what a decoder writes, is cut to ``max_length`` tokens."""
+        """Tokenise rows without padding. Inputs and decoder targets are truncated to ``max_length`` tokens."""
 
     def collate(self, examples: Sequence[Example], tokenizer: "PreTrainedTokenizerBase") -> "dict[str, torch.Tensor]":
         """Pad to the longest of ``examples``: ``input_ids_BT``, ``attention_mask_BT``, ``labels`` (B, or B×T).
 
-        A sequence-to-sequence objective has ``labels_BS`` and ``decoder_attention_mask_BS``; the model itself makes its
-        decoder's input of them.
+        A sequence-to-sequence objective returns ``labels_BS`` and ``decoder_attention_mask_BS``; the model derives its
+        decoder's input from them.
         """
 
     def losses(
         self, logits: "torch.Tensor", batch: "Mapping[str, torch.Tensor]", label_smoothing: float = 0.0
     ) -> "tuple[torch.Tensor, torch.Tensor]":
-        """Return ``(loss_sum_B, units_B)``, float32: each row's summed loss and how many units it sums over.
+        """Return ``(loss_sum_B, units_B)``, float32: each row's summed loss and its number of units.
 
-        A unit is what the mean is taken over: a row in classification, a predicted token in language modelling. The
-        loss of any set of rows is ``loss_sum_B.sum() / units_B.sum()``, so accumulated batches weigh exactly as one.
-        A row's loss depends on that row alone, for a batch may hold rows of several trials. Logits are not written to.
+        A unit is a row in classification and a predicted token in language modelling. The loss of any set of rows is
+        ``loss_sum_B.sum() / units_B.sum()``: accumulated micro-batches have the weights of one batch. A row's loss
+        must not depend on other rows, because a batch may contain rows of several trials. ``logits`` must not be
+        modified.
         """
 
     def predictions(self, logits: "torch.Tensor", batch: "Mapping[str, torch.Tensor]") -> "list[tuple[Any, Any]]":
-        """Return one ``(prediction, reference)`` pair per row, small enough to keep for a whole split."""
+        """Return one ``(prediction, reference)`` pair per row, small enough to store for a whole split."""
 
     def measure(self, pairs: "Sequence[tuple[Any, Any]]") -> dict[str, float]:
-        """Return the metrics of a whole split from its pairs, without ``loss``."""
+        """Return the metrics of a whole split, except ``loss``, from the pairs of ``predictions``."""
 
     def baseline(self, splits: Splits) -> Mapping[str, float] | None:
-        """Fit a simple classical model on train, return ``val/accuracy`` ...; None if there is none."""
+        """Fit a classical model on train and return its metrics (``val/accuracy`` …); None without such a model."""

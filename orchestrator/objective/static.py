@@ -1,7 +1,7 @@
-"""What an objective's file says of itself, read without running it: ``validate`` must be safe on a stranger's file.
+"""Reads an objective's facts from its file without executing it: ``validate`` must be safe on unknown files.
 
-Literals are read, and constants of the file, members of our enums, our ``Source`` and our base classes. Whatever takes
-more than that is unknown, and is checked when the sweep starts.
+Literals, the file's constants, members of our enums, our ``Source`` and our base classes are evaluated. Other
+expressions are unknown; the sweep checks them at its start.
 """
 
 import ast
@@ -27,17 +27,17 @@ class _Unknown(enum.Enum):
 
 
 _UNKNOWN = _Unknown.UNKNOWN
-_OTHER = Source(origin=Origin.LOCAL, name="(what the objective names)")
+_OTHER = Source(origin=Origin.LOCAL, name="(defined by the objective)")
 
 
 def static_facts(ref: str) -> ObjectiveFacts:
-    """Return what can be told of an objective without running a file of the user's.
+    """Return an objective's facts without executing a user's file.
 
     Args:
-        ref: a name of ours, whose module is imported, or the path of a ``.py`` file, which is read.
+        ref: the name of a shipped objective (its module is imported), or the path of a ``.py`` file (it is parsed).
 
     Raises:
-        UserError: the file cannot be read, is no Python, or lacks what the protocol asks for.
+        UserError: the file cannot be read or parsed, or members of the protocol are missing.
     """
     if not ref.endswith(".py"):
         return objective_facts(ref)
@@ -58,7 +58,7 @@ def static_facts(ref: str) -> ObjectiveFacts:
     )
 
 
-def _directions(metrics: Mapping[str, Any]) -> dict[str, Direction]:
+def _directions(metrics: Mapping[str, object]) -> dict[str, Direction]:
     known = {direction.value: direction for direction in Direction}
     return {str(name): known.get(str(value), Direction.MINIMIZE) for name, value in metrics.items()}
 
@@ -77,21 +77,21 @@ def _parsed(path: Path) -> ast.Module:
     except OSError as error:
         raise UserError(f"objective {path}: cannot be read, {error.strerror}") from error
     except (ValueError, RecursionError, MemoryError) as error:
-        raise UserError(f"objective {path}: is no Python that can be read, {error}") from error
+        raise UserError(f"objective {path}: is not valid Python: {error}") from error
 
 
 class _File:
-    """The names of a module's top level: its classes, its constants, and what it imports of ours."""
+    """The top-level names of a module: its classes, its constants, and its imports from this package."""
 
     def __init__(self, module: ast.Module) -> None:
         self.classes: dict[str, ast.ClassDef] = {}
         self.constants: dict[str, ast.expr] = {}
-        self.imported: dict[str, Any] = {}
+        self.imported: dict[str, object] = {}
         self.bound = {node.id for node in ast.walk(module) if isinstance(node, ast.Name) and _stores(node)}
         self.bound |= {item.asname or item.name for node in ast.walk(module) for item in _imports(node)}
         attributes = [node for node in ast.walk(module) if isinstance(node, ast.Attribute)]
-        # What is set on an object, in a method or elsewhere, may replace what its class says.
-        self.changed = {node.attr: _UNKNOWN for node in attributes if _stores(node)}
+        # An attribute assigned anywhere may replace the class attribute.
+        self.changed: dict[str, object] = {node.attr: _UNKNOWN for node in attributes if _stores(node)}
         parts = [node for node in ast.walk(module) if isinstance(node, ast.Subscript) and _stores(node)]
         owners = [*(node.value for node in attributes), *(node.value for node in parts)]
         altered = {owner.id for owner in owners if isinstance(owner, ast.Name)}
@@ -105,24 +105,26 @@ class _File:
                 self.imported |= _ours(node)
         self.constants = {name: value for name, value in self.constants.items() if name not in altered - {"OBJECTIVE"}}
 
-    def objective(self, ref: str) -> dict[str, Any]:
-        """Return the members of ``OBJECTIVE`` by name; all of the protocol's, unknown, where its class is not seen.
+    def objective(self, ref: str) -> dict[str, object]:
+        """Return the members of ``OBJECTIVE`` by name.
+
+        If its class cannot be resolved, all members of the protocol are returned as unknown.
 
         Raises:
-            UserError: no ``OBJECTIVE`` is set, or it is a class.
+            UserError: ``OBJECTIVE`` is missing, or it is a class.
         """
         if not {"OBJECTIVE", "*"} & self.bound:
             raise UserError(f"objective {ref}: the file sets no OBJECTIVE; end it with `OBJECTIVE = MyObjective()`")
-        made = self.constants.get("OBJECTIVE")
-        if isinstance(made, ast.Name) and made.id in self.classes:
-            raise UserError(f"objective {ref}: OBJECTIVE is a class; an instance is needed, `OBJECTIVE = {made.id}()`")
-        found = None
-        if isinstance(made, ast.Call) and not made.args and not made.keywords:
-            found = self.members(made.func, frozenset())
-        return dict.fromkeys(member_names(), _UNKNOWN) if found is None else found | self.changed
+        value = self.constants.get("OBJECTIVE")
+        if isinstance(value, ast.Name) and value.id in self.classes:
+            raise UserError(f"objective {ref}: OBJECTIVE is a class; an instance is needed, `OBJECTIVE = {value.id}()`")
+        members = None
+        if isinstance(value, ast.Call) and not value.args and not value.keywords:
+            members = self.members(value.func, frozenset())
+        return dict.fromkeys(member_names(), _UNKNOWN) if members is None else members | self.changed
 
-    def members(self, name: ast.expr, inside: frozenset[str]) -> dict[str, Any] | None:
-        """Return the members of a class, its bases' included, or None if one of them is not of this file or ours."""
+    def members(self, name: ast.expr, inside: frozenset[str]) -> dict[str, object] | None:
+        """Return the members of a class and its bases; None if a base is neither in this file nor in this package."""
         if not isinstance(name, ast.Name) or name.id in inside:
             return None
         if name.id not in self.classes:
@@ -131,7 +133,7 @@ class _File:
         node = self.classes[name.id]
         if node.decorator_list or node.keywords:
             return None
-        result: dict[str, Any] = {}
+        result: dict[str, object] = {}
         for base_name in reversed(node.bases):
             inherited = self.members(base_name, inside | {name.id})
             if inherited is None:
@@ -141,8 +143,8 @@ class _File:
             result |= self.stated(statement)
         return result
 
-    def stated(self, statement: ast.stmt) -> dict[str, Any]:
-        """Return the members that one statement of a class's body makes."""
+    def stated(self, statement: ast.stmt) -> dict[str, object]:
+        """Return the members defined by one statement of a class body."""
         if isinstance(statement, ast.FunctionDef):
             return {statement.name: _UNKNOWN}
         if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
@@ -151,8 +153,8 @@ class _File:
             return {target.id: value for target in targets if isinstance(target, ast.Name)}
         return {node.id: _UNKNOWN for node in ast.walk(statement) if isinstance(node, ast.Name) and _stores(node)}
 
-    def value(self, node: ast.expr, depth: int = 0) -> Any:  # noqa: ANN401
-        """Return what an expression gives, as far as it can be told without running anything."""
+    def value(self, node: ast.expr, depth: int = 0) -> object:
+        """Return the value of an expression, or ``_UNKNOWN`` if it cannot be evaluated without executing code."""
         if isinstance(node, ast.Name) and node.id in self.constants and depth < 20:
             return self.value(self.constants[node.id], depth + 1)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
@@ -166,8 +168,8 @@ class _File:
         except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
             return _UNKNOWN
 
-    def mapping(self, node: ast.Dict, depth: int) -> Any:  # noqa: ANN401
-        result: dict[Any, Any] = {}
+    def mapping(self, node: ast.Dict, depth: int) -> object:
+        result: dict[str, object] = {}
         for key, item in zip(node.keys, node.values, strict=True):
             name, value = None if key is None else self.value(key, depth + 1), self.value(item, depth + 1)
             if isinstance(name, str):
@@ -178,8 +180,8 @@ class _File:
                 return _UNKNOWN
         return result
 
-    def source(self, node: ast.Call, depth: int) -> Any:  # noqa: ANN401
-        given = {str(item.arg): self.value(item.value, depth + 1) for item in node.keywords}
+    def source(self, node: ast.Call, depth: int) -> object:
+        given: dict[str, Any] = {str(item.arg): self.value(item.value, depth + 1) for item in node.keywords}
         names = {"origin", "name", "config", "split", "revision"}
         whole = given.keys() <= names and isinstance(given.get("origin"), Origin) and isinstance(given.get("name"), str)
         return Source(**given) if whole and _UNKNOWN not in given.values() else _UNKNOWN
@@ -193,15 +195,16 @@ def _imports(node: ast.AST) -> list[ast.alias]:
     return node.names if isinstance(node, ast.Import | ast.ImportFrom) else []
 
 
-def _ours(node: ast.ImportFrom) -> dict[str, Any]:
-    """Return what an import brings of this package's own: enums, ``Source``, and the classes of objectives."""
+def _ours(node: ast.ImportFrom) -> dict[str, object]:
+    """Return the imported names from this package: enums, ``Source``, and the base classes of objectives."""
     module = node.module or ""
     shipped = module.startswith("objectives.") and module.removeprefix("objectives.") in objective_names()
     if node.level or not (shipped or module.startswith("orchestrator.objective.")):
         ours = not node.level and module.startswith("orchestrator.core.")
         return {item.asname or item.name: _OURS[item.name] for item in node.names if ours and item.name in _OURS}
     try:
-        found = importlib.import_module(module)
+        imported = importlib.import_module(module)
     except ImportError:
         return {}
-    return {item.asname or item.name: getattr(found, item.name) for item in node.names if hasattr(found, item.name)}
+    names = [item for item in node.names if hasattr(imported, item.name)]
+    return {item.asname or item.name: getattr(imported, item.name) for item in names}

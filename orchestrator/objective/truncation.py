@@ -1,7 +1,7 @@
-"""Count the rows whose tokens exceed ``max_length``, before anything is trained."""
+"""Counts the rows truncated to ``max_length`` tokens, before training."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import Source
@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _SPECIAL = 16
-"""Tokens that a tokenizer or an objective may add to a row."""
-_TOKENISED = 20_000
-"""Rows of a split that are tokenised at most; with more, their share is taken for all: 20,000 take about 1 s."""
+"""Most special tokens added to a row by a tokenizer or an objective."""
 
 
 def truncated(
@@ -25,20 +23,23 @@ def truncated(
     model: Source,
     max_length: int,
     tokenizer: "PreTrainedTokenizerBase | None" = None,
+    sample_size: int = 20_000,
 ) -> dict[str, int]:
-    """Return the number of rows by split that ``encode`` cuts to ``max_length`` tokens.
+    """Return the number of rows truncated by ``encode``, by split.
 
-    Most rows are decided without tokens: a token has at least one byte of the text, and a word at least one token.
+    Most rows are decided without tokenisation: a token has at least one byte of the text, and a word at least one
+    token.
 
     Args:
         objective: encodes the rows.
         splits: the rows.
         model: the base model.
         max_length: the limit, in tokens.
-        tokenizer: the base model's; None: it is loaded if a row needs it.
+        tokenizer: the base model's; if None, it is loaded when needed.
+        sample_size: most rows of a split to tokenise; their share is extrapolated. 20,000 rows take about 1 s.
 
     Raises:
-        AssetError: the tokenizer cannot be had.
+        AssetError: the tokenizer cannot be loaded.
         DataError: ``max_length`` is too short for the objective's prompt.
     """
     named = splits.by_name()
@@ -47,7 +48,7 @@ def truncated(
         return {name: exceeding for name, (exceeding, _) in decided.items()}
     tokenizer = _tokenizer(model, objective.head) if tokenizer is None else tokenizer
     return {
-        name: exceeding + _counted(objective, named[name].select(undecided), tokenizer, max_length)
+        name: exceeding + _count(objective, named[name].select(undecided), tokenizer, max_length, sample_size)
         for name, (exceeding, undecided) in decided.items()
     }
 
@@ -57,12 +58,12 @@ def _tokenizer(model: Source, head: Head) -> "PreTrainedTokenizerBase":
         return load_tokenizer(model, classifies=head is Head.SEQUENCE_CLASSIFICATION)
     except LoratoryError:
         raise
-    except Exception as error:  # the libraries raise plain exceptions for damaged files
+    except Exception as error:  # the libraries raise plain Exception for damaged files
         raise AssetError(f"model {model}: its tokenizer cannot be loaded: {first_line(error)}") from error
 
 
 def _decided(objective: Objective, rows: "datasets.Dataset", max_length: int) -> tuple[int, list[int]]:
-    """Return the number of rows that certainly exceed the limit, and the indices of rows that must be tokenised."""
+    """Return the number of rows known to exceed the limit, and the indices of the rows to tokenise."""
     if not _is_base(objective):
         return 0, [*range(len(rows))]
     names = ["text", *([objective.target] if isinstance(objective, TextGeneration) else [])]
@@ -80,24 +81,28 @@ def _decided(objective: Objective, rows: "datasets.Dataset", max_length: int) ->
 
 
 def _is_base(objective: Objective) -> bool:
-    """Return whether a base of this package encodes the rows: it reads text and target, and leaves no word out."""
+    """Return whether ``encode`` comes from this package: it then tokenises the whole text and target."""
     return str(getattr(type(objective).encode, "__module__", "")).startswith("orchestrator.objective.")
 
 
-def _counted(
-    objective: Objective, rows: "datasets.Dataset", tokenizer: "PreTrainedTokenizerBase", max_length: int
+def _count(
+    objective: Objective,
+    rows: "datasets.Dataset",
+    tokenizer: "PreTrainedTokenizerBase",
+    max_length: int,
+    sample_size: int,
 ) -> int:
     count = len(rows)
     if count == 0:
         return 0
-    if count > _TOKENISED:
-        rows = rows.select([index * count // _TOKENISED for index in range(_TOKENISED)])
-    objective.encode(rows.select([0]), tokenizer, max_length)  # says it with the right number if that is too short
+    if count > sample_size:
+        rows = rows.select([index * count // sample_size for index in range(sample_size)])
+    objective.encode(rows.select([0]), tokenizer, max_length)  # raises if max_length is too short for the prompt
     examples = objective.encode(rows, tokenizer, max_length + 1)
     return round(sum(_length(example) > max_length for example in examples) * count / len(rows))
 
 
 def _length(example: Example) -> int:
-    """Return the number of tokens of a row's longest sequence: its input, or its labels if they are tokens."""
-    labels: Any = example.get("labels")
+    """Return the length in tokens of a row's input or of its token labels, the longer one."""
+    labels = example.get("labels")
     return max(len(example["input_ids"]), len(labels) if isinstance(labels, Sequence) else 0)

@@ -131,7 +131,7 @@ def test_an_asset_that_is_there_costs_no_heavy_import() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_an_unknown_name_gives_the_nearest() -> None:
+def test_unknown_name_gets_a_suggestion() -> None:
     with pytest.raises(UserError, match="no packaged asset 'vader-moovie'; did you mean vader-movie"):
         fetch("vader-moovie")
 

@@ -1,12 +1,14 @@
-"""Grouped products in a whole step: the gradients are peft's."""
+"""The gradients of a step with grouped products are peft's."""
+
+from pathlib import Path
 
 import pytest
 
-from orchestrator.training.packed import linear
-from tests.device_path.test_oracle import world  # noqa: F401
-from tests.training.packed.test_oracle import tasks, test_first_gradients_are_pefts  # noqa: F401
+from tests.device_path.test_oracle import UNQUANTISED
+from tests.training.packed.packs import World
+from tests.training.packed.test_oracle import opened, tasks, test_first_gradients_equal_pefts
 
 
-@pytest.fixture(autouse=True)
-def groups_pay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear, "groups_pay", lambda *_: True)
+@pytest.fixture(params=UNQUANTISED)
+def world(request: pytest.FixtureRequest, tmp_path: Path, device: str) -> World:
+    return opened(request.param, tmp_path, device, grouped=True)

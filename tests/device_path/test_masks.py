@@ -1,3 +1,7 @@
-"""What a device drops of a trial's values is the same whatever stands beside them."""
+"""The masks of a device fulfil the contract, with an oracle in place of the kernel."""
 
-from tests.training.packed.test_masks import test_neighbours_with_longer_rows_change_no_mask  # noqa: F401
+from tests.contracts.mask_contract import MaskContract
+
+
+class TestMasks(MaskContract):
+    """The masks of a device."""

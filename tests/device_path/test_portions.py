@@ -1,40 +1,38 @@
-"""A forward of a device is bounded by what its rows take when they are all as long as the longest."""
+"""A device limits the tokens of a forward with every row padded to the longest row."""
 
-from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import torch
 
-from orchestrator.training.packed import stepping
-from orchestrator.training.packed.layout import Layout
-from orchestrator.training.packed.pack import Logits
+from orchestrator.training.packed.execution.stepper import SPREAD_TOKENS, Stepper
 from tests.fakes.tiny_models import tiny_bert
 from tests.fakes.tiny_objective import TinyClassification
 from tests.training.packed.packs import World, task
 
+ROWS = 4
 
-def trained(folder: Path, device: str, monkeypatch: pytest.MonkeyPatch) -> tuple[list[float], list[int]]:
-    """Train four trials by a batch each; return their losses, and how many had rows in each forward."""
+
+def trained(folder: Path, device: str, spread_tokens: int) -> tuple[list[float], list[int]]:
+    """Train four trials for one batch each; return their losses, and the rows of each forward."""
     world = World(tiny_bert(folder / "model"), TinyClassification(), folder / "sweep", device=device)
-    shared, forward = list[int](), world.pack.logits
+    rows = list[int]()
 
-    def counted(batch: Mapping[str, torch.Tensor], layout: Layout) -> Logits:
-        shared.append(len(layout.blocks))
-        return forward(batch, layout)
+    def count_rows(_: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, torch.Tensor]) -> None:
+        rows.append(len(kwargs["input_ids"]))
 
-    monkeypatch.setattr(world.pack, "logits", counted)
-    seats = [world.seat(task(number, dropout=0.2, batch_size=4)) for number in range(4)]
-    assert not world.stepper.step(seats)
-    return [seat.loss for seat in seats], shared
+    world.pack.model.register_forward_pre_hook(count_rows, with_kwargs=True)
+    slot_trials = [world.slot_trial(task(number, dropout=0.2, batch_size=ROWS)) for number in range(4)]
+    tokenizer = world.data.tokenizer
+    with closing(Stepper(world.pack, world.objective, tokenizer, 2, 1, spread_tokens=spread_tokens)) as stepper:
+        assert not stepper.step(slot_trials)
+    return [slot_trial.loss for slot_trial in slot_trials], rows
 
 
-def test_rows_that_would_be_spread_too_far_are_computed_after_another(
-    tmp_path: Path, device: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    together, shared = trained(tmp_path / "together", device, monkeypatch)
-    assert shared == [4]
-    monkeypatch.setattr(stepping, "SPREAD_TOKENS", 1)
-    apart, shared = trained(tmp_path / "apart", device, monkeypatch)
-    assert shared == [1, 1, 1, 1]
+def test_spread_limit_splits_forwards_and_keeps_losses(tmp_path: Path, device: str) -> None:
+    together, rows = trained(tmp_path / "together", device, SPREAD_TOKENS)
+    assert rows == [4 * ROWS]
+    apart, rows = trained(tmp_path / "apart", device, 1)
+    assert rows == [ROWS] * 4
     assert apart == pytest.approx(together, rel=1e-5)

@@ -1,4 +1,4 @@
-"""What ``kernels.keep`` computes, written out in numpy: the oracle of the kernel, and its stand-in without Triton."""
+"""``kernels.apply_dropout`` in numpy: the oracle of the kernel, and its replacement without Triton."""
 
 import numpy as np
 import torch
@@ -20,23 +20,23 @@ def philox(counters: list[np.ndarray], low: np.ndarray, high: np.ndarray) -> lis
     return [c0, c1, c2, c3]
 
 
-def keep(
+def apply_dropout(
     values: torch.Tensor,
-    into: torch.Tensor,
+    out: torch.Tensor,
     *,
     groups_N: torch.Tensor,
-    firsts_G: torch.Tensor,
+    offsets_G: torch.Tensor,
     seeds_G: torch.Tensor,
     forwards_G: torch.Tensor,
-    cuts_G: torch.Tensor,
+    thresholds_G: torch.Tensor,
     site: int,
     scale: float,
 ) -> None:
-    """See ``kernels.keep``."""
+    """See ``kernels.apply_dropout``."""
     middle, inner = values.shape[1:3] if values.dim() == 4 else (1, 1)
     rows, width = values.shape[0], values.shape[-1]
     groups, first, seed, forward, cut = (
-        told.cpu().numpy().astype(np.uint64) for told in (groups_N, firsts_G, seeds_G, forwards_G, cuts_G)
+        told.cpu().numpy().astype(np.uint64) for told in (groups_N, offsets_G, seeds_G, forwards_G, thresholds_G)
     )
     groups = groups.astype(np.int64)
     assert groups.shape == (rows,)
@@ -47,4 +47,4 @@ def keep(
     words = philox([*counters, quad.astype(np.uint64), forward[group]], seed[group], np.full(shape, site, np.uint64))
     kept = np.stack([word >= cut[group] for word in words], axis=-1).reshape(rows, middle, inner, -1)[..., :width]
     found = torch.where(torch.from_numpy(kept).to(values.device).view(values.shape), values.float() * scale, 0.0)
-    into.copy_(found)
+    out.copy_(found)

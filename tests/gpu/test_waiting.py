@@ -1,4 +1,4 @@
-"""A batch is told to the device without waiting for it; and what is chosen there is what the device has kernels for."""
+"""Training on a GPU never waits for the device, and grouped products are used where it has a kernel."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from orchestrator.training.packed.pack import Pack
-from orchestrator.training.packed.products import groups_pay
-from orchestrator.training.packed.stepping import Stepper
-from orchestrator.training.packed.updates import make, norms
+from orchestrator.training.packed.execution.pack import Pack
+from orchestrator.training.packed.execution.stepper import Stepper
+from orchestrator.training.packed.layers.lora import has_grouped_kernel
+from orchestrator.training.packed.slots.updates import apply_updates, gradient_norms
 from tests import needs
 from tests.fakes.tiny_models import tiny_bert
 from tests.fakes.tiny_objective import TinyClassification
@@ -25,26 +25,26 @@ def waits_are_errors() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_forward_backward_and_update_wait_for_nothing(
+def test_training_does_not_synchronise_with_device(
     dtype: torch.dtype, tmp_path: Path, device: str, waits_are_errors: None
 ) -> None:
     world = World(tiny_bert(tmp_path / "model"), TinyClassification(), tmp_path / "sweep", packed=False, device=device)
     world.pack = Pack(world.source, world.objective, device, dtype)
     world.stepper = Stepper(world.pack, world.objective, world.data.tokenizer, threads=1)
-    seats = [
-        world.seat(task(0, rank=4, dropout=0.1)),
-        world.seat(task(1, rank=16, batch_size=3, label_smoothing=0.1)),
-        world.seat(task(2, target_modules="query")),
+    slot_trials = [
+        world.slot_trial(task(0, rank=4, dropout=0.1)),
+        world.slot_trial(task(1, rank=16, batch_size=3, label_smoothing=0.1)),
+        world.slot_trial(task(2, target_modules="query")),
     ]
-    world.stepper.step(seats)  # the first batch asks the device what it can do, and takes its memory
+    world.stepper.step(slot_trials)  # the first batch asks the device what it can do, and takes its memory
     torch.cuda.set_sync_debug_mode("error")
-    world.stepper.backward(seats[:2])
-    updates = [seat.under_way() for seat in seats[:2]]
-    norms(world.pack.stacks, updates)
-    make(world.pack.stacks, updates, [0.1, 0.2])
+    world.stepper.backward(slot_trials[:2])
+    updates = [slot_trial.current_update() for slot_trial in slot_trials[:2]]
+    gradient_norms(world.pack.parameters, updates)
+    apply_updates(world.pack.parameters, updates, [0.1, 0.2])
 
 
-def test_products_are_grouped_where_one_kernel_computes_them() -> None:
+def test_grouped_products_need_a_kernel() -> None:
     has_kernel = torch.cuda.get_device_capability()[0] in {9, 10}
-    assert groups_pay(torch.device("cuda", 0), torch.bfloat16) is has_kernel
-    assert not groups_pay(torch.device("cuda", 0), torch.float32)
+    assert has_grouped_kernel(torch.device("cuda", 0), torch.bfloat16) is has_kernel
+    assert not has_grouped_kernel(torch.device("cuda", 0), torch.float32)

@@ -1,4 +1,4 @@
-"""The classification base: labels, encoding, padding and the loss."""
+"""``TextClassification``: labels, encoding, padding and the loss."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -45,22 +45,20 @@ def test_labels_may_be_names_or_ids(tmp_path: Path, given: list[Any], ids: list[
 
 
 @pytest.mark.parametrize(("names", "ids"), [(["happy", "sad"], [1, 0]), (["0", "1"], [0, 1])])
-def test_class_names_of_the_data_decide_if_they_are_the_tasks(
-    monkeypatch: pytest.MonkeyPatch, names: list[str], ids: list[int]
-) -> None:
+def test_class_names_of_data_take_precedence(monkeypatch: pytest.MonkeyPatch, names: list[str], ids: list[int]) -> None:
     features = datasets.Features(text=datasets.Value("string"), label=datasets.ClassLabel(names=names))
     rows = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [0, 1]}, features=features)
     monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: rows)
     assert Mood().read(Source(origin=Origin.HUB, name="org/rows"), {})["label"][:] == ids
 
 
-def test_unknown_labels_are_refused_by_column_and_row(tmp_path: Path) -> None:
+def test_unknown_label_is_located(tmp_path: Path) -> None:
     source = local(tmp_path / "a.csv", {"text": ["a", "b", "c"], "mood": ["sad", "glad", "happy"]})
-    with pytest.raises(DataError, match=r"column mood of .*a\.csv: 'glad' \(row 2\) is no class of mood"):
+    with pytest.raises(DataError, match=r"column mood of .*a\.csv: 'glad' \(row 2\) is not a class of mood"):
         Mood().read(source, {"label": "mood"})
 
 
-def test_splits_of_a_table_with_columns_of_its_own(tmp_path: Path) -> None:
+def test_splits_use_renamed_columns(tmp_path: Path) -> None:
     names = {"text": "review", "label": "mood"}
     rows: dict[str, list[Any]] = {
         "review": [f"row {i}" for i in range(40)],
@@ -86,7 +84,7 @@ def test_splits_of_a_table_with_columns_of_its_own(tmp_path: Path) -> None:
     assert shift_columns(Source(origin=Origin.PACKAGED, name="vader-nyt"), plan) == {}
 
 
-def test_rule_one_reads_files_as_it_always_did(tmp_path: Path) -> None:
+def test_rule_one_reads_files_as_before(tmp_path: Path) -> None:
     texts = [*(f"row {i}" for i in range(20)), "null", "N/A", "nan"]
     groups = ["", *map(str, range(1, 23))]
     source = local(tmp_path / "a.csv", {"text": texts, "label": ["sad", "happy"] * 11 + ["sad"], "group": groups})
@@ -100,7 +98,7 @@ def test_rule_one_reads_files_as_it_always_did(tmp_path: Path) -> None:
     assert {type(group) for group in old.train["group"]} <= {float, type(None)}
 
 
-def test_rows_are_cut_and_padded(encoder: Path) -> None:
+def test_rows_are_truncated_and_padded(encoder: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(encoder)
     rows = datasets.Dataset.from_dict({"text": ["good " * 50, "bad film"], "label": [1, 0]})
     examples = Mood().encode(rows, tokenizer, max_length=8)
@@ -113,7 +111,7 @@ def test_rows_are_cut_and_padded(encoder: Path) -> None:
     assert Mood().encode(rows.select([]), tokenizer, max_length=8) == []
 
 
-def test_the_loss_is_transformers_own_and_adds_up_over_parts(encoder: Path) -> None:
+def test_loss_equals_transformers_and_is_additive(encoder: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(encoder)
     model = AutoModelForSequenceClassification.from_pretrained(encoder).eval()
     rows = datasets.Dataset.from_dict({"text": ["good", "bad film", "the plot was fine"], "label": [1, 0, 1]})

@@ -1,4 +1,4 @@
-"""Which class a value in the data names, and what is refused."""
+"""Class ids of labels, and the errors for uncertain labels."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -62,37 +62,37 @@ def test_certain_labels_are_read(classes: tuple[str, ...], values: list[Any], id
 
 
 @pytest.mark.parametrize(
-    ("classes", "values", "told"),
+    ("classes", "values", "message"),
     [
-        (("yes", "no"), [True, False], r'are no classes of mood.*set data.labels: \{true: "yes", false: "no"\}'),
-        (("sad", "happy"), [False], r"'false' \(row 1\) is no class of mood, whose classes are sad, happy\."),
-        (STARS, [0, 1], r"'0' \(row 1\) is no class of mood, whose classes are 1, 2, 3, 4, 5\."),
-        (STARS, ["01"], r"'01' \(row 1\) is no class"),
+        (("yes", "no"), [True, False], r'are not classes of mood.*set data.labels: \{true: "yes", false: "no"\}'),
+        (("sad", "happy"), [False], r"'false' \(row 1\) is not a class of mood. The classes are sad, happy\."),
+        (STARS, [0, 1], r"'0' \(row 1\) is not a class of mood. The classes are 1, 2, 3, 4, 5\."),
+        (STARS, ["01"], r"'01' \(row 1\) is not a class"),
         (("true", "false", "unsure"), [0, 1], r"Set data.labels: \{0: CLASS, 1: CLASS\}"),
         (("1 star", "2 stars"), [1, 2], r'set data.labels: \{1: "1 star", 2: "2 stars"\}'),
-        (MOOD, [1, 2], r"'2' \(row 2\) is no class.*set data.labels: \{1: negative, 2: positive\}"),
+        (MOOD, [1, 2], r"'2' \(row 2\) is not a class.*set data.labels: \{1: negative, 2: positive\}"),
         (("low", "mid", "high"), [-1, 0, 1], r"set data.labels: \{-1: low, 0: mid, 1: high\}"),
         (MOOD, ["neg", "pos"], r"set data.labels: \{neg: negative, pos: positive\}"),
-        (MOOD, ["positive", "0"], r"'0' \(row 2\) is no class"),
-        (("us", "US"), ["Us"], r"'Us' \(row 1\) is no class of mood, whose classes are us, US"),
-        (MOOD, [0.0, 0.42, 1.0], r"holds real numbers \(row 2: 0.42\).*regression is not supported"),
-        (MOOD, ["0.42", "0.9"], r"holds real numbers \(row 1: 0.42\).*regression is not supported"),
-        (MOOD, [["positive"], ["negative"]], r"holds lists or mappings \(row 1: \['positive'\]\).*one label per row"),
-        (MOOD, [{"a": 1}], "holds lists or mappings"),
-        (MOOD, [np.array([0, 1])], "holds lists or mappings"),
-        (MOOD, [None, ""], "holds no label in any of 2 rows"),
-        (RATINGS, [1, 2, 3], r"numbers from 1 to 3 and no 0; the 4 classes of mood can count from 1 or from 0"),
+        (MOOD, ["positive", "0"], r"'0' \(row 2\) is not a class"),
+        (("us", "US"), ["Us"], r"'Us' \(row 1\) is not a class of mood. The classes are us, US"),
+        (MOOD, [0.0, 0.42, 1.0], r"has real numbers \(row 2: 0.42\).*regression is not supported"),
+        (MOOD, ["0.42", "0.9"], r"has real numbers \(row 1: 0.42\).*regression is not supported"),
+        (MOOD, [["positive"], ["negative"]], r"has lists or mappings \(row 1: \['positive'\]\).*one label per row"),
+        (MOOD, [{"a": 1}], "has lists or mappings"),
+        (MOOD, [np.array([0, 1])], "has lists or mappings"),
+        (MOOD, [None, ""], "none of 2 rows has a label"),
+        (RATINGS, [1, 2, 3], r"numbers from 1 to 3 and no 0; the 4 classes of mood may count from 1 or from 0"),
         (
             RATINGS,
             ["1.0", "3.0", None],
             r"set data.labels: \{1: bad, 3: good\} or set data.labels: \{1: fair, 3: great\}",
         ),
         (MOOD, [0, 1, -1], r"set data.labels: \{-1: null\}"),
-        (MOOD, ["a whole text " * 9, "b"], r"'a whole text .*…' \(row 1\) first.*check data.columns.label"),
+        (MOOD, ["a whole text " * 9, "b"], r"first 'a whole text .*…' \(row 1\).*check data.columns.label"),
     ],
 )
-def test_uncertain_labels_are_refused_with_the_remedy(classes: tuple[str, ...], values: list[Any], told: str) -> None:
-    with pytest.raises(DataError, match=told) as caught:
+def test_uncertain_labels_are_refused(classes: tuple[str, ...], values: list[Any], message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
         read(classes, values)
     assert str(caught.value).startswith("column label of rows.csv")
     assert "\n" not in str(caught.value)
@@ -100,13 +100,13 @@ def test_uncertain_labels_are_refused_with_the_remedy(classes: tuple[str, ...], 
 
 def test_class_names_of_the_column_come_first() -> None:
     assert read(MOOD, [0, 1, -1], ["Positive", "negative"]) == [1, 0, None]
-    assert read(("a", "b", "c"), [1], ["x", "b"]) == [1]  # a name that no row has needs no class
+    assert read(("a", "b", "c"), [1], ["x", "b"]) == [1]  # an unused name needs no class
     assert read(MOOD, [0, 1, -1], ["0", "1"]) == [0, 1, None]  # ClassLabel(num_classes=2) has no names of its own
     assert read(STARS, [0, 4], [*STARS]) == [0, 4]
 
 
 def test_other_class_names_are_refused_with_both_lists() -> None:
-    with pytest.raises(DataError, match="class names pos, neg; mood has negative, positive") as caught:
+    with pytest.raises(DataError, match=r"class names pos, neg\. The classes are negative, positive\.") as caught:
         read(MOOD, [0, 1], ["pos", "neg"])
     assert "set data.labels: {pos: positive, neg: negative}" in str(caught.value)
     with pytest.raises(DataError, match=r"set data.labels: \{LABEL_0: CLASS, LABEL_1: CLASS\}|Set data.labels"):
@@ -138,17 +138,17 @@ def test_data_labels_decides(
     assert reader(MOOD, mapping).read(values, names, "here") == ids
 
 
-def test_a_mapping_that_leaves_out_all_is_refused() -> None:
-    with pytest.raises(DataError, match=r"^here: data\.labels leaves out all 2 rows that have a label"):
+def test_mapping_excluding_all_rows_is_refused() -> None:
+    with pytest.raises(DataError, match=r"^here: data\.labels excludes all 2 rows with a label"):
         reader(MOOD, {"0": None, "1": None}).read([0, None, 1], None, "here")
 
 
-def test_a_number_is_no_id_beside_mapped_numbers() -> None:
-    with pytest.raises(DataError, match=r"'0' \(row 3\) is no class"):
+def test_unmapped_number_is_unknown_if_numbers_are_mapped() -> None:
+    with pytest.raises(DataError, match=r"'0' \(row 3\) is not a class"):
         reader(MOOD, {"1": "negative", "2": "positive"}).read([1, 2, 0], None, "here")
 
 
-def test_the_mapping_and_the_rows_left_out_are_kept() -> None:
+def test_mapping_and_excluded_rows_are_recorded() -> None:
     one = reader(MOOD, {"neutral": None})
     one.read(["NEGATIVE", "positive", None, "neutral", "neutral"], None, "here")
     assert one.used == {"NEGATIVE": "negative", "positive": "positive"}
@@ -159,25 +159,25 @@ def test_the_mapping_and_the_rows_left_out_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "told"),
+    ("labels", "message"),
     [
-        ('("sad", "happy", "sad")', "label 'sad' is there twice"),
+        ('("sad", "happy", "sad")', "label 'sad' is a duplicate"),
         ("(1, 2, 3)", "class names as text without spaces around them, got 1"),
         ('("sad", "happy ")', "got 'happy '"),
         ('("sad", "")', "got ''"),
         ('"sad"', "a tuple of class names, got 'sad'"),
-        ('("urgency",)', "labels hold 1 class; a classifier needs at least two. Regression"),
-        ("()", "labels hold no class; a classifier needs at least two"),
+        ('("urgency",)', "labels contain 1 class; a classifier needs at least two. Regression"),
+        ("()", "labels contain no class; a classifier needs at least two"),
     ],
 )
-def test_class_names_are_checked_at_load(tmp_path: Path, labels: str, told: str) -> None:
+def test_class_names_are_checked_at_load(tmp_path: Path, labels: str, message: str) -> None:
     file = tmp_path / "own.py"
     file.write_text(
         "from orchestrator.objective.classification import TextClassification\n"
         f"class Own(TextClassification):\n    name, labels = 'own', {labels}\n    default_source = None\n"
         "OBJECTIVE = Own()\n"
     )
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         load_objective(str(file))
 
 
@@ -235,16 +235,16 @@ def test_the_summary_counts_labels_by_split(tmp_path: Path) -> None:
     assert summary.warnings == ()
 
 
-def test_classes_absent_from_a_split_are_told(tmp_path: Path) -> None:
+def test_warns_of_classes_absent_from_split(tmp_path: Path) -> None:
     class Three(Mood):
         labels = ("negative", "positive", "mixed")
 
     source = table(tmp_path / "a.parquet", ["negative", "positive"] * 25)
     warnings = Three().splits(plan(source)).summary.warnings
-    assert [told.partition(":")[0] for told in warnings] == [
-        "train has no row of mixed",
-        "validation has no row of mixed",
-        "test has no row of mixed",
+    assert [warning.partition(":")[0] for warning in warnings] == [
+        "train has no rows of mixed",
+        "validation has no rows of mixed",
+        "test has no rows of mixed",
     ]
 
 
@@ -254,7 +254,7 @@ def test_one_class_is_refused_before_training(tmp_path: Path) -> None:
         Mood().splits(plan(source))
 
 
-def test_a_shift_set_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_unreadable_shift_set_is_named(tmp_path: Path) -> None:
     source = table(tmp_path / "a.parquet", ["negative", "positive"] * 20)
     other = table(tmp_path / "b.parquet", ["good", "bad"], "other row")
     with pytest.raises(DataError, match=r"^data\.shift\.late: column label of .*'good'"):
@@ -274,35 +274,35 @@ def test_shift_ids_need_ids_in_the_data(tmp_path: Path) -> None:
     assert counts["shift/late"] == {"bad": 0, "fair": 1, "good": 1, "great": 0}
 
 
-def test_an_empty_shift_set_is_told(tmp_path: Path) -> None:
+def test_warns_of_empty_shift_set(tmp_path: Path) -> None:
     source = table(tmp_path / "a.parquet", ["negative", "positive"] * 20)
     splits = Mood().splits(plan(source))
     texts = splits.train["text"][:2]
     shift = table(tmp_path / "b.parquet", ["positive", "negative"])
     datasets.Dataset.from_dict({"text": texts, "label": [0, 1]}).to_parquet(shift.name)
-    (told,) = Mood().splits(plan(source, shift={"late": shift})).summary.warnings
-    assert told.startswith("shift/late has no row left")
+    (warning,) = Mood().splits(plan(source, shift={"late": shift})).summary.warnings
+    assert warning.startswith("shift/late has no rows left")
 
 
 @pytest.mark.parametrize("values", [(0.42, 0.9), (0.0, 1.0), (True, False), (0, 2), ("negative", "positive")])
-def test_a_read_of_ones_own_must_give_ids(values: tuple[Any, ...]) -> None:
+def test_overridden_read_must_return_ids(values: tuple[Any, ...]) -> None:
     task = Measured()
     task.values = values
-    with pytest.raises(DataError, match=r"objective mood: column label holds .* a class id from 0 to 1 is needed"):
+    with pytest.raises(DataError, match=r"objective mood: column label has .* a class id from 0 to 1 is needed"):
         task.splits(plan(Source(origin=Origin.LOCAL, name="made up")))
 
 
-def test_data_labels_reaches_a_read_of_ones_own(tmp_path: Path) -> None:
+def test_overridden_read_uses_data_labels(tmp_path: Path) -> None:
     source = table(tmp_path / "a.parquet", ["neg", "pos"] * 30)
     mapping = {"neg": "negative", "pos": "positive"}
     assert Filtered().splits(plan(source, labels=mapping)).summary.labels == mapping
     task = Measured()
     task.values = (0, 1)
-    with pytest.raises(DataError, match=r"data\.labels: objective mood reads labels in code of its own"):
+    with pytest.raises(DataError, match=r"data\.labels: objective mood has its own read"):
         task.splits(plan(source, labels=mapping))
 
 
-def test_real_numbers_are_never_cut_to_ids() -> None:
+def test_real_labels_are_refused_in_padding() -> None:
     rows = [{"input_ids": [5, 6], "labels": 0.42}, {"input_ids": [7], "labels": 0.9}]
 
     class Tokenizer:
@@ -317,7 +317,7 @@ def one_token(texts: list[str], **_: object) -> dict[str, list[list[int]]]:
 
 
 @pytest.mark.parametrize("labels", [[0.42, 0.9], [0, 2], [True, False]])
-def test_rows_of_splits_of_ones_own_must_have_ids(labels: list[Any]) -> None:
+def test_overridden_splits_must_return_ids(labels: list[Any]) -> None:
     rows = datasets.Dataset.from_dict({"text": ["a", "b"], "label": labels})
-    with pytest.raises(DataError, match="objective mood: column label holds"):
+    with pytest.raises(DataError, match="objective mood: column label has"):
         Mood().encode(rows, cast("PreTrainedTokenizerBase", one_token), max_length=8)

@@ -1,4 +1,4 @@
-"""The causal base: the prompt is not learnt, the target is kept, the loss and perplexity are the model's own."""
+"""``CausalLM``: the loss is on the target only, and loss and perplexity equal the model's own."""
 
 import math
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def folder(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return build(tmp_path / "model")
 
 
-def test_prompt_is_masked_text_is_cut_and_the_target_stays(folder: Path) -> None:
+def test_truncation_keeps_prompt_and_target(folder: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     short, long = Headline().encode(ROWS, tokenizer, max_length=20)
     assert tokenizer.decode(short["input_ids"]) == "the article : the film was good headline : good film </s>"
@@ -44,7 +44,7 @@ def test_prompt_is_masked_text_is_cut_and_the_target_stays(folder: Path) -> None
     assert "headline : a very" in tokenizer.decode(long["input_ids"])
 
 
-def test_a_target_too_long_is_cut_too_and_a_prompt_too_long_is_an_error(folder: Path) -> None:
+def test_long_target_is_truncated_long_prompt_refused(folder: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     _, long = Headline().encode(ROWS, tokenizer, max_length=8)
     assert tokenizer.decode(long["input_ids"]) == "the article : headline : a very very"
@@ -53,7 +53,7 @@ def test_a_target_too_long_is_cut_too_and_a_prompt_too_long_is_an_error(folder: 
     assert Headline().encode(ROWS.select([]), tokenizer, max_length=8) == []
 
 
-def test_the_loss_is_transformers_own_and_adds_up_over_parts(folder: Path) -> None:
+def test_loss_equals_transformers_and_is_additive(folder: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     task = Headline()
@@ -71,12 +71,12 @@ def test_the_loss_is_transformers_own_and_adds_up_over_parts(folder: Path) -> No
     assert measured == {"perplexity": pytest.approx(math.exp(float(out.loss.detach())), rel=1e-4)}
 
 
-def test_perplexity_of_a_hopeless_model_is_infinite_and_not_an_error() -> None:
+def test_perplexity_of_bad_model_is_infinite() -> None:
     assert Headline().measure([(1e6, 1.0)]) == {"perplexity": math.inf}
     assert Headline().measure([(0.0, 2.0), (0.0, 1.0)]) == {"perplexity": 1.0}
 
 
-def test_the_end_of_sequence_is_learnt_even_if_it_is_the_padding(folder: Path) -> None:
+def test_end_token_is_a_label_despite_padding(folder: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.pad_token = tokenizer.eos_token
     batch = Headline().collate(Headline().encode(ROWS, tokenizer, max_length=30), tokenizer)
@@ -85,7 +85,7 @@ def test_the_end_of_sequence_is_learnt_even_if_it_is_the_padding(folder: Path) -
     assert set(batch["labels"][0, last + 1 :].tolist()) == {-100}
 
 
-def test_rows_without_a_target_are_left_out(tmp_path: Path) -> None:
+def test_rows_without_target_are_excluded(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("body,headline\n" + "".join(f"text {i},{'' if i % 4 == 0 else f'head {i}'}\n" for i in range(20)))
     plan = DataPlan(source=Source(origin=Origin.LOCAL, name=str(path)), columns={"text": "body"}, validation=3, test=3)

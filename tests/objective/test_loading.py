@@ -1,4 +1,4 @@
-"""Objectives are found by name or file, loaded without heavy imports, and refused with what they lack."""
+"""Loading of objectives by name or file, and the errors for incomplete ones."""
 
 import subprocess
 import sys
@@ -34,13 +34,13 @@ def write(folder: Path, text: str, name: str = "mine.py") -> str:
     return str(path)
 
 
-def test_the_shipped_objectives_are_whole() -> None:
+def test_shipped_objectives_are_complete() -> None:
     assert objective_names() == ("headline", "headline_seq2seq", "sentiment", "topic")
     for name in objective_names():
         assert load_objective(name).name == name
 
 
-def test_facts_are_the_objectives_own() -> None:
+def test_facts_come_from_the_objective() -> None:
     facts = objective_facts("sentiment")
     assert facts.default_metric == "val/accuracy"
     assert facts.metrics == {
@@ -62,7 +62,7 @@ def test_facts_load_no_heavy_library() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"
 
 
-def test_a_file_is_loaded_once_and_again_when_it_changed(tmp_path: Path) -> None:
+def test_changed_file_is_loaded_again(tmp_path: Path) -> None:
     path = write(tmp_path, WHOLE)
     first = load_objective(path)
     assert load_objective(path) is first
@@ -70,7 +70,7 @@ def test_a_file_is_loaded_once_and_again_when_it_changed(tmp_path: Path) -> None
     assert load_objective(path).name == "changed"
 
 
-def test_two_files_of_one_name_do_not_collide(tmp_path: Path) -> None:
+def test_files_with_equal_names_do_not_collide(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     one = write(tmp_path, WHOLE)
     two = write(tmp_path / "other", WHOLE.replace('"mine"', '"two"'))
@@ -86,32 +86,32 @@ def test_two_files_of_one_name_do_not_collide(tmp_path: Path) -> None:
         ("class M:\n    name = 'm'\n\nOBJECTIVE = M()\n", r"lacks head, labels, metrics, .*splits, .*baseline; see"),
         (WHOLE.replace('    labels = ("no", "yes")\n', ""), "OBJECTIVE lacks labels; see"),
         (whole_with('default_metric = "val/f2"'), "must be val/ and one of loss, got 'val/f2'"),
-        (whole_with('metrics = {"f1": 1}; default_metric = "val/f1"'), "metrics must hold loss"),
+        (whole_with('metrics = {"f1": 1}; default_metric = "val/f1"'), "metrics must contain loss"),
         ("import math\nmath.nothing\n", r"mine\.py:2: AttributeError: .*nothing"),
         ("import math\ndef broken(:\n", r"mine\.py:2: SyntaxError"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, text: str, message: str) -> None:
+def test_errors_of_file_are_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         load_objective(write(tmp_path, text))
 
 
-def test_an_unknown_name_gives_the_nearest() -> None:
-    with pytest.raises(UserError, match="no objective 'sentimnt'; did you mean sentiment"):
+def test_unknown_name_gets_a_suggestion() -> None:
+    with pytest.raises(UserError, match="unknown objective 'sentimnt'; did you mean sentiment"):
         load_objective("sentimnt")
 
 
 def test_a_missing_file_is_named() -> None:
-    with pytest.raises(UserError, match=r"there is no objective file /nowhere/mine\.py"):
+    with pytest.raises(UserError, match=r"objective file /nowhere/mine\.py does not exist"):
         load_objective("/nowhere/mine.py")
 
 
-def test_a_hook_that_raises_names_file_line_and_message(tmp_path: Path) -> None:
+def test_raising_hook_is_located(tmp_path: Path) -> None:
     broken = "    def measure(self, pairs):\n        return {'f1': len(pairs) / 0}\n\n    def baseline(self, splits):\n"
     text = WHOLE.replace("OBJECTIVE =", f"{broken}        raise ValueError('secret ' * 100)\n\nOBJECTIVE =")
     path = write(tmp_path, text)
     line = text.splitlines().index("        return {'f1': len(pairs) / 0}") + 1
-    for _ in range(2):  # loaded again, it is guarded once
+    for _ in range(2):  # a second load adds no second guard
         with pytest.raises(ObjectiveError) as caught:
             load_objective(path).measure([(0, 0)])
         assert str(caught.value) == f"objective {path}:{line}: measure raised ZeroDivisionError: division by zero"
@@ -123,7 +123,7 @@ def test_a_hook_that_raises_names_file_line_and_message(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "error", ["MemoryError()", "RuntimeError('CUDA error: out of memory')", "DataError('no rows')"]
 )
-def test_errors_that_engines_act_on_pass_unchanged(tmp_path: Path, error: str) -> None:
+def test_errors_handled_by_engines_pass_unchanged(tmp_path: Path, error: str) -> None:
     text = "from orchestrator.core.errors import DataError\n" + WHOLE.replace(
         "OBJECTIVE =", f"    def measure(self, pairs):\n        raise {error}\n\nOBJECTIVE ="
     )
@@ -132,7 +132,7 @@ def test_errors_that_engines_act_on_pass_unchanged(tmp_path: Path, error: str) -
     assert not isinstance(caught.value, ObjectiveError)
 
 
-def test_an_overridden_method_that_raises_is_named(tmp_path: Path) -> None:
+def test_raising_override_is_located(tmp_path: Path) -> None:
     text = WHOLE.replace(
         "OBJECTIVE =", "    def read(self, source, columns):\n        return {}['rows']\n\nOBJECTIVE ="
     )
@@ -142,14 +142,14 @@ def test_an_overridden_method_that_raises_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ('metrics = {"loss": None, "hit@1": None, "hit#1": None}', "'hit@1' and 'hit#1' are both recorded as 'hit_1'"),
         ('metrics = {"loss": None, "": None}', "a metric's name must be text that is not blank, got ''"),
     ],
 )
-def test_metric_names_that_mlflow_mixes_up_are_refused(tmp_path: Path, line: str, told: str) -> None:
-    with pytest.raises(UserError, match=f"objective .*mine.py: .*{told}"):
+def test_colliding_metric_names_are_refused(tmp_path: Path, line: str, message: str) -> None:
+    with pytest.raises(UserError, match=f"objective .*mine.py: .*{message}"):
         load_objective(write(tmp_path, whole_with(line)))
 
 

@@ -1,4 +1,4 @@
-"""Rows of kinds that people have, from the file to the splits: all are used, or their loss is counted."""
+"""Realistic rows, from the file to the splits: each row is used or counted as excluded."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -95,7 +95,7 @@ def test_targets_are_text(tmp_path: Path) -> None:
             Answer().splits(plan(source))
 
 
-def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
+def test_excluded_rows_are_counted(tmp_path: Path) -> None:
     long = "a text of more than five words"
     rows = [*FILLER, FILLER[0], ("  ", "1"), ("x", "0"), ("x", "1"), ("y", "")]
     rows += [(f"{long} {i}", "0") for i in range(20)] + [(f"{long.upper()}: {i}", "0") for i in range(20)]
@@ -118,7 +118,7 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     assert splits.summary.longest["shift/other"] == max(map(len, splits.shift["other"]["text"]))
 
 
-def test_a_writing_task_keeps_every_answer(tmp_path: Path) -> None:
+def test_generation_task_keeps_every_answer(tmp_path: Path) -> None:
     rows = [(f"one question of many words {i // 3}", f"answer {i}") for i in range(60)]
     source = csv(tmp_path / "a.csv", [*rows, rows[0], ("no answer", "")], "text,answer")
     splits = Answer().splits(plan(source))
@@ -127,7 +127,7 @@ def test_a_writing_task_keeps_every_answer(tmp_path: Path) -> None:
     lost = splits.summary.dropped
     assert (lost["copy of another row"], lost["no target"]) == (1, 1)
     assert used(splits) + sum(lost.values()) == 62
-    assert used(splits) >= 56  # what is lost beyond: answers of a question of which another split has some
+    assert used(splits) >= 56  # also excluded: answers to a question with answers in another split
     old = Answer().splits(plan(source, rule=1))
     assert used(old) == 20
 
@@ -139,7 +139,7 @@ def test_a_group_over_all_rows_has_a_remedy(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "content"), [("a.jsonl", b""), ("a.csv", b"PK\x03\x04" + bytes(50))])
-def test_the_old_rule_refuses_what_is_no_table(tmp_path: Path, name: str, content: bytes) -> None:
+def test_rule_one_refuses_invalid_tables(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=rf"{name} cannot be read as .*: \w+"):
         Mood().splits(plan(Source(origin=Origin.LOCAL, name=str(tmp_path / name)), rule=1))

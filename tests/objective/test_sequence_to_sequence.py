@@ -1,4 +1,4 @@
-"""The sequence-to-sequence base: what is read and what is written, each whole or cut; the loss is the model's own."""
+"""``Seq2SeqLM``: truncation of prompts and targets; the loss equals the model's own."""
 
 import math
 from pathlib import Path
@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
     return tiny_t5(tmp_path / "model")
 
 
-def test_the_text_and_the_target_are_cut_and_the_prompt_stays(folder: Path) -> None:
+def test_truncation_keeps_the_prompt(folder: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     short, long = Headline().encode(ROWS, tokenizer, max_length=20)
     assert tokenizer.decode(short["input_ids"]) == "the article : the film was good headline : </s>"
@@ -48,13 +48,13 @@ def test_the_text_and_the_target_are_cut_and_the_prompt_stays(folder: Path) -> N
     assert Headline().encode(ROWS.select([]), tokenizer, max_length=8) == []
 
 
-def test_what_a_tokenizer_puts_around_a_text_stands_around_the_prompt(tmp_path: Path) -> None:
+def test_special_tokens_surround_the_prompt(tmp_path: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny_bert(tmp_path))
     short, _ = Headline().encode(ROWS, tokenizer, max_length=20)
     assert tokenizer.decode(short["input_ids"]) == "[CLS] the article : the film was good headline : [SEP]"
 
 
-def test_target_ends_where_the_tokenizer_adds_no_end(tmp_path: Path) -> None:
+def test_target_ends_with_end_token(tmp_path: Path) -> None:
     save_tokenizer(tmp_path, {"eos_token": "<end>", "pad_token": "[PAD]"})
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     short, long = Headline().encode(ROWS, tokenizer, max_length=7)
@@ -62,7 +62,7 @@ def test_target_ends_where_the_tokenizer_adds_no_end(tmp_path: Path) -> None:
     assert tokenizer.decode(long["labels"]) == "a very very very very bad <end>"
 
 
-def test_the_loss_is_transformers_own_and_adds_up_over_parts(folder: Path) -> None:
+def test_loss_equals_transformers_and_is_additive(folder: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
     task = Headline()

@@ -1,4 +1,4 @@
-"""Splits never leak, keep the labels' shares, and depend on the seed and the rows' content alone."""
+"""Splits are disjoint and stratified, and depend only on the seed and the rows' content."""
 
 import hashlib
 import json
@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError
 from orchestrator.objective.digest import digest
-from orchestrator.objective.splits import Cut, Cutting, key_of, normalised, rule_of, verify_disjoint
+from orchestrator.objective.splits import SplitRows, Splitter, key_of, normalised, rule_of
+from orchestrator.objective.splits.table import refuse_overlap
 
 SOURCE = Source(origin=Origin.LOCAL, name="rows.csv")
 quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -28,22 +29,22 @@ def plan(validation: int, test: int, *, train: int | None = None, seed: int = 0,
     return DataPlan(source=SOURCE, train=train, validation=validation, test=test, seed=seed, split_rule=rule)
 
 
-def cut(
-    rows: datasets.Dataset, wanted: DataPlan, columns: Cutting | None = None
+def split_rows(
+    rows: datasets.Dataset, wanted: DataPlan, splitter: Splitter | None = None
 ) -> tuple[datasets.Dataset, datasets.Dataset, datasets.Dataset]:
-    """Cut, and check that every row is in a split or counted."""
-    found = (columns or Cutting()).cut(rows, wanted)
-    assert sum(map(len, splits_of(found))) + sum(found.dropped.values()) == len(rows)
-    return splits_of(found)
+    """Split, and check that each row is in a split or counted."""
+    result = (splitter or Splitter()).split(rows, wanted)
+    assert sum(map(len, splits_of(result))) + sum(result.dropped.values()) == len(rows)
+    return splits_of(result)
 
 
-def splits_of(found: Cut) -> tuple[datasets.Dataset, datasets.Dataset, datasets.Dataset]:
-    return found.train, found.validation, found.test
+def splits_of(result: SplitRows) -> tuple[datasets.Dataset, datasets.Dataset, datasets.Dataset]:
+    return result.train, result.validation, result.test
 
 
 def texts(*splits: datasets.Dataset, rule: int = 2) -> list[set[str]]:
-    """Texts as the rule compares them across splits."""
-    return [{rule_of(rule).forms(text).near for text in split["text"]} for split in splits]
+    """Return the texts of each split, normalised for the comparison across splits."""
+    return [{rule_of(rule).forms(text).near for text in rows["text"]} for rows in splits]
 
 
 rules = st.sampled_from([1, 2])
@@ -51,7 +52,7 @@ rules = st.sampled_from([1, 2])
 
 @st.composite
 def rows_of(draw: st.DrawFn) -> list[tuple[str, int, str]]:
-    """60 to 200 rows of uneven labels and document sizes, with some copies that differ in case and signs.
+    """60 to 200 rows with uneven labels and document sizes; some copies differ in case and signs.
 
     A third of the texts have five words.
     """
@@ -75,32 +76,32 @@ def rows_of(draw: st.DrawFn) -> list[tuple[str, int, str]]:
 
 @given(rows=rows_of(), seed=st.integers(0, 1000), grouped=st.booleans(), rule=rules)
 @quick
-def test_splits_are_disjoint_in_size_and_the_same_again(
+def test_splits_are_disjoint_sized_and_reproducible(
     rows: list[tuple[str, int, str]], seed: int, grouped: bool, rule: int
 ) -> None:
     wanted = plan(8, 10, seed=seed, rule=rule)
-    train, validation, test = cut(table(rows, grouped=grouped), wanted)
+    train, validation, test = split_rows(table(rows, grouped=grouped), wanted)
     assert (len(validation), len(test)) == (8, 10)
     seen = texts(train, validation, test, rule=rule)
     assert sum(map(len, seen)) == len(set.union(*seen))
     exact = [text.strip() for split in (train, validation, test) for text in split["text"]]
     assert len(exact) == len(set(exact)) == len(train) + 18
-    again = cut(table(rows, grouped=grouped), wanted)
+    again = split_rows(table(rows, grouped=grouped), wanted)
     assert [split.to_dict() for split in again] == [split.to_dict() for split in (train, validation, test)]
 
 
 @given(rows=rows_of(), seed=st.integers(0, 1000))
 @quick
-def test_a_group_stands_in_one_split_alone(rows: list[tuple[str, int, str]], seed: int) -> None:
-    splits = cut(table(rows, grouped=True), plan(8, 10, seed=seed))
+def test_groups_are_not_split(rows: list[tuple[str, int, str]], seed: int) -> None:
+    splits = split_rows(table(rows, grouped=True), plan(8, 10, seed=seed))
     groups = [set(split["group"]) for split in splits]
     assert sum(map(len, groups)) == len(set.union(*groups))
 
 
 @given(rows=rows_of(), seed=st.integers(0, 1000))
 @quick
-def test_labels_keep_their_shares(rows: list[tuple[str, int, str]], seed: int) -> None:
-    splits = cut(table(rows), plan(10, 20, seed=seed))
+def test_labels_are_stratified(rows: list[tuple[str, int, str]], seed: int) -> None:
+    splits = split_rows(table(rows), plan(10, 20, seed=seed))
     everything = [label for split in splits for label in split["label"]]
     for split in splits:
         expected = len(split) * sum(everything) / len(everything)
@@ -109,30 +110,28 @@ def test_labels_keep_their_shares(rows: list[tuple[str, int, str]], seed: int) -
 
 @given(rows=rows_of(), seed=st.integers(0, 1000))
 @quick
-def test_the_size_of_train_and_the_order_of_rows_change_nothing_else(
-    rows: list[tuple[str, int, str]], seed: int
-) -> None:
-    small = cut(table(rows), plan(8, 10, train=15, seed=seed))
-    big = cut(table(rows), plan(8, 10, seed=seed))
+def test_train_size_and_row_order_keep_test(rows: list[tuple[str, int, str]], seed: int) -> None:
+    small = split_rows(table(rows), plan(8, 10, train=15, seed=seed))
+    big = split_rows(table(rows), plan(8, 10, seed=seed))
     assert [split.to_dict() for split in small[1:]] == [split.to_dict() for split in big[1:]]
     assert len(small[0]) == 15
     assert texts(small[0])[0] <= texts(big[0])[0]
-    backwards = cut(table(rows[::-1]), plan(8, 10, seed=seed))
+    backwards = split_rows(table(rows[::-1]), plan(8, 10, seed=seed))
     assert texts(*backwards) == texts(*big)
 
 
 def test_another_seed_gives_another_split() -> None:
     rows = table([(f"text {i}", i % 2, "") for i in range(100)])
-    assert texts(cut(rows, plan(20, 20))[2]) != texts(cut(rows, plan(20, 20, seed=1))[2])
+    assert texts(split_rows(rows, plan(20, 20))[2]) != texts(split_rows(rows, plan(20, 20, seed=1))[2])
 
 
-def test_copies_are_dropped_and_conflicting_copies_altogether() -> None:
+def test_rule_one_excludes_copies() -> None:
     rows = [(f"text {i}", i % 2, "") for i in range(10)]
     rows += [("TEXT 1!", 1, ""), ("text 2", 1, ""), (" ", 0, ""), ("text-3", 1, "")]
-    found = Cutting().cut(table(rows), plan(2, 2, rule=1))
-    counted = Counter(normalised(text) for split in splits_of(found) for text in split["text"])
+    result = Splitter().split(table(rows), plan(2, 2, rule=1))
+    counted = Counter(normalised(text) for split in splits_of(result) for text in split["text"])
     assert counted == {f"text{i}": 1 for i in (0, 1, 3, 4, 5, 6, 7, 8, 9)}
-    assert found.dropped == {"blank text": 1, "copy of another row": 2, "copies with different labels": 2}
+    assert result.dropped == {"blank text": 1, "copy of another row": 2, "copies with different labels": 2}
 
 
 @pytest.mark.parametrize(
@@ -149,20 +148,20 @@ def test_copies_are_dropped_and_conflicting_copies_altogether() -> None:
         ("-1", "1"),
     ],
 )
-def test_short_texts_that_differ_are_rows(pair: tuple[str, str]) -> None:
+def test_short_different_texts_are_kept(pair: tuple[str, str]) -> None:
     rows = [*[(pair[0], 1, ""), (pair[1], 0, "")], *[(f"text {i}", i % 2, "") for i in range(20)]]
-    found = Cutting().cut(table(rows), plan(6, 6))
-    assert sum(map(len, splits_of(found))) == 22
-    assert found.dropped == {}
+    result = Splitter().split(table(rows), plan(6, 6))
+    assert sum(map(len, splits_of(result))) == 22
+    assert result.dropped == {}
 
 
 def test_exact_copies_are_one_row() -> None:
     rows = [(f"text {i}", i % 2, "") for i in range(10)]
     rows += [(" text 1\n", 1, ""), ("text 2", 1, ""), ("\u200b", 0, ""), ("cafe\u0301", 1, ""), ("caf\u00e9", 1, "")]
-    found = Cutting().cut(table(rows), plan(2, 2))
-    counted = Counter(text.strip() for split in splits_of(found) for text in split["text"])
+    result = Splitter().split(table(rows), plan(2, 2))
+    counted = Counter(text.strip() for split in splits_of(result) for text in split["text"])
     assert counted == {**{f"text {i}": 1 for i in range(10) if i != 2}, "cafe\u0301": 1}
-    assert found.dropped == {"blank text": 1, "copy of another row": 2, "copies with different labels": 2}
+    assert result.dropped == {"blank text": 1, "copy of another row": 2, "copies with different labels": 2}
 
 
 @pytest.mark.parametrize(
@@ -174,15 +173,17 @@ def test_exact_copies_are_one_row() -> None:
         ("a fine film {}.", False),
     ],
 )
-def test_train_gives_way_to_long_near_copies(variant: str, copies: bool) -> None:
+def test_long_near_copies_leave_train(variant: str, copies: bool) -> None:
     long = variant.count(" ") >= 4
     original = "what a fine film number {}" if long else "a fine film {}"
     rows = [(original.format(i), i % 2, "") for i in range(30)] + [(variant.format(i), i % 2, "") for i in range(30)]
-    found = Cutting().cut(table(rows), plan(10, 10))
-    assert [len(split) for split in splits_of(found)[1:]] == [10, 10]
-    seen = [{key_of(text) for text in split["text"]} for split in splits_of(found)]
+    result = Splitter().split(table(rows), plan(10, 10))
+    assert [len(split) for split in splits_of(result)[1:]] == [10, 10]
+    seen = [{key_of(text) for text in split["text"]} for split in splits_of(result)]
     assert not copies or sum(map(len, seen)) == len(set.union(*seen))
-    assert set(found.dropped) == ({"too similar to a test row", "too similar to a validation row"} if copies else set())
+    assert set(result.dropped) == (
+        {"too similar to a test row", "too similar to a validation row"} if copies else set()
+    )
 
 
 def test_texts_without_spaces_count_characters() -> None:
@@ -195,7 +196,7 @@ def test_texts_without_spaces_count_characters() -> None:
     assert forms("!" * 30).near != forms("!" * 31).near
 
 
-def test_rows_without_group_are_groups_of_their_own() -> None:
+def test_rows_without_group_are_separate_groups() -> None:
     groups = [None, float("nan"), "", "  "]
     rows = datasets.Dataset.from_dict(
         {
@@ -212,73 +213,77 @@ def test_rows_without_group_are_groups_of_their_own() -> None:
         }
     )
     for data in (rows, numbers):
-        found = Cutting().cut(data, plan(10, 10))
-        assert sum(map(len, splits_of(found))) >= 58
+        result = Splitter().split(data, plan(10, 10))
+        assert sum(map(len, splits_of(result))) >= 58
     with pytest.raises(DataError, match="group stands in another split"):
-        Cutting().cut(rows.remove_columns("group").add_column("group", [None] * 60), plan(5, 5, rule=1))
+        Splitter().split(rows.remove_columns("group").add_column("group", [None] * 60), plan(5, 5, rule=1))
 
 
-def test_text_and_target_decide_what_a_copy_is() -> None:
+def test_copies_have_equal_text_and_target() -> None:
     texts_ = [f"an article of five words {i // 2}" for i in range(40)]
     rows = datasets.Dataset.from_dict({"text": [*texts_, texts_[0], "x"], "head": [*map(str, range(40)), "0", " "]})
-    found = Cutting(label=None, target="head").cut(rows, plan(10, 10))
-    assert [len(split) for split in splits_of(found)] == [20, 10, 10]
-    seen = [set(split["text"]) for split in splits_of(found)]
+    result = Splitter(label=None, target="head").split(rows, plan(10, 10))
+    assert [len(split) for split in splits_of(result)] == [20, 10, 10]
+    seen = [set(split["text"]) for split in splits_of(result)]
     assert sum(map(len, seen)) == len(set.union(*seen)) == 20
-    assert found.dropped == {"copy of another row": 1, "no target": 1}
-    assert Cutting(label=None, target="head").cut(rows, plan(5, 5, rule=1)).dropped["copy of another row"] == 21
+    assert result.dropped == {"copy of another row": 1, "no target": 1}
+    assert Splitter(label=None, target="head").split(rows, plan(5, 5, rule=1)).dropped["copy of another row"] == 21
 
 
 def test_an_unknown_rule_is_refused() -> None:
-    with pytest.raises(DataError, match="split by rule 9, and this version of Loratory knows 1, 2"):
-        Cutting().cut(table([(f"text {i}", 0, "") for i in range(9)]), plan(1, 1, rule=9))
+    with pytest.raises(DataError, match="split by rule 9; this release knows the rules 1, 2"):
+        Splitter().split(table([(f"text {i}", 0, "") for i in range(9)]), plan(1, 1, rule=9))
 
 
 def test_missing_texts_are_blank() -> None:
     rows = datasets.Dataset.from_dict({"text": ["a", None, "b", "c", ""], "label": [0, 0, 0, 0, 0]})
-    assert sorted(text for split in cut(rows, plan(1, 1)) for text in split["text"]) == ["a", "b", "c"]
+    assert sorted(text for split in split_rows(rows, plan(1, 1)) for text in split["text"]) == ["a", "b", "c"]
 
 
-def test_too_few_rows_gives_the_numbers() -> None:
+def test_too_few_rows_message_has_counts() -> None:
     rows = table([("a", 0, ""), ("A.", 0, ""), ("b", 1, ""), ("B", 0, ""), ("", 0, ""), ("c", 0, ""), ("d", 1, "")])
     message = (
-        r"test 2 \+ validation 2 \+ train all the rest needs 5 rows; rows.csv \(7 rows; left out: "
-        r"blank text 1, copy of another row 1, copies with different labels 2\) leaves 3"
+        r"test 2 \+ validation 2 \+ train all the rest needs 5 rows; rows.csv \(7 rows; excluded: "
+        r"blank text 1, copy of another row 1, copies with different labels 2\) has 3 usable rows"
     )
     with pytest.raises(DataError, match=message):
-        cut(rows, plan(2, 2, rule=1))
+        split_rows(rows, plan(2, 2, rule=1))
     with pytest.raises(DataError, match="validation needs at least 1 row, got 0"):
-        cut(rows, plan(0, 1))
+        split_rows(rows, plan(0, 1))
 
 
-def test_groups_too_big_to_share_out_give_the_numbers() -> None:
+def test_too_large_groups_message_has_counts() -> None:
     rows = table([(f"text {i}", 0, "one") for i in range(50)], grouped=True)
     with pytest.raises(
         DataError,
-        match=r"validation needs 5 rows and 0 are left \(50 rows; left out: group stands in another split 45\)",
+        match=r"validation needs 5 rows and 0 are left \(50 rows; excluded: group stands in another split 45\)",
     ):
-        cut(rows, plan(5, 5))
+        split_rows(rows, plan(5, 5))
 
 
 def test_a_row_in_two_splits_is_an_error() -> None:
-    verify_disjoint({"train": ["a", "b"], "test": ["c"]})
-    verify_disjoint({"train": ["Good film!", "b"], "test": ["good  film"]})
-    with pytest.raises(DataError, match=r"a row stands in both train and test: 'good  film'"):
-        verify_disjoint({"train": ["Good film!", "b"], "test": ["good  film"]}, 1)
-    with pytest.raises(DataError, match=r"a row stands in both validation and test: 'a good film it was'"):
-        verify_disjoint({"validation": ["A good film, it WAS!"], "test": ["a good film it was"]})
+    def check(splits: dict[str, list[str]], rule: int = 2) -> None:
+        forms = rule_of(rule).forms
+        refuse_overlap([(name, [forms(text).near for text in rows], rows) for name, rows in splits.items()])
+
+    check({"train": ["a", "b"], "test": ["c"]})
+    check({"train": ["Good film!", "b"], "test": ["good  film"]})
+    with pytest.raises(DataError, match=r"a row is in both train and test: 'good  film'"):
+        check({"train": ["Good film!", "b"], "test": ["good  film"]}, rule=1)
+    with pytest.raises(DataError, match=r"a row is in both validation and test: 'a good film it was'"):
+        check({"validation": ["A good film, it WAS!"], "test": ["a good film it was"]})
 
 
-def test_texts_without_letters_are_told_apart() -> None:
+def test_texts_without_letters_are_distinguished() -> None:
     assert normalised(":)") != normalised(":(")
     assert normalised("Très  BIEN !") == normalised("très bien!")
     assert normalised("ﬁne") == normalised("fine")
 
 
-def test_shift_rows_are_stratified_and_foreign_to_train() -> None:
+def test_shift_rows_are_stratified_and_exclude_train() -> None:
     train = table([(f"text {i}", 0, "") for i in range(20)])
     other = table([(f"TEXT {i}", int(i % 4 == 0), "") for i in range(120)] + [("Text 100.", 1, "")])
-    shift, dropped = Cutting().shift(other, train, 40, plan(1, 1, rule=1))
+    shift, dropped = Splitter().shift(other, train, 40, plan(1, 1, rule=1))
     assert len(shift) == 40
     assert texts(shift, rule=1)[0].isdisjoint(texts(train, rule=1)[0])
     assert Counter(shift["label"]) == {0: 30, 1: 10}
@@ -287,19 +292,19 @@ def test_shift_rows_are_stratified_and_foreign_to_train() -> None:
         "too similar to a training row": 20,
         "more rows than data.shift_rows asks for": 60,
     }
-    assert len(Cutting().shift(other, train, 1000, plan(1, 1, rule=1))[0]) == 100
+    assert len(Splitter().shift(other, train, 1000, plan(1, 1, rule=1))[0]) == 100
 
 
-def test_without_a_label_every_text_is_alike() -> None:
+def test_splits_work_without_labels() -> None:
     rows = datasets.Dataset.from_dict({"text": [f"text {i}" for i in range(30)], "headline": ["h"] * 30})
-    train, validation, test = cut(rows, plan(5, 5), Cutting(label=None))
+    train, validation, test = split_rows(rows, plan(5, 5), Splitter(label=None))
     assert (len(train), len(validation), len(test)) == (20, 5, 5)
     assert train.column_names == ["text", "headline"]
 
 
-def test_the_digest_of_rows_is_that_of_their_json_lines() -> None:
+def test_digest_is_of_json_lines() -> None:
     rows = datasets.Dataset.from_dict({"text": ["a", "é", None], "label": [1, 0, 2], "group": [[1], [], [2, 3]]})
     lines = b"".join(json.dumps(row, sort_keys=True).encode() + b"\n" for row in rows)
-    assert digest(rows) == hashlib.sha256(lines).hexdigest()[:16], "ledgers hold digests that were made so"
+    assert digest(rows) == hashlib.sha256(lines).hexdigest()[:16], "ledgers contain digests of this form"
     assert digest(rows.select([0, 2])) != digest(rows.select([2, 0]))
     assert digest(rows.select([])) == hashlib.sha256(b"").hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""An objective's file is read without being run, and told apart from what can only be known by running it."""
+"""Facts of an objective's file without executing it."""
 
 from pathlib import Path
 
@@ -14,15 +14,16 @@ EXAMPLE = Path(__file__).parents[2] / "docs/examples/my_objective.py"
 TRAP = "\nfrom pathlib import Path\nPath(__file__).with_name('ran').touch()\n"
 
 
-def test_what_is_read_is_what_running_gives(tmp_path: Path) -> None:
+def test_static_facts_equal_executed_facts(tmp_path: Path) -> None:
     for ref in ("sentiment", str(EXAMPLE), write(tmp_path, WHOLE)):
-        ran, read = objective_facts(ref), static_facts(ref)
-        assert (read.metrics, read.default_metric, read.complete) == (ran.metrics, ran.default_metric, True)
-        assert read.default_model == ran.default_model
-    assert read.default_source == ran.default_source
+        executed, static = objective_facts(ref), static_facts(ref)
+        assert (static.metrics, static.default_metric) == (executed.metrics, executed.default_metric)
+        assert static.complete
+        assert static.default_model == executed.default_model
+    assert static.default_source == executed.default_source
 
 
-def test_the_file_is_not_run(tmp_path: Path) -> None:
+def test_file_is_not_executed(tmp_path: Path) -> None:
     assert static_facts(write(tmp_path, TRAP + WHOLE + TRAP)).complete
     assert not (tmp_path / "ran").exists()
 
@@ -60,7 +61,7 @@ def test_literals_and_constants_are_read(tmp_path: Path, lines: str, metrics: se
         "class M(M): pass\n\nOBJECTIVE = M()\n",
     ],
 )
-def test_what_only_code_tells_is_left_open(tmp_path: Path, text: str) -> None:
+def test_dynamic_members_are_unknown(tmp_path: Path, text: str) -> None:
     assert not static_facts(write(tmp_path, text)).complete
 
 
@@ -72,14 +73,14 @@ def test_what_only_code_tells_is_left_open(tmp_path: Path, text: str) -> None:
         ("class M:\n    name = 'm'\n\nOBJECTIVE = M()\n", r"lacks head, labels, metrics, .*splits, .*baseline; see"),
         (WHOLE.replace('    labels = ("no", "yes")\n', ""), "OBJECTIVE lacks labels; see"),
         (whole_with('default_metric = "val/f2"'), "must be val/ and one of loss, got 'val/f2'"),
-        (whole_with('metrics = {"f1": 1}; default_metric = "val/f1"'), "metrics must hold loss"),
+        (whole_with('metrics = {"f1": 1}; default_metric = "val/f1"'), "metrics must contain loss"),
         ("import math\ndef broken(:\n", r"mine\.py:2: SyntaxError"),
         ("x = '\0'\n", r"mine\.py.*null bytes"),
         ("x = " + "(" * 3000, r"objective .*mine\.py"),
         ("x = 1\n" * 200_000, "at most 1024 KiB, got more"),
     ],
 )
-def test_what_is_wrong_is_said_without_running(tmp_path: Path, text: str, message: str) -> None:
+def test_errors_are_found_without_execution(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         static_facts(write(tmp_path, text))
 

@@ -1,5 +1,6 @@
-"""Rows that ``encode`` cuts are counted exactly, most of them without tokens."""
+"""Rows truncated by ``encode`` are counted exactly, most of them without tokenisation."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import datasets
@@ -8,7 +9,6 @@ from transformers import AutoTokenizer
 
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import AssetError, DataError
-from orchestrator.objective import truncation
 from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.objective.truncation import truncated
 from tests.fakes.tiny_models import tiny_bert, tiny_llama, tiny_t5
@@ -25,20 +25,22 @@ def splits_of(rows: datasets.Dataset) -> Splits:
     ("objective", "make"), [(TinyClassification(), tiny_bert), (TinyCausal(), tiny_llama), (TinySeq2Seq(), tiny_t5)]
 )
 @pytest.mark.parametrize("max_length", [6, 12, 20, 64])
-def test_counts_are_those_of_encoding(tmp_path: Path, objective: Objective, make: object, max_length: int) -> None:
-    folder = make(tmp_path / "model")  # type: ignore[operator]
+def test_counts_equal_encoding(
+    tmp_path: Path, objective: Objective, make: Callable[[Path], Path], max_length: int
+) -> None:
+    folder = make(tmp_path / "model")
     rows = datasets.Dataset.from_dict({"text": TEXTS, "label": [0] * 8, "headline": ["good film"] * 7 + ["bad " * 20]})
-    found = truncated(objective, splits_of(rows), Source(origin=Origin.LOCAL, name=str(folder)), max_length)
+    counts = truncated(objective, splits_of(rows), Source(origin=Origin.LOCAL, name=str(folder)), max_length)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     whole, cut = (objective.encode(rows, tokenizer, limit) for limit in (100_000, max_length))
     expected = [full != short for full, short in zip(whole, cut, strict=True)]
-    assert found == {
+    assert counts == {
         "train": sum(expected),
         "validation": expected[0] + expected[2],
         "test": int(expected[4]),
         "shift/far": 0,
     }
-    assert found["train"] >= 1
+    assert counts["train"] >= 1
 
 
 def test_a_prompt_too_long_is_refused(tmp_path: Path) -> None:
@@ -63,11 +65,9 @@ def test_short_rows_need_no_tokenizer() -> None:
     assert truncated(TinyClassification(), splits, absent, 64) == {"train": 0, "validation": 0, "test": 0}
 
 
-def test_very_many_rows_are_estimated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(truncation, "_TOKENISED", 50)
+def test_very_many_rows_are_estimated(tmp_path: Path) -> None:
     objective = TinyClassification()
     splits = objective.splits(DataPlan(source=objective.default_source, train=400, validation=1, test=1))
     source = Source(origin=Origin.LOCAL, name=str(tiny_bert(tmp_path / "model")))
-    estimate = truncated(objective, splits, source, 12)["train"]
-    monkeypatch.setattr(truncation, "_TOKENISED", 1000)
+    estimate = truncated(objective, splits, source, 12, sample_size=50)["train"]
     assert estimate == pytest.approx(truncated(objective, splits, source, 12)["train"], abs=60)

@@ -1,4 +1,4 @@
-"""The shipped tasks on their real data, and the example of a user's own."""
+"""The shipped objectives on their real data, and the example in the docs."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ SHIPPED: tuple[Objective, ...] = (
     sentiment.OBJECTIVE,
     topic.OBJECTIVE,
 )
-"""mypy checks here that each fulfils the protocol."""
+"""The annotation lets mypy check the protocol."""
 
 EXAMPLE = Path(__file__).parents[2] / "docs/examples/my_objective.py"
 
@@ -26,7 +26,7 @@ def packaged(name: str) -> Source:
     return Source(origin=Origin.PACKAGED, name=name)
 
 
-def test_sentiment_on_movie_reviews_and_its_shift_sets() -> None:
+def test_sentiment_on_movie_reviews_with_shift_sets() -> None:
     shift = {
         "product": packaged("vader-product"),
         "editorial": packaged("vader-nyt"),
@@ -47,7 +47,7 @@ def test_sentiment_on_movie_reviews_and_its_shift_sets() -> None:
     assert baseline["shift/product/accuracy"] < baseline["val/accuracy"] - 0.05
 
 
-def test_rotten_tomatoes_is_no_shift_set_for_the_same_reviews() -> None:
+def test_shift_set_excludes_reviews_in_train() -> None:
     sentiment_task = load_objective("sentiment")
     plan = DataPlan(
         source=packaged("vader-movie"),
@@ -69,7 +69,7 @@ def test_rotten_tomatoes_is_no_shift_set_for_the_same_reviews() -> None:
         (2, ["fb3e01daa6702f37", "20f613f5018e0b98", "d66eebf22535f174", "e04f90ad6161451c"]),
     ],
 )
-def test_a_rule_cuts_the_rows_that_ledgers_hold(rule: int, digests: list[str]) -> None:
+def test_split_rules_keep_released_digests(rule: int, digests: list[str]) -> None:
     plan = DataPlan(
         source=packaged("vader-product"),
         train=1500,
@@ -107,7 +107,7 @@ def test_headline_on_the_news(name: str) -> None:
     assert headline_task.baseline(splits) is None
 
 
-def test_the_example_of_an_own_objective_runs() -> None:
+def test_docs_example_objective_works() -> None:
     tickets = load_objective(str(EXAMPLE))
     splits = tickets.splits(DataPlan(source=tickets.default_source, validation=30, test=30))
     customers = [set(rows["group"]) for rows in (splits.train, splits.validation, splits.test)]
@@ -120,5 +120,5 @@ def test_the_example_of_an_own_objective_runs() -> None:
     assert measured["missed_outages"] == 0.5
 
 
-def test_the_shipped_tasks_are_found_by_their_names() -> None:
+def test_shipped_tasks_load_by_name() -> None:
     assert [load_objective(task.name) for task in SHIPPED] == [*SHIPPED]

@@ -48,7 +48,7 @@ def test_sweep_files_in_docs_load(page: Path, tmp_path: Path) -> None:
     """Each sweep file in a page is loaded from the folder of the examples."""
     blocks = re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
     whole = [block for block in blocks if re.search(r"^name:", block, re.MULTILINE)]
-    assert len(whole) == {"objectives": 1}.get(page.stem, 0)
+    assert len(whole) == {"own-objective": 1}.get(page.stem, 0)
     examples = shutil.copytree(ROOT / "docs" / "examples", tmp_path / "examples")
     for block in whole:
         (examples / "block.yaml").write_text(block)

@@ -10,7 +10,7 @@ from orchestrator.tracking import wording
 from orchestrator.tracking.description import sweep_key
 from orchestrator.tracking.links import best_name, runs_url
 from orchestrator.tracking.summary import summary, sweep_points, trial_points
-from tests.effort import lines_run
+from tests.counting import counted, record_reads
 from tests.tracking.records import ACCURACY, description, report, sweep, trial
 
 LOSS = Metric(name="val/loss", direction=Direction.MINIMIZE)
@@ -70,14 +70,14 @@ def test_the_sweeps_points_follow_the_order_of_endings() -> None:
     assert [(p.step, p.value) for p in points if p.name == "best_val_accuracy"] == [(1, 0.7), (2, 0.9)]
 
 
-def test_the_best_so_far_is_followed_in_one_pass_over_the_endings() -> None:
+def test_best_so_far_takes_one_pass() -> None:
     work = []
     for trials in (50, 200):
-        records = [trial(number, (0.001 * number,), TrialState.PRUNED) for number in range(trials)]
-        with lines_run() as lines:
+        records = [counted(trial(number, (0.001 * number,), TrialState.PRUNED)) for number in range(trials)]
+        with record_reads() as reads:
             points = sweep_points(records, ACCURACY, after=0)
         assert {point.step for point in points} == set(range(1, trials + 1))
-        work.append(lines.total())
+        work.append(reads.count)
     assert work[1] <= 5 * work[0]  # four times the trials; one pass for each would be 16
 
 

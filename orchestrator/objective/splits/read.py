@@ -1,4 +1,4 @@
-"""Read an objective's data and return its splits with their counts: what the bases of objectives share."""
+"""Reads an objective's data and returns its splits with row counts."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -7,31 +7,40 @@ from typing import TYPE_CHECKING
 from orchestrator.assets.data import reading_for
 from orchestrator.core.data import DataPlan, DataSummary, Origin, Source
 from orchestrator.objective.protocol import Splits
-from orchestrator.objective.splits.cutting import Cutting
+from orchestrator.objective.splits.splitter import Splitter
 
 if TYPE_CHECKING:
     import datasets
 
 Read = Callable[[Source, Mapping[str, str]], "datasets.Dataset"]
-"""Returns the rows of a source; the mapping gives the source's names of the objective's columns."""
+"""Returns the rows of a source; the mapping has the source's column name by the objective's column name."""
 
 
-def read_splits(plan: DataPlan, read: Read, cutting: Cutting) -> Splits:
-    """Read the plan's sources with ``read``, cut them, and count what is used and left out."""
+def read_splits(plan: DataPlan, read: Read, splitter: Splitter) -> Splits:
+    """Return the splits of a plan's sources, with a summary of used and excluded rows.
+
+    Args:
+        plan: the sources and sizes.
+        read: reads one source.
+        splitter: splits its rows.
+
+    Raises:
+        DataError: there are too few rows, or a text would be in two splits.
+    """
     with reading_for(plan.split_rule):
-        cut = cutting.cut(read(plan.source, plan.columns), plan)
-        shift, dropped = {}, dict(cut.dropped)
+        split = splitter.split(read(plan.source, plan.columns), plan)
+        shift, dropped = {}, dict(split.dropped)
         for name, source in plan.shift.items():
-            rows, lost = cutting.shift(read(source, shift_columns(source, plan)), cut.train, plan.shift_rows, plan)
-            shift[name] = rows
-            dropped |= {f"shift/{name}: {reason}": number for reason, number in lost.items()}
-    splits = Splits(train=cut.train, validation=cut.validation, test=cut.test, shift=shift)
+            rows = read(source, shift_columns(source, plan))
+            shift[name], excluded = splitter.shift(rows, split.train, plan.shift_rows, plan)
+            dropped |= {f"shift/{name}: {reason}": number for reason, number in excluded.items()}
+    splits = Splits(train=split.train, validation=split.validation, test=split.test, shift=shift)
     longest = {
-        split: max((len(text) for text in rows[cutting.text][:]), default=0) for split, rows in splits.by_name().items()
+        name: max((len(text) for text in rows[splitter.text][:]), default=0) for name, rows in splits.by_name().items()
     }
     return replace(splits, summary=DataSummary(dropped=dropped, longest=longest, split_rule=plan.split_rule))
 
 
 def shift_columns(source: Source, plan: DataPlan) -> Mapping[str, str]:
-    """Return the column names for a shift set: the plan's, except that packaged data has our names already."""
+    """Return the column names of a shift set: the plan's, or {} for packaged data with the objective's own names."""
     return {} if source.origin is Origin.PACKAGED else plan.columns

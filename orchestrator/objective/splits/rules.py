@@ -1,7 +1,7 @@
-"""The rules that say which rows are copies, and which rows may not stand in two splits.
+"""The split rules: which rows are copies, and which rows must not be in two splits.
 
-A sweep stores the version of its rule. A sweep that goes on keeps the rule that it was opened with, so its rows stay
-the same. A changed rule is a new version; versions that ledgers hold are never edited.
+A sweep stores the version of its rule, and a resumed sweep uses this version, so its rows stay the same. A changed
+rule gets a new version; released versions are never edited.
 """
 
 import re
@@ -15,22 +15,22 @@ from typing import NamedTuple
 from orchestrator.core.errors import DataError
 
 LONG_WORDS = 5
-"""Texts of at least so many words are compared by letters, marks and digits across splits."""
+"""Texts with at least this number of words are compared by letters, marks and digits across splits."""
 LONG_CHARACTERS = 20
-"""The same bound in letters, marks and digits, for a text that is written without spaces."""
+"""The same limit in letters, marks and digits, for a text without spaces."""
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
-"""Letters of the scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
+"""Letters of scripts without spaces between words: Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
 
 
 class Forms(NamedTuple):
-    """A text as the rule compares it.
+    """Normalised forms of a text for the comparisons of a rule.
 
     Attributes:
-        copy: two rows of one data set with equal values are copies; empty if the text is blank.
-        near: two rows with equal values never stand in two splits.
-        order: what is hashed to order the rows; two rows with equal values never stand in train and a shift set.
+        copy: rows of one data set with equal values are copies; empty for a blank text.
+        near: rows with equal values are never in two splits.
+        order: hashed to order the rows; rows with equal values are never in train and a shift set.
     """
 
     copy: str
@@ -43,10 +43,10 @@ class SplitRule:
     """One version of the rule.
 
     Attributes:
-        version: the number that sweeps store.
-        forms: how a text is compared.
-        target_counts: whether two rows with one text and two targets are two rows, in a task that writes a target.
-        lone_rows: whether a row without a group is a group of its own; else all rows without a group are one group.
+        version: the number stored by sweeps.
+        forms: returns the normalised forms of a text.
+        target_counts: whether rows with equal texts and different targets are different rows (text generation).
+        lone_rows: whether each row without a group is its own group; otherwise all of them are one group.
     """
 
     version: int
@@ -56,19 +56,20 @@ class SplitRule:
 
 
 def normalised(text: str) -> str:
-    """Return the letters and digits of a text in lower case: the only form that rule 1 compares.
+    """Return the letters and digits of a text in lower case, used by rule 1. A text without them keeps its other signs.
 
-    Published copies of one text differ in spacing and punctuation: of the 10,072 movie snippets, 61 are among the
-    Rotten Tomatoes rows by spacing and case, 8,057 by letters and digits. A text without any keeps its other signs.
+    Published copies of one text differ in spacing and punctuation: of the 10,072 movie snippets, 61 equal a Rotten
+    Tomatoes row up to spacing and case, 8,057 up to letters and digits.
     """
     plain = unicodedata.normalize("NFKC", text).casefold()
     return "".join(filter(str.isalnum, plain)) or "".join(plain.split())
 
 
 def key_of(text: str) -> str:
-    """Return the letters, marks (Unicode Mn and Mc) and digits of a text in lower case.
+    """Return the letters, marks (Unicode Mn and Mc) and digits of a text in lower case, used by rule 2.
 
-    Marks tell words apart in many scripts: a vowel sign in Hindi is one. A text without any keeps its other signs.
+    Marks distinguish words in many scripts, for example vowel signs in Hindi. A text without any of these characters
+    keeps its other signs.
     """
     plain = unicodedata.normalize("NFKC", text).casefold()
     signs = dict.fromkeys(ord(character) for character in set(plain) if not _in_key(character))
@@ -81,7 +82,7 @@ def _normalised_forms(text: str) -> Forms:
 
 
 def _exact_forms(text: str) -> Forms:
-    """Compare exactly, and long texts by their keys across splits; see ``RULES``."""
+    """Return the forms of rule 2; see ``RULES``."""
     exact = unicodedata.normalize("NFC", text).strip()
     if not any(character.isprintable() and not character.isspace() for character in exact):
         return Forms(copy="", near="", order="")
@@ -93,8 +94,8 @@ def _is_long(text: str, key: str) -> bool:
     words = text.split()
     if len(words) == 1:
         return len(key) >= LONG_CHARACTERS and _in_key(key[0])
-    spoken = (word for word in words if any(map(str.isalnum, word)))
-    return len(list(islice(spoken, LONG_WORDS))) == LONG_WORDS or len(_UNSPACED.findall(key)) >= LONG_CHARACTERS
+    real_words = (word for word in words if any(map(str.isalnum, word)))
+    return len(list(islice(real_words, LONG_WORDS))) == LONG_WORDS or len(_UNSPACED.findall(key)) >= LONG_CHARACTERS
 
 
 @lru_cache(maxsize=65536)
@@ -108,15 +109,21 @@ RULES: Mapping[int, SplitRule] = {
 }
 """The rules by version.
 
-1: texts are compared by letters and digits alone, everywhere; rows without a group are one group.
-2: copies are exact, but for spaces around the text and Unicode's composed forms. Across splits, texts of at least 5
-words (20 characters without spaces) are compared by letters, marks and digits.
+1: Texts are always compared by letters and digits. Rows without a group are one group.
+2: Copies are exact, up to spaces around the text and Unicode composition. Across splits, texts of at least 5 words
+(20 characters without spaces) are compared by letters, marks and digits.
 """
 
 
 def rule_of(version: int) -> SplitRule:
-    """Return the rule of a version; raise ``DataError`` if a later version of Loratory made it."""
+    """Return the rule of a version.
+
+    Raises:
+        DataError: the version is unknown, because a later release of Loratory wrote it.
+    """
     if version not in RULES:
         known = ", ".join(map(str, RULES))
-        raise DataError(f"the rows were split by rule {version}, and this version of Loratory knows {known}; update it")
+        raise DataError(
+            f"the rows were split by rule {version}; this release knows the rules {known}. Update Loratory."
+        )
     return RULES[version]

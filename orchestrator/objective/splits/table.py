@@ -1,11 +1,11 @@
-"""The columns that decide which rows are used and in which split, as lists over all rows."""
+"""Columns relevant for splitting, as lists over all rows."""
 
 import math
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.core.errors import DataError
 from orchestrator.objective.splits.draw import draw, rank
@@ -22,19 +22,19 @@ NO_TARGET = "no target"
 NEAR = "too similar to a {} row"
 GROUP = "group stands in another split"
 SURPLUS = "more rows than {} asks for"
-"""Reasons for which rows are left out, as people read them."""
+"""Reasons for excluded rows. Sweeps store them in their facts, so the texts stay."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Columns:
-    """Which columns say what a row is.
+    """Names of the columns relevant for splitting.
 
     Attributes:
-        text: the column that identifies a row.
-        label: the column whose shares every split keeps; None if there is none to keep.
-        target: the column that a model learns to write; None if there is none.
-        group: the column of what a row was taken from (a document, a person ...); a group never straddles two splits.
-            Used if the data has it.
+        text: the column identifying a row.
+        label: the column for stratification; None: not stratified.
+        target: the column with the text to generate; None for tasks without one.
+        group: the column with a row's origin (a document, a person …), optional in the data; a group is never in two
+            splits.
     """
 
     text: str = "text"
@@ -48,12 +48,12 @@ class Table:
     """Lists over all rows of a data set.
 
     Attributes:
-        forms: the texts as the rule compares them.
-        targets: the targets as the rule compares them; empty strings if they do not count.
-        labels: class of each row; None if the task has none, or the row has none.
-        units: name of what a row must not be parted from: its group, or the rows that have its text.
-        unit_order: what is hashed to order the units.
-        incomplete: reason by row for which it cannot be used: no label or no target.
+        forms: the normalised texts.
+        targets: the normalised targets; empty strings if targets do not distinguish rows.
+        labels: class of each row; None without a label.
+        units: key of each row's unit, the rows kept in one split: its group, or the rows with its text.
+        unit_order: text of each row's unit, hashed to order the units.
+        incomplete: reason by row number for unusable rows: no label or no target.
     """
 
     forms: list[Forms]
@@ -84,9 +84,9 @@ class Table:
         return cls(forms=forms, targets=targets, labels=labels, units=units, unit_order=order, incomplete=incomplete)
 
     def clean(self) -> tuple[list[int], Counter[str]]:
-        """Return the rows to keep, and how many are left out by reason.
+        """Return the usable rows, and the number of excluded rows by reason.
 
-        Copies are left out but for the first; all copies are left out if they disagree on the label.
+        The first one of several copies is used; none of them if their labels differ.
         """
         dropped: Counter[str] = Counter()
         copies: dict[tuple[str, str], list[int]] = defaultdict(list)
@@ -106,7 +106,7 @@ class Table:
         return kept, +dropped
 
     def ordered(self, rows: Iterable[int], seed: int, *, grouped: bool = True) -> list[int]:
-        """Return rows in the order of their hashes: units first, if they are to stay together."""
+        """Return rows sorted by their hashes; if ``grouped``, by the hashes of their units first."""
 
         def key(row: int) -> tuple[bytes, ...]:
             unit = (rank(seed, self.unit_order[row]),) if grouped else ()
@@ -115,28 +115,32 @@ class Table:
 
         return sorted(rows, key=key)
 
-    def take(self, left: list[int], size: int, split: str) -> tuple[list[int], list[int], Counter[str]]:
-        """Return ``size`` stratified rows of ``left``, the rows free for other splits, and the losses by reason."""
-        chosen = draw(left, size, self.labels.__getitem__)
+    def take(self, pool: list[int], size: int, split: str) -> tuple[list[int], list[int], Counter[str]]:
+        """Return ``size`` stratified rows of ``pool``, the rows usable in other splits, and the excluded by reason."""
+        chosen = draw(pool, size, self.labels.__getitem__)
         taken, units = set(chosen), {self.units[row] for row in chosen}
-        apart = [row for row in left if self.units[row] not in units]
+        other_units = [row for row in pool if self.units[row] not in units]
         near = {self.forms[row].near for row in chosen}
-        free = [row for row in apart if self.forms[row].near not in near]
-        parted = len(left) - len(taken) - len(apart)
-        return chosen, free, +Counter({GROUP: parted, NEAR.format(split): len(apart) - len(free)})
+        usable = [row for row in other_units if self.forms[row].near not in near]
+        same_unit = len(pool) - len(taken) - len(other_units)
+        return chosen, usable, +Counter({GROUP: same_unit, NEAR.format(split): len(other_units) - len(usable)})
 
 
 def refuse_overlap(splits: Sequence[tuple[str, Sequence[str], Sequence[str]]]) -> None:
-    """Raise ``DataError`` if two splits share a form; each split is given by name, forms and texts."""
+    """Raise ``DataError`` if two splits share a form.
+
+    Args:
+        splits: name, forms and texts of each split.
+    """
     seen: dict[str, str] = {}
     for split, forms, texts in splits:
         for form, text in zip(forms, texts, strict=True):
             if seen.setdefault(form, split) != split:
-                raise DataError(f"a row stands in both {seen[form]} and {split}: {text[:80]!r}")
+                raise DataError(f"a row is in both {seen[form]} and {split}: {text[:80]!r}")
 
 
-def _group_name(group: Any) -> str | None:  # noqa: ANN401  (any value of a column)
-    """Return a group's name; None for what says that there is none: null, NaN and blank text."""
+def _group_name(group: object) -> str | None:
+    """Return a group's name; None for null, NaN and blank text."""
     missing = isinstance(group, float) and math.isnan(group)
     if group is None or missing or (isinstance(group, str) and not group.strip()):
         return None

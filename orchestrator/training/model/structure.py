@@ -1,4 +1,4 @@
-"""A base model without its weights: enough to see what an adapter would be put on."""
+"""The structure of a base model without its weights, to try adapters on."""
 
 import copy
 from dataclasses import replace
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def load_structure(source: Source, objective: Objective) -> Base:
-    """Return the base model on torch's ``meta`` device, in float32 and never quantised; its weights are not read.
+    """Return the base model on torch's ``meta`` device in float32, not quantised; its weights are not read.
 
     Raises:
         AssetError: the model is missing or cannot be reached.
@@ -30,13 +30,13 @@ def load_structure(source: Source, objective: Objective) -> Base:
 def without_weights(
     source: Source, objective: Objective, *, ignore_mismatched_sizes: bool = False
 ) -> "tuple[PreTrainedModel, dict[str, Any]]":
-    """Return the model with the objective's head on the ``meta`` device, and how the names in its files match its own.
+    """Return the model on the ``meta`` device, and transformers' report on missing, unexpected and mismatched tensors.
 
     Args:
         source: the base model.
-        objective: its head.
-        ignore_mismatched_sizes: report tensors of another shape than the files' instead of raising. A classifier's
-            head is always reported.
+        objective: determines the head.
+        ignore_mismatched_sizes: report tensors of another shape than in the files instead of raising. The head of a
+            classifier is always reported.
 
     Raises:
         AssetError: the model is missing or cannot be reached.
@@ -52,12 +52,12 @@ def without_weights(
 
 
 def copied(base: Base) -> Base:
-    """Return a copy, which an adapter may be put on."""
+    """Return a copy, for an adapter."""
     return replace(base, model=copy.deepcopy(base.model))
 
 
 def without_repetitions(base: Base) -> Base:
-    """Return a copy with one of each kind of the layers that stand in a list: what peft does to one it does to all."""
+    """Return a copy with one layer of each kind per list of layers: peft treats layers of one kind alike."""
     from torch.nn import ModuleList
 
     found = copied(base)
@@ -71,6 +71,6 @@ def without_repetitions(base: Base) -> Base:
 
 
 def _kind(module: "nn.Module") -> tuple[object, ...]:
-    """Return what makes modules of one kind: the names, classes and shapes of all that they hold."""
+    """Return a key of a module's kind: the names and classes of its modules, the names and shapes of its parameters."""
     inner = tuple((name, type(child)) for name, child in module.named_modules())
     return inner, tuple((name, tuple(parameter.shape)) for name, parameter in module.named_parameters())

@@ -1,4 +1,4 @@
-"""Small packs and what peft does with the same trials."""
+"""Small packs, and the same trials trained by peft."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,11 +21,11 @@ from orchestrator.training.data.update_plan import UpdatePlan
 from orchestrator.training.model.adapters import Adapted, adapt
 from orchestrator.training.model.base_model import Base, load_base
 from orchestrator.training.optimiser import build_optimiser, schedule_factor
-from orchestrator.training.packed.adapter import Adapter, new_adapter, place
-from orchestrator.training.packed.pack import Pack
-from orchestrator.training.packed.randomness import quantised
-from orchestrator.training.packed.seat import Seat
-from orchestrator.training.packed.stepping import Stepper
+from orchestrator.training.packed.execution.pack import Pack
+from orchestrator.training.packed.execution.slot_trial import SlotTrial
+from orchestrator.training.packed.execution.stepper import Stepper
+from orchestrator.training.packed.masks.streams import quantise_drop_prob
+from orchestrator.training.packed.slots.adapter import Adapter, new_adapter, parse_key
 
 POINTS = (200, 400)
 ROWS = 60
@@ -55,6 +55,7 @@ class World:
         quantisation: Quantisation | None = None,
         packed: bool = True,
         device: str = "cpu",
+        grouped: bool | None = None,
     ) -> None:
         self.objective = objective
         self.source = Source(origin=Origin.LOCAL, name=str(model))
@@ -73,25 +74,25 @@ class World:
         )
         self.data = TaskData(objective, data, load_tokenizer(self.source))
         if packed:
-            self.pack = Pack(self.source, objective, device, torch.float32, quantisation)
+            self.pack = Pack(self.source, objective, device, torch.float32, quantisation, grouped=grouped)
             self.stepper = Stepper(self.pack, objective, self.data.tokenizer, threads=2, tokens=1)
 
-    def seat(self, trial: TrialTask, b_std: float = 0.0) -> Seat:
-        """Seat a trial; with ``b_std``, its B starts away from zero, where A has a gradient from the first step."""
+    def slot_trial(self, trial: TrialTask, b_std: float = 0.0) -> SlotTrial:
+        """Return a trial in a slot; ``b_std`` is B's standard deviation, else zero, where A has no gradient."""
         folder = TrialFolder(Path(self.plan.sweep_dir), trial.number, SLOT_STATE)
         adapter = new_adapter(self.plan, self.objective, trial)
         if b_std:
             adapter = with_b(adapter, trial.seed, b_std)
-        return Seat(self.pack, adapter, trial, UpdatePlan.create(self.data, trial, self.plan.timetable), folder)
+        return SlotTrial(self.pack, adapter, trial, UpdatePlan.create(self.data, trial, self.plan.timetable), folder)
 
-    def gradients(self, seat: Seat, trial: TrialTask) -> dict[str, torch.Tensor]:
-        """Return a seat's gradients by the names of an adapter's file; B with its rank first."""
+    def gradients(self, slot_trial: SlotTrial, trial: TrialTask) -> dict[str, torch.Tensor]:
+        """Return a slot_trial's gradients by the names of an adapter's file; B with its rank first."""
         adapter, found = new_adapter(self.plan, self.objective, trial), {}
         for name, value in adapter.tensors.items():
-            gradient = self.pack.view(seat.slot, name, value.shape, "gradients")
-            layer, part = place(name)
+            gradient = self.pack.view(slot_trial.slot, name, value.shape, "gradients")
+            layer, part = parse_key(name)
             if part == "B" and self.pack.device != "cpu":  # scaled when the update is made
-                gradient = gradient * adapter.scales[layer] / (1.0 - quantised(trial.settings.dropout))
+                gradient = gradient * adapter.scales[layer] / (1.0 - quantise_drop_prob(trial.settings.dropout))
             found[name] = gradient
         return found
 

@@ -1,4 +1,4 @@
-"""What no head reads is not computed; that the rest is as peft computes it, test_oracle.py shows."""
+"""Tokens not read by the head are skipped; ``test_oracle.py`` compares the results with peft's."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from orchestrator.objective.protocol import Objective
-from orchestrator.training.packed.first_tokens import compute_first_tokens_alone
+from orchestrator.training.packed.layers.first_tokens import skip_unread_tokens
 from tests.fakes.tiny_models import tiny_bert, tiny_gpt2, tiny_roberta
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification
 from tests.training.packed.packs import World, task
@@ -24,21 +24,19 @@ class MeanPooler(nn.Module):
 
 @pytest.mark.parametrize("build", [tiny_bert, tiny_roberta])
 @pytest.mark.parametrize("training", [True, False])
-def test_behind_the_last_attention_there_is_one_vector_a_row(
-    build: Callable[[Path], Path], training: bool, tmp_path: Path
-) -> None:
+def test_last_layer_computes_first_tokens_only(build: Callable[[Path], Path], training: bool, tmp_path: Path) -> None:
     world = World(build(tmp_path / "model"), TinyClassification(), tmp_path / "sweep")
-    seats = [world.seat(task(0)), world.seat(task(1, batch_size=4))]
+    slot_trials = [world.slot_trial(task(0)), world.slot_trial(task(1, batch_size=4))]
     seen: list[list[int]] = [[], []]
     bert: Any = world.pack.model.base_model
     for layer, counts in zip(bert.encoder.layer, seen, strict=True):
         layer.intermediate.dense.register_forward_hook(lambda _, x, __, counts=counts: counts.append(x[0].shape[1]))
     if training:
-        world.stepper.backward(seats[:1])
-        world.stepper.backward(seats[1:])
+        world.stepper.backward(slot_trials[:1])
+        world.stepper.backward(slot_trials[1:])
         assert seen[1] == [8, 4]
     else:
-        world.stepper.measure(seats, seats[0].update_plan.splits["val"])
+        world.stepper.measure(slot_trials, slot_trials[0].update_plan.splits["val"])
         assert sum(seen[1]) == 2 * 20
     assert all(tokens > 2 * rows for tokens, rows in zip(*seen, strict=True))
 
@@ -46,19 +44,17 @@ def test_behind_the_last_attention_there_is_one_vector_a_row(
 @pytest.mark.parametrize(
     ("build", "objective"), [(tiny_gpt2, TinyClassification()), (tiny_gpt2, TinyCausal())], ids=["classes", "language"]
 )
-def test_a_decoder_goes_on_with_every_token(
-    build: Callable[[Path], Path], objective: Objective, tmp_path: Path
-) -> None:
+def test_decoder_computes_every_token(build: Callable[[Path], Path], objective: Objective, tmp_path: Path) -> None:
     world = World(build(tmp_path / "model"), objective, tmp_path / "sweep")
-    assert not compute_first_tokens_alone(world.pack.model)
+    assert not skip_unread_tokens(world.pack.model)
 
 
-def test_a_head_that_reads_every_token_is_given_every_token(tmp_path: Path) -> None:
+def test_head_reading_all_tokens_gets_all_tokens(tmp_path: Path) -> None:
     world = World(tiny_bert(tmp_path / "model"), TinyClassification(), tmp_path / "sweep")
     model = world.pack.model
     bert: Any = model.base_model
     bert.encoder.layer[-1].attention.output._forward_pre_hooks.clear()
-    assert compute_first_tokens_alone(model)
+    assert skip_unread_tokens(model)
     bert.encoder.layer[-1].attention.output._forward_pre_hooks.clear()
     bert.pooler.forward = MeanPooler().forward
-    assert not compute_first_tokens_alone(model)
+    assert not skip_unread_tokens(model)

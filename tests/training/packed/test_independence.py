@@ -1,4 +1,4 @@
-"""A trial does not depend on its neighbours: alone or among others that join, stop and break, it is the same."""
+"""A trial trains identically alone and beside neighbours, while those join, stop or diverge."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -14,21 +14,21 @@ from orchestrator.core.errors import DivergedError
 from orchestrator.core.trial import TrialTask
 from orchestrator.objective.protocol import Objective
 from orchestrator.training.data.order import data_order
-from orchestrator.training.packed.layout import lay_out
-from orchestrator.training.packed.seat import Seat
-from orchestrator.training.packed.stepping import Stepper
+from orchestrator.training.packed.execution.slot_trial import SlotTrial
+from orchestrator.training.packed.execution.stepper import Stepper
+from orchestrator.training.packed.layout.blocks import batch_layout
 from tests.fakes.tiny_models import tiny_bert, tiny_gpt2, tiny_t5
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
 from tests.training.packed.packs import POINTS, World, task
 
 STEPS = 6
 ALONE = 40
-"""Updates of the watched trial by itself: in long steps it makes several, but none beyond its reports."""
+"""Updates of the watched trial alone. A long step makes several updates, but none beyond the next report."""
 WATCHED: dict[type[Objective], TrialTask] = {
     kind: task(0, dropout=0.2, batch_size=5, accumulation=2, rank=3, target_modules=targets)
     for kind, targets in ((TinyClassification, "query,value"), (TinyCausal, "c_attn"), (TinySeq2Seq, "k,wo"))
 }
-"""The trial that is watched: the models have dropout of their own, on attention too, and neighbours adapt more."""
+"""The watched trial by objective. The models have dropout, also in attention; neighbours adapt more layers."""
 
 MODELS: dict[str, tuple[Callable[[Path], Path], type[Objective]]] = {
     "bert": (tiny_bert, TinyClassification),
@@ -46,21 +46,21 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="module")
 def alone(world: World) -> list[float]:
-    """The loss after each number of updates of the watched trial, by itself and batch by batch; NaN after none."""
-    seat = world.seat(WATCHED[type(world.objective)])
-    losses = [seat.loss]
+    """Loss of the watched trial, alone, by number of updates, from NaN at zero updates."""
+    slot_trial = world.slot_trial(WATCHED[type(world.objective)])
+    losses = [slot_trial.loss]
     while len(losses) <= ALONE:
-        world.stepper.step([seat])
-        if seat.batches == 0:
-            losses.append(seat.loss)
-            assert seat.update == len(losses) - 1
-    seat.leave()
+        world.stepper.step([slot_trial])
+        if slot_trial.batches == 0:
+            losses.append(slot_trial.loss)
+            assert slot_trial.update == len(losses) - 1
+    slot_trial.leave()
     return losses
 
 
 @st.composite
 def neighbours(draw: st.DrawFn) -> tuple[TrialTask, int, int, bool]:
-    """A neighbour, the updates between which it trains, and whether it is broken on purpose."""
+    """A neighbour, the steps at which it joins and leaves, and whether its parameters become NaN."""
     chosen = task(
         draw(st.integers(1, 10_000)),
         rank=draw(st.sampled_from([1, 4, 16])),
@@ -94,48 +94,55 @@ def neighbours(draw: st.DrawFn) -> tuple[TrialTask, int, int, bool]:
 def test_neighbours_change_nothing(
     world: World, alone: list[float], others: list[tuple[TrialTask, int, int, bool]], first: bool, tokens: int
 ) -> None:
-    seats: dict[int, Seat] = {}
-    watched = world.seat(WATCHED[type(world.objective)]) if first else None
+    slot_trials: dict[int, SlotTrial] = {}
+    watched = world.slot_trial(WATCHED[type(world.objective)]) if first else None
     found: dict[int, float] = {}
     stepper = Stepper(world.pack, world.objective, world.data.tokenizer, threads=2, tokens=tokens)
     try:
         for step in range(STEPS):
             for trial, joins, _, broken in others:
                 if joins == step:
-                    seats[trial.number] = world.seat(trial)
+                    slot_trials[trial.number] = world.slot_trial(trial)
                     if broken:
-                        name = next(iter(world.gradients(seats[trial.number], trial)))
-                        world.pack.view(seats[trial.number].slot, name, torch.Size([1, 1])).fill_(float("nan"))
-            watched = watched or world.seat(WATCHED[type(world.objective)])
-            diverged = stepper.step([watched, *seats.values()])
+                        name = next(iter(world.gradients(slot_trials[trial.number], trial)))
+                        world.pack.view(slot_trials[trial.number].slot, name, torch.Size([1, 1])).fill_(float("nan"))
+            watched = watched or world.slot_trial(WATCHED[type(world.objective)])
+            diverged = stepper.step([watched, *slot_trials.values()])
             assert 0 not in diverged
             found[watched.update] = watched.loss
             for trial, _, leaves, _ in others:
-                if trial.number not in seats:
+                if trial.number not in slot_trials:
                     continue
-                seat = seats[trial.number]
-                if trial.number in diverged or leaves == step + 1 or seat.update == len(seat.update_plan.order):
-                    stepper.forget(seats[trial.number].slot)
-                    seats.pop(trial.number).leave()
+                slot_trial = slot_trials[trial.number]
+                if (
+                    trial.number in diverged
+                    or leaves == step + 1
+                    or slot_trial.update == len(slot_trial.update_plan.order)
+                ):
+                    stepper.forget(slot_trials[trial.number].slot)
+                    slot_trials.pop(trial.number).leave()
     finally:
         stepper.close()
-        for seat in [*seats.values(), *([watched] if watched else [])]:
-            seat.leave()
+        for slot_trial in [*slot_trials.values(), *([watched] if watched else [])]:
+            slot_trial.leave()
     assert max(found) >= STEPS // 2
     assert found == pytest.approx({update: alone[update] for update in found}, rel=1e-5, nan_ok=True)
 
 
-def test_a_trial_goes_on_in_another_slot_beside_others_as_it_would_have(world: World, alone: list[float]) -> None:
+def test_trial_resumes_identically_in_another_slot(world: World, alone: list[float]) -> None:
     watched = replace(WATCHED[type(world.objective)], number=20_000)
-    seat, others = world.seat(watched), [world.seat(task(number, rank=16, dropout=0.3)) for number in (1, 2)]
-    slot = seat.slot
-    while seat.update < seat.update_plan.due[POINTS[0]]:
-        world.stepper.step([seat, others[0]] if seat.update % 3 else [seat])
-    seat.commit([POINTS[0]], {})
-    seat.leave()
-    others.append(world.seat(task(3, rank=32, batch_size=3)))  # takes the slot
-    again = world.seat(watched)
-    assert (again.update, again.slot == slot) == (seat.update_plan.due[POINTS[0]], False)
+    slot_trial, others = (
+        world.slot_trial(watched),
+        [world.slot_trial(task(number, rank=16, dropout=0.3)) for number in (1, 2)],
+    )
+    slot = slot_trial.slot
+    while slot_trial.update < slot_trial.update_plan.due[POINTS[0]]:
+        world.stepper.step([slot_trial, others[0]] if slot_trial.update % 3 else [slot_trial])
+    slot_trial.commit([POINTS[0]], {})
+    slot_trial.leave()
+    others.append(world.slot_trial(task(3, rank=32, batch_size=3)))  # takes the slot
+    again = world.slot_trial(watched)
+    assert (again.update, again.slot == slot) == (slot_trial.update_plan.due[POINTS[0]], False)
     for _ in range(STEPS):
         world.stepper.step([again, others[2]])
         if again.batches == 0:
@@ -144,8 +151,11 @@ def test_a_trial_goes_on_in_another_slot_beside_others_as_it_would_have(world: W
         left.leave()
 
 
-def test_a_broken_trial_is_told_and_the_others_go_on(world: World, alone: list[float]) -> None:
-    watched, broken = world.seat(WATCHED[type(world.objective)]), world.seat(task(1, alpha=1e38, learning_rate=10.0))
+def test_diverged_trial_leaves_others_unchanged(world: World, alone: list[float]) -> None:
+    watched, broken = (
+        world.slot_trial(WATCHED[type(world.objective)]),
+        world.slot_trial(task(1, alpha=1e38, learning_rate=10.0)),
+    )
     told: dict[int, DivergedError] = {}
     with closing(Stepper(world.pack, world.objective, world.data.tokenizer, threads=2, tokens=200)) as stepper:
         for _ in range(STEPS):
@@ -153,11 +163,11 @@ def test_a_broken_trial_is_told_and_the_others_go_on(world: World, alone: list[f
     assert list(told) == [1]
     assert "training loss" in str(told[1])
     assert watched.loss == pytest.approx(alone[watched.update], rel=1e-5)
-    for seat in (watched, broken):
-        seat.leave()
+    for slot_trial in (watched, broken):
+        slot_trial.leave()
 
 
-def test_no_more_than_a_tenth_of_the_tokens_is_padding() -> None:
+def test_padding_is_at_most_ten_percent() -> None:
     sizes = (4, 8, 16, 32, 16, 8, 4, 16)
     draw = torch.Generator().manual_seed(0)
     lengths = (torch.randn(4000, generator=draw).mul(0.5).add(3.2).exp()).clamp(5, 128).int().tolist()  # as reviews are
@@ -167,6 +177,6 @@ def test_no_more_than_a_tenth_of_the_tokens_is_padding() -> None:
         rows = [[lengths[row] for row in order[update]] for order in orders]
         longest = max(map(max, rows))
         mask = torch.tensor([[int(token < length) for token in range(longest)] for part in rows for length in part])
-        layout = lay_out(mask, {slot: len(part) for slot, part in enumerate(rows)}, len(sizes), torch.float32)
+        layout = batch_layout(mask, {slot: len(part) for slot, part in enumerate(rows)}, len(sizes), torch.float32)
         real, padded = real + sum(map(sum, rows)), padded + layout.num_tokens
     assert padded <= 1.1 * real

@@ -1,4 +1,4 @@
-"""What a decoder writes has a layout of its own, and layers can tell which of the two they are given."""
+"""Encoder and decoder have separate layouts, and layers find the layout of their input."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -9,7 +9,7 @@ import torch
 
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Example, Objective
-from orchestrator.training.packed.layout import lay_out
+from orchestrator.training.packed.layout.blocks import batch_layout
 from tests.fakes.tiny_models import tiny_gpt2, tiny_llama, tiny_t5, without_dropout
 from tests.fakes.tiny_objective import TinyCausal, TinySeq2Seq
 from tests.training.packed.packs import World, task
@@ -19,22 +19,22 @@ def masks(*lengths: int) -> torch.Tensor:
     return torch.tensor([[int(token < length) for token in range(max(lengths))] for length in lengths])
 
 
-def test_a_decoders_layout_stands_beside_its_encoders() -> None:
-    read = lay_out(masks(3, 2, 4, 4), {0: 2, 2: 2}, 3, torch.float32)
-    written = read.beside(masks(4, 1, 2, 3), torch.float32)
+def test_layout_of_distinguishes_encoder_and_decoder_values() -> None:
+    read = batch_layout(masks(3, 2, 4, 4), {0: 2, 2: 2}, 3, torch.float32)
+    written = read.decoder_layout(masks(4, 1, 2, 3), torch.float32)
     assert [(block.slot, block.rows, block.length) for block in written.blocks] == [
         (0, slice(0, 2), 4),
         (2, slice(2, 4), 3),
     ]
     assert read.num_tokens == written.num_tokens == 14  # so numbers of tokens tell nothing
     for own in (torch.zeros(1, 14, 8), torch.zeros(4, 4, 8), torch.zeros(4, 8)):
-        assert written.of(own) is written
-        assert read.of(own) is read
-    assert written.of(torch.zeros(14, 1, 8)) is read
+        assert written.layout_of(own) is written
+        assert read.layout_of(own) is read
+    assert written.layout_of(torch.zeros(14, 1, 8)) is read
 
 
 @pytest.mark.parametrize("lengths", [((3, 4), (4, 3)), ((1, 7), (7, 1)), ((1, 1), (1, 1)), ((1, 1), (5, 2))])
-def test_slots_that_read_as_much_as_they_write_are_told_apart(
+def test_equal_token_counts_keep_encoder_and_decoder_apart(
     tmp_path: Path, lengths: tuple[tuple[int, int], tuple[int, int]]
 ) -> None:
     world = World(without_dropout(tiny_t5(tmp_path / "model")), TinySeq2Seq(), tmp_path / "sweep")
@@ -45,13 +45,13 @@ def test_slots_that_read_as_much_as_they_write_are_told_apart(
         return {"input_ids": ids[:read], "labels": ids[read:]}
 
     tasks = [task(0, rank=4), task(1, rank=16)]
-    seats = [world.seat(trial, b_std=0.2) for trial in tasks]
+    slot_trials = [world.slot_trial(trial, b_std=0.2) for trial in tasks]
     rows = [example(*pair) for pair in zip(*lengths, strict=True)]
     batch = world.objective.collate(rows, world.data.tokenizer)
     world.pack.model.eval()
-    layout = lay_out(batch["attention_mask"], {seat.slot: 1 for seat in seats}, 2, torch.float32)
+    layout = batch_layout(batch["attention_mask"], {slot_trial.slot: 1 for slot_trial in slot_trials}, 2, torch.float32)
     with torch.inference_mode():
-        logits = world.pack.logits(batch, layout).parts()
+        logits = world.pack.logits(batch, layout).by_slot()
         for row, trial in enumerate(tasks):
             alone = world.objective.collate(rows[row : row + 1], world.data.tokenizer)
             expected = forward(world.peft(trial, b_std=0.2).model.eval(), alone)
@@ -61,11 +61,11 @@ def test_slots_that_read_as_much_as_they_write_are_told_apart(
 @pytest.mark.parametrize(
     ("build", "objective"), [(tiny_gpt2, TinyCausal()), (tiny_llama, TinyCausal()), (tiny_t5, TinySeq2Seq())]
 )
-def test_a_head_that_writes_is_given_no_more_tokens_than_the_stack_before_it(
+def test_language_model_head_computes_no_padding_of_neighbours(
     build: Callable[[Path], Path], objective: Objective, tmp_path: Path
 ) -> None:
     world = World(build(tmp_path / "model"), objective, tmp_path / "sweep")
-    seats = [world.seat(task(0, batch_size=2)), world.seat(task(1, batch_size=3))]
+    slot_trials = [world.slot_trial(task(0, batch_size=2)), world.slot_trial(task(1, batch_size=3))]
     given: list[int] = []
 
     def count(_: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
@@ -73,8 +73,8 @@ def test_a_head_that_writes_is_given_no_more_tokens_than_the_stack_before_it(
 
     world.pack.model.get_output_embeddings().register_forward_pre_hook(count)
     name = "labels" if world.pack.model.config.is_encoder_decoder else "input_ids"
-    lengths = [[len(row[name]) for row in seat.next_batch()] for seat in seats]
+    lengths = [[len(row[name]) for row in slot_trial.next_batch()] for slot_trial in slot_trials]
     assert name == "labels" or len({max(some) for some in lengths}) == 2, "rows of one length would show nothing"
     with closing(world.stepper):
-        world.stepper.step(seats)
+        world.stepper.step(slot_trials)
     assert sum(given) == sum(len(some) * max(some) for some in lengths)

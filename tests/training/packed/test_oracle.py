@@ -1,4 +1,4 @@
-"""peft is the oracle: what a pack computes for a trial is what peft computes for it alone."""
+"""peft is the oracle: a pack computes for each trial the same as peft for the trial alone."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,8 +12,8 @@ from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.trial import TrialTask
 from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Objective
-from orchestrator.training.packed.layout import lay_out
-from orchestrator.training.packed.seat import Seat
+from orchestrator.training.packed.execution.slot_trial import SlotTrial
+from orchestrator.training.packed.layout.blocks import batch_layout
 from tests import needs
 from tests.fakes.tiny_models import (
     bert_without_pooler,
@@ -47,17 +47,17 @@ def world(request: pytest.FixtureRequest, tmp_path: Path, device: str) -> World:
     return opened(request.param, tmp_path, device)
 
 
-def opened(name: str, folder: Path, device: str) -> World:
+def opened(name: str, folder: Path, device: str, *, grouped: bool | None = None) -> World:
     """Return a pack over one of the models, saved into a folder."""
     build, objective, _ = MODELS[name]
     quantisation = Quantisation.NF4 if name.endswith("nf4") else None
     model = without_dropout(build(folder / "model"))
-    return World(model, objective(), folder / "sweep", quantisation=quantisation, device=device)
+    return World(model, objective(), folder / "sweep", quantisation=quantisation, device=device, grouped=grouped)
 
 
 @pytest.fixture
 def tasks(request: pytest.FixtureRequest, world: World) -> list[TrialTask]:
-    """Trials that differ in whatever may differ inside a pack."""
+    """Trials with different values of every setting free inside a pack."""
     targets = MODELS[request.node.callspec.params["world"]][2]
     last = "pissa" if world.plan.quantisation is None else "gaussian"  # nothing can be taken out of 4 bits
     longer = {"epochs": 2 * POINTS[-1] / ROWS, "warmup_ratio": 0.2}
@@ -70,19 +70,19 @@ def tasks(request: pytest.FixtureRequest, world: World) -> list[TrialTask]:
     ]
 
 
-def test_first_gradients_are_pefts(world: World, tasks: list[TrialTask]) -> None:
+def test_first_gradients_equal_pefts(world: World, tasks: list[TrialTask]) -> None:
     tasks = tasks[:4]  # PiSSA's B is not zero; drawing it anew would not be PiSSA
-    seats = [world.seat(trial, b_std=0.02) for trial in tasks]
+    slot_trials = [world.slot_trial(trial, b_std=0.02) for trial in tasks]
     world.pack.model.train()
-    world.stepper.backward(seats)
-    for seat, trial in zip(seats, tasks, strict=True):
+    world.stepper.backward(slot_trials)
+    for slot_trial, trial in zip(slot_trials, tasks, strict=True):
         adapted = world.peft(trial, b_std=0.02)
-        rows = seat.next_batch()
+        rows = slot_trial.next_batch()
         loss = world.peft_loss(adapted, rows, trial.settings)
         batch = world.batch(rows)
         units = world.objective.losses(forward(adapted.model, batch), batch)[1].sum()
         (loss * units).backward()
-        expected, found = peft_gradients(adapted), world.gradients(seat, trial)
+        expected, found = peft_gradients(adapted), world.gradients(slot_trial, trial)
         assert expected.keys() == found.keys()
         for name, gradient in expected.items():
             stored = found[name].t() if "lora_B" in name else found[name]
@@ -91,44 +91,44 @@ def test_first_gradients_are_pefts(world: World, tasks: list[TrialTask]) -> None
             assert error <= 1e-5, (name, error)
 
 
-def test_losses_over_fifty_updates_are_pefts(world: World, tasks: list[TrialTask]) -> None:
-    seats = [world.seat(trial) for trial in tasks]
+def test_losses_over_fifty_updates_equal_pefts(world: World, tasks: list[TrialTask]) -> None:
+    slot_trials = [world.slot_trial(trial) for trial in tasks]
     found: list[list[float]] = [[] for _ in tasks]
     for _ in range(50):
-        assert not world.stepper.step(seats)
-        for seat, losses in zip(seats, found, strict=True):
-            losses.append(seat.loss)
+        assert not world.stepper.step(slot_trials)
+        for slot_trial, losses in zip(slot_trials, found, strict=True):
+            losses.append(slot_trial.loss)
     for losses, trial in zip(found, tasks, strict=True):
         assert losses == pytest.approx(world.losses_of_peft(trial, 50), rel=1e-3)
 
 
-def test_the_exported_adapter_has_the_packs_logits(world: World, tasks: list[TrialTask]) -> None:
-    seats = [world.seat(trial) for trial in tasks]
+def test_exported_adapter_reproduces_logits(world: World, tasks: list[TrialTask]) -> None:
+    slot_trials = [world.slot_trial(trial) for trial in tasks]
     for _ in range(3):
-        world.stepper.step(seats)
+        world.stepper.step(slot_trials)
     rows = world.data.split("validation", 32)
     batch = world.batch(rows)
     world.pack.model.eval()
-    for seat in seats:
-        seat.commit([200], {})
-        plain = PeftModel.from_pretrained(world.base().model, str(seat.folder.checkpoint(200) / "adapter")).eval()
-        layout = lay_out(batch["attention_mask"], {seat.slot: len(rows)}, world.pack.slots, torch.float32)
+    for slot_trial in slot_trials:
+        slot_trial.commit([200], {})
+        plain = PeftModel.from_pretrained(world.base().model, str(slot_trial.folder.checkpoint(200) / "adapter")).eval()
+        layout = batch_layout(batch["attention_mask"], {slot_trial.slot: len(rows)}, world.pack.slots, torch.float32)
         with torch.inference_mode():
-            expected, [logits] = forward(plain, batch), world.pack.logits(batch, layout).parts()
+            expected, [logits] = forward(plain, batch), world.pack.logits(batch, layout).by_slot()
         mask = batch.get("decoder_attention_mask", batch["attention_mask"])
         real = slice(None) if logits.dim() == 2 else mask.bool()
         torch.testing.assert_close(logits[real], expected[real], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("max_grad_norm", [1000.0, 0.05])
-def test_accumulated_batches_make_the_update_of_one(world: World, max_grad_norm: float) -> None:
-    """With an epsilon so large the update is in proportion to the gradient, of which AdamW else sees the sign alone."""
+def test_accumulated_batches_equal_one_batch(world: World, max_grad_norm: float) -> None:
+    """A large epsilon makes the update proportional to the gradient; AdamW otherwise uses little more than its sign."""
 
-    def seat(batch_size: int, accumulation: int) -> Seat:
+    def slot_trial(batch_size: int, accumulation: int) -> SlotTrial:
         shape = {"batch_size": batch_size, "accumulation": accumulation}
-        return world.seat(task(0, None, **shape, epsilon=1.0, learning_rate=0.5, max_grad_norm=max_grad_norm))
+        return world.slot_trial(task(0, None, **shape, epsilon=1.0, learning_rate=0.5, max_grad_norm=max_grad_norm))
 
-    whole, cut, single = seat(12, 1), seat(3, 4), seat(1, 12)
+    whole, cut, single = slot_trial(12, 1), slot_trial(3, 4), slot_trial(1, 12)
     for _ in range(5):
         world.stepper.step([whole])
         for _ in range(4):

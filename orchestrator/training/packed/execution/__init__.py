@@ -1,0 +1,1 @@
+"""Packs, the trials in their slots, and training steps."""
