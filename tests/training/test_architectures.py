@@ -13,7 +13,7 @@ from orchestrator.evaluation.measure import measure
 from orchestrator.objective.protocol import Example, Head, Objective
 from orchestrator.training.model.adapters import adapt
 from orchestrator.training.model.base_model import load_base
-from orchestrator.training.packed.fitness import reason_not_to_pack
+from orchestrator.training.packed.limits.fitness import reason_not_to_pack
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
 from tests.families.tiny_families import tiny_family
 from tests.families.walk import walked

@@ -18,12 +18,12 @@ from orchestrator.training.engine import Capacity
 from orchestrator.training.model.adapters import reason_of
 from orchestrator.training.packed.errors import CannotPackError
 from orchestrator.training.packed.execution.pack import Pack
+from orchestrator.training.packed.execution.reporting import write_reports
 from orchestrator.training.packed.execution.slot_trial import SlotTrial
 from orchestrator.training.packed.execution.stepper import Stepper
-from orchestrator.training.packed.fitness import reason_not_to_pack
-from orchestrator.training.packed.headroom import Headroom
-from orchestrator.training.packed.reporting import write_reports
-from orchestrator.training.packed.sizing import Kind, Sizing, capacity_for, describe_kind
+from orchestrator.training.packed.limits.fitness import reason_not_to_pack
+from orchestrator.training.packed.limits.headroom import Headroom
+from orchestrator.training.packed.limits.sizing import Kind, Sizing, capacity_for, describe_kind
 from orchestrator.training.packed.slots.adapter import new_adapter, require_packable
 from orchestrator.training.process.memory import free_memory, reset_peak
 from orchestrator.training.process.random_state import kept_random_state

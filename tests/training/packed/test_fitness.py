@@ -23,8 +23,8 @@ from orchestrator.training.data.task_data import TaskData
 from orchestrator.training.engine import TrialRun
 from orchestrator.training.mixed import MixedEngine, MixedRun
 from orchestrator.training.packed.errors import CannotPackError
-from orchestrator.training.packed.fitness import reason_not_to_pack, try_formats
 from orchestrator.training.packed.layout.blocks import batch_layout
+from orchestrator.training.packed.limits.fitness import reason_not_to_pack, try_formats
 from tests.fakes.tiny_models import (
     bert_without_pooler,
     tiny_bert,

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.training.context import EngineContext
 from orchestrator.training.mixed import MixedEngine
-from orchestrator.training.packed.sizing import grow_while_faster, shrink_to_fit
+from orchestrator.training.packed.limits.sizing import grow_while_faster, shrink_to_fit
 from tests.fakes.tiny_models import tiny_bert, tiny_deberta
 from tests.fakes.tiny_objective import TinyClassification
 from tests.training.packed.packs import World

@@ -24,9 +24,9 @@ from orchestrator.training.packed.errors import CannotPackError
 from orchestrator.training.packed.execution.pack import Pack
 from orchestrator.training.packed.layers.attention import checking_masks
 from orchestrator.training.packed.layout.blocks import batch_layout
+from orchestrator.training.packed.limits.risks import risk
 from orchestrator.training.packed.masks.create import create_masks
 from orchestrator.training.packed.masks.streams import DropoutStream
-from orchestrator.training.packed.risks import risk
 from orchestrator.training.process.memory import free_memory, out_of_memory
 from orchestrator.training.process.random_state import kept_random_state
 
