@@ -1,4 +1,4 @@
-"""``status``: all sweeps, or one."""
+"""``status``: list all sweeps, or show one."""
 
 import time
 from collections import Counter
@@ -17,29 +17,29 @@ if TYPE_CHECKING:
 
 
 _PRIORITY = {"started": 4, "time": 3, "metric": 2, "trials": 1}
-"""Columns of the list of sweeps that a narrow terminal hides, the largest first."""
+"""Order in which a narrow terminal hides columns, the largest first."""
 _TEXT = {"sweep", "status", "metric", "started"}
 
 
 def status(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One sweep; all of them if absent.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Sweep name. Default: all sweeps.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show where sweeps are: running, interrupted or finished, and the best so far."""
+    """Show sweeps with their status (running, interrupted, finished) and their best score so far."""
     screen = Screen(as_json=as_json)
     if name is not None:
-        _one(screen, *find_sweep(name))
+        _show_one(screen, *find_sweep(name))
         return
     ledger = existing_ledger()
     sweeps = () if ledger is None else ledger.sweeps.all()
     if ledger is None or not sweeps:
-        screen.show(f"no sweeps yet; try: {program()} sweep sweeps/sentiment.yaml")
+        screen.show(f"no sweeps yet; start one: {program()} sweep sweeps/sentiment.yaml")
         screen.emit([])
         return
-    _all(screen, ledger, sweeps)
+    _show_all(screen, ledger, sweeps)
 
 
-def _all(screen: Screen, ledger: "Ledger", sweeps: tuple[SweepRecord, ...]) -> None:
+def _show_all(screen: Screen, ledger: "Ledger", sweeps: tuple[SweepRecord, ...]) -> None:
     from orchestrator.report import words
     from orchestrator.report.fitting_table import Column, FittingTable
     from orchestrator.report.leaderboard import leaderboard, metric_of
@@ -84,7 +84,7 @@ def _all(screen: Screen, ledger: "Ledger", sweeps: tuple[SweepRecord, ...]) -> N
     screen.emit(documents)
 
 
-def _one(screen: Screen, ledger: "Ledger", sweep: SweepRecord) -> None:
+def _show_one(screen: Screen, ledger: "Ledger", sweep: SweepRecord) -> None:
     from rich.text import Text
 
     from orchestrator.ledger.home import sweep_dir
@@ -96,8 +96,8 @@ def _one(screen: Screen, ledger: "Ledger", sweep: SweepRecord) -> None:
     summary, state = summarise(sweep, ledger.trials.all(sweep.id)), sweep.status.value
     reason = sweep.facts.get("ended")
     shown = reason and (sweep.status is SweepStatus.FINISHED or reason.startswith(SUSPENDED))
-    told = f"{sweep.reference}: {state}" + (f", {reason}" if shown else "")
-    screen.show(Text(told + (f" ({driver})" if driver else ""), style="bold"))
+    title = f"{sweep.reference}: {state}" + (f", {reason}" if shown else "")
+    screen.show(Text(title + (f" ({driver})" if driver else ""), style="bold"))
     screen.show(summary_text(summary, SHOWN))
     screen.show(Text(f"files in {sweep_dir(sweep)}", style="dim"), soft_wrap=True)
     screen.emit({**as_json(summary), "driver": None if driver is None else str(driver)})
