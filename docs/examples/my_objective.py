@@ -1,8 +1,8 @@
 """An objective of your own: which team should answer a support ticket?
 
-Name this file in a sweep file, as in ``tickets.yaml``. The rows are in ``tickets.csv``: a text, a label and, optionally,
-a group. Here the group is the customer; all rows of a customer stay in one split. Everything below the class attributes
-is optional.
+Name this file in a sweep file, as in ``tickets.yaml``. The rows are in ``tickets.csv``: a text, a label and a group.
+The group is optional; here it is the customer, and all rows of a customer stay in one split. Everything below the class
+attributes is optional.
 """
 
 from collections.abc import Mapping, Sequence
