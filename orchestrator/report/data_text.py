@@ -1,8 +1,6 @@
 """What a person is told of the data: rows used, left out and cut, labels, and warnings. The same words everywhere."""
 
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any
 
 from orchestrator.core.data import DataSummary
 from orchestrator.report import words
@@ -48,14 +46,6 @@ def cut_text(data: DataSummary) -> str:
     longest = max(data.longest.values(), default=0)
     told = f"; the longest text has {words.count(longest)} characters" if longest else ""
     return f"rows longer than {words.count(data.max_length)} tokens are cut: {counts}{told}"
-
-
-def summary_of(facts: Mapping[str, Any]) -> DataSummary:
-    """Return the summary that a sweep's facts hold; an empty one for sweeps of earlier versions."""
-    stored = facts.get("data_summary") or {}
-    known = {item.name for item in fields(DataSummary)}
-    values = {name: value for name, value in stored.items() if name in known}
-    return DataSummary(**values | {"warnings": tuple(values.get("warnings", ()))})
 
 
 def _used(rows: Mapping[str, int], place: str) -> int:

@@ -86,7 +86,7 @@ class Coordinator:
     @property
     def elapsed_s(self) -> float:
         """Seconds that this driver and earlier ones have been running."""
-        return float(self._sweep.facts.get("elapsed_s", 0.0)) + self._timer() - self._opened_at
+        return self._sweep.elapsed_s + self._timer() - self._opened_at
 
     @property
     def out_of_budget(self) -> str | None:

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from rich.console import Console, RenderableType
 
+from orchestrator.core.facts import SweepFacts
 from orchestrator.core.metric import Direction
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialState
@@ -93,14 +94,14 @@ def test_what_was_not_measured_of_the_winner_is_left_out() -> None:
     bare = tuple(replace(record, final={}) for record in records)
     assert "winner" not in shown(summary_text(summarise(make_sweep(), bare)), 80)
     tested = tuple(replace(record, final={"test/accuracy": 0.9}) for record in records)
-    alone = shown(summary_text(summarise(make_sweep(facts={}), tested)), 80)
+    alone = shown(summary_text(summarise(make_sweep(facts=SweepFacts()), tested)), 80)
     assert "winner  test accuracy 0.900\n" in "\n".join(line.rstrip() for line in alone.splitlines())
 
 
 @pytest.mark.parametrize(("value", "told"), [(0.5, False), (0.9, True)])
 def test_a_winner_that_is_no_better_than_the_baseline_is_said_to_be_so(value: float, *, told: bool) -> None:
     sweep = make_sweep()
-    told_of = summarise(replace(sweep, facts={**sweep.facts, "baseline": {"val/accuracy": value}}), make_records())
+    told_of = summarise(replace(sweep, facts=replace(sweep.facts, baseline={"val/accuracy": value})), make_records())
     assert ("No trial is better than the baseline" in shown(summary_text(told_of), 120)) == told
     assert ("No trial is better than the baseline" in render_page(told_of, {})) == told
 
@@ -197,14 +198,14 @@ def test_the_report_is_one_page_without_the_network_and_a_file_per_picture(summa
 
 def test_a_page_escapes_what_a_user_wrote(tmp_path: Path) -> None:
     failed = trial(0, {"rank": 4}, (), state=TrialState.FAIL, reason="<script>alert(1)</script>")
-    sweep = make_sweep(spec_text="description: <b>bold</b>", facts={})
+    sweep = make_sweep(spec_text="description: <b>bold</b>", facts=SweepFacts())
     text = write_report(tmp_path, summarise(sweep, [failed]))[0].read_text()
     assert "<script>alert" not in text
     assert "<b>bold" not in text
 
 
 def test_a_page_masks_a_password_that_is_stored(tmp_path: Path) -> None:
-    sweep = make_sweep(spec_text="tracking: {uri: 'https://ann:pw-1@host'}", facts={})
+    sweep = make_sweep(spec_text="tracking: {uri: 'https://ann:pw-1@host'}", facts=SweepFacts())
     text = write_report(tmp_path, summarise(sweep, []))[0].read_text()
     assert "pw-1" not in text
     assert "https://ann:***@host" in text
@@ -212,7 +213,7 @@ def test_a_page_masks_a_password_that_is_stored(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_sweep_that_has_hardly_begun_can_be_reported(count: int, tmp_path: Path) -> None:
-    sweep = make_sweep(status=SweepStatus.RUNNING, facts={})
+    sweep = make_sweep(status=SweepStatus.RUNNING, facts=SweepFacts())
     summary = summarise(sweep, make_records(count), Importances(note="too few trials"))
     assert "parallel_coordinates" not in draw(summary)
     assert (summary.time is None) == (count == 0)
@@ -223,7 +224,7 @@ def test_a_sweep_that_has_hardly_begun_can_be_reported(count: int, tmp_path: Pat
 
 def test_a_minimised_metric_is_drawn_downwards(tmp_path: Path) -> None:
     metric = {"name": "val/loss", "direction": "minimize"}
-    summary = summarise(make_sweep(fingerprint={"metric": metric}, facts={}), make_records())
+    summary = summarise(make_sweep(fingerprint={"metric": metric}, facts=SweepFacts()), make_records())
     assert summary.leaderboard.metric.direction is Direction.MINIMIZE
     header = write_report(tmp_path, summary)[-1].parent.joinpath("leaderboard.csv").read_text().splitlines()[0]
     assert header.split(",").count("val/loss") == 1

@@ -95,7 +95,7 @@ def _one(screen: Screen, ledger: "Ledger", sweep: SweepRecord) -> None:
     driver = ledger.drivers.live(sweep.id)
     sweep = _as_it_is(ledger, sweep)
     summary, state = summarise(sweep, ledger.trials.all(sweep.id)), sweep.status.value
-    reason = sweep.facts.get("ended")
+    reason = sweep.facts.end_reason
     shown = reason and (sweep.status is SweepStatus.FINISHED or reason.startswith(SUSPENDED))
     told = f"{sweep.reference}: {state}" + (f", {reason}" if shown else "")
     screen.show(Text(told + (f" ({driver})" if driver else ""), style="bold"))
