@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from orchestrator.cli.stores import read_spec
 from orchestrator.core.trial import TrialState
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report.of_sweep import summary_of
 from orchestrator.report.plots import PICTURES
 from orchestrator.report.summary import Summary, summarise
 from orchestrator.report.text import summary_text
+from orchestrator.stores import read_spec
 from orchestrator.sweep import SweepOptions, SweepResult, run_sweep
 from tests.conftest import copied
 from tests.fakes.tiny_sweep import tiny_sweep

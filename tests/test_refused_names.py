@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cli.stores import read_spec, stored_sweep
 from orchestrator.core.errors import ObjectiveError
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialState
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.promotion.promote import PromotionRequest, promote
+from orchestrator.stores import read_spec, stored_sweep
 from orchestrator.sweep import SweepOptions, SweepResult, run_sweep
 from orchestrator.tracking.location import connect, locate
 from tests.fakes.tiny_sweep import SWEEP, tiny_sweep

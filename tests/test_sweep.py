@@ -7,7 +7,6 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 
-from orchestrator.cli.stores import read_spec, stored_sweep
 from orchestrator.core.errors import AssetError, ModelError, SweepChangedError, UserError
 from orchestrator.core.quantisation import Quantisation, loading_arguments
 from orchestrator.core.sweep import SweepStatus
@@ -17,6 +16,7 @@ from orchestrator.preparation.prepared import prepare
 from orchestrator.preparation.preview import SweepPlan, preview
 from orchestrator.preparation.request import request_of
 from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.stores import read_spec, stored_sweep
 from orchestrator.sweep import SweepOptions, SweepResult, run_sweep
 from orchestrator.tracking.location import connect, holds_runs, locate
 from tests import needs

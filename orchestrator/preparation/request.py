@@ -10,7 +10,6 @@ import inspect
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator import __version__
 from orchestrator.assets.marks import mark, mark_of
 from orchestrator.core.data import Origin
 from orchestrator.core.secrets import redact
@@ -18,6 +17,7 @@ from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Objective
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.location import Location, locate
+from orchestrator.version import __version__
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""A stored sweep's summary, importances included: the ledger's records as a report shows them."""
+"""The summary of a stored sweep, with importances."""
 
 import logging
 
@@ -14,18 +14,18 @@ logger = logging.getLogger(__name__)
 
 
 def summary_of(ledger: Ledger, sweep: SweepRecord, notes: dict[str, str] | None = None) -> Summary:
-    """Return the summary of a sweep as the ledger has it now.
+    """Return the summary of the current state of a sweep.
 
     Args:
-        ledger: holds the sweep.
-        sweep: any record of it.
-        notes: takes a sentence if there are no importances because they could not be computed.
+        ledger: the sweep's ledger.
+        sweep: the sweep; its status may be out of date.
+        notes: receives a sentence if computing the importances fails.
     """
     sweep, records = ledger.sweeps.with_live_status(sweep), ledger.trials.all(sweep.id)
     try:
         found = importances(records, metric_of(sweep))
-    except Exception as error:  # lets through whatever Optuna raises: the report is complete without importances
-        logger.exception("the importances could not be computed")
+    except Exception as error:  # any error of Optuna: the report is complete without importances
+        logger.exception("computing the importances failed")
         found = Found(note=f"no importances: {in_short(error)}")
         if notes is not None:
             notes["importances"] = str(found.note)
@@ -33,7 +33,7 @@ def summary_of(ledger: Ledger, sweep: SweepRecord, notes: dict[str, str] | None 
 
 
 def _note(found: Found) -> str | None:
-    """Return where the trials were compared, and what else is to be known."""
+    """Return the rung of the comparison and further notes."""
     if not found.shares:
         return found.note
     compared = f"{found.trials} trials at {found.nominal_samples:,} samples"

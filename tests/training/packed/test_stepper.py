@@ -1,4 +1,4 @@
-"""How far a step trains each trial, and that it makes no difference to any."""
+"""The length of a step for each trial, which does not change the training."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -30,9 +30,7 @@ def step(world: World) -> Iterator[Callable[[int, list[SlotTrial]], None]]:
         yield run
 
 
-def test_a_step_is_as_long_for_every_trial_whatever_its_batch(
-    world: World, step: Callable[[int, list[SlotTrial]], None]
-) -> None:
+def test_step_trains_all_trials_on_equal_tokens(world: World, step: Callable[[int, list[SlotTrial]], None]) -> None:
     slot_trials = [
         world.slot_trial(task(0, batch_size=16)),
         world.slot_trial(task(1, batch_size=4, accumulation=2)),
@@ -45,7 +43,7 @@ def test_a_step_is_as_long_for_every_trial_whatever_its_batch(
         assert 300 <= slot_trial.tokens_trained < most
 
 
-def test_a_step_ends_where_the_first_reports(world: World, step: Callable[[int, list[SlotTrial]], None]) -> None:
+def test_step_ends_at_first_report(world: World, step: Callable[[int, list[SlotTrial]], None]) -> None:
     ahead, behind = world.slot_trial(task(0, batch_size=8)), world.slot_trial(task(1, batch_size=4))
     step(1000, [ahead])
     trained = ahead.tokens_trained
@@ -57,7 +55,7 @@ def test_a_step_ends_where_the_first_reports(world: World, step: Callable[[int, 
     assert ahead.update == ahead.update_plan.due[POINTS[1]]
 
 
-def test_a_step_may_end_inside_an_update(world: World, step: Callable[[int, list[SlotTrial]], None]) -> None:
+def test_step_may_end_inside_an_update(world: World, step: Callable[[int, list[SlotTrial]], None]) -> None:
     slot_trial = world.slot_trial(task(0, batch_size=8, accumulation=4))
     step(sum(slot_trial.upcoming_tokens(1_000_000)[:6]), [slot_trial])
     assert (slot_trial.update, slot_trial.batches) == (1, 2)
@@ -65,14 +63,14 @@ def test_a_step_may_end_inside_an_update(world: World, step: Callable[[int, list
     assert (slot_trial.update, slot_trial.batches) == (3, 0)
 
 
-def test_one_thread_waits_for_nobody_and_takes_one_batch(world: World) -> None:
+def test_one_thread_takes_one_batch_per_step(world: World) -> None:
     slot_trials = [world.slot_trial(task(number, batch_size=8)) for number in range(2)]
     with closing(world.stepper), closing(Stepper(world.pack, world.objective, world.data.tokenizer, threads=1)) as one:
         assert not one.step(slot_trials)
     assert [slot_trial.update for slot_trial in slot_trials] == [1, 1]
 
 
-def test_long_steps_train_as_short_ones_do(world: World, step: Callable[[int, list[SlotTrial]], None]) -> None:
+def test_step_length_does_not_change_training(world: World, step: Callable[[int, list[SlotTrial]], None]) -> None:
     settings = {"dropout": 0.2, "batch_size": 5, "accumulation": 2}
     short, long = world.slot_trial(task(0, seed=1, **settings)), world.slot_trial(task(1, seed=1, **settings))
     others = [world.slot_trial(task(number, batch_size=number)) for number in (2, 9)]

@@ -1,4 +1,4 @@
-"""Parts of all slots in one tensor: layers and slots see their own, and updates are the same alone and together."""
+"""The stacked parameters of all slots, their views, and updates of single slots and of all slots."""
 
 import weakref
 
@@ -33,7 +33,7 @@ def parameters_of(slots: int, rank: int) -> SlotParameters:
 
 
 def filled(parameters: SlotParameters) -> SlotParameters:
-    """Give each slot values in its own ranks, and garbage in the gradients of the ranks behind."""
+    """Fill values and gradients with random numbers, unused ranks included."""
     draw = torch.Generator().manual_seed(0)
     for stack in parameters.stacks.values():
         for held_PRW in (stack.values, stack.gradients):
@@ -41,7 +41,7 @@ def filled(parameters: SlotParameters) -> SlotParameters:
     return parameters
 
 
-def test_what_a_slot_holds_stays_when_slots_ranks_and_layers_come() -> None:
+def test_values_survive_resize_and_new_layers() -> None:
     parameters = filled(parameters_of(2, RANK_STEP))
     a = parameters.stacks["A"]
     shape = torch.Size([4, 24])
@@ -57,7 +57,7 @@ def test_what_a_slot_holds_stays_when_slots_ranks_and_layers_come() -> None:
     assert not parameters.stacks["A"].values[2:].any()
 
 
-def test_a_layer_sees_its_columns_and_a_slot_its_rows() -> None:
+def test_layers_and_slots_share_memory() -> None:
     parameters = SlotParameters("cpu")
     a_PRI, b_PRO = parameters.add_layer("one", "A", torch.Size([8])), parameters.add_layer("one", "B", torch.Size([16]))
     weight_POI = parameters.add_layer("head", "weight", torch.Size([3, 8]))
@@ -78,7 +78,7 @@ def test_a_layer_sees_its_columns_and_a_slot_its_rows() -> None:
         assert not parameter.grad.any()
 
 
-def test_updates_made_together_are_those_made_one_by_one() -> None:
+def test_joint_updates_equal_single_updates() -> None:
     alone, together = filled(parameters_of(4, 16)), filled(parameters_of(4, 16))
     for number in range(1, 4):
         updates = [
@@ -102,7 +102,7 @@ def test_updates_made_together_are_those_made_one_by_one() -> None:
         assert not stack.means[[1, 3]].any()
 
 
-def test_a_gradient_that_is_yet_to_be_scaled_is_scaled_with_the_update() -> None:
+def test_update_scales_gradients_of_b() -> None:
     scales = {0: SlotScales({"one": 2.0, "two": 0.5}, keep_scale=1.25), 2: SlotScales({"one": 3.0}, keep_scale=1.0)}
     late, early = filled(parameters_of(4, 16)), filled(parameters_of(4, 16))
     for parameters in (late, early):
@@ -122,7 +122,7 @@ def test_a_gradient_that_is_yet_to_be_scaled_is_scaled_with_the_update() -> None
         torch.testing.assert_close(late.stacks["B"].values[slot, :rank], early.stacks["B"].values[slot, :rank])
 
 
-def test_matrices_for_a_forward_are_scaled_and_of_the_slots_that_have_rows() -> None:
+def test_prepared_matrices_are_scaled_and_selected() -> None:
     parameters = filled(parameters_of(3, RANK_STEP))
     parameters.set_scales(1, SlotScales({"one": 2.0}, keep_scale=1.25))
     parameters.prepare_matrices(torch.tensor([1, 2]), torch.float32, training=True)
@@ -134,7 +134,7 @@ def test_matrices_for_a_forward_are_scaled_and_of_the_slots_that_have_rows() -> 
     assert parameters.prepared_matrices("one")[1][1].float() == pytest.approx((b_PRO[1] * 2.0).numpy(), rel=1e-2)
 
 
-def test_nothing_of_slots_that_are_gone_is_kept() -> None:
+def test_resize_to_zero_frees_values_and_scales() -> None:
     parameters = filled(parameters_of(4, RANK_STEP))
     for slot in range(4):
         parameters.set_scales(slot, SlotScales({"one": 2.0}, keep_scale=1.0))
@@ -146,7 +146,7 @@ def test_nothing_of_slots_that_are_gone_is_kept() -> None:
     assert not parameters.scales_P1W().any()
 
 
-def test_a_stream_of_another_kind_of_device_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
+def test_stream_ignores_state_of_another_device_kind(caplog: pytest.LogCaptureFixture) -> None:
     host, device = DropoutStream(1, 0.1, "cpu"), DropoutStream(1, 0.1, "cpu:0")
     for one, other in ((host, device), (device, host)):
         before = one.state()

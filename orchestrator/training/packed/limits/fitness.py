@@ -1,7 +1,7 @@
-"""Whether a model can be packed: not by its name, but by what its code and configuration say, and what comes out.
+"""Decide whether a model can be packed, from its code, its configuration and a trial run, not from its name.
 
-What a trial run does not show is decided by the code: see ``risks``. The rest is tried, in rows as long as trials may
-have them and with scores of real size.
+Differences invisible in a trial run are found in the code (see ``risks``). The trial run has rows of the maximum length
+and attention scores of realistic size.
 """
 
 import logging
@@ -24,9 +24,9 @@ from orchestrator.training.packed.errors import CannotPackError
 from orchestrator.training.packed.execution.pack import Pack
 from orchestrator.training.packed.layers.attention import checking_masks
 from orchestrator.training.packed.layout.blocks import batch_layout
+from orchestrator.training.packed.limits.risks import risk
 from orchestrator.training.packed.masks.create import create_masks
 from orchestrator.training.packed.masks.streams import DropoutStream
-from orchestrator.training.packed.risks import risk
 from orchestrator.training.process.memory import free_memory, out_of_memory
 from orchestrator.training.process.random_state import kept_random_state
 
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _ROWS = {0: 3, 1: 1}
-"""Rows by slot: short ones that are padded, and the longest by itself."""
+"""Number of rows by slot: short rows with padding, and the longest row alone."""
 _TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 0.05}
-"""By the number format in which a model is tried, how far its packed logits may be off, as a share of the largest."""
+"""Maximum difference of the packed logits, relative to the largest logit, by the number format of the trial run."""
 
 logger = logging.getLogger(__name__)
 
@@ -50,25 +50,25 @@ def reason_not_to_pack(
     quantisation: Quantisation | None = None,
     max_length: int = 0,
 ) -> str | None:
-    """Return why a model cannot be packed, in words, or None if it can.
+    """Return why a model cannot be packed, or None if it can.
 
-    The logits of a few rows of different lengths, the longest of ``max_length`` tokens, are computed by the model as it
-    is, one row at a time, and by a pack of two slots, both in float32; where they differ, or the pack fails, the
-    model's code does something that a pack does not know. It knows nothing of dropout that is a function (StarCoder2):
-    that draws from torch's own generator, for all slots together; nor of modules that keep what a forward found.
+    The logits of a few rows, the longest with ``max_length`` tokens, are computed by the plain model, one row at a
+    time, and by a pack of two slots, both in float32. The model is refused if they differ, if the pack fails, if a
+    module keeps state between forwards, or if dropout draws from torch's generator (functional dropout, as in
+    StarCoder2).
 
     Raises:
-        LoratoryError: there is no memory for the model, in float32 and, tried after that, in bfloat16.
+        LoratoryError: memory does not suffice for the model, neither in float32 nor in bfloat16.
     """
     if tokenizer.padding_side == "left" and objective.head is Head.SEQUENCE_CLASSIFICATION:
-        return "its classifier reads the last place of a row, so that padding stands on the left"
+        return "its classifier reads the last position of a row, so padding is on the left"
     chosen = _chosen(rows, min(max_length, _positions(source) or max_length))
-    tried = partial(_reason, source, objective, device, tokenizer, chosen, quantisation)
-    return in_what_fits(tried, device)
+    attempt = partial(_reason, source, objective, device, tokenizer, chosen, quantisation)
+    return try_formats(attempt, device)
 
 
 def _positions(source: Source) -> int | None:
-    """Return how many places a row may have for certain; some models begin to count two places later."""
+    """Return a safe maximum length of a row; positions of some models start at 2."""
     from transformers import AutoConfig
 
     config = load_pretrained(AutoConfig, source).get_text_config()
@@ -77,14 +77,14 @@ def _positions(source: Source) -> int | None:
 
 
 def _chosen(rows: Sequence[Example], length: int) -> list[Example]:
-    """Return four rows from short to long; the last is made ``length`` tokens long if it is shorter."""
+    """Return four rows from short to long; the last is extended to ``length`` tokens."""
     rows = sorted(rows[:64], key=lambda row: len(row["input_ids"]))
     chosen = [rows[at * (len(rows) - 1) // 3] for at in range(4)]
     return [*chosen[:3], _stretched(chosen[3], length)]
 
 
 def _stretched(row: Example, length: int) -> Example:
-    """Return a row whose middle is repeated until it has ``length`` tokens; so are labels that each token has."""
+    """Return a row extended to ``length`` tokens by repeating its middle, with its labels per token."""
     count = len(row["input_ids"])
     if count >= length or count < 3:
         return row
@@ -97,22 +97,22 @@ def _stretched(row: Example, length: int) -> Example:
     return {**row, **longer}
 
 
-def in_what_fits(tried: Callable[[torch.dtype], str | None], device: str) -> str | None:
-    """Return what ``tried`` does in float32, or in bfloat16 if there is no memory for that.
+def try_formats(attempt: Callable[[torch.dtype], str | None], device: str) -> str | None:
+    """Return the result of ``attempt`` in float32, or in bfloat16 if memory does not suffice.
 
     Raises:
-        LoratoryError: nor is there for bfloat16.
+        LoratoryError: memory does not suffice for bfloat16 either.
     """
     for dtype in _TOLERANCES:
         try:
-            return tried(dtype)
+            return attempt(dtype)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
-            told = str(error)
-        logger.warning("no memory to try the base in %s", dtype)
+            message = str(error)
+        logger.warning("no memory to try the base model in %s", dtype)
         free_memory(device)
-    raise LoratoryError(f"there is no memory for the base alone: {told}")
+    raise LoratoryError(f"no memory for the base model alone: {message}")
 
 
 def _reason(
@@ -134,7 +134,7 @@ def _reason(
         alone = _alone(base, [collated([row]) for row in rows])
         if isinstance(alone, str):
             return alone
-        del base  # there may be no memory for two
+        del base  # memory may not suffice for two
         torch.manual_seed(0)
         try:
             pack = Pack(source, objective, device, dtype, quantisation)
@@ -145,7 +145,7 @@ def _reason(
             return _difference(packed, alone, dtype) or _draws(pack, batch)
         except CannotPackError as error:
             return str(error)
-        except Exception as error:  # every cause is let through in the answer: the solo engine trains what fails here
+        except Exception as error:  # any error is a reason not to pack
             if out_of_memory(error):
                 raise
             logger.exception("the model cannot be packed")
@@ -153,32 +153,32 @@ def _reason(
 
 
 def _alone(model: "PreTrainedModel", rows: Sequence[Mapping[str, torch.Tensor]]) -> list[torch.Tensor] | str:
-    """Return each row's logits by itself; or why the model is not packed whatever they are, in words."""
+    """Return the logits of each row alone, or a reason not to pack the model whatever its logits."""
     widen(model.eval())
     reason = risk(model)
     if reason is not None:
         return reason
     alone = [forward(model, row)[0].float() for row in rows]
     changed = keeps_state(model.train(), lambda: forward(model, rows[-1]))
-    return alone if changed is None else f"{changed} keeps what one forward found for the next"
+    return alone if changed is None else f"{changed} keeps state from one forward to the next"
 
 
 def _difference(packed: Sequence[torch.Tensor], alone: Sequence[torch.Tensor], dtype: torch.dtype) -> str | None:
-    """Return in what a pack's logits, by slot, are not those of each row by itself; None if they are."""
+    """Return the difference between a pack's logits and the logits of each row alone, in words; None if equal."""
     rows = [row.float() for part in packed for row in part]
     largest = max(row.abs().max().item() for row in alone)
     difference = 0.0
-    for found, own in zip(rows, alone, strict=True):
-        real = found[: own.shape[0]] if own.dim() > 1 else found  # what stands at padding is nobody's
+    for row, own in zip(rows, alone, strict=True):
+        real = row[: own.shape[0]] if own.dim() > 1 else row  # without padding
         if real.shape != own.shape:
             return f"its packed logits have the shape {tuple(real.shape)}, alone {tuple(own.shape)}"
         difference = max(difference, (real - own).abs().max().item())
-    share = difference / max(largest, 1e-6)
-    return None if share <= _TOLERANCES[dtype] else f"its packed logits differ by {share:.2g} of the largest"
+    relative = difference / max(largest, 1e-6)
+    return None if relative <= _TOLERANCES[dtype] else f"its packed logits differ by {relative:.2g} of the largest"
 
 
 def _draws(pack: Pack, batch: Mapping[str, torch.Tensor]) -> str | None:
-    """Return a reason if a forward in training draws from torch's own generators."""
+    """Return a reason not to pack if a forward in training draws from torch's generators."""
     pack.model.train()
     masks = create_masks({slot: DropoutStream(slot, 0.0, pack.device) for slot in (0, 1)}, pack.device)
     before = _generators(pack.device)
@@ -187,7 +187,7 @@ def _draws(pack: Pack, batch: Mapping[str, torch.Tensor]) -> str | None:
     rows = torch.ones(layout.num_rows, 8, device=pack.device)
     masks.vector_mask(layout, rows, 0.5, 0, None).apply(rows)  # as adapters will: a device compiles a kernel for it
     same = all(torch.equal(*pair) for pair in zip(before, _generators(pack.device), strict=True))
-    return None if same else "in training its code draws random numbers that are not a slot's own"
+    return None if same else "in training its code draws random numbers outside of the slots' generators"
 
 
 def _generators(device: str) -> list[torch.Tensor]:

@@ -1,4 +1,4 @@
-"""What a model's configuration and code say against packing, though a trial run may not show it."""
+"""Reasons against packing in the configuration and code of a model, possibly invisible in a trial run."""
 
 import ast
 import inspect
@@ -16,10 +16,10 @@ _CAPACITY = ("expert_capacity", "moe_expert_capacity", "capacity_factor", "moe_e
 
 
 def risk(model: PreTrainedModel) -> str | None:
-    """Return why a model's rows are not computed beside those of other trials, in words; None: nothing is known.
+    """Return why a model cannot compute the rows of several trials together; None if no reason is known.
 
-    A pack gives a model the tokens of all rows as one row. So the model must not look at the longest row, must not
-    count tokens, and must take each token's place from ``position_ids``.
+    A pack gives a model the tokens of all rows as one row. So the results must not depend on the longest row or on the
+    number of tokens, and positions must come from ``position_ids``.
     """
     if unchanged_up_to(model) is not None:
         return "its RoPE follows the longest row of a forward (dynamic or long RoPE)"
@@ -40,7 +40,7 @@ def _declared(config: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _inside(model: PreTrainedModel) -> Iterator[nn.Module]:
-    """Yield one module of each class that attention is made of: it is given places, and need not make them."""
+    """Yield one module of each attention class; these get positions as arguments, and must not compute them."""
     seen = set()
     for module in model.modules():
         if type(module) not in seen and "attention" in type(module).__name__.lower():
@@ -49,7 +49,7 @@ def _inside(model: PreTrainedModel) -> Iterator[nn.Module]:
 
 
 def _counts(module: nn.Module) -> bool:
-    """Return whether a module's forward makes a range of numbers."""
+    """Return whether a module's forward calls ``arange``."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(type(module).forward)))
     except (OSError, TypeError, SyntaxError):
