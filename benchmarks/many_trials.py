@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
@@ -41,6 +41,7 @@ from orchestrator.cluster.inline import InlineExecutor
 from orchestrator.cluster.tune_executor import TuneExecutor
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.environment import prepare
+from orchestrator.core.facts import FactChanges
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import Budget, Resources
@@ -150,12 +151,7 @@ def engine_plan(folder: Path, *, packed: bool) -> EnginePlan:
 
 def start_sweep(ledger: Ledger, plan: EnginePlan) -> SweepRecord:
     sweep = open_sweep(ledger, "many", {}, "name: many\n")
-    facts = {
-        "metric": {"name": METRIC.name, "direction": METRIC.direction.value},
-        "data": {"train": POINTS[-1]},
-        "report_points": list(POINTS),
-        "engine": asdict(plan),
-    }
+    facts: FactChanges = {"metric": METRIC, "rows": {"train": POINTS[-1]}, "engine_plan": plan}
     return ledger.sweeps.update(sweep.id, status=SweepStatus.RUNNING, facts=facts)
 
 
@@ -184,7 +180,7 @@ def spend(trials: int, files: Path, location: Location, *, ray: bool, profile: P
             executor = TuneExecutor(FakeEngineFactory()) if ray else InlineExecutor(FakeEngineFactory())
             executor.run(coordinator, plan, Resources(parallel_trials=8 if ray else 1), threading.Event())
         searched, driver_cpu_s = time.perf_counter(), time.thread_time() - cpu
-        ledger.sweeps.update(sweep.id, status=SweepStatus.FINISHED, facts={"ended": "all were handed out"})
+        ledger.sweeps.update(sweep.id, status=SweepStatus.FINISHED, facts={"end_reason": "all were handed out"})
         assert reconciler.flush(3600.0)
         written = time.perf_counter()
         reconciler.close(1.0)
