@@ -1,4 +1,4 @@
-"""The masks of a device keep the contract, with the kernel's oracle in its place."""
+"""The masks of a device fulfil the contract, with an oracle in place of the kernel."""
 
 from tests.contracts.mask_contract import MaskContract
 

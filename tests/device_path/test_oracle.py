@@ -1,11 +1,11 @@
-"""A pack on a device, with padded rows and scaled matrices, computes for a trial the same as peft alone."""
+"""A pack on a device, with padded rows and scaled matrices, trains each trial as peft does."""
 
 from pathlib import Path
 
 import pytest
 
 from tests.training.packed.packs import World
-from tests.training.packed.test_oracle import (  # noqa: F401
+from tests.training.packed.test_oracle import (
     MODELS,
     opened,
     tasks,

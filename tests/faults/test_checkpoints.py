@@ -109,9 +109,7 @@ def check(outcome: SweepResult, expected: list[list[float]]) -> None:
 
 
 @pytest.mark.parametrize("harm", [flip, lambda file: os.truncate(file, 100), Path.unlink])
-def test_damaged_checkpoint_gives_way_to_the_one_before(
-    folder: Path, expected: list[list[float]], harm: object
-) -> None:
+def test_damaged_checkpoint_falls_back_to_the_previous(folder: Path, expected: list[list[float]], harm: object) -> None:
     assert callable(harm)
     harm(state_of(checkpoint(folder, 1, 48)))
     outcome, said = run(folder)
@@ -121,7 +119,7 @@ def test_damaged_checkpoint_gives_way_to_the_one_before(
     assert not [line for line in said if line.startswith("trial 0")]
 
 
-def test_trial_without_sound_checkpoint_starts_again(folder: Path, expected: list[list[float]]) -> None:
+def test_trial_without_intact_checkpoint_starts_again(folder: Path, expected: list[list[float]]) -> None:
     for samples in (32, 48):
         flip(checkpoint(folder, 0, samples) / "adapter" / "adapter_model.safetensors")
     outcome, said = run(folder)
@@ -140,7 +138,7 @@ def test_removed_checkpoints_start_trials_again_without_crash(folder: Path, expe
     ]
 
 
-def test_another_ledgers_checkpoints_are_left_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoints_of_another_ledger_stay(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LORATORY_DB", f"sqlite:///{folder / 'other.db'}")
     before = sorted(path for path in (folder / "home" / "sweeps" / "tiny-1").rglob("*"))
     outcome, said = run(folder)
@@ -151,7 +149,7 @@ def test_another_ledgers_checkpoints_are_left_alone(folder: Path, monkeypatch: p
     assert sorted(path for path in (folder / "home" / "sweeps" / "tiny-1").rglob("*")) == before
 
 
-def test_checkpoints_of_another_sweep_count_for_nothing(folder: Path, expected: list[list[float]]) -> None:
+def test_checkpoints_of_another_sweep_are_ignored(folder: Path, expected: list[list[float]]) -> None:
     with Ledger.open().database.write() as connection:
         connection.exec_driver_sql("UPDATE loratory_sweeps SET created_at = created_at + 1")
     outcome, said = run(folder)
@@ -173,7 +171,7 @@ def test_full_disk_suspends_the_sweep(
     ledger = Ledger.open()
     sweep = ledger.sweeps.find("tiny")
     assert sweep.status is SweepStatus.INTERRUPTED
-    assert "No space left on device" in sweep.facts["ended"]
+    assert "No space left on device" in (sweep.facts.end_reason or "")
     assert {record.state for record in ledger.trials.all(sweep.id)} == {TrialState.RUNNING}
     check(run(folder)[0], expected)
 

@@ -1,6 +1,6 @@
 """Grouped products equal looped products on a GPU."""
 
 from tests import needs
-from tests.training.packed.test_products import *  # noqa: F403  (its tests and fixtures, as they are)
+from tests.training.packed.test_products import *
 
 pytestmark = needs.cuda

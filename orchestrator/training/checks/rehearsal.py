@@ -70,7 +70,7 @@ def random_logits(
     return torch.randn(shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
 
 
-def _check_metrics(objective: Objective, measured: Any) -> None:  # noqa: ANN401  (any result of a user's hook)
+def _check_metrics(objective: Objective, measured: object) -> None:
     if not isinstance(measured, Mapping):
         raise _wrong(objective, "measure", "a dict of metrics", measured)
     missing = [name for name in objective.metrics if name != "loss" and name not in measured]

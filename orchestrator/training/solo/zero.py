@@ -50,7 +50,7 @@ def join_world(device: str) -> None:
         if not torch.distributed.is_initialized():
             backend = accelerator.communication_backend_name()
             # A store in memory opens no port.
-            store = torch.distributed.HashStore()  # type: ignore[attr-defined]
+            store = torch.distributed.HashStore()  # type: ignore[attr-defined]  # not in the stubs
             torch.distributed.init_process_group(backend, store=store, rank=0, world_size=1)
             atexit.register(torch.distributed.destroy_process_group)
         deepspeed.init_distributed(verbose=False)

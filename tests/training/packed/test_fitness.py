@@ -1,4 +1,4 @@
-"""What cannot be packed is found out, said, and trained by the solo engine in the same sweep."""
+"""Unpackable models and adapters are detected, reported, and trained by the solo engine in the same sweep."""
 
 import json
 import logging
@@ -70,7 +70,7 @@ def test_models_are_tried(
     assert found is None if reason is None else found is not None and found.startswith(reason)
 
 
-def test_where_there_is_no_memory_for_float32_a_base_is_tried_in_bfloat16(caplog: pytest.LogCaptureFixture) -> None:
+def test_base_too_large_for_float32_is_tried_in_bfloat16(caplog: pytest.LogCaptureFixture) -> None:
     tried: list[torch.dtype] = []
 
     def attempt(dtype: torch.dtype) -> str | None:
@@ -84,7 +84,7 @@ def test_where_there_is_no_memory_for_float32_a_base_is_tried_in_bfloat16(caplog
     assert "no memory to try the base model in torch.float32" in caplog.text
 
 
-def test_a_base_that_fits_in_no_format_is_an_error_and_others_are_let_through() -> None:
+def test_base_too_large_in_any_format_is_error() -> None:
     def attempt(dtype: torch.dtype) -> str | None:
         raise MemoryError(f"no room for {dtype}")
 
@@ -116,18 +116,21 @@ def plan_of(model: Path, folder: Path, *kinds: Mapping[str, ParamValue]) -> Engi
 
 
 def trained(engine: MixedEngine, *runs: MixedRun) -> dict[int, Report]:
-    """Train the runs to their end and return their reports, none of which is missing."""
+    """Train the runs to their end; return their reports by trial."""
     wanted: dict[TrialRun, int] = dict.fromkeys(runs, 32)
-    found: dict[TrialRun, Report | DivergedError] = {}
+    outcomes: dict[TrialRun, Report | DivergedError] = {}
     while wanted:
-        found |= engine.step(wanted)
-        wanted = {run: point for run, point in wanted.items() if run not in found}
-    reports = {run.number: found[run] for run in runs}
-    assert all(isinstance(report, Report) for report in reports.values())
-    return reports  # type: ignore[return-value]
+        outcomes |= engine.step(wanted)
+        wanted = {run: point for run, point in wanted.items() if run not in outcomes}
+    reports = {}
+    for run in runs:
+        outcome = outcomes[run]
+        assert isinstance(outcome, Report)
+        reports[run.number] = outcome
+    return reports
 
 
-def test_which_trials_the_solo_engine_trains_is_said_beforehand(tmp_path: Path) -> None:
+def test_capacity_names_the_solo_trials(tmp_path: Path) -> None:
     kinds = [{"target_modules": name, "dora": dora} for name in ("c_attn", "wte") for dora in (False, True)]
     engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path, *kinds), TinyCausal()))
     capacity = engine.capacity(3, measure=False)
@@ -149,7 +152,7 @@ def test_which_trials_the_solo_engine_trains_is_said_beforehand(tmp_path: Path) 
     engine.close()
 
 
-def test_every_method_but_lora_is_trained_by_the_solo_engine(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_solo_engine_trains_methods_other_than_lora(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     kinds = [{"method": "lora"}, *({"method": name} for name in METHODS if name != "lora")]
     engine = MixedEngine(EngineContext(plan_of(tiny_bert(tmp_path / "model"), tmp_path, *kinds), TinyClassification()))
     capacity = engine.capacity(3, measure=False)
@@ -174,7 +177,7 @@ def test_every_method_but_lora_is_trained_by_the_solo_engine(tmp_path: Path, cap
     engine.close()
 
 
-def test_settings_that_no_engine_starts_are_an_error_before_the_first_trial(tmp_path: Path) -> None:
+def test_settings_refused_by_peft_fail_before_first_trial(tmp_path: Path) -> None:
     kinds = [{"target_modules": name} for name in ("c_attn", "attn")]
     engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path, *kinds), TinyCausal()))
     with pytest.raises(UserError, match="attn cannot be started: Target module GPT2Attention is not supported"):
@@ -182,8 +185,8 @@ def test_settings_that_no_engine_starts_are_an_error_before_the_first_trial(tmp_
     engine.close()
 
 
-def test_a_target_that_the_model_has_not_is_an_error_beside_one_that_it_has(tmp_path: Path) -> None:
-    """It would be passed over, and the adapter be half of what was asked for."""
+def test_unknown_target_beside_known_target_is_error(tmp_path: Path) -> None:
+    """Without the check peft ignores it, and adapts only half of the requested modules."""
     engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path), TinyCausal()))
     with pytest.raises(UserError, match=r"target_modules: .* are needed: c_attn, c_proj, .*; got c_att, q$"):
         engine.start(task(0, target_modules="c_attn, c_att, q")).advance(16)
@@ -195,24 +198,25 @@ def test_a_target_that_the_model_has_not_is_an_error_beside_one_that_it_has(tmp_
     engine.close()
 
 
-def test_the_pack_and_the_others_take_turns_a_report_at_a_time(tmp_path: Path) -> None:
+def test_pack_and_solo_trials_alternate_by_report(tmp_path: Path) -> None:
     engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path), TinyCausal()))
     runs = [engine.start(task(0)), engine.start(task(1, dora=True)), engine.start(task(2))]
     points, order = dict.fromkeys(runs, 16), []
     while points:
-        for run in engine.step({run: points[run] for run in runs if run in points}):
-            order.append(run.number)  # type: ignore[attr-defined]
-            points[run] = 32  # type: ignore[index]
-            if order.count(run.number) == 2:  # type: ignore[attr-defined]
-                del points[run]  # type: ignore[arg-type]
+        outcomes = engine.step({run: points[run] for run in runs if run in points})
+        for run in [run for run in runs if run in outcomes]:
+            order.append(run.number)
+            points[run] = 32
+            if order.count(run.number) == 2:
+                del points[run]
     assert order in ([0, 2, 1, 0, 2, 1], [0, 2, 1, 0, 1, 2])
     for run in runs:
         run.close()
     engine.close()
 
 
-def test_rows_longer_than_tried_are_found_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A sliding window is as good as none for rows that fit into it."""
+def test_unfit_base_is_detected_in_training(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A sliding window has no effect on rows shorter than the window."""
     model = tiny_family("mistral", Head.CAUSAL_LM, tmp_path / "model", sliding_window=12)
     engine = MixedEngine(EngineContext(replace(plan_of(model, tmp_path), largest={"max_length": 10}), TinyCausal()))
     short, long = engine.start(task(0, max_length=10)), engine.start(task(1, max_length=32))
@@ -226,7 +230,7 @@ def test_rows_longer_than_tried_are_found_out(tmp_path: Path, caplog: pytest.Log
     for run in (short, long):
         run.close()
     engine.close()
-    # Another process only has to measure it for the last time, and finds out then.
+    # Another process detects it when it only measures the trial.
     plan = plan_of(model, tmp_path)
     shifted = replace(plan.data, shift={"other": plan.data.source}, shift_rows=8)
     engine = MixedEngine(EngineContext(replace(plan, data=shifted), TinyCausal()))
@@ -234,7 +238,7 @@ def test_rows_longer_than_tried_are_found_out(tmp_path: Path, caplog: pytest.Log
     engine.close()
 
 
-def test_a_layer_given_some_tokens_cannot_pack() -> None:
+def test_layer_with_some_tokens_cannot_pack() -> None:
     layout = batch_layout(torch.tensor([[1, 1, 1], [1, 0, 0]]), {0: 1, 1: 1}, 2, torch.float32)
     for count in (2, 4, 6):  # rows, tokens, rows padded to the longest
         layout.require_all(count)
@@ -242,9 +246,7 @@ def test_a_layer_given_some_tokens_cannot_pack() -> None:
         layout.require_all(3)
 
 
-def test_a_trial_that_cannot_be_packed_is_trained_alone_beside_the_pack(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_unpackable_trial_trains_solo_beside_the_pack(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path), TinyCausal()))
     embedding = engine.start(task(0, target_modules="wte"))
     linear = engine.start(task(1, target_modules="c_attn"))
@@ -259,7 +261,7 @@ def test_a_trial_that_cannot_be_packed_is_trained_alone_beside_the_pack(
     engine.close()
 
 
-def test_with_deepspeed_trials_train_by_themselves(tmp_path: Path) -> None:
+def test_deepspeed_trials_train_solo(tmp_path: Path) -> None:
     plan = EnginePlan(
         objective="made up",
         model=Source(origin=Origin.LOCAL, name=str(tiny_bert(tmp_path / "model"))),

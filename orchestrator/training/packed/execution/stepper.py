@@ -40,7 +40,7 @@ STEP_TOKENS = 2048
 """Padded tokens of each trial in a step, at least; threads wait for each other after a step.
 
 Longer steps wait less, because batches differ in length. But a new trial, or one after its report, waits for the end
-of the step (benchmarks/RESULTS.md), and a device waits for the engine between steps.
+of the step (benchmarks/history), and a device waits for the engine between steps.
 """
 
 
