@@ -104,12 +104,13 @@ def prepare(
         UserError: peft refuses an adapter.
     """
     spec, objective = with_stored_rule(request.spec, ledger), request.objective
-    splits, notes = read_rows(spec, objective, say)
+    splits, checked = read_rows(spec, objective, say)
+    notes = checked.notes
     engine_plan = plan_engine(spec, len(splits.train))
     if engine_plan.engine is EngineName.SOLO:
         from orchestrator.training.checks.adapter_check import check_adapters
 
-        for note in (adapter_notes := check_adapters(engine_plan, objective)):
+        for note in (adapter_notes := check_adapters(engine_plan, objective, checked.structure)):
             say(note)
         notes += adapter_notes
     fingerprint = _fingerprint(spec, splits)

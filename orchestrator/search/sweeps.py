@@ -12,7 +12,7 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.fingerprint import differences
 
 REMOVING = "removing"
-"""The fact that marks a sweep while it is removed."""
+"""The fact marking a sweep during its removal."""
 
 
 def open_sweep(
@@ -35,7 +35,7 @@ def open_sweep(
         fingerprint: plain JSON, which must stay the same between two runs of one sweep.
         spec_text: the sweep file as it is now; a resumed sweep keeps its own until its driver updates it.
         fresh: create a new generation beside the old ones.
-        say: receives one sentence for each thing that a person should know of files found on disk.
+        say: receives messages about files of other sweeps on disk.
 
     Raises:
         SweepChangedError: the fingerprint differs from the stored one; the message lists each difference.
@@ -65,7 +65,7 @@ def open_sweep(
 
 
 def resumable(ledger: Ledger, name: str, fingerprint: Mapping[str, Any]) -> SweepRecord | None:
-    """Return the sweep that ``open_sweep`` would resume; None if it would create one.
+    """Return the sweep to be resumed by ``open_sweep``; None if it would create one.
 
     Raises:
         SweepChangedError: as ``open_sweep``.

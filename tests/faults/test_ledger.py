@@ -59,9 +59,7 @@ def test_read_only_home_is_still_read(finished_sweep: str, home: Path, invoke: I
         told = invoke("report", name).output
         assert "cannot be written" in told
         ledger = Ledger.open()
-        with pytest.raises(
-            LedgerError, match=r"cannot be written: .*set LORATORY_HOME to a folder that can be written"
-        ):
+        with pytest.raises(LedgerError, match=r"cannot be written: .*set LORATORY_HOME to a writable folder"):
             open_sweep(ledger, "new", {}, "")
         doctor = invoke("doctor")
         assert doctor.exit_code == 1
@@ -71,7 +69,10 @@ def test_read_only_home_is_still_read(finished_sweep: str, home: Path, invoke: I
 def test_uncreatable_home_gives_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "closed").mkdir()
     monkeypatch.setenv("LORATORY_HOME", str(tmp_path / "closed" / "home"))
-    with read_only(tmp_path / "closed"), pytest.raises(LedgerError, match=r"home cannot be made: .*set LORATORY_HOME"):
+    with (
+        read_only(tmp_path / "closed"),
+        pytest.raises(LedgerError, match=r"home cannot be created: .*set LORATORY_HOME"),
+    ):
         Ledger.open()
 
 
@@ -126,7 +127,7 @@ def test_empty_ledger_beside_sweeps_is_damaged(home: Path, finished_sweep: str) 
     for file in home.glob("ledger.db*"):
         file.unlink()
     (home / "ledger.db").touch()
-    with pytest.raises(LedgerError, match="it is empty, and there are sweeps beside it"):
+    with pytest.raises(LedgerError, match="it is empty, but its folder holds sweeps"):
         Ledger.open()
 
 

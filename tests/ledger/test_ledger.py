@@ -270,7 +270,7 @@ def test_a_ledger_of_a_later_version_is_refused(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
 def test_a_ledger_in_memory_is_refused(url: str) -> None:
-    with pytest.raises(LedgerError, match="a database that lasts"):
+    with pytest.raises(LedgerError, match="a database in a file"):
         Ledger.open(url)
 
 

@@ -171,7 +171,7 @@ def test_an_ended_trial_is_left_alone(tmp_path: Path) -> None:
 def test_a_trial_that_was_not_told_to_stop_cannot_finish(tmp_path: Path) -> None:
     coordinator = coordinator_of(tmp_path, plan_of())
     coordinator.next_task()
-    with pytest.raises(LedgerError, match="was not told to stop"):
+    with pytest.raises(LedgerError, match="has no decision to stop"):
         coordinator.finish(0, {})
 
 

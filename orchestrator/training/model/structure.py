@@ -21,9 +21,13 @@ def load_structure(source: Source, objective: Objective) -> Base:
     Raises:
         AssetError: the model is missing or cannot be reached.
     """
-    model, found = without_weights(source, objective)
-    lacking = {*found["missing_keys"], *(key[0] for key in found.get("mismatched_keys", ()))}
-    fresh = tuple(sorted({key.rpartition(".")[0] for key in lacking}))
+    return as_base(source, *without_weights(source, objective))
+
+
+def as_base(source: Source, model: "PreTrainedModel", loading: dict[str, Any]) -> Base:
+    """Return the result of ``without_weights`` as a base model."""
+    missing = {*loading["missing_keys"], *(key[0] for key in loading.get("mismatched_keys", ()))}
+    fresh = tuple(sorted({key.rpartition(".")[0] for key in missing}))
     return Base(model=model, fresh_modules=fresh, revision=source.revision)
 
 

@@ -1,4 +1,4 @@
-"""What TPE sees of a long sweep holds whom it would call good of all, and no more than so many others."""
+"""TPE's view of a long sweep keeps all good trials and a bounded number of others."""
 
 import random
 import shutil
@@ -18,8 +18,8 @@ from orchestrator.core.policy import Budget, SamplerPolicy, StoppingName, Stoppi
 from orchestrator.core.space import FloatRange, Parameter, Space
 from orchestrator.core.timetable import Timetable
 from orchestrator.search.coordinator import Coordinator
-from orchestrator.search.memory import BEST, NEWEST, Memory, kinds, remembered
 from orchestrator.search.plan import SearchPlan
+from orchestrator.search.tpe_history import BEST, NEWEST, TpeHistory, one_per_parameter_set, with_ended
 from tests.search.worlds import ACCURACY, coordinator_of, curve, step
 
 MEANT = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
@@ -27,7 +27,7 @@ STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RU
 
 
 def trial(draw: random.Random, complete: float) -> FrozenTrial:
-    """Return a trial of any state, with a value that others have too."""
+    """Return a trial of any state; several trials share a value."""
     state = draw.choices(STATES, weights=(complete, 3, 1, 0.1))[0]
     values = {step: draw.choice([float("nan"), *range(40)]) for step in range(1, draw.randint(1, 4))}
     return create_trial(
@@ -39,60 +39,58 @@ def trial(draw: random.Random, complete: float) -> FrozenTrial:
     )
 
 
-def study_of(trials: int, direction: Literal["minimize", "maximize"], complete: float = 1) -> tuple[Study, Memory]:
+def study_of(trials: int, direction: Literal["minimize", "maximize"], complete: float = 1) -> tuple[Study, TpeHistory]:
     study = optuna.create_study(direction=direction)
-    memory = Memory(study.direction)
+    history = TpeHistory(study.direction)
     draw = random.Random(0)
     for _ in range(trials):
         study.add_trial(trial(draw, complete))
     ended = [each for each in study.get_trials() if each.state.is_finished()]
     draw.shuffle(ended)  # trials end in any order
     for each in ended:
-        memory.note(each)
-    return study, memory
+        history.add(each)
+    return study, history
 
 
 def numbers(trials: list[FrozenTrial]) -> list[int]:
     return [each.number for each in trials]
 
 
-def test_as_many_as_tpe_ever_calls_good() -> None:
+def test_best_covers_all_good_trials_of_tpe() -> None:
     assert max(map(default_gamma, range(10_000))) == BEST
 
 
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
 @pytest.mark.parametrize("complete", [0, 0.05, 1], ids=["none complete", "few", "many"])
-def test_the_good_ones_are_those_of_the_whole_study(
-    direction: Literal["minimize", "maximize"], complete: float
-) -> None:
-    study, memory = study_of(900, direction, complete)
+def test_good_trials_equal_those_of_whole_study(direction: Literal["minimize", "maximize"], complete: float) -> None:
+    study, history = study_of(900, direction, complete)
     every = study._get_trials(states=MEANT)
-    seen = remembered(study, memory.trials)._get_trials(deepcopy=False, states=MEANT)
+    seen = with_ended(study, history.trials)._get_trials(deepcopy=False, states=MEANT)
     good, _ = _split_trials(study, seen, BEST)
     assert numbers(good) == numbers(_split_trials(study, every, BEST)[0])
     ended = [each.number for each in every if each.state.is_finished()]
     running = [each.number for each in every if each.state is TrialState.RUNNING]
-    assert numbers(memory.trials)[-NEWEST:] == ended[-NEWEST:]
-    assert numbers(seen) == sorted({*numbers(memory.trials), *running})
-    assert len(memory.trials) <= NEWEST + BEST < len(ended)
+    assert numbers(history.trials)[-NEWEST:] == ended[-NEWEST:]
+    assert numbers(seen) == sorted({*numbers(history.trials), *running})
+    assert len(history.trials) <= NEWEST + BEST < len(ended)
 
 
-def test_a_study_that_is_not_long_is_seen_whole_and_as_it_is() -> None:
-    study, memory = study_of(NEWEST, "minimize")
-    seen = remembered(study, memory.trials)
+def test_short_study_is_seen_whole() -> None:
+    study, history = study_of(NEWEST, "minimize")
+    seen = with_ended(study, history.trials)
     for states in (MEANT, MEANT[:2]):
         assert seen._get_trials(deepcopy=False, states=states) == study._get_trials(states=states)
     assert (seen.direction, seen.study_name) == (study.direction, study.study_name)
 
 
-def test_one_trial_of_each_kind_says_what_the_space_is() -> None:
+def test_one_trial_per_parameter_set_gives_the_space() -> None:
     study = optuna.create_study()
     draw = random.Random(0)
     for _ in range(60):
         names = ["a", *draw.sample("bcdef", draw.randint(1, 3))]
         space: dict[str, BaseDistribution] = {name: FloatDistribution(0, 1) for name in names}
         study.add_trial(create_trial(value=0.0, params=dict.fromkeys(names, 0.5), distributions=space))
-    few = remembered(study, kinds(study.trials))
+    few = with_ended(study, one_per_parameter_set(study.trials))
     assert len(few._get_trials(deepcopy=False, states=MEANT)) < 26
     spaces = [_GroupDecomposedSearchSpace(include_pruned=True).calculate(each).search_spaces for each in (study, few)]
     assert spaces[0] == spaces[1]
@@ -104,15 +102,15 @@ PLAN = SearchPlan(
     metric=ACCURACY,
     timetable=Timetable(points=(1000,)),
     budget=Budget(trials=RANDOM + 20),
-    sampler=SamplerPolicy(startup_trials=RANDOM),  # random ones are soon proposed
+    sampler=SamplerPolicy(startup_trials=RANDOM),  # random proposals are fast
     stopping=StoppingPolicy(rule=StoppingName.NONE),
-    start_points=({"learning_rate": 1e-3},),  # the best there is
+    start_points=({"learning_rate": 1e-3},),  # the optimum
     seed=7,
 )
 
 
 def proposals(coordinator: Coordinator, count: int) -> Iterator[float]:
-    """Run so many trials to their ends."""
+    """Run ``count`` trials to their ends."""
     for _ in range(count):
         task = coordinator.next_task()
         assert task is not None
@@ -122,10 +120,8 @@ def proposals(coordinator: Coordinator, count: int) -> Iterator[float]:
         yield record.settings.learning_rate
 
 
-def test_the_first_trial_is_looked_at_in_the_end_too_and_after_a_restart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also, a sweep with more random trials than TPE sees of others does come to trust its model."""
+def test_best_first_trial_is_kept_after_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sweep has more random trials than ``NEWEST``, and still reaches its model."""
     looked: list[list[int]] = []
 
     def split(study: Study, trials: list[FrozenTrial], below: int) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
