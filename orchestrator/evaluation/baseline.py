@@ -10,6 +10,7 @@ from orchestrator.objective.protocol import Splits
 
 if TYPE_CHECKING:
     import datasets
+    from sklearn.pipeline import Pipeline
 
 CHARACTERS_READ = 500
 """Characters of a text that the character n-grams read at most: longer texts cost time and hardly help."""
@@ -69,7 +70,7 @@ def _analysers(texts: Sequence[str]) -> list[str]:
     return ["words"] if spaced and many else ["words", "characters"]
 
 
-def _fit(rows: "datasets.Dataset", analyser: str) -> Any:  # noqa: ANN401
+def _fit(rows: "datasets.Dataset", analyser: str) -> "Pipeline":
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -85,7 +86,7 @@ def _start(text: str) -> str:
     return text[:CHARACTERS_READ].lower()
 
 
-def _measure(model: Any, rows: "datasets.Dataset", num_labels: int) -> Mapping[str, float]:  # noqa: ANN401
+def _measure(model: "Pipeline", rows: "datasets.Dataset", num_labels: int) -> Mapping[str, float]:
     import numpy as np
 
     labels = np.array(rows["label"][:])

@@ -162,7 +162,7 @@ def _state(model: "torch.nn.Module") -> dict[tuple[str, str], Any]:
     return found
 
 
-def _unchanged(before: Any, after: Any) -> bool:  # noqa: ANN401  (whatever a module holds)
+def _unchanged(before: object, after: object) -> bool:
     import torch
 
     if isinstance(before, torch.Tensor) and isinstance(after, torch.Tensor):
