@@ -240,7 +240,8 @@ def best_runs(location: Location) -> None:
     client = connect(location)
     experiment = client.get_experiment_by_name("many")
     assert experiment is not None
-    found = client.search_runs([experiment.experiment_id], order_by=["metrics.`best_val_accuracy` DESC"], max_results=100)
+    order = ["metrics.`best_val_accuracy` DESC"]
+    found = client.search_runs([experiment.experiment_id], order_by=order, max_results=100)
     assert found
 
 
