@@ -204,11 +204,11 @@ def _sweep(record: SweepRecord, trials: Sequence[TrialRecord]) -> Sweep:
     return Sweep(
         reference=record.reference,
         status=record.status,
-        reason=record.facts.get("ended"),
+        reason=record.facts.end_reason,
         metric=metric,
         trials=tuple(_trial(trial, metric, places.get(trial.number)) for trial in trials),
-        baseline=record.facts.get("baseline"),
-        elapsed_s=record.facts.get("elapsed_s", 0.0),
+        baseline=record.facts.baseline,
+        elapsed_s=record.elapsed_s,
         report_path=report_page(record),
     )
 

@@ -2,7 +2,8 @@
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
 
 SPLIT_RULE = 2
 """Version of the rule that cuts the rows of a new sweep into splits; see ``orchestrator.objective.splits``."""
@@ -33,6 +34,11 @@ class Source:
     config: str | None = None
     split: str | None = None
     revision: str | None = None
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Return the source stored by ``dataclasses.asdict``; unknown keys are ignored."""
+        return cls(**{**_known(cls, stored), "origin": Origin(stored["origin"])})
 
     def __str__(self) -> str:
         return f"hub:{self.name}" if self.origin is Origin.HUB else self.name
@@ -68,6 +74,13 @@ class DataPlan:
     labels: Mapping[str, str | None] = field(default_factory=dict)
     split_rule: int = SPLIT_RULE
 
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Return the plan stored by ``dataclasses.asdict``; unknown keys are ignored."""
+        shift = {name: Source.from_json(source) for name, source in stored.get("shift", {}).items()}
+        values = {"split_rule": 1, **_known(cls, stored)}  # early versions had one split rule
+        return cls(**{**values, "source": Source.from_json(stored["source"]), "shift": shift})
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataSummary:
@@ -95,3 +108,14 @@ class DataSummary:
     longest: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     split_rule: int = 1
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Return the summary stored by ``dataclasses.asdict``; unknown keys are ignored."""
+        return cls(**{**_known(cls, stored), "warnings": tuple(stored.get("warnings", ()))})
+
+
+def _known(cls: type[Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the stored values of a dataclass's fields."""
+    names = {item.name for item in fields(cls)}
+    return {name: value for name, value in stored.items() if name in names}

@@ -2,7 +2,8 @@
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
 
 from orchestrator.core.data import DataPlan, Source
 from orchestrator.core.deepspeed import Config
@@ -76,3 +77,21 @@ class EnginePlan:
     def timetable(self) -> Timetable:
         """When trials report, and where each ends."""
         return Timetable(points=self.report_points, rows_per_epoch=self.rows_per_epoch)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Return the plan stored by ``dataclasses.asdict``; unknown keys are ignored.
+
+        Raises:
+            KeyError, TypeError, ValueError: another version stored the plan in another form.
+        """
+        names = {item.name for item in fields(cls)}
+        values = {name: value for name, value in stored.items() if name in names}
+        values |= {
+            name: tuple(values[name]) for name in ("report_points", "kinds", "tried", "searched") if name in values
+        }
+        values |= {"model": Source.from_json(stored["model"]), "data": DataPlan.from_json(stored["data"])}
+        values |= {"precision": Precision(stored["precision"]), "engine": EngineName(stored["engine"])}
+        if values.get("quantisation") is not None:
+            values["quantisation"] = Quantisation(values["quantisation"])
+        return cls(**values)

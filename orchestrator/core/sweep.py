@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.core.facts import SweepFacts
 from orchestrator.core.trial import TrialState
 
 SUSPENDED = "suspended: "
@@ -30,8 +31,8 @@ class SweepRecord:
         generation: 1 for the first sweep of that name; ``--fresh`` opens the next.
         fingerprint: what may not change when the sweep goes on: objective, model, data, space ... as plain JSON.
         spec_text: the sweep file as it was, overrides applied.
-        facts: what was found while preparing and finishing it, as plain JSON: ``baseline``, ``data`` (rows by split),
-            ``report_points``, ``metric``, ``versions``, ``elapsed_s`` ...
+        facts: results of the sweep's preparation and its end.
+        elapsed_s: time in which drivers ran the sweep, in seconds.
         experiment_id, run_id: the tracking server's ids of the experiment and of the parent run.
     """
 
@@ -42,7 +43,8 @@ class SweepRecord:
     fingerprint: Mapping[str, Any]
     spec_text: str
     created_at: float
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: SweepFacts = field(default_factory=SweepFacts)
+    elapsed_s: float = 0.0
     experiment_id: str | None = None
     run_id: str | None = None
 

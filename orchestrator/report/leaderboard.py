@@ -139,7 +139,9 @@ class Leaderboard:
 
 def metric_of(sweep: SweepRecord) -> Metric:
     """Return the searched metric of a stored sweep."""
-    stored = sweep.facts.get("metric") or sweep.fingerprint["metric"]
+    if sweep.facts.metric is not None:
+        return sweep.facts.metric
+    stored = sweep.fingerprint["metric"]
     return Metric(name=stored["name"], direction=Direction(stored["direction"]))
 
 

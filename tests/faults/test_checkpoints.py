@@ -171,7 +171,7 @@ def test_full_disk_suspends_the_sweep(
     ledger = Ledger.open()
     sweep = ledger.sweeps.find("tiny")
     assert sweep.status is SweepStatus.INTERRUPTED
-    assert "No space left on device" in sweep.facts["ended"]
+    assert "No space left on device" in (sweep.facts.end_reason or "")
     assert {record.state for record in ledger.trials.all(sweep.id)} == {TrialState.RUNNING}
     check(run(folder)[0], expected)
 

@@ -11,6 +11,7 @@ from orchestrator.core.deepspeed import NAMED
 from orchestrator.core.policy import Budget
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.loading import objective_facts
+from orchestrator.preparation.engine_plan import plan_engine
 from orchestrator.preparation.preview import SweepPlan
 from orchestrator.report.pace import Pace, earlier_pace
 from orchestrator.search.sweeps import open_sweep
@@ -42,14 +43,14 @@ def spec() -> SweepSpec:
 def test_pace_comes_from_sweep_of_same_task(spec: SweepSpec, tmp_path: Path) -> None:
     ledger = Ledger.open(f"sqlite:///{tmp_path}/ledger.db", heartbeat_s=0.01)
     sweep = open_sweep(ledger, spec.name, spec.fingerprint(), "")
-    ledger.sweeps.update(sweep.id, facts={"engine": {"engine": spec.resources.engine.value}})
+    ledger.sweeps.update(sweep.id, facts={"engine_plan": plan_engine(spec, 1000)})
     assert earlier_pace(ledger, spec) is None, "nothing was trained yet"
     for number, rows in enumerate((1000, 500)):
         ledger.trials.add(sweep.id, trial(number, {"rank": 4}, ()), number)
         ledger.trials.add_report(sweep.id, report(number, rows, 0.0))
     with ledger.drivers.hold(sweep.id) as hold:
         hold.busy = True
-    elapsed_s = ledger.sweeps.get(sweep.id).facts["elapsed_s"]
+    elapsed_s = ledger.sweeps.get(sweep.id).elapsed_s
     found = earlier_pace(ledger, spec)
     assert found is not None
     assert found.sweep == "sentiment-smoke#1"
