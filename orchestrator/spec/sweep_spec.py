@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from orchestrator.core.data import DataPlan, Source
 from orchestrator.core.deepspeed import Config
@@ -13,7 +12,6 @@ from orchestrator.core.policy import Budget, Resources, SamplerPolicy, StoppingP
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue, Space
-from orchestrator.spec.fingerprint import fingerprint
 from orchestrator.spec.possible import possible_epochs
 
 
@@ -79,7 +77,3 @@ class SweepSpec:
             UserError: a name is not a setting, or a value is outside its range.
         """
         return TrialSettings.from_params({**self.fixed, **params})
-
-    def fingerprint(self) -> dict[str, Any]:
-        """Return the parts of the sweep that must not change on resume; see ``spec.fingerprint``."""
-        return fingerprint(self)

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.core.errors import SpecError
+from orchestrator.spec.fingerprint import fingerprint
 from orchestrator.spec.load import load_spec
 from tests.spec.facts import PACKAGED, objective_facts
 from tests.spec.test_load import FULL
@@ -68,7 +69,7 @@ def _messages(file: Path) -> list[str]:
     except SpecError as error:
         return str(error).splitlines()
     spec.settings_for({})
-    json.dumps(spec.fingerprint())
+    json.dumps(fingerprint(spec))
     return []
 
 
