@@ -133,7 +133,7 @@ class TrialSettings:
         unknown = sorted(set(params) - set(RULES))
         if unknown:
             raise UserError(f"unknown settings: {', '.join(unknown)}")
-        return cls(**dict(params))  # type: ignore[arg-type]  (__post_init__ checks the values)
+        return cls(**dict(params))  # type: ignore[arg-type]  # __post_init__ checks the values
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
