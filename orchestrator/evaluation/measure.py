@@ -58,9 +58,9 @@ def measure(
 
     def results(rows: Sequence[Example]) -> "list[torch.Tensor]":
         batch = {name: value.to(device) for name, value in objective.collate(rows, tokenizer).items()}
-        found = forward(model, batch)
-        by_row = [found.float()] if found.dim() == 2 else []  # losses suffice for a language-modelling head
-        return [objective.losses(found, batch)[0].float(), *by_row]
+        logits = forward(model, batch)
+        by_row = [logits.float()] if logits.dim() == 2 else []  # losses suffice for a language-modelling head
+        return [objective.losses(logits, batch)[0].float(), *by_row]
 
     training = model.training
     model.eval()
@@ -76,10 +76,10 @@ def measure(
                 threads = 1
         with closing(Crew(threads)) as crew:
             parts = make_batches(examples, budget, rule)
-            found = measure_models(
+            measures = measure_models(
                 lambda batch: [forward(model, batch)], objective, examples, tokenizer, parts, crew, device
             )
-        return found[0]
+        return measures[0]
     finally:
         model.train(training)
 
@@ -123,9 +123,9 @@ def measure_models(
         ]
 
     with torch.inference_mode():
-        found = crew.each(measured, parts)
+        results = crew.each(measured, parts)
     measures = []
-    for model in zip(*found, strict=True):
+    for model in zip(*results, strict=True):
         total, units = torch.stack([sums_2 for sums_2, _ in model]).sum(0).tolist()
         pairs = dict(zip(chain.from_iterable(parts), chain.from_iterable(pairs for _, pairs in model), strict=True))
         returned = objective.measure([pairs[row] for row in range(len(examples))])
@@ -187,12 +187,12 @@ def make_batches(
     groups: dict[tuple[int, ...], list[int]] = {}
     for row, example in enumerate(examples):
         groups.setdefault(() if rule is BatchRule.ANY_LENGTH else shape(example), []).append(row)
-    found = []
+    row_batches = []
     for _, rows in sorted(groups.items(), key=lambda group: group[0]):
         lengths = [len(examples[row]["input_ids"]) for row in rows]
         budget = 1 if rule is BatchRule.SINGLE_ROW else batch_tokens
-        found += [[rows[at] for at in batch] for batch in batches(lengths, budget)]
-    return found
+        row_batches += [[rows[at] for at in batch] for batch in batches(lengths, budget)]
+    return row_batches
 
 
 def batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:

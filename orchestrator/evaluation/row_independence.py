@@ -158,12 +158,12 @@ def _state(model: "torch.nn.Module") -> dict[tuple[str, str], object]:
     """Return the buffers and public attributes of all modules, without parameters; tensors are copied."""
     import torch
 
-    found: dict[tuple[str, str], object] = {}
+    state: dict[tuple[str, str], object] = {}
     for name, module in model.named_modules():
         for key, value in {**vars(module), **module._buffers}.items():
             if not key.startswith("_") and key != "training":
-                found[name, key] = value.clone() if isinstance(value, torch.Tensor) else value
-    return found
+                state[name, key] = value.clone() if isinstance(value, torch.Tensor) else value
+    return state
 
 
 def _unchanged(before: object, after: object) -> bool:

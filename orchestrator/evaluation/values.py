@@ -10,12 +10,12 @@ from orchestrator.core.names import check_metric_names
 
 
 def metric_values(
-    found: object, objective: str, hook: str = "measure", wanted: Collection[str] = ()
+    returned: object, objective: str, hook: str = "measure", wanted: Collection[str] = ()
 ) -> dict[str, float]:
     """Return the metrics as floats. NaN and infinities are kept; scalars of numpy and torch are converted.
 
     Args:
-        found: return value of the hook: real numbers by metric name.
+        returned: return value of the hook: real numbers by metric name.
         objective: name of the objective, for messages.
         hook: method of the objective, for messages.
         wanted: names required in a non-empty result.
@@ -25,9 +25,9 @@ def metric_values(
             metric is missing.
     """
     place = f"objective {objective}: {hook}"
-    if not hasattr(found, "items"):
-        raise ObjectiveError(f"{place} must return a dict of metrics by name, got {_shown(found)}")
-    metrics: dict[Any, Any] = dict(found.items())
+    if not hasattr(returned, "items"):
+        raise ObjectiveError(f"{place} must return a dict of metrics by name, got {_shown(returned)}")
+    metrics: dict[Any, Any] = dict(returned.items())
     try:
         check_metric_names(metrics)
     except ValueError as error:
