@@ -65,7 +65,7 @@ def test_remaining_time_expects_continued_trials_to_finish() -> None:
     go_on = Decision(trial=1, nominal_samples=4000, action=Action.CONTINUE)
     state.update(short, replace(short, number=2), replace(running(1, 3), decisions={4000: go_on}), running(3, 0))
     clock.now += 60
-    # Remaining: 4,000 samples of the continued trial and two new trials of mean length 1,333. Trained: 2 x 1,333 + 4,000.
+    # Remaining: 4,000 samples of the continued trial, two new trials of mean length 1,333. Trained: 2 x 1,333 + 4,000.
     assert state.remaining_s == pytest.approx(60 * (4000 + 2 * 1333) / (2 * 1333 + 4000), rel=0.001)
     state.update(running(1, 3))  # it waits for its decision
     assert state.remaining_s == pytest.approx(60 * 2 * 1333 / (2 * 1333 + 4000), rel=0.001)
