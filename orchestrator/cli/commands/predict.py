@@ -101,7 +101,7 @@ def _inputs(
 
 def _check_argument(number: int, text: str) -> None:
     """Raise ``UserError`` if a text of the command line is blank, or is the name of a file of rows."""
-    from orchestrator.serving.tables import ENDINGS
+    from orchestrator.serving.tables import EXTENSIONS
 
     if not text.strip():
         raise UserError(f"text {number} is blank; give a text, or lines on stdin, where a blank line has no answer")
@@ -109,7 +109,7 @@ def _check_argument(number: int, text: str) -> None:
         there = Path(text).is_file()
     except (OSError, ValueError):  # too long for a name, or no name at all
         there = False
-    rows = Path(text).suffix.lower() in ENDINGS
+    rows = Path(text).suffix.lower() in EXTENSIONS
     if rows and (there or not any(map(str.isspace, text))):
         raise UserError(f"{text} names a file; to predict its rows: {program()} predict MODEL --file {text}")
     if there and ("/" in text or Path(text).suffix):

@@ -68,10 +68,10 @@ def _tell(screen: Screen, done: "Promotion", place: str) -> None:
     version, card = done.version, done.card
     signs = {True: ("✓", "green"), False: ("✗", "red"), None: ("–", "dim")}
     screen.show(Text(f"{version.reference} is trial {card.trial} of {card.sweep}, at {card.samples:,} samples", "bold"))
-    for finding in done.findings:
+    for finding in done.gates:
         sign, style = signs[finding.passed]
         screen.show(Text.assemble((f"  {sign} {finding.gate}", style), f"  {finding.detail}"), soft_wrap=True)
-    if any(finding.passed is False for finding in done.findings):
+    if any(finding.passed is False for finding in done.gates):
         screen.show(Text(f"  promoted anyway{_why(version)}", "yellow"), soft_wrap=True)
     aliases = ", ".join(version.aliases)
     if aliases:
@@ -93,7 +93,7 @@ def _tell(screen: Screen, done: "Promotion", place: str) -> None:
             "sweep": card.sweep,
             "metrics": card.metrics,
             "previous": None if done.previous is None else done.previous.reference,
-            "gates": [asdict(finding) for finding in done.findings],
+            "gates": [asdict(result) for result in done.gates],
         }
     )
 
