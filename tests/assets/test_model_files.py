@@ -72,7 +72,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "pointer to a vocabulary": (write("spiece.model", POINTER), r"spiece\.model is a Git LFS pointer"),
     "a shard is missing": (
         lambda folder: shards(folder, "model-1-of-2.safetensors", "model-2-of-2.safetensors"),
-        "lacks 1 of the 2 weight files that model.safetensors.index.json names: model-2-of-2.safetensors",
+        "lacks 1 of the 2 weight files of model.safetensors.index.json: model-2-of-2.safetensors",
     ),
     "an index of nothing": (index_of_nothing, "names no weight files"),
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "has no weights; model.safetensors or"),
