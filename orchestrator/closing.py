@@ -1,7 +1,7 @@
-"""The steps after a search: baseline, test split, report. If one fails, the failure is noted and the others still run.
+"""The steps after a search: baseline, test split, report. If one fails, it leaves a note and the others still run.
 
-The notes are sentences such as ``no baseline: …``. They are stored with the sweep, so that every view of it shows them,
-and the next run of the same command tries again what they name.
+Notes are sentences such as ``no baseline: …``. They are stored with the sweep, so that every view of it shows them, and
+the next run of the same command repeats the failed steps.
 """
 
 import logging
@@ -12,161 +12,177 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from orchestrator.core.errors import in_short
-from orchestrator.core.plan import EnginePlan
+from orchestrator.core.facts import FactChanges
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import TrialRecord
-from orchestrator.finished import REQUEST_DIGEST, page_of
 from orchestrator.ledger.driver_store import Hold
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.objective.protocol import Objective, Splits
-from orchestrator.report.files import write_report
-from orchestrator.report.of_sweep import summary_of
+from orchestrator.preparation.prepared import PreparedSweep
+from orchestrator.report.files import report_page, write_report
+from orchestrator.report.stored_summary import stored_summary
 from orchestrator.search.coordinator import FINALS_MISSING
-from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.reconciler import Reconciler
 from orchestrator.training.engine import Measure
 from orchestrator.training.final import measure_test, unmeasured
 
 FLUSH_S = 120.0
-"""Seconds that the end of a sweep waits for the tracking store; what is missing then is written by the next run."""
+"""Seconds that the end of a sweep waits for the tracking store; the next run writes the rest."""
 SHIFT = ", shift sets"
-"""Ends the parts whose measurement is not repeated: an ended trial stays as it is."""
+"""Suffix of the parts that are not measured again: an ended trial does not change."""
 logger = logging.getLogger(__name__)
 
 
-class OpenSweep(NamedTuple):
-    """A sweep that this driver holds; ``waited_s`` is how long its person waited for that, in seconds."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunningSweep:
+    """A sweep held by this driver.
+
+    Attributes:
+        ledger: holds the sweep.
+        record: the sweep, as it was when this driver started.
+        prepared: its plans, rows and objective.
+        hold: the driver's lock.
+        waited_s: start-up time of this driver, in seconds.
+        stop: set by the caller to suspend the sweep.
+        say: shows progress to the user.
+    """
 
     ledger: Ledger
     record: SweepRecord
-    plan: EnginePlan
+    prepared: PreparedSweep
     hold: Hold
     waited_s: float
+    stop: threading.Event
+    say: Callable[[str], None]
 
-    def begin(self) -> None:
-        """Let this driver's time and its start-up count: there is something to do."""
+    def start_clock(self) -> None:
+        """Count the time of this driver, start-up included, as time of the sweep; a second call does nothing."""
         if not self.hold.busy:
             self.hold.busy = True
-            startup_s = self.record.facts.get("startup_s", 0.0) + self.waited_s
+            startup_s = self.record.facts.startup_s + self.waited_s
             self.ledger.sweeps.update(self.record.id, facts={"startup_s": startup_s})
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Closing:
     """The end of one sweep.
 
     Attributes:
-        notes: what is missing, a sentence each, by part: ``baseline``, ``trial 3``, ``report`` ...
+        running: the sweep.
+        notes: one sentence for each step that failed, by part: ``baseline``, ``trial 3``, ``report`` ...
     """
 
-    where: OpenSweep
-    spec: SweepSpec
-    objective: Objective
-    splits: Splits
-    stop: threading.Event
-    say: Callable[[str], None]
+    running: RunningSweep
     notes: dict[str, str] = field(default_factory=dict)
 
-    def measure(self, measure: Measure | None) -> None:
-        """Fit the baseline, and read the test split for each kept adapter that was not measured on it.
+    def measure(self, measure: Measure | None = None) -> None:
+        """Fit the baseline, and measure on the test split each kept adapter not measured there yet.
 
         Args:
-            measure: of an engine that still holds the base model; what it cannot measure is left to a later call.
-                None: an engine is built, and what cannot be measured is noted.
+            measure: of an open engine; a later call measures the adapters on which it fails. None: an engine is built,
+                and each failure leaves a note.
         """
-        ledger, plan, spec = self.where.ledger, self.where.plan, self.spec
-        sweep = ledger.sweeps.get(self.where.record.id)
-        todo = unmeasured(Path(plan.sweep_dir), ledger.trials.all(sweep.id), spec.metric, spec.tracking.keep_adapters)
-        fits = "baseline" not in sweep.facts and "baseline" not in self.notes
-        if not todo and not fits:
+        running, prepared = self.running, self.running.prepared
+        sweep = running.ledger.sweeps.get(running.record.id)
+        records, folder = running.ledger.trials.all(sweep.id), Path(prepared.engine_plan.sweep_dir)
+        trials = unmeasured(folder, records, prepared.metric, prepared.keep_adapters)
+        needs_baseline = sweep.facts.baseline is None and "baseline" not in self.notes
+        if not trials and not needs_baseline:
             return
-        self.where.begin()
+        running.start_clock()
         began, timer = time.time(), time.monotonic()
-        with ThreadPoolExecutor(1) as beside:
-            baseline = beside.submit(self._baseline) if fits else None
-            if todo:
-                self.say(
-                    f"measuring the kept adapters on the test split: trials {', '.join(str(t.number) for t in todo)}"
-                )
-                self._measure(todo, measure)
-            if self.stop.is_set():
+        with ThreadPoolExecutor(1) as pool:
+            fitting = pool.submit(self._baseline) if needs_baseline else None
+            if trials:
+                numbers = ", ".join(str(trial.number) for trial in trials)
+                running.say(f"measuring the kept adapters on the test split: trials {numbers}")
+                self._measure(trials, measure)
+            if running.stop.is_set():
                 return
-            found = None if baseline is None else baseline.result()
-        facts: dict[str, Any] = {} if found is None else {"baseline": found}
-        facts["closing"] = [*sweep.facts.get("closing", ()), (began, began + time.monotonic() - timer)]
-        ledger.sweeps.update(sweep.id, facts=facts)
+            baseline = None if fitting is None else fitting.result()
+        closing = (began, began + time.monotonic() - timer)
+        facts: FactChanges = {"closings": (*sweep.facts.closings, closing)}
+        if baseline is not None:
+            facts["baseline"] = baseline
+        running.ledger.sweeps.update(sweep.id, facts=facts)
 
-    def _measure(self, todo: Sequence[TrialRecord], measure: Measure | None) -> None:
-        left = [*todo]
-        while left and not self.stop.is_set():
-            measuring = measure_test(self.where.plan, left, self.spec.metric, measure)
+    def _measure(self, trials: Sequence[TrialRecord], measure: Measure | None) -> None:
+        running, remaining = self.running, [*trials]
+        while remaining and not running.stop.is_set():
+            measuring = measure_test(running.prepared.engine_plan, tuple(remaining), running.prepared.metric, measure)
             while True:
                 try:
-                    number, measured = next(measuring)
+                    number, metrics = next(measuring)
                 except StopIteration:
                     return
-                except Exception as error:  # lets through any failure to measure: the search stands without it
-                    logger.exception("trial %d was not measured on the test split", left[0].number)
+                except Exception as error:  # any failure to measure: the search is complete without it
+                    logger.exception("trial %d was not measured on the test split", remaining[0].number)
                     if measure is not None:
                         return
-                    told = f"trial {left[0].number} was not measured on the test split: {in_short(error)}"
-                    self.notes[f"trial {left[0].number}"] = told
-                    del left[0]
+                    failed = remaining.pop(0).number
+                    self.notes[f"trial {failed}"] = (
+                        f"trial {failed} was not measured on the test split: {in_short(error)}"
+                    )
                     break
-                self.where.ledger.trials.add_final(self.where.record.id, number, measured)
-                del left[0]
-                if self.stop.is_set():
+                running.ledger.trials.add_final(running.record.id, number, metrics)
+                del remaining[0]
+                if running.stop.is_set():
                     return
 
     def _baseline(self) -> dict[str, float] | None:
+        prepared = self.running.prepared
         try:
-            return _numbers(self.objective.baseline(self.splits) or {})
-        except (Exception, SystemExit) as error:  # lets through what a user's code raises: the search stands without it
+            return _finite_numbers(prepared.objective.baseline(prepared.splits) or {})
+        except (Exception, SystemExit) as error:  # a user's code raises anything: the search is complete without it
             logger.exception("the baseline could not be fitted")
             self.notes["baseline"] = f"no baseline: {in_short(error)}"
             return None
 
-    def close(self, end: tuple[SweepStatus, str], reconciler: Reconciler, question: str | None) -> bool:
-        """Store how the sweep ended, write its report and let the tracker catch up; return whether it did."""
-        ledger = self.where.ledger
+    def close(self, status: SweepStatus, reason: str, reconciler: Reconciler) -> bool:
+        """Store the status and why the run ended, write the report, and wait for the tracker.
+
+        Returns:
+            Whether the tracker holds everything.
+        """
+        ledger, prepared = self.running.ledger, self.running.prepared
         try:
-            sweep = ledger.sweeps.update(self.where.record.id, status=end[0], facts={"ended": end[1]})
+            sweep = ledger.sweeps.update(self.running.record.id, status=status, facts={"end_reason": reason})
             self.notes.update(_missing_finals(ledger.trials.all(sweep.id)))
             try:
                 sweep = self._write_report(sweep)
-            except Exception as error:  # lets through any failure to draw or write it: the leaderboard is on the screen
+            except Exception as error:  # any failure to draw or write: the leaderboard is on the screen
                 logger.exception("the report was not written")
                 self.notes["report"] = f"no report: {in_short(error)}"
             ledger.sweeps.update(sweep.id, facts={"notes": self.notes})
             synced = reconciler.flush(FLUSH_S)
-            again = [part for part in self.notes if not part.endswith(SHIFT)]  # what the next run tries again
-            if synced and end[0] is SweepStatus.FINISHED and not again:
-                ledger.sweeps.update(sweep.id, facts={REQUEST_DIGEST: question})
+            to_repeat = [part for part in self.notes if not part.endswith(SHIFT)]
+            if synced and status is SweepStatus.FINISHED and not to_repeat:
+                ledger.sweeps.update(sweep.id, facts={"request_digest": prepared.request_digest})
             return synced
         finally:
             reconciler.close(1.0)
 
     def _write_report(self, sweep: SweepRecord) -> SweepRecord:
-        sweep = self.where.ledger.sweeps.update(sweep.id, facts={"notes": self.notes})
-        summary = summary_of(self.where.ledger, sweep, self.notes)
-        sweep = self.where.ledger.sweeps.update(sweep.id, facts={"importances": dict(summary.importances.values)})
-        write_report(page_of(sweep).parent, summary, self.notes)
+        ledger = self.running.ledger
+        sweep = ledger.sweeps.update(sweep.id, facts={"notes": self.notes})
+        summary = stored_summary(ledger, sweep, self.notes)
+        sweep = ledger.sweeps.update(sweep.id, facts={"importances": dict(summary.importances.values)})
+        write_report(report_page(sweep).parent, summary, self.notes)
         return sweep
 
 
-def _numbers(found: Mapping[str, Any]) -> dict[str, float]:
-    """Return a baseline's metrics as floats; those that are not finite are left out, as JSON cannot hold them."""
-    if not isinstance(found, Mapping):
-        raise TypeError(f"baseline() must return a mapping of metrics to numbers, got {type(found).__name__}")
-    values = {str(name): float(value) for name, value in found.items() if value is not None}
+def _finite_numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Return the finite metrics of a baseline as floats; JSON holds no other numbers."""
+    if not isinstance(metrics, Mapping):
+        raise TypeError(f"baseline() must return a mapping of metrics to numbers, got {type(metrics).__name__}")
+    values = {str(name): float(value) for name, value in metrics.items() if value is not None}
     return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
 def _missing_finals(records: Sequence[TrialRecord]) -> dict[str, str]:
-    """Return a note for each trial that ended as it was told to, and whose shift sets could not be measured."""
+    """Return a note for each trial whose shift sets could not be measured."""
     return {
         f"trial {record.number}{SHIFT}": f"trial {record.number}: {record.reason}"
         for record in records

@@ -1,35 +1,69 @@
-"""The whole story of a sweep, top to bottom: from the checked file to the kept adapters."""
+"""The whole story of a sweep, top to bottom: from the checked sweep file to the kept adapters."""
 
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.closing import Closing, OpenSweep
+from orchestrator.closing import Closing, RunningSweep
 from orchestrator.cluster.inline import InlineExecutor
 from orchestrator.cluster.tune_executor import TuneExecutor
 from orchestrator.core.disk import suspending
 from orchestrator.core.errors import LoratoryError, SuspendedError
 from orchestrator.core.observer import SweepObserver
-from orchestrator.core.outcome import SweepOptions, SweepOutcome
-from orchestrator.core.secrets import redact
-from orchestrator.core.sweep import SUSPENDED, SweepStatus
-from orchestrator.finished import REQUEST_DIGEST, finished_sweep, page_of, request_digest
-from orchestrator.ledger.home import sweep_dir
+from orchestrator.core.sweep import SUSPENDED, SweepRecord, SweepStatus
+from orchestrator.core.trial import TrialRecord
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.objective.loading import load_objective
-from orchestrator.planning import adapters_of, check_solo, describe, facts_of, fingerprint_of, plan_engine, plan_search
-from orchestrator.reading import read_rows, with_stored_rule
+from orchestrator.preparation.continuation import finished_sweep
+from orchestrator.preparation.prepared import prepare
+from orchestrator.preparation.request import request_of
+from orchestrator.report.files import report_page
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.sweeps import open_sweep
 from orchestrator.spec.sweep_spec import SweepSpec
-from orchestrator.tracking.location import locate
+from orchestrator.tracking.location import Location
 from orchestrator.tracking.reconciler import Reconciler
 from orchestrator.tracking.synchroniser import Synchroniser
 from orchestrator.training.checkpoints.recovery import recover
 from orchestrator.training.checkpoints.retention import Retention
-from orchestrator.training.engine import Measure
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepOptions:
+    """How to run a sweep this time; no option changes its results.
+
+    Attributes:
+        inline: train in this process, without Ray: packed trials together, solo trials one after another.
+        fresh: start a new sweep beside the stored ones of its name.
+        began_at: when the user typed the command, in seconds since the epoch; None: at the call.
+    """
+
+    inline: bool = False
+    fresh: bool = False
+    began_at: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepResult:
+    """The state of a sweep after a run.
+
+    Attributes:
+        sweep, records: the sweep and its trials, as the ledger holds them.
+        finished: whether the budget is spent; False: the sweep is suspended, and the same command resumes it.
+        reason: why the run ended, in words.
+        location: the tracking store and the model registry.
+        synced: whether the tracker holds everything; False: the next run writes the rest.
+        report: path of the report's page.
+    """
+
+    sweep: SweepRecord
+    records: tuple[TrialRecord, ...]
+    finished: bool
+    reason: str
+    location: Location
+    synced: bool
+    report: str
 
 
 def run_sweep(
@@ -38,100 +72,93 @@ def run_sweep(
     observers: Sequence[SweepObserver],
     stop: threading.Event,
     say: Callable[[str], None],
-) -> SweepOutcome:
-    """Run the sweep, or go on with it, until its budget is spent or ``stop`` is set.
+) -> SweepResult:
+    """Start or resume a sweep, and run it until its budget is spent or ``stop`` is set.
 
     Args:
         spec: the checked sweep file.
         options: how to run it this time.
-        observers: hear of every event after its commit.
-        stop: set by the caller to suspend the sweep; the same call later goes on.
-        say: told, in one sentence each, what a person should know while it runs.
+        observers: receive every event after its commit.
+        stop: set by the caller to suspend the sweep; the same call resumes it later.
+        say: shows progress to the user, one sentence per call.
 
     Raises:
-        SweepChangedError: a sweep of that name was started with another search.
-        SweepLockedError: another driver is running it.
-        SuspendedError: the disk is full, the ledger or Ray is gone: the sweep is suspended, and no trial failed for it.
+        SweepChangedError: the stored sweep of that name has another search.
+        SweepLockedError: another driver runs the sweep.
+        SuspendedError: the disk is full, or the ledger or Ray is unavailable. The sweep is suspended; no trial failed.
     """
     began_at = options.began_at or time.time()
-    ledger, question = Ledger.open(), request_digest(spec)
-    if not options.fresh and (known := finished_sweep(ledger, spec, question)):
-        return _outcome(ledger, known.id, spec, synced=True)
-    spec = spec if options.fresh else with_stored_rule(spec, ledger)
-    objective = load_objective(spec.objective)
-    splits, _ = read_rows(spec, objective, say)
-    check_solo(spec, splits, say)
-    sweep = open_sweep(ledger, spec.name, fingerprint_of(spec, splits), spec.text, fresh=options.fresh, say=say)
-    (folder := sweep_dir(sweep)).mkdir(parents=True, exist_ok=True)
+    ledger, request = Ledger.open(), request_of(spec)
+    if not options.fresh and (finished := finished_sweep(ledger, request)):
+        return _result(ledger, finished.id, request.location, synced=True)
+    prepared = prepare(request, None if options.fresh else ledger, say)
+    sweep = open_sweep(ledger, prepared.name, prepared.fingerprint, prepared.spec_text, fresh=options.fresh, say=say)
+    prepared = prepared.placed(sweep)
+    folder = Path(prepared.engine_plan.sweep_dir)
+    folder.mkdir(parents=True, exist_ok=True)
     waited_s = max(0.0, time.time() - began_at)
     with ledger.drivers.hold(sweep.id) as hold:
-        plan = replace(plan_engine(spec, splits, folder), sweep_key=sweep.key)
-        facts = {**facts_of(spec, splits, plan), REQUEST_DIGEST: None}  # until all of it is written
-        adapters = adapters_of(plan, objective, spec.metric, facts)
-        told = describe(spec, splits, sweep.fingerprint["rows"], folder)
-        reconciler = Reconciler(Synchroniser(ledger, sweep.id, told, locate(spec.tracking), adapters), say)
-        # From here on the ledger says that the sweep runs; whatever ends it says so too.
-        sweep = ledger.sweeps.update(sweep.id, status=SweepStatus.RUNNING, spec_text=spec.text, facts=facts)
-        where = OpenSweep(ledger, sweep, plan, hold, waited_s)
-        closing = Closing(where=where, spec=spec, objective=objective, splits=splits, stop=stop, say=say)
+        tracker = Synchroniser(ledger, sweep.id, prepared.description, prepared.location, prepared.adapters)
+        reconciler = Reconciler(tracker, say)
+        # From here on the ledger says RUNNING; every exit below stores another status.
+        sweep = ledger.sweeps.update(
+            sweep.id, status=SweepStatus.RUNNING, spec_text=prepared.spec_text, facts=prepared.facts
+        )
+        running = RunningSweep(
+            ledger=ledger, record=sweep, prepared=prepared, hold=hold, waited_s=waited_s, stop=stop, say=say
+        )
+        closing = Closing(running)
         status, reason = SweepStatus.INTERRUPTED, "ended by an error"
         try:
             with suspending(folder):
                 reconciler.start()
-                reason = _search(spec, options, where, (*observers, reconciler), stop, say, closing.measure)
+                reason = _search(running, closing, (*observers, reconciler), inline=options.inline)
             status = SweepStatus.INTERRUPTED if stop.is_set() else SweepStatus.FINISHED
         except SuspendedError as error:
             reason = f"{SUSPENDED}{error}"
             raise
         finally:
             with suspending(folder):
-                synced = closing.close((status, reason), reconciler, question)
-    return _outcome(ledger, sweep.id, spec, synced=synced)
+                synced = closing.close(status, reason, reconciler)
+    return _result(ledger, sweep.id, prepared.location, synced=synced)
 
 
-def _search(
-    spec: SweepSpec,
-    options: SweepOptions,
-    where: OpenSweep,
-    observers: Sequence[SweepObserver],
-    stop: threading.Event,
-    say: Callable[[str], None],
-    at_the_end: Callable[[Measure | None], None],
-) -> str:
-    """Run trials until none is left to run or ``stop`` is set, then measure; return why it ended, in words.
+def _search(running: RunningSweep, closing: Closing, observers: Sequence[SweepObserver], *, inline: bool) -> str:
+    """Run the trials until none is left or ``stop`` is set, then measure the kept adapters; return why it ended.
 
     Raises:
-        LoratoryError: most trials failed, so that going on is pointless.
+        LoratoryError: most trials failed.
     """
-    ledger, sweep, plan = where[:3]
-    records = ledger.trials.all(sweep.id)
-    for line in recover(plan, records, spec.metric):
-        say(line)
-    retention = Retention(Path(plan.sweep_dir), spec.metric, spec.tracking.keep_adapters, records)
-    search = plan_search(spec, plan.timetable)
-    coordinator = Coordinator(ledger, sweep, search, observers=(*observers, retention))
+    ledger, sweep, prepared, stop, say = running.ledger, running.record, running.prepared, running.stop, running.say
+    plan, records = prepared.engine_plan, ledger.trials.all(sweep.id)
+    for message in recover(plan, records, prepared.metric):
+        say(message)
+    retention = Retention(Path(plan.sweep_dir), prepared.metric, prepared.keep_adapters, records)
+    coordinator = Coordinator(ledger, sweep, prepared.search_plan, observers=(*observers, retention))
     if not coordinator.exhausted:
-        where.begin()
+        running.start_clock()
         for observer in observers:
             observer.prepared(plan)
-        executor = InlineExecutor() if options.inline else TuneExecutor()
-        executor.run(coordinator, plan, spec.resources, stop, say, at_the_end)
+        executor = InlineExecutor() if inline else TuneExecutor()
+        with executor.run(coordinator, plan, prepared.resources, stop, say) as measure:
+            if measure is not None:  # the engine is still in memory
+                closing.measure(measure)
     if coordinator.failing is not None:
         raise LoratoryError(coordinator.failing)
     if stop.is_set():
         return "stopped"
-    at_the_end(None)  # what no process of the search measured
+    closing.measure()
     return coordinator.exhausted_reason or ""
 
 
-def _outcome(ledger: Ledger, sweep_id: int, spec: SweepSpec, *, synced: bool) -> SweepOutcome:
+def _result(ledger: Ledger, sweep_id: int, location: Location, *, synced: bool) -> SweepResult:
     sweep = ledger.sweeps.get(sweep_id)
-    return SweepOutcome(
+    return SweepResult(
         sweep=sweep,
         records=ledger.trials.all(sweep.id),
         finished=sweep.status is SweepStatus.FINISHED,
-        reason=sweep.facts["ended"],
-        tracking_uri=redact(locate(spec.tracking).tracking_uri),
+        reason=sweep.facts.end_reason or "",
+        location=location,
         synced=synced,
-        report=str(page_of(sweep)),
+        report=str(report_page(sweep)),
     )

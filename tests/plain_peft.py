@@ -19,10 +19,10 @@ MODELS = {
 
 
 class PlainPeft:
-    """A process of the oracle's; it ends with the context."""
+    """The process of the oracle; it ends with the context."""
 
     def __init__(self) -> None:
-        command = [sys.executable, "-I", __file__]  # -I: neither this folder nor the project is on its path
+        command = [sys.executable, "-I", __file__]  # -I: without this folder and the project on its path
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  (closed on exit)
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True
@@ -43,13 +43,13 @@ class PlainPeft:
         head: str,
         quantisation: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Return ``loss`` and ``accuracy`` over encoded rows; ``quantisation`` is what ``BitsAndBytesConfig`` takes."""
+        """Return ``loss`` and ``accuracy`` over encoded rows; ``quantisation``: arguments of ``BitsAndBytesConfig``."""
         return self._ask(adapter=str(adapter), base=str(base), rows=rows, head=head, quantisation=quantisation)
 
     def classify(
         self, adapter: Path, base: "Path | str", texts: Sequence[str], num_labels: int, max_length: int | None = None
     ) -> list[list[float]]:
-        """Return a classifier's logits of texts, which the adapter's own tokenizer encodes."""
+        """Return a classifier's logits of texts, encoded by the adapter's tokenizer."""
         asked = {"adapter": str(adapter), "base": str(base), "texts": texts, "num_labels": num_labels}
         logits: list[list[float]] = self._ask(**asked, max_length=max_length)["logits"]
         return logits
@@ -80,14 +80,14 @@ def _measured(
     model = getattr(transformers, MODELS[head]).from_pretrained(base, **options)
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False  # or bitsandbytes would round, on CPUs that have the instruction
+            module.support_avx512bf16_for_cpu = False  # otherwise bitsandbytes rounds on CPUs with this instruction
     model = PeftModel.from_pretrained(model, adapter).eval()
     loss = units = right = 0.0
     for row in rows:
         labels = torch.tensor([row["labels"]])
-        decoding = {"labels": labels} if head == "seq2seq_lm" else {}  # of which it makes its decoder's input
+        decoding = {"labels": labels} if head == "seq2seq_lm" else {}  # the model derives its decoder input from them
         with torch.inference_mode():
-            ids = torch.tensor([row["input_ids"]], device=model.device)  # of 4 bits a GPU's, where there is one
+            ids = torch.tensor([row["input_ids"]], device=model.device)  # in 4 bits the GPU, if there is one
             logits = model(input_ids=ids, **decoding).logits.double().cpu()
         if head == "seq2seq_lm":
             labels, logits = labels[0], logits[0]
@@ -106,7 +106,7 @@ def _classified(
     import transformers
     from peft import PeftModel
 
-    # The base's own head may have other classes: the adapter brings its own.
+    # The base model's head may have other classes; the adapter has its own head.
     model = transformers.AutoModelForSequenceClassification.from_pretrained(
         base, num_labels=num_labels, ignore_mismatched_sizes=True
     )
@@ -125,7 +125,8 @@ def _main() -> None:
         question = json.loads(line)
         answer = _classified(**question) if "texts" in question else _measured(**question)
         assert not any(name.split(".")[0] in {"orchestrator", "objectives", "tests", "mlflow"} for name in sys.modules)
-        print(json.dumps(answer), flush=True)  # noqa: T201
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

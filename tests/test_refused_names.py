@@ -5,15 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cli.stored import Stored
-from orchestrator.cli.stores import read_spec
 from orchestrator.core.errors import ObjectiveError
-from orchestrator.core.outcome import SweepOptions, SweepOutcome
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialState
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.promotion.promote import PromotionRequest, promote
-from orchestrator.sweep import run_sweep
+from orchestrator.stores import read_spec, stored_sweep
+from orchestrator.sweep import SweepOptions, SweepResult, run_sweep
 from orchestrator.tracking.location import connect, locate
 from tests.fakes.tiny_sweep import SWEEP, tiny_sweep
 from tests.test_sweep import home
@@ -42,7 +40,7 @@ OBJECTIVE = Task()
 """
 
 
-def run(folder: Path, share: str) -> SweepOutcome:
+def run(folder: Path, share: str) -> SweepResult:
     file = tiny_sweep(folder)
     file.write_text(SWEEP.replace("objective: sentiment", "objective: ./mood.py"))
     (folder / "mood.py").write_text(OBJECTIVE.replace("SHARE", share))
@@ -55,12 +53,12 @@ def test_names_and_values_reach_mlflow_and_the_registry(tmp_path: Path) -> None:
     assert done.synced
     assert {type(value) for record in done.records for value in record.final.values()} == {float}
     client = connect(locate())
-    run_of_winner = client.get_run(done.records[0].run_id)
+    run_of_winner = client.get_run(str(done.records[0].run_id))
     assert run_of_winner.data.metrics["val/share"] == 0.25
     assert run_of_winner.data.metrics["val/hit_1"] == done.records[0].reports[-1].metrics["val/hit@1"]
-    (model,) = client.search_logged_models([done.sweep.experiment_id])
+    (model,) = client.search_logged_models([str(done.sweep.experiment_id)])
     assert model.name.startswith("team-mood v1-2-trial-00")
-    stored = Stored.find("tiny")
+    stored = stored_sweep("tiny")
     candidate = stored.candidates().choose()
     version = promote(
         stored.sweep, candidate, stored.location, PromotionRequest(name="tiny", metric=stored.metric)

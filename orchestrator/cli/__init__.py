@@ -1,1 +1,1 @@
-"""The command line: one file per subcommand."""
+"""The command line. ``commands`` has one file per subcommand; helpers are beside it."""

@@ -1,4 +1,4 @@
-"""The command line: one file per subcommand, none of which imports a heavy library before it runs."""
+"""The command line application: its commands, grouped as ``--help`` shows them."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ from orchestrator.cli.failures import guarded
 
 PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "Search": {"sweep": sweep.sweep, "validate": validate.validate, "schema": schema.schema},
-    "Look": {"status": status.status, "report": report.report, "ui": ui.ui},
+    "Inspect": {"status": status.status, "report": report.report, "ui": ui.ui},
     "Use": {
         "promote": promote.promote,
         "rollback": rollback.rollback,
@@ -51,13 +51,13 @@ def make_app() -> typer.Typer:
 
 
 def run() -> int:
-    """Run the command that ``sys.argv`` holds and return its exit code."""
+    """Run the command in ``sys.argv`` and return its exit code."""
     return guarded(make_app())
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from orchestrator import __version__
+        from orchestrator.version import __version__
 
         typer.echo(__version__)
         raise typer.Exit

@@ -1,4 +1,4 @@
-"""``clean --secrets``: mask the passwords that earlier versions stored in the ledger, in files and in MLflow."""
+"""``clean --secrets``: mask passwords stored by earlier versions in the ledger, in files and in MLflow."""
 
 import os
 import tempfile
@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.screen import Screen
-from orchestrator.cli.stores import logs_folder, tracking_of
 from orchestrator.core.errors import SweepLockedError
 from orchestrator.core.secrets import redact
+from orchestrator.stores import logs_folder, tracking_of
 
 if TYPE_CHECKING:
     from orchestrator.core.sweep import SweepRecord
@@ -22,31 +22,39 @@ _TEXTS = {".log", ".html", ".json", ".csv", ".yaml", ".txt", ".md", ".out", ".er
 
 
 @dataclass(kw_only=True, slots=True)
-class Found:
-    """What is stored of secrets, and what could not be looked at."""
+class StoredSecrets:
+    """The places of stored secrets.
+
+    Attributes:
+        rows: sweeps with secrets in the ledger, each with the names of the columns.
+        files: files with secrets.
+        runs: secrets on MLflow runs, by tracking server.
+        unchecked: a sentence for each server without an answer.
+    """
 
     rows: "list[tuple[SweepRecord, tuple[str, ...]]]" = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
     runs: "list[tuple[Location, tuple[RunSecret, ...]]]" = field(default_factory=list)
-    unreached: list[str] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
 
-    def lines(self) -> list[str]:
+    def places(self) -> list[str]:
         """Return one line for each place."""
-        told = [f"ledger: {place} of {sweep.reference}" for sweep, places in self.rows for place in places]
-        told += [f"file: {path}" for path in self.files]
-        return told + [f"MLflow: {secret}" for _, secrets in self.runs for secret in secrets]
+        places = [f"ledger: {place} of {sweep.reference}" for sweep, places in self.rows for place in places]
+        places += [f"file: {path}" for path in self.files]
+        return places + [f"MLflow: {secret}" for _, secrets in self.runs for secret in secrets]
 
-    def left(self) -> list[str]:
-        """Return what stays although it was found, or may be there."""
-        kept = [str(secret) for _, secrets in self.runs for secret in secrets if secret.kind == "parameter"]
-        return [f"MLflow changes no parameter: delete the run, or its {line}" for line in kept] + self.unreached
+    def remaining(self) -> list[str]:
+        """Return one line for each secret which cannot be masked or was not searched for."""
+        parameters = [str(secret) for _, secrets in self.runs for secret in secrets if secret.kind == "parameter"]
+        fixed = [f"MLflow cannot change a parameter: delete the run, or its {line}" for line in parameters]
+        return fixed + self.unchecked
 
 
-def find_secrets(ledger: "Ledger", chosen: "Sequence[SweepRecord]") -> Found:
-    """Return every secret that is stored of these sweeps, and in the commands' logs.
+def find_secrets(ledger: "Ledger", chosen: "Sequence[SweepRecord]") -> StoredSecrets:
+    """Return the stored secrets of these sweeps and of the commands' logs.
 
     Raises:
-        SweepLockedError: one of them is being run.
+        SweepLockedError: one of the sweeps is running.
     """
     from orchestrator.ledger.home import sweep_dir
     from orchestrator.ledger.stored_secrets import stored_secrets
@@ -54,7 +62,7 @@ def find_secrets(ledger: "Ledger", chosen: "Sequence[SweepRecord]") -> Found:
     from orchestrator.tracking.refusals import reason
     from orchestrator.tracking.stored_secrets import run_secrets
 
-    found = Found()
+    stored = StoredSecrets()
     folders = [logs_folder()]
     for sweep in chosen:
         driver = ledger.drivers.live(sweep.id)
@@ -63,46 +71,43 @@ def find_secrets(ledger: "Ledger", chosen: "Sequence[SweepRecord]") -> Found:
         folders.append(sweep_dir(sweep))
         places = stored_secrets(ledger.database, sweep.id)
         if places:
-            found.rows.append((sweep, places))
+            stored.rows.append((sweep, places))
         location = locate(tracking_of(sweep))
         try:
             secrets = run_secrets(location, sweep)
-        except Exception as error:  # noqa: BLE001  (a server that is away raises anything; the rest is still cleaned)
-            found.unreached.append(f"MLflow at {redact(location.tracking_uri)} was not looked at: {reason(error)}")
+        except Exception as error:  # noqa: BLE001  (an unreachable server may raise any error; the rest is still cleaned)
+            stored.unchecked.append(f"MLflow at {redact(location.tracking_uri)} was not searched: {reason(error)}")
         else:
-            found.runs += [(location, secrets)] if secrets else []
-    found.files = [path for folder in folders for path in _texts(folder) if _masked(path) is not None]
-    return found
+            stored.runs += [(location, secrets)] if secrets else []
+    stored.files = [path for folder in folders for path in _texts(folder) if _masked(path) is not None]
+    return stored
 
 
-def mask_secrets(ledger: "Ledger", found: Found) -> None:
-    """Mask all of them; MLflow first, because the ledger's file may say where it is."""
+def mask_secrets(ledger: "Ledger", stored: StoredSecrets) -> None:
+    """Mask all of them. MLflow comes first, because the ledger's copy of the sweep file may hold its address."""
     from orchestrator.ledger.stored_secrets import mask_stored_secrets
     from orchestrator.tracking.stored_secrets import mask_run_secrets
 
-    for location, secrets in found.runs:
+    for location, secrets in stored.runs:
         mask_run_secrets(location, secrets)
-    for path in found.files:
+    for path in stored.files:
         masked = _masked(path)
         if masked is not None:
             _replace(path, masked)
-    for sweep, _ in found.rows:
+    for sweep, _ in stored.rows:
         mask_stored_secrets(ledger.database, sweep.id)
 
 
-def tell(screen: Screen, found: Found, *, done: bool, last: bool = True) -> None:
-    """Say what was found, or what was done; the JSON document is printed if this is the ``last`` that is said."""
-    for line in [] if done else found.lines():
+def show_secrets(screen: Screen, stored: StoredSecrets, *, masked: bool, emit: bool) -> None:
+    """Show the places before masking, or the result after it; ``emit`` prints the JSON document too."""
+    for line in [] if masked else stored.places():
         screen.show(line, soft_wrap=True)
-    for line in found.left():
+    for line in stored.remaining():
         screen.show(f"! {line}", soft_wrap=True)
-    if done:
-        screen.show(
-            "the secrets are masked; other people may have read them before, so change the passwords and tokens"
-        )
-    document = {"secrets": found.lines(), "left": found.left(), "masked": done}
-    if last:
-        screen.emit(document)
+    if masked:
+        screen.show("the secrets are masked; others may have read them, so change the passwords and tokens")
+    if emit:
+        screen.emit({"secrets": stored.places(), "left": stored.remaining(), "masked": masked})
 
 
 def _texts(folder: Path) -> Iterator[Path]:
@@ -110,7 +115,7 @@ def _texts(folder: Path) -> Iterator[Path]:
 
 
 def _masked(path: Path) -> bytes | None:
-    """Return a file's content without its secrets, or None if it has none."""
+    """Return a file's content with masked secrets, or None if it holds no secret."""
     content = path.read_bytes()
     masked = redact(content.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
     return masked if masked != content else None
@@ -120,4 +125,4 @@ def _replace(path: Path, content: bytes) -> None:
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         file.write(content)
     Path(file.name).chmod(path.stat().st_mode & 0o777)
-    os.replace(file.name, path)  # noqa: PTH105  (pathlib's does not say that it replaces)
+    os.replace(file.name, path)  # noqa: PTH105  (os.replace is the known name for an atomic overwrite)

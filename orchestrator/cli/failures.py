@@ -1,4 +1,4 @@
-"""How commands fail: the user's mistakes and our own errors as messages, anything else as a traceback in a file."""
+"""Exit codes and error messages. Unexpected errors go to a log file with their traceback."""
 
 import errno
 import os
@@ -18,52 +18,52 @@ USER_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
 def guarded(command: Callable[[], object]) -> int:
     """Run a command and return its exit code: 2 after a ``UserError``, 1 after any other failure.
 
-    With ``LORATORY_DEBUG=1`` nothing is caught.
+    With ``LORATORY_DEBUG=1``, exceptions are not caught.
     """
     if os.environ.get("LORATORY_DEBUG") == "1":
         command()
         return 0
     try:
         command()
-    except SystemExit as leave:  # how the command line library ends every command
+    except SystemExit as leave:  # typer ends every command so
         return leave.code if isinstance(leave.code, int) else FAILURE if leave.code else 0
     except KeyboardInterrupt:
         return INTERRUPTED
-    except Exception as error:  # noqa: BLE001  nothing is let through: what is not ours goes to a file, with its trace
-        return _failed(error)
+    except Exception as error:  # noqa: BLE001  (the last handler: unknown errors are logged with their traceback)
+        return _report_failure(error)
     return 0
 
 
-def _failed(error: Exception) -> int:
+def _report_failure(error: Exception) -> int:
     if isinstance(error, UserError):
-        return _tell(str(error), USER_ERROR)
+        return _print_error(str(error), USER_ERROR)
     if isinstance(error, LoratoryError):
-        return _tell(f"error: {error}", FAILURE)
+        return _print_error(f"error: {error}", FAILURE)
     if isinstance(error, BrokenPipeError):
-        # The reader of our output went away (`| head`): that is no failure, but the interpreter must not flush.
+        # The reader of our output has closed the pipe (`| head`). The interpreter must not flush into it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILURE
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         shown = str(error.filename or "")
         name = shown if len(shown) <= 60 else f"{shown[:57]}..."
-        return _tell(f"{name}: the path is too long; a name in it has at most 255 bytes, all of it 4,096", USER_ERROR)
+        return _print_error(f"{name}: path too long (limits: 255 bytes per name, 4,096 in total)", USER_ERROR)
     why = disk_fault(error)
     if why is not None:
         named = str(getattr(error, "filename", None) or "")
         place = named if Path(named).is_absolute() else os.environ.get("LORATORY_HOME") or ".loratory"
-        return _tell(f"error: {unwritable(place, why)}", FAILURE)
+        return _print_error(f"error: {unwritable(place, why)}", FAILURE)
     message = traceback.format_exception_only(error)[-1].strip()
-    return _tell(f"unexpected error: {message}\nthe traceback is in {_record(error)}", FAILURE)
+    return _print_error(f"unexpected error: {message}\ntraceback: {_log_traceback(error)}", FAILURE)
 
 
-def _tell(message: str, code: int) -> int:
-    """Print plainly: editors read ``file:line:column`` from the first columns, so nothing is wrapped or coloured."""
+def _print_error(message: str, code: int) -> int:
+    """Print to stderr without wrapping or colour, so that editors can parse ``file:line:column``."""
     sys.stderr.write(redact(message.rstrip()) + "\n")
     return code
 
 
-def _record(error: BaseException) -> Path:
-    """Append the traceback to the first place that can be written."""
+def _log_traceback(error: BaseException) -> Path:
+    """Append the traceback to the error log, or to a temporary file if the log is not writable; return its path."""
     import tempfile
 
     text = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(sys.argv)}\n{''.join(traceback.format_exception(error))}\n"

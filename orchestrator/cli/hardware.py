@@ -1,4 +1,4 @@
-"""What this machine has: cores, memory, number formats, accelerators, disk."""
+"""The machine's cores, memory, number formats, accelerators and disk."""
 
 import shutil
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ class Hardware:
     """Facts about the machine.
 
     Attributes:
-        cores: CPUs that this process may use.
-        memory_bytes, free_memory_bytes: of the machine, or of the container if that is less.
-        bfloat16: CPU instructions for bfloat16 products, by name; empty if there are none.
-        gpus: name and memory of each CUDA device, the ones included that this build of torch cannot use.
-        free_disk_bytes: free space where sweeps are written.
+        cores: CPUs available to this process.
+        memory_bytes, free_memory_bytes: of the machine, or of the container if its limit is lower.
+        bfloat16: names of the CPU's instructions for bfloat16 products; may be empty.
+        gpus: name and memory of each CUDA device, including devices unusable by this build of torch.
+        free_disk_bytes: free space on the disk of the ledger.
     """
 
     cores: int
@@ -27,8 +27,8 @@ class Hardware:
     free_disk_bytes: int
 
 
-def look(folder: Path) -> Hardware:
-    """Return what there is; ``folder`` says which disk is meant. Imports torch to ask for CUDA devices."""
+def detect_hardware(folder: Path) -> Hardware:
+    """Return the machine's hardware, with the free space on the disk of ``folder``. Imports torch."""
     import psutil
 
     memory = psutil.virtual_memory()
@@ -47,7 +47,7 @@ def look(folder: Path) -> Hardware:
 def _bfloat16() -> tuple[str, ...]:
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         return ()
     return tuple(name for name in ("avx512_bf16", "amx_bf16", "bf16") if name in flags)
 
@@ -57,12 +57,12 @@ def _gpus() -> tuple[str, ...]:
 
     if not torch.cuda.is_available():
         return tuple(f"{device} (torch {torch.__version__} cannot use it)" for device in _driver_gpus())
-    found = (torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count()))
-    return tuple(f"{item.name}, {item.total_memory / 1e9:.0f} GB" for item in found)
+    devices = (torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count()))
+    return tuple(f"{item.name}, {item.total_memory / 1e9:.0f} GB" for item in devices)
 
 
 def _driver_gpus() -> tuple[str, ...]:
-    """Return what the driver knows, which needs the extra ``gpu``: torch is silent on devices it was not built for."""
+    """Return the devices known to the NVIDIA driver. Needs the extra ``gpu``; torch hides unsupported devices."""
     try:
         import pynvml
     except ImportError:

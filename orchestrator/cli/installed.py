@@ -1,4 +1,4 @@
-"""Which of the packages that Loratory stands on are installed, and whether they are the right ones."""
+"""Installed versions of Loratory's dependencies, compared with the versions it requires."""
 
 import importlib.util
 import re
@@ -23,61 +23,61 @@ NEEDED = {
     "sqlalchemy": "sqlalchemy",
     "pydantic": "pydantic",
 }
-"""Distribution to module."""
+"""Module by distribution."""
 OPTIONAL = {"bitsandbytes": "bitsandbytes", "deepspeed": "deepspeed"}
-"""The same for what only some sweep files need."""
+"""Module by distribution, for packages used by some sweep files only."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Installed:
-    """One package: its version, and what is wrong with it, None if nothing is."""
+    """One package: its version, and its problem, if any."""
 
     name: str
     version: str | None
     problem: str | None = None
 
 
-def packages() -> tuple[Installed, ...]:
-    """Return the state of every package that is needed, or used if it is there; none of them is imported."""
+def check_packages() -> tuple[Installed, ...]:
+    """Return the state of every required or optional package. None is imported."""
     ranges = _ranges()
-    needed = tuple(_look(name, module, ranges.get(name)) for name, module in NEEDED.items())
-    found = (_look(name, module, None) for name, module in OPTIONAL.items())
-    return (*needed, *(item if item.version else replace(item, problem=None) for item in found))
+    needed = tuple(_check(name, module, ranges.get(name)) for name, module in NEEDED.items())
+    optional = (_check(name, module, None) for name, module in OPTIONAL.items())
+    return (*needed, *(item if item.version else replace(item, problem=None) for item in optional))
 
 
-def _look(name: str, module: str, wanted: str | None) -> Installed:
+def _check(name: str, module: str, wanted: str | None) -> Installed:
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
         return Installed(name=name, version=None, problem="not installed")
-    found = importlib.util.find_spec(module)
-    # A folder of that name on the path (ours is called mlflow) is found as an empty namespace without an origin.
-    if found is None or found.origin is None:
-        return Installed(name=name, version=version, problem="installed, but another folder of that name is in its way")
+    module_spec = importlib.util.find_spec(module)
+    # A folder of the same name on the path (such as our mlflow/) is found as a namespace package without origin.
+    if module_spec is None or module_spec.origin is None:
+        return Installed(name=name, version=version, problem="hidden by a folder of the same name on the Python path")
     if wanted and not _satisfies(version, wanted):
-        return Installed(name=name, version=version, problem=f"{wanted} is needed")
+        return Installed(name=name, version=version, problem=f"version {wanted} is required")
     return Installed(name=name, version=version)
 
 
 def _ranges() -> dict[str, str]:
-    """Return the version ranges that our own package declares, by distribution."""
+    """Return the version ranges of our own requirements, by distribution."""
     declared = _declared(Path(orchestrator.__file__).parents[1])
-    found = (re.match(r"([\w.-]+)(?:\[[^\]]*\])?\s*([<>=!~][^;]*)?(;.*)?$", line) for line in declared)
-    return {m[1].lower(): m[2].strip() for m in found if m and m[2] and not m[3]}
+    matches = (re.match(r"([\w.-]+)(?:\[[^\]]*\])?\s*([<>=!~][^;]*)?(;.*)?$", line) for line in declared)
+    return {m[1].lower(): m[2].strip() for m in matches if m and m[2] and not m[3]}
 
 
 def _declared(folder: Path) -> list[str]:
-    """Return our own requirements, as the checkout in ``folder`` says, or the installed package if it is none."""
+    """Return our requirements from the checkout in ``folder``, else from the installed package."""
     try:
         project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-        # A checkout is used without being installed; metadata that lies about may be of an older state.
+        # A checkout need not be installed; metadata beside it may be out of date.
         if project["name"] == "loratory":
             return list(project["dependencies"])
-    except (OSError, KeyError):  # an installed wheel stands in site-packages, where there is no file of ours
+    except (OSError, KeyError):  # an installed wheel has no pyproject.toml
         pass
     try:
         return metadata.requires("loratory") or []
-    except metadata.PackageNotFoundError:  # a bare copy of the packages
+    except metadata.PackageNotFoundError:  # copied packages without metadata
         return []
 
 

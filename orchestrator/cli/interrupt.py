@@ -1,4 +1,4 @@
-"""Ctrl-C: once to stop cleanly, twice to leave at once."""
+"""Ctrl-C handling: the first stops the sweep cleanly, the second ends the process at once."""
 
 import os
 import signal
@@ -11,30 +11,35 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def stopping(
+def stop_on_signal(
     stop: threading.Event,
     say: Callable[[str], None],
-    leave: Callable[[], None] = lambda: None,
-    again: str = "the same command",
+    before_exit: Callable[[], None] = lambda: None,
+    resume_hint: str = "the same command",
 ) -> Iterator[None]:
-    """Set ``stop`` at the first Ctrl-C or SIGTERM, and end the process at the second, after a call of ``leave``.
+    """Set ``stop`` on the first Ctrl-C or SIGTERM; end the process on the second. Committed reports are never lost.
 
-    ``again`` says what goes on from there. Nothing is lost by the second either: what was committed is in the ledger.
-    Signals reach the main thread alone, so in another one (a notebook's) this does nothing.
+    Outside the main thread (in a notebook, for example) it does nothing, because Python delivers signals there only.
+
+    Args:
+        stop: set on the first signal.
+        say: shows a message.
+        before_exit: called before the process ends on the second signal.
+        resume_hint: names the command to resume with.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def handle(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    def handle(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001  (the signature of a signal handler)
         if stop.is_set():
-            leave()
+            before_exit()
             os._exit(128 + signum)
         stop.set()
-        # A thread of its own: the handler may have interrupted the very code that holds the screen's lock.
+        # In a thread, because the interrupted code may hold the screen's lock.
         threading.Thread(
             target=say,
-            args=(f"stopping; {again} goes on from here (Ctrl-C again leaves at once)",),
+            args=(f"stopping; {resume_hint} resumes the sweep (Ctrl-C again exits at once)",),
             daemon=True,
         ).start()
 

@@ -1,4 +1,4 @@
-"""The live view of a sweep: a table of trials, a progress bar and the best so far, redrawn in place."""
+"""The live view of a sweep: a table of trials, a progress bar and the best trial, redrawn in place."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,8 +9,10 @@ from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
+from typing_extensions import override
 
 from orchestrator.cli.progress import Progress
+from orchestrator.core.observer import SweepObserver
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.secrets import redact
 from orchestrator.core.trial import Decision, Report, TrialRecord
@@ -18,56 +20,61 @@ from orchestrator.report import words
 from orchestrator.report.fitting_table import Column, FittingTable
 from orchestrator.report.text_table import STATE_STYLES, parameter_columns, state_text
 
-AROUND = 11
-"""Lines of the screen that the table's rows may not use: its head, what stands beneath it, the bar, the messages."""
+RESERVED_LINES = 11
+"""Screen lines reserved for the table's head and caption, the progress bar and messages."""
 
 
-class LiveView:
-    """A ``SweepObserver`` that a terminal shows. Events only change the state; a thread of Rich's draws it."""
+class LiveView(SweepObserver):
+    """A ``SweepObserver`` for terminals. Events update the progress; a thread of Rich redraws the view."""
 
     def __init__(self, progress: Progress, console: Console) -> None:
         self._progress = progress
         self._console = console
         self._spinner = Spinner("dots")
-        self._said = ""
+        self._last_line = ""
 
+    @override
     def prepared(self, plan: EnginePlan) -> None:
         self._progress.prepared(plan)
 
+    @override
     def trial_started(self, trial: TrialRecord) -> None:
         self._progress.update(trial)
 
-    def reported(self, trial: TrialRecord, report: Report) -> None:  # noqa: ARG002
+    @override
+    def reported(self, trial: TrialRecord, report: Report) -> None:
         self._progress.update(trial)
 
-    def decided(self, trial: TrialRecord, decision: Decision) -> None:  # noqa: ARG002
+    @override
+    def decided(self, trial: TrialRecord, decision: Decision) -> None:
         self._progress.update(trial)
 
+    @override
     def trial_ended(self, trial: TrialRecord) -> None:
         self._progress.update(trial)
 
     def say(self, line: str) -> None:
-        """Show one line above the table, where it stays."""
-        self._said = redact(line)
-        self._console.print(Text(self._said, style="dim"))
+        """Print one line above the table."""
+        self._last_line = redact(line)
+        self._console.print(Text(self._last_line, style="dim"))
 
     def release(self) -> None:
-        """Give the terminal back in a hurry: its cursor was hidden."""
+        """Show the terminal's cursor again, before the process ends at once."""
         self._console.show_cursor(True)
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Show the view while the block lasts; then it makes room for the result."""
+        """Show the view during the block and clear it afterwards."""
         with Live(self, console=self._console, refresh_per_second=4, transient=True, redirect_stderr=False):
             yield
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw the view as it stands, no higher than the screen."""
+        """Draw the current state, at most as high as the screen."""
         if not self._progress.count:
-            self._spinner.update(text=self._progress.message or "reading data, starting workers …")
+            self._spinner.update(text=self._progress.message or "reading data and starting workers …")
             yield self._spinner
             return
-        yield self._table(max(3, console.height - AROUND))
+        yield self._table(max(3, console.height - RESERVED_LINES))
         yield self._overall()
 
     def _table(self, limit: int) -> FittingTable:
@@ -89,7 +96,7 @@ class LiveView:
             styles=["bold" if best is not None and trial.number == best.number else None for trial in trials],
             caption=f"and {progress.count - limit} more" if progress.count > limit else None,
             elsewhere="see the report",
-            wrap=False,  # the screen's lines are counted
+            wrap=False,  # a wrapped line could exceed the screen's height
         )
 
     def _cells(self, trial: TrialRecord) -> list[RenderableType]:
@@ -98,7 +105,7 @@ class LiveView:
         bar: RenderableType = ""
         if whole:
             bar = ProgressBar(total=whole, completed=samples, width=10, complete_style=colour, finished_style=colour)
-        # All three are measured at one checkpoint, the one that would be kept: as in the leaderboard at the end.
+        # All three values belong to the best checkpoint, as in the leaderboard.
         best = trial.best(self._progress.metric)
         at_best = {} if best is None else best.metrics
         loss, gap = words.number(at_best.get("val/loss"), 3), words.signed(at_best.get("gap/loss"), 3)
@@ -118,11 +125,11 @@ class LiveView:
         parts: list[RenderableType] = [bar]
         if best is not None:
             score = words.number(best.score(progress.metric))
-            told = f"best so far: {progress.metric.name} {score}, trial {best.number}  "
-            told += words.params(best.params, progress.varied)
-            parts.append(Text(told, style="green", overflow="ellipsis", no_wrap=True))
-        if progress.ended == progress.count and self._said:
-            parts.append(Text(self._said, style="dim", overflow="ellipsis", no_wrap=True))  # what keeps it from ending
+            line = f"best so far: {progress.metric.name} {score}, trial {best.number}  "
+            line += words.params(best.params, progress.varied)
+            parts.append(Text(line, style="green", overflow="ellipsis", no_wrap=True))
+        if progress.ended == progress.count and self._last_line:  # the sweep is closing
+            parts.append(Text(self._last_line, style="dim", overflow="ellipsis", no_wrap=True))
         if progress.message:
             parts.append(Text(progress.message, style="yellow"))
         return Group(*parts)

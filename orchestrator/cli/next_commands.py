@@ -1,4 +1,4 @@
-"""The commands that take a sweep further: the same one again, or the same one with more of what was spent."""
+"""Commands to resume or extend a sweep."""
 
 import math
 import shlex
@@ -9,40 +9,40 @@ from orchestrator.core.environment import program
 from orchestrator.core.policy import Budget
 
 MORE_TRIALS = 8
-"""Trials that the command to search on adds."""
+"""Trials added by the command to extend a sweep."""
 
 
 def resume_command(file: Path, overrides: Sequence[str], *, inline: bool) -> str:
-    """Return the command that goes on with a sweep that was stopped.
+    """Return the command to resume a stopped sweep.
 
     Args:
         file: the sweep file.
-        overrides: ``budget.trials=4`` and the like, in their order; a later one of the same key replaces an earlier.
-        inline: whether it ran without Ray.
+        overrides: such as ``budget.trials=4``, in their order; the last one of a key is kept.
+        inline: whether the sweep ran without Ray.
     """
     last = {override.partition("=")[0]: override for override in overrides}
-    laid_over = [part for override in last.values() for part in ("--set", override)]
-    return f"{program()} {shlex.join(['sweep', str(file), *laid_over, *(['--inline'] if inline else [])])}"
+    options = [part for override in last.values() for part in ("--set", override)]
+    return f"{program()} {shlex.join(['sweep', str(file), *options, *(['--inline'] if inline else [])])}"
 
 
 def extend_command(
     file: Path, overrides: Sequence[str], budget: Budget, trials: int, elapsed_s: float, *, inline: bool
 ) -> str:
-    """Return the command that extends a finished sweep: it raises each bound that the file or the command line sets.
+    """Return the command to extend a finished sweep. It raises every limit of the budget.
 
     Args:
         file: the sweep file.
         overrides: see ``resume_command``.
-        budget: what it had to spend.
-        trials: trials so far.
-        elapsed_s: time that its drivers ran, in seconds.
-        inline: whether it ran without Ray.
+        budget: the budget of the finished sweep.
+        trials: number of trials so far.
+        elapsed_s: wall time so far, in seconds.
+        inline: whether the sweep ran without Ray.
     """
     more = []
     if budget.trials is not None:
         more.append(f"budget.trials={max(trials, budget.trials) + MORE_TRIALS}")
     if budget.wall_time_s is not None:
-        # Half as long again: a bound that is not raised would end the extended sweep at once.
+        # An unchanged limit would end the extended sweep at once.
         more.append(f"budget.wall_time={math.ceil(1.5 * max(elapsed_s, budget.wall_time_s))}s")
     if budget.tokens is not None:
         more.append(f"budget.tokens={2 * budget.tokens}")

@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share."""
+"""Options and arguments shared by several commands."""
 
 import shlex
 from typing import TYPE_CHECKING, Annotated

@@ -1,4 +1,4 @@
-"""What ``sweep --dry-run`` shows."""
+"""Output of ``sweep --dry-run``."""
 
 import math
 
@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.core import deepspeed
-from orchestrator.core.outcome import SweepPlan
+from orchestrator.preparation.preview import SweepPlan
 from orchestrator.report import words
 from orchestrator.report.data_text import data_lines
 from orchestrator.report.fitting_table import plain_table
@@ -16,16 +16,16 @@ from orchestrator.spec.sweep_spec import SweepSpec
 
 
 def plan_text(spec: SweepSpec, plan: SweepPlan, pace: Pace | None = None) -> Group:
-    """Return the plan for a terminal: space, search, rungs, data and cost; and the time, if a pace is known."""
+    """Return the plan for a terminal: search space, data, rungs, engine and cost; with ``pace`` the time too."""
     space = plain_table()
-    for head in ("setting", "values", "when"):
+    for head in ("parameter", "values", "active if"):
         space.add_column(head)
     for row in plan.space:
         space.add_row(*row)
     facts = Table.grid(padding=(0, 3))
-    for name, told in _facts(spec, plan) + _time(spec, plan, pace):
-        facts.add_row(Text(name, style="dim"), Text(told))
-    return Group(Text(f"{spec.name}: what would be done", style="bold"), space, facts)
+    for name, text in _facts(spec, plan) + _time(spec, plan, pace):
+        facts.add_row(Text(name, style="dim"), Text(text))
+    return Group(Text(f"{spec.name}: plan", style="bold"), space, facts)
 
 
 def _facts(spec: SweepSpec, plan: SweepPlan) -> list[tuple[str, str]]:
@@ -41,40 +41,38 @@ def _facts(spec: SweepSpec, plan: SweepPlan) -> list[tuple[str, str]]:
         ("objective", f"{spec.objective} on {base}, data {spec.data.source}"),
         *data_lines(plan.rows, plan.data_summary),
         ("sampler", plan.sampler + (f", start points: {len(spec.start_points)}" if spec.start_points else "")),
-        ("reports at", f"{points} samples"),
+        ("report points", f"{points} samples"),
         *_ends(plan),
         ("stopping", plan.stopping if plan.stopping == "none" else f"{plan.stopping}, compared at {rungs}"),
         ("engine", _engine(spec, plan)),
-        *(("by the solo engine", told) for told in plan.alone),
-        ("trials at once", _at_once(plan)),
-        ("budget", ", ".join(bounds) + (", whichever ends first" if len(bounds) > 1 else "")),
-        ("cost", f"at most about {', '.join(costs)}, at four characters a token"),
-        *(("note", told) for told in plan.notes),
+        *(("solo engine", reason) for reason in plan.alone),
+        ("parallel trials", _parallel_trials(plan)),
+        ("budget", ", ".join(bounds) + (", whichever is reached first" if len(bounds) > 1 else "")),
+        ("cost", f"at most about {', '.join(costs)} (estimate: four characters per token)"),
+        *(("note", note) for note in plan.notes),
     ]
 
 
-def _at_once(plan: SweepPlan) -> str:
+def _parallel_trials(plan: SweepPlan) -> str:
     why = plan.why or "resources.parallel_trials"
     return f"{plan.parallel_trials}: {why}" if plan.engine == "packed" else str(plan.parallel_trials)
 
 
 def _ends(plan: SweepPlan) -> list[tuple[str, str]]:
-    """Return between which samples trials end that nobody stops, if their epochs differ."""
+    """Return the range of training samples of unpruned trials, if it depends on their epochs."""
     first, last = words.count(plan.ends[0]), words.count(plan.ends[-1])
-    return [] if first == last else [("ends at", f"{first} to {last} samples, by a trial's epochs")]
+    return [] if first == last else [("full length", f"{first} to {last} samples, by the trial's epochs")]
 
 
 def _time(spec: SweepSpec, plan: SweepPlan, pace: Pace | None) -> list[tuple[str, str]]:
-    seconds = longest_s(spec, plan, pace)
+    seconds = max_duration_s(spec, plan, pace)
     if seconds is None or pace is None:
         return []
-    return [
-        ("time", f"≤ {words.duration(seconds)}, as fast as {pace.sweep} went: {pace.rows_per_s:,.1f} rows/s in all")
-    ]
+    return [("time", f"≤ {words.duration(seconds)} at the speed of {pace.sweep} ({pace.rows_per_s:,.1f} rows/s)")]
 
 
-def longest_s(spec: SweepSpec, plan: SweepPlan, pace: Pace | None) -> float | None:
-    """Return the seconds that all trials take if none is stopped early; None without a pace or a number of trials."""
+def max_duration_s(spec: SweepSpec, plan: SweepPlan, pace: Pace | None) -> float | None:
+    """Return the wall time in seconds if no trial is pruned; None without a pace or a number of trials."""
     if pace is None or spec.budget.trials is None:
         return None
     return min(spec.budget.trials * plan.report_points[-1] / pace.rows_per_s, spec.budget.wall_time_s or math.inf)
@@ -82,6 +80,8 @@ def longest_s(spec: SweepSpec, plan: SweepPlan, pace: Pace | None) -> float | No
 
 def _engine(spec: SweepSpec, plan: SweepPlan) -> str:
     if plan.engine == "packed":
-        return "packed: trials train together over one base"
-    solo = f"solo, one after another: {plan.why}" if spec.resources.engine == "packed" else "solo: a process for each"
-    return solo if spec.deepspeed is None else f"{solo}; DeepSpeed with {deepspeed.told(spec.deepspeed)}"
+        return "packed: trials train together over one base model"
+    solo = (
+        f"solo, one trial at a time: {plan.why}" if spec.resources.engine == "packed" else "solo: one process per trial"
+    )
+    return solo if spec.deepspeed is None else f"{solo}; DeepSpeed with {deepspeed.summary(spec.deepspeed)}"

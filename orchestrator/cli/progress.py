@@ -1,6 +1,6 @@
-"""How far a sweep is: a small state that events change and views read. It knows no terminal.
+"""Progress of a sweep. Observers update it on events, and views read it.
 
-What views ask for at every event, or several times a second, is kept as trials change, not looked for among them all.
+Values read several times a second are updated incrementally, so that their cost does not grow with the trials.
 """
 
 import math
@@ -25,13 +25,13 @@ from orchestrator.training.checkpoints.heartbeat import samples_trained
 
 @dataclass(slots=True)
 class Progress:
-    """The trials of one sweep as they stand, and what is left of its budget. Safe to use from several threads.
+    """The trials of one sweep and the spent part of its budget. Thread-safe.
 
     Attributes:
-        timetable: where trials end; None if that is known only once the data is read.
-        before_s: wall time that earlier drivers of this sweep have used, in seconds.
-        clock: the time in seconds, from any start.
-        trained: training samples that a running trial, by its number, has noted since its newest report.
+        timetable: report points of the trials; None until the data is read.
+        before_s: wall time used by earlier drivers of this sweep, in seconds.
+        clock: returns a monotonic time in seconds.
+        trained: returns the training samples of a running trial, by its number, from its heartbeat.
     """
 
     metric: Metric
@@ -43,7 +43,7 @@ class Progress:
     message: str = ""
     _running: dict[int, TrialRecord] = field(default_factory=dict)
     _ended: dict[int, TrialRecord] = field(default_factory=dict)
-    _ranks: list[SortKey] = field(default_factory=list)  # of those that ended, the best first
+    _ranks: list[SortKey] = field(default_factory=list)  # of ended trials, the best first
     _best: TrialRecord | None = None
     _configurations: ConfigurationSet = field(default_factory=ConfigurationSet)
     _ended_tokens: float = 0.0
@@ -57,7 +57,7 @@ class Progress:
         self._rank = score_key(self.metric)
 
     def update(self, *trials: TrialRecord) -> None:
-        """Take over newer states of trials."""
+        """Store newer records of trials."""
         with self._lock:
             for trial in trials:
                 self._update(trial)
@@ -66,7 +66,7 @@ class Progress:
         number = trial.number
         if number not in self._running and number not in self._ended:
             self._configurations.add(trial.params)
-        # A trial's best value only gets better, so nobody who was passed has to be looked at again.
+        # A trial's best value never gets worse, so a trial once overtaken cannot lead again without an update.
         if self._best is None or self._rank(trial) <= self._rank(self._best):
             self._best = trial
         if not trial.ended:
@@ -85,7 +85,7 @@ class Progress:
         return self.first(None)
 
     def first(self, count: int | None) -> tuple[TrialRecord, ...]:
-        """Return so many of ``trials``; None: all."""
+        """Return the first ``count`` of ``trials``; None returns all."""
         with self._lock:
             running = sorted(self._running.values(), key=lambda trial: -trial.number)[:count]
             ended = self._ranks[: None if count is None else count - len(running)]
@@ -98,7 +98,7 @@ class Progress:
 
     @property
     def ended(self) -> int:
-        """Number of trials that have ended."""
+        """Number of ended trials."""
         return len(self._ended)
 
     @property
@@ -109,43 +109,43 @@ class Progress:
 
     @property
     def varied(self) -> tuple[str, ...]:
-        """Names of the parameters that differ between trials; all of them while there is but one trial."""
+        """Names of the parameters with different values; all parameters while there is only one trial."""
         with self._lock:
             return self._configurations.varied
 
     @property
     def elapsed_s(self) -> float:
-        """Wall time that drivers of this sweep have used, in seconds."""
+        """Wall time used by all drivers of this sweep, in seconds."""
         return self.before_s + self.clock() - self._begun
 
     def prepared(self, plan: EnginePlan) -> None:
-        """Take over when trials report and where they write how far they are."""
+        """Store the timetable, and read heartbeats from the sweep's folder."""
         self.timetable = plan.timetable
         self.trained = partial(samples_trained, Path(plan.sweep_dir))
 
     def samples(self, trial: TrialRecord) -> int:
-        """Return the training samples of a trial so far, those since its newest report included."""
+        """Return the training samples of a trial, including samples since its newest report."""
         return trial.samples if trial.ended else max(trial.samples, self.trained(trial.number))
 
-    def share(self, trial: TrialRecord) -> float:
-        """Return how much of a whole trial was trained, 0 to 1; an ended trial needs nothing more."""
+    def trained_fraction(self, trial: TrialRecord) -> float:
+        """Return the trained fraction of a trial in [0, 1]; 1 for an ended trial."""
         if trial.ended:
             return 1.0
         whole = self.whole_samples(trial)
         return min(1.0, self.samples(trial) / whole) if whole else 0.0
 
     def whole_samples(self, trial: TrialRecord) -> int | None:
-        """Return the nominal training samples of a trial that is not stopped early; None while that is not known."""
+        """Return the nominal training samples of an unpruned trial; None without a timetable."""
         return None if self.timetable is None else self.timetable.of(trial.settings)[-1]
 
     @property
     def fraction(self) -> float:
-        """The share of the budget that is spent, 0 to 1: of trials, time or tokens, whichever is nearest its end."""
+        """The spent fraction of the budget in [0, 1]: the largest of trials, time and tokens."""
         with self._lock:
             running, budget = [*self._running.values()], self.budget
         shares = [0.0]
         if budget.trials:
-            shares.append((self.ended + sum(map(self.share, running))) / budget.trials)
+            shares.append((self.ended + sum(map(self.trained_fraction, running))) / budget.trials)
         if budget.wall_time_s:
             shares.append(self.elapsed_s / budget.wall_time_s)
         if budget.tokens:
@@ -153,46 +153,46 @@ class Progress:
         return min(1.0, max(shares))
 
     @property
-    def left_s(self) -> float | None:
-        """Estimated wall time to the end, in seconds; None while there is nothing to go by, and when all is spent."""
-        done, budget, bounds = self.fraction, self.budget, []
-        under_way = 0.02 < done < 1
-        if not under_way and (budget.trials or budget.tokens):
-            return None  # what is left of the time budget alone would be far too much
-        if under_way and budget.trials:
-            bounds.append(self.elapsed_s * self._to_come(budget.trials))
-        elif under_way and self.count:
-            bounds.append(self.elapsed_s * (1 - done) / done)
+    def remaining_s(self) -> float | None:
+        """Estimated remaining wall time in seconds; None if no estimate is possible."""
+        spent, budget, bounds = self.fraction, self.budget, []
+        measurable = 0.02 < spent < 1
+        if not measurable and (budget.trials or budget.tokens):
+            return None  # the time budget alone would give far too high an estimate
+        if measurable and budget.trials:
+            bounds.append(self.elapsed_s * self._remaining_ratio(budget.trials))
+        elif measurable and self.count:
+            bounds.append(self.elapsed_s * (1 - spent) / spent)
         if budget.wall_time_s:
             bounds.append(max(0.0, budget.wall_time_s - self.elapsed_s))
         return min(bounds, default=None)
 
     @property
     def tally(self) -> str:
-        """Trials that ended, the time spent and the time left, in words."""
-        left, of = self.left_s, f" of {self.budget.trials}" if self.budget.trials else ""
-        told = f"{self.ended}{of} trials · {words.duration(self.elapsed_s)}"
-        return told if left is None else f"{told} · {words.duration(left)} left"
+        """Ended trials, elapsed time and remaining time, as text."""
+        remaining, of = self.remaining_s, f" of {self.budget.trials}" if self.budget.trials else ""
+        spent = f"{self.ended}{of} trials · {words.duration(self.elapsed_s)}"
+        return spent if remaining is None else f"{spent} · {words.duration(remaining)} left"
 
-    def _to_come(self, trials: int) -> float:
-        """Return how many samples will be trained for each that was.
+    def _remaining_ratio(self, trials: int) -> float:
+        """Return the ratio of samples still to be trained to samples trained.
 
-        Who has passed a rung is taken to train to the end, all others as much as those that ended have, on average.
+        Trials continued after a report are assumed to train to the end, others to the mean length of ended trials.
         """
         with self._lock:
-            running, ended, gone = [*self._running.values()], len(self._ended), self._ended_samples
-        seen = [self.samples(trial) for trial in running]
-        trained = gone + sum(seen)
+            running, ended, ended_samples = [*self._running.values()], len(self._ended), self._ended_samples
+        samples = [self.samples(trial) for trial in running]
+        trained = ended_samples + sum(samples)
         if not trained:
             return math.inf
-        wholes = [self.whole_samples(trial) or 0 for trial in running]
-        usual = gone / ended if ended else max(wholes, default=0)
-        ahead = max(0, trials - ended - len(running)) * usual
-        for trial, whole, samples in zip(running, wholes, seen, strict=True):
-            ahead += max(0, (whole if trial.reports and not trial.undecided else usual) - samples)
-        return ahead / trained
+        lengths = [self.whole_samples(trial) or 0 for trial in running]
+        mean_length = ended_samples / ended if ended else max(lengths, default=0)
+        remaining = max(0, trials - ended - len(running)) * mean_length
+        for trial, length, so_far in zip(running, lengths, samples, strict=True):
+            remaining += max(0, (length if trial.reports and not trial.undecided else mean_length) - so_far)
+        return remaining / trained
 
 
 def _tokens(trial: TrialRecord) -> float:
-    """Return the real training tokens of a trial so far."""
+    """Return the training tokens of a trial (padding excluded) at its newest report."""
     return trial.reports[-1].metrics.get("progress/tokens", 0.0) if trial.reports else 0.0

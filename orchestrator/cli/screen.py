@@ -1,4 +1,4 @@
-"""What a command shows: text for a person, or one JSON document for a program, never both on stdout."""
+"""Output of a command. Stdout carries text or, with ``--json``, one JSON document, never both."""
 
 import io
 import json
@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.core.secrets import redact, redacted
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 LOG_BYTES = 10_000_000
-"""A log file that has grown beyond this is begun anew."""
+"""Log files larger than this are overwritten by the next command."""
 
 
 class Screen:
-    """The terminal, or whatever stands in its place.
+    """The terminal, or the pipes in its place.
 
     Args:
-        as_json: stdout is for one JSON document; what a person reads goes to stderr.
+        as_json: reserve stdout for one JSON document and send messages to stderr.
     """
 
     def __init__(self, *, as_json: bool = False) -> None:
@@ -35,20 +35,20 @@ class Screen:
 
     @property
     def human(self) -> "Console":
-        """Where a person reads."""
+        """The console for messages."""
         return self.err if self.as_json else self.out
 
     def show(self, renderable: "RenderableType", *, soft_wrap: bool = False) -> None:
-        """Show a result to a person; with ``--json`` nothing, for the document holds it."""
+        """Print a result; nothing with ``--json``, because the document contains it."""
         if not self.as_json:
             self.out.print(_masked(renderable), soft_wrap=soft_wrap)
 
     def say(self, line: str) -> None:
-        """Tell a person what happens, as it is written: square brackets are no markup."""
+        """Print a message. Square brackets are not interpreted as markup."""
         self.human.print(redact(line), markup=False, soft_wrap=True)
 
-    def emit(self, document: Any) -> None:  # noqa: ANN401  (any plain value)
-        """Print the JSON document, if it was asked for."""
+    def emit(self, document: object) -> None:
+        """Print the JSON document if ``--json`` was given."""
         if self.as_json:
             from orchestrator.report.summary import jsonable
 
@@ -58,9 +58,9 @@ class Screen:
 
     @contextmanager
     def quiet(self, log: Path) -> Iterator[None]:
-        """Send what libraries and child processes print to a file; this screen alone still reaches the terminal.
+        """Redirect output of libraries and child processes to ``log``. Only this screen still writes to the terminal.
 
-        The file descriptors themselves are moved, so that nothing escapes: C libraries, Ray's processes, warnings.
+        The file descriptors are redirected, so that output of C libraries and Ray's processes is covered too.
         """
         if not _has_descriptors():
             yield
@@ -88,7 +88,7 @@ class Screen:
 
 
 def _masked(renderable: "RenderableType") -> "RenderableType":
-    """Return a text without secrets. Tables are made of the ledger's values, which hold none."""
+    """Return a text with masked secrets. Tables show values of the ledger, which stores no secrets."""
     from rich.text import Text
 
     if isinstance(renderable, Text) and redact(renderable.plain) != renderable.plain:
@@ -98,14 +98,14 @@ def _masked(renderable: "RenderableType") -> "RenderableType":
 
 @contextmanager
 def _terminal(descriptor: int) -> Iterator[io.TextIOWrapper]:
-    """Yield a text stream to where ``descriptor`` points now."""
+    """Yield a text stream to the current target of ``descriptor``."""
     encoding = sys.stdout.encoding or "utf-8"
     with os.fdopen(os.dup(descriptor), "w", encoding=encoding, errors="replace", buffering=1) as stream:
         yield stream
 
 
 def _has_descriptors() -> bool:
-    """Return whether stdout and stderr are the process's own; a notebook or a test may have replaced them."""
+    """Return whether stdout and stderr are the descriptors 1 and 2. Notebooks and tests replace them."""
     try:
         return sys.stdout.fileno() == 1 and sys.stderr.fileno() == 2
     except (AttributeError, OSError, ValueError):

@@ -1,11 +1,12 @@
-"""What it takes to carry out a sweep: trials are trained somewhere, and the coordinator decides.
+"""The protocol of executors: an executor trains the trials somewhere, and the coordinator decides.
 
-Executors know how trials get a process, accelerators and time. They know nothing of samplers, stopping rules, metrics
-or the sweep file, and keep nothing of their own that outlives them: the ledger behind the coordinator is the truth.
+Executors give trials processes, accelerators and time. They know nothing of samplers, stopping rules, metrics or the
+sweep file, and store nothing: the ledger behind the coordinator holds all state.
 """
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from orchestrator.core.plan import EnginePlan
@@ -18,15 +19,11 @@ if TYPE_CHECKING:
 
 
 def ignore_message(_: str) -> None:
-    """Drop what is said: nobody listens."""
-
-
-def nothing_more(_: Measure) -> None:
-    """Leave the kept checkpoints as they are."""
+    """Drop a message."""
 
 
 def use_capacity(dispatcher: "Dispatcher", capacity: Capacity, say: Callable[[str], None]) -> None:
-    """Have as many trials at once as the engine has capacity for, and say so in a sentence for a person."""
+    """Set the number of trials at once to the engine's capacity, and show the reason to the user."""
     dispatcher.parallel = capacity.slots
     for note in capacity.notes:
         say(note)
@@ -34,12 +31,12 @@ def use_capacity(dispatcher: "Dispatcher", capacity: Capacity, say: Callable[[st
         say(f"the solo engine trains one trial after another: {capacity.why}")
     elif capacity.why:
         say(f"trials at once: {capacity.slots}, because {capacity.why}")
-    for told in capacity.alone:
-        say(f"the solo engine trains {told}; it and the pack take turns, a report at a time")
+    for trials in capacity.alone:
+        say(f"the solo engine trains {trials}; it and the pack take turns, one report at a time")
 
 
 class Executor(Protocol):
-    """Runs a sweep's trials. The same contract suite (``tests/contracts/executor_contract.py``) runs against each."""
+    """Runs a sweep's trials. The contract suite ``tests/contracts/executor_contract.py`` runs against each executor."""
 
     def run(
         self,
@@ -48,22 +45,23 @@ class Executor(Protocol):
         resources: Resources,
         stop: threading.Event,
         say: Callable[[str], None] = ignore_message,
-        at_the_end: Callable[[Measure], None] = nothing_more,
-    ) -> None:
-        """Return when no trial is left, when the budget is spent, or soon after ``stop`` was set.
+    ) -> AbstractContextManager[Measure | None]:
+        """Enter when no trial is left, when the budget is spent, or soon after ``stop`` was set.
 
-        In the last two cases trials that were running are suspended: a later call with a coordinator over the same
-        ledger takes them up again from their checkpoints.
+        In the last two cases running trials are suspended. A later call with a coordinator over the same ledger resumes
+        them from their checkpoints.
 
         Args:
             coordinator: decides.
-            plan: what engines are built from.
-            resources: how many trials at once, and what each takes.
-            stop: set by the caller when trials are to be suspended.
-            say: told what a person should know, in a sentence each.
-            at_the_end: called when no trial is left, if an engine that has the base and the data in memory is still
-                there: with what measures a checkpoint in it.
+            plan: builds the engines.
+            resources: trials at once, and the processors of each.
+            stop: set by the caller to suspend the trials.
+            say: shows messages to the user, one sentence each.
+
+        Returns:
+            A context. Its value measures checkpoints with the engine that trained, which stays in memory until the
+            context ends. None: trials are left, or no such engine exists.
 
         Raises:
-            LoratoryError: the engine cannot be built, or trial after trial crashes; trials are suspended too.
+            LoratoryError: the engine cannot be built, or several trials in a row crash; trials are suspended too.
         """

@@ -1,19 +1,20 @@
-"""The whole system in this process, without Ray: for tests, notebooks and debugging."""
+"""The inline executor: all trials in this process, without Ray. For tests, notebooks and debugging."""
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from orchestrator.cluster.dispatcher import Dispatcher, Move
-from orchestrator.cluster.executor import ignore_message, nothing_more, use_capacity
+from orchestrator.cluster.executor import ignore_message, use_capacity
 from orchestrator.cluster.host import EngineFactory, SlotHost
 from orchestrator.cluster.orders import Assignment
 from orchestrator.core.errors import in_short
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import Resources
 from orchestrator.training.build import build_engine
-from orchestrator.training.engine import Measure
+from orchestrator.training.engine import Capacity, Measure
 
 if TYPE_CHECKING:
     from orchestrator.search.coordinator import Coordinator
@@ -22,14 +23,15 @@ logger = logging.getLogger(__name__)
 
 
 class InlineExecutor:
-    """Runs ``resources.parallel_trials`` trials together if the engine packs, and one at a time if it does not.
+    """Runs up to ``resources.parallel_trials`` packed trials together, and solo trials one after another.
 
-    A stop takes effect when the engine comes back: after a few batches, or at the trial's next report.
+    ``stop`` takes effect when the engine returns: after a few batches, or at the trial's next report.
     """
 
     def __init__(self, build: EngineFactory = build_engine) -> None:
         self._build = build
 
+    @contextmanager
     def run(
         self,
         coordinator: "Coordinator",
@@ -37,52 +39,72 @@ class InlineExecutor:
         resources: Resources,
         stop: threading.Event,
         say: Callable[[str], None] = ignore_message,
-        at_the_end: Callable[[Measure], None] = nothing_more,
-    ) -> None:
+    ) -> Iterator[Measure | None]:
         """Run the sweep's trials; see ``Executor.run``."""
         packed = plan.engine is EngineName.PACKED
         slots = resources.parallel_trials if packed else 1
         dispatcher = Dispatcher(coordinator, slots, stop, say, together=packed)
         if dispatcher.done:
+            yield None
             return
-        host = SlotHost(plan, self._build, slots)
-        assigned: dict[int, Assignment] = {}
+        trainer = _Trainer(plan, self._build, dispatcher, slots)
         try:
-            if packed:
-                capacity = host.capacity(slots, measure=resources.measured)
-                slots = capacity.slots
-                use_capacity(dispatcher, capacity, say)
-            while not dispatcher.halted:
-                while (assignment := dispatcher.next()) is not None:
-                    assigned[assignment.task.number] = assignment
-                    host.take(assignment)
-                if not host.busy:
-                    break
-                if not self._step(host, assigned, dispatcher, plan):
-                    # After a crash nothing that the engine holds can be trusted.
-                    host.close()
-                    host = SlotHost(plan, self._build, slots)
-            if dispatcher.complete():
-                at_the_end(host.measure)
+            try:
+                if packed:
+                    use_capacity(dispatcher, trainer.capacity(measure=resources.measured), say)
+                trainer.train()
+            finally:
+                if not dispatcher.done:
+                    coordinator.suspend()
+            yield trainer.host.measure if dispatcher.complete() else None
         finally:
-            host.close()
-            if not dispatcher.done:
-                coordinator.suspend()
+            trainer.host.close()
 
-    def _step(self, host: SlotHost, assigned: dict[int, Assignment], dispatcher: Dispatcher, plan: EnginePlan) -> bool:
-        """Take one step and do what the dispatcher says of its outcomes; return whether there was no crash."""
+
+class _Trainer:
+    """Carries out the dispatcher's orders in one slot host, and replaces the host after a crash."""
+
+    def __init__(self, plan: EnginePlan, build: EngineFactory, dispatcher: Dispatcher, slots: int) -> None:
+        self.host = SlotHost(plan, build, slots)
+        self._plan = plan
+        self._build = build
+        self._dispatcher = dispatcher
+        self._slots = slots
+        self._assigned: dict[int, Assignment] = {}
+
+    def capacity(self, *, measure: bool) -> Capacity:
+        """Return the number of trials to train at once, and use as many slots."""
+        capacity = self.host.capacity(self._slots, measure=measure)
+        self._slots = capacity.slots
+        return capacity
+
+    def train(self) -> None:
+        """Train until the dispatcher halts, or has no assignment left."""
+        while not self._dispatcher.halted:
+            while (assignment := self._dispatcher.next()) is not None:
+                self._assign(assignment)
+            if not self.host.busy:
+                break
+            self._step()
+
+    def _assign(self, assignment: Assignment) -> None:
+        self._assigned[assignment.task.number] = assignment
+        self.host.take(assignment)
+
+    def _step(self) -> None:
+        """Take one step and carry out the dispatcher's moves; after a crash, start with a new host."""
         try:
-            outcomes = host.step()
-        except Exception as error:  # any fault of the trials is let through: it ends a trial at most, not the sweep
+            outcomes = self.host.step()
+        except Exception as error:  # any fault of a trial: it ends that trial at most, not the sweep
             logger.exception("the engine raised")
-            dispatcher.lost_slots(in_short(error))
-            return False
+            self._dispatcher.lost_slots(in_short(error))
+            self.host.close()  # the engine may be in any state
+            self.host = SlotHost(self._plan, self._build, self._slots)
+            return
         for number, outcome in outcomes.items():
-            move = dispatcher.take(outcome)
-            following = assigned[number].following(plan.timetable)
+            move = self._dispatcher.take(outcome)
+            following = self._assigned[number].following(self._plan.timetable)
             if move is Move.GO_ON and following is not None:
-                assigned[number] = following
-                host.take(following)
+                self._assign(following)
             elif move is Move.END:
-                host.release(number)
-        return True
+                self.host.release(number)

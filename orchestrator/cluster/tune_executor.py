@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.cluster.dispatcher import Dispatcher
-from orchestrator.cluster.executor import ignore_message, nothing_more, use_capacity
+from orchestrator.cluster.executor import ignore_message, use_capacity
 from orchestrator.cluster.host import EngineFactory
 from orchestrator.cluster.placement import Placement, place
 from orchestrator.cluster.ray_environment import tune_variables
@@ -48,6 +48,7 @@ class TuneExecutor:
     def __init__(self, build: EngineFactory = build_engine) -> None:
         self._build = build
 
+    @contextmanager
     def run(
         self,
         coordinator: "Coordinator",
@@ -55,30 +56,40 @@ class TuneExecutor:
         resources: Resources,
         stop: threading.Event,
         say: Callable[[str], None] = ignore_message,
-        at_the_end: Callable[[Measure], None] = nothing_more,
-    ) -> None:
+    ) -> Iterator[Measure | None]:
         """Run the sweep's trials; see ``Executor.run``."""
         packed = plan.engine is EngineName.PACKED
         dispatcher = Dispatcher(coordinator, resources.parallel_trials, stop, say, together=packed)
         if dispatcher.done:
+            yield None
             return
-        placement = place(plan, resources)
-        with environment(tune_variables(placement.trials)):  # Ray reads some of it when it is imported
-            from orchestrator.cluster.ray_session import ray_session
-
-        sweep_dir = Path(plan.sweep_dir)
         try:
-            with ray_session(sweep_dir, placement, sweep_dir / LOG_FILE) as storage, _ray_watched(sweep_dir) as health:
-                sized: Callable[[Capacity], None] | None = partial(use_capacity, dispatcher, say=say)
-                while not (dispatcher.done or dispatcher.halted):
-                    with self._trial(plan, placement, resources, sized, health) as trial:
-                        _run_tune(dispatcher, trial.trainable, placement, storage, health)
-                        if trial.measure is not None and dispatcher.complete():
-                            _measure(trial.measure, at_the_end)
-                    sized = None
+            with self._trained(dispatcher, plan, resources, say) as measure:
+                yield measure
         finally:
             if not dispatcher.done:
                 coordinator.suspend()
+
+    @contextmanager
+    def _trained(
+        self, dispatcher: Dispatcher, plan: EnginePlan, resources: Resources, say: Callable[[str], None]
+    ) -> Iterator[Measure | None]:
+        """Let Tune run until the dispatcher is done or halts, then yield the measure of the process that trained."""
+        placement = place(plan, resources)
+        with environment(tune_variables(placement.trials)):  # Ray reads some of these when it is imported
+            from orchestrator.cluster.ray_session import ray_session
+
+        sweep_dir = Path(plan.sweep_dir)
+        size: Callable[[Capacity], None] | None = partial(use_capacity, dispatcher, say=say)
+        with ray_session(sweep_dir, placement, sweep_dir / LOG_FILE) as storage, _ray_watched(sweep_dir) as health:
+            while not (dispatcher.done or dispatcher.halted):
+                with self._trial(plan, placement, resources, size, health) as trial:
+                    _run_tune(dispatcher, trial.trainable, placement, storage, health)
+                    if dispatcher.complete():
+                        yield trial.measure
+                        return
+                size = None
+            yield None
 
     @contextmanager
     def _trial(
@@ -86,12 +97,12 @@ class TuneExecutor:
         plan: EnginePlan,
         placement: Placement,
         resources: Resources,
-        sized: Callable[[Capacity], None] | None,
+        size: Callable[[Capacity], None] | None,
         health: "RayHealth",
     ) -> Iterator[_Trial]:
         """Yield what Tune runs for each trial: the trial itself, or a proxy of a slot in the actor that trains.
 
-        ``sized`` is told how many trials that actor is best given at once, if anybody wants to know.
+        ``size`` receives the capacity of that actor; None: it is not asked.
         """
         from ray import tune
 
@@ -100,24 +111,14 @@ class TuneExecutor:
             from orchestrator.cluster.tune_pack import TrialProxy, capacity_of, measure_in, pack_actor
 
             with pack_actor(plan, self._build, placement, log, health.alive) as actor:
-                if sized is not None:
-                    sized(capacity_of(actor, placement.trials, measure=resources.measured))
+                if size is not None:
+                    size(capacity_of(actor, placement.trials, measure=resources.measured))
                 proxy = tune.with_parameters(TrialProxy, plan=plan, actor=actor, log=str(log))
                 yield _Trial(proxy, measure_in(actor))
         else:
             from orchestrator.cluster.tune_trial import TrialProcess
 
             yield _Trial(tune.with_parameters(TrialProcess, plan=plan, build=self._build, log=str(log)), None)
-
-
-def _measure(measure: Measure, at_the_end: Callable[[Measure], None]) -> None:
-    """Let the sweep's end measure; if the process that does it dies, what is missing is left to the caller."""
-    from ray.exceptions import RayError
-
-    try:
-        at_the_end(measure)
-    except RayError:
-        logger.exception("the pack's process failed to measure")
 
 
 @contextmanager

@@ -1,22 +1,22 @@
-"""One process at a time makes the tables of a database, and a server that went away is waited for."""
+"""Wait for the process creating the tables and for a restarted server."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
 from filelock import FileLock, Timeout
-from sqlalchemy import Engine, event, func, select
+from sqlalchemy import Dialect, Engine, event, func, select
 from sqlalchemy.exc import DBAPIError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from orchestrator.core.errors import SuspendedError
-from orchestrator.ledger.database_errors import BUSY_TIMEOUT_S, explained
+from orchestrator.ledger.database_errors import BUSY_TIMEOUT_S, translate_errors
 
 PATIENCE_S = 60.0
-"""How long a driver waits for a database server that has answered before."""
+"""How long a driver waits for a restarted database server."""
 
-_ADVISORY_KEY = 0x4C6F_7261  # "Lora": the number by which our processes know PostgreSQL's advisory lock
+_ADVISORY_KEY = 0x4C6F_7261  # "Lora": the key of our advisory lock in PostgreSQL
 _ATTEMPTS = 3
 
 P = ParamSpec("P")
@@ -24,11 +24,11 @@ R = TypeVar("R")
 
 
 @contextmanager
-def making_tables(engine: Engine) -> Iterator[None]:
-    """Hold the lock under which tables are made: a file beside an SQLite database, PostgreSQL's advisory lock.
+def table_creation_lock(engine: Engine) -> Iterator[None]:
+    """Hold the lock for creating tables: a file beside an SQLite database, an advisory lock in PostgreSQL.
 
     Raises:
-        SuspendedError: another process holds it for too long.
+        SuspendedError: another process holds the lock for more than ``BUSY_TIMEOUT_S``.
     """
     if engine.dialect.name == "sqlite":
         try:
@@ -40,7 +40,7 @@ def making_tables(engine: Engine) -> Iterator[None]:
                 "end that process"
             ) from error
     elif engine.dialect.name == "postgresql":
-        with explained(engine), engine.connect() as connection:
+        with translate_errors(engine), engine.connect() as connection:
             connection.execute(select(func.pg_advisory_lock(_ADVISORY_KEY)))
             try:
                 yield
@@ -51,16 +51,16 @@ def making_tables(engine: Engine) -> Iterator[None]:
 
 
 def wait_for_server(engine: Engine) -> None:
-    """Have new connections of ``engine`` tried again for a while: a server that is restarted answers soon.
+    """Make ``engine`` retry new connections for ``PATIENCE_S`` seconds: a restarted server answers soon.
 
-    Once that was in vain, each connection is tried once, until one succeeds.
+    After a failure each new connection is tried once, until one succeeds.
     """
     if engine.dialect.name == "sqlite":
         return
     answers = True
 
     @event.listens_for(engine, "do_connect")
-    def connect(dialect: Any, record: object, arguments: Any, options: Any) -> Any:  # noqa: ANN401, ARG001
+    def connect(dialect: Dialect, _record: object, arguments: Sequence[Any], options: Mapping[str, Any]) -> object:
         nonlocal answers
         retrying = Retrying(
             retry=retry_if_exception_type(dialect.loaded_dbapi.OperationalError),
@@ -78,7 +78,7 @@ def wait_for_server(engine: Engine) -> None:
 
 
 def retry_on_disconnect(method: Callable[P, R]) -> Callable[P, R]:
-    """Repeat a transaction whose connection broke; nobody knows whether it was committed, so it must bear that."""
+    """Repeat a transaction after its connection broke. It may have been committed, so it must be idempotent."""
 
     @wraps(method)
     def repeated(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,7 +1,8 @@
-"""The database that holds the ledger and Optuna's study: where it is, how it is opened, how it is written to."""
+"""The database of the ledger and of Optuna's studies: open, read, write."""
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,18 +15,18 @@ from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from orchestrator.core.errors import LedgerError
 from orchestrator.ledger import tables
-from orchestrator.ledger.connection import making_tables, wait_for_server
+from orchestrator.ledger.connection import table_creation_lock, wait_for_server
 from orchestrator.ledger.database_errors import (
     BUSY_TIMEOUT_S,
     WRITABLE,
     ReadOnlyLedgerError,
-    damaged,
-    explained,
+    damaged_error,
+    translate_errors,
 )
 from orchestrator.ledger.home import has_sweeps, home
 
 _WAL = b"\x02\x02"
-"""How the journal mode WAL stands in the header of an SQLite file."""
+"""Bytes 18 and 19 of an SQLite file in the journal mode WAL."""
 
 
 def default_url() -> str:
@@ -34,26 +35,26 @@ def default_url() -> str:
 
 
 def connect_args(url: str) -> dict[str, Any]:
-    """Return what the driver of ``url`` needs so that concurrent writers wait for each other."""
+    """Return connection arguments for ``url``: concurrent SQLite writers wait for each other."""
     return {"timeout": BUSY_TIMEOUT_S} if make_url(url).get_backend_name() == "sqlite" else {}
 
 
 def open_engine(url: str) -> Engine:
-    """Return an engine for ``url``; an SQLite file's folder is made.
+    """Return an engine for ``url``; the folder of an SQLite file is created.
 
     Raises:
-        LedgerError: an SQLite URL without a file (Optuna's study could not share it), or its folder cannot be made.
+        LedgerError: the SQLite URL names no file (Optuna's study could not share it), or its folder cannot be created.
     """
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         return create_engine(url, pool_pre_ping=True)
     if not parsed.database or parsed.database == ":memory:":
-        raise LedgerError(f"the ledger needs a database that lasts, got {url}")
+        raise LedgerError(f"the ledger needs a database in a file, got {url}")
     folder = Path(parsed.database).absolute().parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ReadOnlyLedgerError(f"the folder {folder} cannot be made: {error.strerror}; {WRITABLE}") from error
+        raise ReadOnlyLedgerError(f"the folder {folder} cannot be created: {error.strerror}; {WRITABLE}") from error
     engine = create_engine(url, connect_args=connect_args(url))
     tune_sqlite(engine)
 
@@ -64,31 +65,31 @@ def open_engine(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     @event.listens_for(engine, "connect")
-    def manual(dbapi_connection: Any, record: object) -> None:  # noqa: ANN401, ARG001
+    def manual(dbapi_connection: sqlite3.Connection, _record: object) -> None:
         dbapi_connection.isolation_level = None
 
     return engine
 
 
 def tune_sqlite(engine: Engine) -> None:
-    """Let readers and one writer work side by side; a kill loses nothing, a power cut at most the last commits."""
+    """Let readers and one writer work side by side. A kill loses nothing, a power cut at most the last commits."""
 
     @event.listens_for(engine, "connect")
-    def pragmas(dbapi_connection: Any, record: object) -> None:  # noqa: ANN401, ARG001
+    def pragmas(dbapi_connection: sqlite3.Connection, _record: object) -> None:
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
             dbapi_connection.execute(f"PRAGMA {pragma}")
 
 
 class Database:
-    """An opened database, its tables made and their version checked.
+    """An open database with its tables, of a checked version.
 
     Attributes:
-        url: as it was given.
-        read_only: why it can be read alone, in words: a copy of it is read then; None: it can be written.
+        url: the URL as given.
+        read_only: the reason, in words, for reading from a copy and refusing writes; None: the database is writable.
     """
 
     def __init__(self, url: str) -> None:
-        """Open ``url``; where an SQLite file cannot be written, it is read.
+        """Open ``url``; a read-only SQLite file is copied and read.
 
         Raises:
             LedgerError: the database cannot be opened, is damaged, or a later version of Loratory wrote it.
@@ -111,14 +112,14 @@ class Database:
         wait_for_server(self.engine)
 
     def close(self) -> None:
-        """Give the connections back; the object may still be used, and opens new ones."""
+        """Close the connections. A later call opens new ones."""
         self.engine.dispose()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Yield a connection on one consistent view."""
         with (
-            explained(self.engine, sqlite_file(self.url)),
+            translate_errors(self.engine, sqlite_file(self.url)),
             self.engine.connect() as connection,
             connection.execution_options(read_only=True).begin(),
         ):
@@ -129,38 +130,38 @@ class Database:
         """Yield a connection in one transaction: committed at the end, rolled back by an exception.
 
         Raises:
-            LedgerError: it can only be read.
-            SuspendedError: the disk is full, another process holds it for too long, or the server does not answer.
+            LedgerError: the database is read-only.
+            SuspendedError: the disk is full, another process holds the lock too long, or the server does not answer.
         """
         if self.read_only is not None:
             raise ReadOnlyLedgerError(self.read_only)
-        with explained(self.engine), self.engine.begin() as connection:
+        with translate_errors(self.engine), self.engine.begin() as connection:
             yield connection
 
     def damage(self) -> str | None:
-        """Look through an SQLite file and return what is damaged in it, in words; None if nothing is."""
+        """Check an SQLite file and return its damage in words; None if it is whole."""
         if self.engine.dialect.name != "sqlite":
             return None
         with self.read() as connection:
-            found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
-        return None if found == "ok" else str(damaged(str(sqlite_file(self.url)), str(found)))
+            result = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())
+        return None if result == "ok" else str(damaged_error(str(sqlite_file(self.url)), result))
 
     def _prepare(self) -> None:
-        """Make what is missing, and check the version.
+        """Create missing tables, and check the version.
 
-        The first connection to a new SQLite file writes to it, so that is made under the lock too.
+        The first connection to a new SQLite file writes to it, so it also happens under the lock.
         """
         file = sqlite_file(self.url)
         if file is not None and file.exists() and file.stat().st_size == 0 and has_sweeps(file.parent):
-            raise damaged(str(file), "it is empty, and there are sweeps beside it")
-        found = self._stored_version() if file is None or _is_made(file) else None
-        if found is None:
-            with making_tables(self.engine):
+            raise damaged_error(str(file), "it is empty, but its folder holds sweeps")
+        version = self._stored_version() if file is None or _is_made(file) else None
+        if version is None:
+            with table_creation_lock(self.engine):
                 self._create()
-            found = self._stored_version()
-        if found is not None and found > tables.SCHEMA_VERSION:
+            version = self._stored_version()
+        if version is not None and version > tables.SCHEMA_VERSION:
             raise LedgerError(
-                f"the ledger at {self.engine.url!r} has schema {found}, of a later version of Loratory; this one "
+                f"the ledger at {self.engine.url!r} has schema {version}, of a later version of Loratory; this one "
                 f"knows schemas up to {tables.SCHEMA_VERSION}: upgrade it, or set LORATORY_HOME to another folder"
             )
         self._require_tables()
@@ -170,7 +171,7 @@ class Database:
             return _version(connection)
 
     def _create(self) -> None:
-        """Make the tables and store their version, all in one transaction, unless another process just did."""
+        """Create the tables and store their version in one transaction, unless another process just did."""
         with self.write() as connection:
             if _version(connection) is not None:
                 return
@@ -181,14 +182,14 @@ class Database:
         with self.read() as connection:
             missing = sorted(tables.metadata.tables.keys() - set(inspect(connection).get_table_names()))
         if missing:
-            raise damaged(str(sqlite_file(self.url) or self.engine.url), f"the table {missing[0]} is missing")
+            raise damaged_error(str(sqlite_file(self.url) or self.engine.url), f"the table {missing[0]} is missing")
 
     def _read_copy(self, error: Exception) -> None:
-        """Read a copy of an SQLite file that cannot be written: SQLite writes beside a file even to read it."""
+        """Open a copy of a read-only SQLite file: SQLite writes beside a file even to read it."""
         file = sqlite_file(self.url)
-        told = error if isinstance(error, ReadOnlyLedgerError) else f"{file} cannot be written: {error}; {WRITABLE}"
+        reason = error if isinstance(error, ReadOnlyLedgerError) else f"{file} cannot be written: {error}; {WRITABLE}"
         if file is None or not os.access(file, os.R_OK):
-            raise ReadOnlyLedgerError(str(told)) from error
+            raise ReadOnlyLedgerError(str(reason)) from error
         self.engine.dispose()
         self._copy = TemporaryDirectory(prefix="loratory-")
         copy = Path(self._copy.name) / file.name
@@ -197,20 +198,20 @@ class Database:
                 shutil.copyfile(file.parent / name, copy.parent / name)
         self.engine = open_engine(f"sqlite:///{copy}")
         if self._stored_version() is None:
-            raise damaged(str(file), "it holds no tables of Loratory")
+            raise damaged_error(str(file), "it holds no tables of Loratory")
         self._require_tables()
-        self.read_only = str(told)
+        self.read_only = str(reason)
 
 
 def sqlite_file(url: str) -> Path | None:
-    """Return the file of an SQLite URL; None of another."""
+    """Return the file of an SQLite URL; None for another database."""
     parsed = make_url(url)
     named = parsed.get_backend_name() == "sqlite" and parsed.database
     return Path(parsed.database).absolute() if named and parsed.database else None
 
 
 def _is_made(file: Path) -> bool:
-    """Return whether an SQLite file has its journal mode; connecting to one without it writes to it."""
+    """Return whether an SQLite file is in WAL mode; a connection to another file would write to it."""
     if not file.exists():
         return False
     with file.open("rb") as stream:
@@ -218,6 +219,6 @@ def _is_made(file: Path) -> bool:
 
 
 def _version(connection: Connection) -> int | None:
-    """Return the version of the tables; None if there are none."""
+    """Return the version of the tables; None without tables."""
     made = inspect(connection).has_table(tables.schema.name)
     return connection.scalar(select(tables.schema.c.version)) if made else None

@@ -1,4 +1,4 @@
-"""One driver at a time on a sweep: a row in the ledger, kept alive by a heartbeat, taken over from the dead."""
+"""One driver per sweep: a row in the ledger, renewed by a heartbeat, replaced after the driver's death."""
 
 import os
 import socket
@@ -20,12 +20,12 @@ from orchestrator.ledger.tables import drivers, sweeps
 
 HEARTBEAT_S = 5.0
 STALE_S = 60.0
-"""A driver whose last heartbeat is older than this has lost its sweep, even if its process still exists."""
+"""A driver loses its sweep if its last heartbeat is older than this, even if its process still exists."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Driver:
-    """The process that holds a sweep; times in seconds since the epoch."""
+    """The process running a sweep; times in seconds since the epoch."""
 
     token: str
     host: str
@@ -35,7 +35,7 @@ class Driver:
     heartbeat_at: float
 
     def is_alive(self, now: float) -> bool:
-        """Return whether its heart beats and, if it is of this machine, its process still exists."""
+        """Return whether its heartbeat is recent and, on this machine, its process still exists."""
         if now - self.heartbeat_at > STALE_S:
             return False
         return self.host != socket.gethostname() or _started_at(self.pid) == self.process_started_at
@@ -50,8 +50,8 @@ class Hold:
     """A driver's hold on a sweep.
 
     Attributes:
-        busy: whether there is something to do. Until the driver sets it, its time is not the sweep's: to find that a
-            finished sweep is finished costs it nothing. Then the whole hold counts, from its first second.
+        busy: set by the driver once it has work to do. The whole time of a busy hold counts as the sweep's
+            ``elapsed_s``; a hold without work, as on a finished sweep, adds nothing.
     """
 
     busy: bool = False
@@ -68,8 +68,8 @@ class DriverStore:
     def live(self, sweep_id: int) -> Driver | None:
         """Return the live driver of a sweep, or None."""
         with self._database.read() as connection:
-            found = _find(connection, sweep_id)
-        return found if found is not None and found.is_alive(time.time()) else None
+            driver = _find(connection, sweep_id)
+        return driver if driver is not None and driver.is_alive(time.time()) else None
 
     def require_none(self, sweep_id: int) -> None:
         """Check that no live driver runs the sweep.
@@ -83,10 +83,10 @@ class DriverStore:
 
     @contextmanager
     def hold(self, sweep_id: int) -> Iterator[Hold]:
-        """Hold the sweep while the context lasts; once it is ``busy``, that time is added to the sweep's ``elapsed_s``.
+        """Hold the sweep during the context; the time of a busy hold is added to the sweep's ``elapsed_s``.
 
         Raises:
-            SweepLockedError: another live driver holds it; the message names its process, host and start.
+            SweepLockedError: another live driver holds the sweep; the message names its process, host and start.
         """
         self._held[sweep_id] = self._acquire(sweep_id)
         hold, done = Hold(), threading.Event()
@@ -98,23 +98,25 @@ class DriverStore:
             done.set()
             heart.join()
             token = self._held.pop(sweep_id)
-            # If the database cannot be written now, the row tells of a process that has ended, and holds nothing.
+            # If this fails, the row stays and names a dead process; it blocks nobody.
             with suppress(LedgerError, SuspendedError, SQLAlchemyError), self._database.write() as connection:
                 connection.execute(delete(drivers).where(drivers.c.sweep_id == sweep_id, drivers.c.token == token))
 
     @contextmanager
     def write_sweep(self, sweep_id: int) -> Iterator[Connection]:
-        """Yield a connection in one transaction that fails if this object drove the sweep and has lost it.
+        """Yield a connection in one transaction; refuse it if this object held the sweep and lost it.
 
         Raises:
-            LedgerError: another driver took the sweep over, because this one's heart had stopped (a suspended process).
+            LedgerError: another driver took over the sweep after this one's heartbeat stopped (a suspended process).
         """
         with self._database.write() as connection:
             token = self._held.get(sweep_id)
             if token is not None:
-                found = _find(connection, sweep_id)
-                if found is None or found.token != token:
-                    raise LedgerError(f"this driver was silent for over {STALE_S:.0f} s and lost its sweep to {found}")
+                driver = _find(connection, sweep_id)
+                if driver is None or driver.token != token:
+                    raise LedgerError(
+                        f"this driver sent no heartbeat for over {STALE_S:.0f} s and lost its sweep to {driver}"
+                    )
             yield connection
 
     def _acquire(self, sweep_id: int) -> str:
@@ -129,12 +131,12 @@ class DriverStore:
         )
         try:
             with self._database.write() as connection:
-                found = _find(connection, sweep_id)
-                if found is not None and found.is_alive(now):
-                    raise SweepLockedError(f"the sweep is already being run by {found}")
-                if found is not None:
+                driver = _find(connection, sweep_id)
+                if driver is not None and driver.is_alive(now):
+                    raise SweepLockedError(f"the sweep is already being run by {driver}")
+                if driver is not None:
                     connection.execute(
-                        delete(drivers).where(drivers.c.sweep_id == sweep_id, drivers.c.token == found.token)
+                        delete(drivers).where(drivers.c.sweep_id == sweep_id, drivers.c.token == driver.token)
                     )
                 connection.execute(
                     insert(drivers).values(
@@ -142,7 +144,7 @@ class DriverStore:
                     )
                 )
         except IntegrityError as error:
-            raise SweepLockedError("the sweep has just been taken by another process") from error
+            raise SweepLockedError("another process has just taken the sweep") from error
         return mine.token
 
     def _beat(self, sweep_id: int, hold: Hold, done: threading.Event) -> None:
@@ -157,9 +159,9 @@ class DriverStore:
                     elapsed_s = sweeps.c.elapsed_s + spent_s
                     connection.execute(update(sweeps).where(sweeps.c.id == sweep_id).values(elapsed_s=elapsed_s))
             except (SQLAlchemyError, SuspendedError):
-                continue  # a busy or absent database: the next beat tries again, and adds the time of both
+                continue  # a busy or absent database: the next beat adds the time of both
             except LedgerError:
-                return  # the sweep was taken over; the driver's own next write says so
+                return  # another driver took over; this driver's next write raises the error
             counted += spent_s
 
 
@@ -171,9 +173,9 @@ def _find(connection: Connection, sweep_id: int) -> Driver | None:
 
 
 def _started_at(pid: int) -> float | None:
-    """Return when a process started, in seconds since the epoch; None if there is no such process.
+    """Return the start time of a process, in seconds since the epoch; None if it does not exist.
 
-    A zombie is no process either: it was killed, and its parent has not asked for its exit code (usual in containers).
+    A zombie does not count: it was killed, and its parent has not read its exit code (usual in containers).
     """
     try:
         process = psutil.Process(pid)

@@ -8,7 +8,7 @@ from orchestrator.core.sweep import SweepRecord
 
 
 def home() -> Path:
-    """Return the folder that holds the ledger and the sweeps' files: ``LORATORY_HOME``, or ``.loratory`` here."""
+    """Return the folder of the ledger and the sweeps' files: ``LORATORY_HOME``, or ``.loratory`` here."""
     return Path(os.environ.get("LORATORY_HOME") or ".loratory").absolute()
 
 
@@ -23,18 +23,18 @@ def folder_of(name: str, generation: int) -> Path:
 
 
 def generations_on_disk(name: str) -> set[int]:
-    """Return the generations of a sweep whose folders hold trials."""
+    """Return the generations of a sweep with trials in their folders."""
     folders = (path.parent for path in (home() / "sweeps").glob("*/trials") if any(path.iterdir()))
     parts = (folder.name.rpartition("-") for folder in folders)
     return {int(number) for stem, _, number in parts if stem == name and number.isdecimal()}
 
 
 def free_generation(name: str, first: int) -> int:
-    """Return the first generation from ``first`` on whose folder holds no trials."""
+    """Return the first generation from ``first`` on without trials in its folder."""
     on_disk = generations_on_disk(name)
     return next(generation for generation in count(first) if generation not in on_disk)
 
 
 def has_sweeps(folder: Path) -> bool:
-    """Return whether there are files of sweeps in a home."""
+    """Return whether a home folder holds files of sweeps."""
     return any((folder / "sweeps").glob("*/*"))

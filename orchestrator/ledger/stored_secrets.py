@@ -14,16 +14,18 @@ from orchestrator.ledger.tables import decisions, reports, sweeps, trials
 
 
 def stored_secrets(database: Database, sweep_id: int) -> tuple[str, ...]:
-    """Return where the ledger's rows of a sweep hold secrets, ``sweeps.spec_text`` and the like, each once."""
+    """Return the columns with secrets in the rows of a sweep, such as ``sweeps.spec_text``, each once."""
     with database.read() as connection:
-        places = [f"{table.name.removeprefix('loratory_')}.{name}" for table, name, *_ in _found(connection, sweep_id)]
-    return tuple(dict.fromkeys(places))
+        columns = [
+            f"{table.name.removeprefix('loratory_')}.{name}" for table, name, *_ in _secret_values(connection, sweep_id)
+        ]
+    return tuple(dict.fromkeys(columns))
 
 
 def mask_stored_secrets(database: Database, sweep_id: int) -> None:
     """Mask the secrets in the rows of a sweep, and let SQLite forget the old values."""
     with database.write() as connection:
-        for table, name, key, masked in [*_found(connection, sweep_id)]:
+        for table, name, key, masked in [*_secret_values(connection, sweep_id)]:
             connection.execute(update(table).where(*key).values({name: masked}))
     file = sqlite_file(database.url)
     if file is not None:
@@ -40,8 +42,8 @@ def vacuum(file: Path) -> None:
             connection.execute(statement)
 
 
-def _found(connection: Connection, sweep_id: int) -> Iterator[tuple[Table, str, list[Any], Any]]:
-    """Yield the table, the column, the row's key and the masked value of each value that holds a secret."""
+def _secret_values(connection: Connection, sweep_id: int) -> Iterator[tuple[Table, str, list[Any], Any]]:
+    """Yield the table, column, row key and masked value of each value with a secret."""
     for table in (sweeps, trials, reports, decisions):
         owner = table.c.id if table is sweeps else table.c.sweep_id
         for row in connection.execute(select(table).where(owner == sweep_id)).mappings():

@@ -9,6 +9,7 @@ from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.core.errors import LedgerError, UserError
+from orchestrator.core.facts import FactChanges, facts_from_json, facts_to_json
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.ledger.connection import retry_on_disconnect
 from orchestrator.ledger.database import Database
@@ -88,17 +89,17 @@ class SweepStore:
         *,
         status: SweepStatus | None = None,
         spec_text: str | None = None,
-        facts: Mapping[str, Any] | None = None,
+        facts: FactChanges | None = None,
         experiment_id: str | None = None,
         run_id: str | None = None,
     ) -> SweepRecord:
-        """Set the given values and return the sweep; ``facts`` replace the stored facts of the same names."""
+        """Set the given values and return the sweep; facts that are not in ``facts`` stay as they are stored."""
         given = {"status": status, "spec_text": spec_text, "experiment_id": experiment_id, "run_id": run_id}
         values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         with self._drivers.write_sweep(sweep_id) as connection:
             if facts is not None:
                 stored = connection.execute(select(sweeps.c.facts).where(sweeps.c.id == sweep_id)).scalar_one()
-                values["facts"] = {**stored, **facts}
+                values["facts"] = {**stored, **facts_to_json(facts)}
             if values:
                 connection.execute(update(sweeps).where(sweeps.c.id == sweep_id).values(**values))
         return self.get(sweep_id)
@@ -111,7 +112,4 @@ class SweepStore:
 
 def _record(row: Row[Any]) -> SweepRecord:
     values = row._asdict()
-    elapsed_s = values.pop("elapsed_s")
-    return SweepRecord(
-        **values | {"status": SweepStatus(values["status"]), "facts": values["facts"] | {"elapsed_s": elapsed_s}}
-    )
+    return SweepRecord(**values | {"status": SweepStatus(values["status"]), "facts": facts_from_json(values["facts"])})

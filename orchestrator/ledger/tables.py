@@ -1,4 +1,4 @@
-"""The ledger's tables. They stand beside Optuna's in one database, and share a prefix so that none collide."""
+"""The ledger's tables. They share a prefix, and one database with Optuna's tables."""
 
 from sqlalchemy import Column, Float, ForeignKey, ForeignKeyConstraint, Integer, MetaData, String, Table, Text
 from sqlalchemy import UniqueConstraint as Unique
@@ -6,7 +6,7 @@ from sqlalchemy import UniqueConstraint as Unique
 from orchestrator.ledger.codec import Json
 
 SCHEMA_VERSION = 1
-"""Raised by every change of the tables; an older ledger is migrated, a newer one refused."""
+"""Increased by every change of the tables. An older ledger is migrated, a newer one refused."""
 
 metadata = MetaData()
 
@@ -25,7 +25,7 @@ sweeps = Table(
     Column("experiment_id", String(200)),
     Column("run_id", String(200)),
     Column("created_at", Float(53), nullable=False),
-    Column("elapsed_s", Float(53), nullable=False),  # time that drivers were running, added by their heartbeats
+    Column("elapsed_s", Float(53), nullable=False),  # running time of all drivers, added by their heartbeats
     Unique("name", "generation"),
 )
 
@@ -34,7 +34,7 @@ trials = Table(
     metadata,
     Column("sweep_id", ForeignKey(sweeps.c.id, ondelete="CASCADE"), primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("study_number", Integer, nullable=False),  # Optuna's number: it also counts duplicates, which we never run
+    Column("study_number", Integer, nullable=False),  # Optuna's number: Optuna also counts duplicates, which never run
     Column("params", Json, nullable=False),
     Column("settings", Json, nullable=False),
     Column("seed", Integer, nullable=False),
@@ -89,10 +89,10 @@ drivers = Table(
     "loratory_drivers",
     metadata,
     Column("sweep_id", ForeignKey(sweeps.c.id, ondelete="CASCADE"), primary_key=True),
-    Column("token", String(40), nullable=False),  # tells two holds by the same process apart
+    Column("token", String(40), nullable=False),  # distinguishes two holds by the same process
     Column("host", String(255), nullable=False),
     Column("pid", Integer, nullable=False),
-    Column("process_started_at", Float(53), nullable=False),  # a pid alone may have been given to another process
+    Column("process_started_at", Float(53), nullable=False),  # a pid may be reused by another process
     Column("since", Float(53), nullable=False),
     Column("heartbeat_at", Float(53), nullable=False),
 )

@@ -1,4 +1,4 @@
-"""The part of the ledger that holds trials, their reports and the decisions on them."""
+"""The trials of the ledger, their reports and the decisions on them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -28,39 +28,38 @@ from orchestrator.ledger.driver_store import DriverStore
 from orchestrator.ledger.tables import decisions, reports, trials
 
 MOST_NUMBERS = 500
-"""Trials that one query names; to find more, all are read."""
+"""Most trials named in one query; if more have changed, all are read."""
 
 Mark: TypeAlias = tuple[Any, ...]
-"""What tells whether a trial has changed; only to be compared."""
+"""Differs if and only if a trial has changed; only to be compared."""
 
 
 class TrialStore:
-    """Trials of sweeps. Every method is one transaction."""
+    """Trials by sweep and number. Every method is one transaction."""
 
     def __init__(self, database: Database, drivers: DriverStore) -> None:
         self._database = database
         self._drivers = drivers
 
     def all(self, sweep_id: int) -> tuple[TrialRecord, ...]:
-        """Return all trials of a sweep by ascending number, with everything that is known of them."""
+        """Return all trials of a sweep by ascending number, with reports, decisions and final metrics."""
         with self._database.read() as connection:
             return _records(connection, sweep_id)
 
     def changed(self, sweep_id: int, seen: Mapping[int, Mark]) -> dict[int, tuple[Mark, TrialRecord]]:
-        """Return the trials that are new or have changed, by ascending number, each with its mark.
+        """Return the new and changed trials by ascending number, each with its mark.
 
-        Whoever looks again and again keeps the marks: to compare them takes a small part of the time that reading
-        every record takes.
+        A repeated reader keeps the marks: comparing them is much faster than reading every record.
 
         Args:
             sweep_id: the sweep.
-            seen: the marks that this method returned before; empty: everything is new.
+            seen: the marks returned before, by trial number; empty: every trial is new.
         """
         with self._database.read() as connection:
             marks = {row[0]: tuple(row) for row in connection.execute(_marks(sweep_id))}
             changed = [number for number, mark in marks.items() if seen.get(number) != mark]
-            found = _records(connection, sweep_id, changed if len(changed) <= MOST_NUMBERS else None)
-        return {record.number: (marks[record.number], record) for record in found}
+            records = _records(connection, sweep_id, changed if len(changed) <= MOST_NUMBERS else None)
+        return {record.number: (marks[record.number], record) for record in records}
 
     def get(self, sweep_id: int, number: int) -> TrialRecord:
         """Return one trial.
@@ -69,20 +68,20 @@ class TrialStore:
             LedgerError: the sweep has no such trial.
         """
         with self._database.read() as connection:
-            found = _records(connection, sweep_id, [number])
-        if not found:
+            records = _records(connection, sweep_id, [number])
+        if not records:
             raise LedgerError(f"the sweep has no trial {number}")
-        return found[0]
+        return records[0]
 
     def study_numbers(self, sweep_id: int) -> dict[int, int]:
-        """Return the study's own number of each trial."""
+        """Return the number in Optuna's study of each trial, by trial number."""
         query = select(trials.c.number, trials.c.study_number).where(trials.c.sweep_id == sweep_id)
         with self._database.read() as connection:
             return {row.number: row.study_number for row in connection.execute(query)}
 
     @retry_on_disconnect
     def add(self, sweep_id: int, record: TrialRecord, study_number: int) -> None:
-        """Open a trial; one that is already open under the same number of the study changes nothing."""
+        """Open a trial; do nothing if it is already open under the same study number."""
         key = (trials.c.number == record.number) & (trials.c.study_number == study_number)
         with self._drivers.write_sweep(sweep_id) as connection:
             if connection.execute(select(trials.c.number).where(trials.c.sweep_id == sweep_id, key)).first():
@@ -103,7 +102,7 @@ class TrialStore:
 
     @retry_on_disconnect
     def add_report(self, sweep_id: int, report: Report) -> bool:
-        """Commit a report; return False, and change nothing, if the trial's report at that rung is already there."""
+        """Commit a report. Return False, and change nothing, if the trial already has a report at this point."""
         key = (reports.c.trial == report.trial) & (reports.c.nominal_samples == report.nominal_samples)
         with self._drivers.write_sweep(sweep_id) as connection:
             if connection.execute(select(reports.c.trial).where(reports.c.sweep_id == sweep_id, key)).first():
@@ -112,8 +111,8 @@ class TrialStore:
         return True
 
     @retry_on_disconnect
-    def add_decisions(self, sweep_id: int, decided: Sequence[Decision]) -> None:
-        """Commit decisions, all or none; those that are already there change nothing."""
+    def add_decisions(self, sweep_id: int, new_decisions: Sequence[Decision]) -> None:
+        """Commit decisions, all or none; decisions committed before are skipped."""
         rows = [
             {
                 "sweep_id": sweep_id,
@@ -123,10 +122,10 @@ class TrialStore:
                 "state": decision.outcome.state if decision.outcome else None,
                 "reason": redact(decision.outcome.reason) if decision.outcome else None,
             }
-            for decision in decided
+            for decision in new_decisions
         ]
         stored = select(decisions.c.trial, decisions.c.nominal_samples).where(
-            decisions.c.sweep_id == sweep_id, decisions.c.trial.in_({decision.trial for decision in decided})
+            decisions.c.sweep_id == sweep_id, decisions.c.trial.in_({decision.trial for decision in new_decisions})
         )
         with self._drivers.write_sweep(sweep_id) as connection:
             known = {(row.trial, row.nominal_samples) for row in connection.execute(stored)}
@@ -143,7 +142,7 @@ class TrialStore:
 
     @retry_on_disconnect
     def add_final(self, sweep_id: int, number: int, metrics: Mapping[str, float]) -> None:
-        """Add metrics that were measured after the trial had ended, such as ``test/accuracy``."""
+        """Add metrics measured after the end of the trial, such as ``test/accuracy``."""
         with self._drivers.write_sweep(sweep_id) as connection:
             where = (trials.c.sweep_id == sweep_id) & (trials.c.number == number)
             stored = connection.execute(select(trials.c.final).where(where)).scalar_one_or_none() or {}
@@ -163,18 +162,18 @@ def _update(connection: Connection, sweep_id: int, number: int, values: Mapping[
 
 
 def _marks(sweep_id: int) -> Select[Any]:
-    """Return the query of a row per trial that changes when its record does; reports and decisions are only added."""
+    """Return the query of the marks: one row per trial. Reports and decisions are only added, so counts suffice."""
     counts = [
         select(func.count()).where(table.c.sweep_id == sweep_id, table.c.trial == trials.c.number).scalar_subquery()
         for table in (reports, decisions)
     ]
-    final = type_coerce(trials.c.final, Text)  # as it is stored: nothing is decoded
+    final = type_coerce(trials.c.final, Text)  # the stored text, not decoded
     columns = (trials.c.number, trials.c.state, final, trials.c.run_id, trials.c.ended_at)
     return select(*columns, *counts).where(trials.c.sweep_id == sweep_id).order_by(trials.c.number)
 
 
 def _records(connection: Connection, sweep_id: int, numbers: Sequence[int] | None = None) -> tuple[TrialRecord, ...]:
-    """Read trials (None: all), reports and decisions with one query each, whatever their number."""
+    """Read trials (None: all), reports and decisions with one query each."""
     reported: dict[int, list[Report]] = {}
     for row in _rows(connection, reports, sweep_id, numbers):
         reported.setdefault(row.trial, []).append(_report(row))

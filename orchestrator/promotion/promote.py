@@ -102,7 +102,7 @@ def judge(
         UserError: a gate refuses the candidate, and the request does not force the promotion.
         TrackingError: the registry refuses or does not answer.
     """
-    baseline, metric, metrics = sweep.facts.get("baseline"), request.metric, candidate.card.metrics
+    baseline, metric, metrics = sweep.facts.baseline, request.metric, candidate.card.metrics
     value = metrics.get(best_name(metric))
     results = [*check(metrics, metric, baseline if isinstance(baseline, Mapping) else None, request.gates)]
     if candidate.leader is not None:

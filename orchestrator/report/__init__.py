@@ -1,1 +1,1 @@
-"""What a sweep found: leaderboard, importances, pictures and a page."""
+"""Reports of a sweep: leaderboard, importances, time use, pictures and HTML page."""

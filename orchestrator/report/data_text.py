@@ -1,71 +1,62 @@
-"""What a person is told of the data: rows used, left out and cut, labels, and warnings. The same words everywhere."""
+"""The data of a sweep as lines of text: rows used, omitted and truncated, labels, warnings."""
 
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any
 
 from orchestrator.core.data import DataSummary
 from orchestrator.report import words
 
 _CLASSES = 12
-"""Classes that a line names; JSON and the report's page have all."""
+"""Maximum number of classes in one line. JSON and the report page list all of them."""
 
 
 def data_lines(rows: Mapping[str, int], data: DataSummary, *, classes: bool = True) -> list[tuple[str, str]]:
-    """Return pairs of a name and a line: rows, left out, cut, labels, classes, warnings. Empty ones are left out.
+    """Return pairs of a name and a line: rows, omitted, truncated, labels, classes, warnings. Empty lines are skipped.
 
     Args:
         rows: number of rows by split.
-        data: the counts.
-        classes: whether to name the number of rows of each class, a line for each split.
+        data: counts of rows and labels.
+        classes: whether to add one line for each split with its rows by class.
     """
     lines = [("rows", " · ".join(f"{name} {words.count(number)}" for name, number in rows.items()))] if rows else []
-    for place, reasons in left_out(data).items():
-        told = " · ".join(f"{reason} {words.count(number)}" for reason, number in reasons.items())
-        lost, used = sum(reasons.values()), _used(rows, place)
-        where = f" {place}" if place else ""
-        lines.append((f"left out{where}", f"{words.count(lost)} of {words.count(lost + used)}: {told}"))
-    lines += [("cut", cut_text(data))] if any(data.truncated.values()) else []
+    for source, reasons in omitted_rows(data).items():
+        counts = " · ".join(f"{reason} {words.count(number)}" for reason, number in reasons.items())
+        omitted, used = sum(reasons.values()), _used(rows, source)
+        name = f"omitted {source}" if source else "omitted"
+        lines.append((name, f"{words.count(omitted)} of {words.count(omitted + used)}: {counts}"))
+    lines += [("truncated", truncation_text(data))] if any(data.truncated.values()) else []
     if not _is_identity(data.labels):
-        lines.append(("labels", _some([f"{value} → {name}" for value, name in _by_class(data)])))
-    for split, counts in data.label_counts.items() if classes else ():
-        lines.append((f"classes {split}", _some([f"{name}: {words.count(number)}" for name, number in counts.items()])))
+        lines.append(("labels", _abbreviated([f"{value} → {name}" for value, name in _by_class(data)])))
+    for split, rows_by_class in data.label_counts.items() if classes else ():
+        parts = [f"{name}: {words.count(number)}" for name, number in rows_by_class.items()]
+        lines.append((f"classes {split}", _abbreviated(parts)))
     return lines + [("warning", warning) for warning in data.warnings]
 
 
-def left_out(data: DataSummary) -> dict[str, dict[str, int]]:
-    """Return the number of rows left out by reason, by shift set; the sweep's own data has an empty name."""
-    found: dict[str, dict[str, int]] = {}
+def omitted_rows(data: DataSummary) -> dict[str, dict[str, int]]:
+    """Return the number of omitted rows by shift set and reason. The sweep's own data has an empty name."""
+    omitted: dict[str, dict[str, int]] = {}
     for key, number in data.dropped.items():
-        place, _, reason = key.rpartition(": ") if key.startswith("shift/") else ("", "", key)
-        found.setdefault(place, {})[reason] = number
-    return found
+        source, _, reason = key.rpartition(": ") if key.startswith("shift/") else ("", "", key)
+        omitted.setdefault(source, {})[reason] = number
+    return omitted
 
 
-def cut_text(data: DataSummary) -> str:
-    """Return how many rows are cut to how many tokens, and the longest text."""
+def truncation_text(data: DataSummary) -> str:
+    """Return the truncated rows by split, the maximum number of tokens and the length of the longest text."""
     counts = " · ".join(f"{name} {words.count(number)}" for name, number in data.truncated.items() if number)
     longest = max(data.longest.values(), default=0)
-    told = f"; the longest text has {words.count(longest)} characters" if longest else ""
-    return f"rows longer than {words.count(data.max_length)} tokens are cut: {counts}{told}"
+    note = f"; longest text: {words.count(longest)} characters" if longest else ""
+    return f"rows over {words.count(data.max_length)} tokens: {counts}{note}"
 
 
-def summary_of(facts: Mapping[str, Any]) -> DataSummary:
-    """Return the summary that a sweep's facts hold; an empty one for sweeps of earlier versions."""
-    stored = facts.get("data_summary") or {}
-    known = {item.name for item in fields(DataSummary)}
-    values = {name: value for name, value in stored.items() if name in known}
-    return DataSummary(**values | {"warnings": tuple(values.get("warnings", ()))})
-
-
-def _used(rows: Mapping[str, int], place: str) -> int:
-    if place:
-        return rows.get(place, 0)
+def _used(rows: Mapping[str, int], source: str) -> int:
+    if source:
+        return rows.get(source, 0)
     return sum(number for name, number in rows.items() if not name.startswith("shift/"))
 
 
 def _by_class(data: DataSummary) -> list[tuple[str, str]]:
-    """Return the values in the data with their classes, in the order of the classes."""
+    """Return pairs of a value in the data and its class, in the order of the classes."""
     order = {name: place for counts in data.label_counts.values() for place, name in enumerate(counts)}
     return sorted(data.labels.items(), key=lambda pair: order.get(pair[1], 0))
 
@@ -74,6 +65,6 @@ def _is_identity(labels: Mapping[str, str]) -> bool:
     return all(value == name for value, name in labels.items())
 
 
-def _some(parts: list[str]) -> str:
+def _abbreviated(parts: list[str]) -> str:
     more = len(parts) - _CLASSES
     return " · ".join(parts[:_CLASSES]) + (f" · and {more} more" if more > 0 else "")

@@ -1,4 +1,4 @@
-"""Write a report's files: the page, the pictures, and the leaderboard for other programs."""
+"""The files of a report: HTML page, pictures, and the leaderboard as CSV and JSON."""
 
 import csv
 import io
@@ -8,23 +8,32 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.core.errors import in_short
+from orchestrator.core.sweep import SweepRecord
+from orchestrator.ledger.home import sweep_dir
 from orchestrator.report.html import TITLES, Picture, render_page
 from orchestrator.report.leaderboard import Leaderboard
 from orchestrator.report.summary import Summary, as_json, jsonable
 
 PAGE = "index.html"
+REPORT_DIR = "report"
+"""Name of the report's folder in the folder of a sweep."""
 logger = logging.getLogger(__name__)
+
+
+def report_page(sweep: SweepRecord) -> Path:
+    """Return the path of the page of a sweep's report."""
+    return sweep_dir(sweep) / REPORT_DIR / PAGE
 
 
 def write_report(folder: Path, summary: Summary, notes: dict[str, str] | None = None) -> list[Path]:
     """Write ``index.html``, a PNG per picture, ``leaderboard.csv`` and ``.json``, ``report.json``; return their paths.
 
-    Files of an earlier report are overwritten; a picture that there is nothing to show in any more is removed.
+    Files of an earlier report are overwritten, and its obsolete pictures deleted.
 
     Args:
-        folder: where they go.
-        summary: what they show.
-        notes: takes a sentence for each picture that could not be drawn.
+        folder: receives the files.
+        summary: content of the report.
+        notes: receives a sentence for each failed picture.
     """
     folder.mkdir(parents=True, exist_ok=True)
     missing: dict[str, str] = {}
@@ -45,13 +54,13 @@ def write_report(folder: Path, summary: Summary, notes: dict[str, str] | None = 
 
 
 def draw(summary: Summary, notes: dict[str, str] | None = None) -> dict[str, Picture]:
-    """Return every picture that there is something to show in, by name; ``notes`` takes a sentence for each failure."""
+    """Return the pictures by name, without empty ones. ``notes`` receives a sentence for each failed picture."""
     pictures: dict[str, Picture] = {}
     for name in TITLES:
         try:
             picture = _themed(name, summary)
-        except Exception as error:  # lets through whatever drawing raises: the report is complete without a picture
-            logger.exception("the picture %s could not be drawn", name)
+        except Exception as error:  # any error while drawing: the report is complete without a picture
+            logger.exception("drawing the picture %s failed", name)
             if notes is not None:
                 notes[f"picture {name}"] = f"no picture {name}: {in_short(error)}"
             continue
@@ -76,7 +85,7 @@ def _themed(name: str, summary: Summary) -> Picture | None:
 
 
 def as_csv(board: Leaderboard) -> str:
-    """Return the leaderboard as CSV with full precision, the best trial first; empty cells where nothing is known."""
+    """Return the leaderboard as CSV with full precision, the best trial first. Missing values are empty."""
     columns, rows = table(board)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -85,17 +94,17 @@ def as_csv(board: Leaderboard) -> str:
 
 
 def as_table_json(board: Leaderboard) -> str:
-    """Return the same table as JSON, ``{"columns": [...], "data": [[...], ...]}``; null where nothing is known."""
+    """Return the same table as JSON, ``{"columns": [...], "data": [[...], ...]}``. Missing values are null."""
     columns, rows = table(board)
     return json.dumps(jsonable({"columns": columns, "data": rows}), ensure_ascii=False, allow_nan=False)
 
 
 def table(board: Leaderboard) -> tuple[list[str], list[list[object]]]:
-    """Return the leaderboard's columns and rows with all that is known of a trial, the best trial first."""
+    """Return the column names and rows of the leaderboard, with all values, the best trial first."""
     finals = sorted({name for row in board.rows for name in row.final})
     names = list(dict.fromkeys(name for row in board.rows for name in row.params))
-    measured = dict.fromkeys((board.metric.name, "val/loss", "gap/loss"))  # the searched one may be among the others
-    # The place has that name because ``rank`` is a setting of adapters.
+    measured = dict.fromkeys((board.metric.name, "val/loss", "gap/loss"))  # the metric may be one of the others
+    # Named "place", because "rank" is a parameter of adapters.
     columns = ["place", "trial", "state", *measured, "samples_at_best", "samples", *finals, *names, "reason"]
     rows: list[list[object]] = []
     for row in board.rows:

@@ -1,4 +1,4 @@
-"""A table that leaves out its least important columns where the terminal is too narrow for all of them."""
+"""A table with fewer columns on a narrow terminal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,21 +10,21 @@ from rich.table import Table
 from rich.text import Text
 
 
-def plain_table(**options: object) -> Table:
-    """Return a table in the house's style: one line under the head, no frame."""
-    return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1), header_style="bold", **options)  # type: ignore[arg-type]
+def plain_table(caption: str | None = None) -> Table:
+    """Return an empty table with one line below its head and no frame."""
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1), header_style="bold", caption=caption)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Column:
-    """One column: its head, its cells from top to bottom, and how soon it is left out.
+    """One column of a table.
 
     Attributes:
-        head: may hold line breaks.
-        cells: one per row; where a cell is wider than the terminal, its text is folded, never cut.
-        name: how the line beneath the table names the column when it is hidden; empty: it is hidden without a word.
-        priority: 0 is always shown; of the others the largest is hidden first, of equals the rightmost.
-        left: align to the left; numbers are aligned to the right.
+        head: may contain line breaks.
+        cells: one for each row. Text wider than the terminal is wrapped, never truncated.
+        name: name in the list of hidden columns; empty to leave it out of the list.
+        priority: 0 is always shown. The largest is hidden first, and among equals the rightmost.
+        left: align to the left. Default: to the right, as for numbers.
     """
 
     head: str
@@ -36,15 +36,15 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FittingTable:
-    """A table as wide as the terminal allows. No cell is truncated: columns are hidden, and named beneath the table.
+    """A table for the width of the terminal. Cells are never truncated; whole columns are hidden and listed below.
 
     Attributes:
-        columns: in their order; all have as many cells.
-        styles: one per row.
-        caption: a line beneath the table.
-        sections: indices of rows after which a line is drawn.
-        elsewhere: where hidden columns can be read, in words.
-        wrap: whether the line that names hidden columns may become several.
+        columns: in their order, all with the same number of cells.
+        styles: one for each row.
+        caption: a line below the table.
+        sections: indices of the rows with a separating line below.
+        elsewhere: tells where to read hidden columns.
+        wrap: whether the list of hidden columns may take several lines.
     """
 
     columns: Sequence[Column]
@@ -55,7 +55,7 @@ class FittingTable:
     wrap: bool = True
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield the table, and a line that names the hidden columns."""
+        """Yield the table and the list of hidden columns."""
         shown = list(self.columns)
         while self._width(console, options, shown) > options.max_width:
             last = max(range(len(shown)), key=lambda index: (shown[index].priority, index))
@@ -66,8 +66,8 @@ class FittingTable:
         hidden = [column.name for column in self.columns if column not in shown and column.name]
         if hidden:
             where = f" ({self.elsewhere})" if self.elsewhere else ""
-            told = f" hidden: terminal too narrow{where}: {', '.join(hidden)}"
-            yield Text(told, style="dim", no_wrap=not self.wrap, overflow="fold" if self.wrap else "ellipsis")
+            line = f" hidden: terminal too narrow{where}: {', '.join(hidden)}"
+            yield Text(line, style="dim", no_wrap=not self.wrap, overflow="fold" if self.wrap else "ellipsis")
 
     def _width(self, console: Console, options: ConsoleOptions, columns: Sequence[Column]) -> int:
         table = self._table(columns, fold=False)

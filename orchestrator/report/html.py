@@ -1,38 +1,38 @@
-"""The report as one HTML page that needs no network: style, script and pictures are inside it."""
+"""The report as one HTML page. Style, script and pictures are embedded, so that it works offline."""
 
 import base64
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestrator import __version__
 from orchestrator.core.secrets import redact
-from orchestrator.core.sweep import standing
+from orchestrator.core.sweep import state_word
 from orchestrator.core.trial import TrialState
 from orchestrator.report import words
 from orchestrator.report.data_text import data_lines
 from orchestrator.report.leaderboard import Leaderboard, Row
 from orchestrator.report.summary import Summary, next_commands
+from orchestrator.version import __version__
 
 TITLES = {
     "learning_curves": "Learning curves",
     "history": "Search history",
-    "parallel_coordinates": "Settings and score",
-    "importances": "What mattered",
-    "shift": "Other distributions",
+    "parallel_coordinates": "Parameters and score",
+    "importances": "Parameter importances",
+    "shift": "Shift sets",
 }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Picture:
-    """One picture as PNG, for light and for dark screens."""
+    """One picture as PNG, in a light and a dark version."""
 
     light: bytes
     dark: bytes
 
 
 def render_page(summary: Summary, pictures: Mapping[str, Picture]) -> str:
-    """Return the page. Every value is escaped: names and reasons may come from a user's file."""
+    """Return the page. All values are escaped, because names and reasons may come from a user's file."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -61,7 +61,7 @@ def render_page(summary: Summary, pictures: Mapping[str, Picture]) -> str:
         ),
         words=words,
         redact=redact,
-        standing=standing,
+        state_word=state_word,
         made=time.strftime("%Y-%m-%d %H:%M"),
         version=__version__,
         failed=[row for row in board.rows if row.state is TrialState.FAIL and row.reason],
@@ -69,7 +69,7 @@ def render_page(summary: Summary, pictures: Mapping[str, Picture]) -> str:
 
 
 def columns(board: Leaderboard) -> list[str]:
-    """Return the leaderboard's heads."""
+    """Return the column heads of the leaderboard."""
     loss = [] if board.metric.name == "val/loss" else ["val loss"]
     measured = [words.short(board.metric.name), *loss, "overfit gap", "samples at best"]
     return [
@@ -77,31 +77,31 @@ def columns(board: Leaderboard) -> list[str]:
         "trial",
         "state",
         *measured,
-        *map(words.short, board.extra),
+        *map(words.short, board.final_metrics),
         *(n.replace("_", " ") for n in board.varied),
     ]
 
 
 def cells(row: Row, board: Leaderboard) -> list[tuple[str, str]]:
-    """Return a row's cells: what is shown, and what the column is sorted by."""
+    """Return the cells of a row as pairs of shown text and sort key."""
     loss = [] if board.metric.name == "val/loss" else [(words.number(row.val_loss), row.val_loss)]
     measured: list[tuple[str, object]] = [
         (str(row.rank or words.MISSING), row.rank),
         (str(row.number), row.number),
-        (standing(row.state, board.status),) * 2,
+        (state_word(row.state, board.status),) * 2,
         (words.number(row.score), row.score),
         *loss,
         (words.signed(row.gap), row.gap),
         (words.count(row.samples), row.samples),
     ]
-    measured += [(words.number(row.final.get(name)), row.final.get(name)) for name in board.extra]
+    measured += [(words.number(row.final.get(name)), row.final.get(name)) for name in board.final_metrics]
     for name in board.varied:
         measured.append((words.param_cell(row.params, name), row.params.get(name)))
     return [(shown, "" if key is None else str(key)) for shown, key in measured]
 
 
 def baseline_cells(board: Leaderboard) -> list[str] | None:
-    """Return the cells of the baseline's row, or None if there is no baseline."""
+    """Return the cells of the baseline's row, or None without a baseline."""
     if board.baseline is None:
         return None
     names: list[str | None] = [
@@ -109,14 +109,14 @@ def baseline_cells(board: Leaderboard) -> list[str] | None:
         *([] if board.metric.name == "val/loss" else ["val/loss"]),
         None,
         None,
-        *board.extra,
+        *board.final_metrics,
     ]
     values = [words.number(board.baseline[name]) if name and name in board.baseline else "" for name in names]
     return ["", "", "baseline", *values, *("" for _ in board.varied)]
 
 
 def _class_rows(summary: Summary) -> list[tuple[str, list[int]]]:
-    """Return the number of rows of each class, by split."""
+    """Return pairs of a class and its number of rows in each split."""
     counts = summary.data_summary.label_counts
     names = dict.fromkeys(name for split in counts.values() for name in split)
     return [(name, [split.get(name, 0) for split in counts.values()]) for name in names]
@@ -126,8 +126,7 @@ def _time_parts(summary: Summary) -> list[tuple[str, str, float]]:
     time_use = summary.time
     if time_use is None:
         return []
-    parts = (("training", time_use.training_s), ("evaluation", time_use.evaluation_s), ("outside", time_use.outside_s))
-    return [(name, words.duration(seconds), 100 * time_use.share(seconds)) for name, seconds in parts]
+    return [(name, words.duration(seconds), 100 * time_use.share(seconds)) for name, seconds in time_use.parts]
 
 
 def _uri(png: bytes) -> str:

@@ -1,4 +1,4 @@
-"""The leaderboard: trials ranked by their best checkpoint, as plain values. Knows nothing of files or screens."""
+"""The leaderboard: trials ranked by their best checkpoint, as plain values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,24 +11,25 @@ from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import TrialRecord, TrialState
 
 _FEW_SAMPLES = 2000
-"""Training samples below which a trial says little about what fine-tuning can do."""
+"""Training samples below which a comparison with the baseline is hardly conclusive."""
 _LARGER_SPLITS = "Compare them on more rows (data.validation, data.test) before you choose."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One trial, measured at its best checkpoint; None where nothing was measured.
+    """One trial with the metrics of its best checkpoint; None where nothing was measured.
 
     Attributes:
-        rank: place from 1; None if no value of the searched metric is a number.
-        score: best value of the searched metric, the newest that was measured.
-        searched: what the search went by; another number if a kept adapter was measured in another number format.
-        val_loss: validation loss there, in nats.
-        gap: validation loss less train loss there, in nats.
-        samples: nominal training samples seen there.
-        trained: nominal training samples seen in all.
-        final: metrics measured once the trial had ended (``shift/<set>/<metric>``, ``test/<metric>``).
-        params: what the space proposed for it.
+        rank: place from 1; None without a score.
+        score: the searched metric, as measured last.
+        searched: the searched metric, as seen by the search. It differs from ``score`` if a kept adapter was measured
+            again in float32.
+        val_loss: validation loss, in nats.
+        gap: validation loss minus training loss, in nats.
+        samples: nominal training samples of the best checkpoint.
+        trained: nominal training samples of the whole trial.
+        final: metrics measured after the trial's end (``shift/<set>/<metric>``, ``test/<metric>``).
+        params: the trial's configuration.
     """
 
     number: int
@@ -47,12 +48,12 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Leaderboard:
-    """Trials, the best first, and the classical baseline on the same rows.
+    """The trials, the best first, and the classical baseline on the same rows.
 
     Attributes:
-        varied: names of the parameters that differ between trials, in the space's order.
-        baseline: the baseline's metrics by name (``val/accuracy``, ``test/accuracy`` ...); None if there is none.
-        status: the sweep's; it says whether trials that have not ended run or are suspended.
+        varied: names of the parameters with different values, in the order of the space.
+        baseline: metrics of the baseline by name (``val/accuracy``, ``test/accuracy`` ...); None without a baseline.
+        status: status of the sweep.
     """
 
     metric: Metric
@@ -63,12 +64,12 @@ class Leaderboard:
 
     @property
     def best(self) -> Row | None:
-        """The winner; None as long as nobody has a score."""
+        """The winner; None before the first score."""
         return self.rows[0] if self.rows and self.rows[0].rank == 1 else None
 
     @property
-    def measured_again(self) -> str | None:
-        """Why rows and what was reported on the way differ, in words; None if they do not."""
+    def remeasured_note(self) -> str | None:
+        """A sentence on scores different from the values of the search; None if all are equal."""
         again = [
             f"{row.searched:.4f} for trial {row.number}"
             for row in self.rows
@@ -76,17 +77,17 @@ class Leaderboard:
         ]
         if not again:
             return None
-        return f"Kept adapters were measured again in float32; the search went by {', '.join(again)}"
+        return f"Kept adapters were measured again in float32; the search used {', '.join(again)}"
 
     @property
     def below_baseline(self) -> bool:
-        """Whether the winner is worse than the baseline on validation, so that no trial is promoted unless forced."""
+        """Whether the winner is worse than the baseline on validation. ``promote`` then needs ``--force``."""
         value, best = (self.baseline or {}).get(self.metric.name), self.best
         return best is not None and self._is_better(value, best.score)
 
     @property
-    def beaten(self) -> str | None:
-        """That the baseline is as good as the winner on validation or on test, and what to try; None if it is not."""
+    def baseline_warning(self) -> str | None:
+        """A warning with advice if the winner does not beat the baseline on validation and test; else None."""
         name, best = self.metric.name, self.best
         value = (self.baseline or {}).get(name)
         if value is None or best is None or best.score is None:
@@ -99,46 +100,48 @@ class Leaderboard:
             if both is None or ahead_on_test:
                 return None
             return (
-                f"Trial {best.number} is better than the baseline on {name} and not on {test} ({both}): the gain may "
+                f"Trial {best.number} is better than the baseline on {name} but not on {test} ({both}): the gain may "
                 f"be chance. {_LARGER_SPLITS}"
             )
-        seen = f"No trial is better than the baseline on {name} ({best.score:.4f} to {value:.4f})"
+        result = f"No trial is better than the baseline on {name} ({best.score:.4f} to {value:.4f})"
         if ahead_on_test:
-            return f"{seen}, but trial {best.number} is on {test} ({both}): the two are close. {_LARGER_SPLITS}"
-        return f"{seen}. {self._advice(best)}"
+            return f"{result}, but trial {best.number} is better on {test} ({both}): they are close. {_LARGER_SPLITS}"
+        return f"{result}. {self._advice(best)}"
 
     def _is_better(self, value: float | None, other: float | None) -> bool:
         return self.metric.sort_key(value) < self.metric.sort_key(other)
 
     def _advice(self, best: Row) -> str:
-        """Return what to try where the baseline is ahead, by how long trials were trained."""
+        """Return advice for a sweep below the baseline, depending on the length of its trials."""
         longest = max(row.trained for row in self.rows)
         if longest < _FEW_SAMPLES:
             return (
-                f"Trials were trained on at most {longest:,} samples, which may be too few to tell: raise "
-                "training.epochs, or add training rows."
+                f"Trials were trained on at most {longest:,} samples, which may be too few: raise training.epochs or "
+                "add training rows."
             )
         if best.samples == best.trained:
             return (
-                f"Trial {best.number} was still best at its last report, after {best.trained:,} samples: longer "
-                "trials (training.epochs) may do better."
+                f"Trial {best.number} was best at its last report, after {best.trained:,} samples: longer trials "
+                "(training.epochs) may be better."
             )
         return (
-            f"Fine-tuning did not pay here, with trials of up to {longest:,} samples: try more training rows, another "
-            "base model or a wider search.space, or use the baseline."
+            f"Fine-tuning with up to {longest:,} samples did not help: try more training rows, another base model or a "
+            "wider search.space, or use the baseline."
         )
 
     @property
-    def extra(self) -> tuple[str, ...]:
-        """The final metrics of the searched kind that any row has: ``test/accuracy``, ``shift/tweets/accuracy`` ..."""
+    def final_metrics(self) -> tuple[str, ...]:
+        """The searched metric on other splits, if measured: ``test/accuracy``, ``shift/tweets/accuracy`` ..."""
         kind = self.metric.name.rpartition("/")[2]
-        found = {name for row in self.rows for name in row.final if name.rpartition("/")[2] == kind}
-        return tuple(sorted(found, key=lambda name: (not name.startswith("test/"), name)))
+        names = {name for row in self.rows for name in row.final if name.rpartition("/")[2] == kind}
+        return tuple(sorted(names, key=lambda name: (not name.startswith("test/"), name)))
 
 
 def metric_of(sweep: SweepRecord) -> Metric:
-    """Return the searched metric, as the sweep's facts or its fingerprint hold it."""
-    stored = sweep.facts.get("metric") or sweep.fingerprint["metric"]
+    """Return the searched metric of a stored sweep."""
+    if sweep.facts.metric is not None:
+        return sweep.facts.metric
+    stored = sweep.fingerprint["metric"]
     return Metric(name=stored["name"], direction=Direction(stored["direction"]))
 
 
@@ -148,7 +151,7 @@ def leaderboard(
     baseline: Mapping[str, float] | None = None,
     status: SweepStatus = SweepStatus.RUNNING,
 ) -> Leaderboard:
-    """Rank trials by the best value that they reached, whatever their ending; those without a number come last."""
+    """Return the leaderboard. Trials are ranked by result, whatever their outcome; trials without one come last."""
     ordered = sorted(records, key=result_key(metric))
     rows = tuple(_row(record, metric, place) for place, record in enumerate(ordered, start=1))
     varied = ConfigurationSet(record.params for record in records).varied

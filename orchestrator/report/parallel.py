@@ -1,4 +1,4 @@
-"""Parallel coordinates: a line per trial through its settings to its score."""
+"""Parallel coordinates: one line per trial through its parameters to its score."""
 
 import math
 from collections.abc import Sequence
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCALE = (MUTED, "#E69F00", "#D55E00")
-"""Colours of the worst, the middling and the best trials, distinct on light and on dark paper."""
+"""Colours of the worst, median and best score, distinct on light and dark backgrounds."""
 
 
 def parallel_coordinates(summary: Summary) -> "Figure | None":
-    """Draw pandas' parallel coordinates of the varied parameters and the score: grey lines are poor, red ones good.
+    """Draw the varied parameters and the score of each trial; None with fewer than two scored trials.
 
-    Every axis is scaled to 0…1 on its own: numbers by value, or by logarithm if they span more than a factor of 20;
-    choices evenly. Its values stand beside it.
+    The worst lines are grey, the best red. Each axis has its own scale: linear for numbers, logarithmic if they span
+    more than a factor of 20, and even steps for choices.
     """
     import pandas as pd
     from matplotlib import rcParams
     from matplotlib.colors import LinearSegmentedColormap
 
     board = summary.leaderboard
-    rows = [row for row in board.rows if row.score is not None][::-1]  # the best are drawn last, on top
+    rows = [row for row in board.rows if row.score is not None][::-1]  # the best trials are drawn last, on top
     if len(rows) < 2 or not board.varied:
         return None
-    axes_of: dict[str, Sequence[ParamValue]] = {name: [row.params.get(name) for row in rows] for name in board.varied}
-    axes_of[board.metric.name] = [row.score for row in rows]
-    columns = {name: positions(values) for name, values in axes_of.items()}
+    values_of: dict[str, Sequence[ParamValue]] = {name: [row.params.get(name) for row in rows] for name in board.varied}
+    values_of[board.metric.name] = [row.score for row in rows]
+    columns = {name: positions(values) for name, values in values_of.items()}
     score = columns[board.metric.name]
     good = [1 - s if board.metric.direction is Direction.MINIMIZE else s for s in score]
     frame = pd.DataFrame(columns).assign(trial=[row.number for row in rows])
@@ -52,19 +52,19 @@ def parallel_coordinates(summary: Summary) -> "Figure | None":
     legend = axes.get_legend()
     if legend is not None:
         legend.remove()
-    axes.set(title=f"settings and {words.short(board.metric.name)}", ylim=(-0.08, 1.08), yticks=[])
+    axes.set(title=f"parameters and {words.short(board.metric.name)}", ylim=(-0.08, 1.08), yticks=[])
     axes.set_xticks(range(len(columns)), [name.replace("_", "\n").replace("/", "\n") for name in columns])
     axes.set_xlim(-0.2, len(columns) - 0.55)
     axes.grid(visible=False)
-    for place, values in enumerate(axes_of.values()):
-        for height, text in marks(values):
-            paper = {"facecolor": rcParams["axes.facecolor"], "edgecolor": "none", "alpha": 0.75, "pad": 1.0}
-            axes.text(place + 0.03, height, text, fontsize="small", va="center", zorder=10, bbox=paper)
+    for place, values in enumerate(values_of.values()):
+        for height, text in axis_labels(values):
+            background = {"facecolor": rcParams["axes.facecolor"], "edgecolor": "none", "alpha": 0.75, "pad": 1.0}
+            axes.text(place + 0.03, height, text, fontsize="small", va="center", zorder=10, bbox=background)
     return fig
 
 
 def positions(values: Sequence[ParamValue]) -> list[float]:
-    """Return each value's height on its axis, 0 to 1; a missing one (an inactive parameter) stands below the axis."""
+    """Return the height of each value on its axis, in [0, 1]. Missing values (inactive parameters) are below 0."""
     if _numeric(values):
         numbers = [float(v) for v in values if v is not None]
         low, high = min(numbers), max(numbers)
@@ -75,8 +75,8 @@ def positions(values: Sequence[ParamValue]) -> list[float]:
     return [-0.06 if v is None else distinct.index(words.param(v)) / max(1, len(distinct) - 1) for v in values]
 
 
-def marks(values: Sequence[ParamValue]) -> list[tuple[float, str]]:
-    """Return what is written beside an axis, and where: each value if there are few, both ends otherwise."""
+def axis_labels(values: Sequence[ParamValue]) -> list[tuple[float, str]]:
+    """Return heights and texts of an axis' labels: all values if there are at most six, else both ends."""
     known = [v for v in values if v is not None]
     texts = dict(
         sorted({height: words.param(value) for height, value in zip(positions(known), known, strict=True)}.items())

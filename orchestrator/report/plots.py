@@ -1,4 +1,4 @@
-"""Pictures of a sweep: each function takes the summary and returns a figure, or None if there is nothing to show."""
+"""Pictures of a sweep. Each function returns a figure, or None without data for it."""
 
 import itertools
 import math
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from orchestrator.core.metric import Direction
-from orchestrator.core.sweep import standing
+from orchestrator.core.sweep import state_word
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.report import words
 from orchestrator.report.parallel import parallel_coordinates
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BEST = 5
-"""Trials that get a colour of their own."""
+"""Number of trials with their own colour."""
 
 
 def learning_curves(summary: Summary) -> "Figure | None":
-    """Draw the searched metric, and validation (solid) and train (dashed) loss, over training samples."""
+    """Draw the searched metric, validation loss (solid) and training loss (dashed) over training samples."""
     from matplotlib.collections import LineCollection
 
     records = {record.number: record for record in summary.records if record.reports}
@@ -35,7 +35,7 @@ def learning_curves(summary: Summary) -> "Figure | None":
     left, right = fig.subplots(1, 2)
     others = [record for number, record in records.items() if number not in best]
     for axes, metric in ((left, name), (right, "val/loss")):
-        # As one artist: thousands of lines of their own take seconds to draw.
+        # One collection, because thousands of separate lines take seconds to draw.
         curves = [list(zip(*_points(record, metric), strict=True)) for record in others]
         axes.add_collection(LineCollection(curves, color=MUTED, alpha=0.5, linewidth=0.9))
     for place, number in enumerate(best):
@@ -44,7 +44,7 @@ def learning_curves(summary: Summary) -> "Figure | None":
         _curve(right, records[number], "val/loss", **style)
         _curve(right, records[number], "train/loss", linestyle="--", alpha=0.7, **style | {"linewidth": 1.1})
     left.set(title=words.short(name), xlabel="training samples")
-    right.set(title="loss: validation —, train - -", xlabel="training samples")
+    right.set(title="loss: validation —, training - -", xlabel="training samples")
     for axes in (left, right):
         axes.locator_params(axis="x", nbins=6)
         axes.xaxis.set_major_formatter(lambda value, _position: f"{value:,.0f}")
@@ -58,13 +58,13 @@ def _curve(axes: "Axes", record: TrialRecord, metric: str, **style: object) -> N
 
 
 def _points(record: TrialRecord, metric: str) -> tuple[list[int], list[float]]:
-    """Return where a trial reported, and what."""
-    places = [report.nominal_samples for report in record.reports]
-    return places, [report.metrics.get(metric, math.nan) for report in record.reports]
+    """Return a trial's report points and its values of ``metric`` there."""
+    samples = [report.nominal_samples for report in record.reports]
+    return samples, [report.metrics.get(metric, math.nan) for report in record.reports]
 
 
 def history(summary: Summary) -> "Figure | None":
-    """Draw each trial's best value by its number, the best so far as a line, the baseline as another."""
+    """Draw the best value of each trial, the best value so far and the baseline, over trial numbers."""
     rows = sorted((row for row in summary.leaderboard.rows if row.score is not None), key=lambda row: row.number)
     if not rows:
         return None
@@ -76,7 +76,12 @@ def history(summary: Summary) -> "Figure | None":
         if here:
             numbers, values = [row.number for row in here], [row.score or 0.0 for row in here]
             axes.scatter(
-                numbers, values, s=36, color=STATE_COLOURS[state], label=standing(state, summary.sweep.status), zorder=3
+                numbers,
+                values,
+                s=36,
+                color=STATE_COLOURS[state],
+                label=state_word(state, summary.sweep.status),
+                zorder=3,
             )
     scores = [row.score or 0.0 for row in rows]
     pick = min if metric.direction is Direction.MINIMIZE else max
@@ -93,7 +98,7 @@ def history(summary: Summary) -> "Figure | None":
 
 
 def importances(summary: Summary) -> "Figure | None":
-    """Draw how much each parameter mattered."""
+    """Draw the importance of each parameter."""
     values = sorted(summary.importances.values.items(), key=lambda item: item[1])
     if not values:
         return None
@@ -101,18 +106,18 @@ def importances(summary: Summary) -> "Figure | None":
     axes = fig.subplots()
     bars = axes.barh([name.replace("_", " ") for name, _ in values], [value for _, value in values], color="C0")
     axes.bar_label(bars, fmt="%.2f", padding=4)
-    axes.set(title="parameter importance", xlabel=summary.importances.note or "share of the variance explained")
+    axes.set(title="parameter importance", xlabel=summary.importances.note or "fraction of the variance explained")
     axes.grid(visible=False, axis="y")
     axes.margins(x=0.08)
     return fig
 
 
 def shift(summary: Summary) -> "Figure | None":
-    """Draw the searched metric on validation, test and every shift set, for the best trials and the baseline."""
+    """Draw the metric on validation, test and shift sets for the best trials and the baseline."""
     import pandas as pd
 
     board = summary.leaderboard
-    names = (board.metric.name, *board.extra)
+    names = (board.metric.name, *board.final_metrics)
     rows = [row for row in board.rows if any(name.startswith("shift/") for name in row.final)][:BEST]
     if not rows:
         return None
@@ -121,27 +126,28 @@ def shift(summary: Summary) -> "Figure | None":
     }
     if board.baseline:
         series["baseline"] = [board.baseline.get(name) for name in names]
-    frame = pd.DataFrame(series, index=[_place(name) for name in names], dtype=float)
+    frame = pd.DataFrame(series, index=[_split(name) for name in names], dtype=float)
     fig = figure(10, 4)
     axes = fig.subplots()
     colours = {name: MUTED if name == "baseline" else f"C{place}" for place, name in enumerate(series)}
     frame.plot.bar(ax=axes, rot=0, width=0.8, color=colours, legend=False)  # type: ignore[arg-type]
     for bars in axes.containers:
         axes.bar_label(cast("BarContainer", bars), fmt=_bare, fontsize=7, padding=2)
-    axes.set(title=f"{board.metric.name.rpartition('/')[2].replace('_', ' ')} where the data differs")
+    axes.set(title=f"{board.metric.name.rpartition('/')[2].replace('_', ' ')} on test and shift sets")
     axes.grid(visible=False, axis="x")
     fig.legend(loc="outside right upper", fontsize="small")
     return fig
 
 
 def _bare(value: float) -> str:
-    """Return a bar's value without what every bar shares: ``.84``; nothing for a zero, which is pandas' NaN."""
+    """Return a bar's value without its leading zero, such as ``.84``; empty for zero (pandas' NaN)."""
     return f"{value:.2f}".removeprefix("0") if value else ""
 
 
-def _place(name: str) -> str:
-    place = name.removeprefix("shift/").rpartition("/")[0]
-    return "validation" if place == "val" else place.replace("_", " ")
+def _split(metric: str) -> str:
+    """Return the split or shift set of a metric."""
+    split = metric.removeprefix("shift/").rpartition("/")[0]
+    return "validation" if split == "val" else split.replace("_", " ")
 
 
 PICTURES: dict[str, Callable[[Summary], "Figure | None"]] = {
@@ -151,4 +157,4 @@ PICTURES: dict[str, Callable[[Summary], "Figure | None"]] = {
     "importances": importances,
     "shift": shift,
 }
-"""Every picture by the name of its file."""
+"""All pictures by file name."""

@@ -1,4 +1,4 @@
-"""How pictures look: one light and one dark theme of matplotlib, and a colour-blind safe cycle (Okabe and Ito)."""
+"""Style of pictures: a light and a dark theme for matplotlib, with colour-blind safe colours (Okabe and Ito)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ STATE_COLOURS = {
 
 @contextmanager
 def theme(*, dark: bool = False) -> Iterator[None]:
-    """Draw and save figures in one theme; the global style is as before when the block ends."""
+    """Use one theme during the block, then restore the global style."""
     import matplotlib as mpl
     from cycler import cycler
 
@@ -58,7 +58,7 @@ def theme(*, dark: bool = False) -> Iterator[None]:
 
 
 def figure(width: float = 8.0, height: float = 4.0) -> "Figure":
-    """Return an empty figure, sizes in inches; it belongs to no window and needs no display."""
+    """Return an empty figure without a window. Sizes are in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height))

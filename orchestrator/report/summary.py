@@ -1,4 +1,4 @@
-"""Everything that a report says of one sweep, gathered once; screens, pages and JSON are views of it."""
+"""The content of a report. Terminal, page and JSON are views of it."""
 
 import math
 from collections import Counter
@@ -11,14 +11,13 @@ from orchestrator.core.environment import PROGRAM
 from orchestrator.core.plan import EngineName
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord, TrialState
-from orchestrator.report.data_text import summary_of
 from orchestrator.report.leaderboard import Leaderboard, leaderboard, metric_of
 from orchestrator.report.time_use import TimeUse, time_use
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Importances:
-    """How much each parameter mattered, 0 to 1 each; ``note`` says at which rung, or why there are none."""
+    """Importance of each parameter in [0, 1]. ``note`` names the rung, or the reason for missing values."""
 
     values: Mapping[str, float] = field(default_factory=dict)
     note: str | None = None
@@ -26,14 +25,14 @@ class Importances:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
-    """One sweep's findings.
+    """Results of one sweep.
 
     Attributes:
         data: number of rows by split.
-        data_summary: counts of the rows used, left out and cut.
+        data_summary: counts of rows used, omitted and truncated.
         states: number of trials by state.
-        tokens: real training tokens of all trials.
-        notes: what is missing because it failed, a sentence each, such as ``no baseline: …``.
+        tokens: training tokens of all trials, without padding.
+        notes: one sentence for each part missing after a failure, such as ``no baseline: …``.
     """
 
     sweep: SweepRecord
@@ -49,62 +48,61 @@ class Summary:
 
 
 def summarise(sweep: SweepRecord, records: Sequence[TrialRecord], importances: Importances | None = None) -> Summary:
-    """Gather the summary of a sweep; it may still be running."""
+    """Return the summary of a sweep, running or not."""
     metric = metric_of(sweep)
     return Summary(
         sweep=sweep,
         records=tuple(records),
-        leaderboard=leaderboard(records, metric, sweep.facts.get("baseline"), sweep.status),
+        leaderboard=leaderboard(records, metric, sweep.facts.baseline, sweep.status),
         importances=importances or Importances(),
         time=_time_use(sweep, records),
-        data=sweep.facts.get("data", {}),
+        data=sweep.facts.rows,
         states=Counter(record.state for record in records),
-        notes=tuple(sweep.facts.get("notes", {}).values()),
+        notes=tuple(sweep.facts.notes.values()),
         tokens=sum(round(record.reports[-1].metrics.get("progress/tokens", 0)) for record in records if record.reports),
-        data_summary=summary_of(sweep.facts),
+        data_summary=sweep.facts.data_summary,
     )
 
 
 def elapsed_of(sweep: SweepRecord) -> float:
-    """Return how long drivers have run a sweep, in seconds, with what its person waited before the first of them."""
-    return float(sweep.facts.get("elapsed_s", 0.0) + sweep.facts.get("startup_s", 0.0))
+    """Return the wall time of all drivers of a sweep in seconds, including the first driver's start-up."""
+    return sweep.elapsed_s + sweep.facts.startup_s
 
 
 def _time_use(sweep: SweepRecord, records: Sequence[TrialRecord]) -> TimeUse | None:
-    elapsed_s = elapsed_of(sweep) if "elapsed_s" in sweep.facts else None
-    closing = [(start, end) for start, end in sweep.facts.get("closing", ())]
-    together = sweep.facts.get("engine", {}).get("engine") == EngineName.PACKED
-    return time_use(records, elapsed_s, closing, together=together)
+    plan = sweep.facts.engine_plan
+    together = plan is not None and plan.engine is EngineName.PACKED
+    return time_use(records, elapsed_of(sweep), sweep.facts.closings, together=together)
 
 
 def next_commands(
     name: str, best: int | None, *, program: str = PROGRAM, place: str = "", below_baseline: bool = False
 ) -> tuple[tuple[str, str], ...]:
-    """Return what to do with a sweep's result: a purpose and a command each.
+    """Return pairs of a purpose and a command for the next steps.
 
     Args:
         name: the sweep's name or reference.
-        best: the winner's number; None if there is none yet.
-        program: how this program is called where the commands will be typed.
-        place: options of ``predict``, each after a space, that say where the model is registered.
-        below_baseline: ``promote`` refuses the winner unless somebody forces it.
+        best: the winner's number; None without a winner.
+        program: the command which starts this program.
+        place: options of ``predict`` for the registry's location, with a leading space.
+        below_baseline: whether the winner needs ``promote --force``.
     """
     quoted = f"'{name}'" if "#" in name else name
     model = name.partition("#")[0]
-    look = (("browse in MLflow", f"{program} ui {quoted} --open"),)
+    browse = (("browse in MLflow", f"{program} ui {quoted} --open"),)
     if best is None:
-        return look
+        return browse
     forced = ' --force --reason "WHY"' if below_baseline else ""
     return (
-        *look,
+        *browse,
         ("register the winner", f"{program} promote {quoted}{forced}"),
-        ("then use it", f'{program} predict {model} "some text"{place}'),
-        ("plain PEFT folder", f"{program} export {quoted} ./{model}-adapter"),
+        ("predict with it", f'{program} predict {model} "some text"{place}'),
+        ("export as PEFT folder", f"{program} export {quoted} ./{model}-adapter"),
     )
 
 
 def as_json(summary: Summary) -> dict[str, Any]:
-    """Return the summary as plain JSON: enums as their values, NaN and infinities as null."""
+    """Return the summary as plain JSON values."""
     sweep, board = summary.sweep, summary.leaderboard
     plain = {
         "sweep": sweep.reference,
@@ -126,7 +124,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
 
 
 def jsonable(value: Any) -> Any:  # noqa: ANN401  (any plain value)
-    """Return ``value`` with what JSON cannot hold replaced: tuples become lists, NaN and infinities null."""
+    """Return ``value`` as JSON values: tuples become lists, NaN and infinities become null."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):

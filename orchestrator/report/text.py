@@ -1,11 +1,11 @@
-"""The report for a terminal, as Rich renderables. Nothing is printed here."""
+"""The report for a terminal, as Rich renderables."""
 
 from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.core.sweep import standing
+from orchestrator.core.sweep import state_word
 from orchestrator.report import words
 from orchestrator.report.data_text import data_lines
 from orchestrator.report.leaderboard import Leaderboard
@@ -14,18 +14,17 @@ from orchestrator.report.text_table import STATE_STYLES, LeaderboardTable
 from orchestrator.report.time_use import TimeUse
 
 SHOWN = 20
-"""Trials that a command shows unless it is asked for more: a person reads no 2,000 lines, and Rich takes seconds."""
+"""Default number of trials shown by a command. Rich takes seconds for thousands."""
 
 
 def time_text(time: TimeUse) -> Text:
-    """Return one line: the wall time and what it went into."""
-    parts = (("training", time.training_s), ("evaluation", time.evaluation_s), ("outside", time.outside_s))
-    split = " · ".join(f"{name} {words.percent(time.share(seconds))}" for name, seconds in parts)
-    return Text.assemble((words.duration(time.elapsed_s), "bold"), f": {split} · {time.busy_slots:.1f} trials busy")
+    """Return one line with the wall time and its parts."""
+    parts = " · ".join(f"{name} {words.percent(time.share(seconds))}" for name, seconds in time.parts)
+    return Text.assemble((words.duration(time.elapsed_s), "bold"), f": {parts} · {time.busy_slots:.1f} active trials")
 
 
 def importances_table(summary: Summary) -> RenderableType:
-    """Return a bar per parameter, the most important first, or the reason why there is none."""
+    """Return one bar for each parameter, the most important first, or the reason for their absence."""
     note = Text(summary.importances.note or "", style="dim")
     values = sorted(summary.importances.values.items(), key=lambda item: -item[1])
     if not values:
@@ -39,25 +38,25 @@ def importances_table(summary: Summary) -> RenderableType:
 
 
 def states_text(summary: Summary) -> Text:
-    """Return how many trials there are in each state: ``9 complete · 3 pruned``."""
+    """Return the number of trials in each state: ``9 complete · 3 pruned``."""
     status = summary.sweep.status
-    parts = [Text(f"{n} {standing(state, status)}", style=STATE_STYLES[state]) for state, n in summary.states.items()]
+    parts = [Text(f"{n} {state_word(state, status)}", style=STATE_STYLES[state]) for state, n in summary.states.items()]
     return Text(" · ").join(parts) if parts else Text("no trials yet")
 
 
 def winner_text(board: Leaderboard) -> Text | None:
-    """Return how the winner does outside the search: on the test split, beside the baseline, and on the shift sets.
+    """Return the winner's metrics on the test split and the shift sets; None if neither was measured.
 
-    None if neither was measured. The leaderboard has these columns too, where the screen is wide enough.
+    The leaderboard has them too, but a narrow terminal hides those columns.
     """
     measured = {} if board.best is None else board.best.final
     lines = []
-    for name in board.extra:
+    for name in board.final_metrics:
         if name.startswith("test/") and name in measured:
             baseline = (board.baseline or {}).get(name)
-            beside = "" if baseline is None else f" (baseline {words.number(baseline, 3)})"
-            lines.append(f"{words.short(name)} {words.number(measured[name], 3)}{beside}")
-    shift = [name for name in board.extra if name.startswith("shift/") and name in measured]
+            comparison = "" if baseline is None else f" (baseline {words.number(baseline, 3)})"
+            lines.append(f"{words.short(name)} {words.number(measured[name], 3)}{comparison}")
+    shift = [name for name in board.final_metrics if name.startswith("shift/") and name in measured]
     if shift:
         sets = (f"{words.short(name.rpartition('/')[0])} {words.number(measured[name], 3)}" for name in shift)
         lines.append(f"shift: {' · '.join(sets)}")
@@ -77,14 +76,14 @@ def summary_text(summary: Summary, limit: int | None = None) -> Group:
     if summary.time is not None:
         facts.add_row("time", time_text(summary.time))
     if summary.importances.values or summary.importances.note:
-        facts.add_row("importance", importances_table(summary))
+        facts.add_row("importances", importances_table(summary))
     for note in summary.notes:
         facts.add_row("note", Text(note))
     return Group(*parts, facts)
 
 
 def commands_text(commands: tuple[tuple[str, str], ...]) -> Text:
-    """Return commands to type next, each after its purpose; print it with ``soft_wrap``, so that none is cut."""
-    wide = max((len(purpose) for purpose, _ in commands), default=0) + 3
-    lines = [Text.assemble((f"{purpose:<{wide}}", "dim"), (command, "bold cyan")) for purpose, command in commands]
+    """Return one line for each command, after its purpose. Print it with ``soft_wrap`` to keep lines whole."""
+    width = max((len(purpose) for purpose, _ in commands), default=0) + 3
+    lines = [Text.assemble((f"{purpose:<{width}}", "dim"), (command, "bold cyan")) for purpose, command in commands]
     return Text("\n").join(lines)

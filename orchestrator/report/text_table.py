@@ -1,4 +1,4 @@
-"""The leaderboard for a terminal, as wide as the terminal allows."""
+"""The leaderboard for a terminal of any width."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
 from orchestrator.core.space import ParamValue
-from orchestrator.core.sweep import SweepStatus, standing
+from orchestrator.core.sweep import SweepStatus, state_word
 from orchestrator.core.trial import TrialState
 from orchestrator.report import words
 from orchestrator.report.fitting_table import Column, FittingTable
@@ -22,29 +22,29 @@ STATE_STYLES = {
 
 
 def state_text(state: TrialState, status: SweepStatus = SweepStatus.RUNNING) -> Text:
-    """Return a trial's state in a word and in its colour, ``status`` being its sweep's."""
-    return Text(standing(state, status), style=STATE_STYLES[state])
+    """Return a trial's state in its colour. ``status`` is the status of its sweep."""
+    return Text(state_word(state, status), style=STATE_STYLES[state])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LeaderboardTable:
-    """The leaderboard, the baseline as its last row, and why trials failed. A narrow screen gets fewer columns.
+    """The leaderboard with the baseline as its last row, followed by warnings and reasons of failed trials.
 
     Attributes:
-        limit: show this many trials at most, and say how many are left out.
+        limit: maximum number of trials to show.
     """
 
     board: Leaderboard
     limit: int | None = None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield the table with the columns that fit: final metrics and settings are hidden first."""
+        """Yield the table and the notes. On a narrow terminal, final metrics and parameters are hidden first."""
         board = self.board
         yield self._table()
-        if board.measured_again:
-            yield Text(f" {board.measured_again}", style="dim")
-        if board.beaten:
-            yield Text(f" {board.beaten}", style="yellow")
+        if board.remeasured_note:
+            yield Text(f" {board.remeasured_note}", style="dim")
+        if board.baseline_warning:
+            yield Text(f" {board.baseline_warning}", style="yellow")
         for row in board.rows[: self.limit]:
             if row.state is TrialState.FAIL and row.reason:
                 yield Text(f" trial {row.number} failed: {row.reason}", style="red")
@@ -61,21 +61,19 @@ class LeaderboardTable:
         return FittingTable(
             columns=columns,
             styles=[*("bold" if row.rank == 1 else None for row in shown), *([] if baseline is None else ["italic"])],
-            caption=f"and {more} more, on the report's page and with: report --limit {len(board.rows)}"
-            if more
-            else None,
+            caption=f"and {more} more (report --limit {len(board.rows)})" if more else None,
             sections=frozenset(() if baseline is None else {len(shown) - 1}),
-            elsewhere="see --json and the report's page",
+            elsewhere="see --json or the report",
         )
 
 
-def _last(metric: str) -> str:
-    """Return a metric's name without its split: all of the table but ``test`` and the shift sets is validation."""
+def _base_name(metric: str) -> str:
+    """Return a metric's name without its split."""
     return metric.rpartition("/")[2].replace("_", "\n")
 
 
-def _place(metric: str) -> str:
-    """Return the split or the shift set of a final metric."""
+def _split(metric: str) -> str:
+    """Return the split or shift set of a metric."""
     return metric.removeprefix("shift/").rpartition("/")[0].replace("_", "\n")
 
 
@@ -88,16 +86,17 @@ def _column(
     name: str = "",
     priority: int = 0,
 ) -> Column:
-    """Return a column whose last cell is the baseline's: its metric of that name, or nothing."""
-    values = board.baseline
-    digits = 4 if baseline == board.metric.name else 3
-    known = values is not None and baseline is not None and baseline in values
-    last = [words.number(values[baseline], digits) if known else ""] if values is not None else []  # type: ignore[index]
+    """Return a column. If the board has a baseline, its metric called ``baseline`` is the last cell."""
+    last: list[str] = []
+    if board.baseline is not None:
+        digits = 4 if baseline == board.metric.name else 3
+        value = board.baseline.get(baseline) if baseline is not None else None
+        last = ["" if value is None else words.number(value, digits)]
     return Column(head=head, cells=[*cells, *last], name=name, priority=priority)
 
 
 def _measured_columns(board: Leaderboard, rows: Sequence[Row]) -> list[Column]:
-    """Return the columns of every leaderboard: place, trial, state, score, loss, gap, samples."""
+    """Return the first columns: place, trial, state, score, loss, gap, samples."""
     score, loss = board.metric.name, "val/loss"
     states = [state_text(row.state, board.status) for row in rows]
     if board.baseline is not None:
@@ -107,7 +106,7 @@ def _measured_columns(board: Leaderboard, rows: Sequence[Row]) -> list[Column]:
         _column(board, "#", (str(row.rank or words.MISSING) for row in rows)),
         _column(board, "trial", (str(row.number) for row in rows)),
         Column(head="state", cells=states, name="state", priority=2, left=True),
-        _column(board, _last(score), (words.number(row.score) for row in rows), score),
+        _column(board, _base_name(score), (words.number(row.score) for row in rows), score),
         *([_column(board, "loss", losses, loss, name="loss", priority=3)] if score != loss else []),
         _column(board, "gap", (words.signed(row.gap, 3) for row in rows), name="gap", priority=4),
         _column(
@@ -120,13 +119,13 @@ def _final_columns(board: Leaderboard, rows: Sequence[Row]) -> list[Column]:
     return [
         _column(
             board,
-            _place(name),
+            _split(name),
             (words.number(row.final.get(name), 3) for row in rows),
             name,
             name=words.short(name),
             priority=8 if name.startswith("test/") else 9,
         )
-        for name in board.extra
+        for name in board.final_metrics
     ]
 
 

@@ -1,4 +1,4 @@
-"""Numbers, durations and parameters in words, the same on the screen, on the page and in pictures."""
+"""Numbers, durations and parameters as short text, for screen, page and pictures."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ MISSING = "–"
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """Return ``value`` with a fixed number of decimals; a dash for None, ``nan`` and ``inf`` as they are."""
+    """Return ``value`` with ``digits`` decimals; a dash for None, else ``nan`` or ``inf``."""
     if value is None:
         return MISSING
     return f"{value:.{digits}f}" if math.isfinite(value) else str(value)
@@ -21,17 +21,17 @@ def signed(value: float | None, digits: int = 4) -> str:
 
 
 def count(value: int | None) -> str:
-    """Return a whole number with thousands separated."""
+    """Return an integer with thousands separators; a dash for None."""
     return MISSING if value is None else f"{value:,}"
 
 
 def percent(share: float) -> str:
-    """Return a share, 0 to 1, as whole per cent."""
+    """Return a fraction in [0, 1] as whole per cent."""
     return f"{100 * share:.0f} %"
 
 
 def param(value: ParamValue) -> str:
-    """Return a parameter's value: floats to three significant digits (``2.4e-4``), the rest as YAML writes it."""
+    """Return a parameter's value as YAML writes it, floats with three significant digits (``2.4e-4``)."""
     if isinstance(value, float) and 0 < abs(value) < 1e-2:
         digits, _, exponent = f"{value:.2e}".partition("e")
         return f"{float(digits):g}e{int(exponent)}"
@@ -44,7 +44,7 @@ def param_cell(params: Mapping[str, ParamValue], name: str) -> str:
 
 
 def params(values: Mapping[str, ParamValue], names: Iterable[str]) -> str:
-    """Return ``name=value`` pairs of those names that have a value."""
+    """Return ``name=value`` pairs, without names missing in ``values``."""
     return "  ".join(f"{name}={param(values[name])}" for name in names if name in values)
 
 
@@ -69,5 +69,5 @@ def size(num_bytes: float) -> str:
 
 
 def short(metric: str) -> str:
-    """Return how a table's head names a metric: ``val accuracy``, ``test accuracy``, ``tweets accuracy``."""
+    """Return a metric's name for table heads: ``val accuracy``, ``test accuracy``, ``tweets accuracy``."""
     return metric.removeprefix("shift/").replace("/", " ").replace("_", " ")

@@ -1,8 +1,8 @@
-"""The heart of a sweep: hands out trials, commits reports, decides, ends trials. It knows no executor and no engine.
+"""The coordinator of a sweep: opens trials, commits reports, decides, ends trials. It knows no executor and no engine.
 
-Everything it does is committed to the ledger before it is told; its own records are a mirror that changes after a
-commit, and what is asked of them at every step is counted as they change: a step costs the same after two thousand
-trials as after ten. One thread drives it; ``records`` may be read from any.
+Every change is committed to the ledger before observers and callers see it. The records in memory change after the
+commit, and counters follow them, so a step costs the same after two thousand trials as after ten. One thread calls the
+coordinator; any thread may call ``records``.
 """
 
 import time
@@ -19,15 +19,15 @@ from orchestrator.evaluation.exits import diverged, overfitting
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.spending import Spending
-from orchestrator.search.stopping.decide import Judge
+from orchestrator.search.stopping.decide import Decider
 from orchestrator.search.study import SweepStudy
 
 FINALS_MISSING = "its final metrics are missing"
-"""Stands in the reason of a trial that ended as it was told to, though its shift sets could not be measured."""
+"""Part of the reason of a stopped trial; its final measurement failed."""
 
 
 class Coordinator:
-    """One driver's hold on one sweep."""
+    """Runs one sweep in one driver."""
 
     def __init__(
         self,
@@ -39,15 +39,15 @@ class Coordinator:
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the sweep up where the ledger says it is.
+        """Resume the sweep from the ledger.
 
         Args:
-            ledger: where the sweep is; it should be driven (``ledger.drive``) by the caller.
-            sweep: the sweep, as it was when the driver started; its ``elapsed_s`` is time spent by earlier drivers.
-            plan: what is searched, how, and what may be spent.
-            observers: hear of every event after its commit.
-            clock: seconds since the epoch, for what happened when.
-            timer: seconds since any moment, for how long it took; unlike the clock, nobody can set it back.
+            ledger: the ledger; the caller holds the sweep (``ledger.drivers.hold``).
+            sweep: the sweep at the start of the driver; its ``elapsed_s`` is the time of earlier drivers.
+            plan: space, metric, sampler, stopping rule and budget.
+            observers: called after the commit of every event.
+            clock: seconds since the epoch, for times in records.
+            timer: monotonic seconds, for durations.
         """
         self._ledger = ledger
         self._sweep = sweep
@@ -57,17 +57,17 @@ class Coordinator:
         self._timer = timer
         self._opened_at = timer()
         self._suspended = False
-        self._judge = Judge(
+        self._decider = Decider(
             policy=plan.stopping,
             metric=plan.metric,
             timetable=plan.timetable,
             diverged=diverged,
             overfitting=overfitting,
         )
-        self._standings, self._spending = self._judge.standings(), Spending(plan.budget)
+        self._table, self._spending = self._decider.rung_table(), Spending(plan.budget)
         self._records: dict[int, TrialRecord] = {}
         for record in ledger.trials.all(sweep.id):
-            self._take(record)
+            self._store(record)
         self._study_numbers = ledger.trials.study_numbers(sweep.id)
         self._study = SweepStudy(ledger.database.url, sweep.reference, plan)
         self._space_left = True
@@ -75,53 +75,53 @@ class Coordinator:
         for record in self.records():
             self._end_if_failed(record.number)
         self.flush_waiting()
-        self._offered = sorted((r.number for r in self.records() if not r.ended), key=self._readiness)
+        self._unfinished = sorted((r.number for r in self.records() if not r.ended), key=self._readiness)
 
-    # What is going on.
+    # State.
 
     def records(self) -> tuple[TrialRecord, ...]:
-        """Return every trial by ascending number, as of the last commit."""
+        """Return all trials by ascending number, as of the last commit."""
         return tuple(self._records.values())
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds that this driver and earlier ones have been running."""
-        return float(self._sweep.facts.get("elapsed_s", 0.0)) + self._timer() - self._opened_at
+        """Running time of this driver and earlier drivers, in seconds."""
+        return self._sweep.elapsed_s + self._timer() - self._opened_at
 
     @property
     def out_of_budget(self) -> str | None:
-        """Why running trials are to be suspended, in words: time or tokens are spent, or trials keep failing."""
+        """The reason to suspend running trials: time or tokens are spent, or most trials failed. None: no reason."""
         return self._spending.out_of_budget(self.elapsed_s) or self.failing
 
     @property
     def failing(self) -> str | None:
-        """Why it is pointless to go on, in words: most trials of this driver failed."""
+        """The reason to give up the sweep: most trials of this driver failed. None: no reason."""
         return self._spending.failing()
 
     @property
     def exhausted(self) -> bool:
-        """Whether this driver will hand out nothing more."""
+        """Whether this driver starts no further trials."""
         return self.exhausted_reason is not None
 
     @property
     def exhausted_reason(self) -> str | None:
-        """Why nothing more will be handed out, in words; None if something may be."""
-        spent = self.out_of_budget
-        if spent is not None:
-            return spent
+        """The reason why no further trials start; None if trials may start."""
+        reason = self.out_of_budget
+        if reason is not None:
+            return reason
         if self._suspended:
             return "the driver is stopping"
-        if self._offered:
+        if self._unfinished:
             return None
-        return self._closed()
+        return self._no_new_trials()
 
     def decision(self, number: int) -> Decision | None:
-        """Return the committed decision on a trial's newest report; None if it waits, or has not reported."""
+        """Return the committed decision on a trial's newest report; None if there is no report or no decision yet."""
         record = self._records[number]
         return record.decisions.get(record.reports[-1].nominal_samples) if record.reports else None
 
     def next_point(self, number: int) -> int | None:
-        """Return the nominal samples a trial is to train to now; None if it waits, is to stop, or has ended."""
+        """Return the next report point of a trial; None if it waits for a decision, must stop, or has ended."""
         record = self._records[number]
         if record.ended:
             return None
@@ -133,25 +133,25 @@ class Coordinator:
         return points[points.index(record.reports[-1].nominal_samples) + 1]
 
     def needs_finish(self, number: int) -> bool:
-        """Return whether a trial was told to stop and its final metrics are still to be measured."""
+        """Return whether a trial has the decision to stop and lacks its final metrics."""
         decision = self.decision(number)
         return not self._records[number].ended and decision is not None and decision.action is Action.STOP
 
     def best_samples(self, number: int) -> int | None:
-        """Return at which report a trial was best; None if no report holds a number."""
+        """Return the report point of a trial's best value, in samples; None without any value."""
         best = self._records[number].best(self._plan.metric)
         return None if best is None else best.nominal_samples
 
-    # What happens.
+    # Events.
 
     def next_task(self) -> TrialTask | None:
-        """Return a trial to train or to finish; None if there is nothing to hand out now.
+        """Return a trial to train or to finish; None if none can start now.
 
-        Trials that an earlier driver left come first, those nearest to their end before the others.
+        Unfinished trials of an earlier driver come first, in descending order of their samples.
         """
         if self._suspended or self.out_of_budget is not None:
             return None
-        number = self._next_offered()
+        number = self._next_unfinished()
         if number is None:
             number = self._open_trial()
         if number is None:
@@ -162,77 +162,77 @@ class Coordinator:
         return record.task
 
     def report(self, report: Report) -> tuple[Decision, ...]:
-        """Commit a report, decide, commit the decisions and return them: on this trial, and on others that waited.
+        """Commit a report, decide, commit and return the decisions on this trial and on waiting trials.
 
-        A report that is already committed changes nothing, and its own decision, if there is one, is returned again.
+        A repeated report changes nothing; its decision, if there is one, is returned again.
 
         Raises:
-            LedgerError: the trial has ended, or was not to report at this rung now.
+            LedgerError: the trial has ended, or its next report point is another one.
         """
         record = self._records[report.trial]
         if any(known.nominal_samples == report.nominal_samples for known in record.reports):
-            again = record.decisions.get(report.nominal_samples)
-            return (*(() if again is None else (again,)), *self.flush_waiting())
+            decision = record.decisions.get(report.nominal_samples)
+            return (*(() if decision is None else (decision,)), *self.flush_waiting())
         if report.nominal_samples != self.next_point(report.trial):
             raise LedgerError(
                 f"trial {report.trial} ({record.state}) reported at {report.nominal_samples} samples; "
                 f"expected: {self.next_point(report.trial)}"
             )
         self._ledger.trials.add_report(self._sweep.id, report)
-        record = self._mirror(replace(record, reports=(*record.reports, report)))
+        record = self._store_with_study(replace(record, reports=(*record.reports, report)))
         for observer in self._observers:
             observer.reported(record, report)
         return self.flush_waiting()
 
     def flush_waiting(self) -> tuple[Decision, ...]:
-        """Decide on every report that can be decided now, commit the decisions and return them.
+        """Make all possible decisions on waiting trials, commit and return them.
 
-        To be called when nothing runs and trials wait: the last that could have joined them may have ended elsewhere.
+        Called when no trial runs and trials wait: no further trial may reach their rung.
         """
-        decisions = self._judge.decide_among(self._standings, more_trials=self._closed() is None)
+        decisions = self._decider.decide_from(self._table, more_trials=self._no_new_trials() is None)
         if decisions:
             self._ledger.trials.add_decisions(self._sweep.id, decisions)
         for decision in decisions:
             record = self._records[decision.trial]
-            record = self._take(replace(record, decisions={**record.decisions, decision.nominal_samples: decision}))
+            record = self._store(replace(record, decisions={**record.decisions, decision.nominal_samples: decision}))
             for observer in self._observers:
                 observer.decided(record, decision)
             self._end_if_failed(decision.trial)
         return decisions
 
     def finish(self, number: int, final: Mapping[str, float]) -> None:
-        """End a trial as its decision says, with the metrics of its best checkpoint; an ended trial stays as it is.
+        """End a trial with the outcome of its decision and the final metrics. An ended trial does not change.
 
         Raises:
-            LedgerError: no decision told the trial to stop.
+            LedgerError: the trial has no decision to stop.
         """
         if self._records[number].ended:
             return
         decision = self.decision(number)
         if decision is None or decision.outcome is None:
-            raise LedgerError(f"trial {number} was not told to stop")
+            raise LedgerError(f"trial {number} has no decision to stop")
         self._end(number, decision.outcome, final)
 
     def fail(self, number: int, reason: str) -> None:
-        """End a trial that diverged or crashed; an ended trial stays as it is.
+        """End a diverged or crashed trial. An ended trial does not change.
 
-        A trial that had already been told to stop, and crashed while it was measured, ends as it was told to.
+        A trial with a decision to stop keeps its decided outcome, if its final measurement crashed.
         """
         if self._records[number].ended:
             return
         decision = self.decision(number)
-        told = None if decision is None else decision.outcome
-        if told is None:
+        decided = None if decision is None else decision.outcome
+        if decided is None:
             self._end(number, Outcome(state=TrialState.FAIL, reason=reason), {})
         else:
-            self._end(number, replace(told, reason=f"{told.reason}; {FINALS_MISSING}: {reason}"), {})
+            self._end(number, replace(decided, reason=f"{decided.reason}; {FINALS_MISSING}: {reason}"), {})
 
     def suspend(self) -> None:
-        """Hand out nothing more. Unfinished trials stay as they are, for the next driver."""
+        """Start no further trials. Unfinished trials are left to the next driver."""
         self._suspended = True
 
-    def _closed(self) -> str | None:
-        """Return why no trial will be opened any more, by what the ledger holds; None if one may be."""
+    def _no_new_trials(self) -> str | None:
+        """Return the reason why no new trial can open; None if one can."""
         trials = self._plan.budget.trials
         if trials is not None and len(self._records) >= trials:
             more = f"; the budget is {trials} now" if len(self._records) > trials else ""
@@ -241,9 +241,9 @@ class Coordinator:
             return f"every point of the space has been tried ({len(self._records)} trials)"
         return None
 
-    def _next_offered(self) -> int | None:
-        while self._offered:
-            number = self._offered.pop(0)
+    def _next_unfinished(self) -> int | None:
+        while self._unfinished:
+            number = self._unfinished.pop(0)
             if not self._records[number].ended:
                 return number
         return None
@@ -252,28 +252,28 @@ class Coordinator:
         return not self.needs_finish(number), -self._records[number].samples, number
 
     def _open_trial(self) -> int | None:
-        if self._closed() is not None:
+        if self._no_new_trials() is not None:
             return None
-        asked = self._study.ask()
-        if asked is None:
+        point = self._study.ask()
+        if point is None:
             self._space_left = False
             return None
         number = len(self._records)
         record = TrialRecord(
             number=number,
-            params=asked.params,
-            settings=TrialSettings.from_params({**self._plan.fixed, **asked.params}),
+            params=point.params,
+            settings=TrialSettings.from_params({**self._plan.fixed, **point.params}),
             seed=derive_seed(self._plan.seed, "trial", number),
             state=TrialState.RUNNING,
             started_at=self._clock(),
         )
-        self._ledger.trials.add(self._sweep.id, record, asked.study_number)
-        self._study_numbers[number] = asked.study_number
-        self._take(record)
+        self._ledger.trials.add(self._sweep.id, record, point.study_number)
+        self._study_numbers[number] = point.study_number
+        self._store(record)
         return number
 
     def _end_if_failed(self, number: int) -> None:
-        """End a trial whose decision is that it failed: nothing of it is to be measured."""
+        """End a trial with the decided outcome FAIL; it gets no final metrics."""
         decision = self.decision(number)
         if decision is not None and decision.outcome is not None and decision.outcome.state is TrialState.FAIL:
             self.finish(number, {})
@@ -284,19 +284,19 @@ class Coordinator:
         record = replace(
             self._records[number], state=outcome.state, reason=outcome.reason, final=dict(final), ended_at=now
         )
-        self._mirror(record)
+        self._store_with_study(record)
         for observer in self._observers:
             observer.trial_ended(record)
 
-    def _mirror(self, record: TrialRecord) -> TrialRecord:
-        """Take what was committed into the records and into the study."""
-        self._take(record)
+    def _store_with_study(self, record: TrialRecord) -> TrialRecord:
+        """Store a committed record in memory and in the study."""
+        self._store(record)
         self._study.follow(record, self._study_numbers[record.number])
         return record
 
-    def _take(self, record: TrialRecord) -> TrialRecord:
-        """Take what was committed into the records, and into what is counted of them."""
-        self._spending.take(self._records.get(record.number), record)
-        self._standings.take(record)
+    def _store(self, record: TrialRecord) -> TrialRecord:
+        """Store a committed record in memory, and update counters and rung table."""
+        self._spending.update(self._records.get(record.number), record)
+        self._table.update(record)
         self._records[record.number] = record
         return record

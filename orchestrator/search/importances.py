@@ -1,6 +1,6 @@
-"""How much each searched parameter mattered, over all trials at their highest common rung.
+"""Parameter importances over all trials at their highest common report point.
 
-Optuna's own look is at completed trials alone: after early stopping that is a handful, and the best ones at that.
+Optuna's own function uses completed trials only. After early stopping these are few, and the best ones.
 """
 
 import warnings
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 FEWEST_TRIALS = 10
-"""Trials below which nothing is said; with more than five parameters, two per parameter are needed."""
+"""Fewest trials for importances; with more than five parameters, two trials per parameter are needed."""
 _LOG_RATIO = 30.0
 
 
@@ -26,10 +26,10 @@ class Importances:
     """Shares of the metric's variance, by fANOVA (Hutter et al. 2014).
 
     Attributes:
-        shares: importance by parameter, the greatest first, in [0, 1], together 1; empty if too little is known.
-        nominal_samples: the rung at which trials were compared; None if there is none.
-        trials: trials that were compared.
-        note: what a reader should know: why ``shares`` is empty, or which parameters are left out.
+        shares: importance by parameter, in descending order, in [0, 1], with the sum 1; empty with too few trials.
+        nominal_samples: the report point of the comparison; None without one.
+        trials: number of trials compared.
+        note: the reason for empty ``shares``, or the omitted parameters; None without either.
     """
 
     shares: Mapping[str, float] = field(default_factory=dict)
@@ -39,14 +39,14 @@ class Importances:
 
 
 def importances(records: Sequence[TrialRecord], metric: Metric, *, seed: int = 0) -> Importances:
-    """Return the importances at the highest rung that enough trials have reached.
+    """Return the importances at the highest report point reached by enough trials.
 
-    Enough are ten, or two per varied parameter if that is more. Every trial counts there with its best value so far,
-    however it ended. Parameters that only some of those trials have (conditional ones) are left out and named.
+    Enough means ten, or two per varied parameter if this is more. Each trial counts with its best value up to the
+    point, whatever its outcome. Conditional parameters missing in some trials are omitted and named.
 
     Args:
         records: the trials of one sweep.
-        metric: what was searched for.
+        metric: the searched metric.
         seed: seed of fANOVA's random forest.
     """
     varied = ConfigurationSet(record.params for record in records).multivalued
@@ -104,7 +104,7 @@ def _fanova(scored: Sequence[tuple[TrialRecord, float]], names: Sequence[str], s
 
 
 def _distribution(values: Sequence[ParamValue]) -> "BaseDistribution":
-    """Return the distribution of the trials' values; numbers that span a factor of 30 count by their logarithm."""
+    """Return the distribution of the trials' values; numbers over a factor of 30 or more use a logarithmic scale."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     numbers = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)]

@@ -1,4 +1,4 @@
-"""What a search is built from: plain values, the same for the whole sweep."""
+"""The settings of a search: plain values, the same for the whole sweep."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,15 +14,15 @@ class SearchPlan:
     """One sweep's search.
 
     Attributes:
-        space: what is searched.
-        metric: what is searched for.
+        space: the search space.
+        metric: the metric to optimise.
         timetable: when trials report.
-        budget: what the sweep may spend; it may grow from one run of the sweep to the next.
-        sampler: who proposes.
-        stopping: what stops trials early.
-        fixed: settings that no trial varies.
-        start_points: points that are tried first, whole or in part; the sampler fills in the rest.
-        seed: the sweep's seed, from which every trial's own is derived.
+        budget: the limits of the sweep; they may grow between two runs of the command.
+        sampler: the sampler's name and sizes.
+        stopping: the early stopping rule.
+        fixed: settings with one value in all trials.
+        start_points: points tried first, complete or partial; the sampler chooses the missing values.
+        seed: the sweep's seed; every trial's seed derives from it.
     """
 
     space: Space

@@ -1,7 +1,7 @@
-"""Optuna's samplers by the names of the sweep file, sized to the sweep and seeded per proposal.
+"""Optuna's samplers by their names in the sweep file, sized to the sweep and seeded per proposal.
 
-A sampler is built anew for every proposal. Its random state is not part of the study, so its seed comes from the
-sweep's seed and the proposal's number there, and a resumed sweep proposes what it would have proposed uninterrupted.
+Every proposal builds a new sampler. The study does not store a sampler's random state, so its seed derives from the
+sweep's seed and the proposal's number: a resumed sweep makes the same proposals as an uninterrupted one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,29 +20,30 @@ from optuna.samplers import (
 )
 from optuna.study import Study
 from optuna.trial import FrozenTrial
+from typing_extensions import override
 
 from orchestrator.core.errors import UserError
 from orchestrator.core.grid import MOST_POINTS, endless
 from orchestrator.core.policy import SamplerName, SamplerPolicy
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.space import ParamValue, Space
-from orchestrator.search.memory import kinds, remembered
 from orchestrator.search.space import distributions
+from orchestrator.search.tpe_history import one_per_parameter_set, with_ended
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Proposal:
-    """What a sampler is built from.
+    """The inputs of a sampler for one proposal.
 
     Attributes:
         space: the search space.
         policy: the sampler's name and sizes.
-        trials: trials that the sweep may have in all; None if only time or tokens bound it.
+        trials: the sweep's budget of trials; None if only time or tokens limit it.
         seed: the sweep's seed.
-        unseen: a point that no trial has had, if the space can be counted and one is left.
-        ended: of the trials that ended, those that TPE looks at.
-        number: the proposal's number in the study, from 0; known once it was asked for.
-        parameter: the parameter that is drawn by itself; empty for those drawn together.
+        unseen: an untried point of a finite space; None if there is none.
+        ended: the ended trials given to TPE.
+        number: the proposal's number in the study, from 0.
+        parameter: the parameter sampled independently; empty for joint sampling.
     """
 
     space: Space
@@ -56,29 +57,29 @@ class Proposal:
 
     @property
     def startup_trials(self) -> int:
-        """Random trials before a model is trusted: a third of the sweep, within 3 and 10."""
+        """Random trials before the first model-based proposal: a third of the sweep, between 3 and 10."""
         if self.policy.startup_trials is not None:
             return self.policy.startup_trials
         return 10 if self.trials is None else min(10, max(3, self.trials // 3))
 
     @property
     def population(self) -> int:
-        """Trials of one generation: a quarter of the sweep, within 4 and 50."""
+        """Trials of one generation: a quarter of the sweep, between 4 and 50."""
         if self.policy.population is not None:
             return self.policy.population
         return 50 if self.trials is None else min(50, max(4, self.trials // 4))
 
     @property
     def own_seed(self) -> int:
-        """Seed of this proposal, or of one parameter's draw, alone."""
+        """The seed of this proposal, or of the sampling of ``parameter``."""
         return derive_seed(self.seed, "sampler", self.number, self.parameter)
 
 
 def build_sampler(proposal: Proposal) -> BaseSampler:
-    """Return the sampler that makes one proposal.
+    """Return the sampler for one proposal.
 
     Raises:
-        UserError: a grid over a space that cannot be counted.
+        UserError: a grid over an infinite or too large space.
     """
     if proposal.policy.name is SamplerName.GRID:
         _require_countable(proposal)
@@ -86,37 +87,41 @@ def build_sampler(proposal: Proposal) -> BaseSampler:
 
 
 class _Replayable(BaseSampler):
-    """A sampler whose draws for one parameter do not depend on which others were drawn before it.
+    """Samples each parameter independently of the parameters sampled before it.
 
-    A proposal that was interrupted has some parameters in the study already; the others come out as they would have.
+    An interrupted proposal has some values in the study; the missing ones get the same values as without interruption.
     """
 
     def __init__(self, proposal: Proposal, build: Callable[[Proposal], BaseSampler]) -> None:
         self._proposal = proposal
         self._build = build
 
+    @override
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Build the sampler for this trial, and let it make its notes in the study."""
+        """Build the sampler for this trial, and let it write its attributes to the study."""
         self._proposal = replace(self._proposal, number=trial.number)
-        self._together = self._build(self._proposal)
-        self._together.before_trial(study, trial)
+        self._joint = self._build(self._proposal)
+        self._joint.before_trial(study, trial)
 
+    @override
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Return the parameters that are drawn together."""
-        return dict(self._together.infer_relative_search_space(study, trial))
+        """Return the jointly sampled parameters."""
+        return dict(self._joint.infer_relative_search_space(study, trial))
 
+    @override
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Draw them."""
-        return dict(self._together.sample_relative(study, trial, search_space))
+        """Sample them."""
+        return dict(self._joint.sample_relative(study, trial, search_space))
 
+    @override
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:  # noqa: ANN401
-        """Draw one parameter from a sampler, and so from a seed, of its own."""
-        alone = self._build(replace(self._proposal, parameter=param_name))
-        return alone.sample_independent(study, trial, param_name, param_distribution)
+    ) -> object:
+        """Sample one parameter from a sampler of its own, with its own seed."""
+        sampler = self._build(replace(self._proposal, parameter=param_name))
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
 
 
 def _require_countable(proposal: Proposal) -> None:
@@ -140,46 +145,49 @@ def _nsgaii(proposal: Proposal) -> BaseSampler:
 
 
 class _Tpe(TPESampler):
-    """TPE over the best and the newest trials, for it walks through all it sees several times a proposal."""
+    """TPE over the best and the newest trials: it reads all trials several times per proposal."""
 
     def __init__(self, proposal: Proposal) -> None:
         super().__init__(
             multivariate=True,
-            group=True,  # splits conditional parameters off, so that the others are still modelled together
+            group=True,  # separates conditional parameters; the others keep a joint model
             constant_liar=True,
             n_startup_trials=proposal.startup_trials,
             seed=proposal.own_seed,
         )
         self._ended = proposal.ended
 
+    @override
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Return the parameters that are drawn together."""
-        return dict(super().infer_relative_search_space(remembered(study, kinds(self._ended)), trial))
+        """Return the jointly sampled parameters."""
+        return dict(super().infer_relative_search_space(with_ended(study, one_per_parameter_set(self._ended)), trial))
 
+    @override
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Draw them."""
-        return dict(super().sample_relative(remembered(study, self._ended), trial, search_space))
+        """Sample them."""
+        return dict(super().sample_relative(with_ended(study, self._ended), trial, search_space))
 
+    @override
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:  # noqa: ANN401
-        """Draw one that is not."""
-        return super().sample_independent(remembered(study, self._ended), trial, param_name, param_distribution)
+    ) -> object:
+        """Sample one parameter independently."""
+        return super().sample_independent(with_ended(study, self._ended), trial, param_name, param_distribution)
 
 
 class _CmaEs(CmaEsSampler):
-    """CMA-ES over the numbers that are always active; choices and conditional parameters are drawn at random.
+    """CMA-ES over the unconditional numbers; choices and conditional parameters are sampled at random.
 
-    Optuna looks for those in the completed trials alone, and then fails on a pruned trial that lacks one.
+    Optuna derives the numbers from completed trials only, and then fails on a pruned trial without one of them.
     """
 
     def __init__(self, proposal: Proposal) -> None:
         super().__init__(
             n_startup_trials=proposal.startup_trials,
             popsize=proposal.policy.population,
-            consider_pruned_trials=True,  # a sweep that stops most trials early would never fill a generation
+            consider_pruned_trials=True,  # early stopping leaves too few completed trials for a generation
             warn_independent_sampling=False,
             seed=proposal.own_seed,
         )
@@ -190,16 +198,17 @@ class _CmaEs(CmaEsSampler):
             if name in always and not distribution.single() and not isinstance(distribution, CategoricalDistribution)
         }
 
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002
+    @override
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the numeric parameters without conditions."""
         return self._numbers
 
 
 class _Sequence(QMCSampler):
-    """One scrambled Sobol' sequence for the whole sweep; a proposal's place in it is its number.
+    """One scrambled Sobol' sequence for the whole sweep, indexed by the proposal's number.
 
-    Optuna keeps the place in the study, where an interrupted proposal uses one up, and takes the space from the first
-    finished trial, which leaves out what was not active there.
+    Optuna stores the index in the study, where an interrupted proposal uses one up. It takes the space from the first
+    finished trial, without the parameters inactive in it.
     """
 
     def __init__(self, proposal: Proposal) -> None:
@@ -207,37 +216,41 @@ class _Sequence(QMCSampler):
         super().__init__(scramble=True, seed=scramble_seed, warn_independent_sampling=False)
         self._proposal = proposal
 
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002
+    @override
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the whole space."""
         return distributions(self._proposal.space)
 
-    def _find_sample_id(self, study: Study, search_space: dict[str, BaseDistribution]) -> int:  # noqa: ARG002
+    @override
+    def _find_sample_id(self, study: Study, search_space: dict[str, BaseDistribution]) -> int:
         return self._proposal.number
 
 
 class _Grid(RandomSampler):
-    """The next point that no trial has had.
+    """The next untried point.
 
-    Optuna's own grid knows no conditions, and raises under ask and tell when it has come to its end.
+    Optuna's own grid ignores conditions, and raises at its end under ask and tell.
     """
 
     def __init__(self, proposal: Proposal) -> None:
         super().__init__(seed=proposal.own_seed)
-        assert proposal.unseen is not None, "a grid that was not counted"
+        assert proposal.unseen is not None, "the grid's points are not counted"
         self._point = proposal.unseen
         self._space = distributions(proposal.space)
 
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002
+    @override
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the whole space."""
         return self._space
 
+    @override
     def sample_relative(
         self,
-        study: Study,  # noqa: ARG002
-        trial: FrozenTrial,  # noqa: ARG002
+        study: Study,
+        trial: FrozenTrial,
         search_space: dict[str, BaseDistribution],
     ) -> dict[str, Any]:
-        """Return the point, without what is fixed."""
+        """Return the point without its constants."""
         return {name: value for name, value in self._point.items() if name in search_space}
 
 

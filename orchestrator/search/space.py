@@ -1,4 +1,4 @@
-"""The search space as Optuna sees it."""
+"""The search space in Optuna's terms."""
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial
@@ -7,7 +7,7 @@ from orchestrator.core.space import Choices, Constant, FloatRange, IntRange, Par
 
 
 def propose(trial: Trial, space: Space) -> dict[str, ParamValue]:
-    """Ask Optuna's trial for every active parameter, parents first, and return the values with the fixed ones."""
+    """Ask Optuna's trial for every active parameter, parents first, and return all values, constants included."""
     chosen: dict[str, ParamValue] = {}
     for parameter in space.parameters:
         if not parameter.is_active(chosen):

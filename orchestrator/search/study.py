@@ -1,6 +1,6 @@
-"""The sweep's Optuna study, in the ledger's own database: proposals come from it, endings go to it.
+"""The Optuna study of a sweep, in the ledger's database. It proposes points and receives results.
 
-The study follows the ledger. Whatever a kill left half done in it is put right when the sweep is opened again.
+The study follows the ledger. Opening the sweep again repairs a study left incomplete by a kill.
 """
 
 import random
@@ -23,16 +23,16 @@ from orchestrator.core.seeds import derive_seed
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.ledger.codec import canonical
-from orchestrator.ledger.connection import making_tables, retry_on_disconnect, wait_for_server
+from orchestrator.ledger.connection import retry_on_disconnect, table_creation_lock, wait_for_server
 from orchestrator.ledger.database import connect_args, open_engine, tune_sqlite
-from orchestrator.ledger.database_errors import explain, explained
-from orchestrator.search.memory import NEWEST, Memory
+from orchestrator.ledger.database_errors import translate, translate_errors
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.samplers import Proposal, build_sampler
 from orchestrator.search.space import propose
+from orchestrator.search.tpe_history import NEWEST, TpeHistory
 
 MOST_DUPLICATES = 8
-"""Proposals in a row that only repeat earlier trials, after which a sampler is no longer asked."""
+"""Consecutive duplicate proposals, after which the search takes an untried point or ends."""
 
 _STATES = {
     TrialState.COMPLETE: OptunaState.COMPLETE,
@@ -42,21 +42,21 @@ _STATES = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Asked:
-    """A new point, and its number in the study. Duplicates are numbered there too, so ours may be smaller."""
+class NewPoint:
+    """A new point and its number in the study. The study also counts duplicates, the ledger does not."""
 
     study_number: int
     params: Mapping[str, ParamValue]
 
 
 class SweepStudy:
-    """One sweep's study. It is used by one driver at a time."""
+    """The study of one sweep. One driver uses it at a time."""
 
     def __init__(self, url: str, name: str, plan: SearchPlan) -> None:
-        """Open or make the study ``name`` at ``url``."""
+        """Open or create the study ``name`` at ``url``."""
         self._plan = plan
         self._engine = open_engine(url)
-        with _quiet(), _explained(self._engine):
+        with _quiet(), _translate_errors(self._engine):
             self._storage = _storage(url, self._engine)
             self._study = optuna.create_study(
                 storage=self._storage,
@@ -69,22 +69,22 @@ class SweepStudy:
         points = all_points(plan.space)
         self._unseen = None if points is None else _shuffled(points, plan.seed)
         self._seen: set[str] = set()
-        # What the study is known to hold, so that a report costs it one write and no read.
+        # Steps and ended trials known to be in the study, so a report costs one write and no read.
         self._written: dict[int, set[int]] = {}
-        self._told: set[int] = set()
+        self._ended: set[int] = set()
         # Fewer than its random trials, and a sampler would never trust its model.
-        self._memory = Memory(self._study.direction, max(NEWEST, plan.sampler.startup_trials or 0))
+        self._history = TpeHistory(self._study.direction, max(NEWEST, plan.sampler.startup_trials or 0))
 
     def reconcile(self, records: Sequence[TrialRecord], study_numbers: Mapping[int, int]) -> None:
-        """Bring the study to what the ledger says, and queue the start points that it does not know yet.
+        """Update the study from the ledger, and queue the start points missing in it.
 
-        A proposal that was interrupted before the ledger took it is queued again under its own number, so it comes out
-        as it would have.
+        A proposal interrupted before its commit to the ledger is queued again under its own number: it then gets the
+        same values.
 
         Raises:
-            LedgerError: somebody removed trials from the study.
+            LedgerError: the study lacks trials of the ledger.
         """
-        with _explained(self._engine):
+        with _translate_errors(self._engine):
             self._reconcile(records, study_numbers)
 
     def _reconcile(self, records: Sequence[TrialRecord], study_numbers: Mapping[int, int]) -> None:
@@ -98,8 +98,8 @@ class SweepStudy:
         for trial in trials:
             self._written[trial.number] = set(trial.intermediate_values)
             if trial.state.is_finished():
-                self._told.add(trial.number)
-                self._memory.note(trial)
+                self._ended.add(trial.number)
+                self._history.add(trial)
             elif trial.state is OptunaState.RUNNING and trial.number not in known:
                 self._storage.set_trial_state_values(self._id(trial.number), OptunaState.WAITING)
         for record in records:
@@ -114,21 +114,21 @@ class SweepStudy:
 
     @property
     def exhausted(self) -> bool:
-        """Whether every point of a finite space has had its trial."""
+        """Whether every point of a finite space has a trial."""
         return self._unseen is not None and self._next_unseen() is None
 
-    def ask(self) -> Asked | None:
-        """Return a point that no trial has had; None if there is none, or the sampler finds none."""
-        with _explained(self._engine):
+    def ask(self) -> NewPoint | None:
+        """Return an untried point; None if every point is tried, or the sampler proposes only duplicates."""
+        with _translate_errors(self._engine):
             return self._ask_new()
 
-    def _ask_new(self) -> Asked | None:
+    def _ask_new(self) -> NewPoint | None:
         for _ in range(MOST_DUPLICATES):
             if self.exhausted:
                 return None
-            asked = self._ask()
-            if asked is not None:
-                return asked
+            point = self._ask()
+            if point is not None:
+                return point
         unseen = self._next_unseen()
         if unseen is None:
             return None
@@ -137,13 +137,13 @@ class SweepStudy:
 
     @retry_on_disconnect
     def follow(self, record: TrialRecord, study_number: int) -> None:
-        """Bring one trial of the study to what the ledger says of it; what is already there stays.
+        """Write the missing values of one trial to the study, from its record.
 
-        Intermediate values are the best so far, at nominal samples; who is pruned ends at a rung. TPE orders pruned
-        trials by their last step, then by the value there, which is also the value that Optuna gives them.
+        Intermediate values are the best values so far, by nominal samples; a pruned trial ends at a rung. TPE orders
+        pruned trials by their last step, then by their value at it.
         """
-        if study_number not in self._told:
-            with _explained(self._engine):
+        if study_number not in self._ended:
+            with _translate_errors(self._engine):
                 self._follow(record, study_number)
 
     def _follow(self, record: TrialRecord, study_number: int) -> None:
@@ -157,8 +157,8 @@ class SweepStudy:
             value = record.score(self._plan.metric) if record.state is TrialState.COMPLETE else None
             self._tell(study_number, _STATES[record.state], value, trial=record.number, reason=record.reason)
 
-    def _ask(self) -> Asked | None:
-        """Ask for one proposal; None if it repeats an earlier trial, which the study then holds as failed."""
+    def _ask(self) -> NewPoint | None:
+        """Return one proposal; None if it repeats an earlier trial. The study stores a duplicate as failed."""
         with _quiet():
             self._study.sampler = build_sampler(
                 Proposal(
@@ -167,7 +167,7 @@ class SweepStudy:
                     trials=self._plan.budget.trials,
                     seed=self._plan.seed,
                     unseen=self._next_unseen(),
-                    ended=self._memory.trials,
+                    ended=self._history.trials,
                 )
             )
             trial = self._study.ask()
@@ -178,16 +178,16 @@ class SweepStudy:
             self._tell(trial.number, OptunaState.FAIL, None, trial=None, reason=repeats)
             return None
         self._seen.add(key)
-        return Asked(study_number=trial.number, params=params)
+        return NewPoint(study_number=trial.number, params=params)
 
     def _tell(
         self, number: int, state: OptunaState, value: float | None, *, trial: int | None, reason: str | None
     ) -> None:
         self._storage.set_trial_user_attr(self._id(number), "loratory", {"trial": trial, "reason": reason})
         with _quiet():
-            # The study says nothing of a trial that has ended there, as one has whose connection broke after a commit.
-            self._memory.note(self._study.tell(number, value, state=state, skip_if_finished=True))
-        self._told.add(number)
+            # A trial may have ended in the study already, if the connection broke after the commit.
+            self._history.add(self._study.tell(number, value, state=state, skip_if_finished=True))
+        self._ended.add(number)
 
     def _id(self, number: int) -> int:
         return int(self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number))
@@ -199,47 +199,47 @@ class SweepStudy:
 
 
 def delete_study(url: str, name: str) -> None:
-    """Remove a sweep's study, if it has one."""
+    """Remove the study of a sweep, if there is one."""
     engine = open_engine(url)
-    with _quiet(), _explained(engine):
+    with _quiet(), _translate_errors(engine):
         storage = _storage(url, engine)
         if name in optuna.get_all_study_names(storage):
             optuna.delete_study(study_name=name, storage=storage)
 
 
 def _storage(url: str, engine: Engine) -> BaseStorage:
-    with making_tables(engine):
+    with table_creation_lock(engine):
         storage = RDBStorage(url, engine_kwargs={"connect_args": connect_args(url), "pool_pre_ping": True})
     wait_for_server(storage.engine)
     if storage.engine.dialect.name == "sqlite":
-        storage.engine.dispose()  # what is connected from here on gets the pragmas
+        storage.engine.dispose()  # new connections get the pragmas
         tune_sqlite(storage.engine)
-    return get_storage(storage)  # with the memory of ids and finished trials that Optuna itself would lay around it
+    return get_storage(storage)  # adds Optuna's cache of ids and finished trials
 
 
 @contextmanager
-def _explained(engine: Engine) -> Iterator[None]:
-    """Raise what the database did as an error of ours, also where Optuna has wrapped it."""
+def _translate_errors(engine: Engine) -> Iterator[None]:
+    """Raise database errors as ours, also if Optuna has wrapped them."""
     try:
-        with explained(engine):
+        with translate_errors(engine):
             yield
     except StorageInternalError as error:
         cause = error.__cause__
-        found = explain(cause, engine) if isinstance(cause, DBAPIError) else None
-        if found is None:
+        ours = translate(cause, engine) if isinstance(cause, DBAPIError) else None
+        if ours is None:
             raise
-        raise found from cause
+        raise ours from cause
 
 
 def _shuffled(points: Sequence[dict[str, ParamValue]], seed: int) -> list[dict[str, ParamValue]]:
     order = list(points)
-    random.Random(derive_seed(seed, "grid")).shuffle(order)  # noqa: S311  (no secret)
+    random.Random(derive_seed(seed, "grid")).shuffle(order)  # noqa: S311  (not cryptographic)
     return order
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Optuna's chatter and its warnings about experimental options off the user's screen."""
+    """Suppress Optuna's log and its warnings about experimental options."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:

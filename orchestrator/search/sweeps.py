@@ -11,9 +11,6 @@ from orchestrator.ledger.home import folder_of, generations_on_disk, sweep_dir
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.fingerprint import differences
 
-REMOVING = "removing"
-"""The fact that marks a sweep while it is removed."""
-
 
 def open_sweep(
     ledger: Ledger,
@@ -35,7 +32,7 @@ def open_sweep(
         fingerprint: plain JSON, which must stay the same between two runs of one sweep.
         spec_text: the sweep file as it is now; a resumed sweep keeps its own until its driver updates it.
         fresh: create a new generation beside the old ones.
-        say: receives one sentence for each thing that a person should know of files found on disk.
+        say: receives messages about files of other sweeps on disk.
 
     Raises:
         SweepChangedError: the fingerprint differs from the stored one; the message lists each difference.
@@ -43,7 +40,7 @@ def open_sweep(
     """
     on_disk = generations_on_disk(name)  # before the ledger is read: a sweep has a row before it has a folder
     newest = ledger.sweeps.newest(name)
-    while newest is not None and _is_being_removed(newest):
+    while newest is not None and newest.facts.removing:
         say(f"{newest.reference} was being removed: its removal is completed now")
         remove_sweep(ledger, newest)
         on_disk = generations_on_disk(name)
@@ -65,13 +62,13 @@ def open_sweep(
 
 
 def resumable(ledger: Ledger, name: str, fingerprint: Mapping[str, Any]) -> SweepRecord | None:
-    """Return the sweep that ``open_sweep`` would resume; None if it would create one.
+    """Return the sweep to be resumed by ``open_sweep``; None if it would create one.
 
     Raises:
         SweepChangedError: as ``open_sweep``.
     """
     newest = ledger.sweeps.newest(name)
-    if newest is None or _is_being_removed(newest):
+    if newest is None or newest.facts.removing:
         return None
     changes = differences(newest.fingerprint, codec.loads(codec.dumps(fingerprint)))
     if changes and ledger.sweeps.has_trials(newest.id):
@@ -111,12 +108,8 @@ def remove_sweep(ledger: Ledger, sweep: SweepRecord) -> None:
         SweepLockedError: a driver is running it.
     """
     ledger.drivers.require_none(sweep.id)
-    ledger.sweeps.update(sweep.id, status=SweepStatus.INTERRUPTED, facts={REMOVING: True})
+    ledger.sweeps.update(sweep.id, status=SweepStatus.INTERRUPTED, facts={"removing": True})
     folder = sweep_dir(sweep)
     if folder.exists():
         shutil.rmtree(folder)
     delete_sweep(ledger, sweep)
-
-
-def _is_being_removed(sweep: SweepRecord) -> bool:
-    return bool(sweep.facts.get(REMOVING))

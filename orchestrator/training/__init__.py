@@ -1,1 +1,1 @@
-"""Engines: they advance trials to a number of samples, and report."""
+"""Engines: train trials to a number of samples, and report."""

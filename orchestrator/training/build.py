@@ -1,18 +1,20 @@
-"""From a plan to its engine."""
+"""Build the engine of a plan."""
+
+import importlib
 
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.training.engine import Engine
 
 
 def build_engine(plan: EnginePlan) -> Engine:
-    """Return the plan's engine, with its data read.
+    """Return the plan's engine, with its rows read.
 
     Raises:
         AssetError: the model or the data is missing.
         DataError: the data breaks a rule.
-        UserError: the objective or the device is not there.
+        UserError: the objective or the device does not exist.
     """
-    import peft  # noqa: F401  (every trial and every measurement needs it)
+    importlib.import_module("peft")  # slow; every trial and every measurement needs it
 
     from orchestrator.objective.loading import load_objective
     from orchestrator.training.context import EngineContext

@@ -1,7 +1,7 @@
-"""The contract that every engine fulfils: advance a trial to a number of samples, and report.
+"""The contract of all engines: train a trial to a number of samples, and report.
 
-Engines know nothing of sweeps, schedulers, studies or trackers. The same contract suite
-(``tests/contracts/engine_contract.py``) runs against each of them.
+Engines import no sweep, scheduler, study or tracker. One contract suite (``tests/contracts/engine_contract.py``) tests
+each engine.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,42 +13,48 @@ from orchestrator.core.errors import DivergedError
 from orchestrator.core.trial import Report, TrialTask
 
 Measure: TypeAlias = Callable[[Path, TrialTask, str], Mapping[str, float]]
-"""``Engine.measure``, wherever the engine is."""
+"""``Engine.measure``, possibly of an engine in another process."""
 
 
 class TrialRun(Protocol):
     """One trial in an engine."""
 
     def advance(self, nominal_samples: int) -> Report:
-        """Train on until ``nominal_samples`` training samples were seen, evaluate, write a checkpoint and report.
+        """Train up to ``nominal_samples`` training samples, evaluate, write a checkpoint and return the report.
 
-        ``nominal_samples`` is one of the plan's report points and they come in order. A report that an interrupted
-        run had already written with its checkpoint is returned as it was, without training again.
+        A report already on disk with its checkpoint is returned unchanged, without training.
+
+        Args:
+            nominal_samples: one of the plan's report points, in ascending order.
 
         Raises:
-            DivergedError: a loss or gradient is not finite; the run is closed.
+            DivergedError: a loss or a gradient is not finite; the run is closed.
+            ValueError: the trial does not report at ``nominal_samples``.
         """
 
     def finish(self, best_samples: int) -> Mapping[str, float]:
         """Measure the checkpoint of report ``best_samples`` on the shift sets.
 
-        Returns ``shift/<set>/<metric>`` and, if anything was measured, ``time/shift_s``: how long it took, in seconds.
+        Returns ``shift/<set>/<metric>`` and the duration ``time/shift_s`` in seconds; nothing without shift sets.
         """
 
     def close(self) -> None:
-        """Free everything that this trial holds; calling it again does nothing."""
+        """Free the trial's memory; calling it again does nothing."""
 
 
 class Engine(Protocol):
-    """Trains trials over one base model, and measures their checkpoints."""
+    """Trains trials of one base model, and measures their checkpoints."""
 
     def start(self, task: TrialTask) -> TrialRun:
-        """Return the trial's run, from its newest whole checkpoint if it has one, from the beginning otherwise."""
+        """Return the trial's run; it resumes from the newest complete checkpoint, if there is one."""
 
     def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Mapping[str, float]:
-        """Measure an adapter on a split: ``loss``, ``accuracy`` ...
+        """Return the metrics of a checkpoint on a split: ``loss``, ``accuracy`` ...
 
-        Splits are ``validation``, ``test``, ``train_eval`` (the training rows that reports measure) and shift sets.
+        Args:
+            checkpoint: a checkpoint, or its ``adapter`` folder.
+            task: the trial of the checkpoint.
+            split: ``validation``, ``test``, ``train_eval`` (the fixed training rows of reports) or a shift set.
         """
 
     def close(self) -> None:
@@ -57,14 +63,14 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Capacity:
-    """How many trials an engine is best given at once, at least one, and why, in words for a person.
+    """The number of trials to train at once, with the reason.
 
     Attributes:
-        slots: trials at once.
-        why: nothing, if it was not measured.
-        packs: False if it cannot train this base's trials together; they train one after another then.
-        alone: of a base that packs, which trials it trains by themselves, and why, a sentence each.
-        notes: what a person should know of the model and its adapters before training, a sentence each.
+        slots: trials at once, at least one.
+        why: the reason, in words; empty if the number was not measured.
+        packs: False if no trial of this base model can be packed; they train one after another then.
+        alone: the kinds of trials in a packed sweep trained by the solo engine, with reasons; a sentence each.
+        notes: remarks on the model and its adapters for the user, before training; a sentence each.
     """
 
     slots: int
@@ -78,30 +84,28 @@ class Capacity:
 class PackingEngine(Engine, Protocol):
     """An engine that trains several trials together.
 
-    Out of memory, it goes on with half of them, from their newest reports, and with the others when those are done.
+    Out of memory, it continues with half of the trials from their newest reports; the others wait.
     """
 
     def capacity(self, most: int, *, measure: bool) -> Capacity:
-        """Try which trials of this base can be trained together, and return how many to give it at once.
+        """Try which trials of this base model can be packed; return the number of trials to train at once.
 
         Args:
-            most: not to be exceeded.
-            measure: how many pay and fit into memory; otherwise it is ``most``, if they can be trained together.
+            most: upper bound.
+            measure: measure speed and memory. Without it the number is ``most``, or 1 if nothing can be packed.
 
         Raises:
-            LoratoryError: there is no memory for the base alone.
+            LoratoryError: memory does not suffice for the base model alone.
         """
 
     def step(self, wanted: Mapping[TrialRun, int]) -> Mapping[TrialRun, Report | DivergedError]:
-        """Train every trial by a few batches; return the reports that are due now, and the trials that diverged.
+        """Train every trial by a few batches; return the new reports and the divergences, often none.
 
-        Called again and again, with whichever trials are to train now; what is returned may well be empty. A trial may
-        join or be left out at any call, and is closed like any other.
+        Trials may join or leave between calls. A report already on disk is returned at once.
 
         Args:
-            wanted: the next report point of each run of this engine; a report that stands on disk already is returned
-                at once.
+            wanted: the next report point of each run of this engine.
 
         Raises:
-            ValueError: not one of the plan's report points.
+            ValueError: a trial does not report at its point.
         """

@@ -1,4 +1,4 @@
-"""The one look at the test split: for the kept adapters alone, after the search."""
+"""Measure the kept adapters on the test split, once, after the search."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
@@ -15,10 +15,10 @@ from orchestrator.training.engine import Measure
 
 
 def unmeasured(sweep_dir: Path, records: Iterable[TrialRecord], metric: Metric, k: int) -> tuple[TrialRecord, ...]:
-    """Return those of the ``k`` leaders whose adapter is on disk and was not measured on the test split yet.
+    """Return the leaders with an adapter on disk and without test metrics, at most ``k``.
 
-    A leader's adapter is missing if fewer adapters were kept when the trial ended, or if somebody removed it; a damaged
-    one counts as missing.
+    A leader's adapter is missing if the sweep kept fewer adapters when the trial ended, or if a user removed it. A
+    damaged adapter counts as missing.
     """
     return tuple(
         trial
@@ -35,13 +35,14 @@ def measure_test(
 ) -> Iterator[tuple[int, dict[str, float]]]:
     """Measure each trial's best checkpoint in float32; yield its number and ``test/<metric>``.
 
-    Also what its report holds, where the search measured in the pack's number format: what is kept is judged exactly.
+    A packed sweep reports in the number format of training, so ``val/<metric>``, ``train/<metric>`` and the gaps are
+    measured again in float32.
 
     Args:
-        plan: of the sweep.
+        plan: the sweep's plan.
         trials: from `unmeasured`.
         metric: decides which checkpoint is the best.
-        measure: of an engine of that plan; None: one is built for it.
+        measure: ``measure`` of an engine of that plan; None: an engine is built.
     """
     splits = {"test": "test"}
     if plan.engine is EngineName.PACKED:
@@ -52,9 +53,9 @@ def measure_test(
         for trial in trials:
             adapter = _adapter(Path(plan.sweep_dir), trial, metric)
             assert adapter is not None, "choose trials with `unmeasured`"
-            found = {prefix: measure(adapter, trial.task, split) for prefix, split in splits.items()}
-            named = {f"{prefix}/{name}": value for prefix, values in found.items() for name, value in values.items()}
-            yield trial.number, named | gaps(found.get("val", {}), found.get("train", {}))
+            measured = {prefix: measure(adapter, trial.task, split) for prefix, split in splits.items()}
+            named = {f"{prefix}/{name}": value for prefix, values in measured.items() for name, value in values.items()}
+            yield trial.number, named | gaps(measured.get("val", {}), measured.get("train", {}))
 
 
 def _adapter(sweep_dir: Path, trial: TrialRecord, metric: Metric) -> Path | None:

@@ -1,4 +1,4 @@
-"""AdamW over a PEFT model's trainable parameters, in groups by learning rate and weight decay."""
+"""AdamW for a PEFT model, and its learning rates."""
 
 import math
 from typing import TYPE_CHECKING
@@ -15,11 +15,10 @@ _LORA_B = ("lora_B", "lora_embedding_B")
 
 
 def build_optimiser(model: "torch.nn.Module", settings: TrialSettings) -> "torch.optim.AdamW":
-    """Return AdamW as the settings say.
+    """Return AdamW over the trainable parameters, in groups by learning rate and weight decay.
 
-    LoRA+ (arXiv 2402.12354) multiplies the learning rate of B; everything trainable that is no method's
-    tensor is the head. What is decayed is drawn to zero, so biases and norms are not: nor are the factors of IA3, which
-    leave the base as it is at 1.
+    Trainable parameters outside the adapter belong to the head. Biases, norms and the factors of IA3 have no weight
+    decay; the neutral value of an IA3 factor is 1, not 0.
     """
     import torch
 
@@ -29,7 +28,7 @@ def build_optimiser(model: "torch.nn.Module", settings: TrialSettings) -> "torch
             decay = settings.weight_decay if parameter.dim() > 1 and _FACTORS not in name else 0.0
             groups.setdefault((learning_rate_of(name, settings), decay), []).append(parameter)
     return torch.optim.AdamW(
-        [{"params": found, "lr": rate, "weight_decay": decay} for (rate, decay), found in groups.items()],
+        [{"params": parameters, "lr": rate, "weight_decay": decay} for (rate, decay), parameters in groups.items()],
         lr=settings.learning_rate,
         betas=(settings.beta1, settings.beta2),
         eps=settings.epsilon,
@@ -37,7 +36,10 @@ def build_optimiser(model: "torch.nn.Module", settings: TrialSettings) -> "torch
 
 
 def learning_rate_of(name: str, settings: TrialSettings) -> float:
-    """Return the peak learning rate of a parameter by its name in the model or in an adapter's file."""
+    """Return the peak learning rate of a parameter, given its name in the model or in an adapter's file.
+
+    LoRA+ (arXiv 2402.12354) multiplies the learning rate of B.
+    """
     if not any(part in name for part in _ADAPTER):
         return settings.head_learning_rate or settings.learning_rate
     if any(part in name for part in _LORA_B):
@@ -46,10 +48,15 @@ def learning_rate_of(name: str, settings: TrialSettings) -> float:
 
 
 def schedule_factor(settings: TrialSettings, update: int, updates: int) -> float:
-    """Return what the peak learning rate is multiplied with in update ``update``, from 0, of ``updates`` in all.
+    """Return the learning rate of an update as a fraction of its peak, in 0 to 1, as ``transformers.get_scheduler``.
 
-    It rises in a straight line over ``warmup_ratio`` of the updates, from zero; then it falls in a straight line or a
-    half cosine to zero, or stays. The same numbers as transformers' ``get_scheduler`` gives.
+    The factor rises linearly from 0 over ``warmup_ratio`` of the updates. Then it falls to 0, linearly or as a half
+    cosine, or stays at 1.
+
+    Args:
+        settings: of the trial.
+        update: index of the update, from 0.
+        updates: number of updates of the trial.
     """
     warmup = math.ceil(settings.warmup_ratio * updates)
     if update < warmup:

@@ -10,11 +10,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from orchestrator.cli.app import make_app
+from orchestrator.core.facts import FactChanges
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import Outcome, TrialState
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.sweeps import open_sweep
-from tests.report.examples import BASELINE, DATA, METRIC, POINTS, make_records
+from tests.report.examples import BASELINE, DATA, METRIC, make_records
 
 ROOT = Path(__file__).parent.parent.parent
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -75,7 +76,7 @@ def finished_sweep() -> str:
         if record.state is not TrialState.RUNNING:
             outcome = Outcome(state=record.state, reason=record.reason or "done")
             ledger.trials.end(sweep.id, record.number, outcome, final=record.final, ended_at=record.ended_at or 0.0)
-    facts = {"baseline": BASELINE, "data": DATA, "report_points": list(POINTS), "ended": "12 trials"}
+    facts: FactChanges = {"baseline": BASELINE, "rows": DATA, "end_reason": "12 trials"}
     ledger.sweeps.update(sweep.id, status=SweepStatus.FINISHED, facts=facts)
     ledger.close()
     return "sentiment"

@@ -8,20 +8,20 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
-from orchestrator.cli.commands.clean import taken
-from orchestrator.cli.stores import tracking_of
+from orchestrator.cli.commands.clean import folder_bytes
 from orchestrator.core.errors import SweepLockedError, UserError
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialState
 from orchestrator.ledger.home import sweep_dir
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.sweeps import open_sweep
+from orchestrator.stores import tracking_of
 from tests.cli.conftest import ROOT, Invoke, Run
 from tests.fakes.tiny_sweep import tiny_sweep
 from tests.report.examples import make_sweep
 
 
-def test_status_says_that_there_is_nothing_yet(invoke: Invoke, home: Path) -> None:
+def test_status_without_sweeps_suggests_command(invoke: Invoke, home: Path) -> None:
     assert "no sweeps yet" in invoke("status").stdout
     assert json.loads(invoke("status", "--json").stdout) == []
     assert not home.exists()
@@ -39,7 +39,7 @@ def test_status_lists_sweeps(invoke: Invoke, finished_sweep: str) -> None:
     assert "sentiment#2" in invoke("status").stdout
 
 
-def test_status_of_a_sweep_that_is_being_run_names_its_driver(invoke: Invoke, finished_sweep: str) -> None:
+def test_status_of_running_sweep_names_driver(invoke: Invoke, finished_sweep: str) -> None:
     ledger = Ledger.open()
     sweep = ledger.sweeps.find(finished_sweep)
     with ledger.drivers.hold(sweep.id):
@@ -52,7 +52,7 @@ def test_status_of_a_sweep_that_is_being_run_names_its_driver(invoke: Invoke, fi
     assert "sentiment#1: finished, 12 trials" in invoke("status", "sentiment").stdout
 
 
-def test_the_trials_of_a_killed_sweep_are_suspended(invoke: Invoke, finished_sweep: str) -> None:
+def test_trials_of_killed_sweep_are_suspended(invoke: Invoke, finished_sweep: str) -> None:
     ledger = Ledger.open()
     sweep = ledger.sweeps.find(finished_sweep)
     ledger.sweeps.update(sweep.id, status=SweepStatus.RUNNING)
@@ -65,7 +65,7 @@ def test_the_trials_of_a_killed_sweep_are_suspended(invoke: Invoke, finished_swe
             assert "1 running" in invoke(command, "sentiment").stdout
 
 
-def test_report_writes_the_page_and_names_its_files(command: Run, finished_sweep: str, home: Path) -> None:
+def test_report_writes_page_and_lists_files(command: Run, finished_sweep: str, home: Path) -> None:
     document = json.loads(command("report", finished_sweep, "--json").stdout)
     page = home / "sweeps" / "sentiment-1" / "report" / "index.html"
     assert document["files"][0] == str(page)
@@ -79,7 +79,7 @@ def test_report_writes_the_page_and_names_its_files(command: Run, finished_sweep
     assert str(page) in shown
 
 
-def test_clean_lists_and_removes_only_what_is_asked(invoke: Invoke, finished_sweep: str, home: Path) -> None:
+def test_clean_deletes_only_requested_files(invoke: Invoke, finished_sweep: str, home: Path) -> None:
     folder = home / "sweeps" / "sentiment-1"
     (folder / "trials" / "0007").mkdir(parents=True)
     (folder / "trials" / "0007" / "adapter.bin").write_bytes(b"x" * 5000)
@@ -88,21 +88,21 @@ def test_clean_lists_and_removes_only_what_is_asked(invoke: Invoke, finished_swe
     assert (listed["sweeps"][0]["bytes"], listed["sweeps"][0]["checkpoints"]) == (5300, 5000)
     assert "5.3 kB" in invoke("clean").stdout
 
-    with pytest.raises(UserError, match="--yes does it"):
+    with pytest.raises(UserError, match="--yes confirms"):
         invoke("clean", finished_sweep, "--checkpoints")
     with pytest.raises(UserError, match="name the sweep"):
         invoke("clean", "--checkpoints", "--yes")
-    assert taken(folder) == 5300
+    assert folder_bytes(folder) == 5300
 
     assert json.loads(invoke("clean", finished_sweep, "--checkpoints", "--yes", "--json").stdout)["bytes"] == 5000
-    assert taken(folder) == 300
+    assert folder_bytes(folder) == 300
     assert len(Ledger.open().trials.all(1)) == 12
     invoke("clean", finished_sweep, "--sweep", "--yes")
     assert not folder.exists()
     assert Ledger.open().sweeps.all() == ()
 
 
-def test_clean_lists_the_local_store_and_breaks_no_path(
+def test_clean_lists_local_store_with_unbroken_paths(
     invoke: Invoke, finished_sweep: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = home.parent / "mlflow"
@@ -123,7 +123,7 @@ def test_clean_lists_the_local_store_and_breaks_no_path(
     assert json.loads(invoke("clean", "--json").stdout)["mlflow"] is None
 
 
-def test_validate_answers_for_every_file(command: Run, tmp_path: Path) -> None:
+def test_validate_reports_on_every_file(command: Run, tmp_path: Path) -> None:
     shipped = sorted((ROOT / "sweeps").rglob("*.yaml"))
     assert len(shipped) >= 4
     assert command("validate", *map(str, shipped)).stdout.count(": valid (") == len(shipped)
@@ -136,7 +136,7 @@ def test_validate_answers_for_every_file(command: Run, tmp_path: Path) -> None:
     assert wrong["errors"] == done.stderr.splitlines()
 
 
-def test_validate_reads_the_data_if_asked(invoke: Invoke, tmp_path: Path) -> None:
+def test_validate_data_reads_rows(invoke: Invoke, tmp_path: Path) -> None:
     file, rows = tiny_sweep(tmp_path), tmp_path / "rows.csv"
     rows.write_text(
         rows.read_text() + " ,negative\n" + "the film was bad and number 0,negative\n" + f"{'ok ' * 40},positive\n"
@@ -156,12 +156,12 @@ def test_validate_reads_the_data_if_asked(invoke: Invoke, tmp_path: Path) -> Non
     assert "rows.csv, line 2: byte 0xe9 is not UTF-8" in done.stderr
 
 
-def test_validate_takes_overrides(command: Run) -> None:
+def test_validate_accepts_overrides(command: Run) -> None:
     done = command("validate", "sweeps/sentiment.yaml", "--set", "budget.trials=0", check=2)
     assert "budget.trials" in done.stderr
 
 
-def test_the_schema_accepts_what_is_shipped(invoke: Invoke) -> None:
+def test_schema_accepts_shipped_sweeps(invoke: Invoke) -> None:
     schema = json.loads(invoke("schema").stdout)
     files = sorted((ROOT / "sweeps").rglob("*.yaml"))
     for file in files:
@@ -169,24 +169,24 @@ def test_the_schema_accepts_what_is_shipped(invoke: Invoke) -> None:
     assert len(files) >= 4
 
 
-def test_where_a_stored_sweep_is_tracked_and_kept(home: Path) -> None:
+def test_stored_sweep_keeps_tracking_location(home: Path) -> None:
     sweep = make_sweep(spec_text="name: x\ntracking: {uri: 'http://mlflow:5000', keep_adapters: 2}\n", generation=3)
     assert tracking_of(sweep).uri == "http://mlflow:5000"
     assert tracking_of(make_sweep(spec_text="name: x\n")).uri is None
     assert sweep_dir(sweep) == home / "sweeps" / "sentiment-3"
 
 
-def test_predict_needs_a_text(command: Run) -> None:
-    assert "a text is needed" in command("predict", "nothing", check=2).stderr
+def test_predict_without_text_is_refused(command: Run) -> None:
+    assert "no text given" in command("predict", "nothing", check=2).stderr
 
 
 @pytest.mark.parametrize("written", ["20", "1.5", " 20 ", "1e3", "-5"])
-def test_a_time_without_a_unit_is_refused(invoke: Invoke, written: str) -> None:
-    with pytest.raises(UserError, match=r"^--time: a unit is needed, got \S+; write \S+m for minutes"):
+def test_time_without_unit_is_refused(invoke: Invoke, written: str) -> None:
+    with pytest.raises(UserError, match=r"^--time: a unit is needed, got \S+; use \S+m for minutes"):
         invoke("sweep", "sweeps/sentiment.yaml", "--time", written)
 
 
-def test_validate_runs_no_file_of_the_users(invoke: Invoke, tmp_path: Path) -> None:
+def test_validate_does_not_run_objective_file(invoke: Invoke, tmp_path: Path) -> None:
     objective = (ROOT / "docs/examples/my_objective.py").read_text().replace("minimize", "MINIMIZE")
     code = "\nPath(__file__).with_name('ran').touch()\n"
     (tmp_path / "my_objective.py").write_text(objective + code)

@@ -35,7 +35,7 @@ from tests.cli.conftest import ROOT, Run
         ),
     ],
 )
-def test_our_errors_are_messages(
+def test_loratory_errors_are_one_message(
     error: Exception, code: int, told: str, capsys: pytest.CaptureFixture[str], home: Path
 ) -> None:
     def fail() -> None:
@@ -46,7 +46,7 @@ def test_our_errors_are_messages(
     assert not (home / "logs").exists()
 
 
-def test_any_other_error_is_one_line_and_a_traceback_in_a_file(
+def test_unexpected_error_logs_traceback(
     capsys: pytest.CaptureFixture[str], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail() -> None:
@@ -55,7 +55,7 @@ def test_any_other_error_is_one_line_and_a_traceback_in_a_file(
     assert guarded(fail) == 1
     told, place = capsys.readouterr().err.splitlines()
     assert told == "unexpected error: RuntimeError: the disk is on fire"
-    assert place == f"the traceback is in {home / 'logs' / 'errors.log'}"
+    assert place == f"traceback: {home / 'logs' / 'errors.log'}"
     assert "in fail" in (home / "logs" / "errors.log").read_text()
     monkeypatch.setenv("LORATORY_DEBUG", "1")
     with pytest.raises(RuntimeError):
@@ -63,14 +63,14 @@ def test_any_other_error_is_one_line_and_a_traceback_in_a_file(
 
 
 @pytest.mark.parametrize(("code", "expected"), [(None, 0), (0, 0), (3, 3), ("text", 1)])
-def test_a_commands_own_exit_code_is_kept(code: int | str | None, expected: int) -> None:
+def test_exit_code_of_command_is_kept(code: int | str | None, expected: int) -> None:
     def leave() -> None:
         raise SystemExit(code)
 
     assert guarded(leave) == expected
 
 
-def test_every_error_of_a_sweep_file_stands_on_a_line_of_its_own(command: Run, tmp_path: Path) -> None:
+def test_each_spec_error_has_its_own_line(command: Run, tmp_path: Path) -> None:
     bad = tmp_path / "bad.yaml"
     bad.write_text("name: bad\nobjective: sentiment\nsamplr: tpe\nsearch: {space: {rank: {low: 9, high: 4}}}\n")
     for verb in ("validate", "sweep"):
@@ -82,7 +82,7 @@ def test_every_error_of_a_sweep_file_stands_on_a_line_of_its_own(command: Run, t
         assert "Traceback" not in done.stderr
 
 
-def test_a_reader_that_leaves_early_is_no_failure_to_talk_about() -> None:
+def test_closed_pipe_prints_no_error() -> None:
     child = subprocess.Popen(
         [sys.executable, "-m", "orchestrator", "schema"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -96,15 +96,15 @@ def test_a_reader_that_leaves_early_is_no_failure_to_talk_about() -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("status", "nowhere"), "there is no sweep nowhere"),
-        (("report", "nowhere"), "there is no sweep nowhere"),
-        (("export", "nowhere", "x"), "there is no sweep nowhere"),
-        (("clean", "nowhere"), "there is no sweep nowhere"),
-        (("ui", "nowhere"), "there is no sweep nowhere"),
+        (("status", "nowhere"), "sweep nowhere not found"),
+        (("report", "nowhere"), "sweep nowhere not found"),
+        (("export", "nowhere", "x"), "sweep nowhere not found"),
+        (("clean", "nowhere"), "sweep nowhere not found"),
+        (("ui", "nowhere"), "sweep nowhere not found"),
         (("validate", "nowhere.yaml"), "nowhere.yaml: no such file"),
     ],
 )
-def test_what_is_not_there_is_said_and_not_made(
+def test_missing_ledger_is_reported_and_not_created(
     command: Run, home: Path, arguments: tuple[str, ...], told: str
 ) -> None:
     done = command(*arguments, check=2)
@@ -112,15 +112,15 @@ def test_what_is_not_there_is_said_and_not_made(
     assert not (home / "ledger.db").exists()
 
 
-def test_a_path_that_is_too_long_is_said(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_overlong_path_is_reported(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LORATORY_HOME", "/tmp/" + "x" * 300)  # noqa: S108  (never made)
     for arguments in (("status",), ("predict", "/tmp/" + "y" * 300, "a text")):  # noqa: S108
         done = command(*arguments, check=2)
-        assert "...: the path is too long; a name in it has at most 255 bytes, all of it 4,096" in done.stderr
+        assert "...: path too long (limits: 255 bytes per name, 4,096 in total)" in done.stderr
         assert len(done.stderr) < 200
 
 
-def test_no_message_holds_a_password(command: Run, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+def test_messages_contain_no_password(command: Run, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     monkeypatch.setenv("LORATORY_DB", "nonsense://ann:pw-1@host/db")
     done = command("status", check=1)
     assert done.stderr.startswith("error: LORATORY_DB is no database URL")

@@ -1,4 +1,4 @@
-"""Ctrl-C once stops cleanly, twice leaves at once."""
+"""The first Ctrl-C stops cleanly, the second exits at once."""
 
 import signal
 import subprocess
@@ -7,14 +7,14 @@ import threading
 
 import pytest
 
-from orchestrator.cli.interrupt import stopping
+from orchestrator.cli.interrupt import stop_on_signal
 
 PROGRAM = """
 import sys, threading, time
-from orchestrator.cli.interrupt import stopping
+from orchestrator.cli.interrupt import stop_on_signal
 
 stop = threading.Event()
-with stopping(stop, lambda line: print(line, flush=True)):
+with stop_on_signal(stop, lambda line: print(line, flush=True)):
     print("ready", flush=True)
     while not (stop.is_set() and {polite}):
         time.sleep(0.01)
@@ -32,16 +32,16 @@ def start(*, polite: bool) -> "subprocess.Popen[str]":
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_once_stops_cleanly_and_says_how_to_go_on(number: signal.Signals) -> None:
+def test_first_signal_stops_cleanly_and_names_command(number: signal.Signals) -> None:
     child = start(polite=True)
     child.send_signal(number)
     out, _ = child.communicate(timeout=120)
     assert child.returncode == 0
-    assert out.splitlines()[0].startswith("stopping; the same command goes on")
+    assert out.splitlines()[0].startswith("stopping; the same command resumes")
     assert out.splitlines()[-1] == "clean"
 
 
-def test_twice_leaves_a_sweep_that_does_not_stop() -> None:
+def test_second_signal_exits_at_once() -> None:
     child = start(polite=False)
     assert child.stdout is not None
     child.send_signal(signal.SIGINT)
@@ -51,15 +51,15 @@ def test_twice_leaves_a_sweep_that_does_not_stop() -> None:
     assert child.returncode == 130
 
 
-def test_the_handlers_are_as_before_afterwards_and_other_threads_may_use_it() -> None:
+def test_handlers_are_restored_and_threads_unaffected() -> None:
     before = signal.getsignal(signal.SIGINT)
-    with stopping(threading.Event(), print):
+    with stop_on_signal(threading.Event(), print):
         assert signal.getsignal(signal.SIGINT) is not before
     assert signal.getsignal(signal.SIGINT) is before
     entered = []
 
     def elsewhere() -> None:
-        with stopping(threading.Event(), print):
+        with stop_on_signal(threading.Event(), print):
             entered.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=elsewhere)

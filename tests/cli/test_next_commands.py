@@ -5,23 +5,23 @@ from pathlib import Path
 from orchestrator.cli.next_commands import extend_command, resume_command
 from orchestrator.core.environment import program
 from orchestrator.core.policy import Budget
-from orchestrator.finished import _continuation
+from orchestrator.preparation.continuation import resumption_text
 from tests.report.examples import make_records
 
 FILE = Path("sweeps/x.yaml")
 
 
-def test_the_same_again_keeps_every_override_once() -> None:
+def test_resume_command_keeps_each_override_once() -> None:
     told = resume_command(FILE, ["budget.trials=4", "model=my model", "budget.trials=6"], inline=True)
     assert told == f"{program()} sweep sweeps/x.yaml --set budget.trials=6 --set 'model=my model' --inline"
 
 
-def test_searching_on_replaces_the_bound_that_was_given() -> None:
+def test_extend_command_replaces_given_limit() -> None:
     told = extend_command(FILE, ["budget.trials=4"], Budget(trials=4), 4, 60.0, inline=False)
     assert told == f"{program()} sweep sweeps/x.yaml --set budget.trials=12"
 
 
-def test_every_bound_is_raised_or_the_lowest_would_end_it_at_once() -> None:
+def test_extend_command_raises_every_limit() -> None:
     told = extend_command(FILE, [], Budget(trials=9, wall_time_s=60.0, tokens=1000), 3, 61.0, inline=False)
     budget = ["budget.trials=17", "budget.wall_time=92s", "budget.tokens=2000"]
     assert told.split(" --set ")[1:] == budget
@@ -29,5 +29,5 @@ def test_every_bound_is_raised_or_the_lowest_would_end_it_at_once() -> None:
 
 def test_one_new_trial_is_told_in_the_singular() -> None:
     records = make_records()
-    assert _continuation("x#1", records, len(records) + 1).endswith(", 1 new trial starts")
-    assert _continuation("x#1", records, len(records) + 2).endswith(", 2 new trials start")
+    assert resumption_text("x#1", records, len(records) + 1).endswith(", 1 new trial starts")
+    assert resumption_text("x#1", records, len(records) + 2).endswith(", 2 new trials start")

@@ -9,9 +9,9 @@ from orchestrator.assets.catalogue import CATALOGUE
 from orchestrator.cli.plan_view import plan_text
 from orchestrator.core.data import DataSummary
 from orchestrator.core.deepspeed import NAMED
-from orchestrator.core.outcome import SweepPlan
 from orchestrator.core.plan import EngineName
 from orchestrator.objective.loading import objective_facts
+from orchestrator.preparation.preview import SweepPlan
 from orchestrator.spec.load import load_spec
 from tests.report.test_views import shown
 
@@ -33,47 +33,50 @@ PLAN = SweepPlan(
 @pytest.mark.parametrize(
     ("engine", "told"),
     [
-        (EngineName.PACKED, "solo, one after another: DeepSpeed trains one model in a process; DeepSpeed with ZeRO-2"),
-        (EngineName.SOLO, "solo: a process for each; DeepSpeed with ZeRO-2"),
+        (
+            EngineName.PACKED,
+            "solo, one trial at a time: DeepSpeed trains one model in a process",
+        ),
+        (EngineName.SOLO, "solo: one process per trial; DeepSpeed with ZeRO-2"),
     ],
 )
-def test_with_deepspeed(engine: EngineName, told: str) -> None:
+def test_plan_names_deepspeed_configuration(engine: EngineName, told: str) -> None:
     path = ROOT / "sweeps" / "sentiment-smoke.yaml"
     spec = load_spec(path, objective_facts=objective_facts, packaged=CATALOGUE)
     spec = replace(spec, resources=replace(spec.resources, engine=engine), deepspeed=NAMED["zero2"])
     assert told in shown(plan_text(spec, PLAN), 160)
 
 
-def test_where_trials_of_different_epochs_end_is_told() -> None:
+def test_plan_shows_range_of_trial_lengths() -> None:
     spec = load_spec(ROOT / "sweeps" / "sentiment-smoke.yaml", objective_facts=objective_facts, packaged=CATALOGUE)
-    assert "ends at 60 to 1,200 samples, by a trial's epochs" in " ".join(
+    assert "full length 60 to 1,200 samples, by the trial's epochs" in " ".join(
         shown(plan_text(spec, replace(PLAN, ends=(60, 1200))), 160).split()
     )
     assert "ends at" not in shown(plan_text(spec, PLAN), 160)
 
 
-def test_every_note_has_a_line() -> None:
+def test_plan_shows_every_note() -> None:
     spec = load_spec(ROOT / "sweeps" / "sentiment-smoke.yaml", objective_facts=objective_facts, packaged=CATALOGUE)
     notes = ("the experts get no adapter", "11 % of the weights are held in 4 bits")
     lines = [" ".join(line.split()) for line in shown(plan_text(spec, replace(PLAN, notes=notes)), 160).splitlines()]
     assert [line for line in lines if line.startswith("note ")] == [f"note {note}" for note in notes]
 
 
-def test_what_is_left_out_of_the_data_is_told() -> None:
+def test_plan_shows_omitted_rows() -> None:
     spec = load_spec(ROOT / "sweeps" / "sentiment-smoke.yaml", objective_facts=objective_facts, packaged=CATALOGUE)
     data = DataSummary(dropped={"blank text": 4}, labels={"0": "negative"}, label_counts={"train": {"negative": 256}})
     told = " ".join(shown(plan_text(spec, replace(PLAN, data_summary=data)), 160).split())
     assert "rows train 256 left out 4 of 260: blank text 4 labels 0 → negative classes train negative: 256" in told
 
 
-def test_notes_on_the_model_are_told() -> None:
+def test_plan_shows_model_notes() -> None:
     spec = load_spec(ROOT / "sweeps" / "sentiment-smoke.yaml", objective_facts=objective_facts, packaged=CATALOGUE)
     plan = replace(PLAN, notes=("org/model: the tokenizer pads with 6",))
     assert "org/model: the tokenizer pads with 6" in shown(plan_text(spec, plan), 160)
 
 
-def test_cost_is_told_as_an_estimate() -> None:
+def test_plan_shows_cost_as_estimate() -> None:
     spec = load_spec(ROOT / "sweeps" / "sentiment-smoke.yaml", objective_facts=objective_facts, packaged=CATALOGUE)
     plan = replace(PLAN, cost={"trial_tokens": 516.2, "sweep_tokens": 1033.0})
-    told = "at most about 516 trial tokens, 1,033 sweep tokens, at four characters a token"
+    told = "at most about 516 trial tokens, 1,033 sweep tokens (estimate: four characters per token)"
     assert told in shown(plan_text(spec, plan), 160)

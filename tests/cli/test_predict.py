@@ -19,7 +19,7 @@ def folder(tracked: Tracked, tmp_path: Path) -> str:
     return str(export_adapter(tracked.candidates().choose(), tmp_path / "films"))
 
 
-def test_every_line_of_stdin_has_one_line(invoke: Invoke, folder: str) -> None:
+def test_each_stdin_line_gets_one_answer(invoke: Invoke, folder: str) -> None:
     long = "the plot was awful " * 20
     done = invoke("predict", folder, stdin=f"\ufeffa great film\r\n\r\n{long}\n  \nfine")
     lines = done.stdout.split("\n")
@@ -31,14 +31,14 @@ def test_every_line_of_stdin_has_one_line(invoke: Invoke, folder: str) -> None:
     assert lines[0].split("\t")[0] == alone[0]["answer"]  # neither the mark nor the line's end is part of the text
 
 
-def test_blank_lines_stand_in_the_document(invoke: Invoke, folder: str) -> None:
+def test_json_includes_blank_lines(invoke: Invoke, folder: str) -> None:
     found = json.loads(invoke("predict", folder, "--json", stdin="fine\n\nfine\n").stdout)["predictions"]
     assert [item["text"] for item in found] == ["fine", "", "fine"]
     assert found[1] == {"text": "", "answer": None, "probabilities": {}, "score": None}
     assert found[0] == found[2]
 
 
-def test_rows_are_written_with_their_answers(invoke: Invoke, folder: str, tmp_path: Path) -> None:
+def test_output_file_has_rows_and_answers(invoke: Invoke, folder: str, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text('id,review\n007,a great film\n008,\n009,"awful,\nsad"\n')
     done = invoke(
         "predict", folder, "--file", str(tmp_path / "in.csv"), "--column", "review", "-o", str(tmp_path / "o.csv")
@@ -57,7 +57,7 @@ def test_rows_are_written_with_their_answers(invoke: Invoke, folder: str, tmp_pa
     assert float(rows[0]["score"]) == pytest.approx(alone["score"], abs=1e-5)
 
 
-def test_file_without_output_prints_one_line_each(invoke: Invoke, folder: str, tmp_path: Path) -> None:
+def test_file_without_output_prints_one_line_per_row(invoke: Invoke, folder: str, tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text('{"text": "a great film\\nindeed"}\n{"text": null}\n')
     done = invoke("predict", folder, "--file", str(tmp_path / "in.jsonl"))
     assert [line.split("\t")[-1] for line in done.stdout.splitlines()] == ["a great film indeed", ""]
@@ -71,18 +71,18 @@ def test_file_without_output_prints_one_line_each(invoke: Invoke, folder: str, t
         (("rows.csv",), r"rows.csv names a file; to predict its rows: .* predict MODEL --file rows.csv"),
         (("{folder}/rows.csv",), "rows.csv names a file"),
         (("{folder}/notes.md",), r"notes.md names a file; to predict its lines: .* predict MODEL < "),
-        (("a text", "--column", "text"), "--column goes with --file"),
-        (("--output", "out.csv"), "--output goes with --file"),
+        (("a text", "--column", "text"), "--column needs --file"),
+        (("--output", "out.csv"), "--output needs --file"),
         (("fine", "--file", "{folder}/rows.csv"), "give texts or --file, not both"),
         (("--file", "{folder}/rows.csv", "-o", "out.txt"), r"--output: a name that ends in .csv"),
         (("--file", "{folder}/none.csv"), "--file: there is no file"),
-        (("--file", "{folder}/blank.csv"), "blank.csv: no row has a text in its column; --column names another"),
+        (("--file", "{folder}/blank.csv"), "blank.csv: the text column is empty in every row; choose another"),
         (("--file", "{folder}/rows.csv", "-o", "{folder}/none/out.csv"), "--output: there is no folder .*/none"),
         (("--file", "{folder}/rows.csv", "-o", "{folder}/dir.csv"), "--output: .*dir.csv is a folder"),
         (("caf\udce9",), "text 1 is not UTF-8"),
     ],
 )
-def test_what_is_no_text_is_refused(invoke: Invoke, tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
+def test_invalid_inputs_are_refused(invoke: Invoke, tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
     (tmp_path / "rows.csv").write_text("text\nfine\n")
     (tmp_path / "blank.csv").write_text("text\n\n")
     (tmp_path / "notes.md").write_text("fine\n")
@@ -91,12 +91,12 @@ def test_what_is_no_text_is_refused(invoke: Invoke, tmp_path: Path, arguments: t
         invoke("predict", "nothing", *(argument.replace("{folder}", str(tmp_path)) for argument in arguments))
 
 
-def test_carriage_return_within_a_line_ends_none(invoke: Invoke, folder: str) -> None:
+def test_carriage_return_does_not_end_line(invoke: Invoke, folder: str) -> None:
     found = json.loads(invoke("predict", folder, "--json", stdin="fine\rindeed\r\nawful\n").stdout)["predictions"]
     assert [item["text"] for item in found] == ["fine\rindeed", "awful"]
 
 
-def test_texts_that_name_no_file_are_predicted(invoke: Invoke, folder: str) -> None:
+def test_text_resembling_file_name_is_predicted(invoke: Invoke, folder: str) -> None:
     texts = ("see rows.csv", "fine/awful", "x" * 5000, ".", "tests")
     found = json.loads(invoke("predict", folder, *texts, "--json").stdout)["predictions"]
     assert [item["text"] for item in found] == [*texts]

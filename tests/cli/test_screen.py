@@ -30,7 +30,7 @@ def run(log: Path, *, as_json: bool, inside: str = "") -> "subprocess.CompletedP
     return subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
 
 
-def test_a_person_sees_what_is_said_and_shown(tmp_path: Path) -> None:
+def test_text_output_shows_results_and_messages(tmp_path: Path) -> None:
     done = run(tmp_path / "logs" / "x.log", as_json=False)
     assert done.stdout == "working [1/2]\na result\nafter\n"
     assert done.stderr == ""
@@ -39,21 +39,21 @@ def test_a_person_sees_what_is_said_and_shown(tmp_path: Path) -> None:
         assert word in log
 
 
-def test_a_program_sees_one_document(tmp_path: Path) -> None:
+def test_json_output_is_one_document(tmp_path: Path) -> None:
     done = run(tmp_path / "x.log", as_json=True)
     assert done.stderr == "working [1/2]\n"
     text = done.stdout.removeprefix("after\n")
     assert json.loads(text) == {"loss": None, "values": [1, 2]}
 
 
-def test_the_terminal_is_back_after_an_error(tmp_path: Path) -> None:
+def test_terminal_is_restored_after_error(tmp_path: Path) -> None:
     done = run(tmp_path / "x.log", as_json=False, inside="raise KeyError('inside')")
     assert done.returncode == 1
     assert "KeyError: 'inside'" in done.stderr
     assert "KeyError" not in (tmp_path / "x.log").read_text()
 
 
-def test_the_log_is_appended_to_and_begun_anew_when_it_is_long(tmp_path: Path) -> None:
+def test_log_is_appended_and_overwritten_when_large(tmp_path: Path) -> None:
     log = tmp_path / "x.log"
     run(log, as_json=False)
     run(log, as_json=False)

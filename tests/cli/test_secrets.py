@@ -37,7 +37,7 @@ def holding(folder: Path) -> list[str]:
 
 
 @pytest.mark.e2e
-def test_a_password_is_used_and_stored_nowhere(
+def test_password_is_used_but_never_stored(
     command: Run, invoke: Invoke, store: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tiny_sweep(tmp_path)
@@ -69,7 +69,7 @@ def test_a_password_is_used_and_stored_nowhere(
     refused = command("clean", "tiny", "--secrets", check=2)
     for place in ("sweeps.spec_text", "trials.reason", "index.html", "errors.log", "tag note", "file sweep.yaml"):
         assert place in refused.stdout
-    assert "--yes does it" in refused.stderr
+    assert "--yes confirms" in refused.stderr
     cleaned = invoke("clean", "tiny", "--secrets", "--yes")
     assert "the secrets are masked" in cleaned.stdout
     for done in (refused, cleaned):

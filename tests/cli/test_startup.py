@@ -61,7 +61,7 @@ def probe(*arguments: str) -> tuple[int, set[str], str]:
     ],
     ids=" ".join,
 )
-def test_light_commands_load_nothing_heavy(arguments: tuple[str, ...]) -> None:
+def test_light_commands_import_no_heavy_library(arguments: tuple[str, ...]) -> None:
     code, modules, _ = probe(*arguments)
     assert code == 0
     assert modules & HEAVY == set()
@@ -69,14 +69,14 @@ def test_light_commands_load_nothing_heavy(arguments: tuple[str, ...]) -> None:
 
 @pytest.mark.usefixtures("finished_sweep")
 @pytest.mark.parametrize("arguments", [("status",), ("status", "sentiment"), ("status", "--json")], ids=" ".join)
-def test_status_of_real_sweeps_is_light_too(arguments: tuple[str, ...]) -> None:
+def test_status_imports_no_heavy_library(arguments: tuple[str, ...]) -> None:
     code, modules, out = probe(*arguments)
     assert code == 0
     assert modules & HEAVY == set()
     assert "0.84" in out
 
 
-def test_telemetry_is_off_unless_the_user_turns_it_on() -> None:
+def test_telemetry_is_off_by_default() -> None:
     code = "from orchestrator.core.environment import prepare; prepare(); import os; print(os.environ['DO_NOT_TRACK'])"
     kept = {name: value for name, value in os.environ.items() if name != "DO_NOT_TRACK"}
     told = [

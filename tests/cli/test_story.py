@@ -18,9 +18,7 @@ def sweep_file(tmp_path: Path, empty_store: Path) -> Path:
 
 
 @pytest.mark.e2e
-def test_from_the_sweep_file_to_a_prediction_and_back(
-    command: Run, invoke: Invoke, sweep_file: Path, tmp_path: Path
-) -> None:
+def test_sweep_promote_predict_rollback(command: Run, invoke: Invoke, sweep_file: Path, tmp_path: Path) -> None:
     measured = ("--set", "resources.parallel_trials=null")
     plan = json.loads(command("sweep", str(sweep_file), "--dry-run", "--json", *measured).stdout)
     assert plan["engine"] == "packed"
@@ -49,7 +47,7 @@ def test_from_the_sweep_file_to_a_prediction_and_back(
     assert "This command does nothing: tiny#1 is finished" in looked
     assert "settings" not in looked
     more = json.loads(command("sweep", str(sweep_file), "--trials", "5", "--dry-run", "--json").stdout)
-    assert more["action"] == "goes on with tiny#1: 3 trials ended, 2 new trials start"
+    assert more["action"] == "resumes tiny#1: 3 trials ended, 2 new trials start"
     beside = json.loads(command("sweep", str(sweep_file), "--fresh", "--dry-run", "--json").stdout)
     assert beside["action"] == "starts the new sweep tiny#2 beside tiny#1"
     best, worst = board[0]["number"], board[-1]["number"]

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from orchestrator.cli.lines import Lines
-from orchestrator.cli.live import AROUND, LiveView
+from orchestrator.cli.live import RESERVED_LINES, LiveView
 from orchestrator.cli.progress import Progress
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.metric import Direction, Metric
@@ -48,17 +48,17 @@ def drawn(view: LiveView, width: int = 120, height: int = 40) -> str:
     return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
 
-def test_the_fraction_counts_whole_and_part_trials_and_the_time_left_follows() -> None:
+def test_fraction_counts_partial_trials() -> None:
     clock = Clock()
     state = progress(Budget(trials=4), clock)
-    assert (state.fraction, state.left_s) == (0.0, None)
+    assert (state.fraction, state.remaining_s) == (0.0, None)
     state.update(make_records()[0], running(1, 3))  # one whole trial, and half of another
     clock.now += 60
     assert state.fraction == pytest.approx(1.5 / 4)
-    assert state.left_s == pytest.approx(100)
+    assert state.remaining_s == pytest.approx(100)
 
 
-def test_who_has_passed_a_rung_is_taken_to_go_on_and_the_others_to_end_as_others_did() -> None:
+def test_remaining_time_expects_continued_trials_to_finish() -> None:
     clock = Clock()
     state = progress(Budget(trials=5), clock)
     short = replace(make_records()[0], reports=make_records()[0].reports[:1])  # 1,333 of 8,000 samples
@@ -66,12 +66,12 @@ def test_who_has_passed_a_rung_is_taken_to_go_on_and_the_others_to_end_as_others
     state.update(short, replace(short, number=2), replace(running(1, 3), decisions={4000: go_on}), running(3, 0))
     clock.now += 60
     # 4,000 by the one that goes on, and twice what was enough for those that ended; trained were 2 x 1,333 and 4,000.
-    assert state.left_s == pytest.approx(60 * (4000 + 2 * 1333) / (2 * 1333 + 4000), rel=0.001)
+    assert state.remaining_s == pytest.approx(60 * (4000 + 2 * 1333) / (2 * 1333 + 4000), rel=0.001)
     state.update(running(1, 3))  # it waits for its decision
-    assert state.left_s == pytest.approx(60 * 2 * 1333 / (2 * 1333 + 4000), rel=0.001)
+    assert state.remaining_s == pytest.approx(60 * 2 * 1333 / (2 * 1333 + 4000), rel=0.001)
 
 
-def test_what_is_done_when_no_trial_is_left_stands_beneath_the_table() -> None:
+def test_closing_step_is_shown_below_table() -> None:
     view = LiveView(progress(Budget(trials=12), Clock()), Console(file=io.StringIO()))
     view.trial_started(running(1, 0))
     view.say("measuring")
@@ -81,24 +81,24 @@ def test_what_is_done_when_no_trial_is_left_stands_beneath_the_table() -> None:
     assert "measuring" in drawn(view)
 
 
-def test_whichever_bound_is_nearest_counts() -> None:
+def test_largest_spent_fraction_counts() -> None:
     clock = Clock()
     state = progress(Budget(trials=100, wall_time_s=100, tokens=1_000_000), clock, before_s=30)
     clock.now += 20
-    assert (state.fraction, state.left_s) == (0.5, 50)
+    assert (state.fraction, state.remaining_s) == (0.5, 50)
     state.update(*make_records())
     assert state.fraction == 1.0  # 1.5 million tokens
 
 
-def test_a_time_budget_says_nothing_of_trials_that_have_hardly_begun_or_are_all_done() -> None:
+def test_remaining_time_unknown_at_start_and_end() -> None:
     state = progress(Budget(trials=len(make_records()), wall_time_s=1000), Clock())
-    assert state.left_s is None
+    assert state.remaining_s is None
     state.update(*make_records())
-    assert (state.fraction, state.left_s) == (1.0, None)
-    assert progress(Budget(wall_time_s=1000), Clock()).left_s == 1000
+    assert (state.fraction, state.remaining_s) == (1.0, None)
+    assert progress(Budget(wall_time_s=1000), Clock()).remaining_s == 1000
 
 
-def test_a_trial_without_a_verdict_waits() -> None:
+def test_undecided_trial_is_shown_waiting() -> None:
     view = LiveView(progress(Budget(trials=16), Clock()), Console(file=io.StringIO()))
     trial = running(1, 2)
     at = trial.reports[-1].nominal_samples
@@ -108,7 +108,7 @@ def test_a_trial_without_a_verdict_waits() -> None:
         assert told in drawn(view)
 
 
-def test_running_trials_come_first_and_the_best_of_the_others_follows() -> None:
+def test_running_trials_precede_ranked_trials() -> None:
     state = progress(Budget(trials=12), Clock())
     state.update(*make_records()[:10], running(10, 1), running(11, 1))
     assert [trial.number for trial in state.trials][:4] == [11, 10, 7, 2]
@@ -116,7 +116,7 @@ def test_running_trials_come_first_and_the_best_of_the_others_follows() -> None:
     assert state.best.number == 7
 
 
-def test_the_live_view_says_what_is_going_on() -> None:
+def test_live_view_shows_progress() -> None:
     clock = Clock()
     view = LiveView(progress(Budget(trials=16), clock), Console(file=io.StringIO()))
     assert "reading data" in drawn(view)
@@ -139,7 +139,7 @@ def test_the_live_view_says_what_is_going_on() -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 12), (60, 24), (200, 50)])
-def test_the_live_view_never_outgrows_the_screen(width: int, height: int) -> None:
+def test_live_view_fits_the_screen(width: int, height: int) -> None:
     view = LiveView(progress(Budget(trials=99), Clock()), Console(file=io.StringIO()))
     for copy in range(4):
         for record in make_records():
@@ -147,10 +147,10 @@ def test_the_live_view_never_outgrows_the_screen(width: int, height: int) -> Non
     lines = drawn(view, width, height).splitlines()
     assert len(lines) <= height
     assert max(map(len, lines)) <= width
-    assert (f"and {48 - max(3, height - AROUND)} more" in "\n".join(lines)) == (height - AROUND < 48)
+    assert (f"and {48 - max(3, height - RESERVED_LINES)} more" in "\n".join(lines)) == (height - RESERVED_LINES < 48)
 
 
-def test_the_live_view_names_the_columns_that_do_not_fit() -> None:
+def test_live_view_names_hidden_columns() -> None:
     view = LiveView(progress(Budget(trials=12), Clock()), Console(file=io.StringIO()))
     for record in make_records():
         view.trial_ended(record)
@@ -158,7 +158,7 @@ def test_the_live_view_names_the_columns_that_do_not_fit() -> None:
     assert "hidden" not in drawn(view, 140)
 
 
-def test_view_cost_is_independent_of_trial_count() -> None:
+def test_cost_of_drawing_does_not_grow_with_trials() -> None:
     told, work = list[str](), []
     for copies in (5, 20):
         state = progress(Budget(trials=10**6), Clock())
@@ -174,7 +174,7 @@ def test_view_cost_is_independent_of_trial_count() -> None:
     assert work[0] == work[1] > 0
 
 
-def test_what_varies_is_what_the_leaderboard_says() -> None:
+def test_varied_parameters_match_leaderboard() -> None:
     state = progress(Budget(trials=9), Clock())
     records = make_records()
     state.update(records[0])
@@ -185,7 +185,7 @@ def test_what_varies_is_what_the_leaderboard_says() -> None:
     assert "lora_plus_ratio" in state.varied
 
 
-def test_lines_tell_one_event_each() -> None:
+def test_each_event_writes_one_line() -> None:
     told: list[str] = []
     view = Lines(progress(Budget(trials=2), Clock()), told.append)
     record = make_records()[0]
@@ -202,13 +202,13 @@ def test_lines_tell_one_event_each() -> None:
     assert "its budget is trained; best val/accuracy 0.8213, the best so far [1/2]" in told[2]
 
 
-def test_a_trial_that_is_taken_up_again_says_from_where() -> None:
+def test_resumed_trial_shows_its_samples() -> None:
     told: list[str] = []
     Lines(progress(Budget(trials=2), Clock()), told.append).trial_started(running(0, 2))
-    assert "started, from 2,667 samples" in told[0]
+    assert "resumed at 2,667 samples" in told[0]
 
 
-def test_lines_never_raise_into_the_sweep() -> None:
+def test_closed_output_does_not_stop_sweep() -> None:
     def closed(line: str) -> None:
         raise BrokenPipeError(line)
 
@@ -222,15 +222,15 @@ def test_progress_counts_samples_since_the_newest_report(tmp_path: Path) -> None
     state = Progress(metric=METRIC, budget=Budget(trials=2), clock=clock)
     state.update(running(0, 0), running(1, 0))
     clock.now += 60
-    assert (state.fraction, state.left_s) == (0.0, None)  # the data is not read: nobody knows how long a trial is
+    assert (state.fraction, state.remaining_s) == (0.0, None)  # the data is not read: nobody knows how long a trial is
     state.prepared(plan_of(tmp_path, (4000, 8000)))
     Heartbeat(TrialFolder(tmp_path, 0)).beat(2000)
     assert state.fraction == pytest.approx(2000 / 16_000)
-    assert state.left_s == pytest.approx(60 * 14_000 / 2000)
+    assert state.remaining_s == pytest.approx(60 * 14_000 / 2000)
     assert state.samples(running(0, 3)) == 4000  # a report that is newer than the note counts
 
 
-def test_lines_say_how_far_when_events_are_rare(tmp_path: Path) -> None:
+def test_lines_show_progress_between_rare_events(tmp_path: Path) -> None:
     told: list[str] = []
     said = threading.Event()
 
@@ -239,7 +239,7 @@ def test_lines_say_how_far_when_events_are_rare(tmp_path: Path) -> None:
         if "of 2 trials" in line:
             said.set()
 
-    view = Lines(progress(Budget(trials=2), Clock()), write, quiet_s=0.01)
+    view = Lines(progress(Budget(trials=2), Clock()), write, silence_s=0.01)
     with view.shown():
         view.trial_started(running(0, 0))
         view.prepared(plan_of(tmp_path, (8000,)))

@@ -2,11 +2,12 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.cluster.executor import Executor, ignore_message, nothing_more
+from orchestrator.cluster.executor import Executor, ignore_message
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.observer import SweepObserver
@@ -98,6 +99,27 @@ class FakeSweep:
             seed=5,
         )
 
+    @contextmanager
+    def running(
+        self,
+        executor: Executor,
+        *,
+        parallel: int = 1,
+        measured: bool = False,
+        observers: Sequence[SweepObserver] = (),
+        stop: threading.Event | None = None,
+        say: Callable[[str], None] = ignore_message,
+    ) -> Iterator[Measure | None]:
+        """Drive the sweep until the executor returns, and yield its measure."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        ledger = self.ledger()
+        sweep = open_sweep(ledger, "fake", {}, "")
+        resources = Resources(parallel_trials=parallel, measured=measured, gpus_per_trial=self.gpus)
+        with ledger.drivers.hold(sweep.id):
+            coordinator = Coordinator(ledger, sweep, self.search_plan, observers=observers)
+            with executor.run(coordinator, self.engine_plan, resources, stop or threading.Event(), say) as measure:
+                yield measure
+
     def run(
         self,
         executor: Executor,
@@ -107,17 +129,18 @@ class FakeSweep:
         observers: Sequence[SweepObserver] = (),
         stop: threading.Event | None = None,
         say: Callable[[str], None] = ignore_message,
-        at_the_end: Callable[[Measure], None] = nothing_more,
     ) -> tuple[TrialRecord, ...]:
-        """Drive the sweep as far as it goes and return what the ledger holds then."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        ledger = Ledger.open(f"sqlite:///{self.folder / 'ledger.db'}")
-        sweep = open_sweep(ledger, "fake", {}, "")
-        resources = Resources(parallel_trials=parallel, measured=measured, gpus_per_trial=self.gpus)
-        with ledger.drivers.hold(sweep.id):
-            coordinator = Coordinator(ledger, sweep, self.search_plan, observers=observers)
-            executor.run(coordinator, self.engine_plan, resources, stop or threading.Event(), say, at_the_end)
-        return ledger.trials.all(sweep.id)
+        """Drive the sweep until the executor returns; return the trials in the ledger."""
+        with self.running(executor, parallel=parallel, measured=measured, observers=observers, stop=stop, say=say):
+            pass
+        return self.records()
+
+    def ledger(self) -> Ledger:
+        return Ledger.open(f"sqlite:///{self.folder / 'ledger.db'}")
+
+    def records(self) -> tuple[TrialRecord, ...]:
+        ledger = self.ledger()
+        return ledger.trials.all(ledger.sweeps.find("fake").id)
 
 
 def decisions(records: Sequence[TrialRecord]) -> set[tuple[int, str, tuple[Decision, ...]]]:

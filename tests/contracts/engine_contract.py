@@ -1,4 +1,4 @@
-"""What every engine fulfils. A test class inherits a contract and says which engine, model and objective."""
+"""The contract of all engines. A test class inherits it, and names an engine, a model and an objective."""
 
 import copy
 import gc
@@ -56,7 +56,7 @@ SETTINGS: list[dict[str, ParamValue]] = [
 
 
 def learned(report: Report) -> dict[str, float]:
-    """Everything a report says but what a clock or the machine says."""
+    """Return the metrics of a report, without times, speeds and memory."""
     return {name: value for name, value in report.metrics.items() if not name.startswith(MEASURED_TIME)}
 
 
@@ -66,23 +66,23 @@ def random_states() -> list[str]:
 
 
 class MethodContract:
-    """The part that depends on the adapter's method. Inherit, and set ``objective``, ``targets`` and what is below."""
+    """The tests that depend on the adapter's method. Set ``objective``, ``targets`` and the attributes below."""
 
     objective: Objective
     targets: str
     """Names of some linear layers of the model, separated by commas."""
     bfloat16_error: float = 1e-6
-    """How far a report in bfloat16 may be from a measurement of its checkpoint in float32, relatively."""
+    """Maximum relative difference of a report in bfloat16 and a measurement of its checkpoint in float32."""
     learning_rate: float = 1e-2
-    """At which the model learns something within 64 rows."""
+    """A learning rate at which the model learns within 64 rows."""
     decomposes: bool = True
-    """Whether PiSSA is tried too, which decomposes every layer at every start."""
+    """Whether PiSSA is tested, which decomposes every layer at every start."""
     method: str = LORA
-    """The adapter's method. Inits and DoRA are LoRA's, and others pass them over."""
+    """The adapter's method. Methods other than LoRA ignore inits and DoRA."""
     quantisation: Quantisation | None = None
-    """How the base's frozen linear layers are held. For some inits peft needs their weights."""
+    """Number format of the frozen linear layers. Some inits need unquantised weights."""
     deepspeed: Config | None = None
-    """DeepSpeed's configuration, if it trains."""
+    """Configuration of DeepSpeed, or None."""
 
     def engine(self, plan: EnginePlan) -> Engine:
         raise NotImplementedError
@@ -91,7 +91,7 @@ class MethodContract:
         raise NotImplementedError
 
     def holds(self, engine: Engine, number: int) -> bool:
-        """Whether the engine holds anything for a trial."""
+        """Return whether the engine holds memory for a trial."""
         raise NotImplementedError
 
     @pytest.fixture(scope="class")
@@ -100,19 +100,19 @@ class MethodContract:
 
     @pytest.fixture
     def alike(self, device: str) -> Callable[..., bool]:
-        """Say whether two trials' metrics are the same: exactly on a CPU; a GPU's kernels may add up in any order."""
+        """Return a comparison of two trials' metrics: exact on a CPU, with tolerance on a GPU."""
         noise = 0.0 if device == "cpu" else 1e-4
 
-        def alike(found: Sequence[Mapping[str, float]], expected: Sequence[Mapping[str, float]]) -> bool:
-            return [*found] == [pytest.approx(metrics, rel=noise, abs=noise) for metrics in expected]
+        def alike(metrics_of_one: Sequence[Mapping[str, float]], expected: Sequence[Mapping[str, float]]) -> bool:
+            return [*metrics_of_one] == [pytest.approx(metrics, rel=noise, abs=noise) for metrics in expected]
 
         return alike
 
     @pytest.fixture
     def build(self, tmp_path: Path, model: Path, device: str) -> Iterator[Callable[..., Engine]]:
-        """Build engines over one tiny model; sweeps of different names have different folders."""
+        """Return a function to build engines over one tiny model, with one folder per name of a sweep."""
         engines = []
-        others = {*threading.enumerate()}  # those of other tests in this process
+        others = {*threading.enumerate()}  # threads of other tests in this process
 
         def build(sweep: str = "sweep", precision: Precision = Precision.FLOAT32, **timetable: Any) -> Engine:
             data = DataPlan(
@@ -168,7 +168,7 @@ class MethodContract:
         if init in {"pissa", "orthogonal"} and self.quantisation is not None:
             pytest.skip("refused in the sweep file: peft needs the base's weights for it")
 
-    def test_reports_come_at_the_points_with_every_metric(self, build: Callable[..., Engine], tmp_path: Path) -> None:
+    def test_reports_have_every_metric(self, build: Callable[..., Engine], tmp_path: Path) -> None:
         reports = self.all_reports(build(), self.task(number=3))
         names = {f"{split}/{name}" for split in ("val", "train") for name in self.objective.metrics}
         names |= {"gap/loss", "optim/learning_rate", "progress/samples", "progress/tokens", "speed/tokens_per_s"}
@@ -188,10 +188,10 @@ class MethodContract:
         assert tokens == sorted(set(tokens))
         assert reports[-1].metrics["train/loss"] < reports[0].metrics["train/loss"]
 
-    def test_a_trial_of_fewer_epochs_ends_sooner_and_learns_as_in_a_sweep_of_that_length(
+    def test_trial_of_fewer_epochs_matches_shorter_sweep(
         self, build: Callable[..., Engine], alike: Callable[..., bool]
     ) -> None:
-        """The sweep's other points are those of its longest trial, of 1.6 epochs."""
+        """The sweep has the report points of its longest trial, of 1.6 epochs."""
         ends = (12, 24, 40)
         expected = self.all_reports(build("short", report_points=ends), self.task(), ends)
         engine = build("mixed", rows_per_epoch=ROWS)
@@ -205,7 +205,7 @@ class MethodContract:
         assert longest[1].metrics["optim/learning_rate"] > found[1].metrics["optim/learning_rate"]
 
     @pytest.mark.parametrize("init", ["default", "pissa"])
-    def test_a_trial_that_is_interrupted_at_every_report_goes_on_exactly(
+    def test_interrupted_trial_resumes_exactly(
         self, build: Callable[..., Engine], alike: Callable[..., bool], init: str
     ) -> None:
         if init == "pissa" and not self.decomposes:
@@ -260,7 +260,7 @@ class MethodContract:
         assert sorted(config["target_modules"]) == sorted(name.strip() for name in self.targets.split(","))
 
     @pytest.mark.filterwarnings("ignore")
-    def test_a_diverging_trial_raises_and_leaves_nothing(self, build: Callable[..., Engine], tmp_path: Path) -> None:
+    def test_diverging_trial_raises_and_frees_everything(self, build: Callable[..., Engine], tmp_path: Path) -> None:
         if self.method not in takers("alpha"):
             pytest.skip("no setting that this method takes makes it diverge")
         engine = build()
@@ -284,11 +284,9 @@ class MethodContract:
 
 
 class AdapterContract(MethodContract):
-    """The part that depends on the model's make too."""
+    """The tests that depend on the model's architecture too."""
 
-    def test_trials_leave_each_other_and_the_process_alone(
-        self, build: Callable[..., Engine], alike: Callable[..., bool]
-    ) -> None:
+    def test_trials_are_independent(self, build: Callable[..., Engine], alike: Callable[..., bool]) -> None:
         alone = [[learned(r) for r in self.all_reports(build("alone"), self.task(n, seed=n))] for n in (1, 2)]
         engine = build("together")
         runs = [engine.start(self.task(number, seed=number)) for number in (1, 2)]
@@ -309,7 +307,7 @@ class EngineContract(AdapterContract):
     """The whole contract."""
 
     known: dict[str, float]
-    """The first loss by device, measured once for all tests of a class."""
+    """The first loss by device, measured once per class."""
 
     def __init_subclass__(cls) -> None:
         cls.known = {}
@@ -328,15 +326,15 @@ class EngineContract(AdapterContract):
         run.advance(POINTS[0])
         run.close()
         assert 8 in seen
-        assert samples_trained(tmp_path / "sweep", 0) == 0  # the report says it now
+        assert samples_trained(tmp_path / "sweep", 0) == 0  # the report has it now
 
-    def test_stored_reports_are_returned_as_they_were(self, build: Callable[..., Engine], tmp_path: Path) -> None:
+    def test_stored_reports_are_returned_unchanged(self, build: Callable[..., Engine], tmp_path: Path) -> None:
         reports = self.all_reports(build(), self.task())
         times = {path: path.stat().st_mtime_ns for path in (tmp_path / "sweep").rglob("*")}
         assert self.all_reports(build(), self.task()) == reports
         assert {path: path.stat().st_mtime_ns for path in (tmp_path / "sweep").rglob("*")} == times
 
-    def test_a_report_point_may_be_skipped_or_unknown(
+    def test_points_may_be_skipped_but_not_unknown(
         self, build: Callable[..., Engine], alike: Callable[..., bool]
     ) -> None:
         run = build("skipping").start(self.task())
@@ -346,7 +344,7 @@ class EngineContract(AdapterContract):
         with pytest.raises(ValueError, match="one of the report points"):
             build().start(self.task()).advance(POINTS[0] + 1)
 
-    def test_points_closer_than_one_update_share_it(
+    def test_close_report_points_share_an_update(
         self, build: Callable[..., Engine], alike: Callable[..., bool]
     ) -> None:
         reports = self.all_reports(build(), self.task(batch_size=32))
@@ -361,7 +359,7 @@ class EngineContract(AdapterContract):
         assert alike([learned(report) for report in found], [learned(report) for report in reports])
         assert [report.checkpoint for report in found] == [report.checkpoint for report in reports]
 
-    def test_close_may_be_called_at_any_time_and_again(self, build: Callable[..., Engine]) -> None:
+    def test_close_is_idempotent(self, build: Callable[..., Engine]) -> None:
         engine = build()
         run = engine.start(self.task(number=6))
         run.close()
@@ -376,7 +374,7 @@ class EngineContract(AdapterContract):
         with pytest.raises(LoratoryError, match="closed"):
             engine.start(self.task())
 
-    def test_finish_trains_to_a_missing_checkpoint_again(self, build: Callable[..., Engine], tmp_path: Path) -> None:
+    def test_finish_retrains_a_missing_checkpoint(self, build: Callable[..., Engine], tmp_path: Path) -> None:
         expected = build("whole").start(self.task())
         engine = build()
         run = engine.start(self.task())
@@ -386,15 +384,13 @@ class EngineContract(AdapterContract):
         run.close()
         shutil.rmtree(tmp_path / "sweep" / "trials")
         again = engine.start(self.task())
-        found, told = again.finish(POINTS[0]), expected.finish(POINTS[0])
+        retrained, original = again.finish(POINTS[0]), expected.finish(POINTS[0])
         again.close()
         expected.close()
         for name in self.objective.metrics:
-            assert found[f"shift/other/{name}"] == pytest.approx(told[f"shift/other/{name}"], rel=1e-4)
+            assert retrained[f"shift/other/{name}"] == pytest.approx(original[f"shift/other/{name}"], rel=1e-4)
 
-    def test_finish_measures_the_shift_sets_at_the_best_report(
-        self, build: Callable[..., Engine], tmp_path: Path
-    ) -> None:
+    def test_finish_measures_shift_sets_at_best_report(self, build: Callable[..., Engine], tmp_path: Path) -> None:
         engine = build()
         run = engine.start(self.task())
         for point in POINTS:
@@ -415,7 +411,7 @@ class EngineContract(AdapterContract):
             engine.measure(checkpoint, self.task(), "nowhere")
 
     @pytest.mark.parametrize("settings", SETTINGS, ids="-".join)
-    def test_every_setting_is_accepted_and_has_an_effect(
+    def test_every_setting_has_an_effect(
         self, build: Callable[..., Engine], settings: dict[str, ParamValue], device: str
     ) -> None:
         self.skip_if_impossible(settings.get("init"))
@@ -431,9 +427,7 @@ class EngineContract(AdapterContract):
         run.close()
         return report.metrics["val/loss"]
 
-    def test_bfloat16_trains_much_the_same_and_is_measured_well(
-        self, build: Callable[..., Engine], tmp_path: Path
-    ) -> None:
+    def test_bfloat16_is_close_to_float32(self, build: Callable[..., Engine], tmp_path: Path) -> None:
         engine = build("bfloat16", precision=Precision.BFLOAT16)
         rough = self.all_reports(engine, self.task())[-1]
         exact = self.all_reports(build("float32"), self.task())[-1]

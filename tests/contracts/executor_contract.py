@@ -1,7 +1,7 @@
 """What every executor must do. A test class inherits ``ExecutorContract`` and says how an executor is made."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,6 @@ from orchestrator.core.plan import EngineName
 from orchestrator.core.policy import StoppingName
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import TrialRecord, TrialState, TrialTask
-from orchestrator.training.engine import Measure
 from tests.cluster.fake_sweep import METRIC, POINTS, Diary, FakeSweep
 from tests.fakes.fake_engine import FakeEngineFactory, batches, events
 
@@ -143,26 +142,20 @@ class PackedContract(ABC):
         assert said == ["the solo engine trains one trial after another: its attention is of its own making"]
         assert max(len(together) for together in batches(tmp_path)) == 1
 
-    def test_kept_checkpoints_are_measured_where_they_were_trained(self, tmp_path: Path) -> None:
+    def test_checkpoints_are_measured_where_they_were_trained(self, tmp_path: Path) -> None:
         sweep, ended = FakeSweep(folder=tmp_path, engine=EngineName.PACKED, trials=2), Diary()
-        found: list[Mapping[str, float]] = []
-
-        def at_the_end(measure: Measure) -> None:
+        with sweep.running(self.executor(FakeEngineFactory()), parallel=2, observers=[ended]) as measure:
             assert set(ended.ended) == {0, 1}
+            assert measure is not None
             [checkpoint] = tmp_path.glob("trials/0000/checkpoint-1000")
-            task = TrialTask(number=0, settings=TrialSettings(), seed=0)
-            found.append(measure(checkpoint, task, "test"))
-
-        records = sweep.run(self.executor(FakeEngineFactory()), parallel=2, observers=[ended], at_the_end=at_the_end)
-        assert [one["loss"] for one in found] == [records[0].reports[0].metrics["val/loss"]]
+            metrics = measure(checkpoint, TrialTask(number=0, settings=TrialSettings(), seed=0), "test")
+        assert metrics["loss"] == sweep.records()[0].reports[0].metrics["val/loss"]
 
     def test_a_stopped_sweep_measures_nothing(self, tmp_path: Path) -> None:
         sweep, diary = FakeSweep(folder=tmp_path, engine=EngineName.PACKED, trials=3), Diary(stop_after=2)
-        called: list[Measure] = []
-        build = FakeEngineFactory(step_s=0.02)
-        executor = self.executor(build)
-        sweep.run(executor, parallel=2, observers=[diary], stop=diary.stop, at_the_end=called.append)
-        assert not called
+        executor = self.executor(FakeEngineFactory(step_s=0.02))
+        with sweep.running(executor, parallel=2, observers=[diary], stop=diary.stop) as measure:
+            assert measure is None
 
     def test_an_engine_that_cannot_be_built_to_be_measured_ends_the_sweep_with_its_own_error(
         self, tmp_path: Path

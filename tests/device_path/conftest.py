@@ -1,7 +1,7 @@
-"""What a pack does on a device, on a CPU that goes by another name: all slots in one operation, masks from counters.
+"""The device path of the packed engine on a CPU under another name: masks from counters, one operation for all slots.
 
-Triton has no CPU, so its kernel is stood in for by its oracle. ``tests/gpu`` runs the same tests, and more, on a
-real device.
+Triton does not run on a CPU, so the oracle of its kernel replaces it. ``tests/gpu`` runs the same tests, and more, on a
+GPU.
 """
 
 import sys
@@ -22,8 +22,8 @@ def device() -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def kernels() -> Iterator[None]:
-    stand_in = ModuleType(KERNELS)
-    stand_in.apply_dropout = counter_masks.apply_dropout  # type: ignore[attr-defined]
+    replacement = ModuleType(KERNELS)
+    replacement.apply_dropout = counter_masks.apply_dropout  # type: ignore[attr-defined]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, KERNELS, stand_in)
+        patch.setitem(sys.modules, KERNELS, replacement)
         yield

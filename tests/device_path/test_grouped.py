@@ -6,7 +6,7 @@ import pytest
 
 from tests.device_path.test_oracle import UNQUANTISED
 from tests.training.packed.packs import World
-from tests.training.packed.test_oracle import opened, tasks, test_first_gradients_are_pefts  # noqa: F401  (pytest's)
+from tests.training.packed.test_oracle import opened, tasks, test_first_gradients_equal_pefts
 
 
 @pytest.fixture(params=UNQUANTISED)

@@ -1,9 +1,9 @@
-"""A trial does not depend on its neighbours where one kernel draws for all of them."""
+"""A trial trains identically beside any neighbours with one dropout kernel for all slots."""
 
-from tests.training.packed.test_independence import (  # noqa: F401
+from tests.training.packed.test_independence import (
     alone,
-    test_a_broken_trial_is_told_and_the_others_go_on,
-    test_a_trial_goes_on_in_another_slot_beside_others_as_it_would_have,
+    test_diverged_trial_leaves_others_unchanged,
     test_neighbours_change_nothing,
+    test_trial_resumes_identically_in_another_slot,
     world,
 )

@@ -1,3 +1,7 @@
-"""What a device drops of a trial's values is the same whatever stands beside them."""
+"""The masks of a device fulfil the contract, with an oracle in place of the kernel."""
 
-from tests.training.packed.test_masks import test_masks_are_independent_of_neighbours  # noqa: F401
+from tests.contracts.mask_contract import MaskContract
+
+
+class TestMasks(MaskContract):
+    """The masks of a device."""

@@ -1,18 +1,18 @@
-"""A pack on a device, with padded rows and scaled matrices, computes for a trial the same as peft alone."""
+"""A pack on a device, with padded rows and scaled matrices, trains each trial as peft does."""
 
 from pathlib import Path
 
 import pytest
 
 from tests.training.packed.packs import World
-from tests.training.packed.test_oracle import (  # noqa: F401
+from tests.training.packed.test_oracle import (
     MODELS,
     opened,
     tasks,
-    test_accumulated_batches_make_the_update_of_one,
-    test_first_gradients_are_pefts,
-    test_losses_over_fifty_updates_are_pefts,
-    test_the_exported_adapter_has_the_packs_logits,
+    test_accumulated_batches_equal_one_batch,
+    test_exported_adapter_reproduces_logits,
+    test_first_gradients_equal_pefts,
+    test_losses_over_fifty_updates_equal_pefts,
 )
 
 UNQUANTISED = [name for name in sorted(MODELS) if not name.endswith("nf4")]

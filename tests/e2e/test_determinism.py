@@ -14,7 +14,7 @@ pytestmark = pytest.mark.e2e
 SWEEP = ["sweep", str(SMOKE), *SMALL, "--inline", "--trials", "2", "--set", "resources.parallel_trials=1", "--json"]
 
 
-def test_the_same_seed_finds_the_same_trials_and_metrics(tmp_path: Path, empty_store: Path) -> None:
+def test_same_seed_gives_same_trials_and_metrics(tmp_path: Path, empty_store: Path) -> None:
     installations = [Installation.with_store(tmp_path / name, empty_store) for name in ("first", "second")]
     sweeps = [installation.start(*SWEEP) for installation in installations]
     found: list[Any] = []

@@ -9,6 +9,7 @@ import torch
 
 from orchestrator.assets.catalogue import CATALOGUE
 from orchestrator.assets.models import resolve_model
+from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.loading import load_objective, objective_facts
 from orchestrator.spec.load import load_spec
 from tests.e2e.conftest import SMOKE, Installation
@@ -37,7 +38,7 @@ def _runs(installation: Installation) -> tuple[Any, list[Any]]:
     return parents[0], [run for run in runs if run is not parents[0]]
 
 
-def test_the_sweep_finishes_and_ranks_its_trials(swept: Any) -> None:
+def test_sweep_finishes_and_ranks_trials(swept: Any) -> None:
     assert swept["finished"] is True
     assert swept["synced"] is True
     rows = swept["leaderboard"]
@@ -52,7 +53,7 @@ def test_the_sweep_finishes_and_ranks_its_trials(swept: Any) -> None:
     assert Path(swept["report"]).read_text().startswith("<!doctype html>")
 
 
-def test_mlflow_holds_one_run_per_trial_with_curves_and_summaries(installation: Installation, swept: Any) -> None:
+def test_mlflow_has_one_run_per_trial(installation: Installation, swept: Any) -> None:
     import mlflow
 
     client = mlflow.MlflowClient(installation.tracking_uri)
@@ -71,14 +72,14 @@ def test_mlflow_holds_one_run_per_trial_with_curves_and_summaries(installation: 
     assert {"sweep.yaml", "index.html", "learning_curves.png"} <= artifacts
 
 
-def test_only_the_best_adapters_stay_on_disk(installation: Installation, swept: Any) -> None:
+def test_only_best_adapters_stay_on_disk(installation: Installation, swept: Any) -> None:
     kept = {
         path.parts[-4] for path in installation.folder.glob("home/sweeps/*/trials/*/checkpoint-*/adapter/*.safetensors")
     }
     assert kept == {f"{row['number']:04d}" for row in swept["leaderboard"][:2]}
 
 
-def test_the_promoted_adapter_is_what_mlflow_says_it_is(
+def test_promoted_adapter_matches_its_metrics(
     installation: Installation,
     swept: Any,
     tmp_path: Path,
@@ -93,7 +94,7 @@ def test_the_promoted_adapter_is_what_mlflow_says_it_is(
     spec = load_spec(SMOKE, objective_facts=objective_facts, packaged=CATALOGUE)
     rows = load_objective(spec.objective).splits(spec.data).validation
     texts, labels = [str(row["text"]) for row in rows], torch.tensor([row["label"] for row in rows])
-    length = spec.settings_for({}).max_length
+    length = TrialSettings.from_params(spec.fixed).max_length
     logits = torch.tensor(plain_peft.classify(tmp_path / "adapter", resolve_model(spec.model), texts, 2, length))
     loss = torch.nn.functional.cross_entropy(logits, labels).item()
     accuracy = (logits.argmax(1) == labels).double().mean().item()
@@ -105,14 +106,14 @@ def test_the_promoted_adapter_is_what_mlflow_says_it_is(
     assert accuracy == pytest.approx(winner.data.metrics["best_val_accuracy"], abs=1e-3)
 
 
-def test_the_same_command_says_that_it_is_finished(installation: Installation, swept: Any) -> None:
+def test_same_command_reports_finished_sweep(installation: Installation, swept: Any) -> None:
     again = installation.json("sweep", str(SMOKE))
     assert again["finished"] is True
     assert [row["number"] for row in again["leaderboard"]] == [row["number"] for row in swept["leaderboard"]]
     assert len(_runs(installation)[1]) == 4
 
 
-def test_a_changed_search_is_refused_with_the_difference(installation: Installation, swept: Any) -> None:
+def test_changed_search_is_refused_with_difference(installation: Installation, swept: Any) -> None:
     process = installation.start("sweep", str(SMOKE), "--set", "data.train=200")
     _, err = process.communicate(timeout=600)
     assert process.returncode == 2

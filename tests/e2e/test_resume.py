@@ -9,7 +9,7 @@ from tests.e2e.conftest import SMALL, SMOKE, Installation
 pytestmark = pytest.mark.e2e
 
 
-def test_a_killed_sweep_goes_on_and_ends_with_exactly_its_trials(tmp_path: Path, empty_store: Path) -> None:
+def test_killed_sweep_resumes_with_same_trials(tmp_path: Path, empty_store: Path) -> None:
     import mlflow
 
     installation = Installation.with_store(tmp_path, empty_store)

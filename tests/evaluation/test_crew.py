@@ -9,7 +9,7 @@ import torch
 from orchestrator.evaluation.crew import Crew
 
 
-def test_parts_are_alike_in_size_and_keep_the_order() -> None:
+def test_parts_are_balanced_and_ordered() -> None:
     crew = Crew(2)
     parts = crew.split([7, 1, 5, 3, 4], float)
     assert sorted(item for part in parts for item in part) == [1, 3, 4, 5, 7]
@@ -19,7 +19,7 @@ def test_parts_are_alike_in_size_and_keep_the_order() -> None:
     crew.close()
 
 
-def test_results_come_in_order_from_threads_of_one_core_each() -> None:
+def test_results_keep_order_with_one_core_per_thread() -> None:
     crew = Crew(2)
     found = crew.each(lambda part: (part, threading.current_thread().name, torch.get_num_threads()), [1, 2])
     assert [part for part, _, _ in found] == [1, 2]
@@ -29,7 +29,7 @@ def test_results_come_in_order_from_threads_of_one_core_each() -> None:
     crew.close()
 
 
-def test_an_error_is_raised_when_nobody_works_any_more() -> None:
+def test_error_is_raised_after_all_parts_finish() -> None:
     crew, ended = Crew(2), []
 
     def work(part: int) -> None:
@@ -45,7 +45,7 @@ def test_an_error_is_raised_when_nobody_works_any_more() -> None:
 
 
 @pytest.mark.parametrize("inference", [True, False])
-def test_inference_mode_goes_with_the_work(inference: bool) -> None:
+def test_inference_mode_reaches_worker_threads(inference: bool) -> None:
     crew = Crew(2)
     with torch.inference_mode(inference):
         assert crew.each(lambda _: torch.is_inference_mode_enabled(), [1, 2]) == [inference] * 2

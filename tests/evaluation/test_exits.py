@@ -25,7 +25,7 @@ def curve(*losses: tuple[float, float]) -> tuple[Report, ...]:
 
 @pytest.mark.parametrize("name", ["val/loss", "train/loss"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_loss_that_is_not_finite_has_diverged(name: str, value: float) -> None:
+def test_nonfinite_loss_is_divergence(name: str, value: float) -> None:
     metrics = {"val/loss": 0.5, "train/loss": 0.5, name: value}
     assert diverged(metrics, ()) == f"{name} is {value}"
 
@@ -34,7 +34,7 @@ def test_other_metrics_may_be_nan() -> None:
     assert diverged({"val/loss": 0.5, "train/loss": 0.5, "val/macro_f1": math.nan}, ()) is None
 
 
-def test_both_losses_exploding_is_divergence_with_the_numbers() -> None:
+def test_two_exploding_losses_are_divergence() -> None:
     history = curve((0.5, 0.4), (0.6, 0.3))
     reason = diverged({"val/loss": 9.0, "train/loss": 8.0}, history)
     assert reason == "the loss exploded: val/loss 9 after 0.5 and train/loss 8 after 0.3"
@@ -48,26 +48,26 @@ def test_both_losses_exploding_is_divergence_with_the_numbers() -> None:
         (0.4, 0.3),
     ],
 )
-def test_what_is_not_an_explosion(validation: float, train: float) -> None:
+def test_moderate_rise_is_no_divergence(validation: float, train: float) -> None:
     assert diverged({"val/loss": validation, "train/loss": train}, curve((0.5, 0.4))) is None
 
 
-def test_small_losses_do_not_explode() -> None:
+def test_small_losses_are_no_divergence() -> None:
     assert diverged({"val/loss": 0.05, "train/loss": 0.05}, curve((0.01, 0.01))) is None
 
 
-def test_the_first_report_cannot_have_exploded_and_may_be_in_its_own_history() -> None:
+def test_first_report_is_no_divergence() -> None:
     first = curve((40.0, 40.0))
     assert diverged(first[0].metrics, ()) is None
     assert diverged(first[0].metrics, first) is None
 
 
-def test_a_trial_without_a_training_loss_is_judged_by_validation() -> None:
+def test_missing_training_loss_uses_validation_only() -> None:
     assert diverged({"val/loss": 9.0}, curve((0.5, 0.4))) is not None
     assert diverged({}, curve((0.5, 0.4))) is None
 
 
-def test_validation_up_and_training_down_is_overfitting() -> None:
+def test_rising_validation_and_falling_training_is_overfitting() -> None:
     history = curve((0.5, 0.5), (0.4, 0.4), (0.45, 0.3), (0.55, 0.2))
     assert overfitting(history, 2) == (
         "validation loss rose 2 reports in a row, 0.4 to 0.55, while training loss fell from 0.4 to 0.2"
@@ -86,11 +86,11 @@ def test_validation_up_and_training_down_is_overfitting() -> None:
         [(0.4, 0.4), (math.nan, 0.3), (0.6, 0.2)],
     ],
 )
-def test_what_is_not_overfitting(losses: list[tuple[float, float]]) -> None:
+def test_other_curves_are_not_overfitting(losses: list[tuple[float, float]]) -> None:
     assert overfitting(curve(*losses), 2) is None
 
 
-def test_training_loss_may_waver_on_its_way_down() -> None:
+def test_training_loss_may_fluctuate() -> None:
     assert overfitting(curve((0.4, 0.010), (0.5, 0.004), (0.6, 0.005)), 2) is not None
 
 

@@ -34,7 +34,7 @@ def loaded(kind: str, folder: Path) -> tuple[Any, Any, Objective, list[dict[str,
 
 
 @pytest.mark.parametrize("kind", ["bert", "llama", "t5"])
-def test_the_result_does_not_depend_on_the_batches(kind: str, tmp_path: Path) -> None:
+def test_result_is_independent_of_batches(kind: str, tmp_path: Path) -> None:
     model, tokenizer, objective, examples = loaded(kind, tmp_path)
     model.train()
     one_by_one = measure(model, objective, examples, tokenizer, batch_tokens=1)
@@ -50,7 +50,7 @@ def test_the_result_does_not_depend_on_the_batches(kind: str, tmp_path: Path) ->
     assert one_by_one["loss"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_training_mode_comes_back_after_an_error_and_eval_mode_stays(tmp_path: Path) -> None:
+def test_training_mode_is_restored_after_error(tmp_path: Path) -> None:
     model, tokenizer, objective, examples = loaded("bert", tmp_path)
     model.train()
     with pytest.raises(IndexError):
@@ -61,7 +61,7 @@ def test_training_mode_comes_back_after_an_error_and_eval_mode_stays(tmp_path: P
     assert not model.training
 
 
-def test_pairs_reach_the_objective_in_the_rows_order(tmp_path: Path) -> None:
+def test_predictions_keep_row_order(tmp_path: Path) -> None:
     class Recording(TinyClassification):
         def measure(self, pairs: Any) -> dict[str, float]:
             self.pairs = list(pairs)
@@ -73,12 +73,12 @@ def test_pairs_reach_the_objective_in_the_rows_order(tmp_path: Path) -> None:
     assert [reference for _, reference in objective.pairs] == [example["labels"] for example in examples]
 
 
-def test_nothing_to_measure_gives_nothing(tmp_path: Path) -> None:
+def test_no_rows_give_no_metrics(tmp_path: Path) -> None:
     model, tokenizer, objective, _ = loaded("bert", tmp_path)
     assert measure(model, objective, [], tokenizer) == {}
 
 
-def test_a_broken_model_gives_nan(tmp_path: Path) -> None:
+def test_broken_model_gives_nan(tmp_path: Path) -> None:
     model, tokenizer, objective, examples = loaded("bert", tmp_path)
     with torch.no_grad():
         model.classifier.bias.fill_(math.nan)
@@ -86,7 +86,7 @@ def test_a_broken_model_gives_nan(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("budget", [1, 7, 40, 1000])
-def test_batches_hold_all_rows_within_the_budget(budget: int) -> None:
+def test_batches_hold_all_rows_within_budget(budget: int) -> None:
     lengths = [3, 9, 1, 9, 2, 30, 4, 4, 4, 5]
     found = [*batches(lengths, budget)]
     assert sorted(row for batch in found for row in batch) == list(range(len(lengths)))

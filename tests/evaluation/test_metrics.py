@@ -23,7 +23,7 @@ def test_accuracy_and_macro_f1_by_hand() -> None:
         ([(3, 3)], 1.0),
     ],
 )
-def test_macro_f1_leaves_absent_classes_out(pairs: list[tuple[int, int]], macro_f1: float) -> None:
+def test_macro_f1_omits_absent_classes(pairs: list[tuple[int, int]], macro_f1: float) -> None:
     assert classification_metrics(pairs, 4)["macro_f1"] == pytest.approx(macro_f1)
 
 
@@ -31,7 +31,7 @@ def rows(texts: list[str], labels: list[int]) -> datasets.Dataset:
     return datasets.Dataset.from_dict({"text": texts, "label": labels})
 
 
-def test_the_baseline_learns_words_and_is_the_same_again() -> None:
+def test_baseline_learns_words_deterministically() -> None:
     train = rows([f"good film {i}" for i in range(20)] + [f"bad film {i}" for i in range(20)], [1] * 20 + [0] * 20)
     held = rows(["a good one", "a bad one"], [1, 0])
     wrong = rows(["good", "bad"], [0, 1])
@@ -44,7 +44,7 @@ def test_the_baseline_learns_words_and_is_the_same_again() -> None:
     assert tfidf_baseline(splits, 2) == measured
 
 
-def test_a_class_that_train_lacks_costs_a_finite_loss() -> None:
+def test_unseen_class_has_finite_loss() -> None:
     train = rows([f"good {i}" for i in range(5)] + [f"bad {i}" for i in range(5)], [2] * 5 + [0] * 5)
     splits = Splits(train=train, validation=rows(["good", "odd"], [2, 1]), test=rows(["bad"], [0]), shift={})
     measured = tfidf_baseline(splits, 3)
@@ -56,7 +56,7 @@ SIGNS = {"ja": ("良い", "悪い"), "th": ("ดีมาก", "แย่มา�
 
 
 @pytest.mark.parametrize("language", SIGNS)
-def test_the_baseline_reads_texts_without_spaces(language: str) -> None:
+def test_baseline_reads_texts_without_spaces(language: str) -> None:
     good, bad = SIGNS[language]
     fillers = [chr(ord("一") + 7 * i) + chr(ord("丁") + 11 * i) for i in range(60)]
     texts = [f"{filler}{good if i % 2 else bad}{fillers[-i]}" for i, filler in enumerate(fillers)]
@@ -67,21 +67,21 @@ def test_the_baseline_reads_texts_without_spaces(language: str) -> None:
 
 
 @pytest.mark.parametrize("pair", [("a k", "a l"), (":)", ":("), ("C++", "C")])
-def test_the_baseline_reads_texts_without_words(pair: tuple[str, str]) -> None:
+def test_baseline_reads_texts_without_words(pair: tuple[str, str]) -> None:
     train = rows([*pair] * 10, [0, 1] * 10)
     held = rows([*pair], [0, 1])
     measured = tfidf_baseline(Splits(train=train, validation=held, test=held, shift={}), 2)
     assert measured["test/accuracy"] == 1.0
 
 
-def test_the_baseline_prefers_the_lower_loss_of_equals() -> None:
+def test_baseline_prefers_lower_loss_on_ties() -> None:
     train = rows(["とても良い映画です", "とても悪い映画です"] * 10, [0, 1] * 10)
     held, test = rows(["良い作品"], [0]), rows(["悪い作品"], [1])  # words tell class 0 of both, without knowing them
     measured = tfidf_baseline(Splits(train=train, validation=held, test=test, shift={}), 2)
     assert measured["test/accuracy"] == 1.0
 
 
-def test_a_baseline_that_cannot_be_fitted_says_why() -> None:
+def test_failed_baseline_gives_reason() -> None:
     held = rows(["good"], [1])
     with pytest.raises(DataError, match=r"words: .*; characters: "):
         tfidf_baseline(Splits(train=rows(["good", "bad"], [1, 1]), validation=held, test=held, shift={}), 2)
@@ -96,5 +96,5 @@ def test_a_baseline_that_cannot_be_fitted_says_why() -> None:
         ("करतो करदो करनो ", 300_000, ["words", "characters"]),
     ],
 )
-def test_characters_of_very_many_spaced_texts_are_not_tried(text: str, count: int, analysers: list[str]) -> None:
+def test_character_ngrams_skipped_for_many_spaced_texts(text: str, count: int, analysers: list[str]) -> None:
     assert _analysers([text] * count) == analysers

@@ -31,7 +31,7 @@ def test_whole_numbers_become_floats(value: Any) -> None:
     assert type(metric_values({"n": value}, "mood")["n"]) is float
 
 
-def test_nan_and_infinity_stay() -> None:
+def test_nan_and_infinity_are_kept() -> None:
     found = metric_values({"a": float("nan"), "b": np.float32("inf")}, "mood")
     assert math.isnan(found["a"])
     assert math.isinf(found["b"])
@@ -58,11 +58,11 @@ def test_other_values_are_refused_by_name(value: Any, told: str) -> None:
 
 
 @pytest.mark.parametrize("found", [None, 0.5, [("a", 1)]])
-def test_what_is_no_mapping_is_refused(found: object) -> None:
+def test_non_mapping_is_refused(found: object) -> None:
     with pytest.raises(ObjectiveError, match="objective mood: measure must return a dict of metrics by name, got "):
         metric_values(found, "mood")
 
 
-def test_a_listed_metric_that_is_missing_is_named() -> None:
-    with pytest.raises(ObjectiveError, match="measure returned no f1, which metrics lists; it returned accuracy"):
+def test_missing_listed_metric_is_named() -> None:
+    with pytest.raises(ObjectiveError, match="measure returned no f1, required by metrics; it returned accuracy"):
         metric_values({"accuracy": 1}, "mood", wanted=["accuracy", "f1"])

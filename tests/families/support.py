@@ -1,4 +1,4 @@
-"""What the walk found, as ``docs/support.md``."""
+"""Write the results of the walk to ``docs/support.md``."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -69,7 +69,7 @@ def _reasons(some: Sequence[Found]) -> list[str]:
 
 
 def told(why: str) -> str:
-    """Return a reason without folders and without numbers that differ from run to run."""
+    """Return a reason without folders and run-dependent numbers."""
     why = re.sub(r"^\S+ cannot be packed: ", "", why)
     why = re.sub(r"differ by [\d.e+-]+ of the largest", "differ", why)
     if re.match(r"(RuntimeError|IndexError|TypeError|KeyError|AttributeError|ValueError): ", why):

@@ -1,4 +1,4 @@
-"""Every family of transformers that has one of the product's heads: right, or refused."""
+"""Every model family of transformers with a supported head trains correctly, or is refused."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def test_no_family_reports_something_else() -> None:
     assert [(one.name, one.head, one.off) for one in found if one.wrong] == []
 
 
-def test_the_page_says_why_a_family_is_solo() -> None:
+def test_page_has_the_reason_for_solo_families() -> None:
     found = [
         Found(name="bert", head="causal_lm", packs=True, off={"solo export": 0.0}),
         Found(name="fnet", head="sequence_classification", why="/a/model cannot be packed: its packed logits differ"),
@@ -39,7 +39,7 @@ def test_the_page_says_why_a_family_is_solo() -> None:
     assert "| blt | causal LM | 96 million parameters |" in page
 
 
-def test_a_family_is_walked_in_its_own_process() -> None:
+def test_family_is_walked_in_its_own_process() -> None:
     [found] = walk([("gpt2", Head.CAUSAL_LM)])
     assert found.packs
     assert found.off is not None

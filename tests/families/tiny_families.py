@@ -1,4 +1,4 @@
-"""A tiny random model of any family that transformers has with one of the product's heads, written to a folder.
+"""Write a tiny random model of any model family of transformers with a supported head.
 
 A family's own configuration is made small by the names of its fields. What cannot be built so is listed, with the
 reason.
@@ -45,15 +45,15 @@ _SIZES: tuple[tuple[str, int], ...] = (
 _TOKENS = {"pad_token_id": 0, "bos_token_id": 5, "eos_token_id": 6, "decoder_start_token_id": 0, "sep_token_id": 3}
 ENDS = "$A </s>"
 _SCALES = ("initializer_range", "init_std", "initializer_factor")
-"""Weights are drawn wide: scores of real size show what small ones hide."""
+"""A large initial range, for attention scores of realistic size."""
 
 
 class NotBuiltError(Exception):
-    """A family is not built small; the message says why."""
+    """A tiny model of a family cannot be built; the message has the reason."""
 
 
 def families() -> list[tuple[str, Head]]:
-    """Return each model type with each head that it has."""
+    """Return all pairs of a model type and a supported head."""
     from transformers.models.auto import modeling_auto
 
     return [(name, head) for head, mapping in MAPPINGS.items() for name in getattr(modeling_auto, f"{mapping}_NAMES")]
@@ -153,11 +153,11 @@ CHANGES: dict[str, dict[str, Any]] = {
         "use_mamba_kernels": False,
     },
 }
-"""What a family needs beside small sizes: parts that belong together."""
+"""Further settings of a family, consistent with small sizes."""
 
 
 def small_config(config_class: Any, changes: Mapping[str, Any] | None = None) -> Any:
-    """Return a small configuration of a class; its parts, such as ``text_config``, are made small too."""
+    """Return a small configuration of a class, with small parts such as ``text_config``."""
     plain = config_class()
     given: dict[str, Any] = {}
     for name, value in plain.to_dict().items():
@@ -188,6 +188,6 @@ def _layers(config: Any) -> int:
 
 
 def _some(values: list[Any]) -> list[Any]:
-    """Return two of a list with one entry for each layer: different ones, if there are."""
+    """Return two entries of a list with one entry per layer, different ones if possible."""
     other = next((value for value in values if value != values[0]), values[0])
     return [values[0], other]

@@ -1,4 +1,4 @@
-"""One family with one head: what each engine makes of it, against plain transformers and peft.
+"""Train a tiny model of one family in both engines, and compare with plain transformers and peft.
 
 Run as a script, it reads ``model_type head`` lines and writes one line of JSON for each, every family in a process of
 its own: ``python -m tests.families.walk < families > found``.
@@ -6,6 +6,7 @@ its own: ``python -m tests.families.walk < families > found``.
 
 import copy
 import gc
+import importlib
 import json
 import multiprocessing
 import resource
@@ -26,16 +27,16 @@ from orchestrator.training.context import EngineContext
 from tests.families.tiny_families import NotBuiltError, families, tiny_family
 
 SECONDS = 300
-"""That a family may take; most take three; a machine may be busy."""
+"""Time limit per family; most need three seconds on an idle machine."""
 MEMORY = 8 << 30
-"""Bytes of addresses that a family's process may take; far fewer are ever touched."""
+"""Limit of the address space of a family's process, in bytes; much less is used."""
 POINT, ROWS = 16, 24
 TOLERANCE = 2e-4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """What became of a family with one head.
+    """The result for a family with one head.
 
     Attributes:
         name: the model type.
@@ -58,7 +59,7 @@ class Found:
 
     @property
     def wrong(self) -> bool:
-        """Whether an engine reports something else."""
+        """Whether an engine differs from plain transformers and peft."""
         return any(not value <= TOLERANCE for value in (self.off or {}).values())
 
 
@@ -101,7 +102,7 @@ def walked(name: str, head: Head, folder: Path, **changes: Any) -> Found:
                 reports["solo"] = [run.advance(POINT)]
             rows, tokenizer = context.data.split("validation", 48), context.data.tokenizer
             trained = plain_training(model, context, tasks[0], folder / "plain")
-    except Exception as error:  # noqa: BLE001  (the page tells it)
+    except Exception as error:  # noqa: BLE001  (shown on the page)
         return Found(name=name, head=head.value, refused=True, why=_told(error))
     together = replace(plan, engine=EngineName.PACKED, sweep_dir=str(folder / "packed"))
     with closing(MixedEngine(EngineContext(together, objective))) as engine:
@@ -146,7 +147,7 @@ def _trained_together(engine: Any, tasks: Sequence[Any]) -> list[Any]:
 
 
 def plain_model(model: Path, objective: Objective) -> Any:
-    """Return the model as a user loads it."""
+    """Return the model loaded by plain transformers."""
     import torch
     import transformers
 
@@ -158,11 +159,11 @@ def plain_model(model: Path, objective: Objective) -> Any:
 
 
 def plain_sums(model: Any, objective: Objective, rows: Sequence[Example], tokenizer: Any) -> tuple[Any, Any]:
-    """Return the summed loss of rows and their units; a model with a decoder is given its labels."""
+    """Return the summed loss of rows and their units."""
     batch = objective.collate(rows, tokenizer)
     given = {key: value for key, value in batch.items() if key in {"input_ids", "attention_mask"}}
     if objective.head is Head.SEQ2SEQ_LM:
-        shifted = getattr(model, "prepare_decoder_input_ids_from_labels", None)  # transformers' collator uses it so
+        shifted = getattr(model, "prepare_decoder_input_ids_from_labels", None)  # as in transformers' collator
         made = {"labels": batch["labels"].clone()}
         given |= made if shifted is None else made | {"decoder_input_ids": shifted(made["labels"].clone())}
     loss_B, units_B = objective.losses(model(**given).logits, batch)
@@ -170,15 +171,15 @@ def plain_sums(model: Any, objective: Objective, rows: Sequence[Example], tokeni
 
 
 def plain_loss(model: Path, adapter: Path, objective: Objective, rows: Sequence[Example], tokenizer: Any) -> float:
-    """Return the loss that plain transformers and peft compute of one row at a time, each by a model new to it."""
+    """Return the loss by plain transformers and peft, one row at a time, each with a new model."""
     import torch
     from peft import PeftModel
 
-    from orchestrator.evaluation.neighbours import unchanged_up_to
+    from orchestrator.evaluation.row_independence import rope_length_limit
 
     sums = []
     loaded = PeftModel.from_pretrained(plain_model(model, objective)[0], adapter).eval()
-    keeps = unchanged_up_to(loaded) is not None
+    keeps = rope_length_limit(loaded) is not None
     for row in rows:
         plain = copy.deepcopy(loaded) if keeps else loaded
         with torch.inference_mode():
@@ -234,21 +235,19 @@ def _in_a_process(name: str, head: Head, pipe: Connection) -> None:
     with tempfile.TemporaryDirectory() as folder:
         try:
             found = walked(name, head, Path(folder))
-        except Exception as error:  # noqa: BLE001  (it is what the walk is to find)
+        except Exception as error:  # noqa: BLE001  (a result of the walk)
             found = Found(name=name, head=head.value, refused=True, why=f"unexpected {_told(error)}")
     pipe.send(asdict(found))
 
 
 def walk(wanted: Sequence[tuple[str, Head]]) -> Iterator[Found]:
-    """Yield what becomes of each family, each tried in a process of its own, one after the other."""
-    import peft  # noqa: F401  (once, for all processes)
-    import torch  # noqa: F401
+    """Yield the result of each family, each in its own process, one after the other."""
     import transformers
 
-    import tests.training.packed.packs  # noqa: F401
-
+    for module in ("peft", "torch", "tests.training.packed.packs"):
+        importlib.import_module(module)  # once, for all processes
     gc.collect()
-    gc.freeze()  # or every collection of every process would go through ten libraries
+    gc.freeze()  # otherwise every garbage collection scans ten libraries
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     context = multiprocessing.get_context("fork")
@@ -269,4 +268,5 @@ def walk(wanted: Sequence[tuple[str, Head]]) -> Iterator[Found]:
 if __name__ == "__main__":
     asked = [line.split() for line in sys.stdin] if not sys.stdin.isatty() else []
     for result in walk([(name, Head(head)) for name, head in asked] or families()):
-        print(json.dumps(asdict(result)), flush=True)  # noqa: T201
+        sys.stdout.write(json.dumps(asdict(result)) + "\n")
+        sys.stdout.flush()

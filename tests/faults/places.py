@@ -11,7 +11,7 @@ import pytest
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
-    """Make a folder read-only. Root may write everywhere, so for root it is mounted so."""
+    """Make a folder read-only; for root, who may write everywhere, mount it read-only."""
     if os.getuid() != 0:
         modes = {path: path.stat().st_mode for path in (folder, *folder.rglob("*"))}
         for path, mode in modes.items():

@@ -11,13 +11,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, event
 
-from orchestrator.cli.stores import read_spec
 from orchestrator.core.errors import SuspendedError
-from orchestrator.core.outcome import SweepOptions, SweepOutcome
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.sweep import run_sweep
+from orchestrator.stores import read_spec
+from orchestrator.sweep import SweepOptions, SweepResult, run_sweep
 from tests.cluster.fake_sweep import Diary
 from tests.conftest import copied
 from tests.fakes.tiny_sweep import tiny_sweep
@@ -62,7 +61,7 @@ def place(patch: pytest.MonkeyPatch, folder: Path) -> None:
     patch.setenv("LORATORY_MLFLOW_DIR", str(folder / "mlflow"))
 
 
-def run(folder: Path, stop_after: int | None = None) -> tuple[SweepOutcome, list[str]]:
+def run(folder: Path, stop_after: int | None = None) -> tuple[SweepResult, list[str]]:
     """Run the sweep inline; return its outcome and all that was said."""
     said: list[str] = []
     stop = threading.Event()
@@ -104,32 +103,30 @@ def expected(stopped: Path, tmp_path_factory: pytest.TempPathFactory) -> list[li
     return scores(outcome.records)
 
 
-def check(outcome: SweepOutcome, expected: list[list[float]]) -> None:
+def check(outcome: SweepResult, expected: list[list[float]]) -> None:
     assert [record.state for record in outcome.records] == [TrialState.COMPLETE] * 2
     assert scores(outcome.records) == expected
 
 
 @pytest.mark.parametrize("harm", [flip, lambda file: os.truncate(file, 100), Path.unlink])
-def test_damaged_checkpoint_gives_way_to_the_one_before(
-    folder: Path, expected: list[list[float]], harm: object
-) -> None:
+def test_damaged_checkpoint_falls_back_to_the_previous(folder: Path, expected: list[list[float]], harm: object) -> None:
     assert callable(harm)
     harm(state_of(checkpoint(folder, 1, 48)))
     outcome, said = run(folder)
     check(outcome, expected)
     told = [line for line in said if line.startswith("trial 1")]
-    assert "trial 1 goes on from its checkpoint at 32 samples, not from the one at 48" in told
+    assert "trial 1 resumes from its checkpoint at 32 samples, not from 48" in told
     assert not [line for line in said if line.startswith("trial 0")]
 
 
-def test_trial_without_sound_checkpoint_starts_again(folder: Path, expected: list[list[float]]) -> None:
+def test_trial_without_intact_checkpoint_starts_again(folder: Path, expected: list[list[float]]) -> None:
     for samples in (32, 48):
         flip(checkpoint(folder, 0, samples) / "adapter" / "adapter_model.safetensors")
     outcome, said = run(folder)
     check(outcome, expected)
     damaged = "is damaged and is not used: the contents of adapter/adapter_model.safetensors have changed"
     assert f"trial 0: the checkpoint at 48 samples {damaged}" in said
-    assert "trial 0 starts again: it has no checkpoint to go on from" in said
+    assert "trial 0 starts again: it has no usable checkpoint" in said
 
 
 def test_removed_checkpoints_start_trials_again_without_crash(folder: Path, expected: list[list[float]]) -> None:
@@ -137,11 +134,11 @@ def test_removed_checkpoints_start_trials_again_without_crash(folder: Path, expe
     outcome, said = run(folder)
     check(outcome, expected)
     assert [line for line in said if line.startswith("trial")] == [
-        f"trial {number} starts again: it has no checkpoint to go on from" for number in range(2)
+        f"trial {number} starts again: it has no usable checkpoint" for number in range(2)
     ]
 
 
-def test_another_ledgers_checkpoints_are_left_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoints_of_another_ledger_stay(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LORATORY_DB", f"sqlite:///{folder / 'other.db'}")
     before = sorted(path for path in (folder / "home" / "sweeps" / "tiny-1").rglob("*"))
     outcome, said = run(folder)
@@ -152,13 +149,13 @@ def test_another_ledgers_checkpoints_are_left_alone(folder: Path, monkeypatch: p
     assert sorted(path for path in (folder / "home" / "sweeps" / "tiny-1").rglob("*")) == before
 
 
-def test_checkpoints_of_another_sweep_count_for_nothing(folder: Path, expected: list[list[float]]) -> None:
+def test_checkpoints_of_another_sweep_are_ignored(folder: Path, expected: list[list[float]]) -> None:
     with Ledger.open().database.write() as connection:
         connection.exec_driver_sql("UPDATE loratory_sweeps SET created_at = created_at + 1")
     outcome, said = run(folder)
     check(outcome, expected)
     [first] = [line for line in said if "another sweep" in line and line.startswith("trial 0")]
-    assert first.endswith("are of another sweep or configuration; they are not used")
+    assert first.endswith("belong to another sweep or configuration; not used")
 
 
 def test_full_disk_suspends_the_sweep(
@@ -174,7 +171,7 @@ def test_full_disk_suspends_the_sweep(
     ledger = Ledger.open()
     sweep = ledger.sweeps.find("tiny")
     assert sweep.status is SweepStatus.INTERRUPTED
-    assert "No space left on device" in sweep.facts["ended"]
+    assert "No space left on device" in (sweep.facts.end_reason or "")
     assert {record.state for record in ledger.trials.all(sweep.id)} == {TrialState.RUNNING}
     check(run(folder)[0], expected)
 

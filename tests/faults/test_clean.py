@@ -1,4 +1,4 @@
-"""``clean`` that is killed at any step, and what it says of a sweep that was stopped."""
+"""``clean`` killed at any step, and its warning about a stopped sweep."""
 
 import shutil
 from pathlib import Path
@@ -17,7 +17,7 @@ PLAN = plan_of(trials=3)
 
 
 def begun(ledger: Ledger) -> Path:
-    """Store a sweep whose three trials have reported once, with files; return its folder."""
+    """Store a sweep with three trials, one report each, with files; return its folder."""
     sweep = open_sweep(ledger, "s", {}, "")
     coordinator = Coordinator(ledger, sweep, PLAN)
     while coordinator.next_task() is not None:
@@ -29,7 +29,7 @@ def begun(ledger: Ledger) -> Path:
 
 
 def check_nothing_is_left(ledger: Ledger, folder: Path) -> None:
-    """Whoever opens the sweep next gets an empty one in an empty folder, with a study of its own."""
+    """The next driver gets an empty sweep in an empty folder, with a new study."""
     said: list[str] = []
     sweep = open_sweep(ledger, "s", {}, "", say=said.append)
     assert ledger.trials.all(sweep.id) == ()
@@ -42,7 +42,7 @@ def check_nothing_is_left(ledger: Ledger, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("countdown", range(4))
-def test_removal_killed_at_commit_is_ended_later(home: Path, countdown: int) -> None:
+def test_removal_killed_at_commit_is_completed_later(home: Path, countdown: int) -> None:
     ledger = Ledger.open()
     folder = begun(ledger)
     try:
@@ -50,14 +50,14 @@ def test_removal_killed_at_commit_is_ended_later(home: Path, countdown: int) -> 
             remove_sweep(ledger, ledger.sweeps.find("s"))
     except Killed:
         later = Ledger.open()
-        if not later.sweeps.find("s").facts.get("removing"):
-            assert len(later.trials.all(later.sweeps.find("s").id)) == 3  # nothing was removed yet
+        if not later.sweeps.find("s").facts.removing:
+            assert len(later.trials.all(later.sweeps.find("s").id)) == 3  # nothing is removed yet
             assert folder.exists()
             remove_sweep(later, later.sweeps.find("s"))
     check_nothing_is_left(Ledger.open(), folder)
 
 
-def test_removal_killed_among_files_is_ended_later(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_removal_killed_among_files_is_completed_later(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = Ledger.open()
     folder = begun(ledger)
 
@@ -74,8 +74,8 @@ def test_removal_killed_among_files_is_ended_later(home: Path, monkeypatch: pyte
     check_nothing_is_left(Ledger.open(), folder)
 
 
-def test_files_without_rows_are_left_alone(home: Path) -> None:
-    """As an earlier version's ``clean``, killed half-way, left them."""
+def test_files_without_rows_stay(home: Path) -> None:
+    """As left by ``clean`` of an earlier version, killed half-way."""
     ledger = Ledger.open()
     folder = begun(ledger)
     delete_sweep(ledger, ledger.sweeps.find("s"))
@@ -90,7 +90,7 @@ def test_files_without_rows_are_left_alone(home: Path) -> None:
     assert len(said) == 1
 
 
-def test_removed_checkpoints_of_stopped_sweep_are_warned_of(home: Path, invoke: Invoke) -> None:
+def test_removed_checkpoints_of_stopped_sweep_cause_warning(home: Path, invoke: Invoke) -> None:
     ledger = Ledger.open()
     folder = begun(ledger)
     ledger.sweeps.update(ledger.sweeps.find("s").id, status=SweepStatus.INTERRUPTED)

@@ -1,4 +1,4 @@
-"""Ledgers that are read-only, damaged, half made, or made by several processes at once."""
+"""Ledgers: read-only, damaged, incomplete, or created by several processes at once."""
 
 import os
 import subprocess
@@ -59,24 +59,25 @@ def test_read_only_home_is_still_read(finished_sweep: str, home: Path, invoke: I
         told = invoke("report", name).output
         assert "cannot be written" in told
         ledger = Ledger.open()
-        with pytest.raises(
-            LedgerError, match=r"cannot be written: .*set LORATORY_HOME to a folder that can be written"
-        ):
+        with pytest.raises(LedgerError, match=r"cannot be written: .*set LORATORY_HOME to a writable folder"):
             open_sweep(ledger, "new", {}, "")
         doctor = invoke("doctor")
         assert doctor.exit_code == 1
         assert "set LORATORY_HOME" in doctor.output.replace("\n", " ")
 
 
-def test_home_that_cannot_be_made_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uncreatable_home_gives_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "closed").mkdir()
     monkeypatch.setenv("LORATORY_HOME", str(tmp_path / "closed" / "home"))
-    with read_only(tmp_path / "closed"), pytest.raises(LedgerError, match=r"home cannot be made: .*set LORATORY_HOME"):
+    with (
+        read_only(tmp_path / "closed"),
+        pytest.raises(LedgerError, match=r"home cannot be created: .*set LORATORY_HOME"),
+    ):
         Ledger.open()
 
 
-def test_half_of_a_write_is_seen_in_read_only_home(home: Path, finished_sweep: str) -> None:
-    """What a killed driver left in SQLite's log beside the file counts too."""
+def test_partial_write_is_seen_in_read_only_home(home: Path, finished_sweep: str) -> None:
+    """Rows in SQLite's log beside the file, left by a killed driver, are read too."""
     ledger = Ledger.open()
     with ledger.database.write() as connection:
         connection.exec_driver_sql("UPDATE loratory_sweeps SET status = 'interrupted'")
@@ -101,7 +102,7 @@ def noise(file: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [words, half, noise])
-def test_damaged_ledger_is_one_sentence_everywhere(
+def test_damaged_ledger_gives_one_sentence(
     finished_sweep: str, home: Path, invoke: Invoke, harm: Callable[[Path], None]
 ) -> None:
     harm(home / "ledger.db")
@@ -126,12 +127,12 @@ def test_empty_ledger_beside_sweeps_is_damaged(home: Path, finished_sweep: str) 
     for file in home.glob("ledger.db*"):
         file.unlink()
     (home / "ledger.db").touch()
-    with pytest.raises(LedgerError, match="it is empty, and there are sweeps beside it"):
+    with pytest.raises(LedgerError, match="it is empty, but its folder holds sweeps"):
         Ledger.open()
 
 
-def test_half_made_ledger_is_made_whole(tmp_path: Path) -> None:
-    """Whoever makes the tables may be killed before any commit."""
+def test_incomplete_ledger_is_completed(tmp_path: Path) -> None:
+    """A process may be killed before any commit of the tables."""
     made, commits = False, 0
     while not made:
         folder = tmp_path / str(commits)
@@ -147,7 +148,7 @@ def test_half_made_ledger_is_made_whole(tmp_path: Path) -> None:
 
 
 class killed_at_commit:  # noqa: N801  (a context manager)
-    """Dies at a commit, whatever it holds; tables count too."""
+    """Fails at a commit of rows or tables."""
 
     def __init__(self, countdown: int) -> None:
         self.left = countdown
@@ -177,6 +178,6 @@ def test_ledger_locked_for_long_suspends(tmp_path: Path, monkeypatch: pytest.Mon
             study.ask()
 
 
-def test_lock_of_a_dead_maker_holds_nobody(tmp_path: Path) -> None:
+def test_lock_of_a_dead_process_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "ledger.db.lock").touch()
     assert open_ledger(tmp_path).sweeps.all() == ()

@@ -1,4 +1,4 @@
-"""What is tested on a CPU elsewhere is tested on a GPU here: modules take those tests in and find another device."""
+"""Run tests of the CPU on a GPU: modules import them, and the fixture ``device`` is ``cuda``."""
 
 import pytest
 

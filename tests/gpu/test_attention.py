@@ -1,6 +1,6 @@
-"""Fused attention gives on a GPU what plain products give."""
+"""Fused attention equals plain attention on a GPU."""
 
 from tests import needs
-from tests.training.packed.test_attention import *  # noqa: F403  (its tests and fixtures, as they are)
+from tests.training.packed.test_attention import *
 
 pytestmark = needs.cuda

@@ -1,6 +1,6 @@
-"""What can be packed on a GPU is what can be packed on a CPU."""
+"""The same models can be packed on a GPU as on a CPU."""
 
 from tests import needs
-from tests.training.packed.test_fitness import test_models_are_tried  # noqa: F401
+from tests.training.packed.test_fitness import test_models_are_tried
 
 pytestmark = needs.cuda

@@ -1,4 +1,4 @@
-"""The kernel that drops draws what Philox of the same counters is, whatever is dropped beside it."""
+"""The dropout kernel computes Philox of its counters, whatever the neighbours."""
 
 import pytest
 import torch
@@ -6,17 +6,21 @@ import torch
 from orchestrator.training.packed.masks.device import DeviceMasks
 from orchestrator.training.packed.masks.streams import DropoutStream
 from tests import needs
+from tests.contracts.mask_contract import MaskContract
 from tests.fakes import counter_masks
-from tests.training.packed.test_masks import test_masks_are_independent_of_neighbours  # noqa: F401
 
 pytestmark = needs.cuda
 
 ENDS = (20, 50)
 
 
+class TestMasks(MaskContract):
+    """The masks of a device."""
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("shape", [(50, 384), (50, 7), (50, 3, 5, 6), (50, 12, 64, 64)], ids=str)
-def test_the_kernel_is_its_oracle(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> None:
+def test_kernel_equals_its_oracle(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> None:
     from orchestrator.training.packed.masks.kernels import apply_dropout
 
     tables = {
@@ -34,7 +38,7 @@ def test_the_kernel_is_its_oracle(shape: tuple[int, ...], dtype: torch.dtype, de
     assert (found[: ENDS[0]] == 0).float().mean().item() == pytest.approx(0.25, abs=0.15)
 
 
-def test_a_slots_masks_go_on_where_they_were_saved(device: str) -> None:
+def test_restored_stream_continues_masks(device: str) -> None:
     random = DropoutStream(3, 0.25, device)
     for _ in range(3):
         DeviceMasks({0: random}, device)

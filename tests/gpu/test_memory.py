@@ -1,4 +1,4 @@
-"""Out of memory on a GPU, the pack halves and no trial is lost; and how many fit is measured there."""
+"""Out of memory on a GPU, the pack halves and loses no trial; capacity is measured on the device."""
 
 import logging
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def engine(tmp_path: Path, device: str) -> Iterator[MixedEngine]:
 
 
 def train(engine: MixedEngine, numbers: range) -> tuple[list[int], int]:
-    """Train trials to their last report; return those that reached it, and how many trained together at most."""
+    """Train trials to their last report; return the trials with that report, and the maximum number of slots."""
     runs: dict[TrialRun, int] = {engine.start(task(number, batch_size=800)): POINTS[1] for number in numbers}
     reached, most = [], 0
     while runs:
@@ -44,16 +44,14 @@ def train(engine: MixedEngine, numbers: range) -> tuple[list[int], int]:
 
 
 def reserved_for(engine: MixedEngine, numbers: range) -> int:
-    """Return the bytes that torch takes of the device while these trials train."""
+    """Return the device memory reserved by torch during training, in bytes."""
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     assert train(engine, numbers) == ([*numbers], len(numbers))
     return torch.cuda.max_memory_reserved()
 
 
-def test_out_of_memory_half_as_many_go_on_and_no_trial_is_lost(
-    engine: MixedEngine, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_out_of_memory_halves_trials_and_loses_none(engine: MixedEngine, caplog: pytest.LogCaptureFixture) -> None:
     two, four = reserved_for(engine, range(2)), reserved_for(engine, range(2, 6))
     assert four > 1.2 * two
     torch.cuda.empty_cache()
@@ -66,7 +64,7 @@ def test_out_of_memory_half_as_many_go_on_and_no_trial_is_lost(
     assert "out of memory with 4 trials: going on with 2" in caplog.text
 
 
-def test_an_engine_measures_its_room(engine: MixedEngine) -> None:
+def test_engine_measures_its_capacity(engine: MixedEngine) -> None:
     found = engine.capacity(2, measure=True)
     assert found.packs
     assert found.slots in {1, 2}

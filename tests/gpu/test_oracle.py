@@ -1,6 +1,6 @@
-"""What a pack computes on a GPU for a trial is what peft computes there for it alone; over 4 bits too."""
+"""A pack on a GPU computes for each trial the same as peft alone, with 4-bit weights too."""
 
 from tests import needs
-from tests.training.packed.test_oracle import *  # noqa: F403  (its tests and fixtures, as they are)
+from tests.training.packed.test_oracle import *
 
 pytestmark = needs.cuda

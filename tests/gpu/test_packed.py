@@ -1,6 +1,6 @@
 """The packed engine fulfils the engines' contract on a GPU."""
 
 from tests import needs
-from tests.training.packed.test_engine import *  # noqa: F403  (its tests and fixtures, as they are)
+from tests.training.packed.test_engine import *
 
 pytestmark = needs.cuda

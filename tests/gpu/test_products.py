@@ -1,6 +1,6 @@
-"""GroupedProducts products give on a GPU what a loop gives."""
+"""Grouped products equal looped products on a GPU."""
 
 from tests import needs
-from tests.training.packed.test_products import *  # noqa: F403  (its tests and fixtures, as they are)
+from tests.training.packed.test_products import *
 
 pytestmark = needs.cuda

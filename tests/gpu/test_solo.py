@@ -1,6 +1,6 @@
 """The solo engine fulfils the engines' contract on a GPU."""
 
 from tests import needs
-from tests.training.test_solo import *  # noqa: F403  (its tests and fixtures, as they are)
+from tests.training.test_solo import *
 
 pytestmark = needs.cuda

@@ -1,4 +1,4 @@
-"""A batch is told to the device without waiting for it; and what is chosen there is what the device has kernels for."""
+"""Training on a GPU never waits for the device, and grouped products are used where it has a kernel."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +25,7 @@ def waits_are_errors() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_forward_backward_and_update_wait_for_nothing(
+def test_training_does_not_synchronise_with_device(
     dtype: torch.dtype, tmp_path: Path, device: str, waits_are_errors: None
 ) -> None:
     world = World(tiny_bert(tmp_path / "model"), TinyClassification(), tmp_path / "sweep", packed=False, device=device)
@@ -44,7 +44,7 @@ def test_forward_backward_and_update_wait_for_nothing(
     apply_updates(world.pack.parameters, updates, [0.1, 0.2])
 
 
-def test_products_are_grouped_where_one_kernel_computes_them() -> None:
+def test_grouped_products_need_a_kernel() -> None:
     has_kernel = torch.cuda.get_device_capability()[0] in {9, 10}
     assert has_grouped_kernel(torch.device("cuda", 0), torch.bfloat16) is has_kernel
     assert not has_grouped_kernel(torch.device("cuda", 0), torch.float32)

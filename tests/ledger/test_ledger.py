@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, event, select, text
 
 from orchestrator.core.errors import LedgerError, SweepChangedError, SweepLockedError, UserError
+from orchestrator.core.facts import SweepFacts
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
 from orchestrator.core.sweep import SweepStatus
@@ -217,15 +218,15 @@ def test_a_changed_sweep_without_a_trial_gives_way(ledger: Ledger) -> None:
     assert ledger.sweeps.all() == (second,)
 
 
-def test_facts_are_laid_over_each_other(ledger: Ledger) -> None:
+def test_update_changes_the_named_facts_only(ledger: Ledger) -> None:
     sweep = open_sweep(ledger, "s", FINGERPRINT, "")
-    ledger.sweeps.update(sweep.id, facts={"baseline": {"test/accuracy": 0.8}, "versions": 1})
+    ledger.sweeps.update(sweep.id, facts={"baseline": {"test/accuracy": 0.8}, "notes": {"report": "first"}})
     after = ledger.sweeps.update(
-        sweep.id, facts={"versions": 2}, status=SweepStatus.FINISHED, experiment_id="e", run_id="r"
+        sweep.id, facts={"notes": {"report": "second"}}, status=SweepStatus.FINISHED, experiment_id="e", run_id="r"
     )
     assert after == ledger.sweeps.get(sweep.id)
     assert (after.status, after.experiment_id, after.run_id) == (SweepStatus.FINISHED, "e", "r")
-    assert after.facts == {"baseline": {"test/accuracy": 0.8}, "versions": 2, "elapsed_s": 0.0}
+    assert after.facts == SweepFacts(baseline={"test/accuracy": 0.8}, notes={"report": "second"})
 
 
 def test_cursors_belong_to_a_sweep_or_to_a_trial(ledger: Ledger) -> None:
@@ -270,7 +271,7 @@ def test_a_ledger_of_a_later_version_is_refused(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
 def test_a_ledger_in_memory_is_refused(url: str) -> None:
-    with pytest.raises(LedgerError, match="a database that lasts"):
+    with pytest.raises(LedgerError, match="a database in a file"):
         Ledger.open(url)
 
 

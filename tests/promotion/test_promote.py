@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.errors import TrackingError, UserError
+from orchestrator.core.facts import SweepFacts
 from orchestrator.core.manifest import seal
 from orchestrator.core.trial import TrialRecord
 from orchestrator.promotion.candidates import Candidate, Candidates
@@ -152,15 +153,15 @@ def test_best_kept_trial_is_not_refused_for_others(tracked: Tracked) -> None:
 
 
 def test_trial_below_the_baseline_is_refused(tracked: Tracked) -> None:
-    sweep = dataclasses.replace(tracked.trained.store.record, facts={"baseline": {"val/accuracy": 0.95}})
+    sweep = dataclasses.replace(tracked.trained.store.record, facts=SweepFacts(baseline={"val/accuracy": 0.95}))
     request = PromotionRequest(name="films", metric=ACCURACY)
     with pytest.raises(UserError, match=r"baseline: val/accuracy 0.9000, baseline 0.9500, a gain > 0 is needed"):
         promote(sweep, tracked.candidates().choose(), tracked.location, request)
     assert registered(tracked) == []
 
 
-def test_trial_equal_to_the_baseline_is_message(tracked: Tracked) -> None:
-    sweep = dataclasses.replace(tracked.trained.store.record, facts={"baseline": {"val/accuracy": 0.9}})
+def test_trial_equal_to_baseline_fails_gate(tracked: Tracked) -> None:
+    sweep = dataclasses.replace(tracked.trained.store.record, facts=SweepFacts(baseline={"val/accuracy": 0.9}))
     request = PromotionRequest(name="films", metric=ACCURACY)
     done = promote(sweep, tracked.candidates().choose(), tracked.location, request)
     assert {result.gate: result.passed for result in done.gates}["baseline"] is False

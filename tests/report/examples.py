@@ -3,6 +3,7 @@
 import math
 import random
 
+from orchestrator.core.facts import SweepFacts
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
 from orchestrator.core.sweep import SweepRecord, SweepStatus
@@ -49,7 +50,8 @@ def make_sweep(**other: object) -> SweepRecord:
         "fingerprint": {"metric": METRIC, "objective": "sentiment", "model": "minilm"},
         "spec_text": "name: sentiment\nbudget: {trials: 12}\n",
         "created_at": 1e9,
-        "facts": {"baseline": BASELINE, "data": DATA, "elapsed_s": 420.0, "report_points": list(POINTS)},
+        "facts": SweepFacts(baseline=BASELINE, rows=DATA),
+        "elapsed_s": 420.0,
     }
     return SweepRecord(**values | other)  # type: ignore[arg-type]
 

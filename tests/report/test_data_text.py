@@ -1,16 +1,16 @@
 """What a person is told of the data: each count with its reason, on the screen, on the page and in JSON."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
 from orchestrator.core.data import DataSummary
-from orchestrator.report.data_text import data_lines, summary_of
+from orchestrator.report.data_text import data_lines
 from orchestrator.report.html import render_page
 from orchestrator.report.summary import Summary, as_json, summarise
 from orchestrator.report.text import summary_text
-from tests.report.examples import DATA, make_records, make_sweep
+from tests.report.examples import make_records, make_sweep
 from tests.report.test_views import shown
 
 ROWS = {"train": 356, "validation": 100, "test": 100, "shift/tweets": 50}
@@ -28,17 +28,16 @@ DATA_SUMMARY = DataSummary(
 
 @pytest.fixture
 def summary() -> Summary:
-    sweep = make_sweep()
-    facts = {**sweep.facts, "data": ROWS, "data_summary": json.loads(json.dumps(asdict(DATA_SUMMARY)))}
+    facts = replace(make_sweep().facts, rows=ROWS, data_summary=DATA_SUMMARY)
     return summarise(make_sweep(facts=facts), make_records())
 
 
-def test_every_count_has_its_reason() -> None:
+def test_every_count_has_reason() -> None:
     assert data_lines(ROWS, DATA_SUMMARY) == [
         ("rows", "train 356 · validation 100 · test 100 · shift/tweets 50"),
-        ("left out", "51 of 607: blank text 9 · copy of another row 42"),
-        ("left out shift/tweets", "3 of 53: too similar to a training row 3"),
-        ("cut", "rows longer than 128 tokens are cut: test 1; the longest text has 51,058 characters"),
+        ("omitted", "51 of 607: blank text 9 · copy of another row 42"),
+        ("omitted shift/tweets", "3 of 53: too similar to a training row 3"),
+        ("truncated", "rows over 128 tokens: test 1; longest text: 51,058 characters"),
         ("labels", "0 → bad · 1 → good [x]"),
         ("classes train", "bad: 200 · good [x]: 156"),
         ("classes shift/tweets", "bad: 49 · good [x]: 1"),
@@ -46,13 +45,13 @@ def test_every_count_has_its_reason() -> None:
     ]
 
 
-def test_nothing_to_tell_is_not_told() -> None:
+def test_empty_lines_are_omitted() -> None:
     plain = DataSummary(labels={"bad": "bad"}, truncated={"train": 0}, max_length=64, longest={"train": 9})
     assert data_lines({"train": 9}, plain) == [("rows", "train 9")]
     assert data_lines({}, DataSummary()) == []
 
 
-def test_many_classes_are_summed_up() -> None:
+def test_many_classes_are_abbreviated() -> None:
     many = DataSummary(label_counts={"train": {f"class {i}": i for i in range(77)}})
     line = dict(data_lines({"train": 9}, many))["classes train"]
     assert line.startswith("class 0: 0 · class 1: 1 · ")
@@ -60,7 +59,7 @@ def test_many_classes_are_summed_up() -> None:
     assert len(data_lines({"train": 9}, many, classes=False)) == 1
 
 
-def test_the_report_holds_the_data_in_every_form(summary: Summary) -> None:
+def test_every_report_form_shows_data(summary: Summary) -> None:
     text = " ".join(shown(summary_text(summary), 160).split())
     page = render_page(summary, {})
     for told in (
@@ -73,9 +72,3 @@ def test_the_report_holds_the_data_in_every_form(summary: Summary) -> None:
     assert "classes train bad: 200 · good [x]: 156" in text
     assert "<tr><td>good [x]</td><td>156</td><td>1</td></tr>" in page
     assert as_json(summary)["data_summary"] == json.loads(json.dumps(asdict(DATA_SUMMARY)))
-
-
-def test_facts_of_earlier_versions_are_read(summary: Summary) -> None:
-    assert summary_of(summary.sweep.facts) == DATA_SUMMARY
-    assert summary_of({"data": DATA}) == DataSummary()
-    assert summary_of({"data_summary": {"of_a_later_version": 1, "split_rule": 3}}) == DataSummary(split_rule=3)

@@ -16,7 +16,7 @@ ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
 LOSS = Metric(name="val/loss", direction=Direction.MINIMIZE)
 
 
-def test_a_trial_is_ranked_by_its_best_report_not_its_last() -> None:
+def test_trial_is_ranked_by_best_report() -> None:
     overfitted = trial(
         0,
         {"rank": 4},
@@ -32,7 +32,7 @@ def test_a_trial_is_ranked_by_its_best_report_not_its_last() -> None:
     assert [row.number for row in leaderboard([steady, overfitted], LOSS).rows] == [1, 0]
 
 
-def test_trials_without_a_number_come_last_and_have_no_rank() -> None:
+def test_trials_without_score_have_no_rank() -> None:
     nan = trial(0, {"rank": 4}, (report(0, 100, 0, val__accuracy=math.nan),), state=TrialState.FAIL, reason="diverged")
     empty = trial(1, {"rank": 4}, (), state=TrialState.RUNNING)
     good = trial(2, {"rank": 4}, (report(2, 100, 0, val__accuracy=0.5),), state=TrialState.PRUNED)
@@ -42,7 +42,7 @@ def test_trials_without_a_number_come_last_and_have_no_rank() -> None:
     assert leaderboard([nan, empty], ACCURACY).best is None
 
 
-def test_a_failed_trial_with_a_good_checkpoint_competes() -> None:
+def test_failed_trial_with_checkpoint_is_ranked() -> None:
     reports = (report(0, 100, 0, val__accuracy=0.9), report(0, 200, 10, val__accuracy=math.nan))
     failed = trial(0, {"rank": 4}, reports, state=TrialState.FAIL)
     other = trial(1, {"rank": 8}, (report(1, 100, 0, val__accuracy=0.8),))
@@ -51,7 +51,7 @@ def test_a_failed_trial_with_a_good_checkpoint_competes() -> None:
     assert (best.number, best.samples) == (0, 100)
 
 
-def test_what_was_measured_again_is_what_is_ranked_and_shown_once() -> None:
+def test_remeasured_value_is_ranked() -> None:
     kept = trial(
         0,
         {"rank": 4},
@@ -61,21 +61,21 @@ def test_what_was_measured_again_is_what_is_ranked_and_shown_once() -> None:
     other = trial(1, {"rank": 8}, (report(1, 100, 0, val__accuracy=0.88),))
     board = leaderboard([kept, other], ACCURACY)
     assert [(row.number, row.score) for row in board.rows] == [(1, 0.88), (0, 0.85)]
-    told = "Kept adapters were measured again in float32; the search went by 0.9000 for trial 0"
-    assert board.measured_again == told
-    assert leaderboard([other], ACCURACY).measured_again is None
+    told = "Kept adapters were measured again in float32; the search used 0.9000 for trial 0"
+    assert board.remeasured_note == told
+    assert leaderboard([other], ACCURACY).remeasured_note is None
     assert (board.rows[1].val_loss, board.rows[1].gap) == (0.31, 0.12)
-    assert board.extra == ("test/accuracy",)
+    assert board.final_metrics == ("test/accuracy",)
     columns, _ = table(board)
     assert len(set(columns)) == len(columns)
 
 
-def test_the_final_metrics_shown_are_those_of_the_searched_kind_test_first() -> None:
+def test_final_metrics_list_test_first() -> None:
     board = leaderboard(make_records(), metric_of(make_sweep()))
-    assert board.extra == ("test/accuracy", "shift/product/accuracy", "shift/tweets/accuracy")
+    assert board.final_metrics == ("test/accuracy", "shift/product/accuracy", "shift/tweets/accuracy")
 
 
-def test_time_is_split_between_training_evaluation_and_the_rest() -> None:
+def test_time_is_split_into_three_parts() -> None:
     side_by_side = [trial(n, {"rank": 4}, (report(n, 100, 1000.0, seconds=10),)) for n in (0, 1)]
     later = trial(2, {"rank": 4}, (report(2, 100, 1015.0, seconds=5),))
     use = time_use([*side_by_side, later], elapsed_s=25.0)
@@ -88,7 +88,7 @@ def test_time_is_split_between_training_evaluation_and_the_rest() -> None:
     assert use.share(use.training_s) == pytest.approx(0.42)
 
 
-def test_trials_of_a_pack_report_their_share_of_its_time() -> None:
+def test_packed_trials_share_pack_time() -> None:
     pack = [trial(n, {"rank": 4}, (report(n, 100, 1000.0, seconds=10),)) for n in range(4)]
     for record in pack:
         share = {"time/train_s": 7 / 4, "time/eval_s": 2 / 4}
@@ -100,14 +100,14 @@ def test_trials_of_a_pack_report_their_share_of_its_time() -> None:
     assert use.busy_slots == pytest.approx(40 / 12)
 
 
-def test_the_last_look_at_the_shift_sets_is_evaluation() -> None:
+def test_shift_measurement_counts_as_evaluation() -> None:
     record = trial(0, {"rank": 4}, (report(0, 100, 0.0, seconds=10),), final={"time/shift_s": 4.0}, ended_at=20.0)
     use = time_use([record], elapsed_s=25.0)
     assert use is not None
     assert [use.training_s, use.evaluation_s] == pytest.approx([7, 2 + 4])
 
 
-def test_time_needs_reports_and_never_exceeds_the_wall() -> None:
+def test_time_parts_never_exceed_wall_time() -> None:
     assert time_use([trial(0, {"rank": 4}, ())], elapsed_s=10) is None
     use = time_use([trial(0, {"rank": 4}, (report(0, 100, 0.0, seconds=20),))], elapsed_s=5)
     assert use is not None
@@ -121,27 +121,27 @@ def test_time_needs_reports_and_never_exceeds_the_wall() -> None:
     [
         ((0.9,), 0.9, (0.8, 0.8), None),
         ((0.9,), None, (0.8, 0.8), None),
-        ((0.8,), 0.85, (0.82, 0.83), "but trial 0 is on test/accuracy (0.8500 to 0.8300): the two are close."),
-        ((0.9,), 0.8, (0.82, 0.83), "is better than the baseline on val/accuracy and not on test/accuracy (0.8000 to "),
+        ((0.8,), 0.85, (0.82, 0.83), "but trial 0 is better on test/accuracy (0.8500 to 0.8300): they are close."),
+        ((0.9,), 0.8, (0.82, 0.83), "is better than the baseline on val/accuracy but not on test/accuracy (0.8000 to "),
         ((0.8,), 0.8, (0.82, 0.83), "(0.8000 to 0.8200). Trials were trained on at most 355 samples, which may be too"),
-        ((0.82,), None, (0.82, 0.83), "raise training.epochs, or add training rows."),
-        ((0.7, 0.8), None, (0.82, 0.83), "Trial 0 was still best at its last report, after 4,000 samples"),
-        ((0.8, 0.7), 0.8, (0.82, 0.83), "Fine-tuning did not pay here, with trials of up to 4,000 samples: try more"),
+        ((0.82,), None, (0.82, 0.83), "raise training.epochs or add training rows."),
+        ((0.7, 0.8), None, (0.82, 0.83), "Trial 0 was best at its last report, after 4,000 samples"),
+        ((0.8, 0.7), 0.8, (0.82, 0.83), "Fine-tuning with up to 4,000 samples did not help: try more"),
     ],
 )
-def test_what_is_said_beside_a_baseline(
+def test_baseline_warning(
     scores: tuple[float, ...], test: float | None, baseline: tuple[float, float], told: str | None
 ) -> None:
     points = (355,) if len(scores) == 1 else (2000, 4000)
     reports = tuple(report(0, at, 0, val__accuracy=score) for at, score in zip(points, scores, strict=True))
     record = trial(0, {"rank": 4}, reports, final={} if test is None else {"test/accuracy": test})
     values = dict(zip(("val/accuracy", "test/accuracy"), baseline, strict=True))
-    said = leaderboard([record], ACCURACY, values).beaten
+    said = leaderboard([record], ACCURACY, values).baseline_warning
     assert said is None if told is None else said is not None and told in said
 
 
-def test_a_minimised_metric_is_compared_downwards() -> None:
+def test_minimised_metric_compares_with_baseline() -> None:
     record = trial(0, {"rank": 4}, (report(0, 100, 0, val__loss=0.4),), final={"test/loss": 0.5})
     loss = Metric(name="val/loss", direction=Direction.MINIMIZE)
-    assert leaderboard([record], loss, {"val/loss": 0.6, "test/loss": 0.6}).beaten is None
-    assert "No trial is better" in str(leaderboard([record], loss, {"val/loss": 0.3}).beaten)
+    assert leaderboard([record], loss, {"val/loss": 0.6, "test/loss": 0.6}).baseline_warning is None
+    assert "No trial is better" in str(leaderboard([record], loss, {"val/loss": 0.3}).baseline_warning)

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from orchestrator.assets.catalogue import CATALOGUE
-from orchestrator.cli.plan_view import longest_s, plan_text
+from orchestrator.cli.plan_view import max_duration_s, plan_text
 from orchestrator.core.deepspeed import NAMED
-from orchestrator.core.outcome import SweepPlan
 from orchestrator.core.policy import Budget
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.loading import objective_facts
+from orchestrator.preparation.engine_plan import plan_engine
+from orchestrator.preparation.preview import SweepPlan
 from orchestrator.report.pace import Pace, earlier_pace
 from orchestrator.search.sweeps import open_sweep
 from orchestrator.spec.load import load_spec
@@ -39,17 +40,17 @@ def spec() -> SweepSpec:
     return load_spec(path, objective_facts=objective_facts, packaged=CATALOGUE)
 
 
-def test_a_sweep_of_the_same_task_gives_the_pace(spec: SweepSpec, tmp_path: Path) -> None:
+def test_pace_comes_from_sweep_of_same_task(spec: SweepSpec, tmp_path: Path) -> None:
     ledger = Ledger.open(f"sqlite:///{tmp_path}/ledger.db", heartbeat_s=0.01)
     sweep = open_sweep(ledger, spec.name, spec.fingerprint(), "")
-    ledger.sweeps.update(sweep.id, facts={"engine": {"engine": spec.resources.engine.value}})
+    ledger.sweeps.update(sweep.id, facts={"engine_plan": plan_engine(spec, 1000)})
     assert earlier_pace(ledger, spec) is None, "nothing was trained yet"
     for number, rows in enumerate((1000, 500)):
         ledger.trials.add(sweep.id, trial(number, {"rank": 4}, ()), number)
         ledger.trials.add_report(sweep.id, report(number, rows, 0.0))
     with ledger.drivers.hold(sweep.id) as hold:
         hold.busy = True
-    elapsed_s = ledger.sweeps.get(sweep.id).facts["elapsed_s"]
+    elapsed_s = ledger.sweeps.get(sweep.id).elapsed_s
     found = earlier_pace(ledger, spec)
     assert found is not None
     assert found.sweep == "sentiment-smoke#1"
@@ -59,11 +60,11 @@ def test_a_sweep_of_the_same_task_gives_the_pace(spec: SweepSpec, tmp_path: Path
     assert earlier_pace(ledger, replace(spec, fixed={**spec.fixed, "epochs": 3.0}, seed=9)) == found
 
 
-def test_the_longest_time_is_that_of_all_trials_within_the_wall_time(spec: SweepSpec) -> None:
+def test_max_duration_is_limited_by_wall_time(spec: SweepSpec) -> None:
     pace = Pace(sweep="s#1", rows_per_s=100.0)
     endless = replace(spec, budget=Budget(trials=12))
-    assert longest_s(endless, PLAN, pace) == 120
-    assert longest_s(replace(spec, budget=Budget(trials=12, wall_time_s=60)), PLAN, pace) == 60
-    assert longest_s(replace(spec, budget=Budget(tokens=9)), PLAN, pace) is None
-    assert "≤ 2 min 00 s, as fast as s#1 went: 100.0 rows/s in all" in shown(plan_text(endless, PLAN, pace), 120)
+    assert max_duration_s(endless, PLAN, pace) == 120
+    assert max_duration_s(replace(spec, budget=Budget(trials=12, wall_time_s=60)), PLAN, pace) == 60
+    assert max_duration_s(replace(spec, budget=Budget(tokens=9)), PLAN, pace) is None
+    assert "≤ 2 min 00 s at the speed of s#1 (100.0 rows/s)" in shown(plan_text(endless, PLAN, pace), 120)
     assert "rows/s" not in shown(plan_text(endless, PLAN), 120)

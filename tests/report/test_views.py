@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from rich.console import Console, RenderableType
 
+from orchestrator.core.facts import SweepFacts
 from orchestrator.core.metric import Direction
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialState
@@ -20,7 +21,7 @@ from orchestrator.report import words
 from orchestrator.report.files import as_csv, as_table_json, draw, write_report
 from orchestrator.report.fitting_table import Column, FittingTable
 from orchestrator.report.html import render_page
-from orchestrator.report.parallel import marks, positions
+from orchestrator.report.parallel import axis_labels, positions
 from orchestrator.report.summary import Importances, Summary, as_json, next_commands, summarise
 from orchestrator.report.text import commands_text, summary_text
 from tests.report.examples import make_records, make_sweep, report, trial
@@ -39,30 +40,30 @@ def shown(renderable: RenderableType, width: int) -> str:
     return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
 
-def test_a_wide_screen_shows_every_column(summary: Summary) -> None:
+def test_wide_screen_shows_every_column(summary: Summary) -> None:
     text = shown(summary_text(summary), 140)
-    for word in ("tweets", "product", "test", "dropout", "baseline", "0.7810", "0.640", "diverged", "outside 23 %"):
+    for word in ("tweets", "product", "test", "dropout", "baseline", "0.7810", "0.640", "diverged", "other 23 %"):
         assert word in text
     assert "alpha" not in text  # it is the same in every trial
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])
-def test_a_narrow_screen_loses_columns_but_no_digits(summary: Summary, width: int) -> None:
+def test_narrow_screen_hides_columns_but_no_digits(summary: Summary, width: int) -> None:
     text = shown(summary_text(summary), width)
     assert "…" not in text
     assert "0.8406" in text
     assert max(len(line) for line in text.splitlines()) <= width
 
 
-def test_what_a_narrow_screen_leaves_out_is_named(summary: Summary) -> None:
+def test_narrow_screen_names_hidden_columns(summary: Summary) -> None:
     told = " ".join(shown(summary_text(summary), 80).split())
-    assert "hidden: terminal too narrow (see --json and the report's page): " in told
+    assert "hidden: terminal too narrow (see --json or the report): " in told
     assert "tweets accuracy" in told
     assert "terminal too narrow" not in shown(summary_text(summary), 140)
 
 
 @pytest.mark.parametrize("status", [SweepStatus.INTERRUPTED, SweepStatus.FINISHED])
-def test_a_trial_that_has_not_ended_is_suspended_where_the_sweep_does_not_run(status: SweepStatus) -> None:
+def test_running_trial_of_stopped_sweep_is_suspended(status: SweepStatus) -> None:
     records = (replace(make_records()[0], state=TrialState.RUNNING, ended_at=None), make_records()[1])
     resting = summarise(make_sweep(status=status), records)
     text, page = shown(summary_text(resting), 120), render_page(resting, {})
@@ -76,7 +77,7 @@ def test_a_trial_that_has_not_ended_is_suspended_where_the_sweep_does_not_run(st
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
-def test_the_winners_test_and_shift_metrics_are_shown_at_any_width(width: int) -> None:
+def test_winners_final_metrics_show_at_any_width(width: int) -> None:
     records = make_records()
     measured = {"test/accuracy": 0.838, "shift/product/accuracy": 0.72, "shift/nyt_2014/accuracy": 0.6149}
     won = replace(records[7], final={**measured, "test/loss": 0.4})
@@ -85,7 +86,7 @@ def test_the_winners_test_and_shift_metrics_are_shown_at_any_width(width: int) -
     assert "shift: nyt 2014 0.615 · product 0.720" in text
 
 
-def test_what_was_not_measured_of_the_winner_is_left_out() -> None:
+def test_unmeasured_final_metrics_are_omitted() -> None:
     records = make_records()
     only_shift = shown(summary_text(summarise(make_sweep(), records)), 80)  # the winner's adapter is unmeasured
     assert "winner  shift: product 0." in only_shift
@@ -93,37 +94,39 @@ def test_what_was_not_measured_of_the_winner_is_left_out() -> None:
     bare = tuple(replace(record, final={}) for record in records)
     assert "winner" not in shown(summary_text(summarise(make_sweep(), bare)), 80)
     tested = tuple(replace(record, final={"test/accuracy": 0.9}) for record in records)
-    alone = shown(summary_text(summarise(make_sweep(facts={}), tested)), 80)
+    alone = shown(summary_text(summarise(make_sweep(facts=SweepFacts()), tested)), 80)
     assert "winner  test accuracy 0.900\n" in "\n".join(line.rstrip() for line in alone.splitlines())
 
 
 @pytest.mark.parametrize(("value", "told"), [(0.5, False), (0.9, True)])
-def test_a_winner_that_is_no_better_than_the_baseline_is_said_to_be_so(value: float, *, told: bool) -> None:
+def test_winner_below_baseline_is_reported(value: float, *, told: bool) -> None:
     sweep = make_sweep()
-    told_of = summarise(replace(sweep, facts={**sweep.facts, "baseline": {"val/accuracy": value}}), make_records())
+    told_of = summarise(replace(sweep, facts=replace(sweep.facts, baseline={"val/accuracy": value})), make_records())
     assert ("No trial is better than the baseline" in shown(summary_text(told_of), 120)) == told
     assert ("No trial is better than the baseline" in render_page(told_of, {})) == told
 
 
-def test_a_limit_says_what_it_leaves_out(summary: Summary) -> None:
-    assert " and 9 more, on the report's page" in shown(summary_text(summary, limit=3), 120)
+def test_limit_names_number_of_hidden_trials(summary: Summary) -> None:
+    assert "and 9 more (report --limit 12)" in shown(summary_text(summary, limit=3), 120)
     assert "more, on the report's page" not in shown(summary_text(summary), 120)
 
 
-def test_a_command_is_never_cut(summary: Summary) -> None:
+def test_commands_are_never_truncated(summary: Summary) -> None:
     console = Console(file=io.StringIO(), width=40)
     console.print(commands_text(next_commands("sentiment#1", 3)), soft_wrap=True)
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    assert lines[1] == "register the winner   python -m orchestrator promote 'sentiment#1'"
+    assert lines[1] == "register the winner     python -m orchestrator promote 'sentiment#1'"
     commands = dict(
         next_commands("sentiment", 3, program=".venv/bin/python -m orchestrator", place=" --tracking-uri x")
     )
-    assert commands["then use it"] == '.venv/bin/python -m orchestrator predict sentiment "some text" --tracking-uri x'
+    assert (
+        commands["predict with it"] == '.venv/bin/python -m orchestrator predict sentiment "some text" --tracking-uri x'
+    )
     assert all(command.startswith(".venv/bin/python -m orchestrator ") for command in commands.values())
     assert len(next_commands("sentiment", None)) == 1
 
 
-def test_next_steps_force_what_promotion_refuses(summary: Summary) -> None:
+def test_next_steps_use_force_below_baseline(summary: Summary) -> None:
     board = summary.leaderboard
     assert board.best is not None
     assert board.best.score is not None
@@ -134,7 +137,7 @@ def test_next_steps_force_what_promotion_refuses(summary: Summary) -> None:
         assert ("promote sentiment --force --reason" in page) is expected
 
 
-def test_json_is_strict_and_says_who_won(summary: Summary) -> None:
+def test_json_is_strict_and_names_winner(summary: Summary) -> None:
     plain = json.loads(json.dumps(as_json(summary), allow_nan=False))
     assert (plain["sweep"], plain["best"], plain["status"]) == ("sentiment#1", 7, "finished")
     assert plain["trials"] == {"complete": 8, "pruned": 3, "fail": 1}
@@ -142,14 +145,14 @@ def test_json_is_strict_and_says_who_won(summary: Summary) -> None:
     assert plain["tokens"] == 20 * (8 * 8000 + 3 * 2667 + 1333)
 
 
-def test_csv_has_a_row_per_trial(summary: Summary) -> None:
+def test_csv_has_one_row_per_trial(summary: Summary) -> None:
     rows = list(csv.DictReader(io.StringIO(as_csv(summary.leaderboard))))
     assert [row["trial"] for row in rows[:2]] == ["7", "2"]
     assert float(rows[0]["val/accuracy"]) == summary.leaderboard.rows[0].score
     assert rows[-1]["reason"].startswith("diverged")
 
 
-def test_the_same_table_as_json_has_every_digit_and_no_nan() -> None:
+def test_json_table_has_full_precision_without_nan() -> None:
     trials = (
         trial(0, {"rank": 4}, (report(0, 8, 0.0, val__accuracy=1 / 3, val__loss=math.nan),), final={"test/f1": 0.5}),
     )
@@ -177,7 +180,7 @@ class Page(html.parser.HTMLParser):
         ]
 
 
-def test_the_report_is_one_page_without_the_network_and_a_file_per_picture(summary: Summary, tmp_path: Path) -> None:
+def test_report_page_needs_no_network(summary: Summary, tmp_path: Path) -> None:
     (tmp_path / "gone.png").write_bytes(b"of an earlier report")
     files = write_report(tmp_path, summary)
     assert files[0].name == "index.html"
@@ -195,24 +198,24 @@ def test_the_report_is_one_page_without_the_network_and_a_file_per_picture(summa
             assert len(colours) > 50  # something is drawn
 
 
-def test_a_page_escapes_what_a_user_wrote(tmp_path: Path) -> None:
+def test_page_escapes_user_text(tmp_path: Path) -> None:
     failed = trial(0, {"rank": 4}, (), state=TrialState.FAIL, reason="<script>alert(1)</script>")
-    sweep = make_sweep(spec_text="description: <b>bold</b>", facts={})
+    sweep = make_sweep(spec_text="description: <b>bold</b>", facts=SweepFacts())
     text = write_report(tmp_path, summarise(sweep, [failed]))[0].read_text()
     assert "<script>alert" not in text
     assert "<b>bold" not in text
 
 
-def test_a_page_masks_a_password_that_is_stored(tmp_path: Path) -> None:
-    sweep = make_sweep(spec_text="tracking: {uri: 'https://ann:pw-1@host'}", facts={})
+def test_page_masks_stored_password(tmp_path: Path) -> None:
+    sweep = make_sweep(spec_text="tracking: {uri: 'https://ann:pw-1@host'}", facts=SweepFacts())
     text = write_report(tmp_path, summarise(sweep, []))[0].read_text()
     assert "pw-1" not in text
     assert "https://ann:***@host" in text
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_a_sweep_that_has_hardly_begun_can_be_reported(count: int, tmp_path: Path) -> None:
-    sweep = make_sweep(status=SweepStatus.RUNNING, facts={})
+def test_sweep_without_results_can_be_reported(count: int, tmp_path: Path) -> None:
+    sweep = make_sweep(status=SweepStatus.RUNNING, facts=SweepFacts())
     summary = summarise(sweep, make_records(count), Importances(note="too few trials"))
     assert "parallel_coordinates" not in draw(summary)
     assert (summary.time is None) == (count == 0)
@@ -221,35 +224,35 @@ def test_a_sweep_that_has_hardly_begun_can_be_reported(count: int, tmp_path: Pat
     assert ("no trials yet" in shown(summary_text(summary), 80)) == (count == 0)
 
 
-def test_a_minimised_metric_is_drawn_downwards(tmp_path: Path) -> None:
+def test_minimised_metric_is_drawn_downwards(tmp_path: Path) -> None:
     metric = {"name": "val/loss", "direction": "minimize"}
-    summary = summarise(make_sweep(fingerprint={"metric": metric}, facts={}), make_records())
+    summary = summarise(make_sweep(fingerprint={"metric": metric}, facts=SweepFacts()), make_records())
     assert summary.leaderboard.metric.direction is Direction.MINIMIZE
     header = write_report(tmp_path, summary)[-1].parent.joinpath("leaderboard.csv").read_text().splitlines()[0]
     assert header.split(",").count("val/loss") == 1
     assert "shift" in draw(summary)
 
 
-def test_axes_are_scaled_each_by_its_own_kind() -> None:
+def test_axes_are_scaled_by_value_type() -> None:
     assert positions([1, 3, 2]) == [0.0, 1.0, 0.5]
     assert positions([1e-4, 1e-2, 1e-3]) == pytest.approx([0.0, 1.0, 0.5])
     assert positions(["b", "a", None]) == [1.0, 0.0, -0.06]
     assert positions([True, False]) == [1.0, 0.0]
-    assert marks([4, 8, 4]) == [(0.0, "4"), (1.0, "8")]
-    assert [text for _, text in marks([n / 10 for n in range(11)])] == ["0", "1"]
+    assert axis_labels([4, 8, 4]) == [(0.0, "4"), (1.0, "8")]
+    assert [text for _, text in axis_labels([n / 10 for n in range(11)])] == ["0", "1"]
 
 
 @pytest.mark.parametrize(
     ("value", "text"), [(2.4e-4, "2.4e-4"), (0.05, "0.05"), (0.0, "0"), (16, "16"), (True, "true"), (None, "null")]
 )
-def test_parameters_read_as_people_write_them(value: float | bool | None, text: str) -> None:
+def test_parameter_values_are_short(value: float | bool | None, text: str) -> None:
     assert words.param(value) == text
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(8.4, "8 s"), (59.6, "1 min 00 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")]
 )
-def test_durations(seconds: float, text: str) -> None:
+def test_durations_are_readable(seconds: float, text: str) -> None:
     assert words.duration(seconds) == text
     assert words.size(1_250_000) == "1.2 MB"
 

@@ -171,7 +171,7 @@ def test_an_ended_trial_is_left_alone(tmp_path: Path) -> None:
 def test_a_trial_that_was_not_told_to_stop_cannot_finish(tmp_path: Path) -> None:
     coordinator = coordinator_of(tmp_path, plan_of())
     coordinator.next_task()
-    with pytest.raises(LedgerError, match="was not told to stop"):
+    with pytest.raises(LedgerError, match="has no decision to stop"):
         coordinator.finish(0, {})
 
 
@@ -256,7 +256,7 @@ def test_a_study_that_somebody_deleted_is_missed(tmp_path: Path) -> None:
 def test_wall_time_counts_earlier_drivers(tmp_path: Path) -> None:
     ledger, clock = open_ledger(tmp_path), Clock()
     sweep = open_sweep(ledger, "sentiment", {}, "")
-    sweep = replace(sweep, facts={"elapsed_s": 50.0})
+    sweep = replace(sweep, elapsed_s=50.0)
     coordinator = Coordinator(ledger, sweep, plan_of(budget=Budget(wall_time_s=60.0)), timer=clock)
     assert coordinator.next_task() is not None
     clock.now += 9.0

@@ -16,16 +16,16 @@ from orchestrator.core.settings import TrialSettings
 from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import Action, Decision, Report, TrialRecord, TrialState
 from orchestrator.evaluation.exits import diverged, overfitting
-from orchestrator.search.stopping.decide import Judge
+from orchestrator.search.stopping.decide import Decider
 from orchestrator.search.stopping.points import report_points, rungs
 from orchestrator.search.stopping.rules import build_rule
 from tests.counting import counted, record_reads
 from tests.search.worlds import ACCURACY, POINTS, report_of
 
 
-def judge_of(policy: StoppingPolicy, points: tuple[int, ...] = POINTS, metric: Metric = ACCURACY) -> Judge:
+def decider_of(policy: StoppingPolicy, points: tuple[int, ...] = POINTS, metric: Metric = ACCURACY) -> Decider:
     timetable = Timetable(points=points, rows_per_epoch=points[-1])
-    return Judge(policy=policy, metric=metric, timetable=timetable, diverged=diverged, overfitting=overfitting)
+    return Decider(policy=policy, metric=metric, timetable=timetable, diverged=diverged, overfitting=overfitting)
 
 
 def trial(number: int, *values: float, points: Sequence[int] = POINTS, epochs: float = 1.0) -> TrialRecord:
@@ -121,13 +121,13 @@ def test_rungs_are_report_points_below_the_last(grace: int | None, factor: int, 
 @pytest.mark.parametrize("values", list(permutations((0.1, 0.2, 0.3))))
 def test_the_first_three_are_judged_together_whatever_their_order(values: tuple[float, ...]) -> None:
     """Optuna keeps one of .1 .2 .3 and all of .3 .2 .1."""
-    judge = judge_of(StoppingPolicy(reduction_factor=3))
+    decider = decider_of(StoppingPolicy(reduction_factor=3))
     records: list[TrialRecord] = []
     decisions: tuple[Decision, ...] = ()
     for number, value in enumerate(values):
         assert decisions == ()
         records.append(trial(number, value))
-        decisions = judge.decide(records, more_trials=True)
+        decisions = decider.decide(records, more_trials=True)
     assert actions(decisions) == {n: Action.CONTINUE if v == 0.3 else Action.STOP for n, v in enumerate(values)}
     stopped = next(v for v in decisions if v.action is Action.STOP)
     assert stopped.outcome is not None
@@ -136,28 +136,28 @@ def test_the_first_three_are_judged_together_whatever_their_order(values: tuple[
 
 
 def test_a_trial_is_compared_by_its_best_so_far() -> None:
-    judge = judge_of(StoppingPolicy(reduction_factor=3))
+    decider = decider_of(StoppingPolicy(reduction_factor=3))
     fell_back = trial(0, 0.9, 0.8, 0.1)
     records = [fell_back, trial(1, 0.5, 0.5, 0.5), trial(2, 0.4, 0.4, 0.4)]
-    assert actions(judge.decide(records, more_trials=False)) == {0: Action.CONTINUE, 1: Action.STOP, 2: Action.STOP}
+    assert actions(decider.decide(records, more_trials=False)) == {0: Action.CONTINUE, 1: Action.STOP, 2: Action.STOP}
 
 
 def test_lower_is_better_if_the_metric_says_so() -> None:
     loss = Metric(name=ACCURACY.name, direction=Direction.MINIMIZE)
-    judge = judge_of(StoppingPolicy(reduction_factor=3), metric=loss)
-    decided = judge.decide([trial(0, 0.3), trial(1, 0.1), trial(2, 0.2)], more_trials=False)
+    decider = decider_of(StoppingPolicy(reduction_factor=3), metric=loss)
+    decided = decider.decide([trial(0, 0.3), trial(1, 0.1), trial(2, 0.2)], more_trials=False)
     assert actions(decided) == {0: Action.STOP, 1: Action.CONTINUE, 2: Action.STOP}
 
 
 def test_ties_are_kept() -> None:
-    judge = judge_of(StoppingPolicy(reduction_factor=3))
-    decided = judge.decide([trial(n, 0.5) for n in range(6)], more_trials=False)
+    decider = decider_of(StoppingPolicy(reduction_factor=3))
+    decided = decider.decide([trial(n, 0.5) for n in range(6)], more_trials=False)
     assert set(actions(decided).values()) == {Action.CONTINUE}
 
 
 def test_a_value_that_is_no_number_ranks_last_and_fails() -> None:
-    judge = judge_of(StoppingPolicy(reduction_factor=3))
-    decided = judge.decide([trial(0, math.nan), trial(1, 0.1), trial(2, 0.2)], more_trials=False)
+    decider = decider_of(StoppingPolicy(reduction_factor=3))
+    decided = decider.decide([trial(0, math.nan), trial(1, 0.1), trial(2, 0.2)], more_trials=False)
     assert actions(decided) == {0: Action.STOP, 1: Action.STOP, 2: Action.CONTINUE}
     assert decided[0].outcome is not None
     assert decided[0].outcome.state is TrialState.FAIL
@@ -165,23 +165,23 @@ def test_a_value_that_is_no_number_ranks_last_and_fails() -> None:
 
 
 def test_between_rungs_a_trial_goes_on_at_once() -> None:
-    judge = judge_of(StoppingPolicy(reduction_factor=3))
-    assert actions(judge.decide([trial(0, 0.5, 0.5)], more_trials=True)) == {0: Action.CONTINUE}
+    decider = decider_of(StoppingPolicy(reduction_factor=3))
+    assert actions(decider.decide([trial(0, 0.5, 0.5)], more_trials=True)) == {0: Action.CONTINUE}
 
 
 def test_who_stops_below_is_not_waited_for_above() -> None:
     """Trial 0 waits at 3000 for 1 and 2; they are judged at 1000 and both stop, so it goes on in the same call."""
-    judge = judge_of(StoppingPolicy(reduction_factor=3, cohort=2))
+    decider = decider_of(StoppingPolicy(reduction_factor=3, cohort=2))
     records = [trial(0, 0.9, 0.9, 0.9), trial(1, 0.2), trial(2, 0.1)]
-    assert actions(judge.decide(records, more_trials=False)) == {0: Action.CONTINUE, 1: Action.STOP, 2: Action.STOP}
-    assert actions(judge.decide(records, more_trials=True)) == {1: Action.STOP, 2: Action.STOP}
+    assert actions(decider.decide(records, more_trials=False)) == {0: Action.CONTINUE, 1: Action.STOP, 2: Action.STOP}
+    assert actions(decider.decide(records, more_trials=True)) == {1: Action.STOP, 2: Action.STOP}
 
 
 def test_a_trial_of_fewer_epochs_is_complete_at_its_own_end_and_compared_with_others_below_it_alone() -> None:
     """Trial 0's rate has come down at the rung where the others still have most of their way to go."""
-    judge = judge_of(StoppingPolicy(reduction_factor=2))
+    decider = decider_of(StoppingPolicy(reduction_factor=2))
     short = [trial(0, 0.5, epochs=1 / 6), trial(1, 0.3, 0.3, points=(1000, 1500), epochs=0.25)]
-    decisions = judge.decide([*short, trial(2, 0.4), trial(3, 0.2)], more_trials=True)
+    decisions = decider.decide([*short, trial(2, 0.4), trial(3, 0.2)], more_trials=True)
     assert actions(decisions) == {0: Action.STOP, 1: Action.STOP, 2: Action.CONTINUE, 3: Action.STOP}
     assert [decision.outcome and decision.outcome.reason for decision in decisions] == [
         "reached its budget of 1000 samples",
@@ -192,22 +192,22 @@ def test_a_trial_of_fewer_epochs_is_complete_at_its_own_end_and_compared_with_ot
 
 
 def test_who_ends_below_a_rung_is_not_waited_for() -> None:
-    judge = judge_of(StoppingPolicy(reduction_factor=3, cohort=2))
+    decider = decider_of(StoppingPolicy(reduction_factor=3, cohort=2))
     waiting = trial(0, 0.9, 0.9, 0.9)
     for epochs, expected in ((1.0, {}), (0.6, {}), (0.5, {0: Action.CONTINUE}), (0.4, {0: Action.CONTINUE})):
-        assert actions(judge.decide([waiting, trial(1, epochs=epochs)], more_trials=False)) == expected
+        assert actions(decider.decide([waiting, trial(1, epochs=epochs)], more_trials=False)) == expected
 
 
 @pytest.mark.parametrize(("more", "expected"), [(True, {}), (False, {0: Action.CONTINUE, 1: Action.STOP})])
 def test_fewer_trials_than_the_cohort_are_judged_when_no_more_can_come(more: bool, expected: dict[int, Action]) -> None:
-    judge = judge_of(StoppingPolicy(reduction_factor=3))
-    assert actions(judge.decide([trial(0, 0.2), trial(1, 0.1)], more_trials=more)) == expected
+    decider = decider_of(StoppingPolicy(reduction_factor=3))
+    assert actions(decider.decide([trial(0, 0.2), trial(1, 0.1)], more_trials=more)) == expected
 
 
 def test_the_median_rule_compares_with_the_others() -> None:
-    judge = judge_of(StoppingPolicy(rule=StoppingName.MEDIAN))
+    decider = decider_of(StoppingPolicy(rule=StoppingName.MEDIAN))
     records = [trial(n, value) for n, value in enumerate((0.1, 0.2, 0.3, 0.4, 0.5))]
-    decided = actions(judge.decide(records, more_trials=True))
+    decided = actions(decider.decide(records, more_trials=True))
     assert [n for n, action in decided.items() if action is Action.STOP] == [0, 1]
 
 
@@ -218,7 +218,7 @@ def test_hyperband_compares_within_a_bracket() -> None:
     assert [rule.bracket_of.count(bracket) for bracket in range(3)] == [4, 3, 3]  # ceil(3/k · 2^(k-1)) for k = 3, 2, 1
     assert [rule.bracket(n) for n in range(10)] == [rule.bracket(n + 10) for n in range(10)]
     records = [trial(n, 0.1 * n) for n in range(10)]
-    decided = actions(judge_of(policy).decide(records, more_trials=True))
+    decided = actions(decider_of(policy).decide(records, more_trials=True))
     impatient = [n for n in range(10) if rule.bracket(n) == 0]
     assert [n for n, action in decided.items() if action is Action.STOP] == impatient[:2]
 
@@ -236,13 +236,13 @@ def losses(record: TrialRecord, validation: Sequence[float], train: Sequence[flo
 
 def test_divergence_fails_even_at_the_last_report() -> None:
     record = losses(trial(0, *[0.5] * 6), [1, 1, 1, 1, 1, math.nan], [1] * 6)
-    (decision,) = judge_of(StoppingPolicy()).decide([record], more_trials=False)
+    (decision,) = decider_of(StoppingPolicy()).decide([record], more_trials=False)
     assert decision.outcome is not None
     assert (decision.outcome.state, decision.outcome.reason) == (TrialState.FAIL, "diverged: val/loss is nan")
 
 
 def test_the_last_report_completes() -> None:
-    (decision,) = judge_of(StoppingPolicy()).decide([trial(0, *[0.5] * 6)], more_trials=False)
+    (decision,) = decider_of(StoppingPolicy()).decide([trial(0, *[0.5] * 6)], more_trials=False)
     assert decision.outcome is not None
     assert (decision.outcome.state, decision.outcome.reason) == (
         TrialState.COMPLETE,
@@ -253,7 +253,7 @@ def test_the_last_report_completes() -> None:
 def test_overfitting_completes_before_the_rule_is_asked() -> None:
     record = losses(trial(0, 0.5, 0.4, 0.3), [0.5, 0.6, 0.7], [0.4, 0.3, 0.2])
     records = [record, trial(1, 0.8, 0.8, 0.8), trial(2, 0.9, 0.9, 0.9)]
-    decision = judge_of(StoppingPolicy()).decide(records, more_trials=False)[0]
+    decision = decider_of(StoppingPolicy()).decide(records, more_trials=False)[0]
     assert decision.outcome is not None
     assert decision.outcome.state is TrialState.COMPLETE
     assert decision.outcome.reason.startswith("overfitting: validation loss rose 2 reports in a row")
@@ -262,7 +262,7 @@ def test_overfitting_completes_before_the_rule_is_asked() -> None:
 @pytest.mark.parametrize("policy", [StoppingPolicy(patience=None), StoppingPolicy(grace_samples=4000)])
 def test_no_patience_and_grace_keep_an_overfitting_trial(policy: StoppingPolicy) -> None:
     record = losses(trial(0, 0.5, 0.4, 0.3), [0.5, 0.6, 0.7], [0.4, 0.3, 0.2])
-    assert actions(judge_of(policy).decide([record], more_trials=False)) == {0: Action.CONTINUE}
+    assert actions(decider_of(policy).decide([record], more_trials=False)) == {0: Action.CONTINUE}
 
 
 # Properties.
@@ -286,8 +286,8 @@ def test_trials_judged_together_do_not_depend_on_their_order(
     records = [trial(n, *[value] * reports) for n, (value, reports) in enumerate(values)]
     shuffled = data.draw(st.permutations(records))
     more = data.draw(st.booleans())
-    judge = judge_of(policy)
-    assert judge.decide(shuffled, more_trials=more) == judge.decide(records, more_trials=more)
+    decider = decider_of(policy)
+    assert decider.decide(shuffled, more_trials=more) == decider.decide(records, more_trials=more)
 
 
 @given(
@@ -296,10 +296,10 @@ def test_trials_judged_together_do_not_depend_on_their_order(
 def test_a_decision_depends_on_values_and_not_on_numbers(
     rule: StoppingName, values: list[float], data: st.DataObject
 ) -> None:
-    judge = judge_of(StoppingPolicy(rule=rule))
+    decider = decider_of(StoppingPolicy(rule=rule))
     order = data.draw(st.permutations(range(len(values))))
-    straight = judge.decide([trial(n, value) for n, value in enumerate(values)], more_trials=False)
-    mixed = judge.decide([trial(n, values[old]) for n, old in enumerate(order)], more_trials=False)
+    straight = decider.decide([trial(n, value) for n, value in enumerate(values)], more_trials=False)
+    mixed = decider.decide([trial(n, values[old]) for n, old in enumerate(order)], more_trials=False)
     assert {order[v.trial]: v.action for v in mixed} == {v.trial: v.action for v in straight}
 
 
@@ -308,7 +308,7 @@ def test_a_decision_depends_on_values_and_not_on_numbers(
 def test_no_trial_waits_for_ever(policy: StoppingPolicy, trials: int, parallel: int, seed: int) -> None:
     draw = random.Random(seed)
     epochs = (1.0, 0.6, 0.5, 0.1)
-    records = simulate(judge_of(policy), trials=trials, parallel=parallel, draw=draw, crash=0.05, epochs=epochs)
+    records = simulate(decider_of(policy), trials=trials, parallel=parallel, draw=draw, crash=0.05, epochs=epochs)
     assert len(records) == trials
     assert all(record.ended for record in records)
 
@@ -318,7 +318,7 @@ def test_two_hundred_trials_take_little_work_and_keep_the_best() -> None:
     heights = [0.5 + 0.002 * n for n in range(200)]
     random.Random(3).shuffle(heights)
     records = simulate(
-        judge_of(StoppingPolicy()),
+        decider_of(StoppingPolicy()),
         trials=200,
         parallel=4,
         draw=random.Random(0),
@@ -333,20 +333,20 @@ def test_two_hundred_trials_take_little_work_and_keep_the_best() -> None:
 
 @pytest.mark.parametrize("rule", list(StoppingName))
 def test_decision_cost_is_independent_of_trial_count(rule: StoppingName) -> None:
-    judge, work = judge_of(StoppingPolicy(rule=rule)), []
+    decider, work = decider_of(StoppingPolicy(rule=rule)), []
     for trials in (100, 400):
         draw = random.Random(1)
         ended = [counted(replace(trial(n, draw.random()), state=TrialState.PRUNED)) for n in range(trials)]
-        standings = judge.standings(ended)
+        table = decider.rung_table(ended)
         with record_reads() as reads:
-            standings.take(counted(trial(trials, 2.0)))
-            assert actions(judge.decide_among(standings, more_trials=True)) == {trials: Action.CONTINUE}
+            table.update(counted(trial(trials, 2.0)))
+            assert actions(decider.decide_from(table, more_trials=True)) == {trials: Action.CONTINUE}
         work.append(reads.count)
     assert work[0] == work[1] > 0
 
 
 def simulate(
-    judge: Judge,
+    decider: Decider,
     *,
     trials: int,
     parallel: int,
@@ -357,7 +357,7 @@ def simulate(
 ) -> list[TrialRecord]:
     """Run trials in random order: at every moment any of those that may train reports next, or crashes."""
     measure = value or (lambda _n, _s: draw.choice((0.1, 0.2, 0.3, math.nan)))
-    standings = judge.standings()
+    table = decider.rung_table()
     records: list[TrialRecord] = []
     while True:
         ready = [r for r in records if not r.ended and not r.undecided]
@@ -370,13 +370,11 @@ def simulate(
             if draw.random() < crash:
                 records[record.number] = replace(record, state=TrialState.FAIL)
             else:
-                records[record.number] = add_report(record, judge.timetable.of(record.settings), draw, measure)
+                records[record.number] = add_report(record, decider.timetable.of(record.settings), draw, measure)
         for record in records:
-            standings.take(record)
-        decisions = judge.decide(records, more_trials=may_open)
-        assert judge.decide_among(standings, more_trials=may_open) == decisions, (
-            "what was counted on the way went wrong"
-        )
+            table.update(record)
+        decisions = decider.decide(records, more_trials=may_open)
+        assert decider.decide_from(table, more_trials=may_open) == decisions, "what was counted on the way went wrong"
         assert ready or decisions or all(r.ended for r in records), "everything waits and nothing is decided"
         records = obey(records, decisions)
         if not may_open and all(r.ended for r in records):

@@ -1,4 +1,4 @@
-"""What peft refuses is told before the first trial, and so is what a model's make does to an adapter."""
+"""Adapters refused by peft are reported before the first trial, and so are effects of a model's architecture."""
 
 import re
 from collections.abc import Callable
@@ -34,7 +34,7 @@ from tests.fakes.tiny_objective import TinyCausal, TinyClassification
 from tests.training.packed.packs import MADE_UP
 
 NAMES = ("method", "target_modules", "init", "dora", "rslora", "dropout", "rank")
-BY_PARAMETER = r" \(in this model peft adapts parameters that are no layers: down_proj, gate\.weight, gate_up_proj\)"
+BY_PARAMETER = r" \(in this model peft adapts parameters outside of layers: down_proj, gate\.weight, gate_up_proj\)"
 EXPERTS = "mlp.experts.gate_up_proj (2), mlp.experts.down_proj (2)"
 ATTENTION = "self_attn.q_proj (2), self_attn.k_proj (2), self_attn.v_proj (2), self_attn.o_proj (2)"
 
@@ -68,7 +68,7 @@ def refusal(plan: EnginePlan, objective: Objective) -> list[str]:
 
 
 @pytest.mark.parametrize("write", [tiny_mixtral, tiny_qwen3_moe])
-def test_dropout_on_experts_is_refused_with_its_value(write: Callable[[Path], Path], tmp_path: Path) -> None:
+def test_dropout_on_experts_is_refused(write: Callable[[Path], Path], tmp_path: Path) -> None:
     told = r"dropout 0\.1 cannot be trained on this model: lora\.ParamWrapper does not work with lora_dropout != 0"
     folder = write(tmp_path)
     [searched] = refusal(plan_of(folder, {"dropout": [0.0, 0.05, 0.1], "rank": [4, 8, 16]}), TinyCausal())
@@ -77,7 +77,7 @@ def test_dropout_on_experts_is_refused_with_its_value(write: Callable[[Path], Pa
         assert re.fullmatch(rf"{place}\.dropout: {told}{BY_PARAMETER}; possible: dropout 0\.0", line)
 
 
-def test_each_value_that_peft_refuses_has_its_line(tmp_path: Path) -> None:
+def test_error_has_a_line_per_refused_value(tmp_path: Path) -> None:
     space: dict[str, list[ParamValue]] = {
         "init": ["default", "orthogonal", "pissa"],
         "dora": [False, True],
@@ -106,7 +106,7 @@ def test_methods_for_torchs_layers_are_refused_on_gpt2(method: str, tmp_path: Pa
         assert line.endswith("; possible: method lora")
 
 
-def test_names_of_no_module_are_told_by_place(tmp_path: Path) -> None:
+def test_error_gives_the_place_of_unknown_modules(tmp_path: Path) -> None:
     folder = tiny_gpt2(tmp_path)
     rule = "all-linear or names of the model's modules are needed: c_attn, c_proj, c_fc, lm_head; got q"
     [line] = refusal(plan_of(folder, {"target_modules": ["c_attn", "c_attn,q"]}), TinyCausal())
@@ -123,7 +123,7 @@ def test_packed_engine_refuses_before_its_first_trial(tmp_path: Path) -> None:
     engine.close()
 
 
-def test_adapters_of_experts_are_left_to_the_solo_engine(tmp_path: Path) -> None:
+def test_solo_engine_trains_adapters_of_experts(tmp_path: Path) -> None:
     engine = MixedEngine(EngineContext(plan_of(tiny_qwen3_moe(tmp_path), {"rank": [4, 8]}), TinyCausal()))
     capacity = engine.capacity(3, measure=False)
     engine.close()
@@ -134,7 +134,7 @@ def test_adapters_of_experts_are_left_to_the_solo_engine(tmp_path: Path) -> None
     assert [note[:50] for note in capacity.notes] == ["a mixture of experts, lora on all-linear: the expe"]
 
 
-def test_structure_lacks_what_the_loaded_model_lacks(tmp_path: Path) -> None:
+def test_structure_and_model_lack_the_same_weights(tmp_path: Path) -> None:
     for write, objective in ((bert_without_pooler, TinyClassification()), (tiny_mixtral, TinyCausal())):
         source = Source(origin=Origin.LOCAL, name=str(write(tmp_path / write.__name__)))
         base, structure = load_base(source, objective, "cpu"), load_structure(source, objective)
@@ -151,19 +151,19 @@ def test_notes_say_which_experts_get_adapters(tmp_path: Path) -> None:
 
     assert notes(tiny_llama) == ()
     [given] = notes(tiny_mixtral)
-    start = "a mixture of experts, lora on all-linear: the experts"
-    assert given == f"{start} get adapters ({EXPERTS}), and so do {ATTENTION}, mlp.gate (2)"
+    start = "a mixture of experts, lora on all-linear: experts"
+    assert given == f"{start} with adapters: {EXPERTS}; also {ATTENTION}, mlp.gate (2)"
     [left_out] = notes(tiny_qwen2_moe)
-    start += f" get no adapter ({EXPERTS}), adapters are put on "
+    start += f" without adapters: {EXPERTS}; with adapters: "
     assert left_out.startswith(start + ATTENTION)
     assert "mlp.shared_expert.up_proj (2)" in left_out.removeprefix(start)
     [by_method] = notes(tiny_mixtral, method="loha")
     assert by_method == start.replace("lora", "loha") + ATTENTION
     [named] = notes(tiny_mixtral, target_modules="q_proj")
-    assert named.endswith(f"the experts get no adapter ({EXPERTS}), adapters are put on self_attn.q_proj (2)")
+    assert named.endswith(f"experts without adapters: {EXPERTS}; with adapters: self_attn.q_proj (2)")
 
 
-def test_stacked_attention_is_no_mixture_of_experts() -> None:
+def test_stacked_attention_is_not_a_mixture() -> None:
     config = XLNetConfig(d_model=16, n_layer=2, n_head=2, d_inner=32, vocab_size=64)
     with torch.device("meta"):
         base = Base(model=XLNetForSequenceClassification(config), fresh_modules=(), revision=None)
@@ -173,7 +173,7 @@ def test_stacked_attention_is_no_mixture_of_experts() -> None:
     assert "not in 4 bits: rel_attn.q (2), rel_attn.k (2)" in share
 
 
-def test_the_share_of_weights_in_4_bits_is_told(tmp_path: Path) -> None:
+def test_note_has_the_fraction_in_4_bits(tmp_path: Path) -> None:
     def note(write: Callable[[Path], Path]) -> str:
         plan = plan_of(write(tmp_path / write.__name__), {"rank": [4, 8]}, Quantisation.NF4)
         return check_adapters(plan, TinyCausal())[0]
@@ -189,13 +189,11 @@ def test_the_share_of_weights_in_4_bits_is_told(tmp_path: Path) -> None:
     assert note(tiny_llama) == "quantisation nf4: 99 % of the weights in the layers are held in 4 bits"
 
 
-def test_ranks_that_do_nothing_to_lokr_are_told() -> None:
+def test_note_names_lokr_ranks_without_effect() -> None:
     """MiniLM's layers are 384 wide: 16 × 24, and 1,536 is 32 × 48."""
     model = Source(origin=Origin.PACKAGED, name="minilm")
-    told = (
-        "lokr on {}: from rank 12 on the rank changes nothing but the scale alpha / rank {}, because peft then trains "
-    )
-    told += "the whole factor; ranks up to 32 may come: choose ranks below 12"
+    told = "lokr on {}: from rank 12 on the rank changes only the scale alpha / rank {}, because peft then trains "
+    told += "the whole factor; the search space has ranks up to 32: choose ranks below 12"
     lokr: dict[str, list[ParamValue]] = {"rank": [4, 8, 11, 16, 32], "target_modules": ["query,value", "all-linear"]}
     assert check_adapters(plan_of(model, lokr, method="lokr"), TinyClassification()) == (
         told.format("query,value", "in every layer"),

@@ -1,4 +1,4 @@
-"""Models whose code does something of its own: what is reported is what plain transformers and peft compute."""
+"""Models with unusual code: reports match plain transformers and peft."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from orchestrator.evaluation.measure import measure
 from orchestrator.objective.protocol import Example, Head, Objective
 from orchestrator.training.model.adapters import adapt
 from orchestrator.training.model.base_model import load_base
-from orchestrator.training.packed.fitness import reason_not_to_pack
+from orchestrator.training.packed.limits.fitness import reason_not_to_pack
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
 from tests.families.tiny_families import tiny_family
 from tests.families.walk import walked
@@ -33,7 +33,7 @@ LONG_ROPE = {
 }
 DYNAMIC_ROPE = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 100.0, "original_max_position_embeddings": 12}
 SMALL = {"initializer_range": 0.02}
-"""Weights as they are drawn by default: scores near zero."""
+"""Weights with the default initialisation: attention scores near zero."""
 CASES: dict[str, tuple[str, Head, dict[str, Any]]] = {
     "alibi": ("falcon", Head.CAUSAL_LM, {"alibi": True, **SMALL}),
     "long rope": ("phi3", Head.CAUSAL_LM, {"rope_parameters": LONG_ROPE}),
@@ -60,7 +60,7 @@ def rows_of(head: Head, *lengths: int) -> list[Example]:
 
 
 @pytest.mark.parametrize("case", ["alibi", "long rope", "no mask", "labels are written to"])
-def test_reports_are_what_plain_peft_measures(case: str, tmp_path: Path) -> None:
+def test_reports_match_plain_peft(case: str, tmp_path: Path) -> None:
     name, head, changes = CASES[case]
     found = walked(name, head, tmp_path, **changes)
     assert not found.refused, found.why
@@ -71,7 +71,7 @@ def test_reports_are_what_plain_peft_measures(case: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_rows_loss_is_its_own(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loss_of_a_row_ignores_other_rows(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name, head, changes = CASES[case]
     source = Source(origin=Origin.LOCAL, name=str(tiny_family(name, head, tmp_path, **changes)))
     objective, tokenizer = OBJECTIVES[head], load_tokenizer(source)
@@ -85,15 +85,15 @@ def test_a_rows_loss_is_its_own(case: str, tmp_path: Path, monkeypatch: pytest.M
     expected = sum(own * count for own, count in zip(alone, units, strict=True)) / sum(units)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     model = load_base(source, objective, "cpu").model
-    for some in (rows, rows[::-1]):  # and what one measurement found, the next does not see
+    for some in (rows, rows[::-1]):  # a measurement does not depend on the previous one
         assert measure(model, objective, some, tokenizer)["loss"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_another_eager_attention_is_told_and_not_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_differing_eager_attention_is_not_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     name, head, changes = CASES["alibi"]
     source = Source(origin=Origin.LOCAL, name=str(tiny_family(name, head, tmp_path / "alibi", **changes)))
     assert load_base(source, TinyCausal(), "cpu").model.config._attn_implementation == "sdpa"
-    assert "eager attention gives logits that differ from those of its default, sdpa" in caplog.text
+    assert "the logits of eager attention differ from the default, sdpa" in caplog.text
     plain = Source(origin=Origin.LOCAL, name=str(tiny_family(name, head, tmp_path / "rope")))
     assert load_base(plain, TinyCausal(), "cpu").model.config._attn_implementation == "eager"
 
@@ -131,25 +131,25 @@ GEMMA = {"sliding_window": 4096, **SMALL}
 def test_code_and_configuration_decide_packing(
     name: str, head: Head, changes: dict[str, Any], reason: str | None, tmp_path: Path
 ) -> None:
-    """The rows are short and the scores small: what comes out would not show it."""
+    """The rows are short and the scores small, so the logits do not show the difference."""
     source = Source(origin=Origin.LOCAL, name=str(tiny_family(name, head, tmp_path, **changes)))
     rows = rows_of(head, 5, 9, 12, 16)
     found = reason_not_to_pack(source, OBJECTIVES[head], "cpu", load_tokenizer(source), rows, max_length=64)
     assert found is None if reason is None else found is not None and found.startswith(reason), found
 
 
-def test_adapters_that_peft_loses_are_refused(tmp_path: Path) -> None:
-    """It renames keys of some families as it loads them, and Laguna's shared experts then have no place."""
+def test_adapters_unloadable_by_peft_are_refused(tmp_path: Path) -> None:
+    """Loading by peft renames keys of some families and loses the shared experts of Laguna."""
     model = tiny_family("laguna", Head.CAUSAL_LM, tmp_path)
     base = load_base(Source(origin=Origin.LOCAL, name=str(model)), TinyCausal(), "cpu")
-    with pytest.raises(UserError, match="peft cannot load again what it saves for down_proj, gate_proj, up_proj"):
+    with pytest.raises(UserError, match="peft cannot load its own checkpoint of down_proj, gate_proj, up_proj"):
         adapt(base, task(0).settings, Head.CAUSAL_LM)
     base = load_base(Source(origin=Origin.LOCAL, name=str(model)), TinyCausal(), "cpu")
     adapt(base, task(0, target_modules="q_proj,v_proj").settings, Head.CAUSAL_LM)
 
 
 @pytest.mark.parametrize("family", ["phimoe", "llama4_text"])
-def test_layers_that_return_no_tensor_are_refused(tmp_path: Path, family: str) -> None:
+def test_layers_without_tensor_output_are_refused(tmp_path: Path, family: str) -> None:
     source = Source(origin=Origin.LOCAL, name=str(tiny_family(family, Head.CAUSAL_LM, tmp_path)))
     with pytest.raises(UserError, match=r"router .* returns more than a tensor, .* name other modules"):
         adapt(load_base(source, TinyCausal(), "cpu"), task(0).settings, Head.CAUSAL_LM)

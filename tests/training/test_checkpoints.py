@@ -1,4 +1,4 @@
-"""Checkpoints on disk: commit, whole, prune."""
+"""Checkpoints on disk: commit, validate, prune."""
 
 import json
 import math
@@ -16,7 +16,7 @@ from orchestrator.training.checkpoints.trial_folder import TrialFolder
 
 
 def write(folder: TrialFolder, nominal: int, **metrics: float) -> Report:
-    """Commit a checkpoint with the files that a real one has."""
+    """Commit a checkpoint with the files of a real one."""
     scratch = folder.scratch / "new"
     (scratch / "adapter").mkdir(parents=True)
     (scratch / "adapter/adapter_model.safetensors").write_text("weights")
@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> TrialFolder:
     return TrialFolder(tmp_path, 7)
 
 
-def test_a_report_comes_back_as_it_was(folder: TrialFolder, tmp_path: Path) -> None:
+def test_stored_report_is_read_unchanged(folder: TrialFolder, tmp_path: Path) -> None:
     report = write(folder, 2000, **{"val/loss": 0.1 + 0.2, "gap/loss": -1e-17, "big": math.inf})
     assert folder.report(2000) == report
     assert folder.report(4000) is None
@@ -52,7 +52,7 @@ def test_a_report_comes_back_as_it_was(folder: TrialFolder, tmp_path: Path) -> N
     assert nan.metrics.keys() == found.metrics.keys()
 
 
-def test_the_newest_whole_checkpoint_is_found_by_number(folder: TrialFolder) -> None:
+def test_newest_checkpoint_is_chosen_by_number(folder: TrialFolder) -> None:
     assert folder.newest_whole() is None
     for nominal in (500, 1000, 2000):
         write(folder, nominal)
@@ -62,7 +62,7 @@ def test_the_newest_whole_checkpoint_is_found_by_number(folder: TrialFolder) -> 
     assert folder.newest_whole() == 1000
 
 
-def test_a_commit_replaces_what_an_interrupted_one_left(folder: TrialFolder) -> None:
+def test_commit_replaces_an_interrupted_commit(folder: TrialFolder) -> None:
     folder.checkpoint(500).mkdir(parents=True)
     (folder.checkpoint(500) / "rest").write_text("half")
     write(folder, 500)
@@ -70,7 +70,7 @@ def test_a_commit_replaces_what_an_interrupted_one_left(folder: TrialFolder) -> 
     assert folder.newest_whole() == 500
 
 
-def test_pruning_keeps_reports_and_what_it_is_told_to(folder: TrialFolder) -> None:
+def test_pruning_keeps_reports_and_requested_files(folder: TrialFolder) -> None:
     for nominal in (1, 2, 3):
         write(folder, nominal)
     folder.prune({2: False, 3: True})
@@ -97,7 +97,7 @@ def flip(file: Path) -> None:
 
 @pytest.mark.parametrize("harm", [flip, lambda file: os.truncate(file, 2), lambda file: os.truncate(file, 0)])
 @pytest.mark.parametrize("name", ["optimizer.pt", "adapter/adapter_model.safetensors", "report.json"])
-def test_damaged_checkpoint_gives_way_to_the_one_before(
+def test_damaged_checkpoint_falls_back_to_the_previous(
     folder: TrialFolder, name: str, harm: Callable[[Path], None]
 ) -> None:
     for nominal in (1, 2):
@@ -106,7 +106,7 @@ def test_damaged_checkpoint_gives_way_to_the_one_before(
     assert folder.damage(2) is not None
     assert folder.newest_whole() == 1
     assert folder.damage(1) is None
-    # What is sound of it stays, and what is not is written again when the trial gets there.
+    # Intact files stay; the trial writes the damaged ones again.
     assert folder.has_adapter(2) == (name == "optimizer.pt") == (folder.report(2) is not None)
     write(folder, 2)
     assert folder.newest_whole() == 2
@@ -130,7 +130,7 @@ def test_pruned_checkpoint_is_not_damaged(folder: TrialFolder) -> None:
         replace(OWNER, task=replace(TASK, settings=TrialSettings(rank=8))),
     ],
 )
-def test_checkpoints_of_another_owner_count_for_nothing(tmp_path: Path, other: Owner) -> None:
+def test_checkpoints_of_another_owner_are_ignored(tmp_path: Path, other: Owner) -> None:
     write(TrialFolder(tmp_path, 7, owner=other), 1)
     mine = TrialFolder(tmp_path, 7, owner=OWNER)
     assert mine.report(1) is None
@@ -152,7 +152,7 @@ def test_checkpoints_of_earlier_versions_are_read(tmp_path: Path) -> None:
     assert mine.has_adapter(1)
 
 
-def test_settings_that_a_later_version_added_change_no_owner(tmp_path: Path) -> None:
+def test_settings_of_later_versions_keep_the_owner(tmp_path: Path) -> None:
     document = OWNER.to_json()
     del document["settings"]["method"]
     assert OWNER.owns(document)

@@ -1,4 +1,4 @@
-"""Training with DeepSpeed is training without it: the same losses, norms and weights; and it leaves nothing behind."""
+"""Training with DeepSpeed gives the losses, norms and weights of training without it, and frees its resources."""
 
 import os
 import subprocess
@@ -49,7 +49,7 @@ SETTINGS = TrialSettings(
     warmup_ratio=0.2,
 )
 OTHERS: dict[str, ParamValue] = {"batch_size": 3, "accumulation": 2, "learning_rate": 1e-2, "weight_decay": 0.1}
-"""Settings that all methods take."""
+"""Settings supported by all methods."""
 CONFIGS: dict[str, Config] = {
     **NAMED,
     "offloaded": {ZERO: {"stage": 2, "offload_optimizer": {"device": "cpu"}}},
@@ -61,7 +61,7 @@ CONFIGS: dict[str, Config] = {
 
 
 class Watch(TrainerCallback):
-    """Notes what every update was made of."""
+    """Records loss and gradient norm of every update."""
 
     trainer: SoloTrainer
 
@@ -73,7 +73,7 @@ class Watch(TrainerCallback):
 
 
 class Trained(NamedTuple):
-    """The loss and the norm of every update, what was learned in all, and what DeepSpeed says of itself."""
+    """Loss and norm of every update, the change of the weights, and the state of DeepSpeed."""
 
     updates: list[tuple[float, float]]
     weights: Mapping[str, torch.Tensor]
@@ -118,7 +118,7 @@ def trained(
 
 
 def assert_same(found: Trained, expected: Trained, config: Config) -> None:
-    """Compare a training with DeepSpeed to one without: to 1e-5, tensors by their norms."""
+    """Compare training with and without DeepSpeed: to 1e-5, tensors by their norms."""
     assert (found.stage, found.steps) == (config[ZERO]["stage"], UPDATES)
     assert found.updates == [pytest.approx(each, rel=1e-5) for each in expected.updates]
     assert found.weights.keys() == expected.weights.keys()
@@ -130,7 +130,7 @@ def assert_same(found: Trained, expected: Trained, config: Config) -> None:
 class TestAsWithout:
     @pytest.fixture(scope="class")
     def clipping(self, tmp_path_factory: pytest.TempPathFactory) -> TrialSettings:
-        """Settings that clip some of the updates, and some not."""
+        """Settings with some clipped and some unclipped updates."""
         norms = sorted(norm for _, norm in trained(None, tmp_path_factory.mktemp("free")).updates)
         return replace(SETTINGS, max_grad_norm=norms[UPDATES // 2])
 
@@ -156,21 +156,17 @@ class TestAsWithout:
         settings, config = TrialSettings.from_params(OTHERS | {"method": method}), NAMED["zero2"]
         assert_same(trained(config, tmp_path, settings), trained(None, tmp_path, settings), config)
 
-    def test_products_in_bfloat16_are_the_same_too(
-        self, clipping: TrialSettings, expected: Trained, tmp_path: Path
-    ) -> None:
+    def test_bfloat16_products_are_the_same(self, clipping: TrialSettings, expected: Trained, tmp_path: Path) -> None:
         config = NAMED["zero2"]
         rough = trained(None, tmp_path, clipping, bfloat16=True)
         assert rough.updates != expected.updates
         assert_same(trained(config, tmp_path, clipping, bfloat16=True), rough, config)
 
     @pytest.mark.filterwarnings("ignore")
-    def test_an_update_that_diverges_is_not_made(
-        self, clipping: TrialSettings, expected: Trained, tmp_path: Path
-    ) -> None:
+    def test_diverging_update_is_not_made(self, clipping: TrialSettings, expected: Trained, tmp_path: Path) -> None:
         with pytest.raises(DivergedError, match="at update"):
             trained(NAMED["zero2"], tmp_path, replace(clipping, alpha=1e38, learning_rate=10.0))
-        assert_same(trained(NAMED["zero2"], tmp_path, clipping), expected, NAMED["zero2"])  # as good as before
+        assert_same(trained(NAMED["zero2"], tmp_path, clipping), expected, NAMED["zero2"])  # the process still works
 
 
 @needs.deepspeed
@@ -212,7 +208,7 @@ sys.stdin.readline()
 
 
 @needs.deepspeed
-def test_processes_side_by_side_are_worlds_of_their_own_and_listen_to_nobody_else() -> None:
+def test_parallel_processes_have_separate_groups_without_open_ports() -> None:
     variables = {name: value for name, value in os.environ.items() if not name.startswith("MASTER_")}
     processes = [
         subprocess.Popen(

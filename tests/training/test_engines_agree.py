@@ -1,4 +1,4 @@
-"""The two engines give a trial the same adapter: what one reports, the other does, in float32 and without dropout."""
+"""Both engines train the same adapter: their reports are equal in float32 and without dropout."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -35,7 +35,7 @@ TASKS = [
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
-def test_what_one_engine_reports_the_other_reports(tmp_path: Path, device: str, name: str) -> None:
+def test_both_engines_report_the_same(tmp_path: Path, device: str, name: str) -> None:
     build, objective = MODELS[name]
     plan = EnginePlan(
         objective="made up",

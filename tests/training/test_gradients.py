@@ -1,4 +1,4 @@
-"""An update's loss and gradient are those of one full batch, however it is cut; the optimiser does as it is told."""
+"""Loss and gradient of an update equal those of one full batch, whatever the micro-batches; the optimizer's groups."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -81,9 +81,7 @@ def test_accumulated_batches_give_the_gradient_of_one(
         assert found[size] == pytest.approx((loss.item(), norm), rel=1e-5), size
 
 
-def test_the_gradient_is_clipped_at_its_norm_over_all_parameters(
-    source: Source, objective: Objective, tmp_path: Path
-) -> None:
+def test_gradient_is_clipped_at_its_total_norm(source: Source, objective: Objective, tmp_path: Path) -> None:
     data = TaskData(objective, DataPlan(source=source, train=30, validation=2, test=2), load_tokenizer(source))
     settings = TrialSettings(batch_size=8, max_grad_norm=1e-3)
     model = adapted(source, objective, settings)

@@ -1,4 +1,4 @@
-"""Heads are found from the model: every one trains and travels with the adapter, in both engines."""
+"""Heads are found in the model, trained, and saved with the adapter, in both engines."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -60,7 +60,7 @@ def source(folder: Path) -> Source:
 
 
 def in_full(folder: Path) -> set[str]:
-    """The modules whose own weights lie in an adapter's folder."""
+    """Return the modules with full weights in an adapter's folder."""
     names = load_file(folder / "adapter_model.safetensors")
     adapters = (*(method.prefix for method in METHODS.values()), "vera_")
     whole = {name for name in names if not any(prefix in name for prefix in adapters)}
@@ -133,13 +133,13 @@ def test_both_engines_train_the_head_alike(name: str, tmp_path: Path, plain_peft
             assert plain["loss"] == pytest.approx(report["val/loss"], abs=1e-5)
 
 
-def test_a_head_that_writes_stays_frozen(tmp_path: Path) -> None:
+def test_language_model_head_stays_frozen(tmp_path: Path) -> None:
     base = load_base(source(tiny_llama(tmp_path)), TinyCausal(), "cpu")
     assert modules_to_save(base, Head.CAUSAL_LM) == []
 
 
-def test_a_classifier_whose_head_is_not_found_is_refused() -> None:
-    """Perceiver's stands inside its backbone."""
+def test_classifier_without_a_head_is_refused() -> None:
+    """The head of Perceiver is inside its backbone."""
     config = PerceiverConfig(num_latents=4, d_latents=16, d_model=16, num_blocks=1, num_self_attends_per_block=1)
     with torch.device("meta"):
         model = PerceiverForSequenceClassification(config)

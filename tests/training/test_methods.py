@@ -1,4 +1,4 @@
-"""Methods beside LoRA: in the engines' contract, and one by one what they take, learn, merge and leave."""
+"""Methods other than LoRA: the engines' contract, and their settings, training, merging and saving."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -43,7 +43,7 @@ MODELS: list[tuple[Callable[[Path], Path], Objective]] = [
     (tiny_t5, TinySeq2Seq()),
 ]
 OWN = {"rank": 3, "alpha": 5.0, "rslora": True, "dora": True, "dropout": 0.2, "init": "gaussian"}
-"""Another value than its default for each setting that a method may take and peft's configuration holds."""
+"""A value other than the default for each setting in a PEFT configuration."""
 
 
 class Method(Solo, MethodContract):
@@ -60,7 +60,7 @@ class TestIA3(Method):
 
 
 class TestIA3OnGpt2(Method):
-    """Layers that store their weights transposed, and no head that learns beside the factors."""
+    """Layers with transposed weights, and no trainable head."""
 
     method = "ia3"
     objective = TinyCausal()
@@ -124,7 +124,7 @@ def load(folder: Path, objective: Objective) -> Base:
 
 
 def learned(base: Base, settings: TrialSettings, head: Head) -> Adapted:
-    """An adapter every tensor of which, head included, is somewhere else than where it started."""
+    """Return an adapter with all tensors changed from their start, the head too."""
     found = adapt(base, settings, head)
     found.model.eval()
     with torch.no_grad():
@@ -144,7 +144,7 @@ def logits(model: torch.nn.Module, objective: Objective) -> torch.Tensor:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(("write", "objective"), MODELS)
-def test_a_saved_adapter_brings_all_that_it_learned(
+def test_saved_adapter_restores_all_trained_weights(
     method: str, write: Callable[[Path], Path], objective: Objective, tmp_path: Path
 ) -> None:
     if write is tiny_gpt2 and method in {"loha", "lokr"}:
@@ -158,7 +158,7 @@ def test_a_saved_adapter_brings_all_that_it_learned(
     expected = logits(found.model, objective)
     assert (expected - plain).abs().max() > 1e-3
     save_adapter(found, tmp_path / "adapter")
-    torch.manual_seed(1)  # what the base's files lack is drawn anew, and must come with the adapter
+    torch.manual_seed(1)  # weights missing in the files are random, and must come with the adapter
     again = load(folder, objective)
     model = PeftModel.from_pretrained(again.model, str(tmp_path / "adapter")).eval()
     torch.testing.assert_close(logits(model, objective), expected, atol=1e-5, rtol=0)
@@ -169,7 +169,7 @@ def test_a_saved_adapter_brings_all_that_it_learned(
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(("write", "objective"), [MODELS[0], MODELS[4]])
-def test_merging_for_evaluation_changes_no_bit_of_the_base(
+def test_merging_restores_the_base_exactly(
     method: str, write: Callable[[Path], Path], objective: Objective, tmp_path: Path
 ) -> None:
     if write is tiny_gpt2 and method in {"loha", "lokr"}:
@@ -178,7 +178,7 @@ def test_merging_for_evaluation_changes_no_bit_of_the_base(
     base = load(write(tmp_path), objective)
     for name, parameter in base.model.named_parameters():
         if name.endswith("bias"):
-            torch.nn.init.normal_(parameter)  # those of models that never trained are zero
+            torch.nn.init.normal_(parameter)  # zero in untrained models
     model = learned(base, TrialSettings(method=method, rank=4), objective.head).model
     before = {name: value.clone() for name, value in model.state_dict().items()}
     plain = logits(model, objective)
@@ -192,7 +192,7 @@ def test_merging_for_evaluation_changes_no_bit_of_the_base(
     assert torch.equal(logits(model, objective), plain)
 
 
-def test_a_layer_that_a_method_does_not_know_is_named(tmp_path: Path) -> None:
+def test_error_names_the_unsupported_layer(tmp_path: Path) -> None:
     base = load(tiny_gpt2(tmp_path), TinyCausal())
     for method in ("loha", "lokr"):
         with pytest.raises(UserError, match=rf"^adapter\.method: {method} cannot be put on this model: .*Conv1D"):
@@ -204,7 +204,7 @@ def bert(tmp_path: Path) -> Base:
     return load(tiny_bert(tmp_path), TinyClassification())
 
 
-def test_a_method_takes_the_settings_that_its_configuration_shows(bert: Base) -> None:
+def test_supported_settings_match_the_peft_configuration(bert: Base) -> None:
     config = partial(peft_config, bert, head=Head.SEQUENCE_CLASSIFICATION)
     for method in METHODS:
         plain = TrialSettings(method=method)
@@ -213,14 +213,14 @@ def test_a_method_takes_the_settings_that_its_configuration_shows(bert: Base) ->
             for name, value in OWN.items()
             if config(replace(plain, **{name: value})).to_dict() != config(plain).to_dict()  # type: ignore[arg-type]
         }
-        assert shown == METHODS[method].settings - {"lora_plus_ratio"}, method  # of which the optimiser knows
+        assert shown == METHODS[method].settings - {"lora_plus_ratio"}, method  # used by the optimizer only
         assert PEFT_TYPE_TO_PREFIX_MAPPING[PeftType(config(plain).peft_type)] == METHODS[method].prefix
     assert takers("rank") == ("lora", "loha", "lokr", "vera")
     assert takers("batch_size") == tuple(METHODS)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_head_has_a_rate_of_its_own_and_decay_leads_to_the_base(method: str, bert: Base) -> None:
+def test_head_rate_and_neutral_decay(method: str, bert: Base) -> None:
     settings = TrialSettings(method=method, learning_rate=1e-2, head_learning_rate=1e-3, weight_decay=10.0)
     model = adapt(bert, settings, Head.SEQUENCE_CLASSIFICATION).model.eval()
     names = {parameter: name for name, parameter in model.named_parameters() if parameter.requires_grad}
@@ -242,7 +242,7 @@ def test_the_head_has_a_rate_of_its_own_and_decay_leads_to_the_base(method: str,
     torch.testing.assert_close(decayed, plain)
 
 
-def test_ia3_multiplies_what_a_feed_forward_block_computes_inside(bert: Base, tmp_path: Path) -> None:
+def test_ia3_multiplies_the_hidden_vector_of_feed_forward(bert: Base, tmp_path: Path) -> None:
     def factors(base: Base, targets: str, head: Head = Head.SEQUENCE_CLASSIFICATION) -> dict[str, tuple[int, ...]]:
         model = adapt(base, TrialSettings(method="ia3", target_modules=targets), head).model
         return {

@@ -1,4 +1,4 @@
-"""The packaged encoder: in the engines' contract, and on a few rows of the packaged movie reviews."""
+"""The packaged encoder: the engines' contract, and a few rows of the packaged movie reviews."""
 
 from pathlib import Path
 
@@ -42,14 +42,14 @@ class MiniLM(AdapterContract):
 
 
 class TestSolo(Solo, MiniLM):
-    """A model of real size, with weights that were trained."""
+    """A model of real size with trained weights."""
 
 
 class TestPacked(Packed, MiniLM):
     """The same, packed."""
 
 
-def test_a_real_trial_learns_and_its_adapter_is_what_was_reported(tmp_path: Path, plain_peft: PlainPeft) -> None:
+def test_real_trial_learns_and_saves_reported_adapter(tmp_path: Path, plain_peft: PlainPeft) -> None:
     base, _ = fetched("minilm"), fetched("vader-movie")
     data = DataPlan(source=MOVIES, train=480, validation=100, test=100, train_eval=50)
     plan = EnginePlan(

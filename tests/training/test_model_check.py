@@ -1,4 +1,4 @@
-"""What contradicts itself in a base model, or does not suit the task, is said before the first trial."""
+"""Inconsistent base models, and models unfit for the task, are reported before the first trial."""
 
 import json
 import logging
@@ -37,7 +37,7 @@ def check(folder: Path, objective: Objective, max_length: int = 32) -> CheckedMo
 
 
 def changed(build: Callable[[Path], Path], file: str, change: Callable[[dict[str, Any]], object]) -> Any:
-    """Return what builds a model and changes a JSON file of it."""
+    """Return a function to build a model and change one of its JSON files."""
 
     def built(folder: Path) -> Path:
         content = json.loads((build(folder) / file).read_text())
@@ -55,7 +55,7 @@ def without_tokenizer(folder: Path) -> Path:
 
 
 def with_settings_alone(folder: Path) -> Path:
-    """A tokenizer's settings, without its vocabulary."""
+    """Settings of a tokenizer, without its vocabulary."""
     (tiny_bert(folder) / "tokenizer.json").unlink()
     return folder
 
@@ -76,7 +76,7 @@ def without_output_layer(folder: Path) -> Path:
 
 
 def tiny_codegen(folder: Path) -> Path:
-    """A family whose configuration has no padding token at all."""
+    """A family without a padding token in its configuration."""
     return tiny_family("codegen", Head.CAUSAL_LM, folder)
 
 
@@ -152,7 +152,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], Objective, str]] = {
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED))
-def test_model_that_cannot_be_right_is_refused(name: str, tmp_path: Path) -> None:
+def test_unusable_model_is_refused(name: str, tmp_path: Path) -> None:
     build, objective, message = REFUSED[name]
     folder = build(tmp_path)
     with pytest.raises(ModelError, match=message) as found:
@@ -205,13 +205,13 @@ NOTES: dict[str, tuple[Callable[[Path], Path], Objective, int, str]] = {
         without_output_layer,
         CAUSAL,
         32,
-        "the weights lack the layer that writes (lm_head.weight); it begins at random and is trained in full",
+        "the weights lack the output layer (lm_head.weight); it is initialised at random and trained in full",
     ),
     "fewer layers": (
         configured(lambda c: c.update(num_hidden_layers=1)),
         CLASSES,
         32,
-        "the weights hold 16 tensors that the model of config.json has no place for, bert.encoder.layer.1.",
+        "the weights hold 16 tensors unknown to the model of config.json, bert.encoder.layer.1.",
     ),
     "longer than the tokenizer says": (
         changed(tiny_t5, "tokenizer_config.json", lambda c: c.update(model_max_length=64)),
@@ -223,13 +223,13 @@ NOTES: dict[str, tuple[Callable[[Path], Path], Objective, int, str]] = {
 
 
 @pytest.mark.parametrize("name", sorted(NOTES))
-def test_difference_is_told_in_a_sentence(name: str, tmp_path: Path) -> None:
+def test_difference_gives_a_note(name: str, tmp_path: Path) -> None:
     build, objective, max_length, told = NOTES[name]
     (note,) = check(build(tmp_path), objective, max_length).notes
     assert told in note
 
 
-def test_end_token_of_a_classifier_does_not_matter(tmp_path: Path) -> None:
+def test_end_token_of_a_classifier_is_irrelevant(tmp_path: Path) -> None:
     special = {"eos_token": "<end>", "pad_token": "[PAD]"}
     assert check(odd_llama(tmp_path, special, eos_token_id=EOS_ID), CLASSES).notes == ()
 
@@ -239,7 +239,7 @@ def splits_of(*texts: str) -> Splits:
     return Splits(train=rows, validation=rows.select([]), test=rows.select([]), shift={})
 
 
-def test_texts_of_unknown_tokens_are_refused_or_told(tmp_path: Path) -> None:
+def test_unknown_tokens_are_refused_or_noted(tmp_path: Path) -> None:
     checked = check(tiny_bert(tmp_path), CLASSES)
     assert checked.check_rows(splits_of("a good film", "a bad film"), 32) == ()
     (note,) = checked.check_rows(splits_of("good film 映画", "bad film 最高"), 32)
@@ -248,7 +248,7 @@ def test_texts_of_unknown_tokens_are_refused_or_told(tmp_path: Path) -> None:
         checked.check_rows(splits_of("映画", "最高"), 32)
 
 
-def test_added_tokens_without_embedding_are_refused_where_texts_hold_them(tmp_path: Path) -> None:
+def test_added_tokens_without_embedding_in_texts_are_refused(tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_bert(tmp_path))
@@ -260,10 +260,10 @@ def test_added_tokens_without_embedding_are_refused_where_texts_hold_them(tmp_pa
         checked.check_rows(splits_of("a good film", "a bad [PRODUCT]"), 32)
 
 
-def test_texts_with_the_token_that_classifies_are_refused(tmp_path: Path) -> None:
+def test_texts_with_the_end_token_are_refused(tmp_path: Path) -> None:
     checked = check(tiny_bart_classifier(tmp_path), CLASSES)
     assert checked.check_rows(splits_of("a good film"), 32) == ()
-    told = r"by its end token '</s>', and 1 of the 2 texts of train hold it inside: 'a <s>bad</s> film'\. Remove it"
+    told = r"by its end token '</s>', and 1 of the 2 texts of train contain it: 'a <s>bad</s> film'\. Remove it"
     with pytest.raises(DataError, match=told):
         checked.check_rows(splits_of("a good film", "a <s>bad</s> film"), 32)
 

@@ -15,27 +15,25 @@ from orchestrator.training.data.order import WINDOW, data_order
     updates=st.integers(0, 30),
     seed=st.integers(0, 2**31 - 1),
 )
-def test_updates_are_whole_and_rows_are_seen_equally_often(
-    lengths: list[int], size: int, updates: int, seed: int
-) -> None:
+def test_updates_are_full_and_rows_equally_frequent(lengths: list[int], size: int, updates: int, seed: int) -> None:
     order = data_order(lengths, size, updates, seed)
     assert [len(rows) for rows in order] == [size] * updates
     seen = [row for rows in order for row in rows]
     counts = [seen.count(row) for row in range(len(lengths))]
-    # What is left of an epoch opens the next, among its first window's rows.
+    # Rows left over from an epoch are in the first window of the next one.
     assert max(counts) - min(counts) <= 2 if len(lengths) > size else max(counts) - min(counts) <= size
     assert order[: updates // 2] == data_order(lengths, size, updates // 2, seed)
 
 
-def test_an_epoch_sees_every_row_once() -> None:
+def test_epoch_sees_every_row_once() -> None:
     order = data_order([1 + i % 9 for i in range(64)], 8, 16, seed=1)
     for epoch in (order[:8], order[8:]):
         assert sorted(row for rows in epoch for row in rows) == list(range(64))
     assert order[:8] != order[8:]
 
 
-def test_no_row_comes_earlier_or_later_than_others_because_of_its_length() -> None:
-    """Over many seeds every row's mean place in an epoch is the middle, the shortest's and the longest's too."""
+def test_position_of_a_row_is_independent_of_length() -> None:
+    """Over many seeds the mean position of each row is the middle of the epoch, whatever its length."""
     lengths, size, seeds = [1 + i % 61 for i in range(3 * WINDOW * 4 + 20)], 4, 400
     updates = len(lengths) // size
     places = [0.0] * len(lengths)
@@ -54,7 +52,7 @@ def test_seeds_differ() -> None:
     assert data_order([5] * 64, 8, 8, seed=1) != data_order([5] * 64, 8, 8, seed=2)
 
 
-def test_rows_of_an_update_have_similar_lengths_but_updates_come_in_no_order_of_length() -> None:
+def test_updates_group_similar_lengths_in_random_order() -> None:
     lengths = [4 + (i * 37) % 60 for i in range(16 * WINDOW)]
     order = data_order(lengths, 16, WINDOW, seed=3)
     padded = sum(max(lengths[row] for row in rows) * len(rows) for rows in order)

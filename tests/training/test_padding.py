@@ -1,4 +1,4 @@
-"""A row's answer is its own: beside longer rows, in both engines, in the export and in plain transformers."""
+"""Predictions for a row do not depend on longer rows beside it: in both engines, the export and plain transformers."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ DATA = DataPlan(source=MADE_UP, train=40, validation=24, test=24, train_eval=8)
 
 
 def left_padding_gpt2(folder: Path) -> Path:
-    """A GPT-2 whose tokenizer was saved for generation, and gives token types, which GPT-2 takes for tokens."""
+    """A GPT-2 with a tokenizer for generation that returns token types, which GPT-2 reads as tokens."""
     file = without_dropout(tiny_gpt2(folder)) / "tokenizer_config.json"
     inputs = ["input_ids", "token_type_ids", "attention_mask"]
     file.write_text(json.dumps(json.loads(file.read_text()) | {"padding_side": "left", "model_input_names": inputs}))
@@ -87,7 +87,7 @@ def plain_logits(folder: Path, texts: Sequence[str], size: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
-def test_rows_beside_longer_rows_keep_their_answers(name: str, tmp_path: Path) -> None:
+def test_padding_does_not_change_predictions(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     base = MODELS[name](tmp_path / "model")
     plan = EnginePlan(
@@ -121,4 +121,4 @@ def test_rows_beside_longer_rows_keep_their_answers(name: str, tmp_path: Path) -
     assert torch.nn.functional.cross_entropy(alone, labels).item() == pytest.approx(measured["loss"], rel=1e-4)
     answers = torch.tensor(AdapterRunner(folder).probabilities(texts, 8))
     assert torch.allclose(alone.softmax(-1), answers, atol=1e-5)
-    assert (alone.softmax(-1)[:, 0].max() - alone.softmax(-1)[:, 0].min()).item() > 1e-3  # a constant says nothing
+    assert (alone.softmax(-1)[:, 0].max() - alone.softmax(-1)[:, 0].min()).item() > 1e-3  # not constant

@@ -40,14 +40,14 @@ def test_fast_dropout_has_dropouts_distribution(p: float, dtype: torch.dtype) ->
     assert dropped.mean().item() == pytest.approx(p, abs=4 * (p * (1 - p) / x.numel()) ** 0.5)
     assert y[y != 0].unique().numel() == 1
     assert y.max().item() == pytest.approx(1 / (1 - p), rel=1e-2 if dtype is torch.bfloat16 else 1e-4)
-    # Neighbours share 64 random bits, and must not know of each other.
+    # Neighbours share 64 random bits, but must be independent.
     assert (dropped[:, 1:] * dropped[:, :-1]).mean().item() == pytest.approx(p * p, abs=0.005)
     y.sum().backward()
     assert x.grad is not None
     assert torch.equal(x.grad, y.detach())
 
 
-def test_fast_dropout_draws_anew_from_torchs_generator_and_rests_in_eval_mode() -> None:
+def test_fast_dropout_uses_torchs_generator_in_training_only() -> None:
     layer, x = FastDropout(0.5).train(), torch.ones(100)
     torch.manual_seed(1)
     first, second = layer(x), layer(x)
@@ -66,9 +66,9 @@ def test_every_dropout_module_is_replaced() -> None:
     assert [m.p for m in model.modules() if isinstance(m, FastDropout)] == [0.3, 0.2]
 
 
-def test_random_states_are_put_back_whatever_happens() -> None:
+def test_random_states_are_restored_after_errors() -> None:
     def draw() -> tuple[float, float, float]:
-        return random.random(), float(np.random.rand()), torch.rand(()).item()  # noqa: NPY002  (the state that is kept)
+        return random.random(), float(np.random.rand()), torch.rand(()).item()  # noqa: NPY002  (the tested state)
 
     before = RandomState.capture()
     first = draw()
@@ -107,7 +107,7 @@ def bert(tmp_path: Path) -> Source:
     return Source(origin=Origin.LOCAL, name=str(tiny_bert(tmp_path / "bert")))
 
 
-def test_the_training_rows_of_a_fraction_lie_in_those_of_a_larger_one(bert: Source) -> None:
+def test_smaller_train_fraction_is_a_subset(bert: Source) -> None:
     plan = DataPlan(source=bert, train=40, validation=5, test=5, train_eval=10, shift={"other": bert}, shift_rows=3)
     data = TaskData(TinyClassification(), plan, load_tokenizer(bert))
     rows = {share: data.train(TrialSettings(train_fraction=share)) for share in (0.1, 0.3, 1.0)}
@@ -124,7 +124,7 @@ def test_the_training_rows_of_a_fraction_lie_in_those_of_a_larger_one(bert: Sour
 
 
 @pytest.mark.parametrize("write", [tiny_bert, tiny_roberta, bert_without_pooler, tiny_llama, tiny_gpt2, tiny_t5])
-def test_an_adapter_holds_all_that_is_trained_and_all_that_the_base_lacks(write: object, tmp_path: Path) -> None:
+def test_adapter_holds_trained_and_missing_weights(write: object, tmp_path: Path) -> None:
     assert callable(write)
     source = Source(origin=Origin.LOCAL, name=str(write(tmp_path / "model")))
     writers: dict[object, Objective] = {tiny_llama: TinyCausal(), tiny_gpt2: TinyCausal(), tiny_t5: TinySeq2Seq()}
@@ -145,7 +145,7 @@ def test_an_adapter_holds_all_that_is_trained_and_all_that_the_base_lacks(write:
         assert any("pooler" in name and "lora_A" in name for name in saved) == (write is tiny_bert)
 
 
-def test_merging_for_evaluation_changes_no_bit_of_the_base(bert: Source) -> None:
+def test_merging_restores_the_base_exactly(bert: Source) -> None:
     torch.manual_seed(0)
     base = load_base(bert, TinyClassification(), "cpu")
     model = adapt(base, TrialSettings(init="gaussian"), Head.SEQUENCE_CLASSIFICATION).model.eval()
@@ -165,7 +165,7 @@ def test_merging_for_evaluation_changes_no_bit_of_the_base(bert: Source) -> None
     assert torch.equal(model(input_ids=ids).logits, plain)
 
 
-def test_merging_into_an_embedding_leaves_the_head_that_shares_it_alone(tmp_path: Path) -> None:
+def test_merging_an_embedding_keeps_the_tied_head(tmp_path: Path) -> None:
     torch.manual_seed(0)
     base = load_base(Source(origin=Origin.LOCAL, name=str(tiny_gpt2(tmp_path))), TinyCausal(), "cpu")
     model = adapt(base, TrialSettings(target_modules="wte"), Head.CAUSAL_LM).model.eval()
@@ -194,7 +194,7 @@ def test_the_config_names_the_base(bert: Source, tmp_path: Path) -> None:
         assert not list((tmp_path / init).glob("*.bin"))
 
 
-def test_an_engine_is_built_from_a_plan(bert: Source, tmp_path: Path) -> None:
+def test_engine_is_built_from_a_plan(bert: Source, tmp_path: Path) -> None:
     rows = tmp_path / "rows.csv"
     lines = [f"the film was {word} number {i},{label}" for i in range(20) for word, label in (("good", 1), ("bad", 0))]
     rows.write_text("\n".join(["text,label", *lines]))

@@ -1,4 +1,4 @@
-"""Code that pushes, asked for the next."""
+"""A thread paused between values."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ import pytest
 from orchestrator.training.solo.pausable_thread import PausableThread
 
 
-def test_values_come_one_by_one_and_the_thread_waits_in_between() -> None:
+def test_thread_waits_between_values() -> None:
     reached: list[int] = []
 
     def body(pushing: PausableThread[int]) -> None:
@@ -27,7 +27,7 @@ def test_values_come_one_by_one_and_the_thread_waits_in_between() -> None:
     pushing.close()
 
 
-def test_what_the_thread_raises_reaches_the_caller() -> None:
+def test_error_in_the_thread_reaches_the_caller() -> None:
     def body(pushing: PausableThread[int]) -> None:
         pushing.push(1)
         raise ValueError("from inside")
@@ -40,7 +40,7 @@ def test_what_the_thread_raises_reaches_the_caller() -> None:
     pushing.close()
 
 
-def test_closing_unwinds_the_thread_and_runs_its_cleanup() -> None:
+def test_closing_runs_the_cleanup_of_the_thread() -> None:
     unwound = threading.Event()
 
     def body(pushing: PausableThread[int]) -> None:
@@ -57,14 +57,14 @@ def test_closing_unwinds_the_thread_and_runs_its_cleanup() -> None:
     assert not [thread for thread in threading.enumerate() if thread.name == "closing"]
 
 
-def test_a_thread_that_never_started_may_be_closed() -> None:
+def test_unstarted_thread_can_be_closed() -> None:
     def body(pushing: PausableThread[int]) -> None:
         pushing.push(1)
 
     PausableThread(body, "idle").close()
 
 
-def test_a_busy_thread_ends_at_its_next_check() -> None:
+def test_busy_thread_ends_at_next_check() -> None:
     started = threading.Event()
 
     def body(pushing: PausableThread[int]) -> None:

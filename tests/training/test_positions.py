@@ -1,4 +1,4 @@
-"""The longest row that a model can read is known from the model, and rows beyond it fail in the model itself."""
+"""The maximum length of a row is read from the model, and longer rows fail in the model."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ BART = {
     ("kind", "settings", "bound"),
     [
         ("bert", SMALL, 20),
-        ("roberta", SMALL, 18),  # its first row has the place after the padding's id
+        ("roberta", SMALL, 18),  # positions start after the id of the padding token
         ("ibert", SMALL, 18),
         ("nystromformer", SMALL, 20),
         ("opt", SMALL | {"ffn_dim": 16, "word_embed_proj_dim": 16}, 20),
@@ -47,7 +47,7 @@ BART = {
         ("bart", BART, 20),
     ],
 )
-def test_rows_at_the_bound_pass_and_longer_fail(kind: str, settings: dict[str, Any], bound: int) -> None:
+def test_rows_longer_than_the_bound_fail(kind: str, settings: dict[str, Any], bound: int) -> None:
     config = transformers.AutoConfig.for_model(kind, **settings)
     model = transformers.AutoModelForSequenceClassification.from_config(config).eval()
     assert position_bound(model) == bound
@@ -67,13 +67,13 @@ def test_rows_at_the_bound_pass_and_longer_fail(kind: str, settings: dict[str, A
 
 
 @pytest.mark.parametrize("kind", ["llama", "nomic_bert"])
-def test_computed_positions_have_no_bound_but_a_note(kind: str) -> None:
+def test_computed_positions_give_only_a_note(kind: str) -> None:
     config = transformers.AutoConfig.for_model(kind, **SMALL)
     model = transformers.AutoModelForSequenceClassification.from_config(config)
     assert position_bound(model) is None
     assert require_positions(SOURCE, model, 20) == []
     (note,) = require_positions(SOURCE, model, 21)
-    assert "data.max_length is 21, the model was made for 20 tokens (max_position_embeddings)" in note
+    assert "data.max_length is 21, the model was trained on rows of 20 tokens (max_position_embeddings)" in note
 
 
 def test_relative_positions_have_neither() -> None:

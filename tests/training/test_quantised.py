@@ -1,4 +1,4 @@
-"""A base in 4 bits: what is quantised, what it takes, and that computing with it changes nothing in it."""
+"""A base model in 4 bits: quantised layers, memory, and layers unchanged by their forwards."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -39,13 +39,13 @@ def in_4_bits(model: nn.Module) -> dict[str, nn.Linear]:
 
 
 def held(weight: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Yield all tensors that a quantised weight consists of."""
+    """Yield all tensors of a quantised weight."""
     state = weight.quant_state  # type: ignore[attr-defined]
     yield from (weight.data, state.absmax, state.code, state.offset, state.state2.absmax, state.state2.code)
 
 
 def num_bytes(weights: list[torch.Tensor]) -> int:
-    """Count what the weights take; tensors that several of them share, once."""
+    """Return the bytes of the weights; shared tensors count once."""
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for w in weights for t in held(w)}
     return sum(storages.values())
 
@@ -62,7 +62,7 @@ def num_bytes(weights: list[torch.Tensor]) -> int:
         (partial(tiny_llama, width=64), TinyCausal()),
     ],
 )
-def test_the_layers_are_quantised_and_heads_and_poolers_are_not(
+def test_heads_and_poolers_are_not_quantised(
     build: Callable[[Path], Path], objective: Objective, tmp_path: Path
 ) -> None:
     base = load(build(tmp_path), objective)
@@ -78,7 +78,7 @@ def test_the_layers_are_quantised_and_heads_and_poolers_are_not(
 
 
 @needs.bitsandbytes
-def test_the_layers_take_little_more_than_a_quarter_of_bfloat16(tmp_path: Path) -> None:
+def test_layers_use_a_quarter_of_bfloat16_memory(tmp_path: Path) -> None:
     source = Source(origin=Origin.LOCAL, name=str(tiny_bert(tmp_path, width=256)))
     base = load_base(source, TinyClassification(), "cpu", quantisation=Quantisation.NF4)
     layers = [*in_4_bits(base.model).values()]
@@ -90,11 +90,11 @@ def test_the_layers_take_little_more_than_a_quarter_of_bfloat16(tmp_path: Path) 
     adapted = [module for module in pack.model.modules() if isinstance(module, PackedLoRA)]
     assert len(adapted) == len(layers)
     assert 0.25 < num_bytes([module.frozen.stored for module in adapted]) / in_bfloat16 < 0.28
-    assert not in_4_bits(pack.model)  # nothing else holds them
+    assert not in_4_bits(pack.model)  # nothing else refers to them
 
 
 @needs.bitsandbytes
-def test_every_number_format_is_made_from_the_same_codes(tmp_path: Path) -> None:
+def test_number_formats_share_the_same_codes(tmp_path: Path) -> None:
     folder = tiny_bert(tmp_path, width=64)
     exact, rough = (load(folder, TinyClassification(), dtype) for dtype in (torch.float32, torch.bfloat16))
     found = in_4_bits(rough.model)
@@ -107,7 +107,7 @@ def test_every_number_format_is_made_from_the_same_codes(tmp_path: Path) -> None
 
 @needs.bitsandbytes
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_layer_computes_as_a_linear_one_with_its_weight_turned_back(dtype: torch.dtype, tmp_path: Path) -> None:
+def test_layer_equals_linear_layer_with_decoded_weight(dtype: torch.dtype, tmp_path: Path) -> None:
     from orchestrator.training.model.quantised import weight_of
 
     torch.manual_seed(0)
@@ -119,7 +119,7 @@ def test_a_layer_computes_as_a_linear_one_with_its_weight_turned_back(dtype: tor
     plain.load_state_dict({"weight": weight_of(layer.weight), "bias": layer.bias.data})
     before = [tensor.clone() for tensor in (*held(layer.weight), layer.bias.data)]
     x = torch.randn(3, 5, layer.in_features)
-    for training in (True, False, True):  # evaluating in between must not change how it trains
+    for training in (True, False, True):  # evaluation in between must not change training
         inputs = [x.clone().requires_grad_(training) for _ in range(2)]
         with torch.autocast("cpu", dtype, enabled=dtype is torch.bfloat16), torch.set_grad_enabled(training):
             found, expected = layer.train(training)(inputs[0]), plain.train(training)(inputs[1])
@@ -136,7 +136,7 @@ def test_a_layer_computes_as_a_linear_one_with_its_weight_turned_back(dtype: tor
 
 
 @needs.bitsandbytes
-def test_nothing_is_merged_into_4_bits(tmp_path: Path) -> None:
+def test_4_bit_weights_are_not_merged(tmp_path: Path) -> None:
     torch.manual_seed(0)
     base = load(tiny_bert(tmp_path, width=64), TinyClassification())
     model = adapt(base, TrialSettings(init="gaussian"), Head.SEQUENCE_CLASSIFICATION).model.eval()
@@ -149,13 +149,13 @@ def test_nothing_is_merged_into_4_bits(tmp_path: Path) -> None:
         assert torch.equal(model(input_ids=ids).logits, plain)
 
 
-def test_without_bitsandbytes_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "bitsandbytes", None)  # as if it were not installed
+def test_missing_bitsandbytes_error_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)  # not installed
     with pytest.raises(UserError, match=r"^quantisation: nf4 needs a package .*: pip install bitsandbytes$"):
         load(tiny_bert(tmp_path), TinyClassification())
 
 
 @needs.bitsandbytes
-def test_a_layer_that_the_cpu_would_turn_back_wrongly_is_refused(tmp_path: Path) -> None:
+def test_layer_decoded_wrongly_on_cpu_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a multiple of 64, and bert\.encoder\.layer\.0\.\S+ of this model has 16"):
         load(tiny_bert(tmp_path), TinyClassification())

@@ -1,4 +1,4 @@
-"""Every hook of an objective is called once before trials are trained, and what it returns is checked."""
+"""Every hook of an objective is called before the first trial, and its result is checked."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,7 +39,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Counted(tiny_objective.TinyClassification):
-    """Fits a baseline, and counts what it is called with."""
+    """Fits a baseline, and counts its rows."""
 
     def __init__(self) -> None:
         self.labels_seen: set[int] = set()
@@ -84,7 +84,7 @@ def test_writers_pass(tmp_path: Path) -> None:
         ("measure", {"accurcy": 1.0}, "measure must return every metric that `metrics` lists, accuracy too"),
     ],
 )
-def test_what_a_hook_may_not_return_is_refused(encoder: Path, hook: str, returned: Any, told: str) -> None:
+def test_wrong_result_of_a_hook_is_refused(encoder: Path, hook: str, returned: Any, told: str) -> None:
     broken = type("Broken", (tiny_objective.TinyClassification,), {hook: lambda *_: returned})
     with pytest.raises(ObjectiveError, match=f"objective tiny-classification: {told}"):
         rehearse(broken(), tiny_objective.tiny_splits(DATA), plan(encoder))
@@ -104,7 +104,7 @@ OBJECTIVE = Own()
 
 
 @pytest.mark.parametrize("hook", ["encode", "collate", "losses", "predictions", "measure", "baseline"])
-def test_a_hook_that_raises_is_named_by_line(tmp_path: Path, encoder: Path, hook: str) -> None:
+def test_error_in_a_hook_names_its_line(tmp_path: Path, encoder: Path, hook: str) -> None:
     file = tmp_path / "own.py"
     file.write_text(OWN.replace("HOOK", hook))
     task: Objective = load_objective(str(file))

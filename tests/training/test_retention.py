@@ -1,4 +1,4 @@
-"""Which checkpoints stay on disk while a sweep runs."""
+"""The checkpoints kept on disk while a sweep runs."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +36,7 @@ def ended(number: int, *scores: float, state: TrialState = TrialState.COMPLETE) 
     return record(number, *scores, state=state)
 
 
-def test_running_trials_keep_their_best_and_newest_ended_ones_their_best_if_it_leads() -> None:
+def test_kept_adapters_depend_on_outcome_and_rank() -> None:
     stopped = replace(
         record(3, 0.1, 0.2, 0.15),
         decisions={
@@ -77,7 +77,7 @@ def on_disk(sweep: Path) -> dict[str, list[str]]:
     }
 
 
-def test_a_running_trial_keeps_reports_its_best_adapter_and_its_newest_two_states(sweep: Path) -> None:
+def test_running_trial_keeps_best_adapter_and_two_states(sweep: Path) -> None:
     retention = Retention(sweep, ACCURACY, 1)
     folder = TrialFolder(sweep, 0)
     for count, scores in enumerate([(0.5,), (0.5, 0.9), (0.5, 0.9, 0.6), (0.5, 0.9, 0.6, 0.7)], start=1):
@@ -93,7 +93,7 @@ def test_a_running_trial_keeps_reports_its_best_adapter_and_its_newest_two_state
     }
 
 
-def test_a_checkpoint_ahead_of_the_ledger_is_not_touched(sweep: Path) -> None:
+def test_checkpoint_ahead_of_the_ledger_stays(sweep: Path) -> None:
     retention = Retention(sweep, ACCURACY, 1)
     write(TrialFolder(sweep, 0), 100)
     write(TrialFolder(sweep, 0), 200)
@@ -102,7 +102,7 @@ def test_a_checkpoint_ahead_of_the_ledger_is_not_touched(sweep: Path) -> None:
     assert TrialFolder(sweep, 0).newest_whole() == 200
 
 
-def test_only_the_sweeps_best_adapters_outlive_their_trials(sweep: Path) -> None:
+def test_ended_trials_keep_only_leading_adapters(sweep: Path) -> None:
     retention = Retention(sweep, ACCURACY, 2)
     play(sweep, retention, 0, [0.5, 0.4], TrialState.COMPLETE)
     play(sweep, retention, 1, [0.3, 0.6], TrialState.PRUNED)
@@ -115,7 +115,7 @@ def test_only_the_sweeps_best_adapters_outlive_their_trials(sweep: Path) -> None
     assert [*on_disk(sweep)] == ["0001/checkpoint-200", "0003/checkpoint-100"]
 
 
-def test_a_driver_that_goes_on_clears_up_after_the_last(sweep: Path) -> None:
+def test_resumed_driver_deletes_unneeded_checkpoints(sweep: Path) -> None:
     for number in range(3):
         write(TrialFolder(sweep, number), 100)
     records = [ended(0, 0.5), ended(1, 0.7), record(2, 0.1)]
@@ -126,7 +126,7 @@ def test_a_driver_that_goes_on_clears_up_after_the_last(sweep: Path) -> None:
     assert [*on_disk(sweep)] == ["0001/checkpoint-100"]
 
 
-def test_trials_it_has_not_heard_of_are_left_alone(sweep: Path) -> None:
+def test_files_of_unknown_trials_stay(sweep: Path) -> None:
     write(TrialFolder(sweep, 9), 100)
     play(sweep, Retention(sweep, ACCURACY, 1), 0, [0.9], TrialState.COMPLETE)
     assert TrialFolder(sweep, 9).newest_whole() == 100

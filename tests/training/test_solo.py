@@ -62,7 +62,7 @@ class TestRoberta(Solo, AdapterContract):
 
 
 class TestGpt2(Solo, AdapterContract):
-    """Layers that store their weights transposed, a tied head, and attention dropout."""
+    """Layers with transposed weights, a tied head, and attention dropout."""
 
     objective = TinyCausal()
     targets = "c_attn,c_proj"
@@ -72,7 +72,7 @@ class TestGpt2(Solo, AdapterContract):
 
 
 class TestBertWithoutPooler(Solo, AdapterContract):
-    """A pooler that the model's files lack is random: it has to be trained and travel with the adapter."""
+    """A pooler missing in the model's files is random, so it is trained and saved with the adapter."""
 
     objective = TinyClassification()
     targets = "query"

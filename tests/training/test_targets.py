@@ -1,4 +1,4 @@
-"""Which modules get an adapter: names, a regular expression, or all linear layers."""
+"""The modules with an adapter: by names, by a regular expression, or all linear layers."""
 
 import copy
 from pathlib import Path
@@ -27,7 +27,7 @@ def base(folder: Path) -> Base:
 
 
 @pytest.mark.parametrize("method", ["lora", "ia3", "loha", "lokr", "vera"])
-def test_expression_takes_the_layers_that_peft_takes(folder: Path, method: str) -> None:
+def test_expression_matches_the_layers_of_peft(folder: Path, method: str) -> None:
     found, objective = base(folder), TinyClassification()
     plain = get_peft_model(copy.deepcopy(found.model), LoraConfig(target_modules=FIRST_LAYER))
     settings = TrialSettings.from_params({"method": method, "target_modules": FIRST_LAYER})

@@ -1,4 +1,4 @@
-"""PiSSA on layers that share their weight with others: the export gives what training had."""
+"""PiSSA on tied layers: the export equals the trained model."""
 
 import json
 from collections.abc import Callable
@@ -29,18 +29,18 @@ OBJECTIVE = TinyCausal()
 
 @pytest.fixture
 def tied(tmp_path: Path) -> Source:
-    """A Llama whose ``lm_head`` is its embedding."""
+    """A Llama with ``lm_head`` tied to the embedding."""
     folder = tiny_llama(tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": True}))
     weights = load_file(folder / "model.safetensors")
-    del weights["lm_head.weight"]  # two different weights would not be tied
+    del weights["lm_head.weight"]  # transformers does not tie two different weights
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     return Source(origin=Origin.LOCAL, name=str(folder))
 
 
 def trained(build: Callable[[EngineContext], Engine], model: Source, folder: Path, targets: str) -> float:
-    """Train a trial of PiSSA and return its validation loss."""
+    """Train a PiSSA trial; return its validation loss."""
     plan = EnginePlan(
         objective="made up",
         model=model,

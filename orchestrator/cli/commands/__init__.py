@@ -1,1 +1,1 @@
-"""One file per subcommand."""
+"""One file per subcommand. A file imports heavy libraries inside its functions only."""

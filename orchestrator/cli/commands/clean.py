@@ -1,4 +1,4 @@
-"""``clean``: what takes disk, and its removal when that is asked for."""
+"""``clean``: show disk use and delete stored files."""
 
 import shutil
 from dataclasses import asdict, dataclass
@@ -9,8 +9,8 @@ import typer
 
 from orchestrator.cli.options import Json
 from orchestrator.cli.screen import Screen
-from orchestrator.cli.stores import existing_ledger
 from orchestrator.core.errors import SweepLockedError, UserError
+from orchestrator.stores import existing_ledger
 
 if TYPE_CHECKING:
     from orchestrator.core.sweep import SweepRecord
@@ -18,8 +18,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Use:
-    """What one sweep takes on disk, in bytes; ``checkpoints`` is what the folder ``trials/`` takes of it."""
+class DiskUse:
+    """Disk use of one sweep.
+
+    Attributes:
+        bytes: size of the sweep's folder.
+        checkpoints: size of its sub-folder ``trials/``, in bytes.
+        driver: process of the running sweep; None if the sweep is not running.
+    """
 
     sweep: str
     folder: str
@@ -29,18 +35,18 @@ class Use:
 
 
 def clean(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One sweep; all of them if absent.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Sweep name. Default: all sweeps.")] = None,
     checkpoints: Annotated[
-        bool, typer.Option("--checkpoints", help="Remove checkpoints and adapters; the results stay.")
+        bool, typer.Option("--checkpoints", help="Delete checkpoints and adapters. Results are kept.")
     ] = False,
-    sweep: Annotated[bool, typer.Option("--sweep", help="Remove the sweep: its files, trials and study.")] = False,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Delete the whole sweep: files, trials and study.")] = False,
     secrets: Annotated[
-        bool, typer.Option("--secrets", help="Mask passwords that earlier versions stored, in MLflow too.")
+        bool, typer.Option("--secrets", help="Mask passwords stored by earlier versions, in MLflow too.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List what takes disk; with --checkpoints or --sweep, remove what a sweep takes. What MLflow holds stays."""
+    """Show disk use. With --checkpoints or --sweep, delete a sweep's files; MLflow data is kept."""
     screen = Screen(as_json=as_json)
     ledger = existing_ledger()
     chosen = _chosen(ledger, name)
@@ -48,84 +54,85 @@ def clean(
         _clean_secrets(screen, ledger, chosen, yes=yes)
         return
     if not (checkpoints or sweep):
-        _list(screen, [_use(ledger, item) for item in chosen if ledger is not None])
+        _show_usage(screen, [_disk_use(ledger, item) for item in chosen if ledger is not None])
         return
     if name is None:
-        raise UserError("name the sweep to remove from: clean NAME --checkpoints, or clean NAME --sweep")
-    assert ledger is not None  # the name was found in it
-    (found,) = chosen
-    use = _use(ledger, found)
+        raise UserError("a sweep name is needed: clean NAME --checkpoints, or clean NAME --sweep")
+    assert ledger is not None  # _chosen raises if a name is given without a ledger
+    (record,) = chosen
+    use = _disk_use(ledger, record)
     if use.driver is not None:
         raise SweepLockedError(f"{use.sweep} is being run by {use.driver}")
     what, target = ("the whole sweep", Path(use.folder)) if sweep else ("checkpoints", Path(use.folder) / "trials")
     freed = use.bytes if sweep else use.checkpoints
-    begin_again = () if sweep else _begin_again(ledger, found)
-    if begin_again:
+    restarted = () if sweep else _unfinished_trials(ledger, record)
+    if restarted:
         screen.say(
-            f"{use.sweep} is not finished. Without their checkpoints these trials start again from their first sample: "
-            + ", ".join(map(str, begin_again))
+            f"{use.sweep} is not finished. Without checkpoints, these trials restart from their first sample: "
+            + ", ".join(map(str, restarted))
         )
-    _confirm(screen, f"{use.sweep}: remove {what}, {_size(freed)} in {target}", yes=yes)
+    _confirm(screen, f"{use.sweep}: delete {what}, {_size(freed)} in {target}", yes=yes)
     if sweep:
         from orchestrator.search.sweeps import remove_sweep
 
-        remove_sweep(ledger, found)
+        remove_sweep(ledger, record)
     elif target.exists():
         shutil.rmtree(target)
-    screen.show(f"removed {what} of {use.sweep}, {_size(freed)}")
+    screen.show(f"deleted {what} of {use.sweep}, {_size(freed)}")
     screen.emit(
         {
             "sweep": use.sweep,
             "removed": "sweep" if sweep else "checkpoints",
             "bytes": freed,
-            "start_again": [*begin_again],
+            "start_again": [*restarted],
         }
     )
 
 
-def _begin_again(ledger: "Ledger", sweep: "SweepRecord") -> tuple[int, ...]:
-    """Return the numbers of the trials that have reported and have not ended: they train on from their checkpoints."""
+def _unfinished_trials(ledger: "Ledger", sweep: "SweepRecord") -> tuple[int, ...]:
+    """Return the numbers of the trials with a report and no outcome. They resume from their checkpoints."""
     return tuple(record.number for record in ledger.trials.all(sweep.id) if record.reports and not record.ended)
 
 
 def _clean_secrets(screen: Screen, ledger: "Ledger | None", chosen: "list[SweepRecord]", *, yes: bool) -> None:
-    from orchestrator.cli.clean_secrets import find_secrets, mask_secrets, tell
+    from orchestrator.cli.clean_secrets import find_secrets, mask_secrets, show_secrets
 
     if ledger is None:
-        raise UserError("there is no ledger here")
-    found = find_secrets(ledger, chosen)
-    tell(screen, found, done=False, last=not (yes and found.lines()))
-    if not found.lines():
-        screen.show("no password is stored")
+        raise UserError("no ledger found; set LORATORY_HOME")
+    stored = find_secrets(ledger, chosen)
+    places = stored.places()
+    show_secrets(screen, stored, masked=False, emit=not (yes and places))
+    if not places:
+        screen.show("no stored passwords found")
         return
-    _confirm(screen, f"mask the passwords in these {len(found.lines())} places", yes=yes)
-    mask_secrets(ledger, found)
-    tell(screen, found, done=True)
+    _confirm(screen, f"mask the passwords in these {len(places)} places", yes=yes)
+    mask_secrets(ledger, stored)
+    show_secrets(screen, stored, masked=True, emit=True)
 
 
 def _chosen(ledger: "Ledger | None", name: str | None) -> "list[SweepRecord]":
     if name is None:
         return [] if ledger is None else [*ledger.sweeps.all()]
     if ledger is None:
-        raise UserError(f"there is no sweep {name}: there is no ledger here")
+        raise UserError(f"sweep {name} not found: no ledger here; set LORATORY_HOME")
     return [ledger.sweeps.find(name)]
 
 
-def _use(ledger: "Ledger", sweep: "SweepRecord") -> Use:
+def _disk_use(ledger: "Ledger", sweep: "SweepRecord") -> DiskUse:
     from orchestrator.ledger.home import sweep_dir
 
     folder, driver = sweep_dir(sweep), ledger.drivers.live(sweep.id)
-    return Use(
+    return DiskUse(
         sweep=sweep.reference,
         folder=str(folder),
-        bytes=taken(folder),
-        checkpoints=taken(folder / "trials"),
+        bytes=folder_bytes(folder),
+        checkpoints=folder_bytes(folder / "trials"),
         driver=None if driver is None else str(driver),
     )
 
 
-def taken(folder: Path) -> int:
-    """Return the bytes of all files below ``folder``; files that vanish meanwhile count nothing."""
+def folder_bytes(folder: Path) -> int:
+    """Return the total size of the files below ``folder``. Files deleted in the meantime are skipped."""
     total = 0
     for path in folder.rglob("*"):
         try:
@@ -135,31 +142,31 @@ def taken(folder: Path) -> int:
     return total
 
 
-def _list(screen: Screen, uses: list[Use]) -> None:
+def _show_usage(screen: Screen, uses: list[DiskUse]) -> None:
     from rich.text import Text
 
     from orchestrator.assets.cache import cache_root
 
     cache, store = cache_root(), _local_store()
-    cached = taken(cache)
-    rows = [(use.sweep, use.bytes, use.folder, f"{_size(use.checkpoints)} of it checkpoints") for use in uses]
+    cached = folder_bytes(cache)
+    rows = [(use.sweep, use.bytes, use.folder, f"checkpoints {_size(use.checkpoints)}") for use in uses]
     rows.append(("packaged assets", cached, str(cache), ""))
     if store is not None:
-        rows.append(("MLflow's local store", store["bytes"], store["folder"], ""))
-    wide = max(len(what) for what, *_ in rows)
-    for what, num_bytes, folder, note in rows:
-        # A path has a line of its own: it can be copied whole, however narrow the screen is.
-        screen.show(f"{what:<{wide}}  {_size(num_bytes):>9}  {note}".rstrip())
-        screen.show(Text(f"    {_near(Path(folder))}", style="dim"), soft_wrap=True)
+        rows.append(("local MLflow store", store["bytes"], store["folder"], ""))
+    width = max(len(name) for name, *_ in rows)
+    for name, num_bytes, folder, note in rows:
+        # Each path has its own unwrapped line, so that it can be copied.
+        screen.show(f"{name:<{width}}  {_size(num_bytes):>9}  {note}".rstrip())
+        screen.show(Text(f"    {_relative(Path(folder))}", style="dim"), soft_wrap=True)
     screen.show(
-        "\nclean NAME --checkpoints keeps the results and removes the adapters; clean NAME --sweep removes all of it"
+        "\nclean NAME --checkpoints deletes adapters and keeps results\nclean NAME --sweep deletes the whole sweep"
     )
     document = {"sweeps": [asdict(use) for use in uses], "cache": {"folder": str(cache), "bytes": cached}}
     screen.emit({**document, "mlflow": store})
 
 
 def _local_store() -> "dict[str, Any] | None":
-    """Return the folder and the bytes of the local tracking store; None where a server has it, or nothing is there."""
+    """Return folder and size in bytes of the local tracking store; None if it is empty or a server is used."""
     from orchestrator.tracking.location import SQLITE, locate
 
     location = locate()
@@ -171,12 +178,12 @@ def _local_store() -> "dict[str, Any] | None":
         return None
     return {
         "folder": str(database.parent),
-        "bytes": sum(file.stat().st_size for file in files) + taken(location.artifacts),
+        "bytes": sum(file.stat().st_size for file in files) + folder_bytes(location.artifacts),
     }
 
 
-def _near(path: Path) -> Path:
-    """Return the path as it is seen from the working directory, if it is below it."""
+def _relative(path: Path) -> Path:
+    """Return the path relative to the working directory if it is below it, else unchanged."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
@@ -184,7 +191,7 @@ def _confirm(screen: Screen, question: str, *, yes: bool) -> None:
     if yes:
         return
     if screen.as_json or not screen.out.is_terminal:
-        raise UserError(f"{question}? Nobody can be asked here; --yes does it")
+        raise UserError(f"{question}? No terminal to ask on; --yes confirms")
     typer.confirm(f"{question}?", abort=True)
 
 

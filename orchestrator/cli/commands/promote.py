@@ -1,4 +1,4 @@
-"""``promote``: register a sweep's winner."""
+"""``promote``: register a sweep's winner as a model version."""
 
 import shlex
 from dataclasses import asdict
@@ -9,9 +9,9 @@ import typer
 
 from orchestrator.cli.options import Json, Retrain, SweepName, Trial, registry_options
 from orchestrator.cli.screen import Screen
-from orchestrator.cli.stores import logs_folder
 from orchestrator.core.environment import program
 from orchestrator.core.errors import UserError
+from orchestrator.stores import logs_folder, stored_sweep
 
 if TYPE_CHECKING:
     from orchestrator.promotion.promote import Promotion
@@ -22,32 +22,31 @@ def promote(
     name: SweepName,
     trial: Trial = None,
     model: Annotated[
-        str | None, typer.Option("--as", metavar="MODEL", help="Registered model; the sweep's name.")
+        str | None, typer.Option("--as", metavar="MODEL", help="Registered model. Default: the sweep's name.")
     ] = None,
-    alias: Annotated[str, typer.Option(help="Alias that will point to the new version; '' for none.")] = "champion",
-    strict: Annotated[bool, typer.Option("--strict", help="Refuse a trial that does not pass the gates.")] = False,
+    alias: Annotated[str, typer.Option(help="Alias to set on the new version; '' sets none.")] = "champion",
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse the trial if any gate fails.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Promote a trial that the gates refuse; needs --reason.")
+        bool, typer.Option("--force", help="Promote the trial even if a gate refuses it. Needs --reason.")
     ] = False,
     reason: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Why; kept with your login name on the version.")
+        str | None, typer.Option(metavar="TEXT", help="Reason for --force. Stored on the version with your login name.")
     ] = None,
     retrain: Retrain = False,
     as_json: Json = False,
 ) -> None:
-    """Register a trial's adapter as a model version, and point the alias to it.
+    """Register a trial's adapter as a model version and set the alias to it.
 
-    A trial that is worse than the sweep's best, than the version in use or than the baseline is refused.
+    The gates refuse a trial worse than the sweep's best trial, the version in use, or the baseline.
     """
-    from orchestrator.cli.stored import Stored
     from orchestrator.promotion.gates import Gates
     from orchestrator.promotion.promote import PromotionRequest, judge
     from orchestrator.promotion.promote import promote as register
 
     screen = Screen(as_json=as_json)
     if force is not (reason is not None):
-        raise UserError('--force and --reason go together: --force --reason "WHY" promotes what the gates refuse')
-    stored = Stored.find(name)
+        raise UserError('--force needs --reason and --reason needs --force: --force --reason "WHY"')
+    stored = stored_sweep(name)
     request = PromotionRequest(
         name=stored.sweep.name if model is None else model,
         metric=stored.metric,
@@ -59,30 +58,28 @@ def promote(
         admit = partial(judge, stored.sweep, stored.location, request)
         candidate = stored.candidates().choose(trial, stored.retrain if retrain else None, admit)
         done = register(stored.sweep, candidate, stored.location, request)
-    _tell(screen, done, registry_options(stored.location))
+    _show_promotion(screen, done, registry_options(stored.location))
 
 
-def _tell(screen: Screen, done: "Promotion", place: str) -> None:
+def _show_promotion(screen: Screen, done: "Promotion", options: str) -> None:
     from rich.text import Text
 
     version, card = done.version, done.card
-    signs = {True: ("✓", "green"), False: ("✗", "red"), None: ("–", "dim")}
+    marks = {True: ("✓", "green"), False: ("✗", "red"), None: ("–", "dim")}
     screen.show(Text(f"{version.reference} is trial {card.trial} of {card.sweep}, at {card.samples:,} samples", "bold"))
-    for finding in done.gates:
-        sign, style = signs[finding.passed]
-        screen.show(Text.assemble((f"  {sign} {finding.gate}", style), f"  {finding.detail}"), soft_wrap=True)
-    if any(finding.passed is False for finding in done.gates):
-        screen.show(Text(f"  promoted anyway{_why(version)}", "yellow"), soft_wrap=True)
+    for result in done.gates:
+        mark, style = marks[result.passed]
+        screen.show(Text.assemble((f"  {mark} {result.gate}", style), f"  {result.detail}"), soft_wrap=True)
+    if any(result.passed is False for result in done.gates):
+        screen.show(Text(f"  {_failed_gates_note(version)}", "yellow"), soft_wrap=True)
     aliases = ", ".join(version.aliases)
     if aliases:
         before = f" (was {done.previous.reference})" if done.previous else ""
         screen.show(f"alias {aliases}{before}")
     if done.previous:
-        screen.show(
-            Text(f"\nback to it: {program()} rollback {shlex.quote(version.name)}{place}", "dim"), soft_wrap=True
-        )
+        screen.show(Text(f"\nundo: {program()} rollback {shlex.quote(version.name)}{options}", "dim"), soft_wrap=True)
     screen.show(
-        Text(f'\n{program()} predict {shlex.quote(version.name)} "some text"{place}', "bold cyan"), soft_wrap=True
+        Text(f'\n{program()} predict {shlex.quote(version.name)} "some text"{options}', "bold cyan"), soft_wrap=True
     )
     screen.emit(
         {
@@ -98,9 +95,10 @@ def _tell(screen: Screen, done: "Promotion", place: str) -> None:
     )
 
 
-def _why(version: "Version") -> str:
+def _failed_gates_note(version: "Version") -> str:
+    """Return why a version was registered although a gate failed."""
     from orchestrator.promotion.promote import FORCED_BY_TAG, FORCED_REASON_TAG
 
     if FORCED_REASON_TAG not in version.tags:
-        return "; --strict refuses what does not pass"
-    return f", forced by {version.tags[FORCED_BY_TAG]}: {version.tags[FORCED_REASON_TAG]}"
+        return "promoted although a gate failed; --strict refuses such trials"
+    return f"promoted with --force by {version.tags[FORCED_BY_TAG]}: {version.tags[FORCED_REASON_TAG]}"

@@ -1,4 +1,4 @@
-"""``report``: the leaderboard on the screen, and the page with its pictures."""
+"""``report``: show the leaderboard and write the HTML page with its pictures."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,7 +7,7 @@ import typer
 
 from orchestrator.cli.options import Json, SweepName
 from orchestrator.cli.screen import Screen
-from orchestrator.cli.stores import find_sweep, logs_folder
+from orchestrator.stores import find_sweep, logs_folder
 
 if TYPE_CHECKING:
     from orchestrator.report.summary import Summary
@@ -15,23 +15,22 @@ if TYPE_CHECKING:
 
 def report(
     name: SweepName,
-    limit: Annotated[int | None, typer.Option(help="Show this many trials on the screen, not 20.", min=1)] = None,
-    open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    limit: Annotated[int | None, typer.Option(help="Number of trials to show. Default: 20.", min=1)] = None,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the leaderboard, what mattered and where the time went; write the HTML page and the pictures."""
-    from orchestrator.ledger.home import sweep_dir
-    from orchestrator.planning import REPORT_DIR
-    from orchestrator.report.of_sweep import summary_of
+    """Show leaderboard, importances and time use; write the HTML page and its pictures."""
+    from orchestrator.report.files import report_page
+    from orchestrator.report.stored_summary import stored_summary
     from orchestrator.report.summary import as_json as plain
     from orchestrator.report.text import SHOWN, summary_text
 
     screen = Screen(as_json=as_json)
     ledger, sweep = find_sweep(name)
     with screen.quiet(logs_folder() / "report.log"):
-        summary = summary_of(ledger, sweep)
+        summary = stored_summary(ledger, sweep)
         screen.show(summary_text(summary, limit or SHOWN))
-        files = _written(screen, sweep_dir(sweep) / REPORT_DIR, summary)
+        files = _write(screen, report_page(sweep).parent, summary)
         if files:
             screen.show(f"\n{files[0]}", soft_wrap=True)
         screen.emit({**plain(summary), "files": [str(path) for path in files]})
@@ -39,16 +38,16 @@ def report(
         typer.launch(files[0].as_uri())
 
 
-def _written(screen: Screen, folder: Path, summary: "Summary") -> "tuple[Path, ...]":
-    """Write the page and return its files; say so, and return none, if the folder cannot be written."""
+def _write(screen: Screen, folder: Path, summary: "Summary") -> "tuple[Path, ...]":
+    """Write the page and return its files, or show why the folder is not writable and return an empty tuple."""
     from orchestrator.report.files import write_report
 
     notes: dict[str, str] = {}
     try:
         files = tuple(write_report(folder, summary, notes))
     except OSError as error:
-        screen.say(f"the page cannot be written to {folder}: {error.strerror or error}")
+        screen.say(f"report not written to {folder}: {error.strerror or error}")
         return ()
-    for told in notes.values():
-        screen.say(told)
+    for note in notes.values():
+        screen.say(note)
     return files

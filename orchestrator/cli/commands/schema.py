@@ -7,8 +7,8 @@ import typer
 from orchestrator.cli.options import Json
 
 
-def schema(as_json: Json = False) -> None:  # noqa: ARG001  (the schema is JSON either way)
-    """Print the sweep file's JSON Schema; editors complete and check with it."""
+def schema(as_json: Json = False) -> None:  # noqa: ARG001  (accepted for uniformity; the schema is JSON in any case)
+    """Print the JSON Schema of sweep files, for completion and checks in editors."""
     from orchestrator.spec.schema import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))

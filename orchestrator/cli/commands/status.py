@@ -1,46 +1,45 @@
-"""``status``: all sweeps, or one."""
+"""``status``: list all sweeps, or show one."""
 
 import time
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli.options import Json
 from orchestrator.cli.screen import Screen
-from orchestrator.cli.stores import existing_ledger, find_sweep
 from orchestrator.core.environment import program
 from orchestrator.core.sweep import SUSPENDED, SweepRecord, SweepStatus
+from orchestrator.stores import existing_ledger, find_sweep, with_current_status
 
 if TYPE_CHECKING:
     from orchestrator.ledger.ledger import Ledger
 
 
 _PRIORITY = {"started": 4, "time": 3, "metric": 2, "trials": 1}
-"""Columns of the list of sweeps that a narrow terminal hides, the largest first."""
+"""Order in which a narrow terminal hides columns, the largest first."""
 _TEXT = {"sweep", "status", "metric", "started"}
 
 
 def status(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One sweep; all of them if absent.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Sweep name. Default: all sweeps.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show where sweeps are: running, interrupted or finished, and the best so far."""
+    """Show sweeps with their status (running, interrupted, finished) and their best score so far."""
     screen = Screen(as_json=as_json)
     if name is not None:
-        _one(screen, *find_sweep(name))
+        _show_one(screen, *find_sweep(name))
         return
     ledger = existing_ledger()
     sweeps = () if ledger is None else ledger.sweeps.all()
     if ledger is None or not sweeps:
-        screen.show(f"no sweeps yet; try: {program()} sweep sweeps/sentiment.yaml")
+        screen.show(f"no sweeps yet; start one: {program()} sweep sweeps/sentiment.yaml")
         screen.emit([])
         return
-    _all(screen, ledger, sweeps)
+    _show_all(screen, ledger, sweeps)
 
 
-def _all(screen: Screen, ledger: "Ledger", sweeps: tuple[SweepRecord, ...]) -> None:
+def _show_all(screen: Screen, ledger: "Ledger", sweeps: tuple[SweepRecord, ...]) -> None:
     from orchestrator.report import words
     from orchestrator.report.fitting_table import Column, FittingTable
     from orchestrator.report.leaderboard import leaderboard, metric_of
@@ -49,7 +48,7 @@ def _all(screen: Screen, ledger: "Ledger", sweeps: tuple[SweepRecord, ...]) -> N
     rows, documents = list[tuple[str, ...]](), []
     for sweep in sweeps:
         records = ledger.trials.all(sweep.id)
-        metric, state = metric_of(sweep), _as_it_is(ledger, sweep).status.value
+        metric, state = metric_of(sweep), with_current_status(ledger, sweep).status.value
         best = leaderboard(records, metric).best
         states = Counter(record.state.value for record in records)
         elapsed_s = elapsed_of(sweep)
@@ -85,7 +84,7 @@ def _all(screen: Screen, ledger: "Ledger", sweeps: tuple[SweepRecord, ...]) -> N
     screen.emit(documents)
 
 
-def _one(screen: Screen, ledger: "Ledger", sweep: SweepRecord) -> None:
+def _show_one(screen: Screen, ledger: "Ledger", sweep: SweepRecord) -> None:
     from rich.text import Text
 
     from orchestrator.ledger.home import sweep_dir
@@ -93,19 +92,12 @@ def _one(screen: Screen, ledger: "Ledger", sweep: SweepRecord) -> None:
     from orchestrator.report.text import SHOWN, summary_text
 
     driver = ledger.drivers.live(sweep.id)
-    sweep = _as_it_is(ledger, sweep)
+    sweep = with_current_status(ledger, sweep)
     summary, state = summarise(sweep, ledger.trials.all(sweep.id)), sweep.status.value
-    reason = sweep.facts.get("ended")
+    reason = sweep.facts.end_reason
     shown = reason and (sweep.status is SweepStatus.FINISHED or reason.startswith(SUSPENDED))
-    told = f"{sweep.reference}: {state}" + (f", {reason}" if shown else "")
-    screen.show(Text(told + (f" ({driver})" if driver else ""), style="bold"))
+    title = f"{sweep.reference}: {state}" + (f", {reason}" if shown else "")
+    screen.show(Text(title + (f" ({driver})" if driver else ""), style="bold"))
     screen.show(summary_text(summary, SHOWN))
     screen.show(Text(f"files in {sweep_dir(sweep)}", style="dim"), soft_wrap=True)
     screen.emit({**as_json(summary), "driver": None if driver is None else str(driver)})
-
-
-def _as_it_is(ledger: "Ledger", sweep: SweepRecord) -> SweepRecord:
-    """Return the sweep with the status that it has now; one that is being prepared or closed runs, too."""
-    if ledger.drivers.live(sweep.id) is not None:
-        return replace(sweep, status=SweepStatus.RUNNING)
-    return ledger.sweeps.with_live_status(sweep)

@@ -1,4 +1,4 @@
-"""``sweep``: run a sweep, or go on with it."""
+"""``sweep``: run or resume a sweep."""
 
 import threading
 from dataclasses import asdict
@@ -10,32 +10,36 @@ import typer
 from orchestrator.cli.next_commands import extend_command, resume_command
 from orchestrator.cli.options import Json, Overrides, registry_options
 from orchestrator.cli.screen import Screen
-from orchestrator.cli.stores import existing_ledger, fetch_assets, logs_folder, read_spec
 from orchestrator.core.environment import program
 from orchestrator.core.errors import SuspendedError, UserError
+from orchestrator.core.secrets import redact
 from orchestrator.core.timetable import Timetable, samples_of
+from orchestrator.stores import existing_ledger, fetch_assets, logs_folder, read_spec
 
 if TYPE_CHECKING:
     from orchestrator.cli.lines import Lines
     from orchestrator.cli.live import LiveView
-    from orchestrator.core.outcome import SweepOutcome
     from orchestrator.spec.sweep_spec import SweepSpec
+    from orchestrator.sweep import SweepResult
 
 
 def sweep(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The sweep file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Sweep file.")],
     override: Overrides = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="Budget: this many trials.")] = None,
-    time: Annotated[str | None, typer.Option(metavar="20m", help="Budget: wall time, as 90s, 20m or 2h.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
+    trials: Annotated[int | None, typer.Option(min=1, help="Budget: number of trials.")] = None,
+    time: Annotated[str | None, typer.Option(metavar="20m", help="Budget: wall time, such as 90s, 20m or 2h.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and exit. Nothing is trained.")] = False,
     inline: Annotated[
-        bool, typer.Option("--inline", help="In this process, without Ray; solo trials run one after another.")
+        bool, typer.Option("--inline", help="Run in this process, without Ray. Solo trials run one at a time.")
     ] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start a new sweep beside the one of this name.")] = False,
-    live: Annotated[bool | None, typer.Option("--live/--no-live", help="Redraw a table, or print lines.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start a new sweep of the same name.")] = False,
+    live: Annotated[
+        bool | None,
+        typer.Option("--live/--no-live", help="Show a live table or plain lines."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Run a sweep. The same command again goes on where it was, or says that it is finished."""
+    """Run a sweep. Running the same command again resumes an interrupted sweep and leaves a finished one unchanged."""
     overrides = [*(override or ())]
     overrides += [f"budget.trials={trials}"] if trials is not None else []
     overrides += [f"budget.wall_time={_with_unit(time)}"] if time is not None else []
@@ -48,61 +52,59 @@ def sweep(
         _dry_run(screen, spec, log, fresh=fresh)
         return
     view = _view(screen, spec, fresh=fresh, live=live)
-    again = resume_command(file, overrides, inline=inline)
+    command = resume_command(file, overrides, inline=inline)
     try:
-        outcome = _run(screen, spec, view, log, inline=inline, fresh=fresh)
+        result = _run(screen, spec, view, log, inline=inline, fresh=fresh)
     except SuspendedError as error:
         raise SuspendedError(
-            f"{error}\nthe sweep is suspended, nothing that was reported is lost; go on with: {again}"
+            f"{error}\nthe sweep is suspended and all reports are kept; resume with: {command}"
         ) from error
-    if outcome.finished:
-        spent = (spec.budget, len(outcome.records), outcome.sweep.facts["elapsed_s"])
-        again = extend_command(file, overrides, *spent, inline=inline)
-    _tell(screen, spec, outcome, again)
-    if not outcome.finished:
+    if result.finished:
+        spent = (spec.budget, len(result.records), result.sweep.elapsed_s)
+        command = extend_command(file, overrides, *spent, inline=inline)
+    _show_result(screen, spec, result, command)
+    if not result.finished:
         raise typer.Exit(130)
 
 
 def _with_unit(time: str) -> str:
-    """Return ``--time`` as it is; a number alone is refused, for some take it for seconds and some for minutes."""
+    """Return ``time`` unchanged. A number without a unit is ambiguous and raises ``UserError``."""
     number = time.strip()
     try:
         float(number)
     except ValueError:
         return time
-    raise UserError(f"--time: a unit is needed, got {number}; write {number}m for minutes, {number}s for seconds")
+    raise UserError(f"--time: a unit is needed, got {number}; use {number}m for minutes or {number}s for seconds")
 
 
 def _dry_run(screen: Screen, spec: "SweepSpec", log: Path, *, fresh: bool) -> None:
-    from orchestrator.cli.plan_view import longest_s, plan_text
-    from orchestrator.finished import finished_sweep, next_action, request_digest
-    from orchestrator.objective.loading import load_objective
-    from orchestrator.planning import fingerprint_of, plan_sweep
-    from orchestrator.reading import read_rows, with_stored_rule
+    from orchestrator.cli.plan_view import max_duration_s, plan_text
+    from orchestrator.preparation.continuation import finished_sweep, next_action
+    from orchestrator.preparation.prepared import prepare
+    from orchestrator.preparation.preview import preview
+    from orchestrator.preparation.request import request_of
     from orchestrator.report.pace import earlier_pace
 
     with screen.quiet(log):
         fetch_assets(spec, screen.say)
-        ledger = existing_ledger()
-        if not fresh and ledger is not None and (done := finished_sweep(ledger, spec, request_digest(spec))):
-            action = f"does nothing: {done.reference} is finished ({done.facts['ended']})"
+        ledger, request = existing_ledger(), request_of(spec)
+        if not fresh and ledger is not None and (finished := finished_sweep(ledger, request)):
+            action = f"does nothing: {finished.reference} is finished ({finished.facts.end_reason})"
             screen.say(f"This command {action}. A larger budget extends it; --fresh starts a new sweep beside it.")
             screen.emit({"name": spec.name, "action": action})
             return
-        spec = spec if fresh else with_stored_rule(spec, ledger)
-        objective = load_objective(spec.objective)
-        splits, notes = read_rows(spec, objective)
-        action = next_action(ledger, spec, fingerprint_of(spec, splits), fresh=fresh)
+        prepared = prepare(request, None if fresh else ledger)
+        action = next_action(ledger, prepared, fresh=fresh)
         screen.say(f"This command {action}.")
-        plan = plan_sweep(spec, splits, notes)
+        plan = preview(prepared)
         pace = None if ledger is None else earlier_pace(ledger, spec)
         screen.show(plan_text(spec, plan, pace))
-        document = {"name": spec.name, "action": action, **asdict(plan), "longest_s": longest_s(spec, plan, pace)}
+        document = {"name": spec.name, "action": action, **asdict(plan), "longest_s": max_duration_s(spec, plan, pace)}
         screen.emit(document)
 
 
 def _view(screen: Screen, spec: "SweepSpec", *, fresh: bool, live: bool | None) -> "LiveView | Lines":
-    """Return what shows the events: a live table on a terminal, lines elsewhere. Earlier trials of the sweep count."""
+    """Return the view of the sweep: a live table on a terminal, else lines. Earlier trials are loaded into it."""
     from orchestrator.cli.lines import Lines
     from orchestrator.cli.live import LiveView
     from orchestrator.cli.progress import Progress
@@ -113,17 +115,17 @@ def _view(screen: Screen, spec: "SweepSpec", *, fresh: bool, live: bool | None) 
         try:
             stored = ledger.sweeps.find(spec.name)
         except UserError:
-            pass  # it is the first sweep of this name
+            pass  # the first sweep of this name
         else:
-            progress.before_s = stored.facts.get("elapsed_s", 0.0)
+            progress.before_s = stored.elapsed_s
             progress.update(*(record for record in ledger.trials.all(stored.id) if record.ended))
         ledger.close()
-    wanted = screen.human.is_terminal if live is None else live
-    return LiveView(progress, screen.human) if wanted else Lines(progress, screen.say)
+    use_table = screen.human.is_terminal if live is None else live
+    return LiveView(progress, screen.human) if use_table else Lines(progress, screen.say)
 
 
 def _timetable(spec: "SweepSpec") -> Timetable | None:
-    """Return where trials end, as far as the file alone tells."""
+    """Return the timetable if the sweep file states the number of rows, else None."""
     rows = spec.data.train
     if rows is None:
         return None
@@ -132,18 +134,17 @@ def _timetable(spec: "SweepSpec") -> Timetable | None:
 
 def _run(
     screen: Screen, spec: "SweepSpec", view: "LiveView | Lines", log: Path, *, inline: bool, fresh: bool
-) -> "SweepOutcome":
-    from orchestrator.cli.interrupt import stopping
-    from orchestrator.core.outcome import SweepOptions
+) -> "SweepResult":
+    from orchestrator.cli.interrupt import stop_on_signal
 
     stop = threading.Event()
-    again = "the same command without --fresh" if fresh else "the same command"
-    with screen.quiet(log), view.shown(), stopping(stop, view.say, view.release, again):
-        view.say(f"{spec.name}: preparing (libraries write to {log})")
+    resume_hint = "the same command without --fresh" if fresh else "the same command"
+    with screen.quiet(log), view.shown(), stop_on_signal(stop, view.say, view.release, resume_hint):
+        view.say(f"{spec.name}: preparing (library output: {log})")
         fetch_assets(spec, view.say)
         import psutil
 
-        from orchestrator.sweep import run_sweep
+        from orchestrator.sweep import SweepOptions, run_sweep
 
         return run_sweep(
             spec,
@@ -154,34 +155,39 @@ def _run(
         )
 
 
-def _tell(screen: Screen, spec: "SweepSpec", outcome: "SweepOutcome", command: str) -> None:
+def _show_result(screen: Screen, spec: "SweepSpec", result: "SweepResult", command: str) -> None:
     from orchestrator.report.summary import as_json, next_commands, summarise
     from orchestrator.report.text import SHOWN, commands_text, summary_text
-    from orchestrator.tracking.location import locate
 
-    summary = summarise(outcome.sweep, outcome.records)
+    summary = summarise(result.sweep, result.records)
     screen.show(summary_text(summary, SHOWN))
-    ended = f"{outcome.sweep.reference} is finished: {outcome.reason}" if outcome.finished else "stopped"
-    screen.say(f"\n{ended}")
+    status = f"{result.sweep.reference} is finished: {result.reason}" if result.finished else "stopped"
+    screen.say(f"\n{status}")
     best = summary.leaderboard.best
     commands = next_commands(
         spec.name,
         None if best is None else best.number,
         program=program(),
-        place=registry_options(locate(spec.tracking)),
+        place=registry_options(result.location),
         below_baseline=summary.leaderboard.below_baseline,
     )
-    told = (*commands, ("search on", command)) if outcome.finished else (("go on", command), *commands)
-    screen.say(f"report {outcome.report}")
+    commands = (*commands, ("extend the search", command)) if result.finished else (("resume", command), *commands)
+    screen.say(f"report {result.report}")
     screen.say(
-        f"MLflow {outcome.tracking_uri}"
-        + ("" if outcome.synced else "  (not all is written; the same command tries the rest again)")
+        f"MLflow {redact(result.location.tracking_uri)}"
+        + ("" if result.synced else "  (incomplete; the same command writes the rest)")
     )
     screen.show("")
-    screen.show(commands_text(told), soft_wrap=True)
-    screen.emit(_document(outcome, as_json(summary)))
+    screen.show(commands_text(commands), soft_wrap=True)
+    screen.emit(_document(result, as_json(summary)))
 
 
-def _document(outcome: "SweepOutcome", summary: dict[str, Any]) -> dict[str, Any]:
-    names = ("finished", "reason", "tracking_uri", "synced", "report")
-    return {**summary, **{name: getattr(outcome, name) for name in names}}
+def _document(result: "SweepResult", summary: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **summary,
+        "finished": result.finished,
+        "reason": result.reason,
+        "tracking_uri": redact(result.location.tracking_uri),
+        "synced": result.synced,
+        "report": result.report,
+    }

@@ -1,4 +1,4 @@
-"""``ui``: the MLflow UI at the page that shows a sweep's trials at once."""
+"""``ui``: start the MLflow UI and print the address of a sweep's page."""
 
 import threading
 from typing import TYPE_CHECKING, Annotated
@@ -7,25 +7,23 @@ import typer
 
 from orchestrator.cli.options import Json
 from orchestrator.cli.screen import Screen
-from orchestrator.cli.stores import existing_ledger, find_sweep, logs_folder, tracking_of
 from orchestrator.core.secrets import redact
+from orchestrator.stores import existing_ledger, find_sweep, logs_folder, tracking_of
 
 if TYPE_CHECKING:
     from orchestrator.core.sweep import SweepRecord
 
 
 def ui(
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="The sweep; the newest of all if absent.")
-    ] = None,
-    open_browser: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
-    host: Annotated[str, typer.Option(help="Interface to listen on.")] = "127.0.0.1",
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Sweep name. Default: the newest sweep.")] = None,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    host: Annotated[str, typer.Option(help="Network interface to listen on.")] = "127.0.0.1",
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Port; 5000, or a free one if it is taken.")
+        int | None, typer.Option(min=1, max=65535, help="Port. Default: 5000, or a free port if 5000 is taken.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Start the MLflow UI on the sweep's store, and print the page with its trials, the best first. Ctrl-C ends it."""
+    """Start the MLflow UI and print the page with the sweep's trials, best first. Ctrl-C stops it."""
     from orchestrator.tracking.location import locate
     from orchestrator.tracking.server import serve
 
@@ -41,11 +39,11 @@ def ui(
             typer.launch(address)
         if location.is_server:
             return
-        screen.say("Ctrl-C ends it")
+        screen.say("Ctrl-C stops it")
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
-            screen.say("ended")
+            screen.say("stopped")
 
 
 def _sweep(name: str | None) -> "SweepRecord | None":

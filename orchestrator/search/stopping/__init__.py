@@ -1,1 +1,1 @@
-"""When a trial stops: pure functions of the trials' records, without clock, order of arrival or state of their own."""
+"""Early stopping: pure functions of the trials' records, independent of clock and order of arrival."""

@@ -1,6 +1,6 @@
-"""The decision on every report that has none: a pure function of the trials' records.
+"""Decide on undecided reports: a pure function of the trials' records.
 
-Called again with the same records it decides the same, so a driver may die between a report and its decision.
+The same records give the same decisions, so a driver may die between a report and its decision.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,21 +12,21 @@ from orchestrator.core.policy import StoppingPolicy
 from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState
 from orchestrator.search.stopping.rules import build_rule
-from orchestrator.search.stopping.standings import Standings
+from orchestrator.search.stopping.rung_table import RungTable
 
 Diverged: TypeAlias = Callable[[Mapping[str, float], Sequence[Report]], str | None]
 Overfitting: TypeAlias = Callable[[Sequence[Report], int], str | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Judge:
-    """What decisions depend on beside the records.
+class Decider:
+    """Decides on the trials of one sweep.
 
     Attributes:
         policy: the sweep's stopping policy.
-        metric: what trials are compared by.
-        timetable: when trials report.
-        diverged, overfitting: the exits that look at one trial alone; each returns the reason, or None.
+        metric: the metric compared.
+        timetable: the report points.
+        diverged, overfitting: the exits by a trial's own curve; each returns the reason, or None.
     """
 
     policy: StoppingPolicy
@@ -35,44 +35,44 @@ class Judge:
     diverged: Diverged
     overfitting: Overfitting
 
-    def standings(self, records: Iterable[TrialRecord] = ()) -> Standings:
-        """Return what decisions need of these records; further ones can be taken into it."""
-        return Standings(build_rule(self.policy, self.timetable.points), self.metric, self.timetable, records)
+    def rung_table(self, records: Iterable[TrialRecord] = ()) -> RungTable:
+        """Return the table for ``decide_from``, filled with these records."""
+        return RungTable(build_rule(self.policy, self.timetable.points), self.metric, self.timetable, records)
 
     def decide(self, records: Iterable[TrialRecord], *, more_trials: bool) -> tuple[Decision, ...]:
-        """Return the decisions that can be made now; a trial without one waits for others at its rung.
+        """Return all possible decisions; the other undecided trials wait for further trials at their rung.
 
         Args:
             records: every trial of the sweep.
-            more_trials: whether trials may still be opened; they could reach any rung.
+            more_trials: whether new trials may start; they could reach any rung.
         """
-        return self.decide_among(self.standings(records), more_trials=more_trials)
+        return self.decide_from(self.rung_table(records), more_trials=more_trials)
 
-    def decide_among(self, standings: Standings, *, more_trials: bool) -> tuple[Decision, ...]:
-        """Return what ``decide`` returns for the records that ``standings`` has taken."""
-        rule = standings.rule
+    def decide_from(self, table: RungTable, *, more_trials: bool) -> tuple[Decision, ...]:
+        """Return the same decisions as ``decide`` for the records in ``table``."""
+        rule = table.rule
         decisions: dict[int, Decision] = {}
-        meetings: dict[tuple[int, int], list[TrialRecord]] = {}
-        for record in standings.live():
+        waiting: dict[tuple[int, int], list[TrialRecord]] = {}
+        for record in table.running():
             if not record.undecided:
                 continue
             bracket, rung = rule.bracket(record.number), record.reports[-1].nominal_samples
-            alone = self._alone(record, meets=rung in rule.brackets[bracket])
-            if alone is None:
-                meetings.setdefault((rung, bracket), []).append(record)
+            decision = self._decide_alone(record, compared=rung in rule.brackets[bracket])
+            if decision is None:
+                waiting.setdefault((rung, bracket), []).append(record)
             else:
-                decisions[record.number] = alone
-        # From the lowest rung up: who stops below will not arrive above.
-        for rung, bracket in sorted(meetings):
-            if len(standings.keys(bracket, rung)) < rule.cohort and (
-                more_trials or _may_grow(standings, bracket, rung, decisions)
+                decisions[record.number] = decision
+        # From the lowest rung up: a trial stopped at a lower rung cannot reach a higher one.
+        for rung, bracket in sorted(waiting):
+            if len(table.keys(bracket, rung)) < rule.cohort and (
+                more_trials or _may_grow(table, bracket, rung, decisions)
             ):
                 continue
-            decisions |= self._together(standings, bracket, rung, meetings[rung, bracket])
+            decisions |= self._decide_at_rung(table, bracket, rung, waiting[rung, bracket])
         return tuple(decisions[number] for number in sorted(decisions))
 
-    def _alone(self, record: TrialRecord, *, meets: bool) -> Decision | None:
-        """Decide by the trial's own reports; None if ``meets`` and the others at its rung have a say."""
+    def _decide_alone(self, record: TrialRecord, *, compared: bool) -> Decision | None:
+        """Decide by the trial's own reports; None if it must be compared (``compared``) with others at its rung."""
         newest = record.reports[-1]
         reason = self.diverged(newest.metrics, record.reports)
         if reason is not None:
@@ -85,33 +85,33 @@ class Judge:
             reason = self.overfitting(record.reports, self.policy.patience)
             if reason is not None:
                 return self._stop(record, TrialState.COMPLETE, f"overfitting: {reason}")
-        return None if meets else _go_on(newest)
+        return None if compared else _continue(newest)
 
     def _stop(self, record: TrialRecord, state: TrialState, reason: str) -> Decision:
-        """Return a STOP; a trial without any value has failed, whatever stopped it."""
+        """Return a STOP. The outcome of a trial without any value is FAIL, whatever the reason to stop."""
         newest = record.reports[-1]
         if state is not TrialState.FAIL and record.best(self.metric) is None:
             state, reason = TrialState.FAIL, f"no report holds a number for {self.metric.name}"
         outcome = Outcome(state=state, reason=reason)
         return Decision(trial=newest.trial, nominal_samples=newest.nominal_samples, action=Action.STOP, outcome=outcome)
 
-    def _together(
-        self, standings: Standings, bracket: int, rung: int, judged: Sequence[TrialRecord]
+    def _decide_at_rung(
+        self, table: RungTable, bracket: int, rung: int, undecided: Sequence[TrialRecord]
     ) -> dict[int, Decision]:
-        keys = {record.number: standings.key(record, rung) for record in judged}
-        losers = standings.rule.losers(standings.keys(bracket, rung), keys)
+        keys = {record.number: table.key(record, rung) for record in undecided}
+        losers = table.rule.losers(table.keys(bracket, rung), keys)
         return {
             record.number: self._stop(record, TrialState.PRUNED, f"{losers[record.number]} at {rung} samples")
             if record.number in losers
-            else _go_on(record.reports[-1])
-            for record in judged
+            else _continue(record.reports[-1])
+            for record in undecided
         }
 
 
-def _may_grow(standings: Standings, bracket: int, rung: int, decisions: Mapping[int, Decision]) -> bool:
-    """Return whether any trial of a bracket that is still below a rung may yet pass it."""
-    peers = (record for record in standings.live() if standings.rule.bracket(record.number) == bracket)
-    return any(rung < standings.end(record) and _may_reach(record, rung, decisions) for record in peers)
+def _may_grow(table: RungTable, bracket: int, rung: int, decisions: Mapping[int, Decision]) -> bool:
+    """Return whether a running trial of a bracket may still reach a rung."""
+    peers = (record for record in table.running() if table.rule.bracket(record.number) == bracket)
+    return any(rung < table.end(record) and _may_reach(record, rung, decisions) for record in peers)
 
 
 def _may_reach(record: TrialRecord, rung: int, decisions: Mapping[int, Decision]) -> bool:
@@ -121,5 +121,5 @@ def _may_reach(record: TrialRecord, rung: int, decisions: Mapping[int, Decision]
     return decision is None or decision.action is not Action.STOP
 
 
-def _go_on(report: Report) -> Decision:
+def _continue(report: Report) -> Decision:
     return Decision(trial=report.trial, nominal_samples=report.nominal_samples, action=Action.CONTINUE)

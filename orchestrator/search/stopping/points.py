@@ -1,16 +1,16 @@
-"""Nominal rungs: at how many training samples all trials report, and at which of those a rule compares them."""
+"""Report points and rungs, in nominal training samples."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
 
 
 def report_points(max_samples: int, reports: int | Sequence[int]) -> tuple[int, ...]:
-    """Return the samples at which every trial reports, ascending; the last is ``max_samples``.
+    """Return the report points of every trial in samples, ascending; the last is ``max_samples``.
 
     Args:
-        max_samples: the longest trial's whole budget, at least 1.
-        reports: how many, evenly spaced: fewer points come back if ``max_samples`` is below it. Or the samples
-            themselves; those beyond the budget are left out.
+        max_samples: the budget of the longest trial, at least 1.
+        reports: the number of points, evenly spaced; at most ``max_samples`` points are returned. Or the points
+            themselves; points beyond the budget are omitted.
 
     Raises:
         ValueError: a number is below 1.
@@ -23,19 +23,19 @@ def report_points(max_samples: int, reports: int | Sequence[int]) -> tuple[int, 
 
 
 def rungs(points: Sequence[int], grace_samples: int | None, reduction_factor: int) -> tuple[int, ...]:
-    """Return the report points at which successive halving compares trials: grace · factor^k, below the last point.
+    """Return the rungs of successive halving: grace · factor^k, below the last report point.
 
-    Each is rounded up to the next report point, so that all trials have a value at exactly that point.
+    Each rung is rounded up to the next report point, so all trials have a value at it.
 
     Args:
         points: the report points, ascending.
-        grace_samples: samples that every trial may see; None is the first report point.
+        grace_samples: samples granted to every trial; None means the first report point.
         reduction_factor: at least 2.
     """
-    found: list[int] = []
+    ladder: list[int] = []
     samples = max(grace_samples or points[0], 1)
     while (at := bisect_left(points, samples)) < len(points) - 1:
-        if not found or points[at] > found[-1]:
-            found.append(points[at])
+        if not ladder or points[at] > ladder[-1]:
+            ladder.append(points[at])
         samples *= reduction_factor
-    return tuple(found)
+    return tuple(ladder)

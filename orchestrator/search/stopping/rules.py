@@ -1,7 +1,7 @@
-"""The rules that compare trials, by name: which trials meet where, and which of them stop there.
+"""The stopping rules by name: the rungs of each bracket, and the trials stopped at a rung.
 
-A rule sees keys, not metrics: one number per trial, smaller is better, infinity for a value that is no number. Ties are
-kept, so no decision depends on the order of arrival or on a trial's number.
+A rule compares keys, not metrics: one number per trial, smaller is better, infinity for NaN. Tied trials all continue,
+so no decision depends on the order of arrival or on a trial's number.
 """
 
 from bisect import bisect_left
@@ -13,8 +13,8 @@ from orchestrator.core.policy import StoppingName, StoppingPolicy
 from orchestrator.search.stopping.points import rungs
 
 Losers: TypeAlias = Callable[[Sequence[float], Mapping[int, float]], Mapping[int, str]]
-"""Of the keys of all trials at a rung, ascending, and those of the trials to be judged now by their numbers, which are
-among them: the numbers of the trials that stop, each with the reason."""
+"""Takes the keys of all trials at a rung, ascending, and the keys of the undecided trials by number. The undecided keys
+are also among all keys. Returns the numbers of the stopped trials, each with the reason."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,10 +22,10 @@ class Rule:
     """One rule for one sweep.
 
     Attributes:
-        brackets: rungs by bracket, in nominal samples; trials are compared within their bracket alone.
-        bracket_of: bracket by trial number; a sweep's numbers walk through it again and again.
-        cohort: values that a rung of a bracket needs before the first of them is judged.
-        losers: which trials stop.
+        brackets: rungs by bracket, in nominal samples; trials are compared within their bracket only.
+        bracket_of: bracket by trial number modulo the length of the tuple.
+        cohort: fewest values at a rung for the first decision.
+        losers: returns the stopped trials.
     """
 
     brackets: tuple[tuple[int, ...], ...]
@@ -49,7 +49,7 @@ def compared_at(policy: StoppingPolicy, points: Sequence[int]) -> tuple[int, ...
 
 
 def _asha(policy: StoppingPolicy, points: Sequence[int]) -> Rule:
-    """ASHA's stopping variant (Li et al. 2020, arXiv 1810.05934), with a cohort so that the first are judged too."""
+    """ASHA's stopping variant (Li et al. 2020, arXiv 1810.05934). The cohort lets the first trials be compared too."""
     factor = policy.reduction_factor
     return Rule(
         brackets=(rungs(points, policy.grace_samples, factor),),
@@ -62,8 +62,8 @@ def _asha(policy: StoppingPolicy, points: Sequence[int]) -> Rule:
 def _hyperband(policy: StoppingPolicy, points: Sequence[int]) -> Rule:
     """Hyperband (Li et al. 2018, arXiv 1603.06560): brackets of ASHA, each with a longer grace than the one before.
 
-    Trials are dealt to brackets in the paper's proportions: of s + 1 brackets the k-th most patient gets
-    ceil((s + 1) / k · factor^(k - 1)) of every round.
+    Trials are distributed over brackets in the paper's proportions: of s + 1 brackets, the one with the k-th longest
+    grace gets ceil((s + 1) / k · factor^(k - 1)) trials of every round.
     """
     factor = policy.reduction_factor
     ladder = rungs(points, policy.grace_samples, factor)
@@ -71,7 +71,7 @@ def _hyperband(policy: StoppingPolicy, points: Sequence[int]) -> Rule:
     shares = tuple(-(-count * factor ** (left - 1) // left) for left in range(count, 0, -1))
     return Rule(
         brackets=tuple(ladder[first:] for first in range(count)),
-        bracket_of=_dealt(shares),
+        bracket_of=_distribute(shares),
         cohort=policy.cohort or factor,
         losers=_outside_top(factor),
     )
@@ -80,15 +80,15 @@ def _hyperband(policy: StoppingPolicy, points: Sequence[int]) -> Rule:
 def _median(policy: StoppingPolicy, points: Sequence[int]) -> Rule:
     """Vizier's median rule (Golovin et al. 2017), on best values so far at exactly the same report point.
 
-    Of two middle values the worse one counts: their mean would let rounding decide on a trial between them.
+    Of two middle values the worse one counts: with their mean, rounding could decide.
     """
     grace = policy.grace_samples or points[0]
     ladder = tuple(point for point in points[:-1] if point >= grace)
     return Rule(brackets=(ladder,), bracket_of=(0,), cohort=policy.cohort or 3, losers=_worse_than_median)
 
 
-def _none(policy: StoppingPolicy, points: Sequence[int]) -> Rule:  # noqa: ARG001  (every builder has one signature)
-    return Rule(brackets=((),), bracket_of=(0,), cohort=1, losers=lambda keys, judged: {})  # noqa: ARG005
+def _none(_policy: StoppingPolicy, _points: Sequence[int]) -> Rule:
+    return Rule(brackets=((),), bracket_of=(0,), cohort=1, losers=lambda _keys, _undecided: {})
 
 
 _BUILDERS: dict[StoppingName, Callable[[StoppingPolicy, Sequence[int]], Rule]] = {
@@ -100,36 +100,37 @@ _BUILDERS: dict[StoppingName, Callable[[StoppingPolicy, Sequence[int]], Rule]] =
 
 
 def _outside_top(factor: int) -> Losers:
-    def losers(keys: Sequence[float], judged: Mapping[int, float]) -> Mapping[int, str]:
+    def losers(keys: Sequence[float], undecided: Mapping[int, float]) -> Mapping[int, str]:
         kept = max(1, len(keys) // factor)
         bar = keys[kept - 1]
-        return {number: f"not among the best {kept} of {len(keys)}" for number, key in judged.items() if key > bar}
+        return {number: f"not among the best {kept} of {len(keys)}" for number, key in undecided.items() if key > bar}
 
     return losers
 
 
-def _worse_than_median(keys: Sequence[float], judged: Mapping[int, float]) -> Mapping[int, str]:
+def _worse_than_median(keys: Sequence[float], undecided: Mapping[int, float]) -> Mapping[int, str]:
     others = len(keys) - 1
     stopped = {}
-    for number, key in judged.items():
-        middle = others // 2  # the worse of two middle places among the others, which are all but the trial's own
+    for number, key in undecided.items():
+        middle = others // 2  # the worse of two middle positions among the others
         middle += middle >= bisect_left(keys, key)
         if others and key > keys[middle]:
             stopped[number] = f"worse than the median of {others} others"
     return stopped
 
 
-def _dealt(shares: Sequence[int]) -> tuple[int, ...]:
-    """Return one round of brackets, each as often as its share says and spread evenly over the round.
+def _distribute(shares: Sequence[int]) -> tuple[int, ...]:
+    """Return one round of brackets: each bracket as often as its share, spread evenly over the round.
 
-    At every step each bracket earns its share, and the richest (the first of equals) is dealt and pays the round.
+    In every step each bracket gains its share of credit; the bracket with most credit (the first of equals) is next and
+    pays ``total``.
     """
     total = sum(shares)
     credit = [0] * len(shares)
-    dealt = []
+    order = []
     for _ in range(total):
         credit = [have + share for have, share in zip(credit, shares, strict=True)]
         richest = max(range(len(shares)), key=lambda bracket: credit[bracket])
         credit[richest] -= total
-        dealt.append(richest)
-    return tuple(dealt)
+        order.append(richest)
+    return tuple(order)

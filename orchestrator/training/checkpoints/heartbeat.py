@@ -1,6 +1,6 @@
-"""How far a trial has trained between two reports: a file that its engine writes and the driver's views read.
+"""The progress of a trial between two reports, in a file written by its engine and read by the driver's views.
 
-It is an estimate for a person who waits: nothing decides by it, and it need not survive anything.
+It is shown to the user only: no decision depends on it, and it may be lost.
 """
 
 import contextlib
@@ -10,25 +10,25 @@ from pathlib import Path
 from orchestrator.training.checkpoints.trial_folder import TrialFolder
 
 PERIOD_S = 1.0
-"""Seconds between two writes of one trial, at least."""
+"""Minimum time between two writes of one trial, in seconds."""
 _FILE = "samples"
 
 
 class Heartbeat:
-    """Writes the training samples of one trial to its scratch folder, which every report empties."""
+    """Writes the number of training samples of one trial to its scratch folder; each report empties the folder."""
 
     def __init__(self, folder: TrialFolder) -> None:
-        """Write to the scratch folder of ``folder``, the first time at once."""
+        """Write to the scratch folder of ``folder``; the first call of ``beat`` writes at once."""
         self._folder = folder
         self._next_s = 0.0
 
     def beat(self, samples: int) -> None:
-        """Note that ``samples`` training samples were seen; most calls return without writing."""
+        """Record ``samples`` training samples; most calls return without writing."""
         now = time.monotonic()
         if now < self._next_s:
             return
         self._next_s = now + PERIOD_S
-        # A full disk ends the next checkpoint, which says so; a view without news does not end training.
+        # A full disk fails the next checkpoint, with a message. A missing heartbeat must not stop training.
         with contextlib.suppress(OSError):
             self._folder.scratch.mkdir(parents=True, exist_ok=True)
             written = self._folder.scratch / f"{_FILE}.new"
@@ -37,7 +37,7 @@ class Heartbeat:
 
 
 def samples_trained(sweep_dir: Path, number: int) -> int:
-    """Return the training samples that a trial last noted since its newest report; 0 if it noted none."""
+    """Return the training samples last recorded since the newest report; 0 if there is no record."""
     try:
         return int((TrialFolder(sweep_dir, number).scratch / _FILE).read_text(encoding="ascii"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What a driver that takes a sweep up finds of its checkpoints, and what its trials do without them, in words."""
+"""Remove damaged checkpoints when a driver resumes a sweep, and report the consequences for its trials."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,10 +11,9 @@ from orchestrator.training.checkpoints.trial_folder import SLOT_STATE, STATE, Tr
 
 
 def recover(plan: EnginePlan, records: Iterable[TrialRecord], metric: Metric) -> Iterator[str]:
-    """Remove what is damaged of a sweep's checkpoints, and say in a sentence each what its trials do without it.
+    """Remove damaged checkpoints of a sweep; yield a message for each, and for each trial that loses progress.
 
-    Checkpoints of another sweep stay until a trial writes its own in their place. Nothing is said of what an engine
-    has not reported yet.
+    Checkpoints of another sweep stay until a trial replaces them. Trials without a report are ignored.
     """
     for record in records:
         if record.reports:
@@ -26,24 +25,24 @@ def recover(plan: EnginePlan, records: Iterable[TrialRecord], metric: Metric) ->
 
 
 def _discard(folder: TrialFolder, record: TrialRecord) -> Iterator[str]:
-    """Remove a trial's damaged checkpoints, or what of them is damaged."""
+    """Remove the damaged files of a trial's checkpoints; yield a message for each checkpoint."""
     foreign, number = folder.foreign(), record.number
     if foreign:
-        yield f"trial {number}: checkpoints in {folder.path} are of another sweep or configuration; they are not used"
+        yield f"trial {number}: checkpoints in {folder.path} belong to another sweep or configuration; not used"
     for point in folder.points():
         problem = None if point in foreign else folder.damage(point)
         if problem is None:
             continue
         folder.discard(point)
-        yield folder.told(point, problem)
+        yield folder.damage_message(point, problem)
         if record.ended:
-            yield f"trial {number} has no adapter any more; promote --trial {number} --retrain trains it again"
+            yield f"trial {number} has no adapter now; promote --trial {number} --retrain trains it again"
 
 
 def _again(folder: TrialFolder, record: TrialRecord, metric: Metric, *, measured: bool) -> Iterator[str]:
-    """Say from where a trial trains on, if that is not its newest report.
+    """Yield a message if a trial resumes before its newest report.
 
-    Its best checkpoint is to be measured and kept in the end, so without that it is trained to it again.
+    The best checkpoint is measured and kept at the end, so a trial without it trains to it again.
     """
     best, newest = record.best(metric), record.reports[-1].nominal_samples
     decision = record.decisions.get(newest)
@@ -57,6 +56,6 @@ def _again(folder: TrialFolder, record: TrialRecord, metric: Metric, *, measured
         return
     whole = folder.newest_whole(STATE, SLOT_STATE)
     if whole is None:
-        yield f"trial {record.number} starts again: it has no checkpoint to go on from"
+        yield f"trial {record.number} starts again: it has no usable checkpoint"
     elif whole < newest:
-        yield f"trial {record.number} goes on from its checkpoint at {whole:,} samples, not from the one at {newest:,}"
+        yield f"trial {record.number} resumes from its checkpoint at {whole:,} samples, not from {newest:,}"

@@ -1,4 +1,4 @@
-"""Whether peft takes the adapters that may come, tried on the model's structure before the first trial."""
+"""Try the adapters of a search space on the model's structure, before the first trial."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -17,30 +17,35 @@ from orchestrator.training.process.memory import out_of_memory
 
 logger = logging.getLogger(__name__)
 _ORDER = ("dropout", "dora", "init", "rslora", "rank", "target_modules", "method")
-"""Settings, those first that a person gives up first."""
+"""Settings in the order in which alternatives are suggested."""
 
 
-def check_adapters(plan: EnginePlan, objective: Objective) -> tuple[str, ...]:
-    """Try the adapters of ``plan.tried``; return notes for a person on them and on the model, a sentence each.
+def check_adapters(plan: EnginePlan, objective: Objective, structure: Base | None = None) -> tuple[str, ...]:
+    """Try the adapters of ``plan.tried``; return remarks for the user on adapters and model, a sentence each.
 
     Nothing is trained and no weight is read. If the model's structure cannot be built without weights, the check is
-    skipped, and the engine meets any error when it loads them.
+    skipped, and errors appear when the engine loads the weights.
+
+    Args:
+        plan: has the adapters and the base model.
+        objective: determines the head.
+        structure: the base model without weights; None: it is loaded.
 
     Raises:
-        UserError: peft refuses some; the message names the values, a line each.
-        AssetError: the model cannot be had.
+        UserError: peft refuses some adapters; the message has a line per refused value.
+        AssetError: the model is missing or cannot be reached.
     """
     if not plan.tried:
         return ()
     try:
-        base = load_structure(plan.model, objective)
+        base = structure or load_structure(plan.model, objective)
     except (NotImplementedError, RuntimeError, ImportError) as error:
         if out_of_memory(error):
             raise
         logger.warning("%s has no structure without weights: %s", plan.model, error)
         return ()
-    taken = [_taken(trial) for trial in plan.tried]
-    trials = [trial for at, trial in enumerate(taken) if trial not in taken[:at]]
+    supported = [_supported(trial) for trial in plan.tried]
+    trials = [trial for at, trial in enumerate(supported) if trial not in supported[:at]]
     attempts = _Attempts(base, objective.head)
     refused = [reduced for trial in trials if attempts.refusal(trial) for reduced in _reduced(attempts, trial)]
     if refused:
@@ -50,23 +55,23 @@ def check_adapters(plan: EnginePlan, objective: Objective) -> tuple[str, ...]:
 
 
 class _Attempts:
-    """Puts adapters on copies of a structure, and remembers what came of it."""
+    """Puts adapters on copies of a structure, and caches the results."""
 
     def __init__(self, base: Base, head: Head) -> None:
         self._whole, self._small, self._head = base, without_repetitions(base), head
-        self._known: dict[tuple[tuple[str, ParamValue], ...], str | None] = {}
+        self._reasons: dict[tuple[tuple[str, ParamValue], ...], str | None] = {}
 
     def refusal(self, trial: Mapping[str, ParamValue]) -> str | None:
-        """Return why peft refuses a trial's adapter, or None."""
+        """Return peft's reason to refuse a trial's adapter, or None."""
         key = tuple(sorted(trial.items()))
-        if key not in self._known:
+        if key not in self._reasons:
             settings = TrialSettings.from_params(trial)
-            why = self._tried(copied(self._small), settings)
-            # A name with a layer's number is on the whole model alone.
-            self._known[key] = None if why is None else self._tried(copied(self._whole), settings)
-        return self._known[key]
+            why = self._try(copied(self._small), settings)
+            # Only the whole model has all layer numbers, which may be part of a target's name.
+            self._reasons[key] = None if why is None else self._try(copied(self._whole), settings)
+        return self._reasons[key]
 
-    def _tried(self, base: Base, settings: TrialSettings) -> str | None:
+    def _try(self, base: Base, settings: TrialSettings) -> str | None:
         import torch
 
         try:
@@ -74,25 +79,25 @@ class _Attempts:
                 adapt(base, settings, self._head)
         except UserError as error:
             return reason_of(error)
-        except (NotImplementedError, RuntimeError) as error:  # of weights that are not there
+        except (NotImplementedError, RuntimeError) as error:  # an operation on missing weights
             logger.warning("no adapter can be tried without weights: %s", error)
         return None
 
 
-def _taken(trial: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
-    """Return the settings that the trial's method takes."""
+def _supported(trial: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
+    """Return the settings of the trial supported by its method."""
     return {name: value for name, value in trial.items() if trial["method"] in takers(name)}
 
 
 def _reduced(attempts: _Attempts, trial: Mapping[str, ParamValue]) -> list[dict[str, ParamValue]]:
-    """Return refused trials that have one of the trial's settings each and defaults for the others; else the trial."""
+    """Return simpler refused trials, each with one setting of ``trial`` and defaults otherwise; or the trial itself."""
     kept = {name: trial[name] for name in ("method", "target_modules")}
     alone = [
         {**kept, **{other: RULES[other].default for other in trial if other not in kept}, name: value}
         for name, value in trial.items()
         if name not in kept
     ]
-    plain = _taken({**{name: RULES[name].default for name in trial}, **kept})
+    plain = _supported({**{name: RULES[name].default for name in trial}, **kept})
     if attempts.refusal(plain) is not None:
         return [plain]
     return [one for one in alone if attempts.refusal(one) is not None] or [dict(trial)]
@@ -104,22 +109,22 @@ def _line(
     trials: Sequence[Mapping[str, ParamValue]],
     searched: Sequence[str],
 ) -> str:
-    """Return a line for a person: the settings any of which could be changed, peft's reason, and what is possible."""
+    """Return a line for the user: the settings in question, peft's reason, and possible values."""
     instead: dict[str, ParamValue] = {}
     for name in (name for name in _ORDER if name in trial):
         others = [RULES[name].default, *(other[name] for other in trials if name in other)]
         for value in others:
-            changed = _taken({**trial, name: value})
+            changed = _supported({**trial, name: value})
             if value != trial[name] and attempts.refusal(changed) is None:
                 instead[name] = value
                 break
     own = [name for name in _ORDER if name in trial and (name in searched or trial[name] != RULES[name].default)]
-    first, *beside = list(instead) or own or ["method"]
+    first, *further = list(instead) or own or ["method"]
     place = f"search.space.{first}" if first in searched else f"adapter.{first}"
     why = attempts.refusal(trial) or ""
     if why.startswith("target_modules: "):
         return why.replace("target_modules", place, 1)
-    values = " with ".join(_value(name, trial[name]) for name in (first, *beside))
+    values = " with ".join(_value(name, trial[name]) for name in (first, *further))
     possible = " or ".join(_value(name, value) for name, value in instead.items())
     return f"{place}: {values} cannot be trained on this model: {why}" + (f"; possible: {possible}" if possible else "")
 

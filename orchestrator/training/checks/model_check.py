@@ -1,12 +1,11 @@
-"""Check before the first trial that a base model, its tokenizer and the task suit each other.
+"""Check, before the first trial, whether a base model, its tokenizer and the task fit together.
 
-Nothing is trained, and no weights are held: the model is loaded to torch's ``meta`` device, which reads the names and
-shapes of its tensors alone.
+Nothing is trained, and no weights are loaded: on torch's ``meta`` device a model has only names and shapes of tensors.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
@@ -20,9 +19,9 @@ from orchestrator.objective.protocol import Head, Objective, Splits
 from orchestrator.spec.possible import possible
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.training.checks.positions import require_positions
-from orchestrator.training.model.base_model import with_head
+from orchestrator.training.model.base_model import Base, with_head
 from orchestrator.training.model.quiet import quiet_libraries
-from orchestrator.training.model.structure import without_weights
+from orchestrator.training.model.structure import as_base, without_weights
 
 if TYPE_CHECKING:
     import datasets
@@ -34,36 +33,39 @@ _HEADS = {
     Head.SEQ2SEQ_LM: "sequence-to-sequence language modelling",
 }
 _BOTH_SIDES = {"bert-generation", "xlnet"}
-"""Types of models beside those for masked language modelling whose tokens see the ones that follow."""
+"""Bidirectional model types without a head for masked language modelling."""
 _UNKNOWN_ROWS = 200
-"""Rows of a split whose tokens are looked at; unknown tokens are a property of the language, not of single rows."""
+"""Number of rows checked for unknown tokens; these depend on the language of the data, not on single rows."""
 _MANY_UNKNOWN = 0.1
-"""Share of unknown tokens above which a person is told."""
+"""Fraction of unknown tokens above which a note is returned."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckedModel:
-    """A base model that suits its task, as far as it can be said without its rows.
+    """A base model compatible with the task; its rows are not checked yet.
 
     Attributes:
-        tokenizer: the model's, as trials use it.
-        embedding_rows: number of token ids that the model has an embedding for.
-        one_end: the end token by which an encoder-decoder classifies a row; None of other models.
-        notes: a sentence for each thing that a person should know before training starts.
+        source: the base model.
+        tokenizer: the model's tokenizer, as in trials.
+        embedding_rows: number of token ids with an embedding.
+        one_end: the end token from which an encoder-decoder classifies a row; None for other models.
+        structure: the model without weights; None for a quantised model.
+        notes: remarks for the user, a sentence each.
     """
 
     source: Source
     tokenizer: "PreTrainedTokenizerBase"
     embedding_rows: int
     one_end: str | None
+    structure: Base | None
     notes: tuple[str, ...]
 
     def check_rows(self, splits: Splits, max_length: int) -> tuple[str, ...]:
-        """Return notes on the tokens of the rows.
+        """Check the rows; return remarks on their tokens.
 
         Raises:
-            ModelError: the tokenizer knows no token of the texts, or gives them tokens that the model does not have.
-            DataError: texts hold the end token by which the model classifies.
+            ModelError: all tokens of the texts are unknown, or some have no embedding.
+            DataError: texts contain the end token from which the model classifies.
         """
         rows = (splits.train, splits.validation, splits.test, *splits.shift.values())
         if self._largest(rows, max_length) >= self.embedding_rows:
@@ -73,43 +75,44 @@ class CheckedModel:
                 "model.resize_token_embeddings(len(tokenizer)) and save the model, or use the model's own tokenizer."
             )
         self._require_no_end(splits)
-        share = self._unknown_share(splits.train)
-        if share == 1.0:
+        fraction = self._unknown_fraction(splits.train)
+        if fraction == 1.0:
             raise ModelError(
                 f"{self.source}: the tokenizer knows no token of the texts; every word becomes "
                 f"{self.tokenizer.unk_token}. Name a model for the language of the data."
             )
-        if share > _MANY_UNKNOWN:
-            told = f"{share:.0%} of the tokens of the texts are unknown to the tokenizer ({self.tokenizer.unk_token})"
-            return (f"{self.source}: {told}; a model for the language of the data would see more.",)
+        if fraction > _MANY_UNKNOWN:
+            unknown = f"unknown to the tokenizer ({self.tokenizer.unk_token})"
+            problem = f"{fraction:.0%} of the tokens of the texts are {unknown}"
+            return (f"{self.source}: {problem}. Consider a model for the language of the data.",)
         return ()
 
     def _require_no_end(self, splits: Splits) -> None:
-        """Refuse texts with an end token inside: rows of a batch must have as many of them, or the model raises."""
+        """Refuse texts containing the end token: the model raises if rows of a batch have different numbers of it."""
         if self.one_end is None:
             return
         for name, rows in splits.by_name().items():
-            found = [text for text in rows["text"][:] if self.one_end in text]
-            if found:
+            texts = [text for text in rows["text"][:] if self.one_end in text]
+            if texts:
                 raise DataError(
-                    f"{self.source}: the model classifies a row by its end token {self.one_end!r}, and {len(found)} "
-                    f"of the {len(rows)} texts of {name} hold it inside: {shorten(found[0], 60)!r}. Remove it from the "
+                    f"{self.source}: the model classifies a row by its end token {self.one_end!r}, and {len(texts)} "
+                    f"of the {len(rows)} texts of {name} contain it: {shorten(texts[0], 60)!r}. Remove it from the "
                     "texts, or name another model."
                 )
 
     def _largest(self, rows: "Iterable[datasets.Dataset]", max_length: int) -> int:
-        """Return the largest token id of the rows' texts and targets; 0 if the whole vocabulary has an embedding."""
+        """Return the largest token id in texts and targets; 0 if the whole vocabulary has embeddings."""
         if len(self.tokenizer) <= self.embedding_rows:
             return 0
         return max((max(ids, default=0) for some in rows for ids in self._ids(some, max_length)), default=0)
 
-    def _unknown_share(self, rows: "datasets.Dataset") -> float:
+    def _unknown_fraction(self, rows: "datasets.Dataset") -> float:
         unknown = self.tokenizer.unk_token_id
         if unknown is None:
             return 0.0
         some = rows.select(range(min(_UNKNOWN_ROWS, len(rows))))
-        found = [token_id for ids in self._ids(some, None) for token_id in ids]
-        return found.count(unknown) / len(found) if found else 0.0
+        tokens = [token_id for ids in self._ids(some, None) for token_id in ids]
+        return tokens.count(unknown) / len(tokens) if tokens else 0.0
 
     def _ids(self, rows: "datasets.Dataset", max_length: int | None) -> Iterator[Sequence[int]]:
         for name, feature in rows.features.items():
@@ -121,33 +124,33 @@ class CheckedModel:
                 yield from given["input_ids"]
 
 
-def checked_splits(spec: SweepSpec, objective: Objective) -> "tuple[Splits, tuple[str, ...], PreTrainedTokenizerBase]":
-    """Return the rows, what a person should know of the base model in a sentence each, and its tokenizer.
+def checked_splits(spec: SweepSpec, objective: Objective) -> tuple[Splits, CheckedModel]:
+    """Return the rows and the base model, with remarks on both.
 
-    The model is checked first: reading the rows takes longer.
+    The model is checked first, because reading the rows takes longer.
 
     Raises:
-        AssetError: the data or the model cannot be had.
+        AssetError: the data or the model is missing.
         DataError: the data breaks a rule.
-        ModelError: the model is damaged, or does not suit the task, the rows or their length.
+        ModelError: the model is damaged, or does not fit the task, the rows or their length.
     """
     longest = max(int(str(trial["max_length"])) for trial in possible(spec.space, spec.fixed, ("max_length",)))
     checked = check_model(spec.model, objective, longest)
     splits = objective.splits(spec.data)
-    return splits, (*checked.notes, *checked.check_rows(splits, longest)), checked.tokenizer
+    return splits, replace(checked, notes=(*checked.notes, *checked.check_rows(splits, longest)))
 
 
 def check_model(source: Source, objective: Objective, max_length: int) -> CheckedModel:
-    """Check a base model for a task and return it with what a person should know.
+    """Check a base model for a task.
 
     Args:
         source: the base model.
         objective: the task.
-        max_length: of the longest rows that a trial may have.
+        max_length: maximum number of tokens per row in the search space.
 
     Raises:
-        AssetError: the model cannot be had.
-        ModelError: its files are damaged or contradict each other, or it does not suit the task.
+        AssetError: the model is missing.
+        ModelError: its files are damaged or contradict each other, or the model does not fit the task.
     """
     require_model(source)
     config = _config(source)
@@ -158,10 +161,12 @@ def check_model(source: Source, objective: Objective, max_length: int) -> Checke
     _require_vocabulary(source, tokenizer)
     notes = token_notes(source, tokenizer, writes=not classifies)
     rows = len(tokenizer)
-    if getattr(config, "quantization_config", None) is None:  # what holds its weights in few bits needs its own package
+    structure = None
+    if getattr(config, "quantization_config", None) is None:  # a quantised model needs its own package
         with _refusing(source, _unloadable(config)):
-            model, found = without_weights(source, objective, ignore_mismatched_sizes=True)
-        notes += _check_weights(source, model, found, writes=not classifies)
+            model, loading = without_weights(source, objective, ignore_mismatched_sizes=True)
+        structure = as_base(source, model, loading)
+        notes += _check_weights(source, model, loading, writes=not classifies)
         if objective.head is Head.CAUSAL_LM:
             _require_causal(source, model)
         if classifies and config.is_encoder_decoder:
@@ -177,26 +182,33 @@ def check_model(source: Source, objective: Objective, max_length: int) -> Checke
             f"most {tokenizer.model_max_length} tokens (model_max_length)."
         )
     one_end = tokenizer.eos_token if classifies and config.is_encoder_decoder else None
-    return CheckedModel(source=source, tokenizer=tokenizer, embedding_rows=rows, one_end=one_end, notes=tuple(notes))
+    return CheckedModel(
+        source=source,
+        tokenizer=tokenizer,
+        embedding_rows=rows,
+        one_end=one_end,
+        structure=structure,
+        notes=tuple(notes),
+    )
 
 
 @contextmanager
 def _refusing(source: Source, problem: str) -> Iterator[None]:
-    """Raise whatever a library raises as a ``ModelError`` of one sentence."""
+    """Raise any error of a library as a ``ModelError`` of one sentence."""
     try:
         with quiet_libraries():
             yield
     except LoratoryError:
         raise
-    except Exception as error:  # whatever transformers and its tokenizers raise, the model's files are what they read
+    except Exception as error:  # any error of transformers or tokenizers: they read only the model's files
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        # Behind a line that ends in a colon stands the value that breaks the rule.
-        said = " ".join(lines[:2]) if lines and lines[0].endswith(":") else first_line(error)
-        raise ModelError(f"{source}: {problem}: {said}") from error
+        # A line ending in a colon is followed by the wrong value.
+        reason = " ".join(lines[:2]) if lines and lines[0].endswith(":") else first_line(error)
+        raise ModelError(f"{source}: {problem}: {reason}") from error
 
 
 def _config(source: Source) -> "PretrainedConfig":
-    """Return the model's configuration; refuse a type of model that transformers does not know."""
+    """Return the model's configuration; refuse a model type unknown to transformers."""
     from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig, __version__
 
     with _refusing(source, "its config.json cannot be read"):
@@ -214,7 +226,7 @@ def _config(source: Source) -> "PretrainedConfig":
 
 def _require_head(source: Source, config: "PretrainedConfig", objective: Objective) -> None:
     auto, _ = with_head(objective)
-    if type(config) not in auto._model_mapping:  # transformers has no public way to ask
+    if type(config) not in auto._model_mapping:  # transformers has no public API for this
         raise ModelError(
             f"{source}: transformers has no {config.model_type} model for {_HEADS[objective.head]}, which "
             f"{objective.name} needs. Name a model of another type."
@@ -222,7 +234,7 @@ def _require_head(source: Source, config: "PretrainedConfig", objective: Objecti
 
 
 def _require_vocabulary(source: Source, tokenizer: "PreTrainedTokenizerBase") -> None:
-    """Refuse a tokenizer of special tokens alone: transformers makes one where the files are missing."""
+    """Refuse a tokenizer with special tokens only: transformers creates one if the files are missing."""
     names = dict.fromkeys((*tokenizer.vocab_files_names.values(), "tokenizer.json", "tokenizer.model"))
     if source.origin is not Origin.HUB and tokenizer.vocab_files_names:
         folder = Path(resolve_model(source))
@@ -237,7 +249,7 @@ def _require_vocabulary(source: Source, tokenizer: "PreTrainedTokenizerBase") ->
 
 
 def _require_end(source: Source, tokenizer: "PreTrainedTokenizerBase", head: Head) -> None:
-    """Refuse a tokenizer that ends no text: the model would learn to go on for ever."""
+    """Refuse a tokenizer without an end token: the model would never learn to stop."""
     end = tokenizer.eos_token_id if head is Head.CAUSAL_LM else target_end(tokenizer)
     if end is not None:
         return
@@ -248,17 +260,17 @@ def _require_end(source: Source, tokenizer: "PreTrainedTokenizerBase", head: Hea
 
 
 def _unloadable(config: "PretrainedConfig") -> str:
-    """Return in words that transformers cannot load a model, with the padding if there is no embedding for it."""
+    """Return the message for a model that fails to load; it names a padding token without an embedding."""
     text = config.get_text_config()
     pad, rows = (getattr(text, name, None) for name in ("pad_token_id", "vocab_size"))
     if not isinstance(pad, int) or not isinstance(rows, int) or pad < rows:
         return "transformers cannot load it"
-    told = f"config.json has pad_token_id {pad} and vocab_size {rows}"
-    return f"transformers cannot load it: {told}; set pad_token_id to the tokenizer's"
+    values = f"config.json has pad_token_id {pad} and vocab_size {rows}"
+    return f"transformers cannot load it: {values}; set pad_token_id to the tokenizer's"
 
 
 def _require_causal(source: Source, model: "PreTrainedModel") -> None:
-    """Refuse an encoder, whose tokens see those that follow: it would read the answer that it is asked to write."""
+    """Refuse a bidirectional model: its tokens would see the answer to generate."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING
 
     config = model.config
@@ -272,7 +284,7 @@ def _require_causal(source: Source, model: "PreTrainedModel") -> None:
 
 
 def _require_one_end(source: Source, tokenizer: "PreTrainedTokenizerBase", config: "PretrainedConfig") -> None:
-    """Refuse rows with no end token or with several: an encoder-decoder classifies a row by what stands there."""
+    """Refuse a tokenizer that does not add exactly one end token: an encoder-decoder classifies a row from it."""
     end = config.eos_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
     if tokenizer("a")["input_ids"].count(end) != 1 or tokenizer.pad_token_id == end:
         raise ModelError(
@@ -281,39 +293,39 @@ def _require_one_end(source: Source, tokenizer: "PreTrainedTokenizerBase", confi
         )
 
 
-def _check_weights(source: Source, model: "PreTrainedModel", found: dict[str, Any], *, writes: bool) -> list[str]:
-    """Refuse weights that do not fill the model; return notes on those that are new, and on those that are left out.
+def _check_weights(source: Source, model: "PreTrainedModel", loading: dict[str, Any], *, writes: bool) -> list[str]:
+    """Refuse incomplete or mismatched weights; return remarks on random and on ignored weights.
 
-    A classifier's head may be new and of another size. A head that writes belongs to the model.
+    The head of a classifier may be missing or of another size; the head of a language model may not.
     """
     body = _inside(model)
-    shapes = [(key, at, wanted) for key, at, wanted in found["mismatched_keys"] if writes or body(key)]
+    shapes = [(key, at, wanted) for key, at, wanted in loading["mismatched_keys"] if writes or body(key)]
     if shapes:
         key, at, wanted = sorted(shapes)[0]
         raise ModelError(
             f"{source}: config.json and the weights contradict each other: {key} has the shape {[*at]} in the weights "
             f"and {[*wanted]} by config.json ({len(shapes)} such tensors). Download or save the model again."
         )
-    missing = sorted(key for key in found["missing_keys"] if body(key))
+    missing = sorted(key for key in loading["missing_keys"] if body(key))
     if missing:
         raise ModelError(
             f"{source}: the weights lack {len(missing)} tensors of the model that config.json describes, "
             f"{missing[0]} among them. Download or save the model again."
         )
     notes = []
-    fresh = sorted(key for key in found["missing_keys"] if not body(key))
+    fresh = sorted(key for key in loading["missing_keys"] if not body(key))
     if writes and fresh:
-        told = f"the weights lack the layer that writes ({', '.join(fresh)})"
-        notes.append(f"{source}: {told}; it begins at random and is trained in full.")
-    surplus = sorted(key for key in found["unexpected_keys"] if body(key) and any(map(str.isdigit, key.split("."))))
+        layer = f"the output layer ({', '.join(fresh)})"
+        notes.append(f"{source}: the weights lack {layer}; it is initialised at random and trained in full.")
+    surplus = sorted(key for key in loading["unexpected_keys"] if body(key) and any(map(str.isdigit, key.split("."))))
     if surplus:
-        told = f"{len(surplus)} tensors that the model of config.json has no place for, {surplus[0]} among them"
-        notes.append(f"{source}: the weights hold {told}; they are left out.")
+        tensors = f"{len(surplus)} tensors unknown to the model of config.json, {surplus[0]} among them"
+        notes.append(f"{source}: the weights hold {tensors}; they are ignored.")
     return notes
 
 
 def _inside(model: "PreTrainedModel") -> Callable[[str], bool]:
-    """Return what tells whether a tensor is of the pretrained part; a head and a pooler may be new."""
+    """Return a function to tell tensors of the pretrained part from a head or a pooler, which may be missing."""
     prefix = model.base_model_prefix
     head = model.get_output_embeddings()
     outside = {f"{name}." for name, module in model.named_modules() if module is head and name}
@@ -327,7 +339,7 @@ def _inside(model: "PreTrainedModel") -> Callable[[str], bool]:
 
 
 def _embedding_rows(model: "PreTrainedModel") -> int:
-    """Return for how many token ids the model has an embedding; as many as its configuration says if it hides them."""
+    """Return the number of token ids with an embedding, from the configuration if the model does not show it."""
     from torch.nn import Embedding
 
     try:
@@ -340,7 +352,7 @@ def _embedding_rows(model: "PreTrainedModel") -> int:
 
 
 def _require_embedded(source: Source, tokenizer: "PreTrainedTokenizerBase", rows: int, *, writes: bool) -> None:
-    """Refuse a tokenizer that puts tokens into every row for which the model has no embedding."""
+    """Refuse a tokenizer that adds tokens without an embedding to every row."""
     used = [("padding", tokenizer.pad_token_id)]
     used += [("end", tokenizer.eos_token_id)] if writes else []
     used += [("special", token_id) for token_id in tokenizer("a")["input_ids"]]

@@ -1,4 +1,4 @@
-"""What a person should know of a model and its adapters before training: seen in the structure, no weight is read."""
+"""Remarks on a model and its adapters for the user, from the structure of the model without its weights."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -23,15 +23,15 @@ _EXPERTS = re.compile(r"(^|\.)experts(\.|$)")
 def model_notes(
     base: Base, head: Head, trials: Sequence[Mapping[str, ParamValue]], quantisation: Quantisation | None
 ) -> tuple[str, ...]:
-    """Return sentences about experts that get no adapter, weights that are not in 4 bits, and ranks without effect.
+    """Return sentences about experts without adapters, weights outside of 4 bits, and ranks without effect.
 
     Args:
         base: on torch's ``meta`` device; see ``load_structure``.
-        head: the objective's.
-        trials: adapter settings of trials that may come; peft takes all of them.
-        quantisation: how the frozen linear layers are held.
+        head: head of the model.
+        trials: adapter settings of the search space, all accepted by peft.
+        quantisation: number format of the frozen linear layers.
     """
-    notes = [] if quantisation is None else [_share_in_4_bits(base.model, quantisation)]
+    notes = [] if quantisation is None else [_quantised_note(base.model, quantisation)]
     experts = _experts(base.model)
     lokr = sorted({int(str(trial["rank"])) for trial in trials if trial["method"] == "lokr"})
     if not experts and not lokr:
@@ -40,63 +40,62 @@ def model_notes(
         trial = next(t for t in trials if (t["method"], t["target_modules"]) == (method, targets))
         adapted = _adapted(base, trial, head) if experts or method == "lokr" else {}
         if experts:
-            notes.append(_told_experts(experts, [name for name, _ in adapted.items()], method, targets))
+            notes.append(_experts_note(experts, list(adapted), method, targets))
         if method == "lokr":
             notes += _ranks_without_effect(list(adapted.values()), lokr, targets)
     return tuple(notes)
 
 
 def _experts(model: "PreTrainedModel") -> list[str]:
-    """Return the names of the weights of a mixture's experts: modules under ``experts``, or all of them in one tensor.
+    """Return the names of the weights of a mixture's experts: modules under ``experts``, or one stacked tensor.
 
-    A tensor of three dimensions holds experts if the first is a number of experts in the configuration: XLNet's
-    attention has such tensors, too.
+    A tensor of three dimensions holds experts if its first dimension is a number of experts in the configuration;
+    XLNet's attention has other tensors of three dimensions.
     """
     config = model.config.get_text_config().to_dict()
     counts = {value for name, value in config.items() if "expert" in name and isinstance(value, int) and value > 1}
-    found = []
+    experts = []
     for name, parameter in model.named_parameters():
         stacked = parameter.dim() > 2 and parameter.shape[0] in counts
         numbered = parameter.dim() > 1 and _EXPERTS.search(name) is not None
         if (stacked or numbered) and not name.endswith("bias"):
-            found.append(name)
-    return found
+            experts.append(name)
+    return experts
 
 
 def _adapted(base: Base, trial: Mapping[str, ParamValue], head: Head) -> "dict[str, BaseTunerLayer]":
-    """Return peft's layers of an adapter by the name of the weight that each adapts."""
+    """Return peft's layers of an adapter by the names of the adapted weights."""
     import torch
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     with torch.device("meta"):
         model = adapt(copied(base), TrialSettings.from_params(trial), head).model
-    found = {}
+    adapted = {}
     for name, module in model.named_modules():
         if isinstance(module, BaseTunerLayer):
             layer = name.removeprefix(_PREFIX).replace(".base_layer", "")
-            found[f"{layer}.{getattr(module, 'parameter_name', 'weight')}"] = module
-    return found
+            adapted[f"{layer}.{getattr(module, 'parameter_name', 'weight')}"] = module
+    return adapted
 
 
-def _told_experts(experts: Sequence[str], adapted: Sequence[str], method: str, targets: str) -> str:
-    """Return which of a mixture's weights a method adapts, in a sentence."""
-    given = set(adapted)
-    left, reached = [name for name in experts if name not in given], [name for name in experts if name in given]
-    beside = [name for name in adapted if name not in {*experts}]
+def _experts_note(experts: Sequence[str], adapted: Sequence[str], method: str, targets: str) -> str:
+    """Return a sentence about the weights of a mixture adapted by a method."""
+    left = [name for name in experts if name not in {*adapted}]
+    reached = [name for name in experts if name in {*adapted}]
+    others = [name for name in adapted if name not in {*experts}]
     start = f"a mixture of experts, {method} on {targets}:"
     if not reached:
-        told = f"the experts get no adapter ({_patterns(left)}), adapters are put on {_patterns(beside) or 'nothing'}"
+        note = f"experts without adapters: {_patterns(left)}; with adapters: {_patterns(others) or 'nothing'}"
     elif not left:
-        told = f"the experts get adapters ({_patterns(reached)}), and so do {_patterns(beside) or 'no others'}"
+        note = f"experts with adapters: {_patterns(reached)}; also {_patterns(others) or 'nothing else'}"
     else:
-        told = (
-            f"of the experts {_patterns(reached)} get adapters, {_patterns(left)} none; beside them {_patterns(beside)}"
-        )
-    return f"{start} {told}"
+        with_adapters = f"experts with adapters: {_patterns(reached)}; also {_patterns(others) or 'nothing else'}"
+        note = f"{with_adapters}; experts without adapters: {_patterns(left)}"
+    return f"{start} {note}"
 
 
 def _patterns(names: Sequence[str]) -> str:
-    """Return names in words, each kind once and with its number, without what stands before its layer's number."""
+    """Return names grouped by kind with their numbers, without the path before the layer number."""
     kinds: dict[str, int] = {}
     for name in names:
         inside = re.sub(r"^\D*\.\d+\.", "", name)
@@ -105,8 +104,8 @@ def _patterns(names: Sequence[str]) -> str:
     return ", ".join(f"{kind} ({number})" for kind, number in kinds.items())
 
 
-def _share_in_4_bits(model: "PreTrainedModel", quantisation: Quantisation) -> str:
-    """Return the share of the numbered layers' weights that is quantised: bitsandbytes knows linear layers alone."""
+def _quantised_note(model: "PreTrainedModel", quantisation: Quantisation) -> str:
+    """Return a sentence on the fraction of weights in numbered layers held in 4 bits: linear layers only."""
     from torch.nn import Linear
     from transformers.pytorch_utils import Conv1D
 
@@ -120,19 +119,17 @@ def _share_in_4_bits(model: "PreTrainedModel", quantisation: Quantisation) -> st
             else:
                 left.append((parameter.numel(), f"{module_name}.{name}"))
     total = inside + sum(number for number, _ in left)
-    share = inside / max(1, total)
-    told = f"quantisation {quantisation}: {share:.0%} of the weights in the layers are held in 4 bits".replace(
-        "%", " %"
-    )
+    fraction = inside / max(1, total)
+    note = f"quantisation {quantisation}: {100 * fraction:.0f} % of the weights in the layers are held in 4 bits"
     large = [name for number, name in left if number * 100 > total or _EXPERTS.search(name)]
-    return f"{told}; not in 4 bits: {_patterns(large)}" if share < 0.9 and large else told
+    return f"{note}; not in 4 bits: {_patterns(large)}" if fraction < 0.9 and large else note
 
 
 def _ranks_without_effect(layers: "Sequence[BaseTunerLayer]", ranks: Sequence[int], targets: str) -> list[str]:
-    """Return, in a sentence, from which rank on LoKr's adapter is one and the same, if such ranks may come.
+    """Return a sentence about the ranks with no effect on LoKr's adapters, if the search space has such ranks.
 
-    peft keeps a layer's second Kronecker factor whole where the rank is at least half of the factor's longer side; of
-    such a layer the rank decides nothing but alpha / rank.
+    peft does not decompose a layer's second Kronecker factor if the rank is at least half of the factor's longer side.
+    The rank of such a layer changes only alpha / rank.
     """
     from peft.tuners.lokr.layer import factorization
     from torch.nn import Linear
@@ -151,6 +148,6 @@ def _ranks_without_effect(layers: "Sequence[BaseTunerLayer]", ranks: Sequence[in
         if first == last
         else f"in {limits.count(first)} of {len(limits)} layers, from {last} on in all"
     )
-    told = f"lokr on {targets}: from rank {first} on the rank changes nothing but the scale alpha / rank {where}"
-    why = f"because peft then trains the whole factor; ranks up to {beyond[-1]} may come"
-    return [f"{told}, {why}: choose ranks below {first}"]
+    note = f"lokr on {targets}: from rank {first} on the rank changes only the scale alpha / rank {where}"
+    why = f"because peft then trains the whole factor; the search space has ranks up to {beyond[-1]}"
+    return [f"{note}, {why}: choose ranks below {first}"]

@@ -10,25 +10,25 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _TABLES = ("position", "wpe", "pos_embed")
-"""Parts of the names that models give to their tables of positions."""
+"""Parts of the names of position embeddings."""
 _RELATIVE = ("relative", "rel_", "bias")
-"""Parts of the names of tables that hold distances, for rows of any length."""
+"""Parts of the names of tables of distances, which serve rows of any length."""
 _BY_CONFIGURATION = {
     "codegen": "max_position_embeddings",
     "ctrl": "max_position_embeddings",
     "gptj": "max_position_embeddings",
     "mpt": "max_seq_len",
 }
-"""What bounds the models that compute a table themselves, by type of model."""
+"""Configuration entry with the maximum length, for models with a computed table."""
 
 
 def require_positions(source: Source, model: "PreTrainedModel", max_length: int) -> list[str]:
-    """Refuse rows that are longer than a model's table of positions; return a note if they are longer than was trained.
+    """Refuse rows longer than a model's position embedding; return a note if they are longer than in its training.
 
-    Models that compute positions (rotary, relative, ALiBi) have no such bound, but were trained up to some length.
+    Models with computed positions (rotary, relative, ALiBi) have no bound, but were trained up to some length.
 
     Raises:
-        ModelError: a row would have more places than the model.
+        ModelError: a row may have more tokens than the model has positions.
     """
     bound = position_bound(model)
     if bound is not None and max_length > bound:
@@ -38,24 +38,24 @@ def require_positions(source: Source, model: "PreTrainedModel", max_length: int)
         )
     trained = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     if bound is None and isinstance(trained, int) and 0 < trained < max_length:
-        told = f"the model was made for {trained} tokens (max_position_embeddings)"
-        return [f"{source}: data.max_length is {max_length}, {told}; longer rows may be read badly."]
+        limit = f"the model was trained on rows of {trained} tokens (max_position_embeddings)"
+        return [f"{source}: data.max_length is {max_length}, {limit}; longer rows may reduce its accuracy."]
     return []
 
 
 def position_bound(model: "PreTrainedModel") -> int | None:
-    """Return the number of places of the model's smallest table of positions; None if it has none."""
-    found = [bound for name, module in model.named_modules() if (bound := _places(name, module)) is not None]
-    if found:  # some tables have more rows than the model has places
-        found += [buffer.shape[-1] for name, buffer in model.named_buffers() if name.endswith("position_ids")]
+    """Return the number of positions in the model's smallest position embedding; None if it has none."""
+    bounds = [bound for name, module in model.named_modules() if (bound := _positions(name, module)) is not None]
+    if bounds:  # some tables have more rows than the model has positions
+        bounds += [buffer.shape[-1] for name, buffer in model.named_buffers() if name.endswith("position_ids")]
     named = _BY_CONFIGURATION.get(model.config.model_type)
     if named is not None:
-        found.append(int(getattr(model.config, named)))
-    return min(found, default=None)
+        bounds.append(int(getattr(model.config, named)))
+    return min(bounds, default=None)
 
 
-def _places(name: str, module: "nn.Module") -> int | None:
-    """Return how many tokens a table of positions serves; some leave out their first rows, FSMT's grows."""
+def _positions(name: str, module: "nn.Module") -> int | None:
+    """Return the maximum length of a position embedding; some skip their first rows, and FSMT's has no bound."""
     last = name.rpartition(".")[2]
     if not any(part in last for part in _TABLES) or any(part in last for part in _RELATIVE):
         return None

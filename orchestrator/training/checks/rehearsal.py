@@ -1,4 +1,4 @@
-"""Call every hook of an objective once, on a few rows, before any trial is trained."""
+"""Call every hook of an objective on a few rows, before the first trial."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 FEW = 40
-"""Rows of each split that are used: several of each class, so that metrics that need all classes are defined."""
-WRITTEN = 4
-"""Rows for which logits over a vocabulary are made; those of more rows would take much memory."""
+"""Number of rows per split, with several rows of each class, so that all metrics are defined."""
+GENERATION_ROWS = 4
+"""Number of rows with logits over a vocabulary; more rows would take much memory."""
 
 
 def rehearse(objective: Objective, splits: Splits, plan: EnginePlan) -> str | None:
     """Call ``encode``, ``collate``, ``losses``, ``predictions``, ``measure`` and ``baseline``, with random logits.
 
     Returns:
-        What a person should know of the baseline, because it raised on these few rows; None if it did not. That is no
-        fault by itself: on all rows it may well be fitted.
+        A remark for the user if the baseline cannot be fitted on these few rows, else None. The baseline may still
+        work on all rows.
 
     Raises:
-        ObjectiveError: a hook raises, or returns what it may not return.
+        ObjectiveError: a hook raises, or returns a wrong value.
     """
     tokenizer = load_tokenizer(plan.model)
     max_length = int(str(plan.largest.get("max_length", RULES["max_length"].default)))
@@ -38,17 +38,17 @@ def rehearse(objective: Objective, splits: Splits, plan: EnginePlan) -> str | No
     if not is_rows or not all("input_ids" in one for one in examples):
         raise _wrong(objective, "encode", f"a list of {len(rows)} dicts with input_ids, one per row", examples)
     if objective.head is not Head.SEQUENCE_CLASSIFICATION:
-        examples = sorted(examples, key=lambda one: len(one["input_ids"]))[:WRITTEN]
+        examples = sorted(examples, key=lambda one: len(one["input_ids"]))[:GENERATION_ROWS]
     batch: Any = objective.collate(examples, tokenizer)
     is_batch = isinstance(batch, Mapping) and {"input_ids", "labels"} <= batch.keys()
     if not is_batch or len(getattr(batch["input_ids"], "shape", ())) != 2:
         raise _wrong(objective, "collate", "a dict of tensors, input_ids and labels among them", batch)
-    logits = _logits(objective, batch, tokenizer)
+    logits = random_logits(objective, batch, tokenizer)
     for smoothing in (0.0, 0.1):
-        found: Any = objective.losses(logits, batch, smoothing)
-        sums = found if isinstance(found, tuple | list) else (found,)
+        losses: Any = objective.losses(logits, batch, smoothing)
+        sums = losses if isinstance(losses, tuple | list) else (losses,)
         if [getattr(tensor, "shape", None) for tensor in sums] != [(len(examples),)] * 2:
-            raise _wrong(objective, "losses", f"two tensors of {len(examples)} values, one per row", found)
+            raise _wrong(objective, "losses", f"two tensors of {len(examples)} values, one per row", losses)
     pairs: Any = objective.predictions(logits.detach(), batch)
     if not isinstance(pairs, Sequence) or len(pairs) != len(examples):
         raise _wrong(objective, "predictions", f"a list of {len(examples)} pairs, one per row", pairs)
@@ -57,9 +57,10 @@ def rehearse(objective: Objective, splits: Splits, plan: EnginePlan) -> str | No
     return _baseline(objective, splits)
 
 
-def _logits(
+def random_logits(
     objective: Objective, batch: "Mapping[str, torch.Tensor]", tokenizer: "PreTrainedTokenizerBase"
 ) -> "torch.Tensor":
+    """Return logits that need a gradient, of the shape that the objective's model gives for a batch."""
     import torch
 
     count, tokens = batch["input_ids"].shape
@@ -69,7 +70,7 @@ def _logits(
     return torch.randn(shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
 
 
-def _check_metrics(objective: Objective, measured: Any) -> None:  # noqa: ANN401  (whatever a user's hook returns)
+def _check_metrics(objective: Objective, measured: object) -> None:
     if not isinstance(measured, Mapping):
         raise _wrong(objective, "measure", "a dict of metrics", measured)
     missing = [name for name in objective.metrics if name != "loss" and name not in measured]
@@ -88,27 +89,27 @@ def _baseline(objective: Objective, splits: Splits) -> str | None:
     )
     try:
         objective.baseline(few)
-    except Exception as error:  # noqa: BLE001  (lets any through: a sweep goes on without a baseline, and says so)
+    except Exception as error:  # noqa: BLE001  (any error: the sweep runs without a baseline)
         return f"on {len(few.train)} training rows the baseline cannot be fitted: {in_short(error)}"
     return None
 
 
 def _few(rows: "datasets.Dataset") -> "datasets.Dataset":
-    """Return a few rows of each label, or the first rows if there is none."""
+    """Return a few rows of each label, or the first rows if the data has no labels."""
     places = list(range(min(FEW, len(rows))))
     if "label" in rows.column_names:
         seen: dict[Any, list[int]] = {}
         for row, label in enumerate(rows["label"][:]):
             seen.setdefault(str(label), []).append(row)
-        share = max(2, FEW // max(1, len(seen)))
-        places = sorted(row for found in seen.values() for row in found[:share])
+        per_label = max(2, FEW // max(1, len(seen)))
+        places = sorted(row for with_label in seen.values() for row in with_label[:per_label])
     few: datasets.Dataset = rows.select(places)
     return few
 
 
 def _wrong(objective: Objective, hook: str, wanted: str, got: object) -> ObjectiveError:
     shape = getattr(got, "shape", None)
-    told = (
+    value = (
         f"{type(got).__name__} {' '.join(str(got).split())}" if shape is None else f"a tensor of shape {tuple(shape)}"
     )
-    return ObjectiveError(f"objective {objective.name}: {hook} must return {wanted}, got {told[:80]}")
+    return ObjectiveError(f"objective {objective.name}: {hook} must return {wanted}, got {value[:80]}")

@@ -1,4 +1,4 @@
-"""An objective's rows, tokenised once per length limit and kept for every trial of the process."""
+"""The rows of an objective, encoded once per maximum length and kept for all trials of the process."""
 
 import math
 from typing import TYPE_CHECKING
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class TaskData:
-    """Encoded splits. Which rows a trial uses depends on the plan and its settings alone, never on the trial's seed."""
+    """Encoded splits. The rows of a trial depend on the plan and its settings, never on its seed."""
 
     def __init__(self, objective: Objective, plan: DataPlan, tokenizer: "PreTrainedTokenizerBase") -> None:
-        """Read and cut the data.
+        """Read the splits.
 
         Raises:
             DataError: the data breaks a rule.
@@ -30,19 +30,19 @@ class TaskData:
         self._encoded: dict[tuple[str, int], list[Example]] = {}
         self.tokenizer = tokenizer
         rows = len(self._splits.train)
-        draw = np.random.default_rng(derive_seed("training subset", plan.seed))
-        self._shuffled: list[int] = draw.permutation(rows).tolist()
+        rng = np.random.default_rng(derive_seed("training subset", plan.seed))
+        self._shuffled: list[int] = rng.permutation(rows).tolist()
 
     @property
     def shift_sets(self) -> tuple[str, ...]:
-        """Names of the sets of other distributions."""
+        """Names of the shift sets."""
         return tuple(self._splits.shift)
 
     def split(self, name: str, max_length: int) -> list[Example]:
-        """Return the rows of ``train``, ``validation``, ``test`` or a shift set, in their order.
+        """Return the encoded rows of ``train``, ``validation``, ``test`` or a shift set, in their order.
 
         Raises:
-            DataError: there is no such split.
+            DataError: the split does not exist.
         """
         key = (name, max_length)
         if key not in self._encoded:
@@ -50,21 +50,21 @@ class TaskData:
             known = {"train": splits.train, "validation": splits.validation, "test": splits.test, **splits.shift}
             if name not in known:
                 raise DataError(f"there is no split {name!r}; there are: {', '.join(known)}")
-            # One length at a time: where it is searched, a process would gather a copy of all rows for every trial.
-            self._encoded = {held: rows for held, rows in self._encoded.items() if held[1] == max_length}
+            # Only one length is kept: a search over max_length would otherwise keep one copy of the rows per value.
+            self._encoded = {kept: rows for kept, rows in self._encoded.items() if kept[1] == max_length}
             self._encoded[key] = self._objective.encode(known[name], self.tokenizer, max_length)
         return self._encoded[key]
 
     def train(self, settings: TrialSettings) -> list[Example]:
-        """Return the rows that a trial trains on: ``train_fraction`` of them, smaller shares inside larger ones."""
+        """Return the training rows of a trial: the first ``train_fraction`` of one fixed order."""
         return self._training(settings, self._used(settings))
 
     def train_eval(self, settings: TrialSettings) -> list[Example]:
-        """Return the fixed rows, among those that the trial trains on, whose loss is measured at every report."""
+        """Return the fixed training rows measured at every report."""
         return self._training(settings, min(self._plan.train_eval, self._used(settings)))
 
     def measured(self, name: str, settings: TrialSettings) -> list[Example]:
-        """Return the rows of a split that a trial is measured on; ``train_eval`` names the fixed ones it trains on."""
+        """Return the measured rows of a split; ``train_eval`` names the fixed training rows."""
         return self.train_eval(settings) if name == "train_eval" else self.split(name, settings.max_length)
 
     def _used(self, settings: TrialSettings) -> int:

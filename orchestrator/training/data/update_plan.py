@@ -1,4 +1,4 @@
-"""What one trial is trained and measured on: the same for every engine."""
+"""The rows of a trial in training and in its reports, the same for every engine."""
 
 import math
 from collections.abc import Mapping
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UpdatePlan:
-    """A trial's updates, planned from its settings and its seed.
+    """The optimizer steps ("updates") of a trial, a function of its settings and its seed.
 
     Attributes:
         rows: encoded training rows.
         order: indices into ``rows``, one list per update.
-        tokens: real tokens seen after each update, from 0 updates on.
-        due: the update after which each report point is reported; points closer than one update share it.
-        splits: the rows that are measured at a report, by the metrics' prefix.
+        tokens: tokens seen after 0, 1, 2 ... updates, without padding.
+        due: the number of updates after which each report point is reported; points within one update share it.
+        splits: the rows measured at a report, by the prefix of their metrics.
     """
 
     rows: list[Example]
@@ -35,7 +35,7 @@ class UpdatePlan:
 
     @classmethod
     def create(cls, data: "TaskData", task: TrialTask, timetable: Timetable) -> "UpdatePlan":
-        """Plan a trial's updates."""
+        """Return the plan of a trial."""
         settings = task.settings
         points = timetable.of(settings)
         due = {point: math.ceil(point / settings.rows_per_update) for point in points}

@@ -1,4 +1,4 @@
-"""Adapters by peft: how one is put on a base, and how it leaves as a plain PEFT folder."""
+"""Put a PEFT adapter on a base model, merge it, and save it as a plain PEFT folder."""
 
 import copy
 import math
@@ -28,12 +28,12 @@ _REFUSED = " cannot be put on this model: "
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Adapted:
-    """A base with a trainable adapter on it.
+    """A base model with a trainable adapter.
 
     Attributes:
         model: the PEFT model; adapter and head are float32 and trainable, the rest is frozen.
-        taken_out: the first A and B of an init that takes them out of the base weights (PiSSA), by the names they have
-            in an adapter's file; empty for the others.
+        taken_out: the initial A and B subtracted from the frozen weights by PiSSA, by their names in an adapter's file;
+            empty for other inits.
     """
 
     model: "PeftModel"
@@ -41,63 +41,63 @@ class Adapted:
 
 
 def adapt(base: Base, settings: TrialSettings, head: Head) -> Adapted:
-    """Put a new adapter on a base; it draws from torch's global generator.
+    """Put a new adapter on a base model; its weights are drawn from torch's global generator.
 
     Raises:
-        UserError: peft refuses the settings: no module has a name in ``target_modules``, the method does not know
-            one's class, or does not know it with such a dropout, rank or init.
+        UserError: peft refuses the settings: ``target_modules`` matches no module, or the method does not support the
+            class of a module, or not with this dropout, rank or init.
     """
     from peft import get_peft_model, get_peft_model_state_dict
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    takes_out = settings.method == LORA and settings.init == "pissa"
-    if takes_out:
+    is_pissa = settings.method == LORA and settings.init == "pissa"
+    if is_pissa:
         _untie_linear_layers(base.model)
     config = peft_config(base, settings, head)
     with quiet_libraries():
         try:
             model = get_peft_model(base.model, config)
-        except (ValueError, TypeError, AttributeError) as error:  # peft has no error of its own
+        except (ValueError, TypeError, AttributeError) as error:  # peft has no exception class of its own
             why = _without_modules(error)
-            if isinstance(error, AttributeError) and settings.init != "default":  # it looks for a layer's weight
-                why = f"init {settings.init} is for layers alone"
-            told = f"adapter.method: {settings.method}{_REFUSED}{why}"
-            raise UserError(told + _by_parameter(config)) from error
+            if isinstance(error, AttributeError) and settings.init != "default":  # peft reads the weight of a layer
+                why = f"init {settings.init} supports layers only"
+            problem = f"adapter.method: {settings.method}{_REFUSED}{why}"
+            raise UserError(problem + _adapted_parameters(config)) from error
     tuned_layers: list[Any] = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
     for layer in tuned_layers:
-        # peft casts each adapter's input to float32; under autocast that is undone at once, and without it a no-op.
+        # peft would cast each input to float32: undone under autocast, and without effect otherwise.
         layer.cast_input_dtype_enabled = False
     _require_layers(model)
     if settings.method == LORA:
         _require_loadable(model)
     taken_out = {}
-    if takes_out:
+    if is_pissa:
         state = get_peft_model_state_dict(model, save_embedding_layers=False)
         taken_out = {name: value.detach().clone() for name, value in state.items() if _is_lora(name)}
     return Adapted(model=model, taken_out=taken_out)
 
 
 def reason_of(error: Exception) -> str:
-    """Return peft's own reason of an error that ``adapt`` raised."""
+    """Return peft's reason from an error of ``adapt``."""
     return str(error).rpartition(_REFUSED)[2]
 
 
 def _without_modules(error: Exception) -> str:
-    """Return what an error says, without the modules that it prints: they fill a screen."""
+    """Return the message of an error without its printed modules, which may fill a screen."""
     return shorten(re.sub(r"\(.*\)", "", str(error), flags=re.DOTALL), 300, placeholder=" …").rstrip(".")
 
 
-def _by_parameter(config: "PeftConfig") -> str:
-    """Return which parameters peft adapts that are no layers, in words: it does so by itself in some models."""
+def _adapted_parameters(config: "PeftConfig") -> str:
+    """Return a remark on adapted parameters outside of layers; peft adapts them by itself in some models."""
     names = sorted(getattr(config, "target_parameters", None) or ())
-    return f" (in this model peft adapts parameters that are no layers: {', '.join(names)})" if names else ""
+    return f" (in this model peft adapts parameters outside of layers: {', '.join(names)})" if names else ""
 
 
 def _untie_linear_layers(model: "torch.nn.Module") -> None:
-    """Give every linear layer a parameter of its own over the same memory.
+    """Give every linear layer its own parameter over the same memory.
 
-    An init that takes something out of a layer's weight would take it out of an embedding that is tied to it, too, and
-    whoever loads the adapter has the whole embedding.
+    PiSSA changes the weight of a layer, and would change a tied embedding too. A user who loads the adapter has the
+    original embedding.
     """
     from torch.nn import Linear, Parameter
 
@@ -107,9 +107,9 @@ def _untie_linear_layers(model: "torch.nn.Module") -> None:
 
 
 def _require_layers(model: "PeftModel") -> None:
-    """Raise ``UserError`` if an adapted layer returns more than a tensor, as some routers of experts do.
+    """Raise ``UserError`` if an adapted layer returns more than a tensor, like some routers of experts.
 
-    peft adds its update to what a layer returns, and fails in the first forward.
+    peft adds its product to the output of the layer, and would fail in the first forward.
     """
     import torch
     from peft.tuners.tuners_utils import BaseTunerLayer
@@ -126,12 +126,12 @@ def _require_layers(model: "PeftModel") -> None:
         layer.eval()
         try:
             with torch.no_grad():
-                found = layer(layer.weight.new_zeros(2, layer.in_features))
-        except Exception:  # noqa: BLE001, S112  (what its forward needs beside an input is not known here: not judged)
+                output = layer(layer.weight.new_zeros(2, layer.in_features))
+        except Exception:  # noqa: BLE001, S112  (its forward needs further arguments: not judged)
             continue
         finally:
             layer.train(training)
-        if not isinstance(found, torch.Tensor):
+        if not isinstance(output, torch.Tensor):
             raise UserError(
                 f"adapter.target_modules: {name.rpartition('.')[2]} of this model ({type(layer).__name__}) returns "
                 f"more than a tensor, and peft fails on such a layer ({name}); name other modules"
@@ -139,7 +139,7 @@ def _require_layers(model: "PeftModel") -> None:
 
 
 def _require_loadable(model: "PeftModel") -> None:
-    """Raise ``UserError`` if peft would not find what it saves: it renames keys for some families as it loads them."""
+    """Raise ``UserError`` if peft cannot load its own checkpoint: it renames the keys of some model families."""
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
     state = get_peft_model_state_dict(model, save_embedding_layers=False)
@@ -147,19 +147,18 @@ def _require_loadable(model: "PeftModel") -> None:
     if lost := loaded.unexpected_keys:
         names = sorted({key.partition(".lora_")[0].rpartition(".")[2] for key in lost})
         raise UserError(
-            f"adapter.target_modules: peft cannot load again what it saves for {', '.join(names)} of this model, for "
+            f"adapter.target_modules: peft cannot load its own checkpoint of {', '.join(names)} of this model, for "
             f"example {lost[0]}; name other modules"
         )
 
 
 @contextmanager
 def merged(model: "PeftModel") -> Iterator[None]:
-    """Compute the adapter into the base weights while inside, on a CPU: a forward of LoRA is a quarter cheaper.
+    """Merge the adapter into the base weights inside the block, on a CPU: a forward of LoRA takes a quarter less time.
 
-    Layers are given copies of their weights, and of the biases, which IA3 multiplies too, and their own ones back
-    afterwards, bit for bit; subtracting a product again would leave a little of it behind. A head that shares its
-    weight with an adapted embedding keeps the one without the adapter. On CUDA nothing is done, because a second copy
-    of the weights may not fit; and nothing in 4 bits, where the sum would be rounded to 16 values.
+    The layers get copies of their weights and biases, and their original tensors afterwards, bit for bit; unmerging
+    alone is not exact. A head tied to an adapted embedding keeps the weight without the adapter. Nothing is merged on
+    CUDA, where a second copy of the weights may not fit, or in 4 bits, where the sum would be rounded to 16 values.
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
     from torch.nn import Parameter
@@ -182,7 +181,7 @@ def merged(model: "PeftModel") -> Iterator[None]:
 
 
 def save_adapter(adapted: Adapted, folder: Path) -> None:
-    """Write a folder that ``PeftModel.from_pretrained(base, folder)`` loads: configuration and safetensors alone."""
+    """Write a folder for ``PeftModel.from_pretrained(base, folder)``: the configuration and a safetensors file."""
     if not adapted.taken_out:
         adapted.model.save_pretrained(str(folder), save_embedding_layers=False)
         return
@@ -200,14 +199,14 @@ def write_adapter(
     base_name: str,
     taken_out: "Mapping[str, torch.Tensor]",
 ) -> None:
-    """Write an adapter's tensors as a folder that plain peft loads.
+    """Write an adapter as a plain PEFT folder.
 
     Args:
-        folder: is made if it is not there.
-        state: by the names of an adapter's file.
+        folder: created if necessary.
+        state: the tensors by their names in an adapter's file.
         config: peft's configuration.
-        base_name: what it calls the base.
-        taken_out: see ``Adapted``; the file's rank is twice the adapter's if there is anything.
+        base_name: name of the base model in the configuration.
+        taken_out: see ``Adapted``; unless it is empty, the rank of the file is twice the rank of the adapter.
     """
     from safetensors.torch import save_file
 
@@ -219,14 +218,14 @@ def write_adapter(
         written.init_lora_weights = True
     written.r, written.inference_mode, written.base_model_name_or_path = rank, True, base_name
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: _untaken(name, value, taken_out, rank) for name, value in state.items()}, folder / WEIGHTS)
+    save_file({name: _with_init(name, value, taken_out, rank) for name, value in state.items()}, folder / WEIGHTS)
     written.save_pretrained(str(folder))
 
 
-def _untaken(name: str, value: "torch.Tensor", taken_out: "Mapping[str, torch.Tensor]", rank: int) -> "torch.Tensor":
-    """Return ``[A | A0]`` or ``[B | -B0]``: over the base as it was, BA - B0 A0 is what BA is over what was left of it.
+def _with_init(name: str, value: "torch.Tensor", taken_out: "Mapping[str, torch.Tensor]", rank: int) -> "torch.Tensor":
+    """Return ``[A | A0]`` or ``[B | -B0]``: W + BA - B0 A0 over the original W equals (W - B0 A0) + BA in training.
 
-    peft's own conversion loses the head. Matrices smaller than the rank are filled up with zeros.
+    peft's own conversion loses the head. Matrices smaller than the rank are padded with zeros.
     """
     import torch
 
@@ -234,7 +233,7 @@ def _untaken(name: str, value: "torch.Tensor", taken_out: "Mapping[str, torch.Te
     if name in taken_out:
         is_a, first = "lora_A" in name, taken_out[name].cpu()
         value = torch.cat([value, first if is_a else -first], dim=0 if is_a else 1)
-    elif taken_out and "lora_embedding_" in name:  # PiSSA leaves embeddings as they are
+    elif taken_out and "lora_embedding_" in name:  # PiSSA does not change embeddings
         is_a = "lora_embedding_A" in name
     else:
         return value

@@ -1,7 +1,7 @@
-"""Which attention a model is loaded with on a CPU: eager where it computes what the model's default computes.
+"""Choose the attention implementation on a CPU: eager if it gives the results of the model's default.
 
-The backward of fused attention is slow on a CPU (benchmarks/RESULTS.md). But some models compute something else in
-eager attention (Falcon with ALiBi), and whoever loads an adapter gets the default.
+The backward of fused attention is slow on a CPU (benchmarks/history). But eager attention of some models (Falcon
+with ALiBi) gives other results than the default, and an exported adapter is loaded with the default.
 """
 
 import logging
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 EAGER = "eager"
 _LENGTHS = (24, 11, 5)
 _TOLERANCE = 1e-4
-"""How far logits may be off, as a share of the largest."""
+"""Maximum difference of the logits, relative to the largest logit."""
 
 logger = logging.getLogger(__name__)
 _chosen: dict[tuple[object, ...], str | None] = {}
 
 
 def implemented_by(attention: str | None) -> dict[str, str]:
-    """Return the argument of ``from_pretrained`` that asks for an implementation; none: the model's default."""
+    """Return the argument of ``from_pretrained`` for an implementation; empty for the model's default."""
     return {} if attention is None else {"attn_implementation": attention}
 
 
 def attention_on_cpu(source: Source, head: Head, load: Callable[..., Any]) -> str | None:
-    """Return ``eager``, or None for the model's default where that computes something else; tried once a process.
+    """Return ``eager``, or None if the model's default gives other results; compared once per process.
 
     Args:
         source: the model.
-        head: of the model that is loaded.
-        load: loads it, by ``from_pretrained`` with further arguments; 4 bits are not needed to compare.
+        head: head of the loaded model.
+        load: loads the model by ``from_pretrained`` with further arguments, not quantised.
     """
     folder = Path(resolve_model(source)) / "config.json"
     changed = folder.stat().st_mtime_ns if folder.is_file() else 0
@@ -54,25 +54,25 @@ def attention_on_cpu(source: Source, head: Head, load: Callable[..., Any]) -> st
 def _compared(source: Source, load: Callable[..., Any]) -> str | None:
     try:
         with quiet_libraries():
-            default, found = _logits(load)
+            default, expected = _logits(load)
             if default == EAGER:
                 return EAGER
             _, eager = _logits(load, EAGER)
-        difference = ((eager - found).abs().max() / found.abs().max().clamp(min=1e-6)).item()
+        difference = ((eager - expected).abs().max() / expected.abs().max().clamp(min=1e-6)).item()
     except (
         RuntimeError,
         ValueError,
         TypeError,
         LookupError,
         AttributeError,
-    ) as error:  # whatever the model's code says
-        logger.warning("%s: its attention implementations cannot be compared (%s); the default is used", source, error)
+    ) as error:  # raised by the code of the model
+        logger.warning("%s: cannot compare attention implementations (%s); using the default", source, error)
         return None
     if difference <= _TOLERANCE:
         return EAGER
     logger.warning(
-        "%s: eager attention gives logits that differ from those of its default, %s, by %.2g of the largest; "
-        "%s is used, as when the exported adapter is loaded",
+        "%s: the logits of eager attention differ from the default, %s, by %.2g of the largest; "
+        "using %s, as when the exported adapter is loaded",
         source,
         default,
         difference,
@@ -82,24 +82,24 @@ def _compared(source: Source, load: Callable[..., Any]) -> str | None:
 
 
 def _logits(load: Callable[..., Any], attention: str | None = None) -> "tuple[str, torch.Tensor]":
-    """Return the implementation that a model has been loaded with, and its logits of made-up rows."""
+    """Return the attention implementation of a newly loaded model, and its logits for generated rows."""
     import torch
 
-    torch.manual_seed(0)  # what the files lack is drawn
+    torch.manual_seed(0)  # weights missing in the files are drawn
     model: PreTrainedModel = load(dtype=torch.float32, **implemented_by(attention)).eval()
     if model.config._attn_implementation == EAGER and attention is None:
         return EAGER, torch.empty(0)
     widen(model)
-    batch = _made_up(model)
+    batch = _random_rows(model)
     with torch.inference_mode():
         logits: torch.Tensor = model(**batch).logits.float()
-    if logits.dim() == 3 and "decoder_input_ids" not in batch:  # what stands at padding is nobody's
+    if logits.dim() == 3 and "decoder_input_ids" not in batch:  # logits at padding are meaningless
         logits = logits[batch["attention_mask"].bool()]
     return model.config._attn_implementation, logits
 
 
-def _made_up(model: "PreTrainedModel") -> "dict[str, torch.Tensor]":
-    """Return rows of several lengths, padded on the right; each ends once, as BART's and T5's classifiers need it."""
+def _random_rows(model: "PreTrainedModel") -> "dict[str, torch.Tensor]":
+    """Return random rows of several lengths, padded on the right, each with one end token, as in BART's classifiers."""
     import torch
 
     config = model.config.get_text_config()
@@ -122,5 +122,5 @@ def _made_up(model: "PreTrainedModel") -> "dict[str, torch.Tensor]":
     if getattr(model.config, "pad_token_id", None) is None:
         model.config.pad_token_id = padding
     batch = {"input_ids": ids_BT, "attention_mask": mask_BT}
-    writes = model.config.is_encoder_decoder and model.get_output_embeddings() is not None
-    return {**batch, "decoder_input_ids": ids_BT[:, : min(_LENGTHS)]} if writes else batch
+    decodes = model.config.is_encoder_decoder and model.get_output_embeddings() is not None
+    return {**batch, "decoder_input_ids": ids_BT[:, : min(_LENGTHS)]} if decodes else batch

@@ -1,4 +1,4 @@
-"""Which modules are trained in full and saved with the adapter: the head, and what the base model's files lack."""
+"""The modules trained in full and saved with the adapter: the head, and modules without weights in the files."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -11,35 +11,34 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 PEFT_HEADS = ("classifier", "score")
-"""Names that peft adds to ``modules_to_save`` of every classifier by itself."""
+"""Names added by peft to ``modules_to_save`` of every classifier."""
 
 
 def modules_to_save(base: Base, head: Head) -> list[str]:
-    """Return the names for peft's ``modules_to_save``, without those that peft adds by itself.
+    """Return the names for peft's ``modules_to_save``, without the names added by peft.
 
-    The head of a classifier is whatever stands outside the model's backbone (``base_model_prefix``), under any name:
-    ``classifier``, ``classification_head``, ``pre_classifier``. A head that writes (``lm_head``) stays frozen.
+    The head of a classifier is every module outside the backbone (``base_model_prefix``), under any name:
+    ``classifier``, ``classification_head``, ``pre_classifier``. A language model's head (``lm_head``) stays frozen.
 
-    peft takes every module whose name *ends* with one of these names, letters alone compared (``classifier`` takes
-    ``pre_classifier``), but keeps adapters off those that *are* of the name. Modules that it takes are therefore named
-    in full.
+    peft matches the end of a module's name, so ``classifier`` also matches ``pre_classifier``. But it keeps adapters
+    off exact matches only. Therefore full names are returned.
 
     Raises:
-        UserError: no head of a classifier is found: it would stay as it is.
+        UserError: no head of a classifier is found, so it could not be trained.
     """
     wanted = {*base.fresh_modules} - {""}
     if head is Head.SEQUENCE_CLASSIFICATION:
         wanted |= {*outside_backbone(base.model), *PEFT_HEADS}
     names = [name for name, _ in base.model.named_modules(remove_duplicate=False) if name]
-    found = _topmost(name for name in names if any(name.endswith(ending) for ending in wanted))
-    if not found and head is Head.SEQUENCE_CLASSIFICATION:
+    modules = _topmost(name for name in names if any(name.endswith(ending) for ending in wanted))
+    if not modules and head is Head.SEQUENCE_CLASSIFICATION:
         rule = "a classifier's head stands outside its backbone, or is missing in the model's files"
         raise UserError(f"model: {rule}; {type(base.model).__name__} has none that could be trained")
-    return sorted({*found} - {*(PEFT_HEADS if head is Head.SEQUENCE_CLASSIFICATION else ())})
+    return sorted({*modules} - {*(PEFT_HEADS if head is Head.SEQUENCE_CLASSIFICATION else ())})
 
 
 def outside_backbone(model: "PreTrainedModel") -> list[str]:
-    """Return the children of a model, those of its backbone left out, that hold parameters of their own."""
+    """Return the names of the model's children with parameters outside its backbone."""
     inside = {id(parameter) for parameter in model.base_model.parameters()}
     return [
         name
@@ -49,6 +48,6 @@ def outside_backbone(model: "PreTrainedModel") -> list[str]:
 
 
 def _topmost(names: Iterable[str]) -> set[str]:
-    """Return the names that stand in none of the others."""
+    """Return the names of modules not inside another one of them."""
     given = {*names}
     return {name for name in given if not any(name.startswith(f"{other}.") for other in given)}

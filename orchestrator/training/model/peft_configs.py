@@ -1,4 +1,4 @@
-"""peft's configuration of a new adapter, from a trial's settings; one function for each method."""
+"""The PEFT configuration of a new adapter, from a trial's settings; one function per method."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from peft import PeftConfig
 
     Configure: TypeAlias = Callable[[Base, TrialSettings, dict[str, Any]], PeftConfig]
-    """Adds what a method has of its own to what all of peft's configurations take."""
+    """Returns the configuration of one method, given the arguments common to all configurations."""
 
 _TASK_TYPES = {
     Head.SEQUENCE_CLASSIFICATION: "SEQ_CLS",
@@ -25,13 +25,13 @@ _ALL_LINEAR = "all-linear"
 
 
 def peft_config(base: Base, settings: TrialSettings, head: Head) -> "PeftConfig":
-    """Return peft's configuration of an adapter.
+    """Return the PEFT configuration of an adapter.
 
-    A classifier's head is trained in full and saved with the adapter, and so is what the base's files do not hold (in
-    some encoders the pooler), or whoever loads it would get other random values there. Such modules get no adapter.
+    The head of a classifier, and modules without weights in the model's files (the pooler of some encoders), are
+    trained in full and saved with the adapter. Otherwise they would be random again after loading. They get no adapter.
 
     Raises:
-        UserError: the model has no module of a name in ``target_modules``, or none that its regular expression matches.
+        UserError: a name in ``target_modules`` is no module of the model, or the regular expression matches none.
     """
     full = modules_to_save(base, head)
     targets = _targets(settings)
@@ -46,9 +46,9 @@ def peft_config(base: Base, settings: TrialSettings, head: Head) -> "PeftConfig"
 
 
 def _targets(settings: TrialSettings) -> str | list[str]:
-    """Return the targets as peft takes them: ``all-linear``, a regular expression, or a list of names.
+    """Return the targets for peft: ``all-linear``, a regular expression, or a list of names.
 
-    Names hold letters, digits, ``_``, ``-`` and ``.``; whatever holds another character is a regular expression.
+    Names consist of letters, digits, ``_``, ``-`` and ``.``; a value with another character is a regular expression.
     """
     given = settings.target_modules.strip()
     if given == _ALL_LINEAR or not re.fullmatch(r"[\w.,\s-]*", given):
@@ -57,7 +57,7 @@ def _targets(settings: TrialSettings) -> str | list[str]:
 
 
 def _require_modules(base: Base, targets: str | Sequence[str]) -> None:
-    """Raise ``UserError`` for targets that are no module: peft passes over such a name where another is a module."""
+    """Raise ``UserError`` for targets without a module: peft ignores such a name beside a valid one."""
     if targets == _ALL_LINEAR:
         return
     if isinstance(targets, str):
@@ -76,10 +76,10 @@ def _require_modules(base: Base, targets: str | Sequence[str]) -> None:
 
 
 def _matched(base: Base, target: str, *, pattern: bool) -> list[str]:
-    """Return the paths of the modules that a name or a regular expression is for, as peft compares them.
+    """Return the paths of the modules matched by a name or a regular expression, by peft's rules.
 
     Raises:
-        UserError: it is no regular expression.
+        UserError: the regular expression is not valid.
     """
     names = [name for name, _ in base.model.named_modules() if name]
     if not pattern:
@@ -91,17 +91,17 @@ def _matched(base: Base, target: str, *, pattern: bool) -> list[str]:
 
 
 def _linear(base: Base) -> list[str]:
-    """Return the names of the modules that are linear layers."""
+    """Return the names of the linear layers."""
     from torch.nn import Linear
     from transformers.pytorch_utils import Conv1D
 
     return [name for name, module in base.model.named_modules() if isinstance(module, Linear | Conv1D)]
 
 
-def _lora(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":  # noqa: ARG001
+def _lora(_: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":
     from peft import LoraConfig
 
-    alpha: Any = settings.alpha  # peft types alpha as an integer and computes with any number
+    alpha: Any = settings.alpha  # typed as an integer by peft, but any number works
     init: Any = True if settings.init == "default" else settings.init
     return LoraConfig(
         **common,
@@ -116,11 +116,11 @@ def _lora(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftC
 
 
 def _ia3(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":
-    """Return a configuration of IA3: one factor for each output of a layer, or for each of its inputs.
+    """Return a configuration of IA3: one factor per output of a layer, or per input of a feed-forward layer.
 
-    The paper (arXiv 2205.05638) multiplies keys, values and what a feed-forward block has computed inside; the last
-    are the inputs of the layer that leads out of the block. peft knows that layer's name for many models; where it
-    does not, outputs are multiplied there too.
+    The paper (arXiv 2205.05638) multiplies keys, values and the hidden vector of a feed-forward block, which is the
+    input of the block's last layer. peft knows the name of this layer for many models; in other models the outputs are
+    multiplied instead.
     """
     from peft import IA3Config
 
@@ -128,34 +128,34 @@ def _ia3(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftCo
 
 
 def _feedforward(base: Base, targets: str | Sequence[str]) -> list[str]:
-    """Return the targets that lead out of a feed-forward block; peft asks for names that stand among the targets."""
+    """Return the targets at the end of a feed-forward block; peft requires them to be among the targets."""
     from peft.utils.constants import TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING
 
     if targets == _ALL_LINEAR:
-        # peft's table holds ends of names, and attention's own output may have the same end.
+        # peft's table has endings of names, and the output layer of attention may have the same ending.
         targets = [name for name in _linear(base) if "attention" not in name]
     elif isinstance(targets, str):
         targets = _matched(base, targets, pattern=True)
-    ends = TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING.get(base.model.config.model_type, [])
-    return [name for name in targets if any(f".{name}".endswith(f".{end}") for end in ends)]
+    endings = TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING.get(base.model.config.model_type, [])
+    return [name for name in targets if any(f".{name}".endswith(f".{end}") for end in endings)]
 
 
-def _loha(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":  # noqa: ARG001
+def _loha(_: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":
     from peft import LoHaConfig
 
     alpha: Any = settings.alpha  # as in LoRA
     return LoHaConfig(**common, r=settings.rank, alpha=alpha)
 
 
-def _lokr(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":  # noqa: ARG001
+def _lokr(_: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":
     from peft import LoKrConfig
 
     alpha: Any = settings.alpha  # as in LoRA
     return LoKrConfig(**common, r=settings.rank, alpha=alpha)
 
 
-def _vera(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":  # noqa: ARG001
-    """Return a configuration of VeRA; its random matrices are the same for all trials, and saved with each adapter."""
+def _vera(_: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":
+    """Return a configuration of VeRA; its random matrices are shared by all trials, and saved with each adapter."""
     from peft import VeraConfig
 
     return VeraConfig(**common, r=settings.rank, vera_dropout=settings.dropout, save_projection=True)

@@ -1,7 +1,7 @@
-"""Frozen linear layers in 4 bits: how a base is loaded with them, and how they compute.
+"""Frozen linear layers in 4 bits.
 
-QLoRA (arXiv 2305.14314): the base's weights are held as codes and turned back for each product, adapters and heads are
-float32. Imports bitsandbytes, so it is imported only where a base is quantised.
+QLoRA (arXiv 2305.14314): the frozen weights are stored as codes and decoded for each product; adapters and heads are
+float32. This module imports bitsandbytes, so import it only for a quantised base model.
 """
 
 from typing import Any
@@ -15,15 +15,15 @@ from orchestrator.core.errors import UserError
 from orchestrator.core.quantisation import Quantisation, loading_arguments
 
 BLOCK = 64
-"""Weights that share a scale."""
+"""Number of weights with a common scale."""
 
 
 class FrozenLinear(bitsandbytes.nn.Linear4bit):
-    """bitsandbytes' layer, which computes in the number format of its input, or of autocast, as ``nn.Linear`` does.
+    """A 4-bit layer with the number format of its input, or of autocast, like ``nn.Linear``.
 
-    bitsandbytes' own forward does two things for good: evaluated on a CPU with bfloat16 products it stores the weight
-    in an order in which it can no longer be trained, and with a rounded scale; and it rounds the bias to the format of
-    whatever input comes. Both would make a report of training differ from a measurement of its checkpoint.
+    The forward of bitsandbytes changes the layer permanently: on a CPU in bfloat16 and eval mode it repacks the weight,
+    with a rounded scale, so that it cannot be trained; and it rounds the bias to the format of the input. Reports of
+    training would then differ from measurements of their checkpoints.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -39,9 +39,9 @@ class FrozenLinear(bitsandbytes.nn.Linear4bit):
 
 
 def loading(quantisation: Quantisation, device: str) -> dict[str, Any]:
-    """Return the arguments of ``from_pretrained`` with which a base is quantised while it is read.
+    """Return the arguments of ``from_pretrained`` to quantise a base model while loading it.
 
-    It is read in float32 whatever it computes in later, so that every engine has the same codes.
+    The files are read in float32 in every engine, so that all engines have the same codes.
     """
     place = "cpu" if device == "cpu" else torch.device(device).index or 0
     return {
@@ -52,11 +52,11 @@ def loading(quantisation: Quantisation, device: str) -> dict[str, Any]:
 
 
 def settle(model: nn.Module, dtype: torch.dtype) -> None:
-    """Make a base that was just loaded compute in ``dtype``: what is in 4 bits is turned into it, the rest is cast.
+    """Make a newly loaded base model compute in ``dtype``: decode 4-bit weights to it, and cast the others.
 
     Raises:
-        UserError: on a CPU, a layer's inputs are no multiple of a block: bitsandbytes 0.50.2 turns such weights back
-            wrongly there.
+        UserError: on a CPU, the number of a layer's inputs is not a multiple of a block: bitsandbytes 0.50.2 decodes
+            such weights wrongly.
     """
     for name, module in model.named_modules():
         if isinstance(module, bitsandbytes.nn.Linear4bit):
@@ -71,6 +71,6 @@ def settle(model: nn.Module, dtype: torch.dtype) -> None:
 
 
 def weight_of(codes: torch.Tensor) -> torch.Tensor:
-    """Return ``weight_OI`` of a quantised layer's parameter, in the format that the layer was settled in."""
-    weight_OI: torch.Tensor = bitsandbytes.functional.dequantize_4bit(codes, codes.quant_state)  # type: ignore[attr-defined]
+    """Return ``weight_OI`` of a quantised layer's parameter, in the number format given to ``settle``."""
+    weight_OI: torch.Tensor = bitsandbytes.functional.dequantize_4bit(codes, codes.quant_state)  # type: ignore[attr-defined]  # set by bitsandbytes
     return weight_OI

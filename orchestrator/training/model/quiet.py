@@ -1,4 +1,4 @@
-"""Silence for messages of transformers and peft that a person cannot act on."""
+"""Suppress messages of transformers and peft that need no action."""
 
 import warnings
 from collections.abc import Iterator
@@ -7,11 +7,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Silence what is said of a new head, as if it were a fault, the progress bar of milliseconds, and four warnings.
+    """Suppress the progress bar of loading, the report about a new head, and four warnings inside the block.
 
-    peft asks transformers for an attribute that was renamed, sees by itself which layers are stored transposed, says
-    that it cannot take IA3's factors out of a weight exactly, which ``merged`` does not rely on, and looks for the
-    ranks of experts, which it has set itself, among the layers alone.
+    The warnings: peft uses a renamed attribute of transformers; it corrects ``fan_in_fan_out`` itself; it cannot
+    unmerge IA3 exactly, which ``merged`` does not need; it misses its own rank patterns for experts.
     """
     from transformers.utils import logging
 

@@ -1,4 +1,4 @@
-"""A base model without its weights: enough to see what an adapter would be put on."""
+"""The structure of a base model without its weights, to try adapters on."""
 
 import copy
 from dataclasses import replace
@@ -16,27 +16,31 @@ if TYPE_CHECKING:
 
 
 def load_structure(source: Source, objective: Objective) -> Base:
-    """Return the base model on torch's ``meta`` device, in float32 and never quantised; its weights are not read.
+    """Return the base model on torch's ``meta`` device in float32, not quantised; its weights are not read.
 
     Raises:
         AssetError: the model is missing or cannot be reached.
     """
-    model, found = without_weights(source, objective)
-    lacking = {*found["missing_keys"], *(key[0] for key in found.get("mismatched_keys", ()))}
-    fresh = tuple(sorted({key.rpartition(".")[0] for key in lacking}))
+    return as_base(source, *without_weights(source, objective))
+
+
+def as_base(source: Source, model: "PreTrainedModel", loading: dict[str, Any]) -> Base:
+    """Return the result of ``without_weights`` as a base model."""
+    missing = {*loading["missing_keys"], *(key[0] for key in loading.get("mismatched_keys", ()))}
+    fresh = tuple(sorted({key.rpartition(".")[0] for key in missing}))
     return Base(model=model, fresh_modules=fresh, revision=source.revision)
 
 
 def without_weights(
     source: Source, objective: Objective, *, ignore_mismatched_sizes: bool = False
 ) -> "tuple[PreTrainedModel, dict[str, Any]]":
-    """Return the model with the objective's head on the ``meta`` device, and how the names in its files match its own.
+    """Return the model on the ``meta`` device, and transformers' report on missing, unexpected and mismatched tensors.
 
     Args:
         source: the base model.
-        objective: its head.
-        ignore_mismatched_sizes: report tensors of another shape than the files' instead of raising. A classifier's
-            head is always reported.
+        objective: determines the head.
+        ignore_mismatched_sizes: report tensors of another shape than in the files instead of raising. The head of a
+            classifier is always reported.
 
     Raises:
         AssetError: the model is missing or cannot be reached.
@@ -47,30 +51,30 @@ def without_weights(
     arguments |= {"ignore_mismatched_sizes": True} if ignore_mismatched_sizes else {}
     arguments |= {"dtype": torch.float32, "device_map": "meta", "trust_remote_code": False}
     with quiet_libraries():
-        model, found = load_pretrained(auto, source, output_loading_info=True, **arguments)
-    return model, found
+        model, loading = load_pretrained(auto, source, output_loading_info=True, **arguments)
+    return model, loading
 
 
 def copied(base: Base) -> Base:
-    """Return a copy, which an adapter may be put on."""
+    """Return a copy, for an adapter."""
     return replace(base, model=copy.deepcopy(base.model))
 
 
 def without_repetitions(base: Base) -> Base:
-    """Return a copy with one of each kind of the layers that stand in a list: what peft does to one it does to all."""
+    """Return a copy with one layer of each kind per list of layers: peft treats layers of one kind alike."""
     from torch.nn import ModuleList
 
-    found = copied(base)
-    for module in list(found.model.modules()):
+    reduced = copied(base)
+    for module in list(reduced.model.modules()):
         if isinstance(module, ModuleList):
             kinds: dict[tuple[object, ...], str] = {}
             for name, child in list(module.named_children()):
                 if kinds.setdefault(_kind(child), name) != name:
                     del module._modules[name]
-    return found
+    return reduced
 
 
 def _kind(module: "nn.Module") -> tuple[object, ...]:
-    """Return what makes modules of one kind: the names, classes and shapes of all that they hold."""
+    """Return a key of a module's kind: the names and classes of its modules, the names and shapes of its parameters."""
     inner = tuple((name, type(child)) for name, child in module.named_modules())
     return inner, tuple((name, tuple(parameter.shape)) for name, parameter in module.named_parameters())

@@ -1,4 +1,4 @@
-"""Weights for a trial run: wide enough that attention scores have the size that training gives them."""
+"""Weights for a trial run, with attention scores of realistic size."""
 
 from typing import TYPE_CHECKING
 
@@ -7,10 +7,10 @@ if TYPE_CHECKING:
 
 
 def widen(model: "torch.nn.Module") -> None:
-    """Scale small weights up, in place, until each layer's outputs are about as large as its inputs.
+    """Scale small weights up in place, so that the outputs of each layer are about as large as its inputs.
 
-    Freshly drawn weights give scores near zero. There every softmax is flat, and scores that are capped, divided or
-    masked in another way give the same logits. Weights that are large enough, as trained ones are, stay.
+    Newly initialised weights give attention scores near zero. A softmax is flat there, and hides differences such as
+    capped, scaled or wrongly masked scores. Large weights, such as trained ones, are not changed.
     """
     import torch
 

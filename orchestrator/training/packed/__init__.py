@@ -1,9 +1,11 @@
 """The packed engine trains many LoRA trials over one frozen base model, in one forward and one backward.
 
-A trial occupies a slot of the pack. The rows of all slots form one batch, slot after slot. The sub-packages, each
-importing only from those below it:
+A trial occupies a slot of the pack. The rows of all slots form one batch, slot after slot. Each module imports only
+from those below it:
 
-- ``execution``: the pack, its trials, training steps, and the choice of the number of trials.
+- ``engine``: gives trials a slot, trains them and reports.
+- ``limits``: models and trials a pack cannot train, and the number of trials to train at once.
+- ``execution``: the pack, the trials in its slots, training steps and reports.
 - ``layers``: modules with parameters for each slot, attention, and hooks for flat tokens.
 - ``slots``: trainable parameters of all slots, the adapter of one trial, and AdamW.
 - ``masks``: dropout masks from one random stream per slot.
@@ -12,18 +14,18 @@ importing only from those below it:
 Tensor names end in a suffix with one letter per dimension; a digit is a fixed size. The letters of the whole package:
 
     P  slots of the pack, free slots included
-    G  groups: vectors of one slot, or of one row, that are stored one after another
+    G  groups: the vectors of one slot, or of one row, stored one after another
     L  positions of the longest group
     F  positions of all groups, each padded to the longest: G × L
-    U  optimizer updates that are applied together, one per slot
+    U  optimizer updates applied together, one per slot
     N  vectors (tokens or rows) of all slots, slot after slot
-    M  tokens that attention reads, of all slots; N in self-attention
+    M  tokens read by attention, of all slots; N in self-attention
     B  rows of one slot, or of a batch
     T  tokens of a row, its padding included
-    S  tokens of a row that attention reads; T in self-attention
+    S  tokens of a row read by attention; T in self-attention
     H  attention heads of the queries
     K  attention heads of the keys and values
-    Q  query heads that share one key head: H = K × Q
+    Q  query heads of one key head: H = K × Q
     X  rows and heads as one dimension: B × H
     D  features of a vector or of a head
     R  ranks; in stacked matrices those of the widest slot

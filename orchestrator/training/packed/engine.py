@@ -11,6 +11,7 @@ import torch
 from orchestrator.core.errors import DivergedError, UserError
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import Report, TrialTask
+from orchestrator.evaluation.shift import shift_metrics
 from orchestrator.training.checkpoints.trial_folder import SLOT_STATE
 from orchestrator.training.context import EngineContext
 from orchestrator.training.data.update_plan import UpdatePlan
@@ -18,13 +19,12 @@ from orchestrator.training.engine import Capacity
 from orchestrator.training.model.adapters import reason_of
 from orchestrator.training.packed.errors import CannotPackError
 from orchestrator.training.packed.execution.pack import Pack
+from orchestrator.training.packed.execution.reporting import write_reports
 from orchestrator.training.packed.execution.slot_trial import SlotTrial
 from orchestrator.training.packed.execution.stepper import Stepper
-from orchestrator.training.packed.fitness import reason_not_to_pack
-from orchestrator.training.packed.headroom import Headroom
-from orchestrator.training.packed.kinds import Kind, capacity_for, told
-from orchestrator.training.packed.reporting import report
-from orchestrator.training.packed.sizing import Sizing
+from orchestrator.training.packed.limits.fitness import reason_not_to_pack
+from orchestrator.training.packed.limits.headroom import Headroom
+from orchestrator.training.packed.limits.sizing import Kind, Sizing, capacity_for, describe_kind
 from orchestrator.training.packed.slots.adapter import new_adapter, require_packable
 from orchestrator.training.process.memory import free_memory, reset_peak
 from orchestrator.training.process.random_state import kept_random_state
@@ -34,20 +34,20 @@ _Result = TypeVar("_Result")
 
 
 class PackedEngine:
-    """Trains any number of LoRA trials at once. A trial that it cannot pack is refused with `CannotPackError`.
+    """Trains any number of LoRA trials at once; refuses other trials with ``CannotPackError``.
 
-    Trials are named by their numbers. A trial takes a slot with ``place`` or ``place_all``, trains with ``train``, and
+    Methods take the numbers of trials. A trial gets a slot from ``place`` or ``place_all``, trains with ``train``, and
     frees the slot with ``leave``. Reports are measured in the number format of training.
     """
 
     def __init__(self, context: EngineContext) -> None:
-        """Load nothing yet; the base model is loaded for the first trial that takes a slot."""
+        """Load nothing yet; the base model is loaded for the first trial with a slot."""
         self._context = context
         self._dtype = torch.bfloat16 if context.bfloat16 else torch.float32
         self._stepper: Stepper | None = None
         self._pack: Pack | None = None
-        self._unfit: str | None = None  # why the base cannot be packed; empty: it can; None: it has not been tried
-        self._seats: dict[int, SlotTrial] = {}
+        self._unfit: str | None = None  # why the base model cannot be packed; empty: it can; None: not tried yet
+        self._trials: dict[int, SlotTrial] = {}
         self._headroom = Headroom()
 
     def capacity(self, most: int, *, measure: bool) -> Capacity:
@@ -64,19 +64,19 @@ class PackedEngine:
         capacity = capacity_for(plan.kinds, self._reason_not_to_pack, sized)
         if not capacity.packs:
             self._unfit = self._unfit or capacity.why
-            self._drop_pack()  # each trial has a base of its own
+            self._drop_pack()  # each solo trial loads its own base model
         return capacity
 
     def place_all(self, tasks: Collection[TrialTask]) -> dict[int, str]:
-        """Give a slot to as many of the trials as memory allows; return the trials that cannot be packed, with reasons.
+        """Give a slot to as many of the trials as memory allows; return the refused trials with reasons.
 
         Idle trials lose their slots if the others need them.
         """
         torch.set_num_threads(self._context.plan.threads)
         by_number = {task.number: task for task in tasks}
         while True:
-            admitted = self._headroom.admitted(by_number, self._seats)
-            for number in self._headroom.surplus(self._seats, admitted):
+            admitted = self._headroom.admitted(by_number, self._trials)
+            for number in self._headroom.surplus(self._trials, admitted):
                 self.leave(number)
             refused = self.attempt(partial(self._place_each, [by_number[number] for number in admitted]), admitted)
             if refused is not None:
@@ -98,20 +98,20 @@ class PackedEngine:
             CannotPackError: a pack cannot train this base model or this adapter.
             UserError: peft refuses the settings.
         """
-        if task.number in self._seats:
+        if task.number in self._trials:
             return
         plan = UpdatePlan.create(self._context.data, task, self._context.plan.timetable)
         pack = self._open_pack(task.settings)
         adapter = new_adapter(self._context.plan, self._context.objective, task)
         folder = self._context.trial_folder(task, SLOT_STATE)
         folder.clear_scratch()
-        self._seats[task.number] = SlotTrial(pack, adapter, task, plan, folder)
+        self._trials[task.number] = SlotTrial(pack, adapter, task, plan, folder)
 
     def train(self, wanted: Mapping[int, int]) -> dict[int, Report | DivergedError]:
-        """Train trials with a slot by a few batches; return the reports that became due, and the divergences.
+        """Train trials with a slot by a few batches; return the new reports and the divergences.
 
-        A diverged trial loses its slot. If memory runs out, or a forward shows that the base cannot be packed, all
-        trials lose their slots and nothing is returned.
+        A diverged trial loses its slot. After an out-of-memory error, or if a forward detects an unpackable base
+        model, all trials lose their slots and nothing is returned.
 
         Args:
             wanted: the next report point of each trial.
@@ -121,48 +121,46 @@ class PackedEngine:
     def _train(self, wanted: Mapping[int, int]) -> dict[int, Report | DivergedError]:
         assert self._stepper is not None
         torch.set_num_threads(self._context.plan.threads)
-        seats = [self._seats[number] for number in wanted]
+        trials = [self._trials[number] for number in wanted]
         began = time.perf_counter()
-        before = {seat: seat.tokens_trained for seat in seats}
-        diverged = self._stepper.step(seats)
-        spent, tokens = time.perf_counter() - began, {seat: seat.tokens_trained - before[seat] for seat in seats}
-        for seat in seats:
-            seat.train_s += spent * tokens[seat] / sum(tokens.values())
-        report([seat for seat in seats if seat.task.number not in diverged], self._stepper, self._context.device)
+        before = {trial: trial.tokens_trained for trial in trials}
+        diverged = self._stepper.step(trials)
+        spent, tokens = time.perf_counter() - began, {trial: trial.tokens_trained - before[trial] for trial in trials}
+        for trial in trials:
+            trial.train_s += spent * tokens[trial] / sum(tokens.values())
+        intact = [trial for trial in trials if trial.task.number not in diverged]
+        write_reports(intact, self._stepper, self._context.device)
         outcomes: dict[int, Report | DivergedError] = {}
         for number, point in wanted.items():
             if number in diverged:
                 self.leave(number)
                 outcomes[number] = diverged[number]
-            elif (stored := self._seats[number].folder.report(point)) is not None:
+            elif (stored := self._trials[number].folder.report(point)) is not None:
                 outcomes[number] = stored
         return outcomes
 
     def measure_shift_sets(self, number: int, best_samples: int) -> dict[str, float]:
-        """Measure a checkpoint of a trial on the shift sets; the slot then holds that checkpoint and must be freed.
+        """Measure a checkpoint of a trial on the shift sets; the slot then holds this checkpoint and must be freed.
 
         Returns ``shift/<set>/<metric>`` and ``time/shift_s``.
         """
         assert self._stepper is not None
-        data, seat, began = self._context.data, self._seats[number], time.perf_counter()
-        seat.load_adapter_of(best_samples)
-        metrics: dict[str, float] = {}
-        for name in data.shift_sets:
-            rows = data.split(name, seat.task.settings.max_length)
-            measured = self._stepper.measure([seat], rows)[0]
-            metrics |= {f"shift/{name}/{metric}": value for metric, value in measured.items()}
-        return {**metrics, "time/shift_s": time.perf_counter() - began}
+        data, trial, began = self._context.data, self._trials[number], time.perf_counter()
+        trial.load_adapter_of(best_samples)
+        splits = {name: data.split(name, trial.task.settings.max_length) for name in data.shift_sets}
+        measured = {name: self._stepper.measure([trial], rows)[0] for name, rows in splits.items()}
+        return shift_metrics(measured, time.perf_counter() - began)
 
     def attempt(self, action: Callable[[], _Result], trials: Collection[int] = ()) -> _Result | None:
         """Return the result of an action, or None if it failed and may succeed when it is tried again.
 
-        After an out-of-memory error at most half as many trials get a slot. After a `CannotPackError` no trial of this
-        base model gets one. In both cases all slots are freed, because their tensors may be half written; trials
-        resume from their newest checkpoints.
+        After an out-of-memory error at most half as many trials get a slot. After a ``CannotPackError`` no trial gets
+        one. In both cases all slots are freed, because their tensors may be half written; trials resume from their
+        newest checkpoints.
 
         Args:
-            action: uses memory beside the pack.
-            trials: numbers of the trials that the action concerns.
+            action: uses the pack, or memory beside it.
+            trials: numbers of the trials in the action.
         """
         try:
             return action()
@@ -170,10 +168,10 @@ class PackedEngine:
             self._unfit = str(error)
             logger.warning("the solo engine trains all trials from here on: %s", error)
         except (RuntimeError, MemoryError) as error:
-            if not self._headroom.shrink(error, len({*trials, *self._seats})):
+            if not self._headroom.shrink(error, len({*trials, *self._trials})):
                 raise
         # Only after the handlers: the error refers to the tensors of the failed action.
-        for number in list(self._seats):
+        for number in list(self._trials):
             self.leave(number)
         if self._pack is not None:
             self._pack.remove_all()
@@ -184,21 +182,21 @@ class PackedEngine:
 
     def holds(self, number: int) -> bool:
         """Return whether a trial has a slot."""
-        return number in self._seats
+        return number in self._trials
 
     def leave(self, number: int) -> None:
         """Free a trial's slot, if it has one."""
-        seat = self._seats.pop(number, None)
-        if seat is not None:
+        trial = self._trials.pop(number, None)
+        if trial is not None:
             assert self._stepper is not None
-            self._stepper.forget(seat.slot)
-            seat.leave()
+            self._stepper.forget(trial.slot)
+            trial.leave()
             # Batches of many shapes fragment the memory: 5 GB after 24 trials without this line, 2 GB with it.
             free_memory(self._context.device)
 
     def close(self) -> None:
         """Free the slots and the base model; calling it again does nothing."""
-        for number in list(self._seats):
+        for number in list(self._trials):
             self.leave(number)
         self._drop_pack()
         free_memory(self._context.device)
@@ -221,8 +219,8 @@ class PackedEngine:
             pack.pack_layers(new_adapter(plan, objective, TrialTask(number=0, settings=settings, seed=0)))
         except CannotPackError as error:
             return str(error)
-        except ValueError as error:  # peft refuses these settings, in any engine
-            raise UserError(f"trials with {told(kind)} cannot be started: {reason_of(error)}") from error
+        except ValueError as error:  # peft refuses these settings in both engines
+            raise UserError(f"trials with {describe_kind(kind)} cannot be started: {reason_of(error)}") from error
         return None
 
     def _open_pack(self, settings: TrialSettings) -> Pack:

@@ -1,7 +1,7 @@
-"""What a pack raises by itself."""
+"""Errors of packs."""
 
 from orchestrator.core.errors import LoratoryError
 
 
 class CannotPackError(LoratoryError):
-    """This base, or this adapter, has something that a pack does not know; the message says what."""
+    """A pack cannot train this base model or this adapter; the message has the reason."""

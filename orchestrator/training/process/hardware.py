@@ -1,4 +1,4 @@
-"""Which device trains, in which number format, and how values get there."""
+"""The device and the number format of training, and copies to the device."""
 
 from typing import TYPE_CHECKING
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 def choose_device(device: str) -> str:
-    """Return ``cpu`` or ``cuda``; ``auto`` takes CUDA where there is one.
+    """Return ``cpu`` or ``cuda``; ``auto`` selects CUDA if it is available.
 
     Raises:
-        UserError: CUDA is asked for and there is none.
+        UserError: CUDA is requested and not available.
     """
     import torch
 
@@ -25,9 +25,9 @@ def choose_device(device: str) -> str:
 
 
 def computes_in_bfloat16(precision: Precision, device: str) -> bool:
-    """Return whether matrix products of training are computed in bfloat16.
+    """Return whether training computes matrix products in bfloat16.
 
-    ``auto`` says yes where the hardware multiplies it natively; emulated, it is slower than float32.
+    ``auto`` requires native hardware support: emulated bfloat16 is slower than float32.
     """
     import torch
 
@@ -35,15 +35,15 @@ def computes_in_bfloat16(precision: Precision, device: str) -> bool:
         return precision is Precision.BFLOAT16
     if device.startswith("cuda"):
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    found = torch.cpu.get_capabilities()
-    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def to_device(values: "torch.Tensor", device: str) -> "torch.Tensor":
-    """Return values on a device.
+    """Return the values on a device.
 
-    A copy from ordinary memory waits until the device has done all that it was told to do before; from pinned memory it
-    waits in line with the rest, and the host goes on.
+    A copy from pageable memory blocks the host until the device is idle. A copy from pinned memory is queued, and the
+    host continues.
     """
     if not device.startswith("cuda") or values.device.type != "cpu":
         return values.to(device)

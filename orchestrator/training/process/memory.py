@@ -1,4 +1,4 @@
-"""A process's memory: how much a trial took, and giving it back, so that a process kept for many does not grow."""
+"""Measure and free the memory of a process, so that it does not grow from trial to trial."""
 
 import ctypes
 import gc
@@ -16,38 +16,37 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def use_one_arena() -> None:
-    """Have glibc serve later threads from its main arena; other C libraries are left alone.
+    """Make glibc serve all threads from its main arena; do nothing with another C library.
 
-    Every trial trains in a thread of its own, and glibc would give each an arena whose freed memory nobody else gets:
-    processes of a 14-trial sweep grew to 6.6 GiB.
+    Every trial trains in its own thread. With one arena per thread, freed memory cannot be reused by the next trial:
+    the processes of a 14-trial sweep grew to 6.6 GiB.
     """
-    with suppress(OSError, AttributeError):  # no glibc: there is nothing to set
+    with suppress(OSError, AttributeError):  # not glibc
         ctypes.CDLL("libc.so.6").mallopt(_M_ARENA_MAX, 1)
 
 
 def freeze_gc() -> None:
-    """Have later collections look at newer objects alone.
+    """Exclude all current objects from later garbage collections.
 
-    To look at all that torch, transformers and peft make when they are imported takes half a second, and memory is
-    freed after every trial.
+    A collection runs after every trial, and takes half a second for the objects of torch, transformers and peft.
     """
     gc.collect()
     gc.freeze()
 
 
 def free_memory(device: str) -> None:
-    """Collect cycles (Trainer and model refer to each other), and give cached memory back to device and system."""
+    """Collect reference cycles, such as Trainer and model, and return cached memory to the device and the system."""
     gc.collect()
     if device.startswith("cuda"):
         import torch
 
         torch.cuda.empty_cache()
-    with suppress(OSError, AttributeError):  # no glibc: freed memory stays with the process
+    with suppress(OSError, AttributeError):  # not glibc
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def reset_peak(device: str) -> None:
-    """Begin to count the peak anew; where the system cannot do that (not Linux), it is the process's own."""
+    """Reset the peak memory; on systems other than Linux the peak of the whole process remains."""
     if device.startswith("cuda"):
         import torch
 
@@ -57,7 +56,7 @@ def reset_peak(device: str) -> None:
 
 
 def peak_mb(device: str) -> float:
-    """Return the peak since ``reset_peak``: allocated device memory on CUDA, else resident memory; in MiB."""
+    """Return the peak memory since ``reset_peak`` in MiB: allocated on CUDA, resident on a CPU."""
     if device.startswith("cuda"):
         import torch
 
@@ -67,25 +66,25 @@ def peak_mb(device: str) -> float:
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes there, KiB elsewhere
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes on macOS, KiB elsewhere
 
 
 def available_mb(device: str) -> float:
-    """Return how much memory could still be taken, in MiB: of the device on CUDA, else of the machine or container."""
+    """Return the free memory in MiB: of the device on CUDA, else of the machine or its container."""
     if device.startswith("cuda"):
         import torch
 
         cached = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
         return (torch.cuda.mem_get_info()[0] + cached) / 2**20
     free = psutil.virtual_memory().available
-    with suppress(OSError, ValueError):  # no such container, or one without a bound ("max")
-        bound, taken = (int((_CGROUP / name).read_text(encoding="ascii")) for name in ("memory.max", "memory.current"))
-        free = min(free, bound - taken)
+    with suppress(OSError, ValueError):  # no container, or no limit ("max")
+        limit, used = (int((_CGROUP / name).read_text(encoding="ascii")) for name in ("memory.max", "memory.current"))
+        free = min(free, limit - used)
     return free / 2**20
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory ran out; see ``memory_ran_out``."""
+    """Return whether an error means out of memory; see ``memory_ran_out``."""
     import torch
 
     return isinstance(error, torch.OutOfMemoryError) or memory_ran_out(error)

@@ -1,7 +1,7 @@
-"""The process's random states, so that each trial has its own and leaves the others' alone.
+"""Save and restore the global random states of the process, so that each trial has its own.
 
-Dropout draws from torch's global generator, and the Trainer seeds Python, numpy and torch; so a trial's states are
-put in place while it trains and taken out again when it hands over.
+Dropout draws from torch's global generator, and the Trainer seeds Python, numpy and torch. The states of a trial are
+restored before it trains and saved when it pauses.
 """
 
 import random
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RandomState:
-    """States of Python's, numpy's and torch's global generators, CUDA devices included."""
+    """The states of the global generators of Python, numpy and torch, CUDA devices included."""
 
     python: Any
     numpy: Any
@@ -25,7 +25,7 @@ class RandomState:
 
     @classmethod
     def capture(cls) -> Self:
-        """Return the states as they are now."""
+        """Return the current states."""
         import numpy as np
         import torch
 
@@ -37,7 +37,7 @@ class RandomState:
         )
 
     def restore(self) -> None:
-        """Put the states back."""
+        """Make these the current states."""
         import numpy as np
         import torch
 
@@ -50,7 +50,7 @@ class RandomState:
 
 @contextmanager
 def kept_random_state() -> Iterator[None]:
-    """Leave the process's random states as they were, whatever happens inside."""
+    """Restore the current random states at the end of the block, also after an error."""
     before = RandomState.capture()
     try:
         yield

@@ -1,37 +1,39 @@
-"""Trainer's callback: at report points it saves, then reports; at every step it ends if it is told to."""
+"""A callback of Trainer: saves and reports at report points, and can end training after any update."""
 
 from collections.abc import Callable, Collection
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from typing_extensions import override
 
 
 class ReportPoints(TrainerCallback):
-    """Has a checkpoint written after certain updates and calls back when it is there."""
+    """Requests a checkpoint after certain updates, and reports when it is written."""
 
     def __init__(self, updates: Collection[int], check: Callable[[int], None], report: Callable[[], None]) -> None:
         """Set up the callback.
 
         Args:
-            updates: after which updates to report.
-            check: called after every update with the number of updates made; raises if training should end.
-            report: called when the checkpoint is written.
+            updates: numbers of the updates followed by a report.
+            check: called after every update with the number of updates made; raises to end training.
+            report: called when a checkpoint is written.
         """
         self._updates = updates
         self._check = check
         self._report = report
 
+    @override
     def on_step_end(
         self,
-        args: TrainingArguments,  # noqa: ARG002  (the signature is Trainer's)
+        args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,
         **_: object,
     ) -> TrainerControl:
-        """Ask for a checkpoint at a report point."""
+        """Request a checkpoint at a report point."""
         self._check(state.global_step)
         control.should_save = state.global_step in self._updates
         return control
 
     def on_save(self, *_: object, **__: object) -> None:
-        """Report."""
+        """Report the new checkpoint."""
         self._report()

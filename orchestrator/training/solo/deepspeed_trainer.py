@@ -1,7 +1,7 @@
-"""The solo Trainer with DeepSpeed's engine below it: the same loop, losses and checkpoints, with ZeRO's memory.
+"""The solo Trainer over a DeepSpeed engine: the same loop, losses and checkpoints, with the memory use of ZeRO.
 
-Trainer's own way to DeepSpeed is not taken: there the engine steps within its backward, before an update's gradient can
-be divided by its units and looked at, and its settings belong to the process instead of the trial.
+Trainer's own integration of DeepSpeed is not used. It steps inside the backward, before the gradient of an update can
+be divided by its units and checked, and its settings are global to the process.
 """
 
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from typing_extensions import override
 
 from orchestrator.core.deepspeed import Config
 from orchestrator.core.trial import TrialTask
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
     from transformers import TrainerCallback
 
 _LEAST = 1e-6
-"""Added to a norm before something is divided by it, as in ``torch.nn.utils.clip_grad_norm_``."""
+"""Added to a norm before a division by it, as in ``torch.nn.utils.clip_grad_norm_``."""
 
 
 class DeepSpeedTrainer(SoloTrainer):
-    """One trial's Trainer. DeepSpeed gathers its gradients and keeps what AdamW works on."""
+    """Trainer of one trial; DeepSpeed holds the gradients and the parameters of AdamW."""
 
     optimizer: torch.optim.Optimizer
 
@@ -40,40 +41,42 @@ class DeepSpeedTrainer(SoloTrainer):
         callbacks: "list[TrainerCallback]",
         config: Config,
     ) -> None:
-        """Set up the trainer; the engine is started with training, when a checkpoint's parameters are in place.
+        """Join the process group; the engine starts with training, after the parameters of a checkpoint are loaded.
 
         Raises:
             UserError: DeepSpeed is not installed.
         """
         self._device = adapted.model.device.type
-        join_world(self._device)  # before Trainer imports DeepSpeed, which looks at its environment then
-        with quiet_libraries():  # transformers misses a launcher
+        join_world(self._device)  # first: DeepSpeed reads the environment when Trainer imports it
+        with quiet_libraries():  # transformers warns about a missing launcher
             super().__init__(adapted, inputs, task, folder, callbacks)
         self._config = config
         self._engine: DeepSpeedEngine | None = None
 
-    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:  # noqa: ARG002
-        """Start the engine over model and AdamW, and return what Trainer steps."""
+    @override
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
+        """Start the engine over the model and AdamW; return the optimizer for Trainer."""
         if self._engine is None:
-            computing = _Computing(self._adapted.model, bfloat16=self._training_inputs.bfloat16)
-            self._engine = start_engine(computing, self.optimizer, self._config, self._settings, self._device)
+            model_in_format = _AutocastModel(self._adapted.model, bfloat16=self._training_inputs.bfloat16)
+            self._engine = start_engine(model_in_format, self.optimizer, self._config, self._settings, self._device)
             self.optimizer = SteppedByEngine(self.optimizer, self._engine)
         return self.optimizer
 
+    @override
     def training_step(
         self,
         model: torch.nn.Module,
         inputs: dict[str, Any],
-        num_items_in_batch: torch.Tensor | int | None = None,  # noqa: ARG002
+        num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
-        """Run one batch; see ``SoloTrainer.training_step``. The optimiser's step is Trainer's next call."""
+        """Run one micro-batch; see ``SoloTrainer.training_step``. Trainer makes the optimizer step afterwards."""
         assert self._engine is not None
         model.train()
         last = bool(self.accelerator.gradient_state.sync_gradients)
         self._engine.set_gradient_accumulation_boundary(last)
-        loss: torch.Tensor = self.compute_loss(model, self._prepare_inputs(inputs))
+        loss, _ = self._summed_loss(model, self._prepare_inputs(inputs))
         self._engine.backward(loss, scale_wrt_gas=False)
-        loss = loss.detach()  # an error below would hold on to the graph, and the graph to the engine
+        loss = loss.detach()  # an error below would keep the graph alive, and with it the engine
         if last:
             self._close_update()
         return loss
@@ -84,7 +87,8 @@ class DeepSpeedTrainer(SoloTrainer):
         if engine is not None:
             stop_engine(engine)
 
-    def _logits(self, model: torch.nn.Module, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:  # noqa: ARG002
+    @override
+    def _logits(self, model: torch.nn.Module, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         assert self._engine is not None
         logits: torch.Tensor = self._engine(inputs)
         return logits
@@ -92,17 +96,17 @@ class DeepSpeedTrainer(SoloTrainer):
     def _divide_and_clip(self, units: torch.Tensor) -> torch.Tensor:
         from deepspeed.utils import safe_get_full_grad, safe_set_full_grad
 
-        found = {parameter: safe_get_full_grad(parameter) for parameter in self._parameters}
-        gradients = {parameter: gradient / units for parameter, gradient in found.items() if gradient is not None}
+        sums = {parameter: safe_get_full_grad(parameter) for parameter in self._parameters}
+        gradients = {parameter: gradient / units for parameter, gradient in sums.items() if gradient is not None}
         norm = torch.nn.utils.get_total_norm(gradients.values())
-        share = (self._settings.max_grad_norm / (norm + _LEAST)).clamp(max=1.0)
+        factor = (self._settings.max_grad_norm / (norm + _LEAST)).clamp(max=1.0)
         for parameter, gradient in gradients.items():
-            safe_set_full_grad(parameter, gradient * share)
+            safe_set_full_grad(parameter, gradient * factor)
         return norm
 
 
-class _Computing(torch.nn.Module):
-    """What the engine's forward calls: there, because DeepSpeed ends an autocast that stands around its forward."""
+class _AutocastModel(torch.nn.Module):
+    """The model for the engine, with autocast inside: DeepSpeed disables an autocast around its forward."""
 
     def __init__(self, model: torch.nn.Module, *, bfloat16: bool) -> None:
         super().__init__()
@@ -110,7 +114,7 @@ class _Computing(torch.nn.Module):
         self._bfloat16 = bfloat16
 
     def forward(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Return the logits of a batch."""
+        """Return the logits of a micro-batch."""
         device = next(iter(inputs.values())).device.type
         with torch.autocast(device, torch.bfloat16, enabled=self._bfloat16):
             return forward(self.model, inputs)

@@ -1,13 +1,14 @@
-"""Dropout on a CPU with cheaper random numbers.
+"""Dropout with fewer random numbers on a CPU.
 
-torch draws one Bernoulli number per element, in sequence: a quarter of a LoRA step went into it. Here 64 random bits
-make four masks of 16 bits. The distribution is the same to 2**-17 in the probability.
+torch draws one Bernoulli number per element, which takes a quarter of the time of a LoRA step. Here one random number
+of 64 bits serves four elements. The drop probability is exact to 2**-17.
 """
 
 import math
 from typing import TYPE_CHECKING
 
 from torch import nn
+from typing_extensions import override
 
 if TYPE_CHECKING:
     import torch
@@ -16,10 +17,11 @@ _LEVELS = 1 << 16
 
 
 class FastDropout(nn.Dropout):
-    """``nn.Dropout`` whose masks on a CPU come from 16 random bits per element, of torch's global generator."""
+    """``nn.Dropout`` with masks from 16 random bits per element on a CPU, drawn from torch's global generator."""
 
-    def forward(self, input: "torch.Tensor") -> "torch.Tensor":  # noqa: A002  (the name it has in torch)
-        """Return ``input`` with a share ``p`` of its elements zero, the others scaled by ``1 / (1 - p)``; any shape."""
+    @override
+    def forward(self, input: "torch.Tensor") -> "torch.Tensor":
+        """Return ``input`` with elements set to zero with probability ``p``, the others scaled by ``1 / (1 - p)``."""
         import torch
 
         threshold = round(self.p * _LEVELS)
@@ -31,7 +33,7 @@ class FastDropout(nn.Dropout):
 
 
 def use_fast_dropout(model: nn.Module) -> None:
-    """Replace every ``nn.Dropout`` of the model, in place; functional dropout stays as it is."""
+    """Replace every ``nn.Dropout`` module of the model in place; functional dropout is not changed."""
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if type(child) is nn.Dropout:

@@ -1,7 +1,7 @@
-"""The solo engine: one trial at a time, by ``transformers.Trainer`` and peft.
+"""The solo engine: one trial at a time with ``transformers.Trainer`` and peft.
 
-Trainer pushes, engines are asked: the Trainer runs in a thread that pauses at every report (see ``pushing``). Nothing
-is loaded before a trial really trains; reports that are on disk are returned as they were.
+The Trainer owns its loop, so it runs in a thread that pauses at every report (see ``PausableThread``). Models are
+loaded when a trial trains; reports already on disk need none.
 """
 
 import threading
@@ -12,6 +12,7 @@ from pathlib import Path
 from orchestrator.core.errors import LoratoryError
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.evaluation.measure import measure
+from orchestrator.evaluation.shift import shift_metrics
 from orchestrator.training.checkpoints.trial_folder import ADAPTER, STATE
 from orchestrator.training.context import EngineContext
 from orchestrator.training.model.adapters import merged
@@ -22,11 +23,11 @@ from orchestrator.training.solo.pausable_thread import PausableThread
 from orchestrator.training.solo.session import Session
 
 _ONE_AT_A_TIME = threading.RLock()
-"""torch's random state and thread count belong to the process, so trials of one process take turns."""
+"""Held while a trial trains: the random state and the thread count of torch belong to the process."""
 
 
 class SoloEngine:
-    """Trains one trial per process; see ``Engine``."""
+    """Trains one trial at a time; see ``Engine``."""
 
     def __init__(self, context: EngineContext) -> None:
         """Load nothing yet; each trial loads the base model when it trains."""
@@ -43,21 +44,21 @@ class SoloEngine:
         return SoloRun(self, self._context, task)
 
     def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Mapping[str, float]:
-        """Measure a checkpoint, or its ``adapter`` folder, in float32 on a split."""
+        """Return the metrics of a checkpoint, or of its ``adapter`` folder, in float32 on a split."""
         return self.measure_all(checkpoint, task, [split])[split]
 
     def measure_all(self, checkpoint: Path, task: TrialTask, splits: list[str]) -> dict[str, dict[str, float]]:
-        """Measure a checkpoint on several splits, loading it once.
+        """Return the metrics of a checkpoint by split; load it once for all splits.
 
         Raises:
-            LoratoryError: there is no adapter.
+            LoratoryError: the checkpoint has no adapter.
         """
         import torch
 
         context, data = self._context, self._context.data
         adapter = checkpoint / ADAPTER if (checkpoint / ADAPTER).is_dir() else checkpoint
         if not (adapter / "adapter_config.json").is_file():
-            raise LoratoryError(f"there is no adapter in {checkpoint}")
+            raise LoratoryError(f"no adapter in {checkpoint}")
         with _ONE_AT_A_TIME, kept_random_state():
             torch.set_num_threads(context.plan.threads)
             source, quantisation = context.plan.model, context.plan.quantisation
@@ -69,7 +70,7 @@ class SoloEngine:
                 }
 
     def close(self) -> None:
-        """Free the data; calling it again does nothing."""
+        """Free the rows; calling it again does nothing."""
         self._context.close()
 
 
@@ -85,26 +86,25 @@ class SoloRun:
         self._random: RandomState | None = None
 
     def advance(self, nominal_samples: int) -> Report:
-        """Train on to a report point, or return the report that stands there already."""
+        """Train to a report point, or return the report on disk."""
         self._context.require_report_point(self._task, nominal_samples)
         while (stored := self._folder.report(nominal_samples)) is None:
             self._train_to_next_report()
         return stored
 
     def finish(self, best_samples: int) -> Mapping[str, float]:
-        """Measure the best checkpoint on the shift sets; the training state is freed first."""
+        """Measure the best checkpoint on the shift sets, after freeing the training state."""
         self.close()
         names = list(self._context.data.shift_sets)
         if not names:
             return {}
-        if not self._folder.has_adapter(best_samples):  # somebody removed it, or it is damaged
+        if not self._folder.has_adapter(best_samples):  # removed or damaged
             self._folder.rewind(best_samples)
             self.advance(best_samples)
             self.close()
         began = time.perf_counter()
-        found = self._engine.measure_all(self._folder.checkpoint(best_samples), self._task, names)
-        shift = {f"shift/{name}/{metric}": value for name in names for metric, value in found[name].items()}
-        return {**shift, "time/shift_s": time.perf_counter() - began}
+        measured = self._engine.measure_all(self._folder.checkpoint(best_samples), self._task, names)
+        return shift_metrics(measured, time.perf_counter() - began)
 
     def close(self) -> None:
         """End the thread and free the model."""
@@ -123,7 +123,7 @@ class SoloRun:
                 self._random.restore()
             try:
                 self._thread.next()
-            except BaseException:  # whatever it is, Ctrl-C included, is let through once the trial is closed
+            except BaseException:  # any error, also Ctrl-C: close the trial, then raise it again
                 self.close()
                 raise
             self._random = RandomState.capture()

@@ -1,7 +1,7 @@
-"""Turn code that pushes values while it runs into one that is asked for the next: it runs in a thread of its own.
+"""A thread that pauses whenever it has a value for its caller.
 
-``transformers.Trainer`` owns its loop and calls back; engines are asked to advance. The thread runs only while its
-caller waits in ``next``, so there is no concurrency to reason about.
+``transformers.Trainer`` owns its loop and calls back, but an engine trains step by step on request. The thread runs
+only while its caller waits in ``next``, so the two never run concurrently.
 """
 
 import threading
@@ -13,28 +13,28 @@ T = TypeVar("T")
 
 
 class Closed(BaseException):
-    """Raised inside the thread once nobody asks it any more."""
+    """Raised inside the thread after ``close``."""
 
 
 class PausableThread(Generic[T]):
-    """A paused computation in a thread."""
+    """A computation in a thread, paused between values."""
 
     def __init__(self, body: Callable[["PausableThread[T]"], None], name: str) -> None:
         """Prepare the thread; it starts at the first ``next``.
 
         Args:
-            body: called in the thread with this object, whose ``push`` and ``check`` it calls.
-            name: the thread's.
+            body: called in the thread with this object; calls its ``push`` and ``check``.
+            name: name of the thread.
         """
         self._body = body
         self._requests: SimpleQueue[None] = SimpleQueue()
         self._answers: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
         self._closing = threading.Event()
-        # A daemon: a process that is told to end does not wait for a trial.
+        # A daemon, so that the process can exit without waiting for a trial.
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def next(self) -> T:
-        """Let the thread run until its next push and return what it pushed; what it raises is raised here."""
+        """Run the thread until its next push, and return the pushed value; an error of the thread is raised here."""
         if self._thread.ident is None:
             self._thread.start()
         else:
@@ -43,24 +43,24 @@ class PausableThread(Generic[T]):
         if error is not None:
             self._thread.join()
             raise error
-        assert value is not None, "a push of nothing"
+        assert value is not None, "pushed None"
         return value
 
     def close(self) -> None:
-        """End the thread, wherever it is, and wait until it has ended; calling it again does nothing."""
+        """End the thread and wait for it; calling it again does nothing."""
         self._closing.set()
         if self._thread.is_alive():
             self._requests.put(None)
             self._thread.join()
 
     def push(self, value: T) -> None:
-        """In the thread: hand ``value`` over and pause until the next is asked for."""
+        """In the thread: pass ``value`` to the caller, and pause until its next call of ``next``."""
         self._answers.put((value, None))
         self._requests.get()
         self.check()
 
     def check(self) -> None:
-        """In the thread: raise ``Closed`` if it should end. Long computations call this often."""
+        """In the thread: raise ``Closed`` after ``close``. Long computations call this often."""
         if self._closing.is_set():
             raise Closed
 
@@ -68,9 +68,9 @@ class PausableThread(Generic[T]):
         try:
             self._body(self)
         except Closed:
-            self._answers.put((None, RuntimeError(f"{self._thread.name} was closed")))  # should anyone be waiting
+            self._answers.put((None, RuntimeError(f"{self._thread.name} was closed")))  # in case a caller waits
             return
-        except BaseException as error:  # noqa: BLE001  (all of it is let through: it is raised again in the caller)
+        except BaseException as error:  # noqa: BLE001  (raised again in the caller)
             self._answers.put((None, error))
             return
-        self._answers.put((None, RuntimeError(f"{self._thread.name} has ended; there is nothing more to ask it for")))
+        self._answers.put((None, RuntimeError(f"{self._thread.name} has ended and has no more values")))

@@ -1,4 +1,4 @@
-"""One trial's training from its newest whole checkpoint to its last report: what runs in the trial's thread."""
+"""The training of one trial in its thread, from its newest complete checkpoint to its last report."""
 
 import shutil
 import time
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """A trial in training."""
+    """Trains one trial, and writes its reports."""
 
     def __init__(self, context: EngineContext, task: TrialTask, folder: TrialFolder) -> None:
         self._context = context
@@ -37,7 +37,7 @@ class Session:
         self._clock = time.perf_counter()
 
     def train(self, thread: PausableThread[Report]) -> None:
-        """Build the model, train, and push a report at each point that has none yet."""
+        """Build the model, train, and push a report at each point without one."""
         import torch
         from transformers import set_seed
 
@@ -45,7 +45,7 @@ class Session:
         from orchestrator.training.solo.trainer import TrainingInputs
 
         context = self._context
-        # OpenMP keeps the number per thread, and Ray's workers start with one
+        # OpenMP keeps the thread count per thread, and Ray's workers start with 1.
         torch.set_num_threads(context.plan.threads)
         reset_peak(context.device)
         set_seed(self._task.seed)
@@ -81,7 +81,7 @@ class Session:
             trainer.close()
 
     def _trainer(self, adapted: Adapted, inputs: "TrainingInputs", callbacks: "list[TrainerCallback]") -> "SoloTrainer":
-        """Return what trains: with DeepSpeed below it if the plan says so."""
+        """Return the Trainer, with DeepSpeed if the plan has a configuration for it."""
         from orchestrator.training.solo.deepspeed_trainer import DeepSpeedTrainer
         from orchestrator.training.solo.trainer import SoloTrainer
 
@@ -91,7 +91,7 @@ class Session:
         return DeepSpeedTrainer(adapted, inputs, self._task, scratch, callbacks, config)
 
     def _report(self, trainer: "SoloTrainer", thread: PausableThread[Report]) -> None:
-        """Evaluate, commit the checkpoint that Trainer has just written, and push."""
+        """Evaluate, commit the checkpoint just written by Trainer, and push the report."""
         update = trainer.state.global_step
         train_s = time.perf_counter() - self._clock
         written = self._folder.scratch / f"checkpoint-{update}"
@@ -101,7 +101,7 @@ class Session:
             if due == update and self._folder.report(point) is None
         ]
         metrics = self._metrics(trainer, update, train_s) if points else {}
-        for point in points:  # several, if an update takes more rows than lie between two report points
+        for point in points:  # several, if one update covers more than one report point
             report = Report(
                 trial=self._task.number,
                 nominal_samples=point,
@@ -123,15 +123,15 @@ class Session:
         began = time.perf_counter()
         context, settings = self._context, self._task.settings
         with kept_random_state(), merged(trainer.adapted_model):
-            found = {
+            measured = {
                 split: measure(trainer.adapted_model, context.objective, rows, context.data.tokenizer)
                 for split, rows in self._update_plan.splits.items()
             }
         tokens = self._update_plan.tokens[update]
         new_tokens = tokens - self._update_plan.tokens[self._last_update]
         return {
-            **{f"{split}/{name}": value for split in ("val", "train") for name, value in found[split].items()},
-            **gaps(found["val"], found["train"]),
+            **{f"{split}/{name}": value for split in ("val", "train") for name, value in measured[split].items()},
+            **gaps(measured["val"], measured["train"]),
             "optim/learning_rate": trainer.learning_rate,
             "progress/samples": float(update * settings.rows_per_update),
             "progress/tokens": float(tokens),

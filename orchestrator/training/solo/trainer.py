@@ -1,6 +1,6 @@
-"""``transformers.Trainer`` for one trial: the objective's loss, an exact full-batch gradient, and our data order.
+"""``transformers.Trainer`` for one trial: the objective's loss, the exact gradient of a batch, our order of the rows.
 
-It knows nothing of reports; what is done at report points comes in as a callback.
+Reports are written by a callback.
 """
 
 import math
@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainingArguments
+from typing_extensions import override
 
 from orchestrator.core.errors import DivergedError
 from orchestrator.core.settings import TrialSettings
@@ -34,15 +35,14 @@ _SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingInputs:
-    """What a trial is trained on.
+    """The rows of one trial, and how to compute their loss.
 
     Attributes:
         objective: collates rows and computes their loss.
         tokenizer: for collation.
         rows: encoded training rows.
-        order: indices into ``rows``, one list per optimiser update.
-        bfloat16: compute the forward's matrix products in bfloat16. All weights stay float32, so that what is
-            evaluated in float32 is what was trained.
+        order: indices into ``rows``, one list per update (optimizer step).
+        bfloat16: compute the matrix products of the forward in bfloat16. All weights stay float32.
     """
 
     objective: Objective
@@ -53,10 +53,10 @@ class TrainingInputs:
 
 
 class SoloTrainer(Trainer):
-    """One trial's Trainer. Its checkpoints hold ``adapter/`` and the state that training resumes from, exactly."""
+    """Trainer of one trial. Its checkpoints hold ``adapter/`` and the state for resuming exactly."""
 
     loss_is_scaled_for_ga = True
-    """Tells Trainer to leave the loss alone: gradients are divided by the whole update's units, once."""
+    """Keeps Trainer from scaling the loss: an update divides its gradient once, by all its units."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class SoloTrainer(Trainer):
         callbacks: "list[TrainerCallback]",
     ) -> None:
         arguments = training_arguments(task, len(inputs.order), folder, adapted.model.device.type)
-        rows: Any = inputs.rows  # a sequence serves: Trainer asks for its length alone
+        rows: Any = inputs.rows  # Trainer needs only the length
         super().__init__(
             model=adapted.model,
             args=arguments,
@@ -84,32 +84,41 @@ class SoloTrainer(Trainer):
         self._units = torch.zeros((), device=adapted.model.device)
 
     def get_train_dataloader(self) -> "DataLoader[Any]":
-        """Return the whole run as one epoch, in the planned order; resuming skips what was seen without reading it."""
+        """Return the batches of all updates as one epoch, in the planned order; resuming skips batches unread."""
         size = self._settings.batch_size
         batches = [
             list(rows[at : at + size]) for rows in self._training_inputs.order for at in range(0, len(rows), size)
         ]
+        rows: Any = self._training_inputs.rows  # any sequence is a map-style data set
         return DataLoader(
-            self._training_inputs.rows,  # type: ignore[arg-type]  # a list is all that a map-style data set needs
+            rows,
             batch_sampler=batches,
             collate_fn=partial(self._training_inputs.objective.collate, tokenizer=self._training_inputs.tokenizer),
-            generator=torch.Generator(),  # or the loader would draw a seed from the trial's own random state
+            generator=torch.Generator(),  # otherwise the loader draws a seed from the global generator
         )
 
+    @override
     def compute_loss(
         self,
         model: torch.nn.Module,
         inputs: Mapping[str, torch.Tensor],
         return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | int | None = None,  # noqa: ARG002  (it counts labels; objectives count units)
-    ) -> Any:  # noqa: ANN401  (Trainer's signature)
-        """Return the summed loss of a batch, not yet divided by its units."""
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor | tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Return the sum of the losses of a micro-batch, not divided by its units."""
+        loss, logits = self._summed_loss(model, inputs)
+        return (loss, {"logits": logits}) if return_outputs else loss
+
+    def _summed_loss(
+        self, model: torch.nn.Module, inputs: Mapping[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the sum of the losses and the logits of a micro-batch; add the loss and the units to the update."""
         logits = self._logits(model, inputs)
         loss_sum_B, units_B = self._training_inputs.objective.losses(logits, inputs, self._settings.label_smoothing)
         loss = loss_sum_B.sum()
         self._loss_sum += loss.detach()
         self._units += units_B.sum()
-        return (loss, {"logits": logits}) if return_outputs else loss
+        return loss, logits
 
     def _logits(self, model: torch.nn.Module, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         device = next(iter(inputs.values())).device.type
@@ -122,14 +131,13 @@ class SoloTrainer(Trainer):
         inputs: dict[str, Any],
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
-        """Run one batch; after an update's last one, make the gradient that of the update's mean loss, and clip it.
+        """Run one micro-batch; after the last of an update, divide the gradient by the update's units and clip it.
 
-        Trainer divides each batch's mean by the number of batches, or, for models that take loss arguments, not at all:
-        one is wrong if batches hold different numbers of units, the other always. Dividing the sum of all gradients by
-        the sum of all units is exact.
+        This is the exact gradient of the mean loss. Trainer averages the means of the micro-batches instead, which is
+        wrong if they hold different numbers of units.
 
         Raises:
-            DivergedError: the loss or the gradient is not finite; the update is not made.
+            DivergedError: the loss or the gradient is not finite; the optimizer step is not made.
         """
         loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
         if self.accelerator.gradient_state.sync_gradients:
@@ -149,24 +157,25 @@ class SoloTrainer(Trainer):
             )
 
     def _divide_and_clip(self, units: torch.Tensor) -> torch.Tensor:
-        """Divide the gradient by the update's units, and return its norm as it was before it was clipped."""
+        """Divide the gradient by the update's units and clip it; return its norm before clipping."""
         for parameter in self._parameters:
             if parameter.grad is not None:
                 parameter.grad.div_(units)
         return torch.nn.utils.clip_grad_norm_(self._parameters, self._settings.max_grad_norm)
 
     def close(self) -> None:
-        """Free what a back end holds beside model and optimiser: nothing here."""
+        """Free the resources of a back end; this class has none."""
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Write the adapter as anyone can load it, and the trainable parameters as they are."""
+        """Write the adapter as a PEFT folder, and the trainable parameters for resuming."""
         folder = Path(output_dir or str(self.args.output_dir))
         save_adapter(self._adapted, folder / ADAPTER)
         state = {name: p.detach().cpu().contiguous() for name, p in self._trainable()}
         save_file(state, folder / _TRAINABLE)
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:  # noqa: ARG002
-        """Load what ``save_model`` wrote (Trainer's own looks for the adapter in the checkpoint's root)."""
+    @override
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        """Load the trainable parameters written by ``save_model``."""
         saved = load_file(Path(resume_from_checkpoint) / _TRAINABLE)
         with torch.no_grad():
             for name, parameter in self._trainable():
@@ -177,19 +186,19 @@ class SoloTrainer(Trainer):
 
     @property
     def adapted_model(self) -> "PeftModel":
-        """The model that is trained."""
+        """The model in training."""
         return self._adapted.model
 
     @property
     def learning_rate(self) -> float:
-        """The adapter's learning rate by the schedule, whatever multiples of it other parameters have."""
+        """The current learning rate of the adapter; other parameters may have multiples of it."""
         assert self.optimizer is not None
         group = self.optimizer.param_groups[0]
         return float(self._settings.learning_rate * group["lr"] / group["initial_lr"])
 
 
 def training_arguments(task: TrialTask, updates: int, folder: Path, device: str) -> TrainingArguments:
-    """Return Trainer's arguments. It clips, logs, evaluates and decides to save nothing by itself."""
+    """Return Trainer's arguments, without its own clipping, logging, evaluation and saving."""
     settings = task.settings
     arguments = TrainingArguments(
         output_dir=str(folder),
@@ -212,6 +221,6 @@ def training_arguments(task: TrialTask, updates: int, folder: Path, device: str)
         dataloader_pin_memory=False,
     )
     if arguments.device.type == "cuda":
-        # Where several devices are visible, Trainer would spread each batch over all of them.
+        # Otherwise Trainer spreads each batch over all visible devices.
         arguments._n_gpu = 1
     return arguments

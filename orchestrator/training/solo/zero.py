@@ -1,7 +1,6 @@
-"""DeepSpeed's engine in a world of one process: no launcher, no port, nothing that listens beyond this machine.
+"""DeepSpeed's engine in a process group of one process, without a launcher and without an open port.
 
-It knows nothing of Trainer but what an optimiser looks like to it. Imports DeepSpeed inside its functions, because
-importing it takes seconds.
+DeepSpeed is imported inside the functions, because the import takes seconds.
 """
 
 import atexit
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import torch
+from typing_extensions import override
 
 from orchestrator.core.deepspeed import ZERO, Config, missing_package
 from orchestrator.core.environment import environment
@@ -25,32 +25,32 @@ _SHARED_MEMORY_OP = "deepspeed_shm_comm"
 
 
 def join_world(device: str) -> None:
-    """Make this process a world of its own, once: trial after trial trains in it, until the process ends.
+    """Create a process group with this process alone, if there is none yet.
 
-    DeepSpeed keeps process groups in its modules and cannot do with others after that, so they last that long.
+    The group lasts until the process ends: DeepSpeed keeps it in its modules and cannot change to another one.
 
     Args:
         device: ``cpu`` or ``cuda``.
 
     Raises:
         UserError: DeepSpeed is not installed.
-        LoratoryError: it was started for another device in this process.
+        LoratoryError: DeepSpeed was started for another device in this process.
     """
     missing = missing_package()
     if missing:
         raise UserError(f"training.deepspeed: {missing}")
-    with _alone(device):
+    with _single_process(device):
         import deepspeed
 
         accelerator = deepspeed.accelerator.get_accelerator()
         if accelerator.device_name() != device:
-            raise LoratoryError(f"this process has DeepSpeed for {accelerator.device_name()} already, not for {device}")
-        # Compiling it takes half a minute and a compiler, and it serves processes that share memory.
+            raise LoratoryError(f"this process uses DeepSpeed on {accelerator.device_name()}, not on {device}")
+        # Compiling it needs a compiler and half a minute, and one process does not use it.
         deepspeed.ops.__compatible_ops__[_SHARED_MEMORY_OP] = False
         if not torch.distributed.is_initialized():
             backend = accelerator.communication_backend_name()
-            # A store in memory: nothing is to be agreed upon with other processes, so no port is taken.
-            store = torch.distributed.HashStore()  # type: ignore[attr-defined]
+            # A store in memory opens no port.
+            store = torch.distributed.HashStore()  # type: ignore[attr-defined]  # not in the stubs
             torch.distributed.init_process_group(backend, store=store, rank=0, world_size=1)
             atexit.register(torch.distributed.destroy_process_group)
         deepspeed.init_distributed(verbose=False)
@@ -59,70 +59,62 @@ def join_world(device: str) -> None:
 def start_engine(
     model: torch.nn.Module, adamw: torch.optim.Optimizer, config: Config, settings: TrialSettings, device: str
 ) -> "DeepSpeedEngine":
-    """Return an engine over a model's trainable parameters; ``adamw`` works on the engine's flat copies from now on.
+    """Return an engine over a model's trainable parameters; ``adamw`` then works on the engine's flat copies.
 
-    It neither clips nor scales: the gradient is made what it has to be before its step.
+    The engine neither clips nor scales the gradient; the trainer does so before the step.
 
     Args:
-        model: what its forward calls.
-        adamw: as it is for training without DeepSpeed.
-        config: says how memory is used.
-        settings: the trial's.
+        model: called by the engine's forward.
+        adamw: AdamW, as for training without DeepSpeed.
+        config: DeepSpeed's configuration of memory.
+        settings: of the trial.
         device: ``cpu`` or ``cuda``.
     """
     import deepspeed
 
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    zero = {"reduce_bucket_size": max(trainable, 2), **config[ZERO]}  # its default would take 2 GB
+    zero = {"reduce_bucket_size": max(trainable, 2), **config[ZERO]}  # the default would take 2 GB
     arguments = {
         "train_micro_batch_size_per_gpu": settings.batch_size,
         "gradient_accumulation_steps": settings.accumulation,
         "gradient_clipping": 0.0,
-        "zero_force_ds_cpu_optimizer": False,  # its own Adam for the CPU has to be compiled; torch's runs there too
+        "zero_force_ds_cpu_optimizer": False,  # DeepSpeed's Adam for CPUs must be compiled; torch's need not
         ZERO: zero,
     }
-    with _alone(device):
+    with _single_process(device):
         engine, *_ = deepspeed.initialize(model=model, optimizer=adamw, config=arguments)
     return engine
 
 
 def stop_engine(engine: "DeepSpeedEngine") -> None:
-    """Take the engine's hooks off the model, and let nothing refer to it."""
+    """Remove the engine's hooks from the model, and its references to the model."""
     engine.destroy()
 
 
 class SteppedByEngine(torch.optim.Optimizer):
-    """AdamW as Trainer sees it: rates, groups and states are its own, but a step is the engine's.
+    """AdamW for Trainer, with its groups, states and learning rates, but with the engine's step.
 
-    Groups and states are those of the engine's flat copies. What ``state_dict`` returns fits every engine that was
-    started with the same groups.
+    Groups and states belong to the engine's flat copies. The result of ``state_dict`` fits every engine with the same
+    groups.
     """
 
     def __init__(self, adamw: torch.optim.Optimizer, engine: "DeepSpeedEngine") -> None:
         self._adamw = adamw
         self._engine = engine
 
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
-        """AdamW's groups, as they are now: loading its state makes new ones."""
-        return self._adamw.param_groups
+    def __getattr__(self, name: str) -> object:
+        """Return AdamW's current ``param_groups``, ``state`` or ``defaults``; loading a state makes new groups."""
+        if name not in {"param_groups", "state", "defaults"}:
+            raise AttributeError(name)
+        return getattr(self._adamw, name)
 
-    @property
-    def state(self) -> Any:  # type: ignore[override]  # noqa: ANN401
-        """AdamW's state by flat parameter."""
-        return self._adamw.state
-
-    @property
-    def defaults(self) -> dict[str, Any]:  # type: ignore[override]
-        """AdamW's defaults."""
-        return self._adamw.defaults
-
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # noqa: ARG002
-        """Have the engine make the update; it forgets the gradients too."""
+    @override
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # torch has overloads
+        """Make the engine's optimizer step, which also clears the gradients."""
         self._engine.step()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Do nothing: the engine's step does it."""
+        """Do nothing; the engine's step clears the gradients."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return AdamW's state."""
@@ -133,8 +125,8 @@ class SteppedByEngine(torch.optim.Optimizer):
         self._adamw.load_state_dict(state_dict)
 
 
-def _alone(device: str) -> AbstractContextManager[None]:
-    """Set what DeepSpeed and its communication read when they start, and put it back: other libraries read it too."""
+def _single_process(device: str) -> AbstractContextManager[None]:
+    """Set the environment variables read by DeepSpeed at its start; restore them, because other libraries read them."""
     loopback = next(
         (
             name
@@ -143,5 +135,5 @@ def _alone(device: str) -> AbstractContextManager[None]:
         ),
         None,
     )
-    within = {} if loopback is None else {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
-    return environment({"DS_ACCELERATOR": device, "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", **within})
+    network = {} if loopback is None else {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
+    return environment({"DS_ACCELERATOR": device, "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", **network})

@@ -1,4 +1,4 @@
-"""What no head reads is not computed; that the rest is as peft computes it, test_oracle.py shows."""
+"""Tokens not read by the head are skipped; ``test_oracle.py`` compares the results with peft's."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,9 +24,7 @@ class MeanPooler(nn.Module):
 
 @pytest.mark.parametrize("build", [tiny_bert, tiny_roberta])
 @pytest.mark.parametrize("training", [True, False])
-def test_behind_the_last_attention_there_is_one_vector_a_row(
-    build: Callable[[Path], Path], training: bool, tmp_path: Path
-) -> None:
+def test_last_layer_computes_first_tokens_only(build: Callable[[Path], Path], training: bool, tmp_path: Path) -> None:
     world = World(build(tmp_path / "model"), TinyClassification(), tmp_path / "sweep")
     slot_trials = [world.slot_trial(task(0)), world.slot_trial(task(1, batch_size=4))]
     seen: list[list[int]] = [[], []]
@@ -46,14 +44,12 @@ def test_behind_the_last_attention_there_is_one_vector_a_row(
 @pytest.mark.parametrize(
     ("build", "objective"), [(tiny_gpt2, TinyClassification()), (tiny_gpt2, TinyCausal())], ids=["classes", "language"]
 )
-def test_a_decoder_goes_on_with_every_token(
-    build: Callable[[Path], Path], objective: Objective, tmp_path: Path
-) -> None:
+def test_decoder_computes_every_token(build: Callable[[Path], Path], objective: Objective, tmp_path: Path) -> None:
     world = World(build(tmp_path / "model"), objective, tmp_path / "sweep")
     assert not skip_unread_tokens(world.pack.model)
 
 
-def test_a_head_that_reads_every_token_is_given_every_token(tmp_path: Path) -> None:
+def test_head_reading_all_tokens_gets_all_tokens(tmp_path: Path) -> None:
     world = World(tiny_bert(tmp_path / "model"), TinyClassification(), tmp_path / "sweep")
     model = world.pack.model
     bert: Any = model.base_model

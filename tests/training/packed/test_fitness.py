@@ -1,9 +1,6 @@
-"""What cannot be packed is found out, said, and trained by the solo engine in the same sweep."""
+"""Unpackable models are detected by a trial run."""
 
-import json
-import logging
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,20 +8,12 @@ import torch
 
 from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.deepspeed import NAMED
-from orchestrator.core.errors import DivergedError, LoratoryError, UserError
-from orchestrator.core.methods import METHODS
-from orchestrator.core.plan import EngineName, EnginePlan, Precision
-from orchestrator.core.space import ParamValue
-from orchestrator.core.trial import Report
-from orchestrator.objective.protocol import Head, Objective
-from orchestrator.training.context import EngineContext
+from orchestrator.core.errors import LoratoryError
+from orchestrator.objective.protocol import Objective
 from orchestrator.training.data.task_data import TaskData
-from orchestrator.training.engine import TrialRun
-from orchestrator.training.mixed import MixedEngine, MixedRun
 from orchestrator.training.packed.errors import CannotPackError
-from orchestrator.training.packed.fitness import in_what_fits, reason_not_to_pack
 from orchestrator.training.packed.layout.blocks import batch_layout
+from orchestrator.training.packed.limits.fitness import reason_not_to_pack, try_formats
 from tests.fakes.tiny_models import (
     bert_without_pooler,
     tiny_bert,
@@ -37,8 +26,7 @@ from tests.fakes.tiny_models import (
     tiny_t5,
 )
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
-from tests.families.tiny_families import tiny_family
-from tests.training.packed.packs import MADE_UP, task
+from tests.training.packed.packs import MADE_UP
 
 DATA = DataPlan(source=MADE_UP, train=40, validation=20, test=12, train_eval=10)
 
@@ -70,7 +58,7 @@ def test_models_are_tried(
     assert found is None if reason is None else found is not None and found.startswith(reason)
 
 
-def test_where_there_is_no_memory_for_float32_a_base_is_tried_in_bfloat16(caplog: pytest.LogCaptureFixture) -> None:
+def test_base_too_large_for_float32_is_tried_in_bfloat16(caplog: pytest.LogCaptureFixture) -> None:
     tried: list[torch.dtype] = []
 
     def attempt(dtype: torch.dtype) -> str | None:
@@ -79,198 +67,28 @@ def test_where_there_is_no_memory_for_float32_a_base_is_tried_in_bfloat16(caplog
             raise torch.OutOfMemoryError("CUDA out of memory")
         return "its logits differ"
 
-    assert in_what_fits(attempt, "cpu") == "its logits differ"
+    assert try_formats(attempt, "cpu") == "its logits differ"
     assert tried == [torch.float32, torch.bfloat16]
-    assert "no memory to try the base in torch.float32" in caplog.text
+    assert "no memory to try the base model in torch.float32" in caplog.text
 
 
-def test_a_base_that_fits_in_no_format_is_an_error_and_others_are_let_through() -> None:
+def test_base_too_large_in_any_format_is_error() -> None:
     def attempt(dtype: torch.dtype) -> str | None:
         raise MemoryError(f"no room for {dtype}")
 
-    with pytest.raises(LoratoryError, match=r"no memory for the base alone: no room for torch\.bfloat16"):
-        in_what_fits(attempt, "cpu")
+    with pytest.raises(LoratoryError, match=r"no memory for the base model alone: no room for torch\.bfloat16"):
+        try_formats(attempt, "cpu")
 
     def broken(dtype: torch.dtype) -> str | None:
         raise RuntimeError(f"a file is missing, whatever {dtype} is")
 
     with pytest.raises(RuntimeError, match="a file is missing"):
-        in_what_fits(broken, "cpu")
+        try_formats(broken, "cpu")
 
 
-def plan_of(model: Path, folder: Path, *kinds: Mapping[str, ParamValue]) -> EnginePlan:
-    return EnginePlan(
-        objective="made up",
-        model=Source(origin=Origin.LOCAL, name=str(model)),
-        data=DATA,
-        report_points=(16, 32),
-        sweep_dir=str(folder / "sweep"),
-        metric="val/loss",
-        precision=Precision.FLOAT32,
-        device="cpu",
-        engine=EngineName.PACKED,
-        smallest={"rank": 2, "max_length": 32},
-        largest={"rank": 2, "max_length": 32},
-        kinds=kinds,
-    )
-
-
-def trained(engine: MixedEngine, *runs: MixedRun) -> dict[int, Report]:
-    """Train the runs to their end and return their reports, none of which is missing."""
-    wanted: dict[TrialRun, int] = dict.fromkeys(runs, 32)
-    found: dict[TrialRun, Report | DivergedError] = {}
-    while wanted:
-        found |= engine.step(wanted)
-        wanted = {run: point for run, point in wanted.items() if run not in found}
-    reports = {run.number: found[run] for run in runs}
-    assert all(isinstance(report, Report) for report in reports.values())
-    return reports  # type: ignore[return-value]
-
-
-def test_which_trials_the_solo_engine_trains_is_said_beforehand(tmp_path: Path) -> None:
-    kinds = [{"target_modules": name, "dora": dora} for name in ("c_attn", "wte") for dora in (False, True)]
-    engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path, *kinds), TinyCausal()))
-    capacity = engine.capacity(3, measure=False)
-    assert (capacity.packs, capacity.slots, capacity.why) == (True, 3, "")
-    linear = "transformer.wte is a Embedding, and a pack trains linear layers alone"
-    shared = "DoRA scales the base's weights by trial, and a pack's are shared"
-    assert capacity.alone == (
-        f"trials with target_modules c_attn and dora true, because {shared}",
-        f"trials with target_modules wte and dora false, because {linear}",
-        f"trials with target_modules wte and dora true, because {shared}",
-    )
-    measured = engine.capacity(2, measure=True)
-    assert measured.alone == capacity.alone
-    assert "train" in measured.why
-    engine.close()
-    engine = MixedEngine(EngineContext(plan_of(tmp_path / "model", tmp_path, kinds[1]), TinyCausal()))
-    capacity = engine.capacity(3, measure=True)
-    assert (capacity.packs, capacity.slots, capacity.why) == (False, 1, shared)
-    engine.close()
-
-
-def test_every_method_but_lora_is_trained_by_the_solo_engine(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    kinds = [{"method": "lora"}, *({"method": name} for name in METHODS if name != "lora")]
-    engine = MixedEngine(EngineContext(plan_of(tiny_bert(tmp_path / "model"), tmp_path, *kinds), TinyClassification()))
-    capacity = engine.capacity(3, measure=False)
-    assert (capacity.packs, capacity.slots) == (True, 3)
-    others = ("ia3", "loha", "lokr", "vera")
-    assert capacity.alone == tuple(f"trials with method {name}, because packs train LoRA alone" for name in others)
-    runs = [engine.start(task(0)), *(engine.start(task(n, method=name)) for n, name in enumerate(others, 1))]
-    with caplog.at_level(logging.WARNING):
-        found = trained(engine, *runs)
-    assert sorted(found) == [0, 1, 2, 3, 4]
-    assert all(f"trial {n} is trained by the solo engine: packs train LoRA alone" in caplog.text for n in range(1, 5))
-    assert engine.holds(0)
-    for run in runs:
-        folder = tmp_path / "sweep" / str(found[run.number].checkpoint) / "adapter"
-        kind = json.loads((folder / "adapter_config.json").read_text())["peft_type"]
-        assert kind.lower() == run.task.settings.method
-        run.close()
-    engine.close()
-    engine = MixedEngine(EngineContext(plan_of(tmp_path / "model", tmp_path, {"method": "ia3"}), TinyClassification()))
-    capacity = engine.capacity(3, measure=True)
-    assert (capacity.packs, capacity.slots, capacity.why) == (False, 1, "packs train LoRA alone")
-    engine.close()
-
-
-def test_settings_that_no_engine_starts_are_an_error_before_the_first_trial(tmp_path: Path) -> None:
-    kinds = [{"target_modules": name} for name in ("c_attn", "attn")]
-    engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path, *kinds), TinyCausal()))
-    with pytest.raises(UserError, match="attn cannot be started: Target module GPT2Attention is not supported"):
-        engine.capacity(3, measure=False)
-    engine.close()
-
-
-def test_a_target_that_the_model_has_not_is_an_error_beside_one_that_it_has(tmp_path: Path) -> None:
-    """It would be passed over, and the adapter be half of what was asked for."""
-    engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path), TinyCausal()))
-    with pytest.raises(UserError, match=r"target_modules: .* are needed: c_attn, c_proj, .*; got c_att, q$"):
-        engine.start(task(0, target_modules="c_attn, c_att, q")).advance(16)
-    engine.close()
-    kinds = [{"target_modules": "c_attn, q"}]
-    engine = MixedEngine(EngineContext(plan_of(tmp_path / "model", tmp_path, *kinds), TinyCausal()))
-    with pytest.raises(UserError, match=r"with target_modules c_attn, q cannot be started: target_modules: .*; got q$"):
-        engine.capacity(3, measure=False)
-    engine.close()
-
-
-def test_the_pack_and_the_others_take_turns_a_report_at_a_time(tmp_path: Path) -> None:
-    engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path), TinyCausal()))
-    runs = [engine.start(task(0)), engine.start(task(1, dora=True)), engine.start(task(2))]
-    points, order = dict.fromkeys(runs, 16), []
-    while points:
-        for run in engine.step({run: points[run] for run in runs if run in points}):
-            order.append(run.number)  # type: ignore[attr-defined]
-            points[run] = 32  # type: ignore[index]
-            if order.count(run.number) == 2:  # type: ignore[attr-defined]
-                del points[run]  # type: ignore[arg-type]
-    assert order in ([0, 2, 1, 0, 2, 1], [0, 2, 1, 0, 1, 2])
-    for run in runs:
-        run.close()
-    engine.close()
-
-
-def test_rows_longer_than_tried_are_found_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A sliding window is as good as none for rows that fit into it."""
-    model = tiny_family("mistral", Head.CAUSAL_LM, tmp_path / "model", sliding_window=12)
-    engine = MixedEngine(EngineContext(replace(plan_of(model, tmp_path), largest={"max_length": 10}), TinyCausal()))
-    short, long = engine.start(task(0, max_length=10)), engine.start(task(1, max_length=32))
-    assert engine.step({short: 16}) is not None
-    assert engine.holds(0)
-    with caplog.at_level(logging.WARNING):
-        found = trained(engine, short, long)
-    assert sorted(found) == [0, 1]
-    assert "the solo engine trains all trials from here on: its attention is given sliding_window (12)" in caplog.text
-    assert not engine.holds(0)
-    for run in (short, long):
-        run.close()
-    engine.close()
-    # Another process only has to measure it for the last time, and finds out then.
-    plan = plan_of(model, tmp_path)
-    shifted = replace(plan.data, shift={"other": plan.data.source}, shift_rows=8)
-    engine = MixedEngine(EngineContext(replace(plan, data=shifted), TinyCausal()))
-    assert engine.start(task(1, max_length=32)).finish(32).keys() >= {"shift/other/loss"}
-    engine.close()
-
-
-def test_a_layer_given_some_tokens_cannot_pack() -> None:
+def test_layer_with_some_tokens_cannot_pack() -> None:
     layout = batch_layout(torch.tensor([[1, 1, 1], [1, 0, 0]]), {0: 1, 1: 1}, 2, torch.float32)
     for count in (2, 4, 6):  # rows, tokens, rows padded to the longest
         layout.require_all(count)
     with pytest.raises(CannotPackError, match="3 vectors are neither its 4 tokens nor its 2 rows"):
         layout.require_all(3)
-
-
-def test_a_trial_that_cannot_be_packed_is_trained_alone_beside_the_pack(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path), TinyCausal()))
-    embedding = engine.start(task(0, target_modules="wte"))
-    linear = engine.start(task(1, target_modules="c_attn"))
-    with caplog.at_level(logging.WARNING):
-        found = trained(engine, embedding, linear)
-    assert "trial 0 is trained by the solo engine: transformer.wte is a Embedding" in caplog.text
-    assert not engine.holds(0)
-    assert engine.holds(1)
-    for run in (embedding, linear):
-        assert (tmp_path / "sweep" / str(found[run.number].checkpoint) / "adapter/adapter_config.json").is_file()
-        run.close()
-    engine.close()
-
-
-def test_with_deepspeed_trials_train_by_themselves(tmp_path: Path) -> None:
-    plan = EnginePlan(
-        objective="made up",
-        model=Source(origin=Origin.LOCAL, name=str(tiny_bert(tmp_path / "model"))),
-        data=DATA,
-        report_points=(16,),
-        sweep_dir=str(tmp_path),
-        metric="val/loss",
-        engine=EngineName.PACKED,
-        deepspeed=NAMED["zero2"],
-    )
-    engine = MixedEngine(EngineContext(plan, TinyClassification()))
-    capacity = engine.capacity(8, measure=True)
-    engine.close()
-    assert (capacity.slots, capacity.packs, capacity.why) == (1, False, "DeepSpeed trains one model in a process")

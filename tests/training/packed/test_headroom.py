@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.training.packed.headroom import Headroom
+from orchestrator.training.packed.limits.headroom import Headroom
 
 NO_MEMORY = MemoryError()
 

@@ -1,4 +1,4 @@
-"""A trial does not depend on its neighbours: alone or among others that join, stop and break, it is the same."""
+"""A trial trains identically alone and beside neighbours, while those join, stop or diverge."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -23,12 +23,12 @@ from tests.training.packed.packs import POINTS, World, task
 
 STEPS = 6
 ALONE = 40
-"""Updates of the watched trial by itself: in long steps it makes several, but none beyond its reports."""
+"""Updates of the watched trial alone. A long step makes several updates, but none beyond the next report."""
 WATCHED: dict[type[Objective], TrialTask] = {
     kind: task(0, dropout=0.2, batch_size=5, accumulation=2, rank=3, target_modules=targets)
     for kind, targets in ((TinyClassification, "query,value"), (TinyCausal, "c_attn"), (TinySeq2Seq, "k,wo"))
 }
-"""The trial that is watched: the models have dropout of their own, on attention too, and neighbours adapt more."""
+"""The watched trial by objective. The models have dropout, also in attention; neighbours adapt more layers."""
 
 MODELS: dict[str, tuple[Callable[[Path], Path], type[Objective]]] = {
     "bert": (tiny_bert, TinyClassification),
@@ -46,7 +46,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="module")
 def alone(world: World) -> list[float]:
-    """The loss after each number of updates of the watched trial, by itself and batch by batch; NaN after none."""
+    """Loss of the watched trial, alone, by number of updates, from NaN at zero updates."""
     slot_trial = world.slot_trial(WATCHED[type(world.objective)])
     losses = [slot_trial.loss]
     while len(losses) <= ALONE:
@@ -60,7 +60,7 @@ def alone(world: World) -> list[float]:
 
 @st.composite
 def neighbours(draw: st.DrawFn) -> tuple[TrialTask, int, int, bool]:
-    """A neighbour, the updates between which it trains, and whether it is broken on purpose."""
+    """A neighbour, the steps at which it joins and leaves, and whether its parameters become NaN."""
     chosen = task(
         draw(st.integers(1, 10_000)),
         rank=draw(st.sampled_from([1, 4, 16])),
@@ -129,7 +129,7 @@ def test_neighbours_change_nothing(
     assert found == pytest.approx({update: alone[update] for update in found}, rel=1e-5, nan_ok=True)
 
 
-def test_a_trial_goes_on_in_another_slot_beside_others_as_it_would_have(world: World, alone: list[float]) -> None:
+def test_trial_resumes_identically_in_another_slot(world: World, alone: list[float]) -> None:
     watched = replace(WATCHED[type(world.objective)], number=20_000)
     slot_trial, others = (
         world.slot_trial(watched),
@@ -151,7 +151,7 @@ def test_a_trial_goes_on_in_another_slot_beside_others_as_it_would_have(world: W
         left.leave()
 
 
-def test_a_broken_trial_is_told_and_the_others_go_on(world: World, alone: list[float]) -> None:
+def test_diverged_trial_leaves_others_unchanged(world: World, alone: list[float]) -> None:
     watched, broken = (
         world.slot_trial(WATCHED[type(world.objective)]),
         world.slot_trial(task(1, alpha=1e38, learning_rate=10.0)),
@@ -167,7 +167,7 @@ def test_a_broken_trial_is_told_and_the_others_go_on(world: World, alone: list[f
         slot_trial.leave()
 
 
-def test_no_more_than_a_tenth_of_the_tokens_is_padding() -> None:
+def test_padding_is_at_most_ten_percent() -> None:
     sizes = (4, 8, 16, 32, 16, 8, 4, 16)
     draw = torch.Generator().manual_seed(0)
     lengths = (torch.randn(4000, generator=draw).mul(0.5).add(3.2).exp()).clamp(5, 128).int().tolist()  # as reviews are

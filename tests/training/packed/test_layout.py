@@ -1,4 +1,4 @@
-"""What a decoder writes has a layout of its own, and layers can tell which of the two they are given."""
+"""Encoder and decoder have separate layouts, and layers find the layout of their input."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -19,7 +19,7 @@ def masks(*lengths: int) -> torch.Tensor:
     return torch.tensor([[int(token < length) for token in range(max(lengths))] for length in lengths])
 
 
-def test_a_decoders_layout_stands_beside_its_encoders() -> None:
+def test_layout_of_distinguishes_encoder_and_decoder_values() -> None:
     read = batch_layout(masks(3, 2, 4, 4), {0: 2, 2: 2}, 3, torch.float32)
     written = read.decoder_layout(masks(4, 1, 2, 3), torch.float32)
     assert [(block.slot, block.rows, block.length) for block in written.blocks] == [
@@ -34,7 +34,7 @@ def test_a_decoders_layout_stands_beside_its_encoders() -> None:
 
 
 @pytest.mark.parametrize("lengths", [((3, 4), (4, 3)), ((1, 7), (7, 1)), ((1, 1), (1, 1)), ((1, 1), (5, 2))])
-def test_slots_that_read_as_much_as_they_write_are_told_apart(
+def test_equal_token_counts_keep_encoder_and_decoder_apart(
     tmp_path: Path, lengths: tuple[tuple[int, int], tuple[int, int]]
 ) -> None:
     world = World(without_dropout(tiny_t5(tmp_path / "model")), TinySeq2Seq(), tmp_path / "sweep")
@@ -61,7 +61,7 @@ def test_slots_that_read_as_much_as_they_write_are_told_apart(
 @pytest.mark.parametrize(
     ("build", "objective"), [(tiny_gpt2, TinyCausal()), (tiny_llama, TinyCausal()), (tiny_t5, TinySeq2Seq())]
 )
-def test_a_head_that_writes_is_given_no_more_tokens_than_the_stack_before_it(
+def test_language_model_head_computes_no_padding_of_neighbours(
     build: Callable[[Path], Path], objective: Objective, tmp_path: Path
 ) -> None:
     world = World(build(tmp_path / "model"), objective, tmp_path / "sweep")

@@ -1,4 +1,4 @@
-"""peft is the oracle: what a pack computes for a trial is what peft computes for it alone."""
+"""peft is the oracle: a pack computes for each trial the same as peft for the trial alone."""
 
 from collections.abc import Callable
 from functools import partial
@@ -57,7 +57,7 @@ def opened(name: str, folder: Path, device: str, *, grouped: bool | None = None)
 
 @pytest.fixture
 def tasks(request: pytest.FixtureRequest, world: World) -> list[TrialTask]:
-    """Trials that differ in whatever may differ inside a pack."""
+    """Trials with different values of every setting free inside a pack."""
     targets = MODELS[request.node.callspec.params["world"]][2]
     last = "pissa" if world.plan.quantisation is None else "gaussian"  # nothing can be taken out of 4 bits
     longer = {"epochs": 2 * POINTS[-1] / ROWS, "warmup_ratio": 0.2}
@@ -70,7 +70,7 @@ def tasks(request: pytest.FixtureRequest, world: World) -> list[TrialTask]:
     ]
 
 
-def test_first_gradients_are_pefts(world: World, tasks: list[TrialTask]) -> None:
+def test_first_gradients_equal_pefts(world: World, tasks: list[TrialTask]) -> None:
     tasks = tasks[:4]  # PiSSA's B is not zero; drawing it anew would not be PiSSA
     slot_trials = [world.slot_trial(trial, b_std=0.02) for trial in tasks]
     world.pack.model.train()
@@ -91,7 +91,7 @@ def test_first_gradients_are_pefts(world: World, tasks: list[TrialTask]) -> None
             assert error <= 1e-5, (name, error)
 
 
-def test_losses_over_fifty_updates_are_pefts(world: World, tasks: list[TrialTask]) -> None:
+def test_losses_over_fifty_updates_equal_pefts(world: World, tasks: list[TrialTask]) -> None:
     slot_trials = [world.slot_trial(trial) for trial in tasks]
     found: list[list[float]] = [[] for _ in tasks]
     for _ in range(50):
@@ -102,7 +102,7 @@ def test_losses_over_fifty_updates_are_pefts(world: World, tasks: list[TrialTask
         assert losses == pytest.approx(world.losses_of_peft(trial, 50), rel=1e-3)
 
 
-def test_the_exported_adapter_has_the_packs_logits(world: World, tasks: list[TrialTask]) -> None:
+def test_exported_adapter_reproduces_logits(world: World, tasks: list[TrialTask]) -> None:
     slot_trials = [world.slot_trial(trial) for trial in tasks]
     for _ in range(3):
         world.stepper.step(slot_trials)
@@ -121,8 +121,8 @@ def test_the_exported_adapter_has_the_packs_logits(world: World, tasks: list[Tri
 
 
 @pytest.mark.parametrize("max_grad_norm", [1000.0, 0.05])
-def test_accumulated_batches_make_the_update_of_one(world: World, max_grad_norm: float) -> None:
-    """With an epsilon so large the update is in proportion to the gradient, of which AdamW else sees the sign alone."""
+def test_accumulated_batches_equal_one_batch(world: World, max_grad_norm: float) -> None:
+    """A large epsilon makes the update proportional to the gradient; AdamW otherwise uses little more than its sign."""
 
     def slot_trial(batch_size: int, accumulation: int) -> SlotTrial:
         shape = {"batch_size": batch_size, "accumulation": accumulation}

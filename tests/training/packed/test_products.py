@@ -1,15 +1,16 @@
-"""The two ways to multiply by adapters, a loop and grouped products, give the same: outputs and gradients."""
+"""Looped and grouped products have the same outputs and gradients."""
 
 import pytest
 import torch
 from torch import nn
 
+from orchestrator.training.packed.autograd import apply
 from orchestrator.training.packed.layers.lora import (
     FrozenWeight,
     GroupedProducts,
     LoopedProducts,
+    LoRAFunction,
     SlotRows,
-    _LoRA,
     has_grouped_kernel,
 )
 from orchestrator.training.packed.layout.blocks import batch_layout
@@ -25,11 +26,11 @@ PRESENT: dict[str, dict[int, list[int]]] = {
     "one": {1: [6, 1]},
     "the last": {2: [3], 4: [6]},
 }
-"""Lengths of the rows of the slots that have any."""
+"""Lengths of the rows by slot; other slots have no rows."""
 
 
 class Layer:
-    """A frozen layer with stacks of adapters, and what one batch of the present slots needs."""
+    """A frozen layer with stacked adapters, and one batch of the slots with rows."""
 
     def __init__(self, present: str, dtype: torch.dtype, device: str) -> None:
         draw = torch.Generator().manual_seed(0)
@@ -48,41 +49,39 @@ class Layer:
         tokens = self.layout.num_tokens
         self.x_NI = torch.randn(tokens, INPUTS, generator=draw).to(device, dtype).requires_grad_()
         self.dy_NO = torch.randn(tokens, OUTPUTS, generator=draw).to(device, dtype)
-        kept = torch.rand(tokens, INPUTS, generator=draw) > 0.3
-        self.kept_NI = kept.to(device, torch.int16 if dtype is torch.bfloat16 else torch.int32).neg()
+        keep = torch.rand(tokens, INPUTS, generator=draw) > 0.3
+        self.bits_NI = keep.to(device, torch.int16 if dtype is torch.bfloat16 else torch.int32).neg()
 
-    def spans(self) -> list[SlotRows]:
+    def slot_rows(self) -> list[SlotRows]:
         parts = self.layout.slot_ranges(self.layout.num_tokens)
         return [SlotRows(slot, slot, rows, *ADAPTED[slot]) for slot, rows in parts if slot in ADAPTED]
 
     def grouped(self) -> GroupedProducts:
-        """Return grouped products of the present slots, B scaled."""
+        """Return grouped products of the slots with rows; B is scaled."""
         scales_P = [ADAPTED[slot][1] if slot in ADAPTED else 0.0 for slot in range(SLOTS)]
-        own = [
-            self.layout.select_slots(held)
-            for held in (self.a_PRI, self.b_PRO, torch.tensor(scales_P).to(self.layout.device))
-        ]
-        a_GRI, b_GRO = own[0], own[1] * own[2][:, None, None]
+        stacked = (self.a_PRI, self.b_PRO, torch.tensor(scales_P).to(self.layout.device))
+        a_GRI, b_GRO, scales_G = (self.layout.select_slots(values) for values in stacked)
+        b_GRO = b_GRO * scales_G[:, None, None]
         dtype = self.x_NI.dtype
         return GroupedProducts(
             self.layout.groups(self.layout.num_tokens), a_GRI.detach().to(dtype), b_GRO.detach().to(dtype)
         )
 
-    def loop(self) -> LoopedProducts:
+    def looped(self) -> LoopedProducts:
         dtype = self.x_NI.dtype
-        return LoopedProducts(self.spans(), self.a_PRI.detach().to(dtype), self.b_PRO.detach().to(dtype))
+        return LoopedProducts(self.slot_rows(), self.a_PRI.detach().to(dtype), self.b_PRO.detach().to(dtype))
 
-    def computed(self, *, as_groups: bool, dropped: bool) -> list[torch.Tensor]:
-        """Return output, the input's gradient, and what two batches add to the gradients of the stacks."""
+    def outputs(self, *, as_groups: bool, dropped: bool) -> list[torch.Tensor]:
+        """Return the output, the input's gradient, and the stacked gradients after two batches."""
         leaves = (self.x_NI, self.a_PRI, self.b_PRO)
         for leaf in leaves:
             leaf.grad = None
-        self.a_PRI.grad = torch.ones_like(self.a_PRI)  # what batches before have left there
+        self.a_PRI.grad = torch.ones_like(self.a_PRI)  # of earlier batches
         self.b_PRO.grad = torch.zeros_like(self.b_PRO)
-        mask = BitMask(self.kept_NI) if dropped else None
+        mask = BitMask(self.bits_NI) if dropped else None
         for _ in range(2):
-            products = self.grouped() if as_groups else self.loop()
-            y_NO = _LoRA.apply(self.x_NI, self.a_PRI, self.b_PRO, self.frozen, self.bias_O, products, mask)  # type: ignore[no-untyped-call]
+            products = self.grouped() if as_groups else self.looped()
+            y_NO = apply(LoRAFunction, self.x_NI, self.a_PRI, self.b_PRO, self.frozen, self.bias_O, products, mask)
             y_NO.backward(self.dy_NO)
         if as_groups:
             for slot, (_, scale) in ADAPTED.items():
@@ -93,18 +92,18 @@ class Layer:
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("present", PRESENT)
 @pytest.mark.parametrize("dropped", [False, True], ids=["whole", "dropped"])
-def test_grouped_products_are_those_of_the_loop(present: str, dropped: bool, dtype: torch.dtype, device: str) -> None:
+def test_grouped_products_equal_looped_products(present: str, dropped: bool, dtype: torch.dtype, device: str) -> None:
     layer = Layer(present, dtype, device)
-    loop, groups = (layer.computed(as_groups=way, dropped=dropped) for way in (False, True))
-    for one, other in zip(loop, groups, strict=True):
+    looped, grouped = (layer.outputs(as_groups=way, dropped=dropped) for way in (False, True))
+    for one, other in zip(looped, grouped, strict=True):
         assert other.dtype is one.dtype
         scale = one.float().abs().max().item()
         torch.testing.assert_close(other, one, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * scale)
     absent = [slot for slot in range(SLOTS) if slot not in PRESENT[present] or slot not in ADAPTED]
-    for begun, gradient_PRM in ((1.0, groups[2]), (0.0, groups[3])):
-        assert (gradient_PRM[absent] == begun).all()
+    for start, grad_PRW in ((1.0, grouped[2]), (0.0, grouped[3])):
+        assert (grad_PRW[absent] == start).all()
 
 
-def test_groups_pay_where_one_kernel_computes_them() -> None:
+def test_grouped_kernel_needs_cuda_and_bfloat16() -> None:
     assert not has_grouped_kernel(torch.device("cpu"), torch.bfloat16)
     assert not has_grouped_kernel(torch.device("cuda", 0), torch.float32)

@@ -1,4 +1,4 @@
-"""How many trials train at once: what pays and what fits, and the real measure of both."""
+"""The number of trials to train at once: by speed, by memory, and measured with real packs."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.training.context import EngineContext
 from orchestrator.training.mixed import MixedEngine
-from orchestrator.training.packed.sizing import grow_while_faster, shrink_to_fit
+from orchestrator.training.packed.limits.sizing import grow_while_faster, shrink_to_fit
 from tests.fakes.tiny_models import tiny_bert, tiny_deberta
 from tests.fakes.tiny_objective import TinyClassification
 from tests.training.packed.packs import World
@@ -21,11 +21,11 @@ from tests.training.packed.packs import World
         ({1: 100, 2: 190, 4: 200}, 2, "2 train 190 tokens/s, and 4 200"),
         ({1: 100, 2: 109}, 1, "1 train 100 tokens/s, and 2 109"),
         ({1: 100, 2: 190, 4: None}, 2, "2 train 190 tokens/s, and 4 do not fit"),
-        ({1: 100, 2: 200, 4: 400, 6: 500}, 6, "6, the most there may be, train 500 tokens/s"),
+        ({1: 100, 2: 200, 4: 400, 6: 500}, 6, "6, the maximum, train 500 tokens/s"),
         ({1: None}, 1, "1 do not fit"),
     ],
 )
-def test_the_number_is_doubled_for_as_long_as_that_pays(rates: dict[int, float | None], slots: int, why: str) -> None:
+def test_number_is_doubled_while_faster(rates: dict[int, float | None], slots: int, why: str) -> None:
     assert grow_while_faster(1, 6, rates.__getitem__) == (slots, why)
 
 
@@ -37,13 +37,11 @@ def test_the_number_is_doubled_for_as_long_as_that_pays(rates: dict[int, float |
         ({8: None, 4: None, 2: None, 1: 900.0}, 1, "one of the largest takes more than 80% of 1,000 MiB"),
     ],
 )
-def test_the_number_is_halved_for_as_long_as_the_largest_do_not_fit(
-    took: dict[int, float | None], slots: int, why: str
-) -> None:
+def test_number_is_halved_until_the_largest_fit(took: dict[int, float | None], slots: int, why: str) -> None:
     assert shrink_to_fit(8, 1000, took.__getitem__) == (slots, why)
 
 
-def test_an_engine_measures_its_room_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_measuring_capacity_leaves_no_files_or_slots(tmp_path: Path) -> None:
     world = World(tiny_bert(tmp_path / "model"), TinyClassification(), tmp_path / "sweep")
     engine = MixedEngine(EngineContext(world.plan, world.objective))
     found = engine.capacity(2, measure=True)
@@ -55,7 +53,7 @@ def test_an_engine_measures_its_room_and_leaves_nothing_behind(tmp_path: Path) -
     assert not any(engine.holds(number) for number in range(4))
 
 
-def test_there_is_room_for_one_where_the_base_cannot_be_packed(tmp_path: Path) -> None:
+def test_capacity_of_unpackable_base_is_one(tmp_path: Path) -> None:
     world = World(tiny_deberta(tmp_path / "model"), TinyClassification(), tmp_path / "sweep", packed=False)
     found = MixedEngine(EngineContext(world.plan, world.objective)).capacity(8, measure=True)
     assert (found.slots, found.packs) == (1, False)
@@ -76,7 +74,7 @@ folder = Path(sys.argv[1])
 world = World(tiny_bert(folder / "model"), TinyClassification(), folder / "sweep")
 engine = MixedEngine(EngineContext(world.plan, world.objective))
 alone = engine.start(task(0, rank=1024))
-alone.advance(POINTS[1])  # all that is taken once is taken
+alone.advance(POINTS[1])  # all one-time allocations are made
 alone.close()
 taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (taken + int(sys.argv[2]), resource.RLIM_INFINITY))
@@ -95,15 +93,15 @@ print(most)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="bounds the process's memory as Linux does")
-def test_out_of_memory_half_as_many_go_on_and_no_trial_is_lost(tmp_path: Path) -> None:
-    """The bound is real: torch gets no more memory of the system, and adapters of such rank take much of it."""
+def test_out_of_memory_halves_trials_and_loses_none(tmp_path: Path) -> None:
+    """The limit is real: the system gives torch no more memory, and adapters of this rank are large."""
     found = subprocess.run(
         [sys.executable, "-c", SHORT_OF_MEMORY, str(tmp_path), "40_000_000"],
         capture_output=True,
         text=True,
         check=True,
         timeout=600,
-        # What is freed goes back at once: the bound counts addresses, also those that malloc keeps for later.
+        # Freed memory is returned at once: the limit counts addresses, also free ones kept by malloc.
         env=os.environ | {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"},
     )
     assert int(found.stdout) in {1, 2}

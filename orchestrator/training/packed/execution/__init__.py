@@ -1,1 +1,1 @@
-"""Packs, their slots' trials, and the steps that train them."""
+"""Packs, the trials in their slots, and training steps."""

@@ -39,7 +39,7 @@ class Logits:
 
     Attributes:
         all_slots: rows or flat tokens of all slots.
-        blocks: of the layout that the head saw: a decoder's, if there is one.
+        blocks: of the layout of the head's input: the decoder's, if there is one.
     """
 
     all_slots: torch.Tensor
@@ -113,7 +113,7 @@ class Pack:
         return self.parameters.slots
 
     def pack_layers(self, adapter: Adapter) -> None:
-        """Replace every layer that the adapter trains with a packed layer.
+        """Replace every layer of the adapter with a packed layer.
 
         Raises:
             CannotPackError: a pack does not support one of the layers, or it is too narrow.

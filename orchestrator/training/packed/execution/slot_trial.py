@@ -34,7 +34,7 @@ class SlotTrial:
         slot: index of the slot.
         random: random stream of the trial's dropout masks.
         update: updates made.
-        batches: batches of the current update whose gradients are summed.
+        batches: batches of the current update with gradients already summed.
         tokens_trained: tokens of all batches since the trial entered the slot, padding included.
         loss: mean training loss of the newest update; NaN before the first.
         train_s: seconds of training since the last report: this trial's share of the pack's time.
@@ -106,7 +106,7 @@ class SlotTrial:
         return [self.update_plan.rows[row] for row in rows]
 
     def current_update(self) -> SlotUpdate:
-        """Return the update that follows the last batch of the current one."""
+        """Return the current update, made after its last batch."""
         return SlotUpdate(
             slot=self.slot,
             rank=self._trained_rank,

@@ -1,4 +1,4 @@
-"""Training steps: one forward and one backward for all trials, and the optimizer updates that they complete."""
+"""Training steps: one forward and one backward for all trials, and the optimizer updates completed by them."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ import torch
 
 from orchestrator.core.errors import DivergedError
 from orchestrator.evaluation.crew import Crew
-from orchestrator.evaluation.measure import measure_models, portions
+from orchestrator.evaluation.measure import make_batches, measure_models
 from orchestrator.objective.protocol import Example, Objective
 from orchestrator.training.packed.execution.pack import Pack
 from orchestrator.training.packed.execution.slot_trial import SlotTrial, padded_tokens
@@ -39,8 +39,8 @@ Without this limit one long row would determine the memory of all slots.
 STEP_TOKENS = 2048
 """Padded tokens of each trial in a step, at least; threads wait for each other after a step.
 
-Longer steps wait less, because batches differ in length. But a trial that starts, or has reported, waits for the end
-of the step (benchmarks/RESULTS.md), and a device waits for the engine between steps.
+Longer steps wait less, because batches differ in length. But a new trial, or one after its report, waits for the end
+of the step (benchmarks/history), and a device waits for the engine between steps.
 """
 
 
@@ -96,8 +96,8 @@ class Stepper:
         """Train each trial on its next batches; return the errors of diverged trials by trial number.
 
         On a CPU every trial trains on about the same number of tokens, on a device on the same number of batches. The
-        step ends for all trials when the first reaches a report point. The gradient of an update is that of the mean
-        loss over all rows of the update: the summed gradients of its batches, divided by the units of all batches,
+        step ends for all trials when the first reaches a report point. The gradient of an update is the gradient of
+        its mean loss over all its rows: the summed gradients of its batches, divided by the units of all batches,
         then clipped. A trial with a loss or gradient that is not finite makes no update.
         """
         upcoming = self._upcoming(trials)
@@ -106,7 +106,7 @@ class Stepper:
         return {number: error for diverged in results for number, error in diverged.items()}
 
     def _upcoming(self, trials: Sequence[SlotTrial]) -> dict[SlotTrial, list[int]]:
-        """Return the tokens of each batch that each trial trains on in a step.
+        """Return the tokens of each batch of each trial in a step.
 
         Threads balance their work by tokens. A device computes the more per launch the more trials have a batch in it,
         so all trials get the same number of batches.
@@ -144,7 +144,7 @@ class Stepper:
         return diverged
 
     def _portions(self, trials: Sequence[SlotTrial]) -> Iterator[list[SlotTrial]]:
-        """Yield the trials in order, in portions of at least one trial that one forward can compute."""
+        """Yield the trials in order, in portions for one forward, at least one trial each."""
         max_tokens = TRAIN_TOKENS[self._pack.device.partition(":")[0]]
         portion: list[SlotTrial] = []
         tokens = rows = longest = 0
@@ -169,7 +169,7 @@ class Stepper:
         )
 
     def _complete_updates(self, batch: _Batch) -> dict[int, DivergedError]:
-        """Count the batch, and make the updates that it completes; return the errors of diverged trials."""
+        """Count the batch, and make the completed updates; return the errors of diverged trials."""
         completing = [trial for trial in batch.trials if trial.completes_update]
         for trial, tokens in zip(batch.trials, batch.tokens, strict=True):
             trial.tokens_trained += tokens
@@ -250,7 +250,7 @@ class Stepper:
             return pack.logits(repeated, layout).by_slot()
 
         max_tokens = max(1, EVAL_TOKENS[pack.device.partition(":")[0]] // len(trials))
-        parts = portions(examples, max_tokens)
+        parts = make_batches(examples, max_tokens)
         metrics = measure_models(logits_of, self._objective, examples, self._tokenizer, parts, self._crew, pack.device)
         metrics_by_slot = dict(zip(slots, metrics or [{}] * len(slots), strict=True))
         return [metrics_by_slot[trial.slot] for trial in trials]

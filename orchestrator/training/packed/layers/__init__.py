@@ -6,6 +6,6 @@ The way from a call of an adapted layer to its adapter product, all in ``lora.py
    all slots as one matrix ``x_NI``, and draws the dropout mask of the adapters' inputs.
 2. ``PackedLoRA._products`` chooses ``LoopedProducts`` (one product per slot) or ``GroupedProducts`` (one for all
    slots), over the slots' A and B.
-3. ``_LoRA``, an autograd function, computes ``y = x W' + b + s (drop(x) A') B`` by their ``down`` and ``up``. Its
-   backward computes the gradients with the same object and adds those of A and B to the slots' gradients in place.
+3. ``LoRAFunction``, an autograd function, computes ``y = x W' + b + s (drop(x) A') B`` by their ``down`` and ``up``.
+   The backward uses the same object, and adds the gradients of A and B to the slots' gradients in place.
 """

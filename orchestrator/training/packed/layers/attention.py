@@ -25,12 +25,12 @@ NAME = "loratory_packed"
 _IGNORED = frozenset(
     {"position_ids", "cache_position", "use_cache", "output_attentions", "output_hidden_states", "return_dict"}
 )
-"""Arguments that models pass to attention and that do not change its result."""
+"""Arguments of attention without an effect on its result."""
 
 
 @dataclass(frozen=True, slots=True)
 class _UnsupportedMask:
-    """Stands for an attention mask that packs do not support; only a layer that receives it raises an error."""
+    """Stands for an attention mask without support in packs; only a layer called with it raises an error."""
 
     reason: str
 
@@ -53,7 +53,7 @@ def packed_attention(  # noqa: PLR0913, PLR0917  (transformers' signature)
     gradient.
 
     Raises:
-        CannotPackError: ``others`` changes the result in a way that packs do not support, such as capped scores.
+        CannotPackError: packs do not support an argument in ``others`` (capped scores, for example).
     """
     context = current()
     layout = context.layout
@@ -87,9 +87,9 @@ def packed_attention(  # noqa: PLR0913, PLR0917  (transformers' signature)
 
 
 def require_supported(others: Mapping[str, object], longest: int) -> None:
-    """Raise ``CannotPackError`` if an argument changes attention in a way that packs do not support.
+    """Raise ``CannotPackError`` if an argument changes attention and packs do not support it.
 
-    A sliding window has no effect on rows that fit into it.
+    A sliding window has no effect on shorter rows.
 
     Args:
         others: additional arguments of a layer's call.
@@ -105,9 +105,8 @@ def require_supported(others: Mapping[str, object], longest: int) -> None:
 def uses_fused_kernels(device: torch.device, drop_prob: float, position_bias: torch.Tensor | None) -> bool:
     """Return whether fused kernels compute attention.
 
-    Not on a CPU: their backward is slow there (benchmarks/RESULTS.md). Not with dropout: the kernels take no generator,
-    so dropout would depend on the neighbours. Not with a position bias (T5's), which is as large as the weights that
-    fused kernels avoid.
+    Not on a CPU: their backward is slow there (benchmarks/history). Not with dropout: the kernels take no generator,
+    so dropout would depend on the neighbours. Not with a position bias (T5's): it is as large as the weights.
     """
     return device.type == "cuda" and drop_prob == 0.0 and position_bias is None
 

@@ -1,4 +1,4 @@
-"""Layers that each slot trains in full, in float32: heads, and layers missing from the base model's files."""
+"""Layers trained in full by each slot, in float32: heads, and layers missing from the base model's files."""
 
 from collections.abc import Sequence
 
@@ -145,7 +145,7 @@ class _Affine(torch.autograd.Function):
         ctx.parameters, ctx.ranges = (weight_PI, bias_PI), ranges
         outputs = [x_NI[rows] * weight_PI[slot] for slot, rows in ranges]
         if bias_PI is not None:
-            outputs = [y_BI + bias_PI[slot] for y_BI, (slot, _) in zip(outputs, ranges, strict=True)]
+            outputs = [output + bias_PI[slot] for output, (slot, _) in zip(outputs, ranges, strict=True)]
         return torch.cat(outputs)
 
     @staticmethod

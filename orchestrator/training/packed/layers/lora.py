@@ -2,8 +2,8 @@
 
 LoRA (arXiv 2106.09685): ``y = x W' + b + s (drop(x) A') B``. All slots share W. A, B and s = alpha / r belong to the
 slot of each row of x. The stacked A and B are zero beyond a slot's rank and where a slot does not adapt the layer, and
-stay zero: for A_j = 0 and B_j = 0 both gradients are zero. Both have the rank as first dimension, so that the trained
-ranks of one slot are contiguous in memory over all layers.
+stay zero: for A_j = 0 and B_j = 0 both gradients are zero. Both have the rank as first dimension, which makes the
+trained ranks of one slot contiguous in memory over all layers.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class PackedLoRA(nn.Module):
 
     Attributes:
         a_PRI, b_PRO: the adapters, float32.
-        adapted: rank and scaling, by slot that adapts this layer.
+        adapted: rank and scaling by slot; only slots with an adapter on this layer.
     """
 
     def __init__(
@@ -67,11 +67,11 @@ class PackedLoRA(nn.Module):
         layout.require_all(x_NI.shape[0])
         mask = self._mask(layout, context.masks, x_NI) if self.training and context.masks is not None else None
         products = self._products(layout, None if mask is None else context.masks, x_NI)
-        y_NO = apply(_LoRA, x_NI, self.a_PRI, self.b_PRO, self.frozen, self.bias_O, products, mask)
+        y_NO = apply(LoRAFunction, x_NI, self.a_PRI, self.b_PRO, self.frozen, self.bias_O, products, mask)
         return y_NO.view(*x.shape[:-1], -1)
 
     def _mask(self, layout: Layout, masks: DropoutMasks, x_NI: torch.Tensor) -> Mask | None:
-        """Return the mask of the adapters' inputs; None if no slot that adapts this layer has dropout.
+        """Return the mask of the adapters' inputs; None if no slot with an adapter on this layer has dropout.
 
         The factor 1 / (1 − p) of kept values is part of the adapters' scale.
         """
@@ -106,7 +106,7 @@ class _LoRAContext(Context):
     mask: Mask | None
 
 
-class _LoRA(torch.autograd.Function):
+class LoRAFunction(torch.autograd.Function):
     """The whole layer as one node of the graph. It saves the input and ``h_NR``, and adds to A's and B's gradients.
 
     Autograd would allocate a gradient of the stacks' size for each layer, and add it afterwards.
@@ -167,7 +167,7 @@ class AdapterProducts(Protocol):
         """Return the gradient of an input without dropout: ``dy W + dh A``."""
 
     def grad_adapter_input(self, dh_NR: torch.Tensor) -> torch.Tensor:
-        """Return each slot's ``dh A``; zero for rows of slots that do not adapt the layer."""
+        """Return each slot's ``dh A``; zero for rows of slots without an adapter on the layer."""
 
     def add_grad_a(self, grad_PRI: torch.Tensor, dh_NR: torch.Tensor, x_NI: torch.Tensor) -> None:
         """Add each slot's ``dh' x`` to its float32 gradient."""
@@ -177,7 +177,7 @@ class AdapterProducts(Protocol):
 
 
 class SlotRows(NamedTuple):
-    """The rows of a slot that adapts a layer.
+    """The rows of a slot with an adapter on a layer.
 
     Attributes:
         slot: index of the slot in the stacked gradients.
@@ -263,7 +263,7 @@ class LoopedProducts:
 
 
 class GroupedProducts:
-    """One grouped product for all slots with rows. Unused ranks, and slots that do not adapt the layer, are zeros.
+    """One grouped product for all slots with rows. Unused ranks, and slots without an adapter on the layer, are zeros.
 
     Slots without rows form no group: for a group without rows some devices leave the gradient uninitialised (pytorch
     issue 172439).

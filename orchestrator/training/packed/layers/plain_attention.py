@@ -143,7 +143,7 @@ def _take(block: Block, values_1HND: torch.Tensor, copies: int = 1) -> torch.Ten
 
 
 def _put(block: Block, out_1KND: torch.Tensor, values_XTD: torch.Tensor) -> None:
-    """Write a block's values into ``out_1KND``, summed over the query heads that share a key head."""
+    """Write a block's values into ``out_1KND``, summed over the query heads of each key head."""
     heads, width = out_1KND.shape[1], out_1KND.shape[3]
     values_BKQTD = values_XTD.view(block.num_rows, heads, -1, block.length, width)
     values_BKTD = values_BKQTD[:, :, 0] if values_BKQTD.shape[2] == 1 else values_BKQTD.sum(2)

@@ -32,7 +32,7 @@ class Block:
         tokens: first and last token of the slot among the tokens of all slots: B × T tokens.
         length: T, the tokens of the slot's longest row.
         bias_B11T: added to the attention scores, −inf at padding; None if no row is padded.
-        slot_ends: in a block that stands for several slots, the row after the last row of each.
+        slot_ends: in a block of several slots, the row after the last row of each.
     """
 
     slot: int

@@ -1,4 +1,4 @@
-"""The choice between the masks of a CPU and those of a device."""
+"""The choice between the masks of a CPU and the masks of a device."""
 
 from collections.abc import Mapping
 

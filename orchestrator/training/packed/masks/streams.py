@@ -48,9 +48,9 @@ class DropoutStream:
         """
         assert self._host is not None, "bits are drawn on a CPU"
         words, threshold = math.ceil(out.numel() / 8), round(drop_prob * LEVELS)
-        levels_N = self._host.random_raw(words).view(np.uint8)[: out.numel()]
-        keep_N = np.greater_equal(levels_N, threshold).view(np.int8)
-        bits = torch.from_numpy(np.negative(keep_N, out=keep_N))
+        levels = self._host.random_raw(words).view(np.uint8)[: out.numel()]
+        keep = np.greater_equal(levels, threshold).view(np.int8)
+        bits = torch.from_numpy(np.negative(keep, out=keep))
         out.copy_(bits.view(out.shape))  # torch widens faster than numpy
 
     def state(self) -> torch.Tensor:

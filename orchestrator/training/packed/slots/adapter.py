@@ -64,7 +64,7 @@ class Adapter:
         return layers
 
     def save(self, folder: Path, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Write ``tensors``, named as this adapter's, as a folder that peft can load."""
+        """Write ``tensors``, named as this adapter's, as a folder for peft to load."""
         write_adapter(folder, tensors, self.config, self.base_name, self.taken_out)
 
 

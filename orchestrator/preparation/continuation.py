@@ -1,0 +1,61 @@
+"""The stored sweep that a command continues: a finished one, one to resume, or none."""
+
+from collections.abc import Sequence
+
+from orchestrator.core.sweep import SweepRecord, SweepStatus
+from orchestrator.core.trial import TrialRecord
+from orchestrator.ledger.home import free_generation
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.preparation.prepared import PreparedSweep
+from orchestrator.preparation.request import SweepRequest
+from orchestrator.report.files import report_page
+from orchestrator.search.sweeps import resumable
+from orchestrator.tracking.location import holds_runs
+
+
+def finished_sweep(ledger: Ledger, request: SweepRequest) -> SweepRecord | None:
+    """Return the newest sweep of that name if it finished the same request, and its report and its runs exist."""
+    newest = ledger.sweeps.newest(request.spec.name)
+    if newest is None or newest.status is not SweepStatus.FINISHED:
+        return None
+    if request.digest is None or newest.facts.request_digest != request.digest:
+        return None
+    if not report_page(newest).is_file():
+        return None
+    runs = [newest.run_id, *(record.run_id for record in ledger.trials.all(newest.id))]
+    return newest if holds_runs(request.location, runs) else None
+
+
+def next_action(ledger: Ledger | None, prepared: PreparedSweep, *, fresh: bool) -> str:
+    """Return in one sentence what the command ``sweep`` would do, without doing it.
+
+    Raises:
+        SweepChangedError: ``sweep`` would refuse, because the stored sweep of that name has another search.
+    """
+    name = prepared.name
+    newest = None if ledger is None else ledger.sweeps.newest(name)
+    if ledger is None or newest is None:
+        return f"starts the new sweep {name}#{free_generation(name, 1)}"
+    if fresh:
+        generation = free_generation(name, newest.generation + 1)
+        return f"starts the new sweep {name}#{generation} beside {newest.reference}"
+    driver = ledger.drivers.live(newest.id)
+    if driver is not None:
+        return f"is refused as long as {newest.reference} is run by {driver}"
+    if resumable(ledger, name, prepared.fingerprint) is None:
+        return f"starts {newest.reference} again, which has no trial yet"
+    return resumption_text(newest.reference, ledger.trials.all(newest.id), prepared.search_plan.budget.trials)
+
+
+def resumption_text(reference: str, records: Sequence[TrialRecord], trials: int | None) -> str:
+    """Return how a sweep with these trials resumes within a budget of ``trials`` (None: another budget limits it)."""
+    ended = sum(record.ended for record in records)
+    suspended = len(records) - ended
+    text = f"resumes {reference}: {ended} trials ended"
+    text += f", {suspended} suspended trials continue" if suspended else ""
+    if trials is None:
+        return f"{text}; new trials start until the budget is spent"
+    new = max(0, trials - len(records))
+    if not new and not suspended:
+        return f"starts no trial: all {ended} trials of {reference} ended; report and tracking are completed"
+    return f"{text}, {new} new {'trial starts' if new == 1 else 'trials start'}"

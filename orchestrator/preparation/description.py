@@ -1,0 +1,91 @@
+"""The description of a sweep for the tracker, and the properties shared by its adapters."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from orchestrator.assets.models import resolve_model
+from orchestrator.core import deepspeed
+from orchestrator.core.data import DataSummary
+from orchestrator.core.metric import Metric
+from orchestrator.core.plan import EnginePlan
+from orchestrator.core.space import ParamValue
+from orchestrator.objective.protocol import Objective, Splits
+from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.tracking.adapters import SweepAdapters
+from orchestrator.tracking.description import DataInput, SweepDescription
+
+
+def describe(spec: SweepSpec, splits: Splits, digests: Mapping[str, str]) -> SweepDescription:
+    """Return the tracker's description of the sweep, without the folder of its files.
+
+    Args:
+        spec: the checked sweep file.
+        splits: its rows.
+        digests: digest of the rows by split, from the fingerprint.
+    """
+    contexts = {"train": "training"}
+    return SweepDescription(
+        metric=spec.metric,
+        fixed=spec.fixed,
+        params=_params(spec),
+        data=tuple(
+            DataInput(
+                name=name,
+                context=contexts.get(name, name.partition("/")[0]),
+                source=str(spec.data.shift.get(name.partition("/")[2], spec.data.source)),
+                digest=digests[name],
+                rows=len(rows),
+            )
+            for name, rows in splits.by_name().items()
+        ),
+        notes=spec.description or "",
+        keep_adapters=spec.tracking.keep_adapters,
+    )
+
+
+def adapters_of(plan: EnginePlan, objective: Objective, metric: Metric, data: DataSummary) -> SweepAdapters:
+    """Return the folder of a sweep's adapters and their shared properties.
+
+    Args:
+        plan: of the sweep's engines.
+        objective: the sweep's.
+        metric: decides which checkpoint is best.
+        data: holds the labels of the data; empty: they are unknown.
+
+    Raises:
+        AssetError: the base model is not available.
+    """
+    prompt = getattr(objective, "prompt", None)
+    return SweepAdapters(
+        sweep_dir=Path(plan.sweep_dir),
+        metric=metric,
+        base=plan.model,
+        base_path=resolve_model(plan.model),
+        quantisation=plan.quantisation,
+        head=objective.head.value,
+        labels=tuple(objective.labels),
+        objective=objective.name,
+        prompt=prompt if isinstance(prompt, str) else "{text}",
+        label_values=data.labels,
+        label_counts=data.label_counts,
+        text_column=plan.data.columns.get("text", "text"),
+    )
+
+
+def _params(spec: SweepSpec) -> dict[str, ParamValue]:
+    params: dict[str, ParamValue] = {
+        "objective": spec.objective,
+        "model": str(spec.model),
+        "data": str(spec.data.source),
+        "sampler": spec.sampler.name.value,
+        "stopping": spec.stopping.rule.value,
+        "metric": spec.metric.name,
+        "seed": spec.seed,
+    }
+    if not spec.space.has("epochs"):
+        params["epochs"] = spec.epochs
+    if spec.quantisation is not None:
+        params["quantisation"] = spec.quantisation.value
+    if spec.deepspeed is not None:
+        params["deepspeed"] = deepspeed.summary(spec.deepspeed)
+    return params

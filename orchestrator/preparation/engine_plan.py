@@ -1,0 +1,88 @@
+"""The engine plan and the search plan of a sweep file."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from orchestrator.core.methods import LORA, takers
+from orchestrator.core.plan import EnginePlan
+from orchestrator.core.timetable import Timetable, samples_of
+from orchestrator.search.plan import SearchPlan
+from orchestrator.search.stopping.points import report_points
+from orchestrator.spec.covering import covering
+from orchestrator.spec.possible import possible
+from orchestrator.spec.sweep_spec import SweepSpec
+
+_SIZES = ("rank", "batch_size", "max_length", "dropout")
+"""Settings that decide the time and memory of a trial."""
+_TRIED = ("method", "target_modules", "init", "dora", "rslora", "dropout", "rank")
+"""Settings for which peft may refuse an adapter."""
+_KINDS = ("method", "target_modules", "init", "dora")
+"""Settings that decide whether a trial can be packed."""
+
+
+def plan_engine(spec: SweepSpec, train_rows: int, sweep_dir: str = "", sweep_key: str = "") -> EnginePlan:
+    """Return the plan of the sweep's engines; the budget of a trial is its epochs times ``train_rows`` samples."""
+    return EnginePlan(
+        objective=spec.objective,
+        model=spec.model,
+        data=replace(spec.data, train=train_rows),
+        report_points=report_points(samples_of(spec.epochs, train_rows), spec.stopping.reports),
+        rows_per_epoch=spec.rows_per_epoch(train_rows),
+        sweep_dir=sweep_dir,
+        sweep_key=sweep_key,
+        metric=spec.metric.name,
+        precision=spec.precision,
+        threads=spec.resources.cpus_per_trial,
+        device=spec.device,
+        engine=spec.resources.engine,
+        smallest=_extreme(spec, min),
+        largest=_extreme(spec, max),
+        kinds=_kinds(spec),
+        tried=covering(spec.space, spec.fixed, _TRIED),
+        searched=spec.space.searched,
+        quantisation=spec.quantisation,
+        deepspeed=spec.deepspeed,
+    )
+
+
+def plan_search(spec: SweepSpec, timetable: Timetable) -> SearchPlan:
+    """Return the space, the sampler, the stopping rule and the budget of the search."""
+    return SearchPlan(
+        space=spec.space,
+        metric=spec.metric,
+        timetable=timetable,
+        budget=spec.budget,
+        sampler=spec.sampler,
+        stopping=spec.stopping,
+        fixed=spec.fixed,
+        start_points=spec.start_points,
+        seed=spec.seed,
+    )
+
+
+def _extreme(spec: SweepSpec, choose: Callable[[list[Any]], Any]) -> dict[str, Any]:
+    """Return the settings of the smallest or the largest possible trial, fixed settings included.
+
+    If only some methods can be packed, packed trials count: they share memory.
+    """
+    settings = dict(spec.fixed)
+    for name in _SIZES:
+        if spec.space.has(name):  # one setting at a time: all of them together have too many combinations
+            trials = possible(spec.space, spec.fixed, (name, "method"))
+            packed = [trial for trial in trials if trial["method"] == LORA] or trials
+            settings[name] = choose([trial[name] for trial in packed])
+    return settings
+
+
+def _kinds(spec: SweepSpec) -> tuple[dict[str, Any], ...]:
+    """Return each possible combination of the settings that decide whether a trial can be packed.
+
+    Settings not used by a trial's method are left out.
+    """
+    deciding = [name for name in _KINDS if spec.space.has(name)]
+    kinds: dict[frozenset[tuple[str, Any]], dict[str, Any]] = {}
+    for trial in possible(spec.space, spec.fixed, {"method", *deciding}) if deciding else ():
+        kind = {name: trial[name] for name in deciding if trial["method"] in takers(name)}
+        kinds.setdefault(frozenset(kind.items()), kind)
+    return tuple(kinds.values())

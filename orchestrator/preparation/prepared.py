@@ -1,0 +1,149 @@
+"""``prepare``: from a request to a prepared sweep. The run, ``--dry-run`` and every later view use the same object."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from orchestrator.core.facts import FactChanges
+from orchestrator.core.metric import Metric
+from orchestrator.core.plan import EngineName, EnginePlan
+from orchestrator.core.policy import Resources
+from orchestrator.core.sweep import SweepRecord
+from orchestrator.ledger.home import sweep_dir
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.objective.digest import digest
+from orchestrator.objective.protocol import Objective, Splits
+from orchestrator.preparation.description import adapters_of, describe
+from orchestrator.preparation.engine_plan import plan_engine, plan_search
+from orchestrator.preparation.request import SweepRequest
+from orchestrator.preparation.rows import read_rows, row_counts, with_stored_rule
+from orchestrator.report.files import REPORT_DIR
+from orchestrator.search.plan import SearchPlan
+from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.tracking.adapters import SweepAdapters
+from orchestrator.tracking.description import SweepDescription
+from orchestrator.tracking.location import Location
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreparedSweep:
+    """A sweep before its first trial.
+
+    Attributes:
+        name: the sweep's name.
+        spec_text: the sweep file's YAML, overrides applied, passwords masked.
+        request_digest: digest of the request; None if there is none.
+        objective, splits: the task and its rows.
+        notes: notes for the user on the model, its adapters and the data, one sentence each.
+        fingerprint: the part of the sweep that must not change between runs, as plain JSON.
+        engine_plan: builds the engines; its ``sweep_dir`` is empty until ``placed``.
+        search_plan: space, sampler, stopping rule and budget.
+        resources: trials at once, and the processors of each.
+        location: the tracking store and the model registry.
+        description: the sweep's description for the tracker.
+        adapters: the shared properties of the sweep's adapters.
+        keep_adapters: number of adapters that stay on disk.
+        facts: facts of the sweep for the ledger.
+    """
+
+    name: str
+    spec_text: str
+    request_digest: str | None
+    objective: Objective
+    splits: Splits
+    notes: tuple[str, ...]
+    fingerprint: Mapping[str, Any]
+    engine_plan: EnginePlan
+    search_plan: SearchPlan
+    resources: Resources
+    location: Location
+    description: SweepDescription
+    adapters: SweepAdapters
+    keep_adapters: int
+    facts: FactChanges
+
+    @property
+    def metric(self) -> Metric:
+        """The searched metric."""
+        return self.search_plan.metric
+
+    def placed(self, sweep: SweepRecord) -> Self:
+        """Return this preparation in the folder of an opened sweep, which need not exist yet."""
+        folder = sweep_dir(sweep)
+        plan = replace(self.engine_plan, sweep_dir=str(folder), sweep_key=sweep.key)
+        return replace(
+            self,
+            engine_plan=plan,
+            description=replace(self.description, files=folder / REPORT_DIR),
+            adapters=replace(self.adapters, sweep_dir=folder),
+            facts={**self.facts, "engine_plan": plan},
+        )
+
+
+def prepare(
+    request: SweepRequest, ledger: Ledger | None, say: Callable[[str], None] = lambda _line: None
+) -> PreparedSweep:
+    """Read the rows, plan the sweep and check its adapters. Nothing is trained, and nothing is stored.
+
+    A packed engine checks the adapters itself, because it loads the libraries anyway.
+
+    Args:
+        request: of the command.
+        ledger: holds the sweep to be resumed, whose split rule stays; None: the newest split rule applies.
+        say: shows notes and counts of rows to the user, one sentence each.
+
+    Raises:
+        AssetError: the data or the model is not available.
+        DataError: the data breaks a rule.
+        ModelError: the model is damaged, or does not fit the task, the rows or their length.
+        UserError: peft refuses an adapter.
+    """
+    spec, objective = with_stored_rule(request.spec, ledger), request.objective
+    splits, checked = read_rows(spec, objective, say)
+    notes = checked.notes
+    engine_plan = plan_engine(spec, len(splits.train))
+    if engine_plan.engine is EngineName.SOLO:
+        from orchestrator.training.checks.adapter_check import check_adapters
+
+        for note in (adapter_notes := check_adapters(engine_plan, objective, checked.structure)):
+            say(note)
+        notes += adapter_notes
+    fingerprint = _fingerprint(spec, splits)
+    return PreparedSweep(
+        name=spec.name,
+        spec_text=spec.text,
+        request_digest=request.digest,
+        objective=objective,
+        splits=splits,
+        notes=notes,
+        fingerprint=fingerprint,
+        engine_plan=engine_plan,
+        search_plan=plan_search(spec, engine_plan.timetable),
+        resources=spec.resources,
+        location=request.location,
+        description=describe(spec, splits, fingerprint["rows"]),
+        adapters=adapters_of(engine_plan, objective, spec.metric, splits.summary),
+        keep_adapters=spec.tracking.keep_adapters,
+        facts=_facts(spec, splits, engine_plan),
+    )
+
+
+def _fingerprint(spec: SweepSpec, splits: Splits) -> dict[str, Any]:
+    """Return the fingerprint: the file's part, digests of the rows, and a digest of an objective's own file."""
+    fingerprint = {**spec.fingerprint(), "rows": {name: digest(rows) for name, rows in splits.by_name().items()}}
+    if spec.objective.endswith(".py"):
+        fingerprint["objective_file"] = hashlib.sha256(Path(spec.objective).read_bytes()).hexdigest()[:16]
+    return fingerprint
+
+
+def _facts(spec: SweepSpec, splits: Splits, plan: EnginePlan) -> FactChanges:
+    """Return the facts of a sweep before its first trial."""
+    return {
+        "metric": spec.metric,
+        "rows": row_counts(splits),
+        "data_summary": splits.summary,
+        "engine_plan": plan,
+        "request_digest": None,  # until the sweep is finished and everything is written
+    }

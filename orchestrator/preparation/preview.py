@@ -1,0 +1,145 @@
+"""``--dry-run``: the plan of a sweep, after a rehearsal of its objective and a trial of its engine."""
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from tempfile import TemporaryDirectory
+
+from orchestrator.core.data import DataSummary
+from orchestrator.core.plan import EngineName, EnginePlan
+from orchestrator.core.policy import Resources
+from orchestrator.core.settings import RULES
+from orchestrator.core.space import Choices, Constant, Distribution, IntRange, ParamValue
+from orchestrator.core.timetable import samples_of
+from orchestrator.objective.protocol import Splits
+from orchestrator.preparation.prepared import PreparedSweep
+from orchestrator.preparation.rows import row_counts
+from orchestrator.search.plan import SearchPlan
+from orchestrator.search.stopping.rules import compared_at
+from orchestrator.spec.possible import possible_epochs
+from orchestrator.training.engine import Capacity, PackingEngine
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepPlan:
+    """The plan of a sweep, in words and numbers for a person.
+
+    Attributes:
+        space: one row per parameter: name, distribution in words, condition in words.
+        sampler: the sampler's name.
+        stopping: the stopping rule's name.
+        report_points: nominal training samples at which trials report.
+        ends: samples at which trials end without early stopping, ascending; several if their epochs differ.
+        rungs: the report points at which trials are compared.
+        rows: number of rows by split.
+        data_summary: counts of the rows used and left out.
+        parallel_trials: trials at once.
+        engine: the name of the engine.
+        why: the reason for the engine and the number of trials, if they were measured or tried.
+        alone: the trials that the solo engine trains in a packed sweep, and why, one sentence each.
+        cost: estimates: ``trial_tokens`` at most, and ``sweep_tokens`` if the budget is a number of trials.
+        notes: notes for the user on the model, its adapters and the data, one sentence each.
+    """
+
+    space: tuple[tuple[str, str, str], ...]
+    sampler: str
+    stopping: str
+    report_points: tuple[int, ...]
+    ends: tuple[int, ...]
+    rungs: tuple[int, ...]
+    rows: Mapping[str, int]
+    parallel_trials: int
+    engine: str
+    data_summary: DataSummary = field(default_factory=DataSummary)
+    why: str = ""
+    alone: tuple[str, ...] = ()
+    cost: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def preview(prepared: PreparedSweep) -> SweepPlan:
+    """Return the plan of a sweep, after calling its objective's hooks and trying the packed engine.
+
+    Raises:
+        AssetError: the model is not available.
+        ObjectiveError: a hook of the objective raises, or returns a wrong value.
+    """
+    from orchestrator.training.checks.rehearsal import rehearse
+
+    engine_plan, search_plan, splits = prepared.engine_plan, prepared.search_plan, prepared.splits
+    warning = rehearse(prepared.objective, splits, engine_plan)
+    capacity = Capacity(slots=prepared.resources.parallel_trials, why="", packs=False)
+    if engine_plan.engine is EngineName.PACKED:
+        capacity = _capacity(engine_plan, prepared.resources)
+    points = engine_plan.report_points
+    return SweepPlan(
+        space=tuple(
+            (
+                parameter.name,
+                _distribution_text(parameter.distribution),
+                " and ".join(_condition_text(name, values) for name, values in parameter.when.items()),
+            )
+            for parameter in search_plan.space.parameters
+        ),
+        sampler=search_plan.sampler.name.value,
+        stopping=search_plan.stopping.rule.value,
+        report_points=points,
+        ends=_ends(search_plan, len(splits.train)),
+        rungs=compared_at(search_plan.stopping, points),
+        rows=row_counts(splits),
+        data_summary=splits.summary,
+        parallel_trials=capacity.slots,
+        engine=(EngineName.PACKED if capacity.packs else EngineName.SOLO).value,
+        why=capacity.why,
+        alone=capacity.alone,
+        cost=_cost(search_plan, points[-1] * _tokens_per_row(search_plan, splits)),
+        notes=(*prepared.notes, *capacity.notes, *([] if warning is None else [warning])),
+    )
+
+
+def _capacity(plan: EnginePlan, resources: Resources) -> Capacity:
+    """Build the packed engine; return how many trials fit, measured if the sweep file names no number."""
+    from orchestrator.training.build import build_engine
+
+    with TemporaryDirectory() as folder, closing(build_engine(replace(plan, sweep_dir=folder))) as engine:
+        assert isinstance(engine, PackingEngine)
+        return engine.capacity(resources.parallel_trials, measure=resources.measured)
+
+
+def _ends(plan: SearchPlan, train_rows: int) -> tuple[int, ...]:
+    """Return the samples at which trials end without early stopping, ascending; the two ends of a range of epochs."""
+    return tuple(sorted({samples_of(epochs, train_rows) for epochs in possible_epochs(plan.space, plan.fixed)}))
+
+
+def _cost(plan: SearchPlan, trial_tokens: float) -> dict[str, float]:
+    cost = {"trial_tokens": trial_tokens}
+    if plan.budget.trials:
+        cost["sweep_tokens"] = trial_tokens * plan.budget.trials
+    return {name: value for name, value in cost.items() if value}
+
+
+def _tokens_per_row(plan: SearchPlan, splits: Splits) -> float:
+    """Estimate the tokens of a training row, without padding: English has about four characters per token."""
+    max_length = float(str(plan.fixed.get("max_length", RULES["max_length"].default)))
+    sample = splits.train.select(range(min(500, len(splits.train))))
+    lengths = [sum(len(value) for value in row.values() if isinstance(value, str)) / 4 for row in sample]
+    return sum(min(length, max_length) for length in lengths) / max(1, len(lengths))
+
+
+def _distribution_text(distribution: Distribution) -> str:
+    if isinstance(distribution, Constant):
+        return f"fixed at {distribution.value}"
+    if isinstance(distribution, Choices):
+        return "one of " + ", ".join(map(_value_text, distribution.choices))
+    plain = distribution.step is None or (isinstance(distribution, IntRange) and distribution.step == 1)
+    scale = ", log" if distribution.log else "" if plain else f", step {distribution.step:g}"
+    return f"{distribution.low:g} … {distribution.high:g}{scale}"
+
+
+def _condition_text(name: str, values: tuple[ParamValue, ...]) -> str:
+    """Return when a parameter is active: ``method = lora``, ``rank = 4 or 8``."""
+    return f"{name} = {' or '.join(map(_value_text, values))}"
+
+
+def _value_text(value: ParamValue) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

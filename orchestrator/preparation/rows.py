@@ -1,0 +1,81 @@
+"""The rows of a sweep, with their counts."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.objective.protocol import Objective, Splits
+from orchestrator.objective.truncation import truncated
+from orchestrator.report.data_text import data_lines
+from orchestrator.search.sweeps import newest_with_trials
+from orchestrator.spec.possible import possible
+from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.training.checks.model_check import CheckedModel, checked_splits
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def with_stored_rule(spec: SweepSpec, ledger: Ledger | None) -> SweepSpec:
+    """Return the spec with the split rule of the stored sweep to be resumed, so that its rows stay the same.
+
+    A stored sweep without trials is not binding: the newest rule applies.
+    """
+    stored = None if ledger is None else newest_with_trials(ledger, spec.name)
+    if stored is None:
+        return spec
+    return replace(spec, data=replace(spec.data, split_rule=stored.fingerprint.get("split_rule", 1)))
+
+
+def read_rows(
+    spec: SweepSpec, objective: Objective, say: Callable[[str], None] = lambda _line: None
+) -> tuple[Splits, CheckedModel]:
+    """Return the rows with a complete summary, and the checked base model with notes on it.
+
+    Args:
+        spec: the checked sweep file.
+        objective: its objective.
+        say: shows each note, and each line of the summary except the rows by class, to the user.
+
+    Raises:
+        AssetError: the data or the model is not available.
+        DataError: the data breaks a rule.
+        ModelError: the model is damaged, or does not fit the task, the rows or their length.
+    """
+    splits, checked = checked_splits(spec, objective)
+    for note in checked.notes:
+        say(note)
+    return counted(spec, objective, splits, say, checked.tokenizer), checked
+
+
+def counted(
+    spec: SweepSpec,
+    objective: Objective,
+    splits: Splits,
+    say: Callable[[str], None] = lambda _line: None,
+    tokenizer: "PreTrainedTokenizerBase | None" = None,
+) -> Splits:
+    """Return the splits with a complete summary, including the number of rows cut to ``max_length`` tokens.
+
+    Args:
+        spec: the checked sweep file.
+        objective: its objective.
+        splits: the rows, as the objective read them.
+        say: shows each line of the summary, except the rows by class, to the user.
+        tokenizer: the base model's; None: it is loaded if it is needed.
+
+    Raises:
+        AssetError: the tokenizer is not available.
+    """
+    max_length = min(int(str(trial["max_length"])) for trial in possible(spec.space, spec.fixed, ("max_length",)))
+    counts = truncated(objective, splits, spec.model, max_length, tokenizer)
+    summary = replace(splits.summary, truncated=counts, max_length=max_length)
+    for name, line in data_lines(row_counts(splits), summary, classes=False):
+        say(f"{name}: {line}")
+    return replace(splits, summary=summary)
+
+
+def row_counts(splits: Splits) -> dict[str, int]:
+    """Return the number of rows by split; shift sets are named ``shift/<set>``."""
+    return {name: len(rows) for name, rows in splits.by_name().items()}

@@ -1,0 +1,72 @@
+"""A stored sweep for promotion and export: its adapters, its trials, and the training of a dropped adapter.
+
+Everything comes from the ledger, so that it works after the sweep file has changed or is gone.
+"""
+
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from orchestrator.core.errors import UserError
+from orchestrator.core.metric import Metric
+from orchestrator.core.plan import EnginePlan
+from orchestrator.core.sweep import SweepRecord
+from orchestrator.core.trial import TrialRecord
+from orchestrator.ledger.home import sweep_dir
+from orchestrator.objective.loading import load_objective
+from orchestrator.preparation.description import adapters_of
+from orchestrator.promotion.candidates import Candidates
+from orchestrator.report.leaderboard import metric_of
+from orchestrator.tracking.location import Location
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredSweep:
+    """One stored sweep with its trials, and the location of its runs and models."""
+
+    sweep: SweepRecord
+    records: tuple[TrialRecord, ...]
+    location: Location
+
+    @property
+    def metric(self) -> Metric:
+        """The searched metric."""
+        return metric_of(self.sweep)
+
+    def candidates(self) -> Candidates:
+        """Return the trials that can be promoted or exported.
+
+        Raises:
+            AssetError: the base model is not available.
+        """
+        plan = self.engine_plan(sweep_dir(self.sweep))
+        adapters = adapters_of(plan, load_objective(plan.objective), self.metric, self.sweep.facts.data_summary)
+        return Candidates(self.sweep, self.records, adapters, self.location)
+
+    def engine_plan(self, folder: Path) -> EnginePlan:
+        """Return the plan of the sweep's last engines, with ``folder`` for their checkpoints.
+
+        Raises:
+            UserError: the ledger holds no plan of this version's form.
+        """
+        plan = self.sweep.facts.engine_plan
+        if plan is None:
+            raise UserError(
+                f"{self.sweep.reference} has no stored engine plan that this version can read; run the sweep again"
+            )
+        return replace(plan, sweep_dir=str(folder))
+
+    def retrain(self, trial: TrialRecord) -> Path:
+        """Train a trial to its best report, with the same settings and seed; return the folder of its adapter."""
+        from orchestrator.training.build import build_engine
+
+        best = trial.best(self.metric)
+        assert best is not None  # only trials with a score are chosen
+        plan = self.engine_plan(sweep_dir(self.sweep) / "retrained")
+        with closing(build_engine(plan)) as engine, closing(engine.start(trial.task)) as run:
+            for samples in plan.timetable.of(trial.settings):
+                report = run.advance(samples)
+                if samples >= best.nominal_samples:
+                    break
+        assert report.checkpoint is not None
+        return Path(plan.sweep_dir) / str(report.checkpoint) / "adapter"

@@ -1,0 +1,58 @@
+"""The running trials and the keys at each rung, updated record by record.
+
+So the cost of a decision depends on the running trials and their rungs, not on the number of all trials. The table is a
+function of the records alone: their order and repeated updates change nothing.
+"""
+
+from bisect import insort
+from collections.abc import Iterable, Iterator, Sequence
+
+from orchestrator.core.metric import Metric
+from orchestrator.core.timetable import Timetable
+from orchestrator.core.trial import TrialRecord
+from orchestrator.search.stopping.rules import Rule
+
+
+class RungTable:
+    """The input of a sweep's stopping rule."""
+
+    def __init__(self, rule: Rule, metric: Metric, timetable: Timetable, records: Iterable[TrialRecord] = ()) -> None:
+        """Start from the given records, in any order."""
+        self.rule = rule
+        self._metric = metric
+        self._timetable = timetable
+        self._running: dict[int, TrialRecord] = {}
+        self._counted: dict[int, int] = {}  # number of reports already in the keys, by trial
+        self._keys: dict[tuple[int, int], list[float]] = {}
+        for record in records:
+            self.update(record)
+
+    def update(self, record: TrialRecord) -> None:
+        """Update one trial; its reports are never fewer than before."""
+        number, bracket = record.number, self.rule.bracket(record.number)
+        if record.ended:
+            self._running.pop(number, None)
+        else:
+            self._running[number] = record
+        for report in record.reports[self._counted.get(number, 0) :]:
+            rung = report.nominal_samples
+            # At the end of a trial its learning rate has decayed; running trials would look worse in comparison.
+            if rung in self.rule.brackets[bracket] and rung < self.end(record):
+                insort(self._keys.setdefault((bracket, rung), []), self.key(record, rung))
+        self._counted[number] = len(record.reports)
+
+    def end(self, record: TrialRecord) -> int:
+        """Return the last report point of a trial."""
+        return self._timetable.of(record.settings)[-1]
+
+    def running(self) -> Iterator[TrialRecord]:
+        """Yield the running trials by ascending number."""
+        return (self._running[number] for number in sorted(self._running))
+
+    def keys(self, bracket: int, rung: int) -> Sequence[float]:
+        """Return the keys of all trials of a bracket with a report at a rung, ascending."""
+        return self._keys.get((bracket, rung), ())
+
+    def key(self, record: TrialRecord, rung: int) -> float:
+        """Return the key of a trial at a rung: its best value up to the rung, smaller is better."""
+        return self._metric.sort_key(record.score(self._metric, until=rung))

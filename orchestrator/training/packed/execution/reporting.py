@@ -1,0 +1,45 @@
+"""Write the reports of a pack's trials; trials with the same rows are measured together."""
+
+import time
+from collections.abc import Iterable
+
+from orchestrator.evaluation.gap import gaps
+from orchestrator.training.packed.execution.slot_trial import SlotTrial
+from orchestrator.training.packed.execution.stepper import Stepper
+from orchestrator.training.process.memory import peak_mb
+
+
+def write_reports(trials: Iterable[SlotTrial], stepper: Stepper, device: str) -> None:
+    """Measure the trials at a report point, and commit their reports."""
+    due = {trial: points for trial in trials if trial.batches == 0 and (points := _points_without_report(trial))}
+    with_same_rows: dict[tuple[int, float], list[SlotTrial]] = {}
+    for trial in due:
+        settings = trial.task.settings
+        with_same_rows.setdefault((settings.max_length, settings.train_fraction), []).append(trial)
+    for group in with_same_rows.values():
+        for trial, metrics in zip(group, _measured(group, stepper, device), strict=True):
+            trial.commit(due[trial], metrics)
+
+
+def _points_without_report(trial: SlotTrial) -> list[int]:
+    """Return the report points after the current update without a report on disk."""
+    due = trial.update_plan.due.items()
+    return [point for point, update in due if update == trial.update and not trial.folder.report(point)]
+
+
+def _measured(trials: list[SlotTrial], stepper: Stepper, device: str) -> list[dict[str, float]]:
+    began = time.perf_counter()
+    validation = stepper.measure(trials, trials[0].update_plan.splits["val"])
+    train = stepper.measure(trials, trials[0].update_plan.splits["train"])
+    seconds_each = (time.perf_counter() - began) / len(trials)
+    return [
+        {
+            **{f"val/{name}": value for name, value in val.items()},
+            **{f"train/{name}": value for name, value in fit.items()},
+            **gaps(val, fit),
+            **trial.progress(),
+            "memory/peak_mb": peak_mb(device),
+            "time/eval_s": seconds_each,
+        }
+        for trial, val, fit in zip(trials, validation, train, strict=True)
+    ]

@@ -1,0 +1,48 @@
+"""The observers of this project keep the contract."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from orchestrator.cli.lines import Lines
+from orchestrator.cli.live import LiveView
+from orchestrator.cli.progress import Progress
+from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.observer import SweepObserver
+from orchestrator.core.policy import Budget
+from orchestrator.core.timetable import Timetable
+from orchestrator.testing import ObserverContract
+from orchestrator.training.checkpoints.retention import Retention
+from tests.cluster.fake_sweep import Diary
+
+METRIC = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
+
+
+def progress() -> Progress:
+    return Progress(metric=METRIC, budget=Budget(trials=4), timetable=Timetable(points=(1000, 2000)), before_s=0.0)
+
+
+class TestRetention(ObserverContract):
+    @pytest.fixture
+    def observer(self, tmp_path: Path) -> SweepObserver:
+        return Retention(tmp_path, METRIC, 1)
+
+
+class TestLines(ObserverContract):
+    @pytest.fixture
+    def observer(self) -> SweepObserver:
+        return Lines(progress(), list[str]().append)
+
+
+class TestLiveView(ObserverContract):
+    @pytest.fixture
+    def observer(self) -> SweepObserver:
+        return LiveView(progress(), Console(file=io.StringIO()))
+
+
+class TestDiary(ObserverContract):
+    @pytest.fixture
+    def observer(self) -> SweepObserver:
+        return Diary()
