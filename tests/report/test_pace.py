@@ -15,6 +15,7 @@ from orchestrator.preparation.engine_plan import plan_engine
 from orchestrator.preparation.preview import SweepPlan
 from orchestrator.report.pace import Pace, earlier_pace
 from orchestrator.search.sweeps import open_sweep
+from orchestrator.spec.fingerprint import fingerprint
 from orchestrator.spec.load import load_spec
 from orchestrator.spec.sweep_spec import SweepSpec
 from tests.report.examples import report, trial
@@ -42,7 +43,7 @@ def spec() -> SweepSpec:
 
 def test_pace_comes_from_sweep_of_same_task(spec: SweepSpec, tmp_path: Path) -> None:
     ledger = Ledger.open(f"sqlite:///{tmp_path}/ledger.db", heartbeat_s=0.01)
-    sweep = open_sweep(ledger, spec.name, spec.fingerprint(), "")
+    sweep = open_sweep(ledger, spec.name, fingerprint(spec), "")
     ledger.sweeps.update(sweep.id, facts={"engine_plan": plan_engine(spec, 1000)})
     assert earlier_pace(ledger, spec) is None, "nothing was trained yet"
     for number, rows in enumerate((1000, 500)):
