@@ -227,5 +227,3 @@ def test_parallel_processes_have_separate_groups_without_open_ports() -> None:
         lines = output.splitlines()
         assert process.returncode == 0, errors
         assert lines in (["joined ['127.0.0.1']"], ["joined []"]), errors
-            complaint
-        )
