@@ -179,9 +179,9 @@ def _data(file: SweepFile, sources: SourceReader, facts: ObjectiveFacts | None) 
 def _resources(file: SweepFile) -> Resources:
     resources = file.resources
     engine = resources.engine
-    wanted = resources.parallel_trials or (_SLOTS if engine is EngineName.PACKED else 1)
+    requested = resources.parallel_trials or (_SLOTS if engine is EngineName.PACKED else 1)
     # CPU threads are divided by this number, so it must not exceed the number of trials.
-    parallel = min(wanted, file.budget.trials or wanted)
+    parallel = min(requested, file.budget.trials or requested)
     if engine is EngineName.PACKED:
         cpus = min(usable_cores(), (resources.cpus_per_trial or usable_cores()) * parallel)
     else:
