@@ -94,7 +94,7 @@ def test_a_finished_sweep_is_looked_through_again_once_anything_was_touched(tmp_
     file, rows = tiny_sweep(tmp_path), tmp_path / "rows.csv"
     first, text = run(file), rows.read_text()
     rows.write_text(text.replace("nice", "good"))
-    with pytest.raises(SweepChangedError, match="the rows themselves have changed"):
+    with pytest.raises(SweepChangedError, match="data: the rows have changed in"):
         run(file)
     rows.write_text(text)
     with pytest.raises(SweepChangedError, match="seed: 3 → 4"):
