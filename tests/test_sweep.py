@@ -142,7 +142,7 @@ def test_a_model_that_the_hub_does_not_give_claims_no_name(tmp_path: Path, monke
 def test_a_sweep_that_cannot_be_prepared_is_not_left_running(tmp_path: Path) -> None:
     file = tiny_sweep(tmp_path)
     (tmp_path / "model" / "config.json").rename(tmp_path / "config.json")
-    with pytest.raises(AssetError, match=r"holds no config\.json"):
+    with pytest.raises(AssetError, match=r"has no config\.json"):
         run(file)
     assert Ledger.open().sweeps.all() == ()
     (tmp_path / "config.json").rename(tmp_path / "model" / "config.json")
