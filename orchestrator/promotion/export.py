@@ -12,7 +12,8 @@ from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import ModelError, UserError
 from orchestrator.objective.protocol import Head
 from orchestrator.promotion.candidates import Candidate
-from orchestrator.tracking.adapters import CONFIG, AdapterCard, stage_adapter
+from orchestrator.tracking.adapters import CONFIG, AdapterCard
+from orchestrator.tracking.staging import stage_adapter
 from orchestrator.training.model.adapters import WEIGHTS
 from orchestrator.training.model.base_model import AUTO_CLASSES
 from orchestrator.training.model.quiet import quiet_libraries

@@ -1,4 +1,4 @@
-"""The time of a sweep is estimated from an earlier one like it, or not at all."""
+"""Estimated duration of a sweep from an earlier, similar one."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -52,13 +52,13 @@ def test_pace_comes_from_sweep_of_same_task(spec: SweepSpec, tmp_path: Path) -> 
     with ledger.drivers.hold(sweep.id) as hold:
         hold.busy = True
     elapsed_s = ledger.sweeps.get(sweep.id).elapsed_s
-    found = earlier_pace(ledger, spec)
-    assert found is not None
-    assert found.sweep == "sentiment-smoke#1"
-    assert found.rows_per_s == pytest.approx(1500 / elapsed_s)
+    result = earlier_pace(ledger, spec)
+    assert result is not None
+    assert result.sweep == "sentiment-smoke#1"
+    assert result.rows_per_s == pytest.approx(1500 / elapsed_s)
     assert earlier_pace(ledger, replace(spec, data=replace(spec.data, validation=7))) is None
     assert earlier_pace(ledger, replace(spec, deepspeed=NAMED["zero2"])) is None
-    assert earlier_pace(ledger, replace(spec, fixed={**spec.fixed, "epochs": 3.0}, seed=9)) == found
+    assert earlier_pace(ledger, replace(spec, fixed={**spec.fixed, "epochs": 3.0}, seed=9)) == result
 
 
 def test_max_duration_is_limited_by_wall_time(spec: SweepSpec) -> None:

@@ -16,8 +16,9 @@ from orchestrator.objective.protocol import Head
 from orchestrator.promotion.export import export_adapter
 from orchestrator.promotion.promote import PromotionRequest, promote
 from orchestrator.serving.predictor import Predictor
-from orchestrator.tracking.adapters import AdapterCard, stage_adapter
+from orchestrator.tracking.adapters import AdapterCard
 from orchestrator.tracking.location import Location
+from orchestrator.tracking.staging import stage_adapter
 from orchestrator.training.model.adapters import adapt, save_adapter
 from orchestrator.training.model.base_model import load_base
 from tests import needs

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 
 def predict(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="NAME, NAME@alias, NAME/version, or an exported folder.")
-    ],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="NAME, NAME@alias, NAME/version or exported folder.")],
     texts: Annotated[
         list[str] | None, typer.Argument(metavar="TEXT", help="Texts to predict. Default: the lines of stdin.")
     ] = None,
