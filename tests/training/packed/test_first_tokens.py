@@ -27,18 +27,18 @@ class MeanPooler(nn.Module):
 def test_last_layer_computes_first_tokens_only(build: Callable[[Path], Path], training: bool, tmp_path: Path) -> None:
     world = World(build(tmp_path / "model"), TinyClassification(), tmp_path / "sweep")
     slot_trials = [world.slot_trial(task(0)), world.slot_trial(task(1, batch_size=4))]
-    seen: list[list[int]] = [[], []]
+    tokens_of_layers: list[list[int]] = [[], []]
     bert: Any = world.pack.model.base_model
-    for layer, counts in zip(bert.encoder.layer, seen, strict=True):
+    for layer, counts in zip(bert.encoder.layer, tokens_of_layers, strict=True):
         layer.intermediate.dense.register_forward_hook(lambda _, x, __, counts=counts: counts.append(x[0].shape[1]))
     if training:
         world.stepper.backward(slot_trials[:1])
         world.stepper.backward(slot_trials[1:])
-        assert seen[1] == [8, 4]
+        assert tokens_of_layers[1] == [8, 4]
     else:
         world.stepper.measure(slot_trials, slot_trials[0].update_plan.splits["val"])
-        assert sum(seen[1]) == 2 * 20
-    assert all(tokens > 2 * rows for tokens, rows in zip(*seen, strict=True))
+        assert sum(tokens_of_layers[1]) == 2 * 20
+    assert all(tokens > 2 * rows for tokens, rows in zip(*tokens_of_layers, strict=True))
 
 
 @pytest.mark.parametrize(
