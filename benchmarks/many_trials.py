@@ -238,8 +238,10 @@ def command(*words: str) -> None:
 def best_runs(location: Location) -> None:
     """Query the runs shown first on MLflow's page of the experiment."""
     client = connect(location)
-    experiment = client.get_experiment_by_name("many").experiment_id
-    found = client.search_runs([experiment], order_by=["metrics.`best_val_accuracy` DESC"], max_results=100)
+    experiment = client.get_experiment_by_name("many")
+    assert experiment is not None
+    order = ["metrics.`best_val_accuracy` DESC"]
+    found = client.search_runs([experiment.experiment_id], order_by=order, max_results=100)
     assert found
 
 

@@ -22,7 +22,7 @@ from orchestrator.ledger.driver_store import Hold
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.preparation.prepared import PreparedSweep
 from orchestrator.report.files import report_page, write_report
-from orchestrator.report.of_sweep import summary_of
+from orchestrator.report.stored_summary import stored_summary
 from orchestrator.search.coordinator import FINALS_MISSING
 from orchestrator.tracking.reconciler import Reconciler
 from orchestrator.training.engine import Measure
@@ -167,7 +167,7 @@ class Closing:
     def _write_report(self, sweep: SweepRecord) -> SweepRecord:
         ledger = self.running.ledger
         sweep = ledger.sweeps.update(sweep.id, facts={"notes": self.notes})
-        summary = summary_of(ledger, sweep, self.notes)
+        summary = stored_summary(ledger, sweep, self.notes)
         sweep = ledger.sweeps.update(sweep.id, facts={"importances": dict(summary.importances.values)})
         write_report(report_page(sweep).parent, summary, self.notes)
         return sweep

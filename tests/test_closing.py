@@ -8,8 +8,8 @@ from rich.console import Console
 
 from orchestrator.core.trial import TrialState
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.report.of_sweep import summary_of
 from orchestrator.report.plots import PICTURES
+from orchestrator.report.stored_summary import stored_summary
 from orchestrator.report.summary import Summary, summarise
 from orchestrator.report.text import summary_text
 from orchestrator.stores import read_spec
@@ -139,7 +139,7 @@ def test_a_report_or_importances_that_fail_are_noted(tmp_path: Path, monkeypatch
     assert done.sweep.facts.notes["report"].startswith("no report: FileExistsError: ")
     monkeypatch.setattr("orchestrator.report.of_sweep.importances", unlucky)
     notes: dict[str, str] = {}
-    summary = summary_of(Ledger.open(), done.sweep, notes)
+    summary = stored_summary(Ledger.open(), done.sweep, notes)
     assert notes == {"importances": "no importances: ValueError: no variance"}
     assert summary.importances.note == notes["importances"]
     assert len(summary.leaderboard.rows) == 1

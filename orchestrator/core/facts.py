@@ -18,7 +18,7 @@ _KEYS = {
     "closings": "closing",
     "end_reason": "ended",
 }
-"""Stored keys that differ from the names of the fields."""
+"""Stored keys of the fields with another name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

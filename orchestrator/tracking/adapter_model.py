@@ -8,10 +8,15 @@ base is found where ``loratory.json`` says, or where the caller says:
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlflow
-from mlflow.pyfunc.model import PythonModel
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+    from transformers import PreTrainedModel
 
 AUTO_CLASSES = {
     "sequence_classification": "AutoModelForSequenceClassification",
@@ -88,7 +93,7 @@ class AdapterRunner:
                 found.append(self.model(**some.to(self.device), **beside).logits[0].float())
         return not bool(torch.allclose(found[0], found[1], rtol=1e-3, atol=1e-3 * float(found[0].abs().max())))
 
-    def _use_tokens(self, model: Any) -> None:  # noqa: ANN401  (a transformers model)
+    def _use_tokens(self, model: "PreTrainedModel") -> None:
         """Have the model pad, and a generation end, with the tokens of the tokenizer, as in training."""
         import transformers
 
@@ -183,7 +188,7 @@ class AdapterModel(PythonModel):
     # MLflow would otherwise warn, at every import of this file, that predict has no annotation to make a schema from.
     _skip_type_hint_validation = True
 
-    def load_context(self, context: Any) -> None:  # noqa: ANN401  (mlflow.pyfunc.PythonModelContext)
+    def load_context(self, context: PythonModelContext) -> None:
         """Load the adapter and its base."""
         config = context.model_config or {}
         self.runner = AdapterRunner(Path(context.artifacts["adapter"]), config.get("base"))
@@ -213,7 +218,7 @@ class AdapterModel(PythonModel):
         return pd.DataFrame({"label": labels, "score": scores}, index=series.index)
 
 
-def _begins_each_forward_anew(model: Any) -> bool:  # noqa: ANN401  (a torch module)
+def _begins_each_forward_anew(model: "torch.nn.Module") -> bool:
     """Have RoPE that follows a forward's longest row (dynamic, long) forget the one before; return if there is any."""
     found = False
     for module in model.modules():
@@ -225,7 +230,7 @@ def _begins_each_forward_anew(model: Any) -> bool:  # noqa: ANN401  (a torch mod
     return found
 
 
-def _forget(module: Any, _: object) -> None:  # noqa: ANN401  (a torch module)
+def _forget(module: "torch.nn.Module", _: object) -> None:
     for name in [name for name, _ in module.named_buffers() if name.endswith("original_inv_freq")]:
         prefix = name.removesuffix("original_inv_freq")
         module.register_buffer(f"{prefix}inv_freq", getattr(module, name).clone(), persistent=False)
@@ -261,7 +266,7 @@ def _column(given: Any, name: str) -> Any:  # noqa: ANN401  (whatever MLflow was
     raise _refusal(f"the texts must stand in one column named {name!r}; the columns are: {columns}")
 
 
-def _texts(series: Any) -> list[str]:  # noqa: ANN401  (a pandas series)
+def _texts(series: "pd.Series[Any]") -> list[str]:
     """Return the texts; every one must be there."""
     import pandas as pd
 

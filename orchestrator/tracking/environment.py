@@ -2,7 +2,7 @@
 
 import logging
 import os
-from typing import Any
+from types import ModuleType
 
 from orchestrator.core.environment import prepare
 from orchestrator.core.errors import TrackingError
@@ -21,7 +21,7 @@ DEFAULTS = {
 """Set before MLflow is imported, unless the user has set them; ``core.environment`` has switched telemetry off."""
 
 
-def load_mlflow() -> Any:  # noqa: ANN401  (a module)
+def load_mlflow() -> ModuleType:
     """Import MLflow and return it; the first time takes seconds.
 
     Raises:

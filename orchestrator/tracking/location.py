@@ -6,13 +6,16 @@ from collections.abc import Collection
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from filelock import FileLock
 
 from orchestrator.core.policy import Tracking
 from orchestrator.tracking.environment import load_mlflow
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 SQLITE = "sqlite:///"
 MAKING_S = 120.0
@@ -51,7 +54,7 @@ def locate(tracking: Tracking | None = None) -> Location:
     return Location(tracking_uri=uri, registry_uri=registry, artifacts=_artifacts(uri))
 
 
-def connect(location: Location) -> Any:  # noqa: ANN401  (mlflow.MlflowClient)
+def connect(location: Location) -> "MlflowClient":
     """Return a client of ``location``; a local store is made if it is new, by one process at a time.
 
     Raises:
@@ -59,10 +62,11 @@ def connect(location: Location) -> Any:  # noqa: ANN401  (mlflow.MlflowClient)
     """
     mlflow = load_mlflow()
     if location.artifacts is None:
-        return mlflow.MlflowClient(location.tracking_uri, location.registry_uri)
+        server: MlflowClient = mlflow.MlflowClient(location.tracking_uri, location.registry_uri)
+        return server
     location.artifacts.mkdir(parents=True, exist_ok=True)
     with FileLock(location.artifacts.parent / "making.lock", timeout=MAKING_S):  # MLflow's migrations collide
-        client = mlflow.MlflowClient(location.tracking_uri, location.registry_uri)
+        client: MlflowClient = mlflow.MlflowClient(location.tracking_uri, location.registry_uri)
         client.search_experiments(max_results=1)  # makes the tables
     return client
 

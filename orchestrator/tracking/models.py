@@ -8,7 +8,7 @@ import tempfile
 import warnings
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from orchestrator.core.errors import TrackingError
 from orchestrator.core.names import logged_model_name, mlflow_key
@@ -17,12 +17,16 @@ from orchestrator.tracking.environment import load_mlflow
 from orchestrator.tracking.summary import milliseconds
 from orchestrator.tracking.wording import SWEEP_TAG, TRIAL_TAG, texts, trial_name
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
+
 SAMPLES_TAG = "loratory.samples"
 PACKAGES = ("torch", "transformers", "peft", "safetensors", "pandas")
 QUANTISED_PACKAGES = ("bitsandbytes", "accelerate")
 
 
-def find_model(client: Any, experiment_id: str, card: AdapterCard) -> str | None:  # noqa: ANN401
+def find_model(client: "MlflowClient", experiment_id: str, card: AdapterCard) -> str | None:
     """Return the id of the model that holds this checkpoint, or None; half-written ones are removed."""
     wanted = f"tags.`{SWEEP_TAG}` = '{card.sweep_key}' AND tags.`{TRIAL_TAG}` = '{card.trial}'"
     ready = None
@@ -34,7 +38,7 @@ def find_model(client: Any, experiment_id: str, card: AdapterCard) -> str | None
     return ready
 
 
-def log_adapter(client: Any, adapter: Path, card: AdapterCard, run_id: str, experiment_id: str) -> str:  # noqa: ANN401
+def log_adapter(client: "MlflowClient", adapter: Path, card: AdapterCard, run_id: str, experiment_id: str) -> str:
     """Log an adapter as a model of the trial's run and return the model's id; the same one if it was logged before.
 
     Args:
@@ -70,7 +74,7 @@ def log_adapter(client: Any, adapter: Path, card: AdapterCard, run_id: str, expe
     return str(model.model_id)
 
 
-def download_model(client: Any, model_id: str, tracking_uri: str, target: Path | None = None) -> Path:  # noqa: ANN401
+def download_model(client: "MlflowClient", model_id: str, tracking_uri: str, target: Path | None = None) -> Path:
     """Return the adapter folder of a logged model, copied to ``target`` or, if it is on this disk already, where it is.
 
     Raises:
@@ -87,7 +91,7 @@ def download_model(client: Any, model_id: str, tracking_uri: str, target: Path |
     return adapter
 
 
-def _save(staged: Path, card: AdapterCard, model: Any, run_id: str, target: Path) -> None:  # noqa: ANN401
+def _save(staged: Path, card: AdapterCard, model: "LoggedModel", run_id: str, target: Path) -> None:
     mlflow = load_mlflow()
     import pandas as pd
     from mlflow.models import Model, ModelSignature

@@ -4,6 +4,7 @@ Training never waits for it. A slow or absent server delays only this thread: pa
 less often, and what is missing at the end is written by the next run of the same command.
 """
 
+import importlib
 import logging
 import threading
 import time
@@ -11,7 +12,9 @@ from collections.abc import Callable, Collection
 from typing import Protocol
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential
+from typing_extensions import override
 
+from orchestrator.core.observer import SweepObserver
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import Decision, Report, TrialRecord
 from orchestrator.tracking.refusals import reason
@@ -25,7 +28,7 @@ class Pass(Protocol):
     def run(self) -> Collection[str]: ...
 
 
-class Reconciler:
+class Reconciler(SweepObserver):
     """Runs passes when it is woken, at most one every ``gap_s`` seconds; also a sweep's observer, woken by each event.
 
     Args:
@@ -60,7 +63,7 @@ class Reconciler:
     def start(self) -> None:
         """Begin; importing MLflow and opening its store happen in the thread."""
         # MLflow imports it. While it is half imported, reads of the ledger in another thread find parts of it missing.
-        import sqlalchemy.orm  # noqa: F401
+        importlib.import_module("sqlalchemy.orm")
 
         self._thread.start()
 
@@ -95,17 +98,21 @@ class Reconciler:
     def prepared(self, plan: EnginePlan) -> None:
         """Nothing to do: the sweep's description is known."""
 
-    def trial_started(self, trial: TrialRecord) -> None:  # noqa: ARG002
+    @override
+    def trial_started(self, trial: TrialRecord) -> None:
         """Ask for a pass, as every other event does."""
         self.wake()
 
-    def reported(self, trial: TrialRecord, report: Report) -> None:  # noqa: ARG002
+    @override
+    def reported(self, trial: TrialRecord, report: Report) -> None:
         self.wake()
 
-    def decided(self, trial: TrialRecord, decision: Decision) -> None:  # noqa: ARG002
+    @override
+    def decided(self, trial: TrialRecord, decision: Decision) -> None:
         self.wake()
 
-    def trial_ended(self, trial: TrialRecord) -> None:  # noqa: ARG002
+    @override
+    def trial_ended(self, trial: TrialRecord) -> None:
         self.wake()
 
     def _work(self) -> None:

@@ -5,13 +5,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from orchestrator.core.errors import TrackingError, UserError
 from orchestrator.tracking.environment import load_mlflow
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.models import download_model
 from orchestrator.tracking.refusals import reason
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION = "champion"
 PREVIOUS_TAG = "loratory.previous"
@@ -221,12 +224,12 @@ class Registry:
         return download_model(self._client, version.model_id, self._location.tracking_uri, target)
 
 
-def _version(item: Any, aliases: tuple[str, ...] = ()) -> Version:  # noqa: ANN401  (mlflow's ModelVersion)
+def _version(item: "ModelVersion", aliases: tuple[str, ...] = ()) -> Version:
     return Version(
         name=item.name,
         version=int(item.version),
         # SQL registries keep the source alone; it ends in the model's id, or in its folder.
-        model_id=item.model_id or next(iter(re.findall(r"\bm-[0-9a-f]{32}\b", item.source)), ""),
+        model_id=item.model_id or next(iter(re.findall(r"\bm-[0-9a-f]{32}\b", item.source or "")), ""),
         run_id=item.run_id or None,
         aliases=aliases,
         tags=dict(item.tags),

@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from orchestrator.core.secrets import redact
 from orchestrator.core.sweep import SweepRecord
@@ -12,6 +12,10 @@ from orchestrator.ledger.stored_secrets import vacuum
 from orchestrator.tracking.description import sweep_key
 from orchestrator.tracking.location import SQLITE, Location, connect
 from orchestrator.tracking.wording import SWEEP_TAG
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 _TEXTS = (".yaml", ".html", ".json", ".csv", ".txt", ".md")
 
@@ -63,7 +67,7 @@ def mask_run_secrets(location: Location, secrets: tuple[RunSecret, ...]) -> None
         vacuum(Path(location.tracking_uri.removeprefix(SQLITE).partition("?")[0]))
 
 
-def _in_run(client: Any, run: Any) -> Iterator[RunSecret]:  # noqa: ANN401  (MLflow's client and run)
+def _in_run(client: "MlflowClient", run: "Run") -> Iterator[RunSecret]:
     run_id = str(run.info.run_id)
     for kind, values in (("tag", run.data.tags), ("parameter", run.data.params)):
         for name, value in values.items():
@@ -76,7 +80,7 @@ def _in_run(client: Any, run: Any) -> Iterator[RunSecret]:  # noqa: ANN401  (MLf
                 yield RunSecret(run_id=run_id, kind="file", name=name, masked=redact(content))
 
 
-def _texts(client: Any, run_id: str, folder: str | None) -> Iterator[str]:  # noqa: ANN401
+def _texts(client: "MlflowClient", run_id: str, folder: str | None) -> Iterator[str]:
     for item in client.list_artifacts(run_id, folder):
         if item.is_dir:
             yield from _texts(client, run_id, item.path)

@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 APP = "loratory-ui"
 """The app's name for ``mlflow server --app-name``."""
@@ -22,16 +25,17 @@ try {{ if (localStorage.getItem("{SWITCH}") === null) localStorage.setItem("{SWI
 </script>"""
 
 
-def create() -> Any:  # noqa: ANN401  (a FastAPI app)
+def create() -> "FastAPI":
     """Return MLflow's app with the switch off on its one page, unless the user switched MLflow's telemetry on."""
     from mlflow.environment_variables import MLFLOW_DISABLE_TELEMETRY
     from mlflow.server import app as pages
-    from mlflow.server.fastapi_app import app
+    from mlflow.server.fastapi_app import app as served
 
     page = Path(str(pages.static_folder)) / "index.html"
     if MLFLOW_DISABLE_TELEMETRY.get() and page.is_file() and "serve" in pages.view_functions:
         html = page.read_text(encoding="utf-8").replace("<head>", f"<head>{_SCRIPT}", 1)
         pages.view_functions["serve"] = lambda: html
+    app: FastAPI = served
     return app
 
 

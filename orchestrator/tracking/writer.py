@@ -4,7 +4,7 @@ import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from orchestrator.core.secrets import redact
 from orchestrator.core.sweep import SweepRecord
@@ -13,6 +13,10 @@ from orchestrator.tracking.description import DataInput, SweepDescription, sweep
 from orchestrator.tracking.location import Location
 from orchestrator.tracking.summary import Point, milliseconds
 from orchestrator.tracking.wording import SWEEP_TAG, TRIAL_TAG, identity_tags, texts, trial_name
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput
 
 METRICS_PER_BATCH = 900
 """MLflow takes 1000 entities in one call, 100 of them parameters and 100 tags at most."""
@@ -23,7 +27,7 @@ T = TypeVar("T")
 class RunWriter:
     """Writes the runs of one sweep through one client. Every write may be repeated without changing what stands."""
 
-    def __init__(self, client: Any, sweep: SweepRecord, description: SweepDescription) -> None:  # noqa: ANN401
+    def __init__(self, client: "MlflowClient", sweep: SweepRecord, description: SweepDescription) -> None:
         self.client = client
         self._sweep = sweep
         self._description = description
@@ -129,7 +133,7 @@ def _origin(code_dir: Path | None) -> Mapping[str, str]:
     return tags if commit is None else tags | {"mlflow.source.git.commit": commit}
 
 
-def _input(item: DataInput) -> Any:  # noqa: ANN401  (mlflow.entities.DatasetInput)
+def _input(item: DataInput) -> "DatasetInput":
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     # MLflow's own data set classes would import pandas or datasets; the entity is all that the server stores.

@@ -187,7 +187,7 @@ class TrackerContract:
         store = StoredSweep(sweep(name), trial(0, (0.7, 0.8), TrialState.COMPLETE))
         self.synchronise(store, location)
         deleted = store.records[0].run_id
-        connect(location).delete_run(deleted)
+        connect(location).delete_run(str(deleted))
         self.synchronise(store, location)
         assert store.records[0].run_id != deleted
         assert self.runs(location, store.record)["trial-000"].data.metrics["best_val_accuracy"] == 0.8
@@ -206,11 +206,11 @@ class TrackerContract:
         synchroniser.run()
         assert store.saves == before + 1
         client, parent = connect(location), store.record.run_id
-        tag = client.get_run(parent).data.tags["mlflow.loggedArtifacts"]
+        tag = client.get_run(str(parent)).data.tags["mlflow.loggedArtifacts"]
         assert json.loads(tag) == [{"path": "leaderboard.json", "type": "table"}]  # shown as a table
-        table = Path(client.download_artifacts(parent, "leaderboard.json", str(tmp_path)))
+        table = Path(client.download_artifacts(str(parent), "leaderboard.json", str(tmp_path)))
         assert json.loads(table.read_text())["data"] == [[0], [1]]
-        assert [file.path for file in client.list_artifacts(parent, "pictures")] == ["pictures/history.png"]
+        assert [file.path for file in client.list_artifacts(str(parent), "pictures")] == ["pictures/history.png"]
 
     def test_values_that_are_no_numbers_are_no_obstacle(self, location: Location, name: str) -> None:
         store = StoredSweep(sweep(name), trial(0, (float("nan"), float("inf")), TrialState.FAIL))

@@ -9,6 +9,7 @@ import torch
 
 from orchestrator.assets.catalogue import CATALOGUE
 from orchestrator.assets.models import resolve_model
+from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.loading import load_objective, objective_facts
 from orchestrator.spec.load import load_spec
 from tests.e2e.conftest import SMOKE, Installation
@@ -93,7 +94,7 @@ def test_promoted_adapter_matches_its_metrics(
     spec = load_spec(SMOKE, objective_facts=objective_facts, packaged=CATALOGUE)
     rows = load_objective(spec.objective).splits(spec.data).validation
     texts, labels = [str(row["text"]) for row in rows], torch.tensor([row["label"] for row in rows])
-    length = spec.settings_for({}).max_length
+    length = TrialSettings.from_params(spec.fixed).max_length
     logits = torch.tensor(plain_peft.classify(tmp_path / "adapter", resolve_model(spec.model), texts, 2, length))
     loss = torch.nn.functional.cross_entropy(logits, labels).item()
     accuracy = (logits.argmax(1) == labels).double().mean().item()

@@ -64,5 +64,5 @@ def test_non_mapping_is_refused(found: object) -> None:
 
 
 def test_missing_listed_metric_is_named() -> None:
-    with pytest.raises(ObjectiveError, match="measure returned no f1, which metrics lists; it returned accuracy"):
+    with pytest.raises(ObjectiveError, match="measure returned no f1, required by metrics; it returned accuracy"):
         metric_values({"accuracy": 1}, "mood", wanted=["accuracy", "f1"])

@@ -175,11 +175,11 @@ def plain_loss(model: Path, adapter: Path, objective: Objective, rows: Sequence[
     import torch
     from peft import PeftModel
 
-    from orchestrator.evaluation.neighbours import unchanged_up_to
+    from orchestrator.evaluation.row_independence import rope_length_limit
 
     sums = []
     loaded = PeftModel.from_pretrained(plain_model(model, objective)[0], adapter).eval()
-    keeps = unchanged_up_to(loaded) is not None
+    keeps = rope_length_limit(loaded) is not None
     for row in rows:
         plain = copy.deepcopy(loaded) if keeps else loaded
         with torch.inference_mode():

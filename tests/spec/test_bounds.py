@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
 from orchestrator.core.errors import SpecError
+from orchestrator.core.settings import TrialSettings
 from orchestrator.spec.load import load_spec
 from orchestrator.spec.problems import MAX_PROBLEMS
 from orchestrator.spec.schema import json_schema
@@ -218,7 +219,7 @@ def _messages(file: Path) -> list[str]:
         lines = str(error).splitlines()
     else:
         lines = []
-        spec.settings_for({})
+        TrialSettings.from_params(spec.fixed)
         json.dumps(spec.fingerprint(), allow_nan=False)
     assert sum(map(len, lines)) < MOST_CHARACTERS
     return lines

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.core.deepspeed import told
+from orchestrator.core.deepspeed import summary
 from orchestrator.spec.fingerprint import differences
 from tests.spec.facts import SMALL, load, message, pretend_installed
 
@@ -52,7 +52,7 @@ def test_trainer_configuration_keeps_memory_settings(path: Path) -> None:
     found = load(path, "training.deepspeed=ds.json").deepspeed
     zero = {"stage": 2, "offload_optimizer": {"device": "cpu"}, "allgather_bucket_size": 500_000_000}
     assert found == {"zero_optimization": zero}
-    assert told(found) == "ZeRO-2, the optimiser in the CPU's memory"
+    assert summary(found) == "ZeRO-2, the optimiser in the CPU's memory"
 
 
 def test_resume_refuses_other_deepspeed(path: Path) -> None:

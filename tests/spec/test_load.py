@@ -223,11 +223,11 @@ class TestGoodFiles:
 
     def test_parameters_override_fixed_settings(self) -> None:
         spec = load(FULL)
-        assert spec.settings_for({"rank": 4, "alpha": 8.0}) == TrialSettings(
+        assert TrialSettings.from_params({**spec.fixed, "rank": 4, "alpha": 8.0}) == TrialSettings(
             rank=4, alpha=8.0, target_modules="q_proj,v_proj", epochs=1.5, beta2=0.95, max_length=64
         )
         with pytest.raises(UserError, match="unknown settings: rnk"):
-            spec.settings_for({"rnk": 4})
+            TrialSettings.from_params({**spec.fixed, "rnk": 4})
 
 
 class TestPaths:

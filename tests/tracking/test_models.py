@@ -20,7 +20,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainedSweep:
 
 def models(trained: TrainedSweep, location: Location) -> dict[str, str]:
     client = connect(location)
-    found = client.search_logged_models([trained.store.record.experiment_id])
+    found = client.search_logged_models([str(trained.store.record.experiment_id)])
     assert {str(model.status) for model in found} == {"READY"}
     return {model.tags["loratory.trial"]: model.model_id for model in found}
 
@@ -64,8 +64,9 @@ def test_a_model_holds_the_adapter_and_refers_to_the_base(
     assert card.labels == LABELS
     assert card.metrics["shift/tweets/accuracy"] == 0.7
     model = client.get_logged_model(model_id)
-    assert {metric.key: metric.value for metric in model.metrics}["best_val_accuracy"] == 0.9
-    run = client.get_run(model.source_run_id)
+    assert {metric.key: metric.value for metric in model.metrics or ()}["best_val_accuracy"] == 0.9
+    run = client.get_run(str(model.source_run_id))
+    assert run.outputs is not None
     assert [output.model_id for output in run.outputs.model_outputs] == [model_id]
     assert len(client.get_metric_history(run.info.run_id, "shift/tweets/accuracy")) == 1
 

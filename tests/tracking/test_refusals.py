@@ -95,7 +95,7 @@ def test_one_refused_run_leaves_the_others_tracked(local_store: Location) -> Non
     assert "alpha" in told[0]
     store.put(trial(2, (0.7,)))
     assert refused.run() == told
-    runs = connect(local_store).search_runs([store.record.experiment_id])
+    runs = connect(local_store).search_runs([str(store.record.experiment_id)])
     assert {run.info.run_name for run in runs} == {"films#1", "trial-000", "trial-001", "trial-002"}
     assert {run.info.run_name: run.info.status for run in runs}["trial-001"] == "FINISHED"
     assert Synchroniser(store.ledger, store.id, description(), local_store).run() == ()  # another driver tries it again
@@ -106,7 +106,7 @@ def test_deleted_run_is_written_anew_meanwhile(local_store: Location) -> None:
     synchroniser = Synchroniser(store.ledger, store.id, description(), local_store)
     synchroniser.run()
     deleted = store.records[0].run_id
-    connect(local_store).delete_run(deleted)
+    connect(local_store).delete_run(str(deleted))
     store.put(trial(0, (0.5, 0.6), TrialState.COMPLETE))
     assert synchroniser.run() == ()
     assert store.records[0].run_id != deleted
@@ -159,6 +159,6 @@ def test_names_that_mlflow_refuses_are_recorded_cleaned(local_store: Location) -
     store = StoredSweep(sweep(), trial(0, (0.5,), TrialState.COMPLETE))
     store.ledger.sweeps.update(store.id, facts={"baseline": {"val/hit@1": 0.25, "val/a//b": 0.5}})
     assert Synchroniser(store.ledger, store.id, description(), local_store).run() == ()
-    metrics = connect(local_store).get_run(store.record.run_id).data.metrics
+    metrics = connect(local_store).get_run(str(store.record.run_id)).data.metrics
     assert metrics["baseline_val_hit_1"] == 0.25
     assert metrics["baseline_val_a__b"] == 0.5

@@ -57,9 +57,9 @@ def test_what_happened_while_the_server_was_away_is_written_when_it_is_back(loca
         assert not any("pw-1" in command for command in commands)
         assert reconciler.close(60)
         client = connect(away)
-        runs = client.search_runs([store.record.experiment_id])
+        runs = client.search_runs([str(store.record.experiment_id)])
         assert sorted(run.info.run_name for run in runs) == ["films#1", "trial-000", "trial-001"]
-        history = client.get_metric_history(store.records[0].run_id, "val/accuracy")
+        history = client.get_metric_history(str(store.records[0].run_id), "val/accuracy")
         assert [point.value for point in history] == [0.5, 0.6, 0.7]
     assert len(warnings) == 1
     assert warnings[0].startswith("tracking is behind, the sweep goes on: MlflowException")

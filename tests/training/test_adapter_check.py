@@ -151,16 +151,16 @@ def test_notes_say_which_experts_get_adapters(tmp_path: Path) -> None:
 
     assert notes(tiny_llama) == ()
     [given] = notes(tiny_mixtral)
-    start = "a mixture of experts, lora on all-linear: the experts"
-    assert given == f"{start} get adapters ({EXPERTS}), and so do {ATTENTION}, mlp.gate (2)"
+    start = "a mixture of experts, lora on all-linear: experts"
+    assert given == f"{start} with adapters: {EXPERTS}; also {ATTENTION}, mlp.gate (2)"
     [left_out] = notes(tiny_qwen2_moe)
-    start += f" get no adapter ({EXPERTS}), adapters are put on "
+    start += f" without adapters: {EXPERTS}; with adapters: "
     assert left_out.startswith(start + ATTENTION)
     assert "mlp.shared_expert.up_proj (2)" in left_out.removeprefix(start)
     [by_method] = notes(tiny_mixtral, method="loha")
     assert by_method == start.replace("lora", "loha") + ATTENTION
     [named] = notes(tiny_mixtral, target_modules="q_proj")
-    assert named.endswith(f"the experts get no adapter ({EXPERTS}), adapters are put on self_attn.q_proj (2)")
+    assert named.endswith(f"experts without adapters: {EXPERTS}; with adapters: self_attn.q_proj (2)")
 
 
 def test_stacked_attention_is_not_a_mixture() -> None:
@@ -192,10 +192,8 @@ def test_note_has_the_fraction_in_4_bits(tmp_path: Path) -> None:
 def test_note_names_lokr_ranks_without_effect() -> None:
     """MiniLM's layers are 384 wide: 16 × 24, and 1,536 is 32 × 48."""
     model = Source(origin=Origin.PACKAGED, name="minilm")
-    told = (
-        "lokr on {}: from rank 12 on the rank changes nothing but the scale alpha / rank {}, because peft then trains "
-    )
-    told += "the whole factor; ranks up to 32 may come: choose ranks below 12"
+    told = "lokr on {}: from rank 12 on the rank changes only the scale alpha / rank {}, because peft then trains "
+    told += "the whole factor; the search space has ranks up to 32: choose ranks below 12"
     lokr: dict[str, list[ParamValue]] = {"rank": [4, 8, 11, 16, 32], "target_modules": ["query,value", "all-linear"]}
     assert check_adapters(plan_of(model, lokr, method="lokr"), TinyClassification()) == (
         told.format("query,value", "in every layer"),

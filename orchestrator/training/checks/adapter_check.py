@@ -119,12 +119,12 @@ def _line(
                 instead[name] = value
                 break
     own = [name for name in _ORDER if name in trial and (name in searched or trial[name] != RULES[name].default)]
-    first, *beside = list(instead) or own or ["method"]
+    first, *further = list(instead) or own or ["method"]
     place = f"search.space.{first}" if first in searched else f"adapter.{first}"
     why = attempts.refusal(trial) or ""
     if why.startswith("target_modules: "):
         return why.replace("target_modules", place, 1)
-    values = " with ".join(_value(name, trial[name]) for name in (first, *beside))
+    values = " with ".join(_value(name, trial[name]) for name in (first, *further))
     possible = " or ".join(_value(name, value) for name, value in instead.items())
     return f"{place}: {values} cannot be trained on this model: {why}" + (f"; possible: {possible}" if possible else "")
 

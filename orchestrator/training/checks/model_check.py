@@ -75,15 +75,15 @@ class CheckedModel:
                 "model.resize_token_embeddings(len(tokenizer)) and save the model, or use the model's own tokenizer."
             )
         self._require_no_end(splits)
-        share = self._unknown_share(splits.train)
-        if share == 1.0:
+        fraction = self._unknown_fraction(splits.train)
+        if fraction == 1.0:
             raise ModelError(
                 f"{self.source}: the tokenizer knows no token of the texts; every word becomes "
                 f"{self.tokenizer.unk_token}. Name a model for the language of the data."
             )
-        if share > _MANY_UNKNOWN:
+        if fraction > _MANY_UNKNOWN:
             unknown = f"unknown to the tokenizer ({self.tokenizer.unk_token})"
-            problem = f"{share:.0%} of the tokens of the texts are {unknown}"
+            problem = f"{fraction:.0%} of the tokens of the texts are {unknown}"
             return (f"{self.source}: {problem}. Consider a model for the language of the data.",)
         return ()
 
@@ -106,7 +106,7 @@ class CheckedModel:
             return 0
         return max((max(ids, default=0) for some in rows for ids in self._ids(some, max_length)), default=0)
 
-    def _unknown_share(self, rows: "datasets.Dataset") -> float:
+    def _unknown_fraction(self, rows: "datasets.Dataset") -> float:
         unknown = self.tokenizer.unk_token_id
         if unknown is None:
             return 0.0
@@ -293,31 +293,31 @@ def _require_one_end(source: Source, tokenizer: "PreTrainedTokenizerBase", confi
         )
 
 
-def _check_weights(source: Source, model: "PreTrainedModel", found: dict[str, Any], *, writes: bool) -> list[str]:
+def _check_weights(source: Source, model: "PreTrainedModel", loading: dict[str, Any], *, writes: bool) -> list[str]:
     """Refuse incomplete or mismatched weights; return remarks on random and on ignored weights.
 
     The head of a classifier may be missing or of another size; the head of a language model may not.
     """
     body = _inside(model)
-    shapes = [(key, at, wanted) for key, at, wanted in found["mismatched_keys"] if writes or body(key)]
+    shapes = [(key, at, wanted) for key, at, wanted in loading["mismatched_keys"] if writes or body(key)]
     if shapes:
         key, at, wanted = sorted(shapes)[0]
         raise ModelError(
             f"{source}: config.json and the weights contradict each other: {key} has the shape {[*at]} in the weights "
             f"and {[*wanted]} by config.json ({len(shapes)} such tensors). Download or save the model again."
         )
-    missing = sorted(key for key in found["missing_keys"] if body(key))
+    missing = sorted(key for key in loading["missing_keys"] if body(key))
     if missing:
         raise ModelError(
             f"{source}: the weights lack {len(missing)} tensors of the model that config.json describes, "
             f"{missing[0]} among them. Download or save the model again."
         )
     notes = []
-    fresh = sorted(key for key in found["missing_keys"] if not body(key))
+    fresh = sorted(key for key in loading["missing_keys"] if not body(key))
     if writes and fresh:
         layer = f"the output layer ({', '.join(fresh)})"
         notes.append(f"{source}: the weights lack {layer}; it is initialised at random and trained in full.")
-    surplus = sorted(key for key in found["unexpected_keys"] if body(key) and any(map(str.isdigit, key.split("."))))
+    surplus = sorted(key for key in loading["unexpected_keys"] if body(key) and any(map(str.isdigit, key.split("."))))
     if surplus:
         tensors = f"{len(surplus)} tensors unknown to the model of config.json, {surplus[0]} among them"
         notes.append(f"{source}: the weights hold {tensors}; they are ignored.")

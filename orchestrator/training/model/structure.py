@@ -51,8 +51,8 @@ def without_weights(
     arguments |= {"ignore_mismatched_sizes": True} if ignore_mismatched_sizes else {}
     arguments |= {"dtype": torch.float32, "device_map": "meta", "trust_remote_code": False}
     with quiet_libraries():
-        model, found = load_pretrained(auto, source, output_loading_info=True, **arguments)
-    return model, found
+        model, loading = load_pretrained(auto, source, output_loading_info=True, **arguments)
+    return model, loading
 
 
 def copied(base: Base) -> Base:
@@ -64,14 +64,14 @@ def without_repetitions(base: Base) -> Base:
     """Return a copy with one layer of each kind per list of layers: peft treats layers of one kind alike."""
     from torch.nn import ModuleList
 
-    found = copied(base)
-    for module in list(found.model.modules()):
+    reduced = copied(base)
+    for module in list(reduced.model.modules()):
         if isinstance(module, ModuleList):
             kinds: dict[tuple[object, ...], str] = {}
             for name, child in list(module.named_children()):
                 if kinds.setdefault(_kind(child), name) != name:
                     del module._modules[name]
-    return found
+    return reduced
 
 
 def _kind(module: "nn.Module") -> tuple[object, ...]:

@@ -11,6 +11,7 @@ import torch
 from orchestrator.core.errors import DivergedError, UserError
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import Report, TrialTask
+from orchestrator.evaluation.shift import shift_metrics
 from orchestrator.training.checkpoints.trial_folder import SLOT_STATE
 from orchestrator.training.context import EngineContext
 from orchestrator.training.data.update_plan import UpdatePlan
@@ -146,12 +147,9 @@ class PackedEngine:
         assert self._stepper is not None
         data, trial, began = self._context.data, self._trials[number], time.perf_counter()
         trial.load_adapter_of(best_samples)
-        metrics: dict[str, float] = {}
-        for name in data.shift_sets:
-            rows = data.split(name, trial.task.settings.max_length)
-            measured = self._stepper.measure([trial], rows)[0]
-            metrics |= {f"shift/{name}/{metric}": value for metric, value in measured.items()}
-        return {**metrics, "time/shift_s": time.perf_counter() - began}
+        splits = {name: data.split(name, trial.task.settings.max_length) for name in data.shift_sets}
+        measured = {name: self._stepper.measure([trial], rows)[0] for name, rows in splits.items()}
+        return shift_metrics(measured, time.perf_counter() - began)
 
     def attempt(self, action: Callable[[], _Result], trials: Collection[int] = ()) -> _Result | None:
         """Return the result of an action, or None if it failed and may succeed when it is tried again.
