@@ -1,13 +1,13 @@
-"""Sweeps from Python, for notebooks and scripts. They are prepared and run as on the command line.
+"""Sweeps from Python, for notebooks and scripts. They are prepared and run as on the command line:
 
-::
+```python
+from orchestrator import load_sweep, open_sweep, run_sweep
 
-    from orchestrator import load_sweep, open_sweep, run_sweep
-
-    sweep = run_sweep(load_sweep("sweeps/sentiment.yaml", overrides=["budget.trials=8"]))
-    sweep.best.params
-    sweep.to_frame()
-    open_sweep("sentiment#1").leaderboard
+sweep = run_sweep(load_sweep("sweeps/sentiment.yaml", overrides=["budget.trials=8"]))
+sweep.best.params
+sweep.to_frame()
+open_sweep("sentiment#1").leaderboard
+```
 """
 
 import logging

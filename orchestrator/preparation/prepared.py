@@ -21,6 +21,7 @@ from orchestrator.preparation.request import SweepRequest
 from orchestrator.preparation.rows import read_rows, row_counts, with_stored_rule
 from orchestrator.report.files import REPORT_DIR
 from orchestrator.search.plan import SearchPlan
+from orchestrator.spec.fingerprint import fingerprint
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.adapters import SweepAdapters
 from orchestrator.tracking.description import SweepDescription
@@ -132,10 +133,10 @@ def prepare(
 
 def _fingerprint(spec: SweepSpec, splits: Splits) -> dict[str, Any]:
     """Return the fingerprint: the file's part, digests of the rows, and a digest of an objective's own file."""
-    fingerprint = {**spec.fingerprint(), "rows": {name: digest(rows) for name, rows in splits.by_name().items()}}
+    facts = {**fingerprint(spec), "rows": {name: digest(rows) for name, rows in splits.by_name().items()}}
     if spec.objective.endswith(".py"):
-        fingerprint["objective_file"] = hashlib.sha256(Path(spec.objective).read_bytes()).hexdigest()[:16]
-    return fingerprint
+        facts["objective_file"] = hashlib.sha256(Path(spec.objective).read_bytes()).hexdigest()[:16]
+    return facts
 
 
 def _facts(spec: SweepSpec, splits: Splits, plan: EnginePlan) -> FactChanges:

@@ -6,6 +6,7 @@ from typing import Any
 
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.spec.fingerprint import fingerprint
 from orchestrator.spec.sweep_spec import SweepSpec
 
 _ALIKE = ("objective", "model", "quantisation", "deepspeed", "method", "data", "precision", "stopping")
@@ -22,7 +23,7 @@ class Pace:
 
 def earlier_pace(ledger: Ledger, spec: SweepSpec) -> Pace | None:
     """Return the pace of the newest sweep with the same base model, data and engine; None without one."""
-    wanted = _traits(spec.fingerprint(), spec.resources.engine.value)
+    wanted = _traits(fingerprint(spec), spec.resources.engine.value)
     for sweep in reversed(ledger.sweeps.all()):
         if _traits(sweep.fingerprint, _engine(sweep)) == wanted:
             rows = _rows_trained(ledger, sweep)

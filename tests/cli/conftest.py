@@ -1,4 +1,4 @@
-"""A home of its own for every test, and a command run as a person runs it."""
+"""An own home folder for every test, and fixtures to run commands."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ Invoke = Callable[..., Result]
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keep every file of the test in its own folder, and nothing of the developer's environment in its way."""
+    """Isolate the test from the developer's files and environment."""
     for name in ("LORATORY_DB", "LORATORY_DEBUG", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LORATORY_HOME", str(tmp_path / "home"))
@@ -35,7 +35,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def invoke() -> Invoke:
-    """Run a command in this process; what it raises is raised."""
+    """Run a command in this process and let its exceptions through."""
 
     def run(*arguments: str, stdin: str | None = None) -> Result:
         return CliRunner().invoke(make_app(), list(arguments), input=stdin, catch_exceptions=False)
@@ -45,7 +45,7 @@ def invoke() -> Invoke:
 
 @pytest.fixture
 def command() -> Run:
-    """Run a command in a process of its own."""
+    """Run a command in a new process."""
 
     def run(*arguments: str, check: int | None = 0, stdin: str = "") -> "subprocess.CompletedProcess[str]":
         done = subprocess.run(

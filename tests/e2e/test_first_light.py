@@ -1,4 +1,4 @@
-"""One command runs a real sweep, MLflow shows it, the winner is promoted, and a second command predicts with it."""
+"""A real sweep: run, MLflow runs, promotion and prediction."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ def swept(installation: Installation) -> Any:
 
 
 def _runs(installation: Installation) -> tuple[Any, list[Any]]:
-    """Return the parent run and its trials' runs."""
+    """Return the parent run and the runs of its trials."""
     import mlflow
 
     client = mlflow.MlflowClient(installation.tracking_uri)
@@ -85,7 +85,7 @@ def test_promoted_adapter_matches_its_metrics(
     tmp_path: Path,
     plain_peft: PlainPeft,
 ) -> None:
-    # Trained on few rows, it may be below the baseline.
+    # With few training rows, the winner may be below the baseline.
     installation.run("promote", NAME, "--force", "--reason", "a test")
     lines = installation.json("predict", NAME, "A wonderful film.", "Dull and far too long.")
     assert "wonderful" in json.dumps(lines)

@@ -1,4 +1,4 @@
-"""Rows are measured together only where none changes another's result."""
+"""Rules for batches, found from the influence of rows on each other."""
 
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace

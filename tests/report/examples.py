@@ -1,4 +1,4 @@
-"""A finished sweep built by hand, as the ledger would hold it."""
+"""A hand-made finished sweep, as stored in a ledger."""
 
 import math
 import random
@@ -57,7 +57,7 @@ def make_sweep(**other: object) -> SweepRecord:
 
 
 def make_records(count: int = 12) -> tuple[TrialRecord, ...]:
-    """Return trials of every ending, two at a time: completed, pruned early and late, diverged, still running."""
+    """Return trials with every outcome, two in parallel: complete, pruned early and late, diverged, running."""
     draw = random.Random(0)
     return tuple(_record(number, draw) for number in range(count))
 

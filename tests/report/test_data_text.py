@@ -1,4 +1,4 @@
-"""What a person is told of the data: each count with its reason, on the screen, on the page and in JSON."""
+"""Data counts and their reasons on the screen, on the page and in JSON."""
 
 import json
 from dataclasses import asdict, replace
@@ -62,13 +62,13 @@ def test_many_classes_are_abbreviated() -> None:
 def test_every_report_form_shows_data(summary: Summary) -> None:
     text = " ".join(shown(summary_text(summary), 160).split())
     page = render_page(summary, {})
-    for told in (
+    for message in (
         "51 of 607: blank text 9 · copy of another row 42",
         "0 → bad · 1 → good [x]",
         "test has no rows of bad.",
     ):
-        assert told in text
-        assert told in page
+        assert message in text
+        assert message in page
     assert "classes train bad: 200 · good [x]: 156" in text
     assert "<tr><td>good [x]</td><td>156</td><td>1</td></tr>" in page
     assert as_json(summary)["data_summary"] == json.loads(json.dumps(asdict(DATA_SUMMARY)))

@@ -1,4 +1,4 @@
-"""The report on the screen, as JSON, as CSV, as pictures and as a page."""
+"""The report as terminal text, JSON, CSV, pictures and HTML page."""
 
 import csv
 import html.parser
@@ -44,7 +44,7 @@ def test_wide_screen_shows_every_column(summary: Summary) -> None:
     text = shown(summary_text(summary), 140)
     for word in ("tweets", "product", "test", "dropout", "baseline", "0.7810", "0.640", "diverged", "other 23 %"):
         assert word in text
-    assert "alpha" not in text  # it is the same in every trial
+    assert "alpha" not in text  # equal in every trial
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])
@@ -56,9 +56,9 @@ def test_narrow_screen_hides_columns_but_no_digits(summary: Summary, width: int)
 
 
 def test_narrow_screen_names_hidden_columns(summary: Summary) -> None:
-    told = " ".join(shown(summary_text(summary), 80).split())
-    assert "hidden: terminal too narrow (see --json or the report): " in told
-    assert "tweets accuracy" in told
+    message = " ".join(shown(summary_text(summary), 80).split())
+    assert "hidden: terminal too narrow (see --json or the report): " in message
+    assert "tweets accuracy" in message
     assert "terminal too narrow" not in shown(summary_text(summary), 140)
 
 
@@ -67,7 +67,7 @@ def test_running_trial_of_stopped_sweep_is_suspended(status: SweepStatus) -> Non
     records = (replace(make_records()[0], state=TrialState.RUNNING, ended_at=None), make_records()[1])
     resting = summarise(make_sweep(status=status), records)
     text, page = shown(summary_text(resting), 120), render_page(resting, {})
-    assert text.count("suspended") == 2  # in the table, and in the line of the states
+    assert text.count("suspended") == 2  # in the table and in the line of states
     assert "running" not in text
     assert "1 suspended" in page
     assert 'class="suspended"' in page
@@ -98,12 +98,12 @@ def test_unmeasured_final_metrics_are_omitted() -> None:
     assert "winner  test accuracy 0.900\n" in "\n".join(line.rstrip() for line in alone.splitlines())
 
 
-@pytest.mark.parametrize(("value", "told"), [(0.5, False), (0.9, True)])
-def test_winner_below_baseline_is_reported(value: float, *, told: bool) -> None:
+@pytest.mark.parametrize(("value", "message"), [(0.5, False), (0.9, True)])
+def test_winner_below_baseline_is_reported(value: float, *, message: bool) -> None:
     sweep = make_sweep()
     told_of = summarise(replace(sweep, facts=replace(sweep.facts, baseline={"val/accuracy": value})), make_records())
-    assert ("No trial is better than the baseline" in shown(summary_text(told_of), 120)) == told
-    assert ("No trial is better than the baseline" in render_page(told_of, {})) == told
+    assert ("No trial is better than the baseline" in shown(summary_text(told_of), 120)) == message
+    assert ("No trial is better than the baseline" in render_page(told_of, {})) == message
 
 
 def test_limit_names_number_of_hidden_trials(summary: Summary) -> None:
@@ -195,7 +195,7 @@ def test_report_page_needs_no_network(summary: Summary, tmp_path: Path) -> None:
         with Image.open(path) as image:
             colours = image.convert("RGB").getcolors(1 << 24)
             assert colours is not None
-            assert len(colours) > 50  # something is drawn
+            assert len(colours) > 50  # the picture is not empty
 
 
 def test_page_escapes_user_text(tmp_path: Path) -> None:

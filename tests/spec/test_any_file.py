@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from orchestrator.core.errors import SpecError
 from orchestrator.core.settings import TrialSettings
+from orchestrator.spec.fingerprint import fingerprint
 from orchestrator.spec.load import load_spec
 from tests.spec.facts import PACKAGED, objective_facts
 from tests.spec.test_load import FULL
@@ -69,7 +70,7 @@ def _messages(file: Path) -> list[str]:
     except SpecError as error:
         return str(error).splitlines()
     TrialSettings.from_params(spec.fixed)
-    json.dumps(spec.fingerprint())
+    json.dumps(fingerprint(spec))
     return []
 
 

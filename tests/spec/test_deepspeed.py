@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.core.deepspeed import summary
-from orchestrator.spec.fingerprint import differences
+from orchestrator.spec.fingerprint import differences, fingerprint
 from tests.spec.facts import SMALL, load, message, pretend_installed
 
 TRAINER = {
@@ -57,8 +57,8 @@ def test_trainer_configuration_keeps_memory_settings(path: Path) -> None:
 
 def test_resume_refuses_other_deepspeed(path: Path) -> None:
     plain, zero = load(path), load(path, "training.deepspeed=zero2")
-    assert "deepspeed" not in plain.fingerprint()  # sweeps from before this key can resume
-    lines = differences(plain.fingerprint(), zero.fingerprint())
+    assert "deepspeed" not in fingerprint(plain)  # sweeps from before this key can resume
+    lines = differences(fingerprint(plain), fingerprint(zero))
     assert lines == ["training.deepspeed.zero_optimization.stage: (absent) → 2"]
 
 

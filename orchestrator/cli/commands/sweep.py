@@ -39,7 +39,7 @@ def sweep(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Run a sweep. Running the same command again resumes an interrupted sweep and leaves a finished one unchanged."""
+    """Run a sweep. The same command resumes an interrupted sweep and leaves a finished one unchanged."""
     overrides = [*(override or ())]
     overrides += [f"budget.trials={trials}"] if trials is not None else []
     overrides += [f"budget.wall_time={_with_unit(time)}"] if time is not None else []

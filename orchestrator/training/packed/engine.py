@@ -41,7 +41,7 @@ class PackedEngine:
     """
 
     def __init__(self, context: EngineContext) -> None:
-        """Load nothing yet; the base model is loaded for the first trial that takes a slot."""
+        """Load nothing yet; the base model is loaded for the first trial with a slot."""
         self._context = context
         self._dtype = torch.bfloat16 if context.bfloat16 else torch.float32
         self._stepper: Stepper | None = None
@@ -68,7 +68,7 @@ class PackedEngine:
         return capacity
 
     def place_all(self, tasks: Collection[TrialTask]) -> dict[int, str]:
-        """Give a slot to as many of the trials as memory allows; return the trials that cannot be packed, with reasons.
+        """Give a slot to as many of the trials as memory allows; return the refused trials with reasons.
 
         Idle trials lose their slots if the others need them.
         """
@@ -108,10 +108,10 @@ class PackedEngine:
         self._trials[task.number] = SlotTrial(pack, adapter, task, plan, folder)
 
     def train(self, wanted: Mapping[int, int]) -> dict[int, Report | DivergedError]:
-        """Train trials with a slot by a few batches; return the reports that became due, and the divergences.
+        """Train trials with a slot by a few batches; return the new reports and the divergences.
 
-        A diverged trial loses its slot. If memory runs out, or a forward shows that the base cannot be packed, all
-        trials lose their slots and nothing is returned.
+        A diverged trial loses its slot. After an out-of-memory error, or if a forward detects an unpackable base
+        model, all trials lose their slots and nothing is returned.
 
         Args:
             wanted: the next report point of each trial.
@@ -140,7 +140,7 @@ class PackedEngine:
         return outcomes
 
     def measure_shift_sets(self, number: int, best_samples: int) -> dict[str, float]:
-        """Measure a checkpoint of a trial on the shift sets; the slot then holds that checkpoint and must be freed.
+        """Measure a checkpoint of a trial on the shift sets; the slot then holds this checkpoint and must be freed.
 
         Returns ``shift/<set>/<metric>`` and ``time/shift_s``.
         """
