@@ -241,8 +241,11 @@ def command(*words: str) -> None:
 def best_runs(location: Location) -> None:
     """Ask for what MLflow's page of the experiment shows first."""
     client = connect(location)
-    experiment = client.get_experiment_by_name("many").experiment_id
-    found = client.search_runs([experiment], order_by=["metrics.`best_val_accuracy` DESC"], max_results=100)
+    experiment = client.get_experiment_by_name("many")
+    assert experiment is not None
+    found = client.search_runs(
+        [experiment.experiment_id], order_by=["metrics.`best_val_accuracy` DESC"], max_results=100
+    )
     assert found
 
 

@@ -7,21 +7,29 @@ from typing import Any
 
 from sqlalchemy import Dialect, Text
 from sqlalchemy.types import TypeDecorator
+from typing_extensions import override
 
 _TAG = "$float"
 
 
-def dumps(value: Any) -> str:  # noqa: ANN401  (any plain value)
+def dumps(value: object) -> str:
     """Return ``value`` as JSON. Keys keep their order, and so do the parameters of a trial."""
     return json.dumps(_encode(value), allow_nan=False, ensure_ascii=False)
 
 
-def loads(text: str) -> Any:  # noqa: ANN401
+def loads(text: str) -> object:
     """Return the value written by ``dumps``; tuples come back as lists."""
-    return json.loads(text, object_hook=_decode)
+    value: object = json.loads(text, object_hook=_decode)
+    return value
 
 
-def canonical(value: Any) -> str:  # noqa: ANN401
+def as_stored(values: Mapping[str, object]) -> dict[str, Any]:
+    """Return values in the form read back from the ledger: tuples become lists, keys become text."""
+    stored: dict[str, Any] = json.loads(dumps(values), object_hook=_decode)
+    return stored
+
+
+def canonical(value: object) -> str:
     """Return a text: equal for two values if and only if they are equal, apart from the order of keys.
 
     Floats are rounded to 12 significant digits: 0.30000000000000004 in a grid equals 0.3.
@@ -29,7 +37,7 @@ def canonical(value: Any) -> str:  # noqa: ANN401
     return json.dumps(_encode(_rounded(value)), sort_keys=True, allow_nan=False)
 
 
-def _encode(value: Any) -> Any:  # noqa: ANN401
+def _encode(value: object) -> object:
     if isinstance(value, float) and not math.isfinite(value):
         return {_TAG: repr(value)}
     if isinstance(value, Mapping):
@@ -39,11 +47,11 @@ def _encode(value: Any) -> Any:  # noqa: ANN401
     return value
 
 
-def _decode(item: dict[str, Any]) -> Any:  # noqa: ANN401
+def _decode(item: dict[str, Any]) -> object:
     return float(item[_TAG]) if item.keys() == {_TAG} else item
 
 
-def _rounded(value: Any) -> Any:  # noqa: ANN401
+def _rounded(value: object) -> object:
     if isinstance(value, float):
         return float(f"{value:.12g}")
     if isinstance(value, Mapping):
@@ -59,10 +67,12 @@ class Json(TypeDecorator[Any]):
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str:  # noqa: ANN401, ARG002
+    @override
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str:
         """Return the JSON of a value."""
         return dumps(value)
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ANN401, ARG002
+    @override
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         """Return the value of a JSON text."""
         return None if value is None else loads(value)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,7 +65,7 @@ def open_engine(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     @event.listens_for(engine, "connect")
-    def manual(dbapi_connection: Any, record: object) -> None:  # noqa: ANN401, ARG001
+    def manual(dbapi_connection: sqlite3.Connection, _record: object) -> None:
         dbapi_connection.isolation_level = None
 
     return engine
@@ -74,7 +75,7 @@ def tune_sqlite(engine: Engine) -> None:
     """Let readers and one writer work side by side. A kill loses nothing, a power cut at most the last commits."""
 
     @event.listens_for(engine, "connect")
-    def pragmas(dbapi_connection: Any, record: object) -> None:  # noqa: ANN401, ARG001
+    def pragmas(dbapi_connection: sqlite3.Connection, _record: object) -> None:
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
             dbapi_connection.execute(f"PRAGMA {pragma}")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalChoiceType, CategoricalDistribution
 from optuna.samplers import (
     BaseSampler,
     CmaEsSampler,
@@ -20,6 +20,7 @@ from optuna.samplers import (
 )
 from optuna.study import Study
 from optuna.trial import FrozenTrial
+from typing_extensions import override
 
 from orchestrator.core.errors import UserError
 from orchestrator.core.grid import MOST_POINTS, endless
@@ -95,28 +96,33 @@ class _Replayable(BaseSampler):
         self._proposal = proposal
         self._build = build
 
+    @override
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Build the sampler for this trial, and let it write its attributes to the study."""
         self._proposal = replace(self._proposal, number=trial.number)
         self._joint = self._build(self._proposal)
         self._joint.before_trial(study, trial)
 
+    @override
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the jointly sampled parameters."""
         return dict(self._joint.infer_relative_search_space(study, trial))
 
+    @override
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Sample them."""
         return dict(self._joint.sample_relative(study, trial, search_space))
 
+    @override
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:  # noqa: ANN401
+    ) -> CategoricalChoiceType:
         """Sample one parameter from a sampler of its own, with its own seed."""
         sampler = self._build(replace(self._proposal, parameter=param_name))
-        return sampler.sample_independent(study, trial, param_name, param_distribution)
+        value: CategoricalChoiceType = sampler.sample_independent(study, trial, param_name, param_distribution)
+        return value
 
 
 def _require_countable(proposal: Proposal) -> None:
@@ -152,21 +158,26 @@ class _Tpe(TPESampler):
         )
         self._ended = proposal.ended
 
+    @override
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the jointly sampled parameters."""
         return dict(super().infer_relative_search_space(with_ended(study, one_per_parameter_set(self._ended)), trial))
 
+    @override
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Sample them."""
         return dict(super().sample_relative(with_ended(study, self._ended), trial, search_space))
 
+    @override
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:  # noqa: ANN401
+    ) -> CategoricalChoiceType:
         """Sample one parameter independently."""
-        return super().sample_independent(with_ended(study, self._ended), trial, param_name, param_distribution)
+        seen = with_ended(study, self._ended)
+        value: CategoricalChoiceType = super().sample_independent(seen, trial, param_name, param_distribution)
+        return value
 
 
 class _CmaEs(CmaEsSampler):
@@ -190,7 +201,8 @@ class _CmaEs(CmaEsSampler):
             if name in always and not distribution.single() and not isinstance(distribution, CategoricalDistribution)
         }
 
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002
+    @override
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the numeric parameters without conditions."""
         return self._numbers
 
@@ -207,11 +219,13 @@ class _Sequence(QMCSampler):
         super().__init__(scramble=True, seed=scramble_seed, warn_independent_sampling=False)
         self._proposal = proposal
 
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002
+    @override
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the whole space."""
         return distributions(self._proposal.space)
 
-    def _find_sample_id(self, study: Study, search_space: dict[str, BaseDistribution]) -> int:  # noqa: ARG002
+    @override
+    def _find_sample_id(self, study: Study, search_space: dict[str, BaseDistribution]) -> int:
         return self._proposal.number
 
 
@@ -227,14 +241,16 @@ class _Grid(RandomSampler):
         self._point = proposal.unseen
         self._space = distributions(proposal.space)
 
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:  # noqa: ARG002
+    @override
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the whole space."""
         return self._space
 
+    @override
     def sample_relative(
         self,
-        study: Study,  # noqa: ARG002
-        trial: FrozenTrial,  # noqa: ARG002
+        study: Study,
+        trial: FrozenTrial,
         search_space: dict[str, BaseDistribution],
     ) -> dict[str, Any]:
         """Return the point without its constants."""

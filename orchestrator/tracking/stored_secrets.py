@@ -1,10 +1,10 @@
-"""Passwords that an earlier version wrote to MLflow: found, and masked where MLflow lets a value be changed."""
+"""Find and mask passwords written to MLflow by an earlier version. MLflow cannot change parameters."""
 
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from orchestrator.core.secrets import redact
 from orchestrator.core.sweep import SweepRecord
@@ -13,12 +13,16 @@ from orchestrator.tracking.description import sweep_key
 from orchestrator.tracking.location import SQLITE, Location, connect
 from orchestrator.tracking.wording import SWEEP_TAG
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
 _TEXTS = (".yaml", ".html", ".json", ".csv", ".txt", ".md")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunSecret:
-    """One secret in a run: a tag, a parameter (which MLflow never changes) or a file, by name, and its masked value."""
+    """One secret in a run: a tag, a parameter (unchangeable in MLflow) or a file, by name, with its masked value."""
 
     run_id: str
     kind: str
@@ -34,25 +38,25 @@ def run_secrets(location: Location, sweep: SweepRecord) -> tuple[RunSecret, ...]
 
     Raises:
         TrackingError: MLflow is not installed.
-        Exception: whatever MLflow raises when its store cannot be reached.
+        Exception: any error of MLflow for an unreachable store.
     """
     if sweep.experiment_id is None:
         return ()
     client = connect(location)
-    found: list[RunSecret] = []
+    secrets: list[RunSecret] = []
     token = None
     while True:
         wanted = f"tags.`{SWEEP_TAG}` = '{sweep_key(sweep)}'"
         page = client.search_runs([sweep.experiment_id], wanted, page_token=token)
         for run in page:
-            found += _in_run(client, run)
+            secrets += _in_run(client, run)
         token = page.token
         if not token:
-            return tuple(found)
+            return tuple(secrets)
 
 
 def mask_run_secrets(location: Location, secrets: tuple[RunSecret, ...]) -> None:
-    """Mask the secrets that can be changed; raises what ``run_secrets`` raises."""
+    """Mask the secrets in tags and files. Raises the errors of ``run_secrets``."""
     client = connect(location)
     for secret in secrets:
         if secret.kind == "tag":
@@ -63,7 +67,7 @@ def mask_run_secrets(location: Location, secrets: tuple[RunSecret, ...]) -> None
         vacuum(Path(location.tracking_uri.removeprefix(SQLITE).partition("?")[0]))
 
 
-def _in_run(client: Any, run: Any) -> Iterator[RunSecret]:  # noqa: ANN401  (MLflow's client and run)
+def _in_run(client: "MlflowClient", run: "Run") -> Iterator[RunSecret]:
     run_id = str(run.info.run_id)
     for kind, values in (("tag", run.data.tags), ("parameter", run.data.params)):
         for name, value in values.items():
@@ -76,7 +80,7 @@ def _in_run(client: Any, run: Any) -> Iterator[RunSecret]:  # noqa: ANN401  (MLf
                 yield RunSecret(run_id=run_id, kind="file", name=name, masked=redact(content))
 
 
-def _texts(client: Any, run_id: str, folder: str | None) -> Iterator[str]:  # noqa: ANN401
+def _texts(client: "MlflowClient", run_id: str, folder: str | None) -> Iterator[str]:
     for item in client.list_artifacts(run_id, folder):
         if item.is_dir:
             yield from _texts(client, run_id, item.path)

@@ -52,7 +52,7 @@ def test_plain_values_survive_as_strict_json(value: object) -> None:
     assert repr(codec.loads(written)) == repr(value)
 
 
-def test_canonical_text_is_blind_to_the_order_of_keys_and_to_rounding() -> None:
+def test_canonical_text_ignores_key_order_and_rounding() -> None:
     assert codec.canonical({"a": 0.1 + 0.2, "b": 1}) == codec.canonical({"b": 1, "a": 0.3})
     assert codec.canonical({"a": 0.3}) != codec.canonical({"a": 0.3001})
     assert codec.canonical({"a": True}) != codec.canonical({"a": 1})
@@ -119,14 +119,14 @@ def test_decisions_are_committed_all_or_none(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("change", ["set_run", "add_final", "get"])
-def test_a_trial_that_is_not_there_is_an_error(ledger: Ledger, change: str) -> None:
+def test_missing_trial_is_an_error(ledger: Ledger, change: str) -> None:
     sweep = open_sweep(ledger, "s", FINGERPRINT, "")
     arguments = {"set_run": ("run",), "add_final": ({"test/loss": 1.0},), "get": ()}[change]
     with pytest.raises(LedgerError, match="no trial 7"):
         getattr(ledger.trials, change)(sweep.id, 7, *arguments)
 
 
-def test_records_take_the_same_queries_for_one_trial_and_for_many(ledger: Ledger) -> None:
+def test_query_count_is_independent_of_trials(ledger: Ledger) -> None:
     queries: list[str] = []
 
     def note(_c: object, _k: object, statement: str, *_: object) -> None:
@@ -148,7 +148,7 @@ def test_records_take_the_same_queries_for_one_trial_and_for_many(ledger: Ledger
     assert counts == [3] * 30
 
 
-def test_news_are_the_trials_that_changed_since_their_marks(ledger: Ledger) -> None:
+def test_changed_returns_trials_with_new_marks(ledger: Ledger) -> None:
     sweep = open_sweep(ledger, "s", FINGERPRINT, "")
     for number in range(MOST_NUMBERS + 1):
         ledger.trials.add(sweep.id, a_trial(number), number)
@@ -177,7 +177,7 @@ def test_news_are_the_trials_that_changed_since_their_marks(ledger: Ledger) -> N
 # Sweeps.
 
 
-def test_the_same_command_goes_on_and_fresh_starts_beside(ledger: Ledger) -> None:
+def test_same_command_resumes_and_fresh_starts_anew(ledger: Ledger) -> None:
     first = open_sweep(ledger, "s", FINGERPRINT, "budget: 1")
     assert (first.reference, first.status) == ("s#1", SweepStatus.INTERRUPTED), "nobody runs it yet"
     again = open_sweep(ledger, "s", FINGERPRINT, "budget: 2")
@@ -193,7 +193,7 @@ def test_the_same_command_goes_on_and_fresh_starts_beside(ledger: Ledger) -> Non
         ledger.sweeps.find("s#3")
 
 
-def test_a_changed_sweep_is_refused_with_the_differences_and_the_ways_out(ledger: Ledger) -> None:
+def test_changed_sweep_is_refused_with_its_differences(ledger: Ledger) -> None:
     ledger.trials.add(open_sweep(ledger, "s", FINGERPRINT, "").id, a_trial(), 0)
     changed = {"objective": "topic", "space": {"rank": {"choices": (4, 16)}, "dropout": {"low": 0.0}}, "seed": 1}
     with pytest.raises(SweepChangedError) as caught:
@@ -228,7 +228,7 @@ def test_facts_are_laid_over_each_other(ledger: Ledger) -> None:
     assert after.facts == {"baseline": {"test/accuracy": 0.8}, "versions": 2, "elapsed_s": 0.0}
 
 
-def test_cursors_belong_to_a_sweep_or_to_a_trial(ledger: Ledger) -> None:
+def test_cursors_belong_to_sweep_or_trial(ledger: Ledger) -> None:
     sweep = open_sweep(ledger, "s", FINGERPRINT, "")
     ledger.trials.add(sweep.id, a_trial(), 0)
     assert ledger.cursors.load(sweep.id, None) == ledger.cursors.load(sweep.id, 0) == {}

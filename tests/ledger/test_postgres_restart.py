@@ -78,7 +78,7 @@ def test_server_that_stays_away_suspends(server: Server, monkeypatch: pytest.Mon
     assert len(coordinator.records()) == 5
 
 
-def test_ledger_is_made_once_by_four_at_a_time(server: Server) -> None:
+def test_four_processes_create_the_ledger_once(server: Server) -> None:
     with Ledger.open(server.url).database.write() as connection:
         connection.exec_driver_sql("DROP SCHEMA public CASCADE")
         connection.exec_driver_sql("CREATE SCHEMA public")

@@ -104,7 +104,7 @@ def test_a_sweep_from_beginning_to_end(tmp_path: Path) -> None:
     assert ledger.trials.all(sweep.id) == coordinator.records()
 
 
-def test_a_budget_smaller_than_before_does_not_hide_the_trials_that_were_made(tmp_path: Path) -> None:
+def test_smaller_budget_keeps_existing_trials(tmp_path: Path) -> None:
     run_out(coordinator_of(tmp_path, plan_of(trials=3)))
     again = coordinator_of(tmp_path, plan_of(trials=2))
     assert again.exhausted_reason == "all 3 trials were handed out; the budget is 2 now"
@@ -140,7 +140,7 @@ def test_who_can_wait_for_nobody_is_judged(tmp_path: Path) -> None:
     )
 
 
-def test_the_same_report_twice_changes_nothing_and_is_answered_again(tmp_path: Path) -> None:
+def test_repeated_report_changes_nothing(tmp_path: Path) -> None:
     coordinator = coordinator_of(tmp_path, plan_of(trials=1, stopping=NO_RULE))
     coordinator.next_task()
     first = coordinator.report(report_of(0, 1000, 0.5))
@@ -168,7 +168,7 @@ def test_an_ended_trial_is_left_alone(tmp_path: Path) -> None:
         coordinator.report(report_of(0, 1000, 0.5))
 
 
-def test_a_trial_that_was_not_told_to_stop_cannot_finish(tmp_path: Path) -> None:
+def test_trial_without_stop_decision_cannot_finish(tmp_path: Path) -> None:
     coordinator = coordinator_of(tmp_path, plan_of())
     coordinator.next_task()
     with pytest.raises(LedgerError, match="has no decision to stop"):
@@ -203,7 +203,7 @@ def test_a_crash_while_measuring_keeps_the_ending(tmp_path: Path) -> None:
 # Going on.
 
 
-def test_the_next_driver_is_offered_what_the_first_left_nearest_to_its_end_first(tmp_path: Path) -> None:
+def test_next_driver_resumes_most_advanced_trials_first(tmp_path: Path) -> None:
     plan = plan_of(trials=4, stopping=NO_RULE)
     first = coordinator_of(tmp_path, plan)
     for _ in range(3):
@@ -236,7 +236,7 @@ def test_a_finished_sweep_goes_on_with_more_trials(tmp_path: Path) -> None:
     assert [record.ended for record in more.records()] == [True] * 6
 
 
-def test_two_sweeps_in_one_database_know_nothing_of_each_other(tmp_path: Path) -> None:
+def test_sweeps_in_one_database_are_independent(tmp_path: Path) -> None:
     for name in ("one", "two"):
         run_out(coordinator_of(tmp_path, plan_of(trials=4), name))
     one, two = (essence(coordinator_of(tmp_path, plan_of(trials=4), name)) for name in ("one", "two"))
@@ -268,7 +268,7 @@ def test_wall_time_counts_earlier_drivers(tmp_path: Path) -> None:
     assert not coordinator.records()[0].ended
 
 
-def test_a_clock_that_is_set_back_gives_no_time_back(tmp_path: Path) -> None:
+def test_clock_set_back_does_not_extend_wall_time(tmp_path: Path) -> None:
     ledger, clock, timer = open_ledger(tmp_path), Clock(), Clock()
     sweep = open_sweep(ledger, "sentiment", {}, "")
     coordinator = Coordinator(ledger, sweep, plan_of(), clock=clock, timer=timer)
@@ -285,7 +285,7 @@ def test_tokens_are_counted_once_per_trial(tmp_path: Path) -> None:
     assert [len(record.reports) for record in coordinator.records()] == [6, 1]
 
 
-def test_a_sweep_whose_trials_keep_failing_stops_and_may_be_tried_again(tmp_path: Path) -> None:
+def test_failing_sweep_stops_and_can_resume(tmp_path: Path) -> None:
     plan = plan_of(trials=20)
     coordinator = coordinator_of(tmp_path, plan)
     for number in range(5):
@@ -298,7 +298,7 @@ def test_a_sweep_whose_trials_keep_failing_stops_and_may_be_tried_again(tmp_path
     assert task.number == 5
 
 
-def test_a_few_failures_among_many_do_not_stop_a_sweep(tmp_path: Path) -> None:
+def test_few_failures_do_not_stop_a_sweep(tmp_path: Path) -> None:
     coordinator = coordinator_of(tmp_path, plan_of(trials=10, stopping=NO_RULE))
 
     def measure(record: TrialRecord, samples: int) -> Report:
@@ -315,7 +315,7 @@ def test_a_few_failures_among_many_do_not_stop_a_sweep(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sampler", [SamplerName.TPE, SamplerName.GRID])
-def test_a_finite_space_is_tried_once_and_the_sweep_ends(tmp_path: Path, sampler: SamplerName) -> None:
+def test_finite_space_is_tried_once(tmp_path: Path, sampler: SamplerName) -> None:
     coordinator = coordinator_of(tmp_path, plan_of(space=GRID, trials=40, sampler=sampler))
     run_out(coordinator)
     seen = {tuple(sorted((k, round(v, 9) if isinstance(v, float) else v) for k, v in r.params.items()))
@@ -324,7 +324,7 @@ def test_a_finite_space_is_tried_once_and_the_sweep_ends(tmp_path: Path, sampler
     assert coordinator.exhausted_reason == "every point of the space has been tried (12 trials)"
 
 
-def test_start_points_come_first_whole_or_in_part_and_never_twice(tmp_path: Path) -> None:
+def test_start_points_come_first_and_once(tmp_path: Path) -> None:
     whole: dict[str, ParamValue] = {"learning_rate": 2e-4, "rank": 16, "batch_size": 8, "init": "gaussian"}
     part: dict[str, ParamValue] = {"learning_rate": 3e-4, "init": "default"}
     plan = plan_of(trials=4, start=(whole, part, dict(reversed(whole.items()))))
@@ -358,7 +358,7 @@ def test_trials_that_wait_use_no_budget_of_another(tmp_path: Path) -> None:
     assert all(coordinator.decision(number) is not None for number in range(3))
 
 
-def test_others_may_read_and_write_while_a_sweep_runs(tmp_path: Path) -> None:
+def test_others_read_and_write_during_a_sweep(tmp_path: Path) -> None:
     """The tracker's thread stores cursors and run ids, and reads everything, as fast as it can."""
     coordinator = coordinator_of(tmp_path, plan_of(trials=8))
     ledger, over = open_ledger(tmp_path), threading.Event()

@@ -38,7 +38,7 @@ def killed_again_and_again(folder: Path, plan: SearchPlan, every: int) -> int:
 
 
 @pytest.mark.parametrize("every", [7, 10])
-def test_a_sweep_killed_at_every_turn_ends_as_if_it_had_not_been(tmp_path: Path, every: int) -> None:
+def test_kill_at_every_commit_changes_no_result(tmp_path: Path, every: int) -> None:
     plan = plan_of(trials=4, sampler=SamplerName.TPE, start=({"learning_rate": 2e-4, "rank": 16},))
     expected = uninterrupted(tmp_path / "whole", plan)
     deaths = killed_again_and_again(tmp_path / "killed", plan, every)

@@ -52,14 +52,14 @@ def test_a_choice_may_matter_most() -> None:
     assert found.shares["init"] > 0.9
 
 
-def test_the_highest_rung_that_ten_trials_reached_is_taken() -> None:
+def test_highest_rung_with_ten_trials_counts() -> None:
     found = importances(
         trials(30, lambda p: p["dropout"], reports=lambda n: 6 if n < 4 else 3 if n < 12 else 1), ACCURACY
     )
     assert (found.nominal_samples, found.trials) == (3000, 12)
 
 
-def test_too_few_trials_are_said_to_be_too_few() -> None:
+def test_too_few_trials_give_a_note() -> None:
     found = importances(trials(9, lambda p: p["dropout"]), ACCURACY)
     assert (found.shares, found.trials) == ({}, 9)
     assert found.note == "too few trials: 10 needed at one report point, 9 reported"
@@ -88,7 +88,7 @@ def test_conditional_parameters_are_left_out_and_named() -> None:
     assert found.note == "lora_plus_ratio omitted: not set in every trial"
 
 
-def test_parameters_that_decide_who_comes_to_a_rung_are_left_out_and_named() -> None:
+def test_parameters_constant_at_the_rung_are_omitted() -> None:
     some = trials(30, lambda p: p["dropout"], reports=lambda number: 2 if number % 2 else 1)
     for record in some:
         record.params["epochs"] = float(len(record.reports))  # type: ignore[index]

@@ -154,7 +154,7 @@ def test_a_grid_may_be_too_large(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.filterwarnings("ignore:The distribution is specified")
-def test_points_of_a_domain_are_those_that_optuna_draws(
+def test_grid_points_equal_optuna_values(
     tmp_path: Path, distribution: FloatRange | IntRange | Choices, count: int
 ) -> None:
     space = Space(
@@ -169,7 +169,7 @@ def test_points_of_a_domain_are_those_that_optuna_draws(
                for point in points for value in point.values())  # fmt: skip
 
 
-def test_the_study_tells_pruned_trials_by_their_best_and_their_rung(tmp_path: Path) -> None:
+def test_study_stores_pruned_trials_by_rung(tmp_path: Path) -> None:
     coordinator = coordinator_of(tmp_path, plan_of(trials=6))
     run_out(coordinator)
     study = optuna.load_study(study_name="sentiment#1", storage=f"sqlite:///{tmp_path / 'ledger.db'}")

@@ -75,7 +75,7 @@ def actions(decisions: Sequence[Decision]) -> dict[int, Action]:
         (7, 7, (1, 2, 3, 4, 5, 6, 7)),
     ],
 )
-def test_report_points_are_even_and_end_at_the_budget(samples: int, reports: int, points: tuple[int, ...]) -> None:
+def test_report_points_are_even_within_budget(samples: int, reports: int, points: tuple[int, ...]) -> None:
     assert report_points(samples, reports) == points
 
 
@@ -87,9 +87,7 @@ def test_report_points_are_even_and_end_at_the_budget(samples: int, reports: int
         (400, (500, 3000), (400,)),
     ],
 )
-def test_report_points_can_be_given_and_end_at_the_budget_too(
-    samples: int, reports: tuple[int, ...], points: tuple[int, ...]
-) -> None:
+def test_given_report_points_end_at_budget(samples: int, reports: tuple[int, ...], points: tuple[int, ...]) -> None:
     assert report_points(samples, reports) == points
 
 
@@ -119,7 +117,7 @@ def test_rungs_are_report_points_below_the_last(grace: int | None, factor: int, 
 
 
 @pytest.mark.parametrize("values", list(permutations((0.1, 0.2, 0.3))))
-def test_the_first_three_are_judged_together_whatever_their_order(values: tuple[float, ...]) -> None:
+def test_first_cohort_is_decided_together(values: tuple[float, ...]) -> None:
     """Optuna keeps one of .1 .2 .3 and all of .3 .2 .1."""
     decider = decider_of(StoppingPolicy(reduction_factor=3))
     records: list[TrialRecord] = []
@@ -135,7 +133,7 @@ def test_the_first_three_are_judged_together_whatever_their_order(values: tuple[
     assert stopped.outcome.reason == "not among the best 1 of 3 at 1000 samples"
 
 
-def test_a_trial_is_compared_by_its_best_so_far() -> None:
+def test_trial_is_compared_by_its_best_value() -> None:
     decider = decider_of(StoppingPolicy(reduction_factor=3))
     fell_back = trial(0, 0.9, 0.8, 0.1)
     records = [fell_back, trial(1, 0.5, 0.5, 0.5), trial(2, 0.4, 0.4, 0.4)]
@@ -155,7 +153,7 @@ def test_ties_are_kept() -> None:
     assert set(actions(decided).values()) == {Action.CONTINUE}
 
 
-def test_a_value_that_is_no_number_ranks_last_and_fails() -> None:
+def test_nan_ranks_last_and_fails() -> None:
     decider = decider_of(StoppingPolicy(reduction_factor=3))
     decided = decider.decide([trial(0, math.nan), trial(1, 0.1), trial(2, 0.2)], more_trials=False)
     assert actions(decided) == {0: Action.STOP, 1: Action.STOP, 2: Action.CONTINUE}
@@ -164,12 +162,12 @@ def test_a_value_that_is_no_number_ranks_last_and_fails() -> None:
     assert decided[0].outcome.reason == "no report holds a number for val/accuracy"
 
 
-def test_between_rungs_a_trial_goes_on_at_once() -> None:
+def test_trial_continues_between_rungs() -> None:
     decider = decider_of(StoppingPolicy(reduction_factor=3))
     assert actions(decider.decide([trial(0, 0.5, 0.5)], more_trials=True)) == {0: Action.CONTINUE}
 
 
-def test_who_stops_below_is_not_waited_for_above() -> None:
+def test_trials_stopped_below_are_ignored_above() -> None:
     """Trial 0 waits at 3000 for 1 and 2; they are judged at 1000 and both stop, so it goes on in the same call."""
     decider = decider_of(StoppingPolicy(reduction_factor=3, cohort=2))
     records = [trial(0, 0.9, 0.9, 0.9), trial(1, 0.2), trial(2, 0.1)]
@@ -177,7 +175,7 @@ def test_who_stops_below_is_not_waited_for_above() -> None:
     assert actions(decider.decide(records, more_trials=True)) == {1: Action.STOP, 2: Action.STOP}
 
 
-def test_a_trial_of_fewer_epochs_is_complete_at_its_own_end_and_compared_with_others_below_it_alone() -> None:
+def test_short_trial_completes_at_its_own_end() -> None:
     """Trial 0's rate has come down at the rung where the others still have most of their way to go."""
     decider = decider_of(StoppingPolicy(reduction_factor=2))
     short = [trial(0, 0.5, epochs=1 / 6), trial(1, 0.3, 0.3, points=(1000, 1500), epochs=0.25)]
@@ -191,7 +189,7 @@ def test_a_trial_of_fewer_epochs_is_complete_at_its_own_end_and_compared_with_ot
     ]
 
 
-def test_who_ends_below_a_rung_is_not_waited_for() -> None:
+def test_trials_ending_below_a_rung_are_ignored() -> None:
     decider = decider_of(StoppingPolicy(reduction_factor=3, cohort=2))
     waiting = trial(0, 0.9, 0.9, 0.9)
     for epochs, expected in ((1.0, {}), (0.6, {}), (0.5, {0: Action.CONTINUE}), (0.4, {0: Action.CONTINUE})):
@@ -199,7 +197,7 @@ def test_who_ends_below_a_rung_is_not_waited_for() -> None:
 
 
 @pytest.mark.parametrize(("more", "expected"), [(True, {}), (False, {0: Action.CONTINUE, 1: Action.STOP})])
-def test_fewer_trials_than_the_cohort_are_judged_when_no_more_can_come(more: bool, expected: dict[int, Action]) -> None:
+def test_small_cohort_is_decided_without_further_trials(more: bool, expected: dict[int, Action]) -> None:
     decider = decider_of(StoppingPolicy(reduction_factor=3))
     assert actions(decider.decide([trial(0, 0.2), trial(1, 0.1)], more_trials=more)) == expected
 
@@ -279,7 +277,7 @@ VALUES = st.sampled_from((0.1, 0.2, 0.3, 0.4, math.nan))
 
 
 @given(policy=POLICIES, values=st.lists(st.tuples(VALUES, st.integers(1, 5)), max_size=12), data=st.data())
-def test_trials_judged_together_do_not_depend_on_their_order(
+def test_decisions_ignore_trial_order(
     policy: StoppingPolicy, values: list[tuple[float, int]], data: st.DataObject
 ) -> None:
     """The same reports under the same numbers, in any order in the sequence, give the same decisions."""
@@ -293,9 +291,7 @@ def test_trials_judged_together_do_not_depend_on_their_order(
 @given(
     rule=st.sampled_from((StoppingName.ASHA, StoppingName.MEDIAN)), values=st.lists(VALUES, max_size=12), data=st.data()
 )
-def test_a_decision_depends_on_values_and_not_on_numbers(
-    rule: StoppingName, values: list[float], data: st.DataObject
-) -> None:
+def test_decision_ignores_trial_numbers(rule: StoppingName, values: list[float], data: st.DataObject) -> None:
     decider = decider_of(StoppingPolicy(rule=rule))
     order = data.draw(st.permutations(range(len(values))))
     straight = decider.decide([trial(n, value) for n, value in enumerate(values)], more_trials=False)
@@ -313,7 +309,7 @@ def test_no_trial_waits_for_ever(policy: StoppingPolicy, trials: int, parallel: 
     assert all(record.ended for record in records)
 
 
-def test_two_hundred_trials_take_little_work_and_keep_the_best() -> None:
+def test_two_hundred_trials_keep_the_best() -> None:
     """The best of 200 gets to the end; all of them together train a fraction of what they could have."""
     heights = [0.5 + 0.002 * n for n in range(200)]
     random.Random(3).shuffle(heights)

@@ -163,5 +163,5 @@ def test_what_is_not_there_is_named(registered: Tracked, written: str, message: 
 
 
 def test_a_folder_that_holds_no_adapter_is_named(tmp_path: Path, local_store: Location) -> None:
-    with pytest.raises(UserError, match=r"is no exported adapter: adapter_config.json, loratory.json is missing"):
+    with pytest.raises(UserError, match=r"is not an exported adapter: adapter_config.json, loratory.json is missing"):
         Predictor.load(str(tmp_path), local_store)

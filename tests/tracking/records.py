@@ -106,6 +106,20 @@ class StoredSweep:
         return self.ledger.sweeps.get(self.id)
 
     @property
+    def experiment_id(self) -> str:
+        """The id of the sweep's experiment, once it is written."""
+        return _required(self.record.experiment_id)
+
+    @property
+    def run_id(self) -> str:
+        """The id of the parent run, once it is written."""
+        return _required(self.record.run_id)
+
+    def run_of(self, number: int) -> str:
+        """Return the id of a trial's run, once it is written."""
+        return _required(self.records[number].run_id)
+
+    @property
     def records(self) -> dict[int, TrialRecord]:
         """The trials as they are stored now, by number."""
         return {record.number: record for record in self.ledger.trials.all(self.id)}
@@ -131,3 +145,8 @@ class StoredSweep:
 
     def _count(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
         self.saves += statement.startswith(("INSERT INTO loratory_cursors", "UPDATE loratory_cursors"))
+
+
+def _required(value: str | None) -> str:
+    assert value is not None
+    return value

@@ -37,7 +37,7 @@ def test_a_text_is_judged_as_if_alone(name: str, changes: dict[str, Any], alone:
     assert_judged_as_if_alone(folder, TEXTS)
 
 
-def test_a_text_with_the_end_token_inside_is_judged(tmp_path: Path) -> None:
+def test_text_with_end_token_is_classified(tmp_path: Path) -> None:
     folder = adapter_of(tiny_bart_classifier(tmp_path / "model"), tmp_path / "adapter")
     assert_judged_as_if_alone(folder, [*TEXTS, "a <s>bad</s> film"])
 

@@ -34,7 +34,7 @@ def test_the_local_store_lies_in_mlflow_here(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_plain")
-def test_the_file_then_the_environment_then_the_folder_decide(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_location_prefers_file_then_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LORATORY_MLFLOW_DIR", "elsewhere")
     assert locate().artifacts == tmp_path / "elsewhere" / "artifacts"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://team:5000")
@@ -61,7 +61,7 @@ def test_a_local_store_is_looked_into_without_mlflow(tmp_path: Path, empty_store
     assert not holds_runs(locate(Tracking(uri="http://team:5000")), [])
 
 
-def test_a_folder_named_mlflow_is_not_taken_for_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_mlflow_folder_is_not_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     load_mlflow()  # so that the real one is what stands there again afterwards
     (tmp_path / "mlflow").mkdir()
     for name in [name for name in sys.modules if name.partition(".")[0] == "mlflow"]:
@@ -97,7 +97,7 @@ def test_importing_our_rooms_loads_nothing_heavy() -> None:
     assert not loaded("\n".join(f"import {module}" for module in modules)) & HEAVY
 
 
-def test_a_driver_that_tracks_never_loads_torch_and_says_nothing(tmp_path: Path) -> None:
+def test_tracking_never_loads_torch(tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path
 from orchestrator.core.policy import Tracking

@@ -30,7 +30,7 @@ def model(trained: TrainedSweep, empty_store: Path, tmp_path_factory: pytest.Tem
     location = copied(empty_store, tmp_path_factory.mktemp("logged"))
     Synchroniser(trained.store.ledger, trained.store.id, description(keep_adapters=1), location, trained.adapters).run()
     client = connect(location)
-    (logged,) = client.search_logged_models([trained.store.record.experiment_id])
+    (logged,) = client.search_logged_models([trained.store.experiment_id])
     return load_mlflow().pyfunc.load_model(logged.artifact_location)
 
 

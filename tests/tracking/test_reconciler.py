@@ -33,7 +33,7 @@ class Recorder:
         return self.refused
 
 
-def test_flush_waits_for_a_pass_that_began_after_it() -> None:
+def test_flush_waits_for_a_later_pass() -> None:
     recorder = Recorder(seconds=0.05)
     reconciler = Reconciler(recorder, lambda _: None, gap_s=60)
     reconciler.start()
@@ -60,7 +60,7 @@ def test_events_in_a_row_are_written_together() -> None:
     reconciler.close(5)
 
 
-def test_an_absent_server_is_named_once_holds_nothing_up_and_is_tried_again() -> None:
+def test_absent_server_is_reported_once_and_retried() -> None:
     recorder, warnings = Recorder(absent=True), list[str]()
     reconciler = Reconciler(recorder, warnings.append, gap_s=0, longest_wait_s=0.05)
     reconciler.start()
@@ -68,13 +68,13 @@ def test_an_absent_server_is_named_once_holds_nothing_up_and_is_tried_again() ->
         reconciler.wake()  # a call that waited for the server would run into the test's time limit
     assert not reconciler.flush(0.5)
     assert recorder.passes > 2
-    assert warnings == ["tracking is behind, the sweep goes on: ConnectionError: nobody answers"]
+    assert warnings == ["tracking is behind; the sweep continues: ConnectionError: nobody answers"]
     recorder.absent = False
     assert reconciler.flush(5)
     assert reconciler.close(5)
 
 
-def test_flush_hurries_a_pass_that_waits_to_try_again() -> None:
+def test_flush_hurries_a_waiting_retry() -> None:
     recorder = Recorder(absent=True)
     reconciler = Reconciler(recorder, lambda _: None, gap_s=0, longest_wait_s=3600)
     reconciler.start()
@@ -103,7 +103,7 @@ def test_refusal_is_told_once_without_waiting() -> None:
     reconciler.start()
     assert not reconciler.flush(600)  # a wait would run into the test's time limit
     assert not reconciler.close(600)
-    assert warnings == ["tracking: MLflow refuses trial-000: no such run; MLflow will lack it, and the sweep goes on"]
+    assert warnings == ["tracking: MLflow refuses trial-000: no such run; MLflow will lack it; the sweep continues"]
 
 
 def test_sqlalchemy_orm_is_whole_before_the_thread() -> None:

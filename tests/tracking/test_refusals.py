@@ -78,7 +78,7 @@ def test_busy_server_is_asked_again() -> None:
         assert not reconciler.flush(2)
         reconciler.close(1)
     assert len(warnings) == 1
-    assert warnings[0].startswith("tracking is behind, the sweep goes on: ")
+    assert warnings[0].startswith("tracking is behind; the sweep continues: ")
 
 
 def test_one_refused_run_leaves_the_others_tracked(local_store: Location) -> None:
@@ -95,24 +95,24 @@ def test_one_refused_run_leaves_the_others_tracked(local_store: Location) -> Non
     assert "alpha" in told[0]
     store.put(trial(2, (0.7,)))
     assert refused.run() == told
-    runs = connect(local_store).search_runs([store.record.experiment_id])
+    runs = connect(local_store).search_runs([store.experiment_id])
     assert {run.info.run_name for run in runs} == {"films#1", "trial-000", "trial-001", "trial-002"}
     assert {run.info.run_name: run.info.status for run in runs}["trial-001"] == "FINISHED"
     assert Synchroniser(store.ledger, store.id, description(), local_store).run() == ()  # another driver tries it again
 
 
-def test_deleted_run_is_written_anew_meanwhile(local_store: Location) -> None:
+def test_run_deleted_during_a_pass_is_rewritten(local_store: Location) -> None:
     store = StoredSweep(sweep(), trial(0, (0.5,)))
     synchroniser = Synchroniser(store.ledger, store.id, description(), local_store)
     synchroniser.run()
-    deleted = store.records[0].run_id
+    deleted = store.run_of(0)
     connect(local_store).delete_run(deleted)
     store.put(trial(0, (0.5, 0.6), TrialState.COMPLETE))
     assert synchroniser.run() == ()
-    assert store.records[0].run_id != deleted
+    assert store.run_of(0) != deleted
 
 
-def test_folder_that_may_not_be_written_is_refused(tmp_path: Path) -> None:
+def test_unwritable_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     location = Location(tracking_uri=uri, registry_uri=uri, artifacts=tmp_path / "file" / "artifacts")
@@ -134,7 +134,7 @@ def test_folder_that_may_not_be_written_is_refused(tmp_path: Path) -> None:
         ("TEMPORARILY_UNAVAILABLE", "attempt to write a readonly database", True),
     ],
 )
-def test_mlflow_refusals_are_told_from_faults(code: str, message: str, expected: bool) -> None:
+def test_mlflow_refusals_differ_from_faults(code: str, message: str, expected: bool) -> None:
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import ErrorCode
 
@@ -151,15 +151,15 @@ def test_mlflow_refusals_are_told_from_faults(code: str, message: str, expected:
         (requests.exceptions.JSONDecodeError("no JSON", "", 0), False),
     ],
 )
-def test_other_refusals_are_told_from_faults(error: Exception, expected: bool) -> None:
+def test_other_refusals_differ_from_faults(error: Exception, expected: bool) -> None:
     assert is_refusal(error) is expected
 
 
-def test_names_that_mlflow_refuses_are_recorded_cleaned(local_store: Location) -> None:
+def test_invalid_mlflow_names_are_cleaned(local_store: Location) -> None:
     store = StoredSweep(sweep(), trial(0, (0.5,), TrialState.COMPLETE))
     facts = {**store.record.facts, "baseline": {"val/hit@1": 0.25, "val/a//b": 0.5}}
     store.ledger.sweeps.update(store.id, facts=facts)
     assert Synchroniser(store.ledger, store.id, description(), local_store).run() == ()
-    metrics = connect(local_store).get_run(store.record.run_id).data.metrics
+    metrics = connect(local_store).get_run(store.run_id).data.metrics
     assert metrics["baseline_val_hit_1"] == 0.25
     assert metrics["baseline_val_a__b"] == 0.5

@@ -61,7 +61,7 @@ def test_versions_and_aliases(location: Location, models: dict[int, str], name: 
     assert name in registry.names()
 
 
-def test_a_version_is_downloaded_and_loads_by_mlflows_own_address(
+def test_version_downloads_and_loads_by_uri(
     location: Location, models: dict[int, str], name: str, trained: TrainedSweep, tmp_path: Path
 ) -> None:
     registry = Registry(location)
@@ -92,7 +92,7 @@ def test_a_version_of_something_else_is_no_adapter(location: Location, name: str
     client.create_registered_model(name)
     client.create_model_version(name, "s3://somewhere/else")
     registry = Registry(location)
-    with pytest.raises(UserError, match=f"{name}/1 was not made from an adapter that Loratory logged"):
+    with pytest.raises(UserError, match=f"{name}/1 does not come from an adapter logged by Loratory"):
         registry.download(registry.get(ModelReference.parse(name)))
 
 

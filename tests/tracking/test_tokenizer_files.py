@@ -47,7 +47,7 @@ def test_staged_tokenizer_of_gpt2_gives_no_token_types(tmp_path: Path) -> None:
     assert [*AutoTokenizer.from_pretrained(tmp_path / "staged")("a film")] == ["input_ids", "attention_mask"]
 
 
-def test_staged_tokenizer_pads_with_the_token_that_trials_pad_with(tmp_path: Path) -> None:
+def test_staged_tokenizer_keeps_the_padding_token(tmp_path: Path) -> None:
     base = odd_llama(tmp_path / "base", {"eos_token": "</s>"}, pad_token_id=None)
     stage_tokenizer(str(base), None, tmp_path / "staged", classifies=True)
     assert AutoTokenizer.from_pretrained(tmp_path / "staged").pad_token_id == EOS_ID
@@ -104,7 +104,7 @@ def test_every_end_token_is_stored_with_the_adapter(build: Callable[[Path], Path
     assert (stored.eos_token_id, stored.pad_token_id) == (ends, 0)
 
 
-def test_generation_configuration_that_cannot_be_saved_keeps_its_tokens(tmp_path: Path) -> None:
+def test_invalid_generation_config_keeps_its_tokens(tmp_path: Path) -> None:
     base = odd_llama(tmp_path / "base", {"eos_token": "</s>", "pad_token": "[PAD]"}, eos_token_id=EOS_ID)
     (base / "generation_config.json").write_text(
         json.dumps({"do_sample": False, "temperature": 0.6, "eos_token_id": 3})

@@ -28,7 +28,7 @@ def test_the_summary_belongs_to_one_checkpoint() -> None:
     }
 
 
-def test_points_carry_the_records_own_times_and_go_on_after_the_cursor() -> None:
+def test_points_use_record_times_after_the_cursor() -> None:
     record = trial(3, (0.7, 0.6, 0.8), TrialState.COMPLETE)
     points = trial_points(record, ACCURACY, after=1000)
     assert {point.step for point in points} == {2000, 3000}
@@ -38,7 +38,7 @@ def test_points_carry_the_records_own_times_and_go_on_after_the_cursor() -> None
     assert trial_points(record, ACCURACY, after=3000) == []
 
 
-def test_final_metrics_stand_at_the_best_checkpoint_whatever_their_set_is_called() -> None:
+def test_final_metrics_belong_to_best_checkpoint() -> None:
     record = dataclasses.replace(trial(0, (0.9, 0.6), TrialState.COMPLETE), final={"shift/très (new)/loss": 1.0})
     [point] = trial_points(record, ACCURACY, after=2000)
     assert (point.name, point.step) == ("shift/très _new_/loss", 1000)
@@ -50,7 +50,7 @@ def again(number: int, accuracies: tuple[float, ...], accuracy: float) -> TrialR
     return dataclasses.replace(trial(number, accuracies, TrialState.COMPLETE), final=measured)
 
 
-def test_what_was_measured_again_is_what_a_run_shows_last() -> None:
+def test_run_shows_the_last_measurement() -> None:
     points = trial_points(again(0, (0.9, 0.6), accuracy=0.8), ACCURACY, after=0)
     shown = {point.name: point for point in sorted(points, key=lambda point: (point.step, point.timestamp_ms))}
     assert shown["best_val_accuracy"].value == 0.8

@@ -87,8 +87,8 @@ def _median(policy: StoppingPolicy, points: Sequence[int]) -> Rule:
     return Rule(brackets=(ladder,), bracket_of=(0,), cohort=policy.cohort or 3, losers=_worse_than_median)
 
 
-def _none(policy: StoppingPolicy, points: Sequence[int]) -> Rule:  # noqa: ARG001  (every builder has one signature)
-    return Rule(brackets=((),), bracket_of=(0,), cohort=1, losers=lambda keys, undecided: {})  # noqa: ARG005
+def _none(_policy: StoppingPolicy, _points: Sequence[int]) -> Rule:
+    return Rule(brackets=((),), bracket_of=(0,), cohort=1, losers=lambda _keys, _undecided: {})
 
 
 _BUILDERS: dict[StoppingName, Callable[[StoppingPolicy, Sequence[int]], Rule]] = {
