@@ -67,7 +67,7 @@ class AdapterRunner:
         self._use_tokens(model)
         self.model = peft.PeftModel.from_pretrained(model, folder).to(device).eval()
         self.device = device
-        self.one_by_one = _reset_long_rope(self.model) or self._sees_other_rows()
+        self.one_by_one = reset_long_rope(self.model) or self._sees_other_rows()
 
     def _sees_other_rows(self) -> bool:
         """Return whether a row's logits depend on its padding, as in a model without attention mask (FNet)."""
@@ -221,7 +221,7 @@ class AdapterModel(PythonModel):
         return pd.DataFrame({"label": labels, "score": scores}, index=series.index)
 
 
-def _reset_long_rope(model: "torch.nn.Module") -> bool:
+def reset_long_rope(model: "torch.nn.Module") -> bool:
     """Reset length-dependent RoPE (dynamic, long) before each forward; return whether the model has any."""
     has_any = False
     for module in model.modules():

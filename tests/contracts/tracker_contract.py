@@ -1,4 +1,4 @@
-"""What holds for every store that a sweep is tracked in. A test class inherits the suite and gives ``location``."""
+"""The contract of every tracking store. A test class inherits the suite and defines ``location``."""
 
 import json
 import uuid
@@ -19,12 +19,12 @@ from tests.tracking.records import StoredSweep, description, sweep, trial
 
 
 class Killed(BaseException):
-    """Stands for a kill of the driver."""
+    """Simulates a kill of the driver."""
 
 
 @contextmanager
 def killed_at(store: StoredSweep, count: int) -> Iterator[None]:
-    """Die before the ``count``-th write of the tracker to the ledger, counted from 1; MLflow has been written to."""
+    """Die before the ``count``-th write of the tracker to the ledger, counted from 1, after the write to MLflow."""
     left = count
 
     def die(_connection: object, _cursor: object, statement: str, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""One driver at a time: refused while the first lives, taken over when it is dead or silent."""
+"""One driver per sweep: a second one is refused, or replaces a dead or silent one."""
 
 import signal
 import subprocess
@@ -31,7 +31,7 @@ with ledger.drivers.hold(open_sweep(ledger, "s", {}, "").id):
 
 @pytest.fixture
 def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that drives the sweep."""
+    """Another process driving the sweep."""
     url = open_ledger(tmp_path).database.url
     with subprocess.Popen([sys.executable, "-c", HOLDER, url], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -66,7 +66,7 @@ def test_killed_driver_is_replaced_at_once(tmp_path: Path, holder: subprocess.Po
 
 
 def test_unreaped_driver_counts_as_dead(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
-    """Its parent, this test, has not asked for its exit code: it is a zombie, as often in containers."""
+    """The test, its parent, has not read its exit code: it is a zombie, as often in containers."""
     holder.send_signal(signal.SIGKILL)
     while psutil.Process(holder.pid).status() != psutil.STATUS_ZOMBIE:
         time.sleep(0.01)
@@ -87,7 +87,7 @@ def test_reused_pid_does_not_hold_the_sweep(tmp_path: Path, holder: subprocess.P
 
 
 def other_host(ledger: Ledger, sweep_id: int, silent_s: float) -> None:
-    """Store a driver on a machine whose processes cannot be seen from here."""
+    """Store a driver of another machine."""
     beat = time.time() - silent_s
     row = {"token": "token", "host": "elsewhere", "pid": 1, "process_started_at": 0.0}
     with ledger.database.write() as connection:
@@ -138,7 +138,7 @@ def test_heartbeat_adds_up_the_time(tmp_path: Path) -> None:
 
 
 def beat_once(ledger: Ledger, sweep_id: int) -> None:
-    """Wait for a heartbeat that began after this call: for the second, as the first may have begun before."""
+    """Wait for two heartbeats: the second one began after this call."""
     for _ in range(2):
         before = ledger.drivers.live(sweep_id)
         deadline = time.monotonic() + 20
@@ -163,7 +163,7 @@ def test_time_before_work_counts_once_busy(tmp_path: Path) -> None:
         assert ledger.sweeps.get(sweep.id).facts["elapsed_s"] == 0
         hold.busy = True
         beat_once(ledger, sweep.id)
-        counted = ledger.sweeps.get(sweep.id).facts["elapsed_s"]  # what is left if this driver is killed now
+        counted = ledger.sweeps.get(sweep.id).facts["elapsed_s"]  # the stored time if this driver is killed now
     assert counted >= 0.3
     assert ledger.sweeps.get(sweep.id).facts["elapsed_s"] >= counted
 

@@ -1,4 +1,4 @@
-"""The ledger: what is committed comes back, whole, once, and in few queries."""
+"""The ledger: committed records are read back whole, once, and in few queries."""
 
 import json
 import math
@@ -58,7 +58,7 @@ def test_canonical_text_ignores_key_order_and_rounding() -> None:
     assert codec.canonical({"a": True}) != codec.canonical({"a": 1})
 
 
-def test_a_trial_comes_back_as_it_was_written(ledger: Ledger) -> None:
+def test_trial_is_read_as_written(ledger: Ledger) -> None:
     sweep = open_sweep(ledger, "s", FINGERPRINT, "name: s")
     record = a_trial()
     ledger.trials.add(sweep.id, record, study_number=3)
@@ -179,7 +179,7 @@ def test_changed_returns_trials_with_new_marks(ledger: Ledger) -> None:
 
 def test_same_command_resumes_and_fresh_starts_anew(ledger: Ledger) -> None:
     first = open_sweep(ledger, "s", FINGERPRINT, "budget: 1")
-    assert (first.reference, first.status) == ("s#1", SweepStatus.INTERRUPTED), "nobody runs it yet"
+    assert (first.reference, first.status) == ("s#1", SweepStatus.INTERRUPTED), "no driver yet"
     again = open_sweep(ledger, "s", FINGERPRINT, "budget: 2")
     assert (again.id, again.spec_text) == (first.id, "budget: 1"), "another driver may hold the sweep"
     again = ledger.sweeps.update(first.id, spec_text="budget: 2")
@@ -207,7 +207,7 @@ def test_changed_sweep_is_refused_with_its_differences(ledger: Ledger) -> None:
     )
 
 
-def test_a_changed_sweep_without_a_trial_gives_way(ledger: Ledger) -> None:
+def test_changed_sweep_without_trials_is_replaced(ledger: Ledger) -> None:
     open_sweep(ledger, "s", FINGERPRINT, "")
     second = open_sweep(ledger, "s", {"objective": "topic"}, "name: s")
     assert ledger.sweeps.all() == (second,)
@@ -217,7 +217,7 @@ def test_a_changed_sweep_without_a_trial_gives_way(ledger: Ledger) -> None:
     assert ledger.sweeps.all() == (second,)
 
 
-def test_facts_are_laid_over_each_other(ledger: Ledger) -> None:
+def test_facts_are_updated_by_name(ledger: Ledger) -> None:
     sweep = open_sweep(ledger, "s", FINGERPRINT, "")
     ledger.sweeps.update(sweep.id, facts={"baseline": {"test/accuracy": 0.8}, "versions": 1})
     after = ledger.sweeps.update(
@@ -241,7 +241,7 @@ def test_cursors_belong_to_sweep_or_trial(ledger: Ledger) -> None:
     )
 
 
-def test_a_deleted_sweep_leaves_nothing(tmp_path: Path) -> None:
+def test_deleted_sweep_leaves_no_rows(tmp_path: Path) -> None:
     plan = plan_of(trials=3)
     run_out(coordinator_of(tmp_path, plan, "kept"))
     run_out(coordinator_of(tmp_path, plan, "gone"))
@@ -278,18 +278,18 @@ def test_a_ledger_in_memory_is_refused(url: str) -> None:
     ("url", "message"),
     [("ledger.db", "is no database URL"), ("postgresql+absent://host/db", "is no database URL")],
 )
-def test_a_url_that_cannot_be_understood_is_refused(url: str, message: str) -> None:
+def test_invalid_url_is_refused(url: str, message: str) -> None:
     with pytest.raises(LedgerError, match=message):
         Ledger.open(url)
 
 
-def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+def test_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").write_text("these are words, and too many of them to be a header of any database")
     with pytest.raises(LedgerError, match="cannot be opened"):
         open_ledger(tmp_path)
 
 
-def test_the_default_place_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_url_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LORATORY_DB", raising=False)
     monkeypatch.setenv("LORATORY_HOME", str(tmp_path / "home"))
     assert Ledger.open().database.url == f"sqlite:///{tmp_path}/home/ledger.db"

@@ -1,4 +1,4 @@
-"""The same ledger on PostgreSQL; runs where LORATORY_TEST_POSTGRES names a database that may be written to."""
+"""The ledger on PostgreSQL; runs if LORATORY_TEST_POSTGRES names a writable database."""
 
 import os
 

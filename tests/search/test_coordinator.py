@@ -1,4 +1,4 @@
-"""The coordinator: what it hands out, what it commits, how trials end, and when a sweep is over."""
+"""The coordinator: tasks, commits, outcomes of trials, and the end of a sweep."""
 
 import math
 import threading
@@ -37,7 +37,7 @@ NO_RULE = StoppingPolicy(rule=StoppingName.NONE)
 
 
 class Diary:
-    """Writes down what it hears, and checks that it was committed before it was told."""
+    """Records every event, and checks its commit to the ledger."""
 
     def __init__(self, folder: Path) -> None:
         self._ledger = open_ledger(folder)
@@ -110,7 +110,7 @@ def test_smaller_budget_keeps_existing_trials(tmp_path: Path) -> None:
     assert again.exhausted_reason == "all 3 trials were handed out; the budget is 2 now"
 
 
-def test_the_first_trials_wait_for_each_other(tmp_path: Path) -> None:
+def test_first_trials_wait_for_a_cohort(tmp_path: Path) -> None:
     coordinator = coordinator_of(tmp_path, plan_of(trials=3))
     tasks = [coordinator.next_task() for _ in range(3)]
     assert [task.number for task in tasks if task is not None] == [0, 1, 2]
@@ -126,7 +126,7 @@ def test_the_first_trials_wait_for_each_other(tmp_path: Path) -> None:
     assert coordinator.decision(1) == next(v for v in decisions if v.trial == 1)
 
 
-def test_who_can_wait_for_nobody_is_judged(tmp_path: Path) -> None:
+def test_trial_without_peers_is_decided(tmp_path: Path) -> None:
     coordinator = coordinator_of(tmp_path, plan_of(trials=2))
     coordinator.next_task()
     assert coordinator.report(report_of(0, 1000, 0.5)) == ()
@@ -157,7 +157,7 @@ def test_a_report_out_of_turn_is_refused(tmp_path: Path, samples: int) -> None:
     assert coordinator.records()[0].reports == ()
 
 
-def test_an_ended_trial_is_left_alone(tmp_path: Path) -> None:
+def test_ended_trial_does_not_change(tmp_path: Path) -> None:
     coordinator = coordinator_of(tmp_path, plan_of())
     coordinator.next_task()
     coordinator.fail(0, "crashed")
@@ -175,7 +175,7 @@ def test_trial_without_stop_decision_cannot_finish(tmp_path: Path) -> None:
         coordinator.finish(0, {})
 
 
-def test_a_diverged_trial_ends_at_once_alone(tmp_path: Path) -> None:
+def test_diverged_trial_ends_at_once(tmp_path: Path) -> None:
     coordinator = coordinator_of(tmp_path, plan_of(stopping=NO_RULE))
     coordinator.next_task()
     coordinator.next_task()
@@ -187,7 +187,7 @@ def test_a_diverged_trial_ends_at_once_alone(tmp_path: Path) -> None:
     assert not coordinator.records()[1].ended
 
 
-def test_a_crash_while_measuring_keeps_the_ending(tmp_path: Path) -> None:
+def test_crash_while_measuring_keeps_the_outcome(tmp_path: Path) -> None:
     coordinator = coordinator_of(tmp_path, plan_of(trials=1, stopping=NO_RULE))
     coordinator.next_task()
     for samples in POINTS:
@@ -200,7 +200,7 @@ def test_a_crash_while_measuring_keeps_the_ending(tmp_path: Path) -> None:
     )
 
 
-# Going on.
+# Resuming.
 
 
 def test_next_driver_resumes_most_advanced_trials_first(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_next_driver_resumes_most_advanced_trials_first(tmp_path: Path) -> None:
     assert (second.needs_finish(2), second.next_point(1), second.next_point(0)) == (True, 3000, 1000)
 
 
-def test_a_finished_sweep_goes_on_with_more_trials(tmp_path: Path) -> None:
+def test_finished_sweep_resumes_with_larger_budget(tmp_path: Path) -> None:
     run_out(coordinator_of(tmp_path, plan_of(trials=3)))
     done = coordinator_of(tmp_path, plan_of(trials=3))
     assert done.exhausted
@@ -243,7 +243,7 @@ def test_sweeps_in_one_database_are_independent(tmp_path: Path) -> None:
     assert one == two
 
 
-def test_a_study_that_somebody_deleted_is_missed(tmp_path: Path) -> None:
+def test_deleted_study_is_reported(tmp_path: Path) -> None:
     run_out(coordinator_of(tmp_path, plan_of(trials=1)))
     delete_study(open_ledger(tmp_path).database.url, "sentiment#1")
     with pytest.raises(LedgerError, match="study sentiment#1 lacks trials that the ledger holds"):
@@ -348,8 +348,8 @@ def test_start_points_added_later_are_tried_next(tmp_path: Path) -> None:
     assert added.records()[2].params["learning_rate"] == 5e-4
 
 
-def test_trials_that_wait_use_no_budget_of_another(tmp_path: Path) -> None:
-    """With one slot and a cohort of three, the third trial is started although two are unfinished."""
+def test_waiting_trials_use_no_other_budget(tmp_path: Path) -> None:
+    """With one slot and a cohort of three, the third trial starts although two are unfinished."""
     coordinator = coordinator_of(tmp_path, plan_of(trials=9))
     for number in range(3):
         task = coordinator.next_task()
@@ -399,7 +399,7 @@ def test_step_cost_is_independent_of_trial_count(tmp_path: Path) -> None:
         ledger.trials = CountedTrials(ledger.database, ledger.drivers)
         sweep = open_sweep(ledger, f"sweep-{trials}", {"space": 1}, "name: sentiment")
         coordinator = Coordinator(ledger, sweep, plan_of(trials=trials + 2))
-        coordinator.next_task()  # the study's first look at its trials reads them all
+        coordinator.next_task()  # the study's first read of its trials reads all
         with statements() as run, record_reads() as reads:
             assert coordinator.next_task() is not None
             coordinator.report(report_of(trials + 1, 1000, 0.99))

@@ -1,4 +1,4 @@
-"""Importances: over all trials at their highest common rung, or a plain word that there are too few."""
+"""Importances over all trials at their highest common report point, or a note about too few trials."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -38,7 +38,7 @@ def trials(
     return found
 
 
-def test_what_matters_comes_first_and_shares_add_up() -> None:
+def test_shares_are_sorted_and_add_up() -> None:
     found = importances(trials(40, lambda p: -(abs(p["learning_rate"] - 1e-3) ** 0.2) + 0.01 * p["dropout"]), ACCURACY)
     assert next(iter(found.shares)) == "learning_rate"
     assert found.shares["learning_rate"] > 0.8
@@ -47,7 +47,7 @@ def test_what_matters_comes_first_and_shares_add_up() -> None:
     assert (found.nominal_samples, found.trials, found.note) == (1000, 40, None)
 
 
-def test_a_choice_may_matter_most() -> None:
+def test_choice_can_be_most_important() -> None:
     found = importances(trials(40, lambda p: float(p["init"] == "default")), ACCURACY)
     assert found.shares["init"] > 0.9
 
@@ -79,7 +79,7 @@ def test_equal_values_explain_nothing() -> None:
     assert found.note == "nothing to compare: all 12 trials have the same values at 1,000 samples"
 
 
-def test_conditional_parameters_are_left_out_and_named() -> None:
+def test_conditional_parameters_are_omitted_and_named() -> None:
     some = trials(20, lambda p: p["dropout"])
     for record in some[::2]:
         record.params["lora_plus_ratio"] = 1.0 + record.number  # type: ignore[index]

@@ -29,7 +29,7 @@ def decider_of(policy: StoppingPolicy, points: tuple[int, ...] = POINTS, metric:
 
 
 def trial(number: int, *values: float, points: Sequence[int] = POINTS, epochs: float = 1.0) -> TrialRecord:
-    """A running trial that went on after every report but the newest; the longest make one epoch."""
+    """Return a running trial, continued after every report except the newest; the longest trials train one epoch."""
     reports = tuple(report_of(number, point, value) for point, value in zip(points, values, strict=False))
     decisions = {
         r.nominal_samples: Decision(trial=number, nominal_samples=r.nominal_samples, action=Action.CONTINUE)
@@ -47,7 +47,7 @@ def trial(number: int, *values: float, points: Sequence[int] = POINTS, epochs: f
 
 
 def obey(records: Sequence[TrialRecord], decisions: Sequence[Decision]) -> list[TrialRecord]:
-    """Carry decisions out: who is told to stop, ends."""
+    """End the trials with the decision to stop."""
     after = list(records)
     for decision in decisions:
         record = after[decision.trial]
@@ -62,7 +62,7 @@ def actions(decisions: Sequence[Decision]) -> dict[int, Action]:
     return {decision.trial: decision.action for decision in decisions}
 
 
-# Where trials meet.
+# Report points and rungs.
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_report_points_need_samples_and_reports(samples: int, reports: int | tup
         (None, 2, (1000, 2000, 4000)),
         (1500, 2, (2000, 3000)),  # 1500, 3000; 6000 is the end
         (2500, 3, (3000,)),
-        (10, 3, (1000, 3000)),  # 10, 30, 90, 270, 810 all meet at the first report
+        (10, 3, (1000, 3000)),  # 10, 30, 90, 270, 810 are rounded up to the first report
         (6000, 3, ()),
         (9000, 3, ()),
     ],
@@ -113,12 +113,12 @@ def test_rungs_are_report_points_below_the_last(grace: int | None, factor: int, 
     assert rungs(POINTS, grace, factor) == expected
 
 
-# What a rule decides.
+# Decisions.
 
 
 @pytest.mark.parametrize("values", list(permutations((0.1, 0.2, 0.3))))
 def test_first_cohort_is_decided_together(values: tuple[float, ...]) -> None:
-    """Optuna keeps one of .1 .2 .3 and all of .3 .2 .1."""
+    """In Optuna the order decides: it keeps one of .1 .2 .3, but all of .3 .2 .1."""
     decider = decider_of(StoppingPolicy(reduction_factor=3))
     records: list[TrialRecord] = []
     decisions: tuple[Decision, ...] = ()
@@ -168,7 +168,7 @@ def test_trial_continues_between_rungs() -> None:
 
 
 def test_trials_stopped_below_are_ignored_above() -> None:
-    """Trial 0 waits at 3000 for 1 and 2; they are judged at 1000 and both stop, so it goes on in the same call."""
+    """Trial 0 waits at 3000 for 1 and 2. Both are stopped at 1000, so trial 0 continues in the same call."""
     decider = decider_of(StoppingPolicy(reduction_factor=3, cohort=2))
     records = [trial(0, 0.9, 0.9, 0.9), trial(1, 0.2), trial(2, 0.1)]
     assert actions(decider.decide(records, more_trials=False)) == {0: Action.CONTINUE, 1: Action.STOP, 2: Action.STOP}
@@ -176,7 +176,7 @@ def test_trials_stopped_below_are_ignored_above() -> None:
 
 
 def test_short_trial_completes_at_its_own_end() -> None:
-    """Trial 0's rate has come down at the rung where the others still have most of their way to go."""
+    """At the rung the learning rate of trial 0 has decayed, and the others have most of their training left."""
     decider = decider_of(StoppingPolicy(reduction_factor=2))
     short = [trial(0, 0.5, epochs=1 / 6), trial(1, 0.3, 0.3, points=(1000, 1500), epochs=0.25)]
     decisions = decider.decide([*short, trial(2, 0.4), trial(3, 0.2)], more_trials=True)
@@ -221,7 +221,7 @@ def test_hyperband_compares_within_a_bracket() -> None:
     assert [n for n, action in decided.items() if action is Action.STOP] == impatient[:2]
 
 
-# The exits, and what comes first.
+# The exits and their precedence.
 
 
 def losses(record: TrialRecord, validation: Sequence[float], train: Sequence[float]) -> TrialRecord:
@@ -248,7 +248,7 @@ def test_the_last_report_completes() -> None:
     )
 
 
-def test_overfitting_completes_before_the_rule_is_asked() -> None:
+def test_overfitting_exit_precedes_the_rule() -> None:
     record = losses(trial(0, 0.5, 0.4, 0.3), [0.5, 0.6, 0.7], [0.4, 0.3, 0.2])
     records = [record, trial(1, 0.8, 0.8, 0.8), trial(2, 0.9, 0.9, 0.9)]
     decision = decider_of(StoppingPolicy()).decide(records, more_trials=False)[0]
@@ -280,7 +280,7 @@ VALUES = st.sampled_from((0.1, 0.2, 0.3, 0.4, math.nan))
 def test_decisions_ignore_trial_order(
     policy: StoppingPolicy, values: list[tuple[float, int]], data: st.DataObject
 ) -> None:
-    """The same reports under the same numbers, in any order in the sequence, give the same decisions."""
+    """The order of the records does not change the decisions."""
     records = [trial(n, *[value] * reports) for n, (value, reports) in enumerate(values)]
     shuffled = data.draw(st.permutations(records))
     more = data.draw(st.booleans())
@@ -310,7 +310,7 @@ def test_no_trial_waits_for_ever(policy: StoppingPolicy, trials: int, parallel: 
 
 
 def test_two_hundred_trials_keep_the_best() -> None:
-    """The best of 200 gets to the end; all of them together train a fraction of what they could have."""
+    """The best of 200 trials completes; all trials together train a fraction of their budget."""
     heights = [0.5 + 0.002 * n for n in range(200)]
     random.Random(3).shuffle(heights)
     records = simulate(
@@ -351,7 +351,7 @@ def simulate(
     value: Callable[[int, int], float] | None = None,
     epochs: Sequence[float] = (1.0,),
 ) -> list[TrialRecord]:
-    """Run trials in random order: at every moment any of those that may train reports next, or crashes."""
+    """Run trials in random order: a random ready trial reports next, or crashes."""
     measure = value or (lambda _n, _s: draw.choice((0.1, 0.2, 0.3, math.nan)))
     table = decider.rung_table()
     records: list[TrialRecord] = []

@@ -1,4 +1,4 @@
-"""Sweeps and trials made by hand, and a sweep in a ledger of its own."""
+"""Sample sweeps and trials, and a sweep stored in a ledger of its own."""
 
 import dataclasses
 from tempfile import TemporaryDirectory
@@ -39,7 +39,7 @@ def report(number: int, rung: int, accuracy: float, loss: float = 0.5) -> Report
 
 
 def trial(number: int, accuracies: tuple[float, ...], state: TrialState = TrialState.RUNNING) -> TrialRecord:
-    """A trial with one report per value; it ended with its last one unless it is running."""
+    """Return a trial with one report per value, ended with its last report unless ``state`` is RUNNING."""
     reports = tuple(report(number, rung, value) for rung, value in enumerate(accuracies, start=1))
     ended = state is not TrialState.RUNNING
     params = {"learning_rate": 1e-4 * (number + 1), "rank": 8}

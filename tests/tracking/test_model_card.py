@@ -1,4 +1,4 @@
-"""The README of an adapter: where its base is, on this machine and on others, and numbers as a person reads them."""
+"""The README of an adapter: the location of its base on every machine, and readable numbers."""
 
 import dataclasses
 from pathlib import Path
@@ -49,7 +49,7 @@ def packaged(name: str, path: str, **metrics: float) -> str:
 
 
 def base_of(readme: str) -> object:
-    """Run the example up to where the base is known."""
+    """Run the example up to the definition of ``base``."""
     code = readme.partition("```python\n")[2].partition("```")[0]
     lines = [line for line in code.splitlines() if line.startswith(("base =", "from pathlib"))]
     scope: dict[str, object] = {}

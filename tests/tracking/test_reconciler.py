@@ -1,4 +1,4 @@
-"""The thread: it never holds up the sweep, tries again, and says whether all is written."""
+"""The reconciler's thread: it never delays the sweep, retries, and reports whether all is written."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Recorder:
-    """Stands for the synchroniser: counts passes, fails while ``absent``."""
+    """A fake synchroniser: it counts passes, and fails while ``absent``."""
 
     def __init__(self, *, absent: bool = False, seconds: float = 0.0) -> None:
         self.absent = absent
@@ -96,7 +96,7 @@ def test_close_ends_the_thread(absent: bool) -> None:
     assert recorder.passes == passes
 
 
-def test_refusal_is_told_once_without_waiting() -> None:
+def test_refusal_is_reported_once_without_waiting() -> None:
     recorder, warnings = Recorder(), list[str]()
     recorder.refused = ("trial-000: no such run", "trial-001: no such run")
     reconciler = Reconciler(recorder, warnings.append, gap_s=0, longest_wait_s=3600)

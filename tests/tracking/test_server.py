@@ -1,4 +1,4 @@
-"""The server: answers, ends with us, and may be away for a while without a loss."""
+"""The MLflow server: it answers, ends with its parent, and its absence loses nothing."""
 
 import json
 import re
@@ -49,7 +49,7 @@ def test_returning_server_gets_missed_records(local_store: Location) -> None:
     assert not reconciler.flush(3)
     store.put(trial(0, (0.5, 0.6, 0.7), TrialState.COMPLETE), trial(1, (0.4,), TrialState.PRUNED))
     reconciler.wake()
-    # A database's address may hold a password: SQLite takes one, and nobody sees it among the processes.
+    # A database's address may hold a password. SQLite accepts one, and it must not appear in a command line.
     uri = f"{local_store.tracking_uri}?password=pw-1"
     with serve(replace(local_store, tracking_uri=uri, registry_uri=uri), port=port):
         commands = [" ".join(process.cmdline()) for process in psutil.Process().children(recursive=True)]
@@ -74,7 +74,7 @@ def test_telemetry_of_the_pages_is_off(served_store: Location) -> None:
     config = json.loads(get("/ajax-api/3.0/mlflow/ui-telemetry"))
     assert config["disable_ui_telemetry"] is True
     page = get("/")
-    # The switch stands before MLflow's own code, and its key is the one that this code reads.
+    # The switch comes before MLflow's code, and uses the key read by this code.
     assert page.index(f'localStorage.setItem("{SWITCH}", "false")') < page.index("<script defer")
     code = "".join(get(f"/static-files/{name}") for name in re.findall(r'src="static-files/([^"]+)"', page))
     key, _, version = SWITCH.rpartition("_v")
@@ -90,7 +90,7 @@ def test_the_server_ends_with_us(empty_store: Path, tmp_path: Path, sign: signal
         "import signal, time, pathlib\n"
         "from orchestrator.tracking.server import serve\n"
         "from tests.conftest import local\n"
-        # Started in the background, a shell has all below it ignore interrupts.
+        # A shell in the background makes its children ignore interrupts.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"with serve(local(pathlib.Path({str(tmp_path)!r})), port=0) as address:\n"
         "    print(address, flush=True)\n"

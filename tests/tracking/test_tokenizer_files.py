@@ -1,4 +1,4 @@
-"""A folder beside an adapter holds the tokenizer and the ends of generation that trials used."""
+"""A staged adapter holds the tokenizer and the end tokens used in training."""
 
 import json
 import logging
@@ -64,7 +64,7 @@ def test_staging_short_models_tokenizer_prints_no_warning(tmp_path: Path, monkey
     assert said == []
 
 
-def test_another_tokenizer_is_told_from_the_own(tmp_path: Path) -> None:
+def test_different_tokenizer_is_detected(tmp_path: Path) -> None:
     own = AutoTokenizer.from_pretrained(tiny_bert(tmp_path / "own"))
     tiny_bert(tmp_path / "other", vocab=VOCAB[::-1])
     assert difference(own, tmp_path / "own") is None
@@ -114,7 +114,7 @@ def test_invalid_generation_config_keeps_its_tokens(tmp_path: Path) -> None:
 
 
 def writes(base: Path, *tokens: int) -> None:
-    """Have a language model write these tokens one after another, whatever it read, and then the last for ever."""
+    """Make a language model generate these tokens in order for any input, then repeat the last one."""
     from safetensors.torch import load_file, save_file
 
     weights = load_file(base / "model.safetensors")
@@ -123,7 +123,7 @@ def writes(base: Path, *tokens: int) -> None:
     embedding.zero_()
     weights["model.embed_tokens.weight"] = embedding
     weights["model.norm.weight"] = torch.ones_like(weights["model.norm.weight"])
-    embedding[:, 0] = 1.0  # what the prompt ends with
+    embedding[:, 0] = 1.0  # the last token of the prompt
     for place, token in enumerate(tokens[:-1], 1):
         embedding[token] = 0.0
         embedding[token, place] = 1.0

@@ -1,4 +1,4 @@
-"""What stands on runs, computed from records alone; and addresses."""
+"""Texts and metrics of runs, computed from records; and addresses."""
 
 import dataclasses
 from urllib.parse import parse_qs, unquote, urlparse
@@ -58,13 +58,13 @@ def test_run_shows_the_last_measurement() -> None:
     assert (shown["test/accuracy"].value, shown["test/accuracy"].step) == (0.5, 1000)
     places = [(point.name, point.step, point.timestamp_ms) for point in points]
     assert len(set(places)) == len(places), "MLflow would choose between two values"
-    assert [point.value for point in points if point.name == "val/accuracy"] == [0.9, 0.6]  # the curve stays
+    assert [point.value for point in points if point.name == "val/accuracy"] == [0.9, 0.6]  # the curve does not change
     points = sweep_points([again(0, (0.9,), accuracy=0.8)], ACCURACY, after=0)
     assert max(points, key=lambda point: (point.name == "best_val_accuracy", point.timestamp_ms)).value == 0.8
     assert not [point for point in points if point.name == "val/accuracy"]
 
 
-def test_the_sweeps_points_follow_the_order_of_endings() -> None:
+def test_sweep_points_follow_the_order_of_ends() -> None:
     late = dataclasses.replace(trial(0, (0.9,), TrialState.COMPLETE), ended_at=2e9)
     points = sweep_points([late, trial(1, (0.7,), TrialState.PRUNED), trial(2, (0.95,))], ACCURACY, after=0)
     assert [(p.step, p.value) for p in points if p.name == "best_val_accuracy"] == [(1, 0.7), (2, 0.9)]
@@ -98,7 +98,7 @@ def test_statuses() -> None:
     assert statuses[TrialState.RUNNING, SweepStatus.RUNNING] == "RUNNING"
 
 
-def test_a_sweeps_key_is_its_own() -> None:
+def test_sweep_key_is_unique() -> None:
     keys = {
         sweep_key(sweep()),
         sweep_key(sweep(generation=2)),
@@ -109,7 +109,7 @@ def test_a_sweeps_key_is_its_own() -> None:
     assert sweep_key(dataclasses.replace(sweep(), status=SweepStatus.FINISHED, facts={})) in keys
 
 
-def test_descriptions_say_what_a_person_wants_to_know() -> None:
+def test_descriptions_name_result_and_settings() -> None:
     note = wording.trial_tags(trial(7, (0.7, 0.8), TrialState.PRUNED), sweep(), description())[wording.NOTE_TAG]
     assert "**trial-007** of films#1: pruned (reached its budget)" in note
     assert "Best val/accuracy 0.8000 at 2,000 samples." in note
@@ -122,7 +122,7 @@ def test_descriptions_say_what_a_person_wants_to_know() -> None:
     assert "interrupted: 1 suspended." in note
 
 
-def test_the_page_that_shows_the_trials() -> None:
+def test_runs_url_shows_the_trials() -> None:
     address = urlparse(runs_url("http://127.0.0.1:5000/", "7", ACCURACY, sweep()))
     assert address.geturl().startswith("http://127.0.0.1:5000/#/experiments/7/runs?")
     query = parse_qs(address.fragment.partition("?")[2])
