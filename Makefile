@@ -76,7 +76,7 @@ $(VENV)/.assets: $(VENV)/.runtime orchestrator/assets/catalogue.py
 findings: ## run the scripts under findings/ (minutes each)
 	@for script in findings/*_*.sh; do echo "== $$script"; bash $$script || exit 1; done
 
-# Resolves in an empty environment and writes all lock files, without hashes and without local build tags.
+# Resolves in an empty environment and writes every lock file, without hashes and without local build tags.
 lock: ## write the lock files
 	./.ci/lock $(PYTHON)
 

@@ -1,1 +1,1 @@
-"""Measurements that anyone can run; RESULTS.md holds what they gave."""
+"""Measurements as commands. RESULTS.md has the claims of today, history/ the older figures."""

@@ -1,7 +1,7 @@
-"""Base models that steps are measured on, with rows for them: the packaged encoder, and Llamas with random weights.
+"""Base models for measured steps, with their rows: the packaged encoder, and Llamas with random weights.
 
-A Llama's rows are random tokens, all of one length, every one of which is to be predicted. Its weights are saved once,
-in bfloat16, into the folder for temporary files.
+The rows of a Llama are random tokens of one length, and every token is a target. Its weights are saved once, in
+bfloat16, in the folder for temporary files.
 """
 
 import enum
@@ -44,7 +44,7 @@ SHAPES = {
 
 
 class BaseName(enum.StrEnum):
-    """The bases there are."""
+    """Names of the base models."""
 
     MINILM = "minilm"
     LLAMA_1B = "llama-1b"
@@ -52,14 +52,14 @@ class BaseName(enum.StrEnum):
 
 
 class RandomTokens(CausalLM):
-    """Predict random tokens: rows cost what rows of that length cost, and nothing can be learned from them."""
+    """Predict random tokens: rows have the cost of their length, and nothing can be learned from them."""
 
     name = "random-tokens"
     target = "target"
     default_source = MADE_UP
 
     def splits(self, plan: DataPlan) -> Splits:
-        """Return numbers; ``encode`` makes tokens of them."""
+        """Return row numbers; ``encode`` turns them into tokens."""
         parts = (plan.train or 64, plan.validation, plan.test)
         train, validation, test = (datasets.Dataset.from_dict({"row": [*range(count)]}) for count in parts)
         return Splits(train=train, validation=validation, test=test, shift={})
@@ -73,15 +73,15 @@ class RandomTokens(CausalLM):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Workload:
-    """A base and rows to train it on.
+    """A base model and its training rows.
 
     Attributes:
-        model: where the base is.
+        model: source of the base model.
         objective: the task.
-        data: its rows, with next to none to evaluate.
-        max_length: tokens of a row, at most.
-        frozen_weights: weights that a token is multiplied with, adapters left out.
-        product_NIO: rows, inputs and outputs of a product as the layers have it.
+        data: its rows, with few rows for evaluation.
+        max_length: largest number of tokens in a row.
+        frozen_weights: weights multiplied with each token, without adapters.
+        product_NIO: rows, inputs and outputs of a typical product of the layers.
     """
 
     model: Source
@@ -93,7 +93,7 @@ class Workload:
 
 
 def workload(name: BaseName, sequence: int) -> Workload:
-    """Return what is measured on a base; rows of MiniLM are as long as they are, those of a Llama ``sequence``."""
+    """Return the workload of a base. MiniLM's rows keep their lengths; a Llama's rows have ``sequence`` tokens."""
     if name is BaseName.MINILM:
         model = Source(origin=Origin.PACKAGED, name=name.value)
         source, objective, length = Source(origin=Origin.PACKAGED, name="vader-movie"), load_objective("sentiment"), 64
@@ -112,7 +112,7 @@ def workload(name: BaseName, sequence: int) -> Workload:
 
 
 def random_llama(name: BaseName) -> Path:
-    """Return the folder of a Llama with random weights and a tokenizer, made if it is not there yet."""
+    """Return the folder of a Llama with random weights and a tokenizer; create it if it is missing."""
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -149,7 +149,7 @@ def _config(model: Source) -> "PreTrainedConfig":
 
 
 def _frozen_weights(config: "PreTrainedConfig") -> int:
-    """Count the weights of the linear layers, a language model's head included; a pooler sees rows, no tokens."""
+    """Return the number of weights of the linear layers, with a language model's head and without a pooler."""
     from transformers import AutoModel, AutoModelForCausalLM
 
     auto: Any = AutoModelForCausalLM if config.model_type == "llama" else AutoModel

@@ -1,15 +1,15 @@
-"""How a sweep's own cost grows with its trials: an engine that does no work under everything else that is real.
+"""The cost of a sweep itself, by its number of trials: a fake engine without work, and every other part real.
 
     python -m benchmarks.many_trials [--trials 2000] [--halvings 4] [--rounds 1] [--ray] [--profile FOLDER]
 
 Sweeps of TRIALS/16, TRIALS/8 … TRIALS trials, each in a process and a folder of its own: ledger and Optuna study in
 SQLite, TPE over the space of sweeps/sentiment.yaml, asha, retention, plain lines, MLflow's local store. Inline, one
-trial at a time; with ``--ray`` packed under Tune, 8 at once. The clock runs from the opened stores to the last run's
-last write. Then what a person would do with so many trials: another proposal, ``status``, ``report``, the runs sorted
-by their metric, one drawing of the live table.
+trial at a time; with ``--ray`` packed under Tune, 8 at once. The time runs from the opened stores to the last write of
+the last run. Then the usual actions on a sweep of this size are timed: another proposal, ``status``, ``report``, the
+runs sorted by their metric, one drawing of the live table.
 
-Prints seconds, what the driver's thread and the tracker's used of a CPU, and time(N) / time(N/4). On a machine that
-others use too, the function calls that either thread made for each trial, which a profile counts, say more.
+Prints seconds, CPU seconds of the driver's and the tracker's thread, and time(N) / time(N/4). On a shared machine the
+function calls of each thread per trial are more reliable; ``--profile`` counts them.
 """
 
 import cProfile
@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
@@ -41,6 +41,7 @@ from orchestrator.cluster.inline import InlineExecutor
 from orchestrator.cluster.tune_executor import TuneExecutor
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.environment import prepare
+from orchestrator.core.facts import FactChanges
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import Budget, Resources
@@ -77,9 +78,10 @@ SPACE = Space(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cost:
-    """What one sweep cost; seconds. ``essence`` names all that was proposed and decided.
+    """The cost of one sweep, in seconds. ``essence`` is a digest of all proposals and decisions.
 
-    Reports are counted, for a longer search may make more of them a trial: later trials are better, and go further.
+    Reports are counted because a longer search may make more of them per trial: later trials are better and train
+    longer.
     """
 
     trials: int
@@ -98,7 +100,7 @@ class Cost:
 
 
 class Clocked:
-    """The synchroniser, with the CPU time of its passes, all in one thread."""
+    """A synchroniser with the CPU time of its passes, all in one thread."""
 
     def __init__(self, synchroniser: Synchroniser, profile: Path | None) -> None:
         self._synchroniser = synchroniser
@@ -117,7 +119,7 @@ class Clocked:
 
 @contextmanager
 def profiled(profiler: cProfile.Profile | None, file: Path | None) -> Iterator[None]:
-    """Add what this thread does in the block to a profile, if there is one, and write it."""
+    """Profile this thread during the block and write the profile to the file; do nothing without a profiler."""
     if profiler is None or file is None:
         yield
         return
@@ -149,12 +151,7 @@ def engine_plan(folder: Path, *, packed: bool) -> EnginePlan:
 
 def start_sweep(ledger: Ledger, plan: EnginePlan) -> SweepRecord:
     sweep = open_sweep(ledger, "many", {}, "name: many\n")
-    facts = {
-        "metric": {"name": METRIC.name, "direction": METRIC.direction.value},
-        "data": {"train": POINTS[-1]},
-        "report_points": list(POINTS),
-        "engine": asdict(plan),
-    }
+    facts: FactChanges = {"metric": METRIC, "rows": {"train": POINTS[-1]}, "engine_plan": plan}
     return ledger.sweeps.update(sweep.id, status=SweepStatus.RUNNING, facts=facts)
 
 
@@ -165,7 +162,7 @@ def tracked(ledger: Ledger, sweep: SweepRecord, location: Location) -> Synchroni
 
 
 def spend(trials: int, files: Path, location: Location, *, ray: bool, profile: Path | None) -> dict[str, float]:
-    """Run one sweep in ``files``, its folder, to the last write; return what it took."""
+    """Run one sweep with the folder ``files`` to its last write; return its cost."""
     ledger, plan = Ledger.open(), engine_plan(files, packed=ray)
     sweep = start_sweep(ledger, plan)
     assert sweep_dir(sweep) == files
@@ -183,7 +180,7 @@ def spend(trials: int, files: Path, location: Location, *, ray: bool, profile: P
             executor = TuneExecutor(FakeEngineFactory()) if ray else InlineExecutor(FakeEngineFactory())
             executor.run(coordinator, plan, Resources(parallel_trials=8 if ray else 1), threading.Event())
         searched, driver_cpu_s = time.perf_counter(), time.thread_time() - cpu
-        ledger.sweeps.update(sweep.id, status=SweepStatus.FINISHED, facts={"ended": "all were handed out"})
+        ledger.sweeps.update(sweep.id, status=SweepStatus.FINISHED, facts={"end_reason": "all were handed out"})
         assert reconciler.flush(3600.0)
         written = time.perf_counter()
         reconciler.close(1.0)
@@ -196,9 +193,9 @@ def spend(trials: int, files: Path, location: Location, *, ray: bool, profile: P
 
 
 def measure(trials: int, folder: Path, *, ray: bool, profile: Path | None) -> Cost:
-    """Run one sweep in this process, whose environment names ``folder`` as its home, and look at it afterwards."""
+    """Run one sweep in this process and time actions on it; the environment names ``folder`` as the home."""
     location, files = locate(), folder / "home" / "sweeps" / "many-1"
-    connect(location).search_experiments()  # makes the store's tables, which takes seconds
+    connect(location).search_experiments()  # creates the store's tables, which takes seconds
     files.mkdir(parents=True)
     spent = spend(trials, files, location, ray=ray, profile=profile)
     ledger = Ledger.open()
@@ -226,7 +223,7 @@ def measure(trials: int, folder: Path, *, ray: bool, profile: Path | None) -> Co
 
 
 def proposals(ledger: Ledger, sweep: SweepRecord, trials: int) -> tuple[float, float]:
-    """Return how long it takes to go on with so many trials, and then to hand out another one (median of five)."""
+    """Return the seconds to resume the sweep, and then to propose another trial (median of five)."""
     began = time.perf_counter()
     coordinator = Coordinator(ledger, sweep, search_plan(trials + 6))
     reopen_s = time.perf_counter() - began
@@ -239,13 +236,12 @@ def command(*words: str) -> None:
 
 
 def best_runs(location: Location) -> None:
-    """Ask for what MLflow's page of the experiment shows first."""
+    """Query the runs shown first on MLflow's page of the experiment."""
     client = connect(location)
     experiment = client.get_experiment_by_name("many")
     assert experiment is not None
-    found = client.search_runs(
-        [experiment.experiment_id], order_by=["metrics.`best_val_accuracy` DESC"], max_results=100
-    )
+    order = ["metrics.`best_val_accuracy` DESC"]
+    found = client.search_runs([experiment.experiment_id], order_by=order, max_results=100)
     assert found
 
 

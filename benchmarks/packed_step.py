@@ -6,16 +6,18 @@
     python -m benchmarks.packed_step --device cuda --processes 4
     python -m benchmarks.packed_step --device cuda --model llama-1b --sequence 512 --batch-size 1 --processes 2
 
-One solo trial, with ``--processes N`` also N solo trials at the same time in a process each, then packs of SLOTS
-trials; each in processes of its own, one after another, round after round. The bases: MiniLM (22.7M) on movie
-sentences; a Llama of 1.04 billion weights (hidden 2,048, 16 layers of 8,192, 32 heads that share 8 keys, vocabulary
-32,000), random, on rows of SEQUENCE random tokens; and a tiny one, which shows on any machine that it runs.
+Variants: one solo trial; with ``--processes N`` also N solo trials at the same time, a process each; packs of SLOTS
+trials. Each variant has processes of its own, and the variants run one after another, round after round.
 
-Prints real tokens per second of all trials together (median over the rounds), the ratio to one solo trial, how much of
-the device's own matrix-product rate the useful operations come to (for each real token 4 × the frozen weights, and 6 ×
-the adapter's, which have gradients; the rate is measured in the same rounds, in the number format that training has
-there), and the peak memory of the variant's processes: on CUDA what torch has allocated of the device, else all that
-is resident.
+Bases: MiniLM (22.7M) on movie sentences; a Llama of 1.04 billion random weights (hidden 2,048, 16 layers of 8,192, 32
+heads with 8 shared keys, vocabulary 32,000) on rows of SEQUENCE random tokens; a tiny Llama, which runs on any machine.
+
+Prints for each variant, as medians over the rounds:
+
+- real tokens per second of all trials together, and the ratio to one solo trial;
+- useful operations as a share of the device's matrix-product rate. For each real token 4 × the frozen weights and 6 ×
+  the adapter's weights count; the rate is measured in the same rounds, in the number format of training;
+- peak memory of its processes: on CUDA memory allocated by torch, otherwise resident memory.
 """
 
 import statistics
@@ -35,7 +37,7 @@ from orchestrator.training.process.hardware import choose_device, computes_in_bf
 
 
 def product_rate(load: Workload, device: str, dtype: torch.dtype) -> float:
-    """Return operations per second of a product as the layers have it."""
+    """Return operations per second of a typical product of the layers."""
     rows, inputs, outputs = load.product_NIO
     x_NI, weight_OI = (torch.randn(size, inputs, dtype=dtype, device=device) for size in (rows, outputs))
     for _ in range(3):
@@ -63,7 +65,7 @@ def variants(job: Job, slots: list[int], processes: int) -> dict[str, list[Worke
 
 
 def measured(workers: list[Worker], number: int) -> dict[str, float]:
-    """Have processes train a round at the same time; return what they come to together."""
+    """Train one round in all processes at the same time; return the sums of their answers."""
     for worker in workers:
         worker.begin(number)
     answers = [worker.end() for worker in workers]
@@ -71,7 +73,7 @@ def measured(workers: list[Worker], number: int) -> dict[str, float]:
 
 
 def run(job: Job, load: Workload, dtype: torch.dtype, slots: list[int], processes: int) -> None:
-    """Measure and print; the first round, which compiles the kernels of every shape, is not counted."""
+    """Measure and print. The first round compiles the kernels of every shape and is not counted."""
     workers = variants(job, slots, processes)
     found: dict[str, list[dict[str, float]]] = {name: [] for name in workers}
     rates = []
@@ -81,7 +83,7 @@ def run(job: Job, load: Workload, dtype: torch.dtype, slots: list[int], processe
             try:
                 found[name].append(measured(its, number))
                 print(f"round {number}: {name} {found[name][-1]['tokens_per_s']:,.0f} tokens/s", flush=True)
-            except RuntimeError as error:  # the others go on without it
+            except RuntimeError as error:  # the other variants continue
                 print(f"{name}: {error}", flush=True)
                 for worker in workers.pop(name):
                     worker.close()

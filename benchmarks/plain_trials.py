@@ -1,4 +1,4 @@
-"""The rivals of ``whole_sweep``, as people write them: Ray Tune, or the Trainer's own search, over Trainer and peft."""
+"""The rivals of ``whole_sweep`` in their usual form: Ray Tune, or the Trainer's own search, over Trainer and peft."""
 
 import json
 import logging
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 MAX_LENGTH = 64
 REDUCTION = 4
-"""One trial of so many goes on where trials are stopped early."""
+"""With early stopping, one trial in this many continues at a rung."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setup:
-    """What all trials of a variant share.
+    """Values shared by all trials of a variant.
 
     Attributes:
         rows: the file with the rows.
         base: the base's folder.
         device: ``cpu`` or ``cuda``.
-        at_once: trials that share it.
-        reports: how often a trial measures the validation rows.
-        tuned: bfloat16 where the hardware is fast at it, batches of like lengths and the fastest attention.
+        at_once: trials sharing the device.
+        reports: measurements of the validation rows in a trial.
+        tuned: bfloat16 on hardware with fast bfloat16, batches of like lengths, and the fastest attention.
         asha: Tune stops trials early.
     """
 
@@ -53,13 +53,13 @@ class Setup:
 
     @property
     def resources(self) -> dict[str, float]:
-        """What Ray gives a trial."""
+        """Ray resources of a trial."""
         share = {"gpu": 1 / self.at_once} if self.device == "cuda" else {}
         return {"cpu": min(self.threads, usable_cores() / self.at_once), **share}
 
 
 def plain_trainer(config: dict[str, Any] | None, setup: Setup) -> "Trainer":
-    """Return the Trainer that one would write by hand for a configuration; None: the search's own, by trial number."""
+    """Return a hand-written Trainer for a configuration; None: the search's configuration, by trial number."""
     from datasets import Dataset
     from transformers import AutoTokenizer, DataCollatorWithPadding, EvalPrediction, Trainer, TrainingArguments
 
@@ -100,9 +100,9 @@ def plain_trainer(config: dict[str, Any] | None, setup: Setup) -> "Trainer":
 
 
 def reporting(reports: int) -> dict[str, Any]:
-    """Return when a trial is evaluated and saved: so many times, the last time at its end.
+    """Return the Trainer's arguments to evaluate and save ``reports`` times, the last time at the end.
 
-    A share of one would be taken for a number of steps.
+    One report is named by epoch: the Trainer reads a share of 1 as one step.
     """
     if reports == 1:
         return {"eval_strategy": "epoch", "save_strategy": "epoch"}
@@ -111,12 +111,12 @@ def reporting(reports: int) -> dict[str, Any]:
 
 
 def named(config: dict[str, Any]) -> dict[str, Any]:
-    """Return what of a configuration the Trainer takes, by its names."""
+    """Return the Trainer's part of a configuration, under the Trainer's names."""
     return {"learning_rate": config["learning_rate"], "per_device_train_batch_size": config["batch_size"]}
 
 
 def adapted(config: dict[str, Any], setup: Setup) -> "PreTrainedModel":
-    """Return the base with a new adapter."""
+    """Return the base model with a new adapter."""
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForSequenceClassification
 
@@ -160,7 +160,7 @@ def search(trials: list[dict[str, Any]], setup: Setup) -> list[float]:
 
 
 def train_plainly(config: dict[str, Any], *, setup: Setup) -> None:
-    """Train one trial as its function would be written by hand; reports to Tune after each evaluation."""
+    """Train one trial as a hand-written function, and report to Tune after each evaluation."""
     import torch
     from ray import tune
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments

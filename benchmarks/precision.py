@@ -2,9 +2,9 @@
 
     python -m benchmarks.precision [--seeds 5] [--rows 2000] [--epochs 1] [--threads 2]
 
-MiniLM on movie reviews, one set of LoRA settings, packed. Every seed trains once over a float32 base and once over a
+MiniLM on movie reviews, one LoRA configuration, packed. Every seed trains once over a float32 base and once over a
 bfloat16 base, with the same rows in the same order; the last checkpoint is then measured in float32 on 1,500
-validation rows. Prints a table, and how far the formats' means are apart beside the spread of the seeds.
+validation rows. Prints a table, the difference of the formats' means, and the spread over the seeds.
 """
 
 import statistics

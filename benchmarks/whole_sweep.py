@@ -6,21 +6,21 @@
 
 Variants, each in processes of its own, start-up included, one after another, ROUNDS times:
 
-    plain       Ray Tune, a process for each trial, AT_ONCE (2) of them at once, which share the cores and, on CUDA, the
-                GPU: float32, random batches, fused attention
-    tuned       the same in bfloat16 where the hardware is fast at it, with batches of like lengths and the fastest
+    plain       Ray Tune, a process for each trial, AT_ONCE (2) at once on shared cores and, on CUDA, a shared GPU:
+                float32, random batches, fused attention
+    tuned       the same in bfloat16 on hardware with fast bfloat16, with batches of like lengths and the fastest
                 attention: eager on a CPU, fused on CUDA
     plain-asha  the first with Tune's ASHA, four reports a trial
-    search      `Trainer.hyperparameter_search` with Optuna, as people use it: one after another, on all cores
+    search      `Trainer.hyperparameter_search` with Optuna in its usual form: one after another, on all cores
     solo        `python -m orchestrator sweep`, solo engine, AT_ONCE at once
-    packed      the same with the packed engine, as many at once as it measures to pay
+    packed      the same with the packed engine, which measures its best size
     asha        packed, with asha
 
 All train the same configurations on the same rows for the same number of updates, LoRA dropout included (the base's own
 is 0.1), and measure the validation rows after each epoch, with ASHA four times a trial; this project also writes
 MLflow, checkpoints and a report, and tests the best adapter. Prints seconds, each trial's best validation accuracy, and
-for this project each report's time and accuracy: from those of `asha` it can be read when it was as good as the best
-of `plain`. The best of a few trials is a matter of luck; the mean of all tells sooner whether they learned as much.
+for this project each report's time and accuracy; the reports of `asha` show the time to the best value of `plain`. The
+best of a few trials is a matter of luck; the mean of all trials is the better comparison of learning.
 """
 
 import json
@@ -51,7 +51,7 @@ MODEL = Source(origin=Origin.PACKAGED, name="minilm")
 DATA = Source(origin=Origin.PACKAGED, name="vader-movie")
 VARIANTS = ("plain", "tuned", "plain-asha", "search", "solo", "packed", "asha")
 REPORTS = 4
-"""Reports of a trial that may be stopped early."""
+"""Reports of a trial with early stopping."""
 
 
 def configurations(count: int, batch_size: int) -> list[dict[str, Any]]:
@@ -71,7 +71,7 @@ def configurations(count: int, batch_size: int) -> list[dict[str, Any]]:
 def sweep_file(
     name: str, trials: list[dict[str, Any]], data: DataPlan, setup: Setup, parallel: int | None
 ) -> dict[str, Any]:
-    """Return the sweep file that has this project run the trials."""
+    """Return the sweep file with these trials."""
     return {
         "name": "whole",
         "objective": "sentiment",
@@ -120,7 +120,7 @@ def _resources(name: str, setup: Setup, parallel: int | None) -> dict[str, Any]:
     return {"engine": "packed", "gpus_per_trial": int(setup.device == "cuda"), **given}
 
 
-def ours(file: dict[str, Any], folder: Path) -> dict[str, Any]:
+def our_sweep(file: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Run a sweep in a folder of its own; return each trial's best accuracy, and each report's time and accuracy."""
     path = folder / "whole.yaml"
     path.write_text(yaml.safe_dump(file))
@@ -135,8 +135,8 @@ def ours(file: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {"best": [row["score"] for row in board if row["score"] is not None], "grown": grown}
 
 
-def told(found: dict[str, Any]) -> str:
-    """Return what a variant found, in a line, and in a second one the reports of this project's."""
+def summary(found: dict[str, Any]) -> str:
+    """Return a line with a variant's results and, for this project, a second line with its reports."""
     best = found["best"]
     values = " ".join(f"{value:.4f}" for value in best)
     line = f"best validation accuracy {max(best):.4f}, mean {fmean(best):.4f} of {values}"
@@ -187,9 +187,9 @@ def main(  # noqa: PLR0913, PLR0917  (the command's options)
                 elif name in {"plain", "tuned", "plain-asha"}:
                     found = {"best": plain(trials, setup)}
                 else:
-                    found = ours(sweep_file(name, trials, data, setup, parallel), Path(folder))
+                    found = our_sweep(sweep_file(name, trials, data, setup, parallel), Path(folder))
                 spent = time.perf_counter() - began
-            print(f"round {number} {name:10s} {spent:7.1f} s   {told(found)}", flush=True)
+            print(f"round {number} {name:10s} {spent:7.1f} s   {summary(found)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""A process that trains trials, round after round, when it is told to: one variant of ``packed_step``.
+"""A process for one variant of ``packed_step``: trains one round of its trials for each request.
 
-Each variant has processes of its own, so that the memory of one is not counted for another, and several can train at
-the same time. Run as a module it is such a process: a line with a round's number comes in, a line of JSON goes out.
+Each variant has processes of its own, so its memory is counted alone, and several processes can train at the same
+time. As a module this file is such a process: it reads a line with a round's number and writes a line of JSON.
 """
 
 import json
@@ -31,15 +31,15 @@ from orchestrator.training.solo.engine import SoloEngine
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
-    """What a process trains, in plain values.
+    """The trials of a process, in plain values.
 
     Attributes:
         base: the base's name in ``bases``.
         slots: trials of one pack; 0: a trial in the solo engine.
-        rank: of every adapter.
+        rank: rank of every adapter.
         threads: CPU threads.
-        rounds: how many there will be.
-        updates: of each trial in a round.
+        rounds: number of rounds.
+        updates: updates of each trial in a round.
     """
 
     base: str
@@ -56,24 +56,24 @@ class Job:
 
 
 class Worker:
-    """A process that trains a job."""
+    """A training process for one job."""
 
     def __init__(self, job: Job) -> None:
-        """Start it; it loads what it needs with the first round."""
+        """Start the process; it loads model and data in the first round."""
         command = [sys.executable, "-m", "benchmarks.worker", json.dumps(asdict(job))]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def begin(self, number: int) -> None:
-        """Have it train a round."""
+        """Start a round."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{number}\n")
         self._process.stdin.flush()
 
     def end(self) -> dict[str, float]:
-        """Wait for the round; return ``tokens_per_s``, ``peak_mb`` and ``most``, the trials that trained together.
+        """Wait for the round; return ``tokens_per_s``, ``peak_mb`` and ``most``, the largest number of trials at once.
 
         Raises:
-            RuntimeError: the process has failed; it has said why on stderr.
+            RuntimeError: the process has failed; stderr has the reason.
         """
         assert self._process.stdout is not None
         answer = self._process.stdout.readline()
@@ -88,21 +88,21 @@ class Worker:
 
 
 def rounds_of(job: Job) -> Iterator[dict[str, float]]:
-    """Train a job; yield what ``Worker.end`` returns after each round."""
+    """Train a job; yield the answer of ``Worker.end`` after each round."""
     torch.set_num_threads(job.threads)
     plan, objective, tasks = planned(job)
     yield from (_packed if job.slots else _solo)(plan, objective, tasks)
 
 
 def adapter_weights(job: Job) -> int:
-    """Return how many weights the adapter of one of the job's trials has, the head not counted."""
+    """Return the number of weights of one trial's adapter, without the head."""
     plan, objective, tasks = planned(job)
     adapter = new_adapter(plan, objective, tasks[0])
     return sum(value.numel() for key, value in adapter.tensors.items() if parse_key(key)[1] in {"A", "B"})
 
 
 def planned(job: Job) -> tuple[EnginePlan, Objective, list[TrialTask]]:
-    """Return what a job's engine is built from, and its trials."""
+    """Return the engine plan, the objective and the trials of a job."""
     load = workload(BaseName(job.base), job.sequence)
     plan = EnginePlan(
         objective=load.objective.name,
@@ -131,7 +131,7 @@ def _solo(plan: EnginePlan, objective: Objective, tasks: list[TrialTask]) -> Ite
 
 
 def _packed(plan: EnginePlan, objective: Objective, tasks: list[TrialTask]) -> Iterator[dict[str, float]]:
-    """Train all trials to each point; evaluation is left out of the time."""
+    """Train all trials to each point; the time excludes evaluation."""
     engine = MixedEngine(EngineContext(plan, objective))
     runs = [engine.start(task) for task in tasks]
     before = 0.0
@@ -154,7 +154,7 @@ def _packed(plan: EnginePlan, objective: Objective, tasks: list[TrialTask]) -> I
 
 
 def main(job: Job, asked: TextIO, answers: TextIO) -> None:
-    """Answer as often as somebody asks."""
+    """Write one answer for each request."""
     found = rounds_of(job)
     for _ in asked:
         answers.write(json.dumps(next(found)) + "\n")
@@ -164,5 +164,5 @@ def main(job: Job, asked: TextIO, answers: TextIO) -> None:
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING)
     own = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a library prints must not be taken for an answer
+    os.dup2(2, 1)  # output of libraries must not mix with the answers
     main(Job(**json.loads(sys.argv[1])), sys.stdin, own)

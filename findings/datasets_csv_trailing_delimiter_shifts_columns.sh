@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# datasets 5.2.0: a delimiter at the end of every CSV line moves all columns by one, without a word.
+# datasets 5.2.0: a delimiter at the end of every CSV line shifts all columns by one, without a warning.
 #
-# A good guess: one cell too many is an error, or an unnamed column at the right. The builder lets pandas take the first
-# column for an index when lines are one cell longer than the header. The text goes to a column `__index_level_0__`, the
-# label becomes the text, and labels are missing. The column names that the caller asks for are all there.
+# Expected: an error, or an unnamed column on the right.
+# Observed: pandas uses the first column as an index if lines have one cell more than the header. The text goes to a
+# column `__index_level_0__`, the label becomes the text, and the labels are missing. All expected column names exist.
 #
-# Output seen:
+# Output:
 #   {'text': 1, 'label': None, '__index_level_0__': 'a good film'}
 source "$(dirname "$0")/lib.sh"
 packages datasets==5.2.0

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# datasets 5.2.0: the JSON builder rewrites strings that look like dates, also where the features say string.
+# datasets 5.2.0: the JSON builder rewrites strings in date format, even with string features.
 #
-# A good guess: features={"text": Value("string")} hands strings through as they stand in the file. They do not pass
-# through untouched: the reader first turns a column in which every string is a date into timestamps, and the cast to
-# string then prints the timestamp. "2024-01-05" becomes "2024-01-05 00:00:00", and the T of ISO times is lost.
-# One string that is no date in the column keeps all of them as they are, so a small sample shows nothing.
+# Expected: features={"text": Value("string")} keeps the strings of the file.
+# Observed: the reader first converts a column with only date strings to timestamps. The cast to string then prints the
+# timestamps: "2024-01-05" becomes "2024-01-05 00:00:00", and the T of ISO times is lost. With a single other string in
+# the column, all strings are kept, so a small sample may not show the problem.
 #
-# Output seen:
+# Output:
 #   no features      timestamp[s] [datetime.datetime(2024, 1, 5, 0, 0), datetime.datetime(2023, 11, 30, 10, 0)]
 #   string features  string ['2024-01-05 00:00:00', '2023-11-30 10:00:00']
 #   one other string string ['2024-01-05', '2023-11-30T10:00:00', 'a film']

@@ -1,11 +1,11 @@
-# Sourced by every finding: `packages NAME==VERSION …` makes a temporary environment, `run` reads a Python program from
-# standard input and runs it there, away from this repository. Everything is removed when the script ends.
+# Sourced by every finding. `packages NAME==VERSION …` creates a temporary environment. `run` reads a Python program from
+# standard input and runs it there, outside this repository. The environment is removed at the end of the script.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export HF_HUB_OFFLINE=1 HF_HUB_DISABLE_PROGRESS_BARS=1 TRANSFORMERS_VERBOSITY=error MLFLOW_DISABLE_TELEMETRY=true PYTHONWARNINGS=ignore
 
-# Torch comes first and alone: resolved together with others, another build could be chosen.
+# Torch is installed first and by itself: resolved with other packages, pip could choose another build.
 packages() {
     ${PYTHON:-python3} -m venv "$work/venv"
     for package in "$@"; do

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# peft 0.21.2: from some rank on, LoKr's `r` no longer changes the adapter's size; it only divides its scale.
+# peft 0.21.2: above some rank, LoKr's `r` does not change the adapter's size; it only reduces its scaling.
 #
-# A good guess: as in LoRA, a larger rank gives an adapter that can express more. LoKr factors a 384 × 384 weight into
-# 16 × 16 and 24 × 24 and gives the second factor rank r only while r is below half of its size. From r = 12 on it is
-# stored whole, with equal parameters for every r, but alpha / r still multiplies the update. A search over ranks
-# 16, 32 and 64 at a fixed alpha compares one adapter at three scales and credits the rank.
+# Expected: as in LoRA, a larger rank gives a more expressive adapter.
+# Observed: LoKr factorises a 384 × 384 weight into 16 × 16 and 24 × 24. The second factor has rank r only if r is below
+# half of its size. From r = 12 on, it is a full matrix with the same number of parameters, but alpha / r still
+# multiplies the update. A search over ranks 16, 32 and 64 at a fixed alpha compares one adapter at three scalings.
 #
-# Output seen:
+# Output:
 #   r= 4: 448 parameters, scale 4      r= 8: 640 parameters, scale 2      r=12: 832 parameters, scale 1.33
 #   r=16: 832 parameters, scale 1      r=64: 832 parameters, scale 0.25
 source "$(dirname "$0")/lib.sh"

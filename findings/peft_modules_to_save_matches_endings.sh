@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# peft 0.21.2, transformers 5.23.0: a sequence classifier's head is found by the plain ending of its name, so DistilBERT
-# cannot be adapted with target_modules="all-linear".
+# peft 0.21.2, transformers 5.23.0: peft finds a classifier's head by the ending of module names, so DistilBERT cannot be
+# adapted with target_modules="all-linear".
 #
-# A good guess: task_type=SEQ_CLS saves the modules called "classifier" and "score", and "all-linear" leaves the head out,
-# so the two never meet. `modules_to_save` is compared by str.endswith, without a dot: "classifier" takes DistilBERT's
-# "pre_classifier" too, which "all-linear" has adapted by then. The error names a LoRA layer, not the head, and every
-# method fails alike. Without "all-linear" nothing fails, and a second layer of the head is trained in full unasked.
+# Expected: task_type=SEQ_CLS saves the modules "classifier" and "score", and "all-linear" excludes the head.
+# Observed: `modules_to_save` is compared with str.endswith, without a dot. "classifier" also matches DistilBERT's
+# "pre_classifier", already adapted by "all-linear". The error names a LoRA layer, not the head, for every method.
+# Without "all-linear" there is no error, and a second layer of the head is trained in full.
 #
-# Output seen:
+# Output:
 #   all-linear: TypeError: modules_to_save cannot be applied to modules of type <class 'peft.tuners.lora.layer.Linear'>
 #   q_lin alone: trained in full: classifier, pre_classifier
 source "$(dirname "$0")/lib.sh"

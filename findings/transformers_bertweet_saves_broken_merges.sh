@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# transformers 5.23.0: BERTweet's tokenizer splits words otherwise after save_pretrained and from_pretrained.
+# transformers 5.23.0: BERTweet's tokenizer splits words differently after save_pretrained and from_pretrained.
 #
-# A good guess: a saved tokenizer is the tokenizer. A published bpe.codes has three columns, two parts and a count, and
-# reading drops the last column of every line. save_pretrained writes the merges without counts, so the next reading
-# drops the second part of each: no merge is left that is one, and words fall into letters. Nothing warns; a model that
-# was fine-tuned and saved with its tokenizer is served with other tokens than it was trained on.
+# Expected: a saved tokenizer gives the same tokens.
+# Observed: a published bpe.codes has three columns (two parts and a count), and the reader drops the last column.
+# save_pretrained writes the merges without counts, so the reader then drops the second part of each merge. No valid
+# merge remains, and words are split into letters, without a warning. A fine-tuned model saved with its tokenizer gets
+# other tokens than in training.
 #
-# Output seen:
+# Output:
 #   published files: ['good']      after saving: ['g@@', 'o@@', 'o@@', 'd']
 source "$(dirname "$0")/lib.sh"
 packages torch==2.13.0 transformers==5.23.0

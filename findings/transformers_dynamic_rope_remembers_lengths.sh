@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
-# transformers 5.23.0: with dynamic RoPE a text's logits depend on the longest row of its batch, and on texts that the
-# model has seen before.
+# transformers 5.23.0: with dynamic RoPE, a text's logits depend on the longest row of its batch and on earlier texts.
 #
-# A good guess: in eval mode a forward depends on its own row alone; attention masks keep neighbours out, and nothing is
-# kept between calls. Dynamic RoPE takes its frequencies from the longest row of the forward, so a short text beside a
-# long one is rotated otherwise; and it keeps them: after a longer text a middle one gives other logits, until a text
-# shorter than the original length resets them. A loss measured in batches, or in another order, is another loss.
+# Expected: in eval mode, the output for a row depends only on this row, and calls have no state.
+# Observed: dynamic RoPE computes its frequencies from the longest row of a batch, so a short text in a batch with a long
+# one gets other positions. It also keeps the frequencies: after a longer text, a medium one gets other logits, until a
+# text shorter than the original length resets them. A loss depends on the batches and their order.
 #
-# Output seen:
+# Output:
 #   short text, alone and beside a longer one: logits differ by 0.81 of 5.48
 #   middle text, before and after a longer one: logits differ by 5.68 of 6.09; after a short one again: 0.00
 source "$(dirname "$0")/lib.sh"

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # transformers 5.23.0, torch 2.13.0: Falcon with ALiBi adds the position bias twice under attn_implementation="eager".
 #
-# A good guess: eager, sdpa and flash attention are three ways to compute one model; they differ by rounding, and eager,
-# the plainest, is the reference. For Falcon with alibi=True the causal mask that the model hands to its layers already
-# holds the bias, and the eager layer adds it once more. Trained checkpoints (Falcon-RW) meet half-wrong positions:
-# losses measured under eager are not those that from_pretrained's default (sdpa) gives.
+# Expected: eager, sdpa and flash attention compute the same model up to rounding, with eager as the reference.
+# Observed: for Falcon with alibi=True, the causal mask passed to the layers already contains the bias, and the eager
+# layer adds it again. Losses of trained checkpoints (Falcon-RW) under eager differ from those under the default of
+# from_pretrained (sdpa).
 #
-# Output seen:
+# Output:
 #   largest difference of logits, eager and sdpa: 0.020 (largest logit 0.63)
 #   attention of layer 0 under eager is softmax(qk/sqrt(d) + 2 * bias): error 6.0e-08; with 1 * bias: error 0.07
 source "$(dirname "$0")/lib.sh"

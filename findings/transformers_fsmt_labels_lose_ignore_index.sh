@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# transformers 5.23.0: with FSMT (the WMT19 translators) DataCollatorForSeq2Seq gives labels without −100, so padding is
-# trained.
+# transformers 5.23.0: with FSMT (the WMT19 translators), DataCollatorForSeq2Seq returns labels without −100, so padding
+# is part of the loss.
 #
-# A good guess: the collator pads labels with −100, which the loss leaves out, and the model only derives its decoder's
-# input from them. FSMT's prepare_decoder_input_ids_from_labels writes the padding's id over −100 in the labels that it
-# is given, not in a copy; the collator hands it the batch's own. The loss then counts every padded place, and more of
-# them the more the targets of a batch differ in length. Without model=… the collator is right.
+# Expected: the collator pads labels with −100, ignored by the loss, and the model only derives the decoder's input.
+# Observed: FSMT's prepare_decoder_input_ids_from_labels overwrites −100 by the padding's id in the given labels, not in a
+# copy, and the collator passes the batch's own labels. The loss then includes all padding. Without model=… the collator
+# works as expected.
 #
-# Output seen:
+# Output:
 #   collator alone:      [7, 2, -100, -100, -100]
 #   collator with model: [7, 2, 1, 1, 1]
 source "$(dirname "$0")/lib.sh"

@@ -1,13 +1,13 @@
-"""Sweeps from Python, for notebooks and scripts. They are prepared and run as on the command line.
+"""Sweeps from Python, for notebooks and scripts. They are prepared and run as on the command line:
 
-::
+```python
+from orchestrator import load_sweep, open_sweep, run_sweep
 
-    from orchestrator import load_sweep, open_sweep, run_sweep
-
-    sweep = run_sweep(load_sweep("sweeps/sentiment.yaml", overrides=["budget.trials=8"]))
-    sweep.best.params
-    sweep.to_frame()
-    open_sweep("sentiment#1").leaderboard
+sweep = run_sweep(load_sweep("sweeps/sentiment.yaml", overrides=["budget.trials=8"]))
+sweep.best.params
+sweep.to_frame()
+open_sweep("sentiment#1").leaderboard
+```
 """
 
 import logging
@@ -204,11 +204,11 @@ def _sweep(record: SweepRecord, trials: Sequence[TrialRecord]) -> Sweep:
     return Sweep(
         reference=record.reference,
         status=record.status,
-        reason=record.facts.get("ended"),
+        reason=record.facts.end_reason,
         metric=metric,
         trials=tuple(_trial(trial, metric, places.get(trial.number)) for trial in trials),
-        baseline=record.facts.get("baseline"),
-        elapsed_s=record.facts.get("elapsed_s", 0.0),
+        baseline=record.facts.baseline,
+        elapsed_s=record.elapsed_s,
         report_path=report_page(record),
     )
 

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.core.errors import in_short
+from orchestrator.core.facts import FactChanges
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import TrialRecord
 from orchestrator.ledger.driver_store import Hold
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.preparation.prepared import REQUEST_DIGEST, PreparedSweep
+from orchestrator.preparation.prepared import PreparedSweep
 from orchestrator.report.files import report_page, write_report
-from orchestrator.report.of_sweep import summary_of
+from orchestrator.report.stored_summary import stored_summary
 from orchestrator.search.coordinator import FINALS_MISSING
 from orchestrator.tracking.reconciler import Reconciler
 from orchestrator.training.engine import Measure
@@ -60,7 +61,7 @@ class RunningSweep:
         """Count the time of this driver, start-up included, as time of the sweep; a second call does nothing."""
         if not self.hold.busy:
             self.hold.busy = True
-            startup_s = self.record.facts.get("startup_s", 0.0) + self.waited_s
+            startup_s = self.record.facts.startup_s + self.waited_s
             self.ledger.sweeps.update(self.record.id, facts={"startup_s": startup_s})
 
 
@@ -87,7 +88,7 @@ class Closing:
         sweep = running.ledger.sweeps.get(running.record.id)
         records, folder = running.ledger.trials.all(sweep.id), Path(prepared.engine_plan.sweep_dir)
         trials = unmeasured(folder, records, prepared.metric, prepared.keep_adapters)
-        needs_baseline = "baseline" not in sweep.facts and "baseline" not in self.notes
+        needs_baseline = sweep.facts.baseline is None and "baseline" not in self.notes
         if not trials and not needs_baseline:
             return
         running.start_clock()
@@ -101,14 +102,16 @@ class Closing:
             if running.stop.is_set():
                 return
             baseline = None if fitting is None else fitting.result()
-        facts: dict[str, Any] = {} if baseline is None else {"baseline": baseline}
-        facts["closing"] = [*sweep.facts.get("closing", ()), (began, began + time.monotonic() - timer)]
+        closing = (began, began + time.monotonic() - timer)
+        facts: FactChanges = {"closings": (*sweep.facts.closings, closing)}
+        if baseline is not None:
+            facts["baseline"] = baseline
         running.ledger.sweeps.update(sweep.id, facts=facts)
 
     def _measure(self, trials: Sequence[TrialRecord], measure: Measure | None) -> None:
         running, remaining = self.running, [*trials]
         while remaining and not running.stop.is_set():
-            measuring = measure_test(running.prepared.engine_plan, remaining, running.prepared.metric, measure)
+            measuring = measure_test(running.prepared.engine_plan, tuple(remaining), running.prepared.metric, measure)
             while True:
                 try:
                     number, metrics = next(measuring)
@@ -145,7 +148,7 @@ class Closing:
         """
         ledger, prepared = self.running.ledger, self.running.prepared
         try:
-            sweep = ledger.sweeps.update(self.running.record.id, status=status, facts={"ended": reason})
+            sweep = ledger.sweeps.update(self.running.record.id, status=status, facts={"end_reason": reason})
             self.notes.update(_missing_finals(ledger.trials.all(sweep.id)))
             try:
                 sweep = self._write_report(sweep)
@@ -156,7 +159,7 @@ class Closing:
             synced = reconciler.flush(FLUSH_S)
             to_repeat = [part for part in self.notes if not part.endswith(SHIFT)]
             if synced and status is SweepStatus.FINISHED and not to_repeat:
-                ledger.sweeps.update(sweep.id, facts={REQUEST_DIGEST: prepared.request_digest})
+                ledger.sweeps.update(sweep.id, facts={"request_digest": prepared.request_digest})
             return synced
         finally:
             reconciler.close(1.0)
@@ -164,7 +167,7 @@ class Closing:
     def _write_report(self, sweep: SweepRecord) -> SweepRecord:
         ledger = self.running.ledger
         sweep = ledger.sweeps.update(sweep.id, facts={"notes": self.notes})
-        summary = summary_of(ledger, sweep, self.notes)
+        summary = stored_summary(ledger, sweep, self.notes)
         sweep = ledger.sweeps.update(sweep.id, facts={"importances": dict(summary.importances.values)})
         write_report(report_page(sweep).parent, summary, self.notes)
         return sweep

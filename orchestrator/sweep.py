@@ -157,7 +157,7 @@ def _result(ledger: Ledger, sweep_id: int, location: Location, *, synced: bool) 
         sweep=sweep,
         records=ledger.trials.all(sweep.id),
         finished=sweep.status is SweepStatus.FINISHED,
-        reason=sweep.facts["ended"],
+        reason=sweep.facts.end_reason or "",
         location=location,
         synced=synced,
         report=str(report_page(sweep)),

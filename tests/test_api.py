@@ -33,7 +33,7 @@ def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sweep:
         ledger.trials.add(sweep.id, replace(record, reports=(), final={}, state=TrialState.RUNNING), record.number)
         for report in record.reports:
             ledger.trials.add_report(sweep.id, report)
-    ledger.sweeps.update(sweep.id, status=SweepStatus.FINISHED, facts={"ended": "all trials were handed out"})
+    ledger.sweeps.update(sweep.id, status=SweepStatus.FINISHED, facts={"end_reason": "all trials were handed out"})
     ledger.close()
     return open_sweep("films")
 

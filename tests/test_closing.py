@@ -8,8 +8,8 @@ from rich.console import Console
 
 from orchestrator.core.trial import TrialState
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.report.of_sweep import summary_of
 from orchestrator.report.plots import PICTURES
+from orchestrator.report.stored_summary import stored_summary
 from orchestrator.report.summary import Summary, summarise
 from orchestrator.report.text import summary_text
 from orchestrator.stores import read_spec
@@ -85,7 +85,7 @@ def test_what_fails_at_the_end_is_noted_and_tried_again(tmp_path: Path, monkeypa
         first = run(file, "data.test=33")
     assert first.finished
     assert [record.state for record in first.records] == [TrialState.COMPLETE] * 2
-    notes = first.sweep.facts["notes"]
+    notes = first.sweep.facts.notes
     (trial,) = (part for part in notes if part.startswith("trial"))
     assert notes.keys() == {"baseline", "picture history", trial}
     assert notes["baseline"].startswith("no baseline: ")
@@ -100,11 +100,19 @@ def test_what_fails_at_the_end_is_noted_and_tried_again(tmp_path: Path, monkeypa
 
     (tmp_path / "broken").unlink()
     again = run(file, "data.test=33")
-    assert again.sweep.facts["notes"] == {}
-    assert again.sweep.facts["baseline"] == {"val/accuracy": 0.5}
+    assert again.sweep.facts.notes == {}
+    assert again.sweep.facts.baseline == {"val/accuracy": 0.5}
     assert any("test/accuracy" in record.final for record in again.records)
     assert [record.reports for record in again.records] == [record.reports for record in first.records]
     assert "no baseline" not in Path(again.report).read_text()
+
+
+def test_all_kept_adapters_are_measured_by_the_engine_that_trained(tmp_path: Path) -> None:
+    spec = read_spec(tiny_sweep(tmp_path), ("tracking.keep_adapters=4", "budget.trials=4"))
+    said: list[str] = []
+    done = run_sweep(spec, SweepOptions(inline=True), (), threading.Event(), said.append)
+    assert all("test/accuracy" in record.final for record in done.records)
+    assert len([line for line in said if line.startswith("measuring the kept adapters")]) == 1
 
 
 def test_a_shift_set_that_cannot_be_measured_ends_no_search(tmp_path: Path) -> None:
@@ -115,7 +123,7 @@ def test_a_shift_set_that_cannot_be_measured_ends_no_search(tmp_path: Path) -> N
     (record,) = done.records
     assert record.state is TrialState.COMPLETE
     assert "test/accuracy" in record.final
-    assert "its final metrics are missing" in done.sweep.facts["notes"]["trial 0, shift sets"]
+    assert "its final metrics are missing" in done.sweep.facts.notes["trial 0, shift sets"]
     assert run(file, "data.shift={late: ./late.csv}", "budget.trials=1").records == done.records
 
 
@@ -128,10 +136,10 @@ def test_a_report_or_importances_that_fail_are_noted(tmp_path: Path, monkeypatch
     (folder / "report").touch()  # a file where the folder should be
     done = run(file, "budget.trials=1")
     assert done.finished
-    assert done.sweep.facts["notes"]["report"].startswith("no report: FileExistsError: ")
+    assert done.sweep.facts.notes["report"].startswith("no report: FileExistsError: ")
     monkeypatch.setattr("orchestrator.report.of_sweep.importances", unlucky)
     notes: dict[str, str] = {}
-    summary = summary_of(Ledger.open(), done.sweep, notes)
+    summary = stored_summary(Ledger.open(), done.sweep, notes)
     assert notes == {"importances": "no importances: ValueError: no variance"}
     assert summary.importances.note == notes["importances"]
     assert len(summary.leaderboard.rows) == 1

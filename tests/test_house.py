@@ -46,7 +46,7 @@ def suppressions(path: Path) -> list[str]:
 def test_suppressions_are_rare() -> None:
     found = [comment for path in FILES for comment in suppressions(path)]
     rate = 1000 * len(found) / sum(len(lines_of(path)) for path in FILES)
-    print(f"{len(found)} suppressions, {rate:.1f} per 1,000 lines", *found, sep="\n")
+    assert rate <= SUPPRESSIONS_PER_1000_LINES, "\n".join(found)
 
 
 def test_story_of_a_sweep_fits_200_lines() -> None:

@@ -70,7 +70,7 @@ def cycles(graph: Mapping[str, set[str]]) -> list[list[str]]:
     return components
 
 
-@pytest.mark.parametrize("everywhere", [False], ids=["run time"])
+@pytest.mark.parametrize("everywhere", [False, True], ids=["run time", "types and functions too"])
 def test_modules_form_no_import_cycle(everywhere: bool) -> None:
     graph = {name: imported(path, everywhere=everywhere) - {name} for name, path in MODULES.items()}
     assert cycles(graph) == []

@@ -30,7 +30,7 @@ def test_links_lead_to_files(page: Path) -> None:
     assert [target for target in targets if not ((ROOT / page).parent / target).exists()] == []
 
 
-@pytest.mark.parametrize("page", ["docs/upstream.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("page", ["docs/upstream.md", "docs/architecture.md", "CONTRIBUTING.md"])
 def test_named_files_exist(page: str) -> None:
     named = NAMED.findall((ROOT / page).read_text())
     assert named

@@ -48,19 +48,18 @@ def planned(spec: SweepSpec) -> SweepPlan:
 def test_only_a_command_that_finds_something_to_do_adds_time(tmp_path: Path) -> None:
     file = tiny_sweep(tmp_path)
     first = run(file).sweep
-    assert first.facts["elapsed_s"] > 0
-    assert first.facts["startup_s"] > 0
+    assert first.elapsed_s > 0
+    assert first.facts.startup_s > 0
     assert first.status is SweepStatus.FINISHED
 
     again = run(file).sweep
     assert again.status is SweepStatus.FINISHED
-    assert {name: again.facts[name] for name in ("elapsed_s", "startup_s", "closing")} == {
-        name: first.facts[name] for name in ("elapsed_s", "startup_s", "closing")
-    }
+    assert again.elapsed_s == first.elapsed_s
+    assert (again.facts.startup_s, again.facts.closings) == (first.facts.startup_s, first.facts.closings)
 
     measured = run(file, "tracking.keep_adapters=2", "budget.trials=3").sweep
-    assert measured.facts["elapsed_s"] > first.facts["elapsed_s"]
-    assert measured.facts["startup_s"] > first.facts["startup_s"]
+    assert measured.elapsed_s > first.elapsed_s
+    assert measured.facts.startup_s > first.facts.startup_s
 
 
 def test_unfit_model_is_refused_before_the_sweep_is_opened(tmp_path: Path) -> None:
@@ -119,20 +118,16 @@ def test_a_sweep_keeps_the_split_rule_it_was_opened_with(tmp_path: Path) -> None
     old = replace(spec, data=replace(spec.data, split_rule=1))
     first = run_sweep(old, SweepOptions(inline=True), (), threading.Event(), lambda _line: None).sweep
     assert "split_rule" not in first.fingerprint, "as sweeps were stored when there was one rule"
-    assert first.facts["data"]["train"] == 136
-    engine = first.facts["engine"]
-    without = {**engine, "data": {name: value for name, value in engine["data"].items() if name != "split_rule"}}
-    Ledger.open().sweeps.update(first.id, facts={"engine": without})
-    assert stored_sweep("tiny").engine_plan(tmp_path).data.split_rule == 1
+    assert first.facts.rows["train"] == 136
 
     again = run(file, "data.train=null", "budget.trials=2")
     assert (again.sweep.id, len(again.records)) == (first.id, 2)
-    assert again.sweep.facts["data"] == first.facts["data"]
-    assert again.sweep.facts["engine"]["data"]["split_rule"] == 1
+    assert again.sweep.facts.rows == first.facts.rows
+    assert stored_sweep("tiny").engine_plan(tmp_path).data.split_rule == 1
 
     fresh = run_sweep(spec, SweepOptions(inline=True, fresh=True), (), threading.Event(), lambda _line: None).sweep
     assert (fresh.generation, fresh.fingerprint["split_rule"]) == (2, 2)
-    assert fresh.facts["data"]["train"] == 216
+    assert fresh.facts.rows["train"] == 216
 
 
 def test_a_model_that_the_hub_does_not_give_claims_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,10 +185,6 @@ def test_methods_are_mixed_and_what_earlier_versions_stored_is_read(tmp_path: Pa
     stored = stored_sweep("tiny")
     kinds = ({"method": "lora"}, {"method": "ia3"})
     assert stored.engine_plan(tmp_path).kinds == kinds
-    # Before a method was a setting, the plan of a sweep's engines held it.
-    old = {**done.sweep.facts["engine"], "method": "lora"}
-    stored = replace(stored, sweep=replace(done.sweep, facts={**done.sweep.facts, "engine": old}))
-    assert stored.engine_plan(tmp_path).kinds == kinds
     assert "test/accuracy" in stored.candidates().choose().card.metrics
 
 
@@ -201,8 +192,7 @@ def test_methods_are_mixed_and_what_earlier_versions_stored_is_read(tmp_path: Pa
 def test_a_quantised_base_is_known_to_all_that_comes_after_training(tmp_path: Path) -> None:
     file = tiny_sweep(tmp_path)
     tiny_bert(tmp_path / "model", width=64)
-    found = run(file, "quantisation=nf4", "resources.engine=packed", "budget.trials=1").sweep
-    assert found.facts["engine"]["quantisation"] == "nf4"
+    run(file, "quantisation=nf4", "resources.engine=packed", "budget.trials=1")
     stored = stored_sweep("tiny")
     assert stored.engine_plan(tmp_path).quantisation is Quantisation.NF4
     card = stored.candidates().choose().card

@@ -1,8 +1,8 @@
-"""A task of your own: which team should answer a support ticket?
+"""An objective of your own: which team should answer a support ticket?
 
-Name this file in a sweep file, as ``tickets.yaml`` beside it does, and Loratory searches it as it searches the tasks
-it ships. The rows are in ``tickets.csv`` beside it: a text, a label and, if you have it, a group (here the
-customer), whose rows then never stand in two splits. Everything below the class's attributes is optional.
+Name this file in a sweep file, as in ``tickets.yaml``. The rows are in ``tickets.csv``: a text, a label and a group.
+The group is optional; here it is the customer, and all rows of a customer stay in one split. Everything below the class
+attributes is optional.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from orchestrator.objective.protocol import Splits
 
 
 class Tickets(TextClassification):
-    """Three teams, and a metric that says how often an urgent ticket was missed."""
+    """Three teams, and a metric for missed urgent tickets."""
 
     name = "tickets"
     labels: tuple[str, ...] = ("billing", "outage", "question")
@@ -38,7 +38,7 @@ class Tickets(TextClassification):
         return {**classification_metrics(pairs, len(self.labels)), "missed_outages": missed}
 
     def baseline(self, splits: Splits) -> Mapping[str, float]:
-        """Fit a classical model on the same rows, for the report to compare with."""
+        """Return the metrics of a classical model on the same rows, as a comparison in the report."""
         return tfidf_baseline(splits, len(self.labels))
 
 

@@ -1,1 +1,1 @@
-"""Models and data by name: packaged, from a hub or from a local path; verified, cached, read."""
+"""Models and data by name: packaged, from the hub or from a local path; verified, cached and read."""

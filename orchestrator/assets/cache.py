@@ -1,4 +1,4 @@
-"""Where downloads live, and what Hugging Face's libraries may do on the side."""
+"""The cache folder, and the environment of Hugging Face's libraries."""
 
 import logging
 import os
@@ -16,13 +16,13 @@ def cache_root() -> Path:
 
 
 def quiet_hugging_face() -> None:
-    """Switch off telemetry, download counts and progress bars, each unless the user's environment says otherwise.
+    """Switch off telemetry, download counts and progress bars. Variables set by the user are kept.
 
-    The libraries read these variables when they are first imported, so this is called before every such import.
+    The libraries read these variables at their first import, so call this function before every such import.
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-    # Where it is installed, peft imports it, and it warns of a kernel that it would rather fetch from the hub.
+    # If it is installed, peft imports it, and it then warns about a kernel on the hub.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

@@ -1,6 +1,7 @@
-"""The models and data sets that public Python packages carry, with the checksum of each package's file.
+"""Catalogue of models and data sets inside public Python packages, with the checksum of each package's file.
 
-Nothing here is in the repository: ``fetch`` downloads, verifies and unpacks. Licences are as the packages claim them.
+The repository contains none of these files: ``fetch`` downloads, verifies and unpacks them. Licences are as stated by
+the packages.
 """
 
 import enum
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 
 class Kind(enum.StrEnum):
-    """What an asset is used as."""
+    """Kind of an asset."""
 
     MODEL = "model"
     DATA = "data"
@@ -18,21 +19,21 @@ class Kind(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Package:
-    """One file of a package registry, and what is needed of it.
+    """One file of a package registry, and the members to unpack.
 
     Attributes:
         name: the package's name in the registry.
         version: its exact version.
         sha256: checksum of the downloaded file.
-        prefix: folder inside the archive that becomes the asset's folder, with a trailing slash.
-        members: shell patterns below ``prefix``; nothing else is unpacked, and each must match.
-        inner: an archive inside the archive; ``prefix`` and ``members`` then speak of the inner one.
-        source: whether the file is a source distribution; a wheel otherwise.
-        gguf: name of an unpacked GGUF file that is dequantised once to float32 safetensors.
+        prefix: folder in the archive with the asset's files, with a trailing slash.
+        members: shell patterns of the files to unpack, relative to ``prefix``; each must match a file.
+        inner: an archive inside the archive; ``prefix`` and ``members`` then refer to the inner one.
+        source: whether the file is a source distribution; otherwise a wheel.
+        gguf: name of an unpacked GGUF file to dequantise once to float32 safetensors.
         size_mb: size of the download, in megabytes.
         disk_mb: size of the unpacked asset, in megabytes.
-        licence: of the contents.
-        citation: what the authors ask to cite, or None.
+        licence: licence of the contents.
+        citation: citation requested by the authors, or None.
     """
 
     name: str
@@ -50,23 +51,24 @@ class Package:
 
     @property
     def requirement(self) -> str:
-        """``name==version``, as pip reads it."""
+        """``name==version`` for pip."""
         return f"{self.name}=={self.version}"
 
     @property
     def folder(self) -> str:
-        """Name of the asset's folder in the cache; it changes with the file and with what is taken from it."""
+        """Name of the asset's folder in the cache. It contains a hash of the file's checksum and the members."""
         recipe = "\n".join((self.sha256, self.inner or "", self.prefix, *self.members, self.gguf or ""))
         return f"{self.name}-{self.version}-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PackagedAsset:
-    """A name that sweep files use, and the package that holds it. Several data sets may share one package.
+    """A packaged model or data set, and its package. Several data sets may share one package.
 
     Attributes:
+        name: name in sweep files.
         hub: a model's id on the Hugging Face hub; None for data.
-        copy: completes "a copy of it that was", where the packaged weights are not those of the hub.
+        copy: how the packaged weights differ from the hub's, to complete "a copy of it that was …"; None: equal.
     """
 
     name: str
@@ -176,4 +178,4 @@ _ASSETS = (
     _data("bbc-news", _BBC, "BBC articles with headline, on one of five topics"),
 )
 CATALOGUE: Mapping[str, PackagedAsset] = {asset.name: asset for asset in _ASSETS}
-"""Every packaged asset by its name."""
+"""All packaged assets by name."""

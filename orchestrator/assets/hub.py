@@ -1,4 +1,4 @@
-"""The hub: whether it answers, and what to do when it does not, or refuses."""
+"""Errors of the Hugging Face hub, and offline mode if the hub does not answer."""
 
 import functools
 import os
@@ -8,65 +8,68 @@ from contextlib import contextmanager
 from orchestrator.core.errors import AssetError
 
 ANSWER_S = 4.0
-"""Seconds within which the hub must take a connection, and again answer on it."""
+"""Timeout in seconds, for the connection and again for the answer."""
 TRIES = 2
-"""A single late answer, of a busy machine say, is no silence."""
+"""Number of requests without an answer before the hub counts as unreachable. A busy machine may miss one answer."""
 HINT = (
     "Check the name, its revision and the network; HF_ENDPOINT names a mirror. A private or gated repository needs "
-    "HF_TOKEN. If it was downloaded before, HF_HUB_OFFLINE=1 uses that copy. A local path works without the hub, and "
-    "so does a packaged name (`doctor` lists them)."
+    "HF_TOKEN. HF_HUB_OFFLINE=1 uses an earlier download. Local paths and packaged names (see `doctor`) work without "
+    "the hub."
 )
 
-_FOUND_SILENT: dict[str, str] = {}
-"""Hubs that this process does without, and how they failed to answer, in words."""
+_UNREACHABLE: dict[str, str] = {}
+"""Reason by endpoint, for hubs without an answer; this process stays offline for them."""
 
 
 @contextmanager
-def unreachable(what: str) -> Iterator[None]:
-    """Turn what Hugging Face's libraries raise for a missing, refused or unreachable repository into ``AssetError``.
+def hub_errors(asset: str) -> Iterator[None]:
+    """Raise ``AssetError`` for a missing, refused or unreachable repository in the block.
 
-    If the hub does not answer at all, copies of earlier downloads are used, and what has none fails at once.
+    If the hub does not answer, the block runs in offline mode: it uses earlier downloads, or fails at once.
+
+    Args:
+        asset: the model or data set, for the message.
     """
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
-    silence = _without_a_silent_hub()
+    problem = _go_offline_if_unreachable()
     try:
         yield
     except (OSError, HfHubHTTPError, EntryNotFoundError) as error:
-        said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__).strip()
-        reason = said if silence is None else f"{silence}, and there is no copy of it here"
-        raise AssetError(f"{what} could not be loaded from the hub: {reason}\n{HINT}") from error
+        message = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__).strip()
+        reason = message if problem is None else f"{problem}, and there is no local copy"
+        raise AssetError(f"{asset} could not be loaded from the hub: {reason}\n{HINT}") from error
 
 
-def _without_a_silent_hub() -> str | None:
-    """Go offline if the hub does not answer, and return in words what was tried; None if it does, or is not asked.
+def _go_offline_if_unreachable() -> str | None:
+    """Switch to offline mode if the hub does not answer, and return the reason; None if it answers.
 
-    The libraries would try every file again and again, for more than a minute in all.
+    Online, the libraries would retry every file, for more than a minute in all.
     """
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
-        return _FOUND_SILENT.get(constants.ENDPOINT)  # not there: the user went offline, and knows
-    silence = _silence(constants.ENDPOINT)
-    if silence is not None:
-        _FOUND_SILENT[constants.ENDPOINT] = silence
-        # They read the variable once. It reaches those that are not imported yet, and processes that we start.
+        return _UNREACHABLE.get(constants.ENDPOINT)  # None if the user chose offline mode
+    problem = _request_problem(constants.ENDPOINT)
+    if problem is not None:
+        _UNREACHABLE[constants.ENDPOINT] = problem
+        # The libraries read the variable once. It applies to later imports and to child processes.
         os.environ["HF_HUB_OFFLINE"] = "1"
         constants.HF_HUB_OFFLINE = True
-    return silence
+    return problem
 
 
 @functools.cache
-def _silence(endpoint: str) -> str | None:
-    """Return in words how ``endpoint`` failed to answer a short request; None if it said anything. Asked once."""
+def _request_problem(endpoint: str) -> str | None:
+    """Return why ``endpoint`` did not answer a request; None after any answer. The result is cached."""
     from huggingface_hub import get_session
 
-    told = ""
+    problem = ""
     for _ in range(TRIES):
         try:
             get_session().head(endpoint, timeout=ANSWER_S)
-        except Exception as error:  # noqa: BLE001  whatever the client raises, nobody answered; the words are passed on
-            told = f"{endpoint} does not answer ({str(error).strip() or type(error).__name__})"
+        except Exception as error:  # noqa: BLE001  (any error of the HTTP client means no answer; the message has it)
+            problem = f"{endpoint} does not answer ({str(error).strip() or type(error).__name__})"
         else:
             return None
-    return told
+    return problem

@@ -1,4 +1,4 @@
-"""Marks: what tells, without reading a file, whether anybody has written to it since."""
+"""Marks of files, to detect changes without reading the files."""
 
 import re
 from pathlib import Path
@@ -7,13 +7,13 @@ from orchestrator.assets.fetch import asset_path
 from orchestrator.core.data import Origin, Source
 
 Mark = tuple[tuple[object, ...], ...]
-"""One entry for each file, whose values are equal only as long as the file is the same."""
+"""One entry per file: path, size, and times of writing and of change. Equal marks mean unchanged files."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def mark(source: Source) -> Mark | None:
-    """Return the mark of a source's files; None if they are not here, or the hub may have others by now."""
+    """Return the mark of a source's files; None if they are missing, or come from the hub without a fixed commit."""
     if source.origin is Origin.HUB:
         return ((source.revision,),) if _COMMIT.fullmatch(source.revision or "") else None
     packaged = source.origin is Origin.PACKAGED
@@ -22,11 +22,11 @@ def mark(source: Source) -> Mark | None:
 
 
 def mark_of(path: Path) -> Mark | None:
-    """Return the mark of a file, or of all that a folder holds; None if there is nothing."""
+    """Return the mark of a file or of all files in a folder; None if it does not exist."""
     try:
         files = sorted(path.rglob("*")) if path.is_dir() else [path]
         stats = [(file, file.stat()) for file in files]
     except OSError:
         return None
-    # A program may put the time of writing back, as `cp -p` does; that of the last change it cannot.
-    return tuple((str(file), found.st_size, found.st_mtime_ns, found.st_ctime_ns) for file, found in stats)
+    # A program can reset the time of writing (`cp -p` does), but not the time of change.
+    return tuple((str(file), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for file, stat in stats)

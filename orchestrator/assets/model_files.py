@@ -1,9 +1,8 @@
-"""Check a base model's folder without loading it: whole files, one model and no adapter."""
+"""Checks a base model's folder without loading it: complete files, one model and no adapter."""
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from orchestrator.core.errors import ModelError
 
@@ -21,19 +20,22 @@ TOKENIZER_FILES = (
     "chat_template*",
     "added_tokens.json",
 )
-"""Shell patterns of the files that tokenizers are loaded from."""
+"""Shell patterns of tokenizer files."""
 _JSON = (CONFIG, "generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.json")
 _POINTER = b"version https://git-lfs"
 _POINTER_BYTES = 1024
-"""Git LFS writes pointers of at most this size."""
+"""Largest size of a Git LFS pointer."""
 _PICKLES = (b"PK\x03\x04", b"\x80")
-"""First bytes of what torch saves: a zip archive, or a pickle as old versions wrote it."""
+"""First bytes of torch's files: a zip archive, or a pickle from old versions."""
 
 
 def check_model_folder(folder: Path) -> None:
-    """Raise ``ModelError`` if the folder cannot be a whole base model.
+    """Check a base model's folder.
 
     JSON files are parsed, and the sizes of weight files are compared with their headers. Weights are not read.
+
+    Raises:
+        ModelError: a file is damaged or missing, or the folder also contains an adapter.
     """
     for name in _JSON:
         _object(folder / name)
@@ -43,24 +45,29 @@ def check_model_folder(folder: Path) -> None:
                 _no_pointer(file)
     if (folder / ADAPTER_CONFIG).is_file():
         raise ModelError(
-            f"{folder} holds {ADAPTER_CONFIG} beside the model: transformers would load that adapter too, and trials "
-            f"would start from it. Move {ADAPTER_CONFIG} and adapter_model.* to another folder, or merge the adapter "
-            "into the model (merge_and_unload) and save the result."
+            f"{folder} contains {ADAPTER_CONFIG} beside the model: transformers would also load this adapter, and "
+            f"trials would start from it. Move {ADAPTER_CONFIG} and adapter_model.* to another folder, or merge the "
+            "adapter into the model (merge_and_unload) and save the result."
         )
     for file in _weight_files(folder):
         _check_weights(file)
 
 
 def check_adapter_folder(folder: Path, name: str | None = None) -> None:
-    """Raise ``ModelError`` if the folder, which a person calls ``name``, holds an adapter and no base model."""
+    """Raise ``ModelError`` if the folder contains an adapter and no base model.
+
+    Args:
+        folder: the folder.
+        name: its name in the message; None: the folder's path.
+    """
     config = _object(folder / ADAPTER_CONFIG)
     if config is not None and not (folder / CONFIG).is_file():
-        base = config.get("base_model_name_or_path") or "the model that it was trained on"
-        raise ModelError(f"{name or folder} holds an adapter and no base model. Set model: {base}")
+        base = config.get("base_model_name_or_path") or "the adapter's base model"
+        raise ModelError(f"{name or folder} contains an adapter and no base model. Set model: {base}")
 
 
 def _weight_files(folder: Path) -> Iterator[Path]:
-    """Yield the weight files that transformers would load."""
+    """Yield the weight files in transformers' order of preference."""
     for single, index_name in zip(_WEIGHTS, _INDICES, strict=True):
         if (folder / single).is_file():
             yield folder / single
@@ -69,10 +76,10 @@ def _weight_files(folder: Path) -> Iterator[Path]:
         if index is not None:
             yield from _shards(folder, index_name, index)
             return
-    raise ModelError(f"{folder} holds no weights; {' or '.join(_WEIGHTS)} is needed, or an index with its shards")
+    raise ModelError(f"{folder} has no weights; {' or '.join(_WEIGHTS)} is needed, or an index with its shards")
 
 
-def _shards(folder: Path, index_name: str, index: dict[str, Any]) -> list[Path]:
+def _shards(folder: Path, index_name: str, index: dict[str, object]) -> list[Path]:
     places = index.get("weight_map")
     if not isinstance(places, dict) or not places:
         raise ModelError(f"{folder / index_name} names no weight files; download the model again")
@@ -80,22 +87,22 @@ def _shards(folder: Path, index_name: str, index: dict[str, Any]) -> list[Path]:
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise ModelError(
-            f"{folder} lacks {len(missing)} of the {len(names)} weight files that {index_name} names: "
+            f"{folder} lacks {len(missing)} of the {len(names)} weight files of {index_name}: "
             f"{', '.join(missing[:3])}{' …' if len(missing) > 3 else ''}. Download the model again."
         )
     return [folder / name for name in names]
 
 
 def _check_weights(file: Path) -> None:
-    """Raise ``ModelError`` if a file of weights is cut, or is something else."""
+    """Raise ``ModelError`` if a weight file is truncated or has another format."""
     _no_pointer(file)
     size = file.stat().st_size
     if file.suffix == ".safetensors":
         needed = _safetensors_size(file, size)
         if needed != size:
-            raise ModelError(f"{file} has {size:,} bytes and its header says {needed:,}. Download the model again.")
+            raise ModelError(f"{file} has {size:,} bytes, its header states {needed:,}. Download the model again.")
     elif not _is_torch_file(file):
-        raise ModelError(f"{file} is cut, or no file of weights ({size:,} bytes). Download the model again.")
+        raise ModelError(f"{file} is truncated or not a weight file ({size:,} bytes). Download the model again.")
 
 
 def _is_torch_file(file: Path) -> bool:
@@ -107,10 +114,10 @@ def _is_torch_file(file: Path) -> bool:
 
 
 def _safetensors_size(file: Path, size: int) -> int:
-    """Return how many bytes a safetensors file has by its own header.
+    """Return the size in bytes of a safetensors file by its own header.
 
-    Its first 8 bytes are the header's length N, little-endian; the next N bytes are JSON with each tensor's offsets
-    into what follows. Source: github.com/huggingface/safetensors, "Format".
+    The first 8 bytes are the header's length N, little-endian. The next N bytes are JSON with each tensor's offsets
+    into the rest of the file. Source: github.com/huggingface/safetensors, "Format".
     """
     with file.open("rb") as opened:
         length = int.from_bytes(opened.read(8), "little")
@@ -120,26 +127,26 @@ def _safetensors_size(file: Path, size: int) -> int:
         ends = [tensor["data_offsets"][1] for name, tensor in tensors.items() if name != "__metadata__"]
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise ModelError(
-            f"{file} is cut, or no safetensors file ({size:,} bytes). Download the model again."
+            f"{file} is truncated or not a safetensors file ({size:,} bytes). Download the model again."
         ) from error
     return 8 + length + max(ends, default=0)
 
 
-def _object(file: Path) -> dict[str, Any] | None:
-    """Return the JSON object in a file; None if there is no such file."""
+def _object(file: Path) -> dict[str, object] | None:
+    """Return the JSON object in a file; None if the file does not exist."""
     if not file.is_file():
         return None
     _no_pointer(file)
     try:
-        found = json.loads(file.read_bytes())
-    except ValueError as error:  # no UTF-8, or no JSON
-        raise ModelError(f"{file} is not JSON: {error}. Download the model again.") from error
-    if not isinstance(found, dict):
-        raise ModelError(f"{file} holds no JSON object but a {type(found).__name__}. Download the model again.")
-    return found
+        content: object = json.loads(file.read_bytes())
+    except ValueError as error:  # not UTF-8, or not JSON
+        raise ModelError(f"{file} is not valid JSON: {error}. Download the model again.") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{file}: a JSON object is needed, got {type(content).__name__}. Download the model again.")
+    return content
 
 
 def _no_pointer(file: Path) -> None:
-    """Raise ``ModelError`` if Git LFS left a pointer in a file's place."""
+    """Raise ``ModelError`` if a file is a Git LFS pointer."""
     if file.stat().st_size <= _POINTER_BYTES and file.read_bytes().startswith(_POINTER):
         raise ModelError(f"{file} is a Git LFS pointer, not the file itself. Run `git lfs pull` in {file.parent}.")

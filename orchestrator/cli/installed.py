@@ -41,8 +41,8 @@ def check_packages() -> tuple[Installed, ...]:
     """Return the state of every required or optional package. None is imported."""
     ranges = _ranges()
     needed = tuple(_check(name, module, ranges.get(name)) for name, module in NEEDED.items())
-    found = (_check(name, module, None) for name, module in OPTIONAL.items())
-    return (*needed, *(item if item.version else replace(item, problem=None) for item in found))
+    optional = (_check(name, module, None) for name, module in OPTIONAL.items())
+    return (*needed, *(item if item.version else replace(item, problem=None) for item in optional))
 
 
 def _check(name: str, module: str, wanted: str | None) -> Installed:
@@ -50,9 +50,9 @@ def _check(name: str, module: str, wanted: str | None) -> Installed:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
         return Installed(name=name, version=None, problem="not installed")
-    found = importlib.util.find_spec(module)
+    module_spec = importlib.util.find_spec(module)
     # A folder of the same name on the path (such as our mlflow/) is found as a namespace package without origin.
-    if found is None or found.origin is None:
+    if module_spec is None or module_spec.origin is None:
         return Installed(name=name, version=version, problem="hidden by a folder of the same name on the Python path")
     if wanted and not _satisfies(version, wanted):
         return Installed(name=name, version=version, problem=f"version {wanted} is required")
@@ -62,8 +62,8 @@ def _check(name: str, module: str, wanted: str | None) -> Installed:
 def _ranges() -> dict[str, str]:
     """Return the version ranges of our own requirements, by distribution."""
     declared = _declared(Path(orchestrator.__file__).parents[1])
-    found = (re.match(r"([\w.-]+)(?:\[[^\]]*\])?\s*([<>=!~][^;]*)?(;.*)?$", line) for line in declared)
-    return {m[1].lower(): m[2].strip() for m in found if m and m[2] and not m[3]}
+    matches = (re.match(r"([\w.-]+)(?:\[[^\]]*\])?\s*([<>=!~][^;]*)?(;.*)?$", line) for line in declared)
+    return {m[1].lower(): m[2].strip() for m in matches if m and m[2] and not m[3]}
 
 
 def _declared(folder: Path) -> list[str]:

@@ -15,9 +15,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="A.B=C", help="Override one value of the sweep file. May be repeated."),
 ]
-SweepName = Annotated[
-    str, typer.Argument(metavar="NAME", help="The sweep: NAME is the newest of that name, NAME#1 the first.")
-]
+SweepName = Annotated[str, typer.Argument(metavar="NAME", help="Sweep name: NAME is the newest, NAME#1 the first.")]
 Trial = Annotated[int | None, typer.Option(min=0, help="Trial number. Default: the best trial with a kept adapter.")]
 Retrain = Annotated[
     bool,

@@ -84,4 +84,4 @@ def _engine(spec: SweepSpec, plan: SweepPlan) -> str:
     solo = (
         f"solo, one trial at a time: {plan.why}" if spec.resources.engine == "packed" else "solo: one process per trial"
     )
-    return solo if spec.deepspeed is None else f"{solo}; DeepSpeed with {deepspeed.told(spec.deepspeed)}"
+    return solo if spec.deepspeed is None else f"{solo}; DeepSpeed with {deepspeed.summary(spec.deepspeed)}"

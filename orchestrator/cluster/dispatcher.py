@@ -26,6 +26,7 @@ from orchestrator.cluster.orders import (
 )
 from orchestrator.core.errors import LoratoryError
 from orchestrator.core.trial import Action, Decision, Report, TrialState, TrialTask
+from orchestrator.training.engine import Capacity
 
 if TYPE_CHECKING:
     from orchestrator.search.coordinator import Coordinator
@@ -254,3 +255,16 @@ class Dispatcher:
             return False
         self._ready[number] = Advance(nominal_samples=point)
         return True
+
+
+def use_capacity(dispatcher: Dispatcher, capacity: Capacity, say: Callable[[str], None]) -> None:
+    """Set the number of trials at once to the engine's capacity, and show the reason to the user."""
+    dispatcher.parallel = capacity.slots
+    for note in capacity.notes:
+        say(note)
+    if not capacity.packs:
+        say(f"the solo engine trains one trial after another: {capacity.why}")
+    elif capacity.why:
+        say(f"trials at once: {capacity.slots}, because {capacity.why}")
+    for trials in capacity.alone:
+        say(f"the solo engine trains {trials}; it and the pack take turns, one report at a time")

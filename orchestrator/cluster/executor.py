@@ -11,28 +11,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.policy import Resources
-from orchestrator.training.engine import Capacity, Measure
+from orchestrator.training.engine import Measure
 
 if TYPE_CHECKING:
-    from orchestrator.cluster.dispatcher import Dispatcher
     from orchestrator.search.coordinator import Coordinator
 
 
 def ignore_message(_: str) -> None:
     """Drop a message."""
-
-
-def use_capacity(dispatcher: "Dispatcher", capacity: Capacity, say: Callable[[str], None]) -> None:
-    """Set the number of trials at once to the engine's capacity, and show the reason to the user."""
-    dispatcher.parallel = capacity.slots
-    for note in capacity.notes:
-        say(note)
-    if not capacity.packs:
-        say(f"the solo engine trains one trial after another: {capacity.why}")
-    elif capacity.why:
-        say(f"trials at once: {capacity.slots}, because {capacity.why}")
-    for trials in capacity.alone:
-        say(f"the solo engine trains {trials}; it and the pack take turns, one report at a time")
 
 
 class Executor(Protocol):

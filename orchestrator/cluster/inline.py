@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from orchestrator.cluster.dispatcher import Dispatcher, Move
-from orchestrator.cluster.executor import ignore_message, use_capacity
+from orchestrator.cluster.dispatcher import Dispatcher, Move, use_capacity
+from orchestrator.cluster.executor import ignore_message
 from orchestrator.cluster.host import EngineFactory, SlotHost
 from orchestrator.cluster.orders import Assignment
 from orchestrator.core.errors import in_short

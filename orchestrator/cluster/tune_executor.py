@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from orchestrator.cluster.dispatcher import Dispatcher
-from orchestrator.cluster.executor import ignore_message, use_capacity
+from orchestrator.cluster.dispatcher import Dispatcher, use_capacity
+from orchestrator.cluster.executor import ignore_message
 from orchestrator.cluster.host import EngineFactory
 from orchestrator.cluster.placement import Placement, place
 from orchestrator.cluster.ray_environment import tune_variables

@@ -119,7 +119,7 @@ async def aside(work: Callable[[], R]) -> R:
 
     A thread in which torch has computed keeps helpers of its own for as long as it lives. With more helpers than
     processors GNU's OpenMP lets all of them sleep between two operations, and a trial that trains alone, each operation
-    on all processors, took 1.7 times as long (benchmarks/RESULTS.md).
+    on all processors, took 1.7 times as long (benchmarks/history).
     """
     with ThreadPoolExecutor(1, "aside") as own:
         return await asyncio.wrap_future(own.submit(work))

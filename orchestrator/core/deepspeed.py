@@ -1,7 +1,7 @@
-"""DeepSpeed's configuration as far as a sweep file may hold it. No torch, no DeepSpeed.
+"""The part of DeepSpeed's configuration allowed in a sweep file. No torch, no DeepSpeed.
 
-The sweep file says how a trial learns, so DeepSpeed is left with how memory is used: ZeRO stages 1 and 2, with the
-optimiser where the model is or in the CPU's memory.
+The sweep file defines the training itself. DeepSpeed only decides about memory: ZeRO stages 1 and 2, with the optimizer
+on the model's device or in CPU memory.
 """
 
 from collections.abc import Mapping
@@ -10,23 +10,23 @@ from typing import Any, TypeAlias
 from orchestrator.core.environment import not_installed
 
 Config: TypeAlias = Mapping[str, Any]
-"""As in DeepSpeed's JSON files."""
+"""A configuration in the form of DeepSpeed's JSON files."""
 
 ZERO = "zero_optimization"
 OFFLOAD = "offload_optimizer"
 STAGES = (1, 2)
 NAMED: Mapping[str, Config] = {f"zero{stage}": {ZERO: {"stage": stage}} for stage in STAGES}
-"""Configurations that need no file."""
+"""Configurations by name, which need no file."""
 
 _PACKAGE = "deepspeed"
 
 
 def missing_package() -> str | None:
-    """Return which package DeepSpeed needs and how to get it, or None if it is installed; it is not imported."""
+    """Return a message with the install command if DeepSpeed is not installed, else None; nothing is imported."""
     return not_installed(_PACKAGE, "DeepSpeed")
 
 
-def told(config: Config) -> str:
-    """Return a configuration in a few words."""
+def summary(config: Config) -> str:
+    """Return a configuration in a few words: ``ZeRO-2``."""
     offloaded = config[ZERO].get(OFFLOAD, {}).get("device") == "cpu"
     return f"ZeRO-{config[ZERO]['stage']}" + (", the optimiser in the CPU's memory" if offloaded else "")

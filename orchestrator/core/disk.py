@@ -1,4 +1,4 @@
-"""Recognise errors of a disk that cannot be written: full, over quota, read-only or broken."""
+"""Recognise errors of an unwritable disk: full, over quota, read-only or broken."""
 
 import errno
 import logging
@@ -13,16 +13,16 @@ from orchestrator.core.errors import SuspendedError
 logger = logging.getLogger(__name__)
 
 _CUT = "a file could not be written to its end"
-_TOLD = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
-_NUMBERS = _TOLD | {errno.EIO, errno.ESTALE}
-_IN_WORDS = {os.strerror(number): os.strerror(number) for number in _TOLD}
+_SELF_EXPLANATORY = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+_NUMBERS = _SELF_EXPLANATORY | {errno.EIO, errno.ESTALE}
+_IN_WORDS = {os.strerror(number): os.strerror(number) for number in _SELF_EXPLANATORY}
 _IN_WORDS |= {
     "database or disk is full": os.strerror(errno.ENOSPC),
-    # What torch says when a file that it writes ends too soon; it tells no number.
+    # torch reports a truncated file without an error number.
     "PytorchStreamWriter failed": _CUT,
     "unexpected pos": _CUT,
 }
-"""What stands in the texts of libraries that hide the number, and what it means."""
+"""Cause by text in the messages of libraries without an error number."""
 
 _REMEDIES = {
     os.strerror(errno.EROFS): "Make it writable, or set LORATORY_HOME to another folder",
@@ -32,44 +32,43 @@ _REMEDIES = {
 
 
 def disk_fault(error: BaseException) -> str | None:
-    """Return what is wrong with a disk, in words, if an error, its cause or its context says that; otherwise None."""
+    """Return the disk fault named by an error, its cause or its context, in words; None if there is none."""
     seen: set[int] = set()
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        found = waiting.pop()
-        if found is None or id(found) in seen:
+    pending: list[BaseException | None] = [error]
+    while pending:
+        current = pending.pop()
+        if current is None or id(current) in seen:
             continue
-        seen.add(id(found))
-        if isinstance(found, OSError) and found.errno in _NUMBERS:
-            return os.strerror(found.errno)
-        text = str(found)
-        meaning = next((means for words, means in _IN_WORDS.items() if words in text), None)
-        if meaning is not None:
-            return meaning
-        waiting += [found.__cause__, found.__context__, getattr(found, "cause", None)]
+        seen.add(id(current))
+        if isinstance(current, OSError) and current.errno in _NUMBERS:
+            return os.strerror(current.errno)
+        text = str(current)
+        cause = next((cause for words, cause in _IN_WORDS.items() if words in text), None)
+        if cause is not None:
+            return cause
+        pending += [current.__cause__, current.__context__, getattr(current, "cause", None)]
     return None
 
 
 def unwritable(place: Path | str, why: str) -> str:
-    """Return the sentence that says that nothing can be written to a place, and what to do."""
+    """Return a message: the place cannot be written, the cause, and the remedy."""
     remedy = _REMEDIES.get(why, "Free some space there, or raise the limit")
     return f"{place} cannot be written: {why}. {remedy}"
 
 
 @contextmanager
 def suspending(folder: Path | str) -> Iterator[None]:
-    """Raise ``SuspendedError`` for an error that says that a disk cannot be written; others pass as they are.
+    """Raise ``SuspendedError`` for a disk fault in the block; other errors pass unchanged.
 
-    If a ``SuspendedError`` is being handled already, errors of this block are logged and dropped, so that the first one
-    is reported.
+    While a ``SuspendedError`` is being handled, errors of the block are logged and dropped: the first one is reported.
 
     Args:
-        folder: the folder that the block writes to.
+        folder: the folder written by the block.
     """
     first = sys.exception()
     try:
         yield
-    except Exception as error:  # all errors are inspected; those of no disk are raised again
+    except Exception as error:  # all errors are inspected; only disk faults are converted
         if isinstance(first, SuspendedError):
             logger.warning("after the sweep was suspended", exc_info=error)
             return

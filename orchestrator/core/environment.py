@@ -1,4 +1,4 @@
-"""The process's environment: quiet libraries, telemetry off, how to call this program again, usable processors."""
+"""The environment of the process: quiet libraries, no telemetry, this program's command line, usable processors."""
 
 import importlib.util
 import logging
@@ -27,24 +27,24 @@ DEFAULTS = {
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "8192",
 }
 PROGRAM = "python -m orchestrator"
-"""The command line in general, for pages and notes that are read on other machines too."""
+"""The general command line, for texts read on other machines."""
 
 
 def prepare() -> None:
-    """Set every default that the environment does not already hold.
+    """Set each default variable missing from the environment.
 
-    Libraries read these when they are first imported, and child processes inherit them: call this before either.
+    Call this before libraries are imported, which read the variables, and before child processes, which inherit them.
     """
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
-    # What libraries log, they log without a handler of ours: to stderr, by the last resort.
+    # Libraries log without a handler of ours, through the last resort, to stderr.
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(RedactingFormatter())
 
 
 @contextmanager
 def environment(wanted: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for as long as the context lasts."""
+    """Set environment variables for the duration of the context."""
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:
@@ -58,26 +58,26 @@ def environment(wanted: Mapping[str, str]) -> Iterator[None]:
 
 
 def program() -> str:
-    """Return the command line that a person can type here, quoted for a shell.
+    """Return the command line of this program on this machine, quoted for a shell.
 
-    ``python`` serves if the shell finds this interpreter by that name; otherwise, as after ``make sweep`` without an
-    activated environment, the interpreter is named by its path.
+    It starts with ``python`` if the shell finds this interpreter under the name ``python``. Otherwise, as after
+    ``make sweep`` without an activated environment, it starts with the interpreter's path.
     """
     running, found = Path(sys.executable).absolute(), shutil.which("python")
-    # A virtual environment's interpreter is a link to the base one: the same file in the same folder is this one.
+    # The interpreter of a virtual environment is a link to the base one, so its folder is compared too.
     if found and Path(found).absolute().parent == running.parent and Path(found).samefile(running):
         return PROGRAM
-    below = Path.cwd() in running.parent.parents  # a bare name would be looked for on PATH
+    below = Path.cwd() in running.parent.parents  # a shell searches PATH for a bare name
     return f"{shlex.quote(str(running.relative_to(Path.cwd()) if below else running))} -m orchestrator"
 
 
 def usable_cores() -> int:
-    """Return the number of processors that this process may use."""
+    """Return the number of processors available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def not_installed(package: str, needed_by: str) -> str | None:
-    """Return that a package is missing and how to get it, in words, or None if it is installed; it is not imported."""
+    """Return a message with the install command if a package is missing, else None; nothing is imported."""
     if importlib.util.find_spec(package) is not None:
         return None
     return f"{needed_by} needs a package that is not installed; install it with: pip install {package}"

@@ -1,18 +1,18 @@
 """The project's exceptions: one root, each picklable, because errors cross process borders."""
 
 LONGEST = 200
-"""Characters of a message that are shown where it is one of several; exceptions may repeat whole texts."""
+"""Maximum number of characters of one message among several; exceptions may repeat whole texts."""
 
 
 class LoratoryError(Exception):
-    """Root of every error that Loratory raises on purpose.
+    """Root of every error raised on purpose by Loratory.
 
     The first argument is the message for the user: place, rule and value, in one or more lines.
     """
 
 
 class UserError(LoratoryError, ValueError):
-    """What the user gave breaks a rule; the command ends with exit code 2 and no traceback."""
+    """The user's input breaks a rule; the command ends with exit code 2 and without a traceback."""
 
 
 class SpecError(UserError):
@@ -20,7 +20,7 @@ class SpecError(UserError):
 
 
 class ObjectiveError(UserError):
-    """An objective's own code raises, or returns what it may not return; the same holds for every trial of a sweep."""
+    """Code of the objective raises, or returns a wrong value; every trial of the sweep is affected."""
 
 
 class AssetError(LoratoryError):
@@ -32,17 +32,17 @@ class DataError(UserError):
 
 
 class DivergedError(LoratoryError):
-    """Training left the finite numbers; the trial fails, alone."""
+    """A loss or a gradient is not finite; only this trial fails."""
 
 
 class LedgerError(LoratoryError):
-    """The ledger refuses an operation that would break its invariants."""
+    """The ledger refuses an operation: it would break an invariant."""
 
 
 class SuspendedError(LoratoryError):
-    """Something outside the sweep failed: a full disk, a database that does not answer, Ray.
+    """Something outside the sweep failed: the disk is full, the database does not answer, or Ray has ended.
 
-    No trial is to blame. The driver suspends the sweep, and the same command goes on with it.
+    No trial is to blame. The driver suspends the sweep, and the same command resumes it.
     """
 
 
@@ -51,37 +51,37 @@ class SweepLockedError(UserError):
 
 
 class SweepChangedError(UserError):
-    """The sweep file, or the rows that it names, differ from the stored sweep in what may not change."""
+    """The sweep file or its rows differ from the stored sweep in a part of the fingerprint."""
 
 
 class TrackingError(LoratoryError):
-    """The tracking server or the registry refused or could not be reached."""
+    """The tracking server or the registry refused a request or could not be reached."""
 
 
 class ModelError(UserError):
-    """A base model's files are damaged, contradict each other, or do not suit the task."""
+    """The files of a base model are damaged, contradict each other, or do not fit the task."""
 
 
 def memory_ran_out(error: BaseException) -> bool:
-    """Return whether an error says that memory ran out: torch's or cuBLAS's on a device, oneDNN's on a CPU, numpy's."""
+    """Return whether an error means out of memory: of torch or cuBLAS on a device, of oneDNN on a CPU, or of numpy."""
     words = (
         "allocate memory",
         "could not create a primitive",
         "CUDA error: out of memory",
         "CUBLAS_STATUS_ALLOC_FAILED",
     )
-    is_torchs = type(error).__name__ == "OutOfMemoryError"  # by name: torch is not imported for it
-    return is_torchs or isinstance(error, MemoryError) or any(phrase in str(error) for phrase in words)
+    from_torch = type(error).__name__ == "OutOfMemoryError"  # by name, so that torch is not imported
+    return from_torch or isinstance(error, MemoryError) or any(phrase in str(error) for phrase in words)
 
 
 def in_short(error: BaseException) -> str:
-    """Return an error in one line: one of ours by its message, another with its type; a long message is cut."""
-    told = first_line(error)
-    told = told if len(told) <= LONGEST else f"{told[: LONGEST - 1]}…"
+    """Return an error in one line, shortened; errors of other libraries with their type."""
+    text = first_line(error)
+    text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
     kind = type(error).__name__
-    return told if isinstance(error, LoratoryError) or told == kind else f"{kind}: {told}"
+    return text if isinstance(error, LoratoryError) or text == kind else f"{kind}: {text}"
 
 
 def first_line(error: BaseException | None) -> str:
-    """Return the first line of an error's text; the name of its type if the text is blank."""
+    """Return the first line of an error's text, or the name of its type if the text is blank."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

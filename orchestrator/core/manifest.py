@@ -1,7 +1,7 @@
-"""A checkpoint's manifest: the sweep and trial that own it, and a digest of each of its files.
+"""The manifest of a checkpoint, read and written on disk: its owner, and a digest of each of its files.
 
-It is part of the checkpoint's ``report.json``, which is written last. Checkpoints of earlier versions have no manifest;
-they are used without these checks.
+It is part of the checkpoint's ``report.json``, the file written last. Checkpoints of earlier versions have no manifest
+and are used without these checks.
 """
 
 import hashlib
@@ -23,11 +23,11 @@ _DIGEST_BYTES = 16
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Owner:
-    """Whose a checkpoint is.
+    """The owner of a checkpoint.
 
     Attributes:
         sweep: the sweep's key; empty: any sweep.
-        task: the trial; with other settings or another seed it is another trial.
+        task: the trial; other settings or another seed make another trial.
     """
 
     sweep: str
@@ -43,10 +43,10 @@ class Owner:
         }
 
     def owns(self, stored: Mapping[str, Any]) -> bool:
-        """Return whether what ``to_json`` returned, perhaps in an earlier version, is this owner."""
+        """Return whether the JSON of an owner, of this or an earlier version, means this owner."""
         try:
             settings = TrialSettings.from_params(stored["settings"])
-        except UserError:  # settings that this version does not know
+        except UserError:  # settings of another version
             return False
         same = (stored["trial"], stored["seed"], settings) == (self.task.number, self.task.seed, self.task.settings)
         return same and (not self.sweep or not stored["sweep"] or stored["sweep"] == self.sweep)
@@ -54,12 +54,12 @@ class Owner:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """A checkpoint's report and what it says of its files.
+    """A checkpoint's report, owner and files.
 
     Attributes:
-        report: what was reported.
-        owner: whose it is, as plain JSON; None: an earlier version does not say.
-        files: digests by the files' paths in the checkpoint; None: an earlier version does not say.
+        report: the report.
+        owner: the owner as plain JSON; None: unknown, written by an earlier version.
+        files: digest by path in the checkpoint; None: unknown, written by an earlier version.
     """
 
     report: Report
@@ -67,11 +67,11 @@ class Manifest:
     files: Mapping[str, str] | None
 
     def damage(self, folder: Path, below: str = "") -> str | None:
-        """Return which file of a checkpoint is missing or has changed, in words; None if all are as they were.
+        """Return the first missing or changed file of a checkpoint, in words; None if all are intact.
 
         Args:
-            folder: the checkpoint's.
-            below: look only at files whose paths begin so.
+            folder: the checkpoint's folder.
+            below: prefix of the paths to be checked.
         """
         for name, digest in (self.files or {}).items():
             if not name.startswith(below):
@@ -85,7 +85,7 @@ class Manifest:
 
 
 def seal(folder: Path, report: Report, owner: Owner | None) -> None:
-    """Write the report and the digests of all files in ``folder``, and have all of it on the disk when this returns.
+    """Write the report with the digests of all files in ``folder``, and flush everything to the disk.
 
     Raises:
         OSError: the disk is full.
@@ -108,7 +108,7 @@ def seal(folder: Path, report: Report, owner: Owner | None) -> None:
 
 
 def read(folder: Path) -> Manifest | None:
-    """Return what a checkpoint's report says; None if there is none, or it is damaged."""
+    """Return the manifest of a checkpoint; None if it is missing or damaged."""
     try:
         document = json.loads((folder / REPORT).read_text(encoding="utf-8"))
         digest = document.pop("digest", None)
@@ -118,12 +118,12 @@ def read(folder: Path) -> Manifest | None:
         return Manifest(report=Report(**document), owner=owner, files=files)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, TypeError, AttributeError):  # no UTF-8, no JSON, or no report
+    except (ValueError, TypeError, AttributeError):  # not UTF-8, not JSON, or not a report
         return None
 
 
 def sync(path: Path) -> None:
-    """Have a file, or the names in a folder, on the disk when this returns."""
+    """Flush a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,6 +1,6 @@
-"""The parameter-efficient methods: which settings each takes, what its tensors are called, what it goes with.
+"""The parameter-efficient methods: their settings, the names of their tensors, their limits.
 
-A method is a setting of a trial like any other. Nothing here knows peft.
+The method is a setting of a trial like any other. Nothing here knows peft.
 """
 
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ class Method:
     """One method.
 
     Attributes:
-        settings: those that it takes, of the settings that not every method takes.
-        prefix: what the names of all its tensors hold, and no other parameter's.
-        over_4_bits: whether it works on layers that are held in 4 bits.
+        settings: the settings used by this method but not by all methods.
+        prefix: text found in the names of all its tensors, and in no other parameter's name.
+        over_4_bits: whether it works on 4-bit layers.
     """
 
     settings: frozenset[str]
@@ -23,7 +23,7 @@ class Method:
 
 
 LORA = "lora"
-"""The method that trials have if nobody says otherwise, and the only one that is packed."""
+"""The default method, and the only one for packs."""
 
 METHODS: Mapping[str, Method] = {
     LORA: Method(
@@ -38,11 +38,11 @@ METHODS: Mapping[str, Method] = {
 }
 """By the name in a sweep file: arXiv 2106.09685, 2205.05638, 2108.06098, 2309.14859 and 2310.11454.
 
-peft makes LoHa's and LoKr's matrices in the shape of the layer's stored weight, which codes of 4 bits do not have.
+peft gives the matrices of LoHa and LoKr the shape of the stored weight; 4-bit codes have another shape.
 """
 
 
 def takers(setting: str) -> tuple[str, ...]:
-    """Return the methods that take a setting; those that concern no adapter (a rate, a batch size) are taken by all."""
-    found = tuple(name for name, method in METHODS.items() if setting in method.settings)
-    return found or tuple(METHODS)
+    """Return the methods with a setting. Settings outside the adapter (a rate, a batch size) belong to all methods."""
+    methods = tuple(name for name, method in METHODS.items() if setting in method.settings)
+    return methods or tuple(METHODS)

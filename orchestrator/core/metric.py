@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 class Direction(enum.StrEnum):
-    """Which way a metric gets better."""
+    """The direction in which a metric improves."""
 
     MINIMIZE = "minimize"
     MAXIMIZE = "maximize"
@@ -14,13 +14,13 @@ class Direction(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metric:
-    """One metric as reports name it, for example ``val/accuracy``, and the direction in which it gets better."""
+    """A metric by its name in reports, for example ``val/accuracy``, and its direction."""
 
     name: str
     direction: Direction
 
     def better(self, candidate: float, incumbent: float) -> bool:
-        """Return whether ``candidate`` is strictly better; NaN is never better, and anything beats NaN."""
+        """Return whether ``candidate`` is strictly better. NaN is never better, and any number is better than NaN."""
         if math.isnan(candidate):
             return False
         if math.isnan(incumbent):
@@ -28,7 +28,7 @@ class Metric:
         return candidate < incumbent if self.direction is Direction.MINIMIZE else candidate > incumbent
 
     def sort_key(self, value: float | None) -> float:
-        """Return a key that sorts the best value first; missing values and NaN sort last."""
+        """Return a sort key: the best value first, missing values and NaN last."""
         if value is None or math.isnan(value):
             return math.inf
         return value if self.direction is Direction.MINIMIZE else -value

@@ -1,4 +1,4 @@
-"""Names that MLflow accepts. What a user names is cleaned or refused here, before anything is trained. Pure."""
+"""Names accepted by MLflow: users' names are cleaned or refused before any training. Pure."""
 
 import hashlib
 import re
@@ -7,17 +7,17 @@ from collections.abc import Iterable
 from orchestrator.core.errors import UserError
 
 KEY_LENGTH = 250
-"""MLflow takes keys of metrics, parameters and tags up to this many characters."""
+"""MLflow's limit for the keys of metrics, parameters and tags, in characters."""
 
-_ALIAS_LENGTH = 200  # MLflow takes 255; the tag that remembers an alias's version before has the alias in its key
+_ALIAS_LENGTH = 200  # MLflow takes 255; the key of the tag for the previous version includes the alias
 _MODEL_LENGTH = 250
 
 
 def mlflow_key(name: str) -> str:
-    """Return a metric's name as MLflow accepts it as a key; a name that MLflow accepts stays as it is.
+    """Return a metric's name as a key for MLflow; a valid key stays unchanged.
 
-    MLflow takes letters, digits, ``_ - . : /`` and spaces, and refuses a key that would be another one if it were a
-    path (``a//b``, ``./a``). Every other character becomes ``_``: ``hit@1`` is recorded as ``hit_1``.
+    MLflow accepts letters, digits, ``_ - . : /`` and spaces. It refuses keys which are not normal paths (``a//b``,
+    ``./a``). Every other character becomes ``_``: ``hit@1`` is recorded as ``hit_1``.
     """
     parts = re.sub(r"[^\w./ :-]", "_", name).split("/")
     key = "/".join("_" if part in {"", ".", ".."} else part for part in parts)
@@ -28,13 +28,13 @@ def mlflow_key(name: str) -> str:
 
 
 def logged_model_name(objective: str, trial: str) -> str:
-    """Return the name of a trial's logged model; MLflow refuses ``/ : . % " '`` there, which become ``-``."""
+    """Return the name of a trial's logged model. MLflow refuses ``/ : . % " '``; they become ``-``."""
     cleaned = re.sub(r"[^\w -]", "-", objective)[:200]
     return f"{cleaned}-{trial}"
 
 
 def check_metric_names(names: Iterable[object]) -> None:
-    """Raise ``UserError`` unless every name is text, and MLflow can tell the metrics apart."""
+    """Raise ``UserError`` if a name is not text, or two names have the same key in MLflow."""
     seen: dict[str, str] = {}
     for name in names:
         if not isinstance(name, str) or not name.strip():
@@ -61,7 +61,7 @@ def check_alias(alias: str) -> None:
 
 
 def check_model_name(name: str) -> None:
-    """Raise ``UserError`` if MLflow refuses the name of a registered model, or ``predict`` could not be told it."""
+    """Raise ``UserError`` if MLflow or the command ``predict`` cannot use the name of a registered model."""
     if not name.strip() or any(sign in name for sign in "/:@") or name in {".", ".."} or len(name) > _MODEL_LENGTH:
         raise UserError(
             f"a registered model cannot be called {name!r}: a name without '/', ':' and '@' is needed, at most "

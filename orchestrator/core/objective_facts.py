@@ -1,4 +1,4 @@
-"""What a sweep file needs to know of an objective in order to be checked: plain values, no torch."""
+"""The facts of an objective used to check a sweep file. Plain values, no torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from orchestrator.core.metric import Direction
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ObjectiveFacts:
-    """An objective's metrics and defaults, named as in the protocol ``orchestrator.objective.protocol.Objective``.
+    """Metrics and defaults of an objective, with the names of ``orchestrator.objective.protocol.Objective``.
 
     Attributes:
         metrics: direction by metric, without a split's prefix: ``{"loss": MINIMIZE, "accuracy": MAXIMIZE}``.
-        default_metric: the metric that is searched if the sweep file names none, with its split: ``val/accuracy``.
+        default_metric: the searched metric if the sweep file names none, with its split: ``val/accuracy``.
         default_model: the base model if the sweep file names none.
         default_source: the data if the sweep file names none.
-        labels: class names in the order of their ids; empty if the task has no classes, None if they are not known.
-        complete: whether these are all metrics; False where a file was read without being run, and says it in code.
+        labels: class names in the order of their ids; empty if the task has no classes, None if they are unknown.
+        complete: whether ``metrics`` is complete; False if the file was read without execution and computes them.
     """
 
     metrics: Mapping[str, Direction]

@@ -1,8 +1,9 @@
-"""What an engine is built from, and when trials report."""
+"""The plan of a sweep's engines."""
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
 
 from orchestrator.core.data import DataPlan, Source
 from orchestrator.core.deepspeed import Config
@@ -12,7 +13,11 @@ from orchestrator.core.timetable import Timetable
 
 
 class Precision(enum.StrEnum):
-    """Number format of training's matrix products; weights, optimiser states and evaluation are float32."""
+    """Number format of the matrix products.
+
+    The solo engine keeps weights, optimizer states and evaluation in float32. The packed engine also holds the frozen
+    weights in this format and evaluates in it; the kept adapters are measured again in float32.
+    """
 
     AUTO = "auto"
     FLOAT32 = "float32"
@@ -20,7 +25,7 @@ class Precision(enum.StrEnum):
 
 
 class EngineName(enum.StrEnum):
-    """Which engine trains: one trial in a process of its own, or many over one base."""
+    """The engine: solo (one trial at a time) or packed (many trials over one base model)."""
 
     SOLO = "solo"
     PACKED = "packed"
@@ -28,28 +33,27 @@ class EngineName(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EnginePlan:
-    """Everything that is the same for all trials of a sweep, in plain picklable values.
+    """The properties shared by all trials of a sweep, as plain picklable values.
 
     Attributes:
-        objective: the objective's name, or the path of the ``.py`` file that holds it.
+        objective: name of the objective, or path of its ``.py`` file.
         model: the base model.
-        quantisation: how its frozen linear layers are held; None: as ``precision`` says.
-        deepspeed: DeepSpeed's configuration, under which every trial trains by itself; None: without it.
+        quantisation: format of its frozen linear layers; None: as for ``precision``.
+        deepspeed: DeepSpeed's configuration; the solo engine trains every trial then. None: without DeepSpeed.
         data: the data and its splits.
         report_points: nominal training samples at which trials report, ascending; see ``timetable``.
-        sweep_dir: absolute path of the sweep's folder; trials keep checkpoints in ``trials/<number>/``.
-        precision: number format of training's matrix products.
-        threads: CPU threads of one trial; of the whole pack, if trials are packed.
+        sweep_dir: absolute path of the sweep's folder; checkpoints are in ``trials/<number>/``. Empty: not placed yet.
+        precision: number format of the matrix products.
+        threads: CPU threads of one trial, or of the whole pack.
         device: ``cpu``, ``cuda`` or ``auto``.
-        metric: name of the searched metric; its direction says which checkpoint is best.
-        engine: the engine that trains.
-        smallest, largest: settings of trials that take least and most time and memory, of those that may come.
-        kinds: the settings that decide whether a trial can be packed, for each kind of trial that may come; empty: one.
+        metric: name of the searched metric.
+        engine: the engine.
+        smallest, largest: settings of the possible trials with the least and the most time and memory.
+        kinds: the possible combinations of the settings that decide whether a trial can be packed; empty: one.
         rows_per_epoch: see ``Timetable``.
-        tried: adapter settings of trials that may come, enough of them to see before the first trial whether peft
-            takes all; empty: none is tried.
-        searched: the names of the settings that are searched.
-        sweep_key: tells the sweep from every other; checkpoints carry it. Empty: there is no sweep.
+        tried: adapter settings tried with peft before the first trial; they cover the possible ones. Empty: none.
+        searched: names of the searched settings.
+        sweep_key: identifies the sweep in its checkpoints; empty: no sweep.
     """
 
     objective: str
@@ -74,5 +78,23 @@ class EnginePlan:
 
     @property
     def timetable(self) -> Timetable:
-        """When trials report, and where each ends."""
+        """The report points of the trials."""
         return Timetable(points=self.report_points, rows_per_epoch=self.rows_per_epoch)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Self:
+        """Return the plan stored by ``dataclasses.asdict``; unknown keys are ignored.
+
+        Raises:
+            KeyError, TypeError, ValueError: another version stored the plan in another form.
+        """
+        names = {item.name for item in fields(cls)}
+        values = {name: value for name, value in stored.items() if name in names}
+        values |= {
+            name: tuple(values[name]) for name in ("report_points", "kinds", "tried", "searched") if name in values
+        }
+        values |= {"model": Source.from_json(stored["model"]), "data": DataPlan.from_json(stored["data"])}
+        values |= {"precision": Precision(stored["precision"]), "engine": EngineName(stored["engine"])}
+        if values.get("quantisation") is not None:
+            values["quantisation"] = Quantisation(values["quantisation"])
+        return cls(**values)

@@ -1,4 +1,4 @@
-"""How a sweep searches, stops, spends and keeps: plain values, checked where the sweep file is read."""
+"""Sampler, stopping rule, budget, resources and tracking of a sweep: plain values, checked by the spec."""
 
 import enum
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from orchestrator.core.plan import EngineName
 
 
 class SamplerName(enum.StrEnum):
-    """Optuna's samplers, by the names the sweep file uses."""
+    """Optuna's samplers by their names in the sweep file."""
 
     TPE = "tpe"
     RANDOM = "random"
@@ -19,7 +19,7 @@ class SamplerName(enum.StrEnum):
 
 
 class StoppingName(enum.StrEnum):
-    """Rules that stop a trial because others are better."""
+    """Stopping rules, which compare trials."""
 
     ASHA = "asha"
     HYPERBAND = "hyperband"
@@ -29,7 +29,7 @@ class StoppingName(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SamplerPolicy:
-    """The sampler and its sizes; None lets the number of trials choose."""
+    """The sampler and its sizes; None: derived from the number of trials."""
 
     name: SamplerName = SamplerName.TPE
     startup_trials: int | None = None
@@ -38,17 +38,17 @@ class SamplerPolicy:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoppingPolicy:
-    """When a trial reports and what stops it early.
+    """Report points and early stopping.
 
     Attributes:
-        rule: the rule that compares trials.
-        reports: reports per trial, evenly spaced in training samples, or the samples themselves, ascending. Either way
-            the last report is at the trial's whole budget.
-        reduction_factor: asha and hyperband keep one trial in this many at each rung.
-        grace_samples: no rule or exit stops a trial that has seen fewer samples; None: the first report.
-        cohort: values a rung needs before it judges the first of them; None: the reduction factor (median: 3).
-        patience: reports in a row in which validation loss rises while train loss falls, after which a trial ends as
-            overfitting; None switches that exit off.
+        rule: the stopping rule.
+        reports: number of reports per trial, evenly spaced in training samples, or the samples themselves, ascending.
+            The last report is always at the trial's whole budget.
+        reduction_factor: asha and hyperband keep one trial in so many at each rung.
+        grace_samples: a trial with fewer samples is never stopped; None: the first report.
+        cohort: number of values needed at a rung before the first decision; None: the reduction factor (median: 3).
+        patience: number of consecutive reports with rising validation loss and falling training loss after which the
+            overfitting exit ends a trial; None: no overfitting exit.
     """
 
     rule: StoppingName = StoppingName.ASHA
@@ -61,10 +61,10 @@ class StoppingPolicy:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:
-    """What a sweep may spend, whichever ends first; None is no bound. At least one is set.
+    """The limits of a sweep; the first one reached ends it. None: no limit. At least one is set.
 
-    ``wall_time_s`` counts the time that drivers of this sweep were running, in seconds; ``tokens`` the real training
-    tokens of all trials, padding left out.
+    ``wall_time_s`` limits the running time of the sweep's drivers, in seconds. ``tokens`` limits the training tokens of
+    all trials, without padding.
     """
 
     trials: int | None = None
@@ -74,14 +74,14 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resources:
-    """Trials at once, and what each of them takes.
+    """Trials at once, and the processors of each.
 
     Attributes:
-        engine: the engine that trains.
-        parallel_trials: processes with a trial each, or slots of the pack; at most so many if they are ``measured``.
-        measured: the engine measures how many trials pay at once.
-        cpus_per_trial: threads of each process; of the whole pack, if trials are packed.
-        gpus_per_trial: share of a GPU that each process takes; a pack takes a whole one, if this is not zero.
+        engine: the engine.
+        parallel_trials: number of processes with one trial each, or slots of the pack; the maximum if ``measured``.
+        measured: the engine measures the best number of trials at once.
+        cpus_per_trial: CPU threads of each process, or of the whole pack.
+        gpus_per_trial: share of a GPU for each process; a pack takes a whole GPU if this is not zero.
     """
 
     engine: EngineName = EngineName.SOLO
@@ -93,9 +93,9 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tracking:
-    """Where runs are recorded; None is the local store in ``mlflow/``.
+    """Addresses of the tracking store and the model registry; None: the local store in ``mlflow/``.
 
-    ``keep_adapters`` is how many of the sweep's best adapters stay on disk and are logged as models.
+    ``keep_adapters`` is the number of best adapters kept on disk and logged as models.
     """
 
     uri: str | None = None

@@ -1,4 +1,4 @@
-"""In how many bits the frozen base is held: its name in the sweep file, and what transformers is told. No torch."""
+"""Quantisation of the frozen weights: its name in the sweep file, and the arguments for transformers. No torch."""
 
 import enum
 from typing import Any
@@ -8,11 +8,11 @@ from orchestrator.core.errors import UserError
 
 _PACKAGE = "bitsandbytes"
 _OUTSIDE_THE_LAYERS = r"(?!.*\.\d+\.).*"
-"""Names without a number between dots: all but the numbered layers, hence heads, poolers and embeddings."""
+"""Matches names without a number between dots: heads, poolers and embeddings, not the numbered layers."""
 
 
 class Quantisation(enum.StrEnum):
-    """Number format in which the linear layers of the frozen base are held."""
+    """Number format of the frozen linear layers."""
 
     NF4 = "nf4"
 
@@ -20,9 +20,9 @@ class Quantisation(enum.StrEnum):
 def loading_arguments(quantisation: Quantisation) -> dict[str, Any]:
     """Return the arguments of transformers' ``BitsAndBytesConfig``, as plain JSON.
 
-    NF4 with double quantisation: a code of 4 bits for each weight, a scale of 8 bits for each 64 (QLoRA, arXiv
-    2305.14314). What stands outside the numbered layers keeps its format: heads and poolers are trained in full, and
-    bitsandbytes fails on layers as narrow as a head.
+    NF4 with double quantisation: a 4-bit code for each weight, an 8-bit scale for each 64 (QLoRA, arXiv 2305.14314).
+    Modules outside the numbered layers keep their format: heads and poolers are trained in full, and bitsandbytes fails
+    on layers as narrow as a head.
     """
     assert quantisation is Quantisation.NF4
     return {
@@ -35,12 +35,12 @@ def loading_arguments(quantisation: Quantisation) -> dict[str, Any]:
 
 
 def missing_package(quantisation: Quantisation) -> str | None:
-    """Return which package this needs and how to get it, or None if it is installed; it is not imported."""
+    """Return a message with the install command if the needed package is missing, else None; nothing is imported."""
     return not_installed(_PACKAGE, quantisation)
 
 
 def require_package(quantisation: Quantisation) -> None:
-    """Raise ``UserError`` if the package that this needs is not installed."""
+    """Raise ``UserError`` if the needed package is not installed."""
     missing = missing_package(quantisation)
     if missing:
         raise UserError(f"quantisation: {missing}")

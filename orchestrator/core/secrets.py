@@ -1,4 +1,4 @@
-"""Passwords and tokens in text: masked before anybody else reads it. No other module decides what a secret is."""
+"""Masks passwords and tokens in text. Only this module decides which parts of a text are secret."""
 
 import logging
 import re
@@ -9,26 +9,26 @@ MASK = "***"
 _WORDS = r"password|passwd|passphrase|pwd|token|secret|credential|api[_-]?key|access[_-]?key|account[_-]?key|signature"
 _DATABASES = r"(?:postgres(?:ql)?|mysql|mariadb|mssql|oracle|cockroachdb|redshift|snowflake|mongodb|redis)(?:\+\w+)?"
 _STOP = r"\s\"'<>`"
-_MOST = "{0,4096}"  # an address has no more; without a bound a long text would take time in its square
+_MOST = "{0,4096}"  # longer than any address; without a limit, long texts take quadratic time
 _SCHEME = "[a-z][a-z0-9+.-]{0,30}://"
 _DATABASE = re.compile(rf"\b({_DATABASES}://[^{_STOP}:/@]{_MOST}):([^{_STOP}]{_MOST})@", re.IGNORECASE)
-"""SQLAlchemy takes everything up to the last @ for the password, slashes and question marks too."""
+"""For SQLAlchemy the password ends at the last @; it may contain slashes and question marks."""
 _USER = re.compile(rf"\b({_SCHEME}[^{_STOP}:/?#@]{_MOST}):([^{_STOP}/?#]{_MOST})@", re.IGNORECASE)
 _ODD = re.compile(
     rf"\b({_SCHEME}[^{_STOP}:/?#@\[]{_MOST}):(?!\*\*\*@|\d*(?:[/?#]|$))([^{_STOP}]{_MOST})@", re.IGNORECASE
 )
-"""A slash or a question mark in a password is a mistake, and the message about it must not show the password."""
+"""Passwords with a slash or a question mark are invalid, but must not be shown in the error message either."""
 _TOKEN = re.compile(rf"\b(https?://)([^{_STOP}:/?#@]{_MOST})@", re.IGNORECASE)
-"""A name without a password before a server's address: tokens are given so."""
+"""A name without a password before a server's address may be a token."""
 _NAME = rf"[\w.-]{{0,40}}(?:{_WORDS})[\w.-]{{0,40}}|sig|auth|key"
 _QUERY = re.compile(rf"([?&;](?:{_NAME})=)([^{_STOP}&;#]*[^{_STOP}&;#,)}}\]])", re.IGNORECASE)
 _HEADER = re.compile(r"\b(Authorization:\s*(?:Basic|Bearer|Token)\s+|Bearer\s+)([\w.~+/=-]{8,})", re.IGNORECASE)
 
 
 def redact(text: str) -> str:
-    """Return ``text`` with the secrets of every address in it masked: passwords, tokens, and those of queries.
+    """Return ``text`` with masked secrets: passwords, tokens and secret query values of all its addresses.
 
-    What is masked already stays as it is.
+    A masked secret stays unchanged.
     """
     if "://" not in text and "=" not in text and "earer" not in text and "uthorization" not in text:
         return text
@@ -41,7 +41,7 @@ def redact(text: str) -> str:
 
 
 def redacted(value: object) -> object:
-    """Return a plain value, nested as it may be, with every text redacted; keys too."""
+    """Return a plain, possibly nested value with every text redacted, keys included."""
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, Mapping):
@@ -52,9 +52,9 @@ def redacted(value: object) -> object:
 
 
 def unmasked(address: str) -> str:
-    """Return a redacted address without its masks: whoever connects there takes name and password from elsewhere."""
+    """Return a redacted address without its masks; its user takes name and password from another source."""
     mask = re.escape(MASK)
-    # A server is told no name either: in an address it would win over MLFLOW_TRACKING_USERNAME.
+    # The name goes too: a name in the address would override MLFLOW_TRACKING_USERNAME.
     address = re.sub(rf"(?<=://)(?:[^:/@]*:)?{mask}@", "", address) if address.startswith("http") else address
     address = re.sub(rf":{mask}(?=@)", "", address)
     before, mark, query = address.partition("?")
@@ -63,7 +63,7 @@ def unmasked(address: str) -> str:
 
 
 class RedactingFormatter(logging.Formatter):
-    """Formats records, tracebacks included, without secrets."""
+    """Formats log records and tracebacks without secrets."""
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record))

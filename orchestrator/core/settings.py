@@ -1,4 +1,4 @@
-"""Everything one trial may vary: the adapter, the optimiser, the schedule and the data it sees."""
+"""The settings of a trial: adapter, optimizer, schedule and data."""
 
 import enum
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ from orchestrator.core.methods import LORA, METHODS
 from orchestrator.core.space import ParamValue
 
 LEAST = 1e-30
-"""Numbers that must be above zero are at least this: float32 holds it, and the square root of it, without loss."""
+"""Minimum of the numbers above zero: float32 represents it and its square root without loss."""
 MOST_OF_SETTING = 5000
-"""Characters of a text; MLflow keeps 6,000 of a parameter."""
+"""Maximum number of characters of a text; MLflow keeps 6,000 of a parameter."""
 
 
 class Group(enum.StrEnum):
@@ -39,10 +39,10 @@ def _setting(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialSettings:
-    """One trial's settings. Every field may be fixed in the sweep file or searched.
+    """The settings of one trial. The sweep file may fix or search every field.
 
-    The metadata of each field states its group, its range and its effect; the sweep file's schema, its error messages
-    and the JSON Schema are made from them.
+    The metadata of each field holds its group, range and effect, the source of the sweep file's schema, its error
+    messages and the JSON Schema.
 
     Raises:
         UserError: a value is outside its range; the message names the setting, the rule and the value.
@@ -63,7 +63,7 @@ class TrialSettings:
         "alpha of lora, loha and lokr; the update is scaled by alpha / r",
         low=0,
         open_low=True,
-        high=1e38,  # float32 holds little more; a scale that is too large diverges, and the trial says so
+        high=1e38,  # near the limit of float32; a trial with too large a scale diverges
     )
     rslora: bool = _setting(False, Group.ADAPTER, "scale by alpha / sqrt(r) instead (rank-stabilised LoRA)")
     dora: bool = _setting(
@@ -73,12 +73,12 @@ class TrialSettings:
     target_modules: str = _setting(
         "all-linear",
         Group.ADAPTER,
-        "modules that get an adapter: all-linear, names separated by commas, or a regular expression of whole paths",
+        "modules with an adapter: all-linear, names separated by commas, or a regular expression of whole paths",
     )
     init: str = _setting(
         "default",
         Group.ADAPTER,
-        "how LoRA's A and B start: default (B = 0), gaussian, orthogonal or pissa",
+        "initial values of LoRA's A and B: default (B = 0), gaussian, orthogonal or pissa",
         choices=("default", "gaussian", "orthogonal", "pissa"),
     )
     epochs: float = _setting(
@@ -101,7 +101,7 @@ class TrialSettings:
     beta2: float = _setting(0.999, Group.TRAINING, "AdamW's second-moment decay", low=0, high=0.999999)
     epsilon: float = _setting(1e-8, Group.TRAINING, "AdamW's epsilon", low=0, open_low=True, high=1)
     max_grad_norm: float = _setting(
-        1.0, Group.TRAINING, "gradient norm above which it is clipped", low=0, open_low=True, high=1e30
+        1.0, Group.TRAINING, "maximum gradient norm; larger gradients are clipped", low=0, open_low=True, high=1e30
     )
     schedule: str = _setting(
         "linear",
@@ -109,14 +109,12 @@ class TrialSettings:
         "learning rate after the warm-up: linear or cosine to zero, or constant",
         choices=("linear", "cosine", "constant"),
     )
-    warmup_ratio: float = _setting(0.0, Group.TRAINING, "share of the updates in which the rate rises", low=0, high=1)
+    warmup_ratio: float = _setting(0.0, Group.TRAINING, "share of the steps with a rising rate", low=0, high=1)
     batch_size: int = _setting(16, Group.TRAINING, "rows per forward pass", low=1, high=65536)
-    accumulation: int = _setting(1, Group.TRAINING, "forward passes per update", low=1, high=65536)
+    accumulation: int = _setting(1, Group.TRAINING, "forward passes per optimizer step", low=1, high=65536)
     label_smoothing: float = _setting(0.0, Group.TRAINING, "label smoothing of the training loss", low=0, high=0.9)
-    max_length: int = _setting(128, Group.DATA, "tokens after which a row is cut", low=2, high=1_048_576)
-    train_fraction: float = _setting(
-        1.0, Group.DATA, "share of the training rows that is used", low=0, open_low=True, high=1
-    )
+    max_length: int = _setting(128, Group.DATA, "maximum number of tokens of a row", low=2, high=1_048_576)
+    train_fraction: float = _setting(1.0, Group.DATA, "share of the training rows in use", low=0, open_low=True, high=1)
 
     def __post_init__(self) -> None:
         for name, rule in RULES.items():
@@ -126,21 +124,21 @@ class TrialSettings:
 
     @property
     def rows_per_update(self) -> int:
-        """Rows that one optimiser update sees."""
+        """Number of rows of one optimizer step."""
         return self.batch_size * self.accumulation
 
     @classmethod
     def from_params(cls, params: Mapping[str, ParamValue]) -> "TrialSettings":
-        """Return the settings with ``params`` laid over the defaults; an unknown name raises ``UserError``."""
+        """Return the default settings, replaced by ``params``; an unknown name raises ``UserError``."""
         unknown = sorted(set(params) - set(RULES))
         if unknown:
             raise UserError(f"unknown settings: {', '.join(unknown)}")
-        return cls(**dict(params))  # type: ignore[arg-type]
+        return cls(**dict(params))  # type: ignore[arg-type]  # __post_init__ checks the values
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SettingRule:
-    """What may stand in one setting: its kind, range or choices, and the group it belongs to."""
+    """The rule of one setting: its type, range or choices, and its group."""
 
     name: str
     kind: type
@@ -154,7 +152,7 @@ class SettingRule:
     choices: tuple[str, ...]
 
     def problem(self, value: object) -> str | None:
-        """Return the broken rule and the value as one phrase, or None if ``value`` may stand here."""
+        """Return the broken rule and the value as one phrase, or None if ``value`` is valid."""
         if value is None:
             return None if self.optional else f"{_KINDS[self.kind]} is needed, got null"
         accepted = (int, float) if self.kind is float else (self.kind,)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 ParamValue: TypeAlias = float | int | str | bool | None
-"""A value as YAML writes it."""
+"""A value in YAML."""
 
 
 def format_value(value: ParamValue, digits: int = 6) -> str:
@@ -19,7 +19,7 @@ def format_value(value: ParamValue, digits: int = 6) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FloatRange:
-    """Real numbers in [low, high]; uniform in the logarithm if ``log``; multiples of ``step`` from ``low`` if given."""
+    """Real numbers in [low, high], uniform in the logarithm if ``log``; with ``step``, only ``low`` + n · ``step``."""
 
     low: float
     high: float
@@ -46,7 +46,7 @@ class Choices:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Constant:
-    """Always the same value; it is recorded as a parameter but never searched."""
+    """One value, recorded as a parameter but not searched."""
 
     value: ParamValue
 
@@ -56,32 +56,32 @@ Distribution: TypeAlias = FloatRange | IntRange | Choices | Constant
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parameter:
-    """A named distribution. It is active if every parameter that ``when`` names has one of the values listed there."""
+    """A named distribution. It is active if each parameter named in ``when`` has one of the values listed there."""
 
     name: str
     distribution: Distribution
     when: Mapping[str, tuple[ParamValue, ...]] = field(default_factory=dict)
 
     def is_active(self, chosen: Mapping[str, ParamValue]) -> bool:
-        """Return whether the conditions hold under the values chosen so far (an inactive parent: they do not)."""
+        """Return whether the conditions hold under the chosen values; a condition on an inactive parameter does not."""
         return all(name in chosen and chosen[name] in values for name, values in self.when.items())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Space:
-    """Parameters in the order in which they are proposed: a parent comes before those conditioned on it."""
+    """Parameters in the order of proposal: a parameter comes before its dependents."""
 
     parameters: tuple[Parameter, ...]
 
     def has(self, name: str) -> bool:
-        """Return whether a parameter is of the space, searched or fixed there."""
+        """Return whether the space has a parameter, searched or constant."""
         return any(parameter.name == name for parameter in self.parameters)
 
     def combinations(self, names: Collection[str]) -> tuple[dict[str, ParamValue], ...]:
-        """Return what trials can have of these parameters together, each combination once; inactive ones are left out.
+        """Return the possible combinations of these parameters, each once, without inactive parameters.
 
-        Of a range stand its ends, the next to the lowest of integers (which says what kind of numbers they are), and
-        the values that conditions name.
+        A range is represented by its ends, by the second lowest integer (which shows the kind of the numbers), and by
+        the values named in conditions.
         """
         needed = {*names}
         for parameter in reversed(self.parameters):
@@ -92,7 +92,7 @@ class Space:
             if parameter.name in needed:
                 values = self._values(parameter)
                 if parameter.name not in names:
-                    values = self._telling(parameter.name, values)
+                    values = self._distinguishing(parameter.name, values)
                 found = [
                     {**chosen, parameter.name: value} if parameter.is_active(chosen) else chosen
                     for chosen in found
@@ -104,8 +104,8 @@ class Space:
             distinct.setdefault(frozenset(chosen.items()), chosen)
         return tuple(distinct.values())
 
-    def _telling(self, name: str, values: tuple[ParamValue, ...]) -> tuple[ParamValue, ...]:
-        """Return one of the values for each set of conditions on ``name`` that values fulfil."""
+    def _distinguishing(self, name: str, values: tuple[ParamValue, ...]) -> tuple[ParamValue, ...]:
+        """Return one value for each distinct set of fulfilled conditions on ``name``."""
         conditions = [other.when[name] for other in self.parameters if name in other.when]
         return tuple({tuple(value in accepted for accepted in conditions): value for value in values}.values())
 
@@ -125,5 +125,5 @@ class Space:
 
     @property
     def searched(self) -> tuple[str, ...]:
-        """Names of the parameters that vary."""
+        """Names of the parameters with more than one value."""
         return tuple(p.name for p in self.parameters if not isinstance(p.distribution, Constant))

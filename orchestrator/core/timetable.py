@@ -1,4 +1,4 @@
-"""When trials report, and where each of them ends."""
+"""The report points of the trials."""
 
 from dataclasses import dataclass
 
@@ -9,19 +9,19 @@ from orchestrator.core.settings import TrialSettings
 class Timetable:
     """Report points of a sweep, in nominal training samples.
 
-    All trials report at the same points, whatever their batch size. One that is to make fewer passes over the rows than
-    the longest reports at its own end for the last time, and is compared with others below it alone.
+    All trials report at the same points, whatever their batch size. A trial with fewer epochs than the longest one has
+    its last report at its own end. It is compared with other trials only at earlier points.
 
     Attributes:
-        points: ascending; the last one is the longest trial's whole budget.
-        rows_per_epoch: training rows, where trials differ in their epochs; None: all train to the last point.
+        points: ascending; the last point is the whole budget of the longest trial.
+        rows_per_epoch: number of training rows if trials differ in their epochs; None: all train to the last point.
     """
 
     points: tuple[int, ...]
     rows_per_epoch: int | None = None
 
     def of(self, settings: TrialSettings) -> tuple[int, ...]:
-        """Return the points at which a trial reports, ascending; the last one is its whole budget."""
+        """Return a trial's report points, ascending; the last one is its whole budget."""
         if self.rows_per_epoch is None:
             return self.points
         samples = min(self.points[-1], samples_of(settings.epochs, self.rows_per_epoch))
@@ -29,5 +29,5 @@ class Timetable:
 
 
 def samples_of(epochs: float, rows: int) -> int:
-    """Return how many samples so many passes over so many rows are, at least one."""
+    """Return the number of samples in ``epochs`` passes over ``rows`` rows, at least one."""
     return max(1, round(epochs * rows))

@@ -1,4 +1,4 @@
-"""Trials as everyone sees them: tasks, reports, decisions, endings and the record that gathers them."""
+"""Trials: their tasks, reports, decisions and outcomes, and the record of all of them."""
 
 import enum
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from orchestrator.core.space import ParamValue
 
 
 class TrialState(enum.StrEnum):
-    """State of a trial; the last three are endings, with Optuna's meaning."""
+    """State of a trial; the last three are final, with Optuna's meaning."""
 
     RUNNING = "running"
     COMPLETE = "complete"
@@ -19,16 +19,15 @@ class TrialState(enum.StrEnum):
 
 
 class Action(enum.StrEnum):
-    """What a trial does after a report."""
+    """The decision of a stopping rule on a report."""
 
     CONTINUE = "continue"
-    WAIT = "wait"
     STOP = "stop"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """How a trial ended: one of the three final states, and why, in words for a person."""
+    """The end of a trial: one of the three final states, and the reason in words."""
 
     state: TrialState
     reason: str
@@ -36,15 +35,14 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """What a trial reported at one nominal rung.
+    """A trial's report at one report point.
 
     Attributes:
         trial: the trial's number in the sweep, from 0.
-        nominal_samples: training samples at which all trials report, whatever their batch size.
-        metrics: finite or not, by name (``val/loss``, ``train/loss`` ...; see ``docs/concepts/metrics.md``).
-        checkpoint: the checkpoint's folder, relative to the sweep's folder; None if there is none.
-        started_at: when the work for this report began, in seconds since the epoch.
-        ended_at: when it ended.
+        nominal_samples: the report point in training samples, the same for all batch sizes.
+        metrics: values by name, finite or not (``val/loss``, ``train/loss`` ...; see ``docs/concepts/metrics.md``).
+        checkpoint: folder of the checkpoint, relative to the sweep's folder; None: no checkpoint.
+        started_at, ended_at: begin and end of the work for this report, in seconds since the epoch.
     """
 
     trial: int
@@ -57,7 +55,7 @@ class Report:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
-    """The decision on one report; ``ending`` is set if and only if the action is STOP."""
+    """The decision on one report; ``outcome`` is set if and only if the action is STOP."""
 
     trial: int
     nominal_samples: int
@@ -67,7 +65,7 @@ class Decision:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialTask:
-    """What an engine needs to train one trial."""
+    """The input of an engine for one trial."""
 
     number: int
     settings: TrialSettings
@@ -76,18 +74,17 @@ class TrialTask:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialRecord:
-    """Everything the ledger holds on one trial.
+    """The ledger's record of one trial.
 
     Attributes:
-        params: the values that were proposed for the active parameters of the space, fixed ones included.
-        settings: the settings that the trial trains with: the file's fixed ones with ``params`` laid over them.
+        params: the proposed values of the active parameters of the space, constants included.
+        settings: the trial's settings: the fixed ones of the sweep file, replaced by ``params``.
         state: RUNNING until the trial has ended.
-        reports: in the order of their nominal samples, each rung once.
-        decisions: decisions that were committed, by nominal samples; WAIT is never committed.
-        final: metrics measured for the best checkpoint when the trial had ended (``shift/...``); empty before. Of a
-            kept adapter also ``test/...`` and, if the search measured in another number format, once more what it
-            reported.
-        run_id: the tracking server's id of this trial's run.
+        reports: in the order of their nominal samples, one per report point.
+        decisions: committed decisions by nominal samples.
+        final: metrics of the best checkpoint, measured after the end (``shift/...``). For a kept adapter also
+            ``test/...``, and the reported metrics again in float32 if the search used another format.
+        run_id: the tracking server's id of the trial's run.
     """
 
     number: int
@@ -105,12 +102,12 @@ class TrialRecord:
 
     @property
     def task(self) -> TrialTask:
-        """What an engine needs to train this trial."""
+        """The input of an engine for this trial."""
         return TrialTask(number=self.number, settings=self.settings, seed=self.seed)
 
     @property
     def ended(self) -> bool:
-        """Whether the trial has reached one of the final states."""
+        """Whether the trial has ended."""
         return self.state is not TrialState.RUNNING
 
     @property
@@ -124,41 +121,41 @@ class TrialRecord:
         return not self.ended and bool(self.reports) and self.reports[-1].nominal_samples not in self.decisions
 
     def best(self, metric: Metric, *, until: int | None = None) -> Report | None:
-        """Return the report with the best value of ``metric``, the earliest of equals; None if no value is a number.
+        """Return the report with the best value of ``metric``, the first of equal ones; None if no value is a number.
 
         Args:
             metric: the metric and its direction.
-            until: look only at reports up to and including this number of nominal samples.
+            until: ignore reports after this number of nominal samples.
         """
-        found: Report | None = None
+        best: Report | None = None
         for report in self.reports:
             if until is not None and report.nominal_samples > until:
                 break
             value = report.metrics.get(metric.name, float("nan"))
-            incumbent = float("nan") if found is None else found.metrics[metric.name]
+            incumbent = float("nan") if best is None else best.metrics[metric.name]
             if metric.better(value, incumbent):
-                found = report
-        return found
+                best = report
+        return best
 
     def score(self, metric: Metric, *, until: int | None = None) -> float | None:
-        """Return the best value of ``metric`` that the search saw, or None."""
+        """Return the best reported value of ``metric``, or None."""
         report = self.best(metric, until=until)
         return None if report is None else report.metrics[metric.name]
 
     def at_best(self, metric: Metric) -> Mapping[str, float]:
-        """Return what is known of the best checkpoint, by name; what was measured again stands for what was reported.
+        """Return the metrics of the best checkpoint; a later measurement replaces the reported value.
 
-        The search goes by ``score``, so that nothing that is measured later changes it; people are shown this.
+        The search uses ``score``, which later measurements cannot change. Reports show these values.
         """
         best = self.best(metric)
         return {} if best is None else {**best.metrics, **self.final}
 
     def result(self, metric: Metric) -> float | None:
-        """Return the value of ``metric`` at the best checkpoint, the newest that was measured, or None."""
+        """Return the newest measurement of ``metric`` at the best checkpoint, or None."""
         return self.at_best(metric).get(metric.name)
 
     @property
     def measured_last(self) -> Mapping[str, float]:
-        """Those of ``final`` that no report holds: ``shift/...`` and ``test/...``."""
+        """The metrics of ``final`` without a reported value: ``shift/...`` and ``test/...``."""
         reported = self.reports[-1].metrics if self.reports else {}
         return {name: value for name, value in self.final.items() if name not in reported}

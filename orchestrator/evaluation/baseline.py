@@ -1,4 +1,4 @@
-"""The classical model that a fine-tuned one has to beat: TF-IDF and logistic regression, over words or characters."""
+"""The classical baseline: TF-IDF and logistic regression, over words or characters."""
 
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -10,36 +10,36 @@ from orchestrator.objective.protocol import Splits
 
 if TYPE_CHECKING:
     import datasets
+    from sklearn.pipeline import Pipeline
 
 CHARACTERS_READ = 500
-"""Characters of a text that the character n-grams read at most: longer texts cost time and hardly help."""
+"""Maximum characters of a text for character n-grams. More cost time and hardly help."""
 _MANY_CHARACTERS = 2_000_000
-"""Characters above which character n-grams take more than a few seconds."""
+"""Total characters above which character n-grams take more than a few seconds."""
 _SAMPLE = 200
-"""Texts that are looked at to find out whether their words stand between spaces."""
+"""Number of texts examined for spaces between words."""
 _ANALYSERS: Mapping[str, Mapping[str, Any]] = {
     "words": {"ngram_range": (1, 2)},
     "characters": {"analyzer": "char_wb", "ngram_range": (1, 4)},
 }
-"""Arguments of scikit-learn's ``TfidfVectorizer``. Words are found by the spaces around them: a Japanese or Thai
-sentence is one word, and a single letter is none. Characters are found in every text."""
+"""Arguments of scikit-learn's ``TfidfVectorizer``. It splits words at spaces: a Japanese or Thai sentence is one word,
+and a single letter is no word. Characters exist in every text."""
 
 
 def tfidf_baseline(splits: Splits, num_labels: int) -> dict[str, float]:
-    """Fit on train and measure on the rest: ``val/accuracy``, ``test/macro_f1``, ``shift/<set>/loss`` ...
+    """Fit on train and return the metrics elsewhere: ``val/accuracy``, ``test/macro_f1``, ``shift/<set>/loss``.
 
-    Words and character n-grams are both tried; the one with the better accuracy on validation is kept, of equals the
-    one with the lower loss there. Nothing else is tuned, and the test split is read once, by the kept one. The same
-    rows give the same values: there is no random draw.
+    Word and character n-grams are compared by validation accuracy, ties by validation loss. Only the better model is
+    measured on the test split. Nothing else is tuned. The result is deterministic.
 
     Args:
         splits: rows with a ``text`` and a ``label`` in ``range(num_labels)``.
         num_labels: number of classes.
 
     Raises:
-        DataError: neither can be fitted.
+        DataError: both fits failed.
     """
-    fitted: dict[str, Any] = {}
+    fitted: dict[str, Pipeline] = {}
     reasons = {}
     wanted = _analysers(splits.train["text"][:])
     for name in _ANALYSERS:
@@ -47,7 +47,7 @@ def tfidf_baseline(splits: Splits, num_labels: int) -> dict[str, float]:
             continue
         try:
             fitted[name] = _fit(splits.train, name)
-        except ValueError as error:  # scikit-learn's: no text holds a word, or train holds one class
+        except ValueError as error:  # from scikit-learn: no text contains a word, or train has one class
             reasons[name] = first_line(error)
     if not fitted:
         raise DataError("; ".join(f"{name}: {reason}" for name, reason in reasons.items()))
@@ -60,21 +60,21 @@ def tfidf_baseline(splits: Splits, num_labels: int) -> dict[str, float]:
 
 
 def _analysers(texts: Sequence[str]) -> list[str]:
-    """Return the analysers to try: words alone if words stand between spaces and characters would take long."""
+    """Return the analysers to try: only words if spaces separate words and characters would take long."""
     sample = "".join(texts[:_SAMPLE])
     spaces = sum(map(str.isspace, sample))
-    marks = sum(unicodedata.category(one) in {"Mn", "Mc"} for one in sample)  # scikit-learn's words end at a mark
+    marks = sum(unicodedata.category(one) in {"Mn", "Mc"} for one in sample)  # scikit-learn ends a word at a mark
     spaced = spaces > 0.05 * len(sample) and marks < 0.01 * len(sample)
     many = sum(min(len(text), CHARACTERS_READ) for text in texts) > _MANY_CHARACTERS
     return ["words"] if spaced and many else ["words", "characters"]
 
 
-def _fit(rows: "datasets.Dataset", analyser: str) -> Any:  # noqa: ANN401
+def _fit(rows: "datasets.Dataset", analyser: str) -> "Pipeline":
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
-    # Untuned. Long articles have 250,000 different word pairs: the commoner 50,000 are as good and fit faster.
+    # Untuned. Long articles have 250,000 distinct word pairs; the most frequent 50,000 are as good and fit faster.
     start = _start if analyser == "characters" else None
     features = TfidfVectorizer(sublinear_tf=True, max_features=50_000, preprocessor=start, **_ANALYSERS[analyser])
     model = make_pipeline(features, LogisticRegression(C=10.0, max_iter=1000))
@@ -85,11 +85,11 @@ def _start(text: str) -> str:
     return text[:CHARACTERS_READ].lower()
 
 
-def _measure(model: Any, rows: "datasets.Dataset", num_labels: int) -> Mapping[str, float]:  # noqa: ANN401
+def _measure(model: "Pipeline", rows: "datasets.Dataset", num_labels: int) -> Mapping[str, float]:
     import numpy as np
 
     labels = np.array(rows["label"][:])
-    # A class that train lacks has no column: it keeps a probability just above zero, so that the loss stays finite.
+    # A class missing in train gets a tiny probability, so that the loss stays finite.
     probability = np.full((len(labels), num_labels), 1e-12)
     probability[:, model.classes_] = model.predict_proba(rows["text"][:])
     loss = -np.log(np.maximum(probability[np.arange(len(labels)), labels], 1e-12)).mean()

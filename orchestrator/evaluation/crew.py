@@ -1,8 +1,7 @@
-"""Threads that each work on a part of what is to be computed, so that on a CPU no core waits for another.
+"""Threads for independent parts of a computation on a CPU.
 
-The slots of a pack have nothing to say to each other between two updates, nor have two batches that are measured. Split
-over the threads, everything runs side by side, what torch would run on one core included: random masks, small
-operations, Python itself. Within an operation a thread then works alone. It knows nothing of models.
+The slots of a pack are independent between two updates, as are two batches in an evaluation. With one part per thread,
+serial work also runs in parallel: random masks, small operations, Python code. Each operation then uses one core.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,33 +15,33 @@ R = TypeVar("R")
 
 
 class Crew:
-    """A number of threads, which live as long as the crew."""
+    """A fixed number of threads."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
         self._pool = ThreadPoolExecutor(threads, "crew")
 
     def each(self, work: Callable[[P], R], parts: Sequence[P]) -> list[R]:
-        """Return what ``work`` makes of each part, in their order; a single part gets all threads to itself.
+        """Return ``work(part)`` for each part, in order. A single part runs with all of torch's threads.
 
-        The first exception is raised when all are done.
+        An exception is raised after all parts have finished.
         """
         if len(parts) == 1 or self.threads == 1:
             return [work(part) for part in parts]
-        inference = torch.is_inference_mode_enabled()  # torch keeps that for each thread, and the number of threads
-        share = max(1, self.threads // len(parts))
+        inference = torch.is_inference_mode_enabled()  # torch stores this per thread, like its number of threads
+        threads_each = max(1, self.threads // len(parts))
 
         def run(part: P) -> R:
-            torch.set_num_threads(share)
+            torch.set_num_threads(threads_each)
             with torch.inference_mode(inference):
                 return work(part)
 
-        started = [self._pool.submit(run, part) for part in parts]
-        wait(started)
-        return [done.result() for done in started]
+        futures = [self._pool.submit(run, part) for part in parts]
+        wait(futures)
+        return [future.result() for future in futures]
 
     def split(self, items: Sequence[P], size: Callable[[P], float]) -> list[list[P]]:
-        """Return the items in at most as many parts as there are threads, of much the same size, in their order."""
+        """Return the items in parts of similar size, at most one per thread. Each part keeps the order."""
         parts: list[list[int]] = [[] for _ in range(min(self.threads, len(items)))]
         sizes = [size(item) for item in items]
         for index in sorted(range(len(items)), key=lambda index: -sizes[index]):

@@ -1,6 +1,6 @@
-"""The two early exits that look at one trial alone: divergence and overfitting. Pure functions of its reports.
+"""Divergence exit and overfitting exit: pure functions of one trial's reports.
 
-They know nothing of other trials, of grace periods or of what happens to a trial they speak up about.
+The stopping rules decide when to apply them.
 """
 
 import itertools
@@ -15,16 +15,16 @@ _EXPLODED_MARGIN = 1.0
 
 
 def diverged(metrics: Mapping[str, float], history: Sequence[Report]) -> str | None:
-    """Return why a trial has diverged, in words for a person, or None if it has not.
+    """Return the reason why a trial has diverged, as a sentence, or None.
 
-    A trial has diverged if a loss is not finite, or if both losses exploded: each above three times the smallest it
-    ever was, plus 1 nat. Both, because validation loss alone also triples when an overfitting classifier grows sure of
-    its mistakes; that trial is healthy up to its best report, and its training loss stays low. The margin of 1 nat
-    keeps losses near zero (0.01, then 0.05) from counting, where a ratio means nothing.
+    A trial has diverged if a loss is not finite, or if validation and training loss both exceed three times their
+    minimum plus 1 nat. Validation loss alone also triples in an overfitting classifier with overconfident mistakes;
+    its training loss stays low, and the trial is good up to its best report. The margin of 1 nat excludes losses near
+    zero (0.01, then 0.05), where a ratio is meaningless.
 
     Args:
-        metrics: the newest report's metrics; a loss that is absent is not judged.
-        history: the trial's reports; whether the newest is among them makes no difference.
+        metrics: metrics of the newest report. A missing loss is ignored.
+        history: the trial's reports, with or without the newest.
     """
     for name in _LOSSES:
         if name in metrics and not math.isfinite(metrics[name]):
@@ -38,14 +38,15 @@ def diverged(metrics: Mapping[str, float], history: Sequence[Report]) -> str | N
 
 
 def overfitting(history: Sequence[Report], patience: int) -> str | None:
-    """Return why a trial is overfitting, in words for a person, or None if it is not.
+    """Return the reason why a trial is overfitting, as a sentence, or None.
 
-    It is if validation loss rose at each of the last ``patience`` reports while training loss, over the same reports,
-    fell. Training loss is compared end to end: near zero it wavers from report to report.
+    A trial is overfitting if validation loss rose at each of the last ``patience`` reports while training loss fell
+    over the same reports. Training loss is compared between the first and the last of them, because it fluctuates
+    near zero.
 
     Args:
-        history: the trial's reports by ascending samples, the newest included.
-        patience: how many rises in a row it takes, at least 1.
+        history: the trial's reports by ascending samples, including the newest.
+        patience: number of consecutive rises, at least 1.
 
     Raises:
         ValueError: ``patience`` is below 1.
@@ -67,6 +68,6 @@ def overfitting(history: Sequence[Report], patience: int) -> str | None:
 
 
 def _smallest(history: Sequence[Report], name: str) -> float:
-    """Return the smallest finite value of a metric, infinity if there is none."""
+    """Return the smallest finite value of a metric, or infinity."""
     values = (report.metrics.get(name, math.inf) for report in history)
     return min((value for value in values if math.isfinite(value)), default=math.inf)

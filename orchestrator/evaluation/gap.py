@@ -1,16 +1,16 @@
-"""The overfit gap: how much better a model is on what it was trained on. Pure."""
+"""The overfit gap: the difference between validation and training metrics."""
 
 from collections.abc import Mapping
 
 
 def gaps(validation: Mapping[str, float], train: Mapping[str, float]) -> dict[str, float]:
-    """Return ``gap/loss`` (validation minus train) and, if it is measured, ``gap/accuracy`` (train minus validation).
+    """Return ``gap/loss`` (validation minus train) and, if measured, ``gap/accuracy`` (train minus validation).
 
-    Both are positive when the model does better on its training rows.
+    Positive values mean better results on the training rows.
     """
-    found = {}
+    differences = {}
     if "loss" in validation and "loss" in train:
-        found["gap/loss"] = validation["loss"] - train["loss"]
+        differences["gap/loss"] = validation["loss"] - train["loss"]
     if "accuracy" in validation and "accuracy" in train:
-        found["gap/accuracy"] = train["accuracy"] - validation["accuracy"]
-    return found
+        differences["gap/accuracy"] = train["accuracy"] - validation["accuracy"]
+    return differences

@@ -1,7 +1,4 @@
-"""Measure a model on encoded rows: the loss and the objective's metrics. Every engine measures through this.
-
-It knows nothing of adapters, checkpoints or splits.
-"""
+"""Evaluation of a model on encoded rows: the loss and the objective's metrics. All engines use it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -9,13 +6,13 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.errors import UserError
-from orchestrator.evaluation.neighbours import (
-    Together,
-    keeps_state,
-    may_stand_together,
+from orchestrator.evaluation.row_independence import (
+    BatchRule,
+    find_batch_rule,
+    find_stateful_module,
+    log_batch_rule,
+    rope_length_limit,
     shape,
-    tell_once,
-    unchanged_up_to,
 )
 from orchestrator.evaluation.values import metric_values
 from orchestrator.objective.padding import IGNORED
@@ -28,7 +25,7 @@ if TYPE_CHECKING:
     from orchestrator.evaluation.crew import Crew
 
 BATCH_TOKENS = {"cpu": 1024, "cuda": 16_384}
-"""Padded tokens of a batch by device type; larger ones are slower on a CPU, where they leave its caches."""
+"""Padded tokens of a batch by device type. Larger batches exceed a CPU's caches and are slower."""
 
 
 def measure(
@@ -39,16 +36,16 @@ def measure(
     *,
     batch_tokens: int | None = None,
 ) -> dict[str, float]:
-    """Return ``loss`` and the objective's other metrics over ``examples``, in eval mode and in the model's own dtype.
+    """Return ``loss`` and the objective's other metrics over ``examples``, in eval mode and the model's own dtype.
 
-    The model's training mode is restored.
+    The model's training mode is restored afterwards.
 
     Args:
         model: a transformers model, or a PEFT model over one.
-        objective: says how rows are collated, and what is measured.
-        examples: encoded rows; empty gives no metrics.
-        tokenizer: for collation.
-        batch_tokens: padded tokens of a batch, at most (one row is always taken); None chooses by device.
+        objective: collates rows and computes losses and metrics.
+        examples: encoded rows; no rows give no metrics.
+        tokenizer: pads rows in collation.
+        batch_tokens: maximum padded tokens of a batch of several rows; None chooses by device.
     """
     import torch
 
@@ -61,26 +58,28 @@ def measure(
 
     def results(rows: Sequence[Example]) -> "list[torch.Tensor]":
         batch = {name: value.to(device) for name, value in objective.collate(rows, tokenizer).items()}
-        found = forward(model, batch)
-        by_row = [found.float()] if found.dim() == 2 else []  # of a head that writes, losses say enough
-        return [objective.losses(found, batch)[0].float(), *by_row]
+        logits = forward(model, batch)
+        by_row = [logits.float()] if logits.dim() == 2 else []  # losses suffice for a language-modelling head
+        return [objective.losses(logits, batch)[0].float(), *by_row]
 
     training = model.training
     model.eval()
     try:
         with torch.inference_mode():
-            halves, limit = next(model.parameters()).dtype.itemsize == 2, unchanged_up_to(model)
-            together = may_stand_together(results, examples, limit=limit, halves=halves)
-            tell_once(str(getattr(model, "name_or_path", type(model).__name__)), together)
+            halves, limit = next(model.parameters()).dtype.itemsize == 2, rope_length_limit(model)
+            rule = find_batch_rule(results, examples, limit=limit, halves=halves)
+            log_batch_rule(str(getattr(model, "name_or_path", type(model).__name__)), rule)
             threads = torch.get_num_threads() if device.type == "cpu" else 1
-            if limit is not None or (threads > 1 and keeps_state(model, lambda: results([max(examples, key=shape)]))):
+            if limit is not None or (
+                threads > 1 and find_stateful_module(model, lambda: results([max(examples, key=shape)]))
+            ):
                 threads = 1
         with closing(Crew(threads)) as crew:
-            parts = portions(examples, budget, together)
-            found = measure_models(
+            parts = make_batches(examples, budget, rule)
+            measures = measure_models(
                 lambda batch: [forward(model, batch)], objective, examples, tokenizer, parts, crew, device
             )
-        return found[0]
+        return measures[0]
     finally:
         model.train(training)
 
@@ -96,19 +95,19 @@ def measure_models(
 ) -> list[dict[str, float]]:
     """Return ``loss`` and the objective's other metrics over ``examples`` for each of several models.
 
-    The loss is the sum over all rows divided by all units, whatever the batches.
+    The loss is the sum over all rows divided by the number of units, so it does not depend on the batches.
 
     Args:
-        logits_of: returns each model's logits of a collated batch; it is called in the threads of the crew.
-        objective: says how rows are collated, and what is measured.
-        examples: encoded rows; empty gives no models.
-        tokenizer: for collation.
-        parts: the rows of each batch.
-        crew: its threads take a batch each.
-        device: where batches go.
+        logits_of: returns the logits of each model for a collated batch; called in the threads of the crew.
+        objective: collates rows and computes losses and metrics.
+        examples: encoded rows; no rows give an empty list.
+        tokenizer: pads rows in collation.
+        parts: row numbers of each batch.
+        crew: threads, each evaluating one batch at a time.
+        device: device of the batches.
 
     Raises:
-        ObjectiveError: ``objective.measure`` returns something that is no number, or lacks a metric that it lists.
+        ObjectiveError: ``objective.measure`` returned a value other than a number, or omitted a listed metric.
     """
     import torch
 
@@ -124,9 +123,9 @@ def measure_models(
         ]
 
     with torch.inference_mode():
-        found = crew.each(measured, parts)
+        results = crew.each(measured, parts)
     measures = []
-    for model in zip(*found, strict=True):
+    for model in zip(*results, strict=True):
         total, units = torch.stack([sums_2 for sums_2, _ in model]).sum(0).tolist()
         pairs = dict(zip(chain.from_iterable(parts), chain.from_iterable(pairs for _, pairs in model), strict=True))
         returned = objective.measure([pairs[row] for row in range(len(examples))])
@@ -142,35 +141,38 @@ def forward(model: "torch.nn.Module", batch: "Mapping[str, torch.Tensor]") -> "t
 
 
 def inputs(model: "torch.nn.Module", batch: "Mapping[str, torch.Tensor]") -> "dict[str, Any]":
-    """Return what a model is given: all but the labels, because objectives compute the loss.
+    """Return the model's inputs: the batch without labels, because objectives compute the loss.
 
-    A decoder reads the labels one token late, after the token that the model's own configuration begins with.
+    A decoder gets the labels shifted right by one token, after its start token.
     """
     given: dict[str, Any] = {name: value for name, value in batch.items() if name != "labels"}
     if "decoder_attention_mask" in batch:
         given["decoder_input_ids"] = decoder_inputs(model, batch["labels"])
-        given["use_cache"] = False  # FSMT's decoder sees what comes after a token where it is given a cache
+        given["use_cache"] = False  # with a cache, FSMT's decoder has no causal mask
     return given
 
 
 def decoder_inputs(model: "torch.nn.Module", labels_BS: "torch.Tensor") -> "torch.Tensor":
-    """Return the labels one token late, as the model's own forward makes them of its labels.
+    """Return the labels shifted right by one token, as in the model's own forward.
 
-    Most families have a method for it. Some (M2M100, Blenderbot) have only the function that their forward calls; it
-    and that of most others put ``decoder_start_token_id`` first.
+    Most model families have a method for it. Others (M2M100, Blenderbot) have a private function, which puts
+    ``decoder_start_token_id`` first.
+
+    Raises:
+        UserError: the model has no decoder, or its configuration has no start token.
     """
     own = getattr(model, "prepare_decoder_input_ids_from_labels", None)
     if own is not None:
-        shifted_BS: torch.Tensor = own(labels_BS.clone())  # FSMT's writes into what it is given
+        shifted_BS: torch.Tensor = own(labels_BS.clone())  # FSMT's method changes its argument
         return shifted_BS
     config: Any = model.config
     generation = getattr(model, "generation_config", None)
     if not config.is_encoder_decoder:
-        raise UserError(f"model: {config.model_type} has no decoder beside an encoder; a causal objective suits it")
+        raise UserError(f"model: {config.model_type} is not an encoder-decoder model; use a causal objective")
     names = [(config, "decoder_start_token_id"), (generation, "decoder_start_token_id"), (config, "bos_token_id")]
     start = next((token for source, name in names if (token := getattr(source, name, None)) is not None), None)
     if start is None:
-        raise UserError("config.json: decoder_start_token_id is needed, because the decoder's input begins with it")
+        raise UserError("config.json: decoder_start_token_id is missing; the decoder's input begins with it")
     padding = getattr(config, "pad_token_id", None)
     padding = start if padding is None else padding
     late_BS = labels_BS.roll(1, dims=1)
@@ -178,21 +180,23 @@ def decoder_inputs(model: "torch.nn.Module", labels_BS: "torch.Tensor") -> "torc
     return late_BS.masked_fill(late_BS == IGNORED, padding)
 
 
-def portions(examples: Sequence[Example], batch_tokens: int, together: Together = Together.ANY) -> list[list[int]]:
-    """Return the rows of each batch: sorted by length, so that little padding is computed, and cut by tokens."""
+def make_batches(
+    examples: Sequence[Example], batch_tokens: int, rule: BatchRule = BatchRule.ANY_LENGTH
+) -> list[list[int]]:
+    """Return the row numbers of each batch. Rows are sorted by length, to save padding, and limited by tokens."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for row, example in enumerate(examples):
-        groups.setdefault(() if together is Together.ANY else shape(example), []).append(row)
-    found = []
+        groups.setdefault(() if rule is BatchRule.ANY_LENGTH else shape(example), []).append(row)
+    row_batches = []
     for _, rows in sorted(groups.items(), key=lambda group: group[0]):
         lengths = [len(examples[row]["input_ids"]) for row in rows]
-        budget = 1 if together is Together.NONE else batch_tokens
-        found += [[rows[at] for at in batch] for batch in batches(lengths, budget)]
-    return found
+        budget = 1 if rule is BatchRule.SINGLE_ROW else batch_tokens
+        row_batches += [[rows[at] for at in batch] for batch in batches(lengths, budget)]
+    return row_batches
 
 
 def batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Yield the rows, the shortest first, in batches of at most ``batch_tokens`` padded tokens and at least one row."""
+    """Yield batches of row numbers, the shortest first, of at most ``batch_tokens`` padded tokens or one row."""
     batch: list[int] = []
     for row in sorted(range(len(lengths)), key=lengths.__getitem__):
         if batch and (len(batch) + 1) * lengths[row] > batch_tokens:

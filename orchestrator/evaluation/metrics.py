@@ -1,4 +1,4 @@
-"""Metrics of classification, from pairs of predicted and true class ids."""
+"""Metrics of classification, computed from pairs of predicted and true class ids."""
 
 from collections.abc import Sequence
 
@@ -8,8 +8,8 @@ def classification_metrics(pairs: Sequence[tuple[int, int]], num_labels: int) ->
 
     Args:
         pairs: ``(predicted id, true id)`` per row; at least one.
-        num_labels: number of classes. ``macro_f1`` is the mean over the classes that are true or predicted in some
-            row, as scikit-learn's is; a class that no row has and no row is given is left out.
+        num_labels: number of classes. ``macro_f1`` is the mean over the classes which are true or predicted in at
+            least one row, as in scikit-learn.
     """
     from sklearn.metrics import accuracy_score, f1_score
 

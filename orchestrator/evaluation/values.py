@@ -1,4 +1,4 @@
-"""What an objective's ``measure`` or ``baseline`` returns, as plain floats, or refused by name."""
+"""Validation of the metrics returned by an objective's ``measure`` or ``baseline``."""
 
 import numbers
 from collections.abc import Collection
@@ -10,23 +10,24 @@ from orchestrator.core.names import check_metric_names
 
 
 def metric_values(
-    found: object, objective: str, hook: str = "measure", wanted: Collection[str] = ()
+    returned: object, objective: str, hook: str = "measure", wanted: Collection[str] = ()
 ) -> dict[str, float]:
-    """Return the metrics as floats; NaN and infinities stay, numpy's and torch's single numbers are converted.
+    """Return the metrics as floats. NaN and infinities are kept; scalars of numpy and torch are converted.
 
     Args:
-        found: what the hook returned: real numbers by metric name.
-        objective: the objective's name, for messages.
-        hook: the objective's method that returned it, for messages.
-        wanted: names that must be there, unless there is none at all.
+        returned: return value of the hook: real numbers by metric name.
+        objective: name of the objective, for messages.
+        hook: method of the objective, for messages.
+        wanted: names required in a non-empty result.
 
     Raises:
-        ObjectiveError: it is no mapping, a name is no text, a value is no real number, or a wanted one is missing.
+        ObjectiveError: the value is not a mapping, a name is not a string, a value is not a real number, or a required
+            metric is missing.
     """
     place = f"objective {objective}: {hook}"
-    if not hasattr(found, "items"):
-        raise ObjectiveError(f"{place} must return a dict of metrics by name, got {_told(found)}")
-    metrics: dict[Any, Any] = dict(found.items())
+    if not hasattr(returned, "items"):
+        raise ObjectiveError(f"{place} must return a dict of metrics by name, got {_shown(returned)}")
+    metrics: dict[Any, Any] = dict(returned.items())
     try:
         check_metric_names(metrics)
     except ValueError as error:
@@ -34,22 +35,22 @@ def metric_values(
     missing = [name for name in wanted if name not in metrics]
     if metrics and missing:
         raise ObjectiveError(
-            f"{place} returned no {', '.join(missing)}, which metrics lists; it returned {', '.join(metrics)}"
+            f"{place} returned no {', '.join(missing)}, required by metrics; it returned {', '.join(metrics)}"
         )
     return {name: _number(value, f"{place}: {name}") for name, value in metrics.items()}
 
 
-def _number(value: Any, place: str) -> float:  # noqa: ANN401  (whatever a user's code returned)
-    plain: Any = value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
+def _number(value: object, place: str) -> float:
+    plain: object = value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
     if not isinstance(plain, bool) and isinstance(plain, numbers.Real | Decimal):
         try:
             return float(plain)
         except OverflowError:
             pass
-    raise ObjectiveError(f"{place} must be a real number (float('nan') where it is undefined), got {_told(value)}")
+    raise ObjectiveError(f"{place} must be a real number (float('nan') where it is undefined), got {_shown(value)}")
 
 
-def _told(value: object) -> str:
-    """Return the value and its type, shortened to one line."""
+def _shown(value: object) -> str:
+    """Return the value and its type on one line."""
     written = " ".join(repr(value).split())
     return f"{written if len(written) <= 60 else written[:57] + '...'} ({type(value).__name__})"

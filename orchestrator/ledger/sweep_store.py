@@ -9,6 +9,7 @@ from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.core.errors import LedgerError, UserError
+from orchestrator.core.facts import FactChanges, facts_from_json, facts_to_json
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.ledger.connection import retry_on_disconnect
 from orchestrator.ledger.database import Database
@@ -88,7 +89,7 @@ class SweepStore:
         *,
         status: SweepStatus | None = None,
         spec_text: str | None = None,
-        facts: Mapping[str, Any] | None = None,
+        facts: FactChanges | None = None,
         experiment_id: str | None = None,
         run_id: str | None = None,
     ) -> SweepRecord:
@@ -98,7 +99,7 @@ class SweepStore:
         with self._drivers.write_sweep(sweep_id) as connection:
             if facts is not None:
                 stored = connection.execute(select(sweeps.c.facts).where(sweeps.c.id == sweep_id)).scalar_one()
-                values["facts"] = {**stored, **facts}
+                values["facts"] = {**stored, **facts_to_json(facts)}
             if values:
                 connection.execute(update(sweeps).where(sweeps.c.id == sweep_id).values(**values))
         return self.get(sweep_id)
@@ -111,7 +112,4 @@ class SweepStore:
 
 def _record(row: Row[Any]) -> SweepRecord:
     values = row._asdict()
-    elapsed_s = values.pop("elapsed_s")
-    return SweepRecord(
-        **values | {"status": SweepStatus(values["status"]), "facts": values["facts"] | {"elapsed_s": elapsed_s}}
-    )
+    return SweepRecord(**values | {"status": SweepStatus(values["status"]), "facts": facts_from_json(values["facts"])})

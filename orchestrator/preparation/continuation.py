@@ -6,7 +6,7 @@ from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import TrialRecord
 from orchestrator.ledger.home import free_generation
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.preparation.prepared import REQUEST_DIGEST, PreparedSweep
+from orchestrator.preparation.prepared import PreparedSweep
 from orchestrator.preparation.request import SweepRequest
 from orchestrator.report.files import report_page
 from orchestrator.search.sweeps import resumable
@@ -18,7 +18,7 @@ def finished_sweep(ledger: Ledger, request: SweepRequest) -> SweepRecord | None:
     newest = ledger.sweeps.newest(request.spec.name)
     if newest is None or newest.status is not SweepStatus.FINISHED:
         return None
-    if request.digest is None or newest.facts.get(REQUEST_DIGEST) != request.digest:
+    if request.digest is None or newest.facts.request_digest != request.digest:
         return None
     if not report_page(newest).is_file():
         return None

@@ -87,5 +87,5 @@ def _params(spec: SweepSpec) -> dict[str, ParamValue]:
     if spec.quantisation is not None:
         params["quantisation"] = spec.quantisation.value
     if spec.deepspeed is not None:
-        params["deepspeed"] = deepspeed.told(spec.deepspeed)
+        params["deepspeed"] = deepspeed.summary(spec.deepspeed)
     return params

@@ -2,10 +2,11 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+from orchestrator.core.facts import FactChanges
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import Resources
@@ -20,14 +21,11 @@ from orchestrator.preparation.request import SweepRequest
 from orchestrator.preparation.rows import read_rows, row_counts, with_stored_rule
 from orchestrator.report.files import REPORT_DIR
 from orchestrator.search.plan import SearchPlan
-from orchestrator.search.stopping.rules import compared_at
+from orchestrator.spec.fingerprint import fingerprint
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.adapters import SweepAdapters
 from orchestrator.tracking.description import SweepDescription
 from orchestrator.tracking.location import Location
-
-REQUEST_DIGEST = "question"
-"""The fact that holds the digest of a finished sweep's request."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +46,7 @@ class PreparedSweep:
         description: the sweep's description for the tracker.
         adapters: the shared properties of the sweep's adapters.
         keep_adapters: number of adapters that stay on disk.
-        facts: facts of the sweep for the ledger, as plain JSON.
+        facts: facts of the sweep for the ledger.
     """
 
     name: str
@@ -65,7 +63,7 @@ class PreparedSweep:
     description: SweepDescription
     adapters: SweepAdapters
     keep_adapters: int
-    facts: Mapping[str, Any]
+    facts: FactChanges
 
     @property
     def metric(self) -> Metric:
@@ -81,7 +79,7 @@ class PreparedSweep:
             engine_plan=plan,
             description=replace(self.description, files=folder / REPORT_DIR),
             adapters=replace(self.adapters, sweep_dir=folder),
-            facts={**self.facts, "engine": asdict(plan)},
+            facts={**self.facts, "engine_plan": plan},
         )
 
 
@@ -104,12 +102,13 @@ def prepare(
         UserError: peft refuses an adapter.
     """
     spec, objective = with_stored_rule(request.spec, ledger), request.objective
-    splits, notes = read_rows(spec, objective, say)
+    splits, checked = read_rows(spec, objective, say)
+    notes = checked.notes
     engine_plan = plan_engine(spec, len(splits.train))
     if engine_plan.engine is EngineName.SOLO:
         from orchestrator.training.checks.adapter_check import check_adapters
 
-        for note in (adapter_notes := check_adapters(engine_plan, objective)):
+        for note in (adapter_notes := check_adapters(engine_plan, objective, checked.structure)):
             say(note)
         notes += adapter_notes
     fingerprint = _fingerprint(spec, splits)
@@ -134,20 +133,18 @@ def prepare(
 
 def _fingerprint(spec: SweepSpec, splits: Splits) -> dict[str, Any]:
     """Return the fingerprint: the file's part, digests of the rows, and a digest of an objective's own file."""
-    fingerprint = {**spec.fingerprint(), "rows": {name: digest(rows) for name, rows in splits.by_name().items()}}
+    facts = {**fingerprint(spec), "rows": {name: digest(rows) for name, rows in splits.by_name().items()}}
     if spec.objective.endswith(".py"):
-        fingerprint["objective_file"] = hashlib.sha256(Path(spec.objective).read_bytes()).hexdigest()[:16]
-    return fingerprint
+        facts["objective_file"] = hashlib.sha256(Path(spec.objective).read_bytes()).hexdigest()[:16]
+    return facts
 
 
-def _facts(spec: SweepSpec, splits: Splits, plan: EnginePlan) -> dict[str, Any]:
-    """Return the facts of a sweep before its first trial, as plain JSON."""
+def _facts(spec: SweepSpec, splits: Splits, plan: EnginePlan) -> FactChanges:
+    """Return the facts of a sweep before its first trial."""
     return {
-        "metric": {"name": spec.metric.name, "direction": spec.metric.direction.value},
-        "data": row_counts(splits),
-        "data_summary": asdict(splits.summary),
-        "report_points": list(plan.report_points),
-        "engine": asdict(plan),
-        "rungs": list(compared_at(spec.stopping, plan.report_points)),
-        REQUEST_DIGEST: None,  # until the sweep is finished and everything is written
+        "metric": spec.metric,
+        "rows": row_counts(splits),
+        "data_summary": splits.summary,
+        "engine_plan": plan,
+        "request_digest": None,  # until the sweep is finished and everything is written
     }

@@ -11,7 +11,7 @@ from orchestrator.report.data_text import data_lines
 from orchestrator.search.sweeps import newest_with_trials
 from orchestrator.spec.possible import possible
 from orchestrator.spec.sweep_spec import SweepSpec
-from orchestrator.training.checks.model_check import checked_splits
+from orchestrator.training.checks.model_check import CheckedModel, checked_splits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -30,8 +30,8 @@ def with_stored_rule(spec: SweepSpec, ledger: Ledger | None) -> SweepSpec:
 
 def read_rows(
     spec: SweepSpec, objective: Objective, say: Callable[[str], None] = lambda _line: None
-) -> tuple[Splits, tuple[str, ...]]:
-    """Return the rows with a complete summary, and notes on the base model, one sentence each.
+) -> tuple[Splits, CheckedModel]:
+    """Return the rows with a complete summary, and the checked base model with notes on it.
 
     Args:
         spec: the checked sweep file.
@@ -43,10 +43,10 @@ def read_rows(
         DataError: the data breaks a rule.
         ModelError: the model is damaged, or does not fit the task, the rows or their length.
     """
-    splits, notes, tokenizer = checked_splits(spec, objective)
-    for note in notes:
+    splits, checked = checked_splits(spec, objective)
+    for note in checked.notes:
         say(note)
-    return counted(spec, objective, splits, say, tokenizer), notes
+    return counted(spec, objective, splits, say, checked.tokenizer), checked
 
 
 def counted(

@@ -7,8 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pydantic import TypeAdapter
-
+from orchestrator.core.errors import UserError
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.sweep import SweepRecord
@@ -17,7 +16,6 @@ from orchestrator.ledger.home import sweep_dir
 from orchestrator.objective.loading import load_objective
 from orchestrator.preparation.description import adapters_of
 from orchestrator.promotion.candidates import Candidates
-from orchestrator.report.data_text import summary_of
 from orchestrator.report.leaderboard import metric_of
 from orchestrator.tracking.location import Location
 
@@ -42,14 +40,21 @@ class StoredSweep:
             AssetError: the base model is not available.
         """
         plan = self.engine_plan(sweep_dir(self.sweep))
-        adapters = adapters_of(plan, load_objective(plan.objective), self.metric, summary_of(self.sweep.facts))
+        adapters = adapters_of(plan, load_objective(plan.objective), self.metric, self.sweep.facts.data_summary)
         return Candidates(self.sweep, self.records, adapters, self.location)
 
     def engine_plan(self, folder: Path) -> EnginePlan:
-        """Return the plan of the sweep's last engines, with ``folder`` for their checkpoints."""
-        stored = self.sweep.facts["engine"]
-        stored = {**stored, "data": {"split_rule": 1, **stored["data"]}}  # early versions had one split rule
-        return replace(TypeAdapter(EnginePlan).validate_python(stored), sweep_dir=str(folder))
+        """Return the plan of the sweep's last engines, with ``folder`` for their checkpoints.
+
+        Raises:
+            UserError: the ledger holds no plan of this version's form.
+        """
+        plan = self.sweep.facts.engine_plan
+        if plan is None:
+            raise UserError(
+                f"{self.sweep.reference} has no stored engine plan that this version can read; run the sweep again"
+            )
+        return replace(plan, sweep_dir=str(folder))
 
     def retrain(self, trial: TrialRecord) -> Path:
         """Train a trial to its best report, with the same settings and seed; return the folder of its adapter."""

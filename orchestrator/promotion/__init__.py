@@ -1,1 +1,1 @@
-"""From a sweep's winner to a registered model."""
+"""Promotes a sweep's winner to a registered model."""

@@ -1,4 +1,4 @@
-"""Which trial is meant, and where its adapter is: on disk, in MLflow, or nowhere any more."""
+"""Selects a trial of a sweep and locates its adapter on disk or in MLflow."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -22,8 +22,8 @@ class Candidate:
 
     Attributes:
         adapter: the folder of the adapter.
-        model_id: the MLflow model that it was taken from, if it is no longer on disk.
-        leader: the best trial among those whose adapters were kept; None: not known.
+        model_id: the MLflow model with the adapter, if the adapter is no longer on disk.
+        leader: the best trial with a kept adapter; None: unknown.
     """
 
     trial: TrialRecord
@@ -34,7 +34,7 @@ class Candidate:
 
 
 class Candidates:
-    """The trials of one sweep, with whatever is left of their adapters."""
+    """The trials of one sweep and their remaining adapters."""
 
     def __init__(
         self, sweep: SweepRecord, trials: Sequence[TrialRecord], adapters: SweepAdapters, location: Location
@@ -48,21 +48,21 @@ class Candidates:
     def choose(
         self, number: int | None = None, retrain: Retrain | None = None, admit: Callable[[Candidate], object] = id
     ) -> Candidate:
-        """Return the trial of that number, or the best one whose adapter was kept.
+        """Return a trial and its adapter.
 
         Args:
-            number: the trial's number; None: the best of the leaderboard among those kept.
+            number: the trial's number; None: the best trial with a kept adapter.
             retrain: trains the trial again if its adapter was not kept.
-            admit: is called before that, with a candidate whose ``adapter`` is empty, and raises to refuse it.
+            admit: called before ``retrain`` with a candidate without an adapter (``Path()``); raises to refuse it.
 
         Raises:
-            UserError: there is no such trial, it has no score, or its adapter was not kept and there is no ``retrain``.
+            UserError: the trial does not exist or has no score; or its adapter was not kept and ``retrain`` is None.
         """
         if number is None:
-            found = self._best_kept()
-            if found is None:
+            best = self._best_kept()
+            if best is None:
                 raise UserError(f"no adapter of {self._sweep.reference} was kept; name a trial to train it again")
-            return replace(found, leader=found.trial)
+            return replace(best, leader=best.trial)
         trial = self._trial(number)
         candidate = self._find(trial)
         if candidate is not None:
@@ -81,9 +81,9 @@ class Candidates:
         return next((item for item in map(self._find, self._ranked) if item is not None), None)
 
     def _leader(self) -> TrialRecord:
-        """Return the trial that is promoted if no number is given, or the best one if no adapter was kept.
+        """Return the best trial with a kept adapter, or the best trial if no adapter was kept.
 
-        Other trials may rank higher by a hair: kept adapters are measured again in float32, and only they.
+        Trials without a kept adapter may rank slightly higher: only kept adapters are evaluated again in float32.
         """
         kept = self._best_kept()
         return self._ranked[0] if kept is None else kept.trial

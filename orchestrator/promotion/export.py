@@ -1,4 +1,4 @@
-"""Adapters as plain PEFT folders that transformers and peft load without Loratory."""
+"""Exports adapters as plain PEFT folders for transformers and peft, independent of Loratory."""
 
 import json
 import math
@@ -12,28 +12,29 @@ from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import ModelError, UserError
 from orchestrator.objective.protocol import Head
 from orchestrator.promotion.candidates import Candidate
-from orchestrator.tracking.adapters import CONFIG, AdapterCard, stage_adapter
+from orchestrator.tracking.adapters import CONFIG, AdapterCard
+from orchestrator.tracking.staging import stage_adapter
 from orchestrator.training.model.adapters import WEIGHTS
 from orchestrator.training.model.base_model import AUTO_CLASSES
 from orchestrator.training.model.quiet import quiet_libraries
 
 
 def export_adapter(candidate: Candidate, target: Path, *, plain_scaling: bool = False) -> Path:
-    """Write a trial's adapter to the new or empty folder ``target``: weights, tokenizer, README; return the folder.
+    """Write a trial's adapter, tokenizer and README to the new or empty folder ``target``; return the folder.
 
-    The folder is loaded once, by plain transformers and peft; if that fails, nothing is left of it.
+    Plain transformers and peft load the folder once as a check. On failure, the folder is removed.
 
     Args:
         candidate: the trial and its adapter.
-        target: is made if it does not exist.
-        plain_scaling: write an rsLoRA adapter as a plain one; see ``with_plain_scaling``. Others are left as they are.
+        target: the folder; it is created if it does not exist.
+        plain_scaling: convert an rsLoRA adapter to plain LoRA; see ``with_plain_scaling``.
 
     Raises:
-        UserError: there is something in ``target``.
-        ModelError: what was written does not load as it should.
+        UserError: ``target`` is not empty.
+        ModelError: plain peft does not load the complete adapter.
     """
     card = replace(candidate.card, rslora=False) if plain_scaling else candidate.card
-    target = _cleared(target)
+    target = _prepare_folder(target)
     try:
         stage_adapter(candidate.adapter, card, target)
         if plain_scaling:
@@ -41,16 +42,17 @@ def export_adapter(candidate: Candidate, target: Path, *, plain_scaling: bool = 
             config = with_plain_scaling(json.loads(file.read_text(encoding="utf-8")))
             file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         _require_loadable(target, card)
-    except BaseException:  # an interrupt too: half an export looks like a whole one
+    except BaseException:  # also on an interrupt: an incomplete export looks like a complete one
         shutil.rmtree(target, ignore_errors=True)
         raise
     return target
 
 
 def with_plain_scaling(config: dict[str, Any]) -> dict[str, Any]:
-    """Return peft's configuration of an rsLoRA adapter as one of plain LoRA that computes the same.
+    """Return the configuration of an rsLoRA adapter, converted to plain LoRA with equal outputs.
 
-    alpha / sqrt(rank) is alpha * sqrt(rank) / rank. Ranks and alphas of single layers are turned likewise.
+    The scaling alpha / sqrt(rank) equals alpha' / rank with alpha' = alpha * sqrt(rank). The patterns for single
+    layers are converted too.
     """
     if not config.get("use_rslora"):
         return config
@@ -64,9 +66,9 @@ def with_plain_scaling(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _require_loadable(folder: Path, card: AdapterCard) -> None:
-    """Raise ``ModelError`` unless plain peft has a place for each tensor of the adapter and a tensor for each place.
+    """Raise ``ModelError`` unless the adapter's tensors are exactly the tensors expected by plain peft.
 
-    The base model is loaded to the ``meta`` device, where it takes no memory.
+    The base model is loaded to the ``meta`` device and takes no memory.
     """
     import transformers
     from peft import PeftModel, get_peft_model_state_dict
@@ -80,18 +82,18 @@ def _require_loadable(folder: Path, card: AdapterCard) -> None:
         base = load_pretrained(auto, source, device_map="meta", trust_remote_code=False, **heads)
         try:
             model = PeftModel.from_pretrained(base, str(folder))
-        except (RuntimeError, ValueError, KeyError) as error:  # shapes or names that do not fit
+        except (RuntimeError, ValueError, KeyError) as error:  # shapes or names do not match
             raise ModelError(f"{folder}: plain peft cannot load the adapter: {error}") from error
     with safe_open(folder / WEIGHTS, "pt") as file:
         differing = set(file.keys()) ^ set(get_peft_model_state_dict(model, save_embedding_layers=False))
     if differing:
         raise ModelError(
-            f"{folder}: plain peft would load the adapter without {len(differing)} of its tensors, {min(differing)} "
-            "among them"
+            f"{folder}: plain peft would load the adapter without {len(differing)} of its tensors, for example "
+            f"{min(differing)}"
         )
 
 
-def _cleared(target: Path) -> Path:
+def _prepare_folder(target: Path) -> Path:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"an export needs a new or an empty folder, got {target}")
     if target.exists():

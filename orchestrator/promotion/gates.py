@@ -1,7 +1,7 @@
-"""What a winner should fulfil before people use it. Pure: metrics in, findings out; it decides nothing.
+"""Gates: rules for a candidate, as pure functions of its metrics.
 
-Two findings refuse a promotion unless a person forces it: a trial that is worse than another of its sweep or than the
-version that is in use, and one that is worse than the baseline. The others warn, unless the gates are strict.
+A candidate worse than the best trial of its sweep, the version in use or the baseline is refused, unless a person
+forces the promotion. The other gates warn, unless the gates are strict.
 """
 
 import math
@@ -14,12 +14,12 @@ from orchestrator.tracking.links import best_name
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gates:
-    """The gates' bounds; None switches one off.
+    """Bounds of the gates; None switches a gate off.
 
     Attributes:
-        max_gap: largest overfit gap, in nats: validation loss minus train loss at the best checkpoint.
-        min_gain: how much better than the baseline, in the searched metric's own unit; more than nothing in any case.
-        strict: a gate that is not passed refuses the promotion; otherwise only the findings that say so refuse it.
+        max_gap: largest overfit gap at the best checkpoint, in nats.
+        min_gain: smallest gain over the baseline, in the searched metric's unit; the gain must also be > 0.
+        strict: whether each failed gate refuses the promotion.
     """
 
     max_gap: float | None = 0.5
@@ -28,14 +28,14 @@ class Gates:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
-    """One gate's outcome.
+class GateResult:
+    """The result of one gate.
 
     Attributes:
         gate: the gate's name.
-        passed: None where there was nothing to compare with.
-        detail: the values that were compared, in words.
-        refuses: whether the trial is not promoted unless somebody forces it, strict gates or not.
+        passed: whether the candidate passed; None without a value to compare with.
+        detail: the compared values, in words.
+        refuses: whether the gate refuses the promotion, even if the gates are not strict.
     """
 
     gate: str
@@ -46,58 +46,56 @@ class Finding:
 
 def check(
     metrics: Mapping[str, float], metric: Metric, baseline: Mapping[str, float] | None, gates: Gates
-) -> tuple[Finding, ...]:
-    """Return a finding per gate.
+) -> tuple[GateResult, ...]:
+    """Return the results of the gates on one adapter's metrics.
 
     Args:
         metrics: the adapter's summary, shift and test metrics.
         metric: the searched metric.
-        baseline: a simple model's metrics by report name (``val/accuracy``), if there is one.
+        baseline: the baseline's metrics by report name (``val/accuracy``), or None.
         gates: the bounds.
     """
-    findings = [_finite(metrics)]
+    results = [_finite(metrics)]
     if gates.min_gain is not None:
-        findings.append(
-            _gain(metrics.get(best_name(metric)), metric, (baseline or {}).get(metric.name), gates.min_gain)
-        )
+        results.append(_gain(metrics.get(best_name(metric)), metric, (baseline or {}).get(metric.name), gates.min_gain))
     if gates.max_gap is not None:
-        findings.append(_gap(metrics.get("overfit_gap_at_best"), gates.max_gap))
-    return tuple(findings)
+        results.append(_gap(metrics.get("overfit_gap_at_best"), gates.max_gap))
+    return tuple(results)
 
 
-def compare(gate: str, metric: Metric, value: float | None, other: float | None, whose: str) -> Finding:
-    """Return whether a trial is at least as good as another one; it refuses if it is worse.
+def compare(gate: str, metric: Metric, value: float | None, other: float | None, rival: str) -> GateResult:
+    """Return the result of a comparison with a rival; a worse value refuses the promotion.
 
     Args:
-        gate: the finding's name.
+        gate: the gate's name.
         metric: the searched metric.
-        value: the trial's.
-        other: the other's; None: not known.
-        whose: the other, in words.
+        value: the candidate's value; None: unknown.
+        other: the rival's value; None: unknown.
+        rival: the rival's name, for ``detail``.
     """
     if value is None or other is None:
-        return Finding(gate=gate, passed=None, detail=f"{whose} has no {metric.name} to compare with")
+        return GateResult(gate=gate, passed=None, detail=f"{rival} has no {metric.name} to compare with")
     passed = not metric.better(other, value)
-    detail = f"{metric.name} {value:.4f}, {whose} has {other:.4f}"
-    return Finding(gate=gate, passed=passed, detail=detail, refuses=not passed)
+    detail = f"{metric.name} {value:.4f}, {rival} has {other:.4f}"
+    return GateResult(gate=gate, passed=passed, detail=detail, refuses=not passed)
 
 
-def _finite(metrics: Mapping[str, float]) -> Finding:
+def _finite(metrics: Mapping[str, float]) -> GateResult:
     broken = sorted(name for name, value in metrics.items() if not math.isfinite(value))
     detail = f"not finite: {', '.join(broken)}" if broken else f"all {len(metrics)} metrics are finite"
-    return Finding(gate="finite", passed=not broken, detail=detail)
+    return GateResult(gate="finite", passed=not broken, detail=detail)
 
 
-def _gain(value: float | None, metric: Metric, baseline: float | None, min_gain: float) -> Finding:
+def _gain(value: float | None, metric: Metric, baseline: float | None, min_gain: float) -> GateResult:
     if value is None or baseline is None:
-        return Finding(gate="baseline", passed=None, detail=f"no baseline for {metric.name}")
+        return GateResult(gate="baseline", passed=None, detail=f"no baseline for {metric.name}")
     gain = metric.sort_key(baseline) - metric.sort_key(value)
-    wanted = f"a gain of at least {min_gain:g}" if min_gain > 0 else "any gain"
-    detail = f"{metric.name} {value:.4f}, baseline {baseline:.4f}, {wanted} is wanted"
-    return Finding(gate="baseline", passed=gain > 0 and gain >= min_gain, detail=detail, refuses=gain < 0)
+    needed = f"a gain of at least {min_gain:g}" if min_gain > 0 else "a gain > 0"
+    detail = f"{metric.name} {value:.4f}, baseline {baseline:.4f}, {needed} is needed"
+    return GateResult(gate="baseline", passed=gain > 0 and gain >= min_gain, detail=detail, refuses=gain < 0)
 
 
-def _gap(gap: float | None, max_gap: float) -> Finding:
+def _gap(gap: float | None, max_gap: float) -> GateResult:
     if gap is None:
-        return Finding(gate="overfitting", passed=None, detail="no overfit gap was measured")
-    return Finding(gate="overfitting", passed=gap <= max_gap, detail=f"overfit gap {gap:.4f}, at most {max_gap:g}")
+        return GateResult(gate="overfitting", passed=None, detail="no overfit gap was measured")
+    return GateResult(gate="overfitting", passed=gap <= max_gap, detail=f"overfit gap {gap:.4f}, at most {max_gap:g}")

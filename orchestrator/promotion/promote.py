@@ -1,4 +1,4 @@
-"""From a trial to a version in the registry, and back to the version before."""
+"""Promotes a trial to a version in the registry, and rolls back to an earlier version."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from orchestrator.core.names import check_alias, check_model_name, mlflow_key
 from orchestrator.core.space import format_value
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.promotion.candidates import Candidate
-from orchestrator.promotion.gates import Finding, Gates, check, compare
+from orchestrator.promotion.gates import GateResult, Gates, check, compare
 from orchestrator.tracking.adapters import AdapterCard
 from orchestrator.tracking.links import best_name
 from orchestrator.tracking.location import Location, connect
@@ -18,41 +18,42 @@ from orchestrator.tracking.provenance import user
 from orchestrator.tracking.registry import CHAMPION, ModelReference, Registry, Version, registry_errors
 
 ROWS_TAG = "loratory.validation_rows"
-"""On a version: the digest of the rows that its ``best_val_...`` were measured on."""
+"""Tag of a version: the digest of the validation rows for its ``best_val_...`` metrics."""
 FORCED_BY_TAG = "loratory.forced_by"
 FORCED_REASON_TAG = "loratory.forced_reason"
-"""On a version that was promoted with ``--force``: the login name of who did it, and why."""
+"""Tags of a version promoted with ``--force``: the person's login name, and the reason."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Promotion:
-    """What a promotion did.
+    """The result of a promotion.
 
     Attributes:
         version: the registered version.
-        previous: the version that had the alias before, if another had.
-        findings: the gates' findings.
+        card: the adapter's description.
+        previous: the version with the alias before; None if there was no other.
+        gates: the results of the gates.
     """
 
     version: Version
     card: AdapterCard
     previous: Version | None
-    findings: tuple[Finding, ...]
+    gates: tuple[GateResult, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PromotionRequest:
-    """Where a candidate goes, and what it must fulfil; its names are checked when it is made.
+    """The target of a promotion and its gates.
 
     Attributes:
         name: the registered model.
         metric: the searched metric.
-        alias: will point to the new version; None: no alias.
+        alias: the alias of the new version; None: no alias.
         gates: the gates' bounds.
-        forced: why the candidate is promoted whatever the gates find; None: it is not.
+        forced: the reason for a promotion against the gates; None: the gates apply.
 
     Raises:
-        UserError: MLflow refuses the name or the alias, the reason is blank, or gates are both strict and forced.
+        UserError: MLflow refuses the name or alias, the reason is blank, or the gates are both strict and forced.
     """
 
     name: str
@@ -68,69 +69,69 @@ class PromotionRequest:
         if self.forced is not None and not self.forced.strip():
             raise UserError("--reason: say why the trial is promoted anyway, got a blank text")
         if self.forced is not None and self.gates.strict:
-            raise UserError("--strict refuses what --force promotes; give one of them")
+            raise UserError("--strict and --force exclude each other; use one of them")
 
 
 def promote(sweep: SweepRecord, candidate: Candidate, location: Location, request: PromotionRequest) -> Promotion:
-    """Register a candidate's adapter, log it first if it was not, and move the alias to it.
+    """Register a candidate's adapter and move the alias to it. The adapter is logged first if necessary.
 
-    Promoting the same adapter again makes no second version. Nothing is written before all gates are looked at.
+    Promoting the same adapter again creates no second version. All gates are checked before the first write.
 
     Raises:
         UserError: a gate refuses the candidate, or the registry does not accept the name.
         TrackingError: the trial's run is not in MLflow yet, or the registry refuses or does not answer.
     """
-    findings = judge(sweep, location, request, candidate)
+    results = judge(sweep, location, request, candidate)
     with registry_errors(location):
         registry = Registry(location)
         model_id = candidate.model_id or _log(sweep, candidate, location)
         card = candidate.card
-        tags = _tags(card, findings) | _origin(sweep, request)
+        tags = _tags(card, results) | _origin(sweep, request)
         version = registry.register(request.name, model_id, tags, _description(card))
         previous = None if request.alias is None else registry.set_alias(version, request.alias)
         version = registry.get(ModelReference(name=version.name, version=version.version))
-    return Promotion(version=version, card=card, previous=previous, findings=findings)
+    return Promotion(version=version, card=card, previous=previous, gates=results)
 
 
 def judge(
     sweep: SweepRecord, location: Location, request: PromotionRequest, candidate: Candidate
-) -> tuple[Finding, ...]:
-    """Return the gates' findings; nothing is written.
+) -> tuple[GateResult, ...]:
+    """Return the results of all gates, without writing.
 
     Raises:
-        UserError: a finding refuses the candidate, and the request does not force it.
+        UserError: a gate refuses the candidate, and the request does not force the promotion.
         TrackingError: the registry refuses or does not answer.
     """
-    baseline, metric, metrics = sweep.facts.get("baseline"), request.metric, candidate.card.metrics
+    baseline, metric, metrics = sweep.facts.baseline, request.metric, candidate.card.metrics
     value = metrics.get(best_name(metric))
-    findings = [*check(metrics, metric, baseline if isinstance(baseline, Mapping) else None, request.gates)]
+    results = [*check(metrics, metric, baseline if isinstance(baseline, Mapping) else None, request.gates)]
     if candidate.leader is not None:
-        whose = f"trial {candidate.leader.number} of {sweep.reference}"
-        findings.append(compare("best trial", metric, value, candidate.leader.result(metric), whose))
+        rival = f"trial {candidate.leader.number} of {sweep.reference}"
+        results.append(compare("best trial", metric, value, candidate.leader.result(metric), rival))
     holder = None
     if request.alias is not None:
         with registry_errors(location):
             holder = Registry(location).holder(request.name, request.alias)
     if holder is not None and _comparable(holder, sweep, request.metric):
-        held = float(holder.tags[mlflow_key(best_name(metric))])
-        # The tag has six digits; the same adapter is not worse than itself.
-        shown = None if value is None else float(format_value(value))
-        findings.append(compare("in use", metric, shown, held, f"{holder.reference} ({request.alias})"))
-    refusing = [item for item in findings if item.passed is False and (item.refuses or request.gates.strict)]
+        in_use = float(holder.tags[mlflow_key(best_name(metric))])
+        # The tag has six digits. Round the value too, so that an adapter is not worse than itself.
+        rounded = None if value is None else float(format_value(value))
+        results.append(compare("in use", metric, rounded, in_use, f"{holder.reference} ({request.alias})"))
+    refusing = [item for item in results if item.passed is False and (item.refuses or request.gates.strict)]
     if refusing and request.forced is None:
-        told = "; ".join(f"{item.gate}: {item.detail}" for item in refusing)
+        reasons = "; ".join(f"{item.gate}: {item.detail}" for item in refusing)
         raise UserError(
-            f"trial {candidate.trial.number} of {sweep.reference} does not pass the gates: {told}; "
+            f"trial {candidate.trial.number} of {sweep.reference} does not pass the gates: {reasons}; "
             'add --force --reason "WHY" to promote it anyway'
         )
-    return tuple(findings)
+    return tuple(results)
 
 
 def rollback(name: str, alias: str, location: Location) -> tuple[Version, Version]:
-    """Move the alias back to the version that had it before; return ``(the one it leaves, the one it returns to)``.
+    """Move the alias back to the earlier version; return ``(left version, restored version)``.
 
     Raises:
-        UserError: there is no such model or alias, or nothing to go back to.
+        UserError: the model or alias does not exist, or there is no earlier version.
         TrackingError: the registry refuses or does not answer.
     """
     with registry_errors(location):
@@ -138,7 +139,7 @@ def rollback(name: str, alias: str, location: Location) -> tuple[Version, Versio
 
 
 def _comparable(version: Version, sweep: SweepRecord, metric: Metric) -> bool:
-    """Return whether the version was measured by the same metric on the same validation rows."""
+    """Return whether the version has the same metric, measured on the same validation rows."""
     measured = mlflow_key(best_name(metric)) in version.tags
     rows = _validation_rows(sweep)
     return measured and (
@@ -148,12 +149,12 @@ def _comparable(version: Version, sweep: SweepRecord, metric: Metric) -> bool:
 
 def _validation_rows(sweep: SweepRecord) -> str | None:
     rows = sweep.fingerprint.get("rows")
-    found = rows.get("validation") if isinstance(rows, Mapping) else None
-    return found if isinstance(found, str) else None
+    digest = rows.get("validation") if isinstance(rows, Mapping) else None
+    return digest if isinstance(digest, str) else None
 
 
 def _origin(sweep: SweepRecord, request: PromotionRequest) -> dict[str, str]:
-    """Return the tags that say on which rows the version was measured, and who forced it and why."""
+    """Return the tags for the validation rows and for a forced promotion."""
     rows = _validation_rows(sweep)
     tags = {} if rows is None else {ROWS_TAG: rows}
     if request.forced is not None:
@@ -166,27 +167,27 @@ def _log(sweep: SweepRecord, candidate: Candidate, location: Location) -> str:
     if sweep.experiment_id is None or run_id is None:
         raise TrackingError(
             f"trial {candidate.trial.number} of {sweep.reference} is not in MLflow yet; "
-            "the same sweep command writes what is missing"
+            "run the same sweep command again to write it"
         )
     return log_adapter(connect(location), candidate.adapter, candidate.card, run_id, sweep.experiment_id)
 
 
-def _tags(card: AdapterCard, findings: tuple[Finding, ...]) -> dict[str, str]:
+def _tags(card: AdapterCard, results: tuple[GateResult, ...]) -> dict[str, str]:
     tags = {"sweep": card.sweep, "trial": str(card.trial), "base": str(card.base), "objective": card.objective}
     if card.quantisation is not None:
         tags["quantisation"] = str(card.quantisation["bnb_4bit_quant_type"])
     tags |= {mlflow_key(name): format_value(value) for name, value in card.metrics.items()}
-    return tags | {f"gate/{item.gate}": _word(item.passed) for item in findings}
+    return tags | {f"gate/{item.gate}": _word(item.passed) for item in results}
 
 
 def _description(card: AdapterCard) -> str:
-    """Return in a line what the registry's page shows beside the tags, which it cuts."""
-    told = (
+    """Return a line for the registry's page; the page truncates the tags."""
+    metrics = (
         f"{name} {format_value(value)}"
         for name, value in card.metrics.items()
         if name.startswith(("best_val_", "test/"))
     )
-    return f"Trial {card.trial} of {card.sweep}, on {card.base}, after {card.samples:,} samples: {', '.join(told)}"
+    return f"Trial {card.trial} of {card.sweep}, on {card.base}, after {card.samples:,} samples: {', '.join(metrics)}"
 
 
 def _word(passed: bool | None) -> str:

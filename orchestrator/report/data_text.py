@@ -1,8 +1,6 @@
 """The data of a sweep as lines of text: rows used, omitted and truncated, labels, warnings."""
 
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any
 
 from orchestrator.core.data import DataSummary
 from orchestrator.report import words
@@ -49,14 +47,6 @@ def truncation_text(data: DataSummary) -> str:
     longest = max(data.longest.values(), default=0)
     note = f"; longest text: {words.count(longest)} characters" if longest else ""
     return f"rows over {words.count(data.max_length)} tokens: {counts}{note}"
-
-
-def summary_of(facts: Mapping[str, Any]) -> DataSummary:
-    """Return the stored summary of a sweep; an empty one for sweeps of earlier versions."""
-    stored = facts.get("data_summary") or {}
-    known = {item.name for item in fields(DataSummary)}
-    values = {name: value for name, value in stored.items() if name in known}
-    return DataSummary(**values | {"warnings": tuple(values.get("warnings", ()))})
 
 
 def _used(rows: Mapping[str, int], source: str) -> int:

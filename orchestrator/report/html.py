@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator.core.secrets import redact
-from orchestrator.core.sweep import standing
+from orchestrator.core.sweep import state_word
 from orchestrator.core.trial import TrialState
 from orchestrator.report import words
 from orchestrator.report.data_text import data_lines
@@ -61,7 +61,7 @@ def render_page(summary: Summary, pictures: Mapping[str, Picture]) -> str:
         ),
         words=words,
         redact=redact,
-        standing=standing,
+        state_word=state_word,
         made=time.strftime("%Y-%m-%d %H:%M"),
         version=__version__,
         failed=[row for row in board.rows if row.state is TrialState.FAIL and row.reason],
@@ -88,7 +88,7 @@ def cells(row: Row, board: Leaderboard) -> list[tuple[str, str]]:
     measured: list[tuple[str, object]] = [
         (str(row.rank or words.MISSING), row.rank),
         (str(row.number), row.number),
-        (standing(row.state, board.status),) * 2,
+        (state_word(row.state, board.status),) * 2,
         (words.number(row.score), row.score),
         *loss,
         (words.signed(row.gap), row.gap),

@@ -133,13 +133,15 @@ class Leaderboard:
     def final_metrics(self) -> tuple[str, ...]:
         """The searched metric on other splits, if measured: ``test/accuracy``, ``shift/tweets/accuracy`` ..."""
         kind = self.metric.name.rpartition("/")[2]
-        found = {name for row in self.rows for name in row.final if name.rpartition("/")[2] == kind}
-        return tuple(sorted(found, key=lambda name: (not name.startswith("test/"), name)))
+        names = {name for row in self.rows for name in row.final if name.rpartition("/")[2] == kind}
+        return tuple(sorted(names, key=lambda name: (not name.startswith("test/"), name)))
 
 
 def metric_of(sweep: SweepRecord) -> Metric:
     """Return the searched metric of a stored sweep."""
-    stored = sweep.facts.get("metric") or sweep.fingerprint["metric"]
+    if sweep.facts.metric is not None:
+        return sweep.facts.metric
+    stored = sweep.fingerprint["metric"]
     return Metric(name=stored["name"], direction=Direction(stored["direction"]))
 
 

@@ -31,9 +31,9 @@ def parallel_coordinates(summary: Summary) -> "Figure | None":
     rows = [row for row in board.rows if row.score is not None][::-1]  # the best trials are drawn last, on top
     if len(rows) < 2 or not board.varied:
         return None
-    axes_of: dict[str, Sequence[ParamValue]] = {name: [row.params.get(name) for row in rows] for name in board.varied}
-    axes_of[board.metric.name] = [row.score for row in rows]
-    columns = {name: positions(values) for name, values in axes_of.items()}
+    values_of: dict[str, Sequence[ParamValue]] = {name: [row.params.get(name) for row in rows] for name in board.varied}
+    values_of[board.metric.name] = [row.score for row in rows]
+    columns = {name: positions(values) for name, values in values_of.items()}
     score = columns[board.metric.name]
     good = [1 - s if board.metric.direction is Direction.MINIMIZE else s for s in score]
     frame = pd.DataFrame(columns).assign(trial=[row.number for row in rows])
@@ -56,7 +56,7 @@ def parallel_coordinates(summary: Summary) -> "Figure | None":
     axes.set_xticks(range(len(columns)), [name.replace("_", "\n").replace("/", "\n") for name in columns])
     axes.set_xlim(-0.2, len(columns) - 0.55)
     axes.grid(visible=False)
-    for place, values in enumerate(axes_of.values()):
+    for place, values in enumerate(values_of.values()):
         for height, text in axis_labels(values):
             background = {"facecolor": rcParams["axes.facecolor"], "edgecolor": "none", "alpha": 0.75, "pad": 1.0}
             axes.text(place + 0.03, height, text, fontsize="small", va="center", zorder=10, bbox=background)

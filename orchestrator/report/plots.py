@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from orchestrator.core.metric import Direction
-from orchestrator.core.sweep import standing
+from orchestrator.core.sweep import state_word
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.report import words
 from orchestrator.report.parallel import parallel_coordinates
@@ -76,7 +76,12 @@ def history(summary: Summary) -> "Figure | None":
         if here:
             numbers, values = [row.number for row in here], [row.score or 0.0 for row in here]
             axes.scatter(
-                numbers, values, s=36, color=STATE_COLOURS[state], label=standing(state, summary.sweep.status), zorder=3
+                numbers,
+                values,
+                s=36,
+                color=STATE_COLOURS[state],
+                label=state_word(state, summary.sweep.status),
+                zorder=3,
             )
     scores = [row.score or 0.0 for row in rows]
     pick = min if metric.direction is Direction.MINIMIZE else max

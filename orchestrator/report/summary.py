@@ -11,7 +11,6 @@ from orchestrator.core.environment import PROGRAM
 from orchestrator.core.plan import EngineName
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord, TrialState
-from orchestrator.report.data_text import summary_of
 from orchestrator.report.leaderboard import Leaderboard, leaderboard, metric_of
 from orchestrator.report.time_use import TimeUse, time_use
 
@@ -54,27 +53,26 @@ def summarise(sweep: SweepRecord, records: Sequence[TrialRecord], importances: I
     return Summary(
         sweep=sweep,
         records=tuple(records),
-        leaderboard=leaderboard(records, metric, sweep.facts.get("baseline"), sweep.status),
+        leaderboard=leaderboard(records, metric, sweep.facts.baseline, sweep.status),
         importances=importances or Importances(),
         time=_time_use(sweep, records),
-        data=sweep.facts.get("data", {}),
+        data=sweep.facts.rows,
         states=Counter(record.state for record in records),
-        notes=tuple(sweep.facts.get("notes", {}).values()),
+        notes=tuple(sweep.facts.notes.values()),
         tokens=sum(round(record.reports[-1].metrics.get("progress/tokens", 0)) for record in records if record.reports),
-        data_summary=summary_of(sweep.facts),
+        data_summary=sweep.facts.data_summary,
     )
 
 
 def elapsed_of(sweep: SweepRecord) -> float:
     """Return the wall time of all drivers of a sweep in seconds, including the first driver's start-up."""
-    return float(sweep.facts.get("elapsed_s", 0.0) + sweep.facts.get("startup_s", 0.0))
+    return sweep.elapsed_s + sweep.facts.startup_s
 
 
 def _time_use(sweep: SweepRecord, records: Sequence[TrialRecord]) -> TimeUse | None:
-    elapsed_s = elapsed_of(sweep) if "elapsed_s" in sweep.facts else None
-    closing = [(start, end) for start, end in sweep.facts.get("closing", ())]
-    together = sweep.facts.get("engine", {}).get("engine") == EngineName.PACKED
-    return time_use(records, elapsed_s, closing, together=together)
+    plan = sweep.facts.engine_plan
+    together = plan is not None and plan.engine is EngineName.PACKED
+    return time_use(records, elapsed_of(sweep), sweep.facts.closings, together=together)
 
 
 def next_commands(

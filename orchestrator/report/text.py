@@ -5,7 +5,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.core.sweep import standing
+from orchestrator.core.sweep import state_word
 from orchestrator.report import words
 from orchestrator.report.data_text import data_lines
 from orchestrator.report.leaderboard import Leaderboard
@@ -40,7 +40,7 @@ def importances_table(summary: Summary) -> RenderableType:
 def states_text(summary: Summary) -> Text:
     """Return the number of trials in each state: ``9 complete · 3 pruned``."""
     status = summary.sweep.status
-    parts = [Text(f"{n} {standing(state, status)}", style=STATE_STYLES[state]) for state, n in summary.states.items()]
+    parts = [Text(f"{n} {state_word(state, status)}", style=STATE_STYLES[state]) for state, n in summary.states.items()]
     return Text(" · ").join(parts) if parts else Text("no trials yet")
 
 

@@ -7,7 +7,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
 from orchestrator.core.space import ParamValue
-from orchestrator.core.sweep import SweepStatus, standing
+from orchestrator.core.sweep import SweepStatus, state_word
 from orchestrator.core.trial import TrialState
 from orchestrator.report import words
 from orchestrator.report.fitting_table import Column, FittingTable
@@ -23,7 +23,7 @@ STATE_STYLES = {
 
 def state_text(state: TrialState, status: SweepStatus = SweepStatus.RUNNING) -> Text:
     """Return a trial's state in its colour. ``status`` is the status of its sweep."""
-    return Text(standing(state, status), style=STATE_STYLES[state])
+    return Text(state_word(state, status), style=STATE_STYLES[state])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

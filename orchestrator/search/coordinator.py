@@ -86,7 +86,7 @@ class Coordinator:
     @property
     def elapsed_s(self) -> float:
         """Running time of this driver and earlier drivers, in seconds."""
-        return float(self._sweep.facts.get("elapsed_s", 0.0)) + self._timer() - self._opened_at
+        return self._sweep.elapsed_s + self._timer() - self._opened_at
 
     @property
     def out_of_budget(self) -> str | None:

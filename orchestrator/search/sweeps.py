@@ -11,9 +11,6 @@ from orchestrator.ledger.home import folder_of, generations_on_disk, sweep_dir
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.spec.fingerprint import differences
 
-REMOVING = "removing"
-"""The fact marking a sweep during its removal."""
-
 
 def open_sweep(
     ledger: Ledger,
@@ -43,7 +40,7 @@ def open_sweep(
     """
     on_disk = generations_on_disk(name)  # before the ledger is read: a sweep has a row before it has a folder
     newest = ledger.sweeps.newest(name)
-    while newest is not None and _is_being_removed(newest):
+    while newest is not None and newest.facts.removing:
         say(f"{newest.reference} was being removed: its removal is completed now")
         remove_sweep(ledger, newest)
         on_disk = generations_on_disk(name)
@@ -71,7 +68,7 @@ def resumable(ledger: Ledger, name: str, fingerprint: Mapping[str, Any]) -> Swee
         SweepChangedError: as ``open_sweep``.
     """
     newest = ledger.sweeps.newest(name)
-    if newest is None or _is_being_removed(newest):
+    if newest is None or newest.facts.removing:
         return None
     changes = differences(newest.fingerprint, codec.as_stored(fingerprint))
     if changes and ledger.sweeps.has_trials(newest.id):
@@ -111,12 +108,8 @@ def remove_sweep(ledger: Ledger, sweep: SweepRecord) -> None:
         SweepLockedError: a driver is running it.
     """
     ledger.drivers.require_none(sweep.id)
-    ledger.sweeps.update(sweep.id, status=SweepStatus.INTERRUPTED, facts={REMOVING: True})
+    ledger.sweeps.update(sweep.id, status=SweepStatus.INTERRUPTED, facts={"removing": True})
     folder = sweep_dir(sweep)
     if folder.exists():
         shutil.rmtree(folder)
     delete_sweep(ledger, sweep)
-
-
-def _is_being_removed(sweep: SweepRecord) -> bool:
-    return bool(sweep.facts.get(REMOVING))

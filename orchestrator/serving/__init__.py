@@ -1,1 +1,1 @@
-"""Using a promoted model."""
+"""Predictions with a promoted or exported model."""

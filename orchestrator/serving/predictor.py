@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prediction:
-    """What a model says of one text.
+    """A model's answer to one text.
 
     Attributes:
         text: the input.
-        answer: the label of the likeliest class, or the generated text; None of a blank text, which is not predicted.
+        answer: the most probable label, or the generated text; None for a blank text.
         probabilities: by label, in [0, 1] with sum 1; empty for generated text.
     """
 
@@ -41,31 +41,31 @@ class Prediction:
 
 
 class Predictor:
-    """A base with an adapter on it, loaded once, for any number of texts."""
+    """A base model with an adapter, loaded once, for any number of texts."""
 
     def __init__(self, runner: "AdapterRunner", card: AdapterCard, reference: str) -> None:
         self._runner = runner
         self.card = card
         self.reference = reference
-        """What was loaded: ``name/version``, or the folder."""
+        """The loaded model: ``name/version`` or the folder."""
 
     @classmethod
     def load(
         cls, model: str, location: Location, *, resolve: Callable[[Source], str] = resolve_model, device: str = "cpu"
     ) -> Self:
-        """Load a model.
+        """Return the predictor of a model.
 
         Args:
             model: ``NAME`` (its champion, else its newest version), ``NAME@alias``, ``NAME/version``, or the path of
                 an exported folder.
-            location: where the registry is.
-            resolve: finds the base model on this machine.
-            device: where to run.
+            location: the tracking server and registry.
+            resolve: returns the base model's folder or hub id.
+            device: ``cpu`` or ``cuda``.
 
         Raises:
-            UserError: there is no such model, or the package that its quantised base needs is not installed.
-            AssetError: its base is not to be had.
-            ModelError: the base's files are damaged, or an adapter lies beside them.
+            UserError: the model does not exist, or the package for its quantised base model is not installed.
+            AssetError: the base model cannot be loaded.
+            ModelError: the base model's files are damaged, or its folder also contains an adapter.
         """
         folder, reference = _locate(model, location)
         card = read_card(folder)
@@ -80,9 +80,9 @@ class Predictor:
         return cls(AdapterRunner(folder, base, device), card, reference)
 
     def predict(self, texts: Sequence[str], batch_size: int = 32) -> list[Prediction]:
-        """Return one prediction per text, in order; a blank text is not given to the model and has no answer."""
-        told = [text for text in texts if text.strip()]
-        answers = iter(self._answers(told, batch_size) if told else ())
+        """Return one prediction per text, in order; blank texts get no answer."""
+        nonblank = [text for text in texts if text.strip()]
+        answers = iter(self._answers(nonblank, batch_size) if nonblank else ())
         return [next(answers) if text.strip() else Prediction(text=text, answer=None) for text in texts]
 
     def _answers(self, texts: Sequence[str], batch_size: int) -> list[Prediction]:
@@ -99,7 +99,7 @@ class Predictor:
 
 
 def _locate(model: str, location: Location) -> tuple[Path, str]:
-    """Return the adapter's folder and what names it."""
+    """Return the adapter's folder and its reference: ``name/version`` or the folder."""
     folder = Path(model).expanduser()
     path_like = model.startswith(("/", ".", "~")) or model.removeprefix("models:/").count("/") > 1
     if model and _is_dir(folder) and (path_like or "/" in model or (folder / CARD).is_file()):
@@ -107,7 +107,7 @@ def _locate(model: str, location: Location) -> tuple[Path, str]:
     if path_like:
         problem = "is a file" if folder.is_file() else "does not exist"
         raise UserError(
-            f"{model} {problem}; a model is NAME, NAME@alias, NAME/version, or a folder that `{program()} export` wrote"
+            f"{model} {problem}; a model is NAME, NAME@alias, NAME/version, or a folder written by `{program()} export`"
         )
     with registry_errors(location):
         registry = Registry(location)
@@ -123,5 +123,5 @@ def _locate(model: str, location: Location) -> tuple[Path, str]:
 def _is_dir(path: Path) -> bool:
     try:
         return path.is_dir()
-    except OSError:  # a name that is too long for a path
+    except OSError:  # the name is too long for a path
         return False

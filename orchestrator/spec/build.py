@@ -70,10 +70,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     checks.check_sizes(file, stopping, possible_epochs(space, fixed)[-1], problems)
     problems.raise_if_any()
     text = overridden_text(draft.text, draft.overrides)
-    warnings = [*check_addresses(file.tracking, text, problems)]
-    if facts is not None and not facts.complete:
-        place = problems.place(("objective",)).label
-        warnings.append(f"{place} objective: {file.objective} is not executed here; the sweep checks its metrics")
+    warnings = [*check_addresses(file.tracking, text, problems), *_unexecuted(file, facts, problems)]
     problems.raise_if_any()
     assert model is not None, "a missing model is a problem"
     assert data is not None, "a missing source is a problem"
@@ -102,6 +99,14 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         text=redact(text),
         warnings=tuple(warnings),
     )
+
+
+def _unexecuted(file: SweepFile, facts: ObjectiveFacts | None, problems: Problems) -> list[str]:
+    """Return a warning if the objective's file was only parsed."""
+    if facts is None or facts.complete:
+        return []
+    place = problems.place(("objective",)).label
+    return [f"{place} objective: {file.objective} is not executed here; the sweep checks its metrics"]
 
 
 def _sampler(file: SweepFile) -> SamplerPolicy:
@@ -174,9 +179,9 @@ def _data(file: SweepFile, sources: SourceReader, facts: ObjectiveFacts | None) 
 def _resources(file: SweepFile) -> Resources:
     resources = file.resources
     engine = resources.engine
-    wanted = resources.parallel_trials or (_SLOTS if engine is EngineName.PACKED else 1)
+    requested = resources.parallel_trials or (_SLOTS if engine is EngineName.PACKED else 1)
     # CPU threads are divided by this number, so it must not exceed the number of trials.
-    parallel = min(wanted, file.budget.trials or wanted)
+    parallel = min(requested, file.budget.trials or requested)
     if engine is EngineName.PACKED:
         cpus = min(usable_cores(), (resources.cpus_per_trial or usable_cores()) * parallel)
     else:

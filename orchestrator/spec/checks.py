@@ -111,9 +111,9 @@ def check_method(fixed: Mapping[str, ParamValue], space: Space, problems: Proble
     drawn = _methods(fixed, space)
     conditions = {parameter.name: parameter.when.get("method", drawn) for parameter in space.parameters}
     for name in dict.fromkeys((*fixed, *conditions)):
-        beside = [method for method in drawn if method in conditions.get(name, drawn)]
-        if beside and not {*beside} & {*takers(name)}:
-            message = f"applies only to {', '.join(takers(name))}; the method is {' or '.join(beside)}"
+        methods = [method for method in drawn if method in conditions.get(name, drawn)]
+        if methods and not {*methods} & {*takers(name)}:
+            message = f"applies only to {', '.join(takers(name))}; the method is {' or '.join(methods)}"
             problems.add(_place(name, space), message, at_key=True)
 
 
@@ -123,9 +123,9 @@ def _methods(fixed: Mapping[str, ParamValue], space: Space) -> list[str]:
     return [name for name in METHODS if name in drawn]
 
 
-def _inits(fixed: Mapping[str, ParamValue], space: Space, *beside: str) -> list[dict[str, ParamValue]]:
-    """Return the possible combinations of method, init and the settings ``beside``, for methods with an init."""
-    trials = possible(space, fixed, ("method", "init", *beside))
+def _inits(fixed: Mapping[str, ParamValue], space: Space, *others: str) -> list[dict[str, ParamValue]]:
+    """Return the possible combinations of method, init and the settings ``others``, for methods with an init."""
+    trials = possible(space, fixed, ("method", "init", *others))
     return [trial for trial in trials if trial["method"] in takers("init")]
 
 

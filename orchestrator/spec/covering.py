@@ -28,8 +28,8 @@ def covering(
     trials: list[dict[str, ParamValue]] = []
     otherwise = {name: fixed.get(name, RULES[name].default) for name in names}
     for pair in combinations(searched, 2) if len(searched) > 1 else [tuple(searched)]:
-        for wanted in product(*(values[name] for name in pair)):
-            needed = dict(zip(pair, wanted, strict=True))
+        for pair_values in product(*(values[name] for name in pair)):
+            needed = dict(zip(pair, pair_values, strict=True))
             if any(needed.items() <= trial.items() for trial in trials):
                 continue
             chosen = _complete(space, values, needed, used)
@@ -65,16 +65,16 @@ def _complete(
 ) -> dict[str, ParamValue] | None:
     """Return a trial with the ``needed`` values and the least used values elsewhere; None if no such trial exists."""
     by_name = {parameter.name: parameter for parameter in space.parameters}
-    wanted = _with_parents(by_name, needed)
-    if wanted is None:
+    required = _with_parents(by_name, needed)
+    if required is None:
         return None
     chosen: dict[str, ParamValue] = {}
     for parameter in space.parameters:
         name = parameter.name
         if not parameter.is_active(chosen):
             continue
-        if name in wanted:
-            chosen[name] = wanted[name]
+        if name in required:
+            chosen[name] = required[name]
         elif name in values:
             chosen[name] = min(values[name], key=lambda value: used[name, value])
         else:
@@ -84,12 +84,12 @@ def _complete(
 
 def _with_parents(by_name: Mapping[str, Parameter], needed: Mapping[str, ParamValue]) -> dict[str, ParamValue] | None:
     """Return ``needed`` with values for the parents of its conditional parameters; None if the conditions conflict."""
-    wanted, open_names = dict(needed), list(needed)
+    required, open_names = dict(needed), list(needed)
     while open_names:
         for parent, allowed in by_name[open_names.pop()].when.items():
-            if parent not in wanted:
-                wanted[parent] = allowed[0]
+            if parent not in required:
+                required[parent] = allowed[0]
                 open_names.append(parent)
-            elif wanted[parent] not in allowed:
+            elif required[parent] not in allowed:
                 return None
-    return wanted
+    return required

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from orchestrator.core.data import DataPlan, Source
 from orchestrator.core.deepspeed import Config
@@ -11,9 +10,7 @@ from orchestrator.core.metric import Metric
 from orchestrator.core.plan import Precision
 from orchestrator.core.policy import Budget, Resources, SamplerPolicy, StoppingPolicy, Tracking
 from orchestrator.core.quantisation import Quantisation
-from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue, Space
-from orchestrator.spec.fingerprint import fingerprint
 from orchestrator.spec.possible import possible_epochs
 
 
@@ -71,15 +68,3 @@ class SweepSpec:
     def rows_per_epoch(self, rows: int) -> int | None:
         """Return ``rows``, the number of training rows, if epochs are searched, else None; see ``Timetable``."""
         return rows if self.space.has("epochs") else None
-
-    def settings_for(self, params: Mapping[str, ParamValue]) -> TrialSettings:
-        """Return a trial's settings: the defaults, the file's fixed ones over them, ``params`` over both.
-
-        Raises:
-            UserError: a name is not a setting, or a value is outside its range.
-        """
-        return TrialSettings.from_params({**self.fixed, **params})
-
-    def fingerprint(self) -> dict[str, Any]:
-        """Return the parts of the sweep that must not change on resume; see ``spec.fingerprint``."""
-        return fingerprint(self)

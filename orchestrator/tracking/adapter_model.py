@@ -1,7 +1,7 @@
 """An adapter as an MLflow model. MLflow stores this file beside the adapter and runs it to load the model.
 
 So the file imports nothing of this project: mlflow, torch, transformers and peft suffice. For the same reason it
-repeats the detection of length-dependent RoPE in ``evaluation/neighbours.py``; a test compares the two. The path of the
+repeats the detection of length-dependent RoPE in ``evaluation/row_independence.py``; a test compares the two. The path of the
 base model is in ``loratory.json``; the caller can give another one:
 ``mlflow.pyfunc.load_model(uri, model_config={"base": "/models/minilm"})``.
 """
@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
-from mlflow.pyfunc.model import PythonModel
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
-    from mlflow.pyfunc.model import PythonModelContext
     from transformers import PreTrainedModel
 
 AUTO_CLASSES = {
@@ -191,7 +190,7 @@ class AdapterModel(PythonModel):
     # Without it MLflow warns at every import of this file about the missing annotation of predict.
     _skip_type_hint_validation = True
 
-    def load_context(self, context: "PythonModelContext") -> None:
+    def load_context(self, context: PythonModelContext) -> None:
         """Load the adapter and its base."""
         config = context.model_config or {}
         self.runner = AdapterRunner(Path(context.artifacts["adapter"]), config.get("base"))

@@ -5,9 +5,8 @@ head, class names, origin.
 """
 
 import json
-import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,7 @@ from orchestrator.core.space import ParamValue
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord
 from orchestrator.tracking.description import sweep_key
-from orchestrator.tracking.model_card import model_card
 from orchestrator.tracking.summary import summary
-from orchestrator.tracking.tokenizer_files import TOKENIZER_CONFIG, stage_tokenizer
 
 CARD = "loratory.json"
 CONFIG = "adapter_config.json"
@@ -170,30 +167,3 @@ class SweepAdapters:
             params=dict(trial.params),
             rslora=trial.settings.rslora and trial.settings.method in takers("rslora"),
         )
-
-
-def stage_adapter(adapter: Path, card: AdapterCard, target: Path) -> Path:
-    """Copy a trained adapter to the new folder ``target``, add tokenizer, card and README, and return the folder.
-
-    The base model is not copied: ``adapter_config.json`` and the card refer to it.
-
-    Raises:
-        ModelError: the base model's tokenizer cannot be saved unchanged.
-    """
-    shutil.copytree(adapter, target)
-    config = json.loads((target / CONFIG).read_text(encoding="utf-8"))
-    config |= {"base_model_name_or_path": card.base_path, "revision": card.base.revision}
-    (target / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    card = replace(card, padding_side=_tokenizer_of(card, target))
-    (target / CARD).write_text(json.dumps(asdict(card), indent=2) + "\n", encoding="utf-8")
-    (target / "README.md").write_text(model_card(card), encoding="utf-8")
-    return target
-
-
-def _tokenizer_of(card: AdapterCard, target: Path) -> str:
-    """Write the tokenizer if it is missing, and return the padding side of a classifier's rows."""
-    if (target / TOKENIZER_CONFIG).is_file():  # the folder was staged before
-        return read_card(target).padding_side if (target / CARD).is_file() else card.padding_side
-    classifies = card.head == "sequence_classification"
-    side = stage_tokenizer(card.base_path, card.base.revision, target, classifies=classifies)
-    return side if classifies else card.padding_side

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from orchestrator.core.errors import TrackingError
 from orchestrator.core.names import logged_model_name, mlflow_key
-from orchestrator.tracking.adapters import AdapterCard, stage_adapter
+from orchestrator.tracking.adapters import AdapterCard
 from orchestrator.tracking.environment import load_mlflow
+from orchestrator.tracking.staging import stage_adapter
 from orchestrator.tracking.summary import milliseconds
 from orchestrator.tracking.wording import SWEEP_TAG, TRIAL_TAG, texts, trial_name
 

@@ -11,7 +11,6 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from urllib.error import URLError
 
 from orchestrator.core.errors import TrackingError, UserError
@@ -110,7 +109,7 @@ def _terminated_as_interrupt() -> Iterator[None]:
         yield
         return
 
-    def interrupt(_signum: int, _frame: FrameType | None) -> None:
+    def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, interrupt)

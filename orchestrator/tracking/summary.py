@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from orchestrator.core.facts import SweepFacts
 from orchestrator.core.metric import Metric
 from orchestrator.core.names import mlflow_key
 from orchestrator.core.ranking import ranked_by_result, score_key
@@ -89,14 +90,11 @@ def sweep_points(trials: Sequence[TrialRecord], metric: Metric, after: int) -> l
     return points
 
 
-def fact_points(facts: Mapping[str, object], step: int, seconds: float) -> list[Point]:
+def fact_points(facts: SweepFacts, step: int, seconds: float) -> list[Point]:
     """Return the points of a sweep's facts: the baseline and the importances."""
-    baseline, shares = facts.get("baseline"), facts.get("importances")
-    values: dict[str, float] = {}
-    if isinstance(baseline, Mapping):  # without a slash: its chart of one point would come first on the page
-        values |= {f"baseline_{name.replace('/', '_')}": value for name, value in baseline.items()}
-    if isinstance(shares, Mapping):
-        values |= {f"importance/{name}": value for name, value in shares.items()}
+    # A baseline's name has no slash: otherwise its chart of one point would be the first of the page.
+    values = {f"baseline_{name.replace('/', '_')}": value for name, value in (facts.baseline or {}).items()}
+    values |= {f"importance/{name}": share for name, share in facts.importances.items()}
     return _points(values, step, seconds)
 
 

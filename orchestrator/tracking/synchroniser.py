@@ -177,7 +177,9 @@ class Synchroniser:
         tags = wording.sweep_tags(sweep, trials, self._description)
         done = ended(trials)
         best = next(iter(ranked_by_result(done, self._description.metric)), None)
-        seen = _digest(tags, len(done), None if best is None else best.final, sweep.facts)
+        seen = _digest(
+            tags, len(done), None if best is None else best.final, sweep.facts.baseline, sweep.facts.importances
+        )
         if cursor.get("seen") != seen:
             last = (done[-1].ended_at if done else None) or sweep.created_at
             points = sweep_points(trials, self._description.metric, cursor["ended"])

@@ -10,7 +10,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
-from orchestrator.assets.hub import unreachable
+from orchestrator.assets.hub import hub_errors
 from orchestrator.assets.model_files import TOKENIZER_FILES
 from orchestrator.assets.models import load_pretrained
 from orchestrator.assets.tokens import generation_config, load_tokenizer
@@ -84,7 +84,7 @@ def _originals(source: Source, patterns: Sequence[str]) -> Path:
         return Path(source.name)
     from huggingface_hub import snapshot_download
 
-    with unreachable(f"model {source}"):
+    with hub_errors(f"model {source}"):
         return Path(snapshot_download(source.name, revision=source.revision, allow_patterns=[*patterns]))
 
 

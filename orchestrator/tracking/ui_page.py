@@ -29,14 +29,14 @@ def create() -> "FastAPI":
     """Return MLflow's app with the switch off, unless the user enabled MLflow's telemetry."""
     from mlflow.environment_variables import MLFLOW_DISABLE_TELEMETRY
     from mlflow.server import app as pages
-    from mlflow.server.fastapi_app import app
+    from mlflow.server.fastapi_app import app as served
 
     page = Path(str(pages.static_folder)) / "index.html"
     if MLFLOW_DISABLE_TELEMETRY.get() and page.is_file() and "serve" in pages.view_functions:
         html = page.read_text(encoding="utf-8").replace("<head>", f"<head>{_SCRIPT}", 1)
         pages.view_functions["serve"] = lambda: html
-    served: FastAPI = app
-    return served
+    app: FastAPI = served
+    return app
 
 
 @contextmanager

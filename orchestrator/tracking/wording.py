@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from orchestrator.core.ranking import ranked_by_result
 from orchestrator.core.space import ParamValue, format_value
-from orchestrator.core.sweep import SweepRecord, SweepStatus, standing
+from orchestrator.core.sweep import SweepRecord, SweepStatus, state_word
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.tracking.description import SweepDescription, sweep_key
 
@@ -84,7 +84,7 @@ def _assignments(params: Mapping[str, ParamValue]) -> str:
 
 def _trial_note(trial: TrialRecord, sweep: SweepRecord, description: SweepDescription) -> str:
     metric = description.metric
-    lines = [f"**{trial_name(trial.number)}** of {sweep.reference}: {standing(trial.state, sweep.status)}"]
+    lines = [f"**{trial_name(trial.number)}** of {sweep.reference}: {state_word(trial.state, sweep.status)}"]
     if trial.reason:
         lines[0] += f" ({trial.reason})"
     best = trial.best(metric)
@@ -102,7 +102,9 @@ def _sweep_note(
     description: SweepDescription,
 ) -> str:
     metric = description.metric
-    counts = ", ".join(f"{states[state]} {standing(state, sweep.status)}" for state in TrialState if states.get(state))
+    counts = ", ".join(
+        f"{states[state]} {state_word(state, sweep.status)}" for state in TrialState if states.get(state)
+    )
     lines = [f"# {sweep.reference}", ""]
     if description.notes:
         lines += [description.notes.strip(), ""]

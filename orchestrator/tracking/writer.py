@@ -69,9 +69,8 @@ class RunWriter:
         """
         written = self.client.get_run(run_id).data.params
         params = {k: v for k, v in texts(self._description.params).items() if k not in written}
-        found = self._sweep.facts.get("versions")
-        versions = found if isinstance(found, Mapping) else provenance.versions()
-        self.write(run_id, params=params, tags={f"version/{name}": str(v) for name, v in versions.items()})
+        versions = provenance.versions()
+        self.write(run_id, params=params, tags={f"version/{name}": version for name, version in versions.items()})
         self.log_data(run_id)
 
     def create_trial(self, experiment_id: str, number: int, parent: str, started_at: float) -> str:

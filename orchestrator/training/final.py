@@ -53,9 +53,9 @@ def measure_test(
         for trial in trials:
             adapter = _adapter(Path(plan.sweep_dir), trial, metric)
             assert adapter is not None, "choose trials with `unmeasured`"
-            found = {prefix: measure(adapter, trial.task, split) for prefix, split in splits.items()}
-            named = {f"{prefix}/{name}": value for prefix, values in found.items() for name, value in values.items()}
-            yield trial.number, named | gaps(found.get("val", {}), found.get("train", {}))
+            measured = {prefix: measure(adapter, trial.task, split) for prefix, split in splits.items()}
+            named = {f"{prefix}/{name}": value for prefix, values in measured.items() for name, value in values.items()}
+            yield trial.number, named | gaps(measured.get("val", {}), measured.get("train", {}))
 
 
 def _adapter(sweep_dir: Path, trial: TrialRecord, metric: Metric) -> Path | None:

@@ -27,14 +27,14 @@ class MixedEngine:
     """
 
     def __init__(self, context: EngineContext) -> None:
-        """Load nothing yet; the base model is loaded for the first trial that trains."""
+        """Load nothing yet; the base model is loaded for the first trial."""
         self._context = context
         self._solo = SoloEngine(context)
         self._packed = PackedEngine(context)
         self._packs_turn = True
 
     def start(self, task: TrialTask) -> "MixedRun":
-        """Return the trial's run; the engine that trains it is chosen before its first batch.
+        """Return the trial's run; its engine is chosen before its first batch.
 
         Raises:
             LoratoryError: the engine is closed.
@@ -60,7 +60,10 @@ class MixedEngine:
         packed = {run: point for run, point in runs.items() if self._packed.holds(run.number)}
         outcomes: dict[TrialRun, Report | DivergedError] = {}
         if solo and not (packed and self._packs_turn):
-            outcomes |= self._packed.attempt(partial(_advance_each, solo)) or {}
+            advanced = self._packed.attempt(partial(_advance_each, solo))
+            if advanced is None:  # out of memory: all slots are freed
+                return {}
+            outcomes |= advanced
             self._packs_turn = True
         # A checkpoint restored into a slot also serves the report points of the same update.
         outcomes |= _stored_reports(packed)

@@ -1,4 +1,4 @@
-"""Small wheels made on the fly, in a folder that pip takes for its only index: the process boundary of a fetch."""
+"""Small wheels in a folder used as pip's only index: the process boundary of a fetch."""
 
 import hashlib
 import io
@@ -15,7 +15,7 @@ MEMBERS = {"demo/data/a.txt": b"alpha", "demo/data/deep/b.txt": b"beta", "demo/c
 
 
 def wheel(folder: Path, members: Mapping[str, bytes] = MEMBERS) -> Path:
-    """Write ``demo-1.0-py3-none-any.whl`` with these members and return it."""
+    """Write ``demo-1.0-py3-none-any.whl`` with these members and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "demo-1.0-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
@@ -28,7 +28,7 @@ def wheel(folder: Path, members: Mapping[str, bytes] = MEMBERS) -> Path:
 
 
 def package(file: Path, members: tuple[str, ...] = ("a.txt", "deep/*.txt"), inner: str | None = None) -> Package:
-    """Describe that file as the catalogue would."""
+    """Return the catalogue's description of a file."""
     return Package(
         name="demo",
         version="1.0",
@@ -43,7 +43,7 @@ def package(file: Path, members: tuple[str, ...] = ("a.txt", "deep/*.txt"), inne
 
 
 def tarball(members: Mapping[str, bytes], link: str | None = None) -> bytes:
-    """Return a .tar.gz with these members, and with a symbolic link of that name if one is given."""
+    """Return a .tar.gz with these members and, if ``link`` is given, a symbolic link of this name."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         for name, content in members.items():
@@ -58,7 +58,7 @@ def tarball(members: Mapping[str, bytes], link: str | None = None) -> bytes:
 
 
 def only_index(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Let pip, in processes started from now on, see that folder and nothing else."""
+    """Make ``folder`` the only index of pip, in processes started later."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")

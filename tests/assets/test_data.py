@@ -1,4 +1,4 @@
-"""The asset contract for each origin, and what is particular to one."""
+"""The asset contract for each origin, and tests of single origins."""
 
 import os
 from collections import Counter
@@ -54,7 +54,7 @@ class TestLocal(AssetContract):
 
 
 class TestHub(AssetContract):
-    """The hub's boundary is ``datasets.load_dataset``; the stand-in knows one data set, as the hub would."""
+    """The hub's boundary is ``datasets.load_dataset``; the fake has one data set."""
 
     @pytest.fixture(autouse=True)
     def hub(self, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
@@ -69,7 +69,7 @@ class TestHub(AssetContract):
             return datasets.Dataset.from_dict(ROWS)
 
         monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)  # no word goes out
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)  # no requests
         return calls
 
     @pytest.fixture
@@ -88,33 +88,31 @@ class TestHub(AssetContract):
             (None, "train", None),
         ]
 
-    def test_an_unknown_split_lists_those_there_are(self) -> None:
+    def test_unknown_split_lists_known_ones(self) -> None:
         with pytest.raises(DataError, match=r"data set hub:org/rows: Unknown split .*'train', 'test'"):
             read_table(Source(origin=Origin.HUB, name="org/rows", split="dev"))
 
-    def test_text_is_needed_where_it_is_asked_for(self) -> None:
+    def test_text_columns_need_text(self) -> None:
         source = Source(origin=Origin.HUB, name="org/rows")
         assert read_table(source, text=("text",))["text"][:] == ROWS["text"]
-        with pytest.raises(
-            DataError, match=r"column label of hub:org/rows holds integers \(row 1: 1\); text is needed"
-        ):
+        with pytest.raises(DataError, match=r"column label of hub:org/rows has integers \(row 1: 1\); text is needed"):
             read_table(source, {"text": "label"}, text=("text",))
 
-    def test_unreachable_says_what_to_do(self, missing: Source) -> None:
+    def test_unreachable_hub_message_has_remedy(self, missing: Source) -> None:
         with pytest.raises(
             AssetError, match=r"data set hub:org/absent could not be loaded(.|\n)*HF_TOKEN.*HF_HUB_OFFLINE"
         ):
             read_table(missing)
 
 
-def test_the_hub_without_a_network_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_hub_message_has_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(AssetError, match=r"hub:org/never-downloaded could not be loaded(.|\n)*Check the name"):
         read_table(Source(origin=Origin.HUB, name="org/never-downloaded"))
 
 
-def test_a_changed_file_is_read_afresh(tmp_path: Path) -> None:
+def test_changed_file_is_read_again(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("text,label\na,1\n")
     stat = path.stat()
@@ -150,7 +148,7 @@ def test_sentences_know_their_document() -> None:
     assert "group" not in read_table(packaged("vader-movie")).column_names
 
 
-def test_the_news_are_unique_articles_with_headline_and_topic() -> None:
+def test_news_articles_are_unique() -> None:
     rows = read_table(packaged("bbc-news"))
     assert len(rows) == len(set(zip(rows["headline"], rows["text"], rows["label"], strict=True)))
     assert Counter(rows["label"]) == {
@@ -164,14 +162,14 @@ def test_the_news_are_unique_articles_with_headline_and_topic() -> None:
     assert not any("\ufffd" in text for text in rows["text"])
 
 
-def test_the_cache_is_where_the_variable_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variable_sets_the_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LORATORY_CACHE", str(tmp_path))
     assert cache_root() == tmp_path
     monkeypatch.delenv("LORATORY_CACHE")
     assert cache_root().name == "loratory"
 
 
-def test_telemetry_is_off_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_telemetry_is_off_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_DISABLE_TELEMETRY", raising=False)
     quiet_hugging_face()
     assert os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1"

@@ -1,4 +1,4 @@
-"""Fetching: verified, whole or not at all, once, and without heavy imports."""
+"""Fetching: verified, complete, once, and without heavy imports."""
 
 import multiprocessing
 import os
@@ -33,7 +33,7 @@ def visible(cache: Path) -> list[str]:
     return sorted(path.name for path in cache.iterdir() if path.suffix != ".lock") if cache.is_dir() else []
 
 
-def test_the_members_alone_are_unpacked_and_nothing_else_remains(demo: Package, cache: Path) -> None:
+def test_only_members_are_unpacked(demo: Package, cache: Path) -> None:
     said: list[str] = []
     folder = fetch_package(demo, said.append)
     files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -42,7 +42,7 @@ def test_the_members_alone_are_unpacked_and_nothing_else_remains(demo: Package, 
     assert [line.split(": ")[1].split()[0] for line in said] == ["downloading", "verifying", "unpacking"]
 
 
-def test_what_is_there_is_not_fetched_again(demo: Package, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cached_asset_is_not_fetched_again(demo: Package, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = fetch_package(demo)
     monkeypatch.setenv("PIP_FIND_LINKS", "/nowhere")
     said: list[str] = []
@@ -50,40 +50,40 @@ def test_what_is_there_is_not_fetched_again(demo: Package, monkeypatch: pytest.M
     assert said == []
 
 
-def test_another_file_of_that_name_and_version_is_refused(demo: Package, cache: Path, tmp_path: Path) -> None:
+def test_other_file_of_same_version_is_refused(demo: Package, cache: Path, tmp_path: Path) -> None:
     wheel(tmp_path / "index", {**MEMBERS, "demo/data/a.txt": b"other"})
     with pytest.raises(AssetError, match=r"demo==1\.0 could not be downloaded(.|\n)*HASH"):
         fetch_package(demo)
     assert visible(cache) == []
 
 
-def test_the_checksum_is_checked_by_us_too(tmp_path: Path) -> None:
+def test_checksum_is_verified_after_download(tmp_path: Path) -> None:
     file = tmp_path / "x.whl"
     file.write_bytes(b"not it")
-    with pytest.raises(AssetError, match=r"x\.whl is not the file that was published: sha256 00ff is expected, got "):
+    with pytest.raises(AssetError, match=r"x\.whl is not the published file: sha256 00ff is expected, got "):
         fetching.verify(file, "00ff")
 
 
-def test_unreachable_says_what_to_run(demo: Package, cache: Path, tmp_path: Path) -> None:
+def test_unreachable_registry_message_has_remedy(demo: Package, cache: Path, tmp_path: Path) -> None:
     (tmp_path / "index" / "demo-1.0-py3-none-any.whl").unlink()
-    with pytest.raises(AssetError, match=re.escape(f"run `make assets`, or `{program()} doctor --fetch all`")):
+    with pytest.raises(AssetError, match=re.escape(f"run `make assets` or `{program()} doctor --fetch all`")):
         fetch_package(demo)
     assert visible(cache) == []
 
 
 def test_a_missing_member_leaves_nothing_behind(cache: Path, tmp_path: Path) -> None:
-    with pytest.raises(AssetError, match=r"holds no demo/data/c\.txt"):
+    with pytest.raises(AssetError, match=r"does not contain demo/data/c\.txt"):
         fetch_package(package(wheel(tmp_path / "index"), members=("a.txt", "c.txt")))
     assert visible(cache) == []
 
 
-def test_a_cache_that_cannot_be_made_names_its_variable(monkeypatch: pytest.MonkeyPatch, demo: Package) -> None:
+def test_unusable_cache_names_its_variable(monkeypatch: pytest.MonkeyPatch, demo: Package) -> None:
     monkeypatch.setenv("LORATORY_CACHE", "/dev/null/cache")
     with pytest.raises(AssetError, match="LORATORY_CACHE"):
         fetch_package(demo)
 
 
-def test_a_process_killed_while_unpacking_leaves_no_half_asset(demo: Package, cache: Path) -> None:
+def test_killed_unpacking_leaves_no_partial_asset(demo: Package, cache: Path) -> None:
     def die_at_unpacking(line: str) -> None:
         if "unpacking" in line:
             os._exit(9)
@@ -119,7 +119,7 @@ def test_two_processes_at_once_fetch_once(demo: Package, cache: Path, tmp_path: 
     assert visible(cache) == [demo.folder]
 
 
-def test_an_asset_that_is_there_costs_no_heavy_import() -> None:
+def test_cached_asset_imports_nothing_heavy() -> None:
     code = (
         "import sys\n"
         "from orchestrator.assets.fetch import fetch\n"
@@ -132,11 +132,11 @@ def test_an_asset_that_is_there_costs_no_heavy_import() -> None:
 
 
 def test_unknown_name_gets_a_suggestion() -> None:
-    with pytest.raises(UserError, match="no packaged asset 'vader-moovie'; did you mean vader-movie"):
+    with pytest.raises(UserError, match="unknown packaged asset 'vader-moovie'; did you mean vader-movie"):
         fetch("vader-moovie")
 
 
-def test_the_path_of_what_is_not_there_is_none(cache: Path) -> None:
+def test_path_of_missing_asset_is_none(cache: Path) -> None:
     assert asset_path("minilm") is None
 
 

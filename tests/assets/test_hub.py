@@ -1,4 +1,4 @@
-"""A hub that does not answer is found out once, and then done without."""
+"""A hub without an answer is detected once; the process then works offline."""
 
 import os
 import re
@@ -12,25 +12,27 @@ import pytest
 from transformers import AutoConfig
 
 from orchestrator.assets.data import read_table
-from orchestrator.assets.hub import unreachable
+from orchestrator.assets.hub import hub_errors
 from orchestrator.assets.models import load_pretrained, require_model
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import AssetError, ModelError
 
 ABSENT = Source(origin=Origin.HUB, name="org/never-downloaded")
-SAID = r"hub:org/never-downloaded could not be loaded from the hub: {} does not answer(.|\n)*HF_ENDPOINT(.|\n)*packaged"
+PROBLEM = (
+    r"hub:org/never-downloaded could not be loaded from the hub: {} does not answer(.|\n)*HF_ENDPOINT(.|\n)*packaged"
+)
 
 
 @pytest.fixture(autouse=True)
 def online(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the hub be asked; what the code under test switches off is put back at the end."""
+    """Enable requests to the hub; settings changed by the code under test are restored."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
 
 
 @pytest.fixture
 def silent(monkeypatch: pytest.MonkeyPatch) -> str:
-    """Point to a place where nobody listens."""
+    """Set an endpoint without a listener."""
     endpoint = "http://127.0.0.1:9"
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", endpoint)
     return endpoint
@@ -38,7 +40,7 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Run a hub that knows nothing, and list what it is asked for."""
+    """Run an empty hub and record its requests."""
     paths: list[str] = []
 
     class Hub(BaseHTTPRequestHandler):
@@ -57,29 +59,29 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     server.server_close()
 
 
-def test_a_silent_hub_is_named_with_the_ways_out(silent: str) -> None:
-    with pytest.raises(AssetError, match="model " + SAID.format(silent)):
+def test_unreachable_hub_message_has_remedies(silent: str) -> None:
+    with pytest.raises(AssetError, match="model " + PROBLEM.format(silent)):
         require_model(ABSENT)
     assert os.environ["HF_HUB_OFFLINE"] == "1", "processes that we start do without it from the beginning"
 
 
-def test_data_and_loading_do_without_it_too(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(AssetError, match="data set " + SAID.format(silent)):
+def test_data_and_models_work_offline(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AssetError, match="data set " + PROBLEM.format(silent)):
         read_table(ABSENT)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    with pytest.raises(AssetError, match="model " + SAID.format(silent)):
+    with pytest.raises(AssetError, match="model " + PROBLEM.format(silent)):
         load_pretrained(AutoConfig, ABSENT)
 
 
-def test_copies_serve_where_the_hub_is_silent(silent: str) -> None:
-    with unreachable("a copy"):
+def test_local_copies_replace_unreachable_hub(silent: str) -> None:
+    with hub_errors("a copy"):
         found = huggingface_hub.constants.HF_HUB_OFFLINE
     assert found
 
 
-def test_a_hub_that_says_anything_is_left_to_the_libraries_and_asked_once(asked: list[str]) -> None:
+def test_answering_hub_is_asked_once(asked: list[str]) -> None:
     for _ in range(2):
-        with pytest.raises(AssetError, match="no such file"), unreachable("model x"):
+        with pytest.raises(AssetError, match="no such file"), hub_errors("model x"):
             raise FileNotFoundError("no such file")
     assert asked == ["/"]
     assert not huggingface_hub.constants.HF_HUB_OFFLINE
@@ -91,11 +93,11 @@ def test_a_hub_that_says_anything_is_left_to_the_libraries_and_asked_once(asked:
         ({"config.json": "{}"}, None),
         (
             {"config.json": "{}", "adapter_config.json": "{}"},
-            "hub:org/model holds adapter_config.json beside the model",
+            "hub:org/model contains adapter_config.json beside the model",
         ),
         (
             {"adapter_config.json": '{"base_model_name_or_path": "org/base"}'},
-            "hub:org/model holds an adapter and no base model. Set model: org/base",
+            "hub:org/model contains an adapter and no base model. Set model: org/base",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Marks of files: the same as long as nobody writes, another as soon as somebody does."""
+"""Marks of files change with each write, and only then."""
 
 import os
 from pathlib import Path
@@ -13,18 +13,18 @@ def local(path: Path) -> Source:
     return Source(origin=Origin.LOCAL, name=str(path))
 
 
-def test_a_file_that_is_written_to_gets_another_mark(tmp_path: Path) -> None:
+def test_written_file_gets_another_mark(tmp_path: Path) -> None:
     file = tmp_path / "rows.csv"
     file.write_text("text,label\na,1\n")
     before, times = mark(local(file)), file.stat()
     assert before is not None
     assert mark(local(file)) == before
-    file.write_text("text,label\nb,1\n")  # as long as it was, and its time put back
+    file.write_text("text,label\nb,1\n")  # equal size, and its time is reset
     os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert mark(local(file)) != before
 
 
-def test_a_folder_has_the_mark_of_all_that_is_in_it(tmp_path: Path) -> None:
+def test_folder_mark_covers_all_files(tmp_path: Path) -> None:
     (tmp_path / "model" / "deep").mkdir(parents=True)
     (tmp_path / "model" / "deep" / "weights").write_bytes(b"1")
     before = mark(local(tmp_path / "model"))
@@ -35,13 +35,13 @@ def test_a_folder_has_the_mark_of_all_that_is_in_it(tmp_path: Path) -> None:
     assert mark(local(tmp_path / "model")) != before
 
 
-def test_what_is_not_here_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_source_has_no_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LORATORY_CACHE", str(tmp_path))
     assert mark(local(tmp_path / "absent.csv")) is None
     assert mark(Source(origin=Origin.PACKAGED, name="vader-movie")) is None
 
 
-def test_on_the_hub_a_commit_alone_stays_what_it_is() -> None:
+def test_only_hub_commits_have_marks() -> None:
     assert mark(Source(origin=Origin.HUB, name="org/rows")) is None
     assert mark(Source(origin=Origin.HUB, name="org/rows", revision="main")) is None
     assert mark(Source(origin=Origin.HUB, name="org/rows", revision="0123456789abcdef" * 2 + "01234567")) is not None

@@ -1,4 +1,4 @@
-"""A folder that is no whole base model is refused in one sentence, before anything is loaded."""
+"""Incomplete base models are refused in one sentence, before loading."""
 
 import json
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def require(folder: Path) -> None:
 
 
 def keep(name: str, share: float) -> Callable[[Path], object]:
-    """Cut a file to a share of its bytes."""
+    """Truncate a file to a share of its bytes."""
     return lambda folder: (folder / name).write_bytes(
         (folder / name).read_bytes()[: int(share * (folder / name).stat().st_size)]
     )
@@ -32,7 +32,7 @@ def write(name: str, text: str) -> Callable[[Path], object]:
 
 
 def shards(folder: Path, *names: str) -> None:
-    """Say in an index that the weights lie in these files, of which the first is there."""
+    """Write an index of these weight files; only the first one exists."""
     (folder / "model.safetensors").rename(folder / names[0])
     places = {f"tensor.{number}": name for number, name in enumerate(names)}
     (folder / INDEX).write_text(json.dumps({"weight_map": places}))
@@ -56,27 +56,33 @@ def cut_torch_file(folder: Path) -> None:
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut weights": (
         keep("model.safetensors", 0.9),
-        r"model\.safetensors has [\d,]+ bytes and its header says [\d,]+\. Download the model again",
+        r"model\.safetensors has [\d,]+ bytes, its header states [\d,]+\. Download the model again",
     ),
-    "cut in the header": (keep("model.safetensors", 0.01), r"model\.safetensors is cut, or no safetensors file \("),
-    "no bytes": (keep("model.safetensors", 0), r"model\.safetensors is cut, or no safetensors file \(0 bytes\)"),
-    "a web page": (write("model.safetensors", "<html>Not found</html>" * 99), "is cut, or no safetensors file"),
+    "cut in the header": (
+        keep("model.safetensors", 0.01),
+        r"is truncated or not a safetensors file \(",
+    ),
+    "no bytes": (
+        keep("model.safetensors", 0),
+        r"is truncated or not a safetensors file \(0 bytes\)",
+    ),
+    "a web page": (write("model.safetensors", "<html>Not found</html>" * 99), "is truncated or not a safetensors file"),
     "pointer to weights": (write("model.safetensors", POINTER), "is a Git LFS pointer.*Run `git lfs pull` in "),
     "pointer to the tokenizer": (write("tokenizer.json", POINTER), r"tokenizer\.json is a Git LFS pointer"),
     "pointer to a vocabulary": (write("spiece.model", POINTER), r"spiece\.model is a Git LFS pointer"),
     "a shard is missing": (
         lambda folder: shards(folder, "model-1-of-2.safetensors", "model-2-of-2.safetensors"),
-        "lacks 1 of the 2 weight files that model.safetensors.index.json names: model-2-of-2.safetensors",
+        "lacks 1 of the 2 weight files of model.safetensors.index.json: model-2-of-2.safetensors",
     ),
     "an index of nothing": (index_of_nothing, "names no weight files"),
-    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "holds no weights; model.safetensors or"),
-    "a cut torch file": (cut_torch_file, r"pytorch_model\.bin is cut, or no file of weights"),
-    "configuration cut": (keep("config.json", 0.5), r"config\.json is not JSON: .*Download the model again"),
-    "configuration is a list": (write("config.json", "[]"), r"config\.json holds no JSON object but a list"),
-    "tokenizer cut": (keep("tokenizer.json", 0.5), r"tokenizer\.json is not JSON"),
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "has no weights; model.safetensors or"),
+    "a cut torch file": (cut_torch_file, r"pytorch_model\.bin is truncated or not a weight file"),
+    "configuration cut": (keep("config.json", 0.5), r"config\.json is not valid JSON: .*Download the model again"),
+    "configuration is a list": (write("config.json", "[]"), r"config\.json: a JSON object is needed, got list"),
+    "tokenizer cut": (keep("tokenizer.json", 0.5), r"tokenizer\.json is not valid JSON"),
     "an adapter beside it": (
         write("adapter_config.json", "{}"),
-        r"holds adapter_config\.json beside the model: transformers would load that adapter too",
+        r"contains adapter_config\.json beside the model: transformers would also load this adapter",
     ),
 }
 
@@ -87,9 +93,9 @@ def test_damaged_model_folder_is_refused(name: str, tmp_path: Path) -> None:
     folder = tiny_bert(tmp_path)
     require(folder)
     damage(folder)
-    with pytest.raises(ModelError, match=message) as found:
+    with pytest.raises(ModelError, match=message) as caught:
         require(folder)
-    assert "\n" not in str(found.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -105,9 +111,9 @@ def test_whole_shards_are_accepted(tmp_path: Path) -> None:
     require(folder)
 
 
-def test_adapter_alone_names_its_base_model(tmp_path: Path) -> None:
+def test_adapter_folder_names_its_base_model(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}')
-    with pytest.raises(ModelError, match=r"holds an adapter and no base model\. Set model: org/base"):
+    with pytest.raises(ModelError, match=r"contains an adapter and no base model\. Set model: org/base"):
         require(tmp_path)
     with pytest.raises(AssetError, match="is not a folder"):
         require(tmp_path / "absent")

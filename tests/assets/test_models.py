@@ -19,7 +19,7 @@ def test_a_folder_is_resolved_and_loaded(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(AssetError, match=r"holds no config\.json"):
+    with pytest.raises(AssetError, match=r"has no config\.json"):
         resolve_model(Source(origin=Origin.LOCAL, name=str(tmp_path)))
     with pytest.raises(AssetError, match="absent is not a folder"):
         resolve_model(Source(origin=Origin.LOCAL, name=str(tmp_path / "absent")))
@@ -36,8 +36,8 @@ def test_packaged_data_is_no_model() -> None:
         resolve_model(Source(origin=Origin.PACKAGED, name="vader-movie"))
 
 
-def test_a_hub_id_is_passed_on_with_its_revision(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)  # no word goes out
+def test_hub_id_and_revision_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)  # no requests
 
     class Recorder:
         @staticmethod
@@ -52,7 +52,7 @@ def test_a_hub_id_is_passed_on_with_its_revision(monkeypatch: pytest.MonkeyPatch
     )
 
 
-def test_the_hub_without_a_network_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_hub_message_has_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(AssetError, match=r"model hub:org/never-downloaded could not be loaded(.|\n)*HF_HUB_OFFLINE=1"):
         load_pretrained(AutoConfig, Source(origin=Origin.HUB, name="org/never-downloaded"))

@@ -1,4 +1,4 @@
-"""Which tokens pad and end, where a tokenizer and a model's files say different things, or nothing."""
+"""Padding and end tokens, if the tokenizer and the model's files disagree or have none."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
-from orchestrator.assets.tokens import end_tokens, load_tokenizer, reads_last_place, target_end, use_tokens_of
+from orchestrator.assets.tokens import end_tokens, load_tokenizer, reads_last_position, target_end, use_tokens_of
 from orchestrator.core.data import Origin, Source
 from tests.fakes.odd_models import END_ID, EOS_ID, odd_llama, tiny_xlnet
 from tests.fakes.tiny_models import tiny_bert, tiny_t5
@@ -23,13 +23,13 @@ def source(folder: Path) -> Source:
     [
         ({"eos_token": "</s>", "pad_token": "<end>"}, 0, "<end>"),
         ({"eos_token": "</s>", "bos_token": "<s>"}, None, "</s>"),
-        ({"eos_token": "</s>", "bos_token": "<s>"}, 5, "<s>"),  # what the configuration pads with
-        ({"eos_token": "</s>", "bos_token": "<s>"}, 7, "</s>"),  # which may be a word, and no special token
+        ({"eos_token": "</s>", "bos_token": "<s>"}, 5, "<s>"),  # padding token of the configuration
+        ({"eos_token": "</s>", "bos_token": "<s>"}, 7, "</s>"),  # not a special token, perhaps a word
         ({"eos_token": "</s>"}, -1, "</s>"),
         ({}, None, "[UNK]"),
     ],
 )
-def test_padding_token_is_the_tokenizers_or_one_that_it_has(
+def test_padding_token_is_a_special_token(
     special: Mapping[str, str], configured: int | None, padding: str, tmp_path: Path
 ) -> None:
     folder = odd_llama(tmp_path, special, pad_token_id=None)
@@ -42,7 +42,7 @@ def test_padding_token_is_the_tokenizers_or_one_that_it_has(
     assert model.config.pad_token_id == tokenizer.pad_token_id
 
 
-def test_position_of_roberta_stays_where_its_padding_was(tmp_path: Path) -> None:
+def test_roberta_keeps_its_padding_index(tmp_path: Path) -> None:
     from tests.fakes.tiny_models import tiny_roberta
 
     folder = tiny_roberta(tmp_path)
@@ -55,7 +55,7 @@ def test_position_of_roberta_stays_where_its_padding_was(tmp_path: Path) -> None
     assert model.roberta.embeddings.position_embeddings.padding_idx == before
 
 
-def test_classifier_of_an_encoder_decoder_looks_for_the_tokenizers_end(tmp_path: Path) -> None:
+def test_encoder_decoder_classifier_uses_tokenizer_end(tmp_path: Path) -> None:
     folder = tiny_t5(tmp_path)
     model = AutoModelForSequenceClassification.from_pretrained(folder)
     model.config.eos_token_id = 3
@@ -63,16 +63,16 @@ def test_classifier_of_an_encoder_decoder_looks_for_the_tokenizers_end(tmp_path:
     assert model.config.eos_token_id == EOS_ID
 
 
-def test_rows_are_padded_on_the_left_for_last_place_readers_alone(tmp_path: Path) -> None:
+def test_last_position_readers_pad_left(tmp_path: Path) -> None:
     assert load_tokenizer(source(tiny_xlnet(tmp_path / "xlnet"))).padding_side == "left"
     config = AutoConfig.from_pretrained(tmp_path / "xlnet")
     config.summary_type = "first"
-    assert not reads_last_place(config)
+    assert not reads_last_position(config)
     folder = tiny_bert(tmp_path / "bert")
     file = folder / "tokenizer_config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"padding_side": "left"}))
     assert load_tokenizer(source(folder)).padding_side == "right"
-    assert load_tokenizer(source(folder), classifies=False).padding_side == "left"  # as who generates needs it
+    assert load_tokenizer(source(folder), classifies=False).padding_side == "left"  # needed for generation
 
 
 @pytest.mark.parametrize(
@@ -85,9 +85,7 @@ def test_rows_are_padded_on_the_left_for_last_place_readers_alone(tmp_path: Path
         (None, {}, (END_ID,)),
     ],
 )
-def test_generation_ends_at_the_tokenizers_end_and_the_files_ends(
-    configured: Any, stored: Any, ends: tuple[int, ...], tmp_path: Path
-) -> None:
+def test_generation_ends_at_all_end_tokens(configured: Any, stored: Any, ends: tuple[int, ...], tmp_path: Path) -> None:
     folder = odd_llama(tmp_path, {"eos_token": "<end>", "pad_token": "[PAD]"}, eos_token_id=EOS_ID)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"eos_token_id": configured}))
@@ -97,7 +95,7 @@ def test_generation_ends_at_the_tokenizers_end_and_the_files_ends(
     assert end_tokens(source(folder), load_tokenizer(source(folder))) == ends
 
 
-def test_target_of_a_tokenizer_without_end_token_ends_with_its_separator(tmp_path: Path) -> None:
+def test_target_ends_with_separator_without_end_token(tmp_path: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny_bert(tmp_path))
     assert tokenizer.eos_token_id is None
     assert target_end(tokenizer) == tokenizer.sep_token_id

@@ -1,4 +1,4 @@
-"""A home of its own for every test, and a command run as a person runs it."""
+"""An own home folder for every test, and fixtures to run commands."""
 
 import os
 import subprocess
@@ -10,11 +10,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from orchestrator.cli.app import make_app
+from orchestrator.core.facts import FactChanges
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import Outcome, TrialState
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.sweeps import open_sweep
-from tests.report.examples import BASELINE, DATA, METRIC, POINTS, make_records
+from tests.report.examples import BASELINE, DATA, METRIC, make_records
 
 ROOT = Path(__file__).parent.parent.parent
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -23,7 +24,7 @@ Invoke = Callable[..., Result]
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keep every file of the test in its own folder, and nothing of the developer's environment in its way."""
+    """Isolate the test from the developer's files and environment."""
     for name in ("LORATORY_DB", "LORATORY_DEBUG", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LORATORY_HOME", str(tmp_path / "home"))
@@ -34,7 +35,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def invoke() -> Invoke:
-    """Run a command in this process; what it raises is raised."""
+    """Run a command in this process and let its exceptions through."""
 
     def run(*arguments: str, stdin: str | None = None) -> Result:
         return CliRunner().invoke(make_app(), list(arguments), input=stdin, catch_exceptions=False)
@@ -44,7 +45,7 @@ def invoke() -> Invoke:
 
 @pytest.fixture
 def command() -> Run:
-    """Run a command in a process of its own."""
+    """Run a command in a new process."""
 
     def run(*arguments: str, check: int | None = 0, stdin: str = "") -> "subprocess.CompletedProcess[str]":
         done = subprocess.run(
@@ -75,7 +76,7 @@ def finished_sweep() -> str:
         if record.state is not TrialState.RUNNING:
             outcome = Outcome(state=record.state, reason=record.reason or "done")
             ledger.trials.end(sweep.id, record.number, outcome, final=record.final, ended_at=record.ended_at or 0.0)
-    facts = {"baseline": BASELINE, "data": DATA, "report_points": list(POINTS), "ended": "12 trials"}
+    facts: FactChanges = {"baseline": BASELINE, "rows": DATA, "end_reason": "12 trials"}
     ledger.sweeps.update(sweep.id, status=SweepStatus.FINISHED, facts=facts)
     ledger.close()
     return "sentiment"

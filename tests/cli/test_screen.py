@@ -1,4 +1,4 @@
-"""What libraries print goes to the log; stdout holds the result alone."""
+"""Library output goes to the log; stdout has only the result."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""A password in an address: used, and then nowhere to be found."""
+"""A password in an address is used, but never stored."""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ PASSWORD = "pw-that-nobody-may-read"
 
 @pytest.fixture(params=["database", pytest.param("server", marks=pytest.mark.extended)])
 def store(request: pytest.FixtureRequest, empty_store: Path, tmp_path: Path) -> Iterator[str]:
-    """The address of a store with a password, which neither SQLite nor this server asks for."""
+    """The address of a store with a password. SQLite and this server ignore it."""
     local = copied(empty_store, tmp_path / "mlflow")
     if request.param == "database":
         yield f"{local.tracking_uri}?password={PASSWORD}"
@@ -32,7 +32,7 @@ def store(request: pytest.FixtureRequest, empty_store: Path, tmp_path: Path) -> 
 
 
 def holding(folder: Path) -> list[str]:
-    """Return the files that hold the password in any way."""
+    """Return the files containing the password in any encoding."""
     return [str(path) for path in folder.rglob("*") if path.is_file() and PASSWORD.encode() in path.read_bytes()]
 
 

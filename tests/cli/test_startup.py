@@ -1,4 +1,4 @@
-"""What must answer at once loads nothing heavy; benchmarks measure how soon it answers."""
+"""Imports of the fast commands. Benchmarks measure their duration."""
 
 import json
 import os
@@ -34,7 +34,7 @@ print(json.dumps([code, sorted(sys.modules)]), file=sys.stderr)
 
 
 def probe(*arguments: str) -> tuple[int, set[str], str]:
-    """Return a command's exit code, the modules it loaded and its stdout."""
+    """Return exit code, imported modules and stdout of a command."""
     done = subprocess.run(
         [sys.executable, "-c", PROBE, json.dumps(arguments)],
         cwd=ROOT,
@@ -79,10 +79,10 @@ def test_status_imports_no_heavy_library(arguments: tuple[str, ...]) -> None:
 def test_telemetry_is_off_by_default() -> None:
     code = "from orchestrator.core.environment import prepare; prepare(); import os; print(os.environ['DO_NOT_TRACK'])"
     kept = {name: value for name, value in os.environ.items() if name != "DO_NOT_TRACK"}
-    told = [
+    message = [
         subprocess.run(
             [sys.executable, "-c", code], cwd=ROOT, env=env, check=True, capture_output=True, text=True
         ).stdout.strip()
         for env in (kept, {**kept, "DO_NOT_TRACK": "0"})
     ]
-    assert told == ["1", "0"]
+    assert message == ["1", "0"]

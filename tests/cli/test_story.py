@@ -1,4 +1,4 @@
-"""The whole story on a tiny model, as a person types it: sweep, go on, report, promote, predict, export, roll back."""
+"""All commands on a tiny model: sweep, resume, report, promote, predict, export, rollback."""
 
 import json
 from pathlib import Path
@@ -40,8 +40,8 @@ def test_sweep_promote_predict_rollback(command: Run, invoke: Invoke, sweep_file
     assert "tiny#1 is finished" in again.stderr
     board = json.loads(again.stdout)["leaderboard"]
     assert len(board) == 3
-    code, modules, told = probe("sweep", str(sweep_file), "--inline", "--trials", "3")
-    assert (code, "tiny#1 is finished" in told) == (0, True)
+    code, modules, message = probe("sweep", str(sweep_file), "--inline", "--trials", "3")
+    assert (code, "tiny#1 is finished" in message) == (0, True)
     assert modules & HEAVY <= {"optuna", "numpy"}, "these two take a third of a second"
     looked = invoke("sweep", str(sweep_file), "--trials", "3", "--dry-run").output
     assert "This command does nothing: tiny#1 is finished" in looked

@@ -1,4 +1,4 @@
-"""The live table and the plain lines, from events."""
+"""Live table and plain lines, driven by events."""
 
 import io
 import threading
@@ -65,7 +65,7 @@ def test_remaining_time_expects_continued_trials_to_finish() -> None:
     go_on = Decision(trial=1, nominal_samples=4000, action=Action.CONTINUE)
     state.update(short, replace(short, number=2), replace(running(1, 3), decisions={4000: go_on}), running(3, 0))
     clock.now += 60
-    # 4,000 by the one that goes on, and twice what was enough for those that ended; trained were 2 x 1,333 and 4,000.
+    # Remaining: 4,000 samples of the continued trial, two new trials of mean length 1,333. Trained: 2 x 1,333 + 4,000.
     assert state.remaining_s == pytest.approx(60 * (4000 + 2 * 1333) / (2 * 1333 + 4000), rel=0.001)
     state.update(running(1, 3))  # it waits for its decision
     assert state.remaining_s == pytest.approx(60 * 2 * 1333 / (2 * 1333 + 4000), rel=0.001)
@@ -103,9 +103,9 @@ def test_undecided_trial_is_shown_waiting() -> None:
     trial = running(1, 2)
     at = trial.reports[-1].nominal_samples
     go_on = Decision(trial=1, nominal_samples=at, action=Action.CONTINUE)
-    for decisions, told in (({at: go_on}, "running"), ({}, "waiting")):
+    for decisions, message in (({at: go_on}, "running"), ({}, "waiting")):
         view.reported(replace(trial, decisions=decisions), trial.reports[-1])
-        assert told in drawn(view)
+        assert message in drawn(view)
 
 
 def test_running_trials_precede_ranked_trials() -> None:
@@ -159,10 +159,10 @@ def test_live_view_names_hidden_columns() -> None:
 
 
 def test_cost_of_drawing_does_not_grow_with_trials() -> None:
-    told, work = list[str](), []
+    message, work = list[str](), []
     for copies in (5, 20):
         state = progress(Budget(trials=10**6), Clock())
-        view, lines = LiveView(state, Console(file=io.StringIO())), Lines(state, told.append)
+        view, lines = LiveView(state, Console(file=io.StringIO())), Lines(state, message.append)
         for copy in range(copies):
             state.update(*(counted(replace(record, number=record.number + 12 * copy)) for record in make_records()))
         record = counted(replace(running(3, 2), number=12 * copies))
@@ -186,26 +186,26 @@ def test_varied_parameters_match_leaderboard() -> None:
 
 
 def test_each_event_writes_one_line() -> None:
-    told: list[str] = []
-    view = Lines(progress(Budget(trials=2), Clock()), told.append)
+    message: list[str] = []
+    view = Lines(progress(Budget(trials=2), Clock()), message.append)
     record = make_records()[0]
     view.trial_started(replace(running(0, 0)))
     view.reported(running(0, 1), record.reports[0])
     view.decided(running(0, 1), Decision(trial=0, nominal_samples=1333, action=Action.CONTINUE))
     view.trial_ended(replace(record, reason="its budget is trained"))
-    assert [line.split(" ", 1)[1].split(":")[0] for line in told] == [
+    assert [line.split(" ", 1)[1].split(":")[0] for line in message] == [
         "trial 0 started",
         "trial 0 at 1,333 samples",
         "trial 0 ended complete",
     ]
-    assert "rank=32" in told[0]
-    assert "its budget is trained; best val/accuracy 0.8213, the best so far [1/2]" in told[2]
+    assert "rank=32" in message[0]
+    assert "its budget is trained; best val/accuracy 0.8213, the best so far [1/2]" in message[2]
 
 
 def test_resumed_trial_shows_its_samples() -> None:
-    told: list[str] = []
-    Lines(progress(Budget(trials=2), Clock()), told.append).trial_started(running(0, 2))
-    assert "resumed at 2,667 samples" in told[0]
+    message: list[str] = []
+    Lines(progress(Budget(trials=2), Clock()), message.append).trial_started(running(0, 2))
+    assert "resumed at 2,667 samples" in message[0]
 
 
 def test_closed_output_does_not_stop_sweep() -> None:
@@ -222,30 +222,33 @@ def test_progress_counts_samples_since_the_newest_report(tmp_path: Path) -> None
     state = Progress(metric=METRIC, budget=Budget(trials=2), clock=clock)
     state.update(running(0, 0), running(1, 0))
     clock.now += 60
-    assert (state.fraction, state.remaining_s) == (0.0, None)  # the data is not read: nobody knows how long a trial is
+    assert (state.fraction, state.remaining_s) == (
+        0.0,
+        None,
+    )  # the length of a trial is unknown before the data is read
     state.prepared(plan_of(tmp_path, (4000, 8000)))
     Heartbeat(TrialFolder(tmp_path, 0)).beat(2000)
     assert state.fraction == pytest.approx(2000 / 16_000)
     assert state.remaining_s == pytest.approx(60 * 14_000 / 2000)
-    assert state.samples(running(0, 3)) == 4000  # a report that is newer than the note counts
+    assert state.samples(running(0, 3)) == 4000  # the report is newer than the heartbeat
 
 
 def test_lines_show_progress_between_rare_events(tmp_path: Path) -> None:
-    told: list[str] = []
-    said = threading.Event()
+    message: list[str] = []
+    messages = threading.Event()
 
     def write(line: str) -> None:
-        told.append(line)
+        message.append(line)
         if "of 2 trials" in line:
-            said.set()
+            messages.set()
 
     view = Lines(progress(Budget(trials=2), Clock()), write, silence_s=0.01)
     with view.shown():
         view.trial_started(running(0, 0))
         view.prepared(plan_of(tmp_path, (8000,)))
         Heartbeat(TrialFolder(tmp_path, 0)).beat(4000)
-        assert said.wait(10)
-    assert any(" 25 % · 0 of 2 trials" in line for line in told)
+        assert messages.wait(10)
+    assert any(" 25 % · 0 of 2 trials" in line for line in message)
 
 
 def plan_of(folder: Path, points: tuple[int, ...]) -> EnginePlan:

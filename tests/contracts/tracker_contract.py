@@ -208,9 +208,9 @@ class TrackerContract:
         client, parent = connect(location), store.run_id
         tag = client.get_run(parent).data.tags["mlflow.loggedArtifacts"]
         assert json.loads(tag) == [{"path": "leaderboard.json", "type": "table"}]  # shown as a table
-        table = Path(client.download_artifacts(parent, "leaderboard.json", str(tmp_path)))
+        table = Path(client.download_artifacts(str(parent), "leaderboard.json", str(tmp_path)))
         assert json.loads(table.read_text())["data"] == [[0], [1]]
-        assert [file.path for file in client.list_artifacts(parent, "pictures")] == ["pictures/history.png"]
+        assert [file.path for file in client.list_artifacts(str(parent), "pictures")] == ["pictures/history.png"]
 
     def test_nan_and_infinity_are_written(self, location: Location, name: str) -> None:
         store = StoredSweep(sweep(name), trial(0, (float("nan"), float("inf")), TrialState.FAIL))

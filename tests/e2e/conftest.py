@@ -1,4 +1,4 @@
-"""The whole system as a person runs it: the command line in a process of its own, with stores in an empty folder."""
+"""The whole system: the command line in a new process, with stores in an empty folder."""
 
 import json
 import os
@@ -22,18 +22,18 @@ SMALL = [
     for rows in ("train=96", "validation=64", "train_eval=32", "test=32", "shift_rows=16")
     for part in ("--set", f"data.{rows}")
 ]
-"""Options that make the smoke sweep smaller still."""
+"""Options for an even smaller smoke sweep."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Installation:
-    """A folder with stores of its own."""
+    """A folder with its own stores."""
 
     folder: Path
 
     @classmethod
     def with_store(cls, folder: Path, empty_store: Path) -> "Installation":
-        """Return an installation whose MLflow store has been used before, which saves seconds of migrations."""
+        """Return an installation with a migrated MLflow store, to save seconds."""
         copied(empty_store, folder / "mlflow")
         return cls(folder=folder)
 
@@ -51,7 +51,7 @@ class Installation:
         return f"sqlite:///{self.folder / 'mlflow' / 'mlflow.db'}"
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start a command from the project's root; its output comes through a pipe, its log lines through another."""
+        """Start a command in the project's root, with pipes for stdout and stderr."""
         return subprocess.Popen(
             [sys.executable, "-m", "orchestrator", *arguments],
             cwd=ROOT,
@@ -62,7 +62,7 @@ class Installation:
         )
 
     def run(self, *arguments: str, timeout_s: float = 900) -> str:
-        """Run a command that is to succeed and return what it printed."""
+        """Run a command, check its exit code and return its output."""
         process = self.start(*arguments)
         try:
             out, err = process.communicate(timeout=timeout_s)
@@ -76,7 +76,7 @@ class Installation:
         return json.loads(self.run(*arguments, "--json", timeout_s=timeout_s))
 
     def kill_when(self, process: subprocess.Popen[str], word: str, times: int, timeout_s: float = 600) -> None:
-        """Kill a running command with -9 once it has printed ``word`` so many times on standard error."""
+        """Kill a running command with SIGKILL after ``word`` has appeared several times on stderr."""
         assert process.stderr is not None
         seen, until = 0, time.monotonic() + timeout_s
         for line in process.stderr:

@@ -1,4 +1,4 @@
-"""The same sweep run twice, one trial at a time, makes the same proposals and measures the same."""
+"""Two inline runs of the same sweep have equal proposals and metrics."""
 
 import json
 from pathlib import Path
@@ -17,15 +17,15 @@ SWEEP = ["sweep", str(SMOKE), *SMALL, "--inline", "--trials", "2", "--set", "res
 def test_same_seed_gives_same_trials_and_metrics(tmp_path: Path, empty_store: Path) -> None:
     installations = [Installation.with_store(tmp_path / name, empty_store) for name in ("first", "second")]
     sweeps = [installation.start(*SWEEP) for installation in installations]
-    found: list[Any] = []
+    result: list[Any] = []
     try:
         for sweep in sweeps:
             out, err = sweep.communicate(timeout=900)
             assert sweep.returncode == 0, err
-            found.append(json.loads(out)["leaderboard"])
+            result.append(json.loads(out)["leaderboard"])
     finally:
-        for sweep in sweeps:  # one that fails leaves the other running
+        for sweep in sweeps:  # a failure leaves the other process running
             sweep.kill()
-    for row in (*found[0], *found[1]):
-        assert row["final"].pop("time/shift_s") > 0  # a duration, which no seed decides
-    assert found[0] == found[1]
+    for row in (*result[0], *result[1]):
+        assert row["final"].pop("time/shift_s") > 0  # a duration, independent of the seed
+    assert result[0] == result[1]

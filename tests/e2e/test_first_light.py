@@ -1,4 +1,4 @@
-"""One command runs a real sweep, MLflow shows it, the winner is promoted, and a second command predicts with it."""
+"""A real sweep: run, MLflow runs, promotion and prediction."""
 
 import json
 from pathlib import Path
@@ -9,6 +9,7 @@ import torch
 
 from orchestrator.assets.catalogue import CATALOGUE
 from orchestrator.assets.models import resolve_model
+from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.loading import load_objective, objective_facts
 from orchestrator.spec.load import load_spec
 from tests.e2e.conftest import SMOKE, Installation
@@ -25,7 +26,7 @@ def swept(installation: Installation) -> Any:
 
 
 def _runs(installation: Installation) -> tuple[Any, list[Any]]:
-    """Return the parent run and its trials' runs."""
+    """Return the parent run and the runs of its trials."""
     import mlflow
 
     client = mlflow.MlflowClient(installation.tracking_uri)
@@ -84,7 +85,7 @@ def test_promoted_adapter_matches_its_metrics(
     tmp_path: Path,
     plain_peft: PlainPeft,
 ) -> None:
-    # Trained on few rows, it may be below the baseline.
+    # With few training rows, the winner may be below the baseline.
     installation.run("promote", NAME, "--force", "--reason", "a test")
     lines = installation.json("predict", NAME, "A wonderful film.", "Dull and far too long.")
     assert "wonderful" in json.dumps(lines)
@@ -93,7 +94,7 @@ def test_promoted_adapter_matches_its_metrics(
     spec = load_spec(SMOKE, objective_facts=objective_facts, packaged=CATALOGUE)
     rows = load_objective(spec.objective).splits(spec.data).validation
     texts, labels = [str(row["text"]) for row in rows], torch.tensor([row["label"] for row in rows])
-    length = spec.settings_for({}).max_length
+    length = TrialSettings.from_params(spec.fixed).max_length
     logits = torch.tensor(plain_peft.classify(tmp_path / "adapter", resolve_model(spec.model), texts, 2, length))
     loss = torch.nn.functional.cross_entropy(logits, labels).item()
     accuracy = (logits.argmax(1) == labels).double().mean().item()

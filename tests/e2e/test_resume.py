@@ -1,4 +1,4 @@
-"""A driver killed with -9 loses nothing."""
+"""A sweep resumes after its driver was killed."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def test_killed_sweep_resumes_with_same_trials(tmp_path: Path, empty_store: Path
     import mlflow
 
     installation = Installation.with_store(tmp_path, empty_store)
-    process = installation.start("sweep", str(SMOKE), *SMALL, "--json")  # events go to the other stream
+    process = installation.start("sweep", str(SMOKE), *SMALL, "--json")  # events go to stderr
     installation.kill_when(process, " samples: ", times=3)
 
     resumed = installation.json("sweep", str(SMOKE), *SMALL)

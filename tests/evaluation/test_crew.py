@@ -1,4 +1,4 @@
-"""Threads that share a pack: nothing is lost, nobody is left running, and torch's modes go with the work."""
+"""Worker threads: order, errors and torch's modes."""
 
 import threading
 import time
@@ -21,10 +21,10 @@ def test_parts_are_balanced_and_ordered() -> None:
 
 def test_results_keep_order_with_one_core_per_thread() -> None:
     crew = Crew(2)
-    found = crew.each(lambda part: (part, threading.current_thread().name, torch.get_num_threads()), [1, 2])
-    assert [part for part, _, _ in found] == [1, 2]
-    assert {threads for _, _, threads in found} == {1}
-    assert all(name.startswith("crew") for _, name, _ in found)
+    result = crew.each(lambda part: (part, threading.current_thread().name, torch.get_num_threads()), [1, 2])
+    assert [part for part, _, _ in result] == [1, 2]
+    assert {threads for _, _, threads in result} == {1}
+    assert all(name.startswith("crew") for _, name, _ in result)
     assert crew.each(lambda part: threading.current_thread() is threading.main_thread(), [1]) == [True]
     crew.close()
 

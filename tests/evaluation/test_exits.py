@@ -1,4 +1,4 @@
-"""The early exits on hand-made curves."""
+"""Divergence exit and overfitting exit on hand-made curves."""
 
 import math
 
@@ -43,7 +43,7 @@ def test_two_exploding_losses_are_divergence() -> None:
 @pytest.mark.parametrize(
     ("validation", "train"),
     [
-        (9.0, 0.1),  # an overfitting classifier grows sure of its mistakes
+        (9.0, 0.1),  # an overfitting classifier with overconfident mistakes
         (2.5, 2.2),  # 3 x 0.5 + 1 is not exceeded
         (0.4, 0.3),
     ],

@@ -1,4 +1,4 @@
-"""Measuring does not depend on batches, and leaves the model as it was."""
+"""Evaluation is independent of batches and restores the model's mode."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -88,11 +88,11 @@ def test_broken_model_gives_nan(tmp_path: Path) -> None:
 @pytest.mark.parametrize("budget", [1, 7, 40, 1000])
 def test_batches_hold_all_rows_within_budget(budget: int) -> None:
     lengths = [3, 9, 1, 9, 2, 30, 4, 4, 4, 5]
-    found = [*batches(lengths, budget)]
-    assert sorted(row for batch in found for row in batch) == list(range(len(lengths)))
-    for batch in found:
+    result = [*batches(lengths, budget)]
+    assert sorted(row for batch in result for row in batch) == list(range(len(lengths)))
+    for batch in result:
         assert len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= budget
-    flat = [lengths[row] for batch in found for row in batch]
+    flat = [lengths[row] for batch in result for row in batch]
     assert flat == sorted(flat)
 
 

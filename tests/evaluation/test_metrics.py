@@ -1,4 +1,4 @@
-"""Metrics and the baseline against values worked out by hand."""
+"""Metrics and the baseline compared with values computed by hand."""
 
 import datasets
 import pytest
@@ -19,7 +19,7 @@ def test_accuracy_and_macro_f1_by_hand() -> None:
     ("pairs", "macro_f1"),
     [
         ([(0, 0), (1, 1)], 1.0),  # classes 2 and 3 are absent
-        ([(0, 0), (2, 1)], 1 / 3),  # class 2 is predicted alone, class 1 is never found
+        ([(0, 0), (2, 1)], 1 / 3),  # class 2 is only predicted, class 1 never
         ([(3, 3)], 1.0),
     ],
 )
@@ -76,7 +76,7 @@ def test_baseline_reads_texts_without_words(pair: tuple[str, str]) -> None:
 
 def test_baseline_prefers_lower_loss_on_ties() -> None:
     train = rows(["とても良い映画です", "とても悪い映画です"] * 10, [0, 1] * 10)
-    held, test = rows(["良い作品"], [0]), rows(["悪い作品"], [1])  # words tell class 0 of both, without knowing them
+    held, test = rows(["良い作品"], [0]), rows(["悪い作品"], [1])  # unknown words give class 0 for both
     measured = tfidf_baseline(Splits(train=train, validation=held, test=test, shift={}), 2)
     assert measured["test/accuracy"] == 1.0
 

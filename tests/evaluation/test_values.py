@@ -1,4 +1,4 @@
-"""What measure returns is a float by name, or refused by name."""
+"""Validation of the metrics returned by objectives."""
 
 import math
 from decimal import Decimal
@@ -21,9 +21,9 @@ from orchestrator.evaluation.values import metric_values
     ],
 )  # fmt: skip
 def test_single_numbers_become_floats(value: Any) -> None:
-    found = metric_values({"f1": value}, "mood")
-    assert found == {"f1": 0.5}
-    assert type(found["f1"]) is float
+    result = metric_values({"f1": value}, "mood")
+    assert result == {"f1": 0.5}
+    assert type(result["f1"]) is float
 
 
 @pytest.mark.parametrize("value", [1, np.int64(1), torch.tensor(1)])
@@ -32,13 +32,13 @@ def test_whole_numbers_become_floats(value: Any) -> None:
 
 
 def test_nan_and_infinity_are_kept() -> None:
-    found = metric_values({"a": float("nan"), "b": np.float32("inf")}, "mood")
-    assert math.isnan(found["a"])
-    assert math.isinf(found["b"])
+    result = metric_values({"a": float("nan"), "b": np.float32("inf")}, "mood")
+    assert math.isnan(result["a"])
+    assert math.isinf(result["b"])
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
         (None, r"None \(NoneType\)"),
         (True, r"True \(bool\)"),
@@ -52,17 +52,17 @@ def test_nan_and_infinity_are_kept() -> None:
         (10**400, r"\.\.\. \(int\)"),
     ],
 )
-def test_other_values_are_refused_by_name(value: Any, told: str) -> None:
-    with pytest.raises(ObjectiveError, match=f"objective mood: measure: f1 must be a real number .*got .*{told}"):
+def test_other_values_are_refused_by_name(value: Any, message: str) -> None:
+    with pytest.raises(ObjectiveError, match=f"objective mood: measure: f1 must be a real number .*got .*{message}"):
         metric_values({"accuracy": 0.5, "f1": value}, "mood")
 
 
-@pytest.mark.parametrize("found", [None, 0.5, [("a", 1)]])
-def test_non_mapping_is_refused(found: object) -> None:
+@pytest.mark.parametrize("result", [None, 0.5, [("a", 1)]])
+def test_non_mapping_is_refused(result: object) -> None:
     with pytest.raises(ObjectiveError, match="objective mood: measure must return a dict of metrics by name, got "):
-        metric_values(found, "mood")
+        metric_values(result, "mood")
 
 
 def test_missing_listed_metric_is_named() -> None:
-    with pytest.raises(ObjectiveError, match="measure returned no f1, which metrics lists; it returned accuracy"):
+    with pytest.raises(ObjectiveError, match="measure returned no f1, required by metrics; it returned accuracy"):
         metric_values({"accuracy": 1}, "mood", wanted=["accuracy", "f1"])

@@ -1,4 +1,4 @@
-"""``kernels.apply_dropout`` in numpy: the oracle of the kernel, and its replacement without Triton."""
+"""``kernels.apply_dropout`` in numpy: oracle of the kernel, and its replacement without Triton."""
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ def apply_dropout(
     middle, inner = values.shape[1:3] if values.dim() == 4 else (1, 1)
     rows, width = values.shape[0], values.shape[-1]
     groups, first, seed, forward, cut = (
-        told.cpu().numpy().astype(np.uint64) for told in (groups_N, offsets_G, seeds_G, forwards_G, thresholds_G)
+        words.cpu().numpy().astype(np.uint64) for words in (groups_N, offsets_G, seeds_G, forwards_G, thresholds_G)
     )
     groups = groups.astype(np.int64)
     assert groups.shape == (rows,)

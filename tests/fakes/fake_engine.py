@@ -1,7 +1,7 @@
-"""An engine without a model: learning curves come from a formula, the files it leaves are like the real one's.
+"""An engine without a model: a formula gives the learning curves, and the files have the form of a real engine's.
 
-It can be slow, raise, lose its whole process, diverge, or refuse to be built, as told; how often a trial has crashed
-is kept in its folder, so that it is known to later processes.
+``Behaviour`` makes it slow, raise, kill its process, diverge, or fail at its construction. The trial's folder stores
+its number of crashes for later processes.
 """
 
 import json
@@ -19,11 +19,11 @@ from orchestrator.core.trial import Report, TrialTask
 from orchestrator.training.engine import Capacity, TrialRun
 
 BATCHES = 3
-"""Batches that the packing engine runs from one report point to the next."""
+"""Batches of the packing engine between two report points."""
 
 
 def curve(task: TrialTask, samples: int) -> dict[str, float]:
-    """Metrics of a trial at a number of samples: best near a learning rate of 1e-3, a little noise from its seed."""
+    """Return a trial's metrics after some samples: best near a learning rate of 1e-3, with seeded noise."""
     miss = abs(math.log10(task.settings.learning_rate) + 3.0)
     noise = (task.seed % 1000) / 1e5
     loss = 0.3 + 0.2 * miss + noise + 0.5 * math.exp(-samples / 1500)
@@ -44,14 +44,14 @@ class FakeEngineFactory:
     """Builds fake engines; picklable, so that it reaches other processes.
 
     Attributes:
-        step_s: how long one report takes, or one step of the packing engine, in seconds.
-        raises: how many times each trial, by its number, raises at its second report.
-        kills: how many times each trial takes its process with it at its second report.
-        diverges: trials that diverge at their second report.
-        gather: the packing engine trains nothing until so many trials have come together.
-        capacity: how many trials the packing engine says it is best given at once.
-        unfit: why the packing engine cannot train this base's trials together; None: it can.
-        broken: the engine cannot be built.
+        step_s: duration of one report, or of one step of the packing engine, in seconds.
+        raises: number of exceptions at the second report, by trial number.
+        kills: number of killed processes at the second report, by trial number.
+        diverges: numbers of the trials diverging at their second report.
+        gather: the packing engine trains once this number of trials is present.
+        capacity: number of trials reported as the packing engine's capacity.
+        unfit: the reason for a base model unfit for packing; None: it is fit.
+        broken: whether the construction of the engine fails.
     """
 
     step_s: float = 0.0
@@ -93,7 +93,7 @@ class FakeEngine:
 
 
 class FakePackingEngine(FakeEngine):
-    """See ``orchestrator.training.engine.PackingEngine``. Every batch is noted: in which process, and whose."""
+    """See ``orchestrator.training.engine.PackingEngine``. Each batch is recorded with its process and trials."""
 
     slots = 8
     gathered = False
@@ -152,7 +152,7 @@ class FakeRun:
         return self._end(nominal_samples)
 
     def batch(self, nominal_samples: int) -> Report | None:
-        """Train a little; return the report if this was the last batch before it."""
+        """Train one batch; return the report if the batch reaches the report point."""
         if self._batches == 0:
             stored = self._begin(nominal_samples)
             if stored is not None:
@@ -215,7 +215,7 @@ class FakeRun:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def _again(self, times: int) -> bool:
-        """Return whether to crash once more, and note it."""
+        """Return whether to crash again, and record it."""
         done = len(list(self._folder.glob("crash-*")))
         if done < times:
             (self._folder / f"crash-{done}").touch()
@@ -227,19 +227,19 @@ class FakeRun:
 
 
 def events(sweep_dir: Path, number: int) -> list[str]:
-    """What the engines did for a trial, in order, without the processes' ids."""
+    """Return the events of a trial, in order, without process ids."""
     path = sweep_dir / "trials" / f"{number:04d}" / "events.txt"
     return [line.split(" ", 1)[1] for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def processes(sweep_dir: Path) -> set[int]:
-    """Ids of all processes that trained anything."""
+    """Return the ids of all processes with training."""
     return {
         int(line.split()[0]) for path in sweep_dir.glob("trials/*/events.txt") for line in path.read_text().splitlines()
     }
 
 
 def batches(sweep_dir: Path) -> list[frozenset[int]]:
-    """The trials of each batch that the packing engine ran, in order."""
+    """Return the trials of each batch of the packing engine, in order."""
     path = sweep_dir / "batches.txt"
     return [frozenset(map(int, line.split()[1:])) for line in path.read_text().splitlines()] if path.exists() else []

@@ -1,4 +1,4 @@
-"""Tiny models whose tokenizer, configuration and generation configuration need not agree."""
+"""Tiny models with disagreeing tokenizer, configuration and generation configuration."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ EOS_ID = PIECES.index("</s>")
 
 
 def save_tokenizer(folder: Path, special: Mapping[str, str], template: str | None = None, **settings: Any) -> None:
-    """Save a word-piece tokenizer over ``PIECES`` with these special tokens, and settings of the class."""
+    """Save a word-piece tokenizer over ``PIECES`` with these special tokens and class settings."""
     from tokenizers import Tokenizer
     from tokenizers.decoders import WordPiece as Decoder
     from tokenizers.models import WordPiece
@@ -63,7 +63,7 @@ def odd_llama(folder: Path, special: Mapping[str, str], template: str | None = N
 
 
 def tiny_xlnet(folder: Path) -> Path:
-    """Save an XLNet, whose classifier reads the last place of a row; its tokenizer pads on the left and gives types."""
+    """Save an XLNet: its classifier reads the last position; its tokenizer pads on the left and returns token types."""
     import torch
     from transformers import XLNetConfig, XLNetModel
 
@@ -83,7 +83,7 @@ def tiny_xlnet(folder: Path) -> Path:
 
 
 def tiny_bertweet(folder: Path) -> Path:
-    """Save a RoBERTa with BERTweet's tokenizer, which is made of two files and of the name of its class alone."""
+    """Save a RoBERTa with BERTweet's tokenizer: two files and the name of its class."""
     import torch
     from transformers import RobertaConfig, RobertaModel
 

@@ -1,4 +1,4 @@
-"""The tiny models load as downloaded models do."""
+"""The tiny models load like downloaded models."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +34,7 @@ def test_the_tiny_language_models_load_and_predict(tmp_path: Path, build: Callab
     assert tokenizer.eos_token_id is not None
 
 
-def test_the_tiny_sequence_to_sequence_model_loads_and_writes(tmp_path: Path) -> None:
+def test_tiny_seq2seq_model_loads_and_generates(tmp_path: Path) -> None:
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
     folder = tiny_t5(tmp_path)

@@ -20,7 +20,7 @@ VOCAB = (
     *("music", "the", "a", "is", "was", "and", "very", "business", "sport", "tech", "politics", "match", "market"),
     *("game", "party", "minister", "headline", "article", "summarise", "topic"),
 )
-"""Every lower-case word can be written with these pieces, so that no training text is all unknown tokens."""
+"""Word pieces for all lower-case words: no training text has only unknown tokens."""
 _T5: dict[str, Any] = {
     "d_model": 16,
     "d_kv": 8,
@@ -32,7 +32,7 @@ _T5: dict[str, Any] = {
     "decoder_start_token_id": 0,
     "eos_token_id": SPECIAL.index("</s>"),
 }
-"""What T5 and its relatives have in common."""
+"""Shared settings of T5 models."""
 
 
 def tiny_bert(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0, width: int = 16) -> Path:
@@ -53,7 +53,7 @@ def tiny_bert(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, s
 
 
 def tiny_llama(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0, width: int = 16) -> Path:
-    """Save a Llama language model (2 layers of ``width`` units, 2 heads that share keys) and return its folder."""
+    """Save a Llama language model (2 layers of ``width`` units, 2 heads with shared keys) and return its folder."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     size = save_tokenizer(folder, vocab, template=None)
@@ -91,7 +91,7 @@ def tiny_gpt2(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0, width: 
 
 
 def tiny_starcoder2(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
-    """Save a StarCoder2 language model, whose dropout (0.1) is a function and no layer, and return its folder."""
+    """Save a StarCoder2 language model and return its folder. Its dropout (0.1) is a function, not a layer."""
     from transformers import Starcoder2Config, Starcoder2ForCausalLM
 
     size = save_tokenizer(folder, vocab, template=None)
@@ -115,7 +115,7 @@ def tiny_starcoder2(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -
 def tiny_roberta(
     folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0, width: int = 16
 ) -> Path:
-    """Save a RoBERTa classifier, whose head has two layers (2 layers of ``width`` units), and return its folder."""
+    """Save a RoBERTa classifier (2 layers of ``width`` units, a head of two layers) and return its folder."""
     from transformers import RobertaConfig, RobertaForSequenceClassification
 
     size = save_tokenizer(folder, vocab, template=ENCODER)
@@ -141,7 +141,7 @@ def tiny_t5(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
 
 
 def tiny_bart_classifier(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
-    """Save a BART classifier whose files have its head, as bart-large-mnli's do, and return its folder."""
+    """Save a BART classifier with its head in the files, like bart-large-mnli, and return its folder."""
     from transformers import BartConfig, BartForSequenceClassification
 
     size = save_tokenizer(folder, vocab, template="$A </s>")
@@ -167,7 +167,7 @@ def tiny_bart_classifier(folder: Path, num_labels: int = 2, vocab: Sequence[str]
 
 
 def tiny_t5_classifier(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
-    """Save a T5 classifier whose files have its head, and return its folder."""
+    """Save a T5 classifier with its head in the files and return its folder."""
     from transformers import T5Config, T5ForSequenceClassification
 
     size = save_tokenizer(folder, vocab, template="$A </s>")
@@ -176,7 +176,7 @@ def tiny_t5_classifier(folder: Path, num_labels: int = 2, vocab: Sequence[str] =
 
 
 def tiny_distilbert(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
-    """Save a DistilBERT classifier, whose head is ``pre_classifier`` and ``classifier``, and return its folder."""
+    """Save a DistilBERT classifier (head: ``pre_classifier``, ``classifier``) and return its folder."""
     from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
     size = save_tokenizer(folder, vocab, template=ENCODER)
@@ -193,7 +193,7 @@ def tiny_distilbert(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VO
 
 
 def tiny_modernbert(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
-    """Save a ModernBERT classifier, whose head holds a normalisation, and return its folder."""
+    """Save a ModernBERT classifier (its head has a normalisation) and return its folder."""
     from transformers import ModernBertConfig, ModernBertForSequenceClassification
 
     size = save_tokenizer(folder, vocab, template=ENCODER)
@@ -214,14 +214,14 @@ def tiny_modernbert(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VO
 
 
 def tiny_mixtral(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
-    """Save a Mixtral language model, to whose experts peft gives adapters by parameter, and return its folder."""
+    """Save a Mixtral language model (peft adapts its experts by parameter) and return its folder."""
     from transformers import MixtralConfig, MixtralForCausalLM
 
     return _save_mixture(folder, MixtralConfig, MixtralForCausalLM, vocab, seed, num_local_experts=4)
 
 
 def tiny_qwen2_moe(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
-    """Save a Qwen2-MoE language model, which has shared experts beside the others, and return its folder."""
+    """Save a Qwen2-MoE language model (with shared experts) and return its folder."""
     from transformers import Qwen2MoeConfig, Qwen2MoeForCausalLM
 
     own = {"num_experts": 4, "moe_intermediate_size": 64, "shared_expert_intermediate_size": 32}
@@ -229,7 +229,7 @@ def tiny_qwen2_moe(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) ->
 
 
 def tiny_qwen3_moe(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
-    """Save a Qwen3-MoE language model, whose experts peft gives no adapters, and return its folder."""
+    """Save a Qwen3-MoE language model (peft does not adapt its experts) and return its folder."""
     from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
     own = {"num_experts": 4, "moe_intermediate_size": 32, "head_dim": 8}
@@ -263,7 +263,7 @@ def _save_mixture(
 
 
 def tiny_switch(folder: Path, dropout: float = 0.0, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
-    """Save a Switch Transformer, whose experts are given some of the tokens each, and return its folder."""
+    """Save a Switch Transformer (each expert receives some of the tokens) and return its folder."""
     from transformers import SwitchTransformersConfig, SwitchTransformersForConditionalGeneration
 
     size = save_tokenizer(folder, vocab, template="$A </s>")
@@ -282,7 +282,7 @@ def tiny_switch(folder: Path, dropout: float = 0.0, vocab: Sequence[str] = VOCAB
 
 
 def tiny_deberta(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
-    """Save a DeBERTa classifier, whose attention is of its own making, and return its folder."""
+    """Save a DeBERTa classifier (with its own attention implementation) and return its folder."""
     from transformers import DebertaV2Config, DebertaV2ForSequenceClassification
 
     size = save_tokenizer(folder, vocab, template=ENCODER)
@@ -299,14 +299,14 @@ def tiny_deberta(folder: Path, num_labels: int = 2, vocab: Sequence[str] = VOCAB
 
 
 def bert_without_pooler(folder: Path, width: int = 16) -> Path:
-    """Save a BERT whose files hold neither a pooler nor a classifier, as those of many encoders."""
+    """Save a BERT without pooler and classifier, like many encoders, and return its folder."""
     from transformers import AutoConfig, BertForMaskedLM
 
     return _save_model(folder, BertForMaskedLM, AutoConfig.from_pretrained(tiny_bert(folder, width=width)), seed=0)
 
 
 def without_dropout(folder: Path) -> Path:
-    """Switch a saved model's own dropout off."""
+    """Switch off a saved model's own dropout."""
     file = folder / "config.json"
     config = json.loads(file.read_text())
     off = {name: 0.0 for name, value in config.items() if value and ("dropout" in name or name.endswith("_pdrop"))}

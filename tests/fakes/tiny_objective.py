@@ -1,4 +1,4 @@
-"""Objectives over a few dozen made-up rows: no files, no downloads."""
+"""Objectives over a few dozen generated rows, without files and downloads."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ _FILLER = ("the", "film", "plot", "acting", "music", "was", "a", "very", "and", 
 
 
 def tiny_rows(count: int, seed: int) -> datasets.Dataset:
-    """Rows of 3 to 14 words with a ``label``, told by one word in each, and a ``headline``."""
+    """Rows of 3 to 14 words with a ``label``, determined by one word, and a ``headline``."""
     draw = random.Random(seed)
     rows: dict[str, list[Any]] = {"text": [], "label": [], "headline": []}
     for _ in range(count):
@@ -33,7 +33,7 @@ def tiny_rows(count: int, seed: int) -> datasets.Dataset:
 
 
 def tiny_splits(plan: DataPlan) -> Splits:
-    """Splits of the plan's sizes (40 training rows if it says none), and its shift sets."""
+    """Splits of the plan's sizes (40 training rows by default), and its shift sets."""
     return Splits(
         train=tiny_rows(plan.train or 40, 1),
         validation=tiny_rows(plan.validation, 2),
@@ -43,7 +43,7 @@ def tiny_splits(plan: DataPlan) -> Splits:
 
 
 class TinyClassification(TextClassification):
-    """Good or bad."""
+    """Classify as good or bad."""
 
     name = "tiny-classification"
     labels: tuple[str, ...] = ("bad", "good")
@@ -58,7 +58,7 @@ class TinyClassification(TextClassification):
 
 
 class TinyCausal(CausalLM):
-    """Repeat the text's first words."""
+    """Generate the text's first words with a causal model."""
 
     name = "tiny-causal"
     target = "headline"
@@ -69,7 +69,7 @@ class TinyCausal(CausalLM):
 
 
 class TinySeq2Seq(Seq2SeqLM):
-    """Repeat the text's first words, with a decoder."""
+    """Generate the text's first words with an encoder-decoder."""
 
     name = "tiny-seq2seq"
     target = "headline"

@@ -1,4 +1,4 @@
-"""A sweep of seconds: the sentiment objective on made-up rows and a tiny model, all in one folder."""
+"""A sweep of a few seconds in one folder: the sentiment objective, generated rows and a tiny model."""
 
 import random
 from pathlib import Path

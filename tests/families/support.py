@@ -14,21 +14,21 @@ HEADS = {
 INTRODUCTION = """# Which models train, and how
 
 `make test-extended` writes this page. It builds a tiny random model of every family that transformers {version} has
-with one of the three heads, trains it in both engines, and compares what they report with plain transformers and peft:
-the exported adapter, one row at a time, and a plain training loop. A family stands here under its `model_type`.
+with one of the three heads and trains it in both engines. It compares the reports with plain transformers and peft: the
+exported adapter, one row at a time, and a plain training loop. Families are listed by `model_type`.
 
-- **Packed**: trials train together over one base, and report what plain peft reports.
-- **Solo**: trials train one after another, and report what plain peft reports. The reason says what a pack lacks.
+- **Packed**: trials train together over one base model, with the results of plain peft.
+- **Solo**: trials train one after another, with the results of plain peft. The table has the reason.
 - **Refused**: no engine trains the tiny model with adapters on all linear layers. Transformers or peft give the reason.
-- **Wrong**: an engine reports something else than plain peft; do not use it.
-- **Not tried**: no tiny model could be built from the family's configuration alone.
+- **Wrong**: the results of an engine differ from plain peft; do not use it.
+- **Not tried**: no tiny model can be built from the family's configuration.
 
-A model of a packed family may still train solo. Its configuration decides: capped attention scores, attention windows
-shorter than `data.max_length`, dynamic or long RoPE, attention temperature and expert capacity do not pack, and
-nor does dropout that is a function. `loratory sweep FILE --dry-run` says what holds for a model.
+A model of a packed family may still train solo, depending on its configuration. These do not pack: capped attention
+scores, attention windows shorter than `data.max_length`, dynamic or long RoPE, attention temperature, expert capacity,
+and functional dropout. `loratory sweep FILE --dry-run` shows the engine of a model.
 
-A row's result never depends on the rows that share its batch. Where a model looks at padding or at the longest row,
-rows are measured with rows of their own length.
+The result of a row never depends on other rows of its batch. If a model depends on padding or on the longest row, only
+rows of equal length are measured together.
 """
 
 
@@ -55,20 +55,20 @@ def _counts(some: Sequence[Found]) -> list[str]:
 
 def _names(some: Sequence[Found]) -> list[str]:
     lines = ["| head | model types |", "|---|---|"]
-    for head, told in HEADS.items():
-        lines.append(f"| {told} | {', '.join(one.name for one in some if one.head == head)} |")
+    for head, title in HEADS.items():
+        lines.append(f"| {title} | {', '.join(one.name for one in some if one.head == head)} |")
     return lines
 
 
 def _reasons(some: Sequence[Found]) -> list[str]:
     by_name: dict[tuple[str, str], list[str]] = {}
     for one in some:
-        by_name.setdefault((one.name, told(one.why)), []).append(HEADS[one.head])
+        by_name.setdefault((one.name, short_reason(one.why)), []).append(HEADS[one.head])
     rows = [f"| {name} | {', '.join(heads)} | {why} |" for (name, why), heads in by_name.items()]
     return ["| model type | heads | reason |", "|---|---|---|", *rows]
 
 
-def told(why: str) -> str:
+def short_reason(why: str) -> str:
     """Return a reason without folders and run-dependent numbers."""
     why = re.sub(r"^\S+ cannot be packed: ", "", why)
     why = re.sub(r"differ by [\d.e+-]+ of the largest", "differ", why)

@@ -1,7 +1,7 @@
 """Train a tiny model of one family in both engines, and compare with plain transformers and peft.
 
-Run as a script, it reads ``model_type head`` lines and writes one line of JSON for each, every family in a process of
-its own: ``python -m tests.families.walk < families > found``.
+As a script it reads lines of ``model_type head`` and writes one line of JSON for each, with one process per family:
+``python -m tests.families.walk < families > results``.
 """
 
 import copy
@@ -40,13 +40,13 @@ class Found:
 
     Attributes:
         name: the model type.
-        head: as ``Head`` has it.
+        head: value of ``Head``.
         packs: whether its trials train together.
-        why: why not; or why neither engine trains it.
+        why: reason not to pack, or not to train at all.
         refused: whether neither engine trains it.
-        built: False if no tiny model could be made.
-        off: by the engine, how far what it reports is from what plain transformers and peft compute of its export, one
-            row at a time, and from what a plain training loop gives.
+        built: False if no tiny model could be built.
+        off: by engine, the difference of its reports from plain transformers and peft with the exported adapter, one
+            row at a time ("export"), and from a plain training loop ("training").
     """
 
     name: str
@@ -103,7 +103,7 @@ def walked(name: str, head: Head, folder: Path, **changes: Any) -> Found:
             rows, tokenizer = context.data.split("validation", 48), context.data.tokenizer
             trained = plain_training(model, context, tasks[0], folder / "plain")
     except Exception as error:  # noqa: BLE001  (shown on the page)
-        return Found(name=name, head=head.value, refused=True, why=_told(error))
+        return Found(name=name, head=head.value, refused=True, why=_describe_error(error))
     together = replace(plan, engine=EngineName.PACKED, sweep_dir=str(folder / "packed"))
     with closing(MixedEngine(EngineContext(together, objective))) as engine:
         capacity = engine.capacity(2, measure=False)
@@ -175,11 +175,11 @@ def plain_loss(model: Path, adapter: Path, objective: Objective, rows: Sequence[
     import torch
     from peft import PeftModel
 
-    from orchestrator.evaluation.neighbours import unchanged_up_to
+    from orchestrator.evaluation.row_independence import rope_length_limit
 
     sums = []
     loaded = PeftModel.from_pretrained(plain_model(model, objective)[0], adapter).eval()
-    keeps = unchanged_up_to(loaded) is not None
+    keeps = rope_length_limit(loaded) is not None
     for row in rows:
         plain = copy.deepcopy(loaded) if keeps else loaded
         with torch.inference_mode():
@@ -225,7 +225,7 @@ def _apart(one: float, other: float) -> float:
     return abs(one - other) / max(1.0, abs(other))
 
 
-def _told(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     lines = str(error).splitlines() or [""]
     return f"{type(error).__name__}: {lines[0]}"[:200]
 
@@ -236,7 +236,7 @@ def _in_a_process(name: str, head: Head, pipe: Connection) -> None:
         try:
             found = walked(name, head, Path(folder))
         except Exception as error:  # noqa: BLE001  (a result of the walk)
-            found = Found(name=name, head=head.value, refused=True, why=f"unexpected {_told(error)}")
+            found = Found(name=name, head=head.value, refused=True, why=f"unexpected {_describe_error(error)}")
     pipe.send(asdict(found))
 
 

@@ -1,4 +1,4 @@
-"""What happens to checkpoints between two commands: damaged, removed, or another sweep's."""
+"""Checkpoints changed between two commands: damaged, removed, or replaced by another sweep's."""
 
 import errno
 import os
@@ -28,7 +28,7 @@ STATES = ("slot_state.safetensors", "optimizer.pt")
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Path]:
-    """A folder with a sweep that was stopped when its trials had reported three times each, and never run again."""
+    """A folder with a sweep stopped after three reports of each trial."""
     folder = tmp_path_factory.mktemp("stopped")
     with pytest.MonkeyPatch.context() as patch:
         place(patch, folder)
@@ -47,7 +47,7 @@ def folder(stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 def copy_of(stopped: Path, folder: Path) -> Path:
-    """Copy the sweep and its runs. Its file, rows and model stay where they are, so that it is the same sweep."""
+    """Copy the sweep and its runs, but not its file, rows and model, so that it remains the same sweep."""
     for name in ("home", "mlflow"):
         shutil.copytree(stopped / name, folder / name)
     (folder / "file.txt").write_text(str(stopped / "tiny.yaml"))
@@ -62,12 +62,12 @@ def place(patch: pytest.MonkeyPatch, folder: Path) -> None:
 
 
 def run(folder: Path, stop_after: int | None = None) -> tuple[SweepResult, list[str]]:
-    """Run the sweep inline; return its outcome and all that was said."""
-    said: list[str] = []
+    """Run the sweep inline; return its result and all messages."""
+    messages: list[str] = []
     stop = threading.Event()
     observers = (Diary(stop=stop, stop_after=stop_after),)
     spec = read_spec(Path((folder / "file.txt").read_text()), OVERRIDES)
-    return run_sweep(spec, SweepOptions(inline=True), observers, stop, said.append), said
+    return run_sweep(spec, SweepOptions(inline=True), observers, stop, messages.append), messages
 
 
 def checkpoint(folder: Path, trial: int, samples: int) -> Path:
@@ -79,7 +79,7 @@ def state_of(place: Path) -> Path:
 
 
 def flip(file: Path) -> None:
-    """Change some bytes in the middle of a file, and leave its size and its dates."""
+    """Change some bytes in the middle of a file, but neither its size nor its dates."""
     content = bytearray(file.read_bytes())
     at = len(content) // 2
     content[at : at + 8] = bytes(byte ^ 0xFF for byte in content[at : at + 8])
@@ -98,8 +98,8 @@ def expected(stopped: Path, tmp_path_factory: pytest.TempPathFactory) -> list[li
     folder = copy_of(stopped, tmp_path_factory.mktemp("expected"))
     with pytest.MonkeyPatch.context() as patch:
         place(patch, folder)
-        outcome, said = run(folder)
-    assert not [line for line in said if "start" in line or "goes on" in line]
+        outcome, messages = run(folder)
+    assert not [line for line in messages if "start" in line or "resumes" in line]
     return scores(outcome.records)
 
 
@@ -112,28 +112,27 @@ def check(outcome: SweepResult, expected: list[list[float]]) -> None:
 def test_damaged_checkpoint_falls_back_to_the_previous(folder: Path, expected: list[list[float]], harm: object) -> None:
     assert callable(harm)
     harm(state_of(checkpoint(folder, 1, 48)))
-    outcome, said = run(folder)
+    outcome, messages = run(folder)
     check(outcome, expected)
-    told = [line for line in said if line.startswith("trial 1")]
-    assert "trial 1 resumes from its checkpoint at 32 samples, not from 48" in told
-    assert not [line for line in said if line.startswith("trial 0")]
+    assert "trial 1 resumes from its checkpoint at 32 samples, not from 48" in messages
+    assert not [line for line in messages if line.startswith("trial 0")]
 
 
 def test_trial_without_intact_checkpoint_starts_again(folder: Path, expected: list[list[float]]) -> None:
     for samples in (32, 48):
         flip(checkpoint(folder, 0, samples) / "adapter" / "adapter_model.safetensors")
-    outcome, said = run(folder)
+    outcome, messages = run(folder)
     check(outcome, expected)
     damaged = "is damaged and is not used: the contents of adapter/adapter_model.safetensors have changed"
-    assert f"trial 0: the checkpoint at 48 samples {damaged}" in said
-    assert "trial 0 starts again: it has no usable checkpoint" in said
+    assert f"trial 0: the checkpoint at 48 samples {damaged}" in messages
+    assert "trial 0 starts again: it has no usable checkpoint" in messages
 
 
 def test_removed_checkpoints_start_trials_again_without_crash(folder: Path, expected: list[list[float]]) -> None:
     shutil.rmtree(folder / "home" / "sweeps" / "tiny-1" / "trials")
-    outcome, said = run(folder)
+    outcome, messages = run(folder)
     check(outcome, expected)
-    assert [line for line in said if line.startswith("trial")] == [
+    assert [line for line in messages if line.startswith("trial")] == [
         f"trial {number} starts again: it has no usable checkpoint" for number in range(2)
     ]
 
@@ -141,20 +140,20 @@ def test_removed_checkpoints_start_trials_again_without_crash(folder: Path, expe
 def test_checkpoints_of_another_ledger_stay(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LORATORY_DB", f"sqlite:///{folder / 'other.db'}")
     before = sorted(path for path in (folder / "home" / "sweeps" / "tiny-1").rglob("*"))
-    outcome, said = run(folder)
+    outcome, messages = run(folder)
     assert outcome.sweep.reference == "tiny#2"
     assert [record.started_at > outcome.sweep.created_at for record in outcome.records] == [True, True]
     assert all(record.reports[0].started_at > outcome.sweep.created_at for record in outcome.records)
-    assert any("holds files of a sweep that this ledger does not know" in line for line in said)
+    assert any("holds files of a sweep that this ledger does not know" in line for line in messages)
     assert sorted(path for path in (folder / "home" / "sweeps" / "tiny-1").rglob("*")) == before
 
 
 def test_checkpoints_of_another_sweep_are_ignored(folder: Path, expected: list[list[float]]) -> None:
     with Ledger.open().database.write() as connection:
         connection.exec_driver_sql("UPDATE loratory_sweeps SET created_at = created_at + 1")
-    outcome, said = run(folder)
+    outcome, messages = run(folder)
     check(outcome, expected)
-    [first] = [line for line in said if "another sweep" in line and line.startswith("trial 0")]
+    [first] = [line for line in messages if "another sweep" in line and line.startswith("trial 0")]
     assert first.endswith("belong to another sweep or configuration; not used")
 
 
@@ -171,7 +170,7 @@ def test_full_disk_suspends_the_sweep(
     ledger = Ledger.open()
     sweep = ledger.sweeps.find("tiny")
     assert sweep.status is SweepStatus.INTERRUPTED
-    assert "No space left on device" in sweep.facts["ended"]
+    assert "No space left on device" in (sweep.facts.end_reason or "")
     assert {record.state for record in ledger.trials.all(sweep.id)} == {TrialState.RUNNING}
     check(run(folder)[0], expected)
 

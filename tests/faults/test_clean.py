@@ -50,7 +50,7 @@ def test_removal_killed_at_commit_is_completed_later(home: Path, countdown: int)
             remove_sweep(ledger, ledger.sweeps.find("s"))
     except Killed:
         later = Ledger.open()
-        if not later.sweeps.find("s").facts.get("removing"):
+        if not later.sweeps.find("s").facts.removing:
             assert len(later.trials.all(later.sweeps.find("s").id)) == 3  # nothing is removed yet
             assert folder.exists()
             remove_sweep(later, later.sweeps.find("s"))

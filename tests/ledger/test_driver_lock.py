@@ -116,9 +116,9 @@ def test_silent_driver_loses_its_write_access(tmp_path: Path) -> None:
             connection.execute(update(drivers).values(heartbeat_at=drivers.c.heartbeat_at - STALE_S - 1))
         with second.drivers.hold(sweep.id):
             with pytest.raises(LedgerError, match="lost its sweep to process"):
-                first.sweeps.update(sweep.id, facts={"x": 1})
-            second.sweeps.update(sweep.id, facts={"x": 2})
-    assert first.sweeps.get(sweep.id).facts["x"] == 2
+                first.sweeps.update(sweep.id, facts={"startup_s": 1.0})
+            second.sweeps.update(sweep.id, facts={"startup_s": 2.0})
+    assert first.sweeps.get(sweep.id).facts.startup_s == 2.0
 
 
 def test_heartbeat_adds_up_the_time(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_heartbeat_adds_up_the_time(tmp_path: Path) -> None:
         assert first is not None
         assert later is not None
         assert later.heartbeat_at > first.heartbeat_at
-    assert 0.4 <= ledger.sweeps.get(sweep.id).facts["elapsed_s"] <= time.monotonic() - before
+    assert 0.4 <= ledger.sweeps.get(sweep.id).elapsed_s <= time.monotonic() - before
 
 
 def beat_once(ledger: Ledger, sweep_id: int) -> None:
@@ -152,7 +152,7 @@ def test_idle_driver_adds_no_time(tmp_path: Path) -> None:
     sweep = open_sweep(ledger, "s", {}, "")
     with ledger.drivers.hold(sweep.id):
         beat_once(ledger, sweep.id)
-    assert ledger.sweeps.get(sweep.id).facts["elapsed_s"] == 0
+    assert ledger.sweeps.get(sweep.id).elapsed_s == 0
 
 
 def test_time_before_work_counts_once_busy(tmp_path: Path) -> None:
@@ -160,12 +160,12 @@ def test_time_before_work_counts_once_busy(tmp_path: Path) -> None:
     sweep = open_sweep(ledger, "s", {}, "")
     with ledger.drivers.hold(sweep.id) as hold:
         time.sleep(0.3)
-        assert ledger.sweeps.get(sweep.id).facts["elapsed_s"] == 0
+        assert ledger.sweeps.get(sweep.id).elapsed_s == 0
         hold.busy = True
         beat_once(ledger, sweep.id)
-        counted = ledger.sweeps.get(sweep.id).facts["elapsed_s"]  # the stored time if this driver is killed now
+        counted = ledger.sweeps.get(sweep.id).elapsed_s  # the stored time if this driver is killed now
     assert counted >= 0.3
-    assert ledger.sweeps.get(sweep.id).facts["elapsed_s"] >= counted
+    assert ledger.sweeps.get(sweep.id).elapsed_s >= counted
 
 
 def test_lock_is_released_after_an_error(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, event, select, text
 
 from orchestrator.core.errors import LedgerError, SweepChangedError, SweepLockedError, UserError
+from orchestrator.core.facts import SweepFacts
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
 from orchestrator.core.sweep import SweepStatus
@@ -219,13 +220,13 @@ def test_changed_sweep_without_trials_is_replaced(ledger: Ledger) -> None:
 
 def test_facts_are_updated_by_name(ledger: Ledger) -> None:
     sweep = open_sweep(ledger, "s", FINGERPRINT, "")
-    ledger.sweeps.update(sweep.id, facts={"baseline": {"test/accuracy": 0.8}, "versions": 1})
+    ledger.sweeps.update(sweep.id, facts={"baseline": {"test/accuracy": 0.8}, "notes": {"report": "first"}})
     after = ledger.sweeps.update(
-        sweep.id, facts={"versions": 2}, status=SweepStatus.FINISHED, experiment_id="e", run_id="r"
+        sweep.id, facts={"notes": {"report": "second"}}, status=SweepStatus.FINISHED, experiment_id="e", run_id="r"
     )
     assert after == ledger.sweeps.get(sweep.id)
     assert (after.status, after.experiment_id, after.run_id) == (SweepStatus.FINISHED, "e", "r")
-    assert after.facts == {"baseline": {"test/accuracy": 0.8}, "versions": 2, "elapsed_s": 0.0}
+    assert after.facts == SweepFacts(baseline={"test/accuracy": 0.8}, notes={"report": "second"})
 
 
 def test_cursors_belong_to_sweep_or_trial(ledger: Ledger) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.errors import UserError
+from orchestrator.core.settings import TrialSettings
 from orchestrator.preparation.engine_plan import plan_engine
 from orchestrator.preparation.prepared import prepare
 from orchestrator.preparation.preview import SweepPlan, preview
@@ -74,8 +75,10 @@ def test_the_longest_trial_may_be_one_that_does_not_choose_its_epochs(tmp_path: 
     spec = load(file, chosen)
     assert spec.epochs == 1.0
     plan = plan_engine(spec, len(tiny_splits(spec.data).train))
-    assert plan.timetable.of(spec.settings_for({"rank": 4})) == plan.report_points
-    assert plan.timetable.of(spec.settings_for({"rank": 8, "epochs": 0.5}))[-1] == round(plan.report_points[-1] / 2)
+    assert plan.timetable.of(TrialSettings.from_params({**spec.fixed, "rank": 4})) == plan.report_points
+    assert plan.timetable.of(TrialSettings.from_params({**spec.fixed, "rank": 8, "epochs": 0.5}))[-1] == round(
+        plan.report_points[-1] / 2
+    )
 
 
 def test_the_plan_says_what_is_searched_and_where_trials_end(tmp_path: Path) -> None:

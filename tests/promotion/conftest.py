@@ -1,4 +1,4 @@
-"""A tracked sweep whose adapters were trained, on a local store."""
+"""A tracked sweep with trained adapters, on a local store."""
 
 from dataclasses import dataclass
 from pathlib import Path

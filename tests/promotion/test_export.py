@@ -1,4 +1,4 @@
-"""An adapter that left us gives, with plain peft and transformers, the logits that training had."""
+"""An exported adapter has the logits of training in plain peft and transformers."""
 
 import dataclasses
 import json
@@ -17,7 +17,7 @@ from tests.tracking.records import ACCURACY
 from tests.tracking.trained import LABELS, TEXTS
 
 
-def test_a_registered_adapter_is_a_plain_peft_adapter(tracked: Tracked, plain_peft: PlainPeft) -> None:
+def test_registered_adapter_is_plain_peft(tracked: Tracked, plain_peft: PlainPeft) -> None:
     candidate = tracked.candidates().choose()
     promote(tracked.trained.store.record, candidate, tracked.location, PromotionRequest(name="films", metric=ACCURACY))
     registry = Registry(tracked.location)
@@ -27,7 +27,7 @@ def test_a_registered_adapter_is_a_plain_peft_adapter(tracked: Tracked, plain_pe
         assert row == pytest.approx(expected, abs=1e-5)
 
 
-def test_an_export_is_complete_and_says_how_to_use_it(tracked: Tracked, tmp_path: Path) -> None:
+def test_export_is_complete_with_readme(tracked: Tracked, tmp_path: Path) -> None:
     folder = export_adapter(tracked.candidates().choose(0), tmp_path / "films")
     names = {path.name for path in folder.iterdir()}
     assert {"adapter_config.json", "adapter_model.safetensors", "tokenizer_config.json", "tokenizer.json"} <= names
@@ -38,11 +38,11 @@ def test_an_export_is_complete_and_says_how_to_use_it(tracked: Tracked, tmp_path
     assert "| best_val_accuracy | 0.8000 |" in readme
     code = readme.partition("```python\n")[2].partition("```")[0].replace("THIS FOLDER", str(folder))
     scope: dict[str, object] = {}
-    exec(code, scope)  # noqa: S102  (the README's own example)
+    exec(code, scope)  # noqa: S102  (example of the README)
     assert type(scope["model"]).__name__ == "PeftModelForSequenceClassification"
 
 
-def test_a_folder_with_something_in_it_is_left_alone(tracked: Tracked, tmp_path: Path) -> None:
+def test_nonempty_folder_is_refused(tracked: Tracked, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(UserError, match="an export needs a new or an empty folder"):
         export_adapter(tracked.candidates().choose(), tmp_path)
@@ -51,7 +51,7 @@ def test_a_folder_with_something_in_it_is_left_alone(tracked: Tracked, tmp_path:
     assert (export_adapter(tracked.candidates().choose(), tmp_path / "empty") / "README.md").is_file()
 
 
-def test_an_adapter_that_does_not_fit_leaves_no_export(tracked: Tracked, tmp_path: Path) -> None:
+def test_unloadable_adapter_leaves_no_export(tracked: Tracked, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     candidate = tracked.candidates().choose()

@@ -1,4 +1,4 @@
-"""Gates: metrics in, findings out."""
+"""Results of the gates."""
 
 import math
 
@@ -27,7 +27,7 @@ def test_a_good_winner_passes_all() -> None:
 @pytest.mark.parametrize(
     ("metric", "baseline", "min_gain", "expected"),
     [
-        (ACCURACY, {"val/accuracy": 0.85}, 0.0, False),  # no better is not better
+        (ACCURACY, {"val/accuracy": 0.85}, 0.0, False),
         (ACCURACY, {"val/accuracy": 0.9}, 0.0, False),
         (ACCURACY, {"val/accuracy": 0.84}, 0.02, False),
         (ACCURACY, {"val/accuracy": 0.8}, 0.02, True),
@@ -37,17 +37,17 @@ def test_a_good_winner_passes_all() -> None:
         (LOSS, None, 0.0, None),
     ],
 )
-def test_the_gain_over_the_baseline_follows_the_direction(
+def test_baseline_gate_follows_metric_direction(
     metric: Metric, baseline: dict[str, float] | None, min_gain: float, expected: bool | None
 ) -> None:
     assert passed(GOOD, metric, baseline, Gates(min_gain=min_gain))["baseline"] is expected
 
 
-def test_a_gap_above_the_bound_and_a_metric_that_is_no_number_are_found() -> None:
-    found = passed(
+def test_large_gap_and_nan_fail() -> None:
+    results = passed(
         GOOD | {"overfit_gap_at_best": 0.6, "shift/tweets/loss": math.nan}, ACCURACY, None, Gates(max_gap=0.5)
     )
-    assert found == {"finite": False, "baseline": None, "overfitting": False}
+    assert results == {"finite": False, "baseline": None, "overfitting": False}
 
 
 def test_gates_can_be_switched_off() -> None:
@@ -58,11 +58,9 @@ def test_gates_can_be_switched_off() -> None:
     ("value", "other", "expected"),
     [(0.8, 0.9, (False, True)), (0.9, 0.9, (True, False)), (0.9, 0.8, (True, False)), (None, 0.8, (None, False))],
 )
-def test_comparison_refuses_what_is_worse(
-    value: float | None, other: float, expected: tuple[bool | None, bool]
-) -> None:
-    found = compare("best trial", ACCURACY, value, other, "trial 2")
-    assert (found.passed, found.refuses) == expected
+def test_comparison_refuses_worse_value(value: float | None, other: float, expected: tuple[bool | None, bool]) -> None:
+    results = compare("best trial", ACCURACY, value, other, "trial 2")
+    assert (results.passed, results.refuses) == expected
 
 
 def test_only_a_value_below_the_baseline_refuses() -> None:

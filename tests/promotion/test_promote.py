@@ -1,4 +1,4 @@
-"""From a trial to a registered version and back."""
+"""Promotion of a trial to a registered version, and rollback."""
 
 import dataclasses
 import shutil
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.errors import TrackingError, UserError
+from orchestrator.core.facts import SweepFacts
 from orchestrator.core.manifest import seal
 from orchestrator.core.trial import TrialRecord
 from orchestrator.promotion.candidates import Candidate, Candidates
@@ -29,7 +30,7 @@ def test_the_best_kept_trial_becomes_the_champion(tracked: Tracked) -> None:
     done = promoted(tracked, tracked.candidates().choose())
     assert done.card.trial == 2
     assert done.previous is None
-    assert not any(finding.passed is False for finding in done.findings)
+    assert not any(result.passed is False for result in done.gates)
     champion = Registry(tracked.location).get(ModelReference.parse("films"))
     assert champion == done.version
     assert champion.aliases == ("champion",)
@@ -60,7 +61,7 @@ def test_rollback_moves_the_alias_back(tracked: Tracked) -> None:
         rollback("films", "champion", tracked.location)
 
 
-def test_an_adapter_that_was_not_kept_is_refused_or_trained_again(tracked: Tracked, tmp_path: Path) -> None:
+def test_dropped_adapter_is_refused_or_retrained(tracked: Tracked, tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"the adapter of trial 1 of films#1 was not kept, .* --retrain trains it again"
     ):
@@ -79,7 +80,7 @@ def test_an_adapter_that_was_not_kept_is_refused_or_trained_again(tracked: Track
     assert done.version.tags["best_val_accuracy"] == "0.85"
 
 
-def test_an_adapter_that_is_only_in_mlflow_is_found_there(tracked: Tracked, tmp_path: Path) -> None:
+def test_adapter_is_found_in_mlflow(tracked: Tracked, tmp_path: Path) -> None:
     elsewhere = dataclasses.replace(tracked.trained.adapters, sweep_dir=tmp_path / "cleaned")
     store = tracked.trained.store
     candidate = Candidates(store.record, tuple(store.records.values()), elsewhere, tracked.location).choose()
@@ -88,7 +89,7 @@ def test_an_adapter_that_is_only_in_mlflow_is_found_there(tracked: Tracked, tmp_
     assert promoted(tracked, candidate).version.model_id == candidate.model_id
 
 
-def test_damaged_adapter_is_taken_from_mlflow_or_refused(tracked: Tracked, tmp_path: Path) -> None:
+def test_damaged_adapter_is_replaced_or_refused(tracked: Tracked, tmp_path: Path) -> None:
     trained, store = tracked.trained, tracked.trained.store
     adapters = dataclasses.replace(trained.adapters, sweep_dir=tmp_path / "sweep")
     shutil.copytree(trained.adapters.sweep_dir, adapters.sweep_dir)
@@ -111,7 +112,7 @@ def test_damaged_adapter_is_taken_from_mlflow_or_refused(tracked: Tracked, tmp_p
     ("number", "message"),
     [(9, r"films#1 has no trial 9; it has 4, from 0"), (3, r"trial 3 of films#1 has no score")],
 )
-def test_trials_that_cannot_be_promoted_are_named(tracked: Tracked, number: int, message: str) -> None:
+def test_unpromotable_trials_are_named(tracked: Tracked, number: int, message: str) -> None:
     with pytest.raises(UserError, match=message):
         tracked.candidates().choose(number)
 
@@ -123,7 +124,7 @@ def test_strict_gates_refuse_and_others_warn(tracked: Tracked) -> None:
     ):
         promoted(tracked, candidate, gates=Gates(max_gap=0.05, strict=True))
     done = promoted(tracked, candidate, gates=Gates(max_gap=0.05))
-    failed = [(finding.gate, finding.detail) for finding in done.findings if finding.passed is False]
+    failed = [(result.gate, result.detail) for result in done.gates if result.passed is False]
     assert failed == [("overfitting", "overfit gap 0.1000, at most 0.05")]
 
 
@@ -152,21 +153,21 @@ def test_best_kept_trial_is_not_refused_for_others(tracked: Tracked) -> None:
 
 
 def test_trial_below_the_baseline_is_refused(tracked: Tracked) -> None:
-    sweep = dataclasses.replace(tracked.trained.store.record, facts={"baseline": {"val/accuracy": 0.95}})
+    sweep = dataclasses.replace(tracked.trained.store.record, facts=SweepFacts(baseline={"val/accuracy": 0.95}))
     request = PromotionRequest(name="films", metric=ACCURACY)
-    with pytest.raises(UserError, match=r"baseline: val/accuracy 0.9000, baseline 0.9500, any gain is wanted"):
+    with pytest.raises(UserError, match=r"baseline: val/accuracy 0.9000, baseline 0.9500, a gain > 0 is needed"):
         promote(sweep, tracked.candidates().choose(), tracked.location, request)
     assert registered(tracked) == []
 
 
-def test_trial_equal_to_the_baseline_is_told(tracked: Tracked) -> None:
-    sweep = dataclasses.replace(tracked.trained.store.record, facts={"baseline": {"val/accuracy": 0.9}})
+def test_trial_equal_to_baseline_fails_gate(tracked: Tracked) -> None:
+    sweep = dataclasses.replace(tracked.trained.store.record, facts=SweepFacts(baseline={"val/accuracy": 0.9}))
     request = PromotionRequest(name="films", metric=ACCURACY)
     done = promote(sweep, tracked.candidates().choose(), tracked.location, request)
-    assert {finding.gate: finding.passed for finding in done.findings}["baseline"] is False
+    assert {result.gate: result.passed for result in done.gates}["baseline"] is False
 
 
-def test_forced_version_says_who_and_why(tracked: Tracked) -> None:
+def test_forced_version_records_person_and_reason(tracked: Tracked) -> None:
     done = promoted(tracked, tracked.candidates().choose(0), forced=" shorter answers ")
     tags = Registry(tracked.location).get(ModelReference.parse("films")).tags
     assert tags["loratory.forced_reason"] == "shorter answers"
@@ -191,11 +192,11 @@ def test_trial_worse_than_version_in_use_is_refused(tracked: Tracked) -> None:
     with pytest.raises(UserError, match=r"in use: val/accuracy 0.8000, films/1 \(champion\) has 0.9000"):
         promote(later, candidate, tracked.location, request)
     other = dataclasses.replace(later, fingerprint={"rows": {"validation": "4567"}})
-    assert promote(other, candidate, tracked.location, request).version.version == 2  # other rows tell nothing
+    assert promote(other, candidate, tracked.location, request).version.version == 2  # other rows: not comparable
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"alias": "latest"}, "--alias: MLflow keeps 'latest'"),
         ({"alias": "v1"}, "--alias: MLflow keeps 'latest' and 'v' with a number"),
@@ -204,8 +205,8 @@ def test_trial_worse_than_version_in_use_is_refused(tracked: Tracked) -> None:
         ({"forced": "  "}, "--reason: say why"),
     ],
 )
-def test_requests_with_unusable_names_are_refused(changes: dict[str, str], told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_requests_with_unusable_names_are_refused(changes: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         PromotionRequest(**{"name": "films", "metric": ACCURACY, **changes})  # type: ignore[arg-type]
 
 
@@ -225,7 +226,7 @@ def test_refused_trial_is_not_trained_again(tracked: Tracked) -> None:
         tracked.candidates().choose(1, retrain, admit)
 
 
-def test_a_sweep_that_is_not_in_mlflow_yet_is_refused(tracked: Tracked) -> None:
+def test_untracked_sweep_is_refused(tracked: Tracked) -> None:
     candidate = tracked.candidates().choose()
     unsynced = dataclasses.replace(tracked.trained.store.record, experiment_id=None)
     request = PromotionRequest(name="films", metric=ACCURACY)

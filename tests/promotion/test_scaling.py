@@ -1,4 +1,4 @@
-"""rsLoRA's adapters for programs that know alpha / rank alone: the same logits from a plain configuration."""
+"""rsLoRA adapters exported for programs with the scaling alpha / rank: equal logits."""
 
 import json
 import math
@@ -46,7 +46,7 @@ def logits(folder: Path, adapter: Path) -> torch.Tensor:
         (tiny_mixtral, {"rank": 5, "alpha": 9.0}),
     ],
 )
-def test_plain_scaling_computes_the_same(
+def test_plain_scaling_has_equal_outputs(
     write: Callable[[Path], Path], settings: dict[str, ParamValue], tmp_path: Path
 ) -> None:
     folder, adapter = without_dropout(write(tmp_path / "model")), tmp_path / "adapter"
@@ -67,10 +67,10 @@ def test_plain_scaling_computes_the_same(
     (adapter / CONFIG).write_text(json.dumps(plain))
     torch.testing.assert_close(logits(folder, adapter), expected, rtol=0, atol=1e-5)
     (adapter / CONFIG).write_text(json.dumps({**written, "use_rslora": False}))
-    assert (logits(folder, adapter) - expected).abs().max() > 1e-4  # what such programs would do without
+    assert (logits(folder, adapter) - expected).abs().max() > 1e-4  # without the conversion
 
 
-def test_ranks_and_alphas_of_single_layers_are_turned() -> None:
+def test_patterns_of_single_layers_are_converted() -> None:
     config: dict[str, Any] = {"r": 4, "lora_alpha": 8, "use_rslora": True, "target_modules": ["q", "k", "v"]}
     found = with_plain_scaling({**config, "rank_pattern": {"q": 9}, "alpha_pattern": {"k": 3.0}})
     assert found["lora_alpha"] == 16.0
@@ -80,7 +80,7 @@ def test_ranks_and_alphas_of_single_layers_are_turned() -> None:
     assert with_plain_scaling(plain) == plain
 
 
-def test_an_export_warns_of_rslora_or_is_plain(tracked: Tracked, tmp_path: Path, plain_peft: PlainPeft) -> None:
+def test_rslora_export_warns_unless_converted(tracked: Tracked, tmp_path: Path, plain_peft: PlainPeft) -> None:
     candidate = tracked.candidates().choose(0)
     base = tracked.trained.adapters.base_path
     own = tmp_path / "own"

@@ -1,8 +1,9 @@
-"""A finished sweep built by hand, as the ledger would hold it."""
+"""A hand-made finished sweep, as stored in a ledger."""
 
 import math
 import random
 
+from orchestrator.core.facts import SweepFacts
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
 from orchestrator.core.sweep import SweepRecord, SweepStatus
@@ -49,13 +50,14 @@ def make_sweep(**other: object) -> SweepRecord:
         "fingerprint": {"metric": METRIC, "objective": "sentiment", "model": "minilm"},
         "spec_text": "name: sentiment\nbudget: {trials: 12}\n",
         "created_at": 1e9,
-        "facts": {"baseline": BASELINE, "data": DATA, "elapsed_s": 420.0, "report_points": list(POINTS)},
+        "facts": SweepFacts(baseline=BASELINE, rows=DATA),
+        "elapsed_s": 420.0,
     }
     return SweepRecord(**values | other)  # type: ignore[arg-type]
 
 
 def make_records(count: int = 12) -> tuple[TrialRecord, ...]:
-    """Return trials of every ending, two at a time: completed, pruned early and late, diverged, still running."""
+    """Return trials with every outcome, two in parallel: complete, pruned early and late, diverged, running."""
     draw = random.Random(0)
     return tuple(_record(number, draw) for number in range(count))
 

@@ -1,16 +1,16 @@
-"""What a person is told of the data: each count with its reason, on the screen, on the page and in JSON."""
+"""Data counts and their reasons on the screen, on the page and in JSON."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
 from orchestrator.core.data import DataSummary
-from orchestrator.report.data_text import data_lines, summary_of
+from orchestrator.report.data_text import data_lines
 from orchestrator.report.html import render_page
 from orchestrator.report.summary import Summary, as_json, summarise
 from orchestrator.report.text import summary_text
-from tests.report.examples import DATA, make_records, make_sweep
+from tests.report.examples import make_records, make_sweep
 from tests.report.test_views import shown
 
 ROWS = {"train": 356, "validation": 100, "test": 100, "shift/tweets": 50}
@@ -28,8 +28,7 @@ DATA_SUMMARY = DataSummary(
 
 @pytest.fixture
 def summary() -> Summary:
-    sweep = make_sweep()
-    facts = {**sweep.facts, "data": ROWS, "data_summary": json.loads(json.dumps(asdict(DATA_SUMMARY)))}
+    facts = replace(make_sweep().facts, rows=ROWS, data_summary=DATA_SUMMARY)
     return summarise(make_sweep(facts=facts), make_records())
 
 
@@ -63,19 +62,13 @@ def test_many_classes_are_abbreviated() -> None:
 def test_every_report_form_shows_data(summary: Summary) -> None:
     text = " ".join(shown(summary_text(summary), 160).split())
     page = render_page(summary, {})
-    for told in (
+    for message in (
         "51 of 607: blank text 9 · copy of another row 42",
         "0 → bad · 1 → good [x]",
         "test has no rows of bad.",
     ):
-        assert told in text
-        assert told in page
+        assert message in text
+        assert message in page
     assert "classes train bad: 200 · good [x]: 156" in text
     assert "<tr><td>good [x]</td><td>156</td><td>1</td></tr>" in page
     assert as_json(summary)["data_summary"] == json.loads(json.dumps(asdict(DATA_SUMMARY)))
-
-
-def test_facts_of_earlier_versions_are_read(summary: Summary) -> None:
-    assert summary_of(summary.sweep.facts) == DATA_SUMMARY
-    assert summary_of({"data": DATA}) == DataSummary()
-    assert summary_of({"data_summary": {"of_a_later_version": 1, "split_rule": 3}}) == DataSummary(split_rule=3)

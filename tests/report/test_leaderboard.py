@@ -1,4 +1,4 @@
-"""Ranking by the best checkpoint, and where the time went."""
+"""Leaderboard, baseline warning and time use."""
 
 import math
 from dataclasses import replace
@@ -61,8 +61,8 @@ def test_remeasured_value_is_ranked() -> None:
     other = trial(1, {"rank": 8}, (report(1, 100, 0, val__accuracy=0.88),))
     board = leaderboard([kept, other], ACCURACY)
     assert [(row.number, row.score) for row in board.rows] == [(1, 0.88), (0, 0.85)]
-    told = "Kept adapters were measured again in float32; the search used 0.9000 for trial 0"
-    assert board.remeasured_note == told
+    message = "Kept adapters were measured again in float32; the search used 0.9000 for trial 0"
+    assert board.remeasured_note == message
     assert leaderboard([other], ACCURACY).remeasured_note is None
     assert (board.rows[1].val_loss, board.rows[1].gap) == (0.31, 0.12)
     assert board.final_metrics == ("test/accuracy",)
@@ -117,7 +117,7 @@ def test_time_parts_never_exceed_wall_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scores", "test", "baseline", "told"),
+    ("scores", "test", "baseline", "message"),
     [
         ((0.9,), 0.9, (0.8, 0.8), None),
         ((0.9,), None, (0.8, 0.8), None),
@@ -130,14 +130,14 @@ def test_time_parts_never_exceed_wall_time() -> None:
     ],
 )
 def test_baseline_warning(
-    scores: tuple[float, ...], test: float | None, baseline: tuple[float, float], told: str | None
+    scores: tuple[float, ...], test: float | None, baseline: tuple[float, float], message: str | None
 ) -> None:
     points = (355,) if len(scores) == 1 else (2000, 4000)
     reports = tuple(report(0, at, 0, val__accuracy=score) for at, score in zip(points, scores, strict=True))
     record = trial(0, {"rank": 4}, reports, final={} if test is None else {"test/accuracy": test})
     values = dict(zip(("val/accuracy", "test/accuracy"), baseline, strict=True))
-    said = leaderboard([record], ACCURACY, values).baseline_warning
-    assert said is None if told is None else said is not None and told in said
+    messages = leaderboard([record], ACCURACY, values).baseline_warning
+    assert messages is None if message is None else messages is not None and message in messages
 
 
 def test_minimised_metric_compares_with_baseline() -> None:

@@ -1,4 +1,4 @@
-"""The time of a sweep is estimated from an earlier one like it, or not at all."""
+"""Estimated duration of a sweep from an earlier, similar one."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +11,11 @@ from orchestrator.core.deepspeed import NAMED
 from orchestrator.core.policy import Budget
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.loading import objective_facts
+from orchestrator.preparation.engine_plan import plan_engine
 from orchestrator.preparation.preview import SweepPlan
 from orchestrator.report.pace import Pace, earlier_pace
 from orchestrator.search.sweeps import open_sweep
+from orchestrator.spec.fingerprint import fingerprint
 from orchestrator.spec.load import load_spec
 from orchestrator.spec.sweep_spec import SweepSpec
 from tests.report.examples import report, trial
@@ -41,22 +43,22 @@ def spec() -> SweepSpec:
 
 def test_pace_comes_from_sweep_of_same_task(spec: SweepSpec, tmp_path: Path) -> None:
     ledger = Ledger.open(f"sqlite:///{tmp_path}/ledger.db", heartbeat_s=0.01)
-    sweep = open_sweep(ledger, spec.name, spec.fingerprint(), "")
-    ledger.sweeps.update(sweep.id, facts={"engine": {"engine": spec.resources.engine.value}})
+    sweep = open_sweep(ledger, spec.name, fingerprint(spec), "")
+    ledger.sweeps.update(sweep.id, facts={"engine_plan": plan_engine(spec, 1000)})
     assert earlier_pace(ledger, spec) is None, "nothing was trained yet"
     for number, rows in enumerate((1000, 500)):
         ledger.trials.add(sweep.id, trial(number, {"rank": 4}, ()), number)
         ledger.trials.add_report(sweep.id, report(number, rows, 0.0))
     with ledger.drivers.hold(sweep.id) as hold:
         hold.busy = True
-    elapsed_s = ledger.sweeps.get(sweep.id).facts["elapsed_s"]
-    found = earlier_pace(ledger, spec)
-    assert found is not None
-    assert found.sweep == "sentiment-smoke#1"
-    assert found.rows_per_s == pytest.approx(1500 / elapsed_s)
+    elapsed_s = ledger.sweeps.get(sweep.id).elapsed_s
+    result = earlier_pace(ledger, spec)
+    assert result is not None
+    assert result.sweep == "sentiment-smoke#1"
+    assert result.rows_per_s == pytest.approx(1500 / elapsed_s)
     assert earlier_pace(ledger, replace(spec, data=replace(spec.data, validation=7))) is None
     assert earlier_pace(ledger, replace(spec, deepspeed=NAMED["zero2"])) is None
-    assert earlier_pace(ledger, replace(spec, fixed={**spec.fixed, "epochs": 3.0}, seed=9)) == found
+    assert earlier_pace(ledger, replace(spec, fixed={**spec.fixed, "epochs": 3.0}, seed=9)) == result
 
 
 def test_max_duration_is_limited_by_wall_time(spec: SweepSpec) -> None:

@@ -1,4 +1,4 @@
-"""The report on the screen, as JSON, as CSV, as pictures and as a page."""
+"""The report as terminal text, JSON, CSV, pictures and HTML page."""
 
 import csv
 import html.parser
@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from rich.console import Console, RenderableType
 
+from orchestrator.core.facts import SweepFacts
 from orchestrator.core.metric import Direction
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialState
@@ -43,7 +44,7 @@ def test_wide_screen_shows_every_column(summary: Summary) -> None:
     text = shown(summary_text(summary), 140)
     for word in ("tweets", "product", "test", "dropout", "baseline", "0.7810", "0.640", "diverged", "other 23 %"):
         assert word in text
-    assert "alpha" not in text  # it is the same in every trial
+    assert "alpha" not in text  # equal in every trial
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])
@@ -55,9 +56,9 @@ def test_narrow_screen_hides_columns_but_no_digits(summary: Summary, width: int)
 
 
 def test_narrow_screen_names_hidden_columns(summary: Summary) -> None:
-    told = " ".join(shown(summary_text(summary), 80).split())
-    assert "hidden: terminal too narrow (see --json or the report): " in told
-    assert "tweets accuracy" in told
+    message = " ".join(shown(summary_text(summary), 80).split())
+    assert "hidden: terminal too narrow (see --json or the report): " in message
+    assert "tweets accuracy" in message
     assert "terminal too narrow" not in shown(summary_text(summary), 140)
 
 
@@ -66,7 +67,7 @@ def test_running_trial_of_stopped_sweep_is_suspended(status: SweepStatus) -> Non
     records = (replace(make_records()[0], state=TrialState.RUNNING, ended_at=None), make_records()[1])
     resting = summarise(make_sweep(status=status), records)
     text, page = shown(summary_text(resting), 120), render_page(resting, {})
-    assert text.count("suspended") == 2  # in the table, and in the line of the states
+    assert text.count("suspended") == 2  # in the table and in the line of states
     assert "running" not in text
     assert "1 suspended" in page
     assert 'class="suspended"' in page
@@ -93,16 +94,16 @@ def test_unmeasured_final_metrics_are_omitted() -> None:
     bare = tuple(replace(record, final={}) for record in records)
     assert "winner" not in shown(summary_text(summarise(make_sweep(), bare)), 80)
     tested = tuple(replace(record, final={"test/accuracy": 0.9}) for record in records)
-    alone = shown(summary_text(summarise(make_sweep(facts={}), tested)), 80)
+    alone = shown(summary_text(summarise(make_sweep(facts=SweepFacts()), tested)), 80)
     assert "winner  test accuracy 0.900\n" in "\n".join(line.rstrip() for line in alone.splitlines())
 
 
-@pytest.mark.parametrize(("value", "told"), [(0.5, False), (0.9, True)])
-def test_winner_below_baseline_is_reported(value: float, *, told: bool) -> None:
+@pytest.mark.parametrize(("value", "message"), [(0.5, False), (0.9, True)])
+def test_winner_below_baseline_is_reported(value: float, *, message: bool) -> None:
     sweep = make_sweep()
-    told_of = summarise(replace(sweep, facts={**sweep.facts, "baseline": {"val/accuracy": value}}), make_records())
-    assert ("No trial is better than the baseline" in shown(summary_text(told_of), 120)) == told
-    assert ("No trial is better than the baseline" in render_page(told_of, {})) == told
+    told_of = summarise(replace(sweep, facts=replace(sweep.facts, baseline={"val/accuracy": value})), make_records())
+    assert ("No trial is better than the baseline" in shown(summary_text(told_of), 120)) == message
+    assert ("No trial is better than the baseline" in render_page(told_of, {})) == message
 
 
 def test_limit_names_number_of_hidden_trials(summary: Summary) -> None:
@@ -194,19 +195,19 @@ def test_report_page_needs_no_network(summary: Summary, tmp_path: Path) -> None:
         with Image.open(path) as image:
             colours = image.convert("RGB").getcolors(1 << 24)
             assert colours is not None
-            assert len(colours) > 50  # something is drawn
+            assert len(colours) > 50  # the picture is not empty
 
 
 def test_page_escapes_user_text(tmp_path: Path) -> None:
     failed = trial(0, {"rank": 4}, (), state=TrialState.FAIL, reason="<script>alert(1)</script>")
-    sweep = make_sweep(spec_text="description: <b>bold</b>", facts={})
+    sweep = make_sweep(spec_text="description: <b>bold</b>", facts=SweepFacts())
     text = write_report(tmp_path, summarise(sweep, [failed]))[0].read_text()
     assert "<script>alert" not in text
     assert "<b>bold" not in text
 
 
 def test_page_masks_stored_password(tmp_path: Path) -> None:
-    sweep = make_sweep(spec_text="tracking: {uri: 'https://ann:pw-1@host'}", facts={})
+    sweep = make_sweep(spec_text="tracking: {uri: 'https://ann:pw-1@host'}", facts=SweepFacts())
     text = write_report(tmp_path, summarise(sweep, []))[0].read_text()
     assert "pw-1" not in text
     assert "https://ann:***@host" in text
@@ -214,7 +215,7 @@ def test_page_masks_stored_password(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_sweep_without_results_can_be_reported(count: int, tmp_path: Path) -> None:
-    sweep = make_sweep(status=SweepStatus.RUNNING, facts={})
+    sweep = make_sweep(status=SweepStatus.RUNNING, facts=SweepFacts())
     summary = summarise(sweep, make_records(count), Importances(note="too few trials"))
     assert "parallel_coordinates" not in draw(summary)
     assert (summary.time is None) == (count == 0)
@@ -225,7 +226,7 @@ def test_sweep_without_results_can_be_reported(count: int, tmp_path: Path) -> No
 
 def test_minimised_metric_is_drawn_downwards(tmp_path: Path) -> None:
     metric = {"name": "val/loss", "direction": "minimize"}
-    summary = summarise(make_sweep(fingerprint={"metric": metric}, facts={}), make_records())
+    summary = summarise(make_sweep(fingerprint={"metric": metric}, facts=SweepFacts()), make_records())
     assert summary.leaderboard.metric.direction is Direction.MINIMIZE
     header = write_report(tmp_path, summary)[-1].parent.joinpath("leaderboard.csv").read_text().splitlines()[0]
     assert header.split(",").count("val/loss") == 1

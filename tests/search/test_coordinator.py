@@ -256,7 +256,7 @@ def test_deleted_study_is_reported(tmp_path: Path) -> None:
 def test_wall_time_counts_earlier_drivers(tmp_path: Path) -> None:
     ledger, clock = open_ledger(tmp_path), Clock()
     sweep = open_sweep(ledger, "sentiment", {}, "")
-    sweep = replace(sweep, facts={"elapsed_s": 50.0})
+    sweep = replace(sweep, elapsed_s=50.0)
     coordinator = Coordinator(ledger, sweep, plan_of(budget=Budget(wall_time_s=60.0)), timer=clock)
     assert coordinator.next_task() is not None
     clock.now += 9.0

@@ -16,8 +16,9 @@ from orchestrator.objective.protocol import Head
 from orchestrator.promotion.export import export_adapter
 from orchestrator.promotion.promote import PromotionRequest, promote
 from orchestrator.serving.predictor import Predictor
-from orchestrator.tracking.adapters import AdapterCard, stage_adapter
+from orchestrator.tracking.adapters import AdapterCard
 from orchestrator.tracking.location import Location
+from orchestrator.tracking.staging import stage_adapter
 from orchestrator.training.model.adapters import adapt, save_adapter
 from orchestrator.training.model.base_model import load_base
 from tests import needs
@@ -50,7 +51,7 @@ def probabilities(logits: list[float]) -> list[float]:
         ("models:/films/2", 2, "films/2"),
     ],
 )
-def test_a_registered_model_predicts_what_training_saw(
+def test_registered_model_predicts_as_in_training(
     registered: Tracked, written: str, number: int, reference: str
 ) -> None:
     predictor = Predictor.load(written, registered.location)
@@ -67,7 +68,7 @@ def test_a_registered_model_predicts_what_training_saw(
     assert predictor.predict([]) == []
 
 
-def test_blank_texts_have_no_answer_in_place(registered: Tracked) -> None:
+def test_blank_texts_get_no_answer(registered: Tracked) -> None:
     predictor = Predictor.load("films", registered.location)
     plain = predictor.predict(TEXTS[:2])
     found = predictor.predict(["", TEXTS[0], "  ", TEXTS[1]])
@@ -76,7 +77,7 @@ def test_blank_texts_have_no_answer_in_place(registered: Tracked) -> None:
     assert (found[0].score, found[0].probabilities) == (None, {})
 
 
-def test_an_exported_folder_predicts_and_its_base_may_have_moved(tracked: Tracked, tmp_path: Path) -> None:
+def test_exported_folder_predicts_with_moved_base(tracked: Tracked, tmp_path: Path) -> None:
     folder = export_adapter(tracked.candidates().choose(), tmp_path / "films")
     moved = tmp_path / "moved"
     moved.symlink_to(tracked.trained.adapters.base_path)
@@ -92,7 +93,7 @@ def test_an_exported_folder_predicts_and_its_base_may_have_moved(tracked: Tracke
 
 
 @pytest.mark.parametrize("head", ["causal_lm", "seq2seq_lm"])
-def test_a_language_model_writes_text(head: str, tmp_path: Path, local_store: Location) -> None:
+def test_language_model_generates_text(head: str, tmp_path: Path, local_store: Location) -> None:
     adapters = writer_adapters(tmp_path, head)
     record = trial(0, (0.5,))
     adapter = adapters.folder(record)
@@ -108,7 +109,7 @@ def test_a_language_model_writes_text(head: str, tmp_path: Path, local_store: Lo
 
 
 @needs.bitsandbytes
-def test_a_quantised_base_is_loaded_by_us_and_by_the_readme(tmp_path: Path, local_store: Location) -> None:
+def test_quantised_base_is_loaded_by_readme_too(tmp_path: Path, local_store: Location) -> None:
     base = Source(origin=Origin.LOCAL, name=str(tiny_bert(tmp_path / "base", width=64)))
     torch.manual_seed(0)
     loaded = load_base(base, TinyClassification(), "cpu", quantisation=Quantisation.NF4)
@@ -157,7 +158,7 @@ def test_a_quantised_base_is_loaded_by_us_and_by_the_readme(tmp_path: Path, loca
         ("", "a model is NAME, NAME@alias or NAME/version, got ''"),
     ],
 )
-def test_what_is_not_there_is_named(registered: Tracked, written: str, message: str) -> None:
+def test_missing_model_is_named(registered: Tracked, written: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         Predictor.load(written, registered.location)
 

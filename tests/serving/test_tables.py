@@ -1,4 +1,4 @@
-"""Files of rows are read as they are written, and written again with the answers beside them."""
+"""Files of rows are read unchanged, and written with columns of answers."""
 
 import json
 from pathlib import Path
@@ -82,7 +82,7 @@ def test_answers_do_not_replace_a_column(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
-def test_answers_are_added_any_number_of_times(tmp_path: Path, ending: str) -> None:
+def test_answers_can_be_added_repeatedly(tmp_path: Path, ending: str) -> None:
     (tmp_path / "in.csv").write_text("text\na\nb\nc\n")
     file, columns = tmp_path / "in.csv", ["text"]
     for prefix in ("", "predicted_", "predicted_2_", "predicted_3_"):
@@ -100,40 +100,40 @@ def test_parquet_has_columns_of_later_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ['text\n"a"', 'id,text\n1,"a\nb"', 'id,text\n1,a"b\n'])
-def test_last_line_needs_no_line_end(tmp_path: Path, content: str) -> None:
+def test_last_line_needs_no_newline(tmp_path: Path, content: str) -> None:
     (tmp_path / "in.csv").write_text(content)
     assert len(read_rows(tmp_path / "in.csv").rows) == 1
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
-        ("in.txt", b"a", "--file: a name that ends in .csv, .tsv, .json, .jsonl, .parquet is needed, got 'in.txt'"),
+        ("in.txt", b"a", "--file: one of the extensions .csv, .tsv, .json, .jsonl, .parquet is needed, got 'in.txt'"),
         ("in.csv", b"", r"in.csv is empty \(0 bytes\)"),
-        ("in.csv", b"id,text\n", "in.csv holds no rows"),
+        ("in.csv", b"id,text\n", "in.csv has no rows"),
         ("in.jsonl", b"", r"in.jsonl is empty \(0 bytes\)"),
         ("in.csv", b"text\nfine\ncaf\xe9\n", r"in.csv, line 3: byte 0xe9 is not UTF-8; save the file as"),
         ("in.csv", b"PK\x03\x04\xff\xfe", "in.csv is a zip archive"),
         ("in.csv", b"id,text\n1,a,b\n", "line 2 has 3 cells and the header 2"),
-        ("in.csv", b'id,text\n1,a\n2,"b\n3,c\n', "in.csv: line 3 opens a quote that nothing closes"),
-        ("in.csv", b'"text\na\n', "in.csv: line 1 opens a quote that nothing closes"),
-        ("in.tsv", b'text\n"a', "in.tsv: line 2 opens a quote that nothing closes"),
-        ("in.csv", b"text,text\na,b\n", "two columns of one name: text, text"),
-        ("in.csv", b"id,body\n1,a\n", "in.csv has no column 'text'; it has: id, body. Name the column"),
-        ("in.jsonl", b'{"text": "a"}\n{"text": 37}\n', "row 2 of column 'text' holds int 37; text is needed"),
-        ("in.jsonl", b'{"text": "a"}\nno\n', "line 2 is no JSON"),
+        ("in.csv", b'id,text\n1,a\n2,"b\n3,c\n', "in.csv: line 3 opens a quote without an end"),
+        ("in.csv", b'"text\na\n', "in.csv: line 1 opens a quote without an end"),
+        ("in.tsv", b'text\n"a', "in.tsv: line 2 opens a quote without an end"),
+        ("in.csv", b"text,text\na,b\n", "duplicate column names: text, text"),
+        ("in.csv", b"id,body\n1,a\n", r"column 'text' not found in in.csv \(columns: id, body\)\. Name the column"),
+        ("in.jsonl", b'{"text": "a"}\n{"text": 37}\n', "row 2 of column 'text' has int 37; text is needed"),
+        ("in.jsonl", b'{"text": "a"}\nno\n', "line 2 is not valid JSON"),
         ("in.jsonl", b'["a"]\n', "row 1 is str; an object"),
         ("in.parquet", b"no parquet", "in.parquet is not a Parquet file"),
     ],
 )
-def test_unusable_files_are_named(tmp_path: Path, name: str, content: bytes, told: str) -> None:
+def test_unusable_files_are_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         read_rows(tmp_path / name).texts()
 
 
 def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="--file: there is no file"):
+    with pytest.raises(DataError, match=r"--file: file .* does not exist"):
         read_rows(tmp_path / "none.csv")
     (tmp_path / "in.csv").write_text("text\na\nb\nc\n")
     with pytest.raises(DataError, match=r"--output: .*none/out.csv cannot be written: No such file or directory"):

@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.core.errors import SpecError
+from orchestrator.core.settings import TrialSettings
+from orchestrator.spec.fingerprint import fingerprint
 from orchestrator.spec.load import load_spec
 from tests.spec.facts import PACKAGED, objective_facts
 from tests.spec.test_load import FULL
@@ -67,8 +69,8 @@ def _messages(file: Path) -> list[str]:
         spec = load_spec(file, objective_facts=objective_facts, packaged=PACKAGED)
     except SpecError as error:
         return str(error).splitlines()
-    spec.settings_for({})
-    json.dumps(spec.fingerprint())
+    TrialSettings.from_params(spec.fixed)
+    json.dumps(fingerprint(spec))
     return []
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.core.deepspeed import told
-from orchestrator.spec.fingerprint import differences
+from orchestrator.core.deepspeed import summary
+from orchestrator.spec.fingerprint import differences, fingerprint
 from tests.spec.facts import SMALL, load, message, pretend_installed
 
 TRAINER = {
@@ -52,13 +52,13 @@ def test_trainer_configuration_keeps_memory_settings(path: Path) -> None:
     found = load(path, "training.deepspeed=ds.json").deepspeed
     zero = {"stage": 2, "offload_optimizer": {"device": "cpu"}, "allgather_bucket_size": 500_000_000}
     assert found == {"zero_optimization": zero}
-    assert told(found) == "ZeRO-2, the optimiser in the CPU's memory"
+    assert summary(found) == "ZeRO-2, the optimiser in the CPU's memory"
 
 
 def test_resume_refuses_other_deepspeed(path: Path) -> None:
     plain, zero = load(path), load(path, "training.deepspeed=zero2")
-    assert "deepspeed" not in plain.fingerprint()  # sweeps from before this key can resume
-    lines = differences(plain.fingerprint(), zero.fingerprint())
+    assert "deepspeed" not in fingerprint(plain)  # sweeps from before this key can resume
+    lines = differences(fingerprint(plain), fingerprint(zero))
     assert lines == ["training.deepspeed.zero_optimization.stage: (absent) → 2"]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.spec.fingerprint import differences
+from orchestrator.spec.fingerprint import differences, fingerprint
 from tests.spec.facts import load
 
 TEXT = """
@@ -27,16 +27,16 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_fingerprint_is_plain_json(path: Path) -> None:
-    fingerprint = load(path).fingerprint()
-    assert json.loads(json.dumps(fingerprint)) == fingerprint
-    assert differences(fingerprint, fingerprint) == []
+    facts = fingerprint(load(path))
+    assert json.loads(json.dumps(facts)) == facts
+    assert differences(facts, facts) == []
 
 
 def test_fixed_method_keeps_its_key(path: Path) -> None:
-    plain = load(path).fingerprint()
+    plain = fingerprint(load(path))
     assert (plain["method"], plain["fixed"]) == ("lora", {})
-    assert load(path, "adapter.method=lora").fingerprint() == plain
-    other = load(path, "adapter={method: loha, alpha: 8}", "search.space={rank: {choices: [4, 8]}}").fingerprint()
+    assert fingerprint(load(path, "adapter.method=lora")) == plain
+    other = fingerprint(load(path, "adapter={method: loha, alpha: 8}", "search.space={rank: {choices: [4, 8]}}"))
     assert (other["method"], other["fixed"]) == ("loha", {"alpha": 8.0})
 
 
@@ -55,7 +55,7 @@ def test_fixed_method_keeps_its_key(path: Path) -> None:
     ],
 )
 def test_resume_allows_change(path: Path, override: str) -> None:
-    assert load(path, override).fingerprint() == load(path).fingerprint()
+    assert fingerprint(load(path, override)) == fingerprint(load(path))
 
 
 @pytest.mark.parametrize(
@@ -95,12 +95,12 @@ def test_resume_allows_change(path: Path, override: str) -> None:
     ],
 )  # fmt: skip
 def test_resume_names_changed_values(path: Path, override: str, lines: list[str]) -> None:
-    assert differences(load(path).fingerprint(), load(path, override).fingerprint()) == lines
+    assert differences(fingerprint(load(path)), fingerprint(load(path, override))) == lines
 
 
 def test_fixed_epochs_keep_their_key(path: Path) -> None:
-    fingerprint = load(path, "training.epochs=2").fingerprint()
-    assert (fingerprint["epochs"], fingerprint["fixed"]) == (2.0, {})
+    facts = fingerprint(load(path, "training.epochs=2"))
+    assert (facts["epochs"], facts["fixed"]) == (2.0, {})
 
 
 ROWS = {"train": "0a", "validation": "0b", "test": "0c"}
@@ -108,8 +108,8 @@ ROWS = {"train": "0a", "validation": "0b", "test": "0c"}
 
 def changed(path: Path, override: str, rows: dict[str, str], **other: str) -> list[str]:
     """Return the differences of the whole fingerprints after an override and with other row digests."""
-    old = load(path).fingerprint() | {"rows": ROWS, "objective_file": "11"}
-    new = (load(path, override) if override else load(path)).fingerprint() | {"rows": ROWS | rows}
+    old = fingerprint(load(path)) | {"rows": ROWS, "objective_file": "11"}
+    new = fingerprint(load(path, override) if override else load(path)) | {"rows": ROWS | rows}
     return differences(old, new | {"objective_file": "11"} | other)
 
 

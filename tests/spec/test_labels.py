@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.errors import SpecError
-from orchestrator.spec.fingerprint import differences
+from orchestrator.spec.fingerprint import differences, fingerprint
 from orchestrator.spec.load import load_spec
 from orchestrator.spec.sweep_spec import SweepSpec
 from tests.spec.facts import CLASSIFICATION, PACKAGED, SMALL, load
@@ -62,6 +62,6 @@ def test_objectives_without_classes_refuse_labels(tmp_path: Path) -> None:
 
 
 def test_sweeps_without_labels_keep_their_fingerprint(tmp_path: Path) -> None:
-    plain, used = labelled(tmp_path, "{}").fingerprint(), labelled(tmp_path, "{neg: negative}").fingerprint()
+    plain, used = fingerprint(labelled(tmp_path, "{}")), fingerprint(labelled(tmp_path, "{neg: negative}"))
     assert "labels" not in plain["data"]
     assert differences(plain, used) == ["data.labels.neg: (absent) → negative"]

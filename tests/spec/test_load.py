@@ -20,6 +20,7 @@ from orchestrator.core.policy import (
 )
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import Choices, Constant, FloatRange, IntRange, Parameter
+from orchestrator.spec.fingerprint import fingerprint
 from orchestrator.spec.load import load_spec
 from orchestrator.spec.sweep_spec import SweepSpec
 from tests.spec.facts import CLASSIFICATION, PACKAGED, objective_facts
@@ -124,7 +125,7 @@ class TestGoodFiles:
     def test_reports_accept_sample_counts(self) -> None:
         spec = load(FULL, "early_stopping.reports=[50, 3e2]")
         assert spec.stopping.reports == (50, 300)
-        assert spec.fingerprint()["stopping"]["reports"] == [50, 300]
+        assert fingerprint(spec)["stopping"]["reports"] == [50, 300]
 
     def test_fewer_rows_need_one_override(self) -> None:
         spec = load(FULL, "early_stopping.reports=[50, 300]", "data.train=60")
@@ -182,7 +183,7 @@ class TestGoodFiles:
 
     def test_sections_may_be_left_empty(self) -> None:
         spec = load(SMALL + "data:\ntraining:\nadapter:\nresources:\ntracking:\nmodel:\n")
-        assert spec.fingerprint() == load(SMALL).fingerprint()
+        assert fingerprint(spec) == fingerprint(load(SMALL))
 
     def test_short_forms(self) -> None:
         spec = load(SMALL.replace("  space:", "  sampler: qmc\n  space:") + "early_stopping: median\n")
@@ -223,11 +224,11 @@ class TestGoodFiles:
 
     def test_parameters_override_fixed_settings(self) -> None:
         spec = load(FULL)
-        assert spec.settings_for({"rank": 4, "alpha": 8.0}) == TrialSettings(
+        assert TrialSettings.from_params({**spec.fixed, "rank": 4, "alpha": 8.0}) == TrialSettings(
             rank=4, alpha=8.0, target_modules="q_proj,v_proj", epochs=1.5, beta2=0.95, max_length=64
         )
         with pytest.raises(UserError, match="unknown settings: rnk"):
-            spec.settings_for({"rnk": 4})
+            TrialSettings.from_params({**spec.fixed, "rnk": 4})
 
 
 class TestPaths:
@@ -285,7 +286,7 @@ class TestOverrides:
             "budget": {"trials": 6},
             "data": {"train": 100},
         }
-        assert load(spec.text).fingerprint() == spec.fingerprint()
+        assert fingerprint(load(spec.text)) == fingerprint(spec)
 
     def test_fewer_trials_need_one_override(self) -> None:
         text = SMALL + "resources: {parallel_trials: 4}\nearly_stopping: {cohort: 3}\n"

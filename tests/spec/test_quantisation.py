@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.quantisation import Quantisation
-from orchestrator.spec.fingerprint import differences
+from orchestrator.spec.fingerprint import differences, fingerprint
 from tests.spec.facts import SMALL, load, message, pretend_installed
 
 
@@ -22,8 +22,8 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_resume_refuses_other_quantisation(path: Path) -> None:
     plain, quantised = load(path), load(path, "quantisation=nf4")
     assert (plain.quantisation, quantised.quantisation) == (None, Quantisation.NF4)
-    assert "quantisation" not in plain.fingerprint()  # sweeps from before this key can resume
-    lines = differences(plain.fingerprint(), quantised.fingerprint())
+    assert "quantisation" not in fingerprint(plain)  # sweeps from before this key can resume
+    lines = differences(fingerprint(plain), fingerprint(quantised))
     assert lines == ["quantisation: (absent) → nf4"]
 
 

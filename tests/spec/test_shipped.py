@@ -12,6 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from orchestrator.assets.catalogue import CATALOGUE
+from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.loading import objective_facts
 from orchestrator.spec.load import load_spec
 
@@ -32,7 +33,7 @@ def test_shipped_sweep_loads(path: Path) -> None:
     assert spec.name == path.stem
     assert spec.space.searched
     for point in spec.start_points:
-        spec.settings_for(point)
+        TrialSettings.from_params({**spec.fixed, **point})
 
 
 @pytest.mark.parametrize("path", [*SWEEPS, *DOCUMENTED], ids=lambda path: path.stem)

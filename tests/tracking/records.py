@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import delete, event, insert
 
+from orchestrator.core.facts import SweepFacts
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.sweep import SweepRecord, SweepStatus
@@ -65,7 +66,7 @@ def sweep(name: str = "films", generation: int = 1, status: SweepStatus = SweepS
         fingerprint={},
         spec_text=f"name: {name}\n",
         created_at=START + generation,
-        facts={"versions": {"torch": "2.13.0"}, "baseline": {"val/accuracy": 0.6}},
+        facts=SweepFacts(baseline={"val/accuracy": 0.6}),
     )
 
 

@@ -9,7 +9,7 @@ import torch
 
 from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import Origin, Source
-from orchestrator.evaluation.neighbours import forget_longest_rows
+from orchestrator.evaluation.row_independence import reset_rope_per_forward
 from orchestrator.objective.protocol import Head
 from orchestrator.tracking.adapter_model import AdapterRunner, reset_long_rope
 from orchestrator.training.model.adapters import adapt, save_adapter
@@ -68,5 +68,5 @@ def test_rope_detection_equals_that_of_evaluation(rope_type: str | dict[str, str
     rotaries = [torch.nn.Module(), torch.nn.Module()]
     for rotary in rotaries:
         rotary.__dict__["rope_type"] = rope_type
-    forget_longest_rows(rotaries[0])
+    reset_rope_per_forward(rotaries[0])
     assert reset_long_rope(rotaries[1]) == bool(rotaries[0]._forward_pre_hooks)

@@ -9,7 +9,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from orchestrator.core.data import Origin, Source
 from orchestrator.tracking.adapter_model import AdapterRunner
-from orchestrator.tracking.adapters import AdapterCard, stage_adapter
+from orchestrator.tracking.adapters import AdapterCard
+from orchestrator.tracking.staging import stage_adapter
 from tests.fakes.odd_models import END_ID, PIECES, save_tokenizer
 
 

@@ -157,8 +157,7 @@ def test_other_refusals_differ_from_faults(error: Exception, expected: bool) -> 
 
 def test_invalid_mlflow_names_are_cleaned(local_store: Location) -> None:
     store = StoredSweep(sweep(), trial(0, (0.5,), TrialState.COMPLETE))
-    facts = {**store.record.facts, "baseline": {"val/hit@1": 0.25, "val/a//b": 0.5}}
-    store.ledger.sweeps.update(store.id, facts=facts)
+    store.ledger.sweeps.update(store.id, facts={"baseline": {"val/hit@1": 0.25, "val/a//b": 0.5}})
     assert Synchroniser(store.ledger, store.id, description(), local_store).run() == ()
     metrics = connect(local_store).get_run(store.run_id).data.metrics
     assert metrics["baseline_val_hit_1"] == 0.25

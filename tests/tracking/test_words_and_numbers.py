@@ -3,6 +3,7 @@
 import dataclasses
 from urllib.parse import parse_qs, unquote, urlparse
 
+from orchestrator.core.facts import SweepFacts
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialRecord, TrialState
@@ -106,7 +107,7 @@ def test_sweep_key_is_unique() -> None:
         sweep_key(dataclasses.replace(sweep(), created_at=1.0)),  # the same name in another ledger
     }
     assert len(keys) == 4
-    assert sweep_key(dataclasses.replace(sweep(), status=SweepStatus.FINISHED, facts={})) in keys
+    assert sweep_key(dataclasses.replace(sweep(), status=SweepStatus.FINISHED, facts=SweepFacts())) in keys
 
 
 def test_descriptions_name_result_and_settings() -> None:

@@ -69,12 +69,12 @@ def refusal(plan: EnginePlan, objective: Objective) -> list[str]:
 
 @pytest.mark.parametrize("write", [tiny_mixtral, tiny_qwen3_moe])
 def test_dropout_on_experts_is_refused(write: Callable[[Path], Path], tmp_path: Path) -> None:
-    told = r"dropout 0\.1 cannot be trained on this model: lora\.ParamWrapper does not work with lora_dropout != 0"
+    message = r"dropout 0\.1 cannot be trained on this model: lora\.ParamWrapper does not work with lora_dropout != 0"
     folder = write(tmp_path)
     [searched] = refusal(plan_of(folder, {"dropout": [0.0, 0.05, 0.1], "rank": [4, 8, 16]}), TinyCausal())
     [fixed] = refusal(plan_of(folder, {"rank": [4, 8]}, dropout=0.1), TinyCausal())
     for place, line in (("search.space", searched), ("adapter", fixed)):
-        assert re.fullmatch(rf"{place}\.dropout: {told}{BY_PARAMETER}; possible: dropout 0\.0", line)
+        assert re.fullmatch(rf"{place}\.dropout: {message}{BY_PARAMETER}; possible: dropout 0\.0", line)
 
 
 def test_error_has_a_line_per_refused_value(tmp_path: Path) -> None:
@@ -151,16 +151,16 @@ def test_notes_say_which_experts_get_adapters(tmp_path: Path) -> None:
 
     assert notes(tiny_llama) == ()
     [given] = notes(tiny_mixtral)
-    start = "a mixture of experts, lora on all-linear: the experts"
-    assert given == f"{start} get adapters ({EXPERTS}), and so do {ATTENTION}, mlp.gate (2)"
+    start = "a mixture of experts, lora on all-linear: experts"
+    assert given == f"{start} with adapters: {EXPERTS}; also {ATTENTION}, mlp.gate (2)"
     [left_out] = notes(tiny_qwen2_moe)
-    start += f" get no adapter ({EXPERTS}), adapters are put on "
+    start += f" without adapters: {EXPERTS}; with adapters: "
     assert left_out.startswith(start + ATTENTION)
     assert "mlp.shared_expert.up_proj (2)" in left_out.removeprefix(start)
     [by_method] = notes(tiny_mixtral, method="loha")
     assert by_method == start.replace("lora", "loha") + ATTENTION
     [named] = notes(tiny_mixtral, target_modules="q_proj")
-    assert named.endswith(f"the experts get no adapter ({EXPERTS}), adapters are put on self_attn.q_proj (2)")
+    assert named.endswith(f"experts without adapters: {EXPERTS}; with adapters: self_attn.q_proj (2)")
 
 
 def test_stacked_attention_is_not_a_mixture() -> None:
@@ -183,23 +183,21 @@ def test_note_has_the_fraction_in_4_bits(tmp_path: Path) -> None:
     total = sum(value.numel() for name, value in model.named_parameters() if ".layers." in name)
     inside = [module for name, module in model.named_modules() if "layers" in name]
     linear = sum(module.weight.numel() for module in inside if isinstance(module, torch.nn.Linear))
-    told = f"quantisation nf4: {100 * linear / total:.0f} % of the weights in the layers are held in 4 bits"
+    message = f"quantisation nf4: {100 * linear / total:.0f} % of the weights in the layers are held in 4 bits"
     assert 0.1 < linear / total < 0.2
-    assert note(tiny_qwen2_moe) == f"{told}; not in 4 bits: {EXPERTS}"
+    assert note(tiny_qwen2_moe) == f"{message}; not in 4 bits: {EXPERTS}"
     assert note(tiny_llama) == "quantisation nf4: 99 % of the weights in the layers are held in 4 bits"
 
 
 def test_note_names_lokr_ranks_without_effect() -> None:
     """MiniLM's layers are 384 wide: 16 × 24, and 1,536 is 32 × 48."""
     model = Source(origin=Origin.PACKAGED, name="minilm")
-    told = (
-        "lokr on {}: from rank 12 on the rank changes nothing but the scale alpha / rank {}, because peft then trains "
-    )
-    told += "the whole factor; ranks up to 32 may come: choose ranks below 12"
+    message = "lokr on {}: from rank 12 on the rank changes only the scale alpha / rank {}, because peft then trains "
+    message += "the whole factor; the search space has ranks up to 32: choose ranks below 12"
     lokr: dict[str, list[ParamValue]] = {"rank": [4, 8, 11, 16, 32], "target_modules": ["query,value", "all-linear"]}
     assert check_adapters(plan_of(model, lokr, method="lokr"), TinyClassification()) == (
-        told.format("query,value", "in every layer"),
-        told.format("all-linear", "in 25 of 37 layers, from 24 on in all"),
+        message.format("query,value", "in every layer"),
+        message.format("all-linear", "in 25 of 37 layers, from 24 on in all"),
     )
     few: dict[str, list[ParamValue]] = {"rank": [4, 8, 11]}
     assert check_adapters(plan_of(model, few, method="lokr"), TinyClassification()) == ()

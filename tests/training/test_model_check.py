@@ -224,9 +224,9 @@ NOTES: dict[str, tuple[Callable[[Path], Path], Objective, int, str]] = {
 
 @pytest.mark.parametrize("name", sorted(NOTES))
 def test_difference_gives_a_note(name: str, tmp_path: Path) -> None:
-    build, objective, max_length, told = NOTES[name]
+    build, objective, max_length, message = NOTES[name]
     (note,) = check(build(tmp_path), objective, max_length).notes
-    assert told in note
+    assert message in note
 
 
 def test_end_token_of_a_classifier_is_irrelevant(tmp_path: Path) -> None:
@@ -263,15 +263,15 @@ def test_added_tokens_without_embedding_in_texts_are_refused(tmp_path: Path) -> 
 def test_texts_with_the_end_token_are_refused(tmp_path: Path) -> None:
     checked = check(tiny_bart_classifier(tmp_path), CLASSES)
     assert checked.check_rows(splits_of("a good film"), 32) == ()
-    told = r"by its end token '</s>', and 1 of the 2 texts of train contain it: 'a <s>bad</s> film'\. Remove it"
-    with pytest.raises(DataError, match=told):
+    message = r"by its end token '</s>', and 1 of the 2 texts of train contain it: 'a <s>bad</s> film'\. Remove it"
+    with pytest.raises(DataError, match=message):
         checked.check_rows(splits_of("a good film", "a <s>bad</s> film"), 32)
 
 
 def test_texts_beyond_model_max_length_print_no_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
+    logged: list[str] = []
     logger = logging.getLogger("transformers.tokenization_utils_base")
-    monkeypatch.setattr(logger, "handle", lambda record: said.append(record.getMessage()))
+    monkeypatch.setattr(logger, "handle", lambda record: logged.append(record.getMessage()))
     build = changed(tiny_bert, "tokenizer_config.json", lambda c: c.update(model_max_length=8))
     check(build(tmp_path), CLASSES, 16).check_rows(splits_of("a good film " * 9), 16)
-    assert said == []
+    assert logged == []

@@ -15,7 +15,8 @@ from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.plan import EnginePlan, Precision
 from orchestrator.core.trial import TrialTask
 from orchestrator.tracking.adapter_model import AdapterRunner
-from orchestrator.tracking.adapters import AdapterCard, stage_adapter
+from orchestrator.tracking.adapters import AdapterCard
+from orchestrator.tracking.staging import stage_adapter
 from orchestrator.training.context import EngineContext
 from orchestrator.training.mixed import MixedEngine
 from orchestrator.training.solo.engine import SoloEngine

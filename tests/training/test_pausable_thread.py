@@ -74,17 +74,17 @@ def test_busy_thread_ends_at_next_check() -> None:
             time.sleep(0.001)
 
     pushing = PausableThread(body, "busy")
-    told: list[str] = []
+    messages: list[str] = []
 
     def ask() -> None:
         with pytest.raises(RuntimeError) as raised:
             pushing.next()
-        told.append(str(raised.value))
+        messages.append(str(raised.value))
 
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     assert started.wait(5)
     pushing.close()
     asking.join(5)
-    assert told == ["busy was closed"]
+    assert messages == ["busy was closed"]
     assert not [thread for thread in threading.enumerate() if thread.name == "busy"]

@@ -73,7 +73,7 @@ def test_computed_positions_give_only_a_note(kind: str) -> None:
     assert position_bound(model) is None
     assert require_positions(SOURCE, model, 20) == []
     (note,) = require_positions(SOURCE, model, 21)
-    assert "data.max_length is 21, the model was made for 20 tokens (max_position_embeddings)" in note
+    assert "data.max_length is 21, the model was trained on rows of 20 tokens (max_position_embeddings)" in note
 
 
 def test_relative_positions_have_neither() -> None:

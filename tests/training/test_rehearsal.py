@@ -72,7 +72,7 @@ def test_writers_pass(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hook", "returned", "told"),
+    ("hook", "returned", "message"),
     [
         ("encode", [], "encode must return a list of 35 dicts with input_ids, one per row, got list"),
         ("collate", torch.zeros(2, 3), r"collate must return a dict of tensors, .*, got a tensor of shape \(2, 3\)"),
@@ -84,9 +84,9 @@ def test_writers_pass(tmp_path: Path) -> None:
         ("measure", {"accurcy": 1.0}, "measure must return every metric that `metrics` lists, accuracy too"),
     ],
 )
-def test_wrong_result_of_a_hook_is_refused(encoder: Path, hook: str, returned: Any, told: str) -> None:
+def test_wrong_result_of_a_hook_is_refused(encoder: Path, hook: str, returned: Any, message: str) -> None:
     broken = type("Broken", (tiny_objective.TinyClassification,), {hook: lambda *_: returned})
-    with pytest.raises(ObjectiveError, match=f"objective tiny-classification: {told}"):
+    with pytest.raises(ObjectiveError, match=f"objective tiny-classification: {message}"):
         rehearse(broken(), tiny_objective.tiny_splits(DATA), plan(encoder))
 
 
@@ -108,12 +108,12 @@ def test_error_in_a_hook_names_its_line(tmp_path: Path, encoder: Path, hook: str
     file = tmp_path / "own.py"
     file.write_text(OWN.replace("HOOK", hook))
     task: Objective = load_objective(str(file))
-    told = f"objective {file}:7: {hook} raised KeyError: 'a row'"
+    message = f"objective {file}:7: {hook} raised KeyError: 'a row'"
     if hook == "baseline":
         warning = rehearse(task, tiny_objective.tiny_splits(DATA), plan(encoder))
         assert warning is not None
-        assert warning.endswith(f" training rows the baseline cannot be fitted: {told}")
+        assert warning.endswith(f" training rows the baseline cannot be fitted: {message}")
         return
     with pytest.raises(ObjectiveError) as caught:
         rehearse(task, tiny_objective.tiny_splits(DATA), plan(encoder))
-    assert str(caught.value) == told
+    assert str(caught.value) == message

@@ -38,13 +38,13 @@ def test_expression_matches_the_layers_of_peft(folder: Path, method: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("targets", "told"),
+    ("targets", "message"),
     [
         (".*query_key.*", "the regular expression matches the whole path of no module, such as bert"),
         ("query(", r"not a regular expression, missing \), unterminated subpattern"),
         (" , ", "names of the model's modules are needed: query, key, value, .*; got nothing"),
     ],
 )
-def test_targets_without_a_module_are_refused(folder: Path, targets: str, told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_targets_without_a_module_are_refused(folder: Path, targets: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         adapt(base(folder), TrialSettings.from_params({"target_modules": targets}), TinyClassification().head)

@@ -1,11 +1,11 @@
-"""Read local files of rows: CSV, TSV, JSON, JSON lines and Parquet.
+"""Reads local files of rows: CSV, TSV, JSON, JSON Lines and Parquet.
 
-Values stay as they are written. Missing is what the format calls missing: an empty cell in CSV, null elsewhere.
+Values are not converted. An empty cell in CSV and null in other formats are missing values.
 """
 
-from orchestrator.assets.tables.before import read_as_before
-from orchestrator.assets.tables.content import text_of
+from orchestrator.assets.tables.content import read_text
 from orchestrator.assets.tables.files import FORMATS, check_start, read_file
-from orchestrator.assets.tables.values import Wanted, checked_text
+from orchestrator.assets.tables.legacy import read_with_datasets
+from orchestrator.assets.tables.values import TaskColumns, cast_text
 
-__all__ = ["FORMATS", "Wanted", "check_start", "checked_text", "read_as_before", "read_file", "text_of"]
+__all__ = ["FORMATS", "TaskColumns", "cast_text", "check_start", "read_file", "read_text", "read_with_datasets"]

@@ -1,4 +1,4 @@
-"""The text of a file: UTF-8, or what its byte order mark says."""
+"""Reads the text of a file: UTF-8, or the encoding of its byte order mark."""
 
 import codecs
 from pathlib import Path
@@ -12,32 +12,32 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-"""Encoding by byte order mark; UTF-32 before UTF-16, whose mark begins like it."""
+"""Encoding by byte order mark. UTF-32 comes before UTF-16, because its mark starts with the mark of UTF-16."""
 
 
-def text_of(path: Path, name: str) -> str:
+def read_text(path: Path, name: str) -> str:
     """Return the text of a file without its byte order mark.
 
     Args:
         path: the file.
-        name: the format that it is read as, for messages: ``CSV``.
+        name: the name of the format, for messages: ``CSV``.
 
     Raises:
-        DataError: the file is not UTF-8, or holds nothing but blanks.
+        DataError: the file is not UTF-8, contains a zero byte, or is blank.
     """
     raw = path.read_bytes()
     encoding = next((encoding for mark, encoding in _MARKS.items() if raw.startswith(mark)), "utf-8")
     try:
         text = raw.decode(encoding)
     except UnicodeDecodeError as error:
-        line, known = raw[: error.start].count(b"\n") + 1, encoding.removesuffix("-sig").upper()
+        line, expected = raw[: error.start].count(b"\n") + 1, encoding.removesuffix("-sig").upper()
         raise DataError(
-            f'{path}, line {line}: byte 0x{raw[error.start]:02x} is not {known}; save the file as "{name} UTF-8", '
+            f'{path}, line {line}: byte 0x{raw[error.start]:02x} is not {expected}; save the file as "{name} UTF-8", '
             f"or convert it: iconv -f WINDOWS-1252 -t UTF-8 {path.name} > new-{path.name}"
         ) from error
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
-        raise DataError(f'{path}, line {line}: a zero byte stands in the text; save the file as "{name} UTF-8"')
+        raise DataError(f'{path}, line {line}: the text contains a zero byte; save the file as "{name} UTF-8"')
     if not text.strip():
         raise DataError(f"{path} is blank; a {name} file with rows is needed")
     return text

@@ -1,7 +1,7 @@
-"""CSV and TSV. A file says nothing of types: cells are text as written, and an empty cell is missing.
+"""Reads CSV and TSV. Cells are text, and an empty cell is a missing value.
 
-A column of which every cell is a plain integer (``0``, ``-1``, ``12``; not ``007`` or ``1.0``) holds integers, unless
-text is needed: written again, they give the same file.
+A column becomes integers if all of its cells are plain integers (``0``, ``-1``, ``12``; not ``007`` or ``1.0``) and
+the task does not need text. Written again, these integers give the same file.
 """
 
 import csv
@@ -13,41 +13,47 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.assets.tables.content import text_of
-from orchestrator.assets.tables.values import Wanted, table_of
+from orchestrator.assets.tables.content import read_text
+from orchestrator.assets.tables.values import TaskColumns, table_of
 from orchestrator.core.errors import DataError
 
 if TYPE_CHECKING:
+    from _csv import _QuotingType
+
     import datasets
 
 _DELIMITERS = {".csv": ",;\t|", ".tsv": "\t,;|"}
-"""Characters that may part the cells, the ending's own first."""
+"""Possible delimiters by extension, the usual one first."""
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
-_EXCELS_OWN = re.compile(r"sep=(.)\r?\n")
-"""A first line by which Excel states the delimiter."""
+_EXCEL_DELIMITER = re.compile(r"sep=(.)\r?\n")
+"""First line with the delimiter, written by Excel."""
 
 
-def read_delimited(path: Path, wanted: Wanted) -> "datasets.Dataset":
+def read_delimited(path: Path, task: TaskColumns) -> "datasets.Dataset":
     """Return the rows of a CSV or TSV file.
 
-    Another delimiter than the ending's is taken if the header has several cells by it alone, as in semicolon CSV.
+    Another delimiter than the extension's is used if only this delimiter splits the header, as in semicolon CSV.
+
+    Args:
+        path: the file.
+        task: the columns read by the task.
 
     Raises:
-        DataError: the file is no such table; the message names the line and the remedy.
+        DataError: the file is not a valid table; the message names the line and the remedy.
     """
     suffix = path.suffix.lower()
-    text = text_of(path, suffix[1:].upper())
+    text = read_text(path, suffix[1:].upper())
     if text[0] in "{[" and text.lstrip("[ \r\n")[:1] == "{":
-        raise DataError(f"{path} holds JSON, not {suffix[1:].upper()}; give it the ending .jsonl or .json")
-    stated = _EXCELS_OWN.match(text)
-    found = _read(path, text[stated.end() :], stated[1]) if stated else _sniffed(path, text, _DELIMITERS[suffix])
-    columns = _columns(path, *found, wanted)
-    return table_of({name: _typed(cells, wanted, name) for name, cells in columns.items()}, wanted, path)
+        raise DataError(f"{path} contains JSON, not {suffix[1:].upper()}; rename it to .jsonl or .json")
+    excel = _EXCEL_DELIMITER.match(text)
+    header, rows = _read(path, text[excel.end() :], excel[1]) if excel else _sniff(path, text, _DELIMITERS[suffix])
+    columns = _columns(path, header, rows, task)
+    return table_of({name: _convert(cells, task, name) for name, cells in columns.items()}, task, path)
 
 
-def _sniffed(path: Path, text: str, delimiters: str) -> tuple[list[str], list[list[str]]]:
-    """Return header and rows by the first delimiter with which all lines have as many cells as the header."""
+def _sniff(path: Path, text: str, delimiters: str) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows for the first delimiter with equal numbers of cells in all lines."""
     likely = [one for one in delimiters if _header_cells(text, one) > 1] or [delimiters[0]]
     problem: DataError | None = None
     for delimiter in likely:
@@ -55,11 +61,11 @@ def _sniffed(path: Path, text: str, delimiters: str) -> tuple[list[str], list[li
             return _read(path, text, delimiter)
         except DataError as error:
             problem = problem or error
-    if "\t" in likely:  # many TSV files have no quoting: a quote in them is a sign like any other
+    if "\t" in likely:  # many TSV files have no quoting: a quote in them is an ordinary character
         try:
             return _read(path, text, "\t", quoting=csv.QUOTE_NONE)
         except DataError:
-            pass  # the problem with quoting is told
+            pass  # the error with quoting is raised below
     assert problem is not None
     raise problem
 
@@ -70,10 +76,7 @@ def _header_cells(text: str, delimiter: str) -> int:
 
 
 def _read(
-    path: Path,
-    text: str,
-    delimiter: str,
-    quoting: Any = csv.QUOTE_MINIMAL,  # noqa: ANN401  (a constant of csv)
+    path: Path, text: str, delimiter: str, quoting: "_QuotingType" = csv.QUOTE_MINIMAL
 ) -> tuple[list[str], list[list[str]]]:
     """Return header and rows; empty lines are skipped.
 
@@ -84,14 +87,14 @@ def _read(
     header: list[str] = []
     rows: list[list[str]] = []
     start, where = 1, f"{path} cannot be read as csv: line"
-    parted = f"separated by a {_NAMES.get(delimiter, delimiter)}"
+    separated = f"separated by a {_NAMES.get(delimiter, delimiter)}"
     try:
         with _long_cells():
             for cells in lines:
                 if header and cells and len(cells) != len(header):
                     raise DataError(
-                        f"{where} {start} has {len(cells)} cells {parted}, the header has {len(header)}; put text that "
-                        "holds the delimiter or a line break between double quotes"
+                        f"{where} {start} has {len(cells)} cells {separated}, the header has {len(header)}; put text "
+                        "with the delimiter or a line break between double quotes"
                     )
                 if header and cells:
                     rows.append(cells)
@@ -99,40 +102,40 @@ def _read(
     except csv.Error as error:
         problem = "does not end" if "end of data" in str(error) else "is followed by more text"
         raise DataError(
-            f'{where} {start}: a quoted cell that begins there {problem}; write a quote inside quotes twice: ""'
+            f'{where} {start}: the quoted cell starting there {problem}; write a quote inside quotes twice: ""'
         ) from error
     return header, rows
 
 
-def _columns(path: Path, header: list[str], rows: list[list[str]], wanted: Wanted) -> dict[str, list[str | None]]:
-    """Return the cells by column; a second column of one name, or one without a name, gets a name by its place.
+def _columns(path: Path, header: list[str], rows: list[list[str]], task: TaskColumns) -> dict[str, list[str | None]]:
+    """Return the cells by column. Duplicate and empty names get the column's position.
 
-    Spaces around a name are left out, as after the comma of ``text, label``, unless the task asks for them.
+    Spaces around a name are removed (``text, label``), unless the task's column has them.
     """
-    header = [name if name in wanted.needed else name.strip() for name in header]
+    header = [name if name in task.required else name.strip() for name in header]
     columns: dict[str, list[str | None]] = {}
-    for place, name in enumerate(header):
-        if name in columns and name in wanted.needed:
+    for position, name in enumerate(header):
+        if name in columns and name in task.required:
             first = header.index(name) + 1
             raise DataError(
-                f"{path}: column {name} stands twice, as columns {first} and {place + 1}; rename one of them"
+                f"{path}: column {name} is duplicated, as columns {first} and {position + 1}; rename one of them"
             )
-        unique = f"Unnamed: {place}" if not name.strip() else f"{name}.{place}" if name in columns else name
-        columns[unique] = [row[place] or None for row in rows]
+        unique = f"Unnamed: {position}" if not name.strip() else f"{name}.{position}" if name in columns else name
+        columns[unique] = [row[position] or None for row in rows]
     return columns
 
 
-def _typed(cells: list[str | None], wanted: Wanted, name: str) -> list[Any]:
-    """Return integers if all cells are plain ones and text is not needed, else the cells."""
-    written = [cell for cell in cells if cell is not None]
-    if name in wanted.text or not written or not all(map(_INTEGER.fullmatch, written)):
+def _convert(cells: list[str | None], task: TaskColumns, name: str) -> list[Any]:
+    """Return the cells as integers if all are plain integers and the task does not need text, else unchanged."""
+    present = [cell for cell in cells if cell is not None]
+    if name in task.text or not present or not all(map(_INTEGER.fullmatch, present)):
         return cells
     return [None if cell is None else int(cell) for cell in cells]
 
 
 @contextmanager
 def _long_cells() -> Iterator[None]:
-    """Let cells have any length; the module's own limit is 131,072 characters."""
+    """Remove the csv module's limit of 131,072 characters per cell in the block."""
     limit = csv.field_size_limit(sys.maxsize)
     try:
         yield

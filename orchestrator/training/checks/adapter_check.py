@@ -20,11 +20,16 @@ _ORDER = ("dropout", "dora", "init", "rslora", "rank", "target_modules", "method
 """Settings in the order in which alternatives are suggested."""
 
 
-def check_adapters(plan: EnginePlan, objective: Objective) -> tuple[str, ...]:
+def check_adapters(plan: EnginePlan, objective: Objective, structure: Base | None = None) -> tuple[str, ...]:
     """Try the adapters of ``plan.tried``; return remarks for the user on adapters and model, a sentence each.
 
     Nothing is trained and no weight is read. If the model's structure cannot be built without weights, the check is
     skipped, and errors appear when the engine loads the weights.
+
+    Args:
+        plan: has the adapters and the base model.
+        objective: determines the head.
+        structure: the base model without weights; None: it is loaded.
 
     Raises:
         UserError: peft refuses some adapters; the message has a line per refused value.
@@ -33,7 +38,7 @@ def check_adapters(plan: EnginePlan, objective: Objective) -> tuple[str, ...]:
     if not plan.tried:
         return ()
     try:
-        base = load_structure(plan.model, objective)
+        base = structure or load_structure(plan.model, objective)
     except (NotImplementedError, RuntimeError, ImportError) as error:
         if out_of_memory(error):
             raise
@@ -114,12 +119,12 @@ def _line(
                 instead[name] = value
                 break
     own = [name for name in _ORDER if name in trial and (name in searched or trial[name] != RULES[name].default)]
-    first, *beside = list(instead) or own or ["method"]
+    first, *further = list(instead) or own or ["method"]
     place = f"search.space.{first}" if first in searched else f"adapter.{first}"
     why = attempts.refusal(trial) or ""
     if why.startswith("target_modules: "):
         return why.replace("target_modules", place, 1)
-    values = " with ".join(_value(name, trial[name]) for name in (first, *beside))
+    values = " with ".join(_value(name, trial[name]) for name in (first, *further))
     possible = " or ".join(_value(name, value) for name, value in instead.items())
     return f"{place}: {values} cannot be trained on this model: {why}" + (f"; possible: {possible}" if possible else "")
 

@@ -5,7 +5,7 @@ Nothing is trained, and no weights are loaded: on torch's ``meta`` device a mode
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,9 @@ from orchestrator.objective.protocol import Head, Objective, Splits
 from orchestrator.spec.possible import possible
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.training.checks.positions import require_positions
-from orchestrator.training.model.base_model import with_head
+from orchestrator.training.model.base_model import Base, with_head
 from orchestrator.training.model.quiet import quiet_libraries
-from orchestrator.training.model.structure import without_weights
+from orchestrator.training.model.structure import as_base, without_weights
 
 if TYPE_CHECKING:
     import datasets
@@ -49,6 +49,7 @@ class CheckedModel:
         tokenizer: the model's tokenizer, as in trials.
         embedding_rows: number of token ids with an embedding.
         one_end: the end token from which an encoder-decoder classifies a row; None for other models.
+        structure: the model without weights; None for a quantised model.
         notes: remarks for the user, a sentence each.
     """
 
@@ -56,6 +57,7 @@ class CheckedModel:
     tokenizer: "PreTrainedTokenizerBase"
     embedding_rows: int
     one_end: str | None
+    structure: Base | None
     notes: tuple[str, ...]
 
     def check_rows(self, splits: Splits, max_length: int) -> tuple[str, ...]:
@@ -73,15 +75,15 @@ class CheckedModel:
                 "model.resize_token_embeddings(len(tokenizer)) and save the model, or use the model's own tokenizer."
             )
         self._require_no_end(splits)
-        share = self._unknown_share(splits.train)
-        if share == 1.0:
+        fraction = self._unknown_fraction(splits.train)
+        if fraction == 1.0:
             raise ModelError(
                 f"{self.source}: the tokenizer knows no token of the texts; every word becomes "
                 f"{self.tokenizer.unk_token}. Name a model for the language of the data."
             )
-        if share > _MANY_UNKNOWN:
+        if fraction > _MANY_UNKNOWN:
             unknown = f"unknown to the tokenizer ({self.tokenizer.unk_token})"
-            problem = f"{share:.0%} of the tokens of the texts are {unknown}"
+            problem = f"{fraction:.0%} of the tokens of the texts are {unknown}"
             return (f"{self.source}: {problem}. Consider a model for the language of the data.",)
         return ()
 
@@ -104,7 +106,7 @@ class CheckedModel:
             return 0
         return max((max(ids, default=0) for some in rows for ids in self._ids(some, max_length)), default=0)
 
-    def _unknown_share(self, rows: "datasets.Dataset") -> float:
+    def _unknown_fraction(self, rows: "datasets.Dataset") -> float:
         unknown = self.tokenizer.unk_token_id
         if unknown is None:
             return 0.0
@@ -122,8 +124,8 @@ class CheckedModel:
                 yield from given["input_ids"]
 
 
-def checked_splits(spec: SweepSpec, objective: Objective) -> "tuple[Splits, tuple[str, ...], PreTrainedTokenizerBase]":
-    """Return the rows, remarks on the base model for the user, and its tokenizer.
+def checked_splits(spec: SweepSpec, objective: Objective) -> tuple[Splits, CheckedModel]:
+    """Return the rows and the base model, with remarks on both.
 
     The model is checked first, because reading the rows takes longer.
 
@@ -135,7 +137,7 @@ def checked_splits(spec: SweepSpec, objective: Objective) -> "tuple[Splits, tupl
     longest = max(int(str(trial["max_length"])) for trial in possible(spec.space, spec.fixed, ("max_length",)))
     checked = check_model(spec.model, objective, longest)
     splits = objective.splits(spec.data)
-    return splits, (*checked.notes, *checked.check_rows(splits, longest)), checked.tokenizer
+    return splits, replace(checked, notes=(*checked.notes, *checked.check_rows(splits, longest)))
 
 
 def check_model(source: Source, objective: Objective, max_length: int) -> CheckedModel:
@@ -159,10 +161,12 @@ def check_model(source: Source, objective: Objective, max_length: int) -> Checke
     _require_vocabulary(source, tokenizer)
     notes = token_notes(source, tokenizer, writes=not classifies)
     rows = len(tokenizer)
+    structure = None
     if getattr(config, "quantization_config", None) is None:  # a quantised model needs its own package
         with _refusing(source, _unloadable(config)):
-            model, found = without_weights(source, objective, ignore_mismatched_sizes=True)
-        notes += _check_weights(source, model, found, writes=not classifies)
+            model, loading = without_weights(source, objective, ignore_mismatched_sizes=True)
+        structure = as_base(source, model, loading)
+        notes += _check_weights(source, model, loading, writes=not classifies)
         if objective.head is Head.CAUSAL_LM:
             _require_causal(source, model)
         if classifies and config.is_encoder_decoder:
@@ -178,7 +182,14 @@ def check_model(source: Source, objective: Objective, max_length: int) -> Checke
             f"most {tokenizer.model_max_length} tokens (model_max_length)."
         )
     one_end = tokenizer.eos_token if classifies and config.is_encoder_decoder else None
-    return CheckedModel(source=source, tokenizer=tokenizer, embedding_rows=rows, one_end=one_end, notes=tuple(notes))
+    return CheckedModel(
+        source=source,
+        tokenizer=tokenizer,
+        embedding_rows=rows,
+        one_end=one_end,
+        structure=structure,
+        notes=tuple(notes),
+    )
 
 
 @contextmanager
@@ -282,31 +293,31 @@ def _require_one_end(source: Source, tokenizer: "PreTrainedTokenizerBase", confi
         )
 
 
-def _check_weights(source: Source, model: "PreTrainedModel", found: dict[str, Any], *, writes: bool) -> list[str]:
+def _check_weights(source: Source, model: "PreTrainedModel", loading: dict[str, Any], *, writes: bool) -> list[str]:
     """Refuse incomplete or mismatched weights; return remarks on random and on ignored weights.
 
     The head of a classifier may be missing or of another size; the head of a language model may not.
     """
     body = _inside(model)
-    shapes = [(key, at, wanted) for key, at, wanted in found["mismatched_keys"] if writes or body(key)]
+    shapes = [(key, at, wanted) for key, at, wanted in loading["mismatched_keys"] if writes or body(key)]
     if shapes:
         key, at, wanted = sorted(shapes)[0]
         raise ModelError(
             f"{source}: config.json and the weights contradict each other: {key} has the shape {[*at]} in the weights "
             f"and {[*wanted]} by config.json ({len(shapes)} such tensors). Download or save the model again."
         )
-    missing = sorted(key for key in found["missing_keys"] if body(key))
+    missing = sorted(key for key in loading["missing_keys"] if body(key))
     if missing:
         raise ModelError(
             f"{source}: the weights lack {len(missing)} tensors of the model that config.json describes, "
             f"{missing[0]} among them. Download or save the model again."
         )
     notes = []
-    fresh = sorted(key for key in found["missing_keys"] if not body(key))
+    fresh = sorted(key for key in loading["missing_keys"] if not body(key))
     if writes and fresh:
         layer = f"the output layer ({', '.join(fresh)})"
         notes.append(f"{source}: the weights lack {layer}; it is initialised at random and trained in full.")
-    surplus = sorted(key for key in found["unexpected_keys"] if body(key) and any(map(str.isdigit, key.split("."))))
+    surplus = sorted(key for key in loading["unexpected_keys"] if body(key) and any(map(str.isdigit, key.split("."))))
     if surplus:
         tensors = f"{len(surplus)} tensors unknown to the model of config.json, {surplus[0]} among them"
         notes.append(f"{source}: the weights hold {tensors}; they are ignored.")

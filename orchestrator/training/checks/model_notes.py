@@ -31,7 +31,7 @@ def model_notes(
         trials: adapter settings of the search space, all accepted by peft.
         quantisation: number format of the frozen linear layers.
     """
-    notes = [] if quantisation is None else [_share_in_4_bits(base.model, quantisation)]
+    notes = [] if quantisation is None else [_quantised_note(base.model, quantisation)]
     experts = _experts(base.model)
     lokr = sorted({int(str(trial["rank"])) for trial in trials if trial["method"] == "lokr"})
     if not experts and not lokr:
@@ -54,13 +54,13 @@ def _experts(model: "PreTrainedModel") -> list[str]:
     """
     config = model.config.get_text_config().to_dict()
     counts = {value for name, value in config.items() if "expert" in name and isinstance(value, int) and value > 1}
-    found = []
+    experts = []
     for name, parameter in model.named_parameters():
         stacked = parameter.dim() > 2 and parameter.shape[0] in counts
         numbered = parameter.dim() > 1 and _EXPERTS.search(name) is not None
         if (stacked or numbered) and not name.endswith("bias"):
-            found.append(name)
-    return found
+            experts.append(name)
+    return experts
 
 
 def _adapted(base: Base, trial: Mapping[str, ParamValue], head: Head) -> "dict[str, BaseTunerLayer]":
@@ -70,28 +70,27 @@ def _adapted(base: Base, trial: Mapping[str, ParamValue], head: Head) -> "dict[s
 
     with torch.device("meta"):
         model = adapt(copied(base), TrialSettings.from_params(trial), head).model
-    found = {}
+    adapted = {}
     for name, module in model.named_modules():
         if isinstance(module, BaseTunerLayer):
             layer = name.removeprefix(_PREFIX).replace(".base_layer", "")
-            found[f"{layer}.{getattr(module, 'parameter_name', 'weight')}"] = module
-    return found
+            adapted[f"{layer}.{getattr(module, 'parameter_name', 'weight')}"] = module
+    return adapted
 
 
 def _experts_note(experts: Sequence[str], adapted: Sequence[str], method: str, targets: str) -> str:
     """Return a sentence about the weights of a mixture adapted by a method."""
     left = [name for name in experts if name not in {*adapted}]
     reached = [name for name in experts if name in {*adapted}]
-    beside = [name for name in adapted if name not in {*experts}]
+    others = [name for name in adapted if name not in {*experts}]
     start = f"a mixture of experts, {method} on {targets}:"
     if not reached:
-        note = f"the experts get no adapter ({_patterns(left)}), adapters are put on {_patterns(beside) or 'nothing'}"
+        note = f"experts without adapters: {_patterns(left)}; with adapters: {_patterns(others) or 'nothing'}"
     elif not left:
-        note = f"the experts get adapters ({_patterns(reached)}), and so do {_patterns(beside) or 'no others'}"
+        note = f"experts with adapters: {_patterns(reached)}; also {_patterns(others) or 'nothing else'}"
     else:
-        note = (
-            f"of the experts {_patterns(reached)} get adapters, {_patterns(left)} none; beside them {_patterns(beside)}"
-        )
+        with_adapters = f"experts with adapters: {_patterns(reached)}; also {_patterns(others) or 'nothing else'}"
+        note = f"{with_adapters}; experts without adapters: {_patterns(left)}"
     return f"{start} {note}"
 
 
@@ -105,7 +104,7 @@ def _patterns(names: Sequence[str]) -> str:
     return ", ".join(f"{kind} ({number})" for kind, number in kinds.items())
 
 
-def _share_in_4_bits(model: "PreTrainedModel", quantisation: Quantisation) -> str:
+def _quantised_note(model: "PreTrainedModel", quantisation: Quantisation) -> str:
     """Return a sentence on the fraction of weights in numbered layers held in 4 bits: linear layers only."""
     from torch.nn import Linear
     from transformers.pytorch_utils import Conv1D
@@ -120,12 +119,10 @@ def _share_in_4_bits(model: "PreTrainedModel", quantisation: Quantisation) -> st
             else:
                 left.append((parameter.numel(), f"{module_name}.{name}"))
     total = inside + sum(number for number, _ in left)
-    share = inside / max(1, total)
-    told = f"quantisation {quantisation}: {share:.0%} of the weights in the layers are held in 4 bits".replace(
-        "%", " %"
-    )
+    fraction = inside / max(1, total)
+    note = f"quantisation {quantisation}: {100 * fraction:.0f} % of the weights in the layers are held in 4 bits"
     large = [name for number, name in left if number * 100 > total or _EXPERTS.search(name)]
-    return f"{told}; not in 4 bits: {_patterns(large)}" if share < 0.9 and large else told
+    return f"{note}; not in 4 bits: {_patterns(large)}" if fraction < 0.9 and large else note
 
 
 def _ranks_without_effect(layers: "Sequence[BaseTunerLayer]", ranks: Sequence[int], targets: str) -> list[str]:
@@ -151,6 +148,6 @@ def _ranks_without_effect(layers: "Sequence[BaseTunerLayer]", ranks: Sequence[in
         if first == last
         else f"in {limits.count(first)} of {len(limits)} layers, from {last} on in all"
     )
-    told = f"lokr on {targets}: from rank {first} on the rank changes nothing but the scale alpha / rank {where}"
-    why = f"because peft then trains the whole factor; ranks up to {beyond[-1]} may come"
-    return [f"{told}, {why}: choose ranks below {first}"]
+    note = f"lokr on {targets}: from rank {first} on the rank changes only the scale alpha / rank {where}"
+    why = f"because peft then trains the whole factor; the search space has ranks up to {beyond[-1]}"
+    return [f"{note}, {why}: choose ranks below {first}"]

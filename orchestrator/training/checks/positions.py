@@ -38,8 +38,8 @@ def require_positions(source: Source, model: "PreTrainedModel", max_length: int)
         )
     trained = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     if bound is None and isinstance(trained, int) and 0 < trained < max_length:
-        told = f"the model was made for {trained} tokens (max_position_embeddings)"
-        return [f"{source}: data.max_length is {max_length}, {told}; longer rows may be read badly."]
+        limit = f"the model was trained on rows of {trained} tokens (max_position_embeddings)"
+        return [f"{source}: data.max_length is {max_length}, {limit}; longer rows may reduce its accuracy."]
     return []
 
 

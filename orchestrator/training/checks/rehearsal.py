@@ -45,10 +45,10 @@ def rehearse(objective: Objective, splits: Splits, plan: EnginePlan) -> str | No
         raise _wrong(objective, "collate", "a dict of tensors, input_ids and labels among them", batch)
     logits = random_logits(objective, batch, tokenizer)
     for smoothing in (0.0, 0.1):
-        found: Any = objective.losses(logits, batch, smoothing)
-        sums = found if isinstance(found, tuple | list) else (found,)
+        losses: Any = objective.losses(logits, batch, smoothing)
+        sums = losses if isinstance(losses, tuple | list) else (losses,)
         if [getattr(tensor, "shape", None) for tensor in sums] != [(len(examples),)] * 2:
-            raise _wrong(objective, "losses", f"two tensors of {len(examples)} values, one per row", found)
+            raise _wrong(objective, "losses", f"two tensors of {len(examples)} values, one per row", losses)
     pairs: Any = objective.predictions(logits.detach(), batch)
     if not isinstance(pairs, Sequence) or len(pairs) != len(examples):
         raise _wrong(objective, "predictions", f"a list of {len(examples)} pairs, one per row", pairs)
@@ -101,15 +101,15 @@ def _few(rows: "datasets.Dataset") -> "datasets.Dataset":
         seen: dict[Any, list[int]] = {}
         for row, label in enumerate(rows["label"][:]):
             seen.setdefault(str(label), []).append(row)
-        share = max(2, FEW // max(1, len(seen)))
-        places = sorted(row for found in seen.values() for row in found[:share])
+        per_label = max(2, FEW // max(1, len(seen)))
+        places = sorted(row for with_label in seen.values() for row in with_label[:per_label])
     few: datasets.Dataset = rows.select(places)
     return few
 
 
 def _wrong(objective: Objective, hook: str, wanted: str, got: object) -> ObjectiveError:
     shape = getattr(got, "shape", None)
-    told = (
+    value = (
         f"{type(got).__name__} {' '.join(str(got).split())}" if shape is None else f"a tensor of shape {tuple(shape)}"
     )
-    return ObjectiveError(f"objective {objective.name}: {hook} must return {wanted}, got {told[:80]}")
+    return ObjectiveError(f"objective {objective.name}: {hook} must return {wanted}, got {value[:80]}")

@@ -9,7 +9,7 @@ from orchestrator.assets.models import load_pretrained
 from orchestrator.assets.tokens import load_tokenizer, use_tokens_of
 from orchestrator.core.data import Source
 from orchestrator.core.quantisation import Quantisation, require_package
-from orchestrator.evaluation.neighbours import forget_longest_rows
+from orchestrator.evaluation.row_independence import reset_rope_per_forward
 from orchestrator.objective.protocol import Head, Objective
 from orchestrator.training.model.cpu_attention import attention_on_cpu, implemented_by
 from orchestrator.training.model.quiet import quiet_libraries
@@ -88,7 +88,7 @@ def load_base(
     fresh = tuple(sorted({key.rpartition(".")[0] for key in missing}))
     if quantisation is not None:
         quantised.settle(model, dtype)
-    forget_longest_rows(model)
+    reset_rope_per_forward(model)
     return Base(model=model.to(device), fresh_modules=fresh, revision=source.revision)
 
 

@@ -1,6 +1,6 @@
 """Choose the attention implementation on a CPU: eager if it gives the results of the model's default.
 
-The backward of fused attention is slow on a CPU (benchmarks/RESULTS.md). But eager attention of some models (Falcon
+The backward of fused attention is slow on a CPU (benchmarks/history). But eager attention of some models (Falcon
 with ALiBi) gives other results than the default, and an exported adapter is loaded with the default.
 """
 

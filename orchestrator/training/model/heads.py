@@ -30,11 +30,11 @@ def modules_to_save(base: Base, head: Head) -> list[str]:
     if head is Head.SEQUENCE_CLASSIFICATION:
         wanted |= {*outside_backbone(base.model), *PEFT_HEADS}
     names = [name for name, _ in base.model.named_modules(remove_duplicate=False) if name]
-    found = _topmost(name for name in names if any(name.endswith(ending) for ending in wanted))
-    if not found and head is Head.SEQUENCE_CLASSIFICATION:
+    modules = _topmost(name for name in names if any(name.endswith(ending) for ending in wanted))
+    if not modules and head is Head.SEQUENCE_CLASSIFICATION:
         rule = "a classifier's head stands outside its backbone, or is missing in the model's files"
         raise UserError(f"model: {rule}; {type(base.model).__name__} has none that could be trained")
-    return sorted({*found} - {*(PEFT_HEADS if head is Head.SEQUENCE_CLASSIFICATION else ())})
+    return sorted({*modules} - {*(PEFT_HEADS if head is Head.SEQUENCE_CLASSIFICATION else ())})
 
 
 def outside_backbone(model: "PreTrainedModel") -> list[str]:

@@ -21,9 +21,13 @@ def load_structure(source: Source, objective: Objective) -> Base:
     Raises:
         AssetError: the model is missing or cannot be reached.
     """
-    model, found = without_weights(source, objective)
-    lacking = {*found["missing_keys"], *(key[0] for key in found.get("mismatched_keys", ()))}
-    fresh = tuple(sorted({key.rpartition(".")[0] for key in lacking}))
+    return as_base(source, *without_weights(source, objective))
+
+
+def as_base(source: Source, model: "PreTrainedModel", loading: dict[str, Any]) -> Base:
+    """Return the result of ``without_weights`` as a base model."""
+    missing = {*loading["missing_keys"], *(key[0] for key in loading.get("mismatched_keys", ()))}
+    fresh = tuple(sorted({key.rpartition(".")[0] for key in missing}))
     return Base(model=model, fresh_modules=fresh, revision=source.revision)
 
 
@@ -47,8 +51,8 @@ def without_weights(
     arguments |= {"ignore_mismatched_sizes": True} if ignore_mismatched_sizes else {}
     arguments |= {"dtype": torch.float32, "device_map": "meta", "trust_remote_code": False}
     with quiet_libraries():
-        model, found = load_pretrained(auto, source, output_loading_info=True, **arguments)
-    return model, found
+        model, loading = load_pretrained(auto, source, output_loading_info=True, **arguments)
+    return model, loading
 
 
 def copied(base: Base) -> Base:
@@ -60,14 +64,14 @@ def without_repetitions(base: Base) -> Base:
     """Return a copy with one layer of each kind per list of layers: peft treats layers of one kind alike."""
     from torch.nn import ModuleList
 
-    found = copied(base)
-    for module in list(found.model.modules()):
+    reduced = copied(base)
+    for module in list(reduced.model.modules()):
         if isinstance(module, ModuleList):
             kinds: dict[tuple[object, ...], str] = {}
             for name, child in list(module.named_children()):
                 if kinds.setdefault(_kind(child), name) != name:
                     del module._modules[name]
-    return found
+    return reduced
 
 
 def _kind(module: "nn.Module") -> tuple[object, ...]:

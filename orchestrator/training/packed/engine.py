@@ -11,6 +11,7 @@ import torch
 from orchestrator.core.errors import DivergedError, UserError
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import Report, TrialTask
+from orchestrator.evaluation.shift import shift_metrics
 from orchestrator.training.checkpoints.trial_folder import SLOT_STATE
 from orchestrator.training.context import EngineContext
 from orchestrator.training.data.update_plan import UpdatePlan
@@ -40,7 +41,7 @@ class PackedEngine:
     """
 
     def __init__(self, context: EngineContext) -> None:
-        """Load nothing yet; the base model is loaded for the first trial that takes a slot."""
+        """Load nothing yet; the base model is loaded for the first trial with a slot."""
         self._context = context
         self._dtype = torch.bfloat16 if context.bfloat16 else torch.float32
         self._stepper: Stepper | None = None
@@ -67,7 +68,7 @@ class PackedEngine:
         return capacity
 
     def place_all(self, tasks: Collection[TrialTask]) -> dict[int, str]:
-        """Give a slot to as many of the trials as memory allows; return the trials that cannot be packed, with reasons.
+        """Give a slot to as many of the trials as memory allows; return the refused trials with reasons.
 
         Idle trials lose their slots if the others need them.
         """
@@ -107,10 +108,10 @@ class PackedEngine:
         self._trials[task.number] = SlotTrial(pack, adapter, task, plan, folder)
 
     def train(self, wanted: Mapping[int, int]) -> dict[int, Report | DivergedError]:
-        """Train trials with a slot by a few batches; return the reports that became due, and the divergences.
+        """Train trials with a slot by a few batches; return the new reports and the divergences.
 
-        A diverged trial loses its slot. If memory runs out, or a forward shows that the base cannot be packed, all
-        trials lose their slots and nothing is returned.
+        A diverged trial loses its slot. After an out-of-memory error, or if a forward detects an unpackable base
+        model, all trials lose their slots and nothing is returned.
 
         Args:
             wanted: the next report point of each trial.
@@ -139,19 +140,16 @@ class PackedEngine:
         return outcomes
 
     def measure_shift_sets(self, number: int, best_samples: int) -> dict[str, float]:
-        """Measure a checkpoint of a trial on the shift sets; the slot then holds that checkpoint and must be freed.
+        """Measure a checkpoint of a trial on the shift sets; the slot then holds this checkpoint and must be freed.
 
         Returns ``shift/<set>/<metric>`` and ``time/shift_s``.
         """
         assert self._stepper is not None
         data, trial, began = self._context.data, self._trials[number], time.perf_counter()
         trial.load_adapter_of(best_samples)
-        metrics: dict[str, float] = {}
-        for name in data.shift_sets:
-            rows = data.split(name, trial.task.settings.max_length)
-            measured = self._stepper.measure([trial], rows)[0]
-            metrics |= {f"shift/{name}/{metric}": value for metric, value in measured.items()}
-        return {**metrics, "time/shift_s": time.perf_counter() - began}
+        splits = {name: data.split(name, trial.task.settings.max_length) for name in data.shift_sets}
+        measured = {name: self._stepper.measure([trial], rows)[0] for name, rows in splits.items()}
+        return shift_metrics(measured, time.perf_counter() - began)
 
     def attempt(self, action: Callable[[], _Result], trials: Collection[int] = ()) -> _Result | None:
         """Return the result of an action, or None if it failed and may succeed when it is tried again.

@@ -12,6 +12,7 @@ from pathlib import Path
 from orchestrator.core.errors import LoratoryError
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.evaluation.measure import measure
+from orchestrator.evaluation.shift import shift_metrics
 from orchestrator.training.checkpoints.trial_folder import ADAPTER, STATE
 from orchestrator.training.context import EngineContext
 from orchestrator.training.model.adapters import merged
@@ -103,8 +104,7 @@ class SoloRun:
             self.close()
         began = time.perf_counter()
         measured = self._engine.measure_all(self._folder.checkpoint(best_samples), self._task, names)
-        shift = {f"shift/{name}/{metric}": value for name in names for metric, value in measured[name].items()}
-        return {**shift, "time/shift_s": time.perf_counter() - began}
+        return shift_metrics(measured, time.perf_counter() - began)
 
     def close(self) -> None:
         """End the thread and free the model."""

@@ -123,15 +123,15 @@ class Session:
         began = time.perf_counter()
         context, settings = self._context, self._task.settings
         with kept_random_state(), merged(trainer.adapted_model):
-            found = {
+            measured = {
                 split: measure(trainer.adapted_model, context.objective, rows, context.data.tokenizer)
                 for split, rows in self._update_plan.splits.items()
             }
         tokens = self._update_plan.tokens[update]
         new_tokens = tokens - self._update_plan.tokens[self._last_update]
         return {
-            **{f"{split}/{name}": value for split in ("val", "train") for name, value in found[split].items()},
-            **gaps(found["val"], found["train"]),
+            **{f"{split}/{name}": value for split in ("val", "train") for name, value in measured[split].items()},
+            **gaps(measured["val"], measured["train"]),
             "optim/learning_rate": trainer.learning_rate,
             "progress/samples": float(update * settings.rows_per_update),
             "progress/tokens": float(tokens),

@@ -1,4 +1,4 @@
-"""CSV and TSV: cells stay as written; a file that is no such table is refused with its line and the remedy."""
+"""CSV and TSV: cells are not converted; errors name the line and the remedy."""
 
 import codecs
 from pathlib import Path
@@ -16,14 +16,14 @@ def read(path: Path, content: str | bytes, text: tuple[str, ...] = ("text",)) ->
     return read_table(Source(origin=Origin.LOCAL, name=str(path)), required=("text",), text=text)
 
 
-def test_words_are_no_missing_values(tmp_path: Path) -> None:
+def test_words_are_not_missing_values(tmp_path: Path) -> None:
     words = ["null", "None", "N/A", "NA", "nan", "n/a", "NULL", "#N/A", "-"]
     rows = read(tmp_path / "a.csv", "text,label\n" + "".join(f"{word},{word}\n" for word in words) + ",\n")
     assert rows["text"][:] == [*words, None]
     assert rows["label"][:] == [*words, None]
 
 
-def test_spaces_around_column_names_are_left_out(tmp_path: Path) -> None:
+def test_spaces_around_column_names_are_removed(tmp_path: Path) -> None:
     rows = read(tmp_path / "a.csv", "text, label\n a , 0\n")
     assert rows[:] == {"text": [" a "], "label": [" 0"]}
     source = Source(origin=Origin.LOCAL, name=str(tmp_path / "a.csv"))
@@ -49,7 +49,7 @@ def test_texts_stay_as_they_are_written(tmp_path: Path) -> None:
         (["", ""], [None, None]),
     ],
 )
-def test_plain_integers_alone_are_numbers(tmp_path: Path, cells: list[str], values: list[object]) -> None:
+def test_only_plain_integers_become_numbers(tmp_path: Path, cells: list[str], values: list[object]) -> None:
     rows = read(tmp_path / "a.csv", "text,label\n" + "".join(f"a,{cell}\n" for cell in cells))
     assert rows["label"][:] == values
 
@@ -71,25 +71,25 @@ def test_plain_integers_alone_are_numbers(tmp_path: Path, cells: list[str], valu
         ("a.csv", ',text,label\n0,a; b,1\n1,"c, d",0\n'),
     ],
 )
-def test_delimiters_and_encodings_are_found_out(tmp_path: Path, name: str, content: str | bytes) -> None:
+def test_delimiters_and_encodings_are_detected(tmp_path: Path, name: str, content: str | bytes) -> None:
     rows = read(tmp_path / name, content)
     assert rows["text"][:] == ["a; b", "c, d"]
     assert rows[rows.column_names[-1]][:] == [1, 0]
 
 
-def test_a_quote_inside_a_plain_cell_is_a_sign(tmp_path: Path) -> None:
+def test_quote_inside_plain_cell_is_kept(tmp_path: Path) -> None:
     assert read(tmp_path / "a.csv", 'text,label\na 5" screen,1\n"so ""it"" goes",0\n')["text"][:] == [
         'a 5" screen',
         'so "it" goes',
     ]
 
 
-def test_quotes_of_unquoted_tsv_are_signs(tmp_path: Path) -> None:
+def test_quotes_of_unquoted_tsv_are_kept(tmp_path: Path) -> None:
     rows = read(tmp_path / "a.tsv", 'text\tlabel\n"so it goes\t1\nhe said "no" twice\t0\n')
     assert rows["text"][:] == ['"so it goes', 'he said "no" twice']
 
 
-def test_a_cell_may_be_long_and_of_many_lines(tmp_path: Path) -> None:
+def test_cells_may_be_long_and_multiline(tmp_path: Path) -> None:
     long = "word\n" * 40_000
     assert read(tmp_path / "a.csv", f'text,label\n"{long}",1\n')["text"][:] == [long]
 
@@ -104,21 +104,21 @@ def test_other_columns_may_share_a_name(tmp_path: Path) -> None:
     [
         ("", r"a\.csv is empty \(0 bytes\); a CSV file with rows is needed"),
         (" \n\n", r"a\.csv is blank; a CSV file with rows is needed"),
-        ("text,label\n", r"a\.csv holds no rows, only column names: text, label"),
+        ("text,label\n", r"a\.csv has no rows, only column names: text, label"),
         (
             "text,label\na,1\nb,2,3,4\n",
             r"cannot be read as csv: line 3 has 4 cells separated by a comma, the header has 2; ",
         ),
         ('text,label\n"a\nb",1\nb\n', r"cannot be read as csv: line 4 has 1 cells"),
         ("text;label\na;1\nb;c;2\n", r"line 3 has 3 cells separated by a semicolon"),
-        ('text,label\na,1\n"b,2\nc,3\n', r"line 3: a quoted cell that begins there does not end; write a quote"),
-        ('text,label\n"a "b" c",1\n', r"line 2: a quoted cell that begins there is followed by more text; write"),
-        ("text,label,text\na,1,b\n", r"a\.csv: column text stands twice, as columns 1 and 3; rename one of them"),
+        ('text,label\na,1\n"b,2\nc,3\n', r"line 3: the quoted cell starting there does not end; write a quote"),
+        ('text,label\n"a "b" c",1\n', r"line 2: the quoted cell starting there is followed by more text; write"),
+        ("text,label,text\na,1,b\n", r"a\.csv: column text is duplicated, as columns 1 and 3; rename one of them"),
         (
             "text,label\na,1\ncafé,0\n".encode("latin-1"),
             r'a\.csv, line 3: byte 0xe9 is not UTF-8; save the file as "CSV UTF-8", or convert it: iconv',
         ),
-        ("text,label\na,1\n".encode("utf-16-le"), r"a\.csv, line 1: a zero byte stands in the text; save the file as"),
+        ("text,label\na,1\n".encode("utf-16-le"), r"a\.csv, line 1: the text contains a zero byte; save the file as"),
         (
             b"PK\x03\x04\x14\x00",
             r"a\.csv is a zip archive \(an Excel file is one\), not CSV; save the table as CSV in UTF-8",
@@ -126,13 +126,16 @@ def test_other_columns_may_share_a_name(tmp_path: Path) -> None:
         (b"\x1f\x8b\x08\x00", r"a\.csv is a gzip archive, not CSV"),
         (b"PAR1\x15\x04", r"a\.csv is a Parquet file, not CSV"),
         ("\n<!DOCTYPE html>\n<html>", r"a\.csv is a web page, not CSV"),
-        ('{"text": "a", "label": 1}\n', r"a\.csv holds JSON, not CSV; give it the ending \.jsonl or \.json"),
-        ('[\n{"text": "a"}]', r"a\.csv holds JSON, not CSV"),
-        ("text\n", r"a\.csv holds no rows, only column names: text"),
-        ("a,b\n1,2\n", r"has no column 'text'; It has: a, b"),
+        ('{"text": "a", "label": 1}\n', r"a\.csv contains JSON, not CSV; rename it to \.jsonl or \.json"),
+        ('[\n{"text": "a"}]', r"a\.csv contains JSON, not CSV"),
+        ("text\n", r"a\.csv has no rows, only column names: text"),
+        (
+            "a,b\n1,2\n",
+            r"^data\.columns: column 'text' not found in .*a\.csv \(columns: a, b\)\. Set data\.columns: {text: ",
+        ),
     ],
 )
-def test_a_file_that_is_no_table_is_refused(tmp_path: Path, content: str | bytes, problem: str) -> None:
+def test_invalid_table_is_refused(tmp_path: Path, content: str | bytes, problem: str) -> None:
     with pytest.raises(DataError, match=problem) as refused:
         read(tmp_path / "a.csv", content)
     assert "\n" not in str(refused.value)
@@ -140,7 +143,7 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path, content: str | bytes
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").mkdir()
-    with pytest.raises(DataError, match=r"rows\.csv is a folder; name a file in it that ends in \.csv, \.tsv, "):
+    with pytest.raises(DataError, match=r"rows\.csv is a folder; a file with the extension \.csv, \.tsv, "):
         read_table(Source(origin=Origin.LOCAL, name=str(tmp_path / "rows.csv")))
-    with pytest.raises(DataError, match=r"ends in \.csv, \.tsv, \.json, \.jsonl, \.parquet is needed, got '\.xlsx'"):
+    with pytest.raises(DataError, match=r"extensions \.csv, \.tsv, \.json, \.jsonl, \.parquet is needed, got '\.xlsx'"):
         read(tmp_path / "rows.xlsx", "x")

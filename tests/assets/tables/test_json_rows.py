@@ -1,4 +1,4 @@
-"""JSON: strings stay strings, null is missing, and every other kind of value is named where text is needed."""
+"""JSON: strings stay strings, null is missing, and other kinds of values are refused in text columns."""
 
 import json
 from pathlib import Path
@@ -60,17 +60,17 @@ def test_other_columns_of_several_kinds_become_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
-        (37, r"holds integers \(row 2: 37\); text is needed"),
-        (1.5, r"holds numbers \(row 2: 1\.5\); text is needed"),
-        (True, r"holds booleans \(row 2: true\); text is needed"),
-        (["a"], r'holds lists \(row 2: \["a"\]\); text is needed; put it into a column of its own'),
-        ({"title": "x"}, r'holds objects \(row 2: {"title": "x"}\); text is needed; put it into a column of its own'),
+        (37, r"has integers \(row 2: 37\); text is needed"),
+        (1.5, r"has numbers \(row 2: 1\.5\); text is needed"),
+        (True, r"has booleans \(row 2: true\); text is needed"),
+        (["a"], r'has lists \(row 2: \["a"\]\); text is needed; write a separate column'),
+        ({"title": "x"}, r'has objects \(row 2: {"title": "x"}\); text is needed; write a separate column'),
     ],
 )
-def test_text_is_needed(tmp_path: Path, value: object, told: str) -> None:
-    with pytest.raises(DataError, match=r"column text of .*a\.jsonl " + told):
+def test_text_is_needed(tmp_path: Path, value: object, message: str) -> None:
+    with pytest.raises(DataError, match=r"column text of .*a\.jsonl " + message):
         read(tmp_path / "a.jsonl", lines([{"text": None, "label": 0}, {"text": value, "label": 1}]))
 
 
@@ -79,33 +79,37 @@ def test_text_is_needed(tmp_path: Path, value: object, told: str) -> None:
     [
         ("a.jsonl", "", r"a\.jsonl is empty \(0 bytes\); a JSON lines file with rows is needed"),
         ("a.jsonl", "\n", r"a\.jsonl is blank"),
-        ("a.json", "[]", r"a\.json holds no rows: its list is empty"),
-        ("a.json", '[{"text": "a",', r"cannot be read as json: line 1 is not JSON: .* at column 15"),
-        ("a.jsonl", '{"text": "a", "label": 1}\n{"text": }\n', r"line 2 is not JSON: Expecting value at column 10"),
-        ("a.jsonl", '{"text": "a", "label": 1}\n["b", 1]\n', r"line 2 is one of lists; an object is needed"),
-        ("a.json", '["a", "b"]', r"row 1 is one of text; an object is needed"),
-        ("a.json", '"a"', r"a\.json holds text; a list of objects is needed"),
-        ("a.json", '{"text": "a", "label": 1}', r"a\.json holds one object; a list of objects is needed"),
-        ("a.json", '{"n": 1, "data": [{"text": "a"}]}', r"the rows seem to be in 'data': save that list alone"),
-        ("a.json", '{"text": {"0": "a"}, "label": {"0": 1}}', r"holds one object; .*to_json\(FILE, orient='records'\)"),
-        ("a.json", '{"data": [{"text": "a"}]}', r"holds one object; .* the rows seem to be in 'data'"),
+        ("a.json", "[]", r"a\.json has no rows: its list is empty"),
+        ("a.json", '[{"text": "a",', r"cannot be read as json: line 1 is not valid JSON: .* at column 15"),
+        (
+            "a.jsonl",
+            '{"text": "a", "label": 1}\n{"text": }\n',
+            r"2 is not valid JSON: Expecting value at column 10",
+        ),
+        ("a.jsonl", '{"text": "a", "label": 1}\n["b", 1]\n', r"an object is needed in line 2, got lists"),
+        ("a.json", '["a", "b"]', r"an object is needed in row 1, got text"),
+        ("a.json", '"a"', r"a\.json has text; a list of objects is needed"),
+        ("a.json", '{"text": "a", "label": 1}', r"a\.json has one object; a list of objects is needed"),
+        ("a.json", '{"n": 1, "data": [{"text": "a"}]}', r"the rows seem to be in 'data': save this list as a file"),
+        ("a.json", '{"text": {"0": "a"}, "label": {"0": 1}}', r"has one object; .*to_json\(FILE, orient='records'\)"),
+        ("a.json", '{"data": [{"text": "a"}]}', r"has one object; .* the rows seem to be in 'data'"),
         ("a.json", '{"text": ["a", "b"], "label": [1]}', r"columns of different lengths: text 2, label 1"),
-        ("a.jsonl", "text,label\na,1\n", r"line 1 is not JSON: Expecting value at column 1"),
+        ("a.jsonl", "text,label\na,1\n", r"line 1 is not valid JSON: Expecting value at column 1"),
         ("a.jsonl", '{"text": "caf\xe9", "label": 1}'.encode("latin-1"), r"line 1: byte 0xe9 is not UTF-8"),
         (
             "a.jsonl",
             '{"text": "a", "label": "x"}\n{"text": "b", "label": 1}',
-            r'column label of .* holds text \(row 1: "x"\) and integers \(row 2: 1\); write all of its values as one',
+            r'column label of .* has text \(row 1: "x"\) and integers \(row 2: 1\); write all of its values as one',
         ),
         (
             "a.jsonl",
             '{"text": "\\ud83d", "label": 1}',
-            r"column text of .* holds values that cannot be kept: .*surrogate",
+            r"column text of .* has unsupported values: .*surrogate",
         ),
         ("a.jsonl", b"PK\x03\x04", r"a\.jsonl is a zip archive"),
-        ("a.json", "[" * 100_000, r"cannot be read as json: line 1 is not JSON"),
+        ("a.json", "[" * 100_000, r"cannot be read as json: line 1 is not valid JSON"),
     ],
 )
-def test_a_file_that_holds_no_rows_is_refused(tmp_path: Path, name: str, content: str | bytes, problem: str) -> None:
+def test_file_without_rows_is_refused(tmp_path: Path, name: str, content: str | bytes, problem: str) -> None:
     with pytest.raises(DataError, match=problem):
         read(tmp_path / name, content)

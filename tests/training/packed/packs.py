@@ -1,6 +1,7 @@
 """Small packs, and the same trials trained by peft."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ MADE_UP = Source(origin=Origin.LOCAL, name="made up")
 
 
 def task(number: int, seed: int | None = None, **settings: ParamValue) -> TrialTask:
-    """A trial without dropout, unless the settings say otherwise."""
+    """Return a trial, by default without dropout."""
     chosen: dict[str, ParamValue] = {"learning_rate": 1e-3, "batch_size": 8, "rank": 4, "max_length": 32}
     chosen["epochs"] = POINTS[-1] / ROWS
     return TrialTask(
@@ -44,7 +45,7 @@ def task(number: int, seed: int | None = None, **settings: ParamValue) -> TrialT
 
 
 class World:
-    """One pack over a tiny model, without an engine around it."""
+    """A pack over a tiny model without an engine, and the same base model for peft."""
 
     def __init__(
         self,
@@ -64,7 +65,7 @@ class World:
             objective="made up",
             model=self.source,
             data=data,
-            report_points=(*POINTS, 2 * POINTS[-1]),  # for the few that choose to train longer
+            report_points=(*POINTS, 2 * POINTS[-1]),  # more points than most trials reach
             rows_per_epoch=ROWS,
             sweep_dir=str(folder),
             metric="val/loss",
@@ -78,7 +79,12 @@ class World:
             self.stepper = Stepper(self.pack, objective, self.data.tokenizer, threads=2, tokens=1)
 
     def slot_trial(self, trial: TrialTask, b_std: float = 0.0) -> SlotTrial:
-        """Return a trial in a slot; ``b_std`` is B's standard deviation, else zero, where A has no gradient."""
+        """Return a trial in a slot.
+
+        Args:
+            trial: the task.
+            b_std: standard deviation of B; 0 keeps B at zero, and A then has no gradient.
+        """
         folder = TrialFolder(Path(self.plan.sweep_dir), trial.number, SLOT_STATE)
         adapter = new_adapter(self.plan, self.objective, trial)
         if b_std:
@@ -86,42 +92,42 @@ class World:
         return SlotTrial(self.pack, adapter, trial, UpdatePlan.create(self.data, trial, self.plan.timetable), folder)
 
     def gradients(self, slot_trial: SlotTrial, trial: TrialTask) -> dict[str, torch.Tensor]:
-        """Return a slot_trial's gradients by the names of an adapter's file; B with its rank first."""
-        adapter, found = new_adapter(self.plan, self.objective, trial), {}
+        """Return a trial's gradients by the names of an adapter's file; B has its rank first."""
+        adapter, gradients = new_adapter(self.plan, self.objective, trial), {}
         for name, value in adapter.tensors.items():
             gradient = self.pack.view(slot_trial.slot, name, value.shape, "gradients")
-            layer, part = parse_key(name)
-            if part == "B" and self.pack.device != "cpu":  # scaled when the update is made
+            layer, kind = parse_key(name)
+            if kind == "B" and self.pack.device != "cpu":  # on a device the update scales it
                 gradient = gradient * adapter.scales[layer] / (1.0 - quantise_drop_prob(trial.settings.dropout))
-            found[name] = gradient
-        return found
+            gradients[name] = gradient
+        return gradients
 
     def base(self) -> Base:
-        """Load the base anew, as peft has it."""
+        """Return a new base model for peft."""
         return load_base(self.source, self.objective, self.plan.device, quantisation=self.plan.quantisation)
 
     def batch(self, rows: Sequence[Example]) -> dict[str, torch.Tensor]:
-        """Return rows collated, where the model is."""
+        """Return collated rows on the model's device."""
         collated = self.objective.collate(rows, self.data.tokenizer)
         return {name: value.to(self.plan.device) for name, value in collated.items()}
 
     def peft(self, trial: TrialTask, b_std: float = 0.0) -> Adapted:
         """Return peft's model of the same trial."""
         torch.manual_seed(trial.seed)
-        found = adapt(self.base(), trial.settings, self.objective.head)
+        adapted = adapt(self.base(), trial.settings, self.objective.head)
         if b_std:
             start = with_b(new_adapter(self.plan, self.objective, trial), trial.seed, b_std).tensors
-            load_peft(found, start)
-        found.model.train()
-        return found
+            load_peft(adapted, start)
+        adapted.model.train()
+        return adapted
 
     def losses_of_peft(self, trial: TrialTask, updates: int, b_std: float = 0.0) -> list[float]:
-        """Return the update losses of a plain loop: torch's AdamW over peft's model, an update's rows as one batch."""
+        """Return the loss of each update of peft's model, trained by torch's AdamW with one batch per update."""
         adapted = self.peft(trial, b_std)
         update_plan = UpdatePlan.create(self.data, trial, self.plan.timetable)
         optimiser = build_optimiser(adapted.model, trial.settings)
         parameters = [parameter for parameter in adapted.model.parameters() if parameter.requires_grad]
-        found = []
+        losses = []
         for update in range(updates):
             for group in optimiser.param_groups:
                 group["lr"] = group.setdefault("peak", group["lr"]) * schedule_factor(
@@ -132,8 +138,8 @@ class World:
             torch.nn.utils.clip_grad_norm_(parameters, trial.settings.max_grad_norm)
             optimiser.step()
             optimiser.zero_grad()
-            found.append(loss.item())
-        return found
+            losses.append(loss.item())
+        return losses
 
     def peft_loss(self, adapted: Adapted, rows: Sequence[Example], settings: TrialSettings) -> torch.Tensor:
         batch = self.batch(rows)
@@ -142,34 +148,28 @@ class World:
 
 
 def with_b(adapter: Adapter, seed: int, std: float) -> Adapter:
-    """Return the adapter with every B drawn anew."""
+    """Return the adapter with random B of standard deviation ``std``."""
     draw = torch.Generator().manual_seed(seed + 1000)
     tensors = {
         name: torch.randn(value.shape, generator=draw) * std if "lora_B" in name else value
         for name, value in adapter.tensors.items()
     }
-    return Adapter(
-        tensors=tensors,
-        scales=adapter.scales,
-        config=adapter.config,
-        base_name=adapter.base_name,
-        taken_out=adapter.taken_out,
-    )
+    return replace(adapter, tensors=tensors)
 
 
 def load_peft(adapted: Adapted, tensors: Mapping[str, torch.Tensor]) -> None:
     """Copy an adapter's tensors into peft's model."""
     from peft import set_peft_model_state_dict
 
-    found: Any = set_peft_model_state_dict(adapted.model, dict(tensors))
-    assert not found.unexpected_keys
+    result: Any = set_peft_model_state_dict(adapted.model, dict(tensors))
+    assert not result.unexpected_keys
 
 
 def peft_gradients(adapted: Adapted) -> dict[str, torch.Tensor]:
     """Return peft's gradients by the names of an adapter's file."""
-    found = {}
+    gradients = {}
     for name, parameter in adapted.model.named_parameters():
         if parameter.requires_grad:
             assert parameter.grad is not None
-            found[name.replace(".default", "").replace(".modules_to_save", "")] = parameter.grad
-    return found
+            gradients[name.replace(".default", "").replace(".modules_to_save", "")] = parameter.grad
+    return gradients

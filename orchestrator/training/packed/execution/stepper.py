@@ -9,7 +9,7 @@ import torch
 
 from orchestrator.core.errors import DivergedError
 from orchestrator.evaluation.crew import Crew
-from orchestrator.evaluation.measure import measure_models, portions
+from orchestrator.evaluation.measure import make_batches, measure_models
 from orchestrator.objective.protocol import Example, Objective
 from orchestrator.training.packed.execution.pack import Pack
 from orchestrator.training.packed.execution.slot_trial import SlotTrial, padded_tokens
@@ -40,7 +40,7 @@ STEP_TOKENS = 2048
 """Padded tokens of each trial in a step, at least; threads wait for each other after a step.
 
 Longer steps wait less, because batches differ in length. But a new trial, or one after its report, waits for the end
-of the step (benchmarks/RESULTS.md), and a device waits for the engine between steps.
+of the step (benchmarks/history), and a device waits for the engine between steps.
 """
 
 
@@ -250,7 +250,7 @@ class Stepper:
             return pack.logits(repeated, layout).by_slot()
 
         max_tokens = max(1, EVAL_TOKENS[pack.device.partition(":")[0]] // len(trials))
-        parts = portions(examples, max_tokens)
+        parts = make_batches(examples, max_tokens)
         metrics = measure_models(logits_of, self._objective, examples, self._tokenizer, parts, self._crew, pack.device)
         metrics_by_slot = dict(zip(slots, metrics or [{}] * len(slots), strict=True))
         return [metrics_by_slot[trial.slot] for trial in trials]

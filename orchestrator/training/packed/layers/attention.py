@@ -105,7 +105,7 @@ def require_supported(others: Mapping[str, object], longest: int) -> None:
 def uses_fused_kernels(device: torch.device, drop_prob: float, position_bias: torch.Tensor | None) -> bool:
     """Return whether fused kernels compute attention.
 
-    Not on a CPU: their backward is slow there (benchmarks/RESULTS.md). Not with dropout: the kernels take no generator,
+    Not on a CPU: their backward is slow there (benchmarks/history). Not with dropout: the kernels take no generator,
     so dropout would depend on the neighbours. Not with a position bias (T5's): it is as large as the weights.
     """
     return device.type == "cuda" and drop_prob == 0.0 and position_bias is None

@@ -1,7 +1,7 @@
 """Hooks that give a model the tokens of all slots as one row, without a copy of the model's code.
 
-An encoder or a decoder is one stack of layers. A sequence-to-sequence model has two stacks, each with its own layout,
-because the decoder's rows have other lengths than the encoder's.
+The hooks are on the encoder or the decoder of the model. A sequence-to-sequence model has both, each with its own
+layout, because the decoder's rows have other lengths than the encoder's.
 """
 
 import inspect
@@ -20,7 +20,7 @@ _BIAS = "compute_bias"
 
 
 def install_hooks(model: PreTrainedModel) -> None:
-    """Make the model's stacks compute flat tokens, and give a classification head rows and tokens as usual."""
+    """Make the model's encoder and decoder compute flat tokens; a classification head gets rows as usual."""
     for module in model.modules():
         if hasattr(module, _BIAS):
             _compute_longest_bias(module)
@@ -37,9 +37,9 @@ def install_hooks(model: PreTrainedModel) -> None:
         pooler.register_forward_pre_hook(lambda _, inputs: (current().layout.unflatten(inputs[0]),))
 
 
-def _flattening_hook(stack: nn.Module) -> Callable[..., _Flattened]:
-    """Return the hook that replaces a stack's rows with flat tokens, and makes a decoder's layout current."""
-    signature = inspect.signature(stack.forward)
+def _flattening_hook(coder: nn.Module) -> Callable[..., _Flattened]:
+    """Return a hook on an encoder or decoder: it flattens the input, and makes a decoder's layout current."""
+    signature = inspect.signature(coder.forward)
     parameters = set(signature.parameters)
 
     def flatten(
@@ -57,8 +57,8 @@ def _flattening_hook(stack: nn.Module) -> Callable[..., _Flattened]:
             flat["encoder_hidden_states"] = encoded_M1D
         layout, ids_BT = context.layout, inputs["input_ids"]
         flat["input_ids"] = layout.flatten(ids_BT)
-        flat["position_ids"] = layout.flatten(_positions(stack, ids_BT))
-        if "token_type_ids" in parameters and hasattr(getattr(stack, "embeddings", None), "token_type_embeddings"):
+        flat["position_ids"] = layout.flatten(_positions(coder, ids_BT))
+        if "token_type_ids" in parameters and hasattr(getattr(coder, "embeddings", None), "token_type_embeddings"):
             types_BT = inputs.get("token_type_ids")
             flat["token_type_ids"] = layout.flatten(torch.zeros_like(ids_BT) if types_BT is None else types_BT)
         if "use_cache" in parameters:
@@ -93,9 +93,9 @@ def _compute_longest_bias(attention: nn.Module) -> None:
     vars(attention)[_BIAS] = compute_bias
 
 
-def _positions(stack: nn.Module, ids_BT: torch.Tensor) -> torch.Tensor:
+def _positions(coder: nn.Module, ids_BT: torch.Tensor) -> torch.Tensor:
     """Return ``positions_BT`` as the model counts them: some models (RoBERTa) start after the padding's id."""
-    embeddings = getattr(stack, "embeddings", None)
+    embeddings = getattr(coder, "embeddings", None)
     create_position_ids = getattr(embeddings, "create_position_ids_from_input_ids", None)
     if create_position_ids is not None:
         positions_BT: torch.Tensor = create_position_ids(ids_BT, getattr(embeddings, "padding_idx", None))

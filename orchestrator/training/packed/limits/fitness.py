@@ -16,7 +16,7 @@ from orchestrator.core.data import Source
 from orchestrator.core.errors import LoratoryError
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.evaluation.measure import forward
-from orchestrator.evaluation.neighbours import keeps_state
+from orchestrator.evaluation.row_independence import find_stateful_module
 from orchestrator.objective.protocol import Example, Head, Objective
 from orchestrator.training.model.base_model import load_base
 from orchestrator.training.model.trial_weights import widen
@@ -159,7 +159,7 @@ def _alone(model: "PreTrainedModel", rows: Sequence[Mapping[str, torch.Tensor]])
     if reason is not None:
         return reason
     alone = [forward(model, row)[0].float() for row in rows]
-    changed = keeps_state(model.train(), lambda: forward(model, rows[-1]))
+    changed = find_stateful_module(model.train(), lambda: forward(model, rows[-1]))
     return alone if changed is None else f"{changed} keeps state from one forward to the next"
 
 

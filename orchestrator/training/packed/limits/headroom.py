@@ -27,16 +27,16 @@ class Headroom:
         logger.warning("out of memory with %d trials: going on with %d", trials, self._most)
         return True
 
-    def admitted(self, trials: Collection[int], seated: Collection[int]) -> list[int]:
+    def admitted(self, trials: Collection[int], holders: Collection[int]) -> list[int]:
         """Return the trials for which memory suffices, at most the bound; trials with a slot come first."""
-        return sorted(trials, key=lambda number: number not in seated)[: self._most]
+        return sorted(trials, key=lambda number: number not in holders)[: self._most]
 
-    def surplus(self, seated: Collection[int], admitted: Collection[int]) -> list[int]:
-        """Return the idle trials whose slots the admitted trials need.
+    def surplus(self, holders: Collection[int], admitted: Collection[int]) -> list[int]:
+        """Return the idle trials in the way of the admitted trials.
 
         An idle trial waits at a report, so it can resume from its newest checkpoint later.
         """
         if self._most is None:
             return []
-        idle = [number for number in seated if number not in admitted]
+        idle = [number for number in holders if number not in admitted]
         return idle[: max(0, len(admitted) + len(idle) - self._most)]

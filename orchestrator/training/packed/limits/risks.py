@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 
-from orchestrator.evaluation.neighbours import unchanged_up_to
+from orchestrator.evaluation.row_independence import rope_length_limit
 
 _TEMPERATURE = ("attn_temperature_tuning",)
 _CAPACITY = ("expert_capacity", "moe_expert_capacity", "capacity_factor", "moe_eval_capacity_token_fraction")
@@ -21,7 +21,7 @@ def risk(model: PreTrainedModel) -> str | None:
     A pack gives a model the tokens of all rows as one row. So the results must not depend on the longest row or on the
     number of tokens, and positions must come from ``position_ids``.
     """
-    if unchanged_up_to(model) is not None:
+    if rope_length_limit(model) is not None:
         return "its RoPE follows the longest row of a forward (dynamic or long RoPE)"
     values = dict(_declared(model.config.to_dict()))
     if any(values.get(name) for name in _TEMPERATURE):

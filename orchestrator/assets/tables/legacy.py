@@ -1,7 +1,7 @@
-"""How local files were read before split rule 2: by ``datasets``' builders, which change some values.
+"""Reads local files with the builders of ``datasets``, as before split rule 2.
 
-A sweep that was opened under rule 1 goes on with the rows that it began with, words such as ``null`` taken for missing
-values among them. Nothing else reads files so.
+The builders change some values: words such as ``null`` become missing values. Only resumed sweeps with rule 1 use
+this module, to keep their rows.
 """
 
 import tempfile
@@ -24,18 +24,18 @@ _BUILDERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 }
 
 
-def read_as_before(path: Path) -> "datasets.Dataset":
-    """Return the rows of a local file as the builder of its ending makes them, in memory.
+def read_with_datasets(path: Path) -> "datasets.Dataset":
+    """Return the rows of a local file, in memory, read with the ``datasets`` builder for its extension.
 
     Raises:
-        AssetError: there is no such file.
-        DataError: it is no table.
+        AssetError: the file does not exist.
+        DataError: the file is not a valid table.
     """
     import datasets
     from datasets.exceptions import DatasetGenerationError
 
     if not path.is_file():
-        raise AssetError(f"there is no data file {path}")
+        raise AssetError(f"data file {path} does not exist")
     builder, arguments = _BUILDERS[path.suffix.lower()]
     with tempfile.TemporaryDirectory(prefix="loratory-") as scratch:
         try:
@@ -43,6 +43,6 @@ def read_as_before(path: Path) -> "datasets.Dataset":
                 builder, data_files=str(path), split="train", cache_dir=scratch, keep_in_memory=True, **arguments
             )
         except (DatasetGenerationError, ValueError, OSError, StopIteration, zipfile.BadZipFile) as error:
-            told = str(error.__cause__ or error) or "it holds no rows"
-            raise DataError(f"{path} cannot be read as {builder}: {told}") from error
+            reason = str(error.__cause__ or error) or "it has no rows"
+            raise DataError(f"{path} cannot be read as {builder}: {reason}") from error
     return rows

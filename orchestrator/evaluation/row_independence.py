@@ -1,7 +1,8 @@
-"""Whether a row's result depends on the rows that share its batch, and how rows are measured where it does.
+"""Tests whether a row's result depends on other rows of its batch, and rules for batches if it does.
 
-A model may look at padding (FNet has no attention mask), at the longest row of a forward (dynamic and long RoPE), or
-count the tokens of a batch. Users give an adapter one row at a time, so each row is measured as if it were alone.
+A model may attend to padding (FNet has no attention mask), depend on the longest row of a forward (dynamic and long
+RoPE), or count the tokens of a batch. Adapters are used with one row at a time, so evaluation must give the result of
+each row alone.
 """
 
 import enum
@@ -17,71 +18,74 @@ if TYPE_CHECKING:
 
 _TOLERANCE = 1e-4
 _TOLERANCE_OF_HALVES = 0.05
-"""How far results may be off for the rounding of 16 bits, as a share of the largest."""
+"""Relative tolerance for 16-bit formats."""
 
 logger = logging.getLogger(__name__)
 
 
-class Together(enum.Enum):
-    """Which rows one batch may hold."""
+class BatchRule(enum.Enum):
+    """The rows allowed in one batch."""
 
-    ANY = "rows of any length, padded"
-    OF_ONE_LENGTH = "rows of one length"
-    NONE = "one row"
+    ANY_LENGTH = "rows of any length, padded"
+    EQUAL_LENGTH = "rows of equal length"
+    SINGLE_ROW = "one row"
 
 
 Results = Callable[[Sequence[Example]], "Sequence[torch.Tensor]"]
-"""Returns tensors with one entry for each row: its loss and, of a classifier, its logits."""
+"""Returns tensors with one entry for each row: its loss and, for a classifier, its logits."""
 
 
-def may_stand_together(
+def find_batch_rule(
     results: Results, examples: Sequence[Example], *, limit: int | None = None, halves: bool = False
-) -> Together:
-    """Try three rows, and return which rows of a split one batch may hold so that none changes another's result.
+) -> BatchRule:
+    """Return the rule for batches without influence between rows, found by comparing three rows.
 
     Args:
         results: computes rows as one batch.
-        examples: encoded rows.
-        limit: see ``unchanged_up_to``.
+        examples: encoded rows of a split.
+        limit: see ``rope_length_limit``.
         halves: whether the model computes in 16 bits.
     """
     order = sorted(range(len(examples)), key=lambda row: sum(shape(examples[row])))
     if not order:
-        return Together.ANY
-    tried = [examples[order[at]] for at in sorted({0, len(order) // 2, len(order) - 1})]
+        return BatchRule.ANY_LENGTH
+    samples = [examples[order[at]] for at in sorted({0, len(order) // 2, len(order) - 1})]
     tolerance = _TOLERANCE_OF_HALVES if halves else _TOLERANCE
-    within = limit is None or max(shape(tried[-1])) <= limit
-    if within and _same([results([row]) for row in tried[:2]], results(tried), tolerance):
-        return Together.ANY
-    alike = _alike(examples)
-    if alike and not _same([results([row]) for row in alike], results(alike), tolerance):
-        return Together.NONE
-    return Together.OF_ONE_LENGTH
+    within = limit is None or max(shape(samples[-1])) <= limit
+    if within and _same([results([row]) for row in samples[:2]], results(samples), tolerance):
+        return BatchRule.ANY_LENGTH
+    pair = _pair_of_equal_shape(examples)
+    if pair and not _same([results([row]) for row in pair], results(pair), tolerance):
+        return BatchRule.SINGLE_ROW
+    return BatchRule.EQUAL_LENGTH
 
 
 @cache
-def tell_once(model: str, together: Together) -> None:
-    """Log, once in a process, how a model's rows are batched, if a batch may not hold rows of any length."""
-    if together is not Together.ANY:
+def log_batch_rule(model: str, rule: BatchRule) -> None:
+    """Log a restricted rule, once per process and model."""
+    if rule is not BatchRule.ANY_LENGTH:
         logger.warning(
-            "%s: a row's result depends on the rows beside it (padding, or the longest row); each batch that is "
-            "measured holds %s, as if each row were alone",
+            "%s: a row's result depends on other rows of its batch (padding, or the longest row); evaluation uses "
+            "batches of %s",
             model,
-            together.value,
+            rule.value,
         )
 
 
 def _same(alone: "Sequence[Sequence[torch.Tensor]]", together: "Sequence[torch.Tensor]", tolerance: float) -> bool:
     for of_rows, of_batch in zip(zip(*alone, strict=True), together, strict=True):
         for row, found in enumerate(of_rows):
-            own, beside = found[0].nan_to_num(), of_batch[row].nan_to_num()  # a trial that diverged is slow enough
+            own, beside = (
+                found[0].nan_to_num(),
+                of_batch[row].nan_to_num(),
+            )  # NaN counts as equal: a diverged trial needs no smaller batches
             if (own - beside).abs().max() > tolerance * own.abs().max().clamp(min=1.0):
                 return False
     return True
 
 
-def _alike(examples: Sequence[Example]) -> list[Example]:
-    """Return two rows of one shape, the longest that there are; none if all rows differ."""
+def _pair_of_equal_shape(examples: Sequence[Example]) -> list[Example]:
+    """Return the two longest rows of equal shape; empty if all rows differ."""
     seen: dict[tuple[int, ...], Example] = {}
     for example in sorted(examples, key=shape, reverse=True):
         if shape(example) in seen:
@@ -91,30 +95,30 @@ def _alike(examples: Sequence[Example]) -> list[Example]:
 
 
 def shape(example: Example) -> tuple[int, ...]:
-    """Return the lengths of what a row holds: its tokens and, where it has one for each token or a target, labels."""
+    """Return the lengths of a row's sequences: tokens and, if present, labels."""
     return tuple(len(value) for value in example.values() if hasattr(value, "__len__") and not isinstance(value, str))
 
 
-def unchanged_up_to(model: "torch.nn.Module") -> int | None:
-    """Return the tokens beyond which a forward's longest row changes RoPE for all of its rows; None: it never does.
+def rope_length_limit(model: "torch.nn.Module") -> int | None:
+    """Return the length in tokens above which the longest row changes RoPE for all rows; None without such a module.
 
-    Such modules (dynamic and long RoPE) keep what they found for the next forward.
+    Such modules (dynamic and long RoPE) keep the changed frequencies for later forwards.
     """
     limits = [
         limit
-        for module in _following_longest_row(model)
+        for module in _length_dependent_rope(model)
         for limit in (*_original_positions(module.config.rope_parameters), module.original_max_seq_len)
     ]
     return min(limits, default=None)
 
 
-def forget_longest_rows(model: "torch.nn.Module") -> None:
-    """Have RoPE begin each forward as in a model that has just been loaded, so that none depends on those before."""
-    for module in _following_longest_row(model):
-        module.register_forward_pre_hook(_forget)
+def reset_rope_per_forward(model: "torch.nn.Module") -> None:
+    """Reset dynamic RoPE before each forward, so that its result is independent of earlier forwards."""
+    for module in _length_dependent_rope(model):
+        module.register_forward_pre_hook(_reset_rope)
 
 
-def _following_longest_row(model: "torch.nn.Module") -> "Iterator[Any]":
+def _length_dependent_rope(model: "torch.nn.Module") -> "Iterator[Any]":
     for module in model.modules():
         kinds = getattr(module, "rope_type", None)
         kinds = [*kinds.values()] if isinstance(kinds, Mapping) else [kinds]
@@ -130,17 +134,17 @@ def _original_positions(parameters: Mapping[str, Any]) -> Iterator[int]:
             yield value
 
 
-def _forget(module: "torch.nn.Module", _: object) -> None:
+def _reset_rope(module: "torch.nn.Module", _: object) -> None:
     for name in [name for name in (*module._buffers, *vars(module)) if name.endswith("original_inv_freq")]:
         prefix = name.removesuffix("original_inv_freq")
         module.register_buffer(f"{prefix}inv_freq", getattr(module, name).clone(), persistent=False)
         setattr(module, f"{prefix}max_seq_len_cached", module.original_max_seq_len)
 
 
-def keeps_state(model: "torch.nn.Module", work: Callable[[], object]) -> str | None:
-    """Do a forward's work, and return the class of a module that it changed; None if the model keeps nothing.
+def find_stateful_module(model: "torch.nn.Module", work: Callable[[], object]) -> str | None:
+    """Run ``work``, one forward, and return the class of a module changed by it; None without a change.
 
-    A module that keeps what one forward found is not computed by two threads at once.
+    A stateful module must not run in two threads at once.
     """
     before = _state(model)
     work()
@@ -150,19 +154,19 @@ def keeps_state(model: "torch.nn.Module", work: Callable[[], object]) -> str | N
     return names[0] if names else None
 
 
-def _state(model: "torch.nn.Module") -> dict[tuple[str, str], Any]:
-    """Return buffers, and what else modules hold beside parameters and modules; tensors as copies."""
+def _state(model: "torch.nn.Module") -> dict[tuple[str, str], object]:
+    """Return the buffers and public attributes of all modules, without parameters; tensors are copied."""
     import torch
 
-    found: dict[tuple[str, str], Any] = {}
+    state: dict[tuple[str, str], object] = {}
     for name, module in model.named_modules():
         for key, value in {**vars(module), **module._buffers}.items():
             if not key.startswith("_") and key != "training":
-                found[name, key] = value.clone() if isinstance(value, torch.Tensor) else value
-    return found
+                state[name, key] = value.clone() if isinstance(value, torch.Tensor) else value
+    return state
 
 
-def _unchanged(before: Any, after: Any) -> bool:  # noqa: ANN401  (whatever a module holds)
+def _unchanged(before: object, after: object) -> bool:
     import torch
 
     if isinstance(before, torch.Tensor) and isinstance(after, torch.Tensor):

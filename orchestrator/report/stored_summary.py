@@ -7,13 +7,13 @@ from orchestrator.core.sweep import SweepRecord
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report.leaderboard import metric_of
 from orchestrator.report.summary import Importances, Summary, summarise
-from orchestrator.search.importances import Importances as Found
+from orchestrator.search.importances import Importances as RungImportances
 from orchestrator.search.importances import importances
 
 logger = logging.getLogger(__name__)
 
 
-def summary_of(ledger: Ledger, sweep: SweepRecord, notes: dict[str, str] | None = None) -> Summary:
+def stored_summary(ledger: Ledger, sweep: SweepRecord, notes: dict[str, str] | None = None) -> Summary:
     """Return the summary of the current state of a sweep.
 
     Args:
@@ -23,18 +23,18 @@ def summary_of(ledger: Ledger, sweep: SweepRecord, notes: dict[str, str] | None 
     """
     sweep, records = ledger.sweeps.with_live_status(sweep), ledger.trials.all(sweep.id)
     try:
-        found = importances(records, metric_of(sweep))
+        computed = importances(records, metric_of(sweep))
     except Exception as error:  # any error of Optuna: the report is complete without importances
         logger.exception("computing the importances failed")
-        found = Found(note=f"no importances: {in_short(error)}")
+        computed = RungImportances(note=f"no importances: {in_short(error)}")
         if notes is not None:
-            notes["importances"] = str(found.note)
-    return summarise(sweep, records, Importances(values=found.shares, note=_note(found)))
+            notes["importances"] = str(computed.note)
+    return summarise(sweep, records, Importances(values=computed.shares, note=_note(computed)))
 
 
-def _note(found: Found) -> str | None:
+def _note(computed: RungImportances) -> str | None:
     """Return the rung of the comparison and further notes."""
-    if not found.shares:
-        return found.note
-    compared = f"{found.trials} trials at {found.nominal_samples:,} samples"
-    return f"{compared}; {found.note}" if found.note else compared
+    if not computed.shares:
+        return computed.note
+    compared = f"{computed.trials} trials at {computed.nominal_samples:,} samples"
+    return f"{compared}; {computed.note}" if computed.note else compared

@@ -1,4 +1,4 @@
-"""Rows are measured together only where none changes another's result."""
+"""Rules for batches, found from the influence of rows on each other."""
 
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from orchestrator.core.errors import UserError
-from orchestrator.evaluation.measure import decoder_inputs, portions
-from orchestrator.evaluation.neighbours import Together, keeps_state, may_stand_together
+from orchestrator.evaluation.measure import decoder_inputs, make_batches
+from orchestrator.evaluation.row_independence import BatchRule, find_batch_rule, find_stateful_module
 from orchestrator.objective.protocol import Example
 
 ROWS: list[Example] = [{"input_ids": [row] * length, "labels": 0} for row, length in enumerate((3, 9, 5, 9, 3, 7))]
@@ -26,39 +26,39 @@ def padded(rows: Sequence[Example]) -> float:
 @pytest.mark.parametrize(
     ("beside", "expected"),
     [
-        (lambda rows: 0.0, Together.ANY),
-        (lambda rows: 1e-6 * len(rows), Together.ANY),
-        (padded, Together.OF_ONE_LENGTH),
-        (lambda rows: float(len(rows)), Together.NONE),
+        (lambda rows: 0.0, BatchRule.ANY_LENGTH),
+        (lambda rows: 1e-6 * len(rows), BatchRule.ANY_LENGTH),
+        (padded, BatchRule.EQUAL_LENGTH),
+        (lambda rows: float(len(rows)), BatchRule.SINGLE_ROW),
     ],
 )
-def test_dependence_on_neighbours_is_detected(beside: Callable[[Sequence[Example]], float], expected: Together) -> None:
+def test_dependence_on_other_rows(beside: Callable[[Sequence[Example]], float], expected: BatchRule) -> None:
     def results(rows: Sequence[Example]) -> list[torch.Tensor]:
         return [torch.tensor([own(row) + beside(rows) for row in rows])]
 
-    assert may_stand_together(results, ROWS) is expected
+    assert find_batch_rule(results, ROWS) is expected
 
 
 def test_dynamic_rope_separates_lengths() -> None:
     def results(rows: Sequence[Example]) -> list[torch.Tensor]:
         return [torch.tensor([own(row) for row in rows])]
 
-    assert may_stand_together(results, ROWS, limit=9) is Together.ANY
-    assert may_stand_together(results, ROWS, limit=8) is Together.OF_ONE_LENGTH
+    assert find_batch_rule(results, ROWS, limit=9) is BatchRule.ANY_LENGTH
+    assert find_batch_rule(results, ROWS, limit=8) is BatchRule.EQUAL_LENGTH
 
 
 def test_nan_results_count_as_equal() -> None:
     def results(rows: Sequence[Example]) -> list[torch.Tensor]:
         return [torch.full((len(rows),), torch.nan)]
 
-    assert may_stand_together(results, ROWS) is Together.ANY
+    assert find_batch_rule(results, ROWS) is BatchRule.ANY_LENGTH
 
 
 def test_batches_follow_the_batching_rule() -> None:
-    assert portions(ROWS, 18) == [[0, 4, 2], [5, 1], [3]]
-    assert portions(ROWS, 100) == [[0, 4, 2, 5, 1, 3]]
-    assert portions(ROWS, 100, Together.OF_ONE_LENGTH) == [[0, 4], [2], [5], [1, 3]]
-    assert portions(ROWS, 100, Together.NONE) == [[0], [4], [2], [5], [1], [3]]
+    assert make_batches(ROWS, 18) == [[0, 4, 2], [5, 1], [3]]
+    assert make_batches(ROWS, 100) == [[0, 4, 2, 5, 1, 3]]
+    assert make_batches(ROWS, 100, BatchRule.EQUAL_LENGTH) == [[0, 4], [2], [5], [1, 3]]
+    assert make_batches(ROWS, 100, BatchRule.SINGLE_ROW) == [[0], [4], [2], [5], [1], [3]]
 
 
 class Remembers(torch.nn.Module):
@@ -72,12 +72,12 @@ class Remembers(torch.nn.Module):
 def test_stateful_modules_are_named() -> None:
     values = torch.ones(4, 2)
     plain = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2)).eval()
-    assert keeps_state(plain, lambda: plain(values)) is None
+    assert find_stateful_module(plain, lambda: plain(values)) is None
     plain.train()
-    assert keeps_state(plain, lambda: plain(values)) == "BatchNorm1d"
+    assert find_stateful_module(plain, lambda: plain(values)) == "BatchNorm1d"
     remembers = torch.nn.Sequential(torch.nn.Linear(2, 2), Remembers())
-    assert keeps_state(remembers, lambda: remembers(values)) == "Remembers"
-    assert keeps_state(remembers, lambda: remembers(values)) is None
+    assert find_stateful_module(remembers, lambda: remembers(values)) == "Remembers"
+    assert find_stateful_module(remembers, lambda: remembers(values)) is None
 
 
 def model(**config: Any) -> Any:
@@ -95,5 +95,5 @@ def test_decoder_inputs_are_shifted_labels() -> None:
 def test_decoder_without_start_token_is_refused() -> None:
     with pytest.raises(UserError, match="decoder_start_token_id is needed"):
         decoder_inputs(model(), torch.tensor([[5]]))
-    with pytest.raises(UserError, match="made up has no decoder beside an encoder"):
+    with pytest.raises(UserError, match="made up is not an encoder-decoder model"):
         decoder_inputs(model(is_encoder_decoder=False), torch.tensor([[5]]))

@@ -1,0 +1,83 @@
+"""The facts of a sweep as JSON: every field, earlier versions, unknown keys."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from orchestrator.core.data import DataPlan, DataSummary, Origin, Source
+from orchestrator.core.facts import FACTS_VERSION, FactChanges, SweepFacts, facts_from_json, facts_to_json
+from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.plan import EngineName, EnginePlan, Precision
+from orchestrator.core.quantisation import Quantisation
+
+SOURCE = Source(origin=Origin.HUB, name="org/rows", config="en")
+PLAN = EnginePlan(
+    objective="sentiment",
+    model=SOURCE,
+    data=DataPlan(source=SOURCE, shift={"late": SOURCE}, labels={"1": "good", "2": None}),
+    report_points=(10, 20),
+    sweep_dir="somewhere",
+    metric="val/accuracy",
+    precision=Precision.FLOAT32,
+    engine=EngineName.PACKED,
+    smallest={"rank": 4},
+    kinds=({"method": "lora"}, {"method": "ia3"}),
+    quantisation=Quantisation.NF4,
+    deepspeed={"zero_optimization": {"stage": 2}},
+    tried=({"dropout": 0.1},),
+    searched=("rank",),
+)
+CHANGES: FactChanges = {
+    "metric": Metric(name="val/accuracy", direction=Direction.MAXIMIZE),
+    "rows": {"train": 8},
+    "data_summary": DataSummary(labels={"1": "good"}, warnings=("few rows",), split_rule=2),
+    "engine_plan": PLAN,
+    "request_digest": "abc",
+    "startup_s": 1.5,
+    "baseline": {"val/accuracy": 0.5},
+    "closings": ((1.0, 2.0),),
+    "importances": {"rank": 0.25},
+    "end_reason": "all trials ended",
+    "notes": {"report": "no report: disk full"},
+    "removing": True,
+}
+
+
+def stored(changes: FactChanges) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(json.dumps(facts_to_json(changes)))
+    return document
+
+
+def test_every_field_survives_json() -> None:
+    assert CHANGES.keys() == set(SweepFacts.__slots__)
+    assert facts_from_json(stored(CHANGES)) == SweepFacts(**CHANGES)
+    assert facts_from_json({}) == SweepFacts()
+
+
+def test_stored_keys_stay() -> None:
+    document = stored(CHANGES)
+    assert document["version"] == FACTS_VERSION
+    assert document.keys() == {
+        *("metric", "data", "data_summary", "engine", "question", "startup_s", "baseline", "closing", "importances"),
+        *("ended", "notes", "removing", "version"),
+    }
+
+
+def test_unknown_keys_are_ignored() -> None:
+    plan = {**stored(CHANGES)["engine"], "method": "lora"}  # before methods were a setting
+    summary = {"of_a_later_version": 1, "split_rule": 3}
+    facts = facts_from_json({"rungs": [1], "versions": {}, "engine": plan, "data_summary": summary})
+    assert facts == SweepFacts(engine_plan=PLAN, data_summary=DataSummary(split_rule=3))
+
+
+def test_plans_without_a_split_rule_have_the_first() -> None:
+    document = json.loads(json.dumps(asdict(PLAN)))
+    del document["data"]["split_rule"]
+    assert EnginePlan.from_json(document).data.split_rule == 1
+
+
+@pytest.mark.parametrize("plan", [{"engine": "packed"}, {}, {**asdict(PLAN), "precision": "int3"}])
+def test_unreadable_plans_are_none(plan: dict[str, Any]) -> None:
+    assert facts_from_json({"engine": plan, "ended": "x"}) == SweepFacts(end_reason="x")
