@@ -1,8 +1,8 @@
-"""Which trial gets the next free slot, and what happens to a trial after each outcome.
+"""The dispatcher: gives free slots to trials, and chooses a trial's move after each outcome.
 
-Every executor drives its trials through a dispatcher, so that they all make the same moves. It knows nothing of Ray,
-processes or engines, and decides nothing about a trial's worth: that is the coordinator's part. What it holds can be
-rebuilt from the ledger at any time.
+Every executor drives its trials through a dispatcher, so that all executors make the same moves. The dispatcher knows
+nothing of Ray, processes or engines. The coordinator makes the decisions. The dispatcher's state can be rebuilt from
+the ledger at any time.
 """
 
 import enum
@@ -32,35 +32,35 @@ if TYPE_CHECKING:
     from orchestrator.search.coordinator import Coordinator
 
 ATTEMPTS = 2
-"""How often a trial is tried if its process crashes, counted over one driver's life.
+"""Number of attempts for a trial with crashes, counted per driver.
 
-Where trials run together it is counted since the trial's last outcome, for most of those crashes were another's doing.
+In a pack it is counted since the trial's last outcome, because most crashes are caused by another trial.
 """
 
 MOST_LOST = 4
-"""How often in a row a trial that trains with others may lose the process that passes its orders on."""
+"""Number of consecutive losses of its proxy after which a packed trial counts as crashed."""
 
 logger = logging.getLogger(__name__)
 
 
 class Move(enum.StrEnum):
-    """What a trial does with its slot after an outcome."""
+    """Use of a trial's slot after an outcome: continue, release the slot, or end."""
 
-    GO_ON = "go on"
+    CONTINUE = "continue"
     YIELD = "yield"
     END = "end"
 
 
 class Dispatcher:
-    """Hands out trials to at most ``parallel`` slots, and carries the coordinator's decisions to them.
+    """Assigns trials to at most ``parallel`` slots, and turns the coordinator's decisions into orders.
 
-    A trial is in one place at a time: running (it has a slot), waiting (reported, no decision yet), or ready (it has an
+    A trial is in one of three states: running (it has a slot), waiting (reported, no decision yet), or ready (it has an
     order and needs a slot).
 
-    Trials that run together crash together, and it may be any one's doing. So each of them is a suspect until its next
-    outcome: one suspect runs at a time, and nothing else is begun meanwhile. Who brings about an outcome is cleared,
-    and the crash is not counted any more; who crashes again is the one, and the others are cleared. A process that died
-    had most likely too little memory: from then on half as many run together.
+    Packed trials crash together, and any of them may be the cause. So all of them become suspects until their next
+    outcome. One suspect runs at a time, and no other trial runs meanwhile. After an outcome a suspect is cleared, and
+    its crash does not count. After another crash the suspect is the cause, and the others are cleared. If the process
+    died, memory was probably short: from then on half as many trials run together.
     """
 
     def __init__(
@@ -72,14 +72,14 @@ class Dispatcher:
         *,
         together: bool = False,
     ) -> None:
-        """Take up the coordinator's trials.
+        """Start without assigned trials.
 
         Args:
             coordinator: decides.
-            parallel: number of slots; it may be set anew at any time.
-            stop: set by the driver when trials are to be suspended.
-            say: told of crashes that end no trial.
-            together: trials share a process, so that a crash is not known to be one trial's.
+            parallel: number of slots; the attribute may change at any time.
+            stop: set by the driver to suspend the trials.
+            say: shows messages to the user: the capacity, and crashes that end no trial.
+            together: trials share a process, so that the cause of a crash is unknown.
         """
         self._coordinator = coordinator
         self.parallel = parallel
@@ -96,23 +96,35 @@ class Dispatcher:
 
     @property
     def halted(self) -> bool:
-        """Whether trials must be suspended now: the driver is to stop, or the budget is spent."""
+        """Whether trials must be suspended now: the driver stops, or the budget is spent."""
         return self._stop.is_set() or self._coordinator.out_of_budget is not None
 
     @property
     def done(self) -> bool:
-        """Whether nothing runs, nothing can run, and nothing waits."""
+        """Whether no trial runs, is ready or waits, and the coordinator has no more."""
         return not (self._running or self._waiting or self._ready) and self._coordinator.exhausted
 
     def complete(self) -> bool:
-        """Return whether no trial is left to run, and neither failures nor the driver ended the sweep before."""
+        """Return whether every trial was run, and neither failures nor the driver ended the sweep early."""
         return self.done and not self.halted and self._coordinator.failing is None
 
+    def use_capacity(self, capacity: Capacity) -> None:
+        """Set the number of slots to the engine's capacity, and show the reason to the user."""
+        self.parallel = capacity.slots
+        for note in capacity.notes:
+            self._say(note)
+        if not capacity.packs:
+            self._say(f"the solo engine trains one trial after another: {capacity.why}")
+        elif capacity.why:
+            self._say(f"trials at once: {capacity.slots}, because {capacity.why}")
+        for trials in capacity.alone:
+            self._say(f"the solo engine trains {trials}; it and the pack take turns, one report at a time")
+
     def next(self) -> Assignment | None:
-        """Return a trial for a free slot; None: no slot is free, or nothing can run now.
+        """Return an assignment for a free slot; None: no slot is free, or no trial can run now.
 
         Raises:
-            LoratoryError: trials wait for each other, and no decision would ever come.
+            LoratoryError: trials wait for each other, so that no decision is possible.
         """
         if self.halted or len(self._running) >= self.parallel or self._suspects & self._running:
             return None
@@ -121,14 +133,14 @@ class Dispatcher:
             self._decide_again()
             number = self._next_number()
             if number is None and not self.halted:
-                raise LoratoryError(f"trials {sorted(self._waiting)} wait for a decision that nothing can bring")
+                raise LoratoryError(f"trials {sorted(self._waiting)} wait for each other; no decision is possible")
         if number is None:
             return None
         self._running.add(number)
         return Assignment(task=self._tasks[number], order=self._ready.pop(number))
 
     def take(self, outcome: StepOutcome) -> Move:
-        """Commit what came of a trial's step and return what it does now.
+        """Commit the outcome of a trial's step and return the trial's move.
 
         Raises:
             LoratoryError: the engine cannot be built.
@@ -142,7 +154,7 @@ class Dispatcher:
         if outcome.number in self._suspects:
             self._clear({outcome.number})
         if isinstance(outcome, Reported):
-            for line in outcome.told:
+            for line in outcome.notes:
                 self._say(line)
             return self._reported(outcome.report)
         self._running.discard(outcome.number)
@@ -154,9 +166,9 @@ class Dispatcher:
         return Move.END
 
     def crashed(self, number: int, reason: str, *, died: bool = False) -> None:
-        """Note that a running trial's process died or raised: it is tried once more, then it fails, alone."""
+        """Handle a crash of a running trial: the first time it is tried again, then it fails."""
         logger.warning("trial %d crashed: %s", number, reason)
-        if died and self._together and not self._suspects:  # the first to tell of it
+        if died and self._together and not self._suspects:  # the first report of this crash
             self.parallel = max(1, self.parallel // 2)
         self._running.discard(number)
         self._crashes[number] += 1
@@ -169,41 +181,41 @@ class Dispatcher:
         else:
             if self._together:
                 if not self._suspects:
-                    self._say(f"trials go on from their newest reports, {self.parallel} at once: {reason}")
+                    self._say(f"trials resume from their newest reports, {self.parallel} at once: {reason}")
                 self._suspects.add(number)
             else:
-                self._say(f"trial {number} goes on from its newest report: {reason}")
+                self._say(f"trial {number} resumes from its newest report: {reason}")
             self._enqueue(number)
 
     def lost(self, number: int, reason: str) -> None:
-        """Note that the process of a running trial is gone, other than by what it said itself.
+        """Handle the loss of a running trial's process, which reported no crash itself.
 
-        Where trials run together, that process only passed orders on, and what trains is somewhere else. So this is
-        no crash of the trial, unless it comes again and again; one event that ends both is counted once.
+        The process of a packed trial is only a proxy, and the pack trains elsewhere. So its loss counts as a crash only
+        after several in a row. One event that ends proxy and pack counts once.
         """
         self._lost[number] += 1
         if not self._together or self._lost[number] > MOST_LOST:
             self.crashed(number, reason)
         elif number in self._running:
-            logger.warning("trial %d lost the process that passes its orders on: %s", number, reason)
+            logger.warning("trial %d lost its proxy: %s", number, reason)
             self._running.discard(number)
             self._enqueue(number)
 
     def lost_slots(self, reason: str) -> bool:
-        """Note that every running trial's process is gone; return whether there was any."""
+        """Handle the loss of all running trials' processes; return whether there was any."""
         lost = sorted(self._running)
         for number in lost:
             self.crashed(number, reason)
         return bool(lost)
 
     def _clear(self, numbers: set[int]) -> None:
-        """Forget the crash that these were in with others."""
+        """Clear suspects, and do not count their crash."""
         self._suspects -= numbers
         for number in numbers:
             del self._crashes[number]
 
     def _next_number(self) -> int | None:
-        """Suspects come first, then trials to be measured, for that frees most, then those that waited, then others."""
+        """Return the next trial: suspects, then final measurements (they free slots), then ready trials, then new."""
         suspects = self._suspects & self._ready.keys()
         if suspects:
             return min(suspects)
@@ -223,20 +235,20 @@ class Dispatcher:
         self._carry_out(tuple(decision for decision in decisions if decision.trial != number))
         own = next((decision for decision in decisions if decision.trial == number), None)
         if own is not None and own.action is Action.CONTINUE:
-            return Move.GO_ON
+            return Move.CONTINUE
         self._running.discard(number)
         if own is not None and own.outcome is not None and own.outcome.state is TrialState.FAIL:
             self._decide_again()
-            return Move.END  # the coordinator has ended it, for nothing of it is to be measured
+            return Move.END  # the coordinator has ended it: nothing is left to measure
         self._enqueue(number)
         return Move.YIELD
 
     def _decide_again(self) -> None:
-        """Let the coordinator look at those that wait: a trial that they waited for may have ended."""
+        """Ask for the decisions on waiting trials: the end of another trial may allow them."""
         self._carry_out(self._coordinator.flush_waiting())
 
     def _carry_out(self, decisions: tuple[Decision, ...]) -> None:
-        """Give orders to trials that waited. Others are an earlier driver's, and still to be handed out."""
+        """Enqueue waiting trials with a decision. Trials of an earlier driver are not assigned yet and are skipped."""
         for decision in decisions:
             if decision.trial not in self._waiting:
                 continue
@@ -245,7 +257,7 @@ class Dispatcher:
                 self._enqueue(decision.trial)
 
     def _enqueue(self, number: int) -> bool:
-        """Give a trial its order as the ledger has it; return False if there is none yet, and it waits."""
+        """Make a trial ready with its order from the ledger; return False if it waits for a decision."""
         if self._coordinator.needs_finish(number):
             self._ready[number] = Finish(best_samples=self._coordinator.best_samples(number))
             return True
@@ -255,16 +267,3 @@ class Dispatcher:
             return False
         self._ready[number] = Advance(nominal_samples=point)
         return True
-
-
-def use_capacity(dispatcher: Dispatcher, capacity: Capacity, say: Callable[[str], None]) -> None:
-    """Set the number of trials at once to the engine's capacity, and show the reason to the user."""
-    dispatcher.parallel = capacity.slots
-    for note in capacity.notes:
-        say(note)
-    if not capacity.packs:
-        say(f"the solo engine trains one trial after another: {capacity.why}")
-    elif capacity.why:
-        say(f"trials at once: {capacity.slots}, because {capacity.why}")
-    for trials in capacity.alone:
-        say(f"the solo engine trains {trials}; it and the pack take turns, one report at a time")

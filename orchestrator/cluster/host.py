@@ -1,7 +1,6 @@
-"""The side of an executor that trains: one engine, and as many trials at once as it has slots for.
+"""The slot host: the training side of an executor, with one engine and one trial per slot.
 
-It knows nothing of Ray, of other processes or of decisions; it does what it was ordered to. With an engine that trains
-one trial at a time it is a host of one slot.
+It carries out orders, and knows nothing of Ray, other processes or decisions. With the solo engine it has one slot.
 """
 
 import logging
@@ -18,13 +17,13 @@ from orchestrator.training.checkpoints import trial_folder
 from orchestrator.training.engine import Capacity, Engine, PackingEngine, TrialRun
 
 EngineFactory: TypeAlias = Callable[[EnginePlan], Engine]
-"""Builds an engine; picklable, because it may be called in another process."""
+"""Builds an engine; picklable, for calls in another process."""
 
 logger = logging.getLogger(__name__)
 
 
-class _Heard(logging.Handler):
-    """Keeps what engines say of damaged checkpoints, until a report takes it to the driver."""
+class _CheckpointWarnings(logging.Handler):
+    """Collects the warnings about damaged checkpoints until the next report takes them to the driver."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -33,17 +32,17 @@ class _Heard(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self._lines.append(record.getMessage())
 
-    def taken(self) -> tuple[str, ...]:
-        """Return what was said since the last call."""
+    def take(self) -> tuple[str, ...]:
+        """Return the warnings since the last call."""
         lines, self._lines = self._lines, []
         return tuple(lines)
 
 
 class SlotHost:
-    """Carries out orders with one engine, which is built at the first order and kept for later trials.
+    """Carries out orders with one engine, built at the first order and kept for later trials.
 
-    A trial whose order is carried out is idle until it is given another. Its run stays open, so that going on is
-    cheap, until its slot is needed; after that it is started again from its checkpoint.
+    After its order a trial is idle until its next order. Its run stays open, which makes the next order cheap, until
+    another trial needs the slot. Then the trial starts again from its checkpoint.
     """
 
     def __init__(self, plan: EnginePlan, build: EngineFactory, slots: int = 1) -> None:
@@ -54,43 +53,42 @@ class SlotHost:
         self._runs: dict[int, TrialRun] = {}
         self._assigned: dict[int, Assignment] = {}
         self._reported = False
-        self._heard = _Heard()
-        trial_folder.logger.addHandler(self._heard)
+        self._warnings = _CheckpointWarnings()
+        trial_folder.logger.addHandler(self._warnings)
 
     @property
     def busy(self) -> bool:
-        """Whether any trial has an order that is not carried out."""
+        """Whether any trial has an open order."""
         return bool(self._assigned)
 
     def capacity(self, most: int, *, measure: bool) -> Capacity:
-        """Return how many trials to give it at once, at most ``most``, and hold as many; see ``PackingEngine``.
+        """Return the capacity of the engine, at most ``most`` trials, and use as many slots; see ``PackingEngine``.
 
         Raises:
             LoratoryError: the engine cannot be built.
         """
         engine = self._ready_engine()
-        assert isinstance(engine, PackingEngine), "an engine that trains one at a time has capacity for one"
-        found = engine.capacity(most, measure=measure)
-        self._slots = found.slots
-        return found
+        assert isinstance(engine, PackingEngine), "only a packing engine has a capacity"
+        capacity = engine.capacity(most, measure=measure)
+        self._slots = capacity.slots
+        return capacity
 
     def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Mapping[str, float]:
-        """Measure a checkpoint with the engine that trains; see ``Engine.measure``."""
+        """Measure a checkpoint with the open engine; see ``Engine.measure``."""
         return self._ready_engine().measure(checkpoint, task, split)
 
     def take(self, assignment: Assignment) -> None:
-        """Accept an order; it takes the place of one that the same trial still has. It is begun at the next step."""
+        """Accept an order, which replaces an open order of the same trial. Work on it begins at the next step."""
         self._assigned[assignment.task.number] = assignment
 
     def step(self) -> Mapping[int, StepOutcome]:
-        """Work on all orders for as short as the engine can, and return what came of it, by the trials' numbers.
+        """Work on all orders for the shortest possible time, and return the outcomes by trial number.
 
-        That is a few batches of every trial if the engine packs, and a whole report if it does not. A trial to be
-        measured goes first, alone, for it frees its slot.
+        The packed engine trains a few batches of every trial, the solo engine to the next report. A final measurement
+        comes first, alone, because it frees its slot.
 
         Raises:
-            Exception: whatever the engine lets through; no trial can be blamed for it, and the host must not be used
-                again, only closed.
+            Exception: any error of the engine; its cause may be any trial. The host must then be closed.
         """
         assert self._assigned, "a step without an order"
         try:
@@ -109,7 +107,7 @@ class SlotHost:
         return outcomes
 
     def release(self, number: int) -> None:
-        """Close a trial's run, if it is open, and forget its order."""
+        """Close a trial's run, if it is open, and drop its order."""
         self._assigned.pop(number, None)
         run = self._runs.pop(number, None)
         if run is not None:
@@ -120,7 +118,7 @@ class SlotHost:
         for number in list(self._runs):
             self.release(number)
         self._assigned.clear()
-        trial_folder.logger.removeHandler(self._heard)
+        trial_folder.logger.removeHandler(self._warnings)
         engine, self._engine = self._engine, None
         if engine is not None:
             engine.close()
@@ -133,7 +131,7 @@ class SlotHost:
                 self._engine = self._build(self._plan)
         except LoratoryError:
             raise
-        except Exception as error:  # every cause is let through: as an error that says what it concerns
+        except Exception as error:  # every error becomes a LoratoryError with its cause
             logger.exception("the engine cannot be built")
             raise LoratoryError(f"the engine cannot be built: {in_short(error)}") from error
         return self._engine
@@ -159,24 +157,24 @@ class SlotHost:
             run = self._open(engine, assignment.task)
             wanted[run], numbers[run] = assignment.order.nominal_samples, number
         try:
-            found = engine.step(wanted) if isinstance(engine, PackingEngine) else _one_by_one(wanted)
+            results = engine.step(wanted) if isinstance(engine, PackingEngine) else _one_by_one(wanted)
         except ObjectiveError as error:
             if self._reported or 0 not in numbers.values():
                 raise
-            return self._unusable(error)  # at the sweep's first report: it will be so in every trial
+            return self._unusable(error)  # the sweep's first report: every trial would fail
         outcomes: dict[int, StepOutcome] = {}
-        for run, result in found.items():
+        for run, result in results.items():
             number = numbers[run]
             if isinstance(result, DivergedError):
                 self.release(number)
                 outcomes[number] = Diverged(number=number, reason=str(result))
             else:
                 self._reported = True
-                outcomes[number] = Reported(report=result, told=self._heard.taken())
+                outcomes[number] = Reported(report=result, notes=self._warnings.take())
         return outcomes
 
     def _open(self, engine: Engine, task: TrialTask) -> TrialRun:
-        """Return a trial's run; to start it, those of idle trials are closed as far as their slots are needed."""
+        """Return a trial's run. Before a start, close the runs of idle trials as far as their slots are needed."""
         if task.number not in self._runs:
             idle = [number for number in self._runs if number not in self._assigned]
             for number in idle[: max(0, len(self._runs) + 1 - self._slots)]:
@@ -186,11 +184,11 @@ class SlotHost:
 
 
 def _one_by_one(wanted: Mapping[TrialRun, int]) -> dict[TrialRun, Report | DivergedError]:
-    """Do what ``PackingEngine.step`` does, whole reports at a time, with an engine that does not pack."""
-    found: dict[TrialRun, Report | DivergedError] = {}
+    """Return the results of ``PackingEngine.step`` for a solo engine: one whole report per run."""
+    results: dict[TrialRun, Report | DivergedError] = {}
     for run, samples in wanted.items():
         try:
-            found[run] = run.advance(samples)
+            results[run] = run.advance(samples)
         except DivergedError as error:
-            found[run] = error
-    return found
+            results[run] = error
+    return results

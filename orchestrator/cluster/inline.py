@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from orchestrator.cluster.dispatcher import Dispatcher, Move, use_capacity
+from orchestrator.cluster.dispatcher import Dispatcher, Move
 from orchestrator.cluster.executor import ignore_message
 from orchestrator.cluster.host import EngineFactory, SlotHost
 from orchestrator.cluster.orders import Assignment
@@ -51,7 +51,7 @@ class InlineExecutor:
         try:
             try:
                 if packed:
-                    use_capacity(dispatcher, trainer.capacity(measure=resources.measured), say)
+                    dispatcher.use_capacity(trainer.capacity(measure=resources.measured))
                 trainer.train()
             finally:
                 if not dispatcher.done:
@@ -104,7 +104,7 @@ class _Trainer:
         for number, outcome in outcomes.items():
             move = self._dispatcher.take(outcome)
             following = self._assigned[number].following(self._plan.timetable)
-            if move is Move.GO_ON and following is not None:
+            if move is Move.CONTINUE and following is not None:
                 self._assign(following)
             elif move is Move.END:
                 self.host.release(number)

@@ -1,4 +1,4 @@
-"""What a trial is told to do next, and what comes of it. These values cross process borders."""
+"""Orders for trials, and the outcomes of their steps. These values cross process borders."""
 
 from bisect import bisect_right
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ class Advance:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finish:
-    """Measure the checkpoint of report ``best_samples`` for the last time; None: there is none worth measuring."""
+    """Measure the checkpoint of report ``best_samples`` finally; None: the trial has no best checkpoint."""
 
     best_samples: int | None
 
@@ -29,13 +29,13 @@ Order: TypeAlias = Advance | Finish
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Assignment:
-    """A trial that has a slot, and what it does there."""
+    """A trial with a slot, and its order."""
 
     task: TrialTask
     order: Order
 
     def following(self, timetable: Timetable) -> "Assignment | None":
-        """Return what a trial does that goes on: it trains to its next report point; None if there is none."""
+        """Return the assignment of the next report point; None after the last one."""
         points = timetable.of(self.task.settings)
         if isinstance(self.order, Finish) or self.order.nominal_samples >= points[-1]:
             return None
@@ -45,10 +45,10 @@ class Assignment:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reported:
-    """The trial reached its report point; ``told`` is what a person should know of its checkpoints, a sentence each."""
+    """The trial reached its report point; ``notes`` are warnings about its checkpoints, one sentence each."""
 
     report: Report
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def number(self) -> int:
@@ -58,7 +58,7 @@ class Reported:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finished:
-    """The trial was measured for the last time."""
+    """The final measurement of the trial."""
 
     number: int
     metrics: Mapping[str, float]
@@ -66,7 +66,7 @@ class Finished:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Diverged:
-    """The trial left the finite numbers before it could report."""
+    """A loss or a gradient of the trial is not finite."""
 
     number: int
     reason: str
@@ -74,7 +74,7 @@ class Diverged:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Crashed:
-    """What the trial ran in raised, or ``died``, whether by this trial's doing or another's."""
+    """The engine raised, or its process ``died``; this trial or another one was the cause."""
 
     number: int
     reason: str
@@ -83,7 +83,7 @@ class Crashed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unusable:
-    """No trial can run: the engine cannot be built, or the disk cannot be written."""
+    """No trial can run: the engine cannot be built, or the disk is not writable."""
 
     error: LoratoryError
 

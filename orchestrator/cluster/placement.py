@@ -1,4 +1,4 @@
-"""What a sweep's processes take of Ray: its Tune trials and, if they are packed, the host that trains for them."""
+"""Ray's resources for a sweep: its Tune trials and, for a pack, the slot host."""
 
 import math
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import Resources
 
-_PROXY_CPUS = 0.001  # next to nothing; Tune refuses to place a trial that takes nothing at all
+_PROXY_CPUS = 0.001  # nearly zero; Tune refuses trials without any resource
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,9 +15,9 @@ class Placement:
     """Amounts of Ray's resources ``CPU`` and ``GPU``.
 
     Attributes:
-        trials: Tune trials at once.
-        trial: what each of them takes.
-        host: what the slot host takes that trains for them; empty if each trains in its own process.
+        trials: number of Tune trials at once.
+        trial: resources of each Tune trial.
+        host: resources of the slot host; empty if each trial trains in its own process.
     """
 
     trials: int
@@ -26,21 +26,21 @@ class Placement:
 
     @property
     def cpus(self) -> int:
-        """CPUs that all of it takes together."""
+        """Total number of CPUs."""
         return math.ceil(self.trials * self.trial["CPU"] + self.host.get("CPU", 0.0))
 
     @property
     def threads(self) -> int:
-        """CPU threads of a process that trains."""
+        """CPU threads of a training process."""
         return math.ceil(self.most("CPU"))
 
     def most(self, kind: str) -> float:
-        """Return how much of a resource one process takes at most."""
+        """Return the largest amount of a resource for one process."""
         return max(self.trial.get(kind, 0.0), self.host.get(kind, 0.0))
 
 
 def place(plan: EnginePlan, resources: Resources) -> Placement:
-    """Return what a sweep takes: trials that are packed are light, and share one host with one accelerator."""
+    """Return the resources of a sweep. Packed trials are light, and share one host with one accelerator."""
     if plan.engine is EngineName.PACKED:
         return Placement(
             trials=resources.parallel_trials,

@@ -1,4 +1,4 @@
-"""The environment variables that Ray, Tune and the trials' processes read, with the reason for each."""
+"""The environment variables of Ray, Tune and the trials' processes, with the reason for each."""
 
 import os
 
@@ -6,10 +6,10 @@ from orchestrator.core.environment import DEFAULTS
 
 
 def worker_variables(threads: int) -> dict[str, str]:
-    """Return what the trials' processes read, each of which computes with ``threads`` threads.
+    """Return the variables of the trials' processes, each with ``threads`` compute threads.
 
-    A Ray that we start passes its own environment on. Ray's way to set it, a runtime environment, costs a second for
-    each process; it is left for clusters that we join.
+    The processes of a local Ray inherit its environment. On a joined cluster a Ray runtime environment sets the
+    variables, at the cost of one second per process.
     """
     inherited = ("HF_HUB_DISABLE_TELEMETRY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY")
     return {
@@ -20,20 +20,20 @@ def worker_variables(threads: int) -> dict[str, str]:
 
 
 def tune_variables(parallel_trials: int) -> dict[str, str]:
-    """Return what Ray and Tune read in the driver for a number of trials at once."""
+    """Return the variables of Ray and Tune in the driver, for a number of trials at once."""
     return {
         # Tune's newer progress output ignores verbose=0.
         "RAY_AIR_NEW_OUTPUT": "0",
-        # Trials' processes stay in the driver's folder, so that relative paths mean the same there.
+        # Trials' processes stay in the driver's folder, so that relative paths stay valid.
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
         # Lines such as "(raylet) A worker died ..." stay off the screen; Ray reads this when it is imported.
         "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
         "RAY_USAGE_STATS_ENABLED": os.environ.get("RAY_USAGE_STATS_ENABLED", "0"),
-        # The CSV, JSON and TensorBoard files of each trial; the ledger has it all.
+        # No CSV, JSON and TensorBoard files per trial: the ledger has their content.
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-        # A Ctrl-C is the caller's, who sets the stop event.
+        # The caller handles Ctrl-C and sets the stop event.
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
-        # Tune's own record of the experiment is never read, so it is not kept up to date.
+        # Nothing reads Tune's own record of the experiment, so it is not updated.
         "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
         # Without this, processes are started one after another.
         "TUNE_MAX_PENDING_TRIALS_PG": str(parallel_trials),
@@ -41,16 +41,16 @@ def tune_variables(parallel_trials: int) -> dict[str, str]:
 
 
 def local_variables() -> dict[str, str]:
-    """Return what a Ray that we start reads beside that.
+    """Return the additional variables of a local Ray.
 
-    Nothing about tokens: such a Ray lets in only who has the user's own, and makes one if there is none.
+    No variable is needed for authentication: Ray requires the user's own token, and creates one if none exists.
     """
     return {
-        # Ray's word for: this machine alone. Its processes then talk, and listen, on 127.0.0.1 and nowhere else.
+        # Ray's switch for a single machine: its processes use 127.0.0.1 only.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        # Off: Tune gives up the sweep on the error that a kill by Ray's memory monitor leaves. Without it the kernel
-        # kills the process that takes too much, and that error Tune knows.
+        # Off: after a kill by Ray's memory monitor, Tune ends the sweep with an unknown error. Without the monitor the
+        # kernel kills the process, and Tune handles that.
         "RAY_memory_monitor_refresh_ms": "0",
-        # Off: Tune wants processes with a runtime environment of its own, so these would be started for nothing.
+        # Off: Tune starts processes with its own runtime environment, and would not use these.
         "RAY_prestart_worker_first_driver": "0",
     }

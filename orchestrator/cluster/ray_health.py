@@ -1,4 +1,4 @@
-"""Whether Ray is still there: its processes on this machine, looked at by their ids."""
+"""Checks whether Ray still runs, by the ids of its processes on this machine."""
 
 from pathlib import Path
 
@@ -11,18 +11,18 @@ _SERVER = "gcs_server"
 
 
 class RayHealth:
-    """The processes of the Ray that this process is connected to.
+    """The processes of the connected Ray.
 
-    They are the raylet that it speaks to and, if Ray's head is on this machine, the head's server. A Ray of which none
-    is found counts as alive.
+    They are the raylet of this process and, if Ray's head runs on this machine, the head's server. If none is found,
+    Ray counts as alive.
     """
 
     def __init__(self, log: Path) -> None:
-        """Find the processes; ``log`` is the file that holds what Ray says."""
+        """Find the processes; ``log`` is the file with Ray's output."""
         self._log = log
         self._processes: list[psutil.Process] = []
         node = global_worker.node
-        if node is None:  # Ray's client: all of Ray is elsewhere
+        if node is None:  # Ray's client: Ray runs on other machines
             return
         raylet, session = node.raylet_socket_name, Path(node.get_session_dir_path()).name
         self._processes = [
@@ -32,14 +32,14 @@ class RayHealth:
         ]
 
     def alive(self) -> bool:
-        """Return whether all of them still run."""
+        """Return whether all processes still run."""
         return all(map(_runs, self._processes))
 
     @property
     def error(self) -> SuspendedError:
-        """The error that says that Ray has ended."""
+        """The error for a Ray that has ended."""
         return SuspendedError(
-            f"Ray's own processes have ended: somebody killed them, or memory ran out; {self._log} holds what Ray said"
+            f"Ray's processes have ended: they were killed, or memory ran out; Ray's output is in {self._log}"
         )
 
 

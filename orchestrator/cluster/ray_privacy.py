@@ -1,4 +1,4 @@
-"""What keeps a Ray of this machine, and the secrets of whoever runs it, from everybody else on the machine."""
+"""Protects a local Ray, and the secrets of its user, from other users of the machine."""
 
 import os
 import stat
@@ -13,10 +13,10 @@ from ray.tune.execution import class_cache
 
 @contextmanager
 def loopback_only() -> Iterator[None]:
-    """Let a Ray that is started meanwhile listen on 127.0.0.1 alone.
+    """Let a Ray started in the context listen on 127.0.0.1 only.
 
-    Ray replaces that address by the machine's own wherever it could join a cluster, which it decides when it is
-    imported, by ``RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER``; its processes read that variable, too.
+    If Ray may join a cluster, it replaces 127.0.0.1 by the machine's address. It decides this at its import by
+    ``RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER``; its processes read the variable too.
     """
     before = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False
@@ -27,24 +27,24 @@ def loopback_only() -> Iterator[None]:
 
 
 def keep_secrets_out_of_commands() -> None:
-    """Stop Tune from handing AWS's secrets on in the command lines of trials' processes, which everybody can read.
+    """Stop Tune from passing AWS secrets in the command lines of trials' processes, which every user can read.
 
-    Processes of a Ray that we start inherit them; on a user's cluster the nodes have their own.
+    Processes of a local Ray inherit the secrets; the nodes of a cluster have their own.
     """
     class_cache.ENV_VARS_TO_PROPAGATE -= {name for name in class_cache.ENV_VARS_TO_PROPAGATE if "AWS" in name}
 
 
 def make_token_private() -> None:
-    """Let nobody but its owner read the file with Ray's token, which is made if there is none.
+    """Make the file with Ray's token readable to its owner only, and create it if it is missing.
 
-    Whoever has the token can run code as this user. Ray makes the file readable to all. Where the environment says
-    where the token is, or that there is none, nothing is made.
+    The token allows running code as this user, and Ray creates the file readable to all. If the environment sets the
+    token, its path or another authentication mode, nothing is created.
     """
     named = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
     if named or os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
         return
     path = Path.home() / ".ray" / "auth_token"
-    with suppress(OSError):  # Ray itself says what is wrong with a home that cannot be written to
+    with suppress(OSError):  # Ray itself reports an unwritable home
         if not path.exists():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -1,4 +1,4 @@
-"""A Ray that is quiet, small, private to one sweep and gone afterwards; or the user's own, if there is one."""
+"""A Ray session for one sweep: a small, quiet, private local Ray, or the user's own Ray."""
 
 import hashlib
 import logging
@@ -20,25 +20,25 @@ from orchestrator.core.environment import environment
 from orchestrator.core.errors import UserError
 from orchestrator.core.secrets import RedactingFormatter
 
-_OBJECT_STORE_BYTES = 80 * 2**20  # Ray's least is 75 MiB; nothing large goes through it
-_LONGEST_TEMPORARY_DIR = 20  # Ray's sockets lie 87 characters deeper, and a socket's path ends at 107
+_OBJECT_STORE_BYTES = 80 * 2**20  # Ray's minimum is 75 MiB; only small objects go through it
+_LONGEST_TEMPORARY_DIR = 20  # Ray adds 87 characters for its sockets; a socket's path has at most 107
 
 
 @contextmanager
 def ray_session(sweep_dir: Path, placement: Placement, log: Path) -> Iterator[Path]:
-    """Connect to Ray and yield the folder for Tune's own files, which is removed at the end.
+    """Connect to Ray and yield the folder for Tune's files, which is removed at the end.
 
-    A Ray that is already connected is used as it is. If ``RAY_ADDRESS`` is set, that cluster is joined; Tune's files
-    then lie in the sweep's folder, which all nodes share. Otherwise a Ray of this machine alone is started, and ends
-    with the session, or with this process if that is killed.
+    An existing connection is reused. If ``RAY_ADDRESS`` is set, the session joins the cluster, and Tune's files are in
+    the sweep's folder, which all nodes share. Otherwise it starts a local Ray. The local Ray ends with the session, or
+    with this process if it is killed.
 
     Args:
         sweep_dir: the sweep's folder.
-        placement: what the sweep takes of it.
-        log: file that gets what Ray and Tune have to say.
+        placement: the resources of the sweep.
+        log: file for the output of Ray and Tune.
 
     Raises:
-        UserError: a trial asks for more than this machine has.
+        UserError: a trial needs more resources than this machine has.
     """
     with ExitStack() as stack:
         stack.enter_context(environment(tune_variables(placement.trials)))
@@ -56,10 +56,10 @@ def ray_session(sweep_dir: Path, placement: Placement, log: Path) -> Iterator[Pa
 
 
 def _start_local(folder: Path, placement: Placement) -> None:
-    """Start a Ray of this machine alone with its files in ``folder``; its processes inherit this one's environment.
+    """Start a local Ray with its files in ``folder``; its processes inherit this process's environment.
 
-    Nobody else can reach it: it listens on the loopback interface, its token is the user's, and ``folder`` is closed
-    to others, while Ray opens the folder that it is given to everybody.
+    Other users cannot reach it: it listens on the loopback interface and requires the user's token. ``folder`` is
+    private, because Ray makes its own folder readable to all.
     """
     make_token_private()
     with environment({**worker_variables(placement.threads), **local_variables()}), loopback_only():
@@ -75,17 +75,17 @@ def _start_local(folder: Path, placement: Placement) -> None:
 
 
 def _check_resources(placement: Placement) -> None:
-    """Refuse a trial that would wait for ever; a cluster that was joined may still grow, so it is not asked."""
+    """Refuse a trial that would wait forever. A joined cluster is not checked, because it may grow."""
     present = ray.cluster_resources()
     for name, kind in (("cpus_per_trial", "CPU"), ("gpus_per_trial", "GPU")):
         amount, most = placement.most(kind), present.get(kind, 0.0)
         if amount > most:
-            raise UserError(f"resources.{name}: at most {most:g}, which is what Ray has here, got {amount:g}")
+            raise UserError(f"resources.{name}: at most {most:g}, the amount of this machine, got {amount:g}")
 
 
 @contextmanager
 def _local_ray(folder: Path, placement: Placement) -> Iterator[None]:
-    """Run a Ray of this machine alone, with a watchdog that cleans up should this process be killed."""
+    """Run a local Ray, with a watchdog that cleans up if this process is killed."""
     children = psutil.Process().children
     others = set(children(recursive=True))
     with ExitStack() as stack:
@@ -99,7 +99,7 @@ def _local_ray(folder: Path, placement: Placement) -> Iterator[None]:
 
 @contextmanager
 def _logging_to(log: Path) -> Iterator[None]:
-    """Send what Ray, Tune and this package have to say to a file."""
+    """Send the log messages of Ray, Tune and this package to a file."""
     log.parent.mkdir(parents=True, exist_ok=True)
     loggers = [logging.getLogger("ray"), logging.getLogger(__package__)]
     before = [(logger.handlers, logger.propagate) for logger in loggers]
@@ -107,7 +107,7 @@ def _logging_to(log: Path) -> Iterator[None]:
     handler.setFormatter(RedactingFormatter())
     for logger in loggers:
         logger.handlers, logger.propagate = [handler], False
-    logging.getLogger("ray.tune.analysis").setLevel(logging.ERROR)  # it misses the files of the loggers that are off
+    logging.getLogger("ray.tune.analysis").setLevel(logging.ERROR)  # it warns of files without a logger
     try:
         yield
     finally:
@@ -120,12 +120,12 @@ def _logging_to(log: Path) -> Iterator[None]:
 def _folder(sweep_dir: Path) -> Iterator[Path]:
     """Yield a new folder for Ray's and Tune's files, and remove it at the end.
 
-    What drivers of this sweep left that died with their watchdogs is removed too. On a user's cluster it lies in the
-    sweep's folder, because all nodes need it; otherwise its path is short, because Ray puts sockets below it.
+    Leftovers of killed drivers of this sweep are removed too. On a user's cluster the folder is inside the sweep's
+    folder, because all nodes need it. Otherwise its path is short, because Ray puts sockets below it.
     """
     root = Path(tempfile.gettempdir())
     if len(str(root)) > _LONGEST_TEMPORARY_DIR:
-        root = Path("/tmp")  # noqa: S108  (mkdtemp makes a folder that only this user can enter)
+        root = Path("/tmp")  # noqa: S108  (mkdtemp creates a private folder)
     if os.environ.get("RAY_ADDRESS"):
         root = sweep_dir
     prefix = f"lo-{hashlib.sha256(str(sweep_dir).encode()).hexdigest()[:8]}-"

@@ -1,10 +1,9 @@
-"""Tune's searcher, scheduler and stopper, as thin as they can be: the dispatcher decides, Tune carries it out.
+"""Tune's searcher, scheduler and stopper: thin layers between the dispatcher, which decides, and an unmodified Tune.
 
-A waiting trial is a paused Tune trial. When its decision is there, its order travels in the Tune trial's config, as in
-population-based training, so that Tune stays unmodified; a stopped trial that is still to be measured is paused and
-resumed in the same way, and finds its process as it left it.
+A waiting trial is a paused Tune trial. After the decision, its order travels in the Tune trial's config, as in
+population-based training. A stopped trial is paused and resumed in the same way for its final measurement, in the same
+process.
 """
-# ruff: noqa: ARG002  (the signatures are Tune's)
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
+from typing_extensions import override
 
 from orchestrator.cluster.dispatcher import Dispatcher, Move
 from orchestrator.cluster.orders import Assignment
@@ -30,19 +30,19 @@ _DIED = "its process died; too little memory is the usual cause"
 
 
 class RayGone(BaseException):
-    """Leaves Tune at once: Ray's end has ended every trial's process, and whoever asks Ray for anything waits."""
+    """Leaves Tune at once: Ray has ended with all trials' processes, and every call to Ray would wait."""
 
 
 class Bridge:
-    """What searcher, scheduler and stopper share.
+    """The state shared by searcher, scheduler and stopper.
 
     Attributes:
         dispatcher: decides.
-        health: says whether Ray still runs; None: it does.
-        trials: Tune trials that have not ended, by the sweep's numbers.
-        paused: numbers of those that gave up their slot.
-        resumed: numbers of paused trials that got a slot again; the scheduler hands them to Tune.
-        failure: the error that ends the sweep, as it was; Tune would wrap it in text.
+        health: tells whether Ray still runs; None: it does.
+        trials: Tune trials in progress, by the sweep's trial numbers.
+        paused: numbers of the trials without a slot.
+        resumed: numbers of paused trials with a new slot; the scheduler passes them to Tune.
+        failure: the error that ends the sweep; Tune would convert it to text.
     """
 
     def __init__(self, dispatcher: Dispatcher, health: RayHealth | None = None) -> None:
@@ -55,24 +55,24 @@ class Bridge:
 
     @property
     def halted(self) -> bool:
-        """Whether Tune is to stop now: for an error, because the driver stops, or because every trial has ended."""
+        """Whether Tune must stop now: after an error, because the driver stops, or because every trial has ended."""
         return self.ray_is_gone() or self.failure is not None or self.dispatcher.halted or self.dispatcher.done
 
     def guarded(self, call: Callable[[], Move | Assignment | None]) -> Move | Assignment | None:
-        """Return what ``call`` returns, or keep its error and return None.
+        """Return the result of ``call``; on an error, store the error and return None.
 
-        Nothing is called when Ray is gone: what its end does to trials is no doing of theirs.
+        After the end of Ray nothing is called: its effects on trials are not the trials' fault.
         """
         if self.ray_is_gone():
             return None
         try:
             return call()
-        except Exception as error:  # noqa: BLE001  (nothing is let through: the executor raises it when Tune has stopped)
+        except Exception as error:  # noqa: BLE001  (the executor raises it when Tune has stopped)
             self.failure = error
             return None
 
     def ray_is_gone(self) -> bool:
-        """Return whether Ray has ended; then that is the failure."""
+        """Return whether Ray has ended; the end of Ray is stored as the failure."""
         if self.health is None or self.health.alive():
             return False
         self.failure = self.failure or self.health.error
@@ -80,17 +80,18 @@ class Bridge:
 
 
 class DispatchSearcher(Searcher):
-    """Gives a Tune trial to each trial that gets a slot for the first time in this driver."""
+    """Creates a Tune trial for each trial with its first slot in this driver."""
 
     def __init__(self, bridge: Bridge) -> None:
         super().__init__(metric=None, mode=None)
         self._bridge = bridge
 
+    @override
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """Return a new Tune trial's config, None for none now, or FINISHED at the very end.
+        """Return the config of a new Tune trial, None for no trial now, or FINISHED at the end.
 
-        FINISHED is not said while trials are left, because from then on Tune lets go of each process that falls idle;
-        but it must be said at the end, because Tune waits ten minutes for a trial where there is none.
+        After FINISHED Tune releases each idle process, so it is not returned while trials are left. Without FINISHED at
+        the end Tune waits ten minutes for another trial.
         """
         bridge = self._bridge
         assignment = None if bridge.halted else bridge.guarded(bridge.dispatcher.next)
@@ -107,18 +108,21 @@ class DispatchSearcher(Searcher):
         bridge.resumed.append(number)
         return None
 
+    @override
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing to do: the coordinator was told."""
+        """Nothing to do: the scheduler has passed on the outcome."""
 
+    @override
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the ledger holds everything."""
 
+    @override
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore."""
 
 
 class DispatchScheduler(TrialScheduler):
-    """Carries each outcome to the dispatcher, and the move back to Tune."""
+    """Passes each outcome to the dispatcher, and the move back to Tune."""
 
     _supports_buffered_results = False
 
@@ -126,64 +130,73 @@ class DispatchScheduler(TrialScheduler):
         TrialScheduler.__init__(self)  # untyped, so super() would not pass mypy
         self._bridge = bridge
 
+    @override
     def on_trial_add(self, tune_controller: "TuneController", trial: Trial) -> None:
-        """Remember the Tune trial by its number."""
+        """Store the Tune trial by its number."""
         self._bridge.trials[_number(trial)] = trial
 
+    @override
     def on_trial_result(self, tune_controller: "TuneController", trial: Trial, result: Mapping[str, Any]) -> str:
-        """Commit the outcome; continue, pause or stop as the dispatcher says."""
+        """Commit the outcome; continue, pause or stop as the dispatcher decides."""
         bridge, number = self._bridge, _number(trial)
         move = bridge.guarded(lambda: bridge.dispatcher.take(result[OUTCOME]))
-        if move is Move.GO_ON:
+        if move is Move.CONTINUE:
             return str(TrialScheduler.CONTINUE)
         if move is Move.YIELD:
             bridge.paused.add(number)
-            # Paused by hand, because the decision PAUSE would have Tune write a checkpoint of its own.
+            # Paused directly: with the decision PAUSE Tune would write its own checkpoint.
             tune_controller.pause_trial(trial, should_checkpoint=False)
             return str(TrialScheduler.NOOP)
         del bridge.trials[number]
         return str(TrialScheduler.STOP)
 
+    @override
     def on_trial_error(self, tune_controller: "TuneController", trial: Trial) -> None:
-        """Tell of a crash; if it is tried again, that is a new Tune trial."""
+        """Report a crash to the dispatcher; another attempt is a new Tune trial."""
         bridge, number = self._bridge, _number(trial)
         del bridge.trials[number]
         bridge.paused.discard(number)
         bridge.guarded(lambda: bridge.dispatcher.lost(number, _crash_reason(trial)))
 
+    @override
     def choose_trial_to_run(self, tune_controller: "TuneController") -> Trial | None:
-        """Return a paused trial that got a slot; Tune starts new ones by itself."""
+        """Return a paused trial with a new slot; Tune starts new trials by itself."""
         if not self._bridge.resumed:
             return None
         return self._bridge.trials[self._bridge.resumed.pop(0)]
 
+    @override
     def on_trial_complete(self, tune_controller: "TuneController", trial: Trial, result: Mapping[str, Any]) -> None:
         """Nothing to do: the dispatcher ended it."""
 
+    @override
     def on_trial_remove(self, tune_controller: "TuneController", trial: Trial) -> None:
         """Nothing to do: trials are removed only when the driver stops."""
 
+    @override
     def debug_string(self) -> str:
-        """Return a line for Tune's own progress table, which is not shown."""
+        """Return a line for Tune's own progress table, which is not displayed."""
         return "decisions come from the ledger"
 
 
 class HaltStopper(Stopper):
-    """Stops everything when the driver is to stop. Processes are killed where they are: every checkpoint is whole."""
+    """Stops everything when the driver stops. Processes are killed at any point: every checkpoint is complete."""
 
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave everything out of Tune's own record of the experiment, which nobody reads."""
+        """Return nothing for Tune's own record of the experiment, which is never read."""
         return {}
 
+    @override
     def __call__(self, trial_id: str, result: Mapping[str, Any]) -> bool:
-        """Never: single trials are stopped by the scheduler."""
+        """Return False: the scheduler stops single trials."""
         return False
 
+    @override
     def stop_all(self) -> bool:
-        """Return whether to stop; Tune itself would wait for each trial's report, and ten seconds more."""
+        """Return whether to stop. Kill the processes: Tune would wait for each trial's report and ten seconds more."""
         if not self._bridge.halted:
             return False
         if self._bridge.ray_is_gone():
@@ -201,11 +214,11 @@ def _number(trial: Trial) -> int:
 
 
 def _crash_reason(trial: Trial) -> str:
-    """Return the error that a trial's process raised, in one line, or that the process died."""
+    """Return the error of a trial's process in one line, or a message about its death."""
     path = trial.pickled_error_file
     if path is None:
         return _DIED
     with Path(path).open("rb") as stream:
         error = cloudpickle.load(stream)
-    cause = getattr(error, "cause", None)  # of a RayTaskError: what was raised in the process
+    cause = getattr(error, "cause", None)  # the error inside a RayTaskError
     return _DIED if cause is None else in_short(cause)

@@ -1,14 +1,13 @@
-"""Trials in processes of their own, scheduled by Ray Tune. Ray is imported when the sweep runs, not before."""
+"""The Tune executor: trials in separate processes, scheduled by Ray Tune. Ray is imported when the sweep runs."""
 
 import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from orchestrator.cluster.dispatcher import Dispatcher, use_capacity
+from orchestrator.cluster.dispatcher import Dispatcher
 from orchestrator.cluster.executor import ignore_message
 from orchestrator.cluster.host import EngineFactory
 from orchestrator.cluster.placement import Placement, place
@@ -29,11 +28,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LOG_FILE = "ray.log"
-"""File in the sweep's folder that gets what Ray, Tune and the trials' processes say."""
+"""File in the sweep's folder with the output of Ray, Tune and the trials' processes."""
 
 
 class _Trial(NamedTuple):
-    """What Tune runs for each trial, and what measures checkpoints when no trial is left, if its process stays."""
+    """Tune's trainable for each trial, and the measure of the process that trains; None: that process does not stay."""
 
     trainable: "type[tune.Trainable]"
     measure: Measure | None
@@ -42,7 +41,7 @@ class _Trial(NamedTuple):
 class TuneExecutor:
     """Runs up to ``resources.parallel_trials`` trials at once, on this machine or on the user's Ray cluster.
 
-    Each in a process of its own, or, if the engine packs, all in one, with a light proxy of each under Tune.
+    A solo trial has its own process. Packed trials share one process, and Tune runs a light proxy of each.
     """
 
     def __init__(self, build: EngineFactory = build_engine) -> None:
@@ -64,31 +63,29 @@ class TuneExecutor:
             yield None
             return
         try:
-            with self._trained(dispatcher, plan, resources, say) as measure:
+            with self._trained(dispatcher, plan, resources) as measure:
                 yield measure
         finally:
             if not dispatcher.done:
                 coordinator.suspend()
 
     @contextmanager
-    def _trained(
-        self, dispatcher: Dispatcher, plan: EnginePlan, resources: Resources, say: Callable[[str], None]
-    ) -> Iterator[Measure | None]:
+    def _trained(self, dispatcher: Dispatcher, plan: EnginePlan, resources: Resources) -> Iterator[Measure | None]:
         """Let Tune run until the dispatcher is done or halts, then yield the measure of the process that trained."""
         placement = place(plan, resources)
         with environment(tune_variables(placement.trials)):  # Ray reads some of these when it is imported
             from orchestrator.cluster.ray_session import ray_session
 
         sweep_dir = Path(plan.sweep_dir)
-        size: Callable[[Capacity], None] | None = partial(use_capacity, dispatcher, say=say)
+        use_capacity: Callable[[Capacity], None] | None = dispatcher.use_capacity
         with ray_session(sweep_dir, placement, sweep_dir / LOG_FILE) as storage, _ray_watched(sweep_dir) as health:
             while not (dispatcher.done or dispatcher.halted):
-                with self._trial(plan, placement, resources, size, health) as trial:
+                with self._trial(plan, placement, resources, use_capacity, health) as trial:
                     _run_tune(dispatcher, trial.trainable, placement, storage, health)
                     if dispatcher.complete():
                         yield trial.measure
                         return
-                size = None
+                use_capacity = None  # a later actor has the same capacity
             yield None
 
     @contextmanager
@@ -97,12 +94,12 @@ class TuneExecutor:
         plan: EnginePlan,
         placement: Placement,
         resources: Resources,
-        size: Callable[[Capacity], None] | None,
+        use_capacity: Callable[[Capacity], None] | None,
         health: "RayHealth",
     ) -> Iterator[_Trial]:
-        """Yield what Tune runs for each trial: the trial itself, or a proxy of a slot in the actor that trains.
+        """Yield the trainable for Tune: the trial itself, or the proxy of a slot in the actor.
 
-        ``size`` receives the capacity of that actor; None: it is not asked.
+        ``use_capacity`` receives the capacity of the actor; None: the actor is not asked.
         """
         from ray import tune
 
@@ -111,8 +108,8 @@ class TuneExecutor:
             from orchestrator.cluster.tune_pack import TrialProxy, capacity_of, measure_in, pack_actor
 
             with pack_actor(plan, self._build, placement, log, health.alive) as actor:
-                if size is not None:
-                    size(capacity_of(actor, placement.trials, measure=resources.measured))
+                if use_capacity is not None:
+                    use_capacity(capacity_of(actor, placement.trials, measure=resources.measured))
                 proxy = tune.with_parameters(TrialProxy, plan=plan, actor=actor, log=str(log))
                 yield _Trial(proxy, measure_in(actor))
         else:
@@ -123,13 +120,13 @@ class TuneExecutor:
 
 @contextmanager
 def _ray_watched(sweep_dir: Path) -> "Iterator[RayHealth]":
-    """Yield what says whether Ray still runs; if it does not, every error is Ray's end."""
+    """Yield the health of Ray. If Ray has ended, convert every error of the block to ``SuspendedError``."""
     from orchestrator.cluster.ray_health import RayHealth
 
     health = RayHealth(sweep_dir / LOG_FILE)
     try:
         yield health
-    except Exception as error:  # any is let through, as it is if Ray still runs
+    except Exception as error:  # every error is raised again, or converted if Ray has ended
         if health.alive() or isinstance(error, SuspendedError):
             raise
         raise health.error from error
@@ -138,7 +135,7 @@ def _ray_watched(sweep_dir: Path) -> "Iterator[RayHealth]":
 def _run_tune(
     dispatcher: Dispatcher, trainable: "type[tune.Trainable]", placement: Placement, storage: Path, health: "RayHealth"
 ) -> None:
-    """Let Tune run until the sweep ends; if Tune itself fails, return, so that it is started again."""
+    """Run Tune until the sweep ends. If Tune itself fails, return, so that the caller starts it again."""
     from ray import tune
 
     from orchestrator.cluster.tune_bridge import Bridge, DispatchScheduler, DispatchSearcher, HaltStopper, RayGone
@@ -161,7 +158,7 @@ def _run_tune(
         )
     except RayGone:
         raise health.error from None
-    except Exception as error:  # Tune gives up on errors that it does not know; the ledger can start another
+    except Exception as error:  # Tune stops at unknown errors; a new Tune starts from the ledger
         logging.getLogger("ray.tune").exception("Tune failed")
         if health.alive() and bridge.failure is None and not dispatcher.lost_slots("Tune failed; see the log"):
             bridge.failure = error

@@ -1,8 +1,8 @@
-"""Packed trials under Tune: every trial is a proxy, and one actor trains for all of them.
+"""Packed trials under Tune: every trial is a proxy, and one actor trains all of them.
 
-Tune believes in one process per trial. So a proxy holds no accelerator, never imports torch, and asks the actor to
-carry out its order; it joins the loop that is running at the next step. The actor owns the engine. If it dies,
-Ray starts another, and every trial that had an order there has crashed.
+Tune assumes one process per trial. A proxy holds no accelerator and never imports torch. It sends its order to the
+actor, and the trial joins the running loop at the next step. The actor owns the engine. If the actor dies, Ray starts
+another one, and every trial with an open order has crashed.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 
 class PackActor:
-    """A Ray actor around a slot host, which steps in a thread of its own for as long as any trial has an order."""
+    """A Ray actor with a slot host; a separate thread steps while any trial has an order."""
 
     def __init__(self, plan: EnginePlan, build: EngineFactory, slots: int, log: str) -> None:
         """Start the thread; the engine is built at the first order."""
@@ -48,30 +48,30 @@ class PackActor:
         self._host = SlotHost(plan, build, slots)
         self._orders: SimpleQueue[tuple[Assignment, Future[StepOutcome]]] = SimpleQueue()
         self._fault: str | None = None
-        self._untold: set[int] = set()
+        self._unacknowledged: set[int] = set()
         threading.Thread(target=self._work, name="pack", daemon=True).start()
 
     @ray.method(max_task_retries=-1)
     async def ready(self) -> None:
-        """Return if this process can be relied on; if not, it ends, and its successor is the one that answers.
+        """Return if this process is usable; otherwise end it, so that its successor answers the call.
 
-        A process in which the engine raised is not used again, because a device may be in any state then. It ends when
-        every trial that was in it knows what was raised; the trial of a dead proxy is not waited for.
+        After an error of the engine the process is not used again, because the device may be in any state. It ends when
+        every trial has acknowledged the error, or after a few seconds, because a proxy may be dead.
         """
         if self._fault is not None:
             until = time.monotonic() + _PATIENCE_S
-            while self._untold and time.monotonic() < until:
+            while self._unacknowledged and time.monotonic() < until:
                 await asyncio.sleep(0.01)
             os._exit(1)
 
     @ray.method
-    async def told(self, number: int) -> None:
-        """Note that a trial's proxy has the outcome that says what was raised."""
-        self._untold.discard(number)
+    async def acknowledge(self, number: int) -> None:
+        """Record that a trial's proxy has received the error of the engine."""
+        self._unacknowledged.discard(number)
 
     @ray.method
     async def capacity(self, most: int, measure: bool) -> Capacity:
-        """Return how many trials to train at once; to be called before any order. See ``PackingEngine.capacity``."""
+        """Return the capacity of the engine; to be called before any order. See ``PackingEngine.capacity``."""
         return await aside(partial(self._host.capacity, most, measure=measure))
 
     @ray.method
@@ -81,7 +81,7 @@ class PackActor:
 
     @ray.method
     async def carry_out(self, assignment: Assignment) -> StepOutcome:
-        """Return what comes of an assignment. Calls of different trials overlap; that is how they train together."""
+        """Return the outcome of an assignment. Calls of different trials overlap, so that the trials train together."""
         future: Future[StepOutcome] = Future()
         self._orders.put((assignment, future))
         return await asyncio.wrap_future(future)
@@ -94,7 +94,7 @@ class PackActor:
                 number = assignment.task.number
                 if not future.set_running_or_notify_cancel():
                     continue
-                if number in waiting:  # whoever asked is gone: a trial has one proxy at a time
+                if number in waiting:  # a new proxy replaces a dead one: a trial has one at a time
                     waiting.pop(number).set_result(Crashed(number=number, reason="its proxy died"))
                 self._host.take(assignment)
                 waiting[number] = future
@@ -106,85 +106,82 @@ class PackActor:
         if fault is None:
             try:
                 return self._host.step()
-            except Exception as error:  # any fault is let through: as every trial's outcome, for it may be any one's
+            except Exception as error:  # every error becomes the outcome of all trials: any may be the cause
                 logger.exception("the engine raised")
                 fault = in_short(error)
-        self._untold.update(waiting)
+        self._unacknowledged.update(waiting)
         self._fault = fault
         return {number: Crashed(number=number, reason=fault) for number in waiting}
 
 
 async def aside(work: Callable[[], R]) -> R:
-    """Return what ``work`` returns, done in a thread that ends with it.
+    """Return the result of ``work``, computed in a thread that ends afterwards.
 
-    A thread in which torch has computed keeps helpers of its own for as long as it lives. With more helpers than
-    processors GNU's OpenMP lets all of them sleep between two operations, and a trial that trains alone, each operation
-    on all processors, took 1.7 times as long (benchmarks/history).
+    A thread that has used torch keeps its own OpenMP threads. With more OpenMP threads than processors, GNU's OpenMP
+    suspends them between two operations. A trial training alone on all
+    processors then took 1.7 times as long (benchmarks/history).
     """
     with ThreadPoolExecutor(1, "aside") as own:
         return await asyncio.wrap_future(own.submit(work))
 
 
 class TrialProxy(TuneTrial):
-    """A trial that trains elsewhere: it passes its orders on and waits."""
+    """A trial trained by the actor: sends its orders there and waits."""
 
     def setup(  # type: ignore[override]  # tune.with_parameters adds the keyword arguments
         self, config: dict[str, Any], *, plan: EnginePlan, actor: "ActorProxy[PackActor]", log: str
     ) -> None:
-        """Keep the actor's handle, which stays good when Ray starts another process for it."""
+        """Store the actor's handle, which stays valid when Ray restarts the actor."""
         self.start(config, plan=plan, log=log)
         self._actor = actor
 
     def carry_out(self, assignment: Assignment) -> StepOutcome:
-        """Have the actor carry the order out; its death is a crash of the trial."""
+        """Let the actor carry out the order; the actor's death is a crash of the trial."""
         try:
             ray.get(self._actor.ready.remote())
             outcome: StepOutcome = ray.get(self._actor.carry_out.remote(assignment))
         except RayActorError:
             return Crashed(number=assignment.task.number, reason=_DIED, died=True)
         if isinstance(outcome, Crashed):
-            self._actor.told.remote(assignment.task.number)
+            self._actor.acknowledge.remote(assignment.task.number)
         return outcome
 
 
 def measure_in(actor: "ActorProxy[PackActor]") -> Measure:
-    """Return what measures checkpoints in the actor, with the base and the data that it has in memory.
+    """Return a measure that runs in the actor, with its base model and data in memory.
 
-    What is returned raises ``RayError`` if the actor dies of it, or the engine raises.
+    The measure raises ``RayError`` if the actor dies, or the engine raises.
     """
 
     def measure(checkpoint: Path, task: TrialTask, split: str) -> Mapping[str, float]:
-        found: Mapping[str, float] = ray.get(actor.measure.remote(checkpoint, task, split))
-        return found
+        metrics: Mapping[str, float] = ray.get(actor.measure.remote(checkpoint, task, split))
+        return metrics
 
     return measure
 
 
 def capacity_of(actor: "ActorProxy[PackActor]", most: int, *, measure: bool) -> Capacity:
-    """Have the actor tell how many trials to give it at once; see ``PackingEngine.capacity``.
+    """Return the capacity of the actor's engine; see ``PackingEngine.capacity``.
 
     Raises:
         LoratoryError: the engine cannot be built.
     """
     try:
-        found: Capacity = ray.get(actor.capacity.remote(most, measure))
+        capacity: Capacity = ray.get(actor.capacity.remote(most, measure))
     except RayTaskError as error:
         if isinstance(error.cause, LoratoryError):
             raise error.cause from None
         raise
     except RayActorError:
         return Capacity(slots=1, why=_DIED)
-    return found
+    return capacity
 
 
 @contextmanager
 def pack_actor(
     plan: EnginePlan, build: EngineFactory, placement: Placement, log: Path, alive: Callable[[], bool]
 ) -> "Iterator[ActorProxy[PackActor]]":
-    """Run the actor that trains for all trials of a sweep; it is killed at the end, wherever it is.
-
-    A Ray that is not ``alive`` any more is not asked to.
-    """
+    """Run the actor of a sweep's pack, and kill it at the end, unless Ray is no longer ``alive``."""
     options = {"num_cpus": placement.host["CPU"], "num_gpus": placement.host["GPU"], "max_restarts": -1}
     actor = ray.remote(PackActor).options(**options).remote(plan, build, placement.trials, str(log))
     try:

@@ -1,4 +1,4 @@
-"""A trial as Tune sees it: a light Trainable in a process that Tune keeps for trial after trial."""
+"""Tune's view of a trial: a light Trainable in a process kept for many trials."""
 
 import os
 from pathlib import Path
@@ -11,16 +11,15 @@ from orchestrator.cluster.orders import Assignment, StepOutcome
 from orchestrator.core.plan import EnginePlan
 
 ASSIGNMENT = "assignment"
-"""Key of the trial's config under which its ``Assignment`` stands; nothing else does."""
+"""The only key of a trial's config; its value is an ``Assignment``."""
 OUTCOME = "outcome"
-"""Key of a result under which the step's ``StepOutcome`` stands."""
+"""Key of a step's ``StepOutcome`` in its result."""
 
 
 class TuneTrial(tune.Trainable):
-    """Takes assignments through its config and returns one outcome per step; subclasses say how that comes about.
+    """Receives assignments through its config, and returns one outcome per step. Subclasses carry out the orders.
 
-    Tune's checkpoints are not used: the engine writes its own, and a trial that lost its slot is started again from
-    them.
+    Tune's checkpoints are not used. The engine writes its own, and a trial without a slot starts again from them.
     """
 
     def start(self, config: dict[str, Any], *, plan: EnginePlan, log: str) -> None:
@@ -30,12 +29,12 @@ class TuneTrial(tune.Trainable):
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take up another trial, or another order for this one."""
+        """Accept another trial, or another order for the same trial."""
         self._assignment: Assignment | None = new_config[ASSIGNMENT]
         return True
 
     def step(self) -> dict[str, Any]:
-        """Carry out the order; a trial that Tune lets go on has the following one."""
+        """Carry out the order; if Tune continues the trial, the following order is next."""
         assignment = self._assignment
         assert assignment is not None, "a step without an order"
         outcome = self.carry_out(assignment)
@@ -43,22 +42,22 @@ class TuneTrial(tune.Trainable):
         return {OUTCOME: outcome}
 
     def carry_out(self, assignment: Assignment) -> StepOutcome:
-        """Return what comes of an assignment."""
+        """Return the outcome of an assignment."""
         raise NotImplementedError
 
 
 class TrialProcess(TuneTrial):
-    """A trial that trains in its own process, with an engine that lives as long as the process."""
+    """A trial with its own process and engine."""
 
     def setup(  # type: ignore[override]  # tune.with_parameters adds the keyword arguments
         self, config: dict[str, Any], *, plan: EnginePlan, build: EngineFactory, log: str
     ) -> None:
-        """Make this process's host, of one slot."""
+        """Create the slot host of this process, with one slot."""
         self.start(config, plan=plan, log=log)
         self._host = SlotHost(plan, build)
 
     def carry_out(self, assignment: Assignment) -> StepOutcome:
-        """Train or measure here, to the end; what the engine lets through ends the process."""
+        """Train to the report point, or measure, in this process; an error of the engine ends the process."""
         self._host.take(assignment)
         while not (outcomes := self._host.step()):
             pass
@@ -70,7 +69,7 @@ class TrialProcess(TuneTrial):
 
 
 def redirect_output(log: Path) -> None:
-    """Send this process's output to the end of ``log``, crashes in native code included."""
+    """Append this process's output to ``log``, including the output of native crashes."""
     with log.open("ab") as stream:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)

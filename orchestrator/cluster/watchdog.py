@@ -1,8 +1,8 @@
-"""Cleans up after a driver that was killed: ``python -I watchdog.py FOLDER PID...``, with the driver at its input.
+"""Cleans up after a killed driver: ``python -I watchdog.py FOLDER PID...``, with a pipe from the driver as its input.
 
-Most of Ray's processes die with the driver, but two agents go on for a minute, and its files stay. This program waits
-until the driver's end of the pipe closes, then ends what is left. It imports nothing that is not Python's own, and
-knows nothing of Ray.
+Most of Ray's processes die with the driver, but two agents run for another minute, and Ray's files stay. This program
+waits until the pipe closes, then kills the remaining processes and removes the files. It imports the standard library
+only, and knows nothing of Ray.
 """
 
 import os
@@ -15,14 +15,14 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-_GRACE_S = 1.0  # for processes that end by themselves, and their last files
+_GRACE_S = 1.0  # time for processes to end by themselves and write their last files
 _ATTEMPTS = 15
 
 
 def start_watchdog(folder: Path, processes: Iterable[int]) -> "subprocess.Popen[bytes]":
-    """Have ``processes`` killed and ``folder`` removed should this process die; kill the watchdog to call that off."""
+    """Start a watchdog, which kills ``processes`` and removes ``folder`` if this process dies; kill it to cancel."""
     command = [sys.executable, "-I", __file__, str(folder), *map(str, processes)]
-    # A session of its own, so that a Ctrl-C in the terminal does not end it.
+    # In its own session, Ctrl-C in the terminal does not end it.
     return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 
 
@@ -35,7 +35,7 @@ def _kill(pid: int, handle: int | None) -> None:
 
 
 def _handle(pid: int) -> int | None:
-    """Return what names this very process even after its number is used again, where the system has such a thing."""
+    """Return a handle of the process, valid even if its id is reused; None if the system has no such handles."""
     with suppress(OSError, AttributeError):
         return os.pidfd_open(pid)
     return None
@@ -47,7 +47,7 @@ if __name__ == "__main__":
     time.sleep(_GRACE_S)
     for number, opened in watched.items():
         _kill(number, opened)
-    for _ in range(_ATTEMPTS):  # a worker that is still ending may write what is being removed
+    for _ in range(_ATTEMPTS):  # an ending worker may still write files
         shutil.rmtree(sys.argv[1], ignore_errors=True)
         if not Path(sys.argv[1]).exists():
             break

@@ -85,7 +85,7 @@ def test_a_trial_that_crashes_while_it_is_measured_ends_as_it_was_told_to(tmp_pa
     for _ in range(2):
         assert isinstance(drive.next().order, Finish)
         drive.dispatcher.crashed(0, "no space left")
-    assert drive.said == ["trial 0 goes on from its newest report: no space left"]  # the second time it has failed
+    assert drive.said == ["trial 0 resumes from its newest report: no space left"]  # the second time it has failed
     [record] = drive.coordinator.records()
     assert record.state is TrialState.COMPLETE
     assert "no space left" in (record.reason or "")
@@ -142,7 +142,7 @@ def test_trials_that_crashed_together_run_one_at_a_time_until_it_is_known_whose_
         assert drive.dispatcher.take(Crashed(number=each.task.number, reason="out of memory")) is Move.YIELD
     assert drive.next() == innocent
     assert drive.dispatcher.next() is None
-    assert drive.report(innocent) is Move.GO_ON
+    assert drive.report(innocent) is Move.CONTINUE
     assert drive.next() == guilty  # beside the one that was cleared, but no third
     assert drive.dispatcher.next() is None
     assert drive.dispatcher.take(Crashed(number=guilty.task.number, reason="out of memory")) is Move.END
@@ -179,9 +179,9 @@ def test_a_process_that_died_makes_half_as_many_run_together_from_then_on(tmp_pa
     for assignment in (drive.next(), drive.next()):
         drive.dispatcher.take(Crashed(number=assignment.task.number, reason="killed", died=True))
     assert drive.dispatcher.parallel == 1  # once for both
-    assert drive.said == ["trials go on from their newest reports, 1 at once: killed"]
+    assert drive.said == ["trials resume from their newest reports, 1 at once: killed"]
     for _ in range(2):  # each reports alone, and is cleared
-        assert drive.report(drive.next()) is Move.GO_ON
+        assert drive.report(drive.next()) is Move.CONTINUE
         drive.dispatcher.lost_slots("the driver lets go of it")
     assert drive.dispatcher.next() is not None
     assert drive.dispatcher.next() is None
@@ -194,7 +194,7 @@ def test_end_of_pack_and_proxy_counts_once(tmp_path: Path) -> None:
     suspect = drive.next()
     drive.dispatcher.lost(suspect.task.number, "its process died")
     assert drive.next() == suspect
-    assert drive.report(suspect) is Move.GO_ON
+    assert drive.report(suspect) is Move.CONTINUE
     assert not any(record.ended for record in drive.coordinator.records())
 
 

@@ -75,7 +75,7 @@ def test_what_is_said_of_checkpoints_reaches_a_report(tmp_path: Path) -> None:
     trial_folder.logger.warning("%s is damaged", "it")
     reported = bench.until_idle()[0]
     assert isinstance(reported, Reported)
-    assert reported.told == ("it is damaged",)
+    assert reported.notes == ("it is damaged",)
     bench.host.close()
     trial_folder.logger.warning("nobody hears this")
 
