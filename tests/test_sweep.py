@@ -102,7 +102,7 @@ def test_a_finished_sweep_is_looked_through_again_once_anything_was_touched(tmp_
     assert run(file).records == first.records
 
     Path(first.report).unlink()
-    connect(locate()).delete_run(str(first.records[0].run_id))
+    connect(locate()).delete_run(first.records[0].run_id or "")
     again = run(file)
     assert Path(again.report).is_file()
     assert again.synced
