@@ -54,7 +54,7 @@ def rounded(value: object) -> object:
     return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
-def test_seeded_sweep_equals_the_recorded_one(tmp_path: Path) -> None:
+def test_seeded_sweep_equals_the_record(tmp_path: Path) -> None:
     assert run_sweep(tmp_path) == json.loads(RECORDED.read_text())
 
 

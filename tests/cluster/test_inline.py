@@ -20,6 +20,6 @@ class TestInlinePacked(TestInlineExecutor, PackedContract):
     engine = EngineName.PACKED
 
 
-def test_the_inline_executor_never_imports_ray() -> None:
+def test_inline_executor_never_imports_ray() -> None:
     code = "import sys, orchestrator.cluster.inline, orchestrator.cluster.tune_executor; sys.exit('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
