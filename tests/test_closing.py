@@ -1,4 +1,4 @@
-"""What fails after a search is noted; the search, its leaderboard and the next run are whole."""
+"""Failures after a search leave notes; the search, its leaderboard and the next run are complete."""
 
 import threading
 from pathlib import Path
@@ -54,7 +54,7 @@ def home(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def broken_sweep(folder: Path, rows: int) -> Path:
-    """Write a sweep whose objective raises where ``rows`` rows are measured, while the file ``broken`` is there."""
+    """Write a sweep with an objective which raises on a split of ``rows`` rows while the file ``broken`` exists."""
     file = tiny_sweep(folder)
     (folder / "own.py").write_text(OBJECTIVE.replace("BROKEN_ROWS", str(rows)))
     (folder / "broken").touch()

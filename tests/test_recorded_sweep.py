@@ -18,7 +18,7 @@ from tests.fakes.fake_engine import FakeEngineFactory
 RECORDED = Path(__file__).parent / "data" / "recorded-sweep.json"
 TRIALS = 24
 DIGITS = 10
-"""Significant digits that are compared; the last ones depend on the machine's mathematical library."""
+"""Number of compared significant digits; further digits depend on the machine's mathematical library."""
 
 
 def run_sweep(folder: Path) -> object:

@@ -1,4 +1,4 @@
-"""A sweep whose objective has names and values that other systems refuse, from its start to its registered model."""
+"""A sweep with names and values refused by other systems, from its start to its registered model."""
 
 import threading
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The story of a sweep in this process: which time counts, and what the ledger says when it ends before its end."""
+"""The story of a sweep in this process: counted time, refusals, resumption and the final state of the ledger."""
 
 import threading
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Which trial gets a slot: the dispatcher alone, over a real coordinator and without an executor."""
+"""The dispatcher's slots and moves, over a real coordinator and without an executor."""
 
 import threading
 from pathlib import Path
@@ -64,7 +64,7 @@ def test_waiting_trial_yields_its_slot(tmp_path: Path) -> None:
     drive.report(third)
     decisions = {number: drive.coordinator.decision(number) for number in range(3)}
     assert None not in decisions.values()
-    # Stopped trials are measured before the one that goes on trains, and both before a new one.
+    # Final measurements come before the continued trial, and both before a new trial.
     assert [type(drive.next().order), type(drive.next().order)] == [Finish, Finish]
 
 
@@ -85,7 +85,7 @@ def test_crash_in_final_measurement_keeps_the_outcome(tmp_path: Path) -> None:
     for _ in range(2):
         assert isinstance(drive.next().order, Finish)
         drive.dispatcher.crashed(0, "no space left")
-    assert drive.said == ["trial 0 resumes from its newest report: no space left"]  # the second time it has failed
+    assert drive.said == ["trial 0 resumes from its newest report: no space left"]  # after the second crash it fails
     [record] = drive.coordinator.records()
     assert record.state is TrialState.COMPLETE
     assert "no space left" in (record.reason or "")
@@ -105,7 +105,7 @@ def test_next_driver_resumes_suspended_trials(tmp_path: Path) -> None:
     waiting, running = drive.next(), drive.next()
     drive.report(waiting)
     later = Drive(tmp_path)
-    assert later.next() == running  # the one that waits has no order yet, and takes no slot
+    assert later.next() == running  # the waiting trial has no order yet and takes no slot
     assert later.next().task.number == 2
     assert not later.dispatcher.done
 
@@ -143,7 +143,7 @@ def test_suspects_run_one_at_a_time(tmp_path: Path) -> None:
     assert drive.next() == innocent
     assert drive.dispatcher.next() is None
     assert drive.report(innocent) is Move.CONTINUE
-    assert drive.next() == guilty  # beside the one that was cleared, but no third
+    assert drive.next() == guilty  # beside the cleared trial, but no third one
     assert drive.dispatcher.next() is None
     assert drive.dispatcher.take(Crashed(number=guilty.task.number, reason="out of memory")) is Move.END
     states = [record.state for record in drive.coordinator.records()]
@@ -178,9 +178,9 @@ def test_dead_process_halves_the_parallel_trials(tmp_path: Path) -> None:
     drive = Drive(tmp_path, rule=StoppingName.NONE, together=True)
     for assignment in (drive.next(), drive.next()):
         drive.dispatcher.take(Crashed(number=assignment.task.number, reason="killed", died=True))
-    assert drive.dispatcher.parallel == 1  # once for both
+    assert drive.dispatcher.parallel == 1  # halved once for both crashes
     assert drive.said == ["trials resume from their newest reports, 1 at once: killed"]
-    for _ in range(2):  # each reports alone, and is cleared
+    for _ in range(2):  # each reports alone and is cleared
         assert drive.report(drive.next()) is Move.CONTINUE
         drive.dispatcher.lost_slots("the driver lets go of it")
     assert drive.dispatcher.next() is not None

@@ -93,7 +93,7 @@ def test_full_disk_is_no_crash_of_the_trials(tmp_path: Path) -> None:
 
 
 class FullDisk(FakeEngine):
-    """An engine that cannot write."""
+    """An engine on a full disk."""
 
     def start(self, task: TrialTask) -> FakeRun:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

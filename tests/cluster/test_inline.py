@@ -1,4 +1,4 @@
-"""The inline executor fulfils the executor contract, one trial at a time and packed, without Ray."""
+"""The inline executor fulfils the executor contract without Ray, solo and packed."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A driver that is killed in mid-sweep, again and again, leaves nothing behind, and the same command ends the sweep."""
+"""Repeated kills of a driver leave no processes and files behind, and the same command completes the sweep."""
 
 import os
 import random
@@ -68,9 +68,7 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 @pytest.mark.parametrize(("kind", "kills"), [("inline", 3), ("tune", 2), ("tune-packed", 1)])
-def test_killed_driver_loses_and_repeats_no_trial(
-    tmp_path: Path, kind: str, kills: int
-) -> None:
+def test_killed_driver_loses_and_repeats_no_trial(tmp_path: Path, kind: str, kills: int) -> None:
     folder, draw = tmp_path / kind, random.Random(11)
     sweep = FakeSweep(folder=folder, trials=TRIALS)
     for _ in range(kills):

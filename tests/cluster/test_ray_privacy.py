@@ -1,4 +1,4 @@
-"""What others on the machine and in the network can see and reach of a Ray that we start: nothing."""
+"""Other users of the machine and of the network cannot see or reach a local Ray."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def seen(home: Path) -> dict[str, Any]:
-    """What a process sees of the Ray that it has started, under the widest umask and a long TMPDIR."""
+    """Return the view of a process on its local Ray, under the widest umask and a long TMPDIR."""
     temporary = home / "temporary"
     temporary.mkdir()
     folder = home / "sweep"

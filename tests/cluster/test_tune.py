@@ -1,4 +1,4 @@
-"""The Tune executor fulfils the executor contract, with a process for each trial at once."""
+"""The Tune executor fulfils the executor contract, with one process per running trial."""
 
 import threading
 import time
@@ -38,7 +38,7 @@ class TestTuneExecutor(ExecutorContract):
     def test_processes_are_reused(self, tmp_path: Path) -> None:
         sweep = FakeSweep(folder=tmp_path, engine=self.engine, trials=12)
         check_ended(sweep, sweep.run(self.executor(FakeEngineFactory(step_s=0.01)), parallel=self.parallel))
-        # On a busy machine the first may have done all of them before the second is there.
+        # On a busy machine the first process may run all trials before the second one starts.
         assert 1 <= len(processes(tmp_path)) <= self.processes
 
     def test_stop_waits_for_no_report(self, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Packed trials under Tune: light proxies, and one process that trains for all of them."""
+"""Packed trials under Tune: light proxies, and one training process."""
 
 import asyncio
 import os
@@ -37,7 +37,7 @@ class TestTunePacked(test_tune.TestTuneExecutor, PackedContract):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TorchFactory:
-    """Builds a slow fake engine in a process that has torch, as a real one has."""
+    """Builds a slow fake engine in a process with torch, like a real one."""
 
     def __call__(self, plan: EnginePlan) -> FakeEngine:
         import torch
@@ -51,7 +51,7 @@ def packed(folder: Path, trials: int) -> FakeSweep:
 
 
 def meanwhile(look: Callable[[], T | None]) -> list[T]:
-    """Call ``look`` in a thread until it returns something, and have that in the list that is returned."""
+    """Call ``look`` in a thread until it returns a value; the returned list then holds the value."""
     found: list[T] = []
 
     def until_found() -> None:
@@ -105,7 +105,7 @@ def test_process_is_replaced_after_engine_error(tmp_path: Path) -> None:
 
 
 def test_aside_leaves_no_thread() -> None:
-    """It would keep OpenMP's helpers, and each operation of a trial that trains alone would wait for them to wake."""
+    """Such a thread would keep OpenMP threads, and slow down each operation of a single trial."""
     thread = asyncio.run(aside(threading.current_thread))
     assert not thread.is_alive()
 

@@ -1,4 +1,4 @@
-"""What every executor must do. A test class inherits ``ExecutorContract`` and says how an executor is made."""
+"""The contract of executors. A test class inherits ``ExecutorContract`` and creates its executor."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from tests.fakes.fake_engine import FakeEngineFactory, batches, events
 
 
 def check_ended(sweep: FakeSweep, records: Sequence[TrialRecord]) -> None:
-    """Assert that every trial ended, is whole, and was measured at its best checkpoint unless it failed."""
+    """Check the end of every trial: all reports are present, and its best checkpoint was measured unless it failed."""
     assert [record.number for record in records] == list(range(sweep.trials))
     for record in records:
         assert record.ended
@@ -41,7 +41,7 @@ class ExecutorContract(ABC):
 
     @abstractmethod
     def executor(self, build: EngineFactory) -> Executor:
-        """Return a new executor over engines that ``build`` makes."""
+        """Return a new executor with engines from ``build``."""
 
     def test_every_trial_ends_once_and_asha_prunes(self, tmp_path: Path) -> None:
         sweep, diary = FakeSweep(folder=tmp_path, engine=self.engine, trials=9), Diary()
@@ -56,9 +56,7 @@ class ExecutorContract(ABC):
             trained = [event for event in events(tmp_path, record.number) if event.startswith("train")]
             assert trained == [f"train {report.nominal_samples}" for report in record.reports]
 
-    def test_unstopped_trials_reach_their_budgets(
-        self, tmp_path: Path
-    ) -> None:
+    def test_unstopped_trials_reach_their_budgets(self, tmp_path: Path) -> None:
         sweep = FakeSweep(folder=tmp_path, engine=self.engine, trials=6, rule=StoppingName.NONE, epochs=(1.0, 0.5, 0.6))
         records = sweep.run(self.executor(FakeEngineFactory()), parallel=self.parallel)
         ends = {1.0: POINTS, 0.5: (1000, 2000), 0.6: (1000, 2000, 2400)}
@@ -119,11 +117,11 @@ class ExecutorContract(ABC):
 
 
 class PackedContract(ABC):
-    """What an executor does beside that if the engine packs."""
+    """The additional contract of executors with a packing engine."""
 
     @abstractmethod
     def executor(self, build: EngineFactory) -> Executor:
-        """Return a new executor over engines that ``build`` makes."""
+        """Return a new executor with engines from ``build``."""
 
     def test_trials_at_once_follow_the_capacity(self, tmp_path: Path) -> None:
         sweep = FakeSweep(folder=tmp_path, engine=EngineName.PACKED, trials=5, rule=StoppingName.NONE)
@@ -157,9 +155,7 @@ class PackedContract(ABC):
         with sweep.running(executor, parallel=2, observers=[diary], stop=diary.stop) as measure:
             assert measure is None
 
-    def test_unbuildable_engine_ends_the_capacity_measurement(
-        self, tmp_path: Path
-    ) -> None:
+    def test_unbuildable_engine_ends_the_capacity_measurement(self, tmp_path: Path) -> None:
         sweep = FakeSweep(folder=tmp_path, engine=EngineName.PACKED, trials=3)
         with pytest.raises(AssetError, match="the base model is missing"):
             sweep.run(self.executor(FakeEngineFactory(broken=True)), parallel=2, measured=True)

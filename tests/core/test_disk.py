@@ -1,4 +1,4 @@
-"""Which errors say that a disk cannot be written."""
+"""Recognition of disk faults in errors."""
 
 import errno
 import os

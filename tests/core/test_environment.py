@@ -1,4 +1,4 @@
-"""What a person is told to type can be typed where it was printed."""
+"""The displayed command line of this program works where it is displayed."""
 
 import os
 import shlex
@@ -42,7 +42,7 @@ def test_activated_environment_is_called_python(base: Path, tmp_path: Path, monk
 
 def test_other_interpreters_are_named_by_path(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     running = executable(tmp_path / ".venv" / "bin" / "python", base)
-    elsewhere = executable(tmp_path / "other" / "bin" / "python", base)  # the same base, without our packages
+    elsewhere = executable(tmp_path / "other" / "bin" / "python", base)  # without our packages
     runs(monkeypatch, running, elsewhere.parent)
     monkeypatch.chdir(tmp_path)
     assert program() == ".venv/bin/python -m orchestrator"

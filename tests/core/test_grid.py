@@ -1,4 +1,4 @@
-"""The points of a space that can be counted."""
+"""The points of a finite space."""
 
 from orchestrator.core.grid import all_points, endless
 from tests.search.worlds import GRID, SPACE

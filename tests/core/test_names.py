@@ -1,4 +1,4 @@
-"""Names are cleaned or refused as MLflow itself would have it."""
+"""Names follow MLflow's own rules."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a secret in a text is, and what is left of it."""
+"""Recognition and masking of secrets in text."""
 
 import logging
 

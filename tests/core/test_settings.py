@@ -1,4 +1,4 @@
-"""Every setting has a rule, and every rule names the setting, the rule and the value it refuses."""
+"""Every setting has a rule; the message of a refusal names setting, rule and value."""
 
 import pickle
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What trials of a space can have together."""
+"""Possible combinations of a space's parameters."""
 
 from orchestrator.core.space import Choices, Constant, FloatRange, IntRange, Parameter, Space
 

@@ -1,4 +1,4 @@
-"""When trials report: all at the same points, those of fewer epochs for a shorter time."""
+"""Report points: the same for all trials; trials with fewer epochs end earlier."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def test_trial_ends_after_its_epochs(epochs: float, points: tuple[int, ...]) -> 
 
 
 def test_fixed_epochs_end_at_the_last_point() -> None:
-    """Trials of a ledger that knew no epochs of a trial are read with the default of 1."""
+    """Trials of early ledgers have no epochs; the default is 1."""
     assert Timetable(points=POINTS).of(TrialSettings()) == POINTS
 
 

@@ -1,4 +1,4 @@
-"""A trial is judged by its best report; NaN never wins."""
+"""The best report of a trial decides its score; NaN is never best."""
 
 import math
 
@@ -39,9 +39,7 @@ def record(*values: float, metric: Metric = LOSS) -> TrialRecord:
         ((0.4, math.nan), LOSS, 100),
     ],
 )
-def test_best_report_is_the_earliest_best(
-    values: tuple[float, ...], metric: Metric, samples: int
-) -> None:
+def test_best_report_is_the_earliest_best(values: tuple[float, ...], metric: Metric, samples: int) -> None:
     best = record(*values, metric=metric).best(metric)
     assert best is not None
     assert best.nominal_samples == samples
