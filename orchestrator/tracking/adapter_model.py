@@ -1,8 +1,9 @@
 """An adapter as an MLflow model. MLflow stores this file beside the adapter and runs it to load the model.
 
 So the file imports nothing of this project: mlflow, torch, transformers and peft suffice. For the same reason it
-repeats the detection of length-dependent RoPE in ``evaluation/row_independence.py``; a test compares the two. The path of the
-base model is in ``loratory.json``; the caller can give another one:
+repeats the detection of length-dependent RoPE in ``evaluation/row_independence.py``; a test compares the two.
+
+The path of the base model is in ``loratory.json``; the caller can give another one:
 ``mlflow.pyfunc.load_model(uri, model_config={"base": "/models/minilm"})``.
 """
 
