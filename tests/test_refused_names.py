@@ -53,10 +53,10 @@ def test_names_and_values_reach_mlflow_and_registry(tmp_path: Path) -> None:
     assert done.synced
     assert {type(value) for record in done.records for value in record.final.values()} == {float}
     client = connect(locate())
-    run_of_winner = client.get_run(str(done.records[0].run_id))
+    run_of_winner = client.get_run(done.records[0].run_id or "")
     assert run_of_winner.data.metrics["val/share"] == 0.25
     assert run_of_winner.data.metrics["val/hit_1"] == done.records[0].reports[-1].metrics["val/hit@1"]
-    (model,) = client.search_logged_models([str(done.sweep.experiment_id)])
+    (model,) = client.search_logged_models([done.sweep.experiment_id or ""])
     assert model.name.startswith("team-mood v1-2-trial-00")
     stored = stored_sweep("tiny")
     candidate = stored.candidates().choose()

@@ -94,7 +94,7 @@ def test_changed_input_reopens_a_finished_sweep(tmp_path: Path) -> None:
     file, rows = tiny_sweep(tmp_path), tmp_path / "rows.csv"
     first, text = run(file), rows.read_text()
     rows.write_text(text.replace("nice", "good"))
-    with pytest.raises(SweepChangedError, match="the rows themselves have changed"):
+    with pytest.raises(SweepChangedError, match="data: the rows have changed in"):
         run(file)
     rows.write_text(text)
     with pytest.raises(SweepChangedError, match="seed: 3 → 4"):
@@ -102,7 +102,7 @@ def test_changed_input_reopens_a_finished_sweep(tmp_path: Path) -> None:
     assert run(file).records == first.records
 
     Path(first.report).unlink()
-    connect(locate()).delete_run(str(first.records[0].run_id))
+    connect(locate()).delete_run(first.records[0].run_id or "")
     again = run(file)
     assert Path(again.report).is_file()
     assert again.synced
@@ -142,7 +142,7 @@ def test_unavailable_hub_model_opens_no_sweep(tmp_path: Path, monkeypatch: pytes
 def test_failed_preparation_leaves_no_running_sweep(tmp_path: Path) -> None:
     file = tiny_sweep(tmp_path)
     (tmp_path / "model" / "config.json").rename(tmp_path / "config.json")
-    with pytest.raises(AssetError, match=r"holds no config\.json"):
+    with pytest.raises(AssetError, match=r"has no config\.json"):
         run(file)
     assert Ledger.open().sweeps.all() == ()
     (tmp_path / "config.json").rename(tmp_path / "model" / "config.json")

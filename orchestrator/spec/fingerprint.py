@@ -1,15 +1,13 @@
-"""What may not change while a sweep goes on, as plain JSON, and how two of them differ, by the file's own keys."""
+"""The fingerprint of a sweep (the parts fixed on resume), and the differences between two fingerprints."""
 
 import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.settings import RULES
-
-if TYPE_CHECKING:
-    from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.spec.sweep_spec import SweepSpec
 
 _ABSENT = "(absent)"
 _SOURCE = frozenset(item.name for item in fields(Source))
@@ -26,7 +24,7 @@ _SECTIONS = {
 """Key in the sweep file by key in the fingerprint, where they differ. ``fixed`` settings have their rule's section."""
 
 
-def fingerprint(spec: "SweepSpec") -> dict[str, Any]:
+def fingerprint(spec: SweepSpec) -> dict[str, Any]:
     """Return the parts of a sweep that determine a trial's result, as plain JSON.
 
     The sampler, start points, budget, resources and tracking are not included. Default values are omitted (settings
@@ -63,56 +61,60 @@ def fingerprint(spec: "SweepSpec") -> dict[str, Any]:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Return one line per changed value, ``search.space.rank.high: 32 → 64``, by key; 0 and 0.0 are equal.
+    """Return one line per changed value, ``search.space.rank.high: 32 → 64``, sorted by key; 0 and 0.0 are equal.
 
-    That rows differ (``rows``: a digest by split) is said only if no key of the file explains it; that the code of an
-    objective differs (``objective_file``), only if it is the same file.
+    Changed rows (``rows``: a digest by split) are listed only if no changed key explains them. Changed code of an
+    objective (``objective_file``) is listed only for the same file.
+
+    Args:
+        old: the stored fingerprint.
+        new: the fingerprint of the current file.
     """
     before, after = dict(_leaves(old)), dict(_leaves(new))
     missing = object()
     changed = {key for key in before.keys() | after.keys() if before.get(key, missing) != after.get(key, missing)}
     rows = [key.removeprefix("rows.") for key in {**before, **after} if key in changed and key.startswith("rows.")]
     code = "objective_file" in changed and "objective" not in changed
-    named = {_written(key): key for key in changed if not key.startswith("rows.") and key != "objective_file"}
-    lines = [f"{name}: {_shown(before, key)} → {_shown(after, key)}" for name, key in sorted(named.items())]
+    named = {_file_key(key): key for key in changed if not key.startswith("rows.") and key != "objective_file"}
+    lines = [f"{name}: {_format(before, key)} → {_format(after, key)}" for name, key in sorted(named.items())]
     if code:
         lines.append("objective: the code in its file has changed")
     if rows and not code and not _explain_rows(named):
-        lines.append(f"data: the rows themselves have changed (an edited file?), in {', '.join(rows)}")
+        lines.append(f"data: the rows have changed in {', '.join(rows)}; was the data file edited?")
     return lines
 
 
 def _explain_rows(keys: Collection[str]) -> bool:
-    """Return whether a change of one of these keys of the file brings other rows."""
-    which = {"data.train_eval", *(f"data.{name}" for name in RULES)}  # these say how the same rows are used
-    return any(key == "objective" or (key.startswith("data.") and key not in which) for key in keys)
+    """Return whether a change of one of these keys in the sweep file selects other rows."""
+    same_rows = {"data.train_eval", *(f"data.{name}" for name in RULES)}
+    return any(key == "objective" or (key.startswith("data.") and key not in same_rows) for key in keys)
 
 
-def _written(key: str) -> str:
-    """Return where the sweep file says what stands at ``key`` of a fingerprint."""
+def _file_key(key: str) -> str:
+    """Return the sweep file's key for ``key`` of a fingerprint."""
     if key.startswith("fixed."):
         name = key.removeprefix("fixed.")
         return f"{RULES[name].group}.{name}" if name in RULES else name
-    for ours, theirs in _SECTIONS.items():
-        if key == ours or key.startswith(f"{ours}."):
-            return theirs + key.removeprefix(ours)
+    for stored, written in _SECTIONS.items():
+        if key == stored or key.startswith(f"{stored}."):
+            return written + key.removeprefix(stored)
     return key
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield each value with its key; a source is one value, as the file writes it, with what is chosen of it beside."""
+    """Yield each value with its key. A source is one value in the file's notation, followed by its options."""
     for key, item in tree.items():
         if isinstance(item, Mapping) and item.keys() == _SOURCE:
             source = Source(**{**item, "origin": Origin(item["origin"])})
             yield f"{prefix}{key}", str(source)
-            chosen = {"config": source.config, "split": source.split, "revision": source.revision}
-            yield from ((f"{prefix}{key}.{name}", value) for name, value in chosen.items() if value is not None)
+            options = {"config": source.config, "split": source.split, "revision": source.revision}
+            yield from ((f"{prefix}{key}.{name}", value) for name, value in options.items() if value is not None)
         elif isinstance(item, Mapping):
             yield from _leaves(item, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", item
 
 
-def _shown(leaves: Mapping[str, Any], key: str) -> str:
+def _format(leaves: Mapping[str, Any], key: str) -> str:
     value = leaves.get(key, _ABSENT)
     return value if isinstance(value, str) else json.dumps(value)

@@ -1,4 +1,4 @@
-"""Importances: over all trials at their highest common rung, or a plain word that there are too few."""
+"""Importances over all trials at their highest common report point, or a note about too few trials."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -38,7 +38,7 @@ def trials(
     return found
 
 
-def test_what_matters_comes_first_and_shares_add_up() -> None:
+def test_shares_are_sorted_and_add_up() -> None:
     found = importances(trials(40, lambda p: -(abs(p["learning_rate"] - 1e-3) ** 0.2) + 0.01 * p["dropout"]), ACCURACY)
     assert next(iter(found.shares)) == "learning_rate"
     assert found.shares["learning_rate"] > 0.8
@@ -47,19 +47,19 @@ def test_what_matters_comes_first_and_shares_add_up() -> None:
     assert (found.nominal_samples, found.trials, found.note) == (1000, 40, None)
 
 
-def test_a_choice_may_matter_most() -> None:
+def test_choice_can_be_most_important() -> None:
     found = importances(trials(40, lambda p: float(p["init"] == "default")), ACCURACY)
     assert found.shares["init"] > 0.9
 
 
-def test_the_highest_rung_that_ten_trials_reached_is_taken() -> None:
+def test_highest_rung_with_ten_trials_counts() -> None:
     found = importances(
         trials(30, lambda p: p["dropout"], reports=lambda n: 6 if n < 4 else 3 if n < 12 else 1), ACCURACY
     )
     assert (found.nominal_samples, found.trials) == (3000, 12)
 
 
-def test_too_few_trials_are_said_to_be_too_few() -> None:
+def test_too_few_trials_give_a_note() -> None:
     found = importances(trials(9, lambda p: p["dropout"]), ACCURACY)
     assert (found.shares, found.trials) == ({}, 9)
     assert found.note == "too few trials: 10 needed at one report point, 9 reported"
@@ -79,7 +79,7 @@ def test_equal_values_explain_nothing() -> None:
     assert found.note == "nothing to compare: all 12 trials have the same values at 1,000 samples"
 
 
-def test_conditional_parameters_are_left_out_and_named() -> None:
+def test_conditional_parameters_are_omitted_and_named() -> None:
     some = trials(20, lambda p: p["dropout"])
     for record in some[::2]:
         record.params["lora_plus_ratio"] = 1.0 + record.number  # type: ignore[index]
@@ -88,7 +88,7 @@ def test_conditional_parameters_are_left_out_and_named() -> None:
     assert found.note == "lora_plus_ratio omitted: not set in every trial"
 
 
-def test_parameters_that_decide_who_comes_to_a_rung_are_left_out_and_named() -> None:
+def test_parameters_constant_at_the_rung_are_omitted() -> None:
     some = trials(30, lambda p: p["dropout"], reports=lambda number: 2 if number % 2 else 1)
     for record in some:
         record.params["epochs"] = float(len(record.reports))  # type: ignore[index]

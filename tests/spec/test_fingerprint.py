@@ -125,7 +125,7 @@ def test_explained_row_changes_are_not_listed(path: Path, override: str) -> None
 @pytest.mark.parametrize("override", ["", "training.epochs=2", "data.max_length=64", "data.train_eval=9"])
 def test_unexplained_row_changes_are_listed_by_split(path: Path, override: str) -> None:
     lines = changed(path, override, {"train": "1a", "test": "1c", "shift/tweets": "1d"})
-    assert lines[-1] == "data: the rows themselves have changed (an edited file?), in train, test, shift/tweets"
+    assert lines[-1] == "data: the rows have changed in train, test, shift/tweets; was the data file edited?"
     assert len(lines) == 1 + bool(override)
     assert not any("1a" in line for line in lines)
 

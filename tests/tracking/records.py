@@ -1,4 +1,4 @@
-"""Sweeps and trials made by hand, and a sweep in a ledger of its own."""
+"""Sample sweeps and trials, and a sweep stored in a ledger of its own."""
 
 import dataclasses
 from tempfile import TemporaryDirectory
@@ -40,7 +40,7 @@ def report(number: int, rung: int, accuracy: float, loss: float = 0.5) -> Report
 
 
 def trial(number: int, accuracies: tuple[float, ...], state: TrialState = TrialState.RUNNING) -> TrialRecord:
-    """A trial with one report per value; it ended with its last one unless it is running."""
+    """Return a trial with one report per value, ended with its last report unless ``state`` is RUNNING."""
     reports = tuple(report(number, rung, value) for rung, value in enumerate(accuracies, start=1))
     ended = state is not TrialState.RUNNING
     params = {"learning_rate": 1e-4 * (number + 1), "rank": 8}
@@ -107,6 +107,20 @@ class StoredSweep:
         return self.ledger.sweeps.get(self.id)
 
     @property
+    def experiment_id(self) -> str:
+        """The id of the sweep's experiment, once it is written."""
+        return _required(self.record.experiment_id)
+
+    @property
+    def run_id(self) -> str:
+        """The id of the parent run, once it is written."""
+        return _required(self.record.run_id)
+
+    def run_of(self, number: int) -> str:
+        """Return the id of a trial's run, once it is written."""
+        return _required(self.records[number].run_id)
+
+    @property
     def records(self) -> dict[int, TrialRecord]:
         """The trials as they are stored now, by number."""
         return {record.number: record for record in self.ledger.trials.all(self.id)}
@@ -132,3 +146,8 @@ class StoredSweep:
 
     def _count(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
         self.saves += statement.startswith(("INSERT INTO loratory_cursors", "UPDATE loratory_cursors"))
+
+
+def _required(value: str | None) -> str:
+    assert value is not None
+    return value

@@ -129,7 +129,7 @@ def test_solo_engine_trains_adapters_of_experts(tmp_path: Path) -> None:
     engine.close()
     assert (capacity.packs, capacity.why) == (
         False,
-        "peft adapts its experts by parameter, and a pack adapts layers alone",
+        "peft adapts its experts by parameter, and a pack adapts only layers",
     )
     assert [note[:50] for note in capacity.notes] == ["a mixture of experts, lora on all-linear: the expe"]
 

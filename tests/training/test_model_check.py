@@ -124,7 +124,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], Objective, str]] = {
             partial(odd_llama, special={}, pad_token_id=None), "tokenizer_config.json", lambda c: c.pop("unk_token")
         ),
         CLASSES,
-        "has no padding token and no other special token to pad with. Set tokenizer.pad_token",
+        "has no padding token and no other special token. Set tokenizer.pad_token",
     ),
     "missing layer": (without_second_layer, CLASSES, r"the weights lack 16 tensors .*, bert\.encoder\.layer\.1\."),
     "another vocabulary": (
@@ -199,7 +199,7 @@ NOTES: dict[str, tuple[Callable[[Path], Path], Objective, int, str]] = {
         changed(tiny_llama, "config.json", lambda c: c.update(eos_token_id=9999)),
         CAUSAL,
         32,
-        f"ends a text with '</s>' ({EOS_ID}), the configuration with 9999, which is no token of its own. Trials",
+        f"ends a text with '</s>' ({EOS_ID}), the configuration with 9999, which the tokenizer does not have. Trials",
     ),
     "no layer that writes": (
         without_output_layer,

@@ -66,10 +66,10 @@ def test_language_model_head_computes_no_padding_of_neighbours(
 ) -> None:
     world = World(build(tmp_path / "model"), objective, tmp_path / "sweep")
     slot_trials = [world.slot_trial(task(0, batch_size=2)), world.slot_trial(task(1, batch_size=3))]
-    given: list[int] = []
+    counts: list[int] = []
 
     def count(_: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
-        given.append(inputs[0].shape[:-1].numel())
+        counts.append(inputs[0].shape[:-1].numel())
 
     world.pack.model.get_output_embeddings().register_forward_pre_hook(count)
     name = "labels" if world.pack.model.config.is_encoder_decoder else "input_ids"
@@ -77,4 +77,4 @@ def test_language_model_head_computes_no_padding_of_neighbours(
     assert name == "labels" or len({max(some) for some in lengths}) == 2, "rows of one length would show nothing"
     with closing(world.stepper):
         world.stepper.step(slot_trials)
-    assert sum(given) == sum(len(some) * max(some) for some in lengths)
+    assert sum(counts) == sum(len(some) * max(some) for some in lengths)
