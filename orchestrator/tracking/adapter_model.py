@@ -262,11 +262,11 @@ def _column(given: Any, name: str) -> Any:  # noqa: ANN401  (whatever MLflow was
         given = pd.DataFrame(rows) if frame else pd.Series(rows, dtype=object)
     if isinstance(given, pd.Series):
         return given
-    found = [column for column in (name, TEXT) if column in given.columns] or list(given.columns)
-    if found and (len(found) == 1 or found[0] in {name, TEXT}) and isinstance(given[found[0]], pd.Series):
-        return given[found[0]]
-    columns = ", ".join(map(str, given.columns)) or "none"
-    raise _refusal(f"the texts must stand in one column named {name!r}; the columns are: {columns}")
+    columns = [column for column in (name, TEXT) if column in given.columns] or list(given.columns)
+    if columns and (len(columns) == 1 or columns[0] in {name, TEXT}) and isinstance(given[columns[0]], pd.Series):
+        return given[columns[0]]
+    names = ", ".join(map(str, given.columns)) or "none"
+    raise _refusal(f"the texts must stand in one column named {name!r}; the columns are: {names}")
 
 
 def _texts(series: "pd.Series[Any]") -> list[str]:
