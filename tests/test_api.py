@@ -44,6 +44,11 @@ def test_package_import_loads_no_library() -> None:
     assert {"torch", "ray", "mlflow", "optuna", "pandas", "pydantic"}.isdisjoint(loaded.split())
 
 
+def test_api_import_needs_no_pytest() -> None:
+    code = "import sys, orchestrator.api, orchestrator.sweep; assert 'pytest' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
 def test_package_offers_the_api_lazily() -> None:
     assert orchestrator.open_sweep is open_sweep
     assert {*orchestrator.__all__} - {"__version__"} <= {*vars(orchestrator.api)}

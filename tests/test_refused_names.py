@@ -1,4 +1,4 @@
-"""A sweep whose objective has names and values that other systems refuse, from its start to its registered model."""
+"""A sweep with names and values refused by other systems, from its start to its registered model."""
 
 import threading
 from pathlib import Path
@@ -47,7 +47,7 @@ def run(folder: Path, share: str) -> SweepResult:
     return run_sweep(read_spec(file), SweepOptions(inline=True), (), threading.Event(), lambda _line: None)
 
 
-def test_names_and_values_reach_mlflow_and_the_registry(tmp_path: Path) -> None:
+def test_names_and_values_reach_mlflow_and_registry(tmp_path: Path) -> None:
     done = run(tmp_path, "torch.tensor(0.25)")
     assert done.finished
     assert done.synced
@@ -66,7 +66,7 @@ def test_names_and_values_reach_mlflow_and_the_registry(tmp_path: Path) -> None:
     assert version.tags["best_val_hit_1"] == f"{candidate.card.metrics['best_val_hit@1']:.6g}"
 
 
-def test_value_that_is_no_number_costs_no_trial(tmp_path: Path) -> None:
+def test_non_numeric_metric_costs_no_trial(tmp_path: Path) -> None:
     with pytest.raises(ObjectiveError, match=r"team/mood v1.2: measure: share must be a real number .*got None"):
         run(tmp_path, "None")
     ledger = Ledger.open()

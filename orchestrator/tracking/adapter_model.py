@@ -1,8 +1,9 @@
 """An adapter as an MLflow model. MLflow stores this file beside the adapter and runs it to load the model.
 
 So the file imports nothing of this project: mlflow, torch, transformers and peft suffice. For the same reason it
-repeats the detection of length-dependent RoPE in ``evaluation/row_independence.py``; a test compares the two. The path of the
-base model is in ``loratory.json``; the caller can give another one:
+repeats the detection of length-dependent RoPE in ``evaluation/row_independence.py``; a test compares the two.
+
+The path of the base model is in ``loratory.json``; the caller can give another one:
 ``mlflow.pyfunc.load_model(uri, model_config={"base": "/models/minilm"})``.
 """
 
@@ -261,11 +262,11 @@ def _column(given: Any, name: str) -> Any:  # noqa: ANN401  (whatever MLflow was
         given = pd.DataFrame(rows) if frame else pd.Series(rows, dtype=object)
     if isinstance(given, pd.Series):
         return given
-    found = [column for column in (name, TEXT) if column in given.columns] or list(given.columns)
-    if found and (len(found) == 1 or found[0] in {name, TEXT}) and isinstance(given[found[0]], pd.Series):
-        return given[found[0]]
-    columns = ", ".join(map(str, given.columns)) or "none"
-    raise _refusal(f"the texts must stand in one column named {name!r}; the columns are: {columns}")
+    columns = [column for column in (name, TEXT) if column in given.columns] or list(given.columns)
+    if columns and (len(columns) == 1 or columns[0] in {name, TEXT}) and isinstance(given[columns[0]], pd.Series):
+        return given[columns[0]]
+    names = ", ".join(map(str, given.columns)) or "none"
+    raise _refusal(f"the texts must stand in one column named {name!r}; the columns are: {names}")
 
 
 def _texts(series: "pd.Series[Any]") -> list[str]:

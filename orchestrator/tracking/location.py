@@ -82,10 +82,10 @@ def holds_runs(location: Location, run_ids: Collection[str | None]) -> bool:
     file = quote(location.tracking_uri.removeprefix(SQLITE))
     try:
         with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
-            found = database.execute("SELECT run_uuid FROM runs WHERE lifecycle_stage = 'active'").fetchall()
+            rows = database.execute("SELECT run_uuid FROM runs WHERE lifecycle_stage = 'active'").fetchall()
     except sqlite3.Error:
         return False
-    return {run_id for (run_id,) in found} >= {*run_ids}
+    return {run_id for (run_id,) in rows} >= {*run_ids}
 
 
 def _folder() -> Path:

@@ -20,7 +20,7 @@ def is_refusal(error: BaseException) -> bool:
     write permission, and for bugs. False for temporary errors.
     """
     if isinstance(error, TrackingError | PermissionError | NotADirectoryError | FileExistsError):
-        return True  # MLflow is not installed, or the disk needs a person
+        return True  # MLflow is not installed, or a path or permission is wrong
     if isinstance(error, TypeError | ValueError | LookupError | AttributeError) and not isinstance(error, OSError):
         return True  # a bug, in MLflow or here
     if any(words in str(error) for words in LASTING):

@@ -107,8 +107,8 @@ class Registry:
             except MlflowException as error:
                 raise UserError(f"a registered model cannot be called {name!r}: {error.message}") from error
             known = ()
-        found = next((version for version in known if version.model_id == model_id), None)
-        if found is None:
+        registered = next((version for version in known if version.model_id == model_id), None)
+        if registered is None:
             model = self._client.get_logged_model(model_id)
             # A server knows its own models. MLflow's SQL registry would look up models:/ and a missing run in the
             # process-wide tracking store, which may be another one.
@@ -119,8 +119,8 @@ class Registry:
             )
             return _version(made)
         for key, value in tags.items():
-            self._client.set_model_version_tag(name, str(found.version), key, value)
-        return self.get(ModelReference(name=name, version=found.version))
+            self._client.set_model_version_tag(name, str(registered.version), key, value)
+        return self.get(ModelReference(name=name, version=registered.version))
 
     def set_alias(self, version: Version, alias: str) -> Version | None:
         """Point ``alias`` to ``version`` and return its previous holder; None if there was no other one.
@@ -169,17 +169,17 @@ class Registry:
         """
         known = self.versions(reference.name)
         if reference.version is not None:
-            found = [item for item in known if item.version == reference.version]
+            matching = [item for item in known if item.version == reference.version]
         else:
             alias = reference.alias or CHAMPION
-            found = [item for item in known if alias in item.aliases]
-            if not found and reference.alias is None:
-                found = list(known[-1:])
-        if not found:
+            matching = [item for item in known if alias in item.aliases]
+            if not matching and reference.alias is None:
+                matching = list(known[-1:])
+        if not matching:
             existing = ", ".join(" ".join((item.reference, *(f"@{alias}" for alias in item.aliases))) for item in known)
             wanted = f"@{reference.alias}" if reference.alias else f"/{reference.version}"
             raise UserError(f"{reference.name} has no version {wanted}; there are: {existing or 'none'}")
-        return found[0]
+        return matching[0]
 
     def versions(self, name: str) -> tuple[Version, ...]:
         """Return the versions of a registered model, the oldest first.
@@ -200,11 +200,11 @@ class Registry:
                 f"no model {name} is registered; registered: {', '.join(self.names()) or 'none'}"
             ) from error
         escaped = name.replace("'", "''")
-        found = self._client.search_model_versions(f"name = '{escaped}'")
+        items = self._client.search_model_versions(f"name = '{escaped}'")
         held = {
-            item.version: tuple(sorted(a for a, v in aliases.items() if int(v) == int(item.version))) for item in found
+            item.version: tuple(sorted(a for a, v in aliases.items() if int(v) == int(item.version))) for item in items
         }
-        return tuple(sorted((_version(item, held[item.version]) for item in found), key=lambda item: item.version))
+        return tuple(sorted((_version(item, held[item.version]) for item in items), key=lambda item: item.version))
 
     def holder(self, name: str, alias: str) -> Version | None:
         """Return the version of an alias; None if the name is not registered or no version has the alias."""

@@ -58,7 +58,7 @@ class Synchroniser:
         self._cursors: dict[int | None, dict[str, Any]] = {}
         self._written: dict[int, tuple[SweepStatus, TrialRecord]] = {}  # in this process, so without a digest
         self._refusals: dict[str, int] = {}
-        self._doubted: set[str] = set()  # items refused in this pass
+        self._newly_refused: set[str] = set()  # items refused in this pass
         self._refused: dict[str, str] = {}
 
     def run(self) -> tuple[str, ...]:
@@ -82,10 +82,10 @@ class Synchroniser:
 
     def _pass(self) -> bool:
         """Return whether no further item was refused."""
-        self._doubted.clear()
+        self._newly_refused.clear()
         sweep, trials = self._ledger.sweeps.get(self._sweep_id), self._trials.refresh()
         self._attempt(sweep.reference, partial(self._write_all, sweep, trials))
-        return not self._doubted
+        return not self._newly_refused
 
     def _write_all(self, sweep: SweepRecord, trials: Sequence[TrialRecord]) -> None:
         writer = self._writer or self._open(sweep, trials)
@@ -115,7 +115,7 @@ class Synchroniser:
             if not is_refusal(error):
                 raise
             self._refusals[item] = self._refusals.get(item, 0) + 1
-            self._doubted.add(item)
+            self._newly_refused.add(item)
             if self._refusals[item] >= ATTEMPTS:
                 self._refused[item] = f"{item}: {reason(error)}"
                 logger.warning("tracking: the store refuses %s; it is not sent again", item, exc_info=error)

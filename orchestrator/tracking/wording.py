@@ -116,7 +116,7 @@ def _sweep_note(
         lines += [f"| trial | {metric.name} | samples | what it varied |", "|---|---|---|---|"]
     for trial in leaders:
         best = trial.best(metric)
-        assert best is not None  # ranked_by_result leaves out trials without a score
+        assert best is not None  # ranked_by_result omits trials without a score
         row = (trial_name(trial.number), f"{trial.result(metric):.4f}", f"{best.nominal_samples:,}")
         lines.append(f"| {' | '.join(row)} | {_assignments(trial.params)} |")
     if leaders:

@@ -34,27 +34,27 @@ class RunWriter:
 
     def experiment(self, location: Location) -> str:
         """Return the id of the experiment with the sweep's name; create it, or restore it if it was deleted."""
-        found = self.client.get_experiment_by_name(self._sweep.name)
-        if found is None:
+        experiment = self.client.get_experiment_by_name(self._sweep.name)
+        if experiment is None:
             artifacts = None if location.artifacts is None else (location.artifacts / self._sweep.name).as_uri()
             return str(self.client.create_experiment(self._sweep.name, artifact_location=artifacts))
-        if found.lifecycle_stage != "active":
-            self.client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
+        if experiment.lifecycle_stage != "active":
+            self.client.restore_experiment(experiment.experiment_id)
+        return str(experiment.experiment_id)
 
     def existing(self, experiment_id: str) -> dict[int | None, str]:
         """Return the ids of this sweep's runs by trial number; the key of the parent run is None."""
         wanted = f"tags.`{SWEEP_TAG}` = '{sweep_key(self._sweep)}'"
-        found: dict[int | None, str] = {}
+        run_ids: dict[int | None, str] = {}
         token = None
         while True:
             page = self.client.search_runs([experiment_id], wanted, order_by=["start_time ASC"], page_token=token)
             for run in page:
                 number = run.data.tags.get(TRIAL_TAG)
-                found.setdefault(None if number is None else int(number), str(run.info.run_id))
+                run_ids.setdefault(None if number is None else int(number), str(run.info.run_id))
             token = page.token
             if not token:
-                return found
+                return run_ids
 
     def create_parent(self, experiment_id: str) -> str:
         """Create the sweep's run and return its id."""

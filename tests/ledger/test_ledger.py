@@ -79,8 +79,8 @@ def test_trial_is_read_as_written(ledger: Ledger) -> None:
     )
     ledger.trials.add_final(sweep.id, 0, {"test/accuracy": 0.8})
     ledger.trials.set_run(sweep.id, 0, "run-1")
-    (found,) = ledger.trials.all(sweep.id)
-    assert found == replace(
+    (stored,) = ledger.trials.all(sweep.id)
+    assert stored == replace(
         record,
         reports=reports,
         decisions={1000: on, 2000: stop},
@@ -90,8 +90,8 @@ def test_trial_is_read_as_written(ledger: Ledger) -> None:
         run_id="run-1",
         ended_at=99.0,
     )
-    assert list(found.params) == list(record.params)
-    assert ledger.trials.get(sweep.id, 0) == found
+    assert list(stored.params) == list(record.params)
+    assert ledger.trials.get(sweep.id, 0) == stored
     assert ledger.trials.study_numbers(sweep.id) == {0: 3}
 
 

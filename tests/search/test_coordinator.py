@@ -100,14 +100,14 @@ def test_a_sweep_from_beginning_to_end(tmp_path: Path) -> None:
     assert winner.final == {"shift/tweets/accuracy": 0.5}
     assert (winner.started_at, winner.ended_at) == (1000.0, 1000.0)
     assert coordinator.exhausted
-    assert coordinator.exhausted_reason == "all 3 trials were handed out"
+    assert coordinator.exhausted_reason == "all 3 trials were started"
     assert ledger.trials.all(sweep.id) == coordinator.records()
 
 
 def test_smaller_budget_keeps_existing_trials(tmp_path: Path) -> None:
     run_out(coordinator_of(tmp_path, plan_of(trials=3)))
     again = coordinator_of(tmp_path, plan_of(trials=2))
-    assert again.exhausted_reason == "all 3 trials were handed out; the budget is 2 now"
+    assert again.exhausted_reason == "all 3 trials were started; the budget is 2 now"
 
 
 def test_first_trials_wait_for_a_cohort(tmp_path: Path) -> None:

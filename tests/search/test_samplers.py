@@ -50,14 +50,14 @@ def test_sizes_fit_the_sweep(trials: int | None, startup: int, population: int) 
     ],
 )
 def test_every_name_is_its_sampler(name: SamplerName, kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[type] = []
-    monkeypatch.setattr(kind, "before_trial", lambda self, study, trial: asked.append(type(self)))
+    built: list[type] = []
+    monkeypatch.setattr(kind, "before_trial", lambda self, study, trial: built.append(type(self)))
     proposal = Proposal(space=SPACE, policy=SamplerPolicy(name=name), trials=20, seed=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         optuna.create_study(sampler=build_sampler(proposal)).ask()
-    assert len(asked) == 1
-    assert issubclass(asked[0], kind)
+    assert len(built) == 1
+    assert issubclass(built[0], kind)
 
 
 @pytest.mark.parametrize("name", [name for name in SamplerName if name is not SamplerName.GRID])

@@ -26,10 +26,10 @@ def _plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("_plain")
 def test_the_local_store_lies_in_mlflow_here(tmp_path: Path) -> None:
-    found = locate()
-    assert found.tracking_uri == found.registry_uri == f"sqlite:///{tmp_path}/mlflow/mlflow.db"
-    assert found.artifacts == tmp_path / "mlflow" / "artifacts"
-    assert not found.is_server
+    location = locate()
+    assert location.tracking_uri == location.registry_uri == f"sqlite:///{tmp_path}/mlflow/mlflow.db"
+    assert location.artifacts == tmp_path / "mlflow" / "artifacts"
+    assert not location.is_server
     assert not (tmp_path / "mlflow").exists()  # reading creates nothing
 
 
@@ -38,8 +38,8 @@ def test_location_prefers_file_then_environment(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("LORATORY_MLFLOW_DIR", "elsewhere")
     assert locate().artifacts == tmp_path / "elsewhere" / "artifacts"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://team:5000")
-    found = locate()
-    assert (found.tracking_uri, found.artifacts, found.is_server) == ("http://team:5000", None, True)
+    location = locate()
+    assert (location.tracking_uri, location.artifacts, location.is_server) == ("http://team:5000", None, True)
     named = locate(Tracking(uri=f"sqlite:///{tmp_path}/a/b.db", registry_uri="http://models:5000"))
     assert named.tracking_uri == f"sqlite:///{tmp_path}/a/b.db"
     assert named.registry_uri == "http://models:5000"
@@ -112,9 +112,9 @@ reconciler = Reconciler(Synchroniser(store.ledger, store.id, description(), loca
 reconciler.start()
 assert reconciler.close(120)
 """
-    found = loaded(code)
-    assert "mlflow" in found
-    assert not found & {"torch", "transformers", "peft", "datasets", "ray", "optuna"}
+    modules = loaded(code)
+    assert "mlflow" in modules
+    assert not modules & {"torch", "transformers", "peft", "datasets", "ray", "optuna"}
 
 
 def test_three_processes_make_one_local_store(tmp_path: Path) -> None:
@@ -149,8 +149,8 @@ print(len(connect(locate()).search_experiments()))
         time.sleep(0.01)
     (tmp_path / "go").touch()
     for process in processes:
-        shown, told = process.communicate(timeout=300)
-        assert shown == "1\n", told
+        output, errors = process.communicate(timeout=300)
+        assert output == "1\n", errors
 
 
 def test_telemetry_is_off() -> None:

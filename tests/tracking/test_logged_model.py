@@ -91,7 +91,7 @@ def test_missing_text_is_refused_by_row(model: Any, missing: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         (["fine", 37], "row 1 holds int '37'; a text is needed"),
         ({"text": [["a", "b"]]}, "row 0 holds list"),
@@ -105,8 +105,8 @@ def test_missing_text_is_refused_by_row(model: Any, missing: object) -> None:
         (b"fine", "is needed, got bytes"),
     ],
 )
-def test_input_without_texts_is_refused(model: Any, given: Any, told: str) -> None:
-    with pytest.raises(Exception, match=told):
+def test_input_without_texts_is_refused(model: Any, given: Any, message: str) -> None:
+    with pytest.raises(Exception, match=message):
         model.predict(given)
 
 

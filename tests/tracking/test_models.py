@@ -20,20 +20,20 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainedSweep:
 
 def models(trained: TrainedSweep, location: Location) -> dict[str, str]:
     client = connect(location)
-    found = client.search_logged_models([trained.store.experiment_id])
-    assert {str(model.status) for model in found} == {"READY"}
-    return {model.tags["loratory.trial"]: model.model_id for model in found}
+    logged = client.search_logged_models([trained.store.experiment_id])
+    assert {str(model.status) for model in logged} == {"READY"}
+    return {model.tags["loratory.trial"]: model.model_id for model in logged}
 
 
 def test_kept_adapters_become_models_once(trained: TrainedSweep, local_store: Location) -> None:
     synchroniser = Synchroniser(trained.store.ledger, trained.store.id, description(), local_store, trained.adapters)
     synchroniser.run()
-    found = models(trained, local_store)
-    assert set(found) == {"0", "2"}
+    logged = models(trained, local_store)
+    assert set(logged) == {"0", "2"}
     synchroniser.run()
     trained.store.forget_cursors()
     Synchroniser(trained.store.ledger, trained.store.id, description(), local_store, trained.adapters).run()
-    assert models(trained, local_store) == found
+    assert models(trained, local_store) == logged
 
 
 def test_only_the_top_k_are_logged(trained: TrainedSweep, local_store: Location) -> None:

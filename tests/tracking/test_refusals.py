@@ -20,11 +20,11 @@ from tests.tracking.records import StoredSweep, description, sweep, trial
 @contextmanager
 def answering(status: int, body: str) -> Iterator[tuple[Location, list[str]]]:
     """Run a server with one answer for every request; yield its location and the requested paths."""
-    asked: list[str] = []
+    requests_seen: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
-            asked.append(self.path)
+            requests_seen.append(self.path)
             self.send_response(status)
             self.end_headers()
             self.wfile.write(body.encode())
@@ -38,33 +38,33 @@ def answering(status: int, body: str) -> Iterator[tuple[Location, list[str]]]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_address[1]}"
     try:
-        yield Location(tracking_uri=address, registry_uri=address, artifacts=None), asked
+        yield Location(tracking_uri=address, registry_uri=address, artifacts=None), requests_seen
     finally:
         server.shutdown()
         server.server_close()
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "told"),
+    ("status", "body", "message"),
     [
         (403, '{"error_code": "PERMISSION_DENIED", "message": "ada may not write"}', "PERMISSION_DENIED: ada may not"),
         (401, "who are you?", "failed with error code 401"),
         (413, "too large", "failed with error code 413"),
     ],
 )
-def test_refusing_server_ends_the_wait(status: int, body: str, told: str) -> None:
+def test_refusing_server_ends_the_wait(status: int, body: str, message: str) -> None:
     warnings: list[str] = []
-    with answering(status, body) as (location, asked):
+    with answering(status, body) as (location, requests_seen):
         store = StoredSweep(sweep(), trial(0, (0.5,)))
         reconciler = Reconciler(Synchroniser(store.ledger, store.id, description(), location), warnings.append, gap_s=0)
         reconciler.start()
         assert not reconciler.flush(600)  # a wait would run into the test's time limit
         assert not reconciler.flush(600)
-        assert 0 < len(asked) <= 4  # two attempts, and none for the second flush
+        assert 0 < len(requests_seen) <= 4  # two attempts, and none for the second flush
         reconciler.close(1)
     assert len(warnings) == 1
     assert warnings[0].startswith("tracking: MLflow refuses films#1: ")
-    assert told in warnings[0]
+    assert message in warnings[0]
 
 
 def test_busy_server_is_retried() -> None:
@@ -89,12 +89,12 @@ def test_one_refused_run_leaves_the_others_tracked(local_store: Location) -> Non
     store.put(ended)
     # MLflow cannot change a parameter: it refuses another value at every attempt.
     refused = Synchroniser(store.ledger, store.id, description(fixed={"alpha": 64.0}), local_store)
-    told = refused.run()
-    assert len(told) == 1
-    assert told[0].startswith("trial-000: ")
-    assert "alpha" in told[0]
+    refusals = refused.run()
+    assert len(refusals) == 1
+    assert refusals[0].startswith("trial-000: ")
+    assert "alpha" in refusals[0]
     store.put(trial(2, (0.7,)))
-    assert refused.run() == told
+    assert refused.run() == refusals
     runs = connect(local_store).search_runs([store.experiment_id])
     assert {run.info.run_name for run in runs} == {"films#1", "trial-000", "trial-001", "trial-002"}
     assert {run.info.run_name: run.info.status for run in runs}["trial-001"] == "FINISHED"
@@ -117,9 +117,9 @@ def test_unwritable_folder_is_refused(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     location = Location(tracking_uri=uri, registry_uri=uri, artifacts=tmp_path / "file" / "artifacts")
     store = StoredSweep(sweep())
-    told = Synchroniser(store.ledger, store.id, description(), location).run()
-    assert len(told) == 1
-    assert "Not a directory" in told[0]
+    refusals = Synchroniser(store.ledger, store.id, description(), location).run()
+    assert len(refusals) == 1
+    assert "Not a directory" in refusals[0]
 
 
 @pytest.mark.parametrize(
