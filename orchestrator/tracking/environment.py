@@ -4,7 +4,7 @@ import logging
 import os
 from types import ModuleType
 
-from orchestrator.core.environment import prepare
+from orchestrator.core.environment import set_environment_defaults
 from orchestrator.core.errors import TrackingError
 
 DEFAULTS = {
@@ -28,7 +28,7 @@ def load_mlflow() -> ModuleType:
         TrackingError: MLflow is not installed. In a checkout ``import mlflow`` would then find the folder ``mlflow/``
             and return an empty namespace.
     """
-    prepare()
+    set_environment_defaults()
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
     for name in ("mlflow", "alembic"):
