@@ -1,8 +1,6 @@
 """The coordinator: tasks, commits, outcomes of trials, and the end of a sweep."""
 
 import math
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +12,9 @@ from orchestrator.core.policy import Budget, SamplerName, StoppingName, Stopping
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import Action, Decision, Report, TrialRecord, TrialState
-from orchestrator.ledger.trial_store import TrialStore
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.study import delete_study
 from orchestrator.search.sweeps import open_sweep
-from tests.counting import counted, record_reads, statements
 from tests.search.worlds import (
     ACCURACY,
     GRID,
@@ -47,7 +43,7 @@ class Diary:
         return self._ledger.trials.get(self._ledger.sweeps.find("sentiment").id, number)
 
     def prepared(self, plan: EnginePlan) -> None:
-        """Nothing is counted of it."""
+        """Record nothing."""
 
     def trial_started(self, trial: TrialRecord) -> None:
         assert self._stored(trial.number) == trial
@@ -356,53 +352,3 @@ def test_waiting_trials_use_no_other_budget(tmp_path: Path) -> None:
         assert task is not None
         step(coordinator, coordinator.records()[number])
     assert all(coordinator.decision(number) is not None for number in range(3))
-
-
-def test_others_read_and_write_during_a_sweep(tmp_path: Path) -> None:
-    """The tracker's thread stores cursors and run ids, and reads everything, as fast as it can."""
-    coordinator = coordinator_of(tmp_path, plan_of(trials=8))
-    ledger, over = open_ledger(tmp_path), threading.Event()
-    sweep = ledger.sweeps.find("sentiment")
-
-    def track() -> int:
-        rounds = 0
-        while not over.is_set():
-            for record in ledger.trials.all(sweep.id):
-                ledger.cursors.save(sweep.id, record.number, {"reports": len(record.reports)})
-                ledger.trials.set_run(sweep.id, record.number, f"run-{record.number}")
-            rounds += 1
-        return rounds
-
-    with ThreadPoolExecutor(1) as pool:
-        tracker = pool.submit(track)
-        try:
-            run_out(coordinator)
-        finally:
-            over.set()
-        rounds = tracker.result()
-    assert rounds > 3
-    assert [replace(record, run_id=None) for record in ledger.trials.all(sweep.id)] == list(coordinator.records())
-
-
-class CountedTrials(TrialStore):
-    """A store whose records count their reads."""
-
-    def all(self, sweep_id: int) -> tuple[TrialRecord, ...]:
-        return tuple(map(counted, super().all(sweep_id)))
-
-
-def test_step_cost_is_independent_of_trial_count(tmp_path: Path) -> None:
-    work: list[tuple[int, int]] = []
-    for trials in (6, 24):
-        run_out(coordinator_of(tmp_path, plan_of(trials=trials), f"sweep-{trials}"))
-        ledger = open_ledger(tmp_path)
-        ledger.trials = CountedTrials(ledger.database, ledger.drivers)
-        sweep = open_sweep(ledger, f"sweep-{trials}", {"space": 1}, "name: sentiment")
-        coordinator = Coordinator(ledger, sweep, plan_of(trials=trials + 2))
-        coordinator.next_task()  # the study's first read of its trials reads all
-        with statements() as run, record_reads() as reads:
-            assert coordinator.next_task() is not None
-            coordinator.report(report_of(trials + 1, 1000, 0.99))
-            assert coordinator.out_of_budget is None
-        work.append((len(run), reads.count))
-    assert work[0] == work[1]
