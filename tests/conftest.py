@@ -26,6 +26,7 @@ LONG = (
     "tests/e2e/test_first_light.py",
     "tests/cluster/test_tune.py",
     "tests/cli/test_story.py",
+    "tests/test_api.py::test_notebook",
     "tests/tracking",
     "tests/e2e/test_determinism.py",
     "tests/training",

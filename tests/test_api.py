@@ -95,7 +95,8 @@ def test_load_sweep_applies_overrides() -> None:
 
 def test_notebook_example_runs_and_resumes(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "docs/examples/notebook.py")]
-    environment = {**os.environ, "LORATORY_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    folders = {"LORATORY_HOME": str(tmp_path), "LORATORY_MLFLOW_DIR": str(tmp_path / "mlflow"), "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, **folders}
     first, again = (
         subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
         for _ in range(2)
