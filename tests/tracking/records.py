@@ -96,7 +96,7 @@ class StoredSweep:
         self.id = record.id
         self.saves = 0
         values = {item.name: getattr(record, item.name) for item in dataclasses.fields(record)}
-        values["facts"] = facts_to_json({"baseline": record.facts.baseline})
+        values["facts"] = facts_to_json({"baseline": record.facts.baseline or {}})
         with self.ledger.database.write() as connection:
             connection.execute(insert(tables.sweeps).values(**values))
         self.put(*trials)
