@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import delete, event, insert
 
-from orchestrator.core.facts import SweepFacts
+from orchestrator.core.facts import SweepFacts, facts_to_json
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.sweep import SweepRecord, SweepStatus
@@ -96,8 +96,9 @@ class StoredSweep:
         self.id = record.id
         self.saves = 0
         values = {item.name: getattr(record, item.name) for item in dataclasses.fields(record)}
+        values["facts"] = facts_to_json({"baseline": record.facts.baseline or {}})
         with self.ledger.database.write() as connection:
-            connection.execute(insert(tables.sweeps).values(**values, elapsed_s=0.0))
+            connection.execute(insert(tables.sweeps).values(**values))
         self.put(*trials)
         event.listen(self.ledger.database.engine, "before_cursor_execute", self._count)
 
