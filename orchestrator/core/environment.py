@@ -63,9 +63,9 @@ def program() -> str:
     It starts with ``python`` if the shell finds this interpreter under the name ``python``. Otherwise, as after
     ``make sweep`` without an activated environment, it starts with the interpreter's path.
     """
-    running, found = Path(sys.executable).absolute(), shutil.which("python")
+    running, python = Path(sys.executable).absolute(), shutil.which("python")
     # The interpreter of a virtual environment is a link to the base one, so its folder is compared too.
-    if found and Path(found).absolute().parent == running.parent and Path(found).samefile(running):
+    if python and Path(python).absolute().parent == running.parent and Path(python).samefile(running):
         return PROGRAM
     below = Path.cwd() in running.parent.parents  # a shell searches PATH for a bare name
     return f"{shlex.quote(str(running.relative_to(Path.cwd()) if below else running))} -m orchestrator"

@@ -87,18 +87,18 @@ class Space:
         for parameter in reversed(self.parameters):
             if parameter.name in needed:
                 needed |= parameter.when.keys()
-        found: list[dict[str, ParamValue]] = [{}]
+        combinations: list[dict[str, ParamValue]] = [{}]
         for parameter in self.parameters:
             if parameter.name in needed:
                 values = self._values(parameter)
                 if parameter.name not in names:
                     values = self._distinguishing(parameter.name, values)
-                found = [
+                combinations = [
                     {**chosen, parameter.name: value} if parameter.is_active(chosen) else chosen
-                    for chosen in found
+                    for chosen in combinations
                     for value in (values if parameter.is_active(chosen) else values[:1])
                 ]
-        wanted = [{name: value for name, value in chosen.items() if name in names} for chosen in found]
+        wanted = [{name: value for name, value in chosen.items() if name in names} for chosen in combinations]
         distinct: dict[frozenset[tuple[str, ParamValue]], dict[str, ParamValue]] = {}
         for chosen in wanted:
             distinct.setdefault(frozenset(chosen.items()), chosen)
