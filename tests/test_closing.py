@@ -137,7 +137,7 @@ def test_failed_report_and_importances_are_noted(tmp_path: Path, monkeypatch: py
     done = run(file, "budget.trials=1")
     assert done.finished
     assert done.sweep.facts.notes["report"].startswith("no report: FileExistsError: ")
-    monkeypatch.setattr("orchestrator.report.of_sweep.importances", unlucky)
+    monkeypatch.setattr("orchestrator.report.stored_summary.importances", unlucky)
     notes: dict[str, str] = {}
     summary = stored_summary(Ledger.open(), done.sweep, notes)
     assert notes == {"importances": "no importances: ValueError: no variance"}
