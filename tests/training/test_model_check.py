@@ -187,7 +187,7 @@ NOTES: dict[str, tuple[Callable[[Path], Path], Objective, int, str]] = {
         partial(odd_llama, special={"eos_token": "</s>", "pad_token": "</s>"}, pad_token_id=0),
         CLASSES,
         32,
-        f"the tokenizer pads with '</s>' ({EOS_ID}), the configuration has pad_token_id 0. Training, measurements",
+        f"the tokenizer pads with '</s>' ({EOS_ID}), the configuration has pad_token_id 0. Training, evaluation",
     ),
     "another end": (
         partial(odd_llama, special={"eos_token": "<end>", "pad_token": "[PAD]"}, eos_token_id=EOS_ID),
