@@ -37,11 +37,12 @@ test-deepspeed: $(VENV)/.dev $(VENV)/.assets requirements-deepspeed.lock ## run 
 	$(BIN)/python -m pytest -m deepspeed -n 2 --dist loadscope $(ARGS); result=$$?; \
 	$(BIN)/python -m pip uninstall --quiet --yes -r requirements-deepspeed.lock; exit $$result
 
-check: $(VENV)/.dev ## lint, check types and layers
+check: $(VENV)/.dev ## lint, check types, layers and language
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/language --check
 
 format: $(VENV)/.dev ## fix and format the code
 	$(BIN)/ruff check --fix .

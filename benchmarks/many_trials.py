@@ -40,7 +40,7 @@ from orchestrator.cli.progress import Progress
 from orchestrator.cluster.inline import InlineExecutor
 from orchestrator.cluster.tune_executor import TuneExecutor
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.environment import prepare
+from orchestrator.core.environment import set_environment_defaults
 from orchestrator.core.facts import FactChanges
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.plan import EngineName, EnginePlan
@@ -266,7 +266,7 @@ def main(
     profile: Annotated[Path | None, typer.Option(help="Folder for a profile of either thread; slows both.")] = None,
 ) -> None:
     """Measure and print."""
-    prepare()
+    set_environment_defaults()
     if profile is not None:
         profile.mkdir(parents=True, exist_ok=True)
     names = [name for name in Cost.__slots__ if name != "trials"]

@@ -30,7 +30,7 @@ import typer
 
 from benchmarks.bases import BaseName, Workload, workload
 from benchmarks.worker import Job, Worker, adapter_weights
-from orchestrator.core.environment import prepare, usable_cores
+from orchestrator.core.environment import set_environment_defaults, usable_cores
 from orchestrator.core.plan import Precision
 from orchestrator.core.quantisation import Quantisation, require_package
 from orchestrator.training.process.hardware import choose_device, computes_in_bfloat16
@@ -126,7 +126,7 @@ def main(  # noqa: PLR0913, PLR0917  (the command's options)
     processes: int = 1,
 ) -> None:
     """Measure one base at one batch size."""
-    prepare()
+    set_environment_defaults()
     threads = usable_cores()
     torch.set_num_threads(threads)
     name = choose_device(device)

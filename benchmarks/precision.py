@@ -15,7 +15,7 @@ from pathlib import Path
 import typer
 
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.environment import prepare, usable_cores
+from orchestrator.core.environment import set_environment_defaults, usable_cores
 from orchestrator.core.plan import EngineName, EnginePlan, Precision
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import Report, TrialTask
@@ -71,7 +71,7 @@ def trained(precision: Precision, seeds: int, rows: int, epochs: float, threads:
 
 def main(seeds: int = 5, rows: int = 2000, epochs: float = 1.0, threads: int = usable_cores()) -> None:
     """Train and print."""
-    prepare()
+    set_environment_defaults()
     found = {}
     for precision in (Precision.FLOAT32, Precision.BFLOAT16):
         began = time.perf_counter()

@@ -41,7 +41,7 @@ import yaml
 from benchmarks.plain_trials import MAX_LENGTH, REDUCTION, Setup, plain, search
 from orchestrator.assets.models import resolve_model
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.core.environment import prepare
+from orchestrator.core.environment import set_environment_defaults
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.loading import load_objective
 from orchestrator.training.process.hardware import choose_device
@@ -157,7 +157,7 @@ def main(  # noqa: PLR0913, PLR0917  (the command's options)
     parallel: Annotated[int | None, typer.Option(help="trials of a pack; left out, the sweep measures it")] = None,
 ) -> None:
     """Measure and print."""
-    prepare()
+    set_environment_defaults()
     if device != "cpu":
         choose_device(device)
     base = str(resolve_model(MODEL))

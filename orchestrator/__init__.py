@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> object:
-        """Import the Python API at its first use, so that importing the package takes no time."""
+        """Import the Python API at its first use, to keep the import of the package fast."""
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from orchestrator import api

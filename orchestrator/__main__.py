@@ -2,12 +2,12 @@
 
 import sys
 
-from orchestrator.core.environment import prepare
+from orchestrator.core.environment import set_environment_defaults
 
 
 def main() -> None:
     """Run one command and exit with its code: 0 done, 1 failed, 2 the user's mistake."""
-    prepare()  # before anything that reads the environment is imported
+    set_environment_defaults()  # before imports that read the environment
     from orchestrator.cli.app import run
 
     sys.exit(run())

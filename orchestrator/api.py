@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator import stores
-from orchestrator.core.environment import prepare
+from orchestrator.core.environment import set_environment_defaults
 from orchestrator.core.metric import Metric
 from orchestrator.core.observer import SweepObserver
 from orchestrator.core.ranking import ranked_by_result
@@ -138,7 +138,7 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> "SweepSpec":
     Raises:
         SpecError: the file is invalid; the message names every error with its line.
     """
-    prepare()
+    set_environment_defaults()
     return stores.read_spec(Path(path), overrides)
 
 
@@ -168,7 +168,7 @@ def run_sweep(
         SuspendedError: the disk is full, or the ledger or Ray is unavailable; the same call resumes the sweep.
         LoratoryError: most trials failed.
     """
-    prepare()
+    set_environment_defaults()
     from orchestrator import sweep as story
 
     spec = load_sweep(sweep) if isinstance(sweep, str | Path) else sweep
@@ -187,7 +187,7 @@ def open_sweep(reference: str) -> Sweep:
     Raises:
         UserError: no such sweep is stored.
     """
-    prepare()
+    set_environment_defaults()
     ledger, record = stores.find_sweep(reference)
     try:
         return _sweep(stores.with_current_status(ledger, record), ledger.trials.all(record.id))

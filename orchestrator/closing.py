@@ -31,7 +31,7 @@ from orchestrator.training.final import measure_test, unmeasured
 FLUSH_S = 120.0
 """Seconds that the end of a sweep waits for the tracking store; the next run writes the rest."""
 SHIFT = ", shift sets"
-"""Suffix of the parts that are not measured again: an ended trial does not change."""
+"""Suffix of parts which are never repeated: an ended trial does not change."""
 logger = logging.getLogger(__name__)
 
 
@@ -71,7 +71,7 @@ class Closing:
 
     Attributes:
         running: the sweep.
-        notes: one sentence for each step that failed, by part: ``baseline``, ``trial 3``, ``report`` ...
+        notes: one sentence for each failed step, by part: ``baseline``, ``trial 3``, ``report`` ...
     """
 
     running: RunningSweep

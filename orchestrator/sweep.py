@@ -83,7 +83,7 @@ def run_sweep(
         say: shows progress to the user, one sentence per call.
 
     Raises:
-        SweepChangedError: the stored sweep of that name has another search.
+        SweepChangedError: the stored sweep has another search.
         SweepLockedError: another driver runs the sweep.
         SuspendedError: the disk is full, or the ledger or Ray is unavailable. The sweep is suspended; no trial failed.
     """

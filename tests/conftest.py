@@ -1,4 +1,4 @@
-"""What holds for every test process."""
+"""Fixtures and settings of every test process."""
 
 import gc
 import os
@@ -12,11 +12,11 @@ from orchestrator.tracking.location import SQLITE, Location, connect
 from tests import needs
 from tests.plain_peft import PlainPeft
 
-# Several test processes share the cores: threads of tiny products would wait for each other most of the time.
+# Several test processes share the cores: with more threads, tiny matrix products would mostly wait.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# And where a process was told to take two, they would spin while they wait, on a core that another test could use.
+# Waiting threads must not spin: another test can use their core.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-# Ray's workers step back behind everything else, so beside other tests a sweep would hardly train.
+# By default Ray's workers have a low priority and would hardly train beside other tests.
 os.environ.setdefault("RAY_worker_niceness", "0")
 
 LONG = (
@@ -26,17 +26,18 @@ LONG = (
     "tests/e2e/test_first_light.py",
     "tests/cluster/test_tune.py",
     "tests/cli/test_story.py",
+    "tests/test_api.py::test_notebook",
     "tests/tracking",
     "tests/e2e/test_determinism.py",
     "tests/training",
 )
-"""Where the tests are that take long, in the order in which they run: those that load both cores are not neighbours."""
+"""Slow tests in their order; tests with a load on both cores are not neighbours."""
 STORES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 
 
 @pytest.fixture(autouse=True)
 def tracking_environment() -> Iterator[None]:
-    """Put the stores' variables back: MLflow writes what it is told into the environment, where children find it."""
+    """Restore the stores' variables: MLflow writes its addresses into the environment, and children inherit them."""
     before = {name: os.environ.get(name) for name in STORES}
     yield
     for name, value in before.items():
@@ -48,7 +49,7 @@ def tracking_environment() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="module")
 def frozen_imports() -> None:
-    """Take what is imported out of the collector's sight: a collection over ten libraries takes most of a second."""
+    """Exclude imported objects from garbage collection: over ten libraries it takes most of a second."""
     gc.collect()
     gc.freeze()
 
@@ -60,7 +61,7 @@ def local(folder: Path) -> Location:
 
 
 def copied(empty_store: Path, folder: Path) -> Location:
-    """Return a local store in a folder, which is made if need be, with a copy of the database without runs."""
+    """Return a local store in a folder, created if necessary, with a copy of the database without runs."""
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy2(empty_store, folder / "mlflow.db")
     return local(folder)
@@ -68,7 +69,7 @@ def copied(empty_store: Path, folder: Path) -> Location:
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A local store's database without runs, to be copied: a new one costs seconds of migrations."""
+    """The database of a local store without runs, to be copied: a new one needs seconds for its migrations."""
     folder = tmp_path_factory.mktemp("store")
     connect(local(folder)).search_experiments()
     return folder / "mlflow.db"
@@ -76,19 +77,19 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def device() -> str:
-    """Where models are trained; tests/gpu runs some of the same tests on a GPU."""
+    """The training device; tests/gpu runs some of the same tests on a GPU."""
     return "cpu"
 
 
 @pytest.fixture(scope="session")
 def plain_peft() -> Iterator[PlainPeft]:
-    """The oracle; it takes seconds to start, and is asked often."""
+    """The oracle, one for all tests because it starts slowly."""
     with PlainPeft() as oracle:
         yield oracle
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run what takes long first, so that no process is left alone with it at the end; mark what needs more.
+    """Run slow tests first, so that no process ends with them alone; mark tests with extra requirements.
 
     Tests marked ``extended`` run where ``-m`` names the marker: ``make test-extended``.
     """

@@ -1,4 +1,4 @@
-"""What fails after a search is noted; the search, its leaderboard and the next run are whole."""
+"""Failures after a search leave notes; the search, its leaderboard and the next run are complete."""
 
 import threading
 from pathlib import Path
@@ -54,7 +54,7 @@ def home(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def broken_sweep(folder: Path, rows: int) -> Path:
-    """Write a sweep whose objective raises where ``rows`` rows are measured, while the file ``broken`` is there."""
+    """Write a sweep with an objective which raises on a split of ``rows`` rows while the file ``broken`` exists."""
     file = tiny_sweep(folder)
     (folder / "own.py").write_text(OBJECTIVE.replace("BROKEN_ROWS", str(rows)))
     (folder / "broken").touch()
@@ -75,7 +75,7 @@ def shown(summary: Summary) -> str:
     return captured.get()
 
 
-def test_what_fails_at_the_end_is_noted_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_closing_steps_are_noted_and_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def unlucky(_: Summary) -> None:
         raise RuntimeError("no font")
 
@@ -107,7 +107,7 @@ def test_what_fails_at_the_end_is_noted_and_tried_again(tmp_path: Path, monkeypa
     assert "no baseline" not in Path(again.report).read_text()
 
 
-def test_all_kept_adapters_are_measured_by_the_engine_that_trained(tmp_path: Path) -> None:
+def test_open_engine_measures_all_kept_adapters(tmp_path: Path) -> None:
     spec = read_spec(tiny_sweep(tmp_path), ("tracking.keep_adapters=4", "budget.trials=4"))
     said: list[str] = []
     done = run_sweep(spec, SweepOptions(inline=True), (), threading.Event(), said.append)
@@ -115,7 +115,7 @@ def test_all_kept_adapters_are_measured_by_the_engine_that_trained(tmp_path: Pat
     assert len([line for line in said if line.startswith("measuring the kept adapters")]) == 1
 
 
-def test_a_shift_set_that_cannot_be_measured_ends_no_search(tmp_path: Path) -> None:
+def test_unmeasurable_shift_set_ends_no_search(tmp_path: Path) -> None:
     file = broken_sweep(tmp_path, rows=21)
     (tmp_path / "late.csv").write_text("text,label\n" + "".join(f"late number {i},{i % 2}\n" for i in range(21)))
     done = run(file, "data.shift={late: ./late.csv}", "budget.trials=1")
@@ -127,7 +127,7 @@ def test_a_shift_set_that_cannot_be_measured_ends_no_search(tmp_path: Path) -> N
     assert run(file, "data.shift={late: ./late.csv}", "budget.trials=1").records == done.records
 
 
-def test_a_report_or_importances_that_fail_are_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_report_and_importances_are_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def unlucky(*_: object) -> None:
         raise ValueError("no variance")
 

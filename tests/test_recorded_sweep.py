@@ -18,7 +18,7 @@ from tests.fakes.fake_engine import FakeEngineFactory
 RECORDED = Path(__file__).parent / "data" / "recorded-sweep.json"
 TRIALS = 24
 DIGITS = 10
-"""Significant digits that are compared; the last ones depend on the machine's mathematical library."""
+"""Number of compared significant digits; further digits depend on the machine's mathematical library."""
 
 
 def run_sweep(folder: Path) -> object:
@@ -54,7 +54,7 @@ def rounded(value: object) -> object:
     return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
-def test_seeded_sweep_equals_the_recorded_one(tmp_path: Path) -> None:
+def test_seeded_sweep_equals_the_record(tmp_path: Path) -> None:
     assert run_sweep(tmp_path) == json.loads(RECORDED.read_text())
 
 

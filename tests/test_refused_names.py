@@ -1,4 +1,4 @@
-"""A sweep whose objective has names and values that other systems refuse, from its start to its registered model."""
+"""A sweep with names and values refused by other systems, from its start to its registered model."""
 
 import threading
 from pathlib import Path
@@ -47,16 +47,16 @@ def run(folder: Path, share: str) -> SweepResult:
     return run_sweep(read_spec(file), SweepOptions(inline=True), (), threading.Event(), lambda _line: None)
 
 
-def test_names_and_values_reach_mlflow_and_the_registry(tmp_path: Path) -> None:
+def test_names_and_values_reach_mlflow_and_registry(tmp_path: Path) -> None:
     done = run(tmp_path, "torch.tensor(0.25)")
     assert done.finished
     assert done.synced
     assert {type(value) for record in done.records for value in record.final.values()} == {float}
     client = connect(locate())
-    run_of_winner = client.get_run(str(done.records[0].run_id))
+    run_of_winner = client.get_run(done.records[0].run_id or "")
     assert run_of_winner.data.metrics["val/share"] == 0.25
     assert run_of_winner.data.metrics["val/hit_1"] == done.records[0].reports[-1].metrics["val/hit@1"]
-    (model,) = client.search_logged_models([str(done.sweep.experiment_id)])
+    (model,) = client.search_logged_models([done.sweep.experiment_id or ""])
     assert model.name.startswith("team-mood v1-2-trial-00")
     stored = stored_sweep("tiny")
     candidate = stored.candidates().choose()
@@ -66,7 +66,7 @@ def test_names_and_values_reach_mlflow_and_the_registry(tmp_path: Path) -> None:
     assert version.tags["best_val_hit_1"] == f"{candidate.card.metrics['best_val_hit@1']:.6g}"
 
 
-def test_value_that_is_no_number_costs_no_trial(tmp_path: Path) -> None:
+def test_non_numeric_metric_costs_no_trial(tmp_path: Path) -> None:
     with pytest.raises(ObjectiveError, match=r"team/mood v1.2: measure: share must be a real number .*got None"):
         run(tmp_path, "None")
     ledger = Ledger.open()

@@ -1,4 +1,4 @@
-"""The story of a sweep in this process: which time counts, and what the ledger says when it ends before its end."""
+"""The story of a sweep in this process: counted time, refusals, resumption and the final state of the ledger."""
 
 import threading
 from dataclasses import replace
@@ -45,7 +45,7 @@ def planned(spec: SweepSpec) -> SweepPlan:
     return preview(prepare(request_of(spec), None))
 
 
-def test_only_a_command_that_finds_something_to_do_adds_time(tmp_path: Path) -> None:
+def test_only_commands_with_work_add_time(tmp_path: Path) -> None:
     file = tiny_sweep(tmp_path)
     first = run(file).sweep
     assert first.elapsed_s > 0
@@ -62,7 +62,7 @@ def test_only_a_command_that_finds_something_to_do_adds_time(tmp_path: Path) -> 
     assert measured.facts.startup_s > first.facts.startup_s
 
 
-def test_unfit_model_is_refused_before_the_sweep_is_opened(tmp_path: Path) -> None:
+def test_unfit_model_is_refused_before_opening(tmp_path: Path) -> None:
     file = tiny_sweep(tmp_path)
     with pytest.raises(ModelError, match=r"data\.max_length: at most 128 tokens fit the positions of .*got 129"):
         run(file, "data.max_length=129")
@@ -78,7 +78,7 @@ def test_unfit_model_is_refused_before_the_sweep_is_opened(tmp_path: Path) -> No
     assert Ledger.open().sweeps.all() == ()
 
 
-def test_what_differs_in_the_model_is_told_once(tmp_path: Path) -> None:
+def test_model_note_is_shown_once(tmp_path: Path) -> None:
     file, config = tiny_sweep(tmp_path), tmp_path / "model" / "config.json"
     config.write_text(config.read_text().replace('"pad_token_id": 0', '"pad_token_id": 1'))
     (note,) = planned(read_spec(file, ["resources.engine=solo"])).notes
@@ -90,7 +90,7 @@ def test_what_differs_in_the_model_is_told_once(tmp_path: Path) -> None:
     assert said.count(note) == 1
 
 
-def test_a_finished_sweep_is_looked_through_again_once_anything_was_touched(tmp_path: Path) -> None:
+def test_changed_input_reopens_a_finished_sweep(tmp_path: Path) -> None:
     file, rows = tiny_sweep(tmp_path), tmp_path / "rows.csv"
     first, text = run(file), rows.read_text()
     rows.write_text(text.replace("nice", "good"))
@@ -102,14 +102,14 @@ def test_a_finished_sweep_is_looked_through_again_once_anything_was_touched(tmp_
     assert run(file).records == first.records
 
     Path(first.report).unlink()
-    connect(locate()).delete_run(str(first.records[0].run_id))
+    connect(locate()).delete_run(first.records[0].run_id or "")
     again = run(file)
     assert Path(again.report).is_file()
     assert again.synced
     assert holds_runs(locate(), [again.sweep.run_id, *(record.run_id for record in again.records)])
 
 
-def test_a_sweep_keeps_the_split_rule_it_was_opened_with(tmp_path: Path) -> None:
+def test_resume_keeps_the_split_rule(tmp_path: Path) -> None:
     file, rows = tiny_sweep(tmp_path), tmp_path / "rows.csv"
     signs = [f"{sign} film {i},{('negative', 'positive')[i % 2]}" for i in range(40) for sign in ("C", "C++", "C#")]
     rows.write_text(rows.read_text() + "\n".join(signs) + "\n")
@@ -130,7 +130,7 @@ def test_a_sweep_keeps_the_split_rule_it_was_opened_with(tmp_path: Path) -> None
     assert fresh.facts.rows["train"] == 216
 
 
-def test_a_model_that_the_hub_does_not_give_claims_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unavailable_hub_model_opens_no_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
@@ -139,7 +139,7 @@ def test_a_model_that_the_hub_does_not_give_claims_no_name(tmp_path: Path, monke
     assert Ledger.open().sweeps.all() == ()
 
 
-def test_a_sweep_that_cannot_be_prepared_is_not_left_running(tmp_path: Path) -> None:
+def test_failed_preparation_leaves_no_running_sweep(tmp_path: Path) -> None:
     file = tiny_sweep(tmp_path)
     (tmp_path / "model" / "config.json").rename(tmp_path / "config.json")
     with pytest.raises(AssetError, match=r"has no config\.json"):
@@ -155,7 +155,7 @@ def test_a_sweep_that_cannot_be_prepared_is_not_left_running(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("engine", ["solo", "packed"])
-def test_an_adapter_that_peft_refuses_costs_no_trial(engine: str, tmp_path: Path) -> None:
+def test_adapter_refused_by_peft_costs_no_trial(engine: str, tmp_path: Path) -> None:
     file = tiny_sweep(tmp_path)
     tiny_gpt2(tmp_path / "gpt2")
     model = (f"model={tmp_path / 'gpt2'}", f"resources.engine={engine}")
@@ -167,14 +167,14 @@ def test_an_adapter_that_peft_refuses_costs_no_trial(engine: str, tmp_path: Path
     assert run(file, *model, "budget.trials=1").finished
 
 
-def test_notes_of_the_solo_engine_are_said(tmp_path: Path) -> None:
+def test_solo_engine_shows_adapter_notes(tmp_path: Path) -> None:
     spec = read_spec(tiny_sweep(tmp_path), ("adapter.method=lokr", "resources.engine=solo", "budget.trials=1"))
     said: list[str] = []
     run_sweep(spec, SweepOptions(inline=True), (), threading.Event(), said.append)
     assert any(line.startswith("lokr on all-linear: from rank 2 on") for line in said)
 
 
-def test_methods_are_mixed_and_what_earlier_versions_stored_is_read(tmp_path: Path) -> None:
+def test_packed_sweep_mixes_methods(tmp_path: Path) -> None:
     file = tiny_sweep(tmp_path)
     mixed = ("search.space.method={choices: [lora, ia3]}", "search.start=[{method: ia3}, {method: lora}]")
     done = run(file, *mixed, "resources.engine=packed")
@@ -189,7 +189,7 @@ def test_methods_are_mixed_and_what_earlier_versions_stored_is_read(tmp_path: Pa
 
 
 @needs.bitsandbytes
-def test_a_quantised_base_is_known_to_all_that_comes_after_training(tmp_path: Path) -> None:
+def test_quantisation_reaches_the_model_card(tmp_path: Path) -> None:
     file = tiny_sweep(tmp_path)
     tiny_bert(tmp_path / "model", width=64)
     run(file, "quantisation=nf4", "resources.engine=packed", "budget.trials=1")
@@ -201,7 +201,7 @@ def test_a_quantised_base_is_known_to_all_that_comes_after_training(tmp_path: Pa
 
 
 @needs.deepspeed
-def test_deepspeed_is_asked_for_in_the_file_and_told_to_the_tracker(tmp_path: Path) -> None:
+def test_deepspeed_setting_reaches_the_tracker(tmp_path: Path) -> None:
     found = run(tiny_sweep(tmp_path), "training.deepspeed=zero2", "resources.engine=packed", "budget.trials=1")
     assert stored_sweep("tiny").engine_plan(tmp_path).deepspeed == {"zero_optimization": {"stage": 2}}
     assert [record.state for record in found.records] == [TrialState.COMPLETE]

@@ -30,7 +30,7 @@ PROGRAM = "python -m orchestrator"
 """The general command line, for texts read on other machines."""
 
 
-def prepare() -> None:
+def set_environment_defaults() -> None:
     """Set each default variable missing from the environment.
 
     Call this before libraries are imported, which read the variables, and before child processes, which inherit them.

@@ -17,9 +17,16 @@ def dumps(value: object) -> str:
     return json.dumps(_encode(value), allow_nan=False, ensure_ascii=False)
 
 
-def loads(text: str) -> Any:  # noqa: ANN401  (any plain value)
+def loads(text: str) -> object:
     """Return the value written by ``dumps``; tuples come back as lists."""
-    return json.loads(text, object_hook=_decode)
+    value: object = json.loads(text, object_hook=_decode)
+    return value
+
+
+def as_stored(values: Mapping[str, object]) -> dict[str, Any]:
+    """Return values in the form read back from the ledger: tuples become lists, keys become text."""
+    stored: dict[str, Any] = json.loads(dumps(values), object_hook=_decode)
+    return stored
 
 
 def canonical(value: object) -> str:
@@ -61,11 +68,11 @@ class Json(TypeDecorator[Any]):
     cache_ok = True
 
     @override
-    def process_bind_param(self, value: object, dialect: Dialect) -> str:
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str:
         """Return the JSON of a value."""
         return dumps(value)
 
     @override
-    def process_result_value(self, value: str | None, dialect: Dialect) -> object:
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         """Return the value of a JSON text."""
         return None if value is None else loads(value)

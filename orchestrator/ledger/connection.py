@@ -1,12 +1,13 @@
 """Wait for the process creating the tables and for a restarted server."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
 from filelock import FileLock, Timeout
-from sqlalchemy import Dialect, Engine, event, func, select
+from sqlalchemy import Engine, event, func, select
+from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 from sqlalchemy.exc import DBAPIError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
@@ -60,7 +61,7 @@ def wait_for_server(engine: Engine) -> None:
     answers = True
 
     @event.listens_for(engine, "do_connect")
-    def connect(dialect: Dialect, _record: object, arguments: Sequence[Any], options: Mapping[str, Any]) -> object:
+    def connect(dialect: Dialect, _record: object, arguments: list[Any], options: dict[str, Any]) -> DBAPIConnection:
         nonlocal answers
         retrying = Retrying(
             retry=retry_if_exception_type(dialect.loaded_dbapi.OperationalError),

@@ -58,7 +58,7 @@ def open_engine(url: str) -> Engine:
     engine = create_engine(url, connect_args=connect_args(url))
     tune_sqlite(engine)
 
-    # sqlite3 would start a transaction at its first write; two drivers that read first would then both fail.
+    # sqlite3 would start a transaction at its first write; two drivers reading before it would then both fail.
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         read_only = connection.get_execution_options().get("read_only", False)

@@ -93,7 +93,7 @@ class SweepStore:
         experiment_id: str | None = None,
         run_id: str | None = None,
     ) -> SweepRecord:
-        """Set the given values and return the sweep; facts that are not in ``facts`` stay as they are stored."""
+        """Set the given values and return the sweep; ``facts`` replace the stored facts of the same names."""
         given = {"status": status, "spec_text": spec_text, "experiment_id": experiment_id, "run_id": run_id}
         values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         with self._drivers.write_sweep(sweep_id) as connection:

@@ -1,4 +1,4 @@
-"""The stored sweep that a command continues: a finished one, one to resume, or none."""
+"""The stored sweep of a command: a finished one, one to resume, or none."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from orchestrator.tracking.location import holds_runs
 
 
 def finished_sweep(ledger: Ledger, request: SweepRequest) -> SweepRecord | None:
-    """Return the newest sweep of that name if it finished the same request, and its report and its runs exist."""
+    """Return the newest sweep of the name if it finished the same request, and its report and its runs exist."""
     newest = ledger.sweeps.newest(request.spec.name)
     if newest is None or newest.status is not SweepStatus.FINISHED:
         return None
@@ -27,10 +27,10 @@ def finished_sweep(ledger: Ledger, request: SweepRequest) -> SweepRecord | None:
 
 
 def next_action(ledger: Ledger | None, prepared: PreparedSweep, *, fresh: bool) -> str:
-    """Return in one sentence what the command ``sweep`` would do, without doing it.
+    """Return in one sentence the next action of the command ``sweep``, without carrying it out.
 
     Raises:
-        SweepChangedError: ``sweep`` would refuse, because the stored sweep of that name has another search.
+        SweepChangedError: ``sweep`` would refuse, because the stored sweep has another search.
     """
     name = prepared.name
     newest = None if ledger is None else ledger.sweeps.newest(name)

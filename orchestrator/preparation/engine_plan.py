@@ -14,11 +14,11 @@ from orchestrator.spec.possible import possible
 from orchestrator.spec.sweep_spec import SweepSpec
 
 _SIZES = ("rank", "batch_size", "max_length", "dropout")
-"""Settings that decide the time and memory of a trial."""
+"""Settings with an effect on the time and memory of a trial."""
 _TRIED = ("method", "target_modules", "init", "dora", "rslora", "dropout", "rank")
 """Settings for which peft may refuse an adapter."""
 _KINDS = ("method", "target_modules", "init", "dora")
-"""Settings that decide whether a trial can be packed."""
+"""Settings with an effect on packing: they decide whether a trial can be packed."""
 
 
 def plan_engine(spec: SweepSpec, train_rows: int, sweep_dir: str = "", sweep_key: str = "") -> EnginePlan:
@@ -76,7 +76,7 @@ def _extreme(spec: SweepSpec, choose: Callable[[list[Any]], Any]) -> dict[str, A
 
 
 def _kinds(spec: SweepSpec) -> tuple[dict[str, Any], ...]:
-    """Return each possible combination of the settings that decide whether a trial can be packed.
+    """Return each possible combination of the settings in ``_KINDS``.
 
     Settings not used by a trial's method are left out.
     """

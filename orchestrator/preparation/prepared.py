@@ -38,14 +38,14 @@ class PreparedSweep:
         request_digest: digest of the request; None if there is none.
         objective, splits: the task and its rows.
         notes: notes for the user on the model, its adapters and the data, one sentence each.
-        fingerprint: the part of the sweep that must not change between runs, as plain JSON.
+        fingerprint: the part of the sweep fixed for all its runs, as plain JSON.
         engine_plan: builds the engines; its ``sweep_dir`` is empty until ``placed``.
         search_plan: space, sampler, stopping rule and budget.
         resources: trials at once, and the processors of each.
         location: the tracking store and the model registry.
         description: the sweep's description for the tracker.
         adapters: the shared properties of the sweep's adapters.
-        keep_adapters: number of adapters that stay on disk.
+        keep_adapters: number of adapters kept on disk.
         facts: facts of the sweep for the ledger.
     """
 
@@ -92,7 +92,7 @@ def prepare(
 
     Args:
         request: of the command.
-        ledger: holds the sweep to be resumed, whose split rule stays; None: the newest split rule applies.
+        ledger: holds the sweep to be resumed, with its split rule; None: the newest split rule applies.
         say: shows notes and counts of rows to the user, one sentence each.
 
     Raises:

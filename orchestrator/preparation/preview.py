@@ -36,7 +36,7 @@ class SweepPlan:
         parallel_trials: trials at once.
         engine: the name of the engine.
         why: the reason for the engine and the number of trials, if they were measured or tried.
-        alone: the trials that the solo engine trains in a packed sweep, and why, one sentence each.
+        alone: the trials of the solo engine in a packed sweep, and why, one sentence each.
         cost: estimates: ``trial_tokens`` at most, and ``sweep_tokens`` if the budget is a number of trials.
         notes: notes for the user on the model, its adapters and the data, one sentence each.
     """

@@ -1,4 +1,4 @@
-"""What one command asks for: the sweep file, its objective and tracking location, and a digest of all of it.
+"""The request of one command: the sweep file, its objective and tracking location, and a digest of all of it.
 
 A finished sweep stores the digest. If the same request comes again, the command answers it without reading the data.
 If anything differs (the sweep file, the version of this program, a file of data, model or objective), the command opens
@@ -28,7 +28,7 @@ class SweepRequest:
         spec: the checked sweep file.
         objective: the loaded objective.
         location: the tracking store and the model registry.
-        digest: digest of everything that decides the result; None if computing it needs the data or the hub.
+        digest: digest of all inputs of the result; None if computing it needs the data or the hub.
     """
 
     spec: SweepSpec

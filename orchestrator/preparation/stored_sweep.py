@@ -1,6 +1,6 @@
 """A stored sweep for promotion and export: its adapters, its trials, and the training of a dropped adapter.
 
-Everything comes from the ledger, so that it works after the sweep file has changed or is gone.
+Everything comes from the ledger. So it works after the sweep file has changed or is gone.
 """
 
 from contextlib import closing
@@ -34,7 +34,7 @@ class StoredSweep:
         return metric_of(self.sweep)
 
     def candidates(self) -> Candidates:
-        """Return the trials that can be promoted or exported.
+        """Return the candidates for promotion and export.
 
         Raises:
             AssetError: the base model is not available.

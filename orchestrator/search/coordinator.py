@@ -236,7 +236,7 @@ class Coordinator:
         trials = self._plan.budget.trials
         if trials is not None and len(self._records) >= trials:
             more = f"; the budget is {trials} now" if len(self._records) > trials else ""
-            return f"all {len(self._records)} trials were handed out{more}"
+            return f"all {len(self._records)} trials were started{more}"
         if not self._space_left or self._study.exhausted:
             return f"every point of the space has been tried ({len(self._records)} trials)"
         return None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalChoiceType, CategoricalDistribution
 from optuna.samplers import (
     BaseSampler,
     CmaEsSampler,
@@ -118,10 +118,11 @@ class _Replayable(BaseSampler):
     @override
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> object:
+    ) -> CategoricalChoiceType:
         """Sample one parameter from a sampler of its own, with its own seed."""
         sampler = self._build(replace(self._proposal, parameter=param_name))
-        return sampler.sample_independent(study, trial, param_name, param_distribution)
+        value: CategoricalChoiceType = sampler.sample_independent(study, trial, param_name, param_distribution)
+        return value
 
 
 def _require_countable(proposal: Proposal) -> None:
@@ -172,9 +173,11 @@ class _Tpe(TPESampler):
     @override
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> object:
+    ) -> CategoricalChoiceType:
         """Sample one parameter independently."""
-        return super().sample_independent(with_ended(study, self._ended), trial, param_name, param_distribution)
+        seen = with_ended(study, self._ended)
+        value: CategoricalChoiceType = super().sample_independent(seen, trial, param_name, param_distribution)
+        return value
 
 
 class _CmaEs(CmaEsSampler):

@@ -31,20 +31,20 @@ def propose(trial: Trial, space: Space) -> dict[str, ParamValue]:
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
     """Return Optuna's distribution of every searched parameter, active or not."""
-    found: dict[str, BaseDistribution] = {}
+    by_name: dict[str, BaseDistribution] = {}
     for parameter in space.parameters:
         distribution = parameter.distribution
         match distribution:
             case FloatRange():
-                found[parameter.name] = FloatDistribution(
+                by_name[parameter.name] = FloatDistribution(
                     distribution.low, distribution.high, distribution.log, distribution.step
                 )
             case IntRange():
-                found[parameter.name] = IntDistribution(
+                by_name[parameter.name] = IntDistribution(
                     distribution.low, distribution.high, distribution.log, distribution.step
                 )
             case Choices():
-                found[parameter.name] = CategoricalDistribution(distribution.choices)
+                by_name[parameter.name] = CategoricalDistribution(distribution.choices)
             case Constant():
                 pass
-    return found
+    return by_name

@@ -72,7 +72,7 @@ class SweepStudy:
         # Steps and ended trials known to be in the study, so a report costs one write and no read.
         self._written: dict[int, set[int]] = {}
         self._ended: set[int] = set()
-        # Fewer than its random trials, and a sampler would never trust its model.
+        # With fewer trials than its random ones a sampler would never use its model.
         self._history = TpeHistory(self._study.direction, max(NEWEST, plan.sampler.startup_trials or 0))
 
     def reconcile(self, records: Sequence[TrialRecord], study_numbers: Mapping[int, int]) -> None:

@@ -70,7 +70,7 @@ def resumable(ledger: Ledger, name: str, fingerprint: Mapping[str, Any]) -> Swee
     newest = ledger.sweeps.newest(name)
     if newest is None or newest.facts.removing:
         return None
-    changes = differences(newest.fingerprint, codec.loads(codec.dumps(fingerprint)))
+    changes = differences(newest.fingerprint, codec.as_stored(fingerprint))
     if changes and ledger.sweeps.has_trials(newest.id):
         raise SweepChangedError(
             f"{newest.reference} was started with another search; what differs:\n"

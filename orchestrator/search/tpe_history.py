@@ -8,7 +8,7 @@ from bisect import insort
 from collections.abc import Container, Sequence
 from math import isnan
 from operator import attrgetter, itemgetter
-from typing import Any, TypeAlias, cast
+from typing import TypeAlias, cast
 
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -64,16 +64,10 @@ class _StudyView:
         self._ended = ended
         self._running: list[FrozenTrial] | None = None
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (any attribute of the study)
+    def __getattr__(self, name: str) -> object:
         return getattr(self._study, name)
 
-    def _get_trials(
-        self,
-        *,
-        deepcopy: bool,
-        states: Container[TrialState],
-        use_cache: bool = False,  # noqa: ARG002  (Optuna's signature)
-    ) -> list[FrozenTrial]:
+    def _get_trials(self, *, deepcopy: bool, states: Container[TrialState], **_: bool) -> list[FrozenTrial]:
         """Return trials as ``Study._get_trials``. TPE reads trials through this method only, and changes none."""
         trials = [trial for trial in self._ended if trial.state in states]
         if TrialState.RUNNING not in states:

@@ -45,7 +45,7 @@ class ObjectiveContract:
     """
 
     max_length: int = 64
-    """The number of tokens that rows are cut to."""
+    """The maximum number of tokens of a row."""
 
     @pytest.fixture
     def objective(self) -> Objective:
@@ -54,7 +54,7 @@ class ObjectiveContract:
 
     @pytest.fixture
     def model(self, objective: Objective) -> Source:
-        """Return the model whose tokenizer encodes the rows."""
+        """Return the model; its tokenizer encodes the rows."""
         return objective.default_model
 
     @pytest.fixture
@@ -92,7 +92,7 @@ class ObjectiveContract:
     def test_hooks_pass_the_rehearsal(
         self, objective: Objective, splits: Splits, model: Source, data: DataPlan
     ) -> None:
-        """A sweep calls each hook once before its first trial; that succeeds."""
+        """The rehearsal before a sweep's first trial passes: it calls each hook once."""
         plan = EnginePlan(
             objective=objective.name,
             model=model,
@@ -161,7 +161,7 @@ class ObjectiveContract:
         assert torch.equal(batch.logits, before)
 
     def test_row_loss_depends_on_the_row_alone(self, objective: Objective, batch: Batch) -> None:
-        """Other logits in one row change that row's loss and no other's: a batch may hold rows of several trials."""
+        """Other logits in one row change the loss of no other row: a batch may hold rows of several trials."""
         import torch
 
         before, _ = objective.losses(batch.logits, batch.tensors)
@@ -225,7 +225,7 @@ class ObjectiveContract:
     def test_objective_pickles(
         self, objective: Objective, splits: Splits, tokenizer: "PreTrainedTokenizerBase"
     ) -> None:
-        """A copy that went through pickle, as to another process, encodes rows in the same way."""
+        """A pickled copy, as another process receives it, encodes rows in the same way."""
         copy: Any = pickle.loads(pickle.dumps(objective))  # noqa: S301  (written on the same line)
         rows = splits.train.select(range(ROWS))
         assert copy.name == objective.name

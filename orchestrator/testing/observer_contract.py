@@ -40,7 +40,7 @@ class ObserverContract:
 
     @pytest.fixture
     def plan(self, tmp_path: Path) -> EnginePlan:
-        """Return the plan of a sweep that observes ``val/accuracy``."""
+        """Return the plan of a sweep with the metric ``val/accuracy``."""
         source = Source(origin=Origin.LOCAL, name="made up")
         return EnginePlan(
             objective="made up",
@@ -101,7 +101,7 @@ class ObserverContract:
         assert [trial.number for trial in self.events(observer, plan)] == [1, 0, 2, 3]
 
     def test_observer_accepts_resumed_trials(self, observer: SweepObserver, plan: EnginePlan) -> None:
-        """A driver that resumes a sweep starts a trial again, with its reports; then the trial may end at once."""
+        """A resuming driver starts a trial again, with its reports; then the trial may end at once."""
         observer.prepared(plan)
         observer.trial_started(self.opened(0))
         trial = self.play(observer, self.opened(0), (0.7,))

@@ -1,1 +1,1 @@
-"""The record that people browse: runs, models and the registry. Only here: mlflow."""
+"""Tracking in MLflow: runs, models and the registry. Only here: mlflow."""

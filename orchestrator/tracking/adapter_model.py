@@ -1,7 +1,9 @@
-"""An adapter as an MLflow model. MLflow stores this file beside the adapter and runs it when the model is loaded.
+"""An adapter as an MLflow model. MLflow stores this file beside the adapter and runs it to load the model.
 
-It therefore imports nothing of this project: a machine with mlflow, torch, transformers and peft loads the model. The
-base is found where ``loratory.json`` says, or where the caller says:
+So the file imports nothing of this project: mlflow, torch, transformers and peft suffice. For the same reason it
+repeats the detection of length-dependent RoPE in ``evaluation/row_independence.py``; a test compares the two.
+
+The path of the base model is in ``loratory.json``; the caller can give another one:
 ``mlflow.pyfunc.load_model(uri, model_config={"base": "/models/minilm"})``.
 """
 
@@ -25,19 +27,19 @@ AUTO_CLASSES = {
 }
 
 TEXT = "text"
-"""The column that holds the texts, unless the training data had another one."""
+"""The default name of the text column."""
 
 
 class AdapterRunner:
-    """A base model with an adapter on it, ready to predict. B rows, C classes."""
+    """A base model with an adapter, ready to predict. B: rows; C: classes."""
 
     def __init__(self, folder: Path, base: str | None = None, device: str = "cpu") -> None:
         """Load the base, the adapter (head included) and the tokenizer.
 
         Args:
             folder: a PEFT folder with a tokenizer and ``loratory.json``.
-            base: the base model's folder or hub id; None: where it was when the adapter was trained.
-            device: where to run.
+            base: the base model's folder or hub id; None: as in training.
+            device: the torch device.
         """
         import peft
         import transformers
@@ -49,10 +51,10 @@ class AdapterRunner:
         if self.labels:
             names = dict(enumerate(self.labels))
             options |= {"num_labels": len(names), "id2label": names, "label2id": {v: k for k, v in names.items()}}
-            options["ignore_mismatched_sizes"] = True  # the adapter brings the head; the base may have another one
+            options["ignore_mismatched_sizes"] = True  # the adapter brings the head
         auto = getattr(transformers, AUTO_CLASSES[self.card["head"]])
         if self.card.get("quantisation"):
-            # float32, as the numbers were measured: bitsandbytes has faster products on some CPUs, which round.
+            # float32, as in the measurements: on some CPUs bitsandbytes has faster products with less precision.
             config = transformers.BitsAndBytesConfig(**self.card["quantisation"])
             options |= {"quantization_config": config, "dtype": "float32", "device_map": {"": device}}
         model = auto.from_pretrained(base or self.card["base_path"], **options)
@@ -65,14 +67,14 @@ class AdapterRunner:
         self._use_tokens(model)
         self.model = peft.PeftModel.from_pretrained(model, folder).to(device).eval()
         self.device = device
-        self.one_by_one = _begins_each_forward_anew(self.model) or self._sees_other_rows()
+        self.one_by_one = reset_long_rope(self.model) or self._sees_other_rows()
 
     def _sees_other_rows(self) -> bool:
-        """Whether a row's logits depend on the padding beside it: a model without attention mask (FNet), for one."""
+        """Return whether a row's logits depend on its padding, as in a model without attention mask (FNet)."""
         import torch
 
         if self.card["head"] == "causal_lm":
-            return False  # no token of a causal model sees those behind it
+            return False  # in a causal model no token attends to later tokens
         limit = self.card["max_length"]
         rows = [
             self.tokenizer(text, truncation=True, max_length=limit)["input_ids"] for text in ("a b c", "a b c " * 4)
@@ -81,31 +83,31 @@ class AdapterRunner:
         if self.card["head"] == "seq2seq_lm":
             first = getattr(self.model.config, "decoder_start_token_id", None) or 0
             start["decoder_input_ids"] = torch.tensor([[first]])
-        found = []
+        logits = []
         with torch.inference_mode():
             for count in (1, 2):
-                some = self.tokenizer.pad(
+                padded = self.tokenizer.pad(
                     {"input_ids": rows[:count]},
                     padding_side=self.card.get("padding_side", "right"),
                     return_tensors="pt",
                 )
-                beside = {name: value.repeat(count, 1).to(self.device) for name, value in start.items()}
-                found.append(self.model(**some.to(self.device), **beside).logits[0].float())
-        return not bool(torch.allclose(found[0], found[1], rtol=1e-3, atol=1e-3 * float(found[0].abs().max())))
+                decoder = {name: value.repeat(count, 1).to(self.device) for name, value in start.items()}
+                logits.append(self.model(**padded.to(self.device), **decoder).logits[0].float())
+        return not bool(torch.allclose(logits[0], logits[1], rtol=1e-3, atol=1e-3 * float(logits[0].abs().max())))
 
     def _use_tokens(self, model: "PreTrainedModel") -> None:
-        """Have the model pad, and a generation end, with the tokens of the tokenizer, as in training."""
+        """Set the model's padding and end tokens to the tokenizer's, as in training."""
         import transformers
 
         for config in (model.config, model.config.get_text_config()):
-            config.pad_token_id = self.tokenizer.pad_token_id  # decoders look for the last real token with it
+            config.pad_token_id = self.tokenizer.pad_token_id  # decoders find the last real token by it
         if self.labels and model.config.is_encoder_decoder and self.tokenizer.eos_token_id is not None:
-            model.config.eos_token_id = self.tokenizer.eos_token_id  # their classifiers look for this one
+            model.config.eos_token_id = self.tokenizer.eos_token_id  # their classifiers find the end by it
         if not self.labels and (self.folder / "generation_config.json").is_file():
             model.generation_config = transformers.GenerationConfig.from_pretrained(self.folder)
 
     def _ends_within(self, texts: Sequence[str]) -> bool:
-        """Whether a text holds the end token that the model classifies by: a batch must have as many in each row."""
+        """Return whether a text contains the end token. Encoder-decoder classifiers need equal counts in a batch."""
         end = self.tokenizer.eos_token
         return self.model.config.is_encoder_decoder and end is not None and any(end in text for text in texts)
 
@@ -125,67 +127,68 @@ class AdapterRunner:
                     return_tensors="pt",
                 ).to(self.device)
                 if "token_type_ids" in encoded and not encoded["token_type_ids"].any():
-                    del encoded["token_type_ids"]  # training has none either; GPT-2 would take them for tokens
+                    del encoded["token_type_ids"]  # absent in training too; GPT-2 would treat them as tokens
                 rows += self.model(**encoded).logits.float().softmax(dim=-1).tolist()
         return rows
 
     def generate(self, texts: Sequence[str], batch_size: int = 8, max_new_tokens: int = 64) -> list[str]:
-        """Return what the model writes to each text's prompt, the most likely token each time."""
+        """Return the generated text for each text's prompt, by greedy decoding."""
         import torch
 
         answers: list[str] = []
         ends = self._ends()
-        goes_on = self.card["head"] == "causal_lm"  # its answer stands behind the prompt; a decoder's stands alone
+        continues_prompt = self.card["head"] == "causal_lm"  # the output of an encoder-decoder has no prompt
         with torch.inference_mode():
             for batch in _batches(texts, 1 if self.one_by_one else batch_size):
                 rows = {"input_ids": [self._prompt(text) for text in batch]}
-                encoded = self.tokenizer.pad(rows, padding_side="left" if goes_on else "right", return_tensors="pt")
-                encoded = encoded.to(self.device)
+                side = "left" if continues_prompt else "right"
+                encoded = self.tokenizer.pad(rows, padding_side=side, return_tensors="pt").to(self.device)
+                num_prompt_tokens = encoded["input_ids"].shape[1] if continues_prompt else 1
                 tokens = self.model.generate(
                     input_ids=encoded["input_ids"],
                     attention_mask=encoded["attention_mask"],
-                    max_new_tokens=self._new_tokens(encoded["input_ids"].shape[1] if goes_on else 1, max_new_tokens),
+                    max_new_tokens=self._new_tokens(num_prompt_tokens, max_new_tokens),
                     do_sample=False,
                     eos_token_id=ends or None,
                     pad_token_id=self.tokenizer.pad_token_id,
                 )
-                # A decoder's first token is the one that it begins with, which may be one that ends too.
-                for row in tokens[:, encoded["input_ids"].shape[1] if goes_on else 1 :].tolist():
-                    end = next((place for place, token in enumerate(row) if token in ends), len(row))
+                # Skip the decoder's start token: it may be an end token too.
+                for row in tokens[:, num_prompt_tokens:].tolist():
+                    end = next((index for index, token in enumerate(row) if token in ends), len(row))
                     answers += self.tokenizer.batch_decode([row[:end]], skip_special_tokens=True)
         return [answer.strip() for answer in answers]
 
     def _new_tokens(self, length: int, wanted: int) -> int:
-        """Return how many tokens can follow ``length`` of them: at most ``wanted``, and as many as have positions."""
+        """Return the number of new tokens after ``length`` tokens: at most ``wanted``, within the model's positions."""
         positions = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         if not isinstance(positions, int) or positions <= 0:
             return wanted
-        return max(1, min(wanted, positions - length + 1))  # the last one is written and not read
+        return max(1, min(wanted, positions - length + 1))  # the last token needs no position
 
     def _ends(self) -> list[int]:
-        """Return the tokens that end an answer: the one that training taught, then those that the base knows."""
+        """Return the end tokens: the tokenizer's, as in training, then the base model's."""
         known = self.model.generation_config.eos_token_id
         known = known if isinstance(known, list) else [known]
         return list(dict.fromkeys(token for token in (self.tokenizer.eos_token_id, *known) if token is not None))
 
     def _prompt(self, text: str) -> list[int]:
-        """Return the prompt's tokens as in training: three pieces tokenised apart, the text cut if it is too long."""
+        """Return the prompt's tokens as in training: three separately tokenised pieces, the text cut to fit."""
         before, _, after = self.card["prompt"].partition("{text}")
         whole = self.tokenizer("a", return_special_tokens_mask=True)
-        ids, special = whole["input_ids"], whole["special_tokens_mask"]  # of a text between those that begin and end it
+        ids, special = whole["input_ids"], whole["special_tokens_mask"]  # with the special tokens around a text
         first, last = ids[: special.index(0)], ids[len(ids) - special[::-1].index(0) :]
         pieces = [
             self.tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"]
             for piece in (before, text, after)
         ]
-        room = max(1, self.card["max_length"] - sum(map(len, (first, pieces[0], pieces[2], last))))
-        return [*first, *pieces[0], *pieces[1][:room], *pieces[2], *last]
+        num_text_tokens = max(1, self.card["max_length"] - sum(map(len, (first, pieces[0], pieces[2], last))))
+        return [*first, *pieces[0], *pieces[1][:num_text_tokens], *pieces[2], *last]
 
 
 class AdapterModel(PythonModel):
-    """MLflow's view: texts in; ``label`` and ``score``, or ``text``, out, one row each."""
+    """The model for MLflow: it takes texts, and returns ``label`` and ``score``, or ``text``, one row per text."""
 
-    # MLflow would otherwise warn, at every import of this file, that predict has no annotation to make a schema from.
+    # Without it MLflow warns at every import of this file about the missing annotation of predict.
     _skip_type_hint_validation = True
 
     def load_context(self, context: PythonModelContext) -> None:
@@ -194,16 +197,16 @@ class AdapterModel(PythonModel):
         self.runner = AdapterRunner(Path(context.artifacts["adapter"]), config.get("base"))
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG002
-        """Return a data frame with one row per text, with the index of the frame or series that was given.
+        """Return a data frame with one row per text, with the index of the input.
 
         Args:
-            context: MLflow's.
-            model_input: texts, in a list, series or array; or a frame, a dict of columns or a list of rows, whose
-                texts stand in the column of that name, or in the only one.
-            params: none are known.
+            context: MLflow's context, unused.
+            model_input: texts in a list, series or array; or a frame, a dict of columns or a list of rows with the
+                texts in the text column, or in the only column.
+            params: unused.
 
         Raises:
-            MlflowException: there is no such column, or a row has no text; the message names the row.
+            MlflowException: the text column is missing, or a row has no text; the message names the row.
         """
         import pandas as pd
 
@@ -218,19 +221,19 @@ class AdapterModel(PythonModel):
         return pd.DataFrame({"label": labels, "score": scores}, index=series.index)
 
 
-def _begins_each_forward_anew(model: "torch.nn.Module") -> bool:
-    """Have RoPE that follows a forward's longest row (dynamic, long) forget the one before; return if there is any."""
-    found = False
+def reset_long_rope(model: "torch.nn.Module") -> bool:
+    """Reset length-dependent RoPE (dynamic, long) before each forward; return whether the model has any."""
+    has_any = False
     for module in model.modules():
         kinds = getattr(module, "rope_type", None)
         kinds = list(kinds.values()) if isinstance(kinds, dict) else [kinds]
         if any(isinstance(kind, str) and (kind == "longrope" or "dynamic" in kind) for kind in kinds):
-            module.register_forward_pre_hook(_forget)
-            found = True
-    return found
+            module.register_forward_pre_hook(_reset_rope)
+            has_any = True
+    return has_any
 
 
-def _forget(module: "torch.nn.Module", _: object) -> None:
+def _reset_rope(module: "torch.nn.Module", _: object) -> None:
     for name in [name for name, _ in module.named_buffers() if name.endswith("original_inv_freq")]:
         prefix = name.removesuffix("original_inv_freq")
         module.register_buffer(f"{prefix}inv_freq", getattr(module, name).clone(), persistent=False)
@@ -238,7 +241,7 @@ def _forget(module: "torch.nn.Module", _: object) -> None:
 
 
 def _column(given: Any, name: str) -> Any:  # noqa: ANN401  (whatever MLflow was given; a pandas series)
-    """Return the values that stand where texts are expected."""
+    """Return the text column of an input."""
     import pandas as pd
 
     if isinstance(given, str):
@@ -259,15 +262,15 @@ def _column(given: Any, name: str) -> Any:  # noqa: ANN401  (whatever MLflow was
         given = pd.DataFrame(rows) if frame else pd.Series(rows, dtype=object)
     if isinstance(given, pd.Series):
         return given
-    found = [column for column in (name, TEXT) if column in given.columns] or list(given.columns)
-    if found and (len(found) == 1 or found[0] in {name, TEXT}) and isinstance(given[found[0]], pd.Series):
-        return given[found[0]]
-    columns = ", ".join(map(str, given.columns)) or "none"
-    raise _refusal(f"the texts must stand in one column named {name!r}; the columns are: {columns}")
+    columns = [column for column in (name, TEXT) if column in given.columns] or list(given.columns)
+    if columns and (len(columns) == 1 or columns[0] in {name, TEXT}) and isinstance(given[columns[0]], pd.Series):
+        return given[columns[0]]
+    names = ", ".join(map(str, given.columns)) or "none"
+    raise _refusal(f"the texts must stand in one column named {name!r}; the columns are: {names}")
 
 
 def _texts(series: "pd.Series[Any]") -> list[str]:
-    """Return the texts; every one must be there."""
+    """Return the texts; none may be missing."""
     import pandas as pd
 
     for row, text in series.items():

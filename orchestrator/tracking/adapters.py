@@ -1,7 +1,7 @@
-"""Trained adapters as folders: where a sweep keeps them, and what must lie beside the weights to use them elsewhere.
+"""Trained adapters as folders, complete for use elsewhere.
 
-A staged adapter is a standard PEFT folder with its tokenizer, a README, and ``loratory.json``: the base as a person
-named it, the head, the class names and where it comes from.
+A staged adapter is a standard PEFT folder with its tokenizer, a README and the card ``loratory.json``: base model,
+head, class names, origin.
 """
 
 import json
@@ -28,27 +28,27 @@ CONFIG = "adapter_config.json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AdapterCard:
-    """What is known of one adapter beside its weights.
+    """The facts about one adapter, beside its weights.
 
     Attributes:
         base: the base model as the sweep file names it.
-        base_path: the folder or hub id from which it was loaded.
-        quantisation: the arguments of transformers' ``BitsAndBytesConfig`` with which it was loaded; None: as it is.
+        base_path: the folder or hub id of the base model in training.
+        quantisation: arguments of transformers' ``BitsAndBytesConfig`` for the base model; None: not quantised.
         head: ``sequence_classification``, ``causal_lm`` or ``seq2seq_lm``.
         labels: class names in the order of their ids; empty without classes.
-        max_length: tokens after which an input is cut, as in training.
-        prompt: for the language models, what they read before they answer, with ``{text}`` for the input.
-        text_column: the column that holds the texts, as the training data calls it.
+        max_length: longest input in tokens; longer inputs are cut, as in training.
+        prompt: the prompt of a language model, with ``{text}`` for the input.
+        text_column: the text column in the training data.
         objective: the objective's name.
-        sweep, sweep_key, trial, samples: the checkpoint it is: ``name#generation``, that sweep's key, the trial's
-            number and its training samples.
-        measured_at: when this checkpoint was measured, in seconds since the epoch.
-        label_values: class name by the value that stood in the data.
+        sweep, sweep_key, trial, samples: the checkpoint: ``name#generation``, the sweep's key, the trial's number and
+            its training samples.
+        measured_at: time of the checkpoint's measurement, in seconds since the epoch.
+        label_values: class name by value in the data.
         label_counts: number of rows by split and class name.
         metrics: summary, shift and test metrics of this checkpoint.
-        params: what the trial varied.
-        rslora: whether its configuration says alpha / sqrt(rank), which not every program reads.
-        padding_side: where padding stands in a classifier's rows, ``right`` or ``left``.
+        params: the trial's searched parameters.
+        rslora: whether the scaling is alpha / sqrt(rank); some programs ignore it.
+        padding_side: the side of the padding in a classifier's rows, ``right`` or ``left``.
     """
 
     base: Source
@@ -79,7 +79,7 @@ class AdapterCard:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "AdapterCard":
-        """Return the card that ``to_json`` wrote."""
+        """Return the card written by ``to_json``."""
         base = {**data["base"], "origin": Origin(data["base"]["origin"])}
         return cls(**{**data, "base": Source(**base), "labels": tuple(data["labels"])})
 
@@ -88,24 +88,24 @@ def read_card(folder: Path) -> AdapterCard:
     """Return the card of a staged adapter.
 
     Raises:
-        UserError: the folder holds no adapter that Loratory exported.
+        UserError: the folder holds no adapter exported by Loratory.
     """
     missing = [name for name in (CONFIG, CARD) if not (folder / name).is_file()]
     if missing:
-        raise UserError(f"{folder} is no exported adapter: {', '.join(missing)} is missing")
+        raise UserError(f"{folder} is not an exported adapter: {', '.join(missing)} is missing")
     return AdapterCard.from_json(json.loads((folder / CARD).read_text(encoding="utf-8")))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepAdapters:
-    """What all adapters of a sweep have in common, and the folder that holds them.
+    """The adapters of a sweep: their folder and their common facts.
 
     Attributes:
-        sweep_dir: the sweep's folder; reports name their checkpoints relative to it.
-        metric: says which checkpoint of a trial is its best.
+        sweep_dir: the sweep's folder; checkpoint paths in reports are relative to it.
+        metric: decides the best checkpoint of a trial.
         base, base_path, head, labels, objective, prompt, text_column: as in ``AdapterCard``.
         label_values, label_counts: as in ``AdapterCard``.
-        quantisation: how the base is held; None: as it is.
+        quantisation: quantisation of the base model; None: not quantised.
     """
 
     sweep_dir: Path
@@ -122,7 +122,7 @@ class SweepAdapters:
     label_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def folder(self, trial: TrialRecord) -> Path | None:
-        """Return the folder of the trial's best adapter, or None if it was not kept."""
+        """Return the folder of the trial's best adapter; None if it was deleted or is damaged."""
         best = trial.best(self.metric)
         if best is None or best.checkpoint is None:
             return None
@@ -130,18 +130,18 @@ class SweepAdapters:
         return folder if (folder / CONFIG).is_file() and self.damage(trial) is None else None
 
     def damage(self, trial: TrialRecord) -> str | None:
-        """Return what is wrong with the files of the trial's best adapter, in words; None if nothing, or it is gone."""
+        """Return the damage of the trial's best adapter in words; None if it is whole or deleted."""
         best = trial.best(self.metric)
         if best is None or best.checkpoint is None or not (self.sweep_dir / best.checkpoint / "adapter").is_dir():
             return None
-        found = read(self.sweep_dir / best.checkpoint)
-        return None if found is None else found.damage(self.sweep_dir / best.checkpoint, "adapter/")
+        manifest = read(self.sweep_dir / best.checkpoint)
+        return None if manifest is None else manifest.damage(self.sweep_dir / best.checkpoint, "adapter/")
 
     def card(self, sweep: SweepRecord, trial: TrialRecord) -> AdapterCard:
         """Return the card of the trial's best checkpoint.
 
         Raises:
-            UserError: the trial has no score, hence no best checkpoint.
+            UserError: the trial has no score, so no best checkpoint.
         """
         best = trial.best(self.metric)
         if best is None:

@@ -1,4 +1,4 @@
-"""What the tracker is told about a sweep, once: plain values that the ledger's records do not hold."""
+"""The description of a sweep for the tracker: plain values missing in the ledger's records."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,12 +11,12 @@ from orchestrator.core.sweep import SweepRecord
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataInput:
-    """A data set that a sweep reads, as MLflow lists it.
+    """A data set of a sweep, as listed by MLflow.
 
     Attributes:
-        name: what a person calls it, for example ``vader-movie``.
+        name: its display name, for example ``vader-movie``.
         context: ``training``, ``validation``, ``test`` or ``shift``.
-        source: where it comes from: a packaged name, ``hub:org/name`` or a path.
+        source: its origin: a packaged name, ``hub:org/name`` or a path.
         digest: identifies the rows; MLflow keeps the first 36 characters.
         rows: number of rows.
     """
@@ -30,17 +30,17 @@ class DataInput:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepDescription:
-    """What stands on a sweep's runs beside the ledger's records.
+    """The contents of a sweep's runs, beside the ledger's records.
 
     Attributes:
-        metric: the searched metric; its best value says which checkpoint of a trial is the best.
-        fixed: settings that the sweep file fixes for every trial.
+        metric: the searched metric; it decides the best checkpoint of a trial.
+        fixed: settings fixed by the sweep file.
         params: the parent run's parameters: objective, model, data, sampler, rule ...
         data: the data sets, logged as inputs.
-        notes: Markdown, put on top of the parent run's description.
-        files: a folder that is mirrored to the parent run's artifacts: report, pictures, tables.
-        code_dir: a folder inside the checkout whose commit is recorded; None: the working directory.
-        keep_adapters: how many of the best adapters are logged as models when the sweep has finished.
+        notes: Markdown for the top of the parent run's description.
+        files: a folder mirrored to the parent run's artifacts: report, pictures, tables.
+        code_dir: a folder inside the checkout; its commit is recorded. None: the working directory.
+        keep_adapters: number of best adapters logged as models at the end of the sweep.
     """
 
     metric: Metric
@@ -54,5 +54,5 @@ class SweepDescription:
 
 
 def sweep_key(sweep: SweepRecord) -> str:
-    """Return what tells this sweep from every other, of other ledgers on the same server too."""
+    """Return the sweep's key, unique on a tracking server shared by several ledgers."""
     return sweep.key

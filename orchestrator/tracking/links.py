@@ -10,15 +10,15 @@ from orchestrator.tracking.wording import SWEEP_TAG, TRIAL_TAG
 
 
 def runs_url(base: str, experiment_id: str, metric: Metric, sweep: SweepRecord | None = None) -> str:
-    """Return the page that shows every trial at once, the best first, with charts of all of them side by side.
+    """Return the address of the page with all trials, the best first, and their charts side by side.
 
-    As it comes the UI opens another mode and shows the folded parent run alone.
+    By default the UI opens another mode with the folded parent run only.
 
     Args:
         base: the server's address.
         experiment_id: the sweep's experiment.
         metric: the searched metric; runs are sorted by its best value.
-        sweep: show this sweep's trials only; None: all generations', and the parent runs.
+        sweep: show only this sweep's trials; None: the trials of all generations, and the parent runs.
     """
     ascending = str(metric.direction is Direction.MINIMIZE).lower()
     key = quote(f"metrics.`{mlflow_key(best_name(metric))}`", safe="")
@@ -33,5 +33,5 @@ def runs_url(base: str, experiment_id: str, metric: Metric, sweep: SweepRecord |
 
 
 def best_name(metric: Metric) -> str:
-    """Return the summary metric that holds the best value of ``metric``: ``best_val_loss`` for ``val/loss``."""
+    """Return the summary metric of the best value of ``metric``: ``best_val_loss`` for ``val/loss``."""
     return f"best_{metric.name.replace('/', '_', 1)}"

@@ -1,4 +1,4 @@
-"""Where runs, models and their files are recorded. Nothing here imports MLflow or opens a connection."""
+"""The tracking store and the model registry: where they are, and a client for them."""
 
 import os
 import sqlite3
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 SQLITE = "sqlite:///"
-MAKING_S = 120.0
-"""How long a process waits for another that makes the local store."""
+CREATION_S = 120.0
+"""How long a process waits for another process creating the local store."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,9 +27,9 @@ class Location:
     """A tracking store and a model registry.
 
     Attributes:
-        tracking_uri: what MLflow calls the tracking URI: an SQLite file or a server's address.
-        registry_uri: the same for the model registry.
-        artifacts: folder of a local store's files; None where a server decides.
+        tracking_uri: MLflow's tracking URI: an SQLite file or a server's address.
+        registry_uri: MLflow's URI of the model registry.
+        artifacts: folder of a local store's files; None for a server.
     """
 
     tracking_uri: str
@@ -38,12 +38,12 @@ class Location:
 
     @property
     def is_server(self) -> bool:
-        """Whether a server answers at ``tracking_uri``, so that none needs to be started to look at it."""
+        """Whether ``tracking_uri`` is the address of a server."""
         return self.tracking_uri.startswith(("http://", "https://"))
 
 
 def locate(tracking: Tracking | None = None) -> Location:
-    """Return the place that the sweep file names, else ``MLFLOW_TRACKING_URI``, else the local store.
+    """Return the location named in the sweep file, else ``MLFLOW_TRACKING_URI``, else the local store.
 
     The local store is ``mlflow/mlflow.db`` with its files in ``mlflow/artifacts``; ``LORATORY_MLFLOW_DIR`` names
     another folder.
@@ -55,36 +55,37 @@ def locate(tracking: Tracking | None = None) -> Location:
 
 
 def connect(location: Location) -> "MlflowClient":
-    """Return a client of ``location``; a local store is made if it is new, by one process at a time.
+    """Return a client of ``location``; a new local store is created, by one process at a time.
 
     Raises:
         TrackingError: MLflow is not installed, or the store cannot be opened.
     """
-    mlflow = load_mlflow()
+    load_mlflow()
+    from mlflow import MlflowClient
+
     if location.artifacts is None:
-        server: MlflowClient = mlflow.MlflowClient(location.tracking_uri, location.registry_uri)
-        return server
+        return MlflowClient(location.tracking_uri, location.registry_uri)
     location.artifacts.mkdir(parents=True, exist_ok=True)
-    with FileLock(location.artifacts.parent / "making.lock", timeout=MAKING_S):  # MLflow's migrations collide
-        client: MlflowClient = mlflow.MlflowClient(location.tracking_uri, location.registry_uri)
-        client.search_experiments(max_results=1)  # makes the tables
+    with FileLock(location.artifacts.parent / "making.lock", timeout=CREATION_S):  # MLflow's migrations collide
+        client = MlflowClient(location.tracking_uri, location.registry_uri)
+        client.search_experiments(max_results=1)  # creates the tables
     return client
 
 
 def holds_runs(location: Location, run_ids: Collection[str | None]) -> bool:
-    """Return whether a local store has all of these runs, none of them deleted. A server is not asked: False.
+    """Return whether a local store has all of these runs, none of them deleted; False for a server.
 
-    Its database is read past MLflow, whose import takes seconds. In one of another shape nothing is found.
+    The database is read without MLflow: its import takes seconds. A database of another shape has no runs.
     """
     if location.artifacts is None:
         return False
     file = quote(location.tracking_uri.removeprefix(SQLITE))
     try:
         with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
-            found = database.execute("SELECT run_uuid FROM runs WHERE lifecycle_stage = 'active'").fetchall()
+            rows = database.execute("SELECT run_uuid FROM runs WHERE lifecycle_stage = 'active'").fetchall()
     except sqlite3.Error:
         return False
-    return {run_id for (run_id,) in found} >= {*run_ids}
+    return {run_id for (run_id,) in rows} >= {*run_ids}
 
 
 def _folder() -> Path:

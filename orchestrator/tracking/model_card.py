@@ -1,4 +1,4 @@
-"""The README that travels with an adapter: what it is, how good it is, and how to load it without Loratory."""
+"""The README of an exported adapter: origin, metrics, and code to load it without Loratory."""
 
 import json
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ from transformers import {imports}
 labels = {labels}
 model = AutoModelForSequenceClassification.from_pretrained(
     {arguments}, num_labels=len(labels), id2label=dict(enumerate(labels)), ignore_mismatched_sizes=True
-)  # the adapter brings its head: the base's own may have other classes
+)  # the adapter brings its own head
 tokenizer = AutoTokenizer.from_pretrained("THIS FOLDER")
-model.config.pad_token_id = tokenizer.pad_token_id  # as in training, whatever the base's configuration says
+model.config.pad_token_id = tokenizer.pad_token_id  # as in training
 model = PeftModel.from_pretrained(model, "THIS FOLDER").eval()
 """
 
@@ -31,8 +31,8 @@ from transformers import {imports}
 {base}
 model = {auto}.from_pretrained({arguments})
 tokenizer = AutoTokenizer.from_pretrained("THIS FOLDER")
-model.config.pad_token_id = tokenizer.pad_token_id  # as in training, whatever the base's configuration says
-model.generation_config = model.generation_config.from_pretrained("THIS FOLDER")  # with the end that it learned
+model.config.pad_token_id = tokenizer.pad_token_id  # as in training
+model.generation_config = model.generation_config.from_pretrained("THIS FOLDER")  # with the learned end token
 model = PeftModel.from_pretrained(model, "THIS FOLDER").eval()
 prompt = {prompt!r}.replace("{{text}}", "YOUR TEXT")
 """
@@ -41,10 +41,10 @@ WRITERS = {
     "causal_lm": ("AutoModelForCausalLM", "text-generation"),
     "seq2seq_lm": ("AutoModelForSeq2SeqLM", "text2text-generation"),
 }
-"""The transformers class, and the hub's name for what it does, by head."""
+"""The transformers class and the hub's task name, by head."""
 
 PACKAGED = """\
-base = {path}  # where it was trained; elsewhere the hub has it
+base = {path}  # the folder in training; elsewhere from the hub
 base = base if Path(base).is_dir() else {hub}"""
 
 QUANTISED = """\
@@ -53,7 +53,7 @@ quantisation = BitsAndBytesConfig(
 
 
 def model_card(card: "AdapterCard") -> str:
-    """Return the README in Markdown, with the front matter that the Hugging Face hub reads."""
+    """Return the README in Markdown, with front matter for the Hugging Face hub."""
     hub = _hub_id(card)
     tag = "text-classification" if card.labels else WRITERS[card.head][1]
     metrics = "\n".join(f"| {name} | {_number(value)} |" for name, value in card.metrics.items())
@@ -61,7 +61,7 @@ def model_card(card: "AdapterCard") -> str:
     return f"""---
 library_name: peft
 pipeline_tag: {tag}
-{f"base_model: {hub}" if hub else "# base_model: a folder, which no hub knows"}
+{f"base_model: {hub}" if hub else "# base_model: a local folder"}
 ---
 
 # {card.objective}: an adapter for {hub or card.base.name}
@@ -95,7 +95,7 @@ def _packaged(card: "AdapterCard") -> PackagedAsset | None:
 
 
 def _hub_id(card: "AdapterCard") -> str | None:
-    """Return the base's id on the Hugging Face hub, or None if it is known by its folder alone."""
+    """Return the base's id on the Hugging Face hub; None if only its folder is known."""
     if card.base.origin is Origin.HUB:
         return card.base.name
     asset = _packaged(card)
@@ -103,7 +103,7 @@ def _hub_id(card: "AdapterCard") -> str | None:
 
 
 def _code(card: "AdapterCard", hub: str | None) -> str:
-    """Return the example: the base from where it was trained if that folder exists, from the hub elsewhere."""
+    """Return the example code: it loads the base from the training folder, or from the hub if the folder is missing."""
     base = f"base = {_quoted(card.base_path)}"
     imports = ""
     if hub is not None and card.base.origin is Origin.PACKAGED:
@@ -127,7 +127,7 @@ def _code(card: "AdapterCard", hub: str | None) -> str:
 
 
 def _labels(card: "AdapterCard") -> str:
-    """Return the classes with the values that stood for them in the data, and their rows by split."""
+    """Return a table of the classes: their values in the data and their rows by split."""
     if not card.label_counts:
         return ""
     splits = [*card.label_counts]
@@ -154,9 +154,9 @@ def _quantisation(card: "AdapterCard") -> str:
     if card.quantisation is None:
         return ""
     return (
-        "The base was frozen in 4 bits (NF4, double quantisation), in training and in every measurement below:\n"
-        "load it the same way, with bitsandbytes installed; on the plain base the results would be others. The\n"
-        "configuration below leaves out all but the numbered layers: heads and poolers are not in 4 bits.\n"
+        "The base was frozen in 4 bits (NF4, double quantisation), in training and in every measurement below.\n"
+        "Load it the same way, with bitsandbytes installed: on the plain base the results differ. The\n"
+        "configuration below quantises only the numbered layers: heads and poolers are not in 4 bits.\n"
     )
 
 
@@ -165,9 +165,9 @@ def _scaling(card: "AdapterCard") -> str:
         return ""
     command = f"loratory export {card.sweep} DIR --trial {card.trial} --plain-scaling"
     return (
-        "\nIt was trained with rsLoRA: its scale is alpha / √rank, as `use_rslora` in `adapter_config.json` says.\n"
-        "llama.cpp and SGLang do not read that: they apply alpha / rank, √rank too weak. For them, export it with\n"
-        f"`{command}`, which writes alpha · √rank instead.\n"
+        "\nThe adapter was trained with rsLoRA: its scaling is alpha / √rank (`use_rslora` in `adapter_config.json`).\n"
+        "llama.cpp and SGLang ignore this and apply alpha / rank, which is too weak by √rank. For them, export with\n"
+        f"`{command}`, which writes alpha · √rank.\n"
     )
 
 
@@ -179,15 +179,15 @@ def _where_the_base_is(card: "AdapterCard", hub: str | None) -> str:
     if hub is None:
         return f"The base is not in this folder: it was the folder `{card.base_path}`."
     asset, revision = _packaged(card), f", revision {card.base.revision}" if card.base.revision else ""
-    told = f"The base is not in this folder: it is [{hub}](https://huggingface.co/{hub}){revision}."
+    text = f"The base is not in this folder: it is [{hub}](https://huggingface.co/{hub}){revision}."
     if asset is None or asset.copy is None:
-        return told
+        return text
     return (
-        f"{told}\nThe numbers below were measured on a copy of it that was {asset.copy};\n"
+        f"{text}\nThe numbers below were measured on a copy of it that was {asset.copy};\n"
         "on the hub's own weights they may differ."
     )
 
 
 def _number(value: float) -> str:
-    """Return four decimals, or none for a whole number; 0 and 1 are kept apart from counts, for they may be shares."""
+    """Return four decimals, or none for whole numbers other than 0 and 1, which may be shares."""
     return f"{value:.0f}" if value.is_integer() and abs(value) > 1 else f"{value:.4f}"

@@ -1,7 +1,7 @@
 """Adapters as MLflow models: the adapter, its tokenizer and a reference to the base, attached to the trial's run.
 
-A model of code (``adapter_model.py``) rather than MLflow's transformers flavour: that one needs the whole base model in
-memory to log an adapter of a few megabytes, and forgets how many classes the head has.
+The model is code (``adapter_model.py``). MLflow's transformers flavour would need the whole base model in memory to log
+an adapter of a few megabytes, and loses the number of classes of the head.
 """
 
 import tempfile
@@ -28,7 +28,7 @@ QUANTISED_PACKAGES = ("bitsandbytes", "accelerate")
 
 
 def find_model(client: "MlflowClient", experiment_id: str, card: AdapterCard) -> str | None:
-    """Return the id of the model that holds this checkpoint, or None; half-written ones are removed."""
+    """Return the id of this checkpoint's model, or None; incomplete models are deleted."""
     wanted = f"tags.`{SWEEP_TAG}` = '{card.sweep_key}' AND tags.`{TRIAL_TAG}` = '{card.trial}'"
     ready = None
     for model in client.search_logged_models([experiment_id], wanted):
@@ -40,20 +40,20 @@ def find_model(client: "MlflowClient", experiment_id: str, card: AdapterCard) ->
 
 
 def log_adapter(client: "MlflowClient", adapter: Path, card: AdapterCard, run_id: str, experiment_id: str) -> str:
-    """Log an adapter as a model of the trial's run and return the model's id; the same one if it was logged before.
+    """Log an adapter as a model of the trial's run and return the model's id; a model logged before is reused.
 
     Args:
         client: MLflow's client of the tracking store.
         adapter: the trained PEFT folder.
-        card: what is known of it.
+        card: the adapter's card.
         run_id: the trial's run.
-        experiment_id: that run's experiment.
+        experiment_id: the run's experiment.
     """
     from mlflow.entities import LoggedModelOutput, Metric
 
-    found = find_model(client, experiment_id, card)
-    if found is not None:
-        return found
+    model_id = find_model(client, experiment_id, card)
+    if model_id is not None:
+        return model_id
     tags = {SWEEP_TAG: card.sweep_key, TRIAL_TAG: str(card.trial), SAMPLES_TAG: str(card.samples)}
     name = logged_model_name(card.objective, trial_name(card.trial))
     model = client.create_logged_model(
@@ -63,7 +63,7 @@ def log_adapter(client: "MlflowClient", adapter: Path, card: AdapterCard, run_id
         staged = stage_adapter(adapter, card, Path(folder) / "adapter")
         _save(staged, card, model, run_id, Path(folder) / "model")
         client.log_model_artifacts(model.model_id, str(Path(folder) / "model"))
-    # The same points stand on the run already; with the model's id the model shows them too.
+    # The run has the same points; with the model's id the model also shows them.
     measured_ms = milliseconds(card.measured_at)
     metrics = [
         Metric(mlflow_key(key), value, measured_ms, card.samples, model_id=model.model_id, run_id=run_id)
@@ -76,7 +76,7 @@ def log_adapter(client: "MlflowClient", adapter: Path, card: AdapterCard, run_id
 
 
 def download_model(client: "MlflowClient", model_id: str, tracking_uri: str, target: Path | None = None) -> Path:
-    """Return the adapter folder of a logged model, copied to ``target`` or, if it is on this disk already, where it is.
+    """Return the adapter folder of a logged model: copied to ``target``, or in place if it is on this disk.
 
     Raises:
         TrackingError: the model holds no adapter.
@@ -98,19 +98,19 @@ def _save(staged: Path, card: AdapterCard, model: "LoggedModel", run_id: str, ta
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 
-    # By name, so that a frame's other columns are not taken for it.
+    # By name: a frame may have other columns.
     answers: list[ColSpec | TensorSpec] = [ColSpec(DataType.string, "label"), ColSpec(DataType.double, "score")]
     generated: list[ColSpec | TensorSpec] = [ColSpec(DataType.string, "text")]
     signature = ModelSignature(
         inputs=Schema([ColSpec(DataType.string, card.text_column)]),
         outputs=Schema(answers if card.labels else generated),
     )
-    # MLflow would cast inputs to the signature: two texts in a dict to one row, and refuse a list of texts. Marked so,
-    # inputs come as they are, and the model's own code reads them.
+    # MLflow would cast inputs to the signature: two texts in a dict to one row, and refuse a list of texts. This mark
+    # passes inputs unchanged to the model's code.
     signature._is_signature_from_type_hint = True
     packages = PACKAGES if card.quantisation is None else (*PACKAGES, *QUANTISED_PACKAGES)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # advice to annotate predict, from which MLflow would make a narrower schema
+        warnings.simplefilter("ignore")  # advice to annotate predict, which would give a narrower schema
         mlflow.pyfunc.save_model(
             path=str(target),
             python_model=str(Path(__file__).with_name("adapter_model.py")),

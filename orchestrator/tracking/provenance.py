@@ -1,4 +1,4 @@
-"""Which code ran: the checkout's commit and the versions of the packages that decide results."""
+"""The code of a sweep: the checkout's commit and the versions of the packages with influence on results."""
 
 import getpass
 import subprocess
@@ -9,18 +9,18 @@ PACKAGES = ("loratory", "torch", "transformers", "peft", "datasets", "optuna", "
 
 
 def versions() -> dict[str, str]:
-    """Return the installed version of each package that is installed, without importing any."""
-    found = {}
+    """Return the versions of the installed packages, without importing them."""
+    installed = {}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def commit(folder: Path | None) -> str | None:
-    """Return the commit that ``folder`` is a checkout of, with ``-dirty`` if files differ; None without git."""
+    """Return the commit of the checkout in ``folder``, with ``-dirty`` if files differ; None without git."""
     command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=10, check=True)
@@ -30,7 +30,7 @@ def commit(folder: Path | None) -> str | None:
 
 
 def user() -> str:
-    """Return the login name, or ``unknown`` where the system has none for this process."""
+    """Return the login name, or ``unknown`` if the process has none."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):

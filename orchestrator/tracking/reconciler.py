@@ -1,7 +1,7 @@
-"""A thread in the driver that brings MLflow to what the ledger says, again and again, until nothing is missing.
+"""A thread in the driver: it updates MLflow from the ledger in repeated passes.
 
-Training never waits for it. A slow or absent server delays only this thread: passes that fail are tried again, ever
-less often, and what is missing at the end is written by the next run of the same command.
+Training never waits for it. A slow or absent server delays only this thread: failed passes are retried with growing
+intervals. The next run of the same command writes anything missing at the end.
 """
 
 import importlib
@@ -23,20 +23,20 @@ logger = logging.getLogger(__name__)
 
 
 class Pass(Protocol):
-    """Something that writes what is missing, or raises; it returns what the store refused for good, in words."""
+    """Writes missing records, or raises; returns the items refused by the store, in words."""
 
     def run(self) -> Collection[str]: ...
 
 
 class Reconciler(SweepObserver):
-    """Runs passes when it is woken, at most one every ``gap_s`` seconds; also a sweep's observer, woken by each event.
+    """Makes a pass after ``wake``, at most one every ``gap_s`` seconds. As a sweep's observer it wakes at every event.
 
     Args:
-        synchroniser: writes what is missing.
-        warn: told once, in one sentence, that the store cannot be written to, and once that it refuses something; what
-            follows goes to the log.
-        gap_s: seconds between the starts of two passes, so that events are written in batches.
-        longest_wait_s: seconds between two tries while the store cannot be reached, at most.
+        synchroniser: makes one pass.
+        warn: receives one message if the store is unreachable, and one if it refuses an item; further errors go to the
+            log only.
+        gap_s: seconds between the starts of two passes; it batches events.
+        longest_wait_s: longest interval between two attempts on an unreachable store, in seconds.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Reconciler(SweepObserver):
         self._gap_s = gap_s
         self._longest_wait_s = longest_wait_s
         self._changed = threading.Condition()
-        self._asked = 1  # passes asked for, and the last of them that has been carried out
+        self._requested = 1  # number of the newest requested pass, and of the newest completed one
         self._done = 0
         self._hurry = threading.Event()
         self._closed = threading.Event()
@@ -61,32 +61,29 @@ class Reconciler(SweepObserver):
         self._thread = threading.Thread(target=self._work, name="reconciler", daemon=True)
 
     def start(self) -> None:
-        """Begin; importing MLflow and opening its store happen in the thread."""
-        # MLflow imports it. While it is half imported, reads of the ledger in another thread find parts of it missing.
+        """Start the thread, which imports MLflow and opens its store."""
+        # MLflow imports it in the thread; until the import ends, reads of the ledger in other threads would fail.
         importlib.import_module("sqlalchemy.orm")
 
         self._thread.start()
 
     def wake(self) -> None:
-        """Ask for a pass; returns at once."""
+        """Request a pass; returns at once."""
         with self._changed:
-            self._asked += 1
+            self._requested += 1
             self._changed.notify_all()
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until all that the ledger said at this call is written.
-
-        False if ``timeout_s`` seconds were too few, or, without waiting for it, if the store refuses some of it.
-        """
+        """Wait for a complete pass. Return False after ``timeout_s`` seconds, or if the store refuses an item."""
         with self._changed:
-            self._asked += 1
-            wanted = self._asked
+            self._requested += 1
+            wanted = self._requested
             self._hurry.set()
             self._changed.notify_all()
             return self._changed.wait_for(lambda: self._done >= wanted, timeout_s) and not self._refused
 
     def close(self, timeout_s: float) -> bool:
-        """Flush, then end the thread; returns what ``flush`` did."""
+        """Flush, end the thread, and return the result of ``flush``."""
         written = self.flush(timeout_s)
         with self._changed:
             self._closed.set()
@@ -95,12 +92,13 @@ class Reconciler(SweepObserver):
         self._thread.join(timeout=1.0)  # a pass that hangs in a request ends with the process
         return written
 
+    @override
     def prepared(self, plan: EnginePlan) -> None:
-        """Nothing to do: the sweep's description is known."""
+        """Do nothing: the description of the sweep is known."""
 
     @override
     def trial_started(self, trial: TrialRecord) -> None:
-        """Ask for a pass, as every other event does."""
+        """Request a pass."""
         self.wake()
 
     @override
@@ -118,23 +116,23 @@ class Reconciler(SweepObserver):
     def _work(self) -> None:
         while not self._closed.is_set():
             with self._changed:
-                self._changed.wait_for(lambda: self._asked > self._done or self._closed.is_set())
-                asked = self._asked
+                self._changed.wait_for(lambda: self._requested > self._done or self._closed.is_set())
+                requested = self._requested
             if self._closed.is_set():
                 return
             began = time.monotonic()
             if not self._try():
                 return
             with self._changed:
-                self._done = asked
+                self._done = requested
                 self._changed.notify_all()
             self._rest(self._gap_s - (time.monotonic() - began))
 
     def _try(self) -> bool:
-        """Run a pass until one succeeds; False if closed before that."""
+        """Repeat the pass until it succeeds. Return False if the reconciler is closed first."""
         attempts = Retrying(
-            # Whatever the tracker raises (network, locked database, refusal, a bug) must not end the sweep, so all
-            # errors are let through to the log and tried again; interrupts of the process are not.
+            # No error of the tracker (network, locked database, refusal, bug) may end the sweep: all go to the log and
+            # are retried. Interrupts of the process are let through.
             retry=retry_if_exception_type(Exception),
             wait=wait_exponential(multiplier=1, max=self._longest_wait_s),
             stop=stop_when_event_set(self._closed),
@@ -147,7 +145,7 @@ class Reconciler(SweepObserver):
     def _attempt(self) -> bool:
         refused = self._synchroniser.run()
         if refused and not self._refused:
-            self._warn(f"tracking: MLflow refuses {next(iter(refused))}; MLflow will lack it, and the sweep goes on")
+            self._warn(f"tracking: MLflow refuses {next(iter(refused))}; MLflow will lack it; the sweep continues")
         self._refused = refused
         return True
 
@@ -161,5 +159,5 @@ class Reconciler(SweepObserver):
         logger.warning("tracking: attempt %d failed", state.attempt_number, exc_info=error)
         if not self._warned:
             self._warned = True
-            told = "" if error is None else f": {type(error).__name__}: {reason(error)}"
-            self._warn(f"tracking is behind, the sweep goes on{told}")
+            detail = "" if error is None else f": {type(error).__name__}: {reason(error)}"
+            self._warn(f"tracking is behind; the sweep continues{detail}")

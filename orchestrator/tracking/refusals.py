@@ -1,4 +1,4 @@
-"""Tell a store that refuses for good from one that is away, locked or busy."""
+"""Distinguish permanent refusals of a tracking store from temporary errors."""
 
 import re
 
@@ -6,24 +6,23 @@ from orchestrator.core.errors import LONGEST, TrackingError, first_line
 from orchestrator.core.secrets import redact
 
 RETRIED = frozenset({408, 409, 425, 429, 499})
-"""Statuses of the client's kind that another try may change: timeouts, conflicts, rate limits."""
+"""Temporary 4xx statuses: timeouts, conflicts, rate limits."""
 RACES = frozenset({"RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"})
-"""Another process was faster: what exists is found by the next try."""
+"""Another process was faster: the next attempt finds its object."""
 LASTING = ("readonly database", "out-of-date database schema", "file is not a database")
-"""Words of SQL stores that name a state which only a person changes; MLflow reports them as server errors."""
+"""Messages of SQL stores for permanent states; MLflow reports them as server errors."""
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Return whether a tracking store refused for good, so that the same request gets the same answer.
+    """Return whether an error is permanent: the same request would fail again.
 
-    True for requests that a server answers with a status 4xx (a value that it does not accept, no permission, a run
-    that was deleted), for files and databases that may not be written, and for faults of the code. False for everything
-    that may pass.
+    True for answers with a status 4xx (invalid value, no permission, deleted run), for files and databases without
+    write permission, and for bugs. False for temporary errors.
     """
     if isinstance(error, TrackingError | PermissionError | NotADirectoryError | FileExistsError):
-        return True  # MLflow is not installed, or a person has to change something on the disk
+        return True  # MLflow is not installed, or a path or permission is wrong
     if isinstance(error, TypeError | ValueError | LookupError | AttributeError) and not isinstance(error, OSError):
-        return True  # a fault of the code, MLflow's or ours: another try would meet it too
+        return True  # a bug, in MLflow or here
     if any(words in str(error) for words in LASTING):
         return True
     status = _status(error)
@@ -31,7 +30,7 @@ def is_refusal(error: BaseException) -> bool:
 
 
 def _status(error: BaseException) -> int | None:
-    """Return the HTTP status that a server answered with, or that MLflow gives the error; None if there is none."""
+    """Return the HTTP status of a server's answer or of MLflow's error; None without one."""
     from mlflow.exceptions import MlflowException
 
     if not isinstance(error, MlflowException):
@@ -40,7 +39,7 @@ def _status(error: BaseException) -> int | None:
         return 409
     if error.error_code == "INVALID_STATE":
         return 400
-    # A status that MLflow has no name for becomes an internal error; the message holds the number.
+    # MLflow turns a status without a name into an internal error; the message holds the number.
     named = re.search(r"failed with error code (\d{3})", str(error))
     return int(named[1]) if named else int(error.get_http_status_code())
 

@@ -1,4 +1,4 @@
-"""The model registry: versions of registered models, and the aliases that say which one is in use."""
+"""The model registry: versions of registered models, and their aliases."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"
 PREVIOUS_TAG = "loratory.previous"
-"""On a version: which version had the alias before it; ``loratory.previous.<alias>``."""
+"""Tag of a version with the previous holder of an alias: ``loratory.previous.<alias>``."""
 
 
 @contextmanager
 def registry_errors(location: Location) -> Iterator[None]:
-    """Raise what MLflow raises as ``TrackingError``, with the registry's address and in one line."""
+    """Raise MLflow's errors as ``TrackingError``: one line with the registry's address."""
     load_mlflow()
     from mlflow.exceptions import MlflowException
 
@@ -47,13 +47,13 @@ class Version:
 
     @property
     def reference(self) -> str:
-        """``name/version``: names this version and no other."""
+        """``name/version``."""
         return f"{self.name}/{self.version}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelReference:
-    """What a person writes: ``NAME``, ``NAME@alias`` or ``NAME/version``."""
+    """A reference to a version: ``NAME``, ``NAME@alias`` or ``NAME/version``."""
 
     name: str
     alias: str | None = None
@@ -61,10 +61,10 @@ class ModelReference:
 
     @classmethod
     def parse(cls, written: str) -> "ModelReference":
-        """Return the reference that ``written`` is; ``models:/`` before it is accepted.
+        """Return the reference written as ``written``, with or without ``models:/`` before it.
 
         Raises:
-            UserError: the name is empty, or the version is no positive whole number.
+            UserError: the name is empty, or the version is not a positive integer.
         """
         written = written.removeprefix("models:/")
         name, at, alias = written.partition("@")
@@ -86,12 +86,16 @@ class Registry:
         self._client = connect(location)
 
     def register(self, name: str, model_id: str, tags: Mapping[str, str], description: str = "") -> Version:
-        """Return the version of ``name`` that holds a logged model; create it, and the name, if there is none yet.
+        """Return the version of ``name`` with a logged model; create the name and the version if they are missing.
 
-        ``description`` is a new version's, in words for a person, who may have changed that of an old one.
+        Args:
+            name: the registered model.
+            model_id: the logged model.
+            tags: set on the version.
+            description: for a new version only; an old one may have been edited.
 
         Raises:
-            UserError: the registry does not accept the name.
+            UserError: the registry refuses the name.
         """
         from mlflow.exceptions import MlflowException
 
@@ -103,11 +107,11 @@ class Registry:
             except MlflowException as error:
                 raise UserError(f"a registered model cannot be called {name!r}: {error.message}") from error
             known = ()
-        found = next((version for version in known if version.model_id == model_id), None)
-        if found is None:
+        registered = next((version for version in known if version.model_id == model_id), None)
+        if registered is None:
             model = self._client.get_logged_model(model_id)
-            # A server knows its own models. MLflow's SQL registry would look models:/ and a missing run up in the
-            # process-wide tracking store, which need not be this one.
+            # A server knows its own models. MLflow's SQL registry would look up models:/ and a missing run in the
+            # process-wide tracking store, which may be another one.
             remote = self._location.registry_uri.startswith("http")
             source = f"models:/{model_id}" if remote else str(model.artifact_location)
             made = self._client.create_model_version(
@@ -115,14 +119,14 @@ class Registry:
             )
             return _version(made)
         for key, value in tags.items():
-            self._client.set_model_version_tag(name, str(found.version), key, value)
-        return self.get(ModelReference(name=name, version=found.version))
+            self._client.set_model_version_tag(name, str(registered.version), key, value)
+        return self.get(ModelReference(name=name, version=registered.version))
 
     def set_alias(self, version: Version, alias: str) -> Version | None:
-        """Point ``alias`` to ``version`` and return the version that had it before, if another had.
+        """Point ``alias`` to ``version`` and return its previous holder; None if there was no other one.
 
         Raises:
-            TrackingError: the registry refuses; the version is registered nonetheless.
+            TrackingError: the registry refuses the alias; the version stays registered.
         """
         from mlflow.exceptions import MlflowException
 
@@ -130,7 +134,7 @@ class Registry:
             return self._set_alias(version, alias)
         except MlflowException as error:
             raise TrackingError(
-                f"{version.reference} is registered, and the registry refuses its alias {alias}: {error.message}"
+                f"{version.reference} is registered, but the registry refuses its alias {alias}: {error.message}"
             ) from error
 
     def _set_alias(self, version: Version, alias: str) -> Version | None:
@@ -144,44 +148,44 @@ class Registry:
         return before
 
     def move_back(self, name: str, alias: str) -> tuple[Version, Version]:
-        """Point ``alias`` to the version that had it before, and return ``(the one it leaves, the one it returns to)``.
+        """Point ``alias`` to its previous holder, and return ``(old holder, new holder)``.
 
         Raises:
-            UserError: no version has the alias, or none had it before.
+            UserError: no version has the alias, or there is no previous holder.
         """
         current = self.get(ModelReference(name=name, alias=alias))
         previous = current.tags.get(f"{PREVIOUS_TAG}.{alias}")
         if previous is None:
-            raise UserError(f"{current.reference} is the first version that was {alias}; there is none to go back to")
+            raise UserError(f"{current.reference} is the first version with the alias {alias}; there is no earlier one")
         earlier = self.get(ModelReference(name=name, version=int(previous)))
         self._client.set_registered_model_alias(name, alias, previous)
         return current, earlier
 
     def get(self, reference: ModelReference) -> Version:
-        """Return a version: the one named, the alias's, or for a bare name the champion, else the newest.
+        """Return a version by number or alias; for a name alone the champion, else the newest version.
 
         Raises:
-            UserError: there is none; the message lists what there is.
+            UserError: there is no such version; the message lists the versions.
         """
         known = self.versions(reference.name)
         if reference.version is not None:
-            found = [item for item in known if item.version == reference.version]
+            matching = [item for item in known if item.version == reference.version]
         else:
             alias = reference.alias or CHAMPION
-            found = [item for item in known if alias in item.aliases]
-            if not found and reference.alias is None:
-                found = list(known[-1:])
-        if not found:
-            there = ", ".join(" ".join((item.reference, *(f"@{alias}" for alias in item.aliases))) for item in known)
+            matching = [item for item in known if alias in item.aliases]
+            if not matching and reference.alias is None:
+                matching = list(known[-1:])
+        if not matching:
+            existing = ", ".join(" ".join((item.reference, *(f"@{alias}" for alias in item.aliases))) for item in known)
             wanted = f"@{reference.alias}" if reference.alias else f"/{reference.version}"
-            raise UserError(f"{reference.name} has no version {wanted}; there are: {there or 'none'}")
-        return found[0]
+            raise UserError(f"{reference.name} has no version {wanted}; there are: {existing or 'none'}")
+        return matching[0]
 
     def versions(self, name: str) -> tuple[Version, ...]:
         """Return the versions of a registered model, the oldest first.
 
         Raises:
-            UserError: no model of that name is registered; the message lists those that are.
+            UserError: the name is not registered; the message lists the registered names.
         """
         from mlflow.exceptions import MlflowException
 
@@ -196,14 +200,14 @@ class Registry:
                 f"no model {name} is registered; registered: {', '.join(self.names()) or 'none'}"
             ) from error
         escaped = name.replace("'", "''")
-        found = self._client.search_model_versions(f"name = '{escaped}'")
+        items = self._client.search_model_versions(f"name = '{escaped}'")
         held = {
-            item.version: tuple(sorted(a for a, v in aliases.items() if int(v) == int(item.version))) for item in found
+            item.version: tuple(sorted(a for a, v in aliases.items() if int(v) == int(item.version))) for item in items
         }
-        return tuple(sorted((_version(item, held[item.version]) for item in found), key=lambda item: item.version))
+        return tuple(sorted((_version(item, held[item.version]) for item in items), key=lambda item: item.version))
 
     def holder(self, name: str, alias: str) -> Version | None:
-        """Return the version that an alias points to; None if no model of that name is registered, or none has it."""
+        """Return the version of an alias; None if the name is not registered or no version has the alias."""
         try:
             return next((item for item in self.versions(name) if alias in item.aliases), None)
         except UserError:
@@ -214,13 +218,13 @@ class Registry:
         return tuple(sorted(model.name for model in self._client.search_registered_models()))
 
     def download(self, version: Version, target: Path | None = None) -> Path:
-        """Return the version's adapter folder, copied to ``target`` or, if it is on this disk, where it is.
+        """Return the version's adapter folder: copied to ``target``, or in place if it is on this disk.
 
         Raises:
-            UserError: the version was not made from an adapter's model.
+            UserError: the version does not come from a logged adapter.
         """
         if not version.model_id:
-            raise UserError(f"{version.reference} was not made from an adapter that Loratory logged")
+            raise UserError(f"{version.reference} does not come from an adapter logged by Loratory")
         return download_model(self._client, version.model_id, self._location.tracking_uri, target)
 
 
@@ -228,7 +232,7 @@ def _version(item: "ModelVersion", aliases: tuple[str, ...] = ()) -> Version:
     return Version(
         name=item.name,
         version=int(item.version),
-        # SQL registries keep the source alone; it ends in the model's id, or in its folder.
+        # SQL registries keep only the source; it ends in the model's id or folder.
         model_id=item.model_id or next(iter(re.findall(r"\bm-[0-9a-f]{32}\b", item.source or "")), ""),
         run_id=item.run_id or None,
         aliases=aliases,

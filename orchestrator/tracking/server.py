@@ -1,4 +1,4 @@
-"""The MLflow server as a child process that ends when we do."""
+"""The MLflow server as a child process; it ends with its parent."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ from orchestrator.tracking.location import Location
 from orchestrator.tracking.ui_page import APP, plugin
 
 STOP_S = 4.0
-"""Seconds that the server gets to stop by itself."""
+"""Seconds for the server to stop after SIGTERM."""
 
 
 @contextmanager
@@ -31,27 +31,27 @@ def serve(
     log: Path | None = None,
     wait_s: float = 120.0,
 ) -> Iterator[str]:
-    """Run ``mlflow server`` on a local store and yield its address once it answers; a server's own address as it is.
+    """Run ``mlflow server`` on a local store and yield its address once it answers; for a server yield its address.
 
-    The server and its workers are stopped when the block is left, by Ctrl-C or SIGTERM too.
+    The server and its workers are stopped at the end of the block, also after Ctrl-C or SIGTERM.
 
     Args:
         location: the store to show.
         host: the interface to listen on.
         port: the port; 0: any free one; None: 5000 if it is free, else any free one.
         log: file for the server's output; None drops it.
-        wait_s: seconds within which it must answer.
+        wait_s: longest time to the first answer, in seconds.
 
     Raises:
         UserError: the port is taken.
-        TrackingError: the server ended, or does not answer in time.
+        TrackingError: the server ended, or did not answer in time.
     """
     if location.is_server:
         yield location.tracking_uri
         return
     load_mlflow()
     address = f"http://{host}:{_choose_port(host, port)}"
-    # In the environment, because everybody on the machine can read a command line, and an address may hold a password.
+    # In the environment: all users of a machine can read command lines, and an address may hold a password.
     stores = {"MLFLOW_BACKEND_STORE_URI": location.tracking_uri, "MLFLOW_REGISTRY_STORE_URI": location.registry_uri}
     with (
         _terminated_as_interrupt(),
@@ -75,7 +75,7 @@ def _command(location: Location, address: str) -> list[str]:
 @contextmanager
 def _child(command: list[str], variables: Mapping[str, str], log: Path | None) -> Iterator["subprocess.Popen[bytes]"]:
     with Path(log or os.devnull).open("ab") as output:
-        # A group of its own: Ctrl-C reaches us alone, and we stop the server with its workers, once.
+        # A process group of its own: Ctrl-C reaches only the parent, which stops the server with its workers.
         child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -104,7 +104,7 @@ def _stop(child: "subprocess.Popen[bytes]") -> None:
 
 @contextmanager
 def _terminated_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM leave blocks as Ctrl-C does; signals can only be handled in the main thread."""
+    """Treat SIGTERM as Ctrl-C in the block; only the main thread can handle signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -123,17 +123,17 @@ def _wait(child: "subprocess.Popen[bytes]", address: str, wait_s: float, log: Pa
     deadline = time.monotonic() + wait_s
     while time.monotonic() < deadline:
         if child.poll() is not None:
-            raise TrackingError(f"mlflow server ended with code {child.returncode}; {_look(log)}")
+            raise TrackingError(f"mlflow server ended with code {child.returncode}; {_log_hint(log)}")
         try:
             with urllib.request.urlopen(f"{address}/health", timeout=2):  # noqa: S310  (our own http address)
                 return
         except (URLError, OSError):
             time.sleep(0.1)
-    raise TrackingError(f"mlflow server does not answer at {address} after {wait_s:g} s; {_look(log)}")
+    raise TrackingError(f"mlflow server does not answer at {address} after {wait_s:g} s; {_log_hint(log)}")
 
 
-def _look(log: Path | None) -> str:
-    return "it said nothing that was kept" if log is None else f"see {log}"
+def _log_hint(log: Path | None) -> str:
+    return "its output was not kept" if log is None else f"see {log}"
 
 
 def _choose_port(host: str, port: int | None) -> int:

@@ -1,4 +1,4 @@
-"""Stage a trained adapter: write the folder that is registered, exported and served.
+"""Stage a trained adapter: write the folder for registration, export and serving.
 
 A staged adapter is a standard PEFT folder with its tokenizer, a README, and ``loratory.json``.
 """
@@ -14,12 +14,12 @@ from orchestrator.tracking.tokenizer_files import TOKENIZER_CONFIG, stage_tokeni
 
 
 def stage_adapter(adapter: Path, card: AdapterCard, target: Path) -> Path:
-    """Copy a trained adapter to the new folder ``target`` with all that is needed to use it, and return that folder.
+    """Copy a trained adapter to the new folder ``target``, add tokenizer, card and README, and return the folder.
 
-    The base model itself is not copied: ``adapter_config.json`` and the card refer to it.
+    The base model is not copied: ``adapter_config.json`` and the card refer to it.
 
     Raises:
-        ModelError: the base model's tokenizer cannot be written as it is.
+        ModelError: the base model's tokenizer cannot be saved unchanged.
     """
     shutil.copytree(adapter, target)
     config = json.loads((target / CONFIG).read_text(encoding="utf-8"))
@@ -32,7 +32,7 @@ def stage_adapter(adapter: Path, card: AdapterCard, target: Path) -> Path:
 
 
 def _tokenizer_of(card: AdapterCard, target: Path) -> str:
-    """Write the tokenizer if it is not there, and return the side on which a classifier's rows are padded."""
+    """Write the tokenizer if it is missing, and return the padding side of a classifier's rows."""
     if (target / TOKENIZER_CONFIG).is_file():  # the folder was staged before
         return read_card(target).padding_side if (target / CARD).is_file() else card.padding_side
     classifies = card.head == "sequence_classification"

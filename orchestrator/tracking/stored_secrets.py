@@ -1,4 +1,4 @@
-"""Passwords that an earlier version wrote to MLflow: found, and masked where MLflow lets a value be changed."""
+"""Find and mask passwords written to MLflow by an earlier version. MLflow cannot change parameters."""
 
 import tempfile
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ _TEXTS = (".yaml", ".html", ".json", ".csv", ".txt", ".md")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunSecret:
-    """One secret in a run: a tag, a parameter (which MLflow never changes) or a file, by name, and its masked value."""
+    """One secret in a run: a tag, a parameter (unchangeable in MLflow) or a file, by name, with its masked value."""
 
     run_id: str
     kind: str
@@ -38,25 +38,25 @@ def run_secrets(location: Location, sweep: SweepRecord) -> tuple[RunSecret, ...]
 
     Raises:
         TrackingError: MLflow is not installed.
-        Exception: whatever MLflow raises when its store cannot be reached.
+        Exception: any error of MLflow for an unreachable store.
     """
     if sweep.experiment_id is None:
         return ()
     client = connect(location)
-    found: list[RunSecret] = []
+    secrets: list[RunSecret] = []
     token = None
     while True:
         wanted = f"tags.`{SWEEP_TAG}` = '{sweep_key(sweep)}'"
         page = client.search_runs([sweep.experiment_id], wanted, page_token=token)
         for run in page:
-            found += _in_run(client, run)
+            secrets += _in_run(client, run)
         token = page.token
         if not token:
-            return tuple(found)
+            return tuple(secrets)
 
 
 def mask_run_secrets(location: Location, secrets: tuple[RunSecret, ...]) -> None:
-    """Mask the secrets that can be changed; raises what ``run_secrets`` raises."""
+    """Mask the secrets in tags and files. Raises the errors of ``run_secrets``."""
     client = connect(location)
     for secret in secrets:
         if secret.kind == "tag":

@@ -1,4 +1,4 @@
-"""The numbers that stand on runs: every report's metrics, and the summary at the best checkpoint so far. Pure."""
+"""The metrics of runs: the metrics of every report, and the summary at the best checkpoint so far. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from orchestrator.core.ranking import ranked_by_result, score_key
 from orchestrator.core.trial import TrialRecord
 
 A_MOMENT_S = 0.001
-"""How much later than what it replaces a value is said to be, in seconds: MLflow shows the newest of a step."""
+"""Added to the time of a replacing value, in seconds: MLflow shows the newest value of a step."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,15 +24,15 @@ class Point:
 
 
 def milliseconds(seconds: float) -> int:
-    """Return MLflow's form of a time."""
+    """Return a time in whole milliseconds, as in MLflow."""
     return round(seconds * 1000)
 
 
 def summary(samples: int, metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return the summary metrics of a trial whose best checkpoint was written after ``samples``.
+    """Return the summary metrics of a trial, given the metrics of its best checkpoint after ``samples``.
 
-    All of them belong to that one checkpoint, the one that is kept: ``best_val_loss`` is its validation loss, which
-    may be above the smallest of the curve when another metric is searched.
+    All values belong to this one checkpoint: with another searched metric ``best_val_loss`` may be above the smallest
+    loss of the curve.
     """
     values = {"samples_at_best": float(samples)}
     for name, value in metrics.items():
@@ -47,7 +47,7 @@ def summary(samples: int, metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def trial_points(trial: TrialRecord, metric: Metric, after: int) -> list[Point]:
-    """Return what stands on a trial's run for its reports beyond ``after`` samples, and its final metrics.
+    """Return the points of a trial's run: reports beyond ``after`` samples, and final metrics.
 
     Times come from the records, so writing a point twice changes nothing.
     """
@@ -62,18 +62,18 @@ def trial_points(trial: TrialRecord, metric: Metric, after: int) -> list[Point]:
         points += _points(trial.measured_last, best.nominal_samples, best.ended_at)
         if len(trial.measured_last) < len(trial.final):
             last = trial.reports[-1]
-            again = summary(best.nominal_samples, trial.at_best(metric))
-            points += _points(again, last.nominal_samples, last.ended_at + A_MOMENT_S)
+            measured = summary(best.nominal_samples, trial.at_best(metric))
+            points += _points(measured, last.nominal_samples, last.ended_at + A_MOMENT_S)
     return points
 
 
 def ended(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Return the trials that have ended, in that order."""
+    """Return the ended trials in the order of their ends."""
     return sorted((trial for trial in trials if trial.ended), key=lambda trial: (trial.ended_at or 0.0, trial.number))
 
 
 def sweep_points(trials: Sequence[TrialRecord], metric: Metric, after: int) -> list[Point]:
-    """Return what stands on the parent run: the best trial so far, at each trial's end beyond the first ``after``."""
+    """Return the points of the parent run: the best trial so far, at each trial's end beyond the first ``after``."""
     points: list[Point] = []
     best: TrialRecord | None = None
     done, key = ended(trials), score_key(metric)
@@ -91,7 +91,7 @@ def sweep_points(trials: Sequence[TrialRecord], metric: Metric, after: int) -> l
 
 
 def fact_points(facts: SweepFacts, step: int, seconds: float) -> list[Point]:
-    """Return the numbers among a sweep's facts that belong on its run: the baseline and the importances."""
+    """Return the points of a sweep's facts: the baseline and the importances."""
     # A baseline's name has no slash: otherwise its chart of one point would be the first of the page.
     values = {f"baseline_{name.replace('/', '_')}": value for name, value in (facts.baseline or {}).items()}
     values |= {f"importance/{name}": share for name, share in facts.importances.items()}

@@ -1,8 +1,7 @@
-"""One pass that brings MLflow to what the ledger says. No thread, no retry: it writes what is missing, or raises.
+"""One pass over a sweep: it writes records missing in MLflow, or raises. It has no thread and no retries.
 
-What has been written is kept in cursors, saved after each success. A kill at any point costs at most one run's writes
-again, and those change nothing: points carry the records' own times, and a run is looked up by its tags before it is
-created.
+A cursor per run stores the progress and is saved after each success. After a kill at most one run is written again,
+without effect: points carry the records' own times, and runs are found by their tags before they are created.
 """
 
 import hashlib
@@ -33,11 +32,11 @@ logger = logging.getLogger(__name__)
 SPEC = "sweep.yaml"
 TABLE = "leaderboard.json"
 ATTEMPTS = 2
-"""How often an item is tried that the store refuses; before the second try the store's runs are looked up again."""
+"""Attempts on a refused item; before the second attempt the store's runs are read again."""
 
 
 class Synchroniser:
-    """Writes one sweep to one place. Connects at the first pass, and again after a pass that failed."""
+    """Writes one sweep to one location. It connects at the first pass, and again after a failed pass."""
 
     def __init__(
         self,
@@ -59,34 +58,34 @@ class Synchroniser:
         self._cursors: dict[int | None, dict[str, Any]] = {}
         self._written: dict[int, tuple[SweepStatus, TrialRecord]] = {}  # in this process, so without a digest
         self._refusals: dict[str, int] = {}
-        self._doubted: set[str] = set()  # items that were refused in this pass
+        self._newly_refused: set[str] = set()  # items refused in this pass
         self._refused: dict[str, str] = {}
 
     def run(self) -> tuple[str, ...]:
-        """Write everything that is missing; return a sentence for each item that the store refuses for good.
+        """Write everything missing; return a sentence for each item refused by the store.
 
-        Such an item (a run, a file, a model, the sweep as a whole) is given up for the life of this object.
+        A refused item (a run, a file, a model, the whole sweep) is not tried again by this object.
 
         Raises:
-            Exception: whatever MLflow raises when its store cannot be reached; the next pass starts from the cursors.
+            Exception: any error of MLflow for an unreachable store; the next pass starts from the cursors.
         """
         for _ in range(ATTEMPTS):
             try:
                 if self._pass():
                     break
             except BaseException:
-                # A request that failed may have been carried out: look again at what is there before creating any.
+                # A failed request may have been carried out: read the runs again before creating any.
                 self._writer = None
                 raise
             self._writer = None
         return tuple(self._refused.values())
 
     def _pass(self) -> bool:
-        """Return whether no item was refused that was not given up before."""
-        self._doubted.clear()
+        """Return whether no further item was refused."""
+        self._newly_refused.clear()
         sweep, trials = self._ledger.sweeps.get(self._sweep_id), self._trials.refresh()
         self._attempt(sweep.reference, partial(self._write_all, sweep, trials))
-        return not self._doubted
+        return not self._newly_refused
 
     def _write_all(self, sweep: SweepRecord, trials: Sequence[TrialRecord]) -> None:
         writer = self._writer or self._open(sweep, trials)
@@ -103,10 +102,10 @@ class Synchroniser:
         self._log_models(writer, sweep, trials)
 
     def _attempt(self, item: str, write: Callable[[], None]) -> bool:
-        """Write one item unless it was given up; return whether it is written. Give it up at the second refusal.
+        """Write one item; return whether it is written. After the second refusal it is given up.
 
         Raises:
-            Exception: what ``write`` raises and is no refusal.
+            Exception: any error of ``write`` other than a refusal.
         """
         if item in self._refused:
             return False
@@ -116,10 +115,10 @@ class Synchroniser:
             if not is_refusal(error):
                 raise
             self._refusals[item] = self._refusals.get(item, 0) + 1
-            self._doubted.add(item)
+            self._newly_refused.add(item)
             if self._refusals[item] >= ATTEMPTS:
                 self._refused[item] = f"{item}: {reason(error)}"
-                logger.warning("tracking: the store refuses %s, which is not sent again", item, exc_info=error)
+                logger.warning("tracking: the store refuses %s; it is not sent again", item, exc_info=error)
             return False
         return True
 
@@ -130,7 +129,7 @@ class Synchroniser:
         numbers: list[int | None] = [None, *(trial.number for trial in trials)]
         for number in numbers:
             cursor = self._ledger.cursors.load(self._sweep_id, number)
-            # Another store, or a run that somebody deleted: what the cursor says was written is not there.
+            # In another store, or for a deleted run, the cursor does not apply.
             self._cursors[number] = cursor if cursor.get("run_id") == self._runs.get(number) else {}
         self._written.clear()
         self._writer = writer
@@ -172,7 +171,7 @@ class Synchroniser:
         cursor = self._cursors.get(None, {})
         if not cursor:
             self._add_run(None, parent)
-            writer.write_parent_head(parent)
+            writer.write_parent_constants(parent)
             cursor = {"run_id": parent, "ended": 0, "files": {}}
             self._save(None, cursor)
         tags = wording.sweep_tags(sweep, trials, self._description)
@@ -191,7 +190,7 @@ class Synchroniser:
             self._save(None, cursor)
 
     def _upload_files(self, writer: RunWriter, sweep: SweepRecord, parent: str) -> None:
-        """Upload the sweep file and the report's files that are new or have changed, each an item of its own."""
+        """Upload the sweep file and the new or changed files of the report, each an item of its own."""
         text = sweep.spec_text
         self._upload(SPEC, _digest(text), lambda: writer.upload_text(parent, text, SPEC))
         for name, (path, digest) in _files(self._description.files).items():
@@ -244,7 +243,7 @@ def _plain(value: object) -> object:
 def _files(folder: Path | None) -> dict[str, tuple[Path, str]]:
     if folder is None or not folder.is_dir():
         return {}
-    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {
-        path.relative_to(folder).as_posix(): (path, hashlib.sha256(path.read_bytes()).hexdigest()) for path in found
+        path.relative_to(folder).as_posix(): (path, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files
     }

@@ -1,7 +1,7 @@
-"""A base model's tokenizer and generation configuration, beside an adapter, as anyone loads them.
+"""A base model's tokenizer and generation configuration, saved beside an adapter.
 
-The tokenizer is saved as trials used it, with its padding token and side, and with all its files. It is loaded again
-before it counts as written.
+The tokenizer is saved as used by the trials, with padding token, padding side and all its files. It is loaded again and
+compared.
 """
 
 import shutil
@@ -22,27 +22,27 @@ if TYPE_CHECKING:
 
 TOKENIZER_CONFIG = "tokenizer_config.json"
 _SETTINGS = (TOKENIZER_CONFIG, "tokenizer.json", "special_tokens_map.json", "added_tokens.json")
-"""Files that say how a tokenizer is made; the others hold its vocabulary."""
+"""Files with a tokenizer's settings; the other files hold its vocabulary."""
 _PROBES = (
     "The quick brown fox can't jump over 13 lazy dogs: naïve, café, 1,234.56!",
     "  Two  spaces\nand a new line\t\U0001f642 #tag @user http://example.org",
     "日本語の文 नमस्ते दुनिया Привет мир",
 )
 _WORDS = 200
-"""Tokens of the vocabulary that are tried too."""
+"""Number of vocabulary tokens in the comparison."""
 
 
 def stage_tokenizer(base_path: str, revision: str | None, folder: Path, *, classifies: bool) -> str:
-    """Write the tokenizer of a base model to ``folder`` and return the side on which it pads.
+    """Write the tokenizer of a base model to ``folder`` and return its padding side.
 
     Args:
         base_path: the base model's folder or hub id.
-        revision: of the hub id.
-        folder: exists.
-        classifies: whether the adapter's head classifies rows; if not, the generation configuration is written too.
+        revision: the revision of the hub id.
+        folder: an existing folder.
+        classifies: whether the adapter has a classification head; if not, the generation configuration is written too.
 
     Raises:
-        ModelError: what was written loads as another tokenizer, or not at all.
+        ModelError: the written tokenizer differs from the original, or does not load.
     """
     local = Path(base_path).is_dir()
     source = Source(origin=Origin.LOCAL if local else Origin.HUB, name=base_path, revision=revision)
@@ -51,10 +51,10 @@ def stage_tokenizer(base_path: str, revision: str | None, folder: Path, *, class
     tokenizer.save_pretrained(folder)
     patterns = [*TOKENIZER_FILES, *tokenizer.vocab_files_names.values()]
     originals = _originals(source, patterns)
-    # The vocabulary as it was published: BertweetTokenizer saves merges that it cannot read again.
+    # The published vocabulary: BertweetTokenizer cannot read the merges it saves.
     _copy(originals, folder, patterns, skip=_SETTINGS)
     problem = difference(tokenizer, folder)
-    if problem is not None:  # perhaps the published settings say more than the tokenizer knows of itself
+    if problem is not None:  # the published settings may hold more than the saved ones
         _copy(originals, folder, patterns)
         problem = difference(tokenizer, folder)
     if problem is not None:
@@ -65,9 +65,9 @@ def stage_tokenizer(base_path: str, revision: str | None, folder: Path, *, class
 
 
 def _inputs(source: Source, tokenizer: "PreTrainedTokenizerBase") -> list[str]:
-    """Return what a model is given of each row: no token types where training has none and the model has no table.
+    """Return the model's input names, without token types if they are all 0 and the model has no table for them.
 
-    GPT-2 takes them for tokens and would add an embedding to every place.
+    GPT-2 would treat them as tokens and add an embedding at every position.
     """
     from transformers import AutoConfig
 
@@ -79,7 +79,7 @@ def _inputs(source: Source, tokenizer: "PreTrainedTokenizerBase") -> list[str]:
 
 
 def _originals(source: Source, patterns: Sequence[str]) -> Path:
-    """Return the folder that holds the tokenizer's files as they were published."""
+    """Return the folder with the tokenizer's published files."""
     if source.origin is Origin.LOCAL:
         return Path(source.name)
     from huggingface_hub import snapshot_download
@@ -96,34 +96,34 @@ def _copy(base: Path, folder: Path, patterns: Sequence[str], *, skip: Sequence[s
 
 
 def difference(tokenizer: "PreTrainedTokenizerBase", folder: Path) -> str | None:
-    """Return in what the tokenizer that a person loads from ``folder`` differs, in words; None if in nothing."""
+    """Return the difference of the tokenizer loaded from ``folder``, in words; None if there is none."""
     from transformers import AutoTokenizer
 
     try:
         loaded = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:  # noqa: BLE001  whatever it is, the message is passed on
+    except Exception as error:  # noqa: BLE001  any error becomes the message
         return f"{type(error).__name__}: {error}"
     for probe in (*_PROBES, _words_of(tokenizer)):
-        # Not verbose: transformers would warn of a probe that is longer than the model's rows.
+        # Not verbose: transformers would warn of long probes.
         if loaded(probe, verbose=False)["input_ids"] != tokenizer(probe, verbose=False)["input_ids"]:
             return f"it gives other tokens for {shorten(probe, 60)!r}"
     return None if loaded.pad_token_id == tokenizer.pad_token_id else "it pads with another token"
 
 
 def _words_of(tokenizer: "PreTrainedTokenizerBase") -> str:
-    """Return a text of tokens from all over the vocabulary."""
+    """Return a text of tokens spread over the vocabulary."""
     size = len(tokenizer)
-    some = sorted({place * (size - 1) // _WORDS for place in range(_WORDS + 1)})
+    ids = sorted({step * (size - 1) // _WORDS for step in range(_WORDS + 1)})
     special = set(tokenizer.all_special_ids)
-    return " ".join(tokenizer.batch_decode([[token_id] for token_id in some if token_id not in special]))
+    return " ".join(tokenizer.batch_decode([[token_id] for token_id in ids if token_id not in special]))
 
 
 def _save_generation(source: Source, tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
     from transformers import GenerationConfig
 
-    found = generation_config(source, tokenizer)
+    config = generation_config(source, tokenizer)
     try:
-        found.save_pretrained(folder)
-    except ValueError:  # published configurations break rules of transformers that came later, and cannot be saved
+        config.save_pretrained(folder)
+    except ValueError:  # published configurations may break later rules of transformers
         names = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id")
-        GenerationConfig(**{name: getattr(found, name) for name in names}).save_pretrained(folder)
+        GenerationConfig(**{name: getattr(config, name) for name in names}).save_pretrained(folder)

@@ -1,7 +1,7 @@
-"""MLflow's pages with their own telemetry switched off. The processes of ``mlflow server`` run this as their app.
+"""MLflow's web pages with telemetry switched off. The processes of ``mlflow server`` run this as their app.
 
-The server already tells its pages to send nothing (``MLFLOW_DISABLE_TELEMETRY``). Their switch "Enable telemetry" is a
-value in the browser's storage, though, and is on until somebody sets it: the page sets it before MLflow's code runs.
+The server already tells its pages to send nothing (``MLFLOW_DISABLE_TELEMETRY``). But their switch "Enable telemetry"
+is a value in the browser's storage, and on by default: the page switches it off before MLflow's code runs.
 """
 
 import os
@@ -18,7 +18,7 @@ APP = "loratory-ui"
 """The app's name for ``mlflow server --app-name``."""
 
 SWITCH = "mlflow.settings.telemetry.enabled_v1"
-"""The key in the browser's storage; a person who has set the switch keeps it so."""
+"""The key in the browser's storage; a value set by a person stays."""
 
 _SCRIPT = f"""<script>
 try {{ if (localStorage.getItem("{SWITCH}") === null) localStorage.setItem("{SWITCH}", "false"); }} catch (error) {{}}
@@ -26,7 +26,7 @@ try {{ if (localStorage.getItem("{SWITCH}") === null) localStorage.setItem("{SWI
 
 
 def create() -> "FastAPI":
-    """Return MLflow's app with the switch off on its one page, unless the user switched MLflow's telemetry on."""
+    """Return MLflow's app with the switch off, unless the user enabled MLflow's telemetry."""
     from mlflow.environment_variables import MLFLOW_DISABLE_TELEMETRY
     from mlflow.server import app as pages
     from mlflow.server.fastapi_app import app as served
@@ -41,9 +41,9 @@ def create() -> "FastAPI":
 
 @contextmanager
 def plugin() -> Iterator[dict[str, str]]:
-    """Yield the environment in which ``mlflow server`` finds the app, which it looks up among installed packages.
+    """Yield environment variables: with them ``mlflow server`` finds the app among installed packages.
 
-    A checkout is not installed, so a folder with nothing but that entry is put on the path.
+    A checkout is not installed, so the path gets a folder with only the package's entry point.
     """
     with TemporaryDirectory(prefix="loratory-") as folder:
         entry = Path(folder) / "loratory_ui-0.dist-info"

@@ -1,4 +1,4 @@
-"""The words that stand on runs: names, parameters, tags and descriptions in Markdown. Pure."""
+"""The texts of runs: names, parameters, tags and Markdown descriptions. Pure."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,14 +11,14 @@ from orchestrator.tracking.description import SweepDescription, sweep_key
 
 SWEEP_TAG = "loratory.sweep"
 TRIAL_TAG = "loratory.trial"
-"""The tags by which runs and models are found again; the parent run has no ``TRIAL_TAG``."""
+"""The tags for finding runs and models; the parent run has no ``TRIAL_TAG``."""
 
 NOTE_TAG = "mlflow.note.content"
 PARENT_TAG = "mlflow.parentRunId"
 
 
 def trial_name(number: int) -> str:
-    """Return a trial's name, which sorts by number up to 999."""
+    """Return a trial's name; names sort by number up to 999."""
     return f"trial-{number:03d}"
 
 
@@ -28,12 +28,12 @@ def texts(values: Mapping[str, ParamValue]) -> dict[str, str]:
 
 
 def trial_params(trial: TrialRecord, description: SweepDescription) -> dict[str, str]:
-    """Return what the trial varied and what the sweep file fixed; defaults that nobody chose are left out."""
+    """Return the searched and the fixed settings of a trial, without defaults."""
     return texts({**description.fixed, **trial.params, "seed": trial.seed})
 
 
 def trial_tags(trial: TrialRecord, sweep: SweepRecord, description: SweepDescription) -> dict[str, str]:
-    """Return the tags of a trial's run that change while it runs."""
+    """Return the changing tags of a trial's run."""
     tags = {"state": trial.state.value, "sweep": sweep.reference}
     if trial.reason:
         tags["reason"] = trial.reason
@@ -41,7 +41,7 @@ def trial_tags(trial: TrialRecord, sweep: SweepRecord, description: SweepDescrip
 
 
 def sweep_tags(sweep: SweepRecord, trials: Sequence[TrialRecord], description: SweepDescription) -> dict[str, str]:
-    """Return the tags of the parent run that change while the sweep runs."""
+    """Return the changing tags of the parent run."""
     tags = {"state": sweep.status.value, "sweep": sweep.reference}
     leaders = ranked_by_result((trial for trial in trials if trial.ended), description.metric)[:5]
     if leaders:
@@ -52,15 +52,15 @@ def sweep_tags(sweep: SweepRecord, trials: Sequence[TrialRecord], description: S
 
 
 def run_status(state: TrialState, sweep: SweepStatus) -> str:
-    """Return MLflow's status of a trial's run. A pruned trial did what it should: its ``state`` tag tells it apart."""
+    """Return MLflow's status of a trial's run. A pruned trial is FINISHED; its ``state`` tag says pruned."""
     if state is TrialState.RUNNING:
-        # Suspended by the driver's end or by a spent budget: it goes on when the sweep does.
+        # Suspended by the end of the driver or a spent budget; it resumes with the sweep.
         return "RUNNING" if sweep is SweepStatus.RUNNING else "SCHEDULED"
     return "FAILED" if state is TrialState.FAIL else "FINISHED"
 
 
 def sweep_run_status(status: SweepStatus) -> str:
-    """Return MLflow's status of the parent run; an interrupted sweep waits to go on."""
+    """Return MLflow's status of the parent run; an interrupted sweep is SCHEDULED."""
     return {
         SweepStatus.RUNNING: "RUNNING",
         SweepStatus.INTERRUPTED: "SCHEDULED",
@@ -69,7 +69,7 @@ def sweep_run_status(status: SweepStatus) -> str:
 
 
 def identity_tags(sweep: SweepRecord, number: int | None, parent: str | None) -> dict[str, str]:
-    """Return the tags that a run is created with."""
+    """Return the tags of a new run."""
     tags = {SWEEP_TAG: sweep_key(sweep)}
     if number is not None:
         tags[TRIAL_TAG] = str(number)
@@ -116,7 +116,7 @@ def _sweep_note(
         lines += [f"| trial | {metric.name} | samples | what it varied |", "|---|---|---|---|"]
     for trial in leaders:
         best = trial.best(metric)
-        assert best is not None  # ranked_by_result leaves out trials without a score
+        assert best is not None  # ranked_by_result omits trials without a score
         row = (trial_name(trial.number), f"{trial.result(metric):.4f}", f"{best.nominal_samples:,}")
         lines.append(f"| {' | '.join(row)} | {_assignments(trial.params)} |")
     if leaders:

@@ -1,4 +1,4 @@
-"""Runs in MLflow: found, created, written. It knows MLflow's client and nothing of when or why."""
+"""Find, create and write runs in MLflow."""
 
 import functools
 import json
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
 METRICS_PER_BATCH = 900
-"""MLflow takes 1000 entities in one call, 100 of them parameters and 100 tags at most."""
+"""MLflow accepts 1000 entities in one call, at most 100 of them parameters and 100 tags."""
 
 T = TypeVar("T")
 
 
 class RunWriter:
-    """Writes the runs of one sweep through one client. Every write may be repeated without changing what stands."""
+    """Writes the runs of one sweep through one client. Every write is idempotent."""
 
     def __init__(self, client: "MlflowClient", sweep: SweepRecord, description: SweepDescription) -> None:
         self.client = client
@@ -33,28 +33,28 @@ class RunWriter:
         self._description = description
 
     def experiment(self, location: Location) -> str:
-        """Return the id of the experiment that has the sweep's name; create it, or restore it if it was deleted."""
-        found = self.client.get_experiment_by_name(self._sweep.name)
-        if found is None:
+        """Return the id of the experiment with the sweep's name; create it, or restore it if it was deleted."""
+        experiment = self.client.get_experiment_by_name(self._sweep.name)
+        if experiment is None:
             artifacts = None if location.artifacts is None else (location.artifacts / self._sweep.name).as_uri()
             return str(self.client.create_experiment(self._sweep.name, artifact_location=artifacts))
-        if found.lifecycle_stage != "active":
-            self.client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
+        if experiment.lifecycle_stage != "active":
+            self.client.restore_experiment(experiment.experiment_id)
+        return str(experiment.experiment_id)
 
     def existing(self, experiment_id: str) -> dict[int | None, str]:
-        """Return the ids of this sweep's runs by trial number; None is the parent's place."""
+        """Return the ids of this sweep's runs by trial number; the key of the parent run is None."""
         wanted = f"tags.`{SWEEP_TAG}` = '{sweep_key(self._sweep)}'"
-        found: dict[int | None, str] = {}
+        run_ids: dict[int | None, str] = {}
         token = None
         while True:
             page = self.client.search_runs([experiment_id], wanted, order_by=["start_time ASC"], page_token=token)
             for run in page:
                 number = run.data.tags.get(TRIAL_TAG)
-                found.setdefault(None if number is None else int(number), str(run.info.run_id))
+                run_ids.setdefault(None if number is None else int(number), str(run.info.run_id))
             token = page.token
             if not token:
-                return found
+                return run_ids
 
     def create_parent(self, experiment_id: str) -> str:
         """Create the sweep's run and return its id."""
@@ -62,13 +62,13 @@ class RunWriter:
         started = milliseconds(self._sweep.created_at)
         return str(self.client.create_run(experiment_id, started, tags, self._sweep.reference).info.run_id)
 
-    def write_parent_head(self, run_id: str) -> None:
-        """Write what does not change on the parent run: parameters, versions, data sets.
+    def write_parent_constants(self, run_id: str) -> None:
+        """Write the constant parts of the parent run: parameters, versions, data sets.
 
-        Parameters cannot be changed in MLflow, so those that are already there stay.
+        MLflow cannot change parameters, so existing ones are skipped.
         """
-        there = self.client.get_run(run_id).data.params
-        params = {k: v for k, v in texts(self._description.params).items() if k not in there}
+        written = self.client.get_run(run_id).data.params
+        params = {k: v for k, v in texts(self._description.params).items() if k not in written}
         versions = provenance.versions()
         self.write(run_id, params=params, tags={f"version/{name}": version for name, version in versions.items()})
         self.log_data(run_id)
@@ -106,23 +106,23 @@ class RunWriter:
             self.client.log_batch(run_id, tags=head)
 
     def set_status(self, run_id: str, status: str, ended_at: float | None) -> None:
-        """Set a run's status; a final one takes the end time, in seconds since the epoch."""
+        """Set a run's status; a final status has an end time, in seconds since the epoch."""
         if status in {"FINISHED", "FAILED"}:
             self.client.set_terminated(run_id, status, None if ended_at is None else milliseconds(ended_at))
         else:
             self.client.update_run(run_id, status=status)
 
     def upload(self, run_id: str, file: Path, folder: str | None) -> None:
-        """Put a file among the run's artifacts."""
+        """Upload a file as an artifact of the run."""
         self.client.log_artifact(run_id, str(file), folder)
 
     def upload_text(self, run_id: str, content: str, name: str) -> None:
-        """Put a text among the run's artifacts."""
+        """Upload a text as an artifact of the run."""
         self.client.log_text(run_id, redact(content), name)
 
 
 def table_tag(path: str) -> dict[str, str]:
-    """Return the tag by which MLflow's UI shows a JSON artifact, ``{"columns": ..., "data": ...}``, as a table."""
+    """Return a tag for MLflow's UI: it shows the JSON artifact ``{"columns": ..., "data": ...}`` as a table."""
     return {"mlflow.loggedArtifacts": json.dumps([{"path": path, "type": "table"}])}
 
 
@@ -136,7 +136,7 @@ def _origin(code_dir: Path | None) -> Mapping[str, str]:
 def _input(item: DataInput) -> "DatasetInput":
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    # MLflow's own data set classes would import pandas or datasets; the entity is all that the server stores.
+    # MLflow's data set classes would import pandas or datasets; the server stores only the entity.
     data = Dataset(
         name=item.name,
         digest=item.digest[:36],

@@ -25,8 +25,8 @@ HEAVY = {
 PROBE = """
 import json, sys
 sys.argv = ["loratory", *json.loads(sys.argv[1])]
-from orchestrator.core.environment import prepare
-prepare()
+from orchestrator.core.environment import set_environment_defaults
+set_environment_defaults()
 from orchestrator.cli.app import run
 code = run()
 print(json.dumps([code, sorted(sys.modules)]), file=sys.stderr)
@@ -77,7 +77,10 @@ def test_status_imports_no_heavy_library(arguments: tuple[str, ...]) -> None:
 
 
 def test_telemetry_is_off_by_default() -> None:
-    code = "from orchestrator.core.environment import prepare; prepare(); import os; print(os.environ['DO_NOT_TRACK'])"
+    code = (
+        "import os; from orchestrator.core import environment; "
+        "environment.set_environment_defaults(); print(os.environ['DO_NOT_TRACK'])"
+    )
     kept = {name: value for name, value in os.environ.items() if name != "DO_NOT_TRACK"}
     message = [
         subprocess.run(

@@ -9,7 +9,7 @@ from orchestrator.cluster.placement import Placement
 
 @pytest.fixture(scope="module")
 def shared_ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep one Ray with two CPUs; the executor uses a Ray that is already connected."""
+    """Keep one Ray with two CPUs; executors reuse its connection."""
     from orchestrator.cluster.ray_session import ray_session
 
     folder = tmp_path_factory.mktemp("ray")

@@ -1,7 +1,7 @@
-"""Drives a fake sweep in a process of its own, so that a test can kill it: ``driver.py FOLDER KIND TRIALS [STEP_S]``.
+"""Runs a fake sweep in a separate process, which a test can kill: ``driver.py FOLDER KIND TRIALS [STEP_S]``.
 
-Kinds are inline, tune and tune-packed. A step takes 0.03 s unless ``STEP_S`` is given. It says what suspended the
-sweep.
+Kinds are inline, tune and tune-packed. A step takes 0.03 s unless ``STEP_S`` is given. It prints why the
+sweep was suspended.
 """
 
 import signal

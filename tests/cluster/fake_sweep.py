@@ -27,7 +27,7 @@ METRIC = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
 
 @dataclass
 class Diary:
-    """An observer that counts what it hears; it can set an event after a number of reports."""
+    """An observer with counters of its events; it can set ``stop`` after a number of reports."""
 
     started: Counter[int] = field(default_factory=Counter)
     reports: Counter[tuple[int, int]] = field(default_factory=Counter)
@@ -37,7 +37,7 @@ class Diary:
     stop_after: int | None = None
 
     def prepared(self, plan: EnginePlan) -> None:
-        """Nothing is counted of it."""
+        """Not counted."""
 
     def trial_started(self, trial: TrialRecord) -> None:
         self.started[trial.number] += 1
@@ -65,7 +65,7 @@ class FakeSweep:
     gpus: float = 0.0
     engine: EngineName = EngineName.SOLO
     epochs: tuple[float, ...] = (1.0,)
-    """What trials choose their epochs from; one epoch is as long as the last report point."""
+    """Choices of epochs; one epoch ends at the last report point."""
     sampler: SamplerName = SamplerName.RANDOM
 
     @property
@@ -144,5 +144,5 @@ class FakeSweep:
 
 
 def decisions(records: Sequence[TrialRecord]) -> set[tuple[int, str, tuple[Decision, ...]]]:
-    """Everything that was decided, whatever the order in which it came about."""
+    """Return all decisions, without their order in time."""
     return {(r.number, r.state.value, tuple(r.decisions[point] for point in sorted(r.decisions))) for r in records}

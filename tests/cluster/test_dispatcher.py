@@ -1,4 +1,4 @@
-"""Which trial gets a slot: the dispatcher alone, over a real coordinator and without an executor."""
+"""The dispatcher's slots and moves, over a real coordinator and without an executor."""
 
 import threading
 from pathlib import Path
@@ -49,13 +49,13 @@ class Drive:
         return self.dispatcher.take(Reported(report=report))
 
 
-def test_no_more_trials_run_than_there_are_slots(tmp_path: Path) -> None:
+def test_running_trials_never_exceed_the_slots(tmp_path: Path) -> None:
     drive = Drive(tmp_path)
     assert [drive.next().task.number, drive.next().task.number] == [0, 1]
     assert drive.dispatcher.next() is None
 
 
-def test_a_trial_that_waits_gives_its_slot_to_another_and_goes_on_when_its_cohort_is_there(tmp_path: Path) -> None:
+def test_waiting_trial_yields_its_slot(tmp_path: Path) -> None:
     drive = Drive(tmp_path)
     first, second = drive.next(), drive.next()
     assert [drive.report(first), drive.report(second)] == [Move.YIELD, Move.YIELD]
@@ -64,11 +64,11 @@ def test_a_trial_that_waits_gives_its_slot_to_another_and_goes_on_when_its_cohor
     drive.report(third)
     decisions = {number: drive.coordinator.decision(number) for number in range(3)}
     assert None not in decisions.values()
-    # Stopped trials are measured before the one that goes on trains, and both before a new one.
+    # Final measurements come before the continued trial, and both before a new trial.
     assert [type(drive.next().order), type(drive.next().order)] == [Finish, Finish]
 
 
-def test_the_last_trials_do_not_wait_for_ever(tmp_path: Path) -> None:
+def test_last_trials_do_not_wait_forever(tmp_path: Path) -> None:
     drive = Drive(tmp_path, trials=2)
     first, second = drive.next(), drive.next()
     assert drive.report(first) is Move.YIELD
@@ -76,7 +76,7 @@ def test_the_last_trials_do_not_wait_for_ever(tmp_path: Path) -> None:
     assert drive.next() == Assignment(task=first.task, order=Advance(nominal_samples=POINTS[1]))
 
 
-def test_a_trial_that_crashes_while_it_is_measured_ends_as_it_was_told_to(tmp_path: Path) -> None:
+def test_crash_in_final_measurement_keeps_the_outcome(tmp_path: Path) -> None:
     drive = Drive(tmp_path, trials=1, rule=StoppingName.NONE)
     assignment = drive.next()
     for point in POINTS:
@@ -85,14 +85,14 @@ def test_a_trial_that_crashes_while_it_is_measured_ends_as_it_was_told_to(tmp_pa
     for _ in range(2):
         assert isinstance(drive.next().order, Finish)
         drive.dispatcher.crashed(0, "no space left")
-    assert drive.said == ["trial 0 resumes from its newest report: no space left"]  # the second time it has failed
+    assert drive.said == ["trial 0 resumes from its newest report: no space left"]  # after the second crash it fails
     [record] = drive.coordinator.records()
     assert record.state is TrialState.COMPLETE
     assert "no space left" in (record.reason or "")
     assert drive.dispatcher.done
 
 
-def test_lost_slots_are_taken_up_again_from_the_same_points(tmp_path: Path) -> None:
+def test_lost_slots_resume_at_the_same_points(tmp_path: Path) -> None:
     drive = Drive(tmp_path, rule=StoppingName.NONE)
     lost = [drive.next(), drive.next()]
     assert drive.dispatcher.lost_slots("Tune failed")
@@ -100,24 +100,24 @@ def test_lost_slots_are_taken_up_again_from_the_same_points(tmp_path: Path) -> N
     assert not any(record.ended for record in drive.coordinator.records())
 
 
-def test_another_driver_takes_up_what_this_one_left(tmp_path: Path) -> None:
+def test_next_driver_resumes_suspended_trials(tmp_path: Path) -> None:
     drive = Drive(tmp_path)
     waiting, running = drive.next(), drive.next()
     drive.report(waiting)
     later = Drive(tmp_path)
-    assert later.next() == running  # the one that waits has no order yet, and takes no slot
+    assert later.next() == running  # the waiting trial has no order yet and takes no slot
     assert later.next().task.number == 2
     assert not later.dispatcher.done
 
 
-def test_nothing_is_handed_out_after_a_stop(tmp_path: Path) -> None:
+def test_stop_ends_new_assignments(tmp_path: Path) -> None:
     drive = Drive(tmp_path)
     drive.stop.set()
     assert drive.dispatcher.next() is None
     assert drive.dispatcher.halted
 
 
-def test_an_unusable_engine_is_an_error_of_the_sweep_and_of_no_trial(tmp_path: Path) -> None:
+def test_unusable_engine_fails_no_trial(tmp_path: Path) -> None:
     drive = Drive(tmp_path)
     drive.next()
     with pytest.raises(AssetError):
@@ -135,7 +135,7 @@ def test_final_metrics_reach_the_record(tmp_path: Path) -> None:
     assert drive.coordinator.records()[0].final == {"shift/tweets/accuracy": 0.5}
 
 
-def test_trials_that_crashed_together_run_one_at_a_time_until_it_is_known_whose_doing_it_was(tmp_path: Path) -> None:
+def test_suspects_run_one_at_a_time(tmp_path: Path) -> None:
     drive = Drive(tmp_path, rule=StoppingName.NONE, together=True)
     innocent, guilty = drive.next(), drive.next()
     for each in (innocent, guilty):
@@ -143,7 +143,7 @@ def test_trials_that_crashed_together_run_one_at_a_time_until_it_is_known_whose_
     assert drive.next() == innocent
     assert drive.dispatcher.next() is None
     assert drive.report(innocent) is Move.CONTINUE
-    assert drive.next() == guilty  # beside the one that was cleared, but no third
+    assert drive.next() == guilty  # beside the cleared trial, but no third one
     assert drive.dispatcher.next() is None
     assert drive.dispatcher.take(Crashed(number=guilty.task.number, reason="out of memory")) is Move.END
     states = [record.state for record in drive.coordinator.records()]
@@ -151,7 +151,7 @@ def test_trials_that_crashed_together_run_one_at_a_time_until_it_is_known_whose_
     assert drive.next().task.number == 2
 
 
-def test_a_trial_that_was_cleared_is_tried_again_after_a_later_crash(tmp_path: Path) -> None:
+def test_cleared_trial_survives_a_later_crash(tmp_path: Path) -> None:
     drive = Drive(tmp_path, rule=StoppingName.NONE, together=True)
     first = drive.next()
     for point in POINTS[:3]:
@@ -162,7 +162,7 @@ def test_a_trial_that_was_cleared_is_tried_again_after_a_later_crash(tmp_path: P
     assert drive.coordinator.records()[0].state is TrialState.RUNNING
 
 
-def test_whoever_crashes_again_clears_those_that_crashed_with_it(tmp_path: Path) -> None:
+def test_second_crash_clears_the_other_suspects(tmp_path: Path) -> None:
     drive = Drive(tmp_path, rule=StoppingName.NONE, together=True)
     guilty, innocent = drive.next(), drive.next()
     for each in (guilty, innocent):
@@ -174,13 +174,13 @@ def test_whoever_crashes_again_clears_those_that_crashed_with_it(tmp_path: Path)
     assert drive.dispatcher.take(Crashed(number=innocent.task.number, reason="its own")) is Move.YIELD
 
 
-def test_a_process_that_died_makes_half_as_many_run_together_from_then_on(tmp_path: Path) -> None:
+def test_dead_process_halves_the_parallel_trials(tmp_path: Path) -> None:
     drive = Drive(tmp_path, rule=StoppingName.NONE, together=True)
     for assignment in (drive.next(), drive.next()):
         drive.dispatcher.take(Crashed(number=assignment.task.number, reason="killed", died=True))
-    assert drive.dispatcher.parallel == 1  # once for both
+    assert drive.dispatcher.parallel == 1  # halved once for both crashes
     assert drive.said == ["trials resume from their newest reports, 1 at once: killed"]
-    for _ in range(2):  # each reports alone, and is cleared
+    for _ in range(2):  # each reports alone and is cleared
         assert drive.report(drive.next()) is Move.CONTINUE
         drive.dispatcher.lost_slots("the driver lets go of it")
     assert drive.dispatcher.next() is not None
@@ -198,7 +198,7 @@ def test_end_of_pack_and_proxy_counts_once(tmp_path: Path) -> None:
     assert not any(record.ended for record in drive.coordinator.records())
 
 
-def test_proxy_that_is_lost_again_and_again_ends_its_trial(tmp_path: Path) -> None:
+def test_repeated_loss_of_proxy_fails_its_trial(tmp_path: Path) -> None:
     drive = Drive(tmp_path, trials=1, rule=StoppingName.NONE, together=True)
     losses = 0
     while not drive.coordinator.records() or not drive.coordinator.records()[0].ended:
@@ -215,7 +215,7 @@ def test_proxy_lost_beside_its_own_outcome_changes_nothing(tmp_path: Path) -> No
     assert drive.next() == first
 
 
-def test_an_engine_that_raised_does_not(tmp_path: Path) -> None:
+def test_engine_error_keeps_the_parallel_trials(tmp_path: Path) -> None:
     drive = Drive(tmp_path, rule=StoppingName.NONE, together=True)
     for assignment in (drive.next(), drive.next()):
         drive.dispatcher.take(Crashed(number=assignment.task.number, reason="a bug"))

@@ -68,7 +68,7 @@ def samples(outcomes: Mapping[int, StepOutcome]) -> dict[int, int]:
     return {n: found.report.nominal_samples for n, found in outcomes.items() if isinstance(found, Reported)}
 
 
-def test_what_is_said_of_checkpoints_reaches_a_report(tmp_path: Path) -> None:
+def test_checkpoint_warnings_reach_a_report(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.train(0)
     bench.host.step()
@@ -93,13 +93,13 @@ def test_full_disk_is_no_crash_of_the_trials(tmp_path: Path) -> None:
 
 
 class FullDisk(FakeEngine):
-    """An engine that cannot write."""
+    """An engine on a full disk."""
 
     def start(self, task: TrialTask) -> FakeRun:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_all_trials_train_in_one_batch_and_most_batches_bring_nothing(tmp_path: Path) -> None:
+def test_trials_share_batches_between_reports(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.train(0, 1, 2)
     assert [bench.host.step() for _ in range(BATCHES - 1)] == [{}, {}]
@@ -108,7 +108,7 @@ def test_all_trials_train_in_one_batch_and_most_batches_bring_nothing(tmp_path: 
     assert batches(tmp_path) == [{0, 1, 2}] * BATCHES
 
 
-def test_a_trial_joins_and_leaves_between_batches_and_no_other_starts_again(tmp_path: Path) -> None:
+def test_joining_and_leaving_restarts_no_trial(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.train(0, 1)
     bench.host.step()
@@ -121,7 +121,7 @@ def test_a_trial_joins_and_leaves_between_batches_and_no_other_starts_again(tmp_
     assert bench.open == 2
 
 
-def test_a_trial_that_diverges_leaves_alone(tmp_path: Path) -> None:
+def test_diverged_trial_leaves_alone(tmp_path: Path) -> None:
     bench = Bench(tmp_path, build=FakeEngineFactory(diverges=frozenset({1})))
     for point in POINTS[:2]:
         bench.train(0, 1, to=point)
@@ -131,7 +131,7 @@ def test_a_trial_that_diverges_leaves_alone(tmp_path: Path) -> None:
     assert bench.open == 1
 
 
-def test_a_trial_that_is_measured_goes_first_and_frees_its_slot(tmp_path: Path) -> None:
+def test_final_measurement_comes_first(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.train(0, 1)
     bench.until_idle()
@@ -145,7 +145,7 @@ def test_a_trial_that_is_measured_goes_first_and_frees_its_slot(tmp_path: Path) 
     assert samples(bench.until_idle()) == {0: POINTS[1]}
 
 
-def test_nothing_is_opened_for_a_trial_without_a_checkpoint_worth_measuring(tmp_path: Path) -> None:
+def test_trial_without_best_is_not_opened(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.host.take(finish(0, None))
     assert bench.host.step() == {0: Finished(number=0, metrics={})}
@@ -153,7 +153,7 @@ def test_nothing_is_opened_for_a_trial_without_a_checkpoint_worth_measuring(tmp_
 
 
 @pytest.mark.parametrize("engine", EngineName)
-def test_an_idle_trial_keeps_its_slot_until_another_needs_it(tmp_path: Path, engine: EngineName) -> None:
+def test_idle_trial_keeps_an_unneeded_slot(tmp_path: Path, engine: EngineName) -> None:
     bench = Bench(tmp_path, slots=1, engine=engine)
     bench.train(0)
     bench.until_idle()
@@ -166,7 +166,7 @@ def test_an_idle_trial_keeps_its_slot_until_another_needs_it(tmp_path: Path, eng
     assert events(tmp_path, 0) == ["train 1000", "train 2000"]
 
 
-def test_what_the_engine_raises_is_let_through_and_the_host_can_be_closed(tmp_path: Path) -> None:
+def test_engine_error_passes_and_host_closes(tmp_path: Path) -> None:
     bench = Bench(tmp_path, build=FakeEngineFactory(raises={1: 1}))
     bench.train(0, 1)
     bench.until_idle()
@@ -178,7 +178,7 @@ def test_what_the_engine_raises_is_let_through_and_the_host_can_be_closed(tmp_pa
     assert not bench.host.busy
 
 
-def test_an_engine_that_cannot_be_built_is_an_outcome_of_every_trial(tmp_path: Path) -> None:
+def test_unbuildable_engine_is_every_trials_outcome(tmp_path: Path) -> None:
     bench = Bench(tmp_path, build=FakeEngineFactory(broken=True))
     bench.train(0, 1)
     found = bench.until_idle()
@@ -186,7 +186,7 @@ def test_an_engine_that_cannot_be_built_is_an_outcome_of_every_trial(tmp_path: P
     assert all(isinstance(one, Unusable) and isinstance(one.error, AssetError) for one in found.values())
 
 
-def test_a_bug_in_the_engine_s_making_is_said_with_its_kind(tmp_path: Path) -> None:
+def test_error_in_engine_building_names_its_type(tmp_path: Path) -> None:
     def build(plan: EnginePlan) -> Engine:
         raise KeyError("layers")
 
@@ -198,7 +198,7 @@ def test_a_bug_in_the_engine_s_making_is_said_with_its_kind(tmp_path: Path) -> N
     assert str(outcome.error) == "the engine cannot be built: KeyError: 'layers'"
 
 
-def test_an_assignment_is_followed_by_the_next_report_point_up_to_the_last() -> None:
+def test_assignment_is_followed_by_next_report_point() -> None:
     timetable = Timetable(points=POINTS)
     following = assignment(0, POINTS[0]).following(timetable)
     assert following == assignment(0, POINTS[1])

@@ -1,4 +1,4 @@
-"""The inline executor fulfils the executor contract, one trial at a time and packed, without Ray."""
+"""The inline executor fulfils the executor contract without Ray, solo and packed."""
 
 import subprocess
 import sys
@@ -20,6 +20,6 @@ class TestInlinePacked(TestInlineExecutor, PackedContract):
     engine = EngineName.PACKED
 
 
-def test_the_inline_executor_never_imports_ray() -> None:
+def test_inline_executor_never_imports_ray() -> None:
     code = "import sys, orchestrator.cluster.inline, orchestrator.cluster.tune_executor; sys.exit('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""A driver that is killed in mid-sweep, again and again, leaves nothing behind, and the same command ends the sweep."""
+"""Repeated kills of a driver leave no processes and files behind, and the same command completes the sweep."""
 
 import os
 import random
@@ -68,9 +68,7 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 @pytest.mark.parametrize(("kind", "kills"), [("inline", 3), ("tune", 2), ("tune-packed", 1)])
-def test_a_driver_that_is_killed_again_and_again_ends_with_every_trial_once(
-    tmp_path: Path, kind: str, kills: int
-) -> None:
+def test_killed_driver_loses_and_repeats_no_trial(tmp_path: Path, kind: str, kills: int) -> None:
     folder, draw = tmp_path / kind, random.Random(11)
     sweep = FakeSweep(folder=folder, trials=TRIALS)
     for _ in range(kills):
@@ -97,7 +95,7 @@ def test_a_driver_that_is_killed_again_and_again_ends_with_every_trial_once(
 
 
 @pytest.mark.parametrize("kind", ["tune", "tune-packed"])
-def test_a_ctrl_c_suspends_the_sweep_and_shows_nothing_on_the_screen(tmp_path: Path, kind: str) -> None:
+def test_ctrl_c_suspends_silently(tmp_path: Path, kind: str) -> None:
     driver = start(tmp_path, kind)
     while trained(tmp_path) < 4:
         assert driver.poll() is None

@@ -69,7 +69,7 @@ def run(executor: Executor, folder: Path, parallel: int) -> tuple[TrialRecord, .
     return ledger.trials.all(sweep.id)
 
 
-def test_a_packed_sweep_decides_what_one_trial_at_a_time_decides(tmp_path: Path) -> None:
+def test_packed_and_serial_sweeps_decide_equally(tmp_path: Path) -> None:
     together = run(InlineExecutor(build), tmp_path / "together", parallel=4)
     alone = run(InlineExecutor(build), tmp_path / "alone", parallel=1)
     assert [record.number for record in together] == list(range(TRIALS))

@@ -1,4 +1,4 @@
-"""Ray's own processes are killed while trials train: the sweep is suspended, and no trial has crashed."""
+"""After a kill of Ray's processes during training the sweep is suspended, and no trial has crashed."""
 
 import subprocess
 import sys

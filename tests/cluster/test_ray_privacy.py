@@ -1,4 +1,4 @@
-"""What others on the machine and in the network can see and reach of a Ray that we start: nothing."""
+"""Other users of the machine and of the network cannot see or reach a local Ray."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def seen(home: Path) -> dict[str, Any]:
-    """What a process sees of the Ray that it has started, under the widest umask and a long TMPDIR."""
+    """Return the view of a process on its local Ray, under the widest umask and a long TMPDIR."""
     temporary = home / "temporary"
     temporary.mkdir()
     folder = home / "sweep"
@@ -69,22 +69,22 @@ def seen(home: Path) -> dict[str, Any]:
     return found
 
 
-def test_ray_listens_on_loopback_alone(seen: dict[str, Any]) -> None:
+def test_ray_listens_on_loopback_only(seen: dict[str, Any]) -> None:
     assert len(seen["listening"]) >= 5
     assert {address.removeprefix("::ffff:") for address in seen["listening"]} == {"127.0.0.1"}
 
 
-def test_rays_folder_is_closed_to_others(seen: dict[str, Any]) -> None:
+def test_ray_folder_is_private(seen: dict[str, Any]) -> None:
     assert seen["closed"] == 0o700
     assert any(f"{seen['folder']}/r/session_" in command for command in seen["commands"])
 
 
-def test_rays_token_is_private(seen: dict[str, Any], home: Path) -> None:
+def test_ray_token_is_private(seen: dict[str, Any], home: Path) -> None:
     assert seen
     assert stat.S_IMODE((home / ".ray/auth_token").stat().st_mode) == 0o600
 
 
-def test_a_token_that_others_can_read_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readable_token_becomes_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from orchestrator.cluster.ray_privacy import make_token_private
 
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -1,4 +1,4 @@
-"""The Tune executor fulfils the executor contract, with a process for each trial at once."""
+"""The Tune executor fulfils the executor contract, with one process per running trial."""
 
 import threading
 import time
@@ -28,20 +28,20 @@ class TestTuneExecutor(ExecutorContract):
     def executor(self, build: EngineFactory) -> Executor:
         return TuneExecutor(build)
 
-    def test_a_trial_that_loses_its_process_is_tried_again_and_fails_alone(self, tmp_path: Path) -> None:
+    def test_killed_process_is_retried_once(self, tmp_path: Path) -> None:
         sweep = FakeSweep(folder=tmp_path, engine=self.engine, trials=4, rule=StoppingName.NONE)
         records = sweep.run(self.executor(FakeEngineFactory(kills={0: 1, 2: 2})), parallel=self.parallel)
         check_ended(sweep, records)
         assert [record.number for record in records if record.state is TrialState.FAIL] == [2]
         assert "died; too little memory is the usual cause" in (records[2].reason or "")
 
-    def test_processes_are_kept_and_never_more_than_the_trials_at_once(self, tmp_path: Path) -> None:
+    def test_processes_are_reused(self, tmp_path: Path) -> None:
         sweep = FakeSweep(folder=tmp_path, engine=self.engine, trials=12)
         check_ended(sweep, sweep.run(self.executor(FakeEngineFactory(step_s=0.01)), parallel=self.parallel))
-        # On a busy machine the first may have done all of them before the second is there.
+        # On a busy machine the first process may run all trials before the second one starts.
         assert 1 <= len(processes(tmp_path)) <= self.processes
 
-    def test_a_stop_does_not_wait_for_a_slow_report(self, tmp_path: Path) -> None:
+    def test_stop_waits_for_no_report(self, tmp_path: Path) -> None:
         sweep, stop, slow = (
             FakeSweep(folder=tmp_path, engine=self.engine, trials=3),
             threading.Event(),
@@ -58,7 +58,7 @@ class TestTuneExecutor(ExecutorContract):
         assert all(record.state is TrialState.RUNNING and not record.reports for record in records)
 
 
-def test_tune_is_told_at_once_when_there_will_be_no_trial(tmp_path: Path) -> None:
+def test_tune_ends_at_once_without_trials(tmp_path: Path) -> None:
     from orchestrator.cluster.tune_bridge import Bridge, DispatchSearcher, HaltStopper
 
     drive = Drive(tmp_path)
@@ -68,13 +68,13 @@ def test_tune_is_told_at_once_when_there_will_be_no_trial(tmp_path: Path) -> Non
     assert HaltStopper(bridge).stop_all()
 
 
-def test_a_trial_that_asks_for_more_than_there_is_is_refused(tmp_path: Path) -> None:
+def test_missing_resources_are_refused(tmp_path: Path) -> None:
     sweep = FakeSweep(folder=tmp_path, trials=2, gpus=64)
     with pytest.raises(UserError, match=r"resources\.gpus_per_trial: at most"):
         sweep.run(TuneExecutor(FakeEngineFactory()))
 
 
-def test_tune_and_inline_make_the_same_proposals_and_decisions_one_trial_at_a_time(tmp_path: Path) -> None:
+def test_tune_and_inline_decide_equally(tmp_path: Path) -> None:
     inline, tune = (FakeSweep(folder=tmp_path / name, trials=12) for name in ("inline", "tune"))
     diary = Diary()
     expected = inline.run(InlineExecutor(FakeEngineFactory()))

@@ -1,4 +1,4 @@
-"""Packed trials under Tune: light proxies, and one process that trains for all of them."""
+"""Packed trials under Tune: light proxies, and one training process."""
 
 import asyncio
 import os
@@ -37,7 +37,7 @@ class TestTunePacked(test_tune.TestTuneExecutor, PackedContract):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TorchFactory:
-    """Builds a slow fake engine in a process that has torch, as a real one has."""
+    """Builds a slow fake engine in a process with torch, like a real one."""
 
     def __call__(self, plan: EnginePlan) -> FakeEngine:
         import torch
@@ -51,7 +51,7 @@ def packed(folder: Path, trials: int) -> FakeSweep:
 
 
 def meanwhile(look: Callable[[], T | None]) -> list[T]:
-    """Call ``look`` in a thread until it returns something, and have that in the list that is returned."""
+    """Call ``look`` in a thread until it returns a value; the returned list then holds the value."""
     found: list[T] = []
 
     def until_found() -> None:
@@ -66,7 +66,7 @@ def meanwhile(look: Callable[[], T | None]) -> list[T]:
     return found
 
 
-def test_trials_train_together_and_those_that_join_or_leave_restart_no_other(tmp_path: Path) -> None:
+def test_packed_trials_join_and_leave_freely(tmp_path: Path) -> None:
     build = FakeEngineFactory(step_s=0.3, gather=PARALLEL, diverges=frozenset({1}))
     records = packed(tmp_path, 3).run(TuneExecutor(build), parallel=PARALLEL)
     ran = batches(tmp_path)
@@ -77,7 +77,7 @@ def test_trials_train_together_and_those_that_join_or_leave_restart_no_other(tmp
         assert trained == [f"train {point}" for point in POINTS[: 2 if record.number == 1 else 4]]
 
 
-def test_a_killed_host_is_replaced_and_no_trial_fails(tmp_path: Path) -> None:
+def test_killed_host_is_replaced(tmp_path: Path) -> None:
     def kill() -> int | None:
         if len(batches(tmp_path)) < 5:
             return None
@@ -96,7 +96,7 @@ def test_a_killed_host_is_replaced_and_no_trial_fails(tmp_path: Path) -> None:
     assert not psutil.pid_exists(killed[0])
 
 
-def test_a_process_in_which_the_engine_raised_is_not_used_again(tmp_path: Path) -> None:
+def test_process_is_replaced_after_engine_error(tmp_path: Path) -> None:
     sweep = packed(tmp_path, 3)
     records = sweep.run(TuneExecutor(FakeEngineFactory(raises={1: 1})), parallel=PARALLEL)
     check_ended(sweep, records)
@@ -104,13 +104,13 @@ def test_a_process_in_which_the_engine_raised_is_not_used_again(tmp_path: Path) 
     assert len(processes(tmp_path)) == 2
 
 
-def test_what_is_done_beside_the_training_leaves_no_thread_behind() -> None:
-    """It would keep OpenMP's helpers, and each operation of a trial that trains alone would wait for them to wake."""
+def test_aside_leaves_no_thread() -> None:
+    """Such a thread would keep OpenMP threads, and slow down each operation of a single trial."""
     thread = asyncio.run(aside(threading.current_thread))
     assert not thread.is_alive()
 
 
-def test_the_process_that_trains_ends_with_the_sweep(tmp_path: Path) -> None:
+def test_training_process_ends_with_the_sweep(tmp_path: Path) -> None:
     packed(tmp_path, 1).run(TuneExecutor(FakeEngineFactory()), parallel=PARALLEL)
     [pid] = processes(tmp_path)
     deadline = time.monotonic() + 20
@@ -119,7 +119,7 @@ def test_the_process_that_trains_ends_with_the_sweep(tmp_path: Path) -> None:
         time.sleep(0.1)
 
 
-def test_the_proxies_never_import_torch(tmp_path: Path) -> None:
+def test_proxies_never_import_torch(tmp_path: Path) -> None:
     def look() -> dict[str, list[bool]] | None:
         """Whether torch's library is in the memory of the pack's process, and of each proxy, when trials train."""
         if PARALLEL not in {len(batch) for batch in batches(tmp_path)}:

@@ -1,4 +1,4 @@
-"""What every executor must do. A test class inherits ``ExecutorContract`` and says how an executor is made."""
+"""The contract of executors. A test class inherits ``ExecutorContract`` and creates its executor."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from tests.fakes.fake_engine import FakeEngineFactory, batches, events
 
 
 def check_ended(sweep: FakeSweep, records: Sequence[TrialRecord]) -> None:
-    """Assert that every trial ended, is whole, and was measured at its best checkpoint unless it failed."""
+    """Check the end of every trial: all reports are present, and its best checkpoint was measured unless it failed."""
     assert [record.number for record in records] == list(range(sweep.trials))
     for record in records:
         assert record.ended
@@ -41,7 +41,7 @@ class ExecutorContract(ABC):
 
     @abstractmethod
     def executor(self, build: EngineFactory) -> Executor:
-        """Return a new executor over engines that ``build`` makes."""
+        """Return a new executor with engines from ``build``."""
 
     def test_every_trial_ends_once_and_asha_prunes(self, tmp_path: Path) -> None:
         sweep, diary = FakeSweep(folder=tmp_path, engine=self.engine, trials=9), Diary()
@@ -56,9 +56,7 @@ class ExecutorContract(ABC):
             trained = [event for event in events(tmp_path, record.number) if event.startswith("train")]
             assert trained == [f"train {report.nominal_samples}" for report in record.reports]
 
-    def test_without_stopping_every_trial_reaches_its_budget_and_fewer_epochs_are_a_smaller_one(
-        self, tmp_path: Path
-    ) -> None:
+    def test_unstopped_trials_reach_their_budgets(self, tmp_path: Path) -> None:
         sweep = FakeSweep(folder=tmp_path, engine=self.engine, trials=6, rule=StoppingName.NONE, epochs=(1.0, 0.5, 0.6))
         records = sweep.run(self.executor(FakeEngineFactory()), parallel=self.parallel)
         ends = {1.0: POINTS, 0.5: (1000, 2000), 0.6: (1000, 2000, 2400)}
@@ -67,7 +65,7 @@ class ExecutorContract(ABC):
             assert record.state is TrialState.COMPLETE
             assert tuple(report.nominal_samples for report in record.reports) == ends[record.settings.epochs]
 
-    def test_a_trial_that_raises_is_tried_again_and_fails_alone(self, tmp_path: Path) -> None:
+    def test_raising_trial_is_retried_once(self, tmp_path: Path) -> None:
         sweep = FakeSweep(folder=tmp_path, engine=self.engine, trials=5, rule=StoppingName.NONE)
         build = FakeEngineFactory(raises={1: 1, 3: 2})
         records = sweep.run(self.executor(build), parallel=self.parallel)
@@ -76,7 +74,7 @@ class ExecutorContract(ABC):
         assert records[3].reason == "crashed 2 times: RuntimeError: out of memory on purpose"
         assert events(tmp_path, 1)[:3] == ["train 1000", "train 2000", "train 2000"]
 
-    def test_a_trial_that_diverges_fails_at_once_and_alone(self, tmp_path: Path) -> None:
+    def test_diverging_trial_fails_alone(self, tmp_path: Path) -> None:
         sweep = FakeSweep(folder=tmp_path, engine=self.engine, trials=4, rule=StoppingName.NONE)
         records = sweep.run(self.executor(FakeEngineFactory(diverges=frozenset({2}))), parallel=self.parallel)
         check_ended(sweep, records)
@@ -84,7 +82,7 @@ class ExecutorContract(ABC):
         assert "nan" in (records[2].reason or "")
         assert events(tmp_path, 2) == ["train 1000", "train 2000"]
 
-    def test_a_stopped_sweep_goes_on_where_it_was(self, tmp_path: Path) -> None:
+    def test_stopped_sweep_resumes(self, tmp_path: Path) -> None:
         sweep, build = FakeSweep(folder=tmp_path, engine=self.engine, trials=7), FakeEngineFactory(step_s=0.02)
         first = Diary(stop_after=5)
         records = sweep.run(self.executor(build), parallel=self.parallel, observers=[first], stop=first.stop)
@@ -96,12 +94,12 @@ class ExecutorContract(ABC):
         assert set((first.decisions + second.decisions).values()) == {1}
         assert set((first.ended + second.ended).values()) == {1}
 
-    def test_a_finished_sweep_stays_as_it_is(self, tmp_path: Path) -> None:
+    def test_finished_sweep_stays_unchanged(self, tmp_path: Path) -> None:
         sweep = FakeSweep(folder=tmp_path, engine=self.engine, trials=2)
         records = sweep.run(self.executor(FakeEngineFactory()), parallel=self.parallel)
         assert sweep.run(self.executor(FakeEngineFactory(broken=True)), parallel=self.parallel) == records
 
-    def test_a_spent_budget_suspends_and_a_larger_one_goes_on(self, tmp_path: Path) -> None:
+    def test_larger_budget_resumes_suspended_trials(self, tmp_path: Path) -> None:
         # Three trials of four reports are 240,000 tokens.
         small = FakeSweep(folder=tmp_path, engine=self.engine, trials=3, rule=StoppingName.NONE, tokens=100_000)
         records = small.run(self.executor(FakeEngineFactory()), parallel=self.parallel)
@@ -111,7 +109,7 @@ class ExecutorContract(ABC):
         large = FakeSweep(folder=tmp_path, engine=self.engine, trials=3, rule=StoppingName.NONE)
         check_ended(large, large.run(self.executor(FakeEngineFactory()), parallel=self.parallel))
 
-    def test_an_engine_that_cannot_be_built_ends_the_sweep_with_its_own_error(self, tmp_path: Path) -> None:
+    def test_unbuildable_engine_ends_the_sweep(self, tmp_path: Path) -> None:
         sweep = FakeSweep(folder=tmp_path, engine=self.engine, trials=3)
         with pytest.raises(AssetError, match="the base model is missing"):
             sweep.run(self.executor(FakeEngineFactory(broken=True)), parallel=self.parallel)
@@ -119,13 +117,13 @@ class ExecutorContract(ABC):
 
 
 class PackedContract(ABC):
-    """What an executor does beside that if the engine packs."""
+    """The additional contract of executors with a packing engine."""
 
     @abstractmethod
     def executor(self, build: EngineFactory) -> Executor:
-        """Return a new executor over engines that ``build`` makes."""
+        """Return a new executor with engines from ``build``."""
 
-    def test_as_many_trials_train_at_once_as_the_engine_has_room_for(self, tmp_path: Path) -> None:
+    def test_trials_at_once_follow_the_capacity(self, tmp_path: Path) -> None:
         sweep = FakeSweep(folder=tmp_path, engine=EngineName.PACKED, trials=5, rule=StoppingName.NONE)
         said: list[str] = []
         build = FakeEngineFactory(step_s=0.02, capacity=2, gather=2)
@@ -134,7 +132,7 @@ class PackedContract(ABC):
         assert said == ["trials at once: 2, because it was told so"]
         assert max(len(together) for together in batches(tmp_path)) == 2
 
-    def test_a_base_that_cannot_be_packed_is_trained_one_trial_after_another(self, tmp_path: Path) -> None:
+    def test_unfit_base_model_trains_serially(self, tmp_path: Path) -> None:
         sweep = FakeSweep(folder=tmp_path, engine=EngineName.PACKED, trials=3, rule=StoppingName.NONE)
         said: list[str] = []
         build = FakeEngineFactory(unfit="its attention is of its own making")
@@ -142,7 +140,7 @@ class PackedContract(ABC):
         assert said == ["the solo engine trains one trial after another: its attention is of its own making"]
         assert max(len(together) for together in batches(tmp_path)) == 1
 
-    def test_checkpoints_are_measured_where_they_were_trained(self, tmp_path: Path) -> None:
+    def test_open_engine_measures_checkpoints(self, tmp_path: Path) -> None:
         sweep, ended = FakeSweep(folder=tmp_path, engine=EngineName.PACKED, trials=2), Diary()
         with sweep.running(self.executor(FakeEngineFactory()), parallel=2, observers=[ended]) as measure:
             assert set(ended.ended) == {0, 1}
@@ -151,15 +149,13 @@ class PackedContract(ABC):
             metrics = measure(checkpoint, TrialTask(number=0, settings=TrialSettings(), seed=0), "test")
         assert metrics["loss"] == sweep.records()[0].reports[0].metrics["val/loss"]
 
-    def test_a_stopped_sweep_measures_nothing(self, tmp_path: Path) -> None:
+    def test_stopped_sweep_measures_nothing(self, tmp_path: Path) -> None:
         sweep, diary = FakeSweep(folder=tmp_path, engine=EngineName.PACKED, trials=3), Diary(stop_after=2)
         executor = self.executor(FakeEngineFactory(step_s=0.02))
         with sweep.running(executor, parallel=2, observers=[diary], stop=diary.stop) as measure:
             assert measure is None
 
-    def test_an_engine_that_cannot_be_built_to_be_measured_ends_the_sweep_with_its_own_error(
-        self, tmp_path: Path
-    ) -> None:
+    def test_unbuildable_engine_ends_the_capacity_measurement(self, tmp_path: Path) -> None:
         sweep = FakeSweep(folder=tmp_path, engine=EngineName.PACKED, trials=3)
         with pytest.raises(AssetError, match="the base model is missing"):
             sweep.run(self.executor(FakeEngineFactory(broken=True)), parallel=2, measured=True)

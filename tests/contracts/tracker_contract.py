@@ -1,9 +1,10 @@
-"""What holds for every store that a sweep is tracked in. A test class inherits the suite and gives ``location``."""
+"""The contract of every tracking store. A test class inherits the suite and defines ``location``."""
 
 import json
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,12 @@ from tests.tracking.records import StoredSweep, description, sweep, trial
 
 
 class Killed(BaseException):
-    """Stands for a kill of the driver."""
+    """Simulates a kill of the driver."""
 
 
 @contextmanager
 def killed_at(store: StoredSweep, count: int) -> Iterator[None]:
-    """Die before the ``count``-th write of the tracker to the ledger, counted from 1; MLflow has been written to."""
+    """Die before the ``count``-th write of the tracker to the ledger, counted from 1, after the write to MLflow."""
     left = count
 
     def die(_connection: object, _cursor: object, statement: str, *_: object) -> None:
@@ -67,7 +68,7 @@ class TrackerContract:
         assert len({run.info.run_name for run in found}) == len(found)
         return {run.info.run_name: run for run in found}
 
-    def test_a_sweep_is_a_parent_and_a_nested_run_per_trial(self, location: Location, name: str) -> None:
+    def test_sweep_has_parent_and_nested_runs(self, location: Location, name: str) -> None:
         store = StoredSweep(
             sweep(name),
             trial(0, (0.7, 0.8, 0.75), TrialState.COMPLETE),
@@ -83,12 +84,12 @@ class TrackerContract:
         assert [runs[f"trial-00{i}"].info.status for i in range(4)] == ["FINISHED", "FINISHED", "FAILED", "RUNNING"]
         assert [runs[f"trial-00{i}"].data.tags["state"] for i in range(4)] == ["complete", "pruned", "fail", "running"]
         assert parent.info.status == "RUNNING"
-        assert store.record.run_id == parent.info.run_id
+        assert store.run_id == parent.info.run_id
         assert {number: item.run_id for number, item in store.records.items()} == {
             int(run.data.tags["loratory.trial"]): run.info.run_id for run in runs.values()
         }
 
-    def test_a_trial_shows_what_it_varied_and_its_best_checkpoint(self, location: Location, name: str) -> None:
+    def test_run_shows_parameters_and_best_checkpoint(self, location: Location, name: str) -> None:
         store = StoredSweep(sweep(name), trial(0, (0.7, 0.8, 0.75), TrialState.COMPLETE))
         self.synchronise(store, location)
         run = self.runs(location, store.record)["trial-000"]
@@ -107,7 +108,7 @@ class TrackerContract:
         history = connect(location).get_metric_history(run.info.run_id, "val/accuracy")
         assert [(point.step, point.value) for point in history] == [(1000, 0.7), (2000, 0.8), (3000, 0.75)]
 
-    def test_the_parent_shows_the_best_trial_and_the_sweep(self, location: Location, name: str) -> None:
+    def test_parent_shows_best_trial_and_sweep(self, location: Location, name: str) -> None:
         store = StoredSweep(
             sweep(name), trial(0, (0.7,), TrialState.COMPLETE), trial(1, (0.9,), TrialState.PRUNED), trial(2, (0.95,))
         )
@@ -116,7 +117,7 @@ class TrackerContract:
         assert parent.data.metrics["best_val_accuracy"] == 0.9
         assert parent.data.metrics["baseline_val_accuracy"] == 0.6
         assert parent.data.tags["best_trial"] == "trial-001"
-        assert parent.data.tags["version/torch"] == "2.13.0"
+        assert parent.data.tags["version/torch"] == metadata.version("torch")
         assert "| trial-001 | 0.9000 | 1,000 |" in parent.data.tags["mlflow.note.content"]
         assert "What it shows." in parent.data.tags["mlflow.note.content"]
         assert parent.data.params["objective"] == "sentiment"
@@ -124,7 +125,7 @@ class TrackerContract:
         assert [(point.step, point.value) for point in history] == [(1, 0.7), (2, 0.9)]
         assert [file.path for file in connect(location).list_artifacts(parent.info.run_id)] == ["sweep.yaml"]
 
-    def test_reports_and_endings_are_added_to_the_same_run(self, location: Location, name: str) -> None:
+    def test_reports_and_outcomes_extend_the_run(self, location: Location, name: str) -> None:
         store = StoredSweep(sweep(name), trial(0, (0.7,)))
         synchroniser = self.synchronise(store, location)
         store.put(trial(0, (0.7, 0.8), TrialState.COMPLETE))
@@ -154,7 +155,7 @@ class TrackerContract:
         assert len(connect(location).get_metric_history(run.info.run_id, "val/loss")) == 2
 
     @pytest.mark.parametrize("dies_at", [1, 2, 3, 4, 5])
-    def test_a_kill_anywhere_leaves_one_run_per_trial(self, location: Location, name: str, dies_at: int) -> None:
+    def test_kill_leaves_one_run_per_trial(self, location: Location, name: str, dies_at: int) -> None:
         store = StoredSweep(sweep(name), trial(0, (0.7, 0.8), TrialState.COMPLETE), trial(1, (0.6,)))
         with pytest.raises(Killed), killed_at(store, dies_at):
             self.synchronise(store, location)
@@ -174,7 +175,7 @@ class TrackerContract:
         assert set(self.runs(location, first.record)) == {f"{name}#1", "trial-000"}
         assert set(self.runs(location, second.record)) == {f"{name}#2", "trial-000"}
 
-    def test_an_interrupted_sweep_waits_and_goes_on(self, location: Location, name: str) -> None:
+    def test_interrupted_sweep_is_scheduled_then_running(self, location: Location, name: str) -> None:
         store = StoredSweep(sweep(name, status=SweepStatus.INTERRUPTED), trial(0, (0.7,)))
         synchroniser = self.synchronise(store, location)
         runs = self.runs(location, store.record)
@@ -183,13 +184,13 @@ class TrackerContract:
         synchroniser.run()
         assert {run.info.status for run in self.runs(location, store.record).values()} == {"RUNNING"}
 
-    def test_a_run_that_somebody_deleted_is_written_anew(self, location: Location, name: str) -> None:
+    def test_deleted_run_is_written_again(self, location: Location, name: str) -> None:
         store = StoredSweep(sweep(name), trial(0, (0.7, 0.8), TrialState.COMPLETE))
         self.synchronise(store, location)
-        deleted = store.records[0].run_id
-        connect(location).delete_run(str(deleted))
+        deleted = store.run_of(0)
+        connect(location).delete_run(deleted)
         self.synchronise(store, location)
-        assert store.records[0].run_id != deleted
+        assert store.run_of(0) != deleted
         assert self.runs(location, store.record)["trial-000"].data.metrics["best_val_accuracy"] == 0.8
 
     def test_files_of_the_report_become_artifacts_once(self, location: Location, name: str, tmp_path: Path) -> None:
@@ -205,14 +206,14 @@ class TrackerContract:
         (folder / "leaderboard.json").write_text('{"columns": ["trial"], "data": [[0], [1]]}')
         synchroniser.run()
         assert store.saves == before + 1
-        client, parent = connect(location), store.record.run_id
-        tag = client.get_run(str(parent)).data.tags["mlflow.loggedArtifacts"]
+        client, parent = connect(location), store.run_id
+        tag = client.get_run(parent).data.tags["mlflow.loggedArtifacts"]
         assert json.loads(tag) == [{"path": "leaderboard.json", "type": "table"}]  # shown as a table
         table = Path(client.download_artifacts(str(parent), "leaderboard.json", str(tmp_path)))
         assert json.loads(table.read_text())["data"] == [[0], [1]]
         assert [file.path for file in client.list_artifacts(str(parent), "pictures")] == ["pictures/history.png"]
 
-    def test_values_that_are_no_numbers_are_no_obstacle(self, location: Location, name: str) -> None:
+    def test_nan_and_infinity_are_written(self, location: Location, name: str) -> None:
         store = StoredSweep(sweep(name), trial(0, (float("nan"), float("inf")), TrialState.FAIL))
         self.synchronise(store, location)
         assert self.runs(location, store.record)["trial-000"].info.status == "FAILED"

@@ -1,4 +1,4 @@
-"""Parameters that differ between configurations."""
+"""Parameters with different values in several configurations."""
 
 from orchestrator.core.configurations import ConfigurationSet
 from orchestrator.core.space import ParamValue

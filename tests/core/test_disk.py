@@ -1,4 +1,4 @@
-"""Which errors say that a disk cannot be written."""
+"""Recognition of disk faults in errors."""
 
 import errno
 import os
@@ -47,12 +47,12 @@ def test_real_full_device_suspends(tmp_path: Path) -> None:
         stream.write("x")
 
 
-def test_other_errors_pass_as_they_are(tmp_path: Path) -> None:
+def test_other_errors_pass_unchanged(tmp_path: Path) -> None:
     with pytest.raises(KeyError), suspending(tmp_path):
         raise KeyError("x")
 
 
-def test_first_suspension_is_the_one_that_is_told(tmp_path: Path) -> None:
+def test_first_suspension_is_reported(tmp_path: Path) -> None:
     def suspended() -> None:
         try:
             raise SuspendedError("first")

@@ -1,4 +1,4 @@
-"""What a person is told to type can be typed where it was printed."""
+"""The displayed command line of this program works where it is displayed."""
 
 import os
 import shlex
@@ -32,7 +32,7 @@ def runs(monkeypatch: pytest.MonkeyPatch, interpreter: Path, path: Path) -> None
     monkeypatch.setenv("PATH", str(path))
 
 
-def test_an_activated_environment_is_called_python(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_activated_environment_is_called_python(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     running = executable(tmp_path / ".venv" / "bin" / "python", base)
     runs(monkeypatch, running, running.parent)
     assert program() == "python -m orchestrator"
@@ -40,9 +40,9 @@ def test_an_activated_environment_is_called_python(base: Path, tmp_path: Path, m
     assert program() == "python -m orchestrator"
 
 
-def test_without_it_the_path_is_given(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_interpreters_are_named_by_path(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     running = executable(tmp_path / ".venv" / "bin" / "python", base)
-    elsewhere = executable(tmp_path / "other" / "bin" / "python", base)  # the same base, without our packages
+    elsewhere = executable(tmp_path / "other" / "bin" / "python", base)  # without our packages
     runs(monkeypatch, running, elsewhere.parent)
     monkeypatch.chdir(tmp_path)
     assert program() == ".venv/bin/python -m orchestrator"
@@ -52,13 +52,13 @@ def test_without_it_the_path_is_given(base: Path, tmp_path: Path, monkeypatch: p
     assert program() == f"{running} -m orchestrator"
 
 
-def test_no_python_at_all_and_a_space_in_the_path(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_path_with_a_space_is_quoted(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs(monkeypatch, executable(tmp_path / "my env" / "bin" / "python", base), tmp_path / "empty")
     monkeypatch.chdir(tmp_path)
     assert program() == "'my env/bin/python' -m orchestrator"
 
 
-def test_it_can_be_run() -> None:
+def test_program_command_runs() -> None:
     words = shlex.split(program())
     done = subprocess.run(
         [*words[:1], "-c", "import sys; print(sys.prefix)"], check=True, capture_output=True, text=True

@@ -72,7 +72,7 @@ def test_unknown_keys_are_ignored() -> None:
     assert facts == SweepFacts(engine_plan=PLAN, data_summary=DataSummary(split_rule=3))
 
 
-def test_plans_without_a_split_rule_have_the_first() -> None:
+def test_plan_without_split_rule_has_the_first() -> None:
     document = json.loads(json.dumps(asdict(PLAN)))
     del document["data"]["split_rule"]
     assert EnginePlan.from_json(document).data.split_rule == 1

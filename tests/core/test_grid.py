@@ -1,10 +1,10 @@
-"""The points of a space that can be counted."""
+"""The points of a finite space."""
 
 from orchestrator.core.grid import all_points, endless
 from tests.search.worlds import GRID, SPACE
 
 
-def test_the_points_of_a_space_with_conditions() -> None:
+def test_conditional_space_lists_its_points() -> None:
     points = all_points(GRID)
     assert points is not None
     assert points[:4] == (

@@ -1,4 +1,4 @@
-"""Names are cleaned or refused as MLflow itself would have it."""
+"""Names follow MLflow's own rules."""
 
 import pytest
 
@@ -20,7 +20,7 @@ from orchestrator.core.names import check_alias, check_metric_names, check_model
         ("a\n", "a_"),
     ],
 )
-def test_metric_keys_are_what_mlflow_takes(name: str, key: str) -> None:
+def test_metric_keys_are_valid_in_mlflow(name: str, key: str) -> None:
     from mlflow.utils.validation import _validate_metric
 
     assert mlflow_key(name) == key
@@ -37,13 +37,13 @@ def test_long_metric_keys_stay_different() -> None:
 
 
 @pytest.mark.parametrize("objective", ["mood v1.2", "team/mood", "50 % \"x\" 'y'", "a:b", "mood\n"])
-def test_logged_model_names_are_what_mlflow_takes(objective: str) -> None:
+def test_logged_model_names_are_valid_in_mlflow(objective: str) -> None:
     from mlflow.utils.validation import _validate_logged_model_name
 
     _validate_logged_model_name(logged_model_name(objective, "trial-000"))
 
 
-def test_metrics_that_mlflow_would_mix_up_are_refused() -> None:
+def test_metrics_with_equal_keys_are_refused() -> None:
     check_metric_names(["loss", "hit@1", "hit@10"])
     with pytest.raises(UserError, match="'hit@1' and 'hit#1' are both recorded as 'hit_1'"):
         check_metric_names(["hit@1", "hit#1"])
@@ -56,7 +56,7 @@ def test_metrics_without_a_name_are_refused(name: object) -> None:
 
 
 @pytest.mark.parametrize("alias", ["latest", "Latest", "v1", "V12", "my alias", "a.b", "a/b", "champion\n", "a" * 300])
-def test_aliases_that_mlflow_keeps_are_refused(alias: str) -> None:
+def test_reserved_aliases_are_refused(alias: str) -> None:
     with pytest.raises(UserError, match=r"^--alias: .*got "):
         check_alias(alias)
 
@@ -71,6 +71,6 @@ def test_other_aliases_are_accepted(alias: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", " ", "a/b", "a:b", "a@b", ".", "..", "a" * 300])
-def test_model_names_that_cannot_be_registered_are_refused(name: str) -> None:
+def test_invalid_model_names_are_refused(name: str) -> None:
     with pytest.raises(UserError, match="a registered model cannot be called"):
         check_model_name(name)

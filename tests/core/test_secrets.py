@@ -1,4 +1,4 @@
-"""What a secret in a text is, and what is left of it."""
+"""Recognition and masking of secrets in text."""
 
 import logging
 
@@ -49,12 +49,12 @@ def test_secrets_of_addresses_are_masked(text: str, masked: str, without: str) -
         "ratio 3:4 @ 5",
     ],
 )
-def test_what_holds_no_secret_stays(text: str) -> None:
+def test_text_without_secrets_stays(text: str) -> None:
     assert redact(text) == text
     assert unmasked(text) == text
 
 
-def test_nested_values_are_masked_in_their_own_shape() -> None:
+def test_nested_values_keep_their_shape() -> None:
     value = {"a": ["https://u:pw@h", 1, None], "b": {"c": "x"}, "d": ("https://u:pw@h", 2.5)}
     assert redacted(value) == {"a": ["https://u:***@h", 1, None], "b": {"c": "x"}, "d": ("https://u:***@h", 2.5)}
 
@@ -76,5 +76,5 @@ def test_log_records_and_tracebacks_are_masked() -> None:
     "text",
     ["a." * 60_000 + "://=", "postgres://x:" * 10_000, "?" + "password" * 15_000, "http://" * 20_000, "=?&;" * 30_000],
 )
-def test_a_text_of_any_shape_is_read_once(text: str) -> None:
+def test_redaction_takes_linear_time(text: str) -> None:
     assert redact(text) == text

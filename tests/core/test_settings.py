@@ -1,4 +1,4 @@
-"""Every setting has a rule, and every rule names the setting, the rule and the value it refuses."""
+"""Every setting has a rule; the message of a refusal names setting, rule and value."""
 
 import pickle
 from dataclasses import replace
@@ -9,7 +9,7 @@ from orchestrator.core.errors import SpecError, UserError
 from orchestrator.core.settings import RULES, TrialSettings
 
 
-def test_defaults_are_within_their_own_rules() -> None:
+def test_defaults_keep_their_rules() -> None:
     settings = TrialSettings()
     assert {name: rule.problem(getattr(settings, name)) for name, rule in RULES.items()} == dict.fromkeys(RULES)
 
@@ -28,13 +28,13 @@ def test_defaults_are_within_their_own_rules() -> None:
         ("rslora", 1, "rslora: true or false is needed, got 1"),
     ],
 )
-def test_a_value_outside_its_range_is_refused(name: str, value: object, message: str) -> None:
+def test_value_outside_its_range_is_refused(name: str, value: object, message: str) -> None:
     with pytest.raises(UserError) as caught:
         replace(TrialSettings(), **{name: value})  # type: ignore[arg-type]
     assert str(caught.value) == message
 
 
-def test_whole_numbers_may_stand_where_real_ones_are_expected() -> None:
+def test_integers_are_accepted_as_real_numbers() -> None:
     assert TrialSettings(alpha=32, head_learning_rate=None).alpha == 32
 
 

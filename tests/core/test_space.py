@@ -1,4 +1,4 @@
-"""What trials of a space can have together."""
+"""Possible combinations of a space's parameters."""
 
 from orchestrator.core.space import Choices, Constant, FloatRange, IntRange, Parameter, Space
 
@@ -12,13 +12,13 @@ SPACE = Space(
 )
 
 
-def test_a_range_stands_for_its_ends_and_its_second_integer() -> None:
+def test_range_gives_ends_and_second_integer() -> None:
     assert SPACE.combinations(("dropout",)) == ({"dropout": 0.0}, {"dropout": 0.2})
     assert SPACE.combinations(("dropout", "nothing")) == SPACE.combinations(("dropout",))
     assert Space(parameters=()).combinations(("rank",)) == ({},)
 
 
-def test_inactive_parameters_are_left_out_and_conditions_are_looked_up_at_their_parents() -> None:
+def test_combinations_omit_inactive_parameters() -> None:
     assert SPACE.combinations(("dora",)) == ({}, {"dora": True})
     assert SPACE.combinations(("method", "rank", "dora")) == (
         {"method": "lora", "rank": 4},

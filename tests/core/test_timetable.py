@@ -1,4 +1,4 @@
-"""When trials report: all at the same points, those of fewer epochs for a shorter time."""
+"""Report points: the same for all trials; trials with fewer epochs end earlier."""
 
 import pytest
 
@@ -19,14 +19,14 @@ POINTS = (500, 1000, 1500, 2000)
         (9.0, POINTS),
     ],
 )
-def test_a_trial_ends_after_its_own_epochs(epochs: float, points: tuple[int, ...]) -> None:
+def test_trial_ends_after_its_epochs(epochs: float, points: tuple[int, ...]) -> None:
     assert Timetable(points=POINTS, rows_per_epoch=1000).of(TrialSettings(epochs=epochs)) == points
 
 
-def test_where_no_trial_chooses_its_epochs_all_train_to_the_last_point() -> None:
-    """Trials of a ledger that knew no epochs of a trial are read with the default of 1."""
+def test_fixed_epochs_end_at_the_last_point() -> None:
+    """Trials of early ledgers have no epochs; the default is 1."""
     assert Timetable(points=POINTS).of(TrialSettings()) == POINTS
 
 
-def test_samples_are_a_whole_number_and_never_none() -> None:
+def test_samples_are_positive_integers() -> None:
     assert (samples_of(1.5, 3), samples_of(0.01, 3)) == (4, 1)

@@ -1,4 +1,4 @@
-"""A trial is judged by its best report; NaN never wins."""
+"""The best report of a trial decides its score; NaN is never best."""
 
 import math
 
@@ -39,43 +39,41 @@ def record(*values: float, metric: Metric = LOSS) -> TrialRecord:
         ((0.4, math.nan), LOSS, 100),
     ],
 )
-def test_the_best_report_is_the_earliest_of_the_best_values(
-    values: tuple[float, ...], metric: Metric, samples: int
-) -> None:
+def test_best_report_is_the_earliest_best(values: tuple[float, ...], metric: Metric, samples: int) -> None:
     best = record(*values, metric=metric).best(metric)
     assert best is not None
     assert best.nominal_samples == samples
 
 
-def test_a_trial_without_a_number_has_no_best() -> None:
+def test_trial_without_numbers_has_no_best() -> None:
     assert record(math.nan).best(LOSS) is None
     assert record().score(LOSS) is None
 
 
-def test_the_best_can_be_asked_for_up_to_a_rung() -> None:
+def test_best_can_be_limited_to_a_rung() -> None:
     assert record(0.5, 0.3, 0.1).score(LOSS, until=200) == 0.3
 
 
-def test_sort_keys_put_the_best_first_and_missing_values_last() -> None:
+def test_sort_keys_put_missing_values_last() -> None:
     assert sorted([0.2, math.nan, 0.9, None], key=ACCURACY.sort_key)[:2] == [0.9, 0.2]
     assert sorted([0.2, None, 0.1], key=LOSS.sort_key) == [0.1, 0.2, None]
 
 
-def test_seeds_depend_on_every_part_and_on_their_order() -> None:
+def test_seeds_depend_on_parts_and_order() -> None:
     seeds = {derive_seed(1, "a", 2), derive_seed(2, "a", 1), derive_seed(1, "b", 2), derive_seed("1", "a", 2)}
     assert len(seeds) == 4
     assert all(0 <= seed < 2**31 for seed in seeds)
     assert derive_seed(7, "sampler", 3) == derive_seed(7, "sampler", 3)
 
 
-def test_conditions_hold_only_under_an_active_parent_with_a_listed_value() -> None:
+def test_conditions_need_an_active_parent() -> None:
     child = Parameter(name="lora_plus_ratio", distribution=FloatRange(low=1, high=16), when={"init": ("default",)})
     assert child.is_active({"init": "default"})
     assert not child.is_active({"init": "pissa"})
     assert not child.is_active({})
 
 
-def test_only_domains_that_vary_are_searched() -> None:
+def test_constants_are_not_searched() -> None:
     space = Space(
         parameters=(
             Parameter(name="alpha", distribution=Constant(value=32)),

@@ -41,7 +41,7 @@ def curve(task: TrialTask, samples: int) -> dict[str, float]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FakeEngineFactory:
-    """Builds fake engines; picklable, so that it reaches other processes.
+    """Builds fake engines; picklable for other processes.
 
     Attributes:
         step_s: duration of one report, or of one step of the packing engine, in seconds.

@@ -8,7 +8,7 @@ import pytest
 from tests.fakes.tiny_models import tiny_bert, tiny_gpt2, tiny_llama, tiny_t5
 
 
-def test_the_tiny_encoder_loads_and_classifies(tmp_path: Path) -> None:
+def test_tiny_encoder_loads_and_classifies(tmp_path: Path) -> None:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     folder = tiny_bert(tmp_path, num_labels=3)
@@ -21,7 +21,7 @@ def test_the_tiny_encoder_loads_and_classifies(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("build", [tiny_llama, tiny_gpt2])
-def test_the_tiny_language_models_load_and_predict(tmp_path: Path, build: Callable[[Path], Path]) -> None:
+def test_tiny_language_models_load_and_predict(tmp_path: Path, build: Callable[[Path], Path]) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = build(tmp_path)

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the test's own, in a temporary folder."""
+"""A PostgreSQL server for a test, in a temporary folder."""
 
 import getpass
 import importlib.util
@@ -16,7 +16,7 @@ _BINARIES = ("initdb", "pg_ctl")
 
 
 def missing() -> str | None:
-    """Return what this machine lacks to run a server, in words; None if nothing."""
+    """Return the missing requirement of a server in words; None if there is none."""
     lacking = [name for name in _BINARIES if shutil.which(name) is None]
     if lacking:
         return f"PostgreSQL is not installed: no {', '.join(lacking)}"
@@ -40,7 +40,7 @@ class Server:
         self._do("pg_ctl", "-D", str(self._folder / "data"), "-w", "-l", log, "-o", self._options, "start")
 
     def stop(self) -> None:
-        """End the server as a crash does: connections break where they are."""
+        """Stop the server as in a crash: connections break at once."""
         self._do("pg_ctl", "-D", str(self._folder / "data"), "-w", "-m", "immediate", "stop")
 
     def _do(self, *command: str) -> None:
@@ -51,9 +51,9 @@ class Server:
 
 @contextmanager
 def postgres_server() -> Iterator[Server]:
-    """Run a server; it refuses to run as root, so root runs it as nobody."""
+    """Run a server. It refuses to run as root, so root runs it as nobody."""
     user = "nobody" if os.getuid() == 0 else getpass.getuser()
-    with TemporaryDirectory(dir="/tmp") as name:  # its socket's path has to be short
+    with TemporaryDirectory(dir="/tmp") as name:  # the path of the socket must be short
         folder = Path(name)
         if os.getuid() == 0:
             os.chown(folder, pwd.getpwnam(user).pw_uid, -1)

@@ -1,4 +1,4 @@
-"""One driver at a time: refused while the first lives, taken over when it is dead or silent."""
+"""One driver per sweep: a second one is refused, or replaces a dead or silent one."""
 
 import signal
 import subprocess
@@ -31,7 +31,7 @@ with ledger.drivers.hold(open_sweep(ledger, "s", {}, "").id):
 
 @pytest.fixture
 def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Another process that drives the sweep."""
+    """Another process driving the sweep."""
     url = open_ledger(tmp_path).database.url
     with subprocess.Popen([sys.executable, "-c", HOLDER, url], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -40,7 +40,7 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_a_second_driver_is_refused_and_told_who_the_first_is(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+def test_second_driver_is_refused(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     ledger = open_ledger(tmp_path)
     sweep = ledger.sweeps.find("s")
     first = ledger.drivers.live(sweep.id)
@@ -52,7 +52,7 @@ def test_a_second_driver_is_refused_and_told_who_the_first_is(tmp_path: Path, ho
         delete_sweep(ledger, sweep)
 
 
-def test_a_killed_driver_is_replaced_at_once(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+def test_killed_driver_is_replaced_at_once(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     ledger = open_ledger(tmp_path)
@@ -65,8 +65,8 @@ def test_a_killed_driver_is_replaced_at_once(tmp_path: Path, holder: subprocess.
     assert ledger.drivers.live(sweep.id) is None
 
 
-def test_killed_driver_that_nobody_reaped_is_dead(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
-    """Its parent, this test, has not asked for its exit code: it is a zombie, as often in containers."""
+def test_unreaped_driver_counts_as_dead(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    """The test, its parent, has not read its exit code: it is a zombie, as often in containers."""
     holder.send_signal(signal.SIGKILL)
     while psutil.Process(holder.pid).status() != psutil.STATUS_ZOMBIE:
         time.sleep(0.01)
@@ -77,7 +77,7 @@ def test_killed_driver_that_nobody_reaped_is_dead(tmp_path: Path, holder: subpro
         pass
 
 
-def test_a_pid_given_to_another_process_does_not_hold_the_sweep(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+def test_reused_pid_does_not_hold_the_sweep(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     ledger = open_ledger(tmp_path)
     sweep = ledger.sweeps.find("s")
     with ledger.database.write() as connection:
@@ -87,7 +87,7 @@ def test_a_pid_given_to_another_process_does_not_hold_the_sweep(tmp_path: Path, 
 
 
 def other_host(ledger: Ledger, sweep_id: int, silent_s: float) -> None:
-    """Store a driver on a machine whose processes cannot be seen from here."""
+    """Store a driver of another machine."""
     beat = time.time() - silent_s
     row = {"token": "token", "host": "elsewhere", "pid": 1, "process_started_at": 0.0}
     with ledger.database.write() as connection:
@@ -95,7 +95,7 @@ def other_host(ledger: Ledger, sweep_id: int, silent_s: float) -> None:
 
 
 @pytest.mark.parametrize(("silent_s", "taken"), [(STALE_S - 5, False), (STALE_S + 5, True)])
-def test_a_driver_elsewhere_holds_as_long_as_its_heart_beats(tmp_path: Path, silent_s: float, taken: bool) -> None:
+def test_remote_driver_holds_while_its_heart_beats(tmp_path: Path, silent_s: float, taken: bool) -> None:
     ledger = open_ledger(tmp_path)
     sweep = open_sweep(ledger, "s", {}, "")
     other_host(ledger, sweep.id, silent_s)
@@ -107,7 +107,7 @@ def test_a_driver_elsewhere_holds_as_long_as_its_heart_beats(tmp_path: Path, sil
             ledger.drivers.hold(sweep.id).__enter__()
 
 
-def test_a_driver_that_was_silent_for_too_long_may_not_write_any_more(tmp_path: Path) -> None:
+def test_silent_driver_loses_its_write_access(tmp_path: Path) -> None:
     first = Ledger.open(open_ledger(tmp_path).database.url, heartbeat_s=60)
     second = open_ledger(tmp_path)
     sweep = open_sweep(first, "s", {}, "")
@@ -121,7 +121,7 @@ def test_a_driver_that_was_silent_for_too_long_may_not_write_any_more(tmp_path: 
     assert first.sweeps.get(sweep.id).facts.startup_s == 2.0
 
 
-def test_the_heart_beats_and_adds_up_the_time(tmp_path: Path) -> None:
+def test_heartbeat_adds_up_the_time(tmp_path: Path) -> None:
     ledger = Ledger.open(open_ledger(tmp_path).database.url, heartbeat_s=0.05)
     sweep = open_sweep(ledger, "s", {}, "")
     before = time.monotonic()
@@ -138,7 +138,7 @@ def test_the_heart_beats_and_adds_up_the_time(tmp_path: Path) -> None:
 
 
 def beat_once(ledger: Ledger, sweep_id: int) -> None:
-    """Wait for a heartbeat that began after this call: for the second, as the first may have begun before."""
+    """Wait for two heartbeats: the second one began after this call."""
     for _ in range(2):
         before = ledger.drivers.live(sweep_id)
         deadline = time.monotonic() + 20
@@ -147,7 +147,7 @@ def beat_once(ledger: Ledger, sweep_id: int) -> None:
             time.sleep(0.01)
 
 
-def test_a_driver_that_finds_nothing_to_do_adds_no_time(tmp_path: Path) -> None:
+def test_idle_driver_adds_no_time(tmp_path: Path) -> None:
     ledger = Ledger.open(open_ledger(tmp_path).database.url, heartbeat_s=0.05)
     sweep = open_sweep(ledger, "s", {}, "")
     with ledger.drivers.hold(sweep.id):
@@ -155,7 +155,7 @@ def test_a_driver_that_finds_nothing_to_do_adds_no_time(tmp_path: Path) -> None:
     assert ledger.sweeps.get(sweep.id).elapsed_s == 0
 
 
-def test_the_time_before_a_driver_found_something_to_do_counts_from_then_on(tmp_path: Path) -> None:
+def test_time_before_work_counts_once_busy(tmp_path: Path) -> None:
     ledger = Ledger.open(open_ledger(tmp_path).database.url, heartbeat_s=0.05)
     sweep = open_sweep(ledger, "s", {}, "")
     with ledger.drivers.hold(sweep.id) as hold:
@@ -163,12 +163,12 @@ def test_the_time_before_a_driver_found_something_to_do_counts_from_then_on(tmp_
         assert ledger.sweeps.get(sweep.id).elapsed_s == 0
         hold.busy = True
         beat_once(ledger, sweep.id)
-        counted = ledger.sweeps.get(sweep.id).elapsed_s  # what is left if this driver is killed now
+        counted = ledger.sweeps.get(sweep.id).elapsed_s  # the stored time if this driver is killed now
     assert counted >= 0.3
     assert ledger.sweeps.get(sweep.id).elapsed_s >= counted
 
 
-def test_the_lock_is_given_back_after_an_error(tmp_path: Path) -> None:
+def test_lock_is_released_after_an_error(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path)
     sweep = open_sweep(ledger, "s", {}, "")
     with pytest.raises(KeyError), ledger.drivers.hold(sweep.id):

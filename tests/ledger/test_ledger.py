@@ -1,4 +1,4 @@
-"""The ledger: what is committed comes back, whole, once, and in few queries."""
+"""The ledger: committed records are read back whole, once, and in few queries."""
 
 import json
 import math
@@ -53,13 +53,13 @@ def test_plain_values_survive_as_strict_json(value: object) -> None:
     assert repr(codec.loads(written)) == repr(value)
 
 
-def test_canonical_text_is_blind_to_the_order_of_keys_and_to_rounding() -> None:
+def test_canonical_text_ignores_key_order_and_rounding() -> None:
     assert codec.canonical({"a": 0.1 + 0.2, "b": 1}) == codec.canonical({"b": 1, "a": 0.3})
     assert codec.canonical({"a": 0.3}) != codec.canonical({"a": 0.3001})
     assert codec.canonical({"a": True}) != codec.canonical({"a": 1})
 
 
-def test_a_trial_comes_back_as_it_was_written(ledger: Ledger) -> None:
+def test_trial_is_read_as_written(ledger: Ledger) -> None:
     sweep = open_sweep(ledger, "s", FINGERPRINT, "name: s")
     record = a_trial()
     ledger.trials.add(sweep.id, record, study_number=3)
@@ -79,8 +79,8 @@ def test_a_trial_comes_back_as_it_was_written(ledger: Ledger) -> None:
     )
     ledger.trials.add_final(sweep.id, 0, {"test/accuracy": 0.8})
     ledger.trials.set_run(sweep.id, 0, "run-1")
-    (found,) = ledger.trials.all(sweep.id)
-    assert found == replace(
+    (stored,) = ledger.trials.all(sweep.id)
+    assert stored == replace(
         record,
         reports=reports,
         decisions={1000: on, 2000: stop},
@@ -90,8 +90,8 @@ def test_a_trial_comes_back_as_it_was_written(ledger: Ledger) -> None:
         run_id="run-1",
         ended_at=99.0,
     )
-    assert list(found.params) == list(record.params)
-    assert ledger.trials.get(sweep.id, 0) == found
+    assert list(stored.params) == list(record.params)
+    assert ledger.trials.get(sweep.id, 0) == stored
     assert ledger.trials.study_numbers(sweep.id) == {0: 3}
 
 
@@ -120,14 +120,14 @@ def test_decisions_are_committed_all_or_none(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("change", ["set_run", "add_final", "get"])
-def test_a_trial_that_is_not_there_is_an_error(ledger: Ledger, change: str) -> None:
+def test_missing_trial_is_an_error(ledger: Ledger, change: str) -> None:
     sweep = open_sweep(ledger, "s", FINGERPRINT, "")
     arguments = {"set_run": ("run",), "add_final": ({"test/loss": 1.0},), "get": ()}[change]
     with pytest.raises(LedgerError, match="no trial 7"):
         getattr(ledger.trials, change)(sweep.id, 7, *arguments)
 
 
-def test_records_take_the_same_queries_for_one_trial_and_for_many(ledger: Ledger) -> None:
+def test_query_count_is_independent_of_trials(ledger: Ledger) -> None:
     queries: list[str] = []
 
     def note(_c: object, _k: object, statement: str, *_: object) -> None:
@@ -149,7 +149,7 @@ def test_records_take_the_same_queries_for_one_trial_and_for_many(ledger: Ledger
     assert counts == [3] * 30
 
 
-def test_news_are_the_trials_that_changed_since_their_marks(ledger: Ledger) -> None:
+def test_changed_returns_trials_with_new_marks(ledger: Ledger) -> None:
     sweep = open_sweep(ledger, "s", FINGERPRINT, "")
     for number in range(MOST_NUMBERS + 1):
         ledger.trials.add(sweep.id, a_trial(number), number)
@@ -178,9 +178,9 @@ def test_news_are_the_trials_that_changed_since_their_marks(ledger: Ledger) -> N
 # Sweeps.
 
 
-def test_the_same_command_goes_on_and_fresh_starts_beside(ledger: Ledger) -> None:
+def test_same_command_resumes_and_fresh_starts_anew(ledger: Ledger) -> None:
     first = open_sweep(ledger, "s", FINGERPRINT, "budget: 1")
-    assert (first.reference, first.status) == ("s#1", SweepStatus.INTERRUPTED), "nobody runs it yet"
+    assert (first.reference, first.status) == ("s#1", SweepStatus.INTERRUPTED), "no driver yet"
     again = open_sweep(ledger, "s", FINGERPRINT, "budget: 2")
     assert (again.id, again.spec_text) == (first.id, "budget: 1"), "another driver may hold the sweep"
     again = ledger.sweeps.update(first.id, spec_text="budget: 2")
@@ -194,7 +194,7 @@ def test_the_same_command_goes_on_and_fresh_starts_beside(ledger: Ledger) -> Non
         ledger.sweeps.find("s#3")
 
 
-def test_a_changed_sweep_is_refused_with_the_differences_and_the_ways_out(ledger: Ledger) -> None:
+def test_changed_sweep_is_refused_with_its_differences(ledger: Ledger) -> None:
     ledger.trials.add(open_sweep(ledger, "s", FINGERPRINT, "").id, a_trial(), 0)
     changed = {"objective": "topic", "space": {"rank": {"choices": (4, 16)}, "dropout": {"low": 0.0}}, "seed": 1}
     with pytest.raises(SweepChangedError) as caught:
@@ -208,7 +208,7 @@ def test_a_changed_sweep_is_refused_with_the_differences_and_the_ways_out(ledger
     )
 
 
-def test_a_changed_sweep_without_a_trial_gives_way(ledger: Ledger) -> None:
+def test_changed_sweep_without_trials_is_replaced(ledger: Ledger) -> None:
     open_sweep(ledger, "s", FINGERPRINT, "")
     second = open_sweep(ledger, "s", {"objective": "topic"}, "name: s")
     assert ledger.sweeps.all() == (second,)
@@ -218,7 +218,7 @@ def test_a_changed_sweep_without_a_trial_gives_way(ledger: Ledger) -> None:
     assert ledger.sweeps.all() == (second,)
 
 
-def test_update_changes_the_named_facts_only(ledger: Ledger) -> None:
+def test_facts_are_updated_by_name(ledger: Ledger) -> None:
     sweep = open_sweep(ledger, "s", FINGERPRINT, "")
     ledger.sweeps.update(sweep.id, facts={"baseline": {"test/accuracy": 0.8}, "notes": {"report": "first"}})
     after = ledger.sweeps.update(
@@ -229,7 +229,7 @@ def test_update_changes_the_named_facts_only(ledger: Ledger) -> None:
     assert after.facts == SweepFacts(baseline={"test/accuracy": 0.8}, notes={"report": "second"})
 
 
-def test_cursors_belong_to_a_sweep_or_to_a_trial(ledger: Ledger) -> None:
+def test_cursors_belong_to_sweep_or_trial(ledger: Ledger) -> None:
     sweep = open_sweep(ledger, "s", FINGERPRINT, "")
     ledger.trials.add(sweep.id, a_trial(), 0)
     assert ledger.cursors.load(sweep.id, None) == ledger.cursors.load(sweep.id, 0) == {}
@@ -242,7 +242,7 @@ def test_cursors_belong_to_a_sweep_or_to_a_trial(ledger: Ledger) -> None:
     )
 
 
-def test_a_deleted_sweep_leaves_nothing(tmp_path: Path) -> None:
+def test_deleted_sweep_leaves_no_rows(tmp_path: Path) -> None:
     plan = plan_of(trials=3)
     run_out(coordinator_of(tmp_path, plan, "kept"))
     run_out(coordinator_of(tmp_path, plan, "gone"))
@@ -279,18 +279,18 @@ def test_a_ledger_in_memory_is_refused(url: str) -> None:
     ("url", "message"),
     [("ledger.db", "is no database URL"), ("postgresql+absent://host/db", "is no database URL")],
 )
-def test_a_url_that_cannot_be_understood_is_refused(url: str, message: str) -> None:
+def test_invalid_url_is_refused(url: str, message: str) -> None:
     with pytest.raises(LedgerError, match=message):
         Ledger.open(url)
 
 
-def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+def test_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").write_text("these are words, and too many of them to be a header of any database")
     with pytest.raises(LedgerError, match="cannot be opened"):
         open_ledger(tmp_path)
 
 
-def test_the_default_place_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_url_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LORATORY_DB", raising=False)
     monkeypatch.setenv("LORATORY_HOME", str(tmp_path / "home"))
     assert Ledger.open().database.url == f"sqlite:///{tmp_path}/home/ledger.db"

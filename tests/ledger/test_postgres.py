@@ -1,4 +1,4 @@
-"""The same ledger on PostgreSQL; runs where LORATORY_TEST_POSTGRES names a database that may be written to."""
+"""The ledger on PostgreSQL; runs if LORATORY_TEST_POSTGRES names a writable database."""
 
 import os
 
@@ -15,7 +15,7 @@ URL = os.environ.get("LORATORY_TEST_POSTGRES", "")
 pytestmark = pytest.mark.skipif(not URL, reason="LORATORY_TEST_POSTGRES names no database")
 
 
-def test_a_sweep_killed_again_and_again_ends_as_if_it_had_not_been() -> None:
+def test_repeated_kills_change_no_result() -> None:
     plan = plan_of(trials=4, sampler=SamplerName.TPE, start=({"learning_rate": 2e-4},))
     ledger = Ledger.open(URL, heartbeat_s=0.1)
     whole = open_sweep(ledger, "postgres", {"a": 1}, "", fresh=True)

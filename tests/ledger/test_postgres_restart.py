@@ -1,4 +1,4 @@
-"""A PostgreSQL server that is restarted under a sweep, or stays away."""
+"""A PostgreSQL server restarted or stopped during a sweep."""
 
 import threading
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def server() -> Iterator[Server]:
 
 
 class Interrupter(Diary):
-    """Stops the server when a number of reports are there, and starts it again, if at all, a moment later."""
+    """Stops the server after a number of reports, and starts it again later if asked to."""
 
     def __init__(self, server: Server, *, again: bool) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ def drive(server: Server, name: str, *, again: bool) -> Coordinator:
     return coordinator
 
 
-def test_restarted_server_is_waited_for(server: Server, tmp_path: Path) -> None:
+def test_driver_waits_for_restarted_server(server: Server, tmp_path: Path) -> None:
     coordinator = drive(server, "restarted", again=True)
     expected = coordinator_of(tmp_path, PLAN)
     run_out(expected)
@@ -78,7 +78,7 @@ def test_server_that_stays_away_suspends(server: Server, monkeypatch: pytest.Mon
     assert len(coordinator.records()) == 5
 
 
-def test_ledger_is_made_once_by_four_at_a_time(server: Server) -> None:
+def test_four_processes_create_the_ledger_once(server: Server) -> None:
     with Ledger.open(server.url).database.write() as connection:
         connection.exec_driver_sql("DROP SCHEMA public CASCADE")
         connection.exec_driver_sql("CREATE SCHEMA public")

@@ -20,4 +20,4 @@ def test_unchanged_trial_keeps_its_object(tmp_path: Path) -> None:
     ledger.trials.add(sweep.id, trial(3, ()), study_number=3)
     after = cache.refresh()
     assert after == ledger.trials.all(sweep.id)
-    assert [known is found for known, found in zip(before, after, strict=False)] == [True, False, True]
+    assert [old is new for old, new in zip(before, after, strict=False)] == [True, False, True]

@@ -49,7 +49,7 @@ KIND = "search.space.{}={{choices: [{}]}}"
         (["search.space.method={choices: [ia3], when: {rank: 8}}"], [{"method": "lora"}, {"method": "ia3"}]),
     ],
 )
-def test_kinds_of_trials_differ_in_what_their_method_takes(
+def test_trial_kinds_differ_in_used_settings(
     overrides: list[str], kinds: list[dict[str, object]], tmp_path: Path
 ) -> None:
     file = tmp_path / "small.yaml"
@@ -59,7 +59,7 @@ def test_kinds_of_trials_differ_in_what_their_method_takes(
     assert list(plan.kinds) == kinds
 
 
-def test_the_largest_trial_is_one_that_can_come_and_is_packed(tmp_path: Path) -> None:
+def test_largest_trial_is_possible_and_packed(tmp_path: Path) -> None:
     file = tmp_path / "small.yaml"
     file.write_text(SMALL.replace("rank: {choices: [4, 8]}", "method: {choices: [lora, vera]}"))
     sizes = [f"search.space.{name}={{choices: [2, 4], when: {{method: vera}}}}" for name in ("rank", "batch_size")]
@@ -68,7 +68,7 @@ def test_the_largest_trial_is_one_that_can_come_and_is_packed(tmp_path: Path) ->
     assert plan.smallest == plan.largest == {"rank": 16, "batch_size": 16}
 
 
-def test_the_longest_trial_may_be_one_that_does_not_choose_its_epochs(tmp_path: Path) -> None:
+def test_longest_trial_may_have_fixed_epochs(tmp_path: Path) -> None:
     file = tmp_path / "small.yaml"
     file.write_text(SMALL)
     chosen = "search.space.epochs={low: 0.25, high: 0.5, when: {rank: 8}}"
@@ -81,7 +81,7 @@ def test_the_longest_trial_may_be_one_that_does_not_choose_its_epochs(tmp_path: 
     )
 
 
-def test_the_plan_says_what_is_searched_and_where_trials_end(tmp_path: Path) -> None:
+def test_preview_lists_parameters_and_ends(tmp_path: Path) -> None:
     file = tmp_path / "small.yaml"
     file.write_text(SMALL + "data: {train: 100, validation: 20, test: 20}\nresources: {engine: solo}\n")
     overrides = [
@@ -102,7 +102,7 @@ def test_the_plan_says_what_is_searched_and_where_trials_end(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("engine", ["solo", "packed"])
-def test_the_plan_holds_notes_and_refuses_what_peft_does(engine: str, tmp_path: Path) -> None:
+def test_preview_has_adapter_notes_and_refusals(engine: str, tmp_path: Path) -> None:
     file = tmp_path / "small.yaml"
     file.write_text(SMALL + f"data: {{train: 100, validation: 20, test: 20}}\nresources: {{engine: {engine}}}\n")
     overrides = ["search.space.method={choices: [lora, lokr]}", "resources.parallel_trials=1"]

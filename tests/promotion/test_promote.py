@@ -57,7 +57,7 @@ def test_rollback_moves_the_alias_back(tracked: Tracked) -> None:
     left, now = rollback("films", "champion", tracked.location)
     assert (left.version, now.version) == (2, 1)
     assert Registry(tracked.location).get(ModelReference.parse("films@champion")).tags["trial"] == "0"
-    with pytest.raises(UserError, match=r"films/1 is the first version that was champion; there is none to go back to"):
+    with pytest.raises(UserError, match="films/1 is the first version with the alias champion; there is no earl"):
         rollback("films", "champion", tracked.location)
 
 

@@ -1,8 +1,6 @@
-"""The coordinator: what it hands out, what it commits, how trials end, and when a sweep is over."""
+"""The coordinator: tasks, commits, outcomes of trials, and the end of a sweep."""
 
 import math
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +12,9 @@ from orchestrator.core.policy import Budget, SamplerName, StoppingName, Stopping
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import Action, Decision, Report, TrialRecord, TrialState
-from orchestrator.ledger.trial_store import TrialStore
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.study import delete_study
 from orchestrator.search.sweeps import open_sweep
-from tests.counting import counted, record_reads, statements
 from tests.search.worlds import (
     ACCURACY,
     GRID,
@@ -37,7 +33,7 @@ NO_RULE = StoppingPolicy(rule=StoppingName.NONE)
 
 
 class Diary:
-    """Writes down what it hears, and checks that it was committed before it was told."""
+    """Records every event, and checks its commit to the ledger."""
 
     def __init__(self, folder: Path) -> None:
         self._ledger = open_ledger(folder)
@@ -47,7 +43,7 @@ class Diary:
         return self._ledger.trials.get(self._ledger.sweeps.find("sentiment").id, number)
 
     def prepared(self, plan: EnginePlan) -> None:
-        """Nothing is counted of it."""
+        """Record nothing."""
 
     def trial_started(self, trial: TrialRecord) -> None:
         assert self._stored(trial.number) == trial
@@ -100,17 +96,17 @@ def test_a_sweep_from_beginning_to_end(tmp_path: Path) -> None:
     assert winner.final == {"shift/tweets/accuracy": 0.5}
     assert (winner.started_at, winner.ended_at) == (1000.0, 1000.0)
     assert coordinator.exhausted
-    assert coordinator.exhausted_reason == "all 3 trials were handed out"
+    assert coordinator.exhausted_reason == "all 3 trials were started"
     assert ledger.trials.all(sweep.id) == coordinator.records()
 
 
-def test_a_budget_smaller_than_before_does_not_hide_the_trials_that_were_made(tmp_path: Path) -> None:
+def test_smaller_budget_keeps_existing_trials(tmp_path: Path) -> None:
     run_out(coordinator_of(tmp_path, plan_of(trials=3)))
     again = coordinator_of(tmp_path, plan_of(trials=2))
-    assert again.exhausted_reason == "all 3 trials were handed out; the budget is 2 now"
+    assert again.exhausted_reason == "all 3 trials were started; the budget is 2 now"
 
 
-def test_the_first_trials_wait_for_each_other(tmp_path: Path) -> None:
+def test_first_trials_wait_for_a_cohort(tmp_path: Path) -> None:
     coordinator = coordinator_of(tmp_path, plan_of(trials=3))
     tasks = [coordinator.next_task() for _ in range(3)]
     assert [task.number for task in tasks if task is not None] == [0, 1, 2]
@@ -126,7 +122,7 @@ def test_the_first_trials_wait_for_each_other(tmp_path: Path) -> None:
     assert coordinator.decision(1) == next(v for v in decisions if v.trial == 1)
 
 
-def test_who_can_wait_for_nobody_is_judged(tmp_path: Path) -> None:
+def test_trial_without_peers_is_decided(tmp_path: Path) -> None:
     coordinator = coordinator_of(tmp_path, plan_of(trials=2))
     coordinator.next_task()
     assert coordinator.report(report_of(0, 1000, 0.5)) == ()
@@ -140,7 +136,7 @@ def test_who_can_wait_for_nobody_is_judged(tmp_path: Path) -> None:
     )
 
 
-def test_the_same_report_twice_changes_nothing_and_is_answered_again(tmp_path: Path) -> None:
+def test_repeated_report_changes_nothing(tmp_path: Path) -> None:
     coordinator = coordinator_of(tmp_path, plan_of(trials=1, stopping=NO_RULE))
     coordinator.next_task()
     first = coordinator.report(report_of(0, 1000, 0.5))
@@ -157,7 +153,7 @@ def test_a_report_out_of_turn_is_refused(tmp_path: Path, samples: int) -> None:
     assert coordinator.records()[0].reports == ()
 
 
-def test_an_ended_trial_is_left_alone(tmp_path: Path) -> None:
+def test_ended_trial_does_not_change(tmp_path: Path) -> None:
     coordinator = coordinator_of(tmp_path, plan_of())
     coordinator.next_task()
     coordinator.fail(0, "crashed")
@@ -168,14 +164,14 @@ def test_an_ended_trial_is_left_alone(tmp_path: Path) -> None:
         coordinator.report(report_of(0, 1000, 0.5))
 
 
-def test_a_trial_that_was_not_told_to_stop_cannot_finish(tmp_path: Path) -> None:
+def test_trial_without_stop_decision_cannot_finish(tmp_path: Path) -> None:
     coordinator = coordinator_of(tmp_path, plan_of())
     coordinator.next_task()
     with pytest.raises(LedgerError, match="has no decision to stop"):
         coordinator.finish(0, {})
 
 
-def test_a_diverged_trial_ends_at_once_alone(tmp_path: Path) -> None:
+def test_diverged_trial_ends_at_once(tmp_path: Path) -> None:
     coordinator = coordinator_of(tmp_path, plan_of(stopping=NO_RULE))
     coordinator.next_task()
     coordinator.next_task()
@@ -187,7 +183,7 @@ def test_a_diverged_trial_ends_at_once_alone(tmp_path: Path) -> None:
     assert not coordinator.records()[1].ended
 
 
-def test_a_crash_while_measuring_keeps_the_ending(tmp_path: Path) -> None:
+def test_crash_while_measuring_keeps_the_outcome(tmp_path: Path) -> None:
     coordinator = coordinator_of(tmp_path, plan_of(trials=1, stopping=NO_RULE))
     coordinator.next_task()
     for samples in POINTS:
@@ -200,10 +196,10 @@ def test_a_crash_while_measuring_keeps_the_ending(tmp_path: Path) -> None:
     )
 
 
-# Going on.
+# Resuming.
 
 
-def test_the_next_driver_is_offered_what_the_first_left_nearest_to_its_end_first(tmp_path: Path) -> None:
+def test_next_driver_resumes_most_advanced_trials_first(tmp_path: Path) -> None:
     plan = plan_of(trials=4, stopping=NO_RULE)
     first = coordinator_of(tmp_path, plan)
     for _ in range(3):
@@ -223,7 +219,7 @@ def test_the_next_driver_is_offered_what_the_first_left_nearest_to_its_end_first
     assert (second.needs_finish(2), second.next_point(1), second.next_point(0)) == (True, 3000, 1000)
 
 
-def test_a_finished_sweep_goes_on_with_more_trials(tmp_path: Path) -> None:
+def test_finished_sweep_resumes_with_larger_budget(tmp_path: Path) -> None:
     run_out(coordinator_of(tmp_path, plan_of(trials=3)))
     done = coordinator_of(tmp_path, plan_of(trials=3))
     assert done.exhausted
@@ -236,14 +232,14 @@ def test_a_finished_sweep_goes_on_with_more_trials(tmp_path: Path) -> None:
     assert [record.ended for record in more.records()] == [True] * 6
 
 
-def test_two_sweeps_in_one_database_know_nothing_of_each_other(tmp_path: Path) -> None:
+def test_sweeps_in_one_database_are_independent(tmp_path: Path) -> None:
     for name in ("one", "two"):
         run_out(coordinator_of(tmp_path, plan_of(trials=4), name))
     one, two = (essence(coordinator_of(tmp_path, plan_of(trials=4), name)) for name in ("one", "two"))
     assert one == two
 
 
-def test_a_study_that_somebody_deleted_is_missed(tmp_path: Path) -> None:
+def test_deleted_study_is_reported(tmp_path: Path) -> None:
     run_out(coordinator_of(tmp_path, plan_of(trials=1)))
     delete_study(open_ledger(tmp_path).database.url, "sentiment#1")
     with pytest.raises(LedgerError, match="study sentiment#1 lacks trials that the ledger holds"):
@@ -268,7 +264,7 @@ def test_wall_time_counts_earlier_drivers(tmp_path: Path) -> None:
     assert not coordinator.records()[0].ended
 
 
-def test_a_clock_that_is_set_back_gives_no_time_back(tmp_path: Path) -> None:
+def test_clock_set_back_does_not_extend_wall_time(tmp_path: Path) -> None:
     ledger, clock, timer = open_ledger(tmp_path), Clock(), Clock()
     sweep = open_sweep(ledger, "sentiment", {}, "")
     coordinator = Coordinator(ledger, sweep, plan_of(), clock=clock, timer=timer)
@@ -285,7 +281,7 @@ def test_tokens_are_counted_once_per_trial(tmp_path: Path) -> None:
     assert [len(record.reports) for record in coordinator.records()] == [6, 1]
 
 
-def test_a_sweep_whose_trials_keep_failing_stops_and_may_be_tried_again(tmp_path: Path) -> None:
+def test_failing_sweep_stops_and_can_resume(tmp_path: Path) -> None:
     plan = plan_of(trials=20)
     coordinator = coordinator_of(tmp_path, plan)
     for number in range(5):
@@ -298,7 +294,7 @@ def test_a_sweep_whose_trials_keep_failing_stops_and_may_be_tried_again(tmp_path
     assert task.number == 5
 
 
-def test_a_few_failures_among_many_do_not_stop_a_sweep(tmp_path: Path) -> None:
+def test_few_failures_do_not_stop_a_sweep(tmp_path: Path) -> None:
     coordinator = coordinator_of(tmp_path, plan_of(trials=10, stopping=NO_RULE))
 
     def measure(record: TrialRecord, samples: int) -> Report:
@@ -315,7 +311,7 @@ def test_a_few_failures_among_many_do_not_stop_a_sweep(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sampler", [SamplerName.TPE, SamplerName.GRID])
-def test_a_finite_space_is_tried_once_and_the_sweep_ends(tmp_path: Path, sampler: SamplerName) -> None:
+def test_finite_space_is_tried_once(tmp_path: Path, sampler: SamplerName) -> None:
     coordinator = coordinator_of(tmp_path, plan_of(space=GRID, trials=40, sampler=sampler))
     run_out(coordinator)
     seen = {tuple(sorted((k, round(v, 9) if isinstance(v, float) else v) for k, v in r.params.items()))
@@ -324,7 +320,7 @@ def test_a_finite_space_is_tried_once_and_the_sweep_ends(tmp_path: Path, sampler
     assert coordinator.exhausted_reason == "every point of the space has been tried (12 trials)"
 
 
-def test_start_points_come_first_whole_or_in_part_and_never_twice(tmp_path: Path) -> None:
+def test_start_points_come_first_and_once(tmp_path: Path) -> None:
     whole: dict[str, ParamValue] = {"learning_rate": 2e-4, "rank": 16, "batch_size": 8, "init": "gaussian"}
     part: dict[str, ParamValue] = {"learning_rate": 3e-4, "init": "default"}
     plan = plan_of(trials=4, start=(whole, part, dict(reversed(whole.items()))))
@@ -348,61 +344,11 @@ def test_start_points_added_later_are_tried_next(tmp_path: Path) -> None:
     assert added.records()[2].params["learning_rate"] == 5e-4
 
 
-def test_trials_that_wait_use_no_budget_of_another(tmp_path: Path) -> None:
-    """With one slot and a cohort of three, the third trial is started although two are unfinished."""
+def test_waiting_trials_use_no_other_budget(tmp_path: Path) -> None:
+    """With one slot and a cohort of three, the third trial starts although two are unfinished."""
     coordinator = coordinator_of(tmp_path, plan_of(trials=9))
     for number in range(3):
         task = coordinator.next_task()
         assert task is not None
         step(coordinator, coordinator.records()[number])
     assert all(coordinator.decision(number) is not None for number in range(3))
-
-
-def test_others_may_read_and_write_while_a_sweep_runs(tmp_path: Path) -> None:
-    """The tracker's thread stores cursors and run ids, and reads everything, as fast as it can."""
-    coordinator = coordinator_of(tmp_path, plan_of(trials=8))
-    ledger, over = open_ledger(tmp_path), threading.Event()
-    sweep = ledger.sweeps.find("sentiment")
-
-    def track() -> int:
-        rounds = 0
-        while not over.is_set():
-            for record in ledger.trials.all(sweep.id):
-                ledger.cursors.save(sweep.id, record.number, {"reports": len(record.reports)})
-                ledger.trials.set_run(sweep.id, record.number, f"run-{record.number}")
-            rounds += 1
-        return rounds
-
-    with ThreadPoolExecutor(1) as pool:
-        tracker = pool.submit(track)
-        try:
-            run_out(coordinator)
-        finally:
-            over.set()
-        rounds = tracker.result()
-    assert rounds > 3
-    assert [replace(record, run_id=None) for record in ledger.trials.all(sweep.id)] == list(coordinator.records())
-
-
-class CountedTrials(TrialStore):
-    """A store whose records count their reads."""
-
-    def all(self, sweep_id: int) -> tuple[TrialRecord, ...]:
-        return tuple(map(counted, super().all(sweep_id)))
-
-
-def test_step_cost_is_independent_of_trial_count(tmp_path: Path) -> None:
-    work: list[tuple[int, int]] = []
-    for trials in (6, 24):
-        run_out(coordinator_of(tmp_path, plan_of(trials=trials), f"sweep-{trials}"))
-        ledger = open_ledger(tmp_path)
-        ledger.trials = CountedTrials(ledger.database, ledger.drivers)
-        sweep = open_sweep(ledger, f"sweep-{trials}", {"space": 1}, "name: sentiment")
-        coordinator = Coordinator(ledger, sweep, plan_of(trials=trials + 2))
-        coordinator.next_task()  # the study's first look at its trials reads them all
-        with statements() as run, record_reads() as reads:
-            assert coordinator.next_task() is not None
-            coordinator.report(report_of(trials + 1, 1000, 0.99))
-            assert coordinator.out_of_budget is None
-        work.append((len(run), reads.count))
-    assert work[0] == work[1]

@@ -1,4 +1,4 @@
-"""A driver may die before any commit: what the sweep ends with is the same."""
+"""A driver may die before any commit: the result of the sweep is the same."""
 
 from pathlib import Path
 
@@ -23,9 +23,9 @@ def uninterrupted(folder: Path, plan: SearchPlan) -> tuple[list[tuple[object, ..
 
 
 def killed_again_and_again(folder: Path, plan: SearchPlan, every: int) -> int:
-    """Run a sweep whose process dies after every so many commits; return how often it died."""
+    """Run a sweep in processes killed after a number of commits; return the number of kills."""
     folder.mkdir()
-    coordinator_of(folder, plan)  # the first process gets as far as having made the tables
+    coordinator_of(folder, plan)  # the first process creates the tables
     deaths = 0
     while True:
         try:
@@ -38,7 +38,7 @@ def killed_again_and_again(folder: Path, plan: SearchPlan, every: int) -> int:
 
 
 @pytest.mark.parametrize("every", [7, 10])
-def test_a_sweep_killed_at_every_turn_ends_as_if_it_had_not_been(tmp_path: Path, every: int) -> None:
+def test_kill_at_every_commit_changes_no_result(tmp_path: Path, every: int) -> None:
     plan = plan_of(trials=4, sampler=SamplerName.TPE, start=({"learning_rate": 2e-4, "rank": 16},))
     expected = uninterrupted(tmp_path / "whole", plan)
     deaths = killed_again_and_again(tmp_path / "killed", plan, every)
@@ -47,7 +47,7 @@ def test_a_sweep_killed_at_every_turn_ends_as_if_it_had_not_been(tmp_path: Path,
 
 
 @pytest.mark.parametrize("sampler", list(SamplerName))
-def test_an_interrupted_sweep_proposes_what_it_would_have(tmp_path: Path, sampler: SamplerName) -> None:
+def test_interruption_does_not_change_proposals(tmp_path: Path, sampler: SamplerName) -> None:
     space = GRID if sampler is SamplerName.GRID else plan_of().space
     plan = plan_of(space=space, trials=6, sampler=sampler)
     expected = uninterrupted(tmp_path / "whole", plan)
@@ -56,7 +56,7 @@ def test_an_interrupted_sweep_proposes_what_it_would_have(tmp_path: Path, sample
 
 
 @pytest.mark.parametrize("rule", list(StoppingName))
-def test_every_rule_decides_the_same_after_kills(tmp_path: Path, rule: StoppingName) -> None:
+def test_kills_change_no_decision(tmp_path: Path, rule: StoppingName) -> None:
     plan = plan_of(trials=5, stopping=StoppingPolicy(rule=rule, reduction_factor=2))
     expected = uninterrupted(tmp_path / "whole", plan)
     assert killed_again_and_again(tmp_path / "killed", plan, 29) > 0

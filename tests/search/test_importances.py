@@ -1,4 +1,4 @@
-"""Importances: over all trials at their highest common rung, or a plain word that there are too few."""
+"""Importances over all trials at their highest common report point, or a note about too few trials."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ def trials(
     count: int, value: Callable[[Mapping[str, Any]], float], reports: Callable[[int], int] = lambda _: 1
 ) -> list[TrialRecord]:
     draw = random.Random(0)
-    found = []
+    records = []
     for number in range(count):
         params = {
             "learning_rate": 10 ** draw.uniform(-5, -2),
@@ -25,7 +25,7 @@ def trials(
             "alpha": 32.0,
         }
         points = POINTS[: reports(number)]
-        found.append(
+        records.append(
             TrialRecord(
                 number=number,
                 params=params,
@@ -35,63 +35,63 @@ def trials(
                 reports=tuple(report_of(number, samples, value(params)) for samples in points),
             )
         )
-    return found
+    return records
 
 
-def test_what_matters_comes_first_and_shares_add_up() -> None:
-    found = importances(trials(40, lambda p: -(abs(p["learning_rate"] - 1e-3) ** 0.2) + 0.01 * p["dropout"]), ACCURACY)
-    assert next(iter(found.shares)) == "learning_rate"
-    assert found.shares["learning_rate"] > 0.8
-    assert set(found.shares) == {"learning_rate", "dropout", "init"}
-    assert sum(found.shares.values()) == pytest.approx(1.0)
-    assert (found.nominal_samples, found.trials, found.note) == (1000, 40, None)
+def test_shares_are_sorted_and_add_up() -> None:
+    result = importances(trials(40, lambda p: -(abs(p["learning_rate"] - 1e-3) ** 0.2) + 0.01 * p["dropout"]), ACCURACY)
+    assert next(iter(result.shares)) == "learning_rate"
+    assert result.shares["learning_rate"] > 0.8
+    assert set(result.shares) == {"learning_rate", "dropout", "init"}
+    assert sum(result.shares.values()) == pytest.approx(1.0)
+    assert (result.nominal_samples, result.trials, result.note) == (1000, 40, None)
 
 
-def test_a_choice_may_matter_most() -> None:
-    found = importances(trials(40, lambda p: float(p["init"] == "default")), ACCURACY)
-    assert found.shares["init"] > 0.9
+def test_choice_can_be_most_important() -> None:
+    result = importances(trials(40, lambda p: float(p["init"] == "default")), ACCURACY)
+    assert result.shares["init"] > 0.9
 
 
-def test_the_highest_rung_that_ten_trials_reached_is_taken() -> None:
-    found = importances(
+def test_highest_rung_with_ten_trials_counts() -> None:
+    result = importances(
         trials(30, lambda p: p["dropout"], reports=lambda n: 6 if n < 4 else 3 if n < 12 else 1), ACCURACY
     )
-    assert (found.nominal_samples, found.trials) == (3000, 12)
+    assert (result.nominal_samples, result.trials) == (3000, 12)
 
 
-def test_too_few_trials_are_said_to_be_too_few() -> None:
-    found = importances(trials(9, lambda p: p["dropout"]), ACCURACY)
-    assert (found.shares, found.trials) == ({}, 9)
-    assert found.note == "too few trials: 10 needed at one report point, 9 reported"
+def test_too_few_trials_give_a_note() -> None:
+    result = importances(trials(9, lambda p: p["dropout"]), ACCURACY)
+    assert (result.shares, result.trials) == ({}, 9)
+    assert result.note == "too few trials: 10 needed at one report point, 9 reported"
     assert importances([], ACCURACY).note == "too few trials: 10 needed at one report point, 0 reported"
 
 
 def test_trials_without_a_number_do_not_count() -> None:
-    found = importances(trials(12, lambda p: float("nan") if p["init"] == "default" else p["dropout"]), ACCURACY)
-    assert found.shares == {}
-    assert found.note is not None
-    assert found.note.startswith("too few trials")
+    result = importances(trials(12, lambda p: float("nan") if p["init"] == "default" else p["dropout"]), ACCURACY)
+    assert result.shares == {}
+    assert result.note is not None
+    assert result.note.startswith("too few trials")
 
 
 def test_equal_values_explain_nothing() -> None:
-    found = importances(trials(12, lambda _: 0.5), ACCURACY)
-    assert found.shares == {}
-    assert found.note == "nothing to compare: all 12 trials have the same values at 1,000 samples"
+    result = importances(trials(12, lambda _: 0.5), ACCURACY)
+    assert result.shares == {}
+    assert result.note == "nothing to compare: all 12 trials have the same values at 1,000 samples"
 
 
-def test_conditional_parameters_are_left_out_and_named() -> None:
+def test_conditional_parameters_are_omitted_and_named() -> None:
     some = trials(20, lambda p: p["dropout"])
     for record in some[::2]:
         record.params["lora_plus_ratio"] = 1.0 + record.number  # type: ignore[index]
-    found = importances(some, ACCURACY)
-    assert "lora_plus_ratio" not in found.shares
-    assert found.note == "lora_plus_ratio omitted: not set in every trial"
+    result = importances(some, ACCURACY)
+    assert "lora_plus_ratio" not in result.shares
+    assert result.note == "lora_plus_ratio omitted: not set in every trial"
 
 
-def test_parameters_that_decide_who_comes_to_a_rung_are_left_out_and_named() -> None:
+def test_parameters_constant_at_the_rung_are_omitted() -> None:
     some = trials(30, lambda p: p["dropout"], reports=lambda number: 2 if number % 2 else 1)
     for record in some:
         record.params["epochs"] = float(len(record.reports))  # type: ignore[index]
-    found = importances(some, ACCURACY)
-    assert (found.trials, "epochs" in found.shares) == (15, False)
-    assert found.note == "epochs omitted: equal in all trials that reached 2,000 samples"
+    result = importances(some, ACCURACY)
+    assert (result.trials, "epochs" in result.shares) == (15, False)
+    assert result.note == "epochs omitted: equal in all trials that reached 2,000 samples"

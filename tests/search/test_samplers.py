@@ -1,4 +1,4 @@
-"""Samplers by name: sized to the sweep, seeded by proposal, and at home in spaces with conditions."""
+"""Samplers by name: sized to the sweep, seeded per proposal, correct in conditional spaces."""
 
 import warnings
 from collections.abc import Mapping
@@ -50,14 +50,14 @@ def test_sizes_fit_the_sweep(trials: int | None, startup: int, population: int) 
     ],
 )
 def test_every_name_is_its_sampler(name: SamplerName, kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[type] = []
-    monkeypatch.setattr(kind, "before_trial", lambda self, study, trial: asked.append(type(self)))
+    built: list[type] = []
+    monkeypatch.setattr(kind, "before_trial", lambda self, study, trial: built.append(type(self)))
     proposal = Proposal(space=SPACE, policy=SamplerPolicy(name=name), trials=20, seed=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         optuna.create_study(sampler=build_sampler(proposal)).ask()
-    assert len(asked) == 1
-    assert issubclass(asked[0], kind)
+    assert len(built) == 1
+    assert issubclass(built[0], kind)
 
 
 @pytest.mark.parametrize("name", [name for name in SamplerName if name is not SamplerName.GRID])
@@ -78,7 +78,7 @@ def test_proposals_keep_to_the_space_and_its_conditions(tmp_path: Path, name: Sa
 
 @pytest.mark.parametrize("name", [SamplerName.TPE, SamplerName.CMAES, SamplerName.NSGAII])
 def test_models_learn_from_the_ledger(tmp_path: Path, name: SamplerName) -> None:
-    """The best learning rate is 1e-3 of three decades: later proposals come nearer to it than the first."""
+    """The best learning rate is 1e-3 in a range of three decades: later proposals are closer to it."""
     space = Space(
         parameters=(
             Parameter(name="learning_rate", distribution=FloatRange(low=1e-5, high=1e-2, log=True)),
@@ -102,7 +102,7 @@ def test_models_learn_from_the_ledger(tmp_path: Path, name: SamplerName) -> None
 
 
 def test_quasi_random_points_fill_every_cell(tmp_path: Path) -> None:
-    """The first 16 points of a scrambled Sobol' sequence put one into each sixteenth of every dimension."""
+    """Each sixteenth of every dimension holds one of the first 16 points of a scrambled Sobol' sequence."""
     space = Space(
         parameters=(
             Parameter(name="dropout", distribution=FloatRange(low=0.0, high=0.8)),
@@ -129,7 +129,7 @@ def test_another_seed_proposes_other_trials(tmp_path: Path) -> None:
         assert runs[0] != runs[1], name
 
 
-def test_a_grid_needs_values_that_can_be_counted(tmp_path: Path) -> None:
+def test_grid_needs_countable_values(tmp_path: Path) -> None:
     coordinator = coordinator_of(tmp_path, plan_of(sampler=SamplerName.GRID))
     with pytest.raises(UserError, match="needs choices or a step; without: learning_rate, lora_plus_ratio"):
         coordinator.next_task()
@@ -154,7 +154,7 @@ def test_a_grid_may_be_too_large(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.filterwarnings("ignore:The distribution is specified")
-def test_points_of_a_domain_are_those_that_optuna_draws(
+def test_grid_points_equal_optuna_values(
     tmp_path: Path, distribution: FloatRange | IntRange | Choices, count: int
 ) -> None:
     space = Space(
@@ -169,7 +169,7 @@ def test_points_of_a_domain_are_those_that_optuna_draws(
                for point in points for value in point.values())  # fmt: skip
 
 
-def test_the_study_tells_pruned_trials_by_their_best_and_their_rung(tmp_path: Path) -> None:
+def test_study_stores_pruned_trials_by_rung(tmp_path: Path) -> None:
     coordinator = coordinator_of(tmp_path, plan_of(trials=6))
     run_out(coordinator)
     study = optuna.load_study(study_name="sentiment#1", storage=f"sqlite:///{tmp_path / 'ledger.db'}")

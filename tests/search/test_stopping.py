@@ -29,7 +29,7 @@ def decider_of(policy: StoppingPolicy, points: tuple[int, ...] = POINTS, metric:
 
 
 def trial(number: int, *values: float, points: Sequence[int] = POINTS, epochs: float = 1.0) -> TrialRecord:
-    """A running trial that went on after every report but the newest; the longest make one epoch."""
+    """Return a running trial, continued after every report except the newest; the longest trials train one epoch."""
     reports = tuple(report_of(number, point, value) for point, value in zip(points, values, strict=False))
     decisions = {
         r.nominal_samples: Decision(trial=number, nominal_samples=r.nominal_samples, action=Action.CONTINUE)
@@ -47,7 +47,7 @@ def trial(number: int, *values: float, points: Sequence[int] = POINTS, epochs: f
 
 
 def obey(records: Sequence[TrialRecord], decisions: Sequence[Decision]) -> list[TrialRecord]:
-    """Carry decisions out: who is told to stop, ends."""
+    """End the trials with the decision to stop."""
     after = list(records)
     for decision in decisions:
         record = after[decision.trial]
@@ -62,7 +62,7 @@ def actions(decisions: Sequence[Decision]) -> dict[int, Action]:
     return {decision.trial: decision.action for decision in decisions}
 
 
-# Where trials meet.
+# Report points and rungs.
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def actions(decisions: Sequence[Decision]) -> dict[int, Action]:
         (7, 7, (1, 2, 3, 4, 5, 6, 7)),
     ],
 )
-def test_report_points_are_even_and_end_at_the_budget(samples: int, reports: int, points: tuple[int, ...]) -> None:
+def test_report_points_are_even_within_budget(samples: int, reports: int, points: tuple[int, ...]) -> None:
     assert report_points(samples, reports) == points
 
 
@@ -87,9 +87,7 @@ def test_report_points_are_even_and_end_at_the_budget(samples: int, reports: int
         (400, (500, 3000), (400,)),
     ],
 )
-def test_report_points_can_be_given_and_end_at_the_budget_too(
-    samples: int, reports: tuple[int, ...], points: tuple[int, ...]
-) -> None:
+def test_given_report_points_end_at_budget(samples: int, reports: tuple[int, ...], points: tuple[int, ...]) -> None:
     assert report_points(samples, reports) == points
 
 
@@ -106,7 +104,7 @@ def test_report_points_need_samples_and_reports(samples: int, reports: int | tup
         (None, 2, (1000, 2000, 4000)),
         (1500, 2, (2000, 3000)),  # 1500, 3000; 6000 is the end
         (2500, 3, (3000,)),
-        (10, 3, (1000, 3000)),  # 10, 30, 90, 270, 810 all meet at the first report
+        (10, 3, (1000, 3000)),  # 10, 30, 90, 270, 810 are rounded up to the first report
         (6000, 3, ()),
         (9000, 3, ()),
     ],
@@ -115,12 +113,12 @@ def test_rungs_are_report_points_below_the_last(grace: int | None, factor: int, 
     assert rungs(POINTS, grace, factor) == expected
 
 
-# What a rule decides.
+# Decisions.
 
 
 @pytest.mark.parametrize("values", list(permutations((0.1, 0.2, 0.3))))
-def test_the_first_three_are_judged_together_whatever_their_order(values: tuple[float, ...]) -> None:
-    """Optuna keeps one of .1 .2 .3 and all of .3 .2 .1."""
+def test_first_cohort_is_decided_together(values: tuple[float, ...]) -> None:
+    """In Optuna the order decides: it keeps one of .1 .2 .3, but all of .3 .2 .1."""
     decider = decider_of(StoppingPolicy(reduction_factor=3))
     records: list[TrialRecord] = []
     decisions: tuple[Decision, ...] = ()
@@ -135,7 +133,7 @@ def test_the_first_three_are_judged_together_whatever_their_order(values: tuple[
     assert stopped.outcome.reason == "not among the best 1 of 3 at 1000 samples"
 
 
-def test_a_trial_is_compared_by_its_best_so_far() -> None:
+def test_trial_is_compared_by_its_best_value() -> None:
     decider = decider_of(StoppingPolicy(reduction_factor=3))
     fell_back = trial(0, 0.9, 0.8, 0.1)
     records = [fell_back, trial(1, 0.5, 0.5, 0.5), trial(2, 0.4, 0.4, 0.4)]
@@ -155,7 +153,7 @@ def test_ties_are_kept() -> None:
     assert set(actions(decided).values()) == {Action.CONTINUE}
 
 
-def test_a_value_that_is_no_number_ranks_last_and_fails() -> None:
+def test_nan_ranks_last_and_fails() -> None:
     decider = decider_of(StoppingPolicy(reduction_factor=3))
     decided = decider.decide([trial(0, math.nan), trial(1, 0.1), trial(2, 0.2)], more_trials=False)
     assert actions(decided) == {0: Action.STOP, 1: Action.STOP, 2: Action.CONTINUE}
@@ -164,21 +162,21 @@ def test_a_value_that_is_no_number_ranks_last_and_fails() -> None:
     assert decided[0].outcome.reason == "no report holds a number for val/accuracy"
 
 
-def test_between_rungs_a_trial_goes_on_at_once() -> None:
+def test_trial_continues_between_rungs() -> None:
     decider = decider_of(StoppingPolicy(reduction_factor=3))
     assert actions(decider.decide([trial(0, 0.5, 0.5)], more_trials=True)) == {0: Action.CONTINUE}
 
 
-def test_who_stops_below_is_not_waited_for_above() -> None:
-    """Trial 0 waits at 3000 for 1 and 2; they are judged at 1000 and both stop, so it goes on in the same call."""
+def test_trials_stopped_below_are_ignored_above() -> None:
+    """Trial 0 waits at 3000 for 1 and 2. Both are stopped at 1000, so trial 0 continues in the same call."""
     decider = decider_of(StoppingPolicy(reduction_factor=3, cohort=2))
     records = [trial(0, 0.9, 0.9, 0.9), trial(1, 0.2), trial(2, 0.1)]
     assert actions(decider.decide(records, more_trials=False)) == {0: Action.CONTINUE, 1: Action.STOP, 2: Action.STOP}
     assert actions(decider.decide(records, more_trials=True)) == {1: Action.STOP, 2: Action.STOP}
 
 
-def test_a_trial_of_fewer_epochs_is_complete_at_its_own_end_and_compared_with_others_below_it_alone() -> None:
-    """Trial 0's rate has come down at the rung where the others still have most of their way to go."""
+def test_short_trial_completes_at_its_own_end() -> None:
+    """At the rung the learning rate of trial 0 has decayed, and the others have most of their training left."""
     decider = decider_of(StoppingPolicy(reduction_factor=2))
     short = [trial(0, 0.5, epochs=1 / 6), trial(1, 0.3, 0.3, points=(1000, 1500), epochs=0.25)]
     decisions = decider.decide([*short, trial(2, 0.4), trial(3, 0.2)], more_trials=True)
@@ -191,7 +189,7 @@ def test_a_trial_of_fewer_epochs_is_complete_at_its_own_end_and_compared_with_ot
     ]
 
 
-def test_who_ends_below_a_rung_is_not_waited_for() -> None:
+def test_trials_ending_below_a_rung_are_ignored() -> None:
     decider = decider_of(StoppingPolicy(reduction_factor=3, cohort=2))
     waiting = trial(0, 0.9, 0.9, 0.9)
     for epochs, expected in ((1.0, {}), (0.6, {}), (0.5, {0: Action.CONTINUE}), (0.4, {0: Action.CONTINUE})):
@@ -199,7 +197,7 @@ def test_who_ends_below_a_rung_is_not_waited_for() -> None:
 
 
 @pytest.mark.parametrize(("more", "expected"), [(True, {}), (False, {0: Action.CONTINUE, 1: Action.STOP})])
-def test_fewer_trials_than_the_cohort_are_judged_when_no_more_can_come(more: bool, expected: dict[int, Action]) -> None:
+def test_small_cohort_is_decided_without_further_trials(more: bool, expected: dict[int, Action]) -> None:
     decider = decider_of(StoppingPolicy(reduction_factor=3))
     assert actions(decider.decide([trial(0, 0.2), trial(1, 0.1)], more_trials=more)) == expected
 
@@ -223,7 +221,7 @@ def test_hyperband_compares_within_a_bracket() -> None:
     assert [n for n, action in decided.items() if action is Action.STOP] == impatient[:2]
 
 
-# The exits, and what comes first.
+# The exits and their precedence.
 
 
 def losses(record: TrialRecord, validation: Sequence[float], train: Sequence[float]) -> TrialRecord:
@@ -250,7 +248,7 @@ def test_the_last_report_completes() -> None:
     )
 
 
-def test_overfitting_completes_before_the_rule_is_asked() -> None:
+def test_overfitting_exit_precedes_the_rule() -> None:
     record = losses(trial(0, 0.5, 0.4, 0.3), [0.5, 0.6, 0.7], [0.4, 0.3, 0.2])
     records = [record, trial(1, 0.8, 0.8, 0.8), trial(2, 0.9, 0.9, 0.9)]
     decision = decider_of(StoppingPolicy()).decide(records, more_trials=False)[0]
@@ -279,10 +277,10 @@ VALUES = st.sampled_from((0.1, 0.2, 0.3, 0.4, math.nan))
 
 
 @given(policy=POLICIES, values=st.lists(st.tuples(VALUES, st.integers(1, 5)), max_size=12), data=st.data())
-def test_trials_judged_together_do_not_depend_on_their_order(
+def test_decisions_ignore_trial_order(
     policy: StoppingPolicy, values: list[tuple[float, int]], data: st.DataObject
 ) -> None:
-    """The same reports under the same numbers, in any order in the sequence, give the same decisions."""
+    """The order of the records does not change the decisions."""
     records = [trial(n, *[value] * reports) for n, (value, reports) in enumerate(values)]
     shuffled = data.draw(st.permutations(records))
     more = data.draw(st.booleans())
@@ -293,9 +291,7 @@ def test_trials_judged_together_do_not_depend_on_their_order(
 @given(
     rule=st.sampled_from((StoppingName.ASHA, StoppingName.MEDIAN)), values=st.lists(VALUES, max_size=12), data=st.data()
 )
-def test_a_decision_depends_on_values_and_not_on_numbers(
-    rule: StoppingName, values: list[float], data: st.DataObject
-) -> None:
+def test_decision_ignores_trial_numbers(rule: StoppingName, values: list[float], data: st.DataObject) -> None:
     decider = decider_of(StoppingPolicy(rule=rule))
     order = data.draw(st.permutations(range(len(values))))
     straight = decider.decide([trial(n, value) for n, value in enumerate(values)], more_trials=False)
@@ -313,8 +309,8 @@ def test_no_trial_waits_for_ever(policy: StoppingPolicy, trials: int, parallel: 
     assert all(record.ended for record in records)
 
 
-def test_two_hundred_trials_take_little_work_and_keep_the_best() -> None:
-    """The best of 200 gets to the end; all of them together train a fraction of what they could have."""
+def test_two_hundred_trials_keep_the_best() -> None:
+    """The best of 200 trials completes; all trials together train a fraction of their budget."""
     heights = [0.5 + 0.002 * n for n in range(200)]
     random.Random(3).shuffle(heights)
     records = simulate(
@@ -355,7 +351,7 @@ def simulate(
     value: Callable[[int, int], float] | None = None,
     epochs: Sequence[float] = (1.0,),
 ) -> list[TrialRecord]:
-    """Run trials in random order: at every moment any of those that may train reports next, or crashes."""
+    """Run trials in random order: a random ready trial reports next, or crashes."""
     measure = value or (lambda _n, _s: draw.choice((0.1, 0.2, 0.3, math.nan)))
     table = decider.rung_table()
     records: list[TrialRecord] = []

@@ -54,7 +54,7 @@ def plan_of(
     start: tuple[Mapping[str, ParamValue], ...] = (),
     seed: int = 7,
 ) -> SearchPlan:
-    """Return a plan with what a test is about, and plain values for the rest."""
+    """Return a search plan with the given values, and defaults for the rest."""
     return SearchPlan(
         space=space,
         metric=ACCURACY,
@@ -69,7 +69,7 @@ def plan_of(
 
 
 def report_of(trial: int, samples: int, accuracy: float, **metrics: float) -> Report:
-    """Return a report with this validation accuracy and unremarkable losses."""
+    """Return a report with this validation accuracy and losses of 1."""
     losses = {"val/loss": 1.0, "train/loss": 1.0}
     values = {ACCURACY.name: accuracy, **losses, **{name.replace("__", "/"): v for name, v in metrics.items()}}
     checkpoint = f"trials/{trial:04d}/checkpoint-{samples}"
@@ -79,16 +79,16 @@ def report_of(trial: int, samples: int, accuracy: float, **metrics: float) -> Re
 
 
 def curve(record: TrialRecord, samples: int) -> Report:
-    """Return what a trial reports: best at a learning rate of 1e-3, better with rank, with diminishing returns."""
+    """Return a trial's report: best at a learning rate of 1e-3, better with rank, with diminishing returns."""
     settings = record.settings
     height = 0.9 - 0.1 * abs(math.log10(settings.learning_rate) + 3) + 0.001 * settings.rank - 0.1 * settings.dropout
     return report_of(record.number, samples, height * (1 - math.exp(-samples / 1500)), progress__tokens=30.0 * samples)
 
 
 def run_out(coordinator: Coordinator, measure: Callable[[TrialRecord, int], Report] = curve) -> None:
-    """Carry out a sweep, one step at a time, until nothing is left to do.
+    """Run a sweep to its end, one step at a time.
 
-    What is done next depends on what the ledger holds alone: the trial nearest to its end first, then a new one.
+    The next step depends on the ledger only: first the most advanced trial, then a new one.
     """
     while coordinator.out_of_budget is None:
         left = [record for record in coordinator.records() if not record.ended]
@@ -100,7 +100,7 @@ def run_out(coordinator: Coordinator, measure: Callable[[TrialRecord, int], Repo
 
 
 def step(coordinator: Coordinator, record: TrialRecord, measure: Callable[[TrialRecord, int], Report] = curve) -> None:
-    """Do a trial's next step."""
+    """Make a trial's next step."""
     if coordinator.needs_finish(record.number):
         coordinator.finish(record.number, {"shift/tweets/accuracy": 0.5})
         return
@@ -110,12 +110,12 @@ def step(coordinator: Coordinator, record: TrialRecord, measure: Callable[[Trial
 
 
 class Killed(BaseException):
-    """Stands for the signal that ends a process: nothing catches it."""
+    """Simulates SIGKILL: nothing catches it."""
 
 
 @contextmanager
 def killed_before_commit(countdown: int) -> Iterator[None]:
-    """Let that many commits with a change through, of the ledger and of Optuna, and die before the next."""
+    """Die before a commit, after ``countdown`` commits with changes in the ledger or Optuna's study."""
     left = countdown
 
     def note(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
@@ -126,7 +126,7 @@ def killed_before_commit(countdown: int) -> Iterator[None]:
         nonlocal left
         if connection.info.pop("changed", False):
             if left == 0:
-                connection.connection.rollback()  # as the system does with what a dead process leaves open
+                connection.connection.rollback()  # as the system does after the death of a process
                 raise Killed
             left -= 1
 
@@ -144,18 +144,18 @@ def killed_before_commit(countdown: int) -> Iterator[None]:
 
 
 def open_ledger(folder: Path) -> Ledger:
-    """Return the ledger of a folder."""
+    """Return the ledger in a folder."""
     return Ledger.open(f"sqlite:///{folder / 'ledger.db'}")
 
 
 def coordinator_of(folder: Path, plan: SearchPlan, name: str = "sentiment") -> Coordinator:
-    """Return a coordinator of the sweep, as a new process would open it."""
+    """Return a new coordinator of the sweep, as in a new process."""
     ledger = open_ledger(folder)
     return Coordinator(ledger, open_sweep(ledger, name, {"space": 1}, "name: sentiment"), plan)
 
 
 def essence(coordinator: Coordinator) -> list[tuple[object, ...]]:
-    """Return all that may not depend on interruptions."""
+    """Return the parts of all records independent of interruptions."""
     return [
         (r.number, dict(r.params), r.seed, r.state, r.reason, r.reports, dict(r.decisions), dict(r.final))
         for r in coordinator.records()

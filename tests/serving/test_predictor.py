@@ -163,6 +163,6 @@ def test_missing_model_is_named(registered: Tracked, written: str, message: str)
         Predictor.load(written, registered.location)
 
 
-def test_folder_without_adapter_is_named(tmp_path: Path, local_store: Location) -> None:
-    with pytest.raises(UserError, match=r"is no exported adapter: adapter_config.json, loratory.json is missing"):
+def test_a_folder_that_holds_no_adapter_is_named(tmp_path: Path, local_store: Location) -> None:
+    with pytest.raises(UserError, match=r"is not an exported adapter: adapter_config.json, loratory.json is missing"):
         Predictor.load(str(tmp_path), local_store)

@@ -1,4 +1,4 @@
-"""Stores of every kind, each its test's own."""
+"""A local store and a served store, new for each test."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Sweeps and trials made by hand, and a sweep in a ledger of its own."""
+"""Sample sweeps and trials, and a sweep stored in a ledger of its own."""
 
 import dataclasses
 from tempfile import TemporaryDirectory
@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import delete, event, insert
 
-from orchestrator.core.facts import SweepFacts
+from orchestrator.core.facts import SweepFacts, facts_to_json
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.sweep import SweepRecord, SweepStatus
@@ -40,7 +40,7 @@ def report(number: int, rung: int, accuracy: float, loss: float = 0.5) -> Report
 
 
 def trial(number: int, accuracies: tuple[float, ...], state: TrialState = TrialState.RUNNING) -> TrialRecord:
-    """A trial with one report per value; it ended with its last one unless it is running."""
+    """Return a trial with one report per value, ended with its last report unless ``state`` is RUNNING."""
     reports = tuple(report(number, rung, value) for rung, value in enumerate(accuracies, start=1))
     ended = state is not TrialState.RUNNING
     params = {"learning_rate": 1e-4 * (number + 1), "rank": 8}
@@ -96,8 +96,9 @@ class StoredSweep:
         self.id = record.id
         self.saves = 0
         values = {item.name: getattr(record, item.name) for item in dataclasses.fields(record)}
+        values["facts"] = facts_to_json({"baseline": record.facts.baseline or {}})
         with self.ledger.database.write() as connection:
-            connection.execute(insert(tables.sweeps).values(**values, elapsed_s=0.0))
+            connection.execute(insert(tables.sweeps).values(**values))
         self.put(*trials)
         event.listen(self.ledger.database.engine, "before_cursor_execute", self._count)
 
@@ -105,6 +106,20 @@ class StoredSweep:
     def record(self) -> SweepRecord:
         """The sweep as it is stored now."""
         return self.ledger.sweeps.get(self.id)
+
+    @property
+    def experiment_id(self) -> str:
+        """The id of the sweep's experiment, once it is written."""
+        return _required(self.record.experiment_id)
+
+    @property
+    def run_id(self) -> str:
+        """The id of the parent run, once it is written."""
+        return _required(self.record.run_id)
+
+    def run_of(self, number: int) -> str:
+        """Return the id of a trial's run, once it is written."""
+        return _required(self.records[number].run_id)
 
     @property
     def records(self) -> dict[int, TrialRecord]:
@@ -132,3 +147,8 @@ class StoredSweep:
 
     def _count(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
         self.saves += statement.startswith(("INSERT INTO loratory_cursors", "UPDATE loratory_cursors"))
+
+
+def _required(value: str | None) -> str:
+    assert value is not None
+    return value

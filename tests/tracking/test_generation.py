@@ -1,4 +1,4 @@
-"""An answer ends where the model has no more positions, and not with an error."""
+"""Generation stops at the model's last position without an error."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tests.fakes.odd_models import END_ID, PIECES, save_tokenizer
 
 
 @pytest.mark.parametrize("words", [3, 40])
-def test_answer_ends_with_the_models_positions(words: int, tmp_path: Path) -> None:
+def test_answer_fits_the_models_positions(words: int, tmp_path: Path) -> None:
     base = tmp_path / "base"
     save_tokenizer(base, {"eos_token": "<end>", "pad_token": "[PAD]"})
     config = GPT2Config(
@@ -24,7 +24,7 @@ def test_answer_ends_with_the_models_positions(words: int, tmp_path: Path) -> No
     torch.manual_seed(0)
     model = GPT2LMHeadModel(config)
     with torch.no_grad():
-        model.transformer.wte.weight[END_ID] = 0.0  # never the likeliest
+        model.transformer.wte.weight[END_ID] = 0.0  # never the most likely token
     model.save_pretrained(base)
     get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=2)).save_pretrained(str(tmp_path / "adapter"))
     card = AdapterCard(

@@ -1,4 +1,4 @@
-"""Where runs go, and that nothing heavy is loaded to know it."""
+"""The location of runs, found without heavy imports."""
 
 import os
 import shutil
@@ -26,30 +26,30 @@ def _plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("_plain")
 def test_the_local_store_lies_in_mlflow_here(tmp_path: Path) -> None:
-    found = locate()
-    assert found.tracking_uri == found.registry_uri == f"sqlite:///{tmp_path}/mlflow/mlflow.db"
-    assert found.artifacts == tmp_path / "mlflow" / "artifacts"
-    assert not found.is_server
-    assert not (tmp_path / "mlflow").exists()  # looking makes nothing
+    location = locate()
+    assert location.tracking_uri == location.registry_uri == f"sqlite:///{tmp_path}/mlflow/mlflow.db"
+    assert location.artifacts == tmp_path / "mlflow" / "artifacts"
+    assert not location.is_server
+    assert not (tmp_path / "mlflow").exists()  # reading creates nothing
 
 
 @pytest.mark.usefixtures("_plain")
-def test_the_file_then_the_environment_then_the_folder_decide(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_location_prefers_file_then_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LORATORY_MLFLOW_DIR", "elsewhere")
     assert locate().artifacts == tmp_path / "elsewhere" / "artifacts"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://team:5000")
-    found = locate()
-    assert (found.tracking_uri, found.artifacts, found.is_server) == ("http://team:5000", None, True)
+    location = locate()
+    assert (location.tracking_uri, location.artifacts, location.is_server) == ("http://team:5000", None, True)
     named = locate(Tracking(uri=f"sqlite:///{tmp_path}/a/b.db", registry_uri="http://models:5000"))
     assert named.tracking_uri == f"sqlite:///{tmp_path}/a/b.db"
     assert named.registry_uri == "http://models:5000"
     assert named.artifacts == tmp_path / "a" / "artifacts"
 
 
-def test_a_local_store_is_looked_into_without_mlflow(tmp_path: Path, empty_store: Path) -> None:
+def test_local_store_is_read_without_mlflow(tmp_path: Path, empty_store: Path) -> None:
     location = locate(Tracking(uri=f"sqlite:///{tmp_path}/a store.db"))
     assert not holds_runs(location, ["x"])
-    assert not (tmp_path / "a store.db").exists()  # looking makes nothing
+    assert not (tmp_path / "a store.db").exists()  # reading creates nothing
     shutil.copy2(empty_store, tmp_path / "a store.db")
     client = connect(location)
     kept, deleted = (client.create_run(client.create_experiment(name)).info.run_id for name in "ab")
@@ -61,8 +61,8 @@ def test_a_local_store_is_looked_into_without_mlflow(tmp_path: Path, empty_store
     assert not holds_runs(locate(Tracking(uri="http://team:5000")), [])
 
 
-def test_a_folder_named_mlflow_is_not_taken_for_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    load_mlflow()  # so that the real one is what stands there again afterwards
+def test_mlflow_folder_is_not_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    load_mlflow()  # the real module is restored after the test
     (tmp_path / "mlflow").mkdir()
     for name in [name for name in sys.modules if name.partition(".")[0] == "mlflow"]:
         monkeypatch.delitem(sys.modules, name)
@@ -86,18 +86,18 @@ def loaded(code: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
-def test_importing_our_rooms_loads_nothing_heavy() -> None:
+def test_importing_our_packages_loads_nothing_heavy() -> None:
     modules = [
         f"orchestrator.{room}.{path.stem}"
         for room in ("tracking", "promotion", "serving")
         for path in (ROOT / "orchestrator" / room).glob("*.py")
-        if path.stem not in {"__init__", "adapter_model"}  # that one is MLflow's to run
+        if path.stem not in {"__init__", "adapter_model"}  # MLflow runs this one
     ]
     assert len(modules) > 15
     assert not loaded("\n".join(f"import {module}" for module in modules)) & HEAVY
 
 
-def test_a_driver_that_tracks_never_loads_torch_and_says_nothing(tmp_path: Path) -> None:
+def test_tracking_never_loads_torch(tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path
 from orchestrator.core.policy import Tracking
@@ -112,9 +112,9 @@ reconciler = Reconciler(Synchroniser(store.ledger, store.id, description(), loca
 reconciler.start()
 assert reconciler.close(120)
 """
-    found = loaded(code)
-    assert "mlflow" in found
-    assert not found & {"torch", "transformers", "peft", "datasets", "ray", "optuna"}
+    modules = loaded(code)
+    assert "mlflow" in modules
+    assert not modules & {"torch", "transformers", "peft", "datasets", "ray", "optuna"}
 
 
 def test_three_processes_make_one_local_store(tmp_path: Path) -> None:
@@ -149,8 +149,8 @@ print(len(connect(locate()).search_experiments()))
         time.sleep(0.01)
     (tmp_path / "go").touch()
     for process in processes:
-        shown, told = process.communicate(timeout=300)
-        assert shown == "1\n", told
+        output, errors = process.communicate(timeout=300)
+        assert output == "1\n", errors
 
 
 def test_telemetry_is_off() -> None:

@@ -1,4 +1,4 @@
-"""A logged model, loaded by MLflow alone: the texts by name, one prediction a row, missing texts refused."""
+"""A logged model, loaded with MLflow only: texts by column name, one prediction per row, missing texts refused."""
 
 import dataclasses
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.tracking.records import description
 from tests.tracking.trained import LABELS, TEXTS, TrainedSweep, trained_sweep
 
 IDS = ["a great film", "terrible", "fine", "awful"]
-"""Texts as well, so that a model that reads them as its input gives other answers."""
+"""Texts too: a model reading them as input gives other answers."""
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def model(trained: TrainedSweep, empty_store: Path, tmp_path_factory: pytest.Tem
     location = copied(empty_store, tmp_path_factory.mktemp("logged"))
     Synchroniser(trained.store.ledger, trained.store.id, description(keep_adapters=1), location, trained.adapters).run()
     client = connect(location)
-    (logged,) = client.search_logged_models([str(trained.store.record.experiment_id)])
+    (logged,) = client.search_logged_models([trained.store.experiment_id])
     return load_mlflow().pyfunc.load_model(logged.artifact_location)
 
 
@@ -91,7 +91,7 @@ def test_missing_text_is_refused_by_row(model: Any, missing: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         (["fine", 37], "row 1 holds int '37'; a text is needed"),
         ({"text": [["a", "b"]]}, "row 0 holds list"),
@@ -105,8 +105,8 @@ def test_missing_text_is_refused_by_row(model: Any, missing: object) -> None:
         (b"fine", "is needed, got bytes"),
     ],
 )
-def test_what_holds_no_texts_is_refused(model: Any, given: Any, told: str) -> None:
-    with pytest.raises(Exception, match=told):
+def test_input_without_texts_is_refused(model: Any, given: Any, message: str) -> None:
+    with pytest.raises(Exception, match=message):
         model.predict(given)
 
 
@@ -127,7 +127,7 @@ def test_mlflows_http_server_gives_one_row_each(model: Any, expected: list[str],
     from fastapi.testclient import TestClient
     from mlflow.pyfunc.scoring_server import init
 
-    monkeypatch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")  # it is set by init, and put back by this
+    monkeypatch.setenv("_MLFLOW_IS_IN_SERVING_ENVIRONMENT", "true")  # init sets it, and monkeypatch restores it
     client = TestClient(init(model))
     texts = list(TEXTS)
     for inputs in (texts, {"id": IDS, "text": texts}, [{"id": 1, "text": text} for text in texts]):

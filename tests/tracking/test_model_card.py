@@ -1,4 +1,4 @@
-"""The README of an adapter: where its base is, on this machine and on others, and numbers as a person reads them."""
+"""The README of an adapter: the location of its base on every machine, and readable numbers."""
 
 import dataclasses
 from pathlib import Path
@@ -29,7 +29,7 @@ def card(base: Source, base_path: str, labels: tuple[str, ...] = ("bad", "good")
     )
 
 
-def test_a_language_model_is_loaded_by_its_own_class() -> None:
+def test_language_model_loads_with_its_class() -> None:
     base = card(Source(origin=Origin.HUB, name="org/base"), "org/base", labels=())
     for head, auto, tag in (
         ("causal_lm", "AutoModelForCausalLM", "text-generation"),
@@ -49,7 +49,7 @@ def packaged(name: str, path: str, **metrics: float) -> str:
 
 
 def base_of(readme: str) -> object:
-    """Run the example up to where the base is known."""
+    """Run the example up to the definition of ``base``."""
     code = readme.partition("```python\n")[2].partition("```")[0]
     lines = [line for line in code.splitlines() if line.startswith(("base =", "from pathlib"))]
     scope: dict[str, object] = {}
@@ -58,7 +58,7 @@ def base_of(readme: str) -> object:
 
 
 @pytest.mark.parametrize("name", [asset.name for asset in CATALOGUE.values() if asset.kind is Kind.MODEL])
-def test_a_packaged_base_is_the_local_copy_or_the_hubs(name: str, tmp_path: Path) -> None:
+def test_packaged_base_is_local_or_from_hub(name: str, tmp_path: Path) -> None:
     hub = CATALOGUE[name].hub
     assert hub is not None
     assert hub.count("/") == 1
@@ -69,19 +69,19 @@ def test_a_packaged_base_is_the_local_copy_or_the_hubs(name: str, tmp_path: Path
     compile(here.partition("```python\n")[2].partition("```")[0], "README.md", "exec")
 
 
-def test_a_copy_that_is_not_the_hubs_is_owned_up_to(tmp_path: Path) -> None:
+def test_card_mentions_a_modified_copy(tmp_path: Path) -> None:
     assert "measured on a copy of it that was quantised to Q4_1" in packaged("smollm2", str(tmp_path))
     assert "copy of it" not in packaged("minilm", str(tmp_path))
 
 
-def test_a_base_of_the_hub_is_loaded_at_its_revision() -> None:
+def test_hub_base_loads_at_its_revision() -> None:
     readme = model_card(card(Source(origin=Origin.HUB, name="org/base", revision="v2"), "org/base"))
     assert base_of(readme) == "org/base"
     assert 'from_pretrained(\n    base, revision="v2", num_labels=' in readme
     assert "pathlib" not in readme
 
 
-def test_a_base_that_is_a_folder_has_no_hub_id(tmp_path: Path) -> None:
+def test_folder_base_has_no_hub_id(tmp_path: Path) -> None:
     folder = str(tmp_path / 'a "model"')
     readme = model_card(card(Source(origin=Origin.LOCAL, name=folder), folder))
     assert "\nbase_model:" not in readme

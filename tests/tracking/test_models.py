@@ -20,22 +20,20 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainedSweep:
 
 def models(trained: TrainedSweep, location: Location) -> dict[str, str]:
     client = connect(location)
-    found = client.search_logged_models([str(trained.store.record.experiment_id)])
-    assert {str(model.status) for model in found} == {"READY"}
-    return {model.tags["loratory.trial"]: model.model_id for model in found}
+    logged = client.search_logged_models([trained.store.experiment_id])
+    assert {str(model.status) for model in logged} == {"READY"}
+    return {model.tags["loratory.trial"]: model.model_id for model in logged}
 
 
-def test_the_kept_best_adapters_of_a_finished_sweep_become_models_once(
-    trained: TrainedSweep, local_store: Location
-) -> None:
+def test_kept_adapters_become_models_once(trained: TrainedSweep, local_store: Location) -> None:
     synchroniser = Synchroniser(trained.store.ledger, trained.store.id, description(), local_store, trained.adapters)
     synchroniser.run()
-    found = models(trained, local_store)
-    assert set(found) == {"0", "2"}
+    logged = models(trained, local_store)
+    assert set(logged) == {"0", "2"}
     synchroniser.run()
     trained.store.forget_cursors()
     Synchroniser(trained.store.ledger, trained.store.id, description(), local_store, trained.adapters).run()
-    assert models(trained, local_store) == found
+    assert models(trained, local_store) == logged
 
 
 def test_only_the_top_k_are_logged(trained: TrainedSweep, local_store: Location) -> None:
@@ -46,9 +44,7 @@ def test_only_the_top_k_are_logged(trained: TrainedSweep, local_store: Location)
     assert set(models(trained, local_store)) == {"2"}
 
 
-def test_a_model_holds_the_adapter_and_refers_to_the_base(
-    trained: TrainedSweep, local_store: Location, tmp_path: Path
-) -> None:
+def test_model_holds_adapter_and_references_base(trained: TrainedSweep, local_store: Location, tmp_path: Path) -> None:
     trained.store.forget_cursors()
     Synchroniser(trained.store.ledger, trained.store.id, description(), local_store, trained.adapters).run()
     client = connect(local_store)
@@ -65,7 +61,7 @@ def test_a_model_holds_the_adapter_and_refers_to_the_base(
     assert card.metrics["shift/tweets/accuracy"] == 0.7
     model = client.get_logged_model(model_id)
     assert {metric.key: metric.value for metric in model.metrics or ()}["best_val_accuracy"] == 0.9
-    run = client.get_run(str(model.source_run_id))
+    run = client.get_run(model.source_run_id or "")
     assert run.outputs is not None
     assert [output.model_id for output in run.outputs.model_outputs] == [model_id]
     assert len(client.get_metric_history(run.info.run_id, "shift/tweets/accuracy")) == 1

@@ -1,4 +1,4 @@
-"""The thread: it never holds up the sweep, tries again, and says whether all is written."""
+"""The reconciler's thread: it never delays the sweep, retries, and reports whether all is written."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Recorder:
-    """Stands for the synchroniser: counts passes, fails while ``absent``."""
+    """A fake synchroniser: it counts passes, and fails while ``absent``."""
 
     def __init__(self, *, absent: bool = False, seconds: float = 0.0) -> None:
         self.absent = absent
@@ -33,7 +33,7 @@ class Recorder:
         return self.refused
 
 
-def test_flush_waits_for_a_pass_that_began_after_it() -> None:
+def test_flush_waits_for_a_later_pass() -> None:
     recorder = Recorder(seconds=0.05)
     reconciler = Reconciler(recorder, lambda _: None, gap_s=60)
     reconciler.start()
@@ -60,7 +60,7 @@ def test_events_in_a_row_are_written_together() -> None:
     reconciler.close(5)
 
 
-def test_an_absent_server_is_named_once_holds_nothing_up_and_is_tried_again() -> None:
+def test_absent_server_is_reported_once_and_retried() -> None:
     recorder, warnings = Recorder(absent=True), list[str]()
     reconciler = Reconciler(recorder, warnings.append, gap_s=0, longest_wait_s=0.05)
     reconciler.start()
@@ -68,13 +68,13 @@ def test_an_absent_server_is_named_once_holds_nothing_up_and_is_tried_again() ->
         reconciler.wake()  # a call that waited for the server would run into the test's time limit
     assert not reconciler.flush(0.5)
     assert recorder.passes > 2
-    assert warnings == ["tracking is behind, the sweep goes on: ConnectionError: nobody answers"]
+    assert warnings == ["tracking is behind; the sweep continues: ConnectionError: nobody answers"]
     recorder.absent = False
     assert reconciler.flush(5)
     assert reconciler.close(5)
 
 
-def test_flush_hurries_a_pass_that_waits_to_try_again() -> None:
+def test_flush_hurries_a_waiting_retry() -> None:
     recorder = Recorder(absent=True)
     reconciler = Reconciler(recorder, lambda _: None, gap_s=0, longest_wait_s=3600)
     reconciler.start()
@@ -96,14 +96,14 @@ def test_close_ends_the_thread(absent: bool) -> None:
     assert recorder.passes == passes
 
 
-def test_refusal_is_told_once_without_waiting() -> None:
+def test_refusal_is_reported_once_without_waiting() -> None:
     recorder, warnings = Recorder(), list[str]()
     recorder.refused = ("trial-000: no such run", "trial-001: no such run")
     reconciler = Reconciler(recorder, warnings.append, gap_s=0, longest_wait_s=3600)
     reconciler.start()
     assert not reconciler.flush(600)  # a wait would run into the test's time limit
     assert not reconciler.close(600)
-    assert warnings == ["tracking: MLflow refuses trial-000: no such run; MLflow will lack it, and the sweep goes on"]
+    assert warnings == ["tracking: MLflow refuses trial-000: no such run; MLflow will lack it; the sweep continues"]
 
 
 def test_sqlalchemy_orm_is_whole_before_the_thread() -> None:

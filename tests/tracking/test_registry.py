@@ -52,7 +52,7 @@ def test_versions_and_aliases(location: Location, models: dict[int, str], name: 
     before = registry.set_alias(second, "champion")
     assert before is not None
     assert before.version == 1
-    assert registry.set_alias(second, "champion") is None  # it has it already
+    assert registry.set_alias(second, "champion") is None  # the version has the alias already
     assert registry.get(ModelReference.parse(f"{name}@champion")).aliases == ("champion",)
     left, now = registry.move_back(name, "champion")
     assert (left.version, now.version) == (2, 1)
@@ -61,7 +61,7 @@ def test_versions_and_aliases(location: Location, models: dict[int, str], name: 
     assert name in registry.names()
 
 
-def test_a_version_is_downloaded_and_loads_by_mlflows_own_address(
+def test_version_downloads_and_loads_by_uri(
     location: Location, models: dict[int, str], name: str, trained: TrainedSweep, tmp_path: Path
 ) -> None:
     registry = Registry(location)
@@ -87,12 +87,12 @@ def test_names_that_the_registry_refuses(location: Location, models: dict[int, s
         Registry(location).register("a/b", models[0], {})
 
 
-def test_a_version_of_something_else_is_no_adapter(location: Location, name: str) -> None:
+def test_version_without_adapter_is_refused(location: Location, name: str) -> None:
     client = connect(location)
     client.create_registered_model(name)
     client.create_model_version(name, "s3://somewhere/else")
     registry = Registry(location)
-    with pytest.raises(UserError, match=f"{name}/1 was not made from an adapter that Loratory logged"):
+    with pytest.raises(UserError, match=f"{name}/1 does not come from an adapter logged by Loratory"):
         registry.download(registry.get(ModelReference.parse(name)))
 
 
@@ -110,6 +110,6 @@ def test_references(written: str, expected: ModelReference) -> None:
 
 
 @pytest.mark.parametrize("written", ["", "/1", "@x", "films/", "films/0", "films/one", "films@", "a/b@c"])
-def test_what_is_no_reference(written: str) -> None:
+def test_invalid_reference_is_refused(written: str) -> None:
     with pytest.raises(UserError, match="a model is NAME, NAME@alias or NAME/version"):
         ModelReference.parse(written)

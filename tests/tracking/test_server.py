@@ -1,4 +1,4 @@
-"""The server: answers, ends with us, and may be away for a while without a loss."""
+"""The MLflow server: it answers, ends with its parent, and its absence loses nothing."""
 
 import json
 import re
@@ -36,7 +36,7 @@ def answers(address: str) -> bool:
         return False
 
 
-def test_what_happened_while_the_server_was_away_is_written_when_it_is_back(local_store: Location) -> None:
+def test_returning_server_gets_missed_records(local_store: Location) -> None:
     port = _choose_port("127.0.0.1", 0)
     address = f"http://127.0.0.1:{port}"
     away = Location(tracking_uri=address, registry_uri=address, artifacts=None)
@@ -49,7 +49,7 @@ def test_what_happened_while_the_server_was_away_is_written_when_it_is_back(loca
     assert not reconciler.flush(3)
     store.put(trial(0, (0.5, 0.6, 0.7), TrialState.COMPLETE), trial(1, (0.4,), TrialState.PRUNED))
     reconciler.wake()
-    # A database's address may hold a password: SQLite takes one, and nobody sees it among the processes.
+    # A database's address may hold a password. SQLite accepts one, and it must not appear in a command line.
     uri = f"{local_store.tracking_uri}?password=pw-1"
     with serve(replace(local_store, tracking_uri=uri, registry_uri=uri), port=port):
         commands = [" ".join(process.cmdline()) for process in psutil.Process().children(recursive=True)]
@@ -57,12 +57,12 @@ def test_what_happened_while_the_server_was_away_is_written_when_it_is_back(loca
         assert not any("pw-1" in command for command in commands)
         assert reconciler.close(60)
         client = connect(away)
-        runs = client.search_runs([str(store.record.experiment_id)])
+        runs = client.search_runs([store.experiment_id])
         assert sorted(run.info.run_name for run in runs) == ["films#1", "trial-000", "trial-001"]
-        history = client.get_metric_history(str(store.records[0].run_id), "val/accuracy")
+        history = client.get_metric_history(store.run_of(0), "val/accuracy")
         assert [point.value for point in history] == [0.5, 0.6, 0.7]
     assert len(warnings) == 1
-    assert warnings[0].startswith("tracking is behind, the sweep goes on: MlflowException")
+    assert warnings[0].startswith("tracking is behind; the sweep continues: MlflowException")
     assert not answers(address)
 
 
@@ -74,7 +74,7 @@ def test_telemetry_of_the_pages_is_off(served_store: Location) -> None:
     config = json.loads(get("/ajax-api/3.0/mlflow/ui-telemetry"))
     assert config["disable_ui_telemetry"] is True
     page = get("/")
-    # The switch stands before MLflow's own code, and its key is the one that this code reads.
+    # The switch comes before MLflow's code, and uses the key read by this code.
     assert page.index(f'localStorage.setItem("{SWITCH}", "false")') < page.index("<script defer")
     code = "".join(get(f"/static-files/{name}") for name in re.findall(r'src="static-files/([^"]+)"', page))
     key, _, version = SWITCH.rpartition("_v")
@@ -90,7 +90,7 @@ def test_the_server_ends_with_us(empty_store: Path, tmp_path: Path, sign: signal
         "import signal, time, pathlib\n"
         "from orchestrator.tracking.server import serve\n"
         "from tests.conftest import local\n"
-        # Started in the background, a shell has all below it ignore interrupts.
+        # A shell in the background makes its children ignore interrupts.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"with serve(local(pathlib.Path({str(tmp_path)!r})), port=0) as address:\n"
         "    print(address, flush=True)\n"
@@ -110,7 +110,7 @@ def test_the_server_ends_with_us(empty_store: Path, tmp_path: Path, sign: signal
     assert not answers(address)
 
 
-def test_a_server_that_ends_is_reported_with_its_log(tmp_path: Path) -> None:
+def test_dead_server_is_reported_with_its_log(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     uri = f"sqlite:///{tmp_path}/file/mlflow.db"
     broken = Location(tracking_uri=uri, registry_uri=uri, artifacts=None)
@@ -132,7 +132,7 @@ def test_a_taken_port_is_named(local_store: Location) -> None:
             pass
 
 
-def test_a_store_that_is_a_server_is_used_as_it_is() -> None:
+def test_server_store_is_used_unchanged() -> None:
     team = Location(tracking_uri="http://team:5000", registry_uri="http://team:5000", artifacts=None)
     with serve(team) as address:
         assert address == "http://team:5000"

@@ -1,4 +1,4 @@
-"""A folder beside an adapter holds the tokenizer and the ends of generation that trials used."""
+"""A staged adapter holds the tokenizer and the end tokens used in training."""
 
 import json
 import logging
@@ -48,7 +48,7 @@ def test_staged_tokenizer_of_gpt2_gives_no_token_types(tmp_path: Path) -> None:
     assert [*AutoTokenizer.from_pretrained(tmp_path / "staged")("a film")] == ["input_ids", "attention_mask"]
 
 
-def test_staged_tokenizer_pads_with_the_token_that_trials_pad_with(tmp_path: Path) -> None:
+def test_staged_tokenizer_keeps_the_padding_token(tmp_path: Path) -> None:
     base = odd_llama(tmp_path / "base", {"eos_token": "</s>"}, pad_token_id=None)
     stage_tokenizer(str(base), None, tmp_path / "staged", classifies=True)
     assert AutoTokenizer.from_pretrained(tmp_path / "staged").pad_token_id == EOS_ID
@@ -65,7 +65,7 @@ def test_staging_short_models_tokenizer_prints_no_warning(tmp_path: Path, monkey
     assert said == []
 
 
-def test_another_tokenizer_is_told_from_the_own(tmp_path: Path) -> None:
+def test_different_tokenizer_is_detected(tmp_path: Path) -> None:
     own = AutoTokenizer.from_pretrained(tiny_bert(tmp_path / "own"))
     tiny_bert(tmp_path / "other", vocab=VOCAB[::-1])
     assert difference(own, tmp_path / "own") is None
@@ -105,7 +105,7 @@ def test_every_end_token_is_stored_with_the_adapter(build: Callable[[Path], Path
     assert (stored.eos_token_id, stored.pad_token_id) == (ends, 0)
 
 
-def test_generation_configuration_that_cannot_be_saved_keeps_its_tokens(tmp_path: Path) -> None:
+def test_invalid_generation_config_keeps_its_tokens(tmp_path: Path) -> None:
     base = odd_llama(tmp_path / "base", {"eos_token": "</s>", "pad_token": "[PAD]"}, eos_token_id=EOS_ID)
     (base / "generation_config.json").write_text(
         json.dumps({"do_sample": False, "temperature": 0.6, "eos_token_id": 3})
@@ -115,7 +115,7 @@ def test_generation_configuration_that_cannot_be_saved_keeps_its_tokens(tmp_path
 
 
 def writes(base: Path, *tokens: int) -> None:
-    """Have a language model write these tokens one after another, whatever it read, and then the last for ever."""
+    """Make a language model generate these tokens in order for any input, then repeat the last one."""
     from safetensors.torch import load_file, save_file
 
     weights = load_file(base / "model.safetensors")
@@ -124,7 +124,7 @@ def writes(base: Path, *tokens: int) -> None:
     embedding.zero_()
     weights["model.embed_tokens.weight"] = embedding
     weights["model.norm.weight"] = torch.ones_like(weights["model.norm.weight"])
-    embedding[:, 0] = 1.0  # what the prompt ends with
+    embedding[:, 0] = 1.0  # the last token of the prompt
     for place, token in enumerate(tokens[:-1], 1):
         embedding[token] = 0.0
         embedding[token, place] = 1.0

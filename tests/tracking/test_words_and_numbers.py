@@ -1,4 +1,4 @@
-"""What stands on runs, computed from records alone; and addresses."""
+"""Texts and metrics of runs, computed from records; and addresses."""
 
 import dataclasses
 from urllib.parse import parse_qs, unquote, urlparse
@@ -29,7 +29,7 @@ def test_the_summary_belongs_to_one_checkpoint() -> None:
     }
 
 
-def test_points_carry_the_records_own_times_and_go_on_after_the_cursor() -> None:
+def test_points_use_record_times_after_the_cursor() -> None:
     record = trial(3, (0.7, 0.6, 0.8), TrialState.COMPLETE)
     points = trial_points(record, ACCURACY, after=1000)
     assert {point.step for point in points} == {2000, 3000}
@@ -39,7 +39,7 @@ def test_points_carry_the_records_own_times_and_go_on_after_the_cursor() -> None
     assert trial_points(record, ACCURACY, after=3000) == []
 
 
-def test_final_metrics_stand_at_the_best_checkpoint_whatever_their_set_is_called() -> None:
+def test_final_metrics_belong_to_best_checkpoint() -> None:
     record = dataclasses.replace(trial(0, (0.9, 0.6), TrialState.COMPLETE), final={"shift/très (new)/loss": 1.0})
     [point] = trial_points(record, ACCURACY, after=2000)
     assert (point.name, point.step) == ("shift/très _new_/loss", 1000)
@@ -51,7 +51,7 @@ def again(number: int, accuracies: tuple[float, ...], accuracy: float) -> TrialR
     return dataclasses.replace(trial(number, accuracies, TrialState.COMPLETE), final=measured)
 
 
-def test_what_was_measured_again_is_what_a_run_shows_last() -> None:
+def test_run_shows_the_last_measurement() -> None:
     points = trial_points(again(0, (0.9, 0.6), accuracy=0.8), ACCURACY, after=0)
     shown = {point.name: point for point in sorted(points, key=lambda point: (point.step, point.timestamp_ms))}
     assert shown["best_val_accuracy"].value == 0.8
@@ -59,13 +59,13 @@ def test_what_was_measured_again_is_what_a_run_shows_last() -> None:
     assert (shown["test/accuracy"].value, shown["test/accuracy"].step) == (0.5, 1000)
     places = [(point.name, point.step, point.timestamp_ms) for point in points]
     assert len(set(places)) == len(places), "MLflow would choose between two values"
-    assert [point.value for point in points if point.name == "val/accuracy"] == [0.9, 0.6]  # the curve stays
+    assert [point.value for point in points if point.name == "val/accuracy"] == [0.9, 0.6]  # the curve does not change
     points = sweep_points([again(0, (0.9,), accuracy=0.8)], ACCURACY, after=0)
     assert max(points, key=lambda point: (point.name == "best_val_accuracy", point.timestamp_ms)).value == 0.8
     assert not [point for point in points if point.name == "val/accuracy"]
 
 
-def test_the_sweeps_points_follow_the_order_of_endings() -> None:
+def test_sweep_points_follow_the_order_of_ends() -> None:
     late = dataclasses.replace(trial(0, (0.9,), TrialState.COMPLETE), ended_at=2e9)
     points = sweep_points([late, trial(1, (0.7,), TrialState.PRUNED), trial(2, (0.95,))], ACCURACY, after=0)
     assert [(p.step, p.value) for p in points if p.name == "best_val_accuracy"] == [(1, 0.7), (2, 0.9)]
@@ -99,7 +99,7 @@ def test_statuses() -> None:
     assert statuses[TrialState.RUNNING, SweepStatus.RUNNING] == "RUNNING"
 
 
-def test_a_sweeps_key_is_its_own() -> None:
+def test_sweep_key_is_unique() -> None:
     keys = {
         sweep_key(sweep()),
         sweep_key(sweep(generation=2)),
@@ -110,7 +110,7 @@ def test_a_sweeps_key_is_its_own() -> None:
     assert sweep_key(dataclasses.replace(sweep(), status=SweepStatus.FINISHED, facts=SweepFacts())) in keys
 
 
-def test_descriptions_say_what_a_person_wants_to_know() -> None:
+def test_descriptions_name_result_and_settings() -> None:
     note = wording.trial_tags(trial(7, (0.7, 0.8), TrialState.PRUNED), sweep(), description())[wording.NOTE_TAG]
     assert "**trial-007** of films#1: pruned (reached its budget)" in note
     assert "Best val/accuracy 0.8000 at 2,000 samples." in note
@@ -123,7 +123,7 @@ def test_descriptions_say_what_a_person_wants_to_know() -> None:
     assert "interrupted: 1 suspended." in note
 
 
-def test_the_page_that_shows_the_trials() -> None:
+def test_runs_url_shows_the_trials() -> None:
     address = urlparse(runs_url("http://127.0.0.1:5000/", "7", ACCURACY, sweep()))
     assert address.geturl().startswith("http://127.0.0.1:5000/#/experiments/7/runs?")
     query = parse_qs(address.fragment.partition("?")[2])

@@ -1,4 +1,4 @@
-"""A sweep folder as training leaves it: tiny models, adapters with weights that matter."""
+"""A sweep folder after training: tiny models, and adapters with non-zero weights."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ TEXTS = ("a great film", "the plot was awful and sad", "fine", "terrible acting,
 
 
 def classifier_adapter(base: Path, folder: Path, seed: int, labels: Sequence[str] = LABELS) -> list[list[float]]:
-    """Save a LoRA adapter whose B is not zero, with a head of its own, and return its logits for ``TEXTS``, B×C."""
+    """Save a LoRA adapter with non-zero B and a head, and return its logits for ``TEXTS``, B×C."""
     import peft
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -56,7 +56,7 @@ def writer_adapter(base: Path, folder: Path, auto: str, task_type: str) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class TrainedSweep:
-    """A finished sweep of four trials; the adapters of 0 and 2 were kept, and 1, which is better than 0, was not."""
+    """A finished sweep of four trials. The adapters of 0 and 2 are kept; the one of 1, better than 0, is not."""
 
     store: StoredSweep
     adapters: SweepAdapters
@@ -92,7 +92,7 @@ def trained_sweep(folder: Path, name: str = "films") -> TrainedSweep:
 
 
 def writer_adapters(folder: Path, head: str) -> SweepAdapters:
-    """Return a folder with the adapter of trial 0 of an objective whose model writes."""
+    """Return the adapters of a language model objective, with the adapter of trial 0."""
     write, auto, task_type = WRITERS[head]
     base = write(folder / "base")
     writer_adapter(base, folder / "sweep" / "trials/0000/checkpoint-1000" / "adapter", auto, task_type)

@@ -104,13 +104,13 @@ GEMMA = {"sliding_window": 4096, **SMALL}
 @pytest.mark.parametrize(
     ("name", "head", "changes", "reason"),
     [
-        ("gemma2", Head.CAUSAL_LM, GEMMA, "its attention is given softcap (50), which packs do not compute"),
+        ("gemma2", Head.CAUSAL_LM, GEMMA, "its attention is given softcap (50), which packs do not support"),
         ("gemma2", Head.CAUSAL_LM, {"attn_logit_softcapping": None, **GEMMA}, None),
         (
             "mistral",
             Head.CAUSAL_LM,
             {"sliding_window": 40, **SMALL},
-            "in rows of 64 tokens its attention leaves some out",
+            "in rows of 64 tokens its attention skips some",
         ),
         ("mistral", Head.CAUSAL_LM, {"sliding_window": 64, **SMALL}, None),
         ("modernbert-decoder", Head.CAUSAL_LM, {"local_attention": 40}, "in rows of 64 tokens its attention leaves"),

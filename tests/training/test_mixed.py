@@ -69,8 +69,8 @@ def test_capacity_names_the_solo_trials(tmp_path: Path) -> None:
     engine = MixedEngine(EngineContext(plan_of(tiny_gpt2(tmp_path / "model"), tmp_path, *kinds), TinyCausal()))
     capacity = engine.capacity(3, measure=False)
     assert (capacity.packs, capacity.slots, capacity.why) == (True, 3, "")
-    linear = "transformer.wte is a Embedding, and a pack trains linear layers alone"
-    shared = "DoRA scales the base's weights by trial, and a pack's are shared"
+    linear = "transformer.wte is a Embedding, and a pack trains only linear layers"
+    shared = "DoRA scales the base weights per trial, and the trials of a pack share them"
     assert capacity.alone == (
         f"trials with target_modules c_attn and dora true, because {shared}",
         f"trials with target_modules wte and dora false, because {linear}",
@@ -92,12 +92,12 @@ def test_solo_engine_trains_methods_other_than_lora(tmp_path: Path, caplog: pyte
     capacity = engine.capacity(3, measure=False)
     assert (capacity.packs, capacity.slots) == (True, 3)
     others = ("ia3", "loha", "lokr", "vera")
-    assert capacity.alone == tuple(f"trials with method {name}, because packs train LoRA alone" for name in others)
+    assert capacity.alone == tuple(f"trials with method {name}, because packs train only LoRA" for name in others)
     runs = [engine.start(task(0)), *(engine.start(task(n, method=name)) for n, name in enumerate(others, 1))]
     with caplog.at_level(logging.WARNING):
         found = trained(engine, *runs)
     assert sorted(found) == [0, 1, 2, 3, 4]
-    assert all(f"trial {n} is trained by the solo engine: packs train LoRA alone" in caplog.text for n in range(1, 5))
+    assert all(f"trial {n} is trained by the solo engine: packs train only LoRA" in caplog.text for n in range(1, 5))
     assert engine.holds(0)
     for run in runs:
         folder = tmp_path / "sweep" / str(found[run.number].checkpoint) / "adapter"
@@ -107,7 +107,7 @@ def test_solo_engine_trains_methods_other_than_lora(tmp_path: Path, caplog: pyte
     engine.close()
     engine = MixedEngine(EngineContext(plan_of(tmp_path / "model", tmp_path, {"method": "ia3"}), TinyClassification()))
     capacity = engine.capacity(3, measure=True)
-    assert (capacity.packs, capacity.slots, capacity.why) == (False, 1, "packs train LoRA alone")
+    assert (capacity.packs, capacity.slots, capacity.why) == (False, 1, "packs train only LoRA")
     engine.close()
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -58,9 +59,17 @@ def alone(world: World) -> list[float]:
     return losses
 
 
-@st.composite
-def neighbours(draw: st.DrawFn) -> tuple[TrialTask, int, int, bool]:
+class Neighbour(NamedTuple):
     """A neighbour, the steps at which it joins and leaves, and whether its parameters become NaN."""
+
+    task: TrialTask
+    joins: int
+    leaves: int
+    broken: bool
+
+
+@st.composite
+def neighbours(draw: st.DrawFn) -> Neighbour:
     chosen = task(
         draw(st.integers(1, 10_000)),
         rank=draw(st.sampled_from([1, 4, 16])),
@@ -82,86 +91,79 @@ def neighbours(draw: st.DrawFn) -> tuple[TrialTask, int, int, bool]:
         epochs=draw(st.sampled_from([0.5, 2.0, 6.0])),
     )
     joins = draw(st.integers(0, STEPS - 1))
-    return chosen, joins, draw(st.integers(joins + 1, STEPS)), draw(st.booleans())
+    return Neighbour(chosen, joins, draw(st.integers(joins + 1, STEPS)), draw(st.booleans()))
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(
-    others=st.lists(neighbours(), min_size=1, max_size=7, unique_by=lambda found: found[0].number),
+    others=st.lists(neighbours(), min_size=1, max_size=7, unique_by=lambda neighbour: neighbour.task.number),
     first=st.booleans(),
     tokens=st.sampled_from([1, 100, 300]),
 )
 def test_neighbours_change_nothing(
-    world: World, alone: list[float], others: list[tuple[TrialTask, int, int, bool]], first: bool, tokens: int
+    world: World, alone: list[float], others: list[Neighbour], first: bool, tokens: int
 ) -> None:
-    slot_trials: dict[int, SlotTrial] = {}
+    beside: dict[int, SlotTrial] = {}
     watched = world.slot_trial(WATCHED[type(world.objective)]) if first else None
-    found: dict[int, float] = {}
+    losses: dict[int, float] = {}
     stepper = Stepper(world.pack, world.objective, world.data.tokenizer, threads=2, tokens=tokens)
     try:
         for step in range(STEPS):
-            for trial, joins, _, broken in others:
-                if joins == step:
-                    slot_trials[trial.number] = world.slot_trial(trial)
-                    if broken:
-                        name = next(iter(world.gradients(slot_trials[trial.number], trial)))
-                        world.pack.view(slot_trials[trial.number].slot, name, torch.Size([1, 1])).fill_(float("nan"))
+            for neighbour in others:
+                if neighbour.joins == step:
+                    joined = beside[neighbour.task.number] = world.slot_trial(neighbour.task)
+                    if neighbour.broken:
+                        name = next(iter(world.gradients(joined, neighbour.task)))
+                        world.pack.view(joined.slot, name, torch.Size([1, 1])).fill_(float("nan"))
             watched = watched or world.slot_trial(WATCHED[type(world.objective)])
-            diverged = stepper.step([watched, *slot_trials.values()])
+            diverged = stepper.step([watched, *beside.values()])
             assert 0 not in diverged
-            found[watched.update] = watched.loss
-            for trial, _, leaves, _ in others:
-                if trial.number not in slot_trials:
-                    continue
-                slot_trial = slot_trials[trial.number]
-                if (
-                    trial.number in diverged
-                    or leaves == step + 1
-                    or slot_trial.update == len(slot_trial.update_plan.order)
-                ):
-                    stepper.forget(slot_trials[trial.number].slot)
-                    slot_trials.pop(trial.number).leave()
+            losses[watched.update] = watched.loss
+            for number, leaves in ((neighbour.task.number, neighbour.leaves) for neighbour in others):
+                if number in beside and (number in diverged or leaves == step + 1 or finished(beside[number])):
+                    stepper.forget(beside[number].slot)
+                    beside.pop(number).leave()
     finally:
         stepper.close()
-        for slot_trial in [*slot_trials.values(), *([watched] if watched else [])]:
+        for slot_trial in [*beside.values(), *([watched] if watched else [])]:
             slot_trial.leave()
-    assert max(found) >= STEPS // 2
-    assert found == pytest.approx({update: alone[update] for update in found}, rel=1e-5, nan_ok=True)
+    assert max(losses) >= STEPS // 2
+    assert losses == pytest.approx({update: alone[update] for update in losses}, rel=1e-5, nan_ok=True)
+
+
+def finished(slot_trial: SlotTrial) -> bool:
+    return slot_trial.update == len(slot_trial.update_plan.order)
 
 
 def test_trial_resumes_identically_in_another_slot(world: World, alone: list[float]) -> None:
     watched = replace(WATCHED[type(world.objective)], number=20_000)
-    slot_trial, others = (
-        world.slot_trial(watched),
-        [world.slot_trial(task(number, rank=16, dropout=0.3)) for number in (1, 2)],
-    )
-    slot = slot_trial.slot
-    while slot_trial.update < slot_trial.update_plan.due[POINTS[0]]:
-        world.stepper.step([slot_trial, others[0]] if slot_trial.update % 3 else [slot_trial])
-    slot_trial.commit([POINTS[0]], {})
-    slot_trial.leave()
-    others.append(world.slot_trial(task(3, rank=32, batch_size=3)))  # takes the slot
-    again = world.slot_trial(watched)
-    assert (again.update, again.slot == slot) == (slot_trial.update_plan.due[POINTS[0]], False)
+    before = world.slot_trial(watched)
+    others = [world.slot_trial(task(number, rank=16, dropout=0.3)) for number in (1, 2)]
+    slot = before.slot
+    while before.update < before.update_plan.due[POINTS[0]]:
+        world.stepper.step([before, others[0]] if before.update % 3 else [before])
+    before.commit([POINTS[0]], {})
+    before.leave()
+    others.append(world.slot_trial(task(3, rank=32, batch_size=3)))  # occupies the free slot
+    resumed = world.slot_trial(watched)
+    assert (resumed.update, resumed.slot == slot) == (before.update_plan.due[POINTS[0]], False)
     for _ in range(STEPS):
-        world.stepper.step([again, others[2]])
-        if again.batches == 0:
-            assert again.loss == pytest.approx(alone[again.update], rel=1e-5)
-    for left in (again, *others):
-        left.leave()
+        world.stepper.step([resumed, others[2]])
+        if resumed.batches == 0:
+            assert resumed.loss == pytest.approx(alone[resumed.update], rel=1e-5)
+    for slot_trial in (resumed, *others):
+        slot_trial.leave()
 
 
 def test_diverged_trial_leaves_others_unchanged(world: World, alone: list[float]) -> None:
-    watched, broken = (
-        world.slot_trial(WATCHED[type(world.objective)]),
-        world.slot_trial(task(1, alpha=1e38, learning_rate=10.0)),
-    )
-    told: dict[int, DivergedError] = {}
+    watched = world.slot_trial(WATCHED[type(world.objective)])
+    broken = world.slot_trial(task(1, alpha=1e38, learning_rate=10.0))
+    diverged: dict[int, DivergedError] = {}
     with closing(Stepper(world.pack, world.objective, world.data.tokenizer, threads=2, tokens=200)) as stepper:
         for _ in range(STEPS):
-            told |= stepper.step([watched] if told else [watched, broken])
-    assert list(told) == [1]
-    assert "training loss" in str(told[1])
+            diverged |= stepper.step([watched] if diverged else [watched, broken])
+    assert list(diverged) == [1]
+    assert "training loss" in str(diverged[1])
     assert watched.loss == pytest.approx(alone[watched.update], rel=1e-5)
     for slot_trial in (watched, broken):
         slot_trial.leave()
@@ -170,7 +172,7 @@ def test_diverged_trial_leaves_others_unchanged(world: World, alone: list[float]
 def test_padding_is_at_most_ten_percent() -> None:
     sizes = (4, 8, 16, 32, 16, 8, 4, 16)
     draw = torch.Generator().manual_seed(0)
-    lengths = (torch.randn(4000, generator=draw).mul(0.5).add(3.2).exp()).clamp(5, 128).int().tolist()  # as reviews are
+    lengths = (torch.randn(4000, generator=draw).mul(0.5).add(3.2).exp()).clamp(5, 128).int().tolist()  # like reviews
     orders = [data_order(lengths, size, 40, seed) for seed, size in enumerate(sizes)]
     real = padded = 0
     for update in range(40):

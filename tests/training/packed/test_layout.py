@@ -20,17 +20,17 @@ def masks(*lengths: int) -> torch.Tensor:
 
 
 def test_layout_of_distinguishes_encoder_and_decoder_values() -> None:
-    read = batch_layout(masks(3, 2, 4, 4), {0: 2, 2: 2}, 3, torch.float32)
-    written = read.decoder_layout(masks(4, 1, 2, 3), torch.float32)
-    assert [(block.slot, block.rows, block.length) for block in written.blocks] == [
+    encoder = batch_layout(masks(3, 2, 4, 4), {0: 2, 2: 2}, 3, torch.float32)
+    decoder = encoder.decoder_layout(masks(4, 1, 2, 3), torch.float32)
+    assert [(block.slot, block.rows, block.length) for block in decoder.blocks] == [
         (0, slice(0, 2), 4),
         (2, slice(2, 4), 3),
     ]
-    assert read.num_tokens == written.num_tokens == 14  # so numbers of tokens tell nothing
-    for own in (torch.zeros(1, 14, 8), torch.zeros(4, 4, 8), torch.zeros(4, 8)):
-        assert written.layout_of(own) is written
-        assert read.layout_of(own) is read
-    assert written.layout_of(torch.zeros(14, 1, 8)) is read
+    assert encoder.num_tokens == decoder.num_tokens == 14  # equal counts do not identify the layout
+    for values in (torch.zeros(1, 14, 8), torch.zeros(4, 4, 8), torch.zeros(4, 8)):
+        assert decoder.layout_of(values) is decoder
+        assert encoder.layout_of(values) is encoder
+    assert decoder.layout_of(torch.zeros(14, 1, 8)) is encoder
 
 
 @pytest.mark.parametrize("lengths", [((3, 4), (4, 3)), ((1, 7), (7, 1)), ((1, 1), (1, 1)), ((1, 1), (5, 2))])
@@ -40,9 +40,9 @@ def test_equal_token_counts_keep_encoder_and_decoder_apart(
     world = World(without_dropout(tiny_t5(tmp_path / "model")), TinySeq2Seq(), tmp_path / "sweep")
     draw = torch.Generator().manual_seed(0)
 
-    def example(read: int, written: int) -> Example:
-        ids = torch.randint(7, 100, (read + written,), generator=draw).tolist()
-        return {"input_ids": ids[:read], "labels": ids[read:]}
+    def example(inputs: int, targets: int) -> Example:
+        ids = torch.randint(7, 100, (inputs + targets,), generator=draw).tolist()
+        return {"input_ids": ids[:inputs], "labels": ids[inputs:]}
 
     tasks = [task(0, rank=4), task(1, rank=16)]
     slot_trials = [world.slot_trial(trial, b_std=0.2) for trial in tasks]
@@ -66,10 +66,10 @@ def test_language_model_head_computes_no_padding_of_neighbours(
 ) -> None:
     world = World(build(tmp_path / "model"), objective, tmp_path / "sweep")
     slot_trials = [world.slot_trial(task(0, batch_size=2)), world.slot_trial(task(1, batch_size=3))]
-    given: list[int] = []
+    counts: list[int] = []
 
     def count(_: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
-        given.append(inputs[0].shape[:-1].numel())
+        counts.append(inputs[0].shape[:-1].numel())
 
     world.pack.model.get_output_embeddings().register_forward_pre_hook(count)
     name = "labels" if world.pack.model.config.is_encoder_decoder else "input_ids"
@@ -77,4 +77,4 @@ def test_language_model_head_computes_no_padding_of_neighbours(
     assert name == "labels" or len({max(some) for some in lengths}) == 2, "rows of one length would show nothing"
     with closing(world.stepper):
         world.stepper.step(slot_trials)
-    assert sum(given) == sum(len(some) * max(some) for some in lengths)
+    assert sum(counts) == sum(len(some) * max(some) for some in lengths)

@@ -221,12 +221,12 @@ class Pack:
         try:
             module = self.model.get_submodule(name)
         except AttributeError:  # peft's wrappers adapt parameters of mixtures of experts
-            raise CannotPackError(f"{name} is a parameter of experts, and a pack trains linear layers alone") from None
+            raise CannotPackError(f"{name} is a parameter of experts, and a pack trains only linear layers") from None
         if kind in RANKED and isinstance(module, nn.Linear | Conv1D):
             frozen = FrozenWeight.from_layer(module)
             if any(width % ALIGNMENT for width in frozen.shape):
                 shape = " × ".join(map(str, frozen.shape))
-                raise CannotPackError(f"{name} is {shape}, no multiples of {ALIGNMENT}")
+                raise CannotPackError(f"{name} is {shape}, not multiples of {ALIGNMENT}")
             self._lora[name] = PackedLoRA(module, frozen, name, self.parameters, grouped=self._grouped)
             self._replace(name, self._lora[name])
         elif kind in {"weight", "bias"} and isinstance(module, nn.Linear):
@@ -236,7 +236,7 @@ class Pack:
             self._full[name] = PackedNorm(module, name, self.parameters)
             self._replace(name, self._full[name])
         else:
-            raise CannotPackError(f"{name} is a {type(module).__name__}, and a pack trains linear layers alone")
+            raise CannotPackError(f"{name} is a {type(module).__name__}, and a pack trains only linear layers")
 
     def _replace(self, name: str, module: nn.Module) -> None:
         parent, _, child = name.rpartition(".")

@@ -99,7 +99,7 @@ def require_supported(others: Mapping[str, object], longest: int) -> None:
         no_effect = name == "sliding_window" and isinstance(value, int) and longest <= value
         if not (value is None or value is False or name in _IGNORED or no_effect):
             shown = f"{value:g}" if isinstance(value, int | float) else type(value).__name__
-            raise CannotPackError(f"its attention is given {name} ({shown}), which packs do not compute")
+            raise CannotPackError(f"its attention is given {name} ({shown}), which packs do not support")
 
 
 def uses_fused_kernels(device: torch.device, drop_prob: float, position_bias: torch.Tensor | None) -> bool:
@@ -138,14 +138,12 @@ def _create_no_mask(
     if not _LOCAL.checks_masks or mask_function is None:
         return None
     if use_vmap:
-        return _UnsupportedMask("its code makes an attention mask of its own")
+        return _UnsupportedMask("its code creates its own attention mask")
     layout = current().layout
     block = max(layout.blocks, key=lambda block: block.length)
     if _is_full_or_causal(mask_function, block, layout.device):
         return None
-    return _UnsupportedMask(
-        f"in rows of {block.length} tokens its attention leaves some out (a sliding window or chunks)"
-    )
+    return _UnsupportedMask(f"in rows of {block.length} tokens its attention skips some (a sliding window or chunks)")
 
 
 def _is_full_or_causal(mask_function: Callable[..., object], block: Block, device: str) -> bool:

@@ -59,7 +59,7 @@ def number_modules(model: nn.Module) -> None:
     """
     modules = [*model.modules()]
     if len(modules) > MAX_MODULES:
-        raise CannotPackError(f"it has {len(modules)} modules, and a pack tells {MAX_MODULES} apart")
+        raise CannotPackError(f"it has {len(modules)} modules, and a pack supports at most {MAX_MODULES}")
     for site, module in enumerate(modules):
         vars(module)[_SITE] = site
 

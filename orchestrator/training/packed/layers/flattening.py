@@ -52,7 +52,7 @@ def _flattening_hook(coder: nn.Module) -> Callable[..., _Flattened]:
         context = current()
         if encoded_M1D is not None:
             if inputs.get("attention_mask") is None:
-                raise ValueError("the decoder is given no mask, which would tell the lengths of its rows")
+                raise ValueError("the decoder is given no mask, so the lengths of its rows are unknown")
             context.layout = context.layout.decoder_layout(inputs["attention_mask"], encoded_M1D.dtype)
             flat["encoder_hidden_states"] = encoded_M1D
         layout, ids_BT = context.layout, inputs["input_ids"]

@@ -132,7 +132,7 @@ class Layout:
         """Raise ``CannotPackError`` if ``count`` vectors are not all tokens or all rows of the batch."""
         if self.is_padded(count) and count != self.num_rows * self.longest:
             counts = f"{count} vectors are neither its {self.num_tokens} tokens nor its {self.num_rows} rows"
-            raise CannotPackError(f"a layer is given some of a batch: {counts}")
+            raise CannotPackError(f"a layer gets only part of a batch: {counts}")
 
     def groups(self, count: int) -> Groups:
         """Return ``slot_ranges(count)`` as arguments of grouped products; computed once per forward."""

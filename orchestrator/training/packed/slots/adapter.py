@@ -71,9 +71,9 @@ class Adapter:
 def require_packable(settings: TrialSettings) -> None:
     """Raise ``CannotPackError`` if the method of the settings cannot train in a pack."""
     if settings.method != LORA:
-        raise CannotPackError("packs train LoRA alone")
+        raise CannotPackError("packs train only LoRA")
     if settings.dora:
-        raise CannotPackError("DoRA scales the base's weights by trial, and a pack's are shared")
+        raise CannotPackError("DoRA scales the base weights per trial, and the trials of a pack share them")
 
 
 def new_adapter(plan: EnginePlan, objective: Objective, task: TrialTask) -> Adapter:
@@ -95,7 +95,7 @@ def new_adapter(plan: EnginePlan, objective: Objective, task: TrialTask) -> Adap
         base = load_base(plan.model, objective, "cpu")
         adapted = adapt(base, task.settings, objective.head)
     if getattr(adapted.model.peft_config["default"], "target_parameters", None):
-        raise CannotPackError("peft adapts its experts by parameter, and a pack adapts layers alone")
+        raise CannotPackError("peft adapts its experts by parameter, and a pack adapts only layers")
     state = get_peft_model_state_dict(adapted.model, save_embedding_layers=False)
     scales = {
         name.removeprefix(_PREFIX): float(module.scaling["default"])
