@@ -90,7 +90,7 @@ def test_clean_deletes_only_requested_files(invoke: Invoke, finished_sweep: str,
 
     with pytest.raises(UserError, match="--yes confirms"):
         invoke("clean", finished_sweep, "--checkpoints")
-    with pytest.raises(UserError, match="name the sweep"):
+    with pytest.raises(UserError, match="a sweep name is needed"):
         invoke("clean", "--checkpoints", "--yes")
     assert folder_bytes(folder) == 5300
 

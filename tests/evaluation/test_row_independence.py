@@ -93,7 +93,7 @@ def test_decoder_inputs_are_shifted_labels() -> None:
 
 
 def test_decoder_without_start_token_is_refused() -> None:
-    with pytest.raises(UserError, match="decoder_start_token_id is needed"):
+    with pytest.raises(UserError, match="decoder_start_token_id is missing"):
         decoder_inputs(model(), torch.tensor([[5]]))
     with pytest.raises(UserError, match="made up is not an encoder-decoder model"):
         decoder_inputs(model(is_encoder_decoder=False), torch.tensor([[5]]))
