@@ -178,7 +178,8 @@ def spend(trials: int, files: Path, location: Location, *, ray: bool, profile: P
             observers = (lines, reconciler, Retention(files, METRIC, KEEP))
             coordinator = Coordinator(ledger, sweep, search_plan(trials), observers=observers)
             executor = TuneExecutor(FakeEngineFactory()) if ray else InlineExecutor(FakeEngineFactory())
-            executor.run(coordinator, plan, Resources(parallel_trials=8 if ray else 1), threading.Event())
+            with executor.run(coordinator, plan, Resources(parallel_trials=8 if ray else 1), threading.Event()):
+                pass
         searched, driver_cpu_s = time.perf_counter(), time.thread_time() - cpu
         ledger.sweeps.update(sweep.id, status=SweepStatus.FINISHED, facts={"end_reason": "all were handed out"})
         assert reconciler.flush(3600.0)

@@ -65,7 +65,9 @@ def run(executor: Executor, folder: Path, parallel: int) -> tuple[TrialRecord, .
     ledger = Ledger.open(f"sqlite:///{folder / 'ledger.db'}")
     sweep = open_sweep(ledger, "tiny", {}, "")
     with ledger.drivers.hold(sweep.id):
-        executor.run(Coordinator(ledger, sweep, search), plan, Resources(parallel_trials=parallel), threading.Event())
+        coordinator, resources = Coordinator(ledger, sweep, search), Resources(parallel_trials=parallel)
+        with executor.run(coordinator, plan, resources, threading.Event()):
+            pass
     return ledger.trials.all(sweep.id)
 
 
