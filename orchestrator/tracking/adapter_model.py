@@ -194,7 +194,7 @@ class AdapterModel(PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
         """Load the adapter and its base."""
         config = context.model_config or {}
-        self.runner = AdapterRunner(Path(context.artifacts["adapter"]), config.get("base"))
+        self.runner = AdapterRunner(Path(context.artifacts["adapter"]), config.get("base") or None)
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG002
         """Return a data frame with one row per text, with the index of the input.

@@ -118,6 +118,7 @@ def _save(staged: Path, card: AdapterCard, model: "LoggedModel", run_id: str, ta
             mlflow_model=Model(artifact_path=model.artifact_location, run_id=run_id, model_id=model.model_id),
             pip_requirements=[f"{name}=={metadata.version(name).partition('+')[0]}" for name in packages],
             signature=signature,
+            model_config={"base": ""},  # load_model ignores every key missing here
             input_example=pd.DataFrame({card.text_column: ["What is this text about?"]}),
             metadata={"loratory": card.to_json()},
         )

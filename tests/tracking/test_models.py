@@ -1,5 +1,6 @@
 """Adapters as MLflow models: small, complete, logged once."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -75,5 +76,16 @@ def test_pyfunc_loads_it_and_names_the_classes(trained: TrainedSweep, local_stor
     answers = mlflow.pyfunc.load_model(location).predict(list(TEXTS))
     expected = [LABELS[max(range(3), key=row.__getitem__)] for row in trained.logits[2]]
     assert answers["label"].tolist() == expected
-    elsewhere = mlflow.pyfunc.load_model(location, model_config={"base": trained.adapters.base_path})
-    assert elsewhere.predict(TEXTS[0])["label"].tolist() == expected[:1]
+
+
+def test_pyfunc_takes_the_base_from_model_config(trained: TrainedSweep, local_store: Location, tmp_path: Path) -> None:
+    trained.store.forget_cursors()
+    Synchroniser(trained.store.ledger, trained.store.id, description(), local_store, trained.adapters).run()
+    mlflow = load_mlflow()
+    location = connect(local_store).get_logged_model(models(trained, local_store)["2"]).artifact_location
+    expected = mlflow.pyfunc.load_model(location).predict(TEXTS[0])
+    copied = shutil.copytree(trained.adapters.base_path, tmp_path / "base")
+    elsewhere = mlflow.pyfunc.load_model(location, model_config={"base": str(copied)})
+    assert elsewhere.predict(TEXTS[0]).equals(expected)
+    with pytest.raises(Exception, match="gone"):
+        mlflow.pyfunc.load_model(location, model_config={"base": str(tmp_path / "gone")})
