@@ -141,4 +141,4 @@ def _digest_of(document: Mapping[str, Any]) -> str:
 
 
 def _hash() -> "hashlib._Hash":
-    return hashlib.blake2b(digest_size=_DIGEST_BYTES)  # type: ignore[return-value]
+    return hashlib.blake2b(digest_size=_DIGEST_BYTES)  # type: ignore[return-value]  # file_digest has a private type
