@@ -83,7 +83,7 @@ class EnginePlan:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """Return the plan stored by ``dataclasses.asdict``; unknown keys are ignored.
+        """Return the plan stored by ``dataclasses.asdict``; unknown keys are ignored, missing ones have their default.
 
         Raises:
             KeyError, TypeError, ValueError: another version stored the plan in another form.
@@ -94,7 +94,7 @@ class EnginePlan:
             name: tuple(values[name]) for name in ("report_points", "kinds", "tried", "searched") if name in values
         }
         values |= {"model": Source.from_json(stored["model"]), "data": DataPlan.from_json(stored["data"])}
-        values |= {"precision": Precision(stored["precision"]), "engine": EngineName(stored["engine"])}
-        if values.get("quantisation") is not None:
-            values["quantisation"] = Quantisation(values["quantisation"])
+        for name, kind in (("precision", Precision), ("engine", EngineName), ("quantisation", Quantisation)):
+            if values.get(name) is not None:
+                values[name] = kind(values[name])
         return cls(**values)

@@ -78,6 +78,12 @@ def test_plan_without_split_rule_has_the_first() -> None:
     assert EnginePlan.from_json(document).data.split_rule == 1
 
 
+def test_plan_of_the_required_keys_has_defaults() -> None:
+    required = ("objective", "model", "data", "report_points", "sweep_dir", "metric")
+    plan = EnginePlan.from_json({name: json.loads(json.dumps(asdict(PLAN)))[name] for name in required})
+    assert plan == EnginePlan(**{name: getattr(PLAN, name) for name in required})
+
+
 @pytest.mark.parametrize("plan", [{"engine": "packed"}, {}, {**asdict(PLAN), "precision": "int3"}])
 def test_unreadable_plans_are_none(plan: dict[str, Any]) -> None:
     assert facts_from_json({"engine": plan, "ended": "x"}) == SweepFacts(end_reason="x")
