@@ -112,8 +112,8 @@ class MixedEngine:
 
     def close(self) -> None:
         """Free the base model and the data; calling it again does nothing."""
+        self._solo.close()  # first, so that the packed engine returns the memory of the rows to the system too
         self._packed.close()
-        self._solo.close()
 
     def _place(self, runs: "list[MixedRun]") -> None:
         """Give a slot to as many of the runs as memory allows, and send the runs that cannot be packed to solo."""
