@@ -110,7 +110,7 @@ class DispatchSearcher(Searcher):
 
     @override
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing to do: the scheduler has passed on the outcome."""
+        """Do nothing: the scheduler has passed the outcome to the dispatcher."""
 
     @override
     def save(self, checkpoint_path: str) -> None:
