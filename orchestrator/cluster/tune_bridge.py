@@ -180,7 +180,7 @@ class DispatchScheduler(TrialScheduler):
 
 
 class HaltStopper(Stopper):
-    """Stops everything when the driver stops. Processes are killed at any point: every checkpoint is complete."""
+    """Stops Tune when the driver stops. It kills processes at any point, because every saved checkpoint is complete."""
 
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge

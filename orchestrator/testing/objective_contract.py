@@ -118,7 +118,7 @@ class ObjectiveContract:
         assert 0 < len(splits.test) <= data.test
 
     def test_splits_share_no_row(self, splits: Splits) -> None:
-        """No row of one split stands in another."""
+        """No row is in two splits."""
         rows = [{repr(sorted(row.items())) for row in part} for part in (splits.train, splits.validation, splits.test)]
         assert len(set.union(*rows)) == sum(map(len, rows))
 
