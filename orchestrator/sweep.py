@@ -1,4 +1,4 @@
-"""The whole story of a sweep, top to bottom: from the checked sweep file to the kept adapters."""
+"""The main function of a sweep, in the order of its steps: from the checked sweep file to the kept adapters."""
 
 import threading
 import time

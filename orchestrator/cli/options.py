@@ -15,11 +15,15 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="A.B=C", help="Override one value of the sweep file. May be repeated."),
 ]
-SweepName = Annotated[str, typer.Argument(metavar="NAME", help="Sweep name: NAME is the newest, NAME#1 the first.")]
+SweepName = Annotated[
+    str, typer.Argument(metavar="NAME", help="Sweep name. NAME is its newest generation, NAME#1 the first.")
+]
 Trial = Annotated[int | None, typer.Option(min=0, help="Trial number. Default: the best trial with a kept adapter.")]
 Retrain = Annotated[
     bool,
-    typer.Option("--retrain", help="Train the trial again, with its settings and seed, if its adapter was not kept."),
+    typer.Option(
+        "--retrain", help="Train the trial again, with its configuration and seed, if its adapter was not kept."
+    ),
 ]
 TrackingUri = Annotated[
     str | None,
@@ -28,7 +32,7 @@ TrackingUri = Annotated[
 RegistryUri = Annotated[
     str | None,
     typer.Option(
-        metavar="URI", help="Model registry URI, if it differs. Default: MLFLOW_REGISTRY_URI, or the tracking URI."
+        metavar="URI", help="Model registry URI, if different. Default: MLFLOW_REGISTRY_URI, or the tracking URI."
     ),
 ]
 

@@ -39,7 +39,7 @@ class Screen:
         return self.err if self.as_json else self.out
 
     def show(self, renderable: "RenderableType", *, soft_wrap: bool = False) -> None:
-        """Print a result; nothing with ``--json``, because the document contains it."""
+        """Print a result. With ``--json`` print nothing: the JSON document contains the result."""
         if not self.as_json:
             self.out.print(_masked(renderable), soft_wrap=soft_wrap)
 

@@ -114,7 +114,7 @@ class SlotHost:
             run.close()
 
     def close(self) -> None:
-        """Free the runs and the engine."""
+        """Close all open runs of trials, and the engine."""
         for number in list(self._runs):
             self.release(number)
         self._assigned.clear()

@@ -11,10 +11,10 @@ _SERVER = "gcs_server"
 
 
 class RayHealth:
-    """The processes of the connected Ray.
+    """Tells whether the connected Ray is alive, by its processes on this machine.
 
-    They are the raylet of this process and, if Ray's head runs on this machine, the head's server. If none is found,
-    Ray counts as alive.
+    The processes are the raylet used by this process and, if Ray's head runs on this machine, the head's server. If no
+    such process is found, Ray counts as alive.
     """
 
     def __init__(self, log: Path) -> None:

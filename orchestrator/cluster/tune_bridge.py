@@ -110,7 +110,7 @@ class DispatchSearcher(Searcher):
 
     @override
     def on_trial_complete(self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False) -> None:
-        """Nothing to do: the scheduler has passed on the outcome."""
+        """Do nothing: the scheduler has passed the outcome to the dispatcher."""
 
     @override
     def save(self, checkpoint_path: str) -> None:
@@ -180,7 +180,7 @@ class DispatchScheduler(TrialScheduler):
 
 
 class HaltStopper(Stopper):
-    """Stops everything when the driver stops. Processes are killed at any point: every checkpoint is complete."""
+    """Stops Tune when the driver stops. It kills processes at any point, because every saved checkpoint is complete."""
 
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge

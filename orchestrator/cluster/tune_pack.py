@@ -118,8 +118,8 @@ async def aside(work: Callable[[], R]) -> R:
     """Return the result of ``work``, computed in a thread that ends afterwards.
 
     A thread that has used torch keeps its own OpenMP threads. With more OpenMP threads than processors, GNU's OpenMP
-    suspends them between two operations. A trial training alone on all
-    processors then took 1.7 times as long (benchmarks/history).
+    suspends them between two operations. A trial alone on all processors then took 1.7 times as long
+    (benchmarks/history).
     """
     with ThreadPoolExecutor(1, "aside") as own:
         return await asyncio.wrap_future(own.submit(work))

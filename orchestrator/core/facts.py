@@ -34,7 +34,7 @@ class SweepFacts:
         startup_s: start-up time of all drivers, in seconds.
         baseline: metrics of the objective's baseline; None: not fitted.
         closings: begin and end of each measurement after the search, in seconds since the epoch.
-        importances: share of each searched setting in the variance of the score.
+        importances: each searched parameter's share of the variance of the score.
         end_reason: why the last run ended, in words.
         notes: one sentence for each failed step, by part.
         removing: whether the removal of the sweep has begun.

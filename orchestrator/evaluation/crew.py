@@ -41,7 +41,7 @@ class Crew:
         return [future.result() for future in futures]
 
     def split(self, items: Sequence[P], size: Callable[[P], float]) -> list[list[P]]:
-        """Return the items in parts of similar size, at most one per thread. Each part keeps the order."""
+        """Divide items into parts of similar size, at most one part per thread. A part keeps the order of its items."""
         parts: list[list[int]] = [[] for _ in range(min(self.threads, len(items)))]
         sizes = [size(item) for item in items]
         for index in sorted(range(len(items)), key=lambda index: -sizes[index]):

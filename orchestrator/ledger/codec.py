@@ -30,9 +30,10 @@ def as_stored(values: Mapping[str, object]) -> dict[str, Any]:
 
 
 def canonical(value: object) -> str:
-    """Return a text: equal for two values if and only if they are equal, apart from the order of keys.
+    """Return the canonical JSON text of a value: equal values have equal texts, and different values different ones.
 
-    Floats are rounded to 12 significant digits: 0.30000000000000004 in a grid equals 0.3.
+    The order of keys does not matter. Floats are rounded to 12 significant digits: 0.30000000000000004 in a grid equals
+    0.3.
     """
     return json.dumps(_encode(_rounded(value)), sort_keys=True, allow_nan=False)
 

@@ -74,7 +74,7 @@ class TrialStore:
         return records[0]
 
     def study_numbers(self, sweep_id: int) -> dict[int, int]:
-        """Return the number in Optuna's study of each trial, by trial number."""
+        """Return each trial's number in the Optuna study, by trial number."""
         query = select(trials.c.number, trials.c.study_number).where(trials.c.sweep_id == sweep_id)
         with self._database.read() as connection:
             return {row.number: row.study_number for row in connection.execute(query)}

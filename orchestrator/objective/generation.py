@@ -54,15 +54,15 @@ class TextGeneration:
     def prompt_tokens(
         self, tokenizer: "PreTrainedTokenizerBase", max_length: int, least: int
     ) -> tuple[list[int], list[int], int]:
-        """Return the token ids before the text, the token ids after it, and the number of remaining tokens.
+        """Return the prompt's token ids before and after the text, and the number of tokens left for the text.
 
         Args:
             tokenizer: the base model's.
             max_length: limit of the row, in tokens.
-            least: smallest number of remaining tokens.
+            least: smallest number of tokens left.
 
         Raises:
-            DataError: fewer than ``least`` tokens remain.
+            DataError: fewer than ``least`` tokens are left.
         """
         before, _, after = self.prompt.partition("{text}")
         whole = tokenizer("a", return_special_tokens_mask=True)

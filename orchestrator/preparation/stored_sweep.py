@@ -57,7 +57,7 @@ class StoredSweep:
         return replace(plan, sweep_dir=str(folder))
 
     def retrain(self, trial: TrialRecord) -> Path:
-        """Train a trial to its best report, with the same settings and seed; return the folder of its adapter."""
+        """Train a trial again to its best report, with its configuration and seed; return the folder of its adapter."""
         from orchestrator.training.build import build_engine
 
         best = trial.best(self.metric)

@@ -118,7 +118,7 @@ class ObjectiveContract:
         assert 0 < len(splits.test) <= data.test
 
     def test_splits_share_no_row(self, splits: Splits) -> None:
-        """No row of one split stands in another."""
+        """No row is in two splits."""
         rows = [{repr(sorted(row.items())) for row in part} for part in (splits.train, splits.validation, splits.test)]
         assert len(set.union(*rows)) == sum(map(len, rows))
 
@@ -148,7 +148,7 @@ class ObjectiveContract:
         assert len(batch.tensors["labels"]) == ROWS
 
     def test_losses_are_sums_and_units_per_row(self, objective: Objective, batch: Batch) -> None:
-        """Two float32 tensors of B finite values; units are positive; the logits stay as they are."""
+        """``losses`` returns two float32 tensors of B finite values, with positive units; the logits do not change."""
         import torch
 
         before = batch.logits.clone()
@@ -214,7 +214,7 @@ class ObjectiveContract:
         assert objective.measure(pairs[::-1]) == pytest.approx(objective.measure(pairs))
 
     def test_baseline_names_splits(self, objective: Objective, splits: Splits) -> None:
-        """The baseline is None, or finite numbers under the names of reports: ``val/accuracy``."""
+        """The baseline is None, or finite numbers with the metric names of reports, such as ``val/accuracy``."""
         found = objective.baseline(splits)
         if found is None:
             return

@@ -128,7 +128,7 @@ class ObserverContract:
         assert [trial.number for trial in self.events(observer, plan)] == [1, 0, 2, 3]
 
     def test_observer_accepts_resumed_trials(self, observer: SweepObserver, plan: EnginePlan) -> None:
-        """A resuming driver starts a trial again, with its reports; then the trial may end at once."""
+        """After a resume the observer sees a trial start again, with its earlier reports; the trial may end at once."""
         observer.prepared(plan)
         observer.trial_started(self.opened(0))
         trial = self.play(observer, self.opened(0), (0.7,))

@@ -31,7 +31,7 @@ def serve(
     log: Path | None = None,
     wait_s: float = 120.0,
 ) -> Iterator[str]:
-    """Run ``mlflow server`` on a local store and yield its address once it answers; for a server yield its address.
+    """Yield the address of an MLflow server; for a local store, run ``mlflow server`` on it during the block.
 
     The server and its workers are stopped at the end of the block, also after Ctrl-C or SIGTERM.
 

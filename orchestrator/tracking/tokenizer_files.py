@@ -1,7 +1,7 @@
 """A base model's tokenizer and generation configuration, saved beside an adapter.
 
-The tokenizer is saved as used by the trials, with padding token, padding side and all its files. It is loaded again and
-compared.
+The tokenizer is saved as the trials use it, with padding token, padding side and all its files. Then the saved
+tokenizer is loaded, and its tokens are compared with the original ones.
 """
 
 import shutil

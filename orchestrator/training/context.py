@@ -11,6 +11,7 @@ from orchestrator.objective.protocol import Head, Objective
 from orchestrator.training.checkpoints.trial_folder import TrialFolder
 from orchestrator.training.data.task_data import TaskData
 from orchestrator.training.process.hardware import choose_device, computes_in_bfloat16
+from orchestrator.training.process.memory import use_one_arena
 
 
 class EngineContext:
@@ -31,6 +32,7 @@ class EngineContext:
             DataError: the data breaks a rule.
             UserError: the device does not exist.
         """
+        use_one_arena()  # before reading the rows starts threads: existing arenas stay in use
         self.plan = plan
         self.objective = objective
         self.device = choose_device(plan.device)

@@ -99,7 +99,7 @@ class PackingEngine(Engine, Protocol):
         """
 
     def step(self, wanted: Mapping[TrialRun, int]) -> Mapping[TrialRun, Report | DivergedError]:
-        """Train every trial by a few batches; return the new reports and the divergences, often none.
+        """Train every trial for a few batches; return the new reports and divergences, often none.
 
         Trials may join or leave between calls. A report already on disk is returned at once.
 

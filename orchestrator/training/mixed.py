@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 class MixedEngine:
     """Routes each trial to the packed or the solo engine; see ``PackingEngine``.
 
-    The pack and the solo trials take turns: one turn of the pack lasts until a report, one turn of the solo trials is
-    one report of each. Saved checkpoints are measured in float32 by the solo engine.
+    The pack and the solo trials take turns. In its turn the pack trains until one of its trials reports. In the
+    next turn each solo trial trains until it reports. The solo engine measures saved checkpoints in float32.
     """
 
     def __init__(self, context: EngineContext) -> None:
@@ -112,8 +112,8 @@ class MixedEngine:
 
     def close(self) -> None:
         """Free the base model and the data; calling it again does nothing."""
+        self._solo.close()  # first, so that the packed engine returns the memory of the rows to the system too
         self._packed.close()
-        self._solo.close()
 
     def _place(self, runs: "list[MixedRun]") -> None:
         """Give a slot to as many of the runs as memory allows, and send the runs that cannot be packed to solo."""

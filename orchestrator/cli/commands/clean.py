@@ -41,12 +41,12 @@ def clean(
     ] = False,
     sweep: Annotated[bool, typer.Option("--sweep", help="Delete the whole sweep: files, trials and study.")] = False,
     secrets: Annotated[
-        bool, typer.Option("--secrets", help="Mask passwords stored by earlier versions, in MLflow too.")
+        bool, typer.Option("--secrets", help="Mask passwords stored by earlier versions of Loratory, in MLflow too.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show disk use. With --checkpoints or --sweep, delete a sweep's files; MLflow data is kept."""
+    """Show disk use. With --checkpoints or --sweep, delete a sweep's files. Data in MLflow is kept."""
     screen = Screen(as_json=as_json)
     ledger = existing_ledger()
     chosen = _chosen(ledger, name)

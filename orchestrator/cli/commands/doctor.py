@@ -24,7 +24,7 @@ def doctor(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check packages, hardware and the ledger. Exit code 1 if a required part is broken."""
+    """Check packages, hardware and the ledger. The exit code is 1 if a required part is broken."""
     screen = Screen(as_json=as_json)
     if fetch:
         screen.emit({"assets": _fetch(screen, fetch)})

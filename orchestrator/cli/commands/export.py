@@ -19,7 +19,7 @@ def export(
         bool,
         typer.Option(
             "--plain-scaling",
-            help="Write rsLoRA's alpha as alpha * sqrt(rank), for llama.cpp and SGLang (they divide by the rank).",
+            help="Write rsLoRA's alpha as alpha * sqrt(rank): llama.cpp and SGLang divide it by the rank.",
         ),
     ] = False,
     as_json: Json = False,

@@ -32,7 +32,7 @@ def predict(
         str | None, typer.Option(metavar="NAME", help="Text column of the file. Default: 'text', or the only column.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="File for the rows with their answers.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the rows and answers to this file.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Texts per batch.")] = 32,
     tracking_uri: TrackingUri = None,
@@ -41,7 +41,7 @@ def predict(
 ) -> None:
     """Predict with a registered model or an exported folder.
 
-    Every text, line or row gets one answer, in the same order. Blank ones get an empty answer.
+    Every text, line or row gets one answer, in the same order. A blank text gets an empty answer.
     """
     from orchestrator.serving.predictor import Predictor
     from orchestrator.serving.tables import write_rows

@@ -22,7 +22,7 @@ def promote(
     name: SweepName,
     trial: Trial = None,
     model: Annotated[
-        str | None, typer.Option("--as", metavar="MODEL", help="Registered model. Default: the sweep's name.")
+        str | None, typer.Option("--as", metavar="MODEL", help="Registered model's name. Default: the sweep's name.")
     ] = None,
     alias: Annotated[str, typer.Option(help="Alias to set on the new version; '' sets none.")] = "champion",
     strict: Annotated[bool, typer.Option("--strict", help="Refuse the trial if any gate fails.")] = False,
@@ -30,12 +30,12 @@ def promote(
         bool, typer.Option("--force", help="Promote the trial even if a gate refuses it. Needs --reason.")
     ] = False,
     reason: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Reason for --force. Stored on the version with your login name.")
+        str | None, typer.Option(metavar="TEXT", help="Reason for --force; stored with your login name in the version.")
     ] = None,
     retrain: Retrain = False,
     as_json: Json = False,
 ) -> None:
-    """Register a trial's adapter as a model version and set the alias to it.
+    """Register a trial's adapter as a version of a model and set an alias to it.
 
     The gates refuse a trial worse than the sweep's best trial, the version in use, or the baseline.
     """

@@ -19,7 +19,7 @@ def report(
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show leaderboard, importances and time use; write the HTML page and its pictures."""
+    """Show the leaderboard, the importances and the use of time. Write the HTML page and its pictures."""
     from orchestrator.report.files import report_page
     from orchestrator.report.stored_summary import stored_summary
     from orchestrator.report.summary import as_json as plain

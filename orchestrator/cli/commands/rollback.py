@@ -16,7 +16,7 @@ def rollback(
     registry_uri: RegistryUri = None,
     as_json: Json = False,
 ) -> None:
-    """Set the alias back to the version it had before the last promotion."""
+    """Set an alias back to its version before the last promotion."""
     from orchestrator.promotion.promote import rollback as move_back
 
     screen = Screen(as_json=as_json)

@@ -26,16 +26,18 @@ if TYPE_CHECKING:
 def sweep(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Sweep file.")],
     override: Overrides = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="Budget: number of trials.")] = None,
-    time: Annotated[str | None, typer.Option(metavar="20m", help="Budget: wall time, such as 90s, 20m or 2h.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and exit. Nothing is trained.")] = False,
+    trials: Annotated[int | None, typer.Option(min=1, help="Set the number of trials (budget).")] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="20m", help="Set the wall time (budget), as 90s, 20m or 2h.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and exit. No trial starts.")] = False,
     inline: Annotated[
         bool, typer.Option("--inline", help="Run in this process, without Ray. Solo trials run one at a time.")
     ] = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start a new sweep of the same name.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start a new generation of the sweep.")] = False,
     live: Annotated[
         bool | None,
-        typer.Option("--live/--no-live", help="Show a live table or plain lines."),
+        typer.Option("--live/--no-live", help="Show a live table, or plain lines. Default: a table on a terminal."),
     ] = None,
     as_json: Json = False,
 ) -> None:

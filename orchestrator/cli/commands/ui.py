@@ -23,7 +23,7 @@ def ui(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Start the MLflow UI and print the page with the sweep's trials, best first. Ctrl-C stops it."""
+    """Start the MLflow UI and print the page with the sweep's trials, best first. Ctrl-C stops the UI."""
     from orchestrator.tracking.location import locate
     from orchestrator.tracking.server import serve
 

@@ -25,12 +25,12 @@ def validate(
         bool,
         typer.Option(
             "--data",
-            help="Read the data too: rows by split and label, truncated rows. This runs the objective's code.",
+            help="Read the data; count rows by split and label, and truncated rows. This runs the objective's code.",
         ),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Check sweep files and print all errors with their lines. Exit code 2 if there are any.
+    """Check sweep files and print all errors with their lines. The exit code is 2 if there is an error.
 
     An objective's .py file is parsed but not run. Use --run-code for a full check.
     """

@@ -15,7 +15,7 @@ _FILE = "samples"
 
 
 class Heartbeat:
-    """Writes the number of training samples of one trial to its scratch folder; each report empties the folder."""
+    """Writes a trial's number of training samples so far to its scratch folder. Each report empties the folder."""
 
     def __init__(self, folder: TrialFolder) -> None:
         """Write to the scratch folder of ``folder``; the first call of ``beat`` writes at once."""

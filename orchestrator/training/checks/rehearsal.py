@@ -60,7 +60,7 @@ def rehearse(objective: Objective, splits: Splits, plan: EnginePlan) -> str | No
 def random_logits(
     objective: Objective, batch: "Mapping[str, torch.Tensor]", tokenizer: "PreTrainedTokenizerBase"
 ) -> "torch.Tensor":
-    """Return logits that need a gradient, of the shape that the objective's model gives for a batch."""
+    """Return random logits for a batch, with the shape of the model's logits; they require a gradient."""
     import torch
 
     count, tokens = batch["input_ids"].shape

@@ -44,8 +44,8 @@ def adapt(base: Base, settings: TrialSettings, head: Head) -> Adapted:
     """Put a new adapter on a base model; its weights are drawn from torch's global generator.
 
     Raises:
-        UserError: peft refuses the settings: ``target_modules`` matches no module, or the method does not support the
-            class of a module, or not with this dropout, rank or init.
+        UserError: peft refuses the settings: ``target_modules`` matches no module, or the method does not support a
+            module's class, or this dropout, rank or init for it.
     """
     from peft import get_peft_model, get_peft_model_state_dict
     from peft.tuners.tuners_utils import BaseTunerLayer

@@ -17,7 +17,7 @@ from orchestrator.training.checkpoints.trial_folder import ADAPTER, STATE
 from orchestrator.training.context import EngineContext
 from orchestrator.training.model.adapters import merged
 from orchestrator.training.model.base_model import load_adapted
-from orchestrator.training.process.memory import free_memory, use_one_arena
+from orchestrator.training.process.memory import free_memory
 from orchestrator.training.process.random_state import RandomState, kept_random_state
 from orchestrator.training.solo.pausable_thread import PausableThread
 from orchestrator.training.solo.session import Session
@@ -31,7 +31,6 @@ class SoloEngine:
 
     def __init__(self, context: EngineContext) -> None:
         """Load nothing yet; each trial loads the base model when it trains."""
-        use_one_arena()
         self._context = context
 
     def start(self, task: TrialTask) -> "SoloRun":

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Closed(BaseException):
-    """Raised inside the thread after ``close``."""
+    """Raised inside the thread to end it, after ``close``."""
 
 
 class PausableThread(Generic[T]):

@@ -25,7 +25,7 @@ _SHARED_MEMORY_OP = "deepspeed_shm_comm"
 
 
 def join_world(device: str) -> None:
-    """Create a process group with this process alone, if there is none yet.
+    """Create a process group of this one process, if no group exists yet.
 
     The group lasts until the process ends: DeepSpeed keeps it in its modules and cannot change to another one.
 

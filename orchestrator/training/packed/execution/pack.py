@@ -207,7 +207,9 @@ class Pack:
             return Logits(forward(self.model, batch), context.layout.blocks)
 
     def pack_layer(self, name: str, kind: str) -> None:
-        """Replace a layer with a packed layer, unless it is one; its parameters are empty until ``allocate``.
+        """Replace a layer with a packed layer, unless it is packed already.
+
+        The new layer's parameters are empty until ``allocate``.
 
         Args:
             name: of the layer in the base model.

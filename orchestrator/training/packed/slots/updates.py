@@ -65,7 +65,7 @@ def apply_updates(parameters: SlotParameters, updates: Sequence[SlotUpdate], sca
     Args:
         parameters: of all slots.
         updates: at most one per slot.
-        scales: by update, the factor of the gradient.
+        scales: for each update, the factor of its gradient.
     """
     if parameters.device == "cpu":
         for update, scale in zip(updates, scales, strict=True):
@@ -114,7 +114,7 @@ def apply_updates_together(
     Args:
         parameters: of all slots.
         updates: at most one per slot.
-        scales: by update, the factor of the gradient.
+        scales: for each update, the factor of its gradient.
         scales_P1W: factor of the gradient of B, where the forward used a scaled B; else None.
     """
     rates = {kind: parameters.slots * [0.0] for kind in parameters.stacks}
