@@ -172,6 +172,8 @@ def run_sweep(
     from orchestrator import sweep as story
 
     spec = load_sweep(sweep) if isinstance(sweep, str | Path) else sweep
+    for warning in spec.warnings:
+        say(f"warning: {warning}")
     stores.fetch_assets(spec, say)
     options = story.SweepOptions(inline=inline, fresh=fresh, began_at=time.time())
     result = story.run_sweep(spec, options, observers, stop or threading.Event(), say)

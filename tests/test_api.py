@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 import orchestrator
-from orchestrator.api import Sweep, load_sweep, open_sweep
+from orchestrator.api import Sweep, load_sweep, open_sweep, run_sweep
 from orchestrator.core.errors import SpecError, UserError
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialState
 from orchestrator.ledger.ledger import Ledger
+from tests.fakes.tiny_sweep import tiny_sweep
 from tests.report.examples import make_records
 
 ROOT = Path(__file__).parent.parent
@@ -54,6 +55,17 @@ def test_package_offers_the_api_lazily() -> None:
     assert {*orchestrator.__all__} - {"__version__"} <= {*vars(orchestrator.api)}
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         orchestrator.nothing  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_run_sweep_says_the_warnings_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORATORY_HOME", str(tmp_path))
+    file = tiny_sweep(tmp_path)
+    (tmp_path / "rows.csv").write_text("text,label\na,positive\n")  # too few rows: the run ends before training
+    spec = load_sweep(file, ["tracking.uri=sqlite:///x.db?password=secret"])
+    messages: list[str] = []
+    with pytest.raises(UserError):
+        run_sweep(spec, say=messages.append)
+    assert [message for message in messages if message.startswith("warning: ")] == [f"warning: {spec.warnings[0]}"]
 
 
 def test_open_sweep_returns_typed_results(stored: Sweep) -> None:

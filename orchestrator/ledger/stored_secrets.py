@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Table, select, update
 
 from orchestrator.core.secrets import redacted
 from orchestrator.ledger.database import Database, sqlite_file
+from orchestrator.ledger.database_errors import BUSY_TIMEOUT_S
 from orchestrator.ledger.tables import decisions, reports, sweeps, trials
 
 
@@ -35,9 +36,9 @@ def mask_stored_secrets(database: Database, sweep_id: int) -> None:
 def vacuum(file: Path) -> None:
     """Rewrite an SQLite file without its freed pages, which keep old values.
 
-    If another process holds the file, nothing happens: SQLite reuses the freed pages later.
+    If another process holds the file for longer than a minute, nothing happens: SQLite reuses the freed pages later.
     """
-    with closing(sqlite3.connect(file)) as connection, suppress(sqlite3.Error):
+    with closing(sqlite3.connect(file, timeout=BUSY_TIMEOUT_S)) as connection, suppress(sqlite3.Error):
         for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
             connection.execute(statement)
 
