@@ -21,7 +21,8 @@ from tests.cluster.fake_sweep import Diary
 from tests.conftest import copied
 from tests.fakes.tiny_sweep import tiny_sweep
 
-OVERRIDES = ("early_stopping.reports=4",)
+# Without an overfitting exit: the losses of the tiny model rise or fall by the rounding of the CPU.
+OVERRIDES = ("early_stopping.reports=4", "early_stopping.patience=null")
 POINTS = (16, 32, 48, 64)
 STATES = ("slot_state.safetensors", "optimizer.pt")
 

@@ -91,7 +91,7 @@ def test_targets_are_text(tmp_path: Path) -> None:
     assert set(splits.train["answer"]) == {"00", "01", "02"}
     for value, kind in ((1, "integers"), (True, "booleans"), (0.5, "numbers"), ({"a": 1}, "objects")):
         source = jsonl(tmp_path / "a.jsonl", [{"text": f"film {i}", "answer": value} for i in range(40)])
-        with pytest.raises(DataError, match=rf"column answer of .*a\.jsonl holds {kind} \(row 1: .*\); text is needed"):
+        with pytest.raises(DataError, match=rf"column answer of .*a\.jsonl has {kind} \(row 1: .*\); text is needed"):
             Answer().splits(plan(source))
 
 

@@ -113,7 +113,12 @@ GEMMA = {"sliding_window": 4096, **SMALL}
             "in rows of 64 tokens its attention skips some",
         ),
         ("mistral", Head.CAUSAL_LM, {"sliding_window": 64, **SMALL}, None),
-        ("modernbert-decoder", Head.CAUSAL_LM, {"local_attention": 40}, "in rows of 64 tokens its attention leaves"),
+        (
+            "modernbert-decoder",
+            Head.CAUSAL_LM,
+            {"local_attention": 40},
+            "in rows of 64 tokens its attention skips some",
+        ),
         ("llama4_text", Head.CAUSAL_LM, {"attention_chunk_size": 40}, "its attention's temperature follows"),
         (
             "llama4_text",
