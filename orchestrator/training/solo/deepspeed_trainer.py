@@ -74,9 +74,10 @@ class DeepSpeedTrainer(SoloTrainer):
         model.train()
         last = bool(self.accelerator.gradient_state.sync_gradients)
         self._engine.set_gradient_accumulation_boundary(last)
-        loss, _ = self._summed_loss(model, self._prepare_inputs(inputs))
+        # No name may hold the graph: an error below would keep it alive, and with it the engine.
+        loss = self._summed_loss(model, self._prepare_inputs(inputs))[0]
         self._engine.backward(loss, scale_wrt_gas=False)
-        loss = loss.detach()  # an error below would keep the graph alive, and with it the engine
+        loss = loss.detach()
         if last:
             self._close_update()
         return loss
