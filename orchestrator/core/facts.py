@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import Any, TypedDict
 
 from orchestrator.core.data import DataSummary
+from orchestrator.core.errors import LedgerError
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.plan import EnginePlan
 
@@ -80,7 +81,17 @@ def facts_to_json(changes: FactChanges) -> dict[str, object]:
 
 
 def facts_from_json(stored: Mapping[str, Any]) -> SweepFacts:
-    """Return the facts of this or an earlier version; unknown keys are ignored."""
+    """Return the facts of this or an earlier version; unknown keys are ignored.
+
+    Raises:
+        LedgerError: a later version wrote them.
+    """
+    version = stored.get("version", 0)
+    if version > FACTS_VERSION:
+        raise LedgerError(
+            f"the ledger has a sweep with facts of version {version}; this Loratory reads versions up to "
+            f"{FACTS_VERSION}. Upgrade it, or set LORATORY_HOME to another folder"
+        )
     metric, plan = stored.get("metric"), stored.get("engine")
     return SweepFacts(
         metric=None if metric is None else Metric(name=metric["name"], direction=Direction(metric["direction"])),

@@ -23,7 +23,7 @@ _ANALYSERS: Mapping[str, Mapping[str, Any]] = {
     "characters": {"analyzer": "char_wb", "ngram_range": (1, 4)},
 }
 """Arguments of scikit-learn's ``TfidfVectorizer``. It splits words at spaces: a Japanese or Thai sentence is one word,
-and a single letter is no word. Characters exist in every text."""
+and a single letter is not a word. Characters exist in every text."""
 
 
 def tfidf_baseline(splits: Splits, num_labels: int) -> dict[str, float]:

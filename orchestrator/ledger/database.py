@@ -102,7 +102,7 @@ class Database:
         except ImportError as error:
             raise LedgerError(f"LORATORY_DB needs a driver: {error}; for PostgreSQL, loratory[postgres]") from error
         except ArgumentError as error:
-            raise LedgerError(f"LORATORY_DB is no database URL: {error}") from error
+            raise LedgerError(f"LORATORY_DB is not a database URL: {error}") from error
         try:
             self._prepare()
         except (ReadOnlyLedgerError, OSError) as error:

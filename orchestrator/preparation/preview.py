@@ -9,7 +9,7 @@ from orchestrator.core.data import DataSummary
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import Resources
 from orchestrator.core.settings import RULES
-from orchestrator.core.space import Choices, Constant, Distribution, IntRange, ParamValue
+from orchestrator.core.space import Choices, Constant, Distribution, IntRange, ParamValue, format_value
 from orchestrator.core.timetable import samples_of
 from orchestrator.objective.protocol import Splits
 from orchestrator.preparation.prepared import PreparedSweep
@@ -128,9 +128,9 @@ def _tokens_per_row(plan: SearchPlan, splits: Splits) -> float:
 
 def _distribution_text(distribution: Distribution) -> str:
     if isinstance(distribution, Constant):
-        return f"fixed at {distribution.value}"
+        return f"fixed at {format_value(distribution.value)}"
     if isinstance(distribution, Choices):
-        return "one of " + ", ".join(map(_value_text, distribution.choices))
+        return "one of " + ", ".join(map(format_value, distribution.choices))
     plain = distribution.step is None or (isinstance(distribution, IntRange) and distribution.step == 1)
     scale = ", log" if distribution.log else "" if plain else f", step {distribution.step:g}"
     return f"{distribution.low:g} … {distribution.high:g}{scale}"
@@ -138,8 +138,4 @@ def _distribution_text(distribution: Distribution) -> str:
 
 def _condition_text(name: str, values: tuple[ParamValue, ...]) -> str:
     """Return when a parameter is active: ``method = lora``, ``rank = 4 or 8``."""
-    return f"{name} = {' or '.join(map(_value_text, values))}"
-
-
-def _value_text(value: ParamValue) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{name} = {' or '.join(map(format_value, values))}"

@@ -2,7 +2,7 @@
 
 from orchestrator.core.secrets import redact, redacted
 from orchestrator.spec.document import read_yaml
-from orchestrator.spec.problems import Place, Problems, format_value
+from orchestrator.spec.problems import Place, Problems, yaml_text
 from orchestrator.spec.sections import TrackingSection
 
 _MAX_NAME_BYTES = 255
@@ -26,7 +26,7 @@ def check_addresses(tracking: TrackingSection, text: str, problems: Problems) ->
             problems.add(("tracking", key), "an address without spaces and quotes is needed; write %20 for a space")
         names = () if address.startswith("http") else address.partition("?")[0].split("/")
         if any(len(name.encode()) > _MAX_NAME_BYTES for name in names):
-            message = f"a name in a path has at most {_MAX_NAME_BYTES} bytes, got {format_value(address)}"
+            message = f"a name in a path has at most {_MAX_NAME_BYTES} bytes, got {yaml_text(address)}"
             problems.add(("tracking", key), redact(message))
     return tuple(_warning(key, addresses[key], problems) for key in secret)
 

@@ -17,7 +17,7 @@ from orchestrator.spec.deepspeed import read_deepspeed
 from orchestrator.spec.overrides import Override, overridden_text
 from orchestrator.spec.points import read_points
 from orchestrator.spec.possible import possible_epochs
-from orchestrator.spec.problems import Problems, format_value
+from orchestrator.spec.problems import Problems, yaml_text
 from orchestrator.spec.sections import EarlyStopping, Sampler, SweepFile
 from orchestrator.spec.sources import SourceReader
 from orchestrator.spec.space import read_space
@@ -133,7 +133,7 @@ def _objective(
         path = sources.find(written)
         if path is None:
             reason = sources.not_found_reason(written).removesuffix(" or folder")
-            problems.add(("objective",), f"{reason}, got {format_value(written)}")
+            problems.add(("objective",), f"{reason}, got {yaml_text(written)}")
             return written, None
         written = str(path)
     try:

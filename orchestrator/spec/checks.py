@@ -13,7 +13,7 @@ from orchestrator.core.settings import RULES, Group
 from orchestrator.core.space import ParamValue, Space
 from orchestrator.core.timetable import samples_of
 from orchestrator.spec.possible import possible
-from orchestrator.spec.problems import KeyPath, Problems, format_value
+from orchestrator.spec.problems import KeyPath, Problems, yaml_text
 from orchestrator.spec.sections import Search, SweepFile
 from orchestrator.spec.suggest import one_of
 
@@ -34,7 +34,7 @@ def read_fixed(file: SweepFile, names: Sequence[str], problems: Problems) -> Map
             if rule.group is group and name in section.model_fields_set:
                 fixed[name] = getattr(section, name)
                 if name in names:
-                    elsewhere = f"{group}.{name}={format_value(fixed[name])}"
+                    elsewhere = f"{group}.{name}={yaml_text(fixed[name])}"
                     message = f"the setting is searched here and fixed by {elsewhere}; remove one of them"
                     problems.add(("search", "space", name), message, at_key=True)
     return fixed
@@ -70,7 +70,7 @@ def read_labels(
         problems.add(("data", "labels"), "the objective has no classes, so no label can be mapped", at_key=True)
         return labels
     for value, name in written.items():
-        text = name if isinstance(name, str) else format_value(name)
+        text = name if isinstance(name, str) else yaml_text(name)
         same = [key for key in labels if mapping_key(key) == mapping_key(value)]
         if same:
             problems.add(

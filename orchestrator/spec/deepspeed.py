@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from orchestrator.core.deepspeed import NAMED, OFFLOAD, STAGES, ZERO, Config, missing_package
 from orchestrator.spec.document import MAX_BYTES
-from orchestrator.spec.problems import KeyPath, Problems, format_value
+from orchestrator.spec.problems import KeyPath, Problems, yaml_text
 from orchestrator.spec.sources import SourceReader
 from orchestrator.spec.suggest import did_you_mean
 
@@ -78,7 +78,7 @@ def _read(written: str, sources: SourceReader, problems: Problems) -> Config | N
         problems.add(_PATH, f"{reason}, got {written!r}")
         return None
     if not isinstance(config, dict):
-        problems.add(_PATH, f"a mapping is needed, got {format_value(config)}, in {written}")
+        problems.add(_PATH, f"a mapping is needed, got {yaml_text(config)}, in {written}")
         return None
     return config
 
@@ -108,7 +108,7 @@ def _errors_of(config: Config) -> _Errors:
             yield from _errors_in((ZERO,), value, {"stage": _stage, **_ZERO_RULES})
         elif key in _OWNED and set(_leaves(value)) - {_AUTO}:
             rule = f"is set by {_OWNED[key]} of the sweep file; remove it or write {_AUTO}"
-            yield (key,), f"{rule}, got {format_value(value)}"
+            yield (key,), f"{rule}, got {yaml_text(value)}"
         elif key not in (*_OWNED, *_SILENT):
             yield (key,), f"only {ZERO} is supported{did_you_mean(key, (ZERO, *_OWNED, *_SILENT))}"
     zero = config.get(ZERO, {})
@@ -119,7 +119,7 @@ def _errors_of(config: Config) -> _Errors:
 def _errors_in(path: KeyPath, part: object, rules: "Mapping[str, _Rule]") -> _Errors:
     """Yield the errors of a mapping; ``rules`` has a check for each allowed key."""
     if not isinstance(part, Mapping):
-        yield path, f"a mapping is needed, got {format_value(part)}"
+        yield path, f"a mapping is needed, got {yaml_text(part)}"
         return
     for key, value in part.items():
         if key not in rules:
@@ -132,33 +132,33 @@ def _errors_in(path: KeyPath, part: object, rules: "Mapping[str, _Rule]") -> _Er
 def _stage(path: KeyPath, value: object) -> _Errors:
     # Stage 3 partitions the weights; evaluation and export here need whole weights.
     if type(value) is not int or value not in STAGES:
-        yield path, f"{_STAGES} is needed, got {format_value(value)}"
+        yield path, f"{_STAGES} is needed, got {yaml_text(value)}"
 
 
 def _switch(path: KeyPath, value: object) -> _Errors:
     if not isinstance(value, bool):
-        yield path, f"true or false is needed, got {format_value(value)}"
+        yield path, f"true or false is needed, got {yaml_text(value)}"
 
 
 def _size(path: KeyPath, value: object) -> _Errors:
     """Check a number of elements; a float such as JSON's 5e8 may stand for a whole number."""
     if not isinstance(value, int | float) or isinstance(value, bool) or value % 1 or value < 2:
-        yield path, f"a whole number >= 2 is needed, got {format_value(value)}"
+        yield path, f"a whole number >= 2 is needed, got {yaml_text(value)}"
     elif value > _MAX_ELEMENTS:
-        yield path, f"a whole number <= {_MAX_ELEMENTS:,} is needed, got {format_value(value)}"
+        yield path, f"a whole number <= {_MAX_ELEMENTS:,} is needed, got {yaml_text(value)}"
 
 
 def _even_size(path: KeyPath, value: object) -> _Errors:
     """Check a number of elements; DeepSpeed needs an even one."""
     errors = list(_size(path, value))
     if not errors and float(str(value)) % 2:
-        errors = [(path, f"an even number is needed, got {format_value(value)}")]
+        errors = [(path, f"an even number is needed, got {yaml_text(value)}")]
     yield from errors
 
 
 def _device(path: KeyPath, value: object) -> _Errors:
     if value not in ("none", "cpu"):
-        yield path, f"none or cpu is needed, got {format_value(value)}"
+        yield path, f"none or cpu is needed, got {yaml_text(value)}"
 
 
 def _offload(path: KeyPath, value: object) -> _Errors:

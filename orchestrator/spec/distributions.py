@@ -5,7 +5,7 @@ from typing import cast
 
 from orchestrator.core.settings import SettingRule
 from orchestrator.core.space import Choices, Constant, Distribution, FloatRange, IntRange, ParamValue
-from orchestrator.spec.problems import KeyPath, Problems, format_value
+from orchestrator.spec.problems import KeyPath, Problems, yaml_text
 from orchestrator.spec.settings_fields import ParameterEntry, setting_problem, setting_value
 
 MAX_STEPS = 2_000_000
@@ -34,17 +34,17 @@ def distribution_problem(distribution: Distribution, value: ParamValue) -> str |
     if isinstance(distribution, Choices):
         if value in distribution.choices:
             return None
-        listed = ", ".join(format_value(choice) for choice in distribution.choices[:_LISTED])
+        listed = ", ".join(yaml_text(choice) for choice in distribution.choices[:_LISTED])
         more = f", ... ({len(distribution.choices)} in all)" if len(distribution.choices) > _LISTED else ""
-        return f"one of the choices {listed}{more} is needed, got {format_value(value)}"
+        return f"one of the choices {listed}{more} is needed, got {yaml_text(value)}"
     if isinstance(distribution, Constant):
-        fixed = format_value(distribution.value)
-        return None if value == distribution.value else f"the fixed value {fixed} is needed, got {format_value(value)}"
+        fixed = yaml_text(distribution.value)
+        return None if value == distribution.value else f"the fixed value {fixed} is needed, got {yaml_text(value)}"
     low, high, step = distribution.low, distribution.high, distribution.step
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        return f"a value in [{low}, {high}] is needed, got {format_value(value)}"
+        return f"a value in [{low}, {high}] is needed, got {yaml_text(value)}"
     if step is not None and not _on_grid(value, low, step):
-        return f"low={low} plus a multiple of step={step} is needed, got {format_value(value)}"
+        return f"low={low} plus a multiple of step={step} is needed, got {yaml_text(value)}"
     return None
 
 
@@ -87,7 +87,7 @@ class _Reader:
         for position, choice in enumerate(self.entry.choices):
             value = self.value(("choices", position), choice)
             if value in seen:
-                self.refuse(("choices", position), f"duplicate choice {format_value(value)}")
+                self.refuse(("choices", position), f"duplicate choice {yaml_text(value)}")
             seen[value] = None
         return None if self.problems.is_broken(self.path) else Choices(choices=tuple(seen))
 
@@ -102,13 +102,11 @@ class _Reader:
         if self.problems.is_broken(self.path) or low is None or high is None:
             return None
         if not low < high:
-            self.refuse((), f"low < high must hold, got low={format_value(low)}, high={format_value(high)}")
+            self.refuse((), f"low < high must hold, got low={yaml_text(low)}, high={yaml_text(high)}")
         elif self.entry.log and low <= 0:
-            self.refuse(("low",), f"log needs low > 0, got {format_value(low)}")
+            self.refuse(("low",), f"log needs low > 0, got {yaml_text(low)}")
         elif step is not None and (high - low) / step > MAX_STEPS:
-            self.refuse(
-                ("step",), f"at most {MAX_STEPS:,} steps from low to high are possible, got {format_value(step)}"
-            )
+            self.refuse(("step",), f"at most {MAX_STEPS:,} steps from low to high are possible, got {yaml_text(step)}")
         elif step is not None and not _on_grid(high, low, step):
             self.refuse((), f"high - low must be a multiple of step, got low={low}, high={high}, step={step}")
         if self.problems.is_broken(self.path):
@@ -132,9 +130,9 @@ class _Reader:
             return None
         step = setting_value(self.rule, self.entry.step)
         if not isinstance(step, int if self.rule.kind is int else int | float) or isinstance(step, bool) or step <= 0:
-            self.refuse(("step",), f"{_NUMBERS[self.rule.kind]} > 0 is needed, got {format_value(step)}")
+            self.refuse(("step",), f"{_NUMBERS[self.rule.kind]} > 0 is needed, got {yaml_text(step)}")
         elif self.entry.log:
-            self.refuse(("step",), f"step and log exclude each other, got step={format_value(step)} with log")
+            self.refuse(("step",), f"step and log exclude each other, got step={yaml_text(step)} with log")
         else:
             return float(step)
         return None

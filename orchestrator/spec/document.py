@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from orchestrator.spec.problems import KeyPath, Place, Problems, format_value, truncate
+from orchestrator.spec.problems import KeyPath, Place, Problems, truncate, yaml_text
 
 _TAG = "tag:yaml.org,2002:"
 _SCALARS = {f"{_TAG}{name}" for name in ("int", "float", "bool", "null")}
@@ -178,7 +178,7 @@ class _Reader:
             written = str(node.value)
             long = tag == f"{_TAG}int" and written.lstrip("+-").isdecimal()
             needed = _INT_RULE if long else f"the value does not fit its tag {tag.replace(_TAG, '!!')}"
-            self.problems.add(path, f"{needed}, got {truncate(written, 60) if long else format_value(written)}")
+            self.problems.add(path, f"{needed}, got {truncate(written, 60) if long else yaml_text(written)}")
             return None
         if isinstance(value, float) and not math.isfinite(value):
             self.problems.add(path, f"a finite number is needed, got {truncate(str(node.value), 60)}")

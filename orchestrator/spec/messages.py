@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from orchestrator.spec.problems import KeyPath, format_value, truncate
+from orchestrator.spec.problems import KeyPath, truncate, yaml_text
 from orchestrator.spec.sections import SweepFile
 from orchestrator.spec.suggest import did_you_mean, one_of
 
@@ -57,7 +57,7 @@ def message(error: ErrorDetails) -> str:
             return str(context["problem"])
         case "enum" | "literal_error":
             return one_of(truncate(str(value), 60), re.findall(r"'([^']*)'", context["expected"]))
-    got = f"{len(value):,}" if kind in ("string_too_long", "too_long") else format_value(value)
+    got = f"{len(value):,}" if kind in ("string_too_long", "too_long") else yaml_text(value)
     return f"{_rule(error)}, got {got}{_hint(error)}"
 
 

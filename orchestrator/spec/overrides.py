@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ruamel.yaml import YAML
 
 from orchestrator.spec.document import read_yaml
-from orchestrator.spec.problems import KeyPath, Place, Problems, format_value
+from orchestrator.spec.problems import KeyPath, Place, Problems, yaml_text
 
 _MAX_KEYS, _MAX_DIGITS = 20, 6
 
@@ -29,11 +29,11 @@ def parse_overrides(texts: Sequence[str], problems: Problems) -> list[Override]:
         parts = keys.strip().split(".")
         place = Place.in_override(text, position)
         if not equals or not all(parts):
-            problems.add_at(place, (), f"needs the form a.b=value, got {format_value(text)}")
+            problems.add_at(place, (), f"needs the form a.b=value, got {yaml_text(text)}")
             continue
         if len(parts) > _MAX_KEYS or any(part.isdecimal() and len(part) > _MAX_DIGITS for part in parts):
             message = f"at most {_MAX_KEYS} keys, and list positions of {_MAX_DIGITS} digits, are possible"
-            problems.add_at(place, (), f"{message}, got {format_value(keys)}")
+            problems.add_at(place, (), f"{message}, got {yaml_text(keys)}")
             continue
         path = tuple(int(part) if part.isdecimal() else part for part in parts)
         result.append(Override(path=path, text=value, place=place))
@@ -95,5 +95,5 @@ def _set_at(tree: object, path: KeyPath, value: object) -> str | None:
                 tree[key] = {}
             tree = tree[key]
         else:
-            return f"a mapping is needed at {above}, got {format_value(tree)}"
+            return f"a mapping is needed at {above}, got {yaml_text(tree)}"
     return None

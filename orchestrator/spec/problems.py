@@ -101,7 +101,7 @@ class Problems:
         raise SpecError("\n".join(map(redact, lines)))
 
 
-def format_value(value: object) -> str:
+def yaml_text(value: object) -> str:
     """Return a value on one line in YAML's notation, truncated if it is long."""
     if value is None:
         return "null"
@@ -109,9 +109,9 @@ def format_value(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, dict):
         # Thirty items fill the line.
-        text = "{" + ", ".join(f"{key}: {format_value(item)}" for key, item in islice(value.items(), 30)) + "}"
+        text = "{" + ", ".join(f"{key}: {yaml_text(item)}" for key, item in islice(value.items(), 30)) + "}"
     elif isinstance(value, list | tuple):
-        text = "[" + ", ".join(format_value(item) for item in islice(value, 30)) + "]"
+        text = "[" + ", ".join(yaml_text(item) for item in islice(value, 30)) + "]"
     else:
         text = repr(value)
     return truncate(text, _SHOWN)

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 from orchestrator.core.settings import LEAST, MOST_OF_SETTING, RULES, Group, SettingRule
 from orchestrator.core.space import ParamValue
 from orchestrator.spec.fields import MAX_ITEMS, Scalar, Section, Short, as_integer
-from orchestrator.spec.problems import format_value
+from orchestrator.spec.problems import yaml_text
 from orchestrator.spec.suggest import did_you_mean
 
 _Model = TypeVar("_Model", bound=type[Section])
@@ -50,7 +50,7 @@ def setting_problem(rule: SettingRule, value: ParamValue) -> str | None:
     """
     problem = rule.problem(value)
     if problem and isinstance(value, bool):
-        return problem.replace(repr(value), format_value(value))
+        return problem.replace(repr(value), yaml_text(value))
     if problem and isinstance(value, str) and rule.kind in (int, float):
         try:
             return f"{problem}; written as a number it is {float(value)!r}"

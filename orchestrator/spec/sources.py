@@ -8,7 +8,7 @@ from pathlib import Path
 
 from orchestrator.core.data import Origin, Source
 from orchestrator.spec.fields import HubSource
-from orchestrator.spec.problems import KeyPath, Problems, format_value
+from orchestrator.spec.problems import KeyPath, Problems, yaml_text
 from orchestrator.spec.suggest import did_you_mean
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
@@ -33,7 +33,7 @@ class SourceReader:
         """Return a model's source, or None after a problem."""
         source = self._source(entry, path)
         if source and source.origin is Origin.LOCAL and not Path(source.name).is_dir():
-            return self._refuse(path, f"a model folder is needed, got the file {format_value(entry)}")
+            return self._refuse(path, f"a model folder is needed, got the file {yaml_text(entry)}")
         if isinstance(entry, HubSource):
             for name in ("config", "split"):
                 if getattr(entry, name) is not None:
@@ -44,7 +44,7 @@ class SourceReader:
         """Return a data set's source, or None after a problem."""
         source = self._source(entry, path)
         if source and source.origin is Origin.LOCAL and Path(source.name).suffix not in DATA_SUFFIXES:
-            return self._refuse(path, f"one of {', '.join(DATA_SUFFIXES)} is needed, got {format_value(entry)}")
+            return self._refuse(path, f"one of {', '.join(DATA_SUFFIXES)} is needed, got {yaml_text(entry)}")
         return source
 
     def find(self, text: str) -> Path | None:
@@ -82,15 +82,15 @@ class SourceReader:
         if not entry or (_HUB_ID.fullmatch(entry) and "/" not in entry and Path(entry).suffix not in DATA_SUFFIXES):
             hint = did_you_mean(entry, self._packaged) or f"; known: {', '.join(sorted(self._packaged))}"
             rule = "a packaged name, hub:org/name or a path is needed"
-            return self._refuse(path, f"{rule}, got {format_value(entry)}{hint}")
+            return self._refuse(path, f"{rule}, got {yaml_text(entry)}{hint}")
         hint = f"; did you mean hub:{entry}?" if _HUB_ID.fullmatch(entry) else ""
-        return self._refuse(path, f"{self.not_found_reason(entry)}, got {format_value(entry)}{hint}")
+        return self._refuse(path, f"{self.not_found_reason(entry)}, got {yaml_text(entry)}{hint}")
 
     def _hub(self, entry: str | HubSource, path: KeyPath) -> Source | None:
         hub = HubSource(hub=entry.removeprefix("hub:")) if isinstance(entry, str) else entry
         if not _HUB_ID.fullmatch(hub.hub):
             where = path if isinstance(entry, str) else (*path, "hub")
-            return self._refuse(where, f"a hub id such as org/name is needed, got {format_value(hub.hub)}")
+            return self._refuse(where, f"a hub id such as org/name is needed, got {yaml_text(hub.hub)}")
         return Source(origin=Origin.HUB, name=hub.hub, config=hub.config, split=hub.split, revision=hub.revision)
 
     def _refuse(self, path: KeyPath, message: str) -> Source | None:

@@ -123,7 +123,7 @@ def test_overlong_path_is_reported(command: Run, monkeypatch: pytest.MonkeyPatch
 def test_messages_contain_no_password(command: Run, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     monkeypatch.setenv("LORATORY_DB", "nonsense://ann:pw-1@host/db")
     done = command("status", check=1)
-    assert done.stderr.startswith("error: LORATORY_DB is no database URL")
+    assert done.stderr.startswith("error: LORATORY_DB is not a database URL")
     monkeypatch.delenv("LORATORY_DB")
     address = "https://ann:pw-1/x@host"  # an unescaped slash, invalid in a password
     done = command("rollback", "nosuch", "--tracking-uri", address, check=1)

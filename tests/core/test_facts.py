@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from orchestrator.core.data import DataPlan, DataSummary, Origin, Source
+from orchestrator.core.errors import LedgerError
 from orchestrator.core.facts import FACTS_VERSION, FactChanges, SweepFacts, facts_from_json, facts_to_json
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.plan import EngineName, EnginePlan, Precision
@@ -70,6 +71,11 @@ def test_unknown_keys_are_ignored() -> None:
     summary = {"of_a_later_version": 1, "split_rule": 3}
     facts = facts_from_json({"rungs": [1], "versions": {}, "engine": plan, "data_summary": summary})
     assert facts == SweepFacts(engine_plan=PLAN, data_summary=DataSummary(split_rule=3))
+
+
+def test_facts_of_a_later_version_are_refused() -> None:
+    with pytest.raises(LedgerError, match=f"version {FACTS_VERSION + 1}; this Loratory reads versions up to"):
+        facts_from_json({"version": FACTS_VERSION + 1})
 
 
 def test_plan_without_split_rule_has_the_first() -> None:

@@ -277,7 +277,7 @@ def test_a_ledger_in_memory_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize(
     ("url", "message"),
-    [("ledger.db", "is no database URL"), ("postgresql+absent://host/db", "is no database URL")],
+    [("ledger.db", "is not a database URL"), ("postgresql+absent://host/db", "is not a database URL")],
 )
 def test_invalid_url_is_refused(url: str, message: str) -> None:
     with pytest.raises(LedgerError, match=message):

@@ -88,6 +88,7 @@ def test_preview_lists_parameters_and_ends(tmp_path: Path) -> None:
         "search.space.epochs={low: 1, high: 3, step: 1, when: {rank: 8}}",
         "search.space.batch_size={low: 4, high: 8}",
         "search.space.dropout={choices: [0, 0.1]}",
+        "search.space.rslora={choices: [true, false]}",
         "search.space.alpha={low: 8, high: 32, log: true, when: {dropout: [0, 0.1]}}",
     ]
     plan = planned(load(file, *overrides))
@@ -96,6 +97,7 @@ def test_preview_lists_parameters_and_ends(tmp_path: Path) -> None:
         ("epochs", "1 … 3, step 1", "rank = 8"),
         ("batch_size", "4 … 8", ""),
         ("dropout", "one of 0, 0.1", ""),
+        ("rslora", "one of true, false", ""),
         ("alpha", "8 … 32, log", "dropout = 0 or 0.1"),
     )
     assert (plan.ends, plan.report_points[-1]) == ((100, 300), 300)

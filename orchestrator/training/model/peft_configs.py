@@ -31,7 +31,7 @@ def peft_config(base: Base, settings: TrialSettings, head: Head) -> "PeftConfig"
     trained in full and saved with the adapter. Otherwise they would be random again after loading. They get no adapter.
 
     Raises:
-        UserError: a name in ``target_modules`` is no module of the model, or the regular expression matches none.
+        UserError: a name in ``target_modules`` does not exist in the model, or the regular expression matches none.
     """
     full = modules_to_save(base, head)
     targets = _targets(settings)
