@@ -10,7 +10,6 @@ import pytest
 from sqlalchemy import Engine, event
 
 from orchestrator.core.errors import LedgerError, SuspendedError
-from orchestrator.ledger import database
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.study import SweepStudy
 from orchestrator.search.sweeps import open_sweep
@@ -165,15 +164,14 @@ class killed_at_commit:  # noqa: N801  (a context manager)
         self.left -= 1
 
 
-def test_ledger_locked_for_long_suspends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.1)
-    ledger = open_ledger(tmp_path)
+def test_ledger_locked_for_long_suspends(tmp_path: Path) -> None:
+    ledger = Ledger.open(open_ledger(tmp_path).database.url, wait_s=0.1)
     sweep = open_sweep(ledger, "s", {}, "")
-    study = SweepStudy(ledger.database.url, sweep.reference, plan_of(trials=1))
+    study = SweepStudy(ledger.database, sweep.reference, plan_of(trials=1))
     with open_ledger(tmp_path).database.write():
-        with pytest.raises(SuspendedError, match="is locked: another process has held it"):
+        with pytest.raises(SuspendedError, match="is still locked by another process"):
             ledger.sweeps.update(sweep.id, facts={})
-        with pytest.raises(SuspendedError, match="is locked: another process has held it"):
+        with pytest.raises(SuspendedError, match="is still locked by another process"):
             study.ask()
 
 
