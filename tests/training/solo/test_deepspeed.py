@@ -108,8 +108,8 @@ def trained(
     try:
         trainer.train()
         if isinstance(trainer, DeepSpeedTrainer):
-            assert trainer._engine is not None
-            stage, steps = int(trainer._engine.zero_optimization_stage()), trainer._engine.global_steps
+            assert trainer.engine is not None
+            stage, steps = int(trainer.engine.zero_optimization_stage()), trainer.engine.global_steps
     finally:
         trainer.close()
     weights = {name: p.detach().clone() for name, p in adapted.model.named_parameters() if p.requires_grad}
