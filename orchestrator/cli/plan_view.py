@@ -43,7 +43,7 @@ def _facts(spec: SweepSpec, plan: SweepPlan) -> list[tuple[str, str]]:
         ("sampler", plan.sampler + (f", start points: {len(spec.start_points)}" if spec.start_points else "")),
         ("report points", f"{points} samples"),
         *_ends(plan),
-        ("stopping", plan.stopping if plan.stopping == "none" else f"{plan.stopping}, compared at {rungs}"),
+        ("stopping", plan.stopping if plan.stopping == "none" else f"{plan.stopping}, by {plan.compared} at {rungs}"),
         ("engine", _engine(spec, plan)),
         *(("solo engine", reason) for reason in plan.alone),
         ("parallel trials", _parallel_trials(plan)),

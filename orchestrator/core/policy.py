@@ -3,6 +3,7 @@
 import enum
 from dataclasses import dataclass
 
+from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EngineName
 
 
@@ -47,6 +48,8 @@ class StoppingPolicy:
         reduction_factor: asha and hyperband keep one trial in so many at each rung.
         grace_samples: a trial with fewer samples is never stopped; None: the first report.
         cohort: number of values needed at a rung before the first decision; None: the reduction factor (median: 3).
+        metric: the metric compared at rungs; None: the searched metric. In a ``SweepSpec`` None means: not in the sweep
+            file, so ``preparation.defaults`` chooses it.
         patience: number of consecutive reports with rising validation loss and falling training loss after which the
             overfitting exit ends a trial; None: no overfitting exit.
     """
@@ -57,6 +60,7 @@ class StoppingPolicy:
     grace_samples: int | None = None
     cohort: int | None = None
     patience: int | None = 2
+    metric: Metric | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -106,8 +106,11 @@ class TrialSettings:
     schedule: str = _setting(
         "linear",
         Group.TRAINING,
-        "learning rate after the warm-up: linear or cosine to zero, or constant",
-        choices=("linear", "cosine", "constant"),
+        "learning rate after the warm-up: linear or cosine to zero, constant, or wsd: constant, then linear to zero",
+        choices=("linear", "cosine", "constant", "wsd"),
+    )
+    decay_ratio: float = _setting(
+        0.2, Group.TRAINING, "share of the steps with a falling rate, at the end of schedule wsd", low=0, high=1
     )
     warmup_ratio: float = _setting(0.0, Group.TRAINING, "share of the steps with a rising rate", low=0, high=1)
     batch_size: int = _setting(16, Group.TRAINING, "rows per forward pass", low=1, high=65536)

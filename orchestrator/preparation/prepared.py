@@ -15,10 +15,11 @@ from orchestrator.ledger.home import sweep_dir
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.digest import digest
 from orchestrator.objective.protocol import Objective, Splits
+from orchestrator.preparation.defaults import stored_fingerprint, with_rung_metric, with_split_rule
 from orchestrator.preparation.description import adapters_of, describe
 from orchestrator.preparation.engine_plan import plan_engine, plan_search
 from orchestrator.preparation.request import SweepRequest
-from orchestrator.preparation.rows import read_rows, row_counts, with_stored_rule
+from orchestrator.preparation.rows import read_rows, row_counts
 from orchestrator.report.files import REPORT_DIR
 from orchestrator.search.plan import SearchPlan
 from orchestrator.spec.fingerprint import fingerprint
@@ -92,7 +93,7 @@ def prepare(
 
     Args:
         request: of the command.
-        ledger: holds the sweep to be resumed, with its split rule; None: the newest split rule applies.
+        ledger: holds the sweep to be resumed, with the values left open by the file; None: the defaults apply.
         say: shows notes and counts of rows to the user, one sentence each.
 
     Raises:
@@ -101,7 +102,8 @@ def prepare(
         ModelError: the model is damaged, or does not fit the task, the rows or their length.
         UserError: peft refuses an adapter.
     """
-    spec, objective = with_stored_rule(request.spec, ledger), request.objective
+    objective, stored = request.objective, stored_fingerprint(ledger, request.spec.name)
+    spec = with_rung_metric(with_split_rule(request.spec, stored), stored, objective.metrics)
     splits, checked = read_rows(spec, objective, say)
     notes = checked.notes
     engine_plan = plan_engine(spec, len(splits.train))

@@ -52,7 +52,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         SpecError: all problems of the file, including the draft's.
     """
     file, problems, names = draft.file, draft.problems, draft.parameters
-    search, sampler, stopping = file.search, _sampler(file), _stopping(file)
+    search, sampler = file.search, _sampler(file)
     sources = SourceReader(draft.path.parent, packaged, problems)
     objective, facts = _objective(file.objective, sources, objective_facts, problems)
     model = _model(file, sources, facts)
@@ -63,6 +63,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     space = read_space(search.space, names, problems)
     points = read_points(search.start, space, names, problems)
     metric = checks.read_metric(search, facts, problems) if facts else None
+    stopping = replace(_stopping(file), metric=checks.read_rung_metric(file.early_stopping, facts, problems))
     checks.check_sampler(sampler, space, problems)
     checks.check_method(fixed, space, problems)
     checks.check_init(fixed, space, problems)
@@ -115,9 +116,10 @@ def _sampler(file: SweepFile) -> SamplerPolicy:
 
 
 def _stopping(file: SweepFile) -> StoppingPolicy:
+    """Return the policy without the metric compared at rungs."""
     written = file.early_stopping
     if isinstance(written, EarlyStopping):
-        return StoppingPolicy(**written.model_dump())
+        return StoppingPolicy(**written.model_dump(exclude={"metric"}))
     # "early_stopping: none" also switches off the overfitting exit: no healthy trial ends early.
     patience = None if written is StoppingName.NONE else StoppingPolicy().patience
     return StoppingPolicy(rule=written, patience=patience)

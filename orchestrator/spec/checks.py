@@ -7,14 +7,14 @@ from orchestrator.core.labels import class_of, mapping_key
 from orchestrator.core.methods import METHODS, takers
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.objective_facts import ObjectiveFacts
-from orchestrator.core.policy import SamplerName, SamplerPolicy, StoppingPolicy
+from orchestrator.core.policy import SamplerName, SamplerPolicy, StoppingName, StoppingPolicy
 from orchestrator.core.quantisation import Quantisation, missing_package
 from orchestrator.core.settings import RULES, Group
 from orchestrator.core.space import ParamValue, Space
 from orchestrator.core.timetable import samples_of
 from orchestrator.spec.possible import possible
 from orchestrator.spec.problems import KeyPath, Problems, yaml_text
-from orchestrator.spec.sections import Search, SweepFile
+from orchestrator.spec.sections import EarlyStopping, Search, SweepFile
 from orchestrator.spec.suggest import one_of
 
 _SIZES = {
@@ -54,6 +54,18 @@ def read_metric(search: Search, facts: ObjectiveFacts, problems: Problems) -> Me
         rule = f"the objective defines the direction {known[name]} for {name}"
         problems.add(("search", "direction"), f"{rule}, got {search.direction}")
     return Metric(name=name, direction=known[name])
+
+
+def read_rung_metric(
+    written: EarlyStopping | StoppingName, facts: ObjectiveFacts | None, problems: Problems
+) -> Metric | None:
+    """Return the metric of ``early_stopping.metric``, with the objective's direction; None if it is absent."""
+    if facts is None or not isinstance(written, EarlyStopping) or written.metric is None:
+        return None
+    known = {f"val/{name}": direction for name, direction in facts.metrics.items()}
+    if written.metric not in known and facts.complete:
+        problems.add(("early_stopping", "metric"), one_of(written.metric, list(known)))
+    return Metric(name=written.metric, direction=known.get(written.metric, Direction.MINIMIZE))
 
 
 def read_labels(

@@ -140,6 +140,10 @@ class EarlyStopping(Section):
     rule: Annotated[StoppingName, Field(strict=False)] = Field(
         default=StoppingName.ASHA, description="the rule; it compares trials at the same number of samples"
     )
+    metric: Short | None = Field(
+        default=None,
+        description="metric compared by the rule: val/NAME, with a metric of the objective; val/loss if absent",
+    )
     reports: Reports = Field(
         default=6, description="reports per trial, evenly spaced; or a list of report points in training samples"
     )

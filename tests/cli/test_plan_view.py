@@ -23,6 +23,7 @@ PLAN = SweepPlan(
     report_points=(256,),
     ends=(256,),
     rungs=(),
+    compared="val/loss",
     rows={"train": 256},
     parallel_trials=1,
     engine="solo",

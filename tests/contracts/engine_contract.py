@@ -48,6 +48,7 @@ SETTINGS: list[dict[str, ParamValue]] = [
     {"weight_decay": 0.1, "beta1": 0.8, "beta2": 0.99, "epsilon": 1e-6, "max_grad_norm": 0.1},
     {"schedule": "cosine", "warmup_ratio": 0.25},
     {"schedule": "constant", "warmup_ratio": 1.0},
+    {"schedule": "wsd", "warmup_ratio": 0.1, "decay_ratio": 0.5},
     {"batch_size": 3, "accumulation": 2},
     {"label_smoothing": 0.1},
     {"max_length": 6},

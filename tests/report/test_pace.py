@@ -29,6 +29,7 @@ PLAN = SweepPlan(
     report_points=(500, 1000),
     ends=(1000,),
     rungs=(500,),
+    compared="val/loss",
     rows={"train": 1000},
     parallel_trials=1,
     engine="packed",

@@ -98,6 +98,14 @@ def test_resume_names_changed_values(path: Path, override: str, lines: list[str]
     assert differences(fingerprint(load(path)), fingerprint(load(path, override))) == lines
 
 
+def test_rung_metric_enters_if_it_differs(path: Path) -> None:
+    plain = fingerprint(load(path))
+    assert "metric" not in plain["stopping"]
+    assert fingerprint(load(path, "early_stopping.metric=val/accuracy")) == plain
+    lines = differences(plain, fingerprint(load(path, "early_stopping.metric=val/loss")))
+    assert lines == ["early_stopping.metric: (absent) → val/loss"]
+
+
 def test_fixed_epochs_keep_their_key(path: Path) -> None:
     facts = fingerprint(load(path, "training.epochs=2"))
     assert (facts["epochs"], facts["fixed"]) == (2.0, {})
