@@ -45,8 +45,8 @@ def test_four_processes_make_one_ledger(tmp_path: Path, home: Path) -> None:
         assert all(process.poll() is None for process in processes)
     go.touch()
     for process in processes:
-        told = process.communicate(timeout=120)[1]
-        assert process.returncode == 0, told
+        errors = process.communicate(timeout=120)[1]
+        assert process.returncode == 0, errors
     assert sorted(sweep.name for sweep in Ledger.open().sweeps.all()) == names
 
 

@@ -84,7 +84,7 @@ def test_telemetry_of_the_pages_is_off(served_store: Location) -> None:
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
-def test_the_server_ends_with_us(empty_store: Path, tmp_path: Path, sign: signal.Signals) -> None:
+def test_server_ends_with_its_parent(empty_store: Path, tmp_path: Path, sign: signal.Signals) -> None:
     shutil.copy2(empty_store, tmp_path / "mlflow.db")
     script = (
         "import signal, time, pathlib\n"
