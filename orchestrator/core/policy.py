@@ -99,9 +99,13 @@ class Resources:
 class Tracking:
     """Addresses of the tracking store and the model registry; None: the local store in ``mlflow/``.
 
-    ``keep_adapters`` is the number of best adapters kept on disk and logged as models.
+    Attributes:
+        uri, registry_uri: the addresses.
+        keep_adapters: number of best adapters kept on disk and logged as models.
+        record: whether the test predictions of every trial are recorded for trial tables.
     """
 
     uri: str | None = None
     registry_uri: str | None = None
     keep_adapters: int = 3
+    record: bool = False

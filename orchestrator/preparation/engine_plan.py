@@ -43,6 +43,7 @@ def plan_engine(spec: SweepSpec, train_rows: int, sweep_dir: str = "", sweep_key
         searched=spec.space.searched,
         quantisation=spec.quantisation,
         deepspeed=spec.deepspeed,
+        record=spec.tracking.record,
     )
 
 

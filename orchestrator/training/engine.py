@@ -35,6 +35,9 @@ class TrialRun(Protocol):
     def finish(self, best_samples: int) -> Mapping[str, float]:
         """Measure the checkpoint of report ``best_samples`` on the shift sets.
 
+        If the plan says ``record``, the checkpoint is also measured on the test split. This measurement goes to the
+        trial's folder alone (see ``checkpoints.recorded_test``); an existing one is kept.
+
         Returns ``shift/<set>/<metric>`` and the duration ``time/shift_s`` in seconds; nothing without shift sets.
         """
 
