@@ -23,6 +23,11 @@ class Ledger:
         self.trials = TrialStore(database, self.drivers)
         self.cursors = CursorStore(database)
 
+    @property
+    def study_database(self) -> Database:
+        """The database with the Optuna studies: the ledger's own."""
+        return self.database
+
     @classmethod
     def open(cls, url: str | None = None, *, heartbeat_s: float = HEARTBEAT_S, wait_s: float = WAIT_S) -> Self:
         """Open the ledger at an SQLAlchemy URL, and create its tables if it is new.
