@@ -6,6 +6,7 @@ from typing import Protocol
 
 from orchestrator.core.errors import LedgerError
 from orchestrator.core.trial import Decision, Outcome, Report, TrialRecord
+from orchestrator.ledger.database import Database
 
 
 class TrialLog(Protocol):
