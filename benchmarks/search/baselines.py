@@ -76,7 +76,7 @@ class DefaultAlone(Policy):
 
     def __init__(self, candidates: Candidates) -> None:
         self._candidates = candidates
-        self._configuration = candidates.nearest_to_partial(candidates.task.start_points[0])
+        self._configuration = candidates.nearest_index(candidates.complete(candidates.task.start_points[0]))
         self._left = len(candidates.task.configurations[self._configuration].replicates)
 
     @override

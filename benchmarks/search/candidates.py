@@ -3,11 +3,16 @@
 import random
 from collections.abc import Mapping
 
-from benchmarks.search.distance import distance, partial_distance
+from optuna import create_study
+from optuna.samplers import RandomSampler
+
 from benchmarks.search.simulation import SimulatedTrial
 from benchmarks.search.task import Task
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.space import ParamValue
+from orchestrator.ledger.codec import canonical
+from orchestrator.search.candidates import CandidateSet
+from orchestrator.search.space import propose
 
 
 class Candidates:
@@ -15,21 +20,25 @@ class Candidates:
 
     A trial replays one of its configuration's replicates. The draw depends on the seed and on the configuration alone,
     so that all policies see the same replicate.
+
+    Attributes:
+        task: the task.
+        seed: seed of the run.
+        params: parameter values of all configurations.
+        start_points: the start points given to the policy.
     """
 
     def __init__(self, task: Task, *, seed: int, start: bool) -> None:
         self.task = task
         self.seed = seed
+        self.params: tuple[Mapping[str, ParamValue], ...] = tuple(one.params for one in task.configurations)
         self.start_points = task.start_points if start else ()
-        self._untried = dict.fromkeys(range(len(task.configurations)))
+        self._keys = [canonical(point) for point in self.params]
+        self._set = None if task.space is None else CandidateSet(self.params, task.space)
+        self._untried = dict.fromkeys(range(len(self.params)))
         self._draw = random.Random(derive_seed(seed, "random order"))
         self._opened = 0
         self._started = 0
-
-    @property
-    def params(self) -> tuple[Mapping[str, ParamValue], ...]:
-        """Parameter values of all configurations."""
-        return tuple(one.params for one in self.task.configurations)
 
     @property
     def left(self) -> int:
@@ -38,29 +47,31 @@ class Candidates:
 
     def nearest(self, point: Mapping[str, ParamValue]) -> SimulatedTrial | None:
         """Open the untried configuration nearest to ``point``; None: all are tried."""
-        if not self._untried:
-            return None
-        assert self.task.space is not None, "a proposal needs a space"
-        space = self.task.space
-        return self.open(min(self._untried, key=lambda index: distance(space, point, self.params[index])))
+        return self.open(self.nearest_index(point)) if self._untried else None
 
     def start(self) -> SimulatedTrial | None:
         """Open the untried configuration nearest to the next start point; None: no start point is left."""
         if self._started == len(self.start_points) or not self._untried:
             return None
-        point = self.start_points[self._started]
         self._started += 1
-        return self.open(self.nearest_to_partial(point))
+        return self.nearest(self.complete(self.start_points[self._started - 1]))
 
     def random(self) -> SimulatedTrial | None:
         """Open an untried configuration at random; None: all are tried."""
         return self.open(self._draw.choice(list(self._untried))) if self._untried else None
 
-    def nearest_to_partial(self, point: Mapping[str, ParamValue]) -> int:
-        """Return the untried configuration nearest to a point without some values."""
-        space = self.task.space
-        assert space is not None, "a start point needs a space"
-        return min(self._untried, key=lambda index: partial_distance(space, point, self.params[index]))
+    def complete(self, point: Mapping[str, ParamValue]) -> Mapping[str, ParamValue]:
+        """Return a start point with random values for its missing parameters."""
+        assert self.task.space is not None, "a start point needs a space"
+        study = create_study(sampler=RandomSampler(seed=derive_seed(self.seed, "start point", canonical(point))))
+        study.enqueue_trial(dict(point))
+        return propose(study.ask(), self.task.space)
+
+    def nearest_index(self, point: Mapping[str, ParamValue]) -> int:
+        """Return the index of the untried configuration nearest to ``point``; at least one must be left."""
+        assert self._set is not None, "a proposal needs a space"
+        tried = {key for index, key in enumerate(self._keys) if index not in self._untried}
+        return self._keys.index(canonical(self._set.nearest(point, tried)))
 
     def open(self, configuration: int, replicate: int | None = None) -> SimulatedTrial:
         """Open a trial of a configuration; None: the replicate is drawn."""

@@ -9,15 +9,17 @@ between the seeds of a configuration. ``model_variance`` is the forest's mean sq
 Both are taken from the better half of the configurations: winners lie there, and diverged trials would dominate both.
 """
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.search.distance import features
 from benchmarks.search.simulation import Step
 from benchmarks.search.task import Task
+from orchestrator.core.space import Choices, Constant, Distribution, ParamValue, Space
 
 Array = NDArray[np.float64]
 TREES = 300
@@ -113,3 +115,19 @@ def _out_of_bag(points: Array, means: Array, sizes: NDArray[np.int64]) -> Array:
     forest.fit(points, means, sample_weight=sizes)
     predictions: Array = forest.oob_prediction_
     return predictions
+
+
+def features(space: Space, point: Mapping[str, ParamValue]) -> list[float]:
+    """Return the values of all searched parameters: a choice by its index, an inactive parameter as −1."""
+    return [
+        _feature(one.distribution, point[one.name]) if one.name in point else -1.0
+        for one in space.parameters
+        if not isinstance(one.distribution, Constant)
+    ]
+
+
+def _feature(distribution: Distribution, value: ParamValue) -> float:
+    if isinstance(distribution, Choices):
+        return float(distribution.choices.index(value))
+    assert isinstance(value, int | float)
+    return math.log(value) if not isinstance(distribution, Constant) and distribution.log else float(value)

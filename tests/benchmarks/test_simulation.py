@@ -1,12 +1,9 @@
 """Simulated time, candidates and distances."""
 
-import pytest
-
 from benchmarks.search.baselines import DefaultAlone, Oracle, RandomSearch, TopK
 from benchmarks.search.candidates import Candidates
-from benchmarks.search.distance import distance, features, partial_distance
 from benchmarks.search.pasha import Pasha
-from benchmarks.search.quality import quality_of
+from benchmarks.search.quality import features, quality_of
 from benchmarks.search.simulation import simulate
 from benchmarks.search.task import Task
 from orchestrator.core.space import ParamValue
@@ -18,15 +15,14 @@ def candidates(of: Task, *, seed: int = 0, start: bool = False) -> Candidates:
 
 
 def test_slots_share_the_throughput() -> None:
-    one = task([curve(3, 2), curve(5, 1)])
-    trajectory = simulate(RandomSearch(candidates(one)), budget=400, slots=2)
-    assert [step.spent for step in trajectory.steps] == [200, 400]  # both trials report after 200 and 400 samples
-    assert [one.configurations[step.configuration].replicates[0].costs[0] for step in trajectory.steps] == [3, 5]
+    trajectory = simulate(RandomSearch(candidates(task([curve(3, 2), curve(5, 1)]))), budget=400, slots=2)
+    assert sorted({step.spent for step in trajectory.steps}) == [200, 400]  # both trials report at both moments
+    assert trajectory.steps[-1].configuration == 1
 
 
 def test_budget_cuts_unfinished_reports() -> None:
     trajectory = simulate(RandomSearch(candidates(task([curve(3, 2), curve(5, 1)]))), budget=399, slots=2)
-    assert [step.spent for step in trajectory.steps] == [200]
+    assert {step.spent for step in trajectory.steps} == {200}
     assert trajectory.spent == 399
 
 
@@ -40,25 +36,8 @@ def test_incumbent_has_the_lowest_validation_cost() -> None:
     assert trajectory.steps[-1].configuration == 1
 
 
-@pytest.mark.parametrize(
-    ("other", "expected"),
-    [
-        ({"rate": 1e-4, "method": "lora", "rank": 4}, 0.0),
-        ({"rate": 1e-3, "method": "lora", "rank": 4}, 0.5),
-        ({"rate": 1e-4, "method": "lora", "rank": 8}, 1.0),
-        ({"rate": 1e-4, "method": "vera"}, 2**0.5),  # another choice, and an inactive rank
-    ],
-)
-def test_distance_in_the_unit_cube(other: dict[str, float | str], expected: float) -> None:
-    assert distance(SPACE, {"rate": 1e-4, "method": "lora", "rank": 4}, other) == pytest.approx(expected)
-
-
-def test_partial_distance_ignores_missing_values() -> None:
-    assert partial_distance(SPACE, {"rank": 8}, {"rate": 1e-2, "method": "lora", "rank": 8}) == 0
-
-
 def test_features_mark_inactive_parameters() -> None:
-    assert features(SPACE, {"rate": 1e-2, "method": "vera"}) == [1.0, 1.0, -1.0]
+    assert features(SPACE, {"rate": 1.0, "method": "vera"}) == [0.0, 1.0, -1.0]
 
 
 def test_nearest_candidate_is_tried_once() -> None:
