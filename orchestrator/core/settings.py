@@ -82,7 +82,12 @@ class TrialSettings:
         choices=("default", "gaussian", "orthogonal", "pissa"),
     )
     epochs: float = _setting(
-        1.0, Group.TRAINING, "passes over the training rows; fractions are allowed", low=0, open_low=True, high=1000
+        1.0,
+        Group.TRAINING,
+        "passes over the training rows, or a fraction; if neither fixed nor searched, enough for 256 optimizer steps",
+        low=0,
+        open_low=True,
+        high=1000,
     )
     learning_rate: float = _setting(2e-4, Group.TRAINING, "peak learning rate of AdamW", low=0, open_low=True, high=10)
     head_learning_rate: float | None = _setting(
@@ -106,8 +111,11 @@ class TrialSettings:
     schedule: str = _setting(
         "linear",
         Group.TRAINING,
-        "learning rate after the warm-up: linear or cosine to zero, or constant",
-        choices=("linear", "cosine", "constant"),
+        "learning rate after the warm-up: linear or cosine to zero, constant, or wsd: constant, then linear to zero",
+        choices=("linear", "cosine", "constant", "wsd"),
+    )
+    decay_ratio: float = _setting(
+        0.2, Group.TRAINING, "share of the steps with a falling rate, at the end of schedule wsd", low=0, high=1
     )
     warmup_ratio: float = _setting(0.0, Group.TRAINING, "share of the steps with a rising rate", low=0, high=1)
     batch_size: int = _setting(16, Group.TRAINING, "rows per forward pass", low=1, high=65536)

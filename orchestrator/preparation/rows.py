@@ -4,28 +4,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.objective.truncation import truncated
 from orchestrator.report.data_text import data_lines
-from orchestrator.search.sweeps import newest_with_trials
 from orchestrator.spec.possible import possible
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.training.checks.model_check import CheckedModel, checked_splits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-
-def with_stored_rule(spec: SweepSpec, ledger: Ledger | None) -> SweepSpec:
-    """Return the spec with the split rule of the stored sweep to be resumed, so that its rows stay the same.
-
-    A stored sweep without trials is not binding: the newest rule applies.
-    """
-    stored = None if ledger is None else newest_with_trials(ledger, spec.name)
-    if stored is None:
-        return spec
-    return replace(spec, data=replace(spec.data, split_rule=stored.fingerprint.get("split_rule", 1)))
 
 
 def read_rows(

@@ -16,7 +16,6 @@ from orchestrator.spec.addresses import check_addresses
 from orchestrator.spec.deepspeed import read_deepspeed
 from orchestrator.spec.overrides import Override, overridden_text
 from orchestrator.spec.points import read_points
-from orchestrator.spec.possible import possible_epochs
 from orchestrator.spec.problems import Problems, yaml_text
 from orchestrator.spec.sections import EarlyStopping, Sampler, SweepFile
 from orchestrator.spec.sources import SourceReader
@@ -52,7 +51,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         SpecError: all problems of the file, including the draft's.
     """
     file, problems, names = draft.file, draft.problems, draft.parameters
-    search, sampler, stopping = file.search, _sampler(file), _stopping(file)
+    search, sampler = file.search, _sampler(file)
     sources = SourceReader(draft.path.parent, packaged, problems)
     objective, facts = _objective(file.objective, sources, objective_facts, problems)
     model = _model(file, sources, facts)
@@ -63,11 +62,12 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     space = read_space(search.space, names, problems)
     points = read_points(search.start, space, names, problems)
     metric = checks.read_metric(search, facts, problems) if facts else None
+    stopping = replace(_stopping(file), metric=checks.read_rung_metric(file.early_stopping, facts, problems))
     checks.check_sampler(sampler, space, problems)
     checks.check_method(fixed, space, problems)
     checks.check_init(fixed, space, problems)
     checks.check_quantisation(file.quantisation, fixed, space, problems)
-    checks.check_sizes(file, stopping, possible_epochs(space, fixed)[-1], problems)
+    checks.check_sizes(file, stopping, space, fixed, problems)
     problems.raise_if_any()
     text = overridden_text(draft.text, draft.overrides)
     warnings = [*check_addresses(file.tracking, text, problems), *_unexecuted(file, facts, problems)]
@@ -115,9 +115,10 @@ def _sampler(file: SweepFile) -> SamplerPolicy:
 
 
 def _stopping(file: SweepFile) -> StoppingPolicy:
+    """Return the policy without the metric compared at rungs."""
     written = file.early_stopping
     if isinstance(written, EarlyStopping):
-        return StoppingPolicy(**written.model_dump())
+        return StoppingPolicy(**written.model_dump(exclude={"metric"}))
     # "early_stopping: none" also switches off the overfitting exit: no healthy trial ends early.
     patience = None if written is StoppingName.NONE else StoppingPolicy().patience
     return StoppingPolicy(rule=written, patience=patience)

@@ -45,6 +45,10 @@ def fingerprint(spec: SweepSpec) -> dict[str, Any]:
         "stopping": asdict(spec.stopping),
         "seed": spec.seed,
     }
+    # Stored fingerprints from before this key have none: their rungs compare the searched metric.
+    compared = facts["stopping"].pop("metric")
+    if compared is not None and compared != facts["metric"]:
+        facts["stopping"]["metric"] = compared["name"]
     if "method" not in space:
         # Stored fingerprints from before the method could be searched have it at the top level.
         facts["method"] = facts["fixed"].pop("method", RULES["method"].default)

@@ -51,17 +51,33 @@ def schedule_factor(settings: TrialSettings, update: int, updates: int) -> float
     """Return the learning rate of an update as a fraction of its peak, in 0 to 1, as ``transformers.get_scheduler``.
 
     The factor rises linearly from 0 over ``warmup_ratio`` of the updates. Then it falls to 0, linearly or as a half
-    cosine, or stays at 1.
+    cosine, or stays at 1. With ``wsd`` (warm-up, stable, decay; arXiv 2404.06395) it stays at 1, then falls linearly to
+    0 over the last ``decay_ratio`` of the updates.
 
     Args:
         settings: of the trial.
         update: index of the update, from 0.
         updates: number of updates of the trial.
     """
-    warmup = math.ceil(settings.warmup_ratio * updates)
+    warmup = warmup_updates(settings, updates)
     if update < warmup:
         return update / max(1, warmup)
-    done = (update - warmup) / max(1, updates - warmup)
-    if settings.schedule == "constant":
-        return 1.0
-    return max(0.0, 1.0 - done if settings.schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * done)))
+    falling = decay_updates(settings, updates) if settings.schedule == "wsd" else updates - warmup
+    done = max(0.0, (update - (updates - falling)) / max(1, falling))
+    match settings.schedule:
+        case "constant":
+            return 1.0
+        case "cosine":
+            return max(0.0, 0.5 * (1.0 + math.cos(math.pi * done)))
+        case _:
+            return max(0.0, 1.0 - done)
+
+
+def warmup_updates(settings: TrialSettings, updates: int) -> int:
+    """Return the number of updates with a rising learning rate, of ``updates``."""
+    return math.ceil(settings.warmup_ratio * updates)
+
+
+def decay_updates(settings: TrialSettings, updates: int) -> int:
+    """Return the number of updates with a falling learning rate at the end of schedule ``wsd``, of ``updates``."""
+    return min(math.ceil(settings.decay_ratio * updates), updates - warmup_updates(settings, updates))

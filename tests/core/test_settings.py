@@ -24,7 +24,7 @@ def test_defaults_keep_their_rules() -> None:
         ("dropout", 0.96, "dropout: a value <= 0.95 is needed, got 0.96"),
         ("learning_rate", 0.0, "learning_rate: a value > 0 is needed, got 0.0"),
         ("learning_rate", float("nan"), "learning_rate: a value > 0 is needed, got nan"),
-        ("schedule", "step", "schedule: one of linear, cosine, constant is needed, got 'step'"),
+        ("schedule", "step", "schedule: one of linear, cosine, constant, wsd is needed, got 'step'"),
         ("rslora", 1, "rslora: true or false is needed, got 1"),
     ],
 )

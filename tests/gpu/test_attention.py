@@ -1,6 +1,6 @@
 """Fused attention equals plain attention on a GPU."""
 
 from tests import needs
-from tests.training.packed.test_attention import *
+from tests.training.packed.layers.test_attention import *
 
 pytestmark = needs.cuda

@@ -1,6 +1,6 @@
 """Grouped products equal looped products on a GPU."""
 
 from tests import needs
-from tests.training.packed.test_products import *
+from tests.training.packed.layers.test_products import *
 
 pytestmark = needs.cuda

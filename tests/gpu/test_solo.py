@@ -1,6 +1,6 @@
 """The solo engine fulfils the engines' contract on a GPU."""
 
 from tests import needs
-from tests.training.test_solo import *
+from tests.training.solo.test_engine import *
 
 pytestmark = needs.cuda

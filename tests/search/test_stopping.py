@@ -147,6 +147,18 @@ def test_lower_is_better_if_the_metric_says_so() -> None:
     assert actions(decided) == {0: Action.STOP, 1: Action.CONTINUE, 2: Action.STOP}
 
 
+def test_rung_metric_decides_instead_of_searched_one() -> None:
+    loss = Metric(name="val/loss", direction=Direction.MINIMIZE)
+    records = [
+        replace(trial(number), reports=(report_of(number, POINTS[0], accuracy, val__loss=value),))
+        for number, (accuracy, value) in enumerate([(0.6, 0.7), (0.6, 0.5), (0.7, 0.6)])
+    ]
+    decided = decider_of(StoppingPolicy(reduction_factor=3, metric=loss)).decide(records, more_trials=False)
+    assert actions(decided) == {0: Action.STOP, 1: Action.CONTINUE, 2: Action.STOP}
+    assert decided[0].outcome is not None
+    assert decided[0].outcome.reason == "not among the best 1 of 3 by val/loss at 1000 samples"
+
+
 def test_ties_are_kept() -> None:
     decider = decider_of(StoppingPolicy(reduction_factor=3))
     decided = decider.decide([trial(n, 0.5) for n in range(6)], more_trials=False)

@@ -47,6 +47,7 @@ def test_fixed_method_keeps_its_key(path: Path) -> None:
         "budget.wall_time=1h",
         "resources.parallel_trials=2",
         "tracking.keep_adapters=1",
+        "tracking.record=true",
         "tracking.uri=http://elsewhere",
         "search.sampler={name: tpe, startup_trials: 4}",
         "description=other words",
@@ -96,6 +97,14 @@ def test_resume_allows_change(path: Path, override: str) -> None:
 )  # fmt: skip
 def test_resume_names_changed_values(path: Path, override: str, lines: list[str]) -> None:
     assert differences(fingerprint(load(path)), fingerprint(load(path, override))) == lines
+
+
+def test_rung_metric_enters_if_it_differs(path: Path) -> None:
+    plain = fingerprint(load(path))
+    assert "metric" not in plain["stopping"]
+    assert fingerprint(load(path, "early_stopping.metric=val/accuracy")) == plain
+    lines = differences(plain, fingerprint(load(path, "early_stopping.metric=val/loss")))
+    assert lines == ["early_stopping.metric: (absent) → val/loss"]
 
 
 def test_fixed_epochs_keep_their_key(path: Path) -> None:

@@ -18,7 +18,7 @@ from tests.contracts.engine_contract import AdapterContract
 from tests.fakes.tiny_objective import TinyClassification
 from tests.plain_peft import PlainPeft
 from tests.training.packed.test_engine import Packed
-from tests.training.test_solo import Solo
+from tests.training.solo.test_engine import Solo
 
 MINILM = Source(origin=Origin.PACKAGED, name="minilm")
 MOVIES = Source(origin=Origin.PACKAGED, name="vader-movie")

@@ -24,7 +24,7 @@ class Decider:
 
     Attributes:
         policy: the sweep's stopping policy.
-        metric: the metric compared.
+        metric: the searched metric; the policy may name another one for the comparison at rungs.
         timetable: the report points.
         diverged, overfitting: the exits by a trial's own curve; each returns the reason, or None.
     """
@@ -37,7 +37,8 @@ class Decider:
 
     def rung_table(self, records: Iterable[TrialRecord] = ()) -> RungTable:
         """Return the table for ``decide_from``, filled with these records."""
-        return RungTable(build_rule(self.policy, self.timetable.points), self.metric, self.timetable, records)
+        rule = build_rule(self.policy, self.timetable.points)
+        return RungTable(rule, self.policy.metric or self.metric, self.timetable, records)
 
     def decide(self, records: Iterable[TrialRecord], *, more_trials: bool) -> tuple[Decision, ...]:
         """Return all possible decisions; the other undecided trials wait for further trials at their rung.
@@ -100,8 +101,9 @@ class Decider:
     ) -> dict[int, Decision]:
         keys = {record.number: table.key(record, rung) for record in undecided}
         losers = table.rule.losers(table.keys(bracket, rung), keys)
+        by = "" if self.policy.metric is None else f"by {self.policy.metric.name} "
         return {
-            record.number: self._stop(record, TrialState.PRUNED, f"{losers[record.number]} at {rung} samples")
+            record.number: self._stop(record, TrialState.PRUNED, f"{losers[record.number]} {by}at {rung} samples")
             if record.number in losers
             else _continue(record.reports[-1])
             for record in undecided

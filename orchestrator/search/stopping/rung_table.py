@@ -17,7 +17,7 @@ class RungTable:
     """The input of a sweep's stopping rule."""
 
     def __init__(self, rule: Rule, metric: Metric, timetable: Timetable, records: Iterable[TrialRecord] = ()) -> None:
-        """Start from the given records, in any order."""
+        """Start from the given records, in any order; ``metric`` is the one compared at rungs."""
         self.rule = rule
         self._metric = metric
         self._timetable = timetable

@@ -23,14 +23,19 @@ from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Example, Objective
 from orchestrator.training.checkpoints.trial_folder import ADAPTER
 from orchestrator.training.model.adapters import Adapted, save_adapter
-from orchestrator.training.optimiser import build_optimiser
+from orchestrator.training.optimiser import build_optimiser, decay_updates, warmup_updates
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedTokenizerBase, TrainerCallback
 
 _TRAINABLE = "trainable.safetensors"
-_SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+_SCHEDULES = {
+    "linear": "linear",
+    "cosine": "cosine",
+    "constant": "constant_with_warmup",
+    "wsd": "warmup_stable_decay",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -207,7 +212,8 @@ def training_arguments(task: TrialTask, updates: int, folder: Path, device: str)
         gradient_accumulation_steps=settings.accumulation,
         learning_rate=settings.learning_rate,
         lr_scheduler_type=_SCHEDULES[settings.schedule],
-        warmup_steps=math.ceil(settings.warmup_ratio * updates),
+        lr_scheduler_kwargs=_schedule_arguments(settings, updates),
+        warmup_steps=warmup_updates(settings, updates),
         max_grad_norm=0.0,
         seed=task.seed,
         use_cpu=device == "cpu",
@@ -224,3 +230,10 @@ def training_arguments(task: TrialTask, updates: int, folder: Path, device: str)
         # Otherwise Trainer spreads each batch over all visible devices.
         arguments._n_gpu = 1
     return arguments
+
+
+def _schedule_arguments(settings: TrialSettings, updates: int) -> dict[str, int | str] | None:
+    """Return the arguments of transformers' schedule beyond the number of warm-up steps."""
+    if settings.schedule != "wsd":
+        return None
+    return {"num_decay_steps": decay_updates(settings, updates), "decay_type": "linear"}

@@ -82,7 +82,7 @@ def neighbours(draw: st.DrawFn) -> Neighbour:
         alpha=draw(st.sampled_from([4.0, 64.0])),
         rslora=draw(st.booleans()),
         init=draw(st.sampled_from(["default", "gaussian", "pissa"])),
-        schedule=draw(st.sampled_from(["linear", "cosine", "constant"])),
+        schedule=draw(st.sampled_from(["linear", "cosine", "constant", "wsd"])),
         warmup_ratio=draw(st.sampled_from([0.0, 0.5])),
         weight_decay=draw(st.sampled_from([0.0, 0.1])),
         lora_plus_ratio=draw(st.sampled_from([None, 4.0])),

@@ -31,9 +31,9 @@ from tests import needs
 from tests.contracts.engine_contract import AdapterContract, EngineContract
 from tests.fakes.tiny_models import tiny_bert, tiny_llama, tiny_t5
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
-from tests.training.test_solo import Solo
+from tests.training.solo.test_engine import Solo
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 UPDATES = 20
 SETTINGS = TrialSettings(
     rank=4,

@@ -1,10 +1,12 @@
-"""An engine's process uses one memory arena, however many threads read its rows."""
+"""One memory arena serves all threads of an engine's process; the peak is measured."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from orchestrator.training.process.memory import peak_mb, reset_peak
 
 READING = """
 import ctypes, sys, threading
@@ -46,3 +48,11 @@ EngineContext(world.plan, ReadsInThreads())
 def test_threads_reading_rows_get_no_arenas(tmp_path: Path) -> None:
     found = subprocess.run([sys.executable, "-c", READING, str(tmp_path)], capture_output=True, text=True, check=False)
     assert "new arenas: 0" in found.stdout.splitlines(), found.stderr
+
+
+def test_peak_memory_is_measured_anew_after_reset() -> None:
+    large = bytearray(b"x") * (200 * 2**20)
+    with_large = peak_mb("cpu")
+    del large
+    reset_peak("cpu")
+    assert 10 < peak_mb("cpu") < with_large - 100

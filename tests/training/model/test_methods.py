@@ -32,7 +32,7 @@ from tests.fakes.tiny_models import (
     tiny_t5,
 )
 from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
-from tests.training.test_solo import Solo
+from tests.training.solo.test_engine import Solo
 
 MODELS: list[tuple[Callable[[Path], Path], Objective]] = [
     (tiny_bert, TinyClassification()),

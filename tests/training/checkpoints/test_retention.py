@@ -11,7 +11,7 @@ from orchestrator.core.trial import Action, Decision, Outcome, Report, TrialReco
 from orchestrator.training.checkpoints.retention import Retention, kept
 from orchestrator.training.checkpoints.trial_folder import TrialFolder
 from tests.counting import counted, record_reads
-from tests.training.test_checkpoints import write
+from tests.training.checkpoints.test_trial_folder import write
 
 ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
 

@@ -1,0 +1,74 @@
+"""The values left open by a sweep file: those of the stored sweep to be resumed, else this version's defaults."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+from orchestrator.core.metric import Direction, Metric
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.search.stopping.points import report_points
+from orchestrator.search.sweeps import newest_with_trials
+from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.spec.trial_length import epochs_of_rows, largest_batch
+
+Stored: TypeAlias = Mapping[str, Any]
+"""The fingerprint of a stored sweep."""
+
+RUNG_METRIC = Metric(name="val/loss", direction=Direction.MINIMIZE)
+"""Compared at rungs. A loss changes with every row; an accuracy on few rows ties, or differs by chance."""
+
+
+def stored_fingerprint(ledger: Ledger | None, name: str) -> Stored | None:
+    """Return the fingerprint of the stored sweep to be resumed; None without one.
+
+    A stored sweep without trials is not binding: this version's defaults apply.
+    """
+    stored = None if ledger is None else newest_with_trials(ledger, name)
+    return None if stored is None else stored.fingerprint
+
+
+def with_split_rule(spec: SweepSpec, stored: Stored | None) -> SweepSpec:
+    """Return the spec with the split rule of the stored sweep, so that its rows stay the same."""
+    if stored is None:
+        return spec
+    return replace(spec, data=replace(spec.data, split_rule=stored.get("split_rule", 1)))
+
+
+def with_rung_metric(spec: SweepSpec, stored: Stored | None, directions: Mapping[str, Direction]) -> SweepSpec:
+    """Return the spec with the metric compared at rungs.
+
+    A sweep stored before ``early_stopping.metric`` existed compares the searched metric.
+
+    Args:
+        spec: the checked sweep file.
+        stored: the fingerprint of the sweep to be resumed.
+        directions: direction by metric of the objective, without a split's prefix.
+    """
+    if spec.stopping.metric is not None:
+        return spec
+    metric: Metric | None = RUNG_METRIC
+    if stored is not None:
+        name = stored["stopping"].get("metric")
+        metric = None if name is None else Metric(name=name, direction=directions[name.partition("/")[2]])
+    return replace(spec, stopping=replace(spec.stopping, metric=metric))
+
+
+def with_trial_length(spec: SweepSpec, stored: Stored | None, rows: int) -> SweepSpec:
+    """Return the spec with the epochs and the grace period of its trials, for this number of training rows.
+
+    The grace period is None if it ends at the first report point. Written report points are rungs as they are, early
+    or not; ``rung_notes`` has the warning. A resumed sweep keeps the values that it was started with.
+    """
+    if spec.epochs_are_open:
+        epochs = epochs_of_rows(rows, largest_batch(spec.space, spec.fixed)) if stored is None else stored["epochs"]
+        spec = replace(spec, fixed={**spec.fixed, "epochs": epochs})
+    stopping, samples = spec.stopping, spec.samples(rows)
+    grace, first = stopping.grace_samples, report_points(samples, stopping.reports)[0]
+    if stored is not None:
+        stored_grace = stored["stopping"]["grace_samples"]
+        if grace is None or max(grace, first) == max(stored_grace or 0, first):
+            grace = stored_grace
+    elif grace is None and isinstance(stopping.reports, int):
+        earliest = spec.earliest_rung(rows)
+        grace = earliest if earliest > first else None
+    return replace(spec, stopping=replace(stopping, grace_samples=grace))

@@ -1,0 +1,134 @@
+"""Trial tables: the recorded trials of one task."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from orchestrator.core.errors import UserError
+from orchestrator.core.metric import Metric
+from orchestrator.core.row_measures import RowMeasures
+from orchestrator.core.settings import TrialSettings
+from orchestrator.core.space import ParamValue
+from orchestrator.core.trial import TrialState
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TableReport:
+    """One report of a recorded trial.
+
+    Attributes:
+        samples: the report point, in nominal training samples.
+        metrics: values by name, finite or not: ``val/loss``, ``train/loss`` ...
+        seconds: duration of training and evaluation since the previous report.
+    """
+
+    samples: int
+    metrics: Mapping[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TableTrial:
+    """One recorded trial.
+
+    Attributes:
+        number: the trial's number, unique in its sweep.
+        sweep: the sweep's reference, ``NAME#GENERATION``.
+        params: values of the active parameters of the space.
+        settings: all settings of the trial.
+        seed: seed of the trial.
+        state: state at the time of recording.
+        reason: why the trial ended, in words; None: it has not ended.
+        reports: ascending by samples.
+        final: metrics of the best checkpoint measured after the end, without the test split: ``shift/...``.
+        test: metrics of the best checkpoint on the test split, by name without the split: ``loss``, ``accuracy`` ...
+        test_rows: measurement of the best checkpoint on each test row; None: not recorded.
+    """
+
+    number: int
+    sweep: str
+    params: Mapping[str, ParamValue]
+    settings: TrialSettings
+    seed: int
+    state: TrialState
+    reason: str | None = None
+    reports: tuple[TableReport, ...] = ()
+    final: Mapping[str, float] = field(default_factory=dict)
+    test: Mapping[str, float] = field(default_factory=dict)
+    test_rows: RowMeasures | None = None
+
+    def best(self, metric: Metric) -> TableReport | None:
+        """Return the report with the best value of ``metric``, the first of equal ones; None if no value is a number.
+
+        ``TrialRecord.best`` chooses the checkpoint of the same report.
+        """
+        best: TableReport | None = None
+        for report in self.reports:
+            incumbent = math.nan if best is None else best.metrics[metric.name]
+            if metric.better(report.metrics.get(metric.name, math.nan), incumbent):
+                best = report
+        return best
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialTable:
+    """The recorded trials of one task.
+
+    Attributes:
+        name: name of the task: the sweep's name.
+        metric: the searched metric.
+        spec_text: the sweep file, overrides applied and passwords masked.
+        points: the sweep's report points in nominal training samples, ascending.
+        trials: of one or more sweeps; ``sweep`` and ``number`` identify a trial.
+    """
+
+    name: str
+    metric: Metric
+    spec_text: str
+    points: tuple[int, ...]
+    trials: tuple[TableTrial, ...]
+
+    def configurations(self) -> tuple[tuple[TableTrial, ...], ...]:
+        """Return the trials grouped by equal ``params``; the trials of a group differ in their seeds."""
+        groups: dict[frozenset[tuple[str, ParamValue]], list[TableTrial]] = {}
+        for trial in self.trials:
+            groups.setdefault(frozenset(trial.params.items()), []).append(trial)
+        return tuple(map(tuple, groups.values()))
+
+
+def merge(tables: Sequence[TrialTable]) -> TrialTable:
+    """Return one table with the trials of all tables; name and sweep file are those of the first table.
+
+    A trial in several tables is taken from the last of them: a later export of the same sweep has more reports.
+
+    Raises:
+        UserError: there is no table, or the tables differ in their metric or their report points.
+        UserError: two tables have different trials of the same sweep and number.
+    """
+    if not tables:
+        raise UserError("no trial tables to merge")
+    first = tables[0]
+    trials: dict[tuple[str, int], TableTrial] = {}
+    for table in tables:
+        if (table.metric, table.points) != (first.metric, first.points):
+            raise UserError(
+                f"tables {first.name} and {table.name} cannot be merged: {_differences(first, table)}; record the "
+                "trials with one metric and the same report points"
+            )
+        for trial in table.trials:
+            other = trials.setdefault((trial.sweep, trial.number), trial)
+            if (other.settings, other.seed) != (trial.settings, trial.seed):
+                raise UserError(
+                    f"trial {trial.number} of {trial.sweep} has other settings or another seed in a second table; "
+                    "record the trials under another sweep name"
+                )
+            trials[trial.sweep, trial.number] = trial
+    return replace(first, trials=tuple(trials.values()))
+
+
+def _differences(first: TrialTable, second: TrialTable) -> str:
+    if first.metric != second.metric:
+        return (
+            f"metric {first.metric.name} ({first.metric.direction}), {second.metric.name} ({second.metric.direction})"
+        )
+    return f"report points {first.points}, {second.points}"
