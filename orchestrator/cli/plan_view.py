@@ -35,15 +35,16 @@ def _facts(spec: SweepSpec, plan: SweepPlan) -> list[tuple[str, str]]:
     bounds += [f"{words.count(budget.tokens)} tokens"] if budget.tokens else []
     costs = [f"{value:,.0f} {name.replace('_', ' ')}" for name, value in plan.cost.items()]
     base = f"{spec.model} in {spec.quantisation}" if spec.quantisation else str(spec.model)
-    points, rungs = (" · ".join(map(words.count, values)) for values in (plan.report_points, plan.rungs))
+    points = " · ".join(map(words.count, plan.report_points))
     return [
         ("metric", f"{spec.metric.name}, {spec.metric.direction}"),
         ("objective", f"{spec.objective} on {base}, data {spec.data.source}"),
         *data_lines(plan.rows, plan.data_summary),
         ("sampler", plan.sampler + (f", start points: {len(spec.start_points)}" if spec.start_points else "")),
-        ("report points", f"{points} samples"),
+        ("trial length", plan.length),
         *_ends(plan),
-        ("stopping", plan.stopping if plan.stopping == "none" else f"{plan.stopping}, by {plan.compared} at {rungs}"),
+        ("report points", f"{points} samples"),
+        ("stopping", _stopping(plan)),
         ("engine", _engine(spec, plan)),
         *(("solo engine", reason) for reason in plan.alone),
         ("parallel trials", _parallel_trials(plan)),
@@ -51,6 +52,14 @@ def _facts(spec: SweepSpec, plan: SweepPlan) -> list[tuple[str, str]]:
         ("cost", f"at most about {', '.join(costs)} (estimate: four characters per token)"),
         *(("note", note) for note in plan.notes),
     ]
+
+
+def _stopping(plan: SweepPlan) -> str:
+    if plan.stopping == "none":
+        return plan.stopping
+    rungs = " · ".join(map(words.count, plan.rungs))
+    compared = f"by {plan.compared} at {rungs} samples" if plan.rungs else "but trials end before they are compared"
+    return f"{plan.stopping}, {compared}; {plan.earliest_rung}"
 
 
 def _parallel_trials(plan: SweepPlan) -> str:

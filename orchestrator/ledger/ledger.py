@@ -22,6 +22,11 @@ class Ledger:
         self.trials = TrialStore(database, self.drivers)
         self.cursors = CursorStore(database)
 
+    @property
+    def study_url(self) -> str:
+        """The URL of the database with the Optuna studies: the ledger's own."""
+        return self.database.url
+
     @classmethod
     def open(cls, url: str | None = None, *, heartbeat_s: float = HEARTBEAT_S) -> Self:
         """Open the ledger at an SQLAlchemy URL, and create its tables if it is new.

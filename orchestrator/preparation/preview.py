@@ -32,6 +32,8 @@ class SweepPlan:
         ends: samples at which trials end without early stopping, ascending; several if their epochs differ.
         rungs: the report points at which trials are compared.
         compared: name of the metric compared there.
+        length: the length of a trial, with the reason.
+        earliest_rung: the reason for the first rung; empty if no trials are compared.
         rows: number of rows by split.
         data_summary: counts of the rows used and left out.
         parallel_trials: trials at once.
@@ -49,6 +51,8 @@ class SweepPlan:
     ends: tuple[int, ...]
     rungs: tuple[int, ...]
     compared: str
+    length: str
+    earliest_rung: str
     rows: Mapping[str, int]
     parallel_trials: int
     engine: str
@@ -89,6 +93,8 @@ def preview(prepared: PreparedSweep) -> SweepPlan:
         ends=_ends(search_plan, len(splits.train)),
         rungs=compared_at(search_plan.stopping, points),
         compared=(search_plan.stopping.metric or search_plan.metric).name,
+        length=prepared.length.text,
+        earliest_rung=prepared.length.earliest_rung,
         rows=row_counts(splits),
         data_summary=splits.summary,
         parallel_trials=capacity.slots,

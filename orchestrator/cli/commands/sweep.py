@@ -13,7 +13,7 @@ from orchestrator.cli.screen import Screen
 from orchestrator.core.environment import program
 from orchestrator.core.errors import SuspendedError, UserError
 from orchestrator.core.secrets import redact
-from orchestrator.core.timetable import Timetable, samples_of
+from orchestrator.core.timetable import Timetable
 from orchestrator.stores import existing_ledger, fetch_assets, logs_folder, read_spec
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _timetable(spec: "SweepSpec") -> Timetable | None:
     rows = spec.data.train
     if rows is None:
         return None
-    return Timetable(points=(samples_of(spec.epochs, rows),), rows_per_epoch=spec.rows_per_epoch(rows))
+    return Timetable(points=(spec.samples(rows),), rows_per_epoch=spec.rows_per_epoch(rows))
 
 
 def _run(
