@@ -227,3 +227,36 @@ def test_parallel_processes_have_separate_groups_without_open_ports() -> None:
         lines = output.splitlines()
         assert process.returncode == 0, errors
         assert lines in (["joined ['127.0.0.1']"], ["joined []"]), errors
+
+
+class Recorder:
+    """Records the calls of its methods by name."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_arguments, **_named: self.calls.append(name)
+
+
+def test_accelerate_steps_inside_its_backward() -> None:
+    from accelerate.utils.deepspeed import DeepSpeedEngineWrapper
+
+    engine = Recorder()
+    DeepSpeedEngineWrapper(engine).backward(torch.tensor(1.0))
+    assert engine.calls[-2:] == ["backward", "step"]
+
+
+@needs.deepspeed
+def test_default_gradient_buffer_takes_2_gb() -> None:
+    from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
+
+    assert DeepSpeedZeroConfig().reduce_bucket_size * torch.float32.itemsize == 2_000_000_000
+
+
+@needs.deepspeed
+@pytest.mark.parametrize("name", ["cpu_adam", "deepspeed_shm_comm"])
+def test_cpu_operations_are_installed_uncompiled(name: str) -> None:
+    from deepspeed.git_version_info import installed_ops
+
+    assert installed_ops[name] is False
