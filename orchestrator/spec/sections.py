@@ -151,7 +151,9 @@ class EarlyStopping(Section):
         default=3, description="asha and hyperband keep one of this many trials"
     )
     grace_samples: Natural | None = Field(
-        default=None, description="no trial is stopped before this many training samples"
+        default=None,
+        description="no trial is stopped before this many training samples; if absent, before 32 optimizer steps after "
+        "the warm-up, or at the first of the listed reports",
     )
     cohort: Trials | None = Field(default=None, description="reports that a rung waits for before its first decision")
     patience: Trials | None = Field(
