@@ -20,6 +20,8 @@ from tests.cluster.fake_sweep import POINTS as FAKE_POINTS
 from tests.fakes.fake_engine import FakeEngineFactory
 from tests.replay.tables import ACCURACY, POINTS, height, made_table, recorded_table
 
+ASHA = ("early_stopping.rule=asha", "early_stopping.grace_samples=100")
+
 
 def replayed(table: TrialTable, *overrides: str, seed: int = 0) -> Replayed:
     return replay(table, spec_of(table, overrides), seed)
@@ -49,7 +51,7 @@ def test_replay_reports_the_recorded_values() -> None:
 
 def test_same_seed_gives_the_same_replay() -> None:
     table = made_table(40, replicates=2)
-    overrides = ("search.sampler=tpe", "early_stopping.rule=asha")
+    overrides = ("search.sampler=tpe", *ASHA)
     first, again, other = (replayed(table, *overrides, seed=seed) for seed in (5, 5, 6))
     assert first == again
     assert first.records != other.records
@@ -75,7 +77,7 @@ def test_grid_tries_every_configuration() -> None:
 def test_stopping_saves_samples_and_keeps_the_winner() -> None:
     table = made_table(60)
     whole = replayed(table, "budget.trials=30")
-    stopped = replayed(table, "budget.trials=30", "early_stopping.rule=asha")
+    stopped = replayed(table, "budget.trials=30", *ASHA)
     assert whole.winner is not None
     assert stopped.winner is not None
     assert {record.number for record in stopped.stopped} <= set(range(30))
@@ -84,7 +86,7 @@ def test_stopping_saves_samples_and_keeps_the_winner() -> None:
 
 
 def test_trajectory_ends_with_the_winner() -> None:
-    result = replayed(made_table(40), "early_stopping.rule=asha")
+    result = replayed(made_table(40), *ASHA)
     assert [step.score for step in result.trajectory] == sorted(step.score for step in result.trajectory)
     assert [step.samples for step in result.trajectory] == sorted(step.samples for step in result.trajectory)
     assert result.winner is not None
@@ -146,7 +148,7 @@ def test_recorded_divergence_fails_again(tmp_path: Path) -> None:
 
 
 def test_decisions_are_kept_in_order() -> None:
-    result = replayed(made_table(30), "early_stopping.rule=asha", "budget.trials=12")
+    result = replayed(made_table(30), *ASHA, "budget.trials=12")
     by_record = [decision for record in result.records for decision in record.decisions.values()]
     assert len(result.decisions) == len(by_record)
     assert all(decision in by_record for decision in result.decisions)
