@@ -14,6 +14,8 @@ from orchestrator.report.fitting_table import plain_table
 from orchestrator.report.pace import Pace
 from orchestrator.spec.sweep_spec import SweepSpec
 
+_COST_SCOPES = {"trial_tokens": "per trial", "sweep_tokens": "in the sweep"}
+
 
 def plan_text(spec: SweepSpec, plan: SweepPlan, pace: Pace | None = None) -> Group:
     """Return the plan for a terminal: search space, data, rungs, engine and cost; with ``pace`` the time too."""
@@ -33,7 +35,7 @@ def _facts(spec: SweepSpec, plan: SweepPlan) -> list[tuple[str, str]]:
     bounds = [f"{budget.trials} trials"] if budget.trials else []
     bounds += [words.duration(budget.wall_time_s)] if budget.wall_time_s else []
     bounds += [f"{words.count(budget.tokens)} tokens"] if budget.tokens else []
-    costs = [f"{value:,.0f} {name.replace('_', ' ')}" for name, value in plan.cost.items()]
+    costs = [f"{value:,.0f} tokens {_COST_SCOPES[name]}" for name, value in plan.cost.items()]
     base = f"{spec.model} in {spec.quantisation}" if spec.quantisation else str(spec.model)
     points, rungs = (" · ".join(map(words.count, values)) for values in (plan.report_points, plan.rungs))
     return [
@@ -43,7 +45,10 @@ def _facts(spec: SweepSpec, plan: SweepPlan) -> list[tuple[str, str]]:
         ("sampler", plan.sampler + (f", start points: {len(spec.start_points)}" if spec.start_points else "")),
         ("report points", f"{points} samples"),
         *_ends(plan),
-        ("stopping", plan.stopping if plan.stopping == "none" else f"{plan.stopping}, by {plan.compared} at {rungs}"),
+        (
+            "stopping",
+            plan.stopping if plan.stopping == "none" else f"{plan.stopping}, by {plan.compared} at {rungs} samples",
+        ),
         ("engine", _engine(spec, plan)),
         *(("solo engine", reason) for reason in plan.alone),
         ("parallel trials", _parallel_trials(plan)),
@@ -54,7 +59,7 @@ def _facts(spec: SweepSpec, plan: SweepPlan) -> list[tuple[str, str]]:
 
 
 def _parallel_trials(plan: SweepPlan) -> str:
-    why = plan.why or "resources.parallel_trials"
+    why = plan.why or "set by resources.parallel_trials"
     return f"{plan.parallel_trials}: {why}" if plan.engine == "packed" else str(plan.parallel_trials)
 
 
