@@ -136,7 +136,7 @@ def test_next_steps_use_force_below_baseline(summary: Summary) -> None:
         changed = replace(board, baseline={board.metric.name: board.best.score + gain})
         assert changed.below_baseline is expected
         page = render_page(replace(summary, leaderboard=changed), {})
-        assert ("promote sentiment --force --reason" in page) is expected
+        assert ("promote &#39;sentiment#1&#39; --force --reason" in page) is expected
 
 
 def test_json_is_strict_and_names_winner(summary: Summary) -> None:
