@@ -37,6 +37,13 @@ def test_named_files_exist(page: str) -> None:
     assert [name for name in named if "YYYY" not in name and not (ROOT / name).exists()] == []
 
 
+def test_behaviour_of_other_software_names_a_test() -> None:
+    rows = [row for row in (ROOT / "docs/upstream.md").read_text().splitlines() if row.startswith("|")]
+    facts = [row for row in rows if not row.startswith(("|---", "| behaviour |"))]
+    assert facts
+    assert [row for row in facts if not re.search(r"`(tests/\S+\.py|findings/\S+\.sh)` \|$", row)] == []
+
+
 def test_every_decision_is_listed() -> None:
     index = (ROOT / "docs/decisions/index.md").read_text()
     assert set(re.findall(r"\((\d+\S*\.md)\)", index)) == {

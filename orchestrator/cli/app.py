@@ -18,6 +18,7 @@ from orchestrator.cli.commands import (
     schema,
     status,
     sweep,
+    table,
     ui,
     validate,
 )
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "Search": {"sweep": sweep.sweep, "validate": validate.validate, "schema": schema.schema},
-    "Inspect": {"status": status.status, "report": report.report, "ui": ui.ui},
+    "Inspect": {"status": status.status, "report": report.report, "ui": ui.ui, "table": table.table},
     "Use": {
         "promote": promote.promote,
         "rollback": rollback.rollback,

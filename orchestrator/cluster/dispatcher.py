@@ -17,6 +17,7 @@ from orchestrator.cluster.orders import (
     Advance,
     Assignment,
     Crashed,
+    CutShort,
     Finish,
     Finished,
     Order,
@@ -160,6 +161,8 @@ class Dispatcher:
         self._running.discard(outcome.number)
         if isinstance(outcome, Finished):
             self._coordinator.finish(outcome.number, outcome.metrics)
+        elif isinstance(outcome, CutShort):
+            self._coordinator.cut_short(outcome.number, outcome.reason)
         else:
             self._coordinator.fail(outcome.number, outcome.reason)
         self._decide_again()

@@ -8,13 +8,30 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-from orchestrator.cluster.orders import Advance, Assignment, Diverged, Finish, Finished, Reported, StepOutcome, Unusable
+from orchestrator.cluster.orders import (
+    Advance,
+    Assignment,
+    CutShort,
+    Diverged,
+    Finish,
+    Finished,
+    Reported,
+    StepOutcome,
+    Unusable,
+)
 from orchestrator.core.disk import suspending
-from orchestrator.core.errors import DivergedError, LoratoryError, ObjectiveError, SuspendedError, in_short
+from orchestrator.core.errors import (
+    CutShortError,
+    DivergedError,
+    LoratoryError,
+    ObjectiveError,
+    SuspendedError,
+    in_short,
+)
 from orchestrator.core.plan import EnginePlan
-from orchestrator.core.trial import Report, TrialTask
+from orchestrator.core.trial import TrialTask
 from orchestrator.training.checkpoints import trial_folder
-from orchestrator.training.engine import Capacity, Engine, PackingEngine, TrialRun
+from orchestrator.training.engine import Capacity, Engine, PackingEngine, StepResult, TrialRun
 
 EngineFactory: TypeAlias = Callable[[EnginePlan], Engine]
 """Builds an engine; picklable, for calls in another process."""
@@ -168,6 +185,9 @@ class SlotHost:
             if isinstance(result, DivergedError):
                 self.release(number)
                 outcomes[number] = Diverged(number=number, reason=str(result))
+            elif isinstance(result, CutShortError):
+                self.release(number)
+                outcomes[number] = CutShort(number=number, reason=str(result))
             else:
                 self._reported = True
                 outcomes[number] = Reported(report=result, notes=self._warnings.take())
@@ -183,12 +203,12 @@ class SlotHost:
         return self._runs[task.number]
 
 
-def _one_by_one(wanted: Mapping[TrialRun, int]) -> dict[TrialRun, Report | DivergedError]:
+def _one_by_one(wanted: Mapping[TrialRun, int]) -> dict[TrialRun, StepResult]:
     """Return the results of ``PackingEngine.step`` for a solo engine: one whole report per run."""
-    results: dict[TrialRun, Report | DivergedError] = {}
+    results: dict[TrialRun, StepResult] = {}
     for run, samples in wanted.items():
         try:
             results[run] = run.advance(samples)
-        except DivergedError as error:
+        except (DivergedError, CutShortError) as error:
             results[run] = error
     return results

@@ -73,6 +73,14 @@ class Diverged:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CutShort:
+    """The engine cannot train the trial further; its reports count."""
+
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Crashed:
     """The engine raised, or its process ``died``; this trial or another one was the cause."""
 
@@ -88,4 +96,4 @@ class Unusable:
     error: LoratoryError
 
 
-StepOutcome: TypeAlias = Reported | Finished | Diverged | Crashed | Unusable
+StepOutcome: TypeAlias = Reported | Finished | Diverged | CutShort | Crashed | Unusable

@@ -35,6 +35,10 @@ class DivergedError(LoratoryError):
     """A loss or a gradient is not finite; only this trial fails."""
 
 
+class CutShortError(LoratoryError):
+    """A trial cannot be trained further, through no fault of its own; its reports count."""
+
+
 class LedgerError(LoratoryError):
     """The ledger refuses an operation: it would break an invariant."""
 

@@ -54,6 +54,7 @@ class EnginePlan:
         tried: adapter settings tried with peft before the first trial; they cover the possible ones. Empty: none.
         searched: names of the searched settings.
         sweep_key: identifies the sweep in its checkpoints; empty: no sweep.
+        record: whether each trial's best checkpoint is measured on the test split for trial tables.
     """
 
     objective: str
@@ -75,6 +76,7 @@ class EnginePlan:
     tried: tuple[Mapping[str, ParamValue], ...] = ()
     searched: tuple[str, ...] = ()
     sweep_key: str = ""
+    record: bool = False
 
     @property
     def timetable(self) -> Timetable:

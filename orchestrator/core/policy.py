@@ -41,6 +41,9 @@ class SamplerPolicy:
 class StoppingPolicy:
     """Report points and early stopping.
 
+    In a ``SweepSpec``, None for ``grace_samples`` or ``metric`` means: not in the sweep file. ``preparation.defaults``
+    chooses the value.
+
     Attributes:
         rule: the stopping rule.
         reports: number of reports per trial, evenly spaced in training samples, or the samples themselves, ascending.
@@ -48,8 +51,7 @@ class StoppingPolicy:
         reduction_factor: asha and hyperband keep one trial in so many at each rung.
         grace_samples: a trial with fewer samples is never stopped; None: the first report.
         cohort: number of values needed at a rung before the first decision; None: the reduction factor (median: 3).
-        metric: the metric compared at rungs; None: the searched metric. In a ``SweepSpec`` None means: not in the sweep
-            file, so ``preparation.defaults`` chooses it.
+        metric: the metric compared at rungs; None: the searched metric.
         patience: number of consecutive reports with rising validation loss and falling training loss after which the
             overfitting exit ends a trial; None: no overfitting exit.
     """
@@ -99,9 +101,13 @@ class Resources:
 class Tracking:
     """Addresses of the tracking store and the model registry; None: the local store in ``mlflow/``.
 
-    ``keep_adapters`` is the number of best adapters kept on disk and logged as models.
+    Attributes:
+        uri, registry_uri: the addresses.
+        keep_adapters: number of best adapters kept on disk and logged as models.
+        record: whether the test predictions of every trial are recorded for trial tables.
     """
 
     uri: str | None = None
     registry_uri: str | None = None
     keep_adapters: int = 3
+    record: bool = False

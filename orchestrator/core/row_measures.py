@@ -1,20 +1,29 @@
-"""The measurement of a checkpoint on each row of a split."""
+"""The measurement of a checkpoint on a split: its metrics, and the values of each row."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RowMeasures:
-    """Predictions and losses of one checkpoint, by row in the order of the split.
+    """Losses and predictions of one checkpoint, by row in the order of the split.
 
     Attributes:
         losses: summed loss of each row.
-        units: number of units of each row: 1 in classification, the predicted tokens in language modelling.
+        units: weight of each row in the mean loss: 1 in classification, the predicted tokens in language modelling.
         predictions: predicted class of each row as an id; empty in a task without classes.
         references: true class of each row as an id; empty in a task without classes.
     """
 
     losses: tuple[float, ...]
-    units: tuple[int, ...]
+    units: tuple[float, ...]
     predictions: tuple[int, ...] = ()
     references: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measurement:
+    """The metrics of one checkpoint on a split: ``loss``, ``accuracy`` ...; and the values of each row."""
+
+    metrics: Mapping[str, float]
+    rows: RowMeasures

@@ -82,7 +82,12 @@ class TrialSettings:
         choices=("default", "gaussian", "orthogonal", "pissa"),
     )
     epochs: float = _setting(
-        1.0, Group.TRAINING, "passes over the training rows; fractions are allowed", low=0, open_low=True, high=1000
+        1.0,
+        Group.TRAINING,
+        "passes over the training rows, or a fraction; if neither fixed nor searched, enough for 256 optimizer steps",
+        low=0,
+        open_low=True,
+        high=1000,
     )
     learning_rate: float = _setting(2e-4, Group.TRAINING, "peak learning rate of AdamW", low=0, open_low=True, high=10)
     head_learning_rate: float | None = _setting(

@@ -7,6 +7,9 @@ from typing import TypeAlias
 ParamValue: TypeAlias = float | int | str | bool | None
 """A value in YAML."""
 
+_ROUNDING = 1e-8
+"""Largest rounding error of a value with a step, in steps."""
+
 
 def format_value(value: ParamValue, digits: int = 6) -> str:
     """Return ``value`` as YAML writes it, floats with ``digits`` significant digits."""
@@ -54,6 +57,21 @@ class Constant:
 Distribution: TypeAlias = FloatRange | IntRange | Choices | Constant
 
 
+def is_possible(distribution: Distribution, value: ParamValue) -> bool:
+    """Return whether a distribution has a value; a step is met up to rounding."""
+    match distribution:
+        case Constant():
+            return value == distribution.value
+        case Choices():
+            return value in distribution.choices
+    if isinstance(value, bool) or not isinstance(value, int if isinstance(distribution, IntRange) else (int, float)):
+        return False
+    if not distribution.low <= value <= distribution.high:
+        return False
+    steps = 0.0 if distribution.step is None else (value - distribution.low) / distribution.step
+    return abs(steps - round(steps)) < _ROUNDING
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parameter:
     """A named distribution. It is active if each parameter named in ``when`` has one of the values listed there."""
@@ -76,6 +94,16 @@ class Space:
     def has(self, name: str) -> bool:
         """Return whether the space has a parameter, searched or constant."""
         return any(parameter.name == name for parameter in self.parameters)
+
+    def contains(self, point: Mapping[str, ParamValue]) -> bool:
+        """Return whether a point has a possible value of every active parameter, and of no other one."""
+        chosen: dict[str, ParamValue] = {}
+        for parameter in self.parameters:
+            if parameter.is_active(chosen):
+                if parameter.name not in point or not is_possible(parameter.distribution, point[parameter.name]):
+                    return False
+                chosen[parameter.name] = point[parameter.name]
+        return chosen.keys() == point.keys()
 
     def combinations(self, names: Collection[str]) -> tuple[dict[str, ParamValue], ...]:
         """Return the possible combinations of these parameters, each once, without inactive parameters.

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from orchestrator.core.errors import UserError
+from orchestrator.core.row_measures import Measurement, RowMeasures
 from orchestrator.evaluation.row_independence import (
     BatchRule,
     find_batch_rule,
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
     from orchestrator.evaluation.crew import Crew
 
+NOTHING = Measurement(metrics={}, rows=RowMeasures(losses=(), units=()))
+"""The measurement on no rows."""
+_Pair: TypeAlias = tuple[Any, Any]
+"""A prediction and its reference, in the form of the objective."""
 BATCH_TOKENS = {"cpu": 1024, "cuda": 16_384}
 """Padded tokens of a batch by device type. Larger batches exceed a CPU's caches and are slower."""
 
@@ -35,7 +40,7 @@ def measure(
     tokenizer: "PreTrainedTokenizerBase",
     *,
     batch_tokens: int | None = None,
-) -> dict[str, float]:
+) -> Measurement:
     """Return ``loss`` and the objective's other metrics over ``examples``, in eval mode and the model's own dtype.
 
     The model's training mode is restored afterwards.
@@ -52,7 +57,7 @@ def measure(
     from orchestrator.evaluation.crew import Crew
 
     if not examples:
-        return {}
+        return NOTHING
     device = next(model.parameters()).device
     budget = batch_tokens if batch_tokens is not None else BATCH_TOKENS.get(device.type, BATCH_TOKENS["cuda"])
 
@@ -92,7 +97,7 @@ def measure_models(
     parts: Sequence[list[int]],
     crew: "Crew",
     device: "torch.device | str",
-) -> list[dict[str, float]]:
+) -> list[Measurement]:
     """Return ``loss`` and the objective's other metrics over ``examples`` for each of several models.
 
     The loss is the sum over all rows divided by the number of units, so it does not depend on the batches.
@@ -111,12 +116,12 @@ def measure_models(
     """
     import torch
 
-    def measured(rows: list[int]) -> list[tuple[torch.Tensor, list[tuple[Any, Any]]]]:
+    def measured(rows: list[int]) -> list[tuple[torch.Tensor, list[_Pair]]]:
         collated = objective.collate([examples[row] for row in rows], tokenizer)
         batch = {name: value.to(device) for name, value in collated.items()}
         return [
             (
-                torch.stack([values_B.sum(dtype=torch.float64) for values_B in objective.losses(logits, batch)]),
+                torch.stack([values_B.double() for values_B in objective.losses(logits, batch)]),
                 objective.predictions(logits, batch),
             )
             for logits in logits_of(batch)
@@ -124,14 +129,33 @@ def measure_models(
 
     with torch.inference_mode():
         results = crew.each(measured, parts)
-    measures = []
+    place = {row: position for position, row in enumerate(chain.from_iterable(parts))}
+    order = [place[row] for row in range(len(examples))]
+    measurements = []
     for model in zip(*results, strict=True):
-        total, units = torch.stack([sums_2 for sums_2, _ in model]).sum(0).tolist()
-        pairs = dict(zip(chain.from_iterable(parts), chain.from_iterable(pairs for _, pairs in model), strict=True))
-        returned = objective.measure([pairs[row] for row in range(len(examples))])
-        metrics = metric_values(returned, objective.name, wanted=[*filter("loss".__ne__, objective.metrics)])
-        measures.append({"loss": total / max(units, 1.0), **metrics})
-    return measures
+        losses_2R = torch.cat([losses_2B for losses_2B, _ in model], dim=1).cpu()[:, order]
+        pairs = [*chain.from_iterable(pairs for _, pairs in model)]
+        measurements.append(_measurement(objective, losses_2R, [pairs[position] for position in order]))
+    return measurements
+
+
+def _measurement(objective: Objective, losses_2R: "torch.Tensor", pairs: "Sequence[_Pair]") -> Measurement:
+    """Return the measurement of one model from the summed loss and the units of each row, and its predictions."""
+    total, units = losses_2R.sum(1).tolist()
+    returned = objective.measure(pairs)
+    metrics = metric_values(returned, objective.name, wanted=[*filter("loss".__ne__, objective.metrics)])
+    losses_R, units_R = losses_2R.tolist()
+    predictions, references = _class_ids(objective, pairs)
+    rows = RowMeasures(losses=tuple(losses_R), units=tuple(units_R), predictions=predictions, references=references)
+    return Measurement(metrics={"loss": total / max(units, 1.0), **metrics}, rows=rows)
+
+
+def _class_ids(objective: Objective, pairs: "Sequence[_Pair]") -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return predictions and references; both empty unless all are ids of the objective's classes."""
+    classes = len(objective.labels)
+    if not all(isinstance(value, int) and 0 <= value < classes for pair in pairs for value in pair):
+        return (), ()
+    return tuple(int(predicted) for predicted, _ in pairs), tuple(int(true) for _, true in pairs)
 
 
 def forward(model: "torch.nn.Module", batch: "Mapping[str, torch.Tensor]") -> "torch.Tensor":

@@ -6,8 +6,10 @@ from typing import Any, TypeAlias
 
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.search.stopping.points import report_points
 from orchestrator.search.sweeps import newest_with_trials
 from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.spec.trial_length import epochs_of_rows, largest_batch
 
 Stored: TypeAlias = Mapping[str, Any]
 """The fingerprint of a stored sweep."""
@@ -49,3 +51,24 @@ def with_rung_metric(spec: SweepSpec, stored: Stored | None, directions: Mapping
         name = stored["stopping"].get("metric")
         metric = None if name is None else Metric(name=name, direction=directions[name.partition("/")[2]])
     return replace(spec, stopping=replace(spec.stopping, metric=metric))
+
+
+def with_trial_length(spec: SweepSpec, stored: Stored | None, rows: int) -> SweepSpec:
+    """Return the spec with the epochs and the grace period of its trials, for this number of training rows.
+
+    The grace period is None if it ends at the first report point. Written report points are rungs as they are, early
+    or not; ``rung_notes`` has the warning. A resumed sweep keeps the values that it was started with.
+    """
+    if spec.epochs_are_open:
+        epochs = epochs_of_rows(rows, largest_batch(spec.space, spec.fixed)) if stored is None else stored["epochs"]
+        spec = replace(spec, fixed={**spec.fixed, "epochs": epochs})
+    stopping, samples = spec.stopping, spec.samples(rows)
+    grace, first = stopping.grace_samples, report_points(samples, stopping.reports)[0]
+    if stored is not None:
+        stored_grace = stored["stopping"]["grace_samples"]
+        if grace is None or max(grace, first) == max(stored_grace or 0, first):
+            grace = stored_grace
+    elif grace is None and isinstance(stopping.reports, int):
+        earliest = spec.earliest_rung(rows)
+        grace = earliest if earliest > first else None
+    return replace(spec, stopping=replace(stopping, grace_samples=grace))

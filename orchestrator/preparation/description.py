@@ -83,7 +83,7 @@ def _params(spec: SweepSpec) -> dict[str, ParamValue]:
         "seed": spec.seed,
     }
     if not spec.space.has("epochs"):
-        params["epochs"] = spec.epochs
+        params["epochs"] = spec.fixed["epochs"]
     if spec.quantisation is not None:
         params["quantisation"] = spec.quantisation.value
     if spec.deepspeed is not None:

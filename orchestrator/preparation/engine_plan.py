@@ -6,7 +6,7 @@ from typing import Any
 
 from orchestrator.core.methods import LORA, takers
 from orchestrator.core.plan import EnginePlan
-from orchestrator.core.timetable import Timetable, samples_of
+from orchestrator.core.timetable import Timetable
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.stopping.points import report_points
 from orchestrator.spec.covering import covering
@@ -27,7 +27,7 @@ def plan_engine(spec: SweepSpec, train_rows: int, sweep_dir: str = "", sweep_key
         objective=spec.objective,
         model=spec.model,
         data=replace(spec.data, train=train_rows),
-        report_points=report_points(samples_of(spec.epochs, train_rows), spec.stopping.reports),
+        report_points=report_points(spec.samples(train_rows), spec.stopping.reports),
         rows_per_epoch=spec.rows_per_epoch(train_rows),
         sweep_dir=sweep_dir,
         sweep_key=sweep_key,
@@ -43,6 +43,7 @@ def plan_engine(spec: SweepSpec, train_rows: int, sweep_dir: str = "", sweep_key
         searched=spec.space.searched,
         quantisation=spec.quantisation,
         deepspeed=spec.deepspeed,
+        record=spec.tracking.record,
     )
 
 

@@ -15,11 +15,17 @@ from orchestrator.ledger.home import sweep_dir
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.digest import digest
 from orchestrator.objective.protocol import Objective, Splits
-from orchestrator.preparation.defaults import stored_fingerprint, with_rung_metric, with_split_rule
+from orchestrator.preparation.defaults import (
+    stored_fingerprint,
+    with_rung_metric,
+    with_split_rule,
+    with_trial_length,
+)
 from orchestrator.preparation.description import adapters_of, describe
 from orchestrator.preparation.engine_plan import plan_engine, plan_search
 from orchestrator.preparation.request import SweepRequest
 from orchestrator.preparation.rows import read_rows, row_counts
+from orchestrator.preparation.trial_length import TrialLength, trial_length
 from orchestrator.report.files import REPORT_DIR
 from orchestrator.search.plan import SearchPlan
 from orchestrator.spec.fingerprint import fingerprint
@@ -39,6 +45,7 @@ class PreparedSweep:
         request_digest: digest of the request; None if there is none.
         objective, splits: the task and its rows.
         notes: notes for the user on the model, its adapters and the data, one sentence each.
+        length: the length of a trial and its rungs, in words.
         fingerprint: the part of the sweep fixed for all its runs, as plain JSON.
         engine_plan: builds the engines; its ``sweep_dir`` is empty until ``placed``.
         search_plan: space, sampler, stopping rule and budget.
@@ -56,6 +63,7 @@ class PreparedSweep:
     objective: Objective
     splits: Splits
     notes: tuple[str, ...]
+    length: TrialLength
     fingerprint: Mapping[str, Any]
     engine_plan: EnginePlan
     search_plan: SearchPlan
@@ -105,7 +113,12 @@ def prepare(
     objective, stored = request.objective, stored_fingerprint(ledger, request.spec.name)
     spec = with_rung_metric(with_split_rule(request.spec, stored), stored, objective.metrics)
     splits, checked = read_rows(spec, objective, say)
-    notes = checked.notes
+    spec = with_trial_length(spec, stored, len(splits.train))
+    length = trial_length(request.spec, spec, row_counts(splits), resumed=stored is not None)
+    say(f"trial length: {length.text}")
+    for note in length.notes:
+        say(note)
+    notes = (*checked.notes, *length.notes)
     engine_plan = plan_engine(spec, len(splits.train))
     if engine_plan.engine is EngineName.SOLO:
         from orchestrator.training.checks.adapter_check import check_adapters
@@ -121,6 +134,7 @@ def prepare(
         objective=objective,
         splits=splits,
         notes=notes,
+        length=length,
         fingerprint=fingerprint,
         engine_plan=engine_plan,
         search_plan=plan_search(spec, engine_plan.timetable),

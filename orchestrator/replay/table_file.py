@@ -25,6 +25,7 @@ VERSION = 1
 
 _KEY = b"loratory.trial_table"
 _PARAM, _FINAL, _TEST, _ROWS = "param/", "final/", "test/", "test_rows/"
+_ID_COLUMNS = (f"{_ROWS}predictions", f"{_ROWS}references")
 _TRIAL_COLUMNS = ("trial", "sweep", "seed", "state", "reason", "params", "settings")
 _REPORT_COLUMNS = ("samples", "seconds")
 
@@ -53,7 +54,8 @@ def write_table(table: TrialTable, path: Path) -> None:
     written = pa.table(columns, names=names).replace_schema_metadata({_KEY: json.dumps(about).encode()})
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
-        pq.write_table(written, unfinished, compression="zstd", compression_level=15)
+        with unfinished.open("wb") as stream:
+            pq.write_table(written, stream, compression="zstd", compression_level=15)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -181,7 +183,7 @@ def _kind(name: str) -> "pa.DataType":
     if name in _TRIAL_COLUMNS:
         return pa.string()
     if name.startswith(_ROWS):
-        return pa.list_(pa.float32() if name == f"{_ROWS}losses" else pa.int32())
+        return pa.list_(pa.int32() if name in _ID_COLUMNS else pa.float32())
     if name.startswith(_PARAM):
         kinds = {float: pa.float64(), int: pa.int64(), bool: pa.bool_(), str: pa.string()}
         return kinds[RULES[name.removeprefix(_PARAM)].kind]

@@ -16,7 +16,7 @@ from orchestrator.core.settings import TrialSettings
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState, TrialTask
 from orchestrator.evaluation.exits import diverged, overfitting
-from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.memory import SweepLedger
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.spending import Spending
 from orchestrator.search.stopping.decide import Decider
@@ -31,7 +31,7 @@ class Coordinator:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: SweepLedger,
         sweep: SweepRecord,
         plan: SearchPlan,
         *,
@@ -69,7 +69,7 @@ class Coordinator:
         for record in ledger.trials.all(sweep.id):
             self._store(record)
         self._study_numbers = ledger.trials.study_numbers(sweep.id)
-        self._study = SweepStudy(ledger.database.url, sweep.reference, plan)
+        self._study = SweepStudy(ledger.study_database, sweep.reference, plan)
         self._space_left = True
         self._study.reconcile(self.records(), self._study_numbers)
         for record in self.records():
@@ -226,6 +226,11 @@ class Coordinator:
             self._end(number, Outcome(state=TrialState.FAIL, reason=reason), {})
         else:
             self._end(number, replace(decided, reason=f"{decided.reason}; {FINALS_MISSING}: {reason}"), {})
+
+    def cut_short(self, number: int, reason: str) -> None:
+        """End a trial that cannot be trained further, as pruned: its reports count. An ended trial does not change."""
+        if not self._records[number].ended:
+            self._end(number, Outcome(state=TrialState.PRUNED, reason=reason), {})
 
     def suspend(self) -> None:
         """Start no further trials. Unfinished trials are left to the next driver."""

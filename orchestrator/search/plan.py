@@ -22,6 +22,8 @@ class SearchPlan:
         stopping: the early stopping rule.
         fixed: settings with one value in all trials.
         start_points: points tried first, complete or partial; the sampler chooses the missing values.
+        candidates: the points of the space open to trials; the nearest untried one replaces each proposal, start points
+            included. None: the whole space.
         seed: the sweep's seed; every trial's seed derives from it.
     """
 
@@ -33,4 +35,5 @@ class SearchPlan:
     stopping: StoppingPolicy = field(default_factory=StoppingPolicy)
     fixed: Mapping[str, ParamValue] = field(default_factory=dict)
     start_points: tuple[Mapping[str, ParamValue], ...] = ()
+    candidates: tuple[Mapping[str, ParamValue], ...] | None = None
     seed: int = 0

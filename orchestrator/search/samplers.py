@@ -6,7 +6,7 @@ sweep's seed and the proposal's number: a resumed sweep makes the same proposals
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from optuna.distributions import BaseDistribution, CategoricalChoiceType, CategoricalDistribution
 from optuna.samplers import (
@@ -26,9 +26,14 @@ from orchestrator.core.errors import UserError
 from orchestrator.core.grid import MOST_POINTS, endless
 from orchestrator.core.policy import SamplerName, SamplerPolicy
 from orchestrator.core.seeds import derive_seed
-from orchestrator.core.space import ParamValue, Space
+from orchestrator.core.space import Choices, Constant, Parameter, ParamValue, Space
 from orchestrator.search.space import distributions
 from orchestrator.search.tpe_history import one_per_parameter_set, with_ended
+
+START_POINT = "point"
+"""User attribute of a trial with the values of its start point; only with candidates."""
+
+Snap: TypeAlias = Callable[[Mapping[str, ParamValue]], Mapping[str, ParamValue]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +47,7 @@ class Proposal:
         seed: the sweep's seed.
         unseen: an untried point of a finite space; None if there is none.
         ended: the ended trials given to TPE.
+        snap: returns the nearest untried candidate to a point; None: without candidates.
         number: the proposal's number in the study, from 0.
         parameter: the parameter sampled independently; empty for joint sampling.
     """
@@ -52,6 +58,7 @@ class Proposal:
     seed: int
     unseen: Mapping[str, ParamValue] | None = None
     ended: Sequence[FrozenTrial] = ()
+    snap: Snap | None = None
     number: int = 0
     parameter: str = ""
 
@@ -90,6 +97,9 @@ class _Replayable(BaseSampler):
     """Samples each parameter independently of the parameters sampled before it.
 
     An interrupted proposal has some values in the study; the missing ones get the same values as without interruption.
+
+    With candidates it samples the whole point first, and passes the nearest untried candidate to Optuna. So the study
+    holds the candidate's values as the trial's own.
     """
 
     def __init__(self, proposal: Proposal, build: Callable[[Proposal], BaseSampler]) -> None:
@@ -105,15 +115,24 @@ class _Replayable(BaseSampler):
 
     @override
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Return the jointly sampled parameters."""
-        return dict(self._joint.infer_relative_search_space(study, trial))
+        """Return the jointly sampled parameters; with candidates all parameters."""
+        self._jointly = dict(self._joint.infer_relative_search_space(study, trial))
+        return self._jointly if self._proposal.snap is None else distributions(self._proposal.space)
 
     @override
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Sample them."""
-        return dict(self._joint.sample_relative(study, trial, search_space))
+        """Sample them; with candidates return the nearest untried one."""
+        values = dict(self._joint.sample_relative(study, trial, self._jointly))
+        if self._proposal.snap is None:
+            return values
+        values |= trial.user_attrs.get(START_POINT, {})
+        point: dict[str, ParamValue] = {}
+        for parameter in self._proposal.space.parameters:
+            if parameter.is_active(point):
+                point[parameter.name] = self._value(study, trial, parameter, values)
+        return {name: value for name, value in self._proposal.snap(point).items() if name in search_space}
 
     @override
     def sample_independent(
@@ -124,13 +143,28 @@ class _Replayable(BaseSampler):
         value: CategoricalChoiceType = sampler.sample_independent(study, trial, param_name, param_distribution)
         return value
 
+    def _value(
+        self, study: Study, trial: FrozenTrial, parameter: Parameter, values: Mapping[str, ParamValue]
+    ) -> ParamValue:
+        """Return a parameter's value: one of ``values``, its only possible value, or a sampled one."""
+        distribution = parameter.distribution
+        if isinstance(distribution, Constant):
+            return distribution.value
+        if parameter.name in values:
+            return values[parameter.name]
+        theirs = distributions(self._proposal.space)[parameter.name]
+        if theirs.single():
+            return distribution.choices[0] if isinstance(distribution, Choices) else distribution.low
+        return self.sample_independent(study, trial, parameter.name, theirs)
+
 
 def _require_countable(proposal: Proposal) -> None:
+    if proposal.unseen is not None:
+        return
     names = ", ".join(endless(proposal.space))
     if names:
         raise UserError(f"search.sampler grid: every parameter needs choices or a step; without: {names}")
-    if proposal.unseen is None:
-        raise UserError(f"search.sampler grid: a grid may have {MOST_POINTS} points; this one has more")
+    raise UserError(f"search.sampler grid: a grid may have {MOST_POINTS} points; this one has more")
 
 
 def _random(proposal: Proposal) -> BaseSampler:

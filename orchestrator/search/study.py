@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import optuna
 from optuna.exceptions import StorageInternalError
-from optuna.storages import BaseStorage, RDBStorage, get_storage
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage, get_storage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState as OptunaState
 from sqlalchemy import Engine
@@ -24,10 +24,11 @@ from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.ledger.codec import canonical
 from orchestrator.ledger.connection import retry_on_disconnect, table_creation_lock, wait_for_server
-from orchestrator.ledger.database import connect_args, open_engine, tune_sqlite
+from orchestrator.ledger.database import Database, connect_args, tune_sqlite
 from orchestrator.ledger.database_errors import translate, translate_errors
+from orchestrator.search.candidates import CandidateSet
 from orchestrator.search.plan import SearchPlan
-from orchestrator.search.samplers import Proposal, build_sampler
+from orchestrator.search.samplers import START_POINT, Proposal, Snap, build_sampler
 from orchestrator.search.space import propose
 from orchestrator.search.tpe_history import NEWEST, TpeHistory
 
@@ -52,12 +53,16 @@ class NewPoint:
 class SweepStudy:
     """The study of one sweep. One driver uses it at a time."""
 
-    def __init__(self, url: str, name: str, plan: SearchPlan) -> None:
-        """Open or create the study ``name`` at ``url``."""
+    def __init__(self, database: Database | None, name: str, plan: SearchPlan) -> None:
+        """Open or create the study ``name`` in the ledger's database; None: in memory.
+
+        Raises:
+            ValueError: a candidate is not a point of the space.
+        """
         self._plan = plan
-        self._engine = open_engine(url)
+        self._engine = None if database is None else database.engine
         with _quiet(), _translate_errors(self._engine):
-            self._storage = _storage(url, self._engine)
+            self._storage = _storage(database)
             self._study = optuna.create_study(
                 storage=self._storage,
                 study_name=name,
@@ -66,8 +71,9 @@ class SweepStudy:
                 load_if_exists=True,
             )
         self._study_id = self._storage.get_study_id_from_name(name)
-        points = all_points(plan.space)
+        points = all_points(plan.space) if plan.candidates is None else plan.candidates
         self._unseen = None if points is None else _shuffled(points, plan.seed)
+        self._snap = self._nearest_candidate() if plan.candidates is not None else None
         self._seen: set[str] = set()
         # Steps and ended trials known to be in the study, so a report costs one write and no read.
         self._written: dict[int, set[int]] = {}
@@ -110,7 +116,11 @@ class SweepStudy:
             key = canonical(point)
             if key not in queued:
                 queued.add(key)
-                self._study.enqueue_trial(dict(point), user_attrs={"start": key})
+                start: dict[str, object] = {"start": key}
+                if self._snap is None:
+                    self._study.enqueue_trial(dict(point), user_attrs=start)
+                else:  # its values are fixed when the sampler has found the nearest candidate
+                    self._study.enqueue_trial({}, user_attrs={**start, START_POINT: dict(point)})
 
     @property
     def exhausted(self) -> bool:
@@ -168,6 +178,7 @@ class SweepStudy:
                     seed=self._plan.seed,
                     unseen=self._next_unseen(),
                     ended=self._history.trials,
+                    snap=self._snap,
                 )
             )
             trial = self._study.ask()
@@ -192,25 +203,32 @@ class SweepStudy:
     def _id(self, number: int) -> int:
         return int(self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number))
 
+    def _nearest_candidate(self) -> Snap:
+        """Return the function from a point to the nearest untried candidate; the seed orders equally near ones."""
+        candidates = CandidateSet(self._unseen or (), self._plan.space)
+        return lambda point: candidates.nearest(point, self._seen)
+
     def _next_unseen(self) -> Mapping[str, ParamValue] | None:
         while self._unseen and canonical(self._unseen[-1]) in self._seen:
             self._unseen.pop()
         return self._unseen[-1] if self._unseen else None
 
 
-def delete_study(url: str, name: str) -> None:
+def delete_study(database: Database, name: str) -> None:
     """Remove the study of a sweep, if there is one."""
-    engine = open_engine(url)
-    with _quiet(), _translate_errors(engine):
-        storage = _storage(url, engine)
+    with _quiet(), _translate_errors(database.engine):
+        storage = _storage(database)
         if name in optuna.get_all_study_names(storage):
             optuna.delete_study(study_name=name, storage=storage)
 
 
-def _storage(url: str, engine: Engine) -> BaseStorage:
-    with table_creation_lock(engine):
-        storage = RDBStorage(url, engine_kwargs={"connect_args": connect_args(url), "pool_pre_ping": True})
-    wait_for_server(storage.engine)
+def _storage(database: Database | None) -> BaseStorage:
+    if database is None:
+        return InMemoryStorage()
+    arguments = connect_args(database.url, database.wait_s)
+    with table_creation_lock(database.engine, database.wait_s):
+        storage = RDBStorage(database.url, engine_kwargs={"connect_args": arguments, "pool_pre_ping": True})
+    wait_for_server(storage.engine, database.wait_s)
     if storage.engine.dialect.name == "sqlite":
         storage.engine.dispose()  # new connections get the pragmas
         tune_sqlite(storage.engine)
@@ -218,8 +236,11 @@ def _storage(url: str, engine: Engine) -> BaseStorage:
 
 
 @contextmanager
-def _translate_errors(engine: Engine) -> Iterator[None]:
-    """Raise database errors as ours, also if Optuna has wrapped them."""
+def _translate_errors(engine: Engine | None) -> Iterator[None]:
+    """Raise database errors as ours, also if Optuna has wrapped them; without an engine there are none."""
+    if engine is None:
+        yield
+        return
     try:
         with translate_errors(engine):
             yield
@@ -231,7 +252,7 @@ def _translate_errors(engine: Engine) -> Iterator[None]:
         raise ours from cause
 
 
-def _shuffled(points: Sequence[dict[str, ParamValue]], seed: int) -> list[dict[str, ParamValue]]:
+def _shuffled(points: Sequence[Mapping[str, ParamValue]], seed: int) -> list[Mapping[str, ParamValue]]:
     order = list(points)
     random.Random(derive_seed(seed, "grid")).shuffle(order)  # noqa: S311  (not cryptographic)
     return order

@@ -16,7 +16,6 @@ from orchestrator.spec.addresses import check_addresses
 from orchestrator.spec.deepspeed import read_deepspeed
 from orchestrator.spec.overrides import Override, overridden_text
 from orchestrator.spec.points import read_points
-from orchestrator.spec.possible import possible_epochs
 from orchestrator.spec.problems import Problems, yaml_text
 from orchestrator.spec.sections import EarlyStopping, Sampler, SweepFile
 from orchestrator.spec.sources import SourceReader
@@ -68,7 +67,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     checks.check_method(fixed, space, problems)
     checks.check_init(fixed, space, problems)
     checks.check_quantisation(file.quantisation, fixed, space, problems)
-    checks.check_sizes(file, stopping, possible_epochs(space, fixed)[-1], problems)
+    checks.check_sizes(file, stopping, space, fixed, problems)
     problems.raise_if_any()
     text = overridden_text(draft.text, draft.overrides)
     warnings = [*check_addresses(file.tracking, text, problems), *_unexecuted(file, facts, problems)]

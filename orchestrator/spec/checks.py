@@ -11,11 +11,11 @@ from orchestrator.core.policy import SamplerName, SamplerPolicy, StoppingName, S
 from orchestrator.core.quantisation import Quantisation, missing_package
 from orchestrator.core.settings import RULES, Group
 from orchestrator.core.space import ParamValue, Space
-from orchestrator.core.timetable import samples_of
 from orchestrator.spec.possible import possible
 from orchestrator.spec.problems import KeyPath, Problems, yaml_text
 from orchestrator.spec.sections import EarlyStopping, Search, SweepFile
 from orchestrator.spec.suggest import one_of
+from orchestrator.spec.trial_length import longest_samples
 
 _SIZES = {
     SamplerName.TPE: ("startup_trials",),
@@ -187,10 +187,13 @@ def _place(name: str, space: Space) -> KeyPath:
     return ("search", "space", name) if space.has(name) else (str(RULES[name].group), name)
 
 
-def check_sizes(file: SweepFile, stopping: StoppingPolicy, epochs: float, problems: Problems) -> None:
-    """Check numbers of rows, reports and trials against each other; ``epochs`` is the largest possible value."""
+def check_sizes(
+    file: SweepFile, stopping: StoppingPolicy, space: Space, fixed: Mapping[str, ParamValue], problems: Problems
+) -> None:
+    """Check numbers of rows, reports and trials against each other."""
     _check_data(file, problems)
-    _check_stopping(file, stopping, epochs, problems)
+    if file.data.train is not None and not _is_overridden(problems, _ROWS, *_EPOCHS):
+        _check_stopping(stopping, longest_samples(space, fixed, file.data.train), problems)
     _check_budget(file, stopping, problems)
 
 
@@ -207,14 +210,11 @@ def _check_data(file: SweepFile, problems: Problems) -> None:
         problems.add(("data", "train_eval"), message)
 
 
-def _check_stopping(file: SweepFile, stopping: StoppingPolicy, epochs: float, problems: Problems) -> None:
+def _check_stopping(stopping: StoppingPolicy, samples: int, problems: Problems) -> None:
     """Check that reports and the grace period lie within the longest trial, one sample or more apart.
 
     The check is skipped if ``--set`` changes the rows or epochs: reports after the end of a trial are dropped then.
     """
-    if file.data.train is None or _is_overridden(problems, _ROWS, *_EPOCHS):
-        return
-    samples = samples_of(epochs, file.data.train)
     limit = f"{samples}, the samples of a trial (data.train x epochs)"
     if isinstance(stopping.reports, int) and stopping.reports > samples:
         message = f"the number of reports must be at most {limit}, got {stopping.reports}"

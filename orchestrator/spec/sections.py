@@ -151,7 +151,9 @@ class EarlyStopping(Section):
         default=3, description="asha and hyperband keep one of this many trials"
     )
     grace_samples: Natural | None = Field(
-        default=None, description="no trial is stopped before this many training samples"
+        default=None,
+        description="no trial is stopped before this many training samples; if absent, before 32 optimizer steps after "
+        "the warm-up, or at the first of the listed reports",
     )
     cohort: Trials | None = Field(default=None, description="reports that a rung waits for before its first decision")
     patience: Trials | None = Field(
@@ -195,11 +197,16 @@ class ResourcesSection(Section):
 
 
 class TrackingSection(Section):
-    """The MLflow servers, and the number of kept adapters."""
+    """The MLflow servers, the number of kept adapters, and recording for trial tables."""
 
     uri: Address | None = Field(default=None, description="MLflow tracking URI; the local store in mlflow/ if absent")
     registry_uri: Address | None = Field(default=None, description="MLflow registry URI; the tracking URI if absent")
     keep_adapters: Threads = Field(default=3, description="number of best adapters to keep and log as models")
+    record: bool = Field(
+        default=False,
+        description="record test predictions of every trial's best checkpoint for trial tables; MLflow and the report "
+        "do not show them",
+    )
 
 
 class SweepFile(Section):
@@ -220,7 +227,9 @@ class SweepFile(Section):
     early_stopping: EarlyStoppingEntry = Field(default=EarlyStopping(), description="a rule's name, a mapping, or none")
     budget: BudgetSection = Field(default=BudgetSection(), description="limits of the sweep")
     resources: ResourcesSection = Field(default=ResourcesSection(), description="engine and parallel trials")
-    tracking: TrackingSection = Field(default=TrackingSection(), description="MLflow servers and kept adapters")
+    tracking: TrackingSection = Field(
+        default=TrackingSection(), description="MLflow servers, kept adapters and recording"
+    )
     seed: Seed = Field(default=0, description="seed of the proposals and of every trial")
 
 

@@ -11,7 +11,7 @@ from orchestrator.core.plan import Precision
 from orchestrator.core.policy import Budget, Resources, SamplerPolicy, StoppingPolicy, Tracking
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.space import ParamValue, Space
-from orchestrator.spec.possible import possible_epochs
+from orchestrator.spec.trial_length import earliest_rung, largest_batch, largest_warmup, longest_samples
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,9 +61,18 @@ class SweepSpec:
     warnings: tuple[str, ...] = ()
 
     @property
-    def epochs(self) -> float:
-        """Epochs of the longest possible trial, > 0."""
-        return possible_epochs(self.space, self.fixed)[-1]
+    def epochs_are_open(self) -> bool:
+        """Whether the epochs are neither fixed nor searched: they follow from the number of training rows."""
+        return "epochs" not in self.fixed and not self.space.has("epochs")
+
+    def samples(self, rows: int) -> int:
+        """Return the samples of the longest possible trial with this number of training rows."""
+        return longest_samples(self.space, self.fixed, rows)
+
+    def earliest_rung(self, rows: int) -> int:
+        """Return the samples before which trials are not compared, with this number of training rows."""
+        warmup = largest_warmup(self.space, self.fixed)
+        return earliest_rung(self.samples(rows), largest_batch(self.space, self.fixed), warmup)
 
     def rows_per_epoch(self, rows: int) -> int | None:
         """Return ``rows``, the number of training rows, if epochs are searched, else None; see ``Timetable``."""

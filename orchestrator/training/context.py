@@ -1,13 +1,18 @@
 """The parts of a sweep shared by its engines and their trials."""
 
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.errors import LoratoryError
 from orchestrator.core.manifest import Owner
 from orchestrator.core.plan import EnginePlan
+from orchestrator.core.row_measures import Measurement
 from orchestrator.core.trial import TrialTask
-from orchestrator.objective.protocol import Head, Objective
+from orchestrator.evaluation.shift import shift_metrics
+from orchestrator.objective.protocol import Head, Objective, Splits
+from orchestrator.training.checkpoints.recorded_test import read_recorded_test, record_test
 from orchestrator.training.checkpoints.trial_folder import TrialFolder
 from orchestrator.training.data.task_data import TaskData
 from orchestrator.training.process.hardware import choose_device, computes_in_bfloat16
@@ -24,8 +29,8 @@ class EngineContext:
         bfloat16: whether training computes in bfloat16.
     """
 
-    def __init__(self, plan: EnginePlan, objective: Objective) -> None:
-        """Read the tokenizer and the rows.
+    def __init__(self, plan: EnginePlan, objective: Objective, splits: Splits | None = None) -> None:
+        """Read the tokenizer, and the rows if ``splits`` is None.
 
         Raises:
             AssetError: the model or the data is missing.
@@ -37,7 +42,7 @@ class EngineContext:
         self.objective = objective
         self.device = choose_device(plan.device)
         tokenizer = load_tokenizer(plan.model, classifies=objective.head is Head.SEQUENCE_CLASSIFICATION)
-        self._data: TaskData | None = TaskData(objective, plan.data, tokenizer)
+        self._data: TaskData | None = TaskData(objective, plan.data, tokenizer, splits)
         self.bfloat16 = computes_in_bfloat16(plan.precision, self.device)
 
     @property
@@ -65,6 +70,40 @@ class EngineContext:
         """
         owner = Owner(sweep=self.plan.sweep_key, task=task)
         return TrialFolder(Path(self.plan.sweep_dir), task.number, state, owner)
+
+    def final_splits(self, folder: TrialFolder, best_samples: int) -> tuple[str, ...]:
+        """Return the splits to measure at the end of a trial: the shift sets, then ``test`` if it must be recorded.
+
+        Args:
+            folder: the trial's checkpoints.
+            best_samples: report point of the checkpoint to measure.
+        """
+        recorded = not self.plan.record or read_recorded_test(folder, best_samples) is not None
+        return (*self.data.shift_sets, *(() if recorded else ("test",)))
+
+    def finals(
+        self, folder: TrialFolder, best_samples: int, measured: Iterable[tuple[str, Measurement]]
+    ) -> dict[str, float]:
+        """Return the metrics of the shift sets with ``time/shift_s``, and record the measurement of ``test``.
+
+        Without shift sets nothing is returned. The values of the test split are in the record alone.
+
+        Args:
+            folder: the trial's checkpoints.
+            best_samples: report point of the measured checkpoint.
+            measured: yields the splits of ``final_splits``; the time until the last shift set counts.
+        """
+        began, seconds = time.perf_counter(), 0.0
+        by_split: dict[str, Measurement] = {}
+        for name, measurement in measured:
+            by_split[name] = measurement
+            if name in self.data.shift_sets:
+                seconds = time.perf_counter() - began
+        test = by_split.pop("test", None)
+        if test is not None:
+            record_test(folder, best_samples, test)
+        by_set = {name: measurement.metrics for name, measurement in by_split.items()}
+        return shift_metrics(by_set, seconds) if by_set else {}
 
     def require_report_point(self, task: TrialTask, nominal_samples: int) -> None:
         """Raise ``ValueError`` if a trial does not report at ``nominal_samples``."""

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from orchestrator.core.errors import DivergedError
+from orchestrator.core.errors import CutShortError, DivergedError
 from orchestrator.core.trial import Report, TrialTask
 
 Measure: TypeAlias = Callable[[Path, TrialTask, str], Mapping[str, float]]
 """``Engine.measure``, possibly of an engine in another process."""
+
+StepResult: TypeAlias = Report | DivergedError | CutShortError
 
 
 class TrialRun(Protocol):
@@ -34,6 +36,9 @@ class TrialRun(Protocol):
 
     def finish(self, best_samples: int) -> Mapping[str, float]:
         """Measure the checkpoint of report ``best_samples`` on the shift sets.
+
+        If the plan says ``record``, the checkpoint is also measured on the test split. This measurement goes to the
+        trial's folder alone (see ``checkpoints.recorded_test``); an existing one is kept.
 
         Returns ``shift/<set>/<metric>`` and the duration ``time/shift_s`` in seconds; nothing without shift sets.
         """
@@ -98,8 +103,8 @@ class PackingEngine(Engine, Protocol):
             LoratoryError: memory does not suffice for the base model alone.
         """
 
-    def step(self, wanted: Mapping[TrialRun, int]) -> Mapping[TrialRun, Report | DivergedError]:
-        """Train every trial for a few batches; return the new reports and divergences, often none.
+    def step(self, wanted: Mapping[TrialRun, int]) -> Mapping[TrialRun, StepResult]:
+        """Train every trial for a few batches; return the new reports and ends of trials, often none.
 
         Trials may join or leave between calls. A report already on disk is returned at once.
 

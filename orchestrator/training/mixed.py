@@ -74,11 +74,11 @@ class MixedEngine:
         return {run: trained[run.number] for run in packed if run.number in trained}
 
     def finish(self, run: "MixedRun", best_samples: int) -> Mapping[str, float]:
-        """Measure a trial's best checkpoint on the shift sets; see ``TrialRun.finish``.
+        """Measure a trial's best checkpoint; see ``TrialRun.finish``.
 
         If memory runs out beside the other trials, these lose their slots, and the measurement is tried again.
         """
-        if not self._context.data.shift_sets:
+        if not self._context.final_splits(run.folder, best_samples):
             return {}
         packed = [run.number] if run.solo is None else []
         metrics = self._packed.attempt(partial(self._finish, run, best_samples), packed)
@@ -96,7 +96,7 @@ class MixedEngine:
                 self._train_solo(run, str(error))
         if run.solo is not None:
             return run.solo.finish(best_samples)
-        return self._packed.measure_shift_sets(run.number, best_samples)
+        return self._packed.finish(run.number, best_samples)
 
     def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Mapping[str, float]:
         """Measure a checkpoint, or its ``adapter`` folder, in float32 on a split."""
@@ -164,7 +164,7 @@ class MixedRun:
                 return outcome
 
     def finish(self, best_samples: int) -> Mapping[str, float]:
-        """Measure the best checkpoint on the shift sets, and free the slot."""
+        """Measure the best checkpoint, and free the slot."""
         try:
             return self._engine.finish(self, best_samples)
         finally:

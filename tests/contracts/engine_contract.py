@@ -26,6 +26,8 @@ from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.objective.protocol import Head, Objective
 from orchestrator.training.checkpoints.heartbeat import samples_trained
+from orchestrator.training.checkpoints.recorded_test import FILE, read_recorded_test
+from orchestrator.training.checkpoints.trial_folder import TrialFolder
 from orchestrator.training.engine import Engine
 from orchestrator.training.process.random_state import RandomState
 from tests.plain_peft import PlainPeft
@@ -410,6 +412,51 @@ class EngineContract(AdapterContract):
             engine.measure(tmp_path, self.task(), "test")
         with pytest.raises(ValueError, match="no split 'nowhere'"):
             engine.measure(checkpoint, self.task(), "nowhere")
+
+    def test_finish_records_test_rows(self, build: Callable[..., Engine], tmp_path: Path) -> None:
+        engine, plain = build(record=True), build("plain")
+        run, other = engine.start(self.task()), plain.start(self.task())
+        for point in POINTS[:2]:
+            run.advance(point)
+            other.advance(point)
+        found, expected = dict(run.finish(POINTS[0])), dict(other.finish(POINTS[0]))
+        del found["time/shift_s"], expected["time/shift_s"]
+        assert found == pytest.approx(expected, rel=1e-4)
+        sweep = tmp_path / "sweep"
+        recorded = read_recorded_test(TrialFolder(sweep, 0), POINTS[0])
+        assert recorded is not None
+        checkpoint = sweep / "trials/0000" / f"checkpoint-{POINTS[0]}"
+        assert recorded.metrics == pytest.approx(engine.measure(checkpoint, self.task(), "test"), rel=1e-5)
+        rows = recorded.rows
+        assert len(rows.losses) == len(rows.units) == 12
+        assert sum(rows.losses) / sum(rows.units) == pytest.approx(recorded.metrics["loss"])
+        classified = self.objective.head is Head.SEQUENCE_CLASSIFICATION
+        assert len(rows.predictions) == len(rows.references) == (12 if classified else 0)
+        assert read_recorded_test(TrialFolder(tmp_path / "plain", 0), POINTS[0]) is None
+
+    def test_record_is_kept_or_remade(self, build: Callable[..., Engine], tmp_path: Path) -> None:
+        """A killed driver's trial is finished again: the record is intact afterwards."""
+        file = tmp_path / "sweep/trials/0000" / FILE
+
+        def finished() -> Any:
+            run = build(record=True).start(self.task())
+            run.advance(POINTS[0])
+            run.finish(POINTS[0])
+            run.close()
+            return json.loads(file.read_text())
+
+        first, written = finished(), file.stat().st_mtime_ns
+        assert finished() == first
+        assert file.stat().st_mtime_ns == written
+        file.write_text("{")
+        remade = [finished()]
+        file.write_text(json.dumps(first | {"samples": POINTS[1]}))
+        remade.append(finished())
+        shutil.rmtree(file.parent)
+        remade.append(finished())
+        for content in remade:
+            assert content["samples"] == POINTS[0]
+            assert content["rows"]["losses"] == pytest.approx(first["rows"]["losses"], rel=1e-4)
 
     @pytest.mark.parametrize("settings", SETTINGS, ids="-".join)
     def test_every_setting_has_an_effect(

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.core.row_measures import RowMeasures
 from orchestrator.evaluation.gap import gaps
 from orchestrator.evaluation.measure import batches, measure
 from orchestrator.objective.protocol import Objective
@@ -37,17 +38,35 @@ def loaded(kind: str, folder: Path) -> tuple[Any, Any, Objective, list[dict[str,
 def test_result_is_independent_of_batches(kind: str, tmp_path: Path) -> None:
     model, tokenizer, objective, examples = loaded(kind, tmp_path)
     model.train()
-    one_by_one = measure(model, objective, examples, tokenizer, batch_tokens=1)
-    at_once = measure(model, objective, examples, tokenizer, batch_tokens=10**6)
+    one_by_one = measure(model, objective, examples, tokenizer, batch_tokens=1).metrics
+    at_once = measure(model, objective, examples, tokenizer, batch_tokens=10**6).metrics
     assert at_once == pytest.approx(one_by_one, rel=1e-5)
-    assert measure(model, objective, examples, tokenizer) == pytest.approx(one_by_one, rel=1e-5)
+    assert measure(model, objective, examples, tokenizer).metrics == pytest.approx(one_by_one, rel=1e-5)
     assert set(at_once) == set(objective.metrics)
     assert model.training
     # A token-weighted mean: rows of a language model count by their tokens.
-    per_row = [measure(model, objective, [example], tokenizer)["loss"] for example in examples]
+    per_row = [measure(model, objective, [example], tokenizer).metrics["loss"] for example in examples]
     units = [1 if kind == "bert" else sum(label != -100 for label in example["labels"]) for example in examples]
     expected = sum(loss * n for loss, n in zip(per_row, units, strict=True)) / sum(units)
     assert one_by_one["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama", "t5"])
+def test_rows_have_losses_units_and_classes(kind: str, tmp_path: Path) -> None:
+    model, tokenizer, objective, examples = loaded(kind, tmp_path)
+    measured = measure(model, objective, examples, tokenizer, batch_tokens=40)
+    rows = measured.rows
+    for at in (0, 7, len(examples) - 1):
+        alone = measure(model, objective, [examples[at]], tokenizer)
+        assert rows.losses[at] == pytest.approx(alone.rows.losses[0], rel=1e-5)
+        assert rows.units[at] == alone.rows.units[0]
+    assert measured.metrics["loss"] == pytest.approx(sum(rows.losses) / sum(rows.units))
+    if kind == "bert":
+        assert rows.references == tuple(example["labels"] for example in examples)
+        right = [a == b for a, b in zip(rows.predictions, rows.references, strict=True)]
+        assert sum(right) / len(right) == measured.metrics["accuracy"]
+    else:
+        assert (rows.predictions, rows.references) == ((), ())
 
 
 def test_training_mode_is_restored_after_error(tmp_path: Path) -> None:
@@ -75,14 +94,15 @@ def test_predictions_keep_row_order(tmp_path: Path) -> None:
 
 def test_no_rows_give_no_metrics(tmp_path: Path) -> None:
     model, tokenizer, objective, _ = loaded("bert", tmp_path)
-    assert measure(model, objective, [], tokenizer) == {}
+    nothing = measure(model, objective, [], tokenizer)
+    assert (nothing.metrics, nothing.rows) == ({}, RowMeasures(losses=(), units=()))
 
 
 def test_broken_model_gives_nan(tmp_path: Path) -> None:
     model, tokenizer, objective, examples = loaded("bert", tmp_path)
     with torch.no_grad():
         model.classifier.bias.fill_(math.nan)
-    assert math.isnan(measure(model, objective, examples, tokenizer)["loss"])
+    assert math.isnan(measure(model, objective, examples, tokenizer).metrics["loss"])
 
 
 @pytest.mark.parametrize("budget", [1, 7, 40, 1000])

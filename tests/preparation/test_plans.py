@@ -73,7 +73,7 @@ def test_longest_trial_may_have_fixed_epochs(tmp_path: Path) -> None:
     file.write_text(SMALL)
     chosen = "search.space.epochs={low: 0.25, high: 0.5, when: {rank: 8}}"
     spec = load(file, chosen)
-    assert spec.epochs == 1.0
+    assert spec.samples(100) == 100
     plan = plan_engine(spec, len(tiny_splits(spec.data).train))
     assert plan.timetable.of(TrialSettings.from_params({**spec.fixed, "rank": 4})) == plan.report_points
     assert plan.timetable.of(TrialSettings.from_params({**spec.fixed, "rank": 8, "epochs": 0.5}))[-1] == round(

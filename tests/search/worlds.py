@@ -10,9 +10,11 @@ from sqlalchemy import Connection, Engine, event
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.policy import Budget, SamplerName, SamplerPolicy, StoppingPolicy
 from orchestrator.core.space import Choices, Constant, FloatRange, IntRange, Parameter, ParamValue, Space
+from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.timetable import Timetable
 from orchestrator.core.trial import Report, TrialRecord
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.ledger.memory import MemoryLedger
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.sweeps import open_sweep
@@ -33,6 +35,17 @@ SPACE = Space(
     )
 )
 """Every kind of distribution, and a condition."""
+
+SWEEP = SweepRecord(
+    id=1,
+    name="sentiment",
+    generation=1,
+    status=SweepStatus.RUNNING,
+    fingerprint={},
+    spec_text="",
+    created_at=0.0,
+)
+"""A sweep for a ledger in memory."""
 
 GRID = Space(
     parameters=(
@@ -152,6 +165,11 @@ def coordinator_of(folder: Path, plan: SearchPlan, name: str = "sentiment") -> C
     """Return a new coordinator of the sweep, as in a new process."""
     ledger = open_ledger(folder)
     return Coordinator(ledger, open_sweep(ledger, name, {"space": 1}, "name: sentiment"), plan)
+
+
+def coordinator_in_memory(plan: SearchPlan) -> Coordinator:
+    """Return a coordinator over a new ledger in memory."""
+    return Coordinator(MemoryLedger(), SWEEP, plan)
 
 
 def essence(coordinator: Coordinator) -> list[tuple[object, ...]]:

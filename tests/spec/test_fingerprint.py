@@ -47,6 +47,7 @@ def test_fixed_method_keeps_its_key(path: Path) -> None:
         "budget.wall_time=1h",
         "resources.parallel_trials=2",
         "tracking.keep_adapters=1",
+        "tracking.record=true",
         "tracking.uri=http://elsewhere",
         "search.sampler={name: tpe, startup_trials: 4}",
         "description=other words",

@@ -102,7 +102,7 @@ class TestGoodFiles:
             },
             shift_rows=40,
         )
-        assert (spec.epochs, spec.precision, spec.device) == (1.5, Precision.BFLOAT16, "cpu")
+        assert (spec.fixed["epochs"], spec.precision, spec.device) == (1.5, Precision.BFLOAT16, "cpu")
         assert spec.fixed == {
             "method": "lora",
             "alpha": 16.0,
@@ -133,7 +133,7 @@ class TestGoodFiles:
         load(FULL, "early_stopping.reports=[50, 300]", "training.epochs=0.1")
 
     def test_unrelated_override_hides_no_problem(self) -> None:
-        text = SMALL + "data: {train: 100}\nearly_stopping: {reports: [50, 700]}\n"
+        text = SMALL + "data: {train: 100}\ntraining: {epochs: 1}\nearly_stopping: {reports: [50, 700]}\n"
         with pytest.raises(SpecError, match=r"report points must be at most 100, .*, got 700"):
             load(text, "training.device=cpu")
         with pytest.raises(SpecError, match=r"at most data.train=100 rows can be measured, got 200"):
@@ -260,8 +260,8 @@ class TestOverrides:
 
     def test_overrides_reach_missing_sections_and_items(self) -> None:
         spec = load(SMALL, "training.epochs=3", "tracking.keep_adapters=1")
-        assert (spec.epochs, spec.tracking.keep_adapters) == (3.0, 1)
-        assert load(SMALL, "search.space.epochs={low: 0.5, high: 2}").epochs == 2.0
+        assert (spec.fixed["epochs"], spec.tracking.keep_adapters) == (3.0, 1)
+        assert load(SMALL, "search.space.epochs={low: 0.5, high: 2}").samples(100) == 200
         assert load(FULL, "search.start.0.rank=16").start_points[0]["rank"] == 16
 
     def test_conflicts_consider_possible_trials_only(self) -> None:

@@ -87,7 +87,7 @@ def test_values_read_as_in_yaml() -> None:
     assert list(wording.texts(values).values()) == ["0.0003", "0.3", "true", "null", "8", "linear", "32"]
 
 
-def test_statuses() -> None:
+def test_run_status_follows_trial_and_sweep() -> None:
     statuses = {
         (state, sweep_status): wording.run_status(state, sweep_status)
         for state in TrialState

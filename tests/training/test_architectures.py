@@ -78,7 +78,7 @@ def test_loss_of_a_row_ignores_other_rows(case: str, tmp_path: Path, monkeypatch
     rows = rows_of(head, 5, 9, 9, 16, 30, 30, 24, 5)
 
     def loss(rows: list[Example]) -> float:
-        return measure(load_base(source, objective, "cpu").model, objective, rows, tokenizer)["loss"]
+        return measure(load_base(source, objective, "cpu").model, objective, rows, tokenizer).metrics["loss"]
 
     alone = [loss([row]) for row in rows]
     units = [1 if head is Head.SEQUENCE_CLASSIFICATION else sum(t != -100 for t in row["labels"]) for row in rows]
@@ -86,7 +86,7 @@ def test_loss_of_a_row_ignores_other_rows(case: str, tmp_path: Path, monkeypatch
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     model = load_base(source, objective, "cpu").model
     for some in (rows, rows[::-1]):  # a measurement does not depend on the previous one
-        assert measure(model, objective, some, tokenizer)["loss"] == pytest.approx(expected, rel=1e-5)
+        assert measure(model, objective, some, tokenizer).metrics["loss"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_differing_eager_attention_is_not_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

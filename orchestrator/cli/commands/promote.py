@@ -60,10 +60,14 @@ def promote(
         admit = partial(judge, stored.sweep, stored.location, request)
         candidate = stored.candidates().choose(trial, stored.retrain if retrain else None, admit)
         done = register(stored.sweep, candidate, stored.location, request)
-    _show_promotion(screen, done, registry_options(stored.location))
+    show_promotion(screen, done, registry_options(stored.location))
 
 
-def _show_promotion(screen: Screen, done: "Promotion", options: str) -> None:
+def show_promotion(screen: Screen, done: "Promotion", options: str) -> None:
+    """Show a promotion: its gates, its aliases, and the commands to undo it and to use it.
+
+    ``options`` follow each command and name the registry.
+    """
     from rich.text import Text
 
     version, card = done.version, done.card

@@ -21,7 +21,7 @@ def recover(plan: EnginePlan, records: Iterable[TrialRecord], metric: Metric) ->
             folder = TrialFolder(Path(plan.sweep_dir), record.number, owner=owner)
             yield from _discard(folder, record)
             if not record.ended:
-                yield from _again(folder, record, metric, measured=bool(plan.data.shift))
+                yield from _again(folder, record, metric, measured=bool(plan.data.shift) or plan.record)
 
 
 def _discard(folder: TrialFolder, record: TrialRecord) -> Iterator[str]:

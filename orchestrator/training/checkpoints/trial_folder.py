@@ -39,10 +39,14 @@ class TrialFolder:
             owner: the trial's identity; None: accept checkpoints of any owner.
         """
         self._number = number
-        self._owner = owner
+        self.owner = owner
         self.sweep_dir = sweep_dir
         self._state = state
         self.path = sweep_dir / "trials" / f"{number:04d}"
+
+    def owns(self, stored: Mapping[str, object] | None) -> bool:
+        """Return whether the stored owner of a file is this trial's; None: an earlier version stored no owner."""
+        return self.owner is None or stored is None or self.owner.owns(stored)
 
     @property
     def scratch(self) -> Path:
@@ -90,7 +94,7 @@ class TrialFolder:
     def foreign(self) -> list[int]:
         """Return the nominal samples of the checkpoints of other owners, ascending."""
         manifests = ((point, read(self.checkpoint(point))) for point in self.points())
-        return [point for point, manifest in manifests if manifest is not None and not self._owns(manifest)]
+        return [point for point, manifest in manifests if manifest is not None and not self.owns(manifest.owner)]
 
     def damage(self, nominal_samples: int) -> str | None:
         """Return a description of a checkpoint's damage; None if it is intact or was pruned.
@@ -141,7 +145,7 @@ class TrialFolder:
         Raises:
             OSError: the disk is full.
         """
-        seal(folder, report, self._owner)
+        seal(folder, report, self.owner)
         target = self.checkpoint(report.nominal_samples)
         shutil.rmtree(target, ignore_errors=True)
         folder.rename(target)
@@ -195,10 +199,7 @@ class TrialFolder:
     def _manifest(self, nominal_samples: int) -> Manifest | None:
         """Return the manifest of a checkpoint of this trial, or None."""
         manifest = read(self.checkpoint(nominal_samples))
-        return manifest if manifest is not None and self._owns(manifest) else None
-
-    def _owns(self, manifest: Manifest) -> bool:
-        return self._owner is None or manifest.owner is None or self._owner.owns(manifest.owner)
+        return manifest if manifest is not None and self.owns(manifest.owner) else None
 
     @staticmethod
     def _remove(folder: Path, keep: set[str]) -> None:

@@ -2,16 +2,16 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import TypeVar
 
 import torch
 
 from orchestrator.core.errors import DivergedError, UserError
+from orchestrator.core.row_measures import Measurement
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import Report, TrialTask
-from orchestrator.evaluation.shift import shift_metrics
 from orchestrator.training.checkpoints.trial_folder import SLOT_STATE
 from orchestrator.training.context import EngineContext
 from orchestrator.training.data.update_plan import UpdatePlan
@@ -139,17 +139,22 @@ class PackedEngine:
                 outcomes[number] = stored
         return outcomes
 
-    def measure_shift_sets(self, number: int, best_samples: int) -> dict[str, float]:
-        """Measure a checkpoint of a trial on the shift sets; the slot then holds this checkpoint and must be freed.
+    def finish(self, number: int, best_samples: int) -> dict[str, float]:
+        """Measure a checkpoint of a trial; the slot then holds this checkpoint and must be freed.
 
-        Returns ``shift/<set>/<metric>`` and ``time/shift_s``.
+        See ``TrialRun.finish`` for the result.
         """
+        folder = self._trials[number].folder
+        splits = self._context.final_splits(folder, best_samples)
+        return self._context.finals(folder, best_samples, self._measure_each(number, best_samples, splits))
+
+    def _measure_each(self, number: int, samples: int, splits: Collection[str]) -> Iterator[tuple[str, Measurement]]:
         assert self._stepper is not None
-        data, trial, began = self._context.data, self._trials[number], time.perf_counter()
-        trial.load_adapter_of(best_samples)
-        splits = {name: data.split(name, trial.task.settings.max_length) for name in data.shift_sets}
-        measured = {name: self._stepper.measure([trial], rows)[0] for name, rows in splits.items()}
-        return shift_metrics(measured, time.perf_counter() - began)
+        trial = self._trials[number]
+        trial.load_adapter_of(samples)
+        for name in splits:
+            [measurement] = self._stepper.measure([trial], self._context.data.measured(name, trial.task.settings))
+            yield name, measurement
 
     def attempt(self, action: Callable[[], _Result], trials: Collection[int] = ()) -> _Result | None:
         """Return the result of an action, or None if it failed and may succeed when it is tried again.

@@ -5,14 +5,13 @@ loaded when a trial trains; reports already on disk need none.
 """
 
 import threading
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.core.errors import LoratoryError
+from orchestrator.core.row_measures import Measurement
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.evaluation.measure import measure
-from orchestrator.evaluation.shift import shift_metrics
 from orchestrator.training.checkpoints.trial_folder import ADAPTER, STATE
 from orchestrator.training.context import EngineContext
 from orchestrator.training.model.adapters import merged
@@ -44,10 +43,13 @@ class SoloEngine:
 
     def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Mapping[str, float]:
         """Return the metrics of a checkpoint, or of its ``adapter`` folder, in float32 on a split."""
-        return self.measure_all(checkpoint, task, [split])[split]
+        [(_, measurement)] = self.measure_each(checkpoint, task, [split])
+        return measurement.metrics
 
-    def measure_all(self, checkpoint: Path, task: TrialTask, splits: list[str]) -> dict[str, dict[str, float]]:
-        """Return the metrics of a checkpoint by split; load it once for all splits.
+    def measure_each(
+        self, checkpoint: Path, task: TrialTask, splits: Sequence[str]
+    ) -> Iterator[tuple[str, Measurement]]:
+        """Yield each split with its measurement; the checkpoint is loaded once, in float32.
 
         Raises:
             LoratoryError: the checkpoint has no adapter.
@@ -63,10 +65,9 @@ class SoloEngine:
             source, quantisation = context.plan.model, context.plan.quantisation
             model = load_adapted(source, context.objective, context.device, adapter, quantisation)
             with merged(model):
-                return {
-                    name: measure(model, context.objective, data.measured(name, task.settings), data.tokenizer)
-                    for name in splits
-                }
+                for name in splits:
+                    rows = data.measured(name, task.settings)
+                    yield name, measure(model, context.objective, rows, data.tokenizer)
 
     def close(self) -> None:
         """Free the rows; calling it again does nothing."""
@@ -92,18 +93,17 @@ class SoloRun:
         return stored
 
     def finish(self, best_samples: int) -> Mapping[str, float]:
-        """Measure the best checkpoint on the shift sets, after freeing the training state."""
+        """Measure the best checkpoint, after freeing the training state."""
         self.close()
-        names = list(self._context.data.shift_sets)
-        if not names:
+        splits = self._context.final_splits(self._folder, best_samples)
+        if not splits:
             return {}
         if not self._folder.has_adapter(best_samples):  # removed or damaged
             self._folder.rewind(best_samples)
             self.advance(best_samples)
             self.close()
-        began = time.perf_counter()
-        measured = self._engine.measure_all(self._folder.checkpoint(best_samples), self._task, names)
-        return shift_metrics(measured, time.perf_counter() - began)
+        measured = self._engine.measure_each(self._folder.checkpoint(best_samples), self._task, splits)
+        return self._context.finals(self._folder, best_samples, measured)
 
     def close(self) -> None:
         """End the thread and free the model."""

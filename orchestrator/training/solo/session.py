@@ -124,7 +124,7 @@ class Session:
         context, settings = self._context, self._task.settings
         with kept_random_state(), merged(trainer.adapted_model):
             measured = {
-                split: measure(trainer.adapted_model, context.objective, rows, context.data.tokenizer)
+                split: measure(trainer.adapted_model, context.objective, rows, context.data.tokenizer).metrics
                 for split, rows in self._update_plan.splits.items()
             }
         tokens = self._update_plan.tokens[update]

@@ -34,9 +34,9 @@ def _measured(trials: list[SlotTrial], stepper: Stepper, device: str) -> list[di
     seconds_each = (time.perf_counter() - began) / len(trials)
     return [
         {
-            **{f"val/{name}": value for name, value in val.items()},
-            **{f"train/{name}": value for name, value in fit.items()},
-            **gaps(val, fit),
+            **{f"val/{name}": value for name, value in val.metrics.items()},
+            **{f"train/{name}": value for name, value in fit.metrics.items()},
+            **gaps(val.metrics, fit.metrics),
             **trial.progress(),
             "memory/peak_mb": peak_mb(device),
             "time/eval_s": seconds_each,

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from orchestrator.core.errors import DivergedError
+from orchestrator.core.row_measures import Measurement
 from orchestrator.evaluation.crew import Crew
-from orchestrator.evaluation.measure import make_batches, measure_models
+from orchestrator.evaluation.measure import NOTHING, make_batches, measure_models
 from orchestrator.objective.protocol import Example, Objective
 from orchestrator.training.packed.execution.pack import Pack
 from orchestrator.training.packed.execution.slot_trial import SlotTrial, padded_tokens
@@ -236,8 +237,8 @@ class Stepper:
         [gradient] = torch.autograd.grad(loss_B.sum(), leaf)
         return gradient, loss_B.detach(), units_B
 
-    def measure(self, trials: Sequence[SlotTrial], examples: Sequence[Example]) -> list[dict[str, float]]:
-        """Return the metrics of each trial's adapter on the same rows; one forward computes all trials."""
+    def measure(self, trials: Sequence[SlotTrial], examples: Sequence[Example]) -> list[Measurement]:
+        """Return the measurement of each trial's adapter on the same rows; one forward computes all trials."""
         pack = self._pack
         slots = sorted(trial.slot for trial in trials)
         pack.set_training(training=False)
@@ -251,9 +252,9 @@ class Stepper:
 
         max_tokens = max(1, EVAL_TOKENS[pack.device.partition(":")[0]] // len(trials))
         parts = make_batches(examples, max_tokens)
-        metrics = measure_models(logits_of, self._objective, examples, self._tokenizer, parts, self._crew, pack.device)
-        metrics_by_slot = dict(zip(slots, metrics or [{}] * len(slots), strict=True))
-        return [metrics_by_slot[trial.slot] for trial in trials]
+        measured = measure_models(logits_of, self._objective, examples, self._tokenizer, parts, self._crew, pack.device)
+        by_slot = dict(zip(slots, measured or [NOTHING] * len(slots), strict=True))
+        return [by_slot[trial.slot] for trial in trials]
 
     def forget(self, slot: int) -> None:
         """Drop the sums of a slot whose trial has left."""

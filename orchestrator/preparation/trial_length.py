@@ -1,0 +1,115 @@
+"""The length of a trial and its rungs, in words: how long, why, and which rungs cannot tell trials apart."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from orchestrator.core.metric import Metric
+from orchestrator.core.policy import StoppingName
+from orchestrator.search.stopping.points import report_points
+from orchestrator.search.stopping.rules import compared_at
+from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.spec.trial_length import MAX_EPOCHS, MIN_STEPS, RUNG_STEPS, largest_batch, largest_warmup
+
+_SHARES = frozenset({"accuracy", "macro_f1", "exact_match"})
+"""Metrics which are, or behave like, a share of the rows."""
+_DIFFERENCE = 0.02
+"""A difference between two trials which a rung should see: two points of accuracy."""
+_BEST_CASE, _WORST_CASE = 0.9, 0.5
+"""Shares with the smallest and the largest standard error of the usual ones."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialLength:
+    """The length of a trial in words.
+
+    Attributes:
+        text: epochs, samples and optimizer steps, with the reason.
+        earliest_rung: the reason for the first rung; empty if the rule compares no trials.
+        notes: warnings about rungs, one or two sentences each.
+    """
+
+    text: str
+    earliest_rung: str
+    notes: tuple[str, ...]
+
+
+def trial_length(written: SweepSpec, spec: SweepSpec, rows: Mapping[str, int], *, resumed: bool) -> TrialLength:
+    """Return the length of the sweep's longest trial in words.
+
+    Args:
+        written: the sweep file.
+        spec: the same with epochs, grace period and rung metric.
+        rows: number of rows by split.
+        resumed: whether a stored sweep gave the values left open by the file.
+    """
+    train, stopping = rows["train"], spec.stopping
+    samples, batch = spec.samples(train), largest_batch(spec.space, spec.fixed)
+    rungs = compared_at(stopping, report_points(samples, stopping.reports))
+    text = _length_text(spec, samples, batch, is_open=written.epochs_are_open, resumed=resumed)
+    compares = stopping.rule is not StoppingName.NONE
+    given = written.stopping.grace_samples is not None or not isinstance(stopping.reports, int) or resumed
+    earliest = spec.earliest_rung(train)
+    reason = "as the sweep was started" if resumed else "as the sweep file says"
+    if not given:
+        reason = f"not before {earliest:,} samples: {RUNG_STEPS} optimizer steps of {batch:,} rows after the warm-up"
+    warnings = (
+        _early_rungs(rungs, earliest, batch, math.ceil(largest_warmup(spec.space, spec.fixed) * samples)),
+        _noisy_rungs(rungs, stopping.metric or spec.metric, rows["validation"]),
+    )
+    notes = tuple(warning for warning in warnings if warning is not None)
+    return TrialLength(text=text, earliest_rung=reason if compares else "", notes=notes)
+
+
+def _length_text(spec: SweepSpec, samples: int, batch: int, *, is_open: bool, resumed: bool) -> str:
+    steps = samples // batch
+    if spec.space.has("epochs"):
+        return f"at most {samples:,} samples: {steps:,} optimizer steps of {batch:,} rows"
+    epochs = float(str(spec.fixed["epochs"]))
+    text = f"{epochs:g} epoch{'' if epochs == 1 else 's'} ({samples:,} samples)"
+    if not is_open or resumed or epochs == 1:
+        return f"{text}: {steps:,} optimizer steps of {batch:,} rows"
+    if steps >= MIN_STEPS:
+        return f"{text}: at least {MIN_STEPS} optimizer steps of {batch:,} rows"
+    return (
+        f"{text}: {steps:,} optimizer steps of {batch:,} rows, fewer than {MIN_STEPS}, because more than {MAX_EPOCHS} "
+        "epochs need training.epochs"
+    )
+
+
+def _early_rungs(rungs: Sequence[int], earliest: int, batch: int, warmup: int) -> str | None:
+    """Return a warning if trials are compared too early, else None."""
+    early = [rung for rung in rungs if rung < earliest]
+    if not early:
+        return None
+    steps = max(0, early[0] - warmup) // batch
+    return (
+        f"Trials cannot be told apart at {_samples(early)}: {_where(early)} follows only {steps} optimizer steps of "
+        f"{batch:,} rows after the warm-up, fewer than {RUNG_STEPS}. Set early_stopping.grace_samples: {earliest}, or "
+        "train longer."
+    )
+
+
+def _noisy_rungs(rungs: Sequence[int], metric: Metric, validation: int) -> str | None:
+    """Return a warning if the validation rows are too few for the metric compared, else None.
+
+    The standard error of a share p of n rows is sqrt(p (1 - p) / n). Trials are judged on the same rows, so two of
+    them differ by about the error of one, or less. Two standard errors are needed to see a difference.
+    """
+    name = metric.name.rpartition("/")[2]
+    best, worst = (math.sqrt(share * (1 - share) / validation) for share in (_BEST_CASE, _WORST_CASE))
+    if not rungs or name not in _SHARES or 2 * best <= _DIFFERENCE:
+        return None
+    return (
+        f"Trials cannot be told apart at {_samples(rungs)}: on {validation:,} validation rows, {metric.name} has a "
+        f"standard error of {best:.3f} (at {_BEST_CASE}) to {worst:.3f} (at {_WORST_CASE}), so a difference of "
+        f"{_DIFFERENCE} may be chance. Compare val/loss (early_stopping.metric), or raise data.validation."
+    )
+
+
+def _where(rungs: Sequence[int]) -> str:
+    return "this rung" if len(rungs) == 1 else "the first of these rungs"
+
+
+def _samples(rungs: Sequence[int]) -> str:
+    return f"{' · '.join(f'{rung:,}' for rung in rungs)} samples"
