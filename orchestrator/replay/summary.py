@@ -68,8 +68,8 @@ def summarise_replay(result: Replayed, table: TrialTable, seed: int) -> ReplaySu
 def configuration_values(table: TrialTable) -> tuple[str, dict[frozenset[tuple[str, ParamValue]], float]]:
     """Return a metric's name, and the mean of the replicates of every configuration by its parameters.
 
-    The metric is the searched one, on the test split if every trial has it. The result leaves out configurations without
-    a value.
+    The metric is the searched one, on the test split if every trial has it. Configurations without a
+    value are left out.
     """
     kind = table.metric.name.rpartition("/")[2]
     tested = all(kind in trial.test for trial in table.trials)
