@@ -12,6 +12,8 @@ from orchestrator.report.data_text import data_lines
 from orchestrator.report.fitting_table import plain_table
 from orchestrator.report.pace import Pace
 
+_COST_SCOPES = {"trial_tokens": "per trial", "sweep_tokens": "in the sweep"}
+
 
 def plan_text(plan: SweepPlan, pace: Pace | None = None) -> Group:
     """Return the plan for a terminal: search space, data, rungs, engine and cost; with ``pace`` the time too."""
@@ -31,7 +33,7 @@ def _facts(plan: SweepPlan) -> list[tuple[str, str]]:
     bounds = [f"{budget.trials} trials"] if budget.trials else []
     bounds += [words.duration(budget.wall_time_s)] if budget.wall_time_s else []
     bounds += [f"{words.count(budget.tokens)} tokens"] if budget.tokens else []
-    costs = [f"{value:,.0f} {name.replace('_', ' ')}" for name, value in plan.cost.items()]
+    costs = [f"{value:,.0f} tokens {_COST_SCOPES[name]}" for name, value in plan.cost.items()]
     points = " · ".join(map(words.count, plan.report_points))
     return [
         ("metric", f"{plan.metric.name}, {plan.metric.direction}"),
@@ -60,7 +62,7 @@ def _stopping(plan: SweepPlan) -> str:
 
 
 def _parallel_trials(plan: SweepPlan) -> str:
-    why = plan.why or "resources.parallel_trials"
+    why = plan.why or "set by resources.parallel_trials"
     return f"{plan.parallel_trials}: {why}" if plan.engine == "packed" else str(plan.parallel_trials)
 
 

@@ -63,7 +63,10 @@ def test_plan_shows_every_note() -> None:
 def test_plan_shows_omitted_rows() -> None:
     data = DataSummary(dropped={"blank text": 4}, labels={"0": "negative"}, label_counts={"train": {"negative": 256}})
     message = " ".join(shown(plan_text(replace(PLAN, data_summary=data)), 160).split())
-    assert "rows train 256 omitted 4 of 260: blank text 4 labels 0 → negative classes train negative: 256" in message
+    assert (
+        "rows train 256 omitted 4 of 260 rows (blank text: 4) labels 0 → negative classes train negative: 256"
+        in message
+    )
 
 
 def test_plan_shows_model_notes() -> None:
@@ -73,5 +76,5 @@ def test_plan_shows_model_notes() -> None:
 
 def test_plan_shows_cost_as_estimate() -> None:
     plan = replace(PLAN, cost={"trial_tokens": 516.2, "sweep_tokens": 1033.0})
-    message = "at most about 516 trial tokens, 1,033 sweep tokens (estimate: four characters per token)"
+    message = "at most about 516 tokens per trial, 1,033 tokens in the sweep (estimate: four characters per token)"
     assert message in shown(plan_text(plan), 160)

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 def sweep(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Sweep file.")],
     override: Overrides = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="Set the number of trials (budget).")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, metavar="N", help="Set the budget's number of trials.")] = None,
     time: Annotated[
-        str | None, typer.Option(metavar="20m", help="Set the wall time (budget), as 90s, 20m or 2h.")
+        str | None, typer.Option(metavar="20m", help="Set the budget's wall time, such as 90s, 20m or 2h.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and exit. No trial starts.")] = False,
     inline: Annotated[
@@ -91,7 +91,7 @@ def _dry_run(screen: Screen, spec: "SweepSpec", log: Path, *, fresh: bool) -> No
         ledger, request = existing_ledger(), request_of(spec)
         if not fresh and ledger is not None and (finished := finished_sweep(ledger, request)):
             action = f"does nothing: {finished.reference} is finished ({finished.facts.end_reason})"
-            screen.say(f"This command {action}. A larger budget extends it; --fresh starts a new sweep beside it.")
+            screen.say(f"This command {action}. A larger budget extends it; --fresh starts a new generation.")
             screen.emit({"name": spec.name, "action": action})
             return
         prepared = prepare(request, None if fresh else ledger)
@@ -173,7 +173,7 @@ def _show_result(screen: Screen, spec: "SweepSpec", result: "SweepResult", comma
         + ("" if result.synced else "  (incomplete; the same command writes the rest)")
     )
     screen.show("")
-    screen.show(commands_text(commands), soft_wrap=True)
+    screen.show(commands_text(commands, screen.out.width), soft_wrap=True)
     screen.emit(_document(result, as_json(summary)))
 
 
