@@ -14,7 +14,7 @@ from orchestrator.assets.catalogue import CATALOGUE, Kind, Package
 from orchestrator.assets.fetch import asset_path, fetch, fetch_package
 from orchestrator.core.environment import program
 from orchestrator.core.errors import AssetError, UserError
-from tests.assets.packages import MEMBERS, only_index, package, wheel
+from tests.assets.packages import MEMBERS, only_index, package, tarball, wheel
 
 
 @pytest.fixture
@@ -55,6 +55,23 @@ def test_other_file_of_same_version_is_refused(demo: Package, cache: Path, tmp_p
     with pytest.raises(AssetError, match=r"demo==1\.0 could not be downloaded(.|\n)*HASH"):
         fetch_package(demo)
     assert visible(cache) == []
+
+
+@pytest.mark.parametrize(("digest", "executed"), [(None, True), ("0" * 64, False)])
+def test_pip_executes_an_sdist_unless_its_hash_differs(tmp_path: Path, digest: str | None, executed: bool) -> None:
+    backend = (
+        "def prepare_metadata_for_build_wheel(folder, settings=None):\n    open('EXECUTED', 'w').close()\n    1 / 0\n"
+    )
+    project = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    backend = backend.replace("EXECUTED", str(tmp_path / "executed"))
+    members = {"backend.py": backend + "def build_wheel(*_): 1 / 0\n", "pyproject.toml": project}
+    sdist = tmp_path / "demo-1.0.tar.gz"
+    sdist.write_bytes(tarball({f"demo-1.0/{name}": text.encode() for name, text in members.items()}))
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text(f"demo @ {sdist.as_uri()}" + (f" --hash=sha256:{digest}" if digest else ""))
+    command = [sys.executable, "-m", "pip", "download", "--no-index", "--no-deps", "--disable-pip-version-check"]
+    subprocess.run([*command, "--requirement", str(requirements)], check=False, capture_output=True, cwd=tmp_path)
+    assert (tmp_path / "executed").exists() is executed
 
 
 def test_checksum_is_verified_after_download(tmp_path: Path) -> None:

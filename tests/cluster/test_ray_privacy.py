@@ -102,3 +102,7 @@ def test_secrets_are_inherited_not_written_in_commands(seen: dict[str, Any]) -> 
     assert seen["inherited"] == SECRET
     assert SECRET not in seen["options"]
     assert not [command for command in seen["commands"] if SECRET in command]
+
+
+def test_tune_gives_actors_their_own_runtime_environment(seen: dict[str, Any]) -> None:
+    assert "runtime_env" in seen["options"]

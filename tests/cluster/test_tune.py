@@ -74,6 +74,13 @@ def test_missing_resources_are_refused(tmp_path: Path) -> None:
         sweep.run(TuneExecutor(FakeEngineFactory()))
 
 
+def test_tune_refuses_a_trial_without_resources() -> None:
+    from ray import tune
+
+    with pytest.raises(ValueError, match="empty head and zero worker bundles"):
+        tune.with_resources(lambda _: None, {"cpu": 0})
+
+
 def test_tune_and_inline_decide_equally(tmp_path: Path) -> None:
     inline, tune = (FakeSweep(folder=tmp_path / name, trials=12) for name in ("inline", "tune"))
     diary = Diary()

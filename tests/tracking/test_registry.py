@@ -1,5 +1,7 @@
 """The registry, on a local store and on a server: versions, aliases, downloads."""
 
+import subprocess
+import sys
 import uuid
 from pathlib import Path
 
@@ -85,6 +87,30 @@ def test_version_downloads_and_loads_by_uri(
 def test_names_that_the_registry_refuses(location: Location, models: dict[int, str]) -> None:
     with pytest.raises(UserError, match="a registered model cannot be called 'a/b'"):
         Registry(location).register("a/b", models[0], {})
+
+
+LOGGED_MODEL_AS_SOURCE = """
+import sys
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+client = MlflowClient(tracking_uri=sys.argv[1], registry_uri=sys.argv[1])
+[experiment] = client.search_experiments()
+model = client.create_logged_model(experiment.experiment_id)
+client.create_registered_model("films")
+try:
+    client.create_model_version("films", f"models:/{model.model_id}", model_id=model.model_id)
+except MlflowException as error:
+    print(error.message)
+"""
+
+
+def test_sql_registry_seeks_sources_in_the_process_store(local_store: Location, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LOGGED_MODEL_AS_SOURCE, local_store.tracking_uri]
+    done = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, check=True)
+    assert "Logged model with ID" in done.stdout
+    assert "not found" in done.stdout
+    assert (tmp_path / "mlflow.db").exists()  # the default store of a process
 
 
 def test_version_without_adapter_is_refused(location: Location, name: str) -> None:

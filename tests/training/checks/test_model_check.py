@@ -2,6 +2,7 @@
 
 import json
 import logging
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import datasets
 import pytest
+import torch
+from transformers import AutoModel, BertConfig
 
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import DataError, ModelError
@@ -275,3 +278,19 @@ def test_texts_beyond_model_max_length_print_no_warning(tmp_path: Path, monkeypa
     build = changed(tiny_bert, "tokenizer_config.json", lambda c: c.update(model_max_length=8))
     check(build(tmp_path), CLASSES, 16).check_rows(splits_of("a good film " * 9), 16)
     assert logged == []
+
+
+def test_building_changes_the_default_format_of_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    build, seen = torch.nn.Linear.__init__, set[torch.dtype]()
+
+    def look(*arguments: Any, **named: Any) -> None:
+        thread = threading.Thread(target=lambda: seen.add(torch.get_default_dtype()))
+        thread.start()
+        thread.join()
+        build(*arguments, **named)
+
+    monkeypatch.setattr(torch.nn.Linear, "__init__", look)
+    config = BertConfig(vocab_size=8, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
+    AutoModel.from_config(config, dtype=torch.bfloat16)
+    assert seen == {torch.bfloat16}
+    assert torch.get_default_dtype() == torch.float32

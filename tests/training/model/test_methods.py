@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import PeftModel, PeftType
+from peft import AdaLoraConfig, AdaLoraModel, PeftModel, PeftType, get_peft_model
 from peft.mapping import PEFT_TYPE_TO_PREFIX_MAPPING
 
 from orchestrator.core.data import Origin, Source
@@ -217,6 +217,20 @@ def test_supported_settings_match_the_peft_configuration(bert: Base) -> None:
         assert PEFT_TYPE_TO_PREFIX_MAPPING[PeftType(config(plain).peft_type)] == METHODS[method].prefix
     assert takers("rank") == ("lora", "loha", "lokr", "vera")
     assert takers("batch_size") == tuple(METHODS)
+
+
+def test_adalora_keeps_its_averages_outside_the_state(bert: Base) -> None:
+    config = AdaLoraConfig(target_modules=["query"], init_r=4, target_r=2, total_step=10, tinit=1, tfinal=1)
+    model = get_peft_model(bert.model, config)
+    model(input_ids=torch.arange(5, 25)[None]).logits.sum().backward()
+    tuner = model.base_model
+    assert isinstance(tuner, AdaLoraModel)
+    tuner.update_and_allocate(2)
+    averages = tuner.rankallocator.exp_avg_ipt
+    shapes = {average.shape for average in averages.values()}
+    assert averages
+    assert not [name for name in model.state_dict() if "ipt" in name or "avg" in name]
+    assert shapes <= {tensor.shape for name, tensor in model.state_dict().items() if "lora" in name}
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -108,8 +108,8 @@ def trained(
     try:
         trainer.train()
         if isinstance(trainer, DeepSpeedTrainer):
-            assert trainer._engine is not None
-            stage, steps = int(trainer._engine.zero_optimization_stage()), trainer._engine.global_steps
+            assert trainer.engine is not None
+            stage, steps = int(trainer.engine.zero_optimization_stage()), trainer.engine.global_steps
     finally:
         trainer.close()
     weights = {name: p.detach().clone() for name, p in adapted.model.named_parameters() if p.requires_grad}
@@ -147,12 +147,12 @@ class TestAsWithout:
         assert_same(trained(CONFIGS[name], tmp_path, clipping), expected, CONFIGS[name])
 
     @pytest.mark.parametrize("model", [(tiny_llama, TinyCausal()), (tiny_t5, TinySeq2Seq())], ids=["llama", "t5"])
-    def test_other_makes_of_models(self, model: tuple[Callable[[Path], Path], Objective], tmp_path: Path) -> None:
+    def test_decoders_train_alike(self, model: tuple[Callable[[Path], Path], Objective], tmp_path: Path) -> None:
         config = NAMED["zero2"]
         assert_same(trained(config, tmp_path, model=model), trained(None, tmp_path, model=model), config)
 
     @pytest.mark.parametrize("method", [name for name in METHODS if name != LORA])
-    def test_other_methods(self, method: str, tmp_path: Path) -> None:
+    def test_methods_other_than_lora_train_alike(self, method: str, tmp_path: Path) -> None:
         settings, config = TrialSettings.from_params(OTHERS | {"method": method}), NAMED["zero2"]
         assert_same(trained(config, tmp_path, settings), trained(None, tmp_path, settings), config)
 
@@ -227,3 +227,36 @@ def test_parallel_processes_have_separate_groups_without_open_ports() -> None:
         lines = output.splitlines()
         assert process.returncode == 0, errors
         assert lines in (["joined ['127.0.0.1']"], ["joined []"]), errors
+
+
+class Recorder:
+    """Records the calls of its methods by name."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_arguments, **_named: self.calls.append(name)
+
+
+def test_accelerate_steps_inside_its_backward() -> None:
+    from accelerate.utils.deepspeed import DeepSpeedEngineWrapper
+
+    engine = Recorder()
+    DeepSpeedEngineWrapper(engine).backward(torch.tensor(1.0))
+    assert engine.calls[-2:] == ["backward", "step"]
+
+
+@needs.deepspeed
+def test_default_gradient_buffer_takes_2_gb() -> None:
+    from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
+
+    assert DeepSpeedZeroConfig().reduce_bucket_size * torch.float32.itemsize == 2_000_000_000
+
+
+@needs.deepspeed
+@pytest.mark.parametrize("name", ["cpu_adam", "deepspeed_shm_comm"])
+def test_cpu_operations_are_installed_uncompiled(name: str) -> None:
+    from deepspeed.git_version_info import installed_ops
+
+    assert installed_ops[name] is False

@@ -1,0 +1,1 @@
+"""Search policies compared over recorded trials, in simulated time."""

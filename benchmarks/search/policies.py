@@ -1,0 +1,102 @@
+"""The compared policies by name, and one run of each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.search.baselines import DefaultAlone, Oracle, RandomSearch, TopK
+from benchmarks.search.candidates import Candidates
+from benchmarks.search.optuna_hyperband import TpeHyperband
+from benchmarks.search.pasha import Pasha
+from benchmarks.search.quality import Quality
+from benchmarks.search.ray_tune import RayAsha, RayAshaOptuna
+from benchmarks.search.simulation import Policy, Trajectory, simulate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setting:
+    """The input of one run.
+
+    Attributes:
+        quality: the task with its quality.
+        seed: seed of the policy and of its replicates.
+        start: whether the policy gets the start points.
+        budget: training samples.
+    """
+
+    quality: Quality
+    seed: int
+    start: bool
+    budget: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One compared policy.
+
+    Attributes:
+        description: one line for the result.
+        run: returns the trajectory of one run.
+        needs_space: whether the policy models a space.
+        needs_start: whether the policy trains the default configuration.
+        chooses_seed: whether the policy chooses among seeds of one configuration; its winner is one trial then.
+    """
+
+    description: str
+    run: Callable[[Setting], Trajectory]
+    needs_space: bool = False
+    needs_start: bool = False
+    chooses_seed: bool = False
+
+
+def _simulated(build: Callable[[Candidates, Setting], Policy]) -> Callable[[Setting], Trajectory]:
+    def run(setting: Setting) -> Trajectory:
+        candidates = Candidates(setting.quality.task, seed=setting.seed, start=setting.start)
+        return simulate(build(candidates, setting), budget=setting.budget)
+
+    return run
+
+
+POLICIES: dict[str, Entry] = {
+    "ray-asha-optuna": Entry(
+        description="Ray Tune: AsyncHyperBandScheduler with OptunaSearch",
+        run=_simulated(lambda candidates, _: RayAshaOptuna(candidates)),
+        needs_space=True,
+    ),
+    "ray-asha-random": Entry(
+        description="Ray Tune: AsyncHyperBandScheduler, random order",
+        run=_simulated(lambda candidates, _: RayAsha(candidates)),
+    ),
+    "optuna-hyperband": Entry(
+        description="Optuna: TPESampler with HyperbandPruner",
+        run=_simulated(lambda candidates, _: TpeHyperband(candidates)),
+        needs_space=True,
+    ),
+    "random": Entry(
+        description="random search, whole trials", run=_simulated(lambda candidates, _: RandomSearch(candidates))
+    ),
+    "top-k": Entry(
+        description="random, then the best 3 after one eighth of their training",
+        run=_simulated(lambda candidates, setting: TopK(candidates, setting.budget)),
+    ),
+    "default-alone": Entry(
+        description="the first start point, further seeds of it",
+        run=_simulated(lambda candidates, _: DefaultAlone(candidates)),
+        needs_start=True,
+        chooses_seed=True,
+    ),
+    "pasha": Entry(
+        description="PASHA, random order", run=_simulated(lambda candidates, setting: Pasha(candidates, setting.budget))
+    ),
+    "oracle": Entry(
+        description="knows the table: trains its best configuration alone",
+        run=_simulated(lambda candidates, setting: Oracle(candidates, setting.quality)),
+    ),
+}
+REFERENCE_RIVAL = "ray-asha-optuna"
+"""The rival whose final quality the others have to reach."""
+
+
+def possible(entry: Entry, setting: Setting) -> bool:
+    """Return whether a policy can run on a task."""
+    task = setting.quality.task
+    return not (entry.needs_space and task.space is None) and not (entry.needs_start and not task.start_points)
