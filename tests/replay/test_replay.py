@@ -27,11 +27,11 @@ def replayed(table: TrialTable, *overrides: str, seed: int = 0) -> Replayed:
     return replay(table, spec_of(table, overrides), seed)
 
 
-def winners_height(table: TrialTable, sampler: str, seeds: int = 4) -> float:
-    """Return the mean final accuracy of the winners, without noise."""
-    spec = spec_of(table, [f"search.sampler={sampler}", "budget.trials=24"])
-    winners = [replay(table, spec, seed).winner for seed in range(seeds)]
-    return statistics.mean(height(winner.settings) for winner in winners if winner is not None)
+def later_heights(table: TrialTable, sampler: SamplerName) -> float:
+    """Return the mean final accuracy, without noise, of the trials after the model's first ones."""
+    plan = replace(search_plan(table, spec_of(table), 0), sampler=SamplerPolicy(name=sampler, startup_trials=8))
+    results = [replay_plan(table, replace(plan, seed=seed), 4) for seed in range(3)]
+    return statistics.mean(height(record.settings) for result in results for record in result.records[12:])
 
 
 def test_replay_reports_the_recorded_values() -> None:
@@ -57,11 +57,11 @@ def test_same_seed_gives_the_same_replay() -> None:
     assert first.records != other.records
 
 
-def test_search_by_model_beats_random_choice() -> None:
-    table = made_table(400)
-    best = max(height(trial.settings) for trial in table.trials)
-    by_model, at_random = winners_height(table, "tpe"), winners_height(table, "random")
-    assert at_random < by_model <= best
+def test_model_proposes_better_trials_than_chance() -> None:
+    table = made_table(300)
+    by_model = later_heights(table, SamplerName.TPE)
+    assert by_model > later_heights(table, SamplerName.RANDOM) + 0.01
+    assert by_model > later_heights(table, SamplerName.GRID) + 0.01
 
 
 def test_grid_tries_every_configuration() -> None:
