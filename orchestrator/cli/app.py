@@ -1,8 +1,11 @@
 """The command line application: its commands, grouped as ``--help`` shows them."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import typer
+from typer.core import TyperCommand, TyperGroup, TyperOption
+from typing_extensions import override
 
 from orchestrator.cli.commands import (
     clean,
@@ -15,14 +18,18 @@ from orchestrator.cli.commands import (
     schema,
     status,
     sweep,
+    table,
     ui,
     validate,
 )
 from orchestrator.cli.failures import guarded
 
+if TYPE_CHECKING:
+    from typer._click import Context, Parameter  # typer has no public name for them
+
 PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "Search": {"sweep": sweep.sweep, "validate": validate.validate, "schema": schema.schema},
-    "Inspect": {"status": status.status, "report": report.report, "ui": ui.ui},
+    "Inspect": {"status": status.status, "report": report.report, "ui": ui.ui, "table": table.table},
     "Use": {
         "promote": promote.promote,
         "rollback": rollback.rollback,
@@ -33,10 +40,27 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
 }
 
 
+class _Command(TyperCommand):
+    """A command whose help shows no value type for flags."""
+
+    @override
+    def get_params(self, ctx: "Context") -> "list[Parameter]":
+        return _with_bare_flags(super().get_params(ctx))
+
+
+class _Group(TyperGroup):
+    """The program, with the same help for its own flags."""
+
+    @override
+    def get_params(self, ctx: "Context") -> "list[Parameter]":
+        return _with_bare_flags(super().get_params(ctx))
+
+
 def make_app() -> typer.Typer:
     """Return the application with every subcommand."""
     app = typer.Typer(
         name="loratory",
+        cls=_Group,
         help="Find the best adapter for a task: one YAML file, many trials, one winner.",
         no_args_is_help=True,
         add_completion=True,
@@ -46,8 +70,16 @@ def make_app() -> typer.Typer:
     app.callback()(_root)
     for panel, commands in PANELS.items():
         for name, command in commands.items():
-            app.command(name, rich_help_panel=panel)(command)
+            app.command(name, cls=_Command, rich_help_panel=panel)(command)
     return app
+
+
+def _with_bare_flags(params: "list[Parameter]") -> "list[Parameter]":
+    """Remove the type ``<bool>`` from flags. Flags take no value, so the type would mislead."""
+    for param in params:
+        if isinstance(param, TyperOption) and param.is_flag:
+            param.metavar = ""
+    return params
 
 
 def run() -> int:

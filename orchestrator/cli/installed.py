@@ -3,12 +3,14 @@
 import importlib.util
 import re
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 import orchestrator
 
+CHECKOUT = Path(orchestrator.__file__).parents[1]
+"""The folder of our packages: a checkout, or ``site-packages``."""
 NEEDED = {
     "torch": "torch",
     "ray": "ray",
@@ -39,17 +41,24 @@ class Installed:
 
 def check_packages() -> tuple[Installed, ...]:
     """Return the state of every required or optional package. None is imported."""
-    ranges = _ranges()
-    needed = tuple(_check(name, module, ranges.get(name)) for name, module in NEEDED.items())
-    optional = (_check(name, module, None) for name, module in OPTIONAL.items())
-    return (*needed, *(item if item.version else replace(item, problem=None) for item in optional))
+    ranges = required_versions()
+    needed = (check_package(name, module, ranges.get(name)) for name, module in NEEDED.items())
+    return (*needed, *(check_package(name, module, optional=True) for name, module in OPTIONAL.items()))
 
 
-def _check(name: str, module: str, wanted: str | None) -> Installed:
+def check_package(name: str, module: str, wanted: str | None = None, *, optional: bool = False) -> Installed:
+    """Return the state of one package; the absence of an optional package is no problem.
+
+    Args:
+        name: the distribution.
+        module: its module.
+        wanted: the required versions, as in ``>=2,<3``; None: any.
+        optional: whether only some sweep files use it.
+    """
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
-        return Installed(name=name, version=None, problem="not installed")
+        return Installed(name=name, version=None, problem=None if optional else "not installed")
     module_spec = importlib.util.find_spec(module)
     # A folder of the same name on the path (such as our mlflow/) is found as a namespace package without origin.
     if module_spec is None or module_spec.origin is None:
@@ -59,9 +68,12 @@ def _check(name: str, module: str, wanted: str | None) -> Installed:
     return Installed(name=name, version=version)
 
 
-def _ranges() -> dict[str, str]:
-    """Return the version ranges of our own requirements, by distribution."""
-    declared = _declared(Path(orchestrator.__file__).parents[1])
+def required_versions(folder: Path = CHECKOUT) -> dict[str, str]:
+    """Return the version ranges of our own requirements by distribution, as the checkout in ``folder`` states them.
+
+    Without a checkout, the metadata of the installed package states them.
+    """
+    declared = _declared(folder)
     matches = (re.match(r"([\w.-]+)(?:\[[^\]]*\])?\s*([<>=!~][^;]*)?(;.*)?$", line) for line in declared)
     return {m[1].lower(): m[2].strip() for m in matches if m and m[2] and not m[3]}
 

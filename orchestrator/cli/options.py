@@ -18,7 +18,9 @@ Overrides = Annotated[
 SweepName = Annotated[
     str, typer.Argument(metavar="NAME", help="Sweep name. NAME is its newest generation, NAME#1 the first.")
 ]
-Trial = Annotated[int | None, typer.Option(min=0, help="Trial number. Default: the best trial with a kept adapter.")]
+Trial = Annotated[
+    int | None, typer.Option(min=0, metavar="N", help="Trial number. Default: the best trial with a kept adapter.")
+]
 Retrain = Annotated[
     bool,
     typer.Option(

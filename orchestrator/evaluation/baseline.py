@@ -41,7 +41,7 @@ def tfidf_baseline(splits: Splits, num_labels: int) -> dict[str, float]:
     """
     fitted: dict[str, Pipeline] = {}
     reasons = {}
-    wanted = _analysers(splits.train["text"][:])
+    wanted = choose_analysers(splits.train["text"][:])
     for name in _ANALYSERS:
         if fitted and name not in wanted:
             continue
@@ -59,7 +59,7 @@ def tfidf_baseline(splits: Splits, num_labels: int) -> dict[str, float]:
     return {f"{split}/{metric}": value for split, values in measured.items() for metric, value in values.items()}
 
 
-def _analysers(texts: Sequence[str]) -> list[str]:
+def choose_analysers(texts: Sequence[str]) -> list[str]:
     """Return the analysers to try: only words if spaces separate words and characters would take long."""
     sample = "".join(texts[:_SAMPLE])
     spaces = sum(map(str.isspace, sample))

@@ -12,10 +12,10 @@ from sqlalchemy.exc import DBAPIError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from orchestrator.core.errors import SuspendedError
-from orchestrator.ledger.database_errors import BUSY_TIMEOUT_S, translate_errors
+from orchestrator.ledger.database_errors import translate_errors
 
-PATIENCE_S = 60.0
-"""How long a driver waits for a restarted database server."""
+WAIT_S = 60.0
+"""Default of the longest wait for another process's transaction, or for a restarted server."""
 
 _ADVISORY_KEY = 0x4C6F_7261  # "Lora": the key of our advisory lock in PostgreSQL
 _ATTEMPTS = 3
@@ -25,19 +25,19 @@ R = TypeVar("R")
 
 
 @contextmanager
-def table_creation_lock(engine: Engine) -> Iterator[None]:
+def table_creation_lock(engine: Engine, wait_s: float) -> Iterator[None]:
     """Hold the lock for creating tables: a file beside an SQLite database, an advisory lock in PostgreSQL.
 
     Raises:
-        SuspendedError: another process holds the lock for more than ``BUSY_TIMEOUT_S``.
+        SuspendedError: another process holds the file for more than ``wait_s`` seconds.
     """
     if engine.dialect.name == "sqlite":
         try:
-            with FileLock(f"{engine.url.database}.lock", timeout=BUSY_TIMEOUT_S):
+            with FileLock(f"{engine.url.database}.lock", timeout=wait_s):
                 yield
         except Timeout as error:
             raise SuspendedError(
-                f"another process has been making the ledger {engine.url.database} for over {BUSY_TIMEOUT_S:.0f} s; "
+                f"another process has been making the ledger {engine.url.database} for over {wait_s:g} s; "
                 "end that process"
             ) from error
     elif engine.dialect.name == "postgresql":
@@ -51,8 +51,8 @@ def table_creation_lock(engine: Engine) -> Iterator[None]:
         yield
 
 
-def wait_for_server(engine: Engine) -> None:
-    """Make ``engine`` retry new connections for ``PATIENCE_S`` seconds: a restarted server answers soon.
+def wait_for_server(engine: Engine, wait_s: float) -> None:
+    """Make ``engine`` retry new connections for ``wait_s`` seconds: a restarted server answers soon.
 
     After a failure each new connection is tried once, until one succeeds.
     """
@@ -66,7 +66,7 @@ def wait_for_server(engine: Engine) -> None:
         retrying = Retrying(
             retry=retry_if_exception_type(dialect.loaded_dbapi.OperationalError),
             wait=wait_random_exponential(multiplier=0.1, max=3.0),
-            stop=stop_after_delay(PATIENCE_S if answers else 0.0),
+            stop=stop_after_delay(wait_s if answers else 0.0),
             reraise=True,
         )
         try:

@@ -15,9 +15,8 @@ from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from orchestrator.core.errors import LedgerError
 from orchestrator.ledger import tables
-from orchestrator.ledger.connection import table_creation_lock, wait_for_server
+from orchestrator.ledger.connection import WAIT_S, table_creation_lock, wait_for_server
 from orchestrator.ledger.database_errors import (
-    BUSY_TIMEOUT_S,
     WRITABLE,
     ReadOnlyLedgerError,
     damaged_error,
@@ -34,12 +33,12 @@ def default_url() -> str:
     return os.environ.get("LORATORY_DB") or f"sqlite:///{home() / 'ledger.db'}"
 
 
-def connect_args(url: str) -> dict[str, Any]:
-    """Return connection arguments for ``url``: concurrent SQLite writers wait for each other."""
-    return {"timeout": BUSY_TIMEOUT_S} if make_url(url).get_backend_name() == "sqlite" else {}
+def connect_args(url: str, wait_s: float) -> dict[str, Any]:
+    """Return connection arguments for ``url``: an SQLite writer waits ``wait_s`` seconds for another one."""
+    return {"timeout": wait_s} if make_url(url).get_backend_name() == "sqlite" else {}
 
 
-def open_engine(url: str) -> Engine:
+def open_engine(url: str, wait_s: float) -> Engine:
     """Return an engine for ``url``; the folder of an SQLite file is created.
 
     Raises:
@@ -55,7 +54,7 @@ def open_engine(url: str) -> Engine:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ReadOnlyLedgerError(f"the folder {folder} cannot be created: {error.strerror}; {WRITABLE}") from error
-    engine = create_engine(url, connect_args=connect_args(url))
+    engine = create_engine(url, connect_args=connect_args(url, wait_s))
     tune_sqlite(engine)
 
     # sqlite3 would start a transaction at its first write; two drivers reading before it would then both fail.
@@ -85,20 +84,22 @@ class Database:
 
     Attributes:
         url: the URL as given.
+        wait_s: longest wait for another process's transaction, or for a restarted server, in seconds.
         read_only: the reason, in words, for reading from a copy and refusing writes; None: the database is writable.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, wait_s: float = WAIT_S) -> None:
         """Open ``url``; a read-only SQLite file is copied and read.
 
         Raises:
             LedgerError: the database cannot be opened, is damaged, or a later version of Loratory wrote it.
         """
         self.url = url
+        self.wait_s = wait_s
         self.read_only: str | None = None
         self._copy: TemporaryDirectory[str] | None = None
         try:
-            self.engine = open_engine(url)
+            self.engine = open_engine(url, wait_s)
         except ImportError as error:
             raise LedgerError(f"LORATORY_DB needs a driver: {error}; for PostgreSQL, loratory[postgres]") from error
         except ArgumentError as error:
@@ -109,7 +110,7 @@ class Database:
             self._read_copy(error)
         except DatabaseError as error:
             raise LedgerError(f"the ledger at {self.engine.url!r} cannot be opened: {error.orig}") from error
-        wait_for_server(self.engine)
+        wait_for_server(self.engine, wait_s)
 
     def close(self) -> None:
         """Close the connections. A later call opens new ones."""
@@ -156,7 +157,7 @@ class Database:
             raise damaged_error(str(file), "it is empty, but its folder holds sweeps")
         version = self._stored_version() if file is None or _is_made(file) else None
         if version is None:
-            with table_creation_lock(self.engine):
+            with table_creation_lock(self.engine, self.wait_s):
                 self._create()
             version = self._stored_version()
         if version is not None and version > tables.SCHEMA_VERSION:
@@ -196,7 +197,7 @@ class Database:
         for name in (file.name, f"{file.name}-wal"):
             if (file.parent / name).exists():
                 shutil.copyfile(file.parent / name, copy.parent / name)
-        self.engine = open_engine(f"sqlite:///{copy}")
+        self.engine = open_engine(f"sqlite:///{copy}", self.wait_s)
         if self._stored_version() is None:
             raise damaged_error(str(file), "it holds no tables of Loratory")
         self._require_tables()

@@ -10,9 +10,6 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from orchestrator.core.errors import LedgerError, LoratoryError, SuspendedError, first_line
 
-BUSY_TIMEOUT_S = 60.0
-"""How long a writer waits for another writer's transaction on SQLite."""
-
 WRITABLE = "set LORATORY_HOME to a writable folder"
 
 _PRIMARY = 0xFF  # SQLite's extended codes hold the primary one in their lowest byte
@@ -72,10 +69,7 @@ def _translate_sqlite(error: sqlite3.Error, file: str) -> LoratoryError | None:
     if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}:
         return disk_full_error(file, str(error))
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        return SuspendedError(
-            f"the ledger {file} is locked: another process has held it for over {BUSY_TIMEOUT_S:.0f} s; "
-            "end that process"
-        )
+        return SuspendedError(f"the ledger {file} is still locked by another process; end that process")
     if str(error).startswith(("no such table", "no such column")):
         return damaged_error(file, str(error))
     return None

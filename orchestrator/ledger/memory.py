@@ -6,6 +6,7 @@ from typing import Protocol
 
 from orchestrator.core.errors import LedgerError
 from orchestrator.core.trial import Decision, Outcome, Report, TrialRecord
+from orchestrator.ledger.database import Database
 
 
 class TrialLog(Protocol):
@@ -37,14 +38,14 @@ class SweepLedger(Protocol):
 
     Attributes:
         trials: the trials.
-        study_url: the database of the Optuna study; None: the study is in memory too.
+        study_database: the database of the Optuna study; None: the study is in memory too.
     """
 
     @property
     def trials(self) -> TrialLog: ...
 
     @property
-    def study_url(self) -> str | None: ...
+    def study_database(self) -> Database | None: ...
 
 
 class MemoryTrials:
@@ -95,7 +96,7 @@ class MemoryTrials:
 class MemoryLedger:
     """A ledger of one sweep; see ``SweepLedger``. Nothing is written to disk."""
 
-    study_url: str | None = None
+    study_database: Database | None = None
 
     def __init__(self) -> None:
         self.trials = MemoryTrials()

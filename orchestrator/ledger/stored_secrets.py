@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, Table, select, update
 
 from orchestrator.core.secrets import redacted
+from orchestrator.ledger.connection import WAIT_S
 from orchestrator.ledger.database import Database, sqlite_file
-from orchestrator.ledger.database_errors import BUSY_TIMEOUT_S
 from orchestrator.ledger.tables import decisions, reports, sweeps, trials
 
 
@@ -30,15 +30,15 @@ def mask_stored_secrets(database: Database, sweep_id: int) -> None:
             connection.execute(update(table).where(*key).values({name: masked}))
     file = sqlite_file(database.url)
     if file is not None:
-        vacuum(file)
+        vacuum(file, database.wait_s)
 
 
-def vacuum(file: Path) -> None:
+def vacuum(file: Path, wait_s: float = WAIT_S) -> None:
     """Rewrite an SQLite file without its freed pages, which keep old values.
 
-    If another process holds the file for longer than a minute, nothing happens: SQLite reuses the freed pages later.
+    If another process holds the file for over ``wait_s`` seconds, nothing happens: SQLite reuses the pages later.
     """
-    with closing(sqlite3.connect(file, timeout=BUSY_TIMEOUT_S)) as connection, suppress(sqlite3.Error):
+    with closing(sqlite3.connect(file, timeout=wait_s)) as connection, suppress(sqlite3.Error):
         for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
             connection.execute(statement)
 

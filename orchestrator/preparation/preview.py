@@ -5,9 +5,11 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from tempfile import TemporaryDirectory
 
+from orchestrator.core import deepspeed
 from orchestrator.core.data import DataSummary
-from orchestrator.core.plan import EngineName, EnginePlan
-from orchestrator.core.policy import Resources
+from orchestrator.core.metric import Metric
+from orchestrator.core.plan import EngineName
+from orchestrator.core.policy import Budget
 from orchestrator.core.settings import RULES
 from orchestrator.core.space import Choices, Constant, Distribution, IntRange, ParamValue, format_value
 from orchestrator.core.timetable import samples_of
@@ -25,8 +27,15 @@ class SweepPlan:
     """The plan of a sweep, in words and numbers for a person.
 
     Attributes:
+        name: the sweep's name.
+        metric: the searched metric.
+        objective: the task, by its name or file.
+        model: the base model, with the number format of quantised weights.
+        data: the source of the rows.
+        budget: the limits of the sweep.
         space: one row per parameter: name, distribution in words, condition in words.
         sampler: the sampler's name.
+        start_points: number of configurations stated in the sweep file.
         stopping: the stopping rule's name.
         report_points: nominal training samples at which trials report.
         ends: samples at which trials end without early stopping, ascending; several if their epochs differ.
@@ -39,11 +48,18 @@ class SweepPlan:
         parallel_trials: trials at once.
         engine: the name of the engine.
         why: the reason for the engine and the number of trials, if they were measured or tried.
+        deepspeed: DeepSpeed's configuration in a few words; None without DeepSpeed.
         alone: the trials of the solo engine in a packed sweep, and why, one sentence each.
         cost: estimates: ``trial_tokens`` at most, and ``sweep_tokens`` if the budget is a number of trials.
         notes: notes for the user on the model, its adapters and the data, one sentence each.
     """
 
+    name: str
+    metric: Metric
+    objective: str
+    model: str
+    data: str
+    budget: Budget
     space: tuple[tuple[str, str, str], ...]
     sampler: str
     stopping: str
@@ -57,7 +73,9 @@ class SweepPlan:
     parallel_trials: int
     engine: str
     data_summary: DataSummary = field(default_factory=DataSummary)
+    start_points: int = 0
     why: str = ""
+    deepspeed: str | None = None
     alone: tuple[str, ...] = ()
     cost: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -76,9 +94,16 @@ def preview(prepared: PreparedSweep) -> SweepPlan:
     warning = rehearse(prepared.objective, splits, engine_plan)
     capacity = Capacity(slots=prepared.resources.parallel_trials, why="", packs=False)
     if engine_plan.engine is EngineName.PACKED:
-        capacity = _capacity(engine_plan, prepared.resources)
+        capacity = _capacity(prepared)
     points = engine_plan.report_points
+    base, quantisation, configuration = engine_plan.model, engine_plan.quantisation, engine_plan.deepspeed
     return SweepPlan(
+        name=prepared.name,
+        metric=prepared.metric,
+        objective=engine_plan.objective,
+        model=f"{base} in {quantisation}" if quantisation else str(base),
+        data=str(engine_plan.data.source),
+        budget=search_plan.budget,
         space=tuple(
             (
                 parameter.name,
@@ -99,20 +124,25 @@ def preview(prepared: PreparedSweep) -> SweepPlan:
         data_summary=splits.summary,
         parallel_trials=capacity.slots,
         engine=(EngineName.PACKED if capacity.packs else EngineName.SOLO).value,
+        start_points=len(search_plan.start_points),
         why=capacity.why,
+        deepspeed=None if configuration is None else deepspeed.summary(configuration),
         alone=capacity.alone,
         cost=_cost(search_plan, points[-1] * _tokens_per_row(search_plan, splits)),
         notes=(*prepared.notes, *capacity.notes, *([] if warning is None else [warning])),
     )
 
 
-def _capacity(plan: EnginePlan, resources: Resources) -> Capacity:
+def _capacity(prepared: PreparedSweep) -> Capacity:
     """Build the packed engine; return how many trials fit, measured if the sweep file names no number."""
     from orchestrator.training.build import build_engine
 
-    with TemporaryDirectory() as folder, closing(build_engine(replace(plan, sweep_dir=folder))) as engine:
-        assert isinstance(engine, PackingEngine)
-        return engine.capacity(resources.parallel_trials, measure=resources.measured)
+    resources = prepared.resources
+    with TemporaryDirectory() as folder:
+        plan = replace(prepared.engine_plan, sweep_dir=folder)
+        with closing(build_engine(plan, prepared.splits)) as engine:
+            assert isinstance(engine, PackingEngine)
+            return engine.capacity(resources.parallel_trials, measure=resources.measured)
 
 
 def _ends(plan: SearchPlan, train_rows: int) -> tuple[int, ...]:

@@ -69,8 +69,9 @@ class Candidates:
             return replace(candidate, leader=self._leader())
         if retrain is None:
             raise UserError(
-                f"the adapter of trial {number} of {self._sweep.reference} was not kept, only the best are; "
-                "--retrain trains it again, with the same settings and seed"
+                f"the adapter of trial {number} of {self._sweep.reference} was not kept: "
+                "only those of the best trials are. "
+                "Add --retrain to train it again, with the same configuration and seed"
             )
         card = self._adapters.card(self._sweep, trial)
         untrained = Candidate(trial=trial, card=card, adapter=Path(), leader=self._leader())

@@ -19,7 +19,8 @@ class TableReport:
     Attributes:
         samples: the report point, in nominal training samples.
         metrics: values by name, finite or not: ``val/loss``, ``train/loss`` ...
-        seconds: duration of training and evaluation since the previous report.
+        seconds: time since the previous report. Trials of a pack share it: ``time/train_s`` and ``time/eval_s`` are the
+            trial's own parts.
     """
 
     samples: int
@@ -40,7 +41,8 @@ class TableTrial:
         state: state at the time of recording.
         reason: why the trial ended, in words; None: it has not ended.
         reports: ascending by samples.
-        final: metrics of the best checkpoint measured after the end, without the test split: ``shift/...``.
+        final: metrics of the best checkpoint measured after the end, as in the ledger: ``shift/...`` and, for kept
+            adapters, ``test/...``.
         test: metrics of the best checkpoint on the test split, by name without the split: ``loss``, ``accuracy`` ...
         test_rows: measurement of the best checkpoint on each test row; None: not recorded.
     """

@@ -54,7 +54,8 @@ def write_table(table: TrialTable, path: Path) -> None:
     written = pa.table(columns, names=names).replace_schema_metadata({_KEY: json.dumps(about).encode()})
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
-        pq.write_table(written, unfinished, compression="zstd", compression_level=15)
+        with unfinished.open("wb") as stream:
+            pq.write_table(written, stream, compression="zstd", compression_level=15)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)

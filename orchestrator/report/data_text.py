@@ -19,10 +19,10 @@ def data_lines(rows: Mapping[str, int], data: DataSummary, *, classes: bool = Tr
     """
     lines = [("rows", " · ".join(f"{name} {words.count(number)}" for name, number in rows.items()))] if rows else []
     for source, reasons in omitted_rows(data).items():
-        counts = " · ".join(f"{reason} {words.count(number)}" for reason, number in reasons.items())
+        counts = " · ".join(f"{reason}: {words.count(number)}" for reason, number in reasons.items())
         omitted, used = sum(reasons.values()), _used(rows, source)
         name = f"omitted {source}" if source else "omitted"
-        lines.append((name, f"{words.count(omitted)} of {words.count(omitted + used)}: {counts}"))
+        lines.append((name, f"{words.count(omitted)} of {words.count(omitted + used)} rows ({counts})"))
     lines += [("truncated", truncation_text(data))] if any(data.truncated.values()) else []
     if not _is_identity(data.labels):
         lines.append(("labels", _abbreviated([f"{value} → {name}" for value, name in _by_class(data)])))

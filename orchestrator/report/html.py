@@ -55,7 +55,7 @@ def render_page(summary: Summary, pictures: Mapping[str, Picture]) -> str:
         data=data_lines(summary.data, summary.data_summary, classes=False),
         classes=_class_rows(summary),
         commands=next_commands(
-            summary.sweep.name,
+            summary.sweep.reference,  # the page stays when a newer generation starts
             None if board.best is None else board.best.number,
             below_baseline=board.below_baseline,
         ),

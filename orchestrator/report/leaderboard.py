@@ -9,9 +9,10 @@ from orchestrator.core.ranking import result_key
 from orchestrator.core.space import ParamValue
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.spec.trial_length import MIN_STEPS
 
-_FEW_SAMPLES = 2000
-"""Training samples below which a comparison with the baseline is hardly conclusive."""
+_STILL_FALLING = 0.02
+"""Fall of the validation loss between the last two reports, as a fraction, from which longer training may pay."""
 _LARGER_SPLITS = "Compare them on more rows (data.validation, data.test) before you choose."
 
 
@@ -28,6 +29,8 @@ class Row:
         gap: validation loss minus training loss, in nats.
         samples: nominal training samples of the best checkpoint.
         trained: nominal training samples of the whole trial.
+        steps: optimizer steps of the whole trial.
+        falling: whether the validation loss still fell between the last two reports; None with fewer reports.
         final: metrics measured after the trial's end (``shift/<set>/<metric>``, ``test/<metric>``).
         params: the trial's configuration.
     """
@@ -42,6 +45,8 @@ class Row:
     gap: float | None
     samples: int | None
     trained: int
+    steps: int
+    falling: bool | None
     final: Mapping[str, float]
     params: Mapping[str, ParamValue]
 
@@ -106,27 +111,30 @@ class Leaderboard:
         result = f"No trial is better than the baseline on {name} ({best.score:.4f} to {value:.4f})"
         if ahead_on_test:
             return f"{result}, but trial {best.number} is better on {test} ({both}): they are close. {_LARGER_SPLITS}"
-        return f"{result}. {self._advice(best)}"
+        return f"{result}. {self._advice()}"
 
     def _is_better(self, value: float | None, other: float | None) -> bool:
         return self.metric.sort_key(value) < self.metric.sort_key(other)
 
-    def _advice(self, best: Row) -> str:
-        """Return advice for a sweep below the baseline, depending on the length of its trials."""
-        longest = max(row.trained for row in self.rows)
-        if longest < _FEW_SAMPLES:
+    def _advice(self) -> str:
+        """Return for a sweep below the baseline whether its trials were too short to tell, and what to change."""
+        trained = max(row.trained for row in self.rows)
+        longest = next(row for row in self.rows if row.trained == trained)  # the best of the longest trials
+        most = max(row.steps for row in self.rows)
+        steps = f"{most:,} optimizer steps"
+        end = f"at the last report of trial {longest.number}"
+        if most < MIN_STEPS:
+            falling = f", and val/loss still fell {end}" if longest.falling else ""
             return (
-                f"Trials were trained on at most {longest:,} samples, which may be too few: raise training.epochs or "
-                "add training rows."
+                f"Trials were too short to tell: at most {steps}, fewer than {MIN_STEPS}{falling}. Raise "
+                "training.epochs, or remove it: the epochs then follow from the data."
             )
-        if best.samples == best.trained:
-            return (
-                f"Trial {best.number} was best at its last report, after {best.trained:,} samples: longer trials "
-                "(training.epochs) may be better."
-            )
+        if longest.falling:
+            return f"Trials may be too short to tell: after {steps}, val/loss still fell {end}. Raise training.epochs."
+        flat = "" if longest.falling is None else f", and val/loss no longer fell {end}"
         return (
-            f"Fine-tuning with up to {longest:,} samples did not help: try more training rows, another base model or a "
-            "wider search.space, or use the baseline."
+            f"Trials were long enough: {steps}{flat}. Try more training rows, another base model or a wider "
+            "search.space, or use the baseline."
         )
 
     @property
@@ -171,6 +179,13 @@ def _row(record: TrialRecord, metric: Metric, place: int) -> Row:
         gap=at_best.get("gap/loss"),
         samples=None if best is None else best.nominal_samples,
         trained=record.samples,
+        steps=-(-record.samples // record.settings.rows_per_update),
+        falling=_still_falling(record),
         final=record.measured_last,
         params=record.params,
     )
+
+
+def _still_falling(record: TrialRecord) -> bool | None:
+    losses = [report.metrics["val/loss"] for report in record.reports if "val/loss" in report.metrics]
+    return None if len(losses) < 2 else losses[-1] < (1 - _STILL_FALLING) * losses[-2]

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 SCALE = (MUTED, "#E69F00", "#D55E00")
 """Colours of the worst, median and best score, distinct on light and dark backgrounds."""
 
+_LABEL_DISTANCE = 0.06
+"""Least distance of two labels on one axis, as a fraction of its height."""
+
 
 def parallel_coordinates(summary: Summary) -> "Figure | None":
     """Draw the varied parameters and the score of each trial; None with fewer than two scored trials.
@@ -58,7 +61,7 @@ def parallel_coordinates(summary: Summary) -> "Figure | None":
     axes.grid(visible=False)
     for place, values in enumerate(values_of.values()):
         for height, text in axis_labels(values):
-            background = {"facecolor": rcParams["axes.facecolor"], "edgecolor": "none", "alpha": 0.75, "pad": 1.0}
+            background = {"facecolor": rcParams["axes.facecolor"], "edgecolor": "none", "pad": 1.0}
             axes.text(place + 0.03, height, text, fontsize="small", va="center", zorder=10, bbox=background)
     return fig
 
@@ -76,15 +79,20 @@ def positions(values: Sequence[ParamValue]) -> list[float]:
 
 
 def axis_labels(values: Sequence[ParamValue]) -> list[tuple[float, str]]:
-    """Return heights and texts of an axis' labels: all values if there are at most six, else both ends."""
+    """Return heights and texts of an axis' labels: all values if there are at most six, else both ends.
+
+    A label too close to another one is left out; labels at the ends stay.
+    """
     known = [v for v in values if v is not None]
     texts = dict(
         sorted({height: words.param(value) for height, value in zip(positions(known), known, strict=True)}.items())
     )
-    if len(texts) > 6:
-        ends = sorted(texts)
-        texts = {height: texts[height] for height in (ends[0], ends[-1])}
-    return list(texts.items())
+    ends = list(dict.fromkeys((min(texts), max(texts)))) if texts else []
+    shown = list(ends)
+    for height in texts if len(texts) <= 6 else ():
+        if all(abs(height - other) >= _LABEL_DISTANCE for other in shown):
+            shown.append(height)
+    return [(height, texts[height]) for height in sorted(shown)]
 
 
 def _numeric(values: Sequence[ParamValue]) -> bool:

@@ -133,7 +133,7 @@ def shift(summary: Summary) -> "Figure | None":
     frame.plot.bar(ax=axes, rot=0, width=0.8, color=colours, legend=False)  # type: ignore[arg-type]
     for bars in axes.containers:
         axes.bar_label(cast("BarContainer", bars), fmt=_bare, fontsize=7, padding=2)
-    axes.set(title=f"{board.metric.name.rpartition('/')[2].replace('_', ' ')} on test and shift sets")
+    axes.set(title=f"{board.metric.name.rpartition('/')[2].replace('_', ' ')} on validation, test and shift sets")
     axes.grid(visible=False, axis="x")
     fig.legend(loc="outside right upper", fontsize="small")
     return fig

@@ -19,8 +19,9 @@ SHOWN = 20
 
 def time_text(time: TimeUse) -> Text:
     """Return one line with the wall time and its parts."""
-    parts = " · ".join(f"{name} {words.percent(time.share(seconds))}" for name, seconds in time.parts)
-    return Text.assemble((words.duration(time.elapsed_s), "bold"), f": {parts} · {time.busy_slots:.1f} active trials")
+    parts = [f"{name} {words.percent(time.share(seconds))}" for name, seconds in time.parts]
+    parts.append(f"{time.busy_slots:.1f} active trials on average")
+    return Text.assemble((words.duration(time.elapsed_s), "bold"), f": {' · '.join(parts)}")
 
 
 def importances_table(summary: Summary) -> RenderableType:
@@ -49,8 +50,9 @@ def winner_text(board: Leaderboard) -> Text | None:
 
     The leaderboard has them too, but a narrow terminal hides those columns.
     """
-    measured = {} if board.best is None else board.best.final
-    lines = []
+    if board.best is None:
+        return None
+    measured, lines = board.best.final, list[str]()
     for name in board.final_metrics:
         if name.startswith("test/") and name in measured:
             baseline = (board.baseline or {}).get(name)
@@ -60,7 +62,7 @@ def winner_text(board: Leaderboard) -> Text | None:
     if shift:
         sets = (f"{words.short(name.rpartition('/')[0])} {words.number(measured[name], 3)}" for name in shift)
         lines.append(f"shift: {' · '.join(sets)}")
-    return Text("\n".join(lines)) if lines else None
+    return Text(f"trial {board.best.number} · " + "\n".join(lines)) if lines else None
 
 
 def summary_text(summary: Summary, limit: int | None = None) -> Group:
@@ -82,8 +84,17 @@ def summary_text(summary: Summary, limit: int | None = None) -> Group:
     return Group(*parts, facts)
 
 
-def commands_text(commands: tuple[tuple[str, str], ...]) -> Text:
-    """Return one line for each command, after its purpose. Print it with ``soft_wrap`` to keep lines whole."""
-    width = max((len(purpose) for purpose, _ in commands), default=0) + 3
-    lines = [Text.assemble((f"{purpose:<{width}}", "dim"), (command, "bold cyan")) for purpose, command in commands]
+def commands_text(commands: tuple[tuple[str, str], ...], width: int) -> Text:
+    """Return the commands with their purposes. Print the text with ``soft_wrap`` to keep every command in one line.
+
+    Args:
+        commands: pairs of a purpose and a command.
+        width: columns of the terminal. If a command does not fit beside its purpose, commands stand below purposes.
+    """
+    indent = max((len(purpose) for purpose, _ in commands), default=0) + 3
+    fits = all(indent + len(command) <= width for _, command in commands)
+    lines = [
+        Text.assemble((f"{purpose:<{indent}}" if fits else f"{purpose}\n  ", "dim"), (command, "bold cyan"))
+        for purpose, command in commands
+    ]
     return Text("\n").join(lines)

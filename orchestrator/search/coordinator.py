@@ -69,7 +69,7 @@ class Coordinator:
         for record in ledger.trials.all(sweep.id):
             self._store(record)
         self._study_numbers = ledger.trials.study_numbers(sweep.id)
-        self._study = SweepStudy(ledger.study_url, sweep.reference, plan)
+        self._study = SweepStudy(ledger.study_database, sweep.reference, plan)
         self._space_left = True
         self._study.reconcile(self.records(), self._study_numbers)
         for record in self.records():

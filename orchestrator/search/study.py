@@ -24,7 +24,7 @@ from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.ledger.codec import canonical
 from orchestrator.ledger.connection import retry_on_disconnect, table_creation_lock, wait_for_server
-from orchestrator.ledger.database import connect_args, open_engine, tune_sqlite
+from orchestrator.ledger.database import Database, connect_args, tune_sqlite
 from orchestrator.ledger.database_errors import translate, translate_errors
 from orchestrator.search.candidates import CandidateSet
 from orchestrator.search.plan import SearchPlan
@@ -53,16 +53,16 @@ class NewPoint:
 class SweepStudy:
     """The study of one sweep. One driver uses it at a time."""
 
-    def __init__(self, url: str | None, name: str, plan: SearchPlan) -> None:
-        """Open or create the study ``name`` at ``url``; None: in memory.
+    def __init__(self, database: Database | None, name: str, plan: SearchPlan) -> None:
+        """Open or create the study ``name`` in the ledger's database; None: in memory.
 
         Raises:
             ValueError: a candidate is not a point of the space.
         """
         self._plan = plan
-        self._engine = None if url is None else open_engine(url)
+        self._engine = None if database is None else database.engine
         with _quiet(), _translate_errors(self._engine):
-            self._storage = _storage(url, self._engine)
+            self._storage = _storage(database)
             self._study = optuna.create_study(
                 storage=self._storage,
                 study_name=name,
@@ -214,21 +214,21 @@ class SweepStudy:
         return self._unseen[-1] if self._unseen else None
 
 
-def delete_study(url: str, name: str) -> None:
+def delete_study(database: Database, name: str) -> None:
     """Remove the study of a sweep, if there is one."""
-    engine = open_engine(url)
-    with _quiet(), _translate_errors(engine):
-        storage = _storage(url, engine)
+    with _quiet(), _translate_errors(database.engine):
+        storage = _storage(database)
         if name in optuna.get_all_study_names(storage):
             optuna.delete_study(study_name=name, storage=storage)
 
 
-def _storage(url: str | None, engine: Engine | None) -> BaseStorage:
-    if url is None or engine is None:
+def _storage(database: Database | None) -> BaseStorage:
+    if database is None:
         return InMemoryStorage()
-    with table_creation_lock(engine):
-        storage = RDBStorage(url, engine_kwargs={"connect_args": connect_args(url), "pool_pre_ping": True})
-    wait_for_server(storage.engine)
+    arguments = connect_args(database.url, database.wait_s)
+    with table_creation_lock(database.engine, database.wait_s):
+        storage = RDBStorage(database.url, engine_kwargs={"connect_args": arguments, "pool_pre_ping": True})
+    wait_for_server(storage.engine, database.wait_s)
     if storage.engine.dialect.name == "sqlite":
         storage.engine.dispose()  # new connections get the pragmas
         tune_sqlite(storage.engine)

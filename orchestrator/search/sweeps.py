@@ -95,7 +95,7 @@ def delete_sweep(ledger: Ledger, sweep: SweepRecord) -> None:
     from orchestrator.search.study import delete_study
 
     ledger.drivers.require_none(sweep.id)
-    delete_study(ledger.database.url, sweep.reference)
+    delete_study(ledger.database, sweep.reference)
     ledger.sweeps.delete(sweep.id)
 
 

@@ -33,7 +33,18 @@ def load_spec(
     Raises:
         SpecError: the file breaks rules; one line per error, ordered by place.
     """
-    text = _read_text(path)
+    return load_text(_read_text(path), path, overrides, objective_facts=objective_facts, packaged=packaged)
+
+
+def load_text(
+    text: str,
+    path: Path,
+    overrides: Sequence[str] = (),
+    *,
+    objective_facts: Callable[[str], ObjectiveFacts],
+    packaged: Collection[str],
+) -> SweepSpec:
+    """Return the checked sweep of a text; ``path`` is its place in messages. See ``load_spec``."""
     problems = Problems(places={})
     values = read_yaml(text, problems, (), lambda line, column: Place.in_file(str(path), line, column))
     if not isinstance(values, dict):

@@ -82,9 +82,9 @@ Inputs were cut to {card.max_length} tokens.
 |---|---|
 {metrics}
 
-## Varied in the search
+## Configuration
 
-| setting | value |
+| parameter | value |
 |---|---|
 {params}
 """

@@ -50,7 +50,7 @@ def serve(
         yield location.tracking_uri
         return
     load_mlflow()
-    address = f"http://{host}:{_choose_port(host, port)}"
+    address = f"http://{host}:{choose_port(host, port)}"
     # In the environment: all users of a machine can read command lines, and an address may hold a password.
     stores = {"MLFLOW_BACKEND_STORE_URI": location.tracking_uri, "MLFLOW_REGISTRY_STORE_URI": location.registry_uri}
     with (
@@ -136,7 +136,12 @@ def _log_hint(log: Path | None) -> str:
     return "its output was not kept" if log is None else f"see {log}"
 
 
-def _choose_port(host: str, port: int | None) -> int:
+def choose_port(host: str, port: int | None) -> int:
+    """Return a free port: ``port``; for 0 any; for None 5000, or any if 5000 is taken.
+
+    Raises:
+        UserError: ``port`` is taken.
+    """
     for candidate in (5000, 0) if port is None else (port,):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -90,7 +90,7 @@ def _trial_note(trial: TrialRecord, sweep: SweepRecord, description: SweepDescri
     best = trial.best(metric)
     if best is not None:
         lines += ["", f"Best {metric.name} {trial.result(metric):.4f} at {best.nominal_samples:,} samples."]
-    lines += ["", "| setting | value |", "|---|---|"]
+    lines += ["", "| parameter | value |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in texts(trial.params).items()]
     return "\n".join(lines)
 
@@ -105,20 +105,20 @@ def _sweep_note(
     counts = ", ".join(
         f"{states[state]} {state_word(state, sweep.status)}" for state in TrialState if states.get(state)
     )
-    lines = [f"# {sweep.reference}", ""]
+    # MLflow's page folds a description after a few lines, so the result comes first.
+    search = f"**{sweep.reference}** searches {metric.name} ({metric.direction.value})"
+    lines = [f"{search}; {sweep.status.value}: {counts or 'no trial yet'}.", ""]
+    if leaders:
+        lines += [f"Best {metric.name}: {leaders[0].result(metric):.4f}, {trial_name(leaders[0].number)}.", ""]
     if description.notes:
         lines += [description.notes.strip(), ""]
-    lines += [
-        f"Searches {metric.name} ({metric.direction.value}); {sweep.status.value}: {counts or 'no trial yet'}.",
-        "",
-    ]
     if leaders:
-        lines += [f"| trial | {metric.name} | samples | what it varied |", "|---|---|---|---|"]
+        lines += [f"| trial | {metric.name} | samples | configuration |", "|---|---|---|---|"]
     for trial in leaders:
         best = trial.best(metric)
         assert best is not None  # ranked_by_result omits trials without a score
         row = (trial_name(trial.number), f"{trial.result(metric):.4f}", f"{best.nominal_samples:,}")
         lines.append(f"| {' | '.join(row)} | {_assignments(trial.params)} |")
     if leaders:
-        lines += ["", f"Use the best one: `python -m orchestrator promote {sweep.name}`"]
+        lines += ["", f"Register the winner: `python -m orchestrator promote '{sweep.reference}'`"]
     return "\n".join(lines)

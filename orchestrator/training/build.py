@@ -3,11 +3,16 @@
 import importlib
 
 from orchestrator.core.plan import EngineName, EnginePlan
+from orchestrator.objective.protocol import Splits
 from orchestrator.training.engine import Engine
 
 
-def build_engine(plan: EnginePlan) -> Engine:
-    """Return the plan's engine, with its rows read.
+def build_engine(plan: EnginePlan, splits: Splits | None = None) -> Engine:
+    """Return the plan's engine.
+
+    Args:
+        plan: the engine's plan.
+        splits: the rows; None: the plan's objective reads them.
 
     Raises:
         AssetError: the model or the data is missing.
@@ -20,7 +25,7 @@ def build_engine(plan: EnginePlan) -> Engine:
     from orchestrator.training.context import EngineContext
     from orchestrator.training.process.memory import freeze_gc
 
-    context = EngineContext(plan, load_objective(plan.objective))
+    context = EngineContext(plan, load_objective(plan.objective), splits)
     if plan.engine is EngineName.PACKED:
         from orchestrator.training.mixed import MixedEngine
 

@@ -11,7 +11,7 @@ from orchestrator.core.plan import EnginePlan
 from orchestrator.core.row_measures import Measurement
 from orchestrator.core.trial import TrialTask
 from orchestrator.evaluation.shift import shift_metrics
-from orchestrator.objective.protocol import Head, Objective
+from orchestrator.objective.protocol import Head, Objective, Splits
 from orchestrator.training.checkpoints.recorded_test import read_recorded_test, record_test
 from orchestrator.training.checkpoints.trial_folder import TrialFolder
 from orchestrator.training.data.task_data import TaskData
@@ -29,8 +29,8 @@ class EngineContext:
         bfloat16: whether training computes in bfloat16.
     """
 
-    def __init__(self, plan: EnginePlan, objective: Objective) -> None:
-        """Read the tokenizer and the rows.
+    def __init__(self, plan: EnginePlan, objective: Objective, splits: Splits | None = None) -> None:
+        """Read the tokenizer, and the rows if ``splits`` is None.
 
         Raises:
             AssetError: the model or the data is missing.
@@ -42,7 +42,7 @@ class EngineContext:
         self.objective = objective
         self.device = choose_device(plan.device)
         tokenizer = load_tokenizer(plan.model, classifies=objective.head is Head.SEQUENCE_CLASSIFICATION)
-        self._data: TaskData | None = TaskData(objective, plan.data, tokenizer)
+        self._data: TaskData | None = TaskData(objective, plan.data, tokenizer, splits)
         self.bfloat16 = computes_in_bfloat16(plan.precision, self.device)
 
     @property

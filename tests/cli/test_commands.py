@@ -143,7 +143,7 @@ def test_validate_data_reads_rows(invoke: Invoke, tmp_path: Path) -> None:
     )
     shown = " ".join(invoke("validate", str(file), "--data").stdout.split())
     assert "rows train 64 · validation 32 · test 32" in shown
-    assert "more rows than data.train asks for 34" in shown
+    assert "more rows than data.train asks for: 34" in shown
     (result,) = json.loads(invoke("validate", str(file), "--data", "--json", "--set", "data.train=null").stdout)
     assert result["rows"] == {"train": 98, "validation": 32, "test": 32}
     summary = result["data_summary"]

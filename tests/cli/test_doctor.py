@@ -7,9 +7,10 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import torch
 
-import orchestrator
-from orchestrator.cli import hardware, installed
+from orchestrator.cli.hardware import detect_hardware
+from orchestrator.cli.installed import NEEDED, check_package, required_versions
 from tests.cli.conftest import Run
 
 
@@ -38,30 +39,26 @@ def test_doctor_finds_broken_ledger(command: Run, home: Path) -> None:
 def test_doctor_finds_folder_hiding_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "shadowed").mkdir()
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(installed.NEEDED, "pytest", "shadowed")
-    result = {item.name: item for item in installed.check_packages()}
-    assert result["pytest"].problem == "hidden by a folder of the same name on the Python path"
-    assert result["torch"].problem is None
+    found = check_package("pytest", "shadowed")
+    assert found.problem == "hidden by a folder of the same name on the Python path"
+    assert check_package("torch", "torch").problem is None
 
 
-def test_doctor_finds_missing_and_wrong_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(installed.NEEDED, "no-such-distribution", "nowhere")
-    (tmp_path / "orchestrator").mkdir()
+def test_doctor_finds_missing_and_wrong_packages(tmp_path: Path) -> None:
     needs = ["optuna<1 ; extra == 'old'", "ray[tune]>=999", "torch==2.13.0"]
     (tmp_path / "pyproject.toml").write_text(f'[project]\nname = "loratory"\ndependencies = {json.dumps(needs)}\n')
-    monkeypatch.setattr(orchestrator, "__file__", str(tmp_path / "orchestrator" / "__init__.py"))
-    result = {item.name: item for item in installed.check_packages()}
-    assert result["no-such-distribution"].problem == "not installed"
-    assert result["ray"].problem == "version >=999 is required"
-    assert result["optuna"].problem is None
-    assert result["torch"].problem is None  # 2.13.0+cpu is 2.13.0
+    wanted = required_versions(tmp_path)
+    assert wanted == {"ray": ">=999", "torch": "==2.13.0"}
+    assert check_package("no-such-distribution", "nowhere").problem == "not installed"
+    assert check_package("ray", "ray", wanted["ray"]).problem == "version >=999 is required"
+    assert check_package("torch", "torch", wanted["torch"]).problem is None  # 2.13.0+cpu is 2.13.0
 
 
-def test_optional_packages_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(installed, "OPTIONAL", {"no-such-distribution": "nowhere", "optuna": "optuna"})
-    absent, there = installed.check_packages()[-2:]
+def test_optional_packages_may_be_missing() -> None:
+    absent = check_package("no-such-distribution", "nowhere", optional=True)
+    present = check_package("optuna", "optuna", optional=True)
     assert (absent.version, absent.problem) == (None, None)
-    assert (there.version, there.problem) == (metadata.version("optuna"), None)
+    assert (present.version, present.problem) == (metadata.version("optuna"), None)
 
 
 @pytest.mark.parametrize("beside", [None, "[build-system]\n", '[project]\nname = "another"\n'])
@@ -70,17 +67,21 @@ def test_installed_wheel_knows_its_requirements(
 ) -> None:
     if beside is not None:
         (tmp_path / "pyproject.toml").write_text(beside)
-    monkeypatch.setattr(orchestrator, "__file__", str(tmp_path / "orchestrator" / "__init__.py"))
-    monkeypatch.setattr(metadata, "requires", lambda _name: ["optuna>=999"])
-    problems = {item.name: item.problem for item in installed.check_packages()}
-    assert problems["optuna"] == "version >=999 is required"
+    installed = tmp_path / "loratory-9.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: loratory\nVersion: 9\nRequires-Dist: optuna>=999\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert required_versions(tmp_path) == {"optuna": ">=999"}
 
 
 def test_every_checked_package_has_version_range() -> None:
-    assert set(installed.NEEDED) <= set(installed._ranges())
+    assert set(NEEDED) <= set(required_versions())
 
 
-def test_driver_names_devices_unusable_by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(torch.cuda.is_available(), reason="torch can use this machine's devices")
+def test_driver_names_devices_unusable_by_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     driver = types.ModuleType("pynvml")  # replaces NVIDIA's library
     driver.__dict__.update(
         NVMLError=OSError,
@@ -92,12 +93,13 @@ def test_driver_names_devices_unusable_by_torch(monkeypatch: pytest.MonkeyPatch)
         nvmlDeviceGetMemoryInfo=lambda _device: types.SimpleNamespace(total=150e9),
     )
     monkeypatch.setitem(sys.modules, "pynvml", driver)
-    assert hardware._driver_gpus() == ("NVIDIA H200, 150 GB",)
+    (device,) = detect_hardware(tmp_path).gpus
+    assert device == f"NVIDIA H200, 150 GB (torch {torch.__version__} cannot use it)"
     monkeypatch.setitem(sys.modules, "pynvml", None)  # not installed
-    assert hardware._driver_gpus() == ()
+    assert detect_hardware(tmp_path).gpus == ()
 
 
 def test_hardware_is_detected(tmp_path: Path) -> None:
-    seen = hardware.detect_hardware(tmp_path / "not" / "made" / "yet")
+    seen = detect_hardware(tmp_path / "not" / "made" / "yet")
     assert 0 < seen.free_memory_bytes <= seen.memory_bytes
     assert seen.free_disk_bytes > 0

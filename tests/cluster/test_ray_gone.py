@@ -34,10 +34,10 @@ def test_killed_raylet_suspends_and_fails_no_trial(tmp_path: Path, kind: str) ->
     files = ray_files(family)
     [process] = [process for process in family if process.name() == "raylet"]
     process.kill()
-    told = driver.communicate(timeout=120)[0]
+    output = driver.communicate(timeout=120)[0]
     assert driver.returncode == 1
-    assert "suspended: Ray's processes have ended" in told
-    assert "Traceback" not in told
+    assert "suspended: Ray's processes have ended" in output
+    assert "Traceback" not in output
     ledger = Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}")
     sweep = ledger.sweeps.find("fake")
     assert {record.state for record in ledger.trials.all(sweep.id)} <= {TrialState.RUNNING, TrialState.PRUNED}

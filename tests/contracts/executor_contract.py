@@ -129,7 +129,7 @@ class PackedContract(ABC):
         build = FakeEngineFactory(step_s=0.02, capacity=2, gather=2)
         records = sweep.run(self.executor(build), parallel=4, measured=True, say=said.append)
         check_ended(sweep, records)
-        assert said == ["trials at once: 2, because it was told so"]
+        assert said == ["trials at once: 2, because the test says so"]
         assert max(len(together) for together in batches(tmp_path)) == 2
 
     def test_unfit_base_model_trains_serially(self, tmp_path: Path) -> None:

@@ -42,8 +42,8 @@ def test_cause_of_an_error_counts_too() -> None:
 
 
 def test_real_full_device_suspends(tmp_path: Path) -> None:
-    told = pytest.raises(SuspendedError, match=f"{tmp_path} cannot be written: {FULL}")
-    with told, suspending(tmp_path), Path("/dev/full").open("w") as stream:
+    refusal = pytest.raises(SuspendedError, match=f"{tmp_path} cannot be written: {FULL}")
+    with refusal, suspending(tmp_path), Path("/dev/full").open("w") as stream:
         stream.write("x")
 
 

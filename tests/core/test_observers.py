@@ -1,6 +1,7 @@
 """The observers of this project keep the contract."""
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from orchestrator.core.observer import SweepObserver
 from orchestrator.core.policy import Budget
 from orchestrator.core.timetable import Timetable
 from orchestrator.testing import ObserverContract
+from orchestrator.tracking.reconciler import Reconciler
 from orchestrator.training.checkpoints.retention import Retention
 from tests.cluster.fake_sweep import Diary
 
@@ -40,6 +42,22 @@ class TestLiveView(ObserverContract):
     @pytest.fixture
     def observer(self) -> SweepObserver:
         return LiveView(progress(), Console(file=io.StringIO()))
+
+
+class NoRecords:
+    """A pass without records to write."""
+
+    def run(self) -> tuple[str, ...]:
+        return ()
+
+
+class TestReconciler(ObserverContract):
+    @pytest.fixture
+    def observer(self) -> Iterator[SweepObserver]:
+        reconciler = Reconciler(NoRecords(), lambda _: None, gap_s=0.0)
+        reconciler.start()
+        yield reconciler
+        assert reconciler.close(10)
 
 
 class TestDiary(ObserverContract):

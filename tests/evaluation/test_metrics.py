@@ -4,7 +4,7 @@ import datasets
 import pytest
 
 from orchestrator.core.errors import DataError
-from orchestrator.evaluation.baseline import _analysers, tfidf_baseline
+from orchestrator.evaluation.baseline import choose_analysers, tfidf_baseline
 from orchestrator.evaluation.metrics import classification_metrics
 from orchestrator.objective.protocol import Splits
 
@@ -97,4 +97,4 @@ def test_failed_baseline_gives_reason() -> None:
     ],
 )
 def test_character_ngrams_skipped_for_many_spaced_texts(text: str, count: int, analysers: list[str]) -> None:
-    assert _analysers([text] * count) == analysers
+    assert choose_analysers([text] * count) == analysers

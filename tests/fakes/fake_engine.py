@@ -103,7 +103,7 @@ class FakePackingEngine(FakeEngine):
             return Capacity(slots=1, why=self.behaviour.unfit, packs=False)
         if not measure:
             return Capacity(slots=most, why="")
-        return Capacity(slots=min(most, self.behaviour.capacity), why="it was told so")
+        return Capacity(slots=min(most, self.behaviour.capacity), why="the test says so")
 
     def step(self, wanted: Mapping[TrialRun, int]) -> dict[TrialRun, Report | DivergedError]:
         runs = {run: point for run, point in wanted.items() if isinstance(run, FakeRun)}

@@ -94,6 +94,6 @@ def test_removed_checkpoints_of_stopped_sweep_cause_warning(home: Path, invoke: 
     ledger = Ledger.open()
     folder = begun(ledger)
     ledger.sweeps.update(ledger.sweeps.find("s").id, status=SweepStatus.INTERRUPTED)
-    told = invoke("clean", "s", "--checkpoints", "--yes").output.replace("\n", " ")
-    assert "s#1 is not finished. Without checkpoints, these trials restart from their first sample: 0, 1, 2" in told
+    output = invoke("clean", "s", "--checkpoints", "--yes").output.replace("\n", " ")
+    assert "s#1 is not finished. Without checkpoints, these trials restart from their first sample: 0, 1, 2" in output
     assert not (folder / "trials").exists()

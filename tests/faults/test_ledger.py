@@ -10,7 +10,6 @@ import pytest
 from sqlalchemy import Engine, event
 
 from orchestrator.core.errors import LedgerError, SuspendedError
-from orchestrator.ledger import database
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.study import SweepStudy
 from orchestrator.search.sweeps import open_sweep
@@ -46,8 +45,8 @@ def test_four_processes_make_one_ledger(tmp_path: Path, home: Path) -> None:
         assert all(process.poll() is None for process in processes)
     go.touch()
     for process in processes:
-        told = process.communicate(timeout=120)[1]
-        assert process.returncode == 0, told
+        errors = process.communicate(timeout=120)[1]
+        assert process.returncode == 0, errors
     assert sorted(sweep.name for sweep in Ledger.open().sweeps.all()) == names
 
 
@@ -165,15 +164,14 @@ class killed_at_commit:  # noqa: N801  (a context manager)
         self.left -= 1
 
 
-def test_ledger_locked_for_long_suspends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.1)
-    ledger = open_ledger(tmp_path)
+def test_ledger_locked_for_long_suspends(tmp_path: Path) -> None:
+    ledger = Ledger.open(open_ledger(tmp_path).database.url, wait_s=0.1)
     sweep = open_sweep(ledger, "s", {}, "")
-    study = SweepStudy(ledger.database.url, sweep.reference, plan_of(trials=1))
+    study = SweepStudy(ledger.database, sweep.reference, plan_of(trials=1))
     with open_ledger(tmp_path).database.write():
-        with pytest.raises(SuspendedError, match="is locked: another process has held it"):
+        with pytest.raises(SuspendedError, match="is still locked by another process"):
             ledger.sweeps.update(sweep.id, facts={})
-        with pytest.raises(SuspendedError, match="is locked: another process has held it"):
+        with pytest.raises(SuspendedError, match="is still locked by another process"):
             study.ask()
 
 

@@ -10,7 +10,6 @@ import pytest
 from orchestrator.core.errors import SuspendedError
 from orchestrator.core.policy import SamplerName
 from orchestrator.core.trial import Report, TrialRecord, TrialState
-from orchestrator.ledger import connection
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.sweeps import open_sweep
@@ -45,8 +44,8 @@ class Interrupter(Diary):
                 threading.Timer(0.5, self._server.start).start()
 
 
-def drive(server: Server, name: str, *, again: bool) -> Coordinator:
-    ledger = Ledger.open(server.url, heartbeat_s=0.2)
+def drive(server: Server, name: str, *, again: bool, wait_s: float = 60.0) -> Coordinator:
+    ledger = Ledger.open(server.url, heartbeat_s=0.2, wait_s=wait_s)
     sweep = open_sweep(ledger, name, {"space": 1}, "")
     with ledger.drivers.hold(sweep.id):
         coordinator = Coordinator(ledger, sweep, PLAN, observers=[Interrupter(server, again=again)])
@@ -65,10 +64,9 @@ def test_driver_waits_for_restarted_server(server: Server, tmp_path: Path) -> No
     assert ledger.drivers.live(sweep.id) is None
 
 
-def test_server_that_stays_away_suspends(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "PATIENCE_S", 0.5)
+def test_server_that_stays_away_suspends(server: Server) -> None:
     with pytest.raises(SuspendedError, match=r"the ledger at postgresql\+psycopg://.* does not answer"):
-        drive(server, "away", again=False)
+        drive(server, "away", again=False, wait_s=0.5)
     server.start()
     ledger = Ledger.open(server.url)
     sweep = ledger.sweeps.find("away")

@@ -63,7 +63,7 @@ def test_rollback_moves_the_alias_back(tracked: Tracked) -> None:
 
 def test_dropped_adapter_is_refused_or_retrained(tracked: Tracked, tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"the adapter of trial 1 of films#1 was not kept, .* --retrain trains it again"
+        UserError, match=r"the adapter of trial 1 of films#1 was not kept: .* Add --retrain to train it again"
     ):
         tracked.candidates().choose(1)
     asked = []

@@ -35,8 +35,8 @@ def summary() -> Summary:
 def test_every_count_has_reason() -> None:
     assert data_lines(ROWS, DATA_SUMMARY) == [
         ("rows", "train 356 · validation 100 · test 100 · shift/tweets 50"),
-        ("omitted", "51 of 607: blank text 9 · copy of another row 42"),
-        ("omitted shift/tweets", "3 of 53: too similar to a training row 3"),
+        ("omitted", "51 of 607 rows (blank text: 9 · copy of another row: 42)"),
+        ("omitted shift/tweets", "3 of 53 rows (too similar to a training row: 3)"),
         ("truncated", "rows over 128 tokens: test 1; longest text: 51,058 characters"),
         ("labels", "0 → bad · 1 → good [x]"),
         ("classes train", "bad: 200 · good [x]: 156"),
@@ -63,7 +63,7 @@ def test_every_report_form_shows_data(summary: Summary) -> None:
     text = " ".join(shown(summary_text(summary), 160).split())
     page = render_page(summary, {})
     for message in (
-        "51 of 607: blank text 9 · copy of another row 42",
+        "51 of 607 rows (blank text: 9 · copy of another row: 42)",
         "0 → bad · 1 → good [x]",
         "test has no rows of bad.",
     ):

@@ -123,21 +123,43 @@ def test_time_parts_never_exceed_wall_time() -> None:
         ((0.9,), None, (0.8, 0.8), None),
         ((0.8,), 0.85, (0.82, 0.83), "but trial 0 is better on test/accuracy (0.8500 to 0.8300): they are close."),
         ((0.9,), 0.8, (0.82, 0.83), "is better than the baseline on val/accuracy but not on test/accuracy (0.8000 to "),
-        ((0.8,), 0.8, (0.82, 0.83), "(0.8000 to 0.8200). Trials were trained on at most 355 samples, which may be too"),
-        ((0.82,), None, (0.82, 0.83), "raise training.epochs or add training rows."),
-        ((0.7, 0.8), None, (0.82, 0.83), "Trial 0 was best at its last report, after 4,000 samples"),
-        ((0.8, 0.7), 0.8, (0.82, 0.83), "Fine-tuning with up to 4,000 samples did not help: try more"),
+        ((0.8,), 0.8, (0.82, 0.83), "(0.8000 to 0.8200). Trials were too short to tell: at most 23 optimizer steps"),
+        ((0.82,), None, (0.82, 0.83), "Raise training.epochs, or remove it: the epochs then follow from the data."),
+        ((0.8, 0.7), 0.8, (0.82, 0.83), "Trials were long enough: 256 optimizer steps. Try more training rows"),
     ],
 )
 def test_baseline_warning(
     scores: tuple[float, ...], test: float | None, baseline: tuple[float, float], message: str | None
 ) -> None:
-    points = (355,) if len(scores) == 1 else (2000, 4000)
+    points = (355,) if len(scores) == 1 else (2048, 4096)
     reports = tuple(report(0, at, 0, val__accuracy=score) for at, score in zip(points, scores, strict=True))
     record = trial(0, {"rank": 4}, reports, final={} if test is None else {"test/accuracy": test})
     values = dict(zip(("val/accuracy", "test/accuracy"), baseline, strict=True))
     messages = leaderboard([record], ACCURACY, values).baseline_warning
     assert messages is None if message is None else messages is not None and message in messages
+
+
+@pytest.mark.parametrize(
+    ("samples", "losses", "message"),
+    [
+        (320, (0.7, 0.5), "at most 20 optimizer steps, fewer than 256, and val/loss still fell at the last report of "),
+        (320, (0.7, 0.695), "at most 20 optimizer steps, fewer than 256. Raise training.epochs"),
+        (4800, (0.7, 0.5), "Trials may be too short to tell: after 300 optimizer steps, val/loss still fell at the "),
+        (
+            4800,
+            (0.5, 0.5),
+            "long enough: 300 optimizer steps, and val/loss no longer fell at the last report of trial 0",
+        ),
+    ],
+)
+def test_advice_follows_steps_and_loss(samples: int, losses: tuple[float, float], message: str) -> None:
+    reports = tuple(
+        report(0, at, 0, val__accuracy=0.5, val__loss=loss)
+        for at, loss in zip((samples // 2, samples), losses, strict=True)
+    )
+    warning = leaderboard([trial(0, {"rank": 4}, reports)], ACCURACY, {"val/accuracy": 0.8}).baseline_warning
+    assert warning is not None
+    assert message in warning
 
 
 def test_minimised_metric_compares_with_baseline() -> None:

@@ -8,6 +8,7 @@ import pytest
 from orchestrator.assets.catalogue import CATALOGUE
 from orchestrator.cli.plan_view import max_duration_s, plan_text
 from orchestrator.core.deepspeed import NAMED
+from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.policy import Budget
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.loading import objective_facts
@@ -23,6 +24,12 @@ from tests.report.test_views import shown
 
 ROOT = Path(__file__).parents[2]
 PLAN = SweepPlan(
+    name="sentiment",
+    metric=Metric(name="val/accuracy", direction=Direction.MAXIMIZE),
+    objective="sentiment",
+    model="minilm",
+    data="vader-movie",
+    budget=Budget(trials=12),
     space=(),
     sampler="tpe",
     stopping="asha",
@@ -64,11 +71,10 @@ def test_pace_comes_from_sweep_of_same_task(spec: SweepSpec, tmp_path: Path) -> 
     assert earlier_pace(ledger, replace(spec, fixed={**spec.fixed, "epochs": 3.0}, seed=9)) == result
 
 
-def test_max_duration_is_limited_by_wall_time(spec: SweepSpec) -> None:
+def test_max_duration_is_limited_by_wall_time() -> None:
     pace = Pace(sweep="s#1", rows_per_s=100.0)
-    endless = replace(spec, budget=Budget(trials=12))
-    assert max_duration_s(endless, PLAN, pace) == 120
-    assert max_duration_s(replace(spec, budget=Budget(trials=12, wall_time_s=60)), PLAN, pace) == 60
-    assert max_duration_s(replace(spec, budget=Budget(tokens=9)), PLAN, pace) is None
-    assert "≤ 2 min 00 s at the speed of s#1 (100.0 rows/s)" in shown(plan_text(endless, PLAN, pace), 120)
-    assert "rows/s" not in shown(plan_text(endless, PLAN), 120)
+    assert max_duration_s(PLAN, pace) == 120
+    assert max_duration_s(replace(PLAN, budget=Budget(trials=12, wall_time_s=60)), pace) == 60
+    assert max_duration_s(replace(PLAN, budget=Budget(tokens=9)), pace) is None
+    assert "≤ 2 min 00 s at the speed of s#1 (100.0 rows/s)" in shown(plan_text(PLAN, pace), 120)
+    assert "rows/s" not in shown(plan_text(PLAN), 120)

@@ -82,20 +82,20 @@ def test_winners_final_metrics_show_at_any_width(width: int) -> None:
     measured = {"test/accuracy": 0.838, "shift/product/accuracy": 0.72, "shift/nyt_2014/accuracy": 0.6149}
     won = replace(records[7], final={**measured, "test/loss": 0.4})
     text = shown(summary_text(summarise(make_sweep(), (*records[:7], won))), width)
-    assert "winner  test accuracy 0.838 (baseline 0.774)" in text
+    assert "winner  trial 7 · test accuracy 0.838 (baseline 0.774)" in text
     assert "shift: nyt 2014 0.615 · product 0.720" in text
 
 
 def test_unmeasured_final_metrics_are_omitted() -> None:
     records = make_records()
     only_shift = shown(summary_text(summarise(make_sweep(), records)), 80)  # the winner's adapter is unmeasured
-    assert "winner  shift: product 0." in only_shift
+    assert "winner  trial 7 · shift: product 0." in only_shift
     assert "test accuracy 0." not in only_shift
     bare = tuple(replace(record, final={}) for record in records)
     assert "winner" not in shown(summary_text(summarise(make_sweep(), bare)), 80)
     tested = tuple(replace(record, final={"test/accuracy": 0.9}) for record in records)
     alone = shown(summary_text(summarise(make_sweep(facts=SweepFacts()), tested)), 80)
-    assert "winner  test accuracy 0.900\n" in "\n".join(line.rstrip() for line in alone.splitlines())
+    assert "winner  trial 7 · test accuracy 0.900\n" in "\n".join(line.rstrip() for line in alone.splitlines())
 
 
 @pytest.mark.parametrize(("value", "message"), [(0.5, False), (0.9, True)])
@@ -113,9 +113,11 @@ def test_limit_names_number_of_hidden_trials(summary: Summary) -> None:
 
 def test_commands_are_never_truncated(summary: Summary) -> None:
     console = Console(file=io.StringIO(), width=40)
-    console.print(commands_text(next_commands("sentiment#1", 3)), soft_wrap=True)
+    console.print(commands_text(next_commands("sentiment#1", 3), 40), soft_wrap=True)
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    assert lines[1] == "register the winner     python -m orchestrator promote 'sentiment#1'"
+    assert lines[2:4] == ["register the winner", "  python -m orchestrator promote 'sentiment#1'"]
+    wide = commands_text(next_commands("sentiment#1", 3), 100).plain.splitlines()
+    assert wide[1] == "register the winner     python -m orchestrator promote 'sentiment#1'"
     commands = dict(
         next_commands("sentiment", 3, program=".venv/bin/python -m orchestrator", place=" --tracking-uri x")
     )
@@ -134,7 +136,7 @@ def test_next_steps_use_force_below_baseline(summary: Summary) -> None:
         changed = replace(board, baseline={board.metric.name: board.best.score + gain})
         assert changed.below_baseline is expected
         page = render_page(replace(summary, leaderboard=changed), {})
-        assert ("promote sentiment --force --reason" in page) is expected
+        assert ("promote &#39;sentiment#1&#39; --force --reason" in page) is expected
 
 
 def test_json_is_strict_and_names_winner(summary: Summary) -> None:
@@ -240,6 +242,7 @@ def test_axes_are_scaled_by_value_type() -> None:
     assert positions([True, False]) == [1.0, 0.0]
     assert axis_labels([4, 8, 4]) == [(0.0, "4"), (1.0, "8")]
     assert [text for _, text in axis_labels([n / 10 for n in range(11)])] == ["0", "1"]
+    assert [text for _, text in axis_labels([0.49, 0.508, 0.51, 0.73])] == ["0.49", "0.508", "0.73"]
 
 
 @pytest.mark.parametrize(

@@ -241,7 +241,7 @@ def test_sweeps_in_one_database_are_independent(tmp_path: Path) -> None:
 
 def test_deleted_study_is_reported(tmp_path: Path) -> None:
     run_out(coordinator_of(tmp_path, plan_of(trials=1)))
-    delete_study(open_ledger(tmp_path).database.url, "sentiment#1")
+    delete_study(open_ledger(tmp_path).database, "sentiment#1")
     with pytest.raises(LedgerError, match="study sentiment#1 lacks trials that the ledger holds"):
         coordinator_of(tmp_path, plan_of(trials=1))
 

@@ -56,6 +56,11 @@ def numbers(trials: list[FrozenTrial]) -> list[int]:
     return [each.number for each in trials]
 
 
+def seen_by_tpe(study: Study, states: tuple[TrialState, ...] = MEANT) -> list[FrozenTrial]:
+    """Return the trials as TPE reads them: through this private method of a study."""
+    return study._get_trials(deepcopy=False, states=states)
+
+
 def test_best_covers_all_good_trials_of_tpe() -> None:
     assert max(map(default_gamma, range(10_000))) == BEST
 
@@ -64,8 +69,8 @@ def test_best_covers_all_good_trials_of_tpe() -> None:
 @pytest.mark.parametrize("complete", [0, 0.05, 1], ids=["none complete", "few", "many"])
 def test_good_trials_equal_those_of_whole_study(direction: Literal["minimize", "maximize"], complete: float) -> None:
     study, history = study_of(900, direction, complete)
-    every = study._get_trials(states=MEANT)
-    seen = with_ended(study, history.trials)._get_trials(deepcopy=False, states=MEANT)
+    every = study.get_trials(states=MEANT)
+    seen = seen_by_tpe(with_ended(study, history.trials))
     good, _ = _split_trials(study, seen, BEST)
     assert numbers(good) == numbers(_split_trials(study, every, BEST)[0])
     ended = [each.number for each in every if each.state.is_finished()]
@@ -79,7 +84,7 @@ def test_short_study_is_seen_whole() -> None:
     study, history = study_of(NEWEST, "minimize")
     seen = with_ended(study, history.trials)
     for states in (MEANT, MEANT[:2]):
-        assert seen._get_trials(deepcopy=False, states=states) == study._get_trials(states=states)
+        assert seen_by_tpe(seen, states) == study.get_trials(states=states)
     assert (seen.direction, seen.study_name) == (study.direction, study.study_name)
 
 
@@ -91,7 +96,7 @@ def test_one_trial_per_parameter_set_gives_the_space() -> None:
         space: dict[str, BaseDistribution] = {name: FloatDistribution(0, 1) for name in names}
         study.add_trial(create_trial(value=0.0, params=dict.fromkeys(names, 0.5), distributions=space))
     few = with_ended(study, one_per_parameter_set(study.trials))
-    assert len(few._get_trials(deepcopy=False, states=MEANT)) < 26
+    assert len(seen_by_tpe(few)) < 26
     spaces = [_GroupDecomposedSearchSpace(include_pruned=True).calculate(each).search_spaces for each in (study, few)]
     assert spaces[0] == spaces[1]
 
@@ -126,9 +131,9 @@ def test_best_first_trial_is_kept_after_restart(tmp_path: Path, monkeypatch: pyt
 
     def split(study: Study, trials: list[FrozenTrial], below: int) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
         looked.append(numbers(trials))
-        good, others = _split_trials(study, trials, below)
-        return good, others
+        return _split_trials(study, trials, below)
 
+    # Optuna shows nowhere which trials TPE's model sees.
     monkeypatch.setattr("optuna.samplers._tpe.sampler._split_trials", split)
     first, again = tmp_path / "first", tmp_path / "again"
     first.mkdir()

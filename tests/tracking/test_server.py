@@ -20,7 +20,7 @@ from orchestrator.core.errors import TrackingError, UserError
 from orchestrator.core.trial import TrialState
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.reconciler import Reconciler
-from orchestrator.tracking.server import _choose_port, serve
+from orchestrator.tracking.server import choose_port, serve
 from orchestrator.tracking.synchroniser import Synchroniser
 from orchestrator.tracking.ui_page import SWITCH
 from tests.tracking.records import StoredSweep, description, sweep, trial
@@ -37,7 +37,7 @@ def answers(address: str) -> bool:
 
 
 def test_returning_server_gets_missed_records(local_store: Location) -> None:
-    port = _choose_port("127.0.0.1", 0)
+    port = choose_port("127.0.0.1", 0)
     address = f"http://127.0.0.1:{port}"
     away = Location(tracking_uri=address, registry_uri=address, artifacts=None)
     store = StoredSweep(sweep(), trial(0, (0.5,)))
@@ -84,7 +84,7 @@ def test_telemetry_of_the_pages_is_off(served_store: Location) -> None:
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
-def test_the_server_ends_with_us(empty_store: Path, tmp_path: Path, sign: signal.Signals) -> None:
+def test_server_ends_with_its_parent(empty_store: Path, tmp_path: Path, sign: signal.Signals) -> None:
     shutil.copy2(empty_store, tmp_path / "mlflow.db")
     script = (
         "import signal, time, pathlib\n"

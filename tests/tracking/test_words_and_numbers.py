@@ -87,7 +87,7 @@ def test_values_read_as_in_yaml() -> None:
     assert list(wording.texts(values).values()) == ["0.0003", "0.3", "true", "null", "8", "linear", "32"]
 
 
-def test_statuses() -> None:
+def test_run_status_follows_trial_and_sweep() -> None:
     statuses = {
         (state, sweep_status): wording.run_status(state, sweep_status)
         for state in TrialState
@@ -117,6 +117,9 @@ def test_descriptions_name_result_and_settings() -> None:
     assert "| learning_rate | 0.0008 |" in note
     tags = wording.sweep_tags(sweep(), [trial(0, (0.7,), TrialState.COMPLETE), trial(1, (0.9,))], description())
     assert tags["best_params"] == "learning_rate=0.0001, rank=8"
+    first = tags[wording.NOTE_TAG].split("\n")[2]
+    assert first == "Best val/accuracy: 0.7000, trial-000."
+    assert "promote 'films#1'" in tags[wording.NOTE_TAG]
     assert "running: 1 running, 1 complete." in tags[wording.NOTE_TAG]
     stopped = sweep(status=SweepStatus.INTERRUPTED)
     note = wording.sweep_tags(stopped, [trial(1, (0.9,))], description())[wording.NOTE_TAG]

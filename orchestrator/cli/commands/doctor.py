@@ -111,6 +111,10 @@ def _warnings(hardware: "Hardware") -> list[str]:
     return warnings
 
 
+def _absent(item: "Installed") -> str:
+    return "absent" if item.problem else "absent (optional)"
+
+
 def _show_checks(
     screen: Screen,
     installed: "tuple[Installed, ...]",
@@ -127,9 +131,9 @@ def _show_checks(
     table = Table.grid(padding=(0, 3))
     table.add_column(style="dim")
     table.add_row("python", f"{sys.version.split()[0]} ({sys.executable})")
-    table.add_row("packages", " · ".join(f"{item.name} {item.version or 'absent'}" for item in installed))
+    table.add_row("packages", " · ".join(f"{item.name} {item.version or _absent(item)}" for item in installed))
     if hardware is not None:
-        formats = ", ".join(hardware.bfloat16) or "no instructions, float32 is faster"
+        formats = ", ".join(hardware.bfloat16) or "no CPU instructions; float32 is faster"
         memory = f"{words.size(hardware.memory_bytes)}, {words.size(hardware.free_memory_bytes)} free"
         table.add_row("CPU", f"{hardware.cores} cores, bfloat16: {formats}")
         table.add_row("memory", memory)

@@ -34,7 +34,7 @@ def predict(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the rows and answers to this file.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Texts per batch.")] = 32,
+    batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Texts per batch.")] = 32,
     tracking_uri: TrackingUri = None,
     registry_uri: RegistryUri = None,
     as_json: Json = False,

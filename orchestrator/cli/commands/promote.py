@@ -24,7 +24,9 @@ def promote(
     model: Annotated[
         str | None, typer.Option("--as", metavar="MODEL", help="Registered model's name. Default: the sweep's name.")
     ] = None,
-    alias: Annotated[str, typer.Option(help="Alias to set on the new version; '' sets none.")] = "champion",
+    alias: Annotated[
+        str, typer.Option(metavar="ALIAS", help="Alias to set on the new version; '' sets none.")
+    ] = "champion",
     strict: Annotated[bool, typer.Option("--strict", help="Refuse the trial if any gate fails.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Promote the trial even if a gate refuses it. Needs --reason.")
@@ -58,18 +60,23 @@ def promote(
         admit = partial(judge, stored.sweep, stored.location, request)
         candidate = stored.candidates().choose(trial, stored.retrain if retrain else None, admit)
         done = register(stored.sweep, candidate, stored.location, request)
-    _show_promotion(screen, done, registry_options(stored.location))
+    show_promotion(screen, done, registry_options(stored.location))
 
 
-def _show_promotion(screen: Screen, done: "Promotion", options: str) -> None:
+def show_promotion(screen: Screen, done: "Promotion", options: str) -> None:
+    """Show a promotion: its gates, its aliases, and the commands to undo it and to use it.
+
+    ``options`` follow each command and name the registry.
+    """
     from rich.text import Text
 
     version, card = done.version, done.card
     marks = {True: ("✓", "green"), False: ("✗", "red"), None: ("–", "dim")}
     screen.show(Text(f"{version.reference} is trial {card.trial} of {card.sweep}, at {card.samples:,} samples", "bold"))
+    width = max((len(result.gate) for result in done.gates), default=0)
     for result in done.gates:
         mark, style = marks[result.passed]
-        screen.show(Text.assemble((f"  {mark} {result.gate}", style), f"  {result.detail}"), soft_wrap=True)
+        screen.show(Text.assemble((f"  {mark} {result.gate:<{width}}", style), f"  {result.detail}"), soft_wrap=True)
     if any(result.passed is False for result in done.gates):
         screen.show(Text(f"  {_failed_gates_note(version)}", "yellow"), soft_wrap=True)
     aliases = ", ".join(version.aliases)

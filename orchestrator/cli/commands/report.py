@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 def report(
     name: SweepName,
-    limit: Annotated[int | None, typer.Option(help="Number of trials to show. Default: 20.", min=1)] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", help="Number of trials to show. Default: 20.", min=1)
+    ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     as_json: Json = False,
 ) -> None:

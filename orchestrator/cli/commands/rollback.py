@@ -11,7 +11,7 @@ from orchestrator.stores import logs_folder
 
 def rollback(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Registered model.")],
-    alias: Annotated[str, typer.Option(help="Alias to move.")] = "champion",
+    alias: Annotated[str, typer.Option(metavar="ALIAS", help="Alias to move.")] = "champion",
     tracking_uri: TrackingUri = None,
     registry_uri: RegistryUri = None,
     as_json: Json = False,

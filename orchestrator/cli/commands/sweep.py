@@ -13,7 +13,6 @@ from orchestrator.cli.screen import Screen
 from orchestrator.core.environment import program
 from orchestrator.core.errors import SuspendedError, UserError
 from orchestrator.core.secrets import redact
-from orchestrator.core.timetable import Timetable
 from orchestrator.stores import existing_ledger, fetch_assets, logs_folder, read_spec
 
 if TYPE_CHECKING:
@@ -26,9 +25,9 @@ if TYPE_CHECKING:
 def sweep(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Sweep file.")],
     override: Overrides = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="Set the number of trials (budget).")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, metavar="N", help="Set the budget's number of trials.")] = None,
     time: Annotated[
-        str | None, typer.Option(metavar="20m", help="Set the wall time (budget), as 90s, 20m or 2h.")
+        str | None, typer.Option(metavar="20m", help="Set the budget's wall time, such as 90s, 20m or 2h.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and exit. No trial starts.")] = False,
     inline: Annotated[
@@ -92,7 +91,7 @@ def _dry_run(screen: Screen, spec: "SweepSpec", log: Path, *, fresh: bool) -> No
         ledger, request = existing_ledger(), request_of(spec)
         if not fresh and ledger is not None and (finished := finished_sweep(ledger, request)):
             action = f"does nothing: {finished.reference} is finished ({finished.facts.end_reason})"
-            screen.say(f"This command {action}. A larger budget extends it; --fresh starts a new sweep beside it.")
+            screen.say(f"This command {action}. A larger budget extends it; --fresh starts a new generation.")
             screen.emit({"name": spec.name, "action": action})
             return
         prepared = prepare(request, None if fresh else ledger)
@@ -100,8 +99,8 @@ def _dry_run(screen: Screen, spec: "SweepSpec", log: Path, *, fresh: bool) -> No
         screen.say(f"This command {action}.")
         plan = preview(prepared)
         pace = None if ledger is None else earlier_pace(ledger, spec)
-        screen.show(plan_text(spec, plan, pace))
-        document = {"name": spec.name, "action": action, **asdict(plan), "longest_s": max_duration_s(spec, plan, pace)}
+        screen.show(plan_text(plan, pace))
+        document = {"action": action, **asdict(plan), "longest_s": max_duration_s(plan, pace)}
         screen.emit(document)
 
 
@@ -111,7 +110,7 @@ def _view(screen: Screen, spec: "SweepSpec", *, fresh: bool, live: bool | None) 
     from orchestrator.cli.live import LiveView
     from orchestrator.cli.progress import Progress
 
-    progress = Progress(metric=spec.metric, budget=spec.budget, timetable=_timetable(spec))
+    progress = Progress(metric=spec.metric, budget=spec.budget)
     ledger = None if fresh else existing_ledger()
     if ledger is not None:
         try:
@@ -120,18 +119,12 @@ def _view(screen: Screen, spec: "SweepSpec", *, fresh: bool, live: bool | None) 
             pass  # the first sweep of this name
         else:
             progress.before_s = stored.elapsed_s
+            plan = stored.facts.engine_plan
+            progress.timetable = None if plan is None else plan.timetable
             progress.update(*(record for record in ledger.trials.all(stored.id) if record.ended))
         ledger.close()
     use_table = screen.human.is_terminal if live is None else live
     return LiveView(progress, screen.human) if use_table else Lines(progress, screen.say)
-
-
-def _timetable(spec: "SweepSpec") -> Timetable | None:
-    """Return the timetable if the sweep file states the number of rows, else None."""
-    rows = spec.data.train
-    if rows is None:
-        return None
-    return Timetable(points=(spec.samples(rows),), rows_per_epoch=spec.rows_per_epoch(rows))
 
 
 def _run(
@@ -180,7 +173,7 @@ def _show_result(screen: Screen, spec: "SweepSpec", result: "SweepResult", comma
         + ("" if result.synced else "  (incomplete; the same command writes the rest)")
     )
     screen.show("")
-    screen.show(commands_text(commands), soft_wrap=True)
+    screen.show(commands_text(commands, screen.out.width), soft_wrap=True)
     screen.emit(_document(result, as_json(summary)))
 
 

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 def ui(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Sweep name. Default: the newest sweep.")] = None,
     open_browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
-    host: Annotated[str, typer.Option(help="Network interface to listen on.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Network interface to listen on.")] = "127.0.0.1",
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Port. Default: 5000, or a free port if 5000 is taken.")
+        int | None,
+        typer.Option(min=1, max=65535, metavar="PORT", help="Port. Default: 5000, or a free port if 5000 is taken."),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -18,15 +18,21 @@ if TYPE_CHECKING:
 class TaskData:
     """Encoded splits. The rows of a trial depend on the plan and its settings, never on its seed."""
 
-    def __init__(self, objective: Objective, plan: DataPlan, tokenizer: "PreTrainedTokenizerBase") -> None:
-        """Read the splits.
+    def __init__(
+        self,
+        objective: Objective,
+        plan: DataPlan,
+        tokenizer: "PreTrainedTokenizerBase",
+        splits: Splits | None = None,
+    ) -> None:
+        """Take the splits, or read them if ``splits`` is None.
 
         Raises:
             DataError: the data breaks a rule.
         """
         self._objective = objective
         self._plan = plan
-        self._splits: Splits = objective.splits(plan)
+        self._splits = objective.splits(plan) if splits is None else splits
         self._encoded: dict[tuple[str, int], list[Example]] = {}
         self.tokenizer = tokenizer
         rows = len(self._splits.train)

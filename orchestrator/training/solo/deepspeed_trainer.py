@@ -28,7 +28,11 @@ _LEAST = 1e-6
 
 
 class DeepSpeedTrainer(SoloTrainer):
-    """Trainer of one trial; DeepSpeed holds the gradients and the parameters of AdamW."""
+    """Trainer of one trial; DeepSpeed holds the gradients and the parameters of AdamW.
+
+    Attributes:
+        engine: DeepSpeed's engine; None before the training and after ``close``.
+    """
 
     optimizer: torch.optim.Optimizer
 
@@ -51,15 +55,15 @@ class DeepSpeedTrainer(SoloTrainer):
         with quiet_libraries():  # transformers warns about a missing launcher
             super().__init__(adapted, inputs, task, folder, callbacks)
         self._config = config
-        self._engine: DeepSpeedEngine | None = None
+        self.engine: DeepSpeedEngine | None = None
 
     @override
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         """Start the engine over the model and AdamW; return the optimizer for Trainer."""
-        if self._engine is None:
+        if self.engine is None:
             model_in_format = _AutocastModel(self._adapted.model, bfloat16=self._training_inputs.bfloat16)
-            self._engine = start_engine(model_in_format, self.optimizer, self._config, self._settings, self._device)
-            self.optimizer = SteppedByEngine(self.optimizer, self._engine)
+            self.engine = start_engine(model_in_format, self.optimizer, self._config, self._settings, self._device)
+            self.optimizer = SteppedByEngine(self.optimizer, self.engine)
         return self.optimizer
 
     @override
@@ -70,13 +74,13 @@ class DeepSpeedTrainer(SoloTrainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
         """Run one micro-batch; see ``SoloTrainer.training_step``. Trainer makes the optimizer step afterwards."""
-        assert self._engine is not None
+        assert self.engine is not None
         model.train()
         last = bool(self.accelerator.gradient_state.sync_gradients)
-        self._engine.set_gradient_accumulation_boundary(last)
+        self.engine.set_gradient_accumulation_boundary(last)
         # No name may hold the graph: an error below would keep it alive, and with it the engine.
         loss = self._summed_loss(model, self._prepare_inputs(inputs))[0]
-        self._engine.backward(loss, scale_wrt_gas=False)
+        self.engine.backward(loss, scale_wrt_gas=False)
         loss = loss.detach()
         if last:
             self._close_update()
@@ -84,14 +88,14 @@ class DeepSpeedTrainer(SoloTrainer):
 
     def close(self) -> None:
         """Stop the engine, if it was started."""
-        engine, self._engine = self._engine, None
+        engine, self.engine = self.engine, None
         if engine is not None:
             stop_engine(engine)
 
     @override
     def _logits(self, model: torch.nn.Module, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        assert self._engine is not None
-        logits: torch.Tensor = self._engine(inputs)
+        assert self.engine is not None
+        logits: torch.Tensor = self.engine(inputs)
         return logits
 
     def _divide_and_clip(self, units: torch.Tensor) -> torch.Tensor:

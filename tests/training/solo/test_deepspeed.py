@@ -108,8 +108,8 @@ def trained(
     try:
         trainer.train()
         if isinstance(trainer, DeepSpeedTrainer):
-            assert trainer._engine is not None
-            stage, steps = int(trainer._engine.zero_optimization_stage()), trainer._engine.global_steps
+            assert trainer.engine is not None
+            stage, steps = int(trainer.engine.zero_optimization_stage()), trainer.engine.global_steps
     finally:
         trainer.close()
     weights = {name: p.detach().clone() for name, p in adapted.model.named_parameters() if p.requires_grad}
@@ -147,12 +147,12 @@ class TestAsWithout:
         assert_same(trained(CONFIGS[name], tmp_path, clipping), expected, CONFIGS[name])
 
     @pytest.mark.parametrize("model", [(tiny_llama, TinyCausal()), (tiny_t5, TinySeq2Seq())], ids=["llama", "t5"])
-    def test_other_makes_of_models(self, model: tuple[Callable[[Path], Path], Objective], tmp_path: Path) -> None:
+    def test_decoders_train_alike(self, model: tuple[Callable[[Path], Path], Objective], tmp_path: Path) -> None:
         config = NAMED["zero2"]
         assert_same(trained(config, tmp_path, model=model), trained(None, tmp_path, model=model), config)
 
     @pytest.mark.parametrize("method", [name for name in METHODS if name != LORA])
-    def test_other_methods(self, method: str, tmp_path: Path) -> None:
+    def test_methods_other_than_lora_train_alike(self, method: str, tmp_path: Path) -> None:
         settings, config = TrialSettings.from_params(OTHERS | {"method": method}), NAMED["zero2"]
         assert_same(trained(config, tmp_path, settings), trained(None, tmp_path, settings), config)
 

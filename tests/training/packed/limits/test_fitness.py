@@ -58,7 +58,7 @@ def test_models_are_tried(
     assert found is None if reason is None else found is not None and found.startswith(reason)
 
 
-def test_base_too_large_for_float32_is_tried_in_bfloat16(caplog: pytest.LogCaptureFixture) -> None:
+def test_large_base_is_tried_in_bfloat16(caplog: pytest.LogCaptureFixture) -> None:
     tried: list[torch.dtype] = []
 
     def attempt(dtype: torch.dtype) -> str | None:

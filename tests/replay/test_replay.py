@@ -1,0 +1,185 @@
+"""Replays of tables: real searches over recorded trials in simulated time."""
+
+import statistics
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from orchestrator.cluster.inline import InlineExecutor
+from orchestrator.core.errors import SpecError, UserError
+from orchestrator.core.plan import EngineName
+from orchestrator.core.policy import SamplerName, SamplerPolicy, StoppingName, StoppingPolicy
+from orchestrator.core.trial import Action, TrialState
+from orchestrator.replay.replay import Replayed, in_recorded_order, replay, replay_plan, search_plan
+from orchestrator.replay.table import TrialTable
+from orchestrator.replay.task import spec_of
+from tests.cluster.fake_sweep import METRIC, FakeSweep, decisions
+from tests.cluster.fake_sweep import POINTS as FAKE_POINTS
+from tests.fakes.fake_engine import FakeEngineFactory
+from tests.replay.tables import ACCURACY, POINTS, height, made_table, recorded_table
+
+
+def replayed(table: TrialTable, *overrides: str, seed: int = 0) -> Replayed:
+    return replay(table, spec_of(table, overrides), seed)
+
+
+def winners_height(table: TrialTable, sampler: str, seeds: int = 4) -> float:
+    """Return the mean final accuracy of the winners, without noise."""
+    spec = spec_of(table, [f"search.sampler={sampler}", "budget.trials=24"])
+    winners = [replay(table, spec, seed).winner for seed in range(seeds)]
+    return statistics.mean(height(winner.settings) for winner in winners if winner is not None)
+
+
+def test_replay_reports_the_recorded_values() -> None:
+    table = made_table(30, replicates=2)
+    result = replayed(table, "budget.trials=8")
+    assert len(result.records) == 8
+    for record in result.records:
+        recorded = result.recorded[record.number]
+        assert record.params == recorded.params
+        assert [r.metrics for r in record.reports] == [r.metrics for r in recorded.reports]
+        assert record.state is TrialState.COMPLETE
+        assert record.final == {"shift/other/accuracy": 0.5}
+    assert result.samples == 8 * POINTS[-1]
+    assert result.reason == "all 8 trials were started"
+    assert result.unknown == ()
+
+
+def test_same_seed_gives_the_same_replay() -> None:
+    table = made_table(40, replicates=2)
+    overrides = ("search.sampler=tpe", "early_stopping.rule=asha")
+    first, again, other = (replayed(table, *overrides, seed=seed) for seed in (5, 5, 6))
+    assert first == again
+    assert first.records != other.records
+
+
+def test_search_by_model_beats_random_choice() -> None:
+    table = made_table(400)
+    best = max(height(trial.settings) for trial in table.trials)
+    by_model, at_random = winners_height(table, "tpe"), winners_height(table, "random")
+    assert at_random < by_model <= best
+
+
+def test_grid_tries_every_configuration() -> None:
+    table = made_table(20)
+    plan = search_plan(table, spec_of(table, ["budget.trials=50"]), 0)
+    result = replay_plan(table, replace(plan, sampler=SamplerPolicy(name=SamplerName.GRID)), 4)
+    assert {trial.number for trial in result.recorded.values()} == set(range(20))
+    assert result.winner is not None
+    scores = [trial.reports[-1].metrics["val/accuracy"] for trial in table.trials]
+    assert result.winner.score(ACCURACY) == max(scores)
+
+
+def test_stopping_saves_samples_and_keeps_the_winner() -> None:
+    table = made_table(60)
+    whole = replayed(table, "budget.trials=30")
+    stopped = replayed(table, "budget.trials=30", "early_stopping.rule=asha")
+    assert whole.winner is not None
+    assert stopped.winner is not None
+    assert {record.number for record in stopped.stopped} <= set(range(30))
+    assert stopped.samples < whole.samples / 2
+    assert height(stopped.winner.settings) > height(whole.winner.settings) - 0.01
+
+
+def test_trajectory_ends_with_the_winner() -> None:
+    result = replayed(made_table(40), "early_stopping.rule=asha")
+    assert [step.score for step in result.trajectory] == sorted(step.score for step in result.trajectory)
+    assert [step.samples for step in result.trajectory] == sorted(step.samples for step in result.trajectory)
+    assert result.winner is not None
+    assert result.trajectory[-1].trial == result.winner.number
+    assert result.trajectory[-1].samples <= result.samples
+
+
+def test_time_is_simulated() -> None:
+    """Every recorded report takes 4 s for 100 samples; four trials at once are four times as fast."""
+    result = replayed(made_table(40), "budget.trials=8")
+    assert result.seconds == pytest.approx(8 * 12 * 4 / 4)
+    limited = replayed(made_table(40), "budget.trials=8", "budget.wall_time=60")
+    assert limited.reason == "the wall time of 1 min is spent"
+    assert limited.seconds == pytest.approx(60, abs=16)
+
+
+def test_seed_chooses_the_replicate() -> None:
+    table = made_table(10, replicates=3)
+    chosen = {replayed(table, "budget.trials=1", seed=seed).recorded[0].seed % 10 for seed in range(8)}
+    assert len(chosen) > 1
+
+
+@pytest.mark.parametrize("engine", list(EngineName))
+@pytest.mark.parametrize("rule", [StoppingName.ASHA, StoppingName.HYPERBAND, StoppingName.MEDIAN])
+def test_own_rule_makes_the_recorded_decisions(tmp_path: Path, rule: StoppingName, engine: EngineName) -> None:
+    slots = 3 if engine is EngineName.PACKED else 1
+    sweep = FakeSweep(folder=tmp_path, trials=9, rule=rule, engine=engine, sampler=SamplerName.TPE)
+    records = sweep.run(InlineExecutor(FakeEngineFactory()), parallel=slots)
+    table = recorded_table(records, METRIC, FAKE_POINTS)
+    for plan in (sweep.search_plan, in_recorded_order(table, sweep.search_plan)):
+        result = replay_plan(table, plan, slots)
+        assert decisions(result.records) == decisions(records)
+        assert [record.params for record in result.records] == [record.params for record in records]
+        assert result.unknown == ()
+
+
+def test_another_rule_says_what_is_unknown(tmp_path: Path) -> None:
+    sweep = FakeSweep(folder=tmp_path, trials=9)
+    records = sweep.run(InlineExecutor(FakeEngineFactory()))
+    table = recorded_table(records, METRIC, FAKE_POINTS)
+    stopped = {record.number for record in records if record.state is TrialState.PRUNED}
+    plan = replace(sweep.search_plan, stopping=StoppingPolicy(rule=StoppingName.NONE, patience=None))
+    result = replay_plan(table, in_recorded_order(table, plan), 1)
+    assert set(result.unknown) == stopped
+    assert result.stopped == ()
+    for number in result.unknown:
+        assert len(result.records[number].reports) == len(records[number].reports)
+        assert "unknown beyond" in (result.records[number].reason or "")
+
+
+def test_recorded_divergence_fails_again(tmp_path: Path) -> None:
+    sweep = FakeSweep(folder=tmp_path, trials=4, rule=StoppingName.NONE)
+    records = sweep.run(InlineExecutor(FakeEngineFactory(diverges=frozenset({2}))))
+    table = recorded_table(records, METRIC, FAKE_POINTS)
+    result = replay_plan(table, in_recorded_order(table, sweep.search_plan), 2)
+    assert [record.state for record in result.records] == [record.state for record in records]
+    assert result.records[2].reason == records[2].reason
+    assert result.samples == 3 * FAKE_POINTS[-1] + FAKE_POINTS[1]
+
+
+def test_decisions_are_kept_in_order() -> None:
+    result = replayed(made_table(30), "early_stopping.rule=asha", "budget.trials=12")
+    by_record = [decision for record in result.records for decision in record.decisions.values()]
+    assert len(result.decisions) == len(by_record)
+    assert all(decision in by_record for decision in result.decisions)
+    assert any(decision.action is Action.STOP for decision in result.decisions)
+
+
+def test_fewer_reports_are_possible_and_others_refused() -> None:
+    table = made_table(20)
+    result = replayed(table, "early_stopping.reports=6", "budget.trials=4")
+    assert [report.nominal_samples for report in result.records[0].reports] == [200, 400, 600, 800, 1000, 1200]
+    with pytest.raises(UserError, match="has no report at 240, 480, 720, 960 samples; recorded report points: 100"):
+        replayed(table, "early_stopping.reports=5")
+
+
+def test_narrower_space_leaves_configurations_out() -> None:
+    table = made_table(60)
+    result = replayed(table, "search.space.rank={choices: [8]}", "budget.trials=40")
+    assert {record.settings.rank for record in result.records} == {8}
+    assert len(result.records) == sum(trial.settings.rank == 8 for trial in table.trials)
+    with pytest.raises(UserError, match="no recorded trial of made is in the search space"):
+        replayed(table, "training.batch_size=32")
+
+
+def test_wrong_override_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"--set search.sampler=tpee"):
+        spec_of(made_table(2), ["search.sampler=tpee"])
+
+
+def test_replay_of_24_trials_is_fast() -> None:
+    """The bound is ten times the time on an idle machine."""
+    table = made_table(100)
+    plan = search_plan(table, spec_of(table), 0)
+    replay_plan(table, plan, 4)
+    began_at = time.process_time()
+    replay_plan(table, plan, 4)
+    assert time.process_time() - began_at < 2.0
