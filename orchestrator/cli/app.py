@@ -13,6 +13,7 @@ from orchestrator.cli.commands import (
     export,
     predict,
     promote,
+    replay,
     report,
     rollback,
     schema,
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
 PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "Search": {"sweep": sweep.sweep, "validate": validate.validate, "schema": schema.schema},
-    "Inspect": {"status": status.status, "report": report.report, "ui": ui.ui, "table": table.table},
+    "Inspect": {"status": status.status, "report": report.report, "ui": ui.ui},
+    "Compare": {"table": table.table, "replay": replay.replay},
     "Use": {
         "promote": promote.promote,
         "rollback": rollback.rollback,

@@ -54,7 +54,7 @@ def trial_length(written: SweepSpec, spec: SweepSpec, rows: Mapping[str, int], *
     if not given:
         reason = f"not before {earliest:,} samples: {RUNG_STEPS} optimizer steps of {batch:,} rows after the warm-up"
     warnings = (
-        _early_rungs(rungs, earliest, batch, math.ceil(largest_warmup(spec.space, spec.fixed) * samples)),
+        _early_rungs(rungs, earliest, samples, batch, largest_warmup(spec.space, spec.fixed)),
         _noisy_rungs(rungs, stopping.metric or spec.metric, rows["validation"]),
     )
     notes = tuple(warning for warning in warnings if warning is not None)
@@ -77,16 +77,16 @@ def _length_text(spec: SweepSpec, samples: int, batch: int, *, is_open: bool, re
     )
 
 
-def _early_rungs(rungs: Sequence[int], earliest: int, batch: int, warmup: int) -> str | None:
+def _early_rungs(rungs: Sequence[int], earliest: int, samples: int, batch: int, warmup: float) -> str | None:
     """Return a warning if trials are compared too early, else None."""
     early = [rung for rung in rungs if rung < earliest]
     if not early:
         return None
-    steps = max(0, early[0] - warmup) // batch
+    steps = max(0, early[0] - math.ceil(warmup * samples)) // batch
+    raised = f"Set early_stopping.grace_samples: {earliest}, or raise" if earliest < samples else "Raise"
     return (
         f"Trials cannot be told apart at {_samples(early)}: {_where(early)} follows only {steps} optimizer steps of "
-        f"{batch:,} rows after the warm-up, fewer than {RUNG_STEPS}. Set early_stopping.grace_samples: {earliest}, or "
-        "train longer."
+        f"{batch:,} rows after the warm-up, fewer than {RUNG_STEPS}. {raised} training.epochs."
     )
 
 

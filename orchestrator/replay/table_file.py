@@ -55,7 +55,7 @@ def write_table(table: TrialTable, path: Path) -> None:
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
         with unfinished.open("wb") as stream:
-            pq.write_table(written, stream, compression="zstd", compression_level=15)
+            pq.write_table(written, stream, compression="zstd", compression_level=9)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)

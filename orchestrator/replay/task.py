@@ -1,15 +1,18 @@
 """The sweep file of a table, with overrides, and its report points. Model and data of the task need not exist."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.metric import Direction
 from orchestrator.core.objective_facts import ObjectiveFacts
-from orchestrator.core.timetable import Timetable, samples_of
+from orchestrator.core.timetable import Timetable
+from orchestrator.preparation.defaults import Stored, with_rung_metric, with_trial_length
 from orchestrator.replay.table import TrialTable
 from orchestrator.search.stopping.points import report_points
 from orchestrator.spec.load import load_text
+from orchestrator.spec.possible import possible_epochs
 from orchestrator.spec.sweep_spec import SweepSpec
 
 _UNREAD = (
@@ -25,12 +28,40 @@ _UNREAD = (
 """Keys of a sweep file without an effect on a search, each with a value that names no file."""
 
 
-def spec_of(table: TrialTable, overrides: Sequence[str] = ()) -> SweepSpec:
-    """Return the sweep file of a table with overrides ``a.b=value``.
+def spec_of(table: TrialTable, overrides: Sequence[str] = (), stored: Stored | None = None) -> SweepSpec:
+    """Return the sweep file of a table with overrides ``a.b=value``, and with defaults for the values left open.
+
+    Open epochs are the recorded ones.
+
+    Args:
+        table: the recorded trials, at least one.
+        overrides: applied in order.
+        stored: fingerprint of the recorded sweep; None: this version's defaults apply.
 
     Raises:
         SpecError: an override breaks a rule.
     """
+    facts, spec = _facts(table), _written(table, overrides)
+    if spec.epochs_are_open:
+        spec = replace(spec, fixed={**spec.fixed, "epochs": table.trials[0].settings.epochs})
+    spec = with_rung_metric(spec, stored, facts.metrics)
+    metric = spec.stopping.metric
+    if metric is not None and metric.name.partition("/")[2] not in facts.metrics:  # not recorded
+        spec = replace(spec, stopping=replace(spec.stopping, metric=None))
+    return with_trial_length(spec, stored, _rows(table))
+
+
+def timetable_of(table: TrialTable, spec: SweepSpec) -> Timetable:
+    """Return the report points of the trials: the recorded ones, unless overrides change ``epochs`` or ``reports``."""
+    rows, points = _rows(table), table.points
+    samples, reports = spec.samples(rows), spec.stopping.reports
+    if samples != points[-1] or reports != _written(table).stopping.reports:
+        points = report_points(samples, reports)
+    return Timetable(points=points, rows_per_epoch=spec.rows_per_epoch(rows))
+
+
+def _written(table: TrialTable, overrides: Sequence[str] = ()) -> SweepSpec:
+    """Return the sweep file of a table with overrides, without defaults for the values left open."""
     facts = _facts(table)
     return load_text(
         table.spec_text,
@@ -41,14 +72,12 @@ def spec_of(table: TrialTable, overrides: Sequence[str] = ()) -> SweepSpec:
     )
 
 
-def timetable_of(table: TrialTable, spec: SweepSpec) -> Timetable:
-    """Return the report points of the trials: the recorded ones, unless overrides change ``epochs`` or ``reports``."""
-    recorded = spec_of(table)
-    rows = round(table.points[-1] / recorded.epochs)
-    points = table.points
-    if (spec.epochs, spec.stopping.reports) != (recorded.epochs, recorded.stopping.reports):
-        points = report_points(samples_of(spec.epochs, rows), spec.stopping.reports)
-    return Timetable(points=points, rows_per_epoch=spec.rows_per_epoch(rows))
+def _rows(table: TrialTable) -> int:
+    """Return the number of training rows."""
+    spec = _written(table)
+    searched = spec.space.has("epochs")
+    epochs = possible_epochs(spec.space, spec.fixed)[-1] if searched else table.trials[0].settings.epochs
+    return round(table.points[-1] / epochs)
 
 
 def _facts(table: TrialTable) -> ObjectiveFacts:
@@ -56,7 +85,7 @@ def _facts(table: TrialTable) -> ObjectiveFacts:
     names = {name for trial in table.trials for report in trial.reports for name in report.metrics}
     metrics = {
         name.removeprefix("val/"): Direction.MINIMIZE if name.endswith(("loss", "perplexity")) else Direction.MAXIMIZE
-        for name in sorted(names | {"val/loss"})
+        for name in sorted(names)
         if name.startswith("val/")
     }
     nothing = Source(origin=Origin.LOCAL, name=table.name)

@@ -14,6 +14,7 @@ from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialState
 from orchestrator.ledger.home import sweep_dir
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.replay.table_file import read_table
 from orchestrator.search.sweeps import open_sweep
 from orchestrator.stores import tracking_of
 from tests.cli.conftest import ROOT, Invoke, Run
@@ -203,3 +204,18 @@ def test_validate_does_not_run_objective_file(invoke: Invoke, tmp_path: Path) ->
     assert "my_objective.py is not executed here; the sweep checks its metrics" in message["warnings"][0]
     assert not (tmp_path / "ran").exists()
     assert "NameError" in json.loads(invoke("validate", str(file), "--run-code", "--json").stdout)[0]["errors"][0]
+
+
+def test_table_writes_trials_of_every_state(invoke: Invoke, finished_sweep: str, tmp_path: Path) -> None:
+    file = tmp_path / "t.parquet"
+    document = json.loads(invoke("table", finished_sweep, str(file), "--json").stdout)
+    assert (document["sweep"], document["trials"], document["with_test_rows"]) == ("sentiment#1", 12, 0)
+    stored = Ledger.open().trials.all(1)
+    table = read_table(file)
+    assert [(t.number, t.state, t.reason, t.seed) for t in table.trials] == [
+        (t.number, t.state, t.reason, t.seed) for t in stored
+    ]
+    assert document["reports"] == sum(len(t.reports) for t in stored)
+    assert "tracking.record" in invoke("table", finished_sweep, str(file)).stdout
+    with pytest.raises(UserError, match="No such file or directory"):
+        invoke("table", finished_sweep, str(tmp_path / "nowhere" / "t.parquet"))

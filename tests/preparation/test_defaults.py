@@ -115,8 +115,10 @@ def test_early_rung_is_named(tmp_path: Path) -> None:
     (note,) = length_of(tmp_path, "early_stopping.reports=[60, 3000]", WARM).notes
     assert note == (
         "Trials cannot be told apart at 60 samples: this rung follows only 0 optimizer steps of 16 rows after the "
-        "warm-up, fewer than 32. Set early_stopping.grace_samples: 938, or train longer."
+        "warm-up, fewer than 32. Set early_stopping.grace_samples: 938, or raise training.epochs."
     )
+    (note,) = length_of(tmp_path, "early_stopping.reports=[60]", "training.epochs=1").notes
+    assert note.endswith("fewer than 32. Raise training.epochs.")
 
 
 def test_noisy_rung_is_named(tmp_path: Path) -> None:
