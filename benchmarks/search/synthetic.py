@@ -10,7 +10,7 @@ from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import TrialState
 from orchestrator.replay.table import TableReport, TableTrial, TrialTable
-from orchestrator.replay.task import spec_of
+from orchestrator.stores import read_spec
 
 SWEEP = Path(__file__).parents[2] / "sweeps/sentiment.yaml"
 POINTS = tuple(range(1250, 15001, 1250))
@@ -24,14 +24,7 @@ def synthetic_task(seed: int, *, configurations: int = 64, seeds: int = 5) -> Ta
     """
     draw = random.Random(seed)
     optimum, diverging = draw.uniform(-7.6, -6.4), draw.uniform(-6.2, -5.9)
-    table = TrialTable(
-        name=f"synthetic-{seed}",
-        metric=Metric(name="val/accuracy", direction=Direction.MAXIMIZE),
-        spec_text=SWEEP.read_text(),
-        points=POINTS,
-        trials=(),
-    )
-    spec = spec_of(table)
+    spec = read_spec(SWEEP)
     points: list[dict[str, ParamValue]] = [{**spec.start_points[0]}]
     while len(points) < configurations:
         points.append(
@@ -62,7 +55,11 @@ def synthetic_task(seed: int, *, configurations: int = 64, seeds: int = 5) -> Ta
             settings = TrialSettings.from_params({**spec.fixed, **point})
             trials.append(_trial(len(trials), settings, point, final, draw))
     table = TrialTable(
-        name=table.name, metric=table.metric, spec_text=table.spec_text, points=POINTS, trials=tuple(trials)
+        name=f"synthetic-{seed}",
+        metric=Metric(name="val/accuracy", direction=Direction.MAXIMIZE),
+        spec_text=spec.text,
+        points=POINTS,
+        trials=tuple(trials),
     )
     return task_of(table, space=spec.space, start_points=spec.start_points)
 
