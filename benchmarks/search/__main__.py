@@ -39,7 +39,10 @@ def main(  # noqa: PLR0913, PLR0917  (the command's options)
     seeds: int = 20,
     budget: Annotated[float, typer.Option(help="training samples of a run, in whole trials")] = 8,
     only: Annotated[list[str] | None, typer.Option(help="policies; all by default")] = None,
-    reference: Annotated[str, typer.Option(help="the policy that is compared with each other one")] = "top-k",
+    reference: Annotated[str, typer.Option(help="the policy that is compared with each other one")] = "now",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="overrides for the policy now, as for a sweep")
+    ] = None,
     start: Annotated[bool | None, typer.Option(help="one variant: with or without start points")] = None,
     out: Annotated[Path, typer.Option(help="folder for results.json and the pictures")] = Path("search-results"),
 ) -> None:
@@ -57,7 +60,15 @@ def main(  # noqa: PLR0913, PLR0917  (the command's options)
     for variant in (True, False) if start is None else (start,):
         title = "with start points" if variant else "without start points"
         with CONSOLE.status(title) as status:
-            results = run(qualities, policies, seeds=seeds, budget=budget, start=variant, progress=status.update)
+            results = run(
+                qualities,
+                policies,
+                seeds=seeds,
+                budget=budget,
+                start=variant,
+                overrides=tuple(set_ or ()),
+                progress=status.update,
+            )
         ran = list(dict.fromkeys(one.policy for one in results))
         summaries = [summarise(results, policy) for policy in ran]
         comparisons = compare(results, reference, [policy for policy in ran if policy not in {reference, "oracle"}])
@@ -65,7 +76,7 @@ def main(  # noqa: PLR0913, PLR0917  (the command's options)
         _print_comparisons(reference, comparisons)
         draw(results, budget, out / f"regret-{'start' if variant else 'no-start'}.png")
         written.append(_stored(variant, results, summaries, comparisons))
-    settings = {"seeds": seeds, "budget": budget, "reference": reference, "margin": MARGIN}
+    settings = {"seeds": seeds, "set": set_ or [], "budget": budget, "reference": reference, "margin": MARGIN}
     content = {"settings": settings, "tables": [_table(one) for one in qualities], "variants": written}
     (out / "results.json").write_text(json.dumps(content, indent=1) + "\n")
     CONSOLE.print(f"{out}/results.json written after {time.monotonic() - began:.0f} s")

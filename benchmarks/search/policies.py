@@ -1,8 +1,9 @@
 """The compared policies by name, and one run of each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from benchmarks.search import ours
 from benchmarks.search.baselines import DefaultAlone, Oracle, RandomSearch, TopK
 from benchmarks.search.candidates import Candidates
 from benchmarks.search.optuna_hyperband import TpeHyperband
@@ -10,6 +11,7 @@ from benchmarks.search.pasha import Pasha
 from benchmarks.search.quality import Quality
 from benchmarks.search.ray_tune import RayAsha, RayAshaOptuna
 from benchmarks.search.simulation import Policy, Trajectory, simulate
+from orchestrator.replay.table import TrialTable
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,12 +23,14 @@ class Setting:
         seed: seed of the policy and of its replicates.
         start: whether the policy gets the start points.
         budget: training samples.
+        overrides: further overrides ``a.b=value`` for the policy ``now``.
     """
 
     quality: Quality
     seed: int
     start: bool
     budget: int
+    overrides: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +41,7 @@ class Entry:
         description: one line for the result.
         run: returns the trajectory of one run.
         needs_space: whether the policy models a space.
+        needs_table: whether the policy replays a table.
         needs_start: whether the policy trains the default configuration.
         chooses_seed: whether the policy chooses among seeds of one configuration; its winner is one trial then.
     """
@@ -44,6 +49,7 @@ class Entry:
     description: str
     run: Callable[[Setting], Trajectory]
     needs_space: bool = False
+    needs_table: bool = False
     needs_start: bool = False
     chooses_seed: bool = False
 
@@ -56,7 +62,30 @@ def _simulated(build: Callable[[Candidates, Setting], Policy]) -> Callable[[Sett
     return run
 
 
+def _ours(overrides: Callable[[TrialTable, Setting], Sequence[str]]) -> Callable[[Setting], Trajectory]:
+    def run(setting: Setting) -> Trajectory:
+        return ours.run_ours(
+            setting.quality.task,
+            lambda table: overrides(table, setting),
+            seed=setting.seed,
+            start=setting.start,
+            budget=setting.budget,
+        )
+
+    return run
+
+
 POLICIES: dict[str, Entry] = {
+    "now": Entry(
+        description="this product with its defaults, and with --set",
+        run=_ours(lambda table, setting: (*ours.now(table), *setting.overrides)),
+        needs_table=True,
+    ),
+    "before": Entry(
+        description="this product with the search of sweeps/sentiment.yaml of 27 November 2026",
+        run=_ours(lambda table, _: ours.before(table)),
+        needs_table=True,
+    ),
     "ray-asha-optuna": Entry(
         description="Ray Tune: AsyncHyperBandScheduler with OptunaSearch",
         run=_simulated(lambda candidates, _: RayAshaOptuna(candidates)),
@@ -99,4 +128,8 @@ REFERENCE_RIVAL = "ray-asha-optuna"
 def possible(entry: Entry, setting: Setting) -> bool:
     """Return whether a policy can run on a task."""
     task = setting.quality.task
-    return not (entry.needs_space and task.space is None) and not (entry.needs_start and not task.start_points)
+    return not (
+        (entry.needs_space and task.space is None)
+        or (entry.needs_table and task.table is None)
+        or (entry.needs_start and not task.start_points)
+    )

@@ -58,6 +58,7 @@ def run(
     seeds: int,
     budget: float,
     start: bool,
+    overrides: tuple[str, ...] = (),
     progress: Callable[[str], None],
 ) -> list[RunResult]:
     """Run every policy on every table with every seed.
@@ -68,6 +69,7 @@ def run(
         seeds: number of runs of each policy on each table.
         budget: training samples of a run, in whole trials of the table.
         start: give the start points to all policies.
+        overrides: further overrides for the policy ``now``.
         progress: called with one line before each table and policy.
     """
     results = []
@@ -75,7 +77,13 @@ def run(
         for name in policies:
             entry = POLICIES[name]
             settings = [
-                Setting(quality=quality, seed=seed, start=start, budget=round(budget * quality.task.full_samples))
+                Setting(
+                    quality=quality,
+                    seed=seed,
+                    start=start,
+                    budget=round(budget * quality.task.full_samples),
+                    overrides=overrides,
+                )
                 for seed in range(seeds)
             ]
             if possible(entry, settings[0]):

@@ -4,12 +4,13 @@ import math
 import random
 from pathlib import Path
 
-from benchmarks.search.task import Task, spec_of, task_of
+from benchmarks.search.task import Task, task_of
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import TrialState
 from orchestrator.replay.table import TableReport, TableTrial, TrialTable
+from orchestrator.stores import read_spec
 
 SWEEP = Path(__file__).parents[2] / "sweeps/sentiment.yaml"
 POINTS = tuple(range(1250, 15001, 1250))
@@ -23,14 +24,7 @@ def synthetic_task(seed: int, *, configurations: int = 64, seeds: int = 5) -> Ta
     """
     draw = random.Random(seed)
     optimum, diverging = draw.uniform(-7.6, -6.4), draw.uniform(-6.2, -5.9)
-    table = TrialTable(
-        name=f"synthetic-{seed}",
-        metric=Metric(name="val/accuracy", direction=Direction.MAXIMIZE),
-        spec_text=SWEEP.read_text(),
-        points=POINTS,
-        trials=(),
-    )
-    spec = spec_of(table)
+    spec = read_spec(SWEEP)
     points: list[dict[str, ParamValue]] = [{**spec.start_points[0]}]
     while len(points) < configurations:
         points.append(
@@ -57,14 +51,22 @@ def synthetic_task(seed: int, *, configurations: int = 64, seeds: int = 5) -> Ta
     trials: list[TableTrial] = []
     for index, point in enumerate(points):
         for _ in range(seeds if index == 0 or index in ranked[:16] else 1):
-            trials.append(_trial(len(trials), point, accuracy(point) + draw.gauss(0, 0.004), draw))
+            final = accuracy(point) + draw.gauss(0, 0.004)
+            settings = TrialSettings.from_params({**spec.fixed, **point})
+            trials.append(_trial(len(trials), settings, point, final, draw))
     table = TrialTable(
-        name=table.name, metric=table.metric, spec_text=table.spec_text, points=POINTS, trials=tuple(trials)
+        name=f"synthetic-{seed}",
+        metric=Metric(name="val/accuracy", direction=Direction.MAXIMIZE),
+        spec_text=spec.text,
+        points=POINTS,
+        trials=tuple(trials),
     )
     return task_of(table, space=spec.space, start_points=spec.start_points)
 
 
-def _trial(number: int, point: dict[str, ParamValue], final: float, draw: random.Random) -> TableTrial:
+def _trial(
+    number: int, settings: TrialSettings, point: dict[str, ParamValue], final: float, draw: random.Random
+) -> TableTrial:
     pace = 1500 * (7e-4 / _number(point, "learning_rate")) ** 0.5
     accuracies = [final - (final - 0.5) * math.exp(-at / pace) for at in POINTS]
     reports = tuple(
@@ -79,7 +81,7 @@ def _trial(number: int, point: dict[str, ParamValue], final: float, draw: random
         number=number,
         sweep="synthetic",
         params=point,
-        settings=TrialSettings.from_params(point),
+        settings=settings,
         seed=number,
         state=TrialState.COMPLETE,
         reports=reports,

@@ -5,16 +5,14 @@ A *cost* is the searched metric, negated if higher values are better. So lower i
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.space import ParamValue, Space
 from orchestrator.replay.table import TableTrial, TrialTable
 from orchestrator.replay.table_file import read_table
-from orchestrator.spec.sweep_spec import SweepSpec
-from orchestrator.stores import read_spec
+from orchestrator.replay.task import spec_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,11 +23,13 @@ class Replicate:
         samples: report points in training samples, ascending, at least one.
         costs: validation cost at each report point, finite.
         test_cost: cost of the best checkpoint on the test split, finite.
+        recorded: sweep and number of the recorded trial; None: it comes from another source than a table.
     """
 
     samples: tuple[int, ...]
     costs: tuple[float, ...]
     test_cost: float
+    recorded: tuple[str, int] | None = None
 
     def best_cost(self, until: int) -> float:
         """Return the lowest validation cost up to ``until`` samples, at least that of the first report."""
@@ -54,7 +54,7 @@ class Task:
         space: the searched space; None: unknown, only policies without a model can search.
         start_points: partial points to try first; the first one is the default configuration.
         seed_deviation: standard deviation of a test cost between seeds; None: estimated from the replicates.
-        table: the recorded table; None: the task comes from another source.
+        table: the trials of the configurations; None: the task comes from another source.
     """
 
     name: str
@@ -87,14 +87,6 @@ def read_task(path: Path) -> Task:
     return task_of(table, space=spec.space, start_points=spec.start_points)
 
 
-def spec_of(table: TrialTable) -> SweepSpec:
-    """Return the checked sweep file of a table."""
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / "sweep.yaml"
-        file.write_text(table.spec_text)
-        return read_spec(file)
-
-
 def task_of(table: TrialTable, *, space: Space, start_points: Sequence[Mapping[str, ParamValue]]) -> Task:
     """Return the task of a table. A value that is not finite becomes the worst finite value of the table.
 
@@ -116,13 +108,18 @@ def task_of(table: TrialTable, *, space: Space, start_points: Sequence[Mapping[s
             samples=tuple(report.samples for report in trial.reports),
             costs=tuple(cost if math.isfinite(cost) else worst for cost in costs),
             test_cost=test if math.isfinite(test := _cost(metric, trial.test.get(tested))) else worst_test,
+            recorded=(trial.sweep, trial.number),
         )
 
     configurations = tuple(
         Configuration(params=group[0].params, replicates=tuple(map(replicate, group))) for group in groups
     )
     return Task(
-        name=table.name, configurations=configurations, space=space, start_points=tuple(start_points), table=table
+        name=table.name,
+        configurations=configurations,
+        space=space,
+        start_points=tuple(start_points),
+        table=replace(table, trials=tuple(trials)),
     )
 
 

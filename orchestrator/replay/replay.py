@@ -158,7 +158,7 @@ def replay_plan(table: TrialTable, plan: SearchPlan, slots: int) -> Replayed:
             f"report points: {', '.join(map(str, table.points))}"
         )
     replicates = Replicates(table, plan.space, plan.fixed)
-    engine = TableEngine(replicates, table.metric, slots * _slot_samples_per_s(table))
+    engine = TableEngine(replicates, table.metric, slots * slot_samples_per_s(table))
     trace = _Trace(engine, plan.metric)
     coordinator = Coordinator(
         MemoryLedger(),
@@ -184,7 +184,7 @@ def replay_plan(table: TrialTable, plan: SearchPlan, slots: int) -> Replayed:
     )
 
 
-def _slot_samples_per_s(table: TrialTable) -> float:
+def slot_samples_per_s(table: TrialTable) -> float:
     """Return the mean throughput of one recorded trial; 1 without recorded times."""
     samples = sum(trial.reports[-1].samples for trial in table.trials if trial.reports)
     seconds = sum(report.seconds for trial in table.trials for report in trial.reports)

@@ -37,7 +37,7 @@ def test_policy_without_a_model_needs_no_space(name: str) -> None:
     quality = quality_of(task([curve(3, 2), curve(5, 1)], space=None))
     one = Setting(quality=quality, seed=0, start=False, budget=400)
     entry = POLICIES[name]
-    assert possible(entry, one) is not (entry.needs_space or entry.needs_start)
+    assert possible(entry, one) is not (entry.needs_space or entry.needs_start or entry.needs_table)
     if possible(entry, one):
         assert entry.run(one).steps
 
