@@ -31,6 +31,7 @@ class SweepFacts:
         rows: number of rows by split.
         data_summary: counts of the rows used and left out, and the labels.
         engine_plan: plan of the sweep's last engines; also None if an earlier version stored it in another form.
+        start_points: number of start points; the first trials train them.
         request_digest: digest of the finished request; None while the sweep is not finished.
         startup_s: start-up time of all drivers, in seconds.
         baseline: metrics of the objective's baseline; None: not fitted.
@@ -45,6 +46,7 @@ class SweepFacts:
     rows: Mapping[str, int] = field(default_factory=dict)
     data_summary: DataSummary = field(default_factory=DataSummary)
     engine_plan: EnginePlan | None = None
+    start_points: int = 0
     request_digest: str | None = None
     startup_s: float = 0.0
     baseline: Mapping[str, float] | None = None
@@ -62,6 +64,7 @@ class FactChanges(TypedDict, total=False):
     rows: Mapping[str, int]
     data_summary: DataSummary
     engine_plan: EnginePlan
+    start_points: int
     request_digest: str | None
     startup_s: float
     baseline: Mapping[str, float]
@@ -98,6 +101,7 @@ def facts_from_json(stored: Mapping[str, Any]) -> SweepFacts:
         rows=stored.get("data") or {},
         data_summary=DataSummary.from_json(stored.get("data_summary") or {}),
         engine_plan=None if plan is None else _readable_plan(plan),
+        start_points=stored.get("start_points", 0),
         request_digest=stored.get("question"),
         startup_s=stored.get("startup_s", 0.0),
         baseline=stored.get("baseline"),

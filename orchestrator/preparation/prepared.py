@@ -162,5 +162,6 @@ def _facts(spec: SweepSpec, splits: Splits, plan: EnginePlan) -> FactChanges:
         "rows": row_counts(splits),
         "data_summary": splits.summary,
         "engine_plan": plan,
+        "start_points": len(spec.start_points),
         "request_digest": None,  # until the sweep is finished and everything is written
     }

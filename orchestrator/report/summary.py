@@ -12,6 +12,7 @@ from orchestrator.core.plan import EngineName
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.report.leaderboard import Leaderboard, leaderboard, metric_of
+from orchestrator.report.search_gain import search_gain
 from orchestrator.report.time_use import TimeUse, time_use
 
 
@@ -28,6 +29,7 @@ class Summary:
     """Results of one sweep.
 
     Attributes:
+        search_gain: whether the proposals beat the start points, as a sentence; None if that is unknown.
         data: number of rows by split.
         data_summary: counts of rows used, omitted and truncated.
         states: number of trials by state.
@@ -38,6 +40,7 @@ class Summary:
     sweep: SweepRecord
     records: tuple[TrialRecord, ...]
     leaderboard: Leaderboard
+    search_gain: str | None
     importances: Importances
     time: TimeUse | None
     data: Mapping[str, int]
@@ -49,11 +52,12 @@ class Summary:
 
 def summarise(sweep: SweepRecord, records: Sequence[TrialRecord], importances: Importances | None = None) -> Summary:
     """Return the summary of a sweep, running or not."""
-    metric = metric_of(sweep)
+    board = leaderboard(records, metric_of(sweep), sweep.facts.baseline, sweep.status)
     return Summary(
         sweep=sweep,
         records=tuple(records),
-        leaderboard=leaderboard(records, metric, sweep.facts.baseline, sweep.status),
+        leaderboard=board,
+        search_gain=search_gain(board, sweep.facts.start_points),
         importances=importances or Importances(),
         time=_time_use(sweep, records),
         data=sweep.facts.rows,
@@ -112,6 +116,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "leaderboard": [asdict(row) for row in board.rows],
         "varied": board.varied,
         "baseline": board.baseline,
+        "search_gain": summary.search_gain,
         "importances": {"values": summary.importances.values, "note": summary.importances.note},
         "time": None if summary.time is None else asdict(summary.time),
         "data": summary.data,

@@ -72,6 +72,8 @@ def summary_text(summary: Summary, limit: int | None = None) -> Group:
     winner = winner_text(summary.leaderboard)
     if winner is not None:
         facts.add_row("winner", winner)
+    if summary.search_gain is not None:
+        facts.add_row("search", Text(summary.search_gain))
     facts.add_row("trials", states_text(summary))
     for name, line in data_lines(summary.data, summary.data_summary):
         facts.add_row(name, Text(line))

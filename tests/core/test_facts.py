@@ -35,6 +35,7 @@ CHANGES: FactChanges = {
     "rows": {"train": 8},
     "data_summary": DataSummary(labels={"1": "good"}, warnings=("few rows",), split_rule=2),
     "engine_plan": PLAN,
+    "start_points": 3,
     "request_digest": "abc",
     "startup_s": 1.5,
     "baseline": {"val/accuracy": 0.5},
@@ -62,7 +63,7 @@ def test_stored_keys_stay() -> None:
     assert document["version"] == FACTS_VERSION
     assert document.keys() == {
         *("metric", "data", "data_summary", "engine", "question", "startup_s", "baseline", "closing", "importances"),
-        *("ended", "notes", "removing", "version"),
+        *("ended", "notes", "removing", "start_points", "version"),
     }
 
 
