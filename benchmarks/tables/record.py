@@ -8,7 +8,7 @@ another machine, after every part.
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,9 @@ def record(task: str, stop: threading.Event, say: Callable[[str], None]) -> None
         added = _run(task, part, stop, say)
         if added is None:
             return
-        table = added if table is None else merge([table, added])
+        merged = added if table is None else merge([table, added])
+        # the part's file has its configurations as start points; a search starts from those of the task's file
+        table = replace(merged, name=task, spec_text=(FOLDER / f"{task}.yaml").read_text())
         write_table(table, path)
         say(f"{path.name}: {len(table.trials)} trials, {path.stat().st_size / 1e6:.2f} MB")
 
