@@ -7,6 +7,7 @@ another machine, after every part.
 
 import os
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import optuna
 import yaml
+from optuna.exceptions import ExperimentalWarning
 
 from orchestrator.api import load_sweep, run_sweep
 from orchestrator.core.policy import SamplerName, SamplerPolicy
@@ -73,13 +75,16 @@ def record(task: str, stop: threading.Event, say: Callable[[str], None]) -> None
 
 def configurations(spec: SweepSpec, count: int) -> list[Params]:
     """Return the sweep's first start point, then points of a Sobol' sequence over its space; ``count`` in all."""
-    study = optuna.create_study(sampler=build_sampler(_proposal(spec)))
-    for start in spec.start_points[:1]:
-        study.enqueue_trial(dict(start))
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     points: dict[str, Params] = {}
-    while len(points) < count:
-        params = propose(study.ask(), spec.space)
-        points.setdefault(canonical(params), params)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # the sampler is pinned by the lock file
+        study = optuna.create_study(sampler=build_sampler(_proposal(spec)))
+        for start in spec.start_points[:1]:
+            study.enqueue_trial(dict(start))
+        while len(points) < count:
+            params = propose(study.ask(), spec.space)
+            points.setdefault(canonical(params), params)
     return list(points.values())
 
 
