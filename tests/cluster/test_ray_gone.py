@@ -22,8 +22,8 @@ def start(folder: Path, kind: str, step_s: float) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("kind", ["tune-packed", "tune"])
-def test_killed_raylet_suspends_and_fails_no_trial(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "killed"), [("tune-packed", "raylet"), ("tune", "raylet"), ("tune", "gcs_server")])
+def test_killed_ray_process_suspends_and_fails_no_trial(tmp_path: Path, kind: str, killed: str) -> None:
     driver = start(tmp_path, kind, 0.5)
     deadline = time.monotonic() + 120
     while trained(tmp_path) < 2:
@@ -32,7 +32,7 @@ def test_killed_raylet_suspends_and_fails_no_trial(tmp_path: Path, kind: str) ->
         time.sleep(0.01)
     family = psutil.Process(driver.pid).children(recursive=True)
     files = ray_files(family)
-    [process] = [process for process in family if process.name() == "raylet"]
+    [process] = [process for process in family if process.name() == killed]
     process.kill()
     output = driver.communicate(timeout=120)[0]
     assert driver.returncode == 1

@@ -102,6 +102,8 @@ def test_server_ends_with_its_parent(empty_store: Path, tmp_path: Path, sign: si
         assert parent.stdout is not None
         address = parent.stdout.readline().strip()
         assert answers(address)
+        # With MLflow's job execution there would be ten.
+        assert len(psutil.Process(parent.pid).children(recursive=True)) == 2
         parent.send_signal(sign)
         parent.wait(30)
     deadline = time.monotonic() + 10
