@@ -8,6 +8,9 @@ from orchestrator.core.metric import Metric
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
 
+OVERFITTING = "overfitting: "
+"""Prefix of the reason of a trial ended by the overfitting exit."""
+
 
 class TrialState(enum.StrEnum):
     """State of a trial; the last three are final, with Optuna's meaning."""

@@ -49,7 +49,9 @@ def with_rung_metric(spec: SweepSpec, stored: Stored | None, directions: Mapping
     metric: Metric | None = RUNG_METRIC
     if stored is not None:
         name = stored["stopping"].get("metric")
-        metric = None if name is None else Metric(name=name, direction=directions[name.partition("/")[2]])
+        # The objective may have changed since; the fingerprint compares names, and the sweep is refused with a reason.
+        direction = directions.get((name or "").partition("/")[2], Direction.MINIMIZE)
+        metric = None if name is None else Metric(name=name, direction=direction)
     return replace(spec, stopping=replace(spec.stopping, metric=metric))
 
 
@@ -57,7 +59,7 @@ def with_trial_length(spec: SweepSpec, stored: Stored | None, rows: int) -> Swee
     """Return the spec with the epochs and the grace period of its trials, for this number of training rows.
 
     The grace period is None if it ends at the first report point. Written report points are rungs as they are, early
-    or not; ``rung_notes`` has the warning. A resumed sweep keeps the values that it was started with.
+    or not; ``trial_length`` has the warning. A resumed sweep keeps the values that it was started with.
     """
     if spec.epochs_are_open:
         epochs = epochs_of_rows(rows, largest_batch(spec.space, spec.fixed)) if stored is None else stored["epochs"]

@@ -143,7 +143,7 @@ def prepare(
         description=describe(spec, splits, fingerprint["rows"]),
         adapters=adapters_of(engine_plan, objective, spec.metric, splits.summary),
         keep_adapters=spec.tracking.keep_adapters,
-        facts=_facts(spec, splits, engine_plan),
+        facts=_facts(spec, splits, engine_plan, resumed=stored is not None),
     )
 
 
@@ -155,13 +155,16 @@ def _fingerprint(spec: SweepSpec, splits: Splits) -> dict[str, Any]:
     return facts
 
 
-def _facts(spec: SweepSpec, splits: Splits, plan: EnginePlan) -> FactChanges:
-    """Return the facts of a sweep before its first trial."""
-    return {
+def _facts(spec: SweepSpec, splits: Splits, plan: EnginePlan, *, resumed: bool) -> FactChanges:
+    """Return the facts of a sweep before its first trial, or before it is resumed.
+
+    A resumed sweep keeps its number of start points: those added to its file are not its first trials.
+    """
+    facts: FactChanges = {
         "metric": spec.metric,
         "rows": row_counts(splits),
         "data_summary": splits.summary,
         "engine_plan": plan,
-        "start_points": len(spec.start_points),
         "request_digest": None,  # until the sweep is finished and everything is written
     }
+    return facts if resumed else {**facts, "start_points": len(spec.start_points)}

@@ -54,10 +54,12 @@ def trial_length(written: SweepSpec, spec: SweepSpec, rows: Mapping[str, int], *
     if not given:
         reason = f"not before {earliest:,} samples: {RUNG_STEPS} optimizer steps of {batch:,} rows after the warm-up"
     warnings = (
+        _no_rung(rungs, earliest, samples, batch) if compares and not given else None,
         _early_rungs(rungs, earliest, samples, batch, largest_warmup(spec.space, spec.fixed)),
         _noisy_rungs(rungs, stopping.metric or spec.metric, rows["validation"]),
     )
-    notes = tuple(warning for warning in warnings if warning is not None)
+    # A resumed sweep would refuse the changes advised here.
+    notes = () if resumed else tuple(warning for warning in warnings if warning is not None)
     return TrialLength(text=text, earliest_rung=reason if compares else "", notes=notes)
 
 
@@ -74,6 +76,17 @@ def _length_text(spec: SweepSpec, samples: int, batch: int, *, is_open: bool, re
     return (
         f"{text}: {steps:,} optimizer steps of {batch:,} rows, fewer than {MIN_STEPS}, because more than {MAX_EPOCHS} "
         "epochs need training.epochs"
+    )
+
+
+def _no_rung(rungs: Sequence[int], earliest: int, samples: int, batch: int) -> str | None:
+    """Return a warning if the trials end before the first rung, else None."""
+    if rungs or earliest < samples:
+        return None
+    return (
+        f"No trial is stopped early: trials end at {samples:,} samples, and the first rung would be at {earliest:,} "
+        f"({RUNG_STEPS} optimizer steps of {batch:,} rows after the warm-up). Raise training.epochs, or set "
+        "early_stopping.grace_samples."
     )
 
 

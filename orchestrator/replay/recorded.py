@@ -1,6 +1,7 @@
 """The trial table of a stored sweep."""
 
 from orchestrator.core.manifest import Owner
+from orchestrator.core.secrets import redact
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord
 from orchestrator.ledger.home import sweep_dir
@@ -23,7 +24,7 @@ def table_of(ledger: Ledger, sweep: SweepRecord) -> TrialTable:
     return TrialTable(
         name=sweep.name,
         metric=metric_of(sweep),
-        spec_text=sweep.spec_text,
+        spec_text=redact(sweep.spec_text),  # ledgers of earlier versions may hold addresses with passwords
         points=tuple(sorted(reported)) if plan is None else plan.report_points,
         trials=tuple(_trial(sweep, trial) for trial in trials),
     )
@@ -41,7 +42,7 @@ def _trial(sweep: SweepRecord, trial: TrialRecord) -> TableTrial:
         settings=trial.settings,
         seed=trial.seed,
         state=trial.state,
-        reason=trial.reason,
+        reason=None if trial.reason is None else redact(trial.reason),
         reports=tuple(
             TableReport(
                 samples=report.nominal_samples,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator.core.space import ParamValue
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.replay.replay import Replayed
 from orchestrator.replay.table import TableTrial, TrialTable
 
@@ -68,18 +68,20 @@ def summarise_replay(result: Replayed, table: TrialTable, seed: int) -> ReplaySu
 def configuration_values(table: TrialTable) -> tuple[str, dict[frozenset[tuple[str, ParamValue]], float]]:
     """Return a metric's name, and the mean of the replicates of every configuration by its parameters.
 
-    The metric is the searched one, on the test split if every trial has it. Configurations without a
+    The metric is the searched one, on the test split if every trial that did not fail has it. Configurations without a
     value are left out.
     """
     kind = table.metric.name.rpartition("/")[2]
-    tested = all(kind in trial.test for trial in table.trials)
+    tested = all(kind in trial.test for trial in table.trials if trial.state is not TrialState.FAIL)
     values: dict[frozenset[tuple[str, ParamValue]], float] = {}
     for group in table.configurations():
         found = []
         for trial in group:
             best = trial.best(table.metric)
-            if best is not None:
-                found.append(trial.test[kind] if tested else best.metrics[table.metric.name])
+            if tested and kind in trial.test:
+                found.append(trial.test[kind])
+            elif not tested and best is not None:
+                found.append(best.metrics[table.metric.name])
         if found:
             values[_key(group[0])] = sum(found) / len(found)
     return f"test/{kind}" if tested else table.metric.name, values

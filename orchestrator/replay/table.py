@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from orchestrator.core.errors import UserError
 from orchestrator.core.metric import Metric
@@ -91,10 +91,10 @@ class TrialTable:
     trials: tuple[TableTrial, ...]
 
     def configurations(self) -> tuple[tuple[TableTrial, ...], ...]:
-        """Return the trials grouped by equal ``params``; the trials of a group differ in their seeds."""
-        groups: dict[frozenset[tuple[str, ParamValue]], list[TableTrial]] = {}
+        """Return the trials grouped by equal ``params`` and settings; those of a group differ in their seeds."""
+        groups: dict[tuple[frozenset[tuple[str, ParamValue]], TrialSettings], list[TableTrial]] = {}
         for trial in self.trials:
-            groups.setdefault(frozenset(trial.params.items()), []).append(trial)
+            groups.setdefault((frozenset(trial.params.items()), trial.settings), []).append(trial)
         return tuple(map(tuple, groups.values()))
 
 
@@ -104,7 +104,7 @@ def merge(tables: Sequence[TrialTable]) -> TrialTable:
     A trial in several tables is taken from the last of them: a later export of the same sweep has more reports.
 
     Raises:
-        UserError: there is no table, or the tables differ in their metric or their report points.
+        UserError: there is no table, or the tables differ in their metric, report points or fixed settings.
         UserError: two tables have different trials of the same sweep and number.
     """
     if not tables:
@@ -125,7 +125,19 @@ def merge(tables: Sequence[TrialTable]) -> TrialTable:
                     "record the trials under another sweep name"
                 )
             trials[trial.sweep, trial.number] = trial
+    if differing := _differing_settings(tuple(trials.values())):
+        raise UserError(
+            f"the tables cannot be merged: their trials differ in {', '.join(differing)}, which no trial searched; "
+            "record the trials with the same fixed settings"
+        )
     return replace(first, trials=tuple(trials.values()))
+
+
+def _differing_settings(trials: Sequence[TableTrial]) -> list[str]:
+    """Return the settings with several values among the trials, although they are no parameter of any of them."""
+    searched = {name for trial in trials for name in trial.params}
+    names = [item.name for item in fields(TrialSettings) if item.name not in searched]
+    return [name for name in names if len({getattr(trial.settings, name) for trial in trials}) > 1]
 
 
 def _differences(first: TrialTable, second: TrialTable) -> str:

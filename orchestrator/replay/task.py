@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.core.data import Origin, Source
+from orchestrator.core.errors import UserError
 from orchestrator.core.metric import Direction
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.timetable import Timetable
@@ -15,6 +16,14 @@ from orchestrator.spec.load import load_text
 from orchestrator.spec.possible import possible_epochs
 from orchestrator.spec.sweep_spec import SweepSpec
 
+_DIRECTIONS = {
+    "loss": Direction.MINIMIZE,
+    "perplexity": Direction.MINIMIZE,
+    "accuracy": Direction.MAXIMIZE,
+    "macro_f1": Direction.MAXIMIZE,
+    "exact_match": Direction.MAXIMIZE,
+}
+"""Directions of the metrics of the shipped objectives, by name without the split."""
 _UNREAD = (
     "objective=recorded",
     "model=null",
@@ -40,11 +49,13 @@ def spec_of(table: TrialTable, overrides: Sequence[str] = (), stored: Stored | N
 
     Raises:
         SpecError: an override breaks a rule.
+        UserError: the search compares trials by a metric whose direction the table does not hold.
     """
     facts, spec = _facts(table), _written(table, overrides)
     if spec.epochs_are_open:
         spec = replace(spec, fixed={**spec.fixed, "epochs": table.trials[0].settings.epochs})
     spec = with_rung_metric(spec, stored, facts.metrics)
+    _require_known_direction(table, spec)
     metric = spec.stopping.metric
     if metric is not None and metric.name.partition("/")[2] not in facts.metrics:  # not recorded
         spec = replace(spec, stopping=replace(spec.stopping, metric=None))
@@ -80,11 +91,25 @@ def _rows(table: TrialTable) -> int:
     return round(table.points[-1] / epochs)
 
 
+def _require_known_direction(table: TrialTable, spec: SweepSpec) -> None:
+    """Refuse a compared metric of an own objective: a guessed direction could stop the best trials.
+
+    Raises:
+        UserError: a metric is neither the recorded search's own nor one of the shipped objectives.
+    """
+    for key, metric in (("search.metric", spec.metric), ("early_stopping.metric", spec.stopping.metric)):
+        if metric is not None and metric.name != table.metric.name and metric.name.partition("/")[2] not in _DIRECTIONS:
+            known = ", ".join([table.metric.name, *(f"val/{name}" for name in _DIRECTIONS)])
+            raise UserError(
+                f"{key}: table {table.name} does not hold the direction of {metric.name}; set one of {known}"
+            )
+
+
 def _facts(table: TrialTable) -> ObjectiveFacts:
-    """Return the recorded metrics with their directions: losses and perplexities fall, the searched one as recorded."""
+    """Return the recorded metrics with their directions. ``_require_known_direction`` refuses the use of a guess."""
     names = {name for trial in table.trials for report in trial.reports for name in report.metrics}
     metrics = {
-        name.removeprefix("val/"): Direction.MINIMIZE if name.endswith(("loss", "perplexity")) else Direction.MAXIMIZE
+        name.removeprefix("val/"): _DIRECTIONS.get(name.removeprefix("val/"), Direction.MAXIMIZE)
         for name in sorted(names)
         if name.startswith("val/")
     }

@@ -8,7 +8,7 @@ from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.ranking import result_key
 from orchestrator.core.space import ParamValue
 from orchestrator.core.sweep import SweepRecord, SweepStatus
-from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.core.trial import OVERFITTING, TrialRecord, TrialState
 from orchestrator.spec.trial_length import MIN_STEPS
 
 _STILL_FALLING = 0.02
@@ -123,6 +123,11 @@ class Leaderboard:
         most = max(row.steps for row in self.rows)
         steps = f"{most:,} optimizer steps"
         end = f"at the last report of trial {longest.number}"
+        if (longest.reason or "").startswith(OVERFITTING):
+            return (
+                f"Even the longest trial overfitted, after {longest.steps:,} optimizer steps. Try more training rows, "
+                "another base model, or lower learning rates and ranks in search.space."
+            )
         if most < MIN_STEPS:
             falling = f", and val/loss still fell {end}" if longest.falling else ""
             return (

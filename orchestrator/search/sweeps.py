@@ -81,9 +81,14 @@ def resumable(ledger: Ledger, name: str, fingerprint: Mapping[str, Any]) -> Swee
 
 
 def newest_with_trials(ledger: Ledger, name: str) -> SweepRecord | None:
-    """Return the newest sweep of a name if it has trials: ``open_sweep`` must resume it unchanged."""
+    """Return the newest sweep of a name if it has trials: ``open_sweep`` must resume it unchanged.
+
+    None also for a sweep whose removal has begun: ``open_sweep`` completes it.
+    """
     newest = ledger.sweeps.newest(name)
-    return newest if newest is not None and ledger.sweeps.has_trials(newest.id) else None
+    if newest is None or newest.facts.removing:
+        return None
+    return newest if ledger.sweeps.has_trials(newest.id) else None
 
 
 def delete_sweep(ledger: Ledger, sweep: SweepRecord) -> None:

@@ -3,6 +3,9 @@
 import json
 from pathlib import Path
 
+import pytest
+
+from orchestrator.core.errors import UserError
 from orchestrator.core.facts import FactChanges
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import Outcome, Report, TrialRecord, TrialState
@@ -73,3 +76,18 @@ def test_sweep_keeps_its_order_and_says_what_is_unknown(invoke: Invoke) -> None:
     assert replay["samples"] == 3 * POINTS[-1] + 3 * 300
     shown = invoke("replay", "made", "--set", "early_stopping.rule=median", "--set", "early_stopping.grace_samples=100")
     assert "stopped at 100 samples" in shown.stdout
+
+
+def test_sweep_without_report_is_refused(invoke: Invoke) -> None:
+    ledger = Ledger.open()
+    sweep = ledger.sweeps.create("made", 1, {}, SPEC)
+    ledger.sweeps.update(sweep.id, status=SweepStatus.RUNNING, facts={"metric": ACCURACY})
+    with pytest.raises(UserError, match="made has no report to replay"):
+        invoke("replay", "made")
+
+
+def test_table_needs_its_suffix(tmp_path: Path, invoke: Invoke) -> None:
+    stored_sweep()
+    with pytest.raises(UserError, match=r"must end in \.parquet"):
+        invoke("table", "made", str(tmp_path / "out.pq"))
+    assert not (tmp_path / "out.pq").exists()

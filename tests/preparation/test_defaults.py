@@ -111,6 +111,28 @@ def test_length_has_a_reason_in_words(tmp_path: Path) -> None:
     assert length_of(tmp_path, "early_stopping=none").earliest_rung == ""
 
 
+def test_trials_without_rung_are_named(tmp_path: Path) -> None:
+    (note,) = length_of(tmp_path, "training.epochs=1").notes
+    assert note == (
+        "No trial is stopped early: trials end at 355 samples, and the first rung would be at 512 (32 optimizer steps "
+        "of 16 rows after the warm-up). Raise training.epochs, or set early_stopping.grace_samples."
+    )
+    assert length_of(tmp_path, "training.epochs=1", "early_stopping=none").notes == ()
+
+
+def test_resumed_sweep_gets_no_advice(tmp_path: Path) -> None:
+    written = read(tmp_path, "training.epochs=1", "early_stopping.metric=val/accuracy")
+    rows = {"train": 355, "validation": 100}
+    assert trial_length(written, written, rows, resumed=False).notes != ()
+    assert trial_length(written, written, rows, resumed=True).notes == ()
+
+
+def test_removed_metric_keeps_its_name(tmp_path: Path) -> None:
+    stored = fingerprint(read(tmp_path, "early_stopping.metric=val/macro_f1"))
+    resumed = with_rung_metric(read(tmp_path), stored, {"loss": Direction.MINIMIZE})
+    assert fingerprint(resumed) == stored
+
+
 def test_early_rung_is_named(tmp_path: Path) -> None:
     (note,) = length_of(tmp_path, "early_stopping.reports=[60, 3000]", WARM).notes
     assert note == (

@@ -1,7 +1,6 @@
 """Replays of tables: real searches over recorded trials in simulated time."""
 
 import statistics
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from orchestrator.core.plan import EngineName
 from orchestrator.core.policy import SamplerName, SamplerPolicy, StoppingName, StoppingPolicy
 from orchestrator.core.trial import Action, TrialState
 from orchestrator.replay.replay import Replayed, in_recorded_order, replay, replay_plan, search_plan
+from orchestrator.replay.summary import configuration_values
 from orchestrator.replay.table import TrialTable
 from orchestrator.replay.task import spec_of
 from tests.cluster.fake_sweep import METRIC, FakeSweep, decisions
@@ -177,11 +177,30 @@ def test_wrong_override_is_refused() -> None:
         spec_of(made_table(2), ["search.sampler=tpee"])
 
 
-def test_replay_of_24_trials_is_fast() -> None:
-    """The bound is ten times the time on an idle machine."""
-    table = made_table(100)
-    plan = search_plan(table, spec_of(table), 0)
-    replay_plan(table, plan, 4)
-    began_at = time.process_time()
-    replay_plan(table, plan, 4)
-    assert time.process_time() - began_at < 2.0
+def test_unknown_direction_is_refused() -> None:
+    table = made_table(4)
+    reports = [
+        tuple(replace(report, metrics={**report.metrics, "val/mae": 0.1}) for report in trial.reports)
+        for trial in table.trials
+    ]
+    own = tuple(replace(trial, reports=found) for trial, found in zip(table.trials, reports, strict=True))
+    with pytest.raises(UserError, match=r"early_stopping.metric: table made does not hold the direction of val/mae"):
+        spec_of(replace(table, trials=own), ["early_stopping.metric=val/mae"])
+    assert spec_of(replace(table, trials=own), ["early_stopping.metric=val/loss"]).stopping.metric is not None
+
+
+def test_failed_trial_leaves_test_regret() -> None:
+    table = made_table(6)
+    failed = replace(table.trials[0], state=TrialState.FAIL, test={})
+    metric, values = configuration_values(replace(table, trials=(failed, *table.trials[1:])))
+    assert metric == "test/accuracy"
+    assert len(values) == 5
+    unrecorded = replace(table.trials[1], test={})
+    assert configuration_values(replace(table, trials=(unrecorded, *table.trials[2:])))[0] == "val/accuracy"
+
+
+def test_replay_writes_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORATORY_HOME", str(tmp_path / "home"))
+    table = made_table(30)
+    assert len(replay_plan(table, search_plan(table, spec_of(table), 0), 4).records) == 24
+    assert not (tmp_path / "home").exists()

@@ -123,3 +123,6 @@ def test_merge_refuses_tables_that_differ() -> None:
         merge([table(), replace(table(), points=(50, 100))])
     with pytest.raises(UserError, match="another seed in a second table"):
         merge([table(trial(0)), table(trial(0, seed=4))])
+    other = replace(trial(1), settings=replace(trial(1).settings, weight_decay=0.5))
+    with pytest.raises(UserError, match="differ in weight_decay, which no trial searched"):
+        merge([table(trial(0)), table(other)])

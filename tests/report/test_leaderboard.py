@@ -162,6 +162,14 @@ def test_advice_follows_steps_and_loss(samples: int, losses: tuple[float, float]
     assert message in warning
 
 
+def test_overfitted_trials_are_not_called_short() -> None:
+    reports = (report(0, 160, 0, val__accuracy=0.5, val__loss=0.5), report(0, 320, 0, val__accuracy=0.5, val__loss=0.6))
+    overfitted = trial(0, {"rank": 4}, reports, reason="overfitting: validation loss rose 2 reports in a row")
+    warning = str(leaderboard([overfitted], ACCURACY, {"val/accuracy": 0.8}).baseline_warning)
+    assert "Even the longest trial overfitted, after 20 optimizer steps. Try more training rows" in warning
+    assert "short" not in warning
+
+
 def test_minimised_metric_compares_with_baseline() -> None:
     record = trial(0, {"rank": 4}, (report(0, 100, 0, val__loss=0.4),), final={"test/loss": 0.5})
     loss = Metric(name="val/loss", direction=Direction.MINIMIZE)

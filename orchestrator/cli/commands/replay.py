@@ -68,8 +68,8 @@ def _read(table: str) -> "tuple[TrialTable, Stored | None]":
     else:
         ledger, sweep = find_sweep(table)
         recorded, stored = table_of(ledger, sweep), sweep.fingerprint
-    if not recorded.trials:
-        raise UserError(f"{table} has no trials to replay")
+    if not any(trial.reports for trial in recorded.trials):
+        raise UserError(f"{table} has no report to replay; wait for the first report of a trial")
     return recorded, stored
 
 

@@ -21,6 +21,8 @@ def table(
     from orchestrator.replay.table_file import write_table
 
     screen = Screen(as_json=as_json)
+    if file.suffix != ".parquet":
+        raise UserError(f"{file}: the name of a trial table must end in .parquet, as in trials.parquet")
     ledger, sweep = find_sweep(name)
     with screen.quiet(logs_folder() / "table.log"):
         trials = table_of(ledger, sweep)

@@ -10,7 +10,7 @@ from typing import TypeAlias
 from orchestrator.core.metric import Metric
 from orchestrator.core.policy import StoppingPolicy
 from orchestrator.core.timetable import Timetable
-from orchestrator.core.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState
+from orchestrator.core.trial import OVERFITTING, Action, Decision, Outcome, Report, TrialRecord, TrialState
 from orchestrator.search.stopping.rules import build_rule
 from orchestrator.search.stopping.rung_table import RungTable
 
@@ -85,7 +85,7 @@ class Decider:
         if self.policy.patience is not None and newest.nominal_samples >= grace:
             reason = self.overfitting(record.reports, self.policy.patience)
             if reason is not None:
-                return self._stop(record, TrialState.COMPLETE, f"overfitting: {reason}")
+                return self._stop(record, TrialState.COMPLETE, f"{OVERFITTING}{reason}")
         return None if compared else _continue(newest)
 
     def _stop(self, record: TrialRecord, state: TrialState, reason: str) -> Decision:
