@@ -28,8 +28,10 @@ def test_gain_names_both_trials_and_the_difference() -> None:
 @pytest.mark.parametrize("best", [0.81, 0.82])
 def test_search_without_gain_says_so(best: float) -> None:
     said = str(gain([0.80, 0.82, best, None], 2))
-    assert said.startswith("The search found no better configuration than start point trial 1 (val/accuracy 0.8200; ")
-    assert f"best proposal: trial 2, {best:.4f}" in said
+    assert said.startswith(
+        "The search found no better configuration than start point trial 1 (val/accuracy 0.8200 after "
+    )
+    assert f"after 100 samples; best proposal: trial 2, {best:.4f} after 100)" in said
     assert "More training rows" in said
 
 
