@@ -1,11 +1,12 @@
-"""MLflow's web pages with telemetry switched off. The processes of ``mlflow server`` run this as their app.
+"""MLflow's web pages with telemetry switched off and its assistant closed. ``mlflow server`` runs this as its app.
 
 The server already tells its pages to send nothing (``MLFLOW_DISABLE_TELEMETRY``). But their switch "Enable telemetry"
-is a value in the browser's storage, and on by default: the page switches it off before MLflow's code runs.
+is a value in the browser's storage, and on by default: the page switches it off before MLflow's code runs. Another
+value there says that the assistant has opened itself once; without it the assistant hides half of the charts.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,26 +18,33 @@ if TYPE_CHECKING:
 APP = "loratory-ui"
 """The app's name for ``mlflow server --app-name``."""
 
-SWITCH = "mlflow.settings.telemetry.enabled_v1"
-"""The key in the browser's storage; a value set by a person stays."""
-
-_SCRIPT = f"""<script>
-try {{ if (localStorage.getItem("{SWITCH}") === null) localStorage.setItem("{SWITCH}", "false"); }} catch (error) {{}}
-</script>"""
+TELEMETRY = "mlflow.settings.telemetry.enabled_v1"
+ASSISTANT = "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1"
+"""Keys in the browser's storage; a value set by a person stays."""
 
 
 def create() -> "FastAPI":
-    """Return MLflow's app with the switch off, unless the user enabled MLflow's telemetry."""
+    """Return MLflow's app; its assistant stays closed, and telemetry is off unless the user enabled it."""
     from mlflow.environment_variables import MLFLOW_DISABLE_TELEMETRY
     from mlflow.server import app as pages
     from mlflow.server.fastapi_app import app as served
 
     page = Path(str(pages.static_folder)) / "index.html"
-    if MLFLOW_DISABLE_TELEMETRY.get() and page.is_file() and "serve" in pages.view_functions:
-        html = page.read_text(encoding="utf-8").replace("<head>", f"<head>{_SCRIPT}", 1)
+    if page.is_file() and "serve" in pages.view_functions:
+        values = {ASSISTANT: "true", **({TELEMETRY: "false"} if MLFLOW_DISABLE_TELEMETRY.get() else {})}
+        html = page.read_text(encoding="utf-8").replace("<head>", f"<head>{_script(values)}", 1)
         pages.view_functions["serve"] = lambda: html
     app: FastAPI = served
     return app
+
+
+def _script(values: Mapping[str, str]) -> str:
+    """Return a script for the page's head: it stores the values whose keys the browser does not have."""
+    lines = (
+        f'if (localStorage.getItem("{key}") === null) localStorage.setItem("{key}", "{value}");'
+        for key, value in values.items()
+    )
+    return f"<script>\ntry {{ {' '.join(lines)} }} catch (error) {{}}\n</script>"
 
 
 @contextmanager

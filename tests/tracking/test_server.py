@@ -22,7 +22,7 @@ from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.reconciler import Reconciler
 from orchestrator.tracking.server import choose_port, serve
 from orchestrator.tracking.synchroniser import Synchroniser
-from orchestrator.tracking.ui_page import SWITCH
+from orchestrator.tracking.ui_page import ASSISTANT, TELEMETRY
 from tests.tracking.records import StoredSweep, description, sweep, trial
 
 ROOT = Path(__file__).parents[2]
@@ -66,7 +66,7 @@ def test_returning_server_gets_missed_records(local_store: Location) -> None:
     assert not answers(address)
 
 
-def test_telemetry_of_the_pages_is_off(served_store: Location) -> None:
+def test_pages_send_nothing_and_show_the_charts(served_store: Location) -> None:
     def get(path: str) -> str:
         with urllib.request.urlopen(f"{served_store.tracking_uri}{path}", timeout=20) as answer:  # noqa: S310
             return str(answer.read().decode())
@@ -74,13 +74,14 @@ def test_telemetry_of_the_pages_is_off(served_store: Location) -> None:
     config = json.loads(get("/ajax-api/3.0/mlflow/ui-telemetry"))
     assert config["disable_ui_telemetry"] is True
     page = get("/")
-    # The switch comes before MLflow's code, and uses the key read by this code.
-    assert page.index(f'localStorage.setItem("{SWITCH}", "false")') < page.index("<script defer")
     code = "".join(get(f"/static-files/{name}") for name in re.findall(r'src="static-files/([^"]+)"', page))
-    key, _, version = SWITCH.rpartition("_v")
-    assert f'"{key}"' in code
     assert "`${e}_v${t}`" in code
-    assert version == "1"
+    # The values come before MLflow's code, under the keys read by this code.
+    for name, value in ((TELEMETRY, "false"), (ASSISTANT, "true")):
+        assert page.index(f'localStorage.setItem("{name}", "{value}")') < page.index("<script defer")
+        key, _, version = name.rpartition("_v")
+        assert f'"{key}"' in code
+        assert version == "1"
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
