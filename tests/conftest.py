@@ -105,3 +105,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if needs.cuda.mark in item.iter_markers("skipif"):
             item.add_marker(pytest.mark.gpu)
     items.sort(key=lambda item: next((i for i, path in enumerate(LONG) if item.nodeid.startswith(path)), len(LONG)))
+
+
+@pytest.fixture
+def own_stores(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the ledger and the tracking store in the test's own folder."""
+    for name in ("LORATORY_DB", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LORATORY_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LORATORY_MLFLOW_DIR", str(tmp_path / "mlflow"))
+    copied(empty_store, tmp_path / "mlflow")

@@ -12,7 +12,6 @@ from orchestrator.report.summary import Summary, summarise
 from orchestrator.report.text import summary_text
 from orchestrator.stores import read_spec
 from orchestrator.sweep import SweepOptions, SweepResult, run_sweep
-from tests.conftest import copied
 from tests.fakes.tiny_sweep import tiny_sweep
 
 OBJECTIVE = """
@@ -41,14 +40,7 @@ OBJECTIVE = Own()
 """
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the ledger and the tracking store in the test's own folder."""
-    for name in ("LORATORY_DB", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("LORATORY_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("LORATORY_MLFLOW_DIR", str(tmp_path / "mlflow"))
-    copied(empty_store, tmp_path / "mlflow")
+pytestmark = pytest.mark.usefixtures("own_stores")
 
 
 def broken_sweep(folder: Path, rows: int) -> Path:

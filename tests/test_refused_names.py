@@ -14,9 +14,8 @@ from orchestrator.stores import read_spec, stored_sweep
 from orchestrator.sweep import SweepOptions, SweepResult, run_sweep
 from orchestrator.tracking.location import connect, locate
 from tests.fakes.tiny_sweep import SWEEP, tiny_sweep
-from tests.test_sweep import home
 
-__all__ = ["home"]
+pytestmark = pytest.mark.usefixtures("own_stores")
 
 OBJECTIVE = """
 import numpy as np

@@ -20,19 +20,10 @@ from orchestrator.stores import read_spec, stored_sweep
 from orchestrator.sweep import SweepOptions, SweepResult, run_sweep
 from orchestrator.tracking.location import connect, holds_runs, locate
 from tests import needs
-from tests.conftest import copied
 from tests.fakes.tiny_models import tiny_bert, tiny_gpt2
 from tests.fakes.tiny_sweep import tiny_sweep
 
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the ledger and the tracking store in the test's own folder."""
-    for name in ("LORATORY_DB", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("LORATORY_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("LORATORY_MLFLOW_DIR", str(tmp_path / "mlflow"))
-    copied(empty_store, tmp_path / "mlflow")
+pytestmark = pytest.mark.usefixtures("own_stores")
 
 
 def run(file: Path, *overrides: str) -> SweepResult:

@@ -15,7 +15,6 @@ from orchestrator.replay.table import TrialTable
 from orchestrator.replay.table_file import read_table, write_table
 from orchestrator.stores import read_spec
 from orchestrator.sweep import SweepOptions, SweepResult, run_sweep
-from tests.conftest import copied
 from tests.fakes.tiny_sweep import tiny_sweep
 
 
@@ -44,13 +43,7 @@ class KillAtDecision(SweepObserver):
         """Do nothing."""
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("LORATORY_DB", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("LORATORY_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("LORATORY_MLFLOW_DIR", str(tmp_path / "mlflow"))
-    copied(empty_store, tmp_path / "mlflow")
+pytestmark = pytest.mark.usefixtures("own_stores")
 
 
 def run(file: Path, *overrides: str, observers: tuple[SweepObserver, ...] = ()) -> SweepResult:
