@@ -123,8 +123,8 @@ def write(say: Callable[[str], None], folder: Path = FOLDER) -> None:
 
 
 def _validation(table: TrialTable, group: Iterable[TableTrial]) -> list[float]:
-    """Return the best validation value of each trial; the worst possible score for trials without one."""
-    return [best.metrics[table.metric.name] for trial in group if (best := trial.best(table.metric)) is not None]
+    """Return the best validation value of each trial that has one."""
+    return [score for trial in group if (score := trial.score(table.metric)) is not None]
 
 
 def _test(table: TrialTable, group: Iterable[TableTrial]) -> list[float]:

@@ -112,9 +112,8 @@ def _parts(task: str, replicate: int, points: Sequence[Params]) -> Iterator[Part
 def _leaders(table: TrialTable) -> list[TableTrial]:
     """Return the first trial of each of the configurations with the best validation value, at most ``LEADERS``."""
     first = [group[0] for group in table.configurations()]
-    scored = [(best.metrics[table.metric.name], trial) for trial in first if (best := trial.best(table.metric))]
-    scored.sort(key=lambda pair: table.metric.sort_key(pair[0]))
-    return [trial for _, trial in scored[:LEADERS]]
+    scored = [trial for trial in first if trial.score(table.metric) is not None]
+    return sorted(scored, key=lambda trial: table.metric.sort_key(trial.score(table.metric)))[:LEADERS]
 
 
 def _run(task: str, part: Part, stop: threading.Event, say: Callable[[str], None]) -> TrialTable | None:

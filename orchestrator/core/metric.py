@@ -2,6 +2,7 @@
 
 import enum
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -26,6 +27,14 @@ class Metric:
         if math.isnan(incumbent):
             return True
         return candidate < incumbent if self.direction is Direction.MINIMIZE else candidate > incumbent
+
+    def first_best(self, values: Sequence[float]) -> int | None:
+        """Return the place of the best value, the first of equal ones; None if no value is a number."""
+        best: int | None = None
+        for place, value in enumerate(values):
+            if self.better(value, math.nan if best is None else values[best]):
+                best = place
+        return best
 
     def sort_key(self, value: float | None) -> float:
         """Return a sort key: the best value first, missing values and NaN last."""

@@ -130,15 +130,9 @@ class TrialRecord:
             metric: the metric and its direction.
             until: ignore reports after this number of nominal samples.
         """
-        best: Report | None = None
-        for report in self.reports:
-            if until is not None and report.nominal_samples > until:
-                break
-            value = report.metrics.get(metric.name, float("nan"))
-            incumbent = float("nan") if best is None else best.metrics[metric.name]
-            if metric.better(value, incumbent):
-                best = report
-        return best
+        reports = [report for report in self.reports if until is None or report.nominal_samples <= until]
+        place = metric.first_best([report.metrics.get(metric.name, float("nan")) for report in reports])
+        return None if place is None else reports[place]
 
     def score(self, metric: Metric, *, until: int | None = None) -> float | None:
         """Return the best reported value of ``metric``, or None."""

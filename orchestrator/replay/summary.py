@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.replay.replay import Replayed
-from orchestrator.replay.table import TableTrial, TrialTable
+from orchestrator.replay.table import TrialTable
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,7 +48,7 @@ def summarise_replay(result: Replayed, table: TrialTable, seed: int) -> ReplaySu
     winner = result.winner
     metric, values = configuration_values(table)
     best = min(values.values(), key=table.metric.sort_key, default=None)
-    own = None if winner is None else values.get(_key(result.recorded[winner.number]))
+    own = None if winner is None else values.get(result.recorded[winner.number].configuration)
     return ReplaySummary(
         seed=seed,
         trials=len(result.records),
@@ -75,20 +75,11 @@ def configuration_values(table: TrialTable) -> tuple[str, dict[frozenset[tuple[s
     tested = all(kind in trial.test for trial in table.trials if trial.state is not TrialState.FAIL)
     values: dict[frozenset[tuple[str, ParamValue]], float] = {}
     for group in table.configurations():
-        found = []
-        for trial in group:
-            best = trial.best(table.metric)
-            if tested and kind in trial.test:
-                found.append(trial.test[kind])
-            elif not tested and best is not None:
-                found.append(best.metrics[table.metric.name])
+        measured = [trial.test.get(kind) if tested else trial.score(table.metric) for trial in group]
+        found = [value for value in measured if value is not None]
         if found:
-            values[_key(group[0])] = sum(found) / len(found)
+            values[group[0].configuration] = sum(found) / len(found)
     return f"test/{kind}" if tested else table.metric.name, values
-
-
-def _key(trial: TableTrial) -> frozenset[tuple[str, ParamValue]]:
-    return frozenset(trial.params.items())
 
 
 def _by_samples(records: tuple[TrialRecord, ...]) -> dict[int, tuple[int, ...]]:

@@ -64,12 +64,18 @@ class TableTrial:
 
         ``TrialRecord.best`` chooses the checkpoint of the same report.
         """
-        best: TableReport | None = None
-        for report in self.reports:
-            incumbent = math.nan if best is None else best.metrics[metric.name]
-            if metric.better(report.metrics.get(metric.name, math.nan), incumbent):
-                best = report
-        return best
+        place = metric.first_best([report.metrics.get(metric.name, math.nan) for report in self.reports])
+        return None if place is None else self.reports[place]
+
+    def score(self, metric: Metric) -> float | None:
+        """Return the best reported value of ``metric``, or None."""
+        best = self.best(metric)
+        return None if best is None else best.metrics[metric.name]
+
+    @property
+    def configuration(self) -> frozenset[tuple[str, ParamValue]]:
+        """The parameters with their values, equal for trials which differ in their seeds alone."""
+        return frozenset(self.params.items())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,10 +97,10 @@ class TrialTable:
     trials: tuple[TableTrial, ...]
 
     def configurations(self) -> tuple[tuple[TableTrial, ...], ...]:
-        """Return the trials grouped by equal ``params`` and settings; those of a group differ in their seeds."""
-        groups: dict[tuple[frozenset[tuple[str, ParamValue]], TrialSettings], list[TableTrial]] = {}
+        """Return the trials grouped by equal ``params``; the trials of a group differ in their seeds."""
+        groups: dict[frozenset[tuple[str, ParamValue]], list[TableTrial]] = {}
         for trial in self.trials:
-            groups.setdefault((frozenset(trial.params.items()), trial.settings), []).append(trial)
+            groups.setdefault(trial.configuration, []).append(trial)
         return tuple(map(tuple, groups.values()))
 
 

@@ -5,7 +5,6 @@ when the checkpoints are deleted.
 """
 
 import json
-import os
 from dataclasses import asdict
 
 from orchestrator.core.manifest import sync
@@ -30,10 +29,8 @@ def record_test(folder: TrialFolder, samples: int, measurement: Measurement) -> 
     document = {"samples": samples, "owner": owner, **asdict(measurement)}
     folder.path.mkdir(parents=True, exist_ok=True)
     unfinished = folder.path / f".{FILE}.unfinished"
-    with unfinished.open("w", encoding="utf-8") as stream:
-        json.dump(document, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
+    unfinished.write_text(json.dumps(document), encoding="utf-8")
+    sync(unfinished)
     unfinished.replace(folder.path / FILE)
     sync(folder.path)
 
