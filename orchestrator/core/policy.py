@@ -8,8 +8,9 @@ from orchestrator.core.plan import EngineName
 
 
 class SamplerName(enum.StrEnum):
-    """Optuna's samplers by their names in the sweep file."""
+    """The samplers by their names in the sweep file: this product's surrogate, and Optuna's."""
 
+    SURROGATE = "surrogate"
     TPE = "tpe"
     RANDOM = "random"
     GRID = "grid"
@@ -32,7 +33,7 @@ class StoppingName(enum.StrEnum):
 class SamplerPolicy:
     """The sampler and its sizes; None: derived from the number of trials."""
 
-    name: SamplerName = SamplerName.TPE
+    name: SamplerName = SamplerName.SURROGATE
     startup_trials: int | None = None
     population: int | None = None
 

@@ -274,7 +274,7 @@ class Coordinator:
         )
         self._ledger.trials.add(self._sweep.id, record, point.study_number)
         self._study_numbers[number] = point.study_number
-        self._store(record)
+        self._store_with_study(record)
         return number
 
     def _end_if_failed(self, number: int) -> None:

@@ -3,6 +3,7 @@
 The study follows the ledger. Opening the sweep again repairs a study left incomplete by a kill.
 """
 
+import math
 import random
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 
 from orchestrator.core.errors import LedgerError
 from orchestrator.core.grid import all_points
+from orchestrator.core.policy import SamplerName
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import TrialRecord, TrialState
@@ -30,6 +32,8 @@ from orchestrator.search.candidates import CandidateSet
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.samplers import START_POINT, Proposal, Snap, build_sampler
 from orchestrator.search.space import propose
+from orchestrator.search.surrogate.finals import Curves
+from orchestrator.search.surrogate.model import Observation
 from orchestrator.search.tpe_history import NEWEST, TpeHistory
 
 MOST_DUPLICATES = 8
@@ -78,6 +82,7 @@ class SweepStudy:
         # Steps and ended trials known to be in the study, so a report costs one write and no read.
         self._written: dict[int, set[int]] = {}
         self._ended: set[int] = set()
+        self._records: dict[int, TrialRecord] = {}
         # With fewer trials than its random ones a sampler would never use its model.
         self._history = TpeHistory(self._study.direction, max(NEWEST, plan.sampler.startup_trials or 0))
 
@@ -152,6 +157,7 @@ class SweepStudy:
         Intermediate values are the best values so far, by nominal samples; a pruned trial ends at a rung. TPE orders
         pruned trials by their last step, then by their value at it.
         """
+        self._records[record.number] = record
         if study_number not in self._ended:
             with _translate_errors(self._engine):
                 self._follow(record, study_number)
@@ -178,6 +184,7 @@ class SweepStudy:
                     seed=self._plan.seed,
                     unseen=self._next_unseen(),
                     ended=self._history.trials,
+                    observations=self._observations(),
                     snap=self._snap,
                 )
             )
@@ -190,6 +197,12 @@ class SweepStudy:
             return None
         self._seen.add(key)
         return NewPoint(study_number=trial.number, params=params)
+
+    def _observations(self) -> list[Observation]:
+        """Return the trials for the surrogate, by ascending number: a function of the ledger's content alone."""
+        if self._plan.sampler.name is not SamplerName.SURROGATE:
+            return []
+        return observations(self._plan, [self._records[number] for number in sorted(self._records)])
 
     def _tell(
         self, number: int, state: OptunaState, value: float | None, *, trial: int | None, reason: str | None
@@ -212,6 +225,26 @@ class SweepStudy:
         while self._unseen and canonical(self._unseen[-1]) in self._seen:
             self._unseen.pop()
         return self._unseen[-1] if self._unseen else None
+
+
+def observations(plan: SearchPlan, records: Sequence[TrialRecord]) -> list[Observation]:
+    """Return every trial with its expected final cost. A failed trial counts as the worst one."""
+    curves = Curves(
+        metric=plan.metric,
+        compared=plan.stopping.metric or plan.metric,
+        end=plan.timetable.points[-1],
+        records=records,
+    )
+    expected = {one.trial: one for one in curves.expected_finals()}
+    observed = []
+    for record in records:
+        final = expected.get(record.number)
+        if final is not None:
+            observed.append(Observation(point=record.params, cost=final.cost, variance=final.variance))
+        else:
+            cost = math.inf if record.state is TrialState.FAIL else math.nan
+            observed.append(Observation(point=record.params, cost=cost))
+    return observed
 
 
 def delete_study(database: Database, name: str) -> None:

@@ -103,7 +103,7 @@ class Training(Section):
 class Sampler(Section):
     """The sampler and its sizes; absent sizes are derived from the number of trials."""
 
-    name: Annotated[SamplerName, Field(strict=False)] = Field(default=SamplerName.TPE, description="Optuna's sampler")
+    name: Annotated[SamplerName, Field(strict=False)] = Field(default=SamplerName.SURROGATE, description="the sampler")
     startup_trials: Trials | None = Field(default=None, description="random trials before the sampler uses its model")
     population: Annotated[int, Field(ge=2, le=10**6)] | None = Field(default=None, description="size of a generation")
 
@@ -127,7 +127,9 @@ class Search(Section):
     direction: Annotated[Direction, Field(strict=False)] | None = Field(
         default=None, description="direction of the metric; the objective defines it, a value here is only checked"
     )
-    sampler: SamplerEntry = Field(default=SamplerName.TPE, description="a sampler's name, or a mapping with its sizes")
+    sampler: SamplerEntry = Field(
+        default=SamplerName.SURROGATE, description="a sampler's name, or a mapping with its sizes"
+    )
     space: SpaceSection = Field(default=SpaceSection(), description="how each setting is searched")
     start: list[dict[Short, Scalar]] = Field(
         default=[], max_length=MAX_ITEMS, description="start points, tried first; the sampler completes them"

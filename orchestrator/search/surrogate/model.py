@@ -1,0 +1,168 @@
+"""The Gaussian process, and the expected improvement of untried points."""
+
+import warnings
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm, qmc
+
+from orchestrator.core.space import ParamValue
+from orchestrator.ledger.codec import canonical
+from orchestrator.search.surrogate.encoding import Encoding, Point
+
+Array = NDArray[np.float64]
+
+MOST_OBSERVATIONS = 100
+"""Trials of one fit: half of them the best, half the newest. The time of a fit grows with their cube."""
+DRAWN = 512
+"""Quasi-random points among which a proposal is chosen, a power of two."""
+NEAR = 32
+"""Further points near each of the ``LEADERS`` best trials."""
+LEADERS = 5
+DISTANCE = 0.1
+"""Standard deviation of the distance of near points, in coordinates."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Observation:
+    """A tried point with its cost.
+
+    Attributes:
+        point: values of the active parameters.
+        cost: lower is better; NaN: nothing is known yet, as of a running trial without a report; inf: it failed.
+        variance: variance of the cost, beyond the noise between seeds.
+    """
+
+    point: Point
+    cost: float
+    variance: float = 0.0
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the cost is a finite number."""
+        return bool(np.isfinite(self.cost))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BestPoint:
+    """The untried point with the largest expected improvement.
+
+    Attributes:
+        point: values of the active parameters.
+        gain: its expected improvement over the lowest expected cost of a tried point, in units of cost.
+        noise: standard deviation of a trial's cost at one point, in units of cost, as fitted.
+    """
+
+    point: dict[str, ParamValue]
+    gain: float
+    noise: float
+
+
+def drawn_point(encoding: Encoding, number: int, seed: int, fixed: Point) -> dict[str, ParamValue]:
+    """Return point ``number`` of a scrambled Sobol' sequence over the space, with some values fixed."""
+    sequence = qmc.Sobol(max(1, encoding.size), seed=seed)
+    if number:
+        sequence.fast_forward(number)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # about single points of a sequence
+        coordinates = sequence.random(1)
+    return encoding.points(coordinates[:, : encoding.size], fixed)[0]
+
+
+def best_point(
+    encoding: Encoding, observations: Sequence[Observation], seed: int, fixed: Point, tried: Collection[str] = ()
+) -> BestPoint:
+    """Return the untried point with the largest expected improvement.
+
+    The Gaussian process has a Matérn kernel (ν = 5/2) with a length scale for each feature, and white noise; scikit-
+    learn fits them by marginal likelihood (Rasmussen & Williams 2006, chapter 5). Costs worse than twice the distance
+    from the best one to the median count as that, because diverged trials would dominate the scale. A running trial
+    without a report counts with its expected cost (the kriging believer, Ginsbourger et al. 2010).
+
+    Args:
+        encoding: of the space.
+        observations: the trials so far, at least two with a finite cost.
+        seed: of the drawn points.
+        fixed: values that the point must have.
+        tried: canonical texts of further points left out.
+    """
+    known = [one for one in observations if not np.isnan(one.cost)]
+    known = _fewer(known)
+    costs = _capped(np.array([one.cost for one in known]))
+    mean, scale = float(costs.mean()), float(costs.std()) or 1.0
+    features = encoding.features([one.point for one in known])
+    targets = (costs - mean) / scale
+    noise = np.array([one.variance for one in known]) / scale**2
+    process = _fitted(features, targets, noise)
+    pending = [one.point for one in observations if np.isnan(one.cost)]
+    white = float(np.exp(process.kernel_.theta[-1]))
+    best = float(process.predict(features).min())
+    if pending:
+        at = encoding.features(pending)
+        believed = process.predict(at)
+        features, targets = np.vstack([features, at]), np.concatenate([targets, believed])
+        process = _refitted(process.kernel_, features, targets, np.concatenate([noise, np.zeros(len(pending))]))
+    keys = {canonical(one.point) for one in observations} | set(tried)
+    pool = _pool(encoding, known, seed, fixed)
+    untried = [point for point in pool if canonical(point) not in keys] or pool
+    means, deviations = process.predict(encoding.features(untried), return_std=True)
+    deviations = np.sqrt(np.maximum(deviations**2 - white, 1e-12))  # of the expected cost, without its noise
+    gains = _expected_improvement(best - means, deviations)
+    chosen = int(np.argmax(gains))
+    return BestPoint(point=untried[chosen], gain=float(gains[chosen]) * scale, noise=float(np.sqrt(white)) * scale)
+
+
+def _fewer(known: Sequence[Observation]) -> list[Observation]:
+    if len(known) <= MOST_OBSERVATIONS:
+        return list(known)
+    newest = range(len(known) - MOST_OBSERVATIONS // 2, len(known))
+    older = sorted(range(newest.start), key=lambda place: known[place].cost)[: MOST_OBSERVATIONS // 2]
+    return [known[place] for place in sorted([*older, *newest])]
+
+
+def _capped(costs: Array) -> Array:
+    finite = costs[np.isfinite(costs)]
+    best, middle = float(finite.min()), float(np.median(finite))
+    return np.minimum(costs, middle + 2 * (middle - best))
+
+
+def _fitted(features: Array, targets: Array, noise: Array):  # type: ignore[no-untyped-def]
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
+    kernel = ConstantKernel(1.0, (0.05, 20.0)) * Matern(
+        np.full(features.shape[1], 0.7), (0.15, 5.0), nu=2.5
+    ) + WhiteKernel(0.05, (1e-4, 1.0))
+    process = GaussianProcessRegressor(kernel, alpha=noise + 1e-6, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a length scale at its bound: the feature has no effect
+        return process.fit(features, targets)
+
+
+def _refitted(kernel, features: Array, targets: Array, noise: Array):  # type: ignore[no-untyped-def]
+    from sklearn.gaussian_process import GaussianProcessRegressor
+
+    return GaussianProcessRegressor(kernel, alpha=noise + 1e-6, optimizer=None).fit(features, targets)
+
+
+def _pool(encoding: Encoding, known: Sequence[Observation], seed: int, fixed: Point) -> list[dict[str, ParamValue]]:
+    """Return points of the whole space, and points near the best trials."""
+    draw = np.random.default_rng(seed)
+    everywhere = qmc.Sobol(encoding.size, seed=draw).random(DRAWN)
+    leaders = sorted(known, key=lambda one: one.cost)[:LEADERS]
+    near = [
+        encoding.coordinates(one.point)
+        + draw.normal(0.0, DISTANCE, (NEAR, encoding.size)) * (draw.random((NEAR, encoding.size)) < 0.5)
+        for one in leaders
+    ]
+    return encoding.points(np.clip(np.vstack([everywhere, *near]), 0.0, 1.0), fixed)
+
+
+def _expected_improvement(improvements: Array, deviations: Array) -> Array:
+    """Return E[max(0, N(improvement, deviation²))] (Jones et al. 1998), for each element."""
+    ratios = improvements / deviations
+    gains: Array = improvements * norm.cdf(ratios) + deviations * norm.pdf(ratios)
+    return gains
