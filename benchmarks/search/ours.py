@@ -65,7 +65,7 @@ def run_ours(
     samples_per_s = SLOTS * slot_samples_per_s(table)
     plan = replace(
         plan,
-        budget=Budget(wall_time_s=budget / samples_per_s),
+        budget=Budget(wall_time_s=budget / samples_per_s, until=plan.budget.until),
         start_points=plan.start_points if start else (),
     )
     replayed = replay_plan(table, plan, SLOTS)

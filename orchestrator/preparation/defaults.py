@@ -9,7 +9,7 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.stopping.points import report_points
 from orchestrator.search.sweeps import newest_with_trials
 from orchestrator.spec.sweep_spec import SweepSpec
-from orchestrator.spec.trial_length import epochs_of_rows, largest_batch
+from orchestrator.spec.trial_length import epochs_of_rows, first_rung, largest_batch
 
 Stored: TypeAlias = Mapping[str, Any]
 """The fingerprint of a stored sweep."""
@@ -71,6 +71,6 @@ def with_trial_length(spec: SweepSpec, stored: Stored | None, rows: int) -> Swee
         if grace is None or max(grace, first) == max(stored_grace or 0, first):
             grace = stored_grace
     elif grace is None and isinstance(stopping.reports, int):
-        earliest = spec.earliest_rung(rows)
+        earliest = first_rung(spec.earliest_rung(rows), samples)
         grace = earliest if earliest > first else None
     return replace(spec, stopping=replace(stopping, grace_samples=grace))

@@ -11,12 +11,14 @@ from dataclasses import replace
 
 from orchestrator.core.errors import LedgerError
 from orchestrator.core.observer import SweepObserver
+from orchestrator.core.policy import Until
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState, TrialTask
 from orchestrator.evaluation.exits import diverged, overfitting
 from orchestrator.ledger.memory import SweepLedger
+from orchestrator.search.gain import ExpectedGain
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.spending import Spending
 from orchestrator.search.stopping.decide import Decider
@@ -65,6 +67,7 @@ class Coordinator:
             overfitting=overfitting,
         )
         self._table, self._spending = self._decider.rung_table(), Spending(plan.budget)
+        self._gain = ExpectedGain(plan) if plan.budget.until is Until.NO_EXPECTED_GAIN else None
         self._records: dict[int, TrialRecord] = {}
         for record in ledger.trials.all(sweep.id):
             self._store(record)
@@ -242,6 +245,8 @@ class Coordinator:
         if trials is not None and len(self._records) >= trials:
             more = f"; the budget is {trials} now" if len(self._records) > trials else ""
             return f"all {len(self._records)} trials were started{more}"
+        if self._gain is not None and (reason := self._gain.too_small(self._records)) is not None:
+            return reason
         if not self._space_left or self._study.exhausted:
             return f"every point of the space has been tried ({len(self._records)} trials)"
         return None

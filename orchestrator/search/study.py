@@ -3,7 +3,6 @@
 The study follows the ledger. Opening the sweep again repairs a study left incomplete by a kill.
 """
 
-import math
 import random
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,8 +31,8 @@ from orchestrator.search.candidates import CandidateSet
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.samplers import START_POINT, Proposal, Snap, build_sampler
 from orchestrator.search.space import propose
-from orchestrator.search.surrogate.finals import Curves
 from orchestrator.search.surrogate.model import Observation
+from orchestrator.search.surrogate.observations import observations
 from orchestrator.search.tpe_history import NEWEST, TpeHistory
 
 MOST_DUPLICATES = 8
@@ -225,26 +224,6 @@ class SweepStudy:
         while self._unseen and canonical(self._unseen[-1]) in self._seen:
             self._unseen.pop()
         return self._unseen[-1] if self._unseen else None
-
-
-def observations(plan: SearchPlan, records: Sequence[TrialRecord]) -> list[Observation]:
-    """Return every trial with its expected final cost. A failed trial counts as the worst one."""
-    curves = Curves(
-        metric=plan.metric,
-        compared=plan.stopping.metric or plan.metric,
-        end=plan.timetable.points[-1],
-        records=records,
-    )
-    expected = {one.trial: one for one in curves.expected_finals()}
-    observed = []
-    for record in records:
-        final = expected.get(record.number)
-        if final is not None:
-            observed.append(Observation(point=record.params, cost=final.cost, variance=final.variance))
-        else:
-            cost = math.inf if record.state is TrialState.FAIL else math.nan
-            observed.append(Observation(point=record.params, cost=cost))
-    return observed
 
 
 def delete_study(database: Database, name: str) -> None:

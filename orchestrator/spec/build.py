@@ -91,7 +91,12 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         sampler=sampler,
         start_points=points,
         stopping=stopping,
-        budget=Budget(trials=file.budget.trials, wall_time_s=file.budget.wall_time, tokens=file.budget.tokens),
+        budget=Budget(
+            trials=file.budget.trials,
+            wall_time_s=file.budget.wall_time,
+            tokens=file.budget.tokens,
+            until=file.budget.until,
+        ),
         resources=_resources(file),
         tracking=Tracking(**file.tracking.model_dump()),
         seed=file.seed,

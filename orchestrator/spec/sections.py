@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, Tag
 
 from orchestrator.core.metric import Direction
 from orchestrator.core.plan import EngineName, Precision
-from orchestrator.core.policy import SamplerName, StoppingName
+from orchestrator.core.policy import SamplerName, StoppingName, Until
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.settings import Group
 from orchestrator.spec.fields import (
@@ -147,15 +147,15 @@ class EarlyStopping(Section):
         description="metric compared by the rule: val/NAME, with a metric of the objective; val/loss if absent",
     )
     reports: Reports = Field(
-        default=6, description="reports per trial, evenly spaced; or a list of report points in training samples"
+        default=8, description="reports per trial, evenly spaced; or a list of report points in training samples"
     )
     reduction_factor: Annotated[int, Field(ge=2, le=1000)] = Field(
         default=3, description="asha and hyperband keep one of this many trials"
     )
     grace_samples: Natural | None = Field(
         default=None,
-        description="no trial is stopped before this many training samples; if absent, before 32 optimizer steps after "
-        "the warm-up, or at the first of the listed reports",
+        description="no trial is stopped before this many training samples; if absent, before a quarter of the "
+        "training and 32 optimizer steps after the warm-up, or at the first of the listed reports",
     )
     cohort: Trials | None = Field(default=None, description="reports that a rung waits for before its first decision")
     patience: Trials | None = Field(
@@ -177,6 +177,11 @@ class BudgetSection(Section):
     trials: Trials | None = Field(default=None, description="number of trials")
     wall_time: Seconds | None = Field(default=None, description="duration of the sweep: 90s, 20m, 1h30m")
     tokens: Tokens | None = Field(default=None, description="training tokens of all trials, without padding")
+    until: Annotated[Until, Field(strict=False)] | None = Field(
+        default=None,
+        description="no_expected_gain: start no further trials when the expected improvement is below the noise "
+        "between trials",
+    )
 
 
 class ResourcesSection(Section):

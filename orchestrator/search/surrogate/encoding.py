@@ -100,11 +100,12 @@ def _features(parameter: Parameter, point: Point) -> list[float]:
         return [_place(distribution, point[parameter.name]) if active else 0.5]
     ordered = _numbers(distribution)
     if ordered is not None:
-        return [ordered.index(point[parameter.name]) / max(1, len(ordered) - 1) if active else 0.5]
+        place = ordered.index(float(str(point[parameter.name]))) if active else 0.5 * (len(ordered) - 1)
+        return [place / max(1, len(ordered) - 1)]
     return [float(active and choice == point[parameter.name]) for choice in distribution.choices]
 
 
-def _numbers(choices: Choices) -> list[ParamValue] | None:
+def _numbers(choices: Choices) -> list[float] | None:
     """Return the choices in ascending order if all are numbers, else None."""
-    numbers = [one for one in choices.choices if isinstance(one, int | float) and not isinstance(one, bool)]
-    return sorted(numbers) if len(numbers) == len(choices.choices) else None  # type: ignore[return-value]
+    numbers = [float(one) for one in choices.choices if isinstance(one, int | float) and not isinstance(one, bool)]
+    return sorted(numbers) if len(numbers) == len(choices.choices) else None

@@ -1,7 +1,8 @@
 """The Gaussian process, and the expected improvement of untried points."""
 
+import math
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,8 @@ DRAWN = 512
 NEAR = 32
 """Further points near each of the ``LEADERS`` best trials."""
 LEADERS = 5
+JITTER = 1e-6
+"""Least variance of a target, for a stable matrix."""
 DISTANCE = 0.1
 """Standard deviation of the distance of near points, in coordinates."""
 
@@ -71,13 +74,10 @@ def drawn_point(encoding: Encoding, number: int, seed: int, fixed: Point) -> dic
     return encoding.points(coordinates[:, : encoding.size], fixed)[0]
 
 
-def best_point(
-    encoding: Encoding, observations: Sequence[Observation], seed: int, fixed: Point, tried: Collection[str] = ()
-) -> BestPoint:
+def best_point(encoding: Encoding, observations: Sequence[Observation], seed: int, fixed: Point) -> BestPoint:
     """Return the untried point with the largest expected improvement.
 
-    The Gaussian process has a Matérn kernel (ν = 5/2) with a length scale for each feature, and white noise; scikit-
-    learn fits them by marginal likelihood (Rasmussen & Williams 2006, chapter 5). Costs worse than twice the distance
+    Costs worse than twice the distance
     from the best one to the median count as that, because diverged trials would dominate the scale. A running trial
     without a report counts with its expected cost (the kriging believer, Ginsbourger et al. 2010).
 
@@ -86,32 +86,72 @@ def best_point(
         observations: the trials so far, at least two with a finite cost.
         seed: of the drawn points.
         fixed: values that the point must have.
-        tried: canonical texts of further points left out.
     """
-    known = [one for one in observations if not np.isnan(one.cost)]
-    known = _fewer(known)
+    known = _fewer([one for one in observations if not np.isnan(one.cost)])
     costs = _capped(np.array([one.cost for one in known]))
     mean, scale = float(costs.mean()), float(costs.std()) or 1.0
     features = encoding.features([one.point for one in known])
-    targets = (costs - mean) / scale
-    noise = np.array([one.variance for one in known]) / scale**2
-    process = _fitted(features, targets, noise)
+    variances = np.array([one.variance for one in known]) / scale**2
+    process = GaussianProcess(features, (costs - mean) / scale, variances)
+    best = float(process.predict(features)[0].min())
     pending = [one.point for one in observations if np.isnan(one.cost)]
-    white = float(np.exp(process.kernel_.theta[-1]))
-    best = float(process.predict(features).min())
     if pending:
-        at = encoding.features(pending)
-        believed = process.predict(at)
-        features, targets = np.vstack([features, at]), np.concatenate([targets, believed])
-        process = _refitted(process.kernel_, features, targets, np.concatenate([noise, np.zeros(len(pending))]))
-    keys = {canonical(one.point) for one in observations} | set(tried)
+        process = process.believing(encoding.features(pending))
+    keys = {canonical(one.point) for one in observations}
     pool = _pool(encoding, known, seed, fixed)
     untried = [point for point in pool if canonical(point) not in keys] or pool
-    means, deviations = process.predict(encoding.features(untried), return_std=True)
-    deviations = np.sqrt(np.maximum(deviations**2 - white, 1e-12))  # of the expected cost, without its noise
-    gains = _expected_improvement(best - means, deviations)
+    means, deviations = process.predict(encoding.features(untried))
+    gains = expected_improvement(best - means, deviations)
     chosen = int(np.argmax(gains))
-    return BestPoint(point=untried[chosen], gain=float(gains[chosen]) * scale, noise=float(np.sqrt(white)) * scale)
+    return BestPoint(point=untried[chosen], gain=float(gains[chosen]) * scale, noise=process.noise * scale)
+
+
+class GaussianProcess:
+    """A Gaussian process with a Matérn kernel (ν = 5/2), a length scale for each feature, and white noise.
+
+    scikit-learn fits them by marginal likelihood (Rasmussen & Williams 2006, chapter 5).
+
+    Attributes:
+        noise: standard deviation of the white noise.
+    """
+
+    def __init__(self, features: Array, targets: Array, variances: Array, kernel: object = None) -> None:
+        """Fit the process.
+
+        Args:
+            features: shape (n, number of features).
+            targets: standardised costs, shape (n,).
+            variances: variance of each target beyond the white noise, shape (n,).
+            kernel: a fitted kernel; None: it is fitted.
+        """
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.gaussian_process import GaussianProcessRegressor
+        from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
+        self._features, self._targets, self._variances = features, targets, variances
+        scales = Matern(np.full(features.shape[1], 0.7), (0.15, 5.0), nu=2.5)
+        self._process = GaussianProcessRegressor(
+            kernel or ConstantKernel(1.0, (0.05, 20.0)) * scales + WhiteKernel(0.05, (1e-4, 1.0)),
+            alpha=variances + JITTER,
+            optimizer=None if kernel else "fmin_l_bfgs_b",
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", ConvergenceWarning
+            )  # a length scale at its bound: the feature has no effect
+            self._process.fit(features, targets)
+        self.noise = math.exp(self._process.kernel_.theta[-1] / 2)
+
+    def believing(self, features: Array) -> "GaussianProcess":
+        """Return the process with further points that had their expected targets."""
+        added = np.concatenate([self._targets, self.predict(features)[0]])
+        variances = np.concatenate([self._variances, np.zeros(len(features))])
+        return GaussianProcess(np.vstack([self._features, features]), added, variances, self._process.kernel_)
+
+    def predict(self, features: Array) -> tuple[Array, Array]:
+        """Return mean and standard deviation of the expected targets, without white noise; each of shape (n,)."""
+        means, deviations = self._process.predict(features, return_std=True)
+        return means, np.sqrt(np.maximum(deviations**2 - self.noise**2, JITTER))
 
 
 def _fewer(known: Sequence[Observation]) -> list[Observation]:
@@ -128,26 +168,6 @@ def _capped(costs: Array) -> Array:
     return np.minimum(costs, middle + 2 * (middle - best))
 
 
-def _fitted(features: Array, targets: Array, noise: Array):  # type: ignore[no-untyped-def]
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.gaussian_process import GaussianProcessRegressor
-    from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
-
-    kernel = ConstantKernel(1.0, (0.05, 20.0)) * Matern(
-        np.full(features.shape[1], 0.7), (0.15, 5.0), nu=2.5
-    ) + WhiteKernel(0.05, (1e-4, 1.0))
-    process = GaussianProcessRegressor(kernel, alpha=noise + 1e-6, random_state=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a length scale at its bound: the feature has no effect
-        return process.fit(features, targets)
-
-
-def _refitted(kernel, features: Array, targets: Array, noise: Array):  # type: ignore[no-untyped-def]
-    from sklearn.gaussian_process import GaussianProcessRegressor
-
-    return GaussianProcessRegressor(kernel, alpha=noise + 1e-6, optimizer=None).fit(features, targets)
-
-
 def _pool(encoding: Encoding, known: Sequence[Observation], seed: int, fixed: Point) -> list[dict[str, ParamValue]]:
     """Return points of the whole space, and points near the best trials."""
     draw = np.random.default_rng(seed)
@@ -161,7 +181,7 @@ def _pool(encoding: Encoding, known: Sequence[Observation], seed: int, fixed: Po
     return encoding.points(np.clip(np.vstack([everywhere, *near]), 0.0, 1.0), fixed)
 
 
-def _expected_improvement(improvements: Array, deviations: Array) -> Array:
+def expected_improvement(improvements: Array, deviations: Array) -> Array:
     """Return E[max(0, N(improvement, deviation²))] (Jones et al. 1998), for each element."""
     ratios = improvements / deviations
     gains: Array = improvements * norm.cdf(ratios) + deviations * norm.pdf(ratios)
