@@ -90,6 +90,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         metric=metric,
         sampler=sampler,
         start_points=points,
+        prior=search.prior,
         stopping=stopping,
         budget=Budget(trials=file.budget.trials, wall_time_s=file.budget.wall_time, tokens=file.budget.tokens),
         resources=_resources(file),
