@@ -86,10 +86,11 @@ def test_first_trial_is_the_shipped_point(tmp_path: Path) -> None:
     assert spec_of(table).start_points == ({"learning_rate": 1e-3, "rank": 4},)
 
 
-@pytest.mark.parametrize("event", ["prepared", "trial_started", "reported", "trial_ended"])
+@pytest.mark.parametrize("event", ["prepared", "trial_started", "trial_ended"])
 def test_killed_sweep_keeps_the_ledgers_points(event: str, tmp_path: Path) -> None:
     file = tiny_sweep(tmp_path)
-    earlier = run(file, "name=earlier", "search.start=[{learning_rate: 0.005, rank: 2}]", "budget.trials=1")
+    start = "search.start=[{learning_rate: 0.005, rank: 2}]"
+    earlier = run(file, "name=earlier", start, "budget.trials=1")
     with pytest.raises(Killed):
         run(file, FROM_LEDGER, kill=event)
     if event != "prepared":  # then the sweep has trials, and the ledger may change
@@ -98,12 +99,8 @@ def test_killed_sweep_keeps_the_ledgers_points(event: str, tmp_path: Path) -> No
         assert changed.prior.startswith("ledger: learning_rate 2e-3, rank 2 (the best of later#1, trial 0, with the ")
         assert changed.start_points == 2
     resumed = run(file, FROM_LEDGER)
-    assert len(resumed.records) == 2
-    assert params(resumed)[0] == params(earlier)[0]
     assert resumed.sweep.fingerprint["prior"] == [params(earlier)[0]]
-    uninterrupted = run(file, "name=again", FROM_LEDGER)
-    if event == "prepared":
-        assert params(uninterrupted)[0] == params(earlier)[0]
+    assert params(resumed) == params(run(file, "name=uninterrupted", "search.prior=none", start))
     extended = run(file, "search.prior=none", "budget.trials=3")
     assert (extended.sweep.id, len(extended.records)) == (resumed.sweep.id, 3)
     assert params(extended)[:2] == params(resumed)

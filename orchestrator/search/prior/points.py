@@ -8,12 +8,12 @@ from typing import TypeAlias
 from orchestrator.core.data import Source
 from orchestrator.core.methods import LORA
 from orchestrator.core.ranking import ranked_by_score
-from orchestrator.core.settings import RULES
-from orchestrator.core.space import Choices, Constant, ParamValue, Space, nearest_value
+from orchestrator.core.space import Constant, ParamValue, Space, nearest_value
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.prior.rates import ALPHA, KnownRate, expected_batch_size, expected_rate, shipped_rates
+from orchestrator.spec.possible import possible
 
 MOST_SWEEPS = 3
 """Start points from earlier sweeps, at most."""
@@ -43,24 +43,12 @@ class Target:
     @property
     def methods(self) -> tuple[ParamValue, ...]:
         """The possible methods of a trial."""
-        return tuple(self._values("method"))
+        return tuple(trial["method"] for trial in possible(self.space, self.fixed, ("method",)))
 
     @property
     def highest_rank(self) -> int:
         """The highest possible rank of a trial."""
-        return max(int(str(value)) for value in self._values("rank"))
-
-    def _values(self, name: str) -> Sequence[ParamValue]:
-        for parameter in self.space.parameters:
-            if parameter.name == name:
-                match parameter.distribution:
-                    case Choices(choices=choices):
-                        return choices
-                    case Constant(value=value):
-                        return (value,)
-                    case distribution:
-                        return (distribution.low, distribution.high)
-        return (self.fixed.get(name, RULES[name].default),)
+        return max(int(str(trial["rank"])) for trial in possible(self.space, self.fixed, ("rank",)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
