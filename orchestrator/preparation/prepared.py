@@ -125,10 +125,8 @@ def prepare(
     spec = with_trial_length(spec, stored, len(splits.train))
     length = trial_length(request.spec, spec, row_counts(splits), resumed=stored is not None)
     spec, prior = with_prior(spec, stored, ledger, checked.weights)
-    say(f"trial length: {length.text}")
-    say(f"prior: {prior}")
-    for note in length.notes:
-        say(note)
+    for line in (f"trial length: {length.text}", *length.notes, f"prior: {prior}"):
+        say(line)
     notes = (*checked.notes, *length.notes)
     engine_plan = plan_engine(spec, len(splits.train))
     if engine_plan.engine is EngineName.SOLO:
