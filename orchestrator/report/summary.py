@@ -117,6 +117,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "varied": board.varied,
         "baseline": board.baseline,
         "search_gain": summary.search_gain,
+        "prior": sweep.facts.prior,
         "importances": {"values": summary.importances.values, "note": summary.importances.note},
         "time": None if summary.time is None else asdict(summary.time),
         "data": summary.data,
