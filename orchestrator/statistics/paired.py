@@ -7,8 +7,8 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtr, stdtrit
-from scipy.stats import binom, binomtest
+from scipy.special import bdtr, bdtrc, ndtri, stdtr, stdtrit
+from scipy.stats import binom
 
 from orchestrator.statistics.intervals import Interval, mean_interval
 from orchestrator.statistics.resampling import bca_interval, row_draws
@@ -72,8 +72,8 @@ def mcnemar(challenger_n: BoolArray, champion_n: BoolArray, level: float = 0.95)
             high=min(1.0, max(centre + half, value)),
             level=level,
         ),
-        p_better=float(binomtest(wins, tries, alternative="greater").pvalue) if tries else 1.0,
-        p_differs=float(binomtest(wins, tries).pvalue) if tries else 1.0,
+        p_better=float(bdtrc(wins - 1, tries, 0.5)) if wins else 1.0,
+        p_differs=min(1.0, 2 * float(bdtr(min(wins, losses), tries, 0.5))),
         rows=rows,
         discordant=tries,
     )

@@ -46,6 +46,13 @@ def test_mcnemar_is_antisymmetric(wins: int, losses: int, both: int) -> None:
     assert test.difference.low <= test.difference.value <= test.difference.high
 
 
+@given(st.integers(0, 200), st.integers(0, 200))
+def test_mcnemar_equals_scipy(wins: int, losses: int) -> None:
+    test, tries = mcnemar(*outcomes(wins, losses, 5)), max(1, wins + losses)
+    assert test.p_better == pytest.approx(stats.binomtest(wins, tries, alternative="greater").pvalue)
+    assert test.p_differs == pytest.approx(stats.binomtest(wins, tries).pvalue if wins + losses else 1.0)
+
+
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_agreeing_rows_leave_p_values(wins: int, losses: int) -> None:
     few, many = mcnemar(*outcomes(wins, losses, 10)), mcnemar(*outcomes(wins, losses, 500, 20))
