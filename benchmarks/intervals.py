@@ -1,12 +1,12 @@
 """Do the intervals cover, and do the gates decide rightly? Simulated sweeps with known truth.
 
     python -m benchmarks.intervals [--sweeps 2000] [--trials 24] [--validation-rows 200] [--test-rows 1000]
-                                   [--seed-sd 0.005] [--seeds 3] [--equal] [--table TABLE.parquet]
+                                   [--seed-sd SD] [--seeds 3] [--equal] [--table TABLE.parquet]
 
 Each sweep draws true qualities from a recorded table (its test accuracies, shrunk by their noise), gives each trial a
 seed, classifies validation rows, and chooses the best. Its winner is then tested, alone and with fresh seeds. Rows are
-right or wrong by a normal model: the correlation between trials on one row is that of the table. The table has one seed
-per configuration so far, so the standard deviation between seeds is an argument; 0.005 is that of five seeds in
+right or wrong by a normal model: the correlation between trials on one row is that of the table. The noise between
+seeds is that of the table's replicates, or 0.005 if it has none: the spread of five seeds in
 `benchmarks/history/2026-11-26.md`. With --equal all trials have the same quality.
 
 Prints the coverage of 95 % intervals, the error of corrected values, how often the best trial is among the ties,
@@ -29,7 +29,14 @@ from scipy.stats import multivariate_normal
 
 from orchestrator.replay.table_file import read_table
 from orchestrator.statistics.intervals import Interval, wilson_interval
-from orchestrator.statistics.noise import SeedNoise, accuracy_score, interaction, prior_noise, row_covariance
+from orchestrator.statistics.noise import (
+    SeedNoise,
+    accuracy_score,
+    interaction,
+    noise_of_replicates,
+    prior_noise,
+    row_covariance,
+)
 from orchestrator.statistics.paired import mcnemar, mcnemar_power, p_with_seed_noise
 from orchestrator.statistics.selection import (
     covariance_with_winner,
@@ -44,6 +51,8 @@ Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 FEW_SHOT = Path(__file__).parent / "tables" / "few-shot.parquet"
 ALPHA = 0.05
+UNKNOWN_SD, HISTORY = 0.005, "benchmarks/history/2026-11-26.md, five seeds"
+"""Standard deviation between seeds if a table has one seed per configuration, and its source."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,10 +104,15 @@ def share(successes: int, tries: int) -> str:
     return f"{interval.value:6.1%} ({interval.low:.1%} to {interval.high:.1%})"
 
 
-def recorded(path: Path) -> BoolArray:
-    """Return the right and wrong test rows of the recorded trials, shape (k, n)."""
-    rows = [trial.test_rows for trial in read_table(path).trials if trial.test_rows is not None]
-    return np.array([np.equal(each.predictions, each.references) for each in rows])
+def recorded(path: Path) -> tuple[BoolArray, SeedNoise]:
+    """Return the right and wrong test rows of one trial per configuration, and the noise between seeds."""
+    groups = [
+        np.array([np.equal(rows.predictions, rows.references) for trial in group if (rows := trial.test_rows)])
+        for group in read_table(path).configurations()
+    ]
+    replicates = [group.astype(float) for group in groups if len(group) > 1]
+    noise = noise_of_replicates(replicates, path.stem) if replicates else prior_noise(UNKNOWN_SD, HISTORY)
+    return np.array([group[0] for group in groups if len(group)]), noise
 
 
 def fitted(correct_kn: BoolArray, seed_sd: float, *, equal: bool) -> World:
@@ -242,7 +256,7 @@ def main(  # noqa: PLR0913  (the parameters are the command's options)
     trials: Annotated[int, typer.Option(help="trials of a sweep")] = 24,
     validation_rows: Annotated[int, typer.Option(help="rows on which the winner is chosen")] = 200,
     test_rows: Annotated[int, typer.Option(help="rows on which it is tested")] = 1000,
-    seed_sd: Annotated[float, typer.Option(help="standard deviation of accuracy between seeds")] = 0.005,
+    seed_sd: Annotated[float | None, typer.Option(help="standard deviation of accuracy between seeds")] = None,
     seeds: Annotated[int, typer.Option(help="fresh seeds of a confirmation")] = 3,
     resamplings: Annotated[int, typer.Option(help="resamplings of a gate")] = 2000,
     table: Annotated[Path, typer.Option(help="recorded trials to fit")] = FEW_SHOT,
@@ -250,11 +264,13 @@ def main(  # noqa: PLR0913  (the parameters are the command's options)
 ) -> None:
     """Simulate, and print the figures."""
     started, draw = time.monotonic(), np.random.default_rng(0)
-    correct = recorded(table)
-    world = fitted(correct, seed_sd, equal=equal)
+    correct, noise = recorded(table)
+    noise = noise if seed_sd is None else prior_noise(seed_sd, "given")
+    world = fitted(correct, noise.sd, equal=equal)
     print(
-        f"{table.stem}: {len(correct)} trials; true accuracies {world.qualities.min():.3f} to "
-        f"{world.qualities.max():.3f}, correlation on a row {world.correlation:.2f}, sd between seeds {seed_sd}"
+        f"{table.stem}: {len(correct)} configurations; true accuracies {world.qualities.min():.3f} to "
+        f"{world.qualities.max():.3f}, correlation on a row {world.correlation:.2f}, sd between seeds {noise.sd:.4f} "
+        f"({noise.origin})"
     )
     tally, errors = Tally(), defaultdict[str, list[float]](list)
     for _ in range(sweeps):

@@ -6,7 +6,7 @@ import pytest
 from benchmarks.intervals import FEW_SHOT, fitted, promoted, recorded, simulate, swapped
 from orchestrator.statistics.noise import row_covariance
 
-CORRECT = recorded(FEW_SHOT)
+CORRECT, _ = recorded(FEW_SHOT)
 
 
 def test_simulated_rows_resemble_the_table() -> None:
