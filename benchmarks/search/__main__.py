@@ -20,7 +20,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.search.compare import MARGIN, Comparison, Interval, Summary, compare, summarise
+from benchmarks.search.compare import MARGIN, Comparison, Summary, compare, summarise
 from benchmarks.search.peft_table import read_peft_task
 from benchmarks.search.picture import draw
 from benchmarks.search.policies import POLICIES, REFERENCE_RIVAL
@@ -28,6 +28,7 @@ from benchmarks.search.quality import Quality, quality_of
 from benchmarks.search.results import RunResult, run
 from benchmarks.search.synthetic import synthetic_task
 from benchmarks.search.task import read_task
+from orchestrator.statistics.intervals import Interval
 
 CONSOLE = Console(width=118)  # the tables, also in a file
 

@@ -7,20 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.search.results import RunResult, speed_ratios
+from orchestrator.statistics.intervals import Interval
+from orchestrator.statistics.paired import holm
+from orchestrator.statistics.resampling import clustered_draws, percentile_interval
 
 Array = NDArray[np.float64]
 MARGIN = 0.002
 """A regret higher by less than this is "not worse"."""
 DRAWS = 4000
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Interval:
-    """A value with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,16 +105,6 @@ def _differences(results: Sequence[RunResult], reference: str, rival: str) -> Ar
     return _by_table(paired, lambda one: one.regret - regrets[one.table, one.seed])
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return Holm's adjusted p-values, in the given order."""
-    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    adjusted, highest = [1.0] * len(p_values), 0.0
-    for rank, index in enumerate(order):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = highest
-    return adjusted
-
-
 def _by_table(runs: Sequence[RunResult], value: Callable[[RunResult], float]) -> Array:
     """Return the values, one row a table, one column a seed."""
     tables: dict[str, list[float]] = {}
@@ -143,14 +127,9 @@ def _median(values: Array) -> Array:
 
 
 def _bootstrap(values: Array, statistic: Callable[[Array], Array]) -> Array:
-    """Return the statistic of resampled tables, each with resampled seeds: runs of one table are not independent."""
-    draw = np.random.default_rng(0)
-    tables, seeds = values.shape
-    chosen = draw.integers(tables, size=(DRAWS, tables, 1))
-    return statistic(values[chosen, draw.integers(seeds, size=(DRAWS, tables, seeds))])
+    """Return the statistic of resampled tables, each with resampled seeds."""
+    return clustered_draws(values, statistic, np.random.default_rng(0), DRAWS)
 
 
 def _interval(values: Array, statistic: Callable[[Array], Array]) -> Interval:
-    draws = np.sort(_bootstrap(values, statistic))  # sorted: quantiles between inf and a number would be NaN
-    low, high = draws[round(0.025 * (DRAWS - 1))], draws[round(0.975 * (DRAWS - 1))]
-    return Interval(value=float(statistic(values)), low=float(low), high=float(high))
+    return percentile_interval(float(statistic(values)), _bootstrap(values, statistic))

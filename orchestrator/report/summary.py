@@ -122,6 +122,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "baseline": board.baseline,
         "search_gain": summary.search_gain,
         "out_of_memory": summary.out_of_memory,
+        "prior": sweep.facts.prior,
         "importances": {"values": summary.importances.values, "note": summary.importances.note},
         "time": None if summary.time is None else asdict(summary.time),
         "data": summary.data,

@@ -4,7 +4,7 @@ import optuna
 import pytest
 
 from benchmarks.search.candidates import Candidates
-from benchmarks.search.compare import MARGIN, compare, holm, summarise
+from benchmarks.search.compare import MARGIN, compare, summarise
 from benchmarks.search.policies import POLICIES, Setting, possible
 from benchmarks.search.quality import Quality, quality_of
 from benchmarks.search.ray_tune import RayAsha, RayAshaOptuna
@@ -103,10 +103,6 @@ def test_comparison_is_paired() -> None:
     (other,) = compare(RUNS, "ray-asha-optuna", ["ours"])
     assert other.difference.value > MARGIN
     assert other.p_worse == 1.0
-
-
-def test_holm_adjusts_p_values() -> None:
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
 
 
 def test_runs_skip_impossible_policies(quality: Quality) -> None:

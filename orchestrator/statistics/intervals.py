@@ -1,0 +1,74 @@
+"""Intervals of shares and means over independent rows."""
+
+import math
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri, stdtrit
+
+Array: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interval:
+    """A value with a confidence interval.
+
+    Attributes:
+        value: the estimate.
+        low, high: limits of the interval; ``low <= value <= high``.
+        level: confidence level in (0, 1).
+    """
+
+    value: float
+    low: float
+    high: float
+    level: float = 0.95
+
+
+def wilson_interval(successes: int, rows: int, level: float = 0.95) -> Interval:
+    """Return Wilson's interval of a share, inside [0, 1].
+
+    With p = successes / rows, z the normal quantile of the level and n rows, the limits are
+    (p + z²/2n ± z sqrt(p (1 - p) / n + z²/4n²)) / (1 + z²/n). Sources: Wilson 1927, Journal of the American
+    Statistical Association 22; recommended by Brown, Cai and DasGupta 2001, Statistical Science 16.
+
+    Raises:
+        ValueError: ``rows`` is below 1, or ``successes`` is not between 0 and ``rows``.
+    """
+    if rows < 1 or not 0 <= successes <= rows:
+        raise ValueError(f"a share needs 0 <= successes <= rows and rows >= 1, got {successes} of {rows}")
+    z = float(ndtri((1 + level) / 2))
+    share, scale = successes / rows, 1 + z**2 / rows
+    centre = (share + z**2 / (2 * rows)) / scale
+    half = z * math.sqrt(share * (1 - share) / rows + z**2 / (4 * rows**2)) / scale
+    low = 0.0 if successes == 0 else min(centre - half, share)
+    high = 1.0 if successes == rows else max(centre + half, share)
+    return Interval(value=share, low=low, high=high, level=level)
+
+
+def mean_interval(values_n: Array, units_n: Array | None = None, level: float = 0.95) -> Interval:
+    """Return Student's interval of a mean over rows, or of a ratio of two sums.
+
+    Without units: mean ± t sqrt(variance / n), with n - 1 degrees of freedom. With units, for example predicted tokens,
+    the value is r = sum(values) / sum(units), and its variance n / (n - 1) sum((value - r unit)²) / sum(units)².
+    Source: Cochran 1977, "Sampling Techniques", sections 2.7 and 6.3.
+
+    Args:
+        values_n: sum of each row, for example its summed loss.
+        units_n: positive weight of each row; None: 1.
+        level: confidence level in (0, 1).
+
+    Raises:
+        ValueError: there are fewer than 2 rows.
+    """
+    rows = len(values_n)
+    if rows < 2:
+        raise ValueError(f"the interval of a mean needs at least 2 rows, got {rows}")
+    units_n = np.ones(rows) if units_n is None else units_n
+    total = float(units_n.sum())
+    value = float(values_n.sum()) / total
+    error = math.sqrt(rows / (rows - 1) * float(np.sum((values_n - value * units_n) ** 2))) / total
+    half = float(stdtrit(rows - 1, (1 + level) / 2)) * error
+    return Interval(value=value, low=value - half, high=value + half, level=level)
