@@ -89,7 +89,8 @@ def first(trials: int) -> int:
 @given(data=st.data())
 def test_order_of_commits_changes_no_proposal(name: SamplerName, data: st.DataObject) -> None:
     choose = data.draw(st.randoms(use_true_random=False))
-    assert search(name, 3, choose.randrange) == search(name, 3, first)
+    rounds = 2 if name is SamplerName.GP else 3  # a GP takes longer
+    assert search(name, rounds, choose.randrange) == search(name, rounds, first)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
