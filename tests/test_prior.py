@@ -76,7 +76,7 @@ def test_first_trial_is_the_shipped_point(tmp_path: Path) -> None:
     file = tiny_sweep(tmp_path)
     plan = preview(prepare(request_of(read_spec(file)), None))
     assert plan.start_points == 1
-    assert plan.prior.startswith("shipped: learning_rate 1e-3, rank 4 (measured for lora on models near ")
+    assert plan.prior.startswith("shipped: learning_rate 1e-3, rank 4 (from measurements of lora on models of ")
     result = run(file)
     assert params(result)[0] == {"learning_rate": 1e-3, "rank": 4}
     assert params(result)[1] != params(result)[0]

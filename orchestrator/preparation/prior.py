@@ -30,21 +30,21 @@ def with_prior(spec: SweepSpec, stored: Stored | None, ledger: Ledger | None, we
         return spec, "none"
     target = Target(space=spec.space, fixed=spec.fixed, objective=spec.objective, model=spec.model, weights=weights)
     if spec.prior is PriorName.SHIPPED:
-        return _shipped(spec, target)
+        return _shipped(spec, target, weights)
     bests = () if ledger is None else earlier_bests(ledger, target)
     if not bests:
-        spec, text = _shipped(spec, target)
+        spec, text = _shipped(spec, target, weights)
         return spec, f"this ledger has no finished sweep with {spec.model} and these parameters; {text}"
     return _with(spec, [best.point for best in bests], f"ledger: {'; '.join(map(_origin, bests))}")
 
 
-def _shipped(spec: SweepSpec, target: Target) -> tuple[SweepSpec, str]:
+def _shipped(spec: SweepSpec, target: Target, weights: int) -> tuple[SweepSpec, str]:
     if spec.start_points:
         return spec, "none added: the sweep file has its own start points"
     point = shipped_point(target)
     if point is None:
         return spec, "none added: only learning_rate, rank and batch_size of lora have measured values"
-    origin = f"measured for lora on models near {words.count(target.weights)} weights"
+    origin = f"from measurements of lora on models of like size; this one has {_size(weights)} weights"
     return _with(spec, [point], f"shipped: {_text(point)} ({origin})")
 
 
@@ -65,3 +65,8 @@ def _listed(points: Sequence[Point]) -> str:
 
 def _text(point: Point) -> str:
     return ", ".join(f"{name} {words.param(value)}" for name, value in point.items())
+
+
+def _size(weights: int) -> str:
+    """Return a number of weights in millions or billions, ``22.7M``."""
+    return f"{weights / 1e9:.3g}B" if weights >= 1e9 else f"{weights / 1e6:.3g}M"

@@ -55,9 +55,9 @@ def test_plan_shows_range_of_trial_lengths() -> None:
 
 
 def test_plan_shows_start_points_and_prior() -> None:
-    plan = replace(PLAN, start_points=1, prior="shipped: rank 8 (measured for lora on models near 9 weights)")
+    plan = replace(PLAN, start_points=1, prior="shipped: rank 8 (from measurements)")
     message = " ".join(shown(plan_text(plan), 160).split())
-    assert "sampler tpe, start points: 1 prior shipped: rank 8 (measured for lora on models near 9 weights)" in message
+    assert "sampler tpe, start points: 1 prior shipped: rank 8 (from measurements)" in message
 
 
 def test_plan_shows_every_note() -> None:

@@ -18,7 +18,7 @@ WEIGHTS = 22_713_986
 RATE = "search.space.learning_rate={low: 1e-4, high: 3e-3, log: true}"
 OWN = "search.start=[{rank: 4}]"
 FROM_LEDGER = "search.prior=ledger"
-SHIPPED_TEXT = "shipped: rank 8 (measured for lora on models near 22,713,986 weights)"
+SHIPPED_TEXT = "shipped: rank 8 (from measurements of lora on models of like size; this one has 22.7M weights)"
 
 
 @pytest.fixture
@@ -45,6 +45,7 @@ def test_new_sweep_starts_at_measured_rate(tmp_path: Path) -> None:
     assert (points(spec), text) == ([{"rank": 8}], SHIPPED_TEXT)
     spec, text = with_prior(read(tmp_path, RATE), None, None, WEIGHTS)
     assert text.startswith("shipped: rank 8, learning_rate 8")
+    assert with_prior(read(tmp_path), None, None, 8_030_261_248)[1].endswith("this one has 8.03B weights)")
 
 
 @pytest.mark.parametrize(

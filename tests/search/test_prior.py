@@ -95,9 +95,17 @@ def test_nearest_point_leaves_out_inactive_parameters() -> None:
             Parameter(name="rank", distribution=IntRange(low=4, high=16, step=4), when={"init": ("gaussian",)}),
             Parameter(name="alpha", distribution=FloatRange(low=8, high=32), when={"batch_size": (32,)}),
             Parameter(name="dropout", distribution=FloatRange(low=0, high=0.2), when={"schedule": ("cosine",)}),
+            Parameter(name="beta1", distribution=FloatRange(low=0.8, high=0.9), when={"alpha": (8.0,)}),
         )
     )
-    values: dict[str, ParamValue] = {"init": "default", "rank": 9, "alpha": 8.0, "dropout": 0.1, "batch_size": 8}
+    values: dict[str, ParamValue] = {
+        "init": "default",
+        "rank": 9,
+        "alpha": 8.0,
+        "dropout": 0.1,
+        "batch_size": 8,
+        "beta1": 0.9,
+    }
     values["schedule"] = "constant"
     assert nearest_point(space, values) == {"init": "default", "dropout": 0.1}
     assert nearest_point(space, {**values, "init": "gaussian", "schedule": "linear"}) == {

@@ -140,11 +140,16 @@ def nearest_point(space: Space, values: Mapping[str, ParamValue]) -> dict[str, P
     """
     point: dict[str, ParamValue] = {}
     chosen: dict[str, ParamValue] = {}
+    inactive: set[str] = set()
     for parameter in space.parameters:
-        inactive = any(name in chosen and chosen[name] not in accepted for name, accepted in parameter.when.items())
-        if isinstance(parameter.distribution, Constant):
+        if any(
+            name in inactive or (name in chosen and chosen[name] not in accepted)
+            for name, accepted in parameter.when.items()
+        ):
+            inactive.add(parameter.name)
+        elif isinstance(parameter.distribution, Constant):
             chosen[parameter.name] = parameter.distribution.value
-        elif parameter.name in values and not inactive:
+        elif parameter.name in values:
             value = nearest_value(parameter.distribution, values[parameter.name])
             if value is not None:
                 point[parameter.name] = chosen[parameter.name] = value
