@@ -91,7 +91,7 @@ def run_sweep(
     ledger, request = Ledger.open(), request_of(spec)
     if not options.fresh and (finished := finished_sweep(ledger, request)):
         return _result(ledger, finished.id, request.location, synced=True)
-    prepared = prepare(request, None if options.fresh else ledger, say)
+    prepared = prepare(request, ledger, say, fresh=options.fresh)
     sweep = open_sweep(ledger, prepared.name, prepared.fingerprint, prepared.spec_text, fresh=options.fresh, say=say)
     prepared = prepared.placed(sweep)
     folder = Path(prepared.engine_plan.sweep_dir)

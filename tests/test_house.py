@@ -77,4 +77,4 @@ def test_wheel_holds_two_packages_alone(tmp_path: Path) -> None:
     assert tops == {"orchestrator", "objectives"}
     packaged = {name for name in names if name.endswith(".py")}
     assert packaged == {str(path.relative_to(ROOT)) for path in FILES}
-    assert "orchestrator/py.typed" in names
+    assert {"orchestrator/py.typed", "orchestrator/search/prior/rates.csv"} <= {*names}

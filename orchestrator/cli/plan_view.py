@@ -40,6 +40,7 @@ def _facts(plan: SweepPlan) -> list[tuple[str, str]]:
         ("objective", f"{plan.objective} on {plan.model}, data {plan.data}"),
         *data_lines(plan.rows, plan.data_summary),
         ("sampler", plan.sampler + (f", start points: {plan.start_points}" if plan.start_points else "")),
+        ("prior", plan.prior),
         ("trial length", plan.length),
         *_ends(plan),
         ("report points", f"{points} samples"),

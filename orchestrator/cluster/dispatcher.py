@@ -26,7 +26,7 @@ from orchestrator.cluster.orders import (
     Unusable,
 )
 from orchestrator.core.errors import LoratoryError
-from orchestrator.core.trial import Action, Decision, Report, TrialState, TrialTask
+from orchestrator.core.trial import OUT_OF_MEMORY, Action, Decision, Report, TrialState, TrialTask
 from orchestrator.training.engine import Capacity
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class Dispatcher:
         if isinstance(outcome, Unusable):
             raise outcome.error
         if isinstance(outcome, Crashed):
-            self.crashed(outcome.number, outcome.reason, died=outcome.died)
+            self.crashed(outcome.number, outcome.reason, died=outcome.died, out_of_memory=outcome.out_of_memory)
             return Move.YIELD if outcome.number in self._ready else Move.END
         self._lost.pop(outcome.number, None)
         if outcome.number in self._suspects:
@@ -168,7 +168,7 @@ class Dispatcher:
         self._decide_again()
         return Move.END
 
-    def crashed(self, number: int, reason: str, *, died: bool = False) -> None:
+    def crashed(self, number: int, reason: str, *, died: bool = False, out_of_memory: bool = False) -> None:
         """Handle a crash of a running trial: the first time it is tried again, then it fails."""
         logger.warning("trial %d crashed: %s", number, reason)
         if died and self._together and not self._suspects:  # the first report of this crash
@@ -179,7 +179,8 @@ class Dispatcher:
             self._clear(self._suspects - {number})
         if self._crashes[number] >= ATTEMPTS:
             self._suspects.discard(number)
-            self._coordinator.fail(number, f"crashed {ATTEMPTS} times: {reason}")
+            cause = OUT_OF_MEMORY if out_of_memory else ""
+            self._coordinator.fail(number, f"{cause}crashed {ATTEMPTS} times: {reason}")
             self._decide_again()
         else:
             if self._together:
@@ -190,7 +191,7 @@ class Dispatcher:
                 self._say(f"trial {number} resumes from its newest report: {reason}")
             self._enqueue(number)
 
-    def lost(self, number: int, reason: str) -> None:
+    def lost(self, number: int, reason: str, *, out_of_memory: bool = False) -> None:
         """Handle the loss of a running trial's process, which reported no crash itself.
 
         The process of a packed trial is only a proxy, and the pack trains elsewhere. So its loss counts as a crash only
@@ -198,17 +199,17 @@ class Dispatcher:
         """
         self._lost[number] += 1
         if not self._together or self._lost[number] > MOST_LOST:
-            self.crashed(number, reason)
+            self.crashed(number, reason, out_of_memory=out_of_memory)
         elif number in self._running:
             logger.warning("trial %d lost its proxy: %s", number, reason)
             self._running.discard(number)
             self._enqueue(number)
 
-    def lost_slots(self, reason: str) -> bool:
+    def lost_slots(self, reason: str, *, out_of_memory: bool = False) -> bool:
         """Handle the loss of all running trials' processes; return whether there was any."""
         lost = sorted(self._running)
         for number in lost:
-            self.crashed(number, reason)
+            self.crashed(number, reason, out_of_memory=out_of_memory)
         return bool(lost)
 
     def _clear(self, numbers: set[int]) -> None:
@@ -230,6 +231,8 @@ class Dispatcher:
             self._tasks[task.number] = task
             if self._enqueue(task.number):
                 number = task.number
+        for note in self._coordinator.take_notes():
+            self._say(note)
         return number
 
     def _reported(self, report: Report) -> Move:

@@ -10,7 +10,7 @@ from orchestrator.cluster.dispatcher import Dispatcher, Move
 from orchestrator.cluster.executor import ignore_message
 from orchestrator.cluster.host import EngineFactory, SlotHost
 from orchestrator.cluster.orders import Assignment
-from orchestrator.core.errors import in_short
+from orchestrator.core.errors import in_short, memory_ran_out
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import Resources
 from orchestrator.training.build import build_engine
@@ -97,7 +97,7 @@ class _Trainer:
             outcomes = self.host.step()
         except Exception as error:  # any fault of a trial: it ends that trial at most, not the sweep
             logger.exception("the engine raised")
-            self._dispatcher.lost_slots(in_short(error))
+            self._dispatcher.lost_slots(in_short(error), out_of_memory=memory_ran_out(error))
             self.host.close()  # the engine may be in any state
             self.host = SlotHost(self._plan, self._build, self._slots)
             return

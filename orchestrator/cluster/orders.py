@@ -82,11 +82,16 @@ class CutShort:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Crashed:
-    """The engine raised, or its process ``died``; this trial or another one was the cause."""
+    """The engine raised, or its process ``died``; this trial or another one was the cause.
+
+    Attributes:
+        out_of_memory: whether the engine raised for lack of memory. The death of a process does not tell its cause.
+    """
 
     number: int
     reason: str
     died: bool = False
+    out_of_memory: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

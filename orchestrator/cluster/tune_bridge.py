@@ -21,7 +21,7 @@ from orchestrator.cluster.dispatcher import Dispatcher, Move
 from orchestrator.cluster.orders import Assignment
 from orchestrator.cluster.ray_health import RayHealth
 from orchestrator.cluster.tune_trial import ASSIGNMENT, OUTCOME
-from orchestrator.core.errors import in_short
+from orchestrator.core.errors import in_short, memory_ran_out
 
 if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController
@@ -156,7 +156,10 @@ class DispatchScheduler(TrialScheduler):
         bridge, number = self._bridge, _number(trial)
         del bridge.trials[number]
         bridge.paused.discard(number)
-        bridge.guarded(lambda: bridge.dispatcher.lost(number, _crash_reason(trial)))
+        cause = _crash_cause(trial)
+        reason = _DIED if cause is None else in_short(cause)
+        memory = cause is not None and memory_ran_out(cause)
+        bridge.guarded(lambda: bridge.dispatcher.lost(number, reason, out_of_memory=memory))
 
     @override
     def choose_trial_to_run(self, tune_controller: "TuneController") -> Trial | None:
@@ -213,12 +216,12 @@ def _number(trial: Trial) -> int:
     return assignment.task.number
 
 
-def _crash_reason(trial: Trial) -> str:
-    """Return the error of a trial's process in one line, or a message about its death."""
+def _crash_cause(trial: Trial) -> BaseException | None:
+    """Return the error raised in a trial's process; None if the process died."""
     path = trial.pickled_error_file
     if path is None:
-        return _DIED
+        return None
     with Path(path).open("rb") as stream:
         error = cloudpickle.load(stream)
     cause = getattr(error, "cause", None)  # the error inside a RayTaskError
-    return _DIED if cause is None else in_short(cause)
+    return cause if isinstance(cause, BaseException) else None

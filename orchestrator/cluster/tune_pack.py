@@ -26,7 +26,7 @@ from orchestrator.cluster.host import EngineFactory, SlotHost
 from orchestrator.cluster.orders import Assignment, Crashed, StepOutcome
 from orchestrator.cluster.placement import Placement
 from orchestrator.cluster.tune_trial import TuneTrial, redirect_output
-from orchestrator.core.errors import LoratoryError, in_short
+from orchestrator.core.errors import LoratoryError, in_short, memory_ran_out
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import TrialTask
 from orchestrator.training.engine import Capacity, Measure
@@ -47,7 +47,7 @@ class PackActor:
         redirect_output(Path(log))
         self._host = SlotHost(plan, build, slots)
         self._orders: SimpleQueue[tuple[Assignment, Future[StepOutcome]]] = SimpleQueue()
-        self._fault: str | None = None
+        self._fault: tuple[str, bool] | None = None  # the reason, and whether memory ran out
         self._unacknowledged: set[int] = set()
         threading.Thread(target=self._work, name="pack", daemon=True).start()
 
@@ -108,10 +108,11 @@ class PackActor:
                 return self._host.step()
             except Exception as error:  # every error becomes the outcome of all trials: any may be the cause
                 logger.exception("the engine raised")
-                fault = in_short(error)
+                fault = in_short(error), memory_ran_out(error)
         self._unacknowledged.update(waiting)
         self._fault = fault
-        return {number: Crashed(number=number, reason=fault) for number in waiting}
+        reason, out_of_memory = fault
+        return {number: Crashed(number=number, reason=reason, out_of_memory=out_of_memory) for number in waiting}
 
 
 async def aside(work: Callable[[], R]) -> R:

@@ -32,6 +32,7 @@ class SweepFacts:
         data_summary: counts of the rows used and left out, and the labels.
         engine_plan: plan of the sweep's last engines; also None if an earlier version stored it in another form.
         start_points: number of start points; the first trials train them.
+        prior: the start points that ``search.prior`` added and their origin, in words; None: none.
         request_digest: digest of the finished request; None while the sweep is not finished.
         startup_s: start-up time of all drivers, in seconds.
         baseline: metrics of the objective's baseline; None: not fitted.
@@ -47,6 +48,7 @@ class SweepFacts:
     data_summary: DataSummary = field(default_factory=DataSummary)
     engine_plan: EnginePlan | None = None
     start_points: int = 0
+    prior: str | None = None
     request_digest: str | None = None
     startup_s: float = 0.0
     baseline: Mapping[str, float] | None = None
@@ -65,6 +67,7 @@ class FactChanges(TypedDict, total=False):
     data_summary: DataSummary
     engine_plan: EnginePlan
     start_points: int
+    prior: str | None
     request_digest: str | None
     startup_s: float
     baseline: Mapping[str, float]
@@ -102,6 +105,7 @@ def facts_from_json(stored: Mapping[str, Any]) -> SweepFacts:
         data_summary=DataSummary.from_json(stored.get("data_summary") or {}),
         engine_plan=None if plan is None else _readable_plan(plan),
         start_points=stored.get("start_points", 0),
+        prior=stored.get("prior"),
         request_digest=stored.get("question"),
         startup_s=stored.get("startup_s", 0.0),
         baseline=stored.get("baseline"),

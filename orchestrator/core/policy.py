@@ -20,6 +20,14 @@ class SamplerName(enum.StrEnum):
     NSGAII = "nsgaii"
 
 
+class PriorName(enum.StrEnum):
+    """Sources of start points beside those of the sweep file."""
+
+    SHIPPED = "shipped"
+    LEDGER = "ledger"
+    NONE = "none"
+
+
 class StoppingName(enum.StrEnum):
     """Stopping rules, which compare trials."""
 

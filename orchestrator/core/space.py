@@ -1,8 +1,11 @@
 """Search spaces: distributions, parameters and the conditions under which a parameter is active."""
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
+
+from typing_extensions import TypeIs
 
 ParamValue: TypeAlias = float | int | str | bool | None
 """A value in YAML."""
@@ -70,6 +73,47 @@ def is_possible(distribution: Distribution, value: ParamValue) -> bool:
         return False
     steps = 0.0 if distribution.step is None else (value - distribution.low) / distribution.step
     return abs(steps - round(steps)) < _ROUNDING
+
+
+def nearest_value(distribution: Distribution, value: ParamValue) -> ParamValue:
+    """Return the possible value nearest to ``value``; None if only equal values are near, and none is equal.
+
+    Numbers are compared on the logarithmic scale in a range with ``log`` and among choices above zero; of two equally
+    near ones the lower is returned.
+    """
+    equal = isinstance(distribution, Choices) and [c for c in distribution.choices if _same(c, value)]
+    if equal:
+        return equal[0]
+    if not _is_number(value):
+        return None
+    candidates: list[float]
+    match distribution:
+        case Constant():
+            return distribution.value if _same(distribution.value, value) else None
+        case Choices(choices=choices):
+            candidates = sorted(choice for choice in choices if _is_number(choice))
+            log = value > 0 and min(candidates, default=0) > 0
+        case FloatRange(step=None):
+            return float(min(max(value, distribution.low), distribution.high))
+        case FloatRange(low=low, high=high, step=step) | IntRange(low=low, high=high, step=step):
+            assert step is not None
+            steps = (min(max(value, low), high) - low) / step
+            most = math.floor((high - low) / step + _ROUNDING)
+            candidates = [low + min(count, most) * step for count in (math.floor(steps), math.ceil(steps))]
+            log = distribution.log
+    if not candidates:
+        return None
+    place = max(value, candidates[0])
+    return min(candidates, key=lambda each: abs(math.log(each / place)) if log else abs(each - place))
+
+
+def _is_number(value: ParamValue) -> TypeIs[float | int]:
+    return isinstance(value, float | int) and not isinstance(value, bool)
+
+
+def _same(first: ParamValue, second: ParamValue) -> bool:
+    """Return whether two values are equal; true and 1 are not."""
+    return first == second and isinstance(first, bool) == isinstance(second, bool)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

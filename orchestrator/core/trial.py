@@ -10,6 +10,8 @@ from orchestrator.core.space import ParamValue
 
 OVERFITTING = "overfitting: "
 """Prefix of the reason of a trial ended by the overfitting exit."""
+OUT_OF_MEMORY = "out of memory: "
+"""Prefix of the reason of a trial failed for lack of memory."""
 
 
 class TrialState(enum.StrEnum):
@@ -112,6 +114,11 @@ class TrialRecord:
     def ended(self) -> bool:
         """Whether the trial has ended."""
         return self.state is not TrialState.RUNNING
+
+    @property
+    def ran_out_of_memory(self) -> bool:
+        """Whether the trial failed for lack of memory."""
+        return self.state is TrialState.FAIL and (self.reason or "").startswith(OUT_OF_MEMORY)
 
     @property
     def samples(self) -> int:

@@ -57,7 +57,7 @@ def plan_search(spec: SweepSpec, timetable: Timetable) -> SearchPlan:
         sampler=spec.sampler,
         stopping=spec.stopping,
         fixed=spec.fixed,
-        start_points=spec.start_points,
+        start_points=(*spec.start_points, *spec.prior_points),
         seed=spec.seed,
     )
 

@@ -23,6 +23,7 @@ from orchestrator.preparation.defaults import (
 )
 from orchestrator.preparation.description import adapters_of, describe
 from orchestrator.preparation.engine_plan import plan_engine, plan_search
+from orchestrator.preparation.prior import with_prior
 from orchestrator.preparation.request import SweepRequest
 from orchestrator.preparation.rows import read_rows, row_counts
 from orchestrator.preparation.trial_length import TrialLength, trial_length
@@ -46,6 +47,7 @@ class PreparedSweep:
         objective, splits: the task and its rows.
         notes: notes for the user on the model, its adapters and the data, one sentence each.
         length: the length of a trial and its rungs, in words.
+        prior: the start points of the prior and their origin, in words.
         fingerprint: the part of the sweep fixed for all its runs, as plain JSON.
         engine_plan: builds the engines; its ``sweep_dir`` is empty until ``placed``.
         search_plan: space, sampler, stopping rule and budget.
@@ -64,6 +66,7 @@ class PreparedSweep:
     splits: Splits
     notes: tuple[str, ...]
     length: TrialLength
+    prior: str
     fingerprint: Mapping[str, Any]
     engine_plan: EnginePlan
     search_plan: SearchPlan
@@ -93,7 +96,11 @@ class PreparedSweep:
 
 
 def prepare(
-    request: SweepRequest, ledger: Ledger | None, say: Callable[[str], None] = lambda _line: None
+    request: SweepRequest,
+    ledger: Ledger | None,
+    say: Callable[[str], None] = lambda _line: None,
+    *,
+    fresh: bool = False,
 ) -> PreparedSweep:
     """Read the rows, plan the sweep and check its adapters. Nothing is trained, and nothing is stored.
 
@@ -101,8 +108,10 @@ def prepare(
 
     Args:
         request: of the command.
-        ledger: holds the sweep to be resumed, with the values left open by the file; None: the defaults apply.
+        ledger: holds the sweep to be resumed, with the values left open by the file, and the earlier sweeps for a
+            prior; None: there are none.
         say: shows notes and counts of rows to the user, one sentence each.
+        fresh: open a new sweep beside the stored ones of its name; the defaults apply.
 
     Raises:
         AssetError: the data or the model is not available.
@@ -110,14 +119,14 @@ def prepare(
         ModelError: the model is damaged, or does not fit the task, the rows or their length.
         UserError: peft refuses an adapter.
     """
-    objective, stored = request.objective, stored_fingerprint(ledger, request.spec.name)
+    objective, stored = request.objective, None if fresh else stored_fingerprint(ledger, request.spec.name)
     spec = with_rung_metric(with_split_rule(request.spec, stored), stored, objective.metrics)
     splits, checked = read_rows(spec, objective, say)
     spec = with_trial_length(spec, stored, len(splits.train))
     length = trial_length(request.spec, spec, row_counts(splits), resumed=stored is not None)
-    say(f"trial length: {length.text}")
-    for note in length.notes:
-        say(note)
+    spec, prior = with_prior(spec, stored, ledger, checked.weights)
+    for line in (f"trial length: {length.text}", *length.notes, f"prior: {prior}"):
+        say(line)
     notes = (*checked.notes, *length.notes)
     engine_plan = plan_engine(spec, len(splits.train))
     if engine_plan.engine is EngineName.SOLO:
@@ -135,6 +144,7 @@ def prepare(
         splits=splits,
         notes=notes,
         length=length,
+        prior=prior,
         fingerprint=fingerprint,
         engine_plan=engine_plan,
         search_plan=plan_search(spec, engine_plan.timetable),
@@ -143,7 +153,7 @@ def prepare(
         description=describe(spec, splits, fingerprint["rows"]),
         adapters=adapters_of(engine_plan, objective, spec.metric, splits.summary),
         keep_adapters=spec.tracking.keep_adapters,
-        facts=_facts(spec, splits, engine_plan, resumed=stored is not None),
+        facts=_facts(spec, splits, engine_plan) | ({} if stored else _opening(spec, prior)),
     )
 
 
@@ -155,16 +165,20 @@ def _fingerprint(spec: SweepSpec, splits: Splits) -> dict[str, Any]:
     return facts
 
 
-def _facts(spec: SweepSpec, splits: Splits, plan: EnginePlan, *, resumed: bool) -> FactChanges:
-    """Return the facts of a sweep before its first trial, or before it is resumed.
-
-    A resumed sweep keeps its number of start points: those added to its file are not its first trials.
-    """
-    facts: FactChanges = {
+def _facts(spec: SweepSpec, splits: Splits, plan: EnginePlan) -> FactChanges:
+    """Return the facts of a sweep before its first trial, or before it is resumed."""
+    return {
         "metric": spec.metric,
         "rows": row_counts(splits),
         "data_summary": splits.summary,
         "engine_plan": plan,
         "request_digest": None,  # until the sweep is finished and everything is written
     }
-    return facts if resumed else {**facts, "start_points": len(spec.start_points)}
+
+
+def _opening(spec: SweepSpec, prior: str) -> FactChanges:
+    """Return the facts that a resumed sweep keeps: start points added to its file are not its first trials."""
+    return {
+        "start_points": len(spec.start_points) + len(spec.prior_points),
+        "prior": prior if spec.prior_points else None,
+    }

@@ -35,7 +35,8 @@ class SweepPlan:
         budget: the limits of the sweep.
         space: one row per parameter: name, distribution in words, condition in words.
         sampler: the sampler's name.
-        start_points: number of configurations stated in the sweep file.
+        start_points: number of start points, of the sweep file and of the prior.
+        prior: the start points of the prior and their origin, in words.
         stopping: the stopping rule's name.
         report_points: nominal training samples at which trials report.
         ends: samples at which trials end without early stopping, ascending; several if their epochs differ.
@@ -74,6 +75,7 @@ class SweepPlan:
     engine: str
     data_summary: DataSummary = field(default_factory=DataSummary)
     start_points: int = 0
+    prior: str = "none"
     why: str = ""
     deepspeed: str | None = None
     alone: tuple[str, ...] = ()
@@ -125,6 +127,7 @@ def preview(prepared: PreparedSweep) -> SweepPlan:
         parallel_trials=capacity.slots,
         engine=(EngineName.PACKED if capacity.packs else EngineName.SOLO).value,
         start_points=len(search_plan.start_points),
+        prior=prepared.prior,
         why=capacity.why,
         deepspeed=None if configuration is None else deepspeed.summary(configuration),
         alone=capacity.alone,

@@ -8,6 +8,7 @@ from orchestrator.ledger.home import sweep_dir
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.replay.table import TableReport, TableTrial, TrialTable
 from orchestrator.report.leaderboard import metric_of
+from orchestrator.spec.overrides import with_start_points
 from orchestrator.training.checkpoints.recorded_test import read_recorded_test
 from orchestrator.training.checkpoints.trial_folder import TrialFolder
 
@@ -16,15 +17,17 @@ def table_of(ledger: Ledger, sweep: SweepRecord) -> TrialTable:
     """Return the table of a sweep's trials, ended or not.
 
     The test rows come from the trials' folders, and exist in sweeps with ``tracking.record``. Without a record the test
-    metrics are those of the ledger, which has them for kept adapters.
+    metrics are those of the ledger, which has them for kept adapters. The start points of the sweep's prior are in the
+    table's sweep file, so a replay has them too.
     """
     trials = ledger.trials.all(sweep.id)
     plan = sweep.facts.engine_plan
+    text = with_start_points(sweep.spec_text, sweep.fingerprint.get("prior", ()))
     reported = {report.nominal_samples for trial in trials for report in trial.reports}
     return TrialTable(
         name=sweep.name,
         metric=metric_of(sweep),
-        spec_text=redact(sweep.spec_text),  # ledgers of earlier versions may hold addresses with passwords
+        spec_text=redact(text),  # ledgers of earlier versions may hold addresses with passwords
         points=tuple(sorted(reported)) if plan is None else plan.report_points,
         trials=tuple(_trial(sweep, trial) for trial in trials),
     )

@@ -14,6 +14,7 @@ from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.report.leaderboard import Leaderboard, leaderboard, metric_of
 from orchestrator.report.search_gain import search_gain
 from orchestrator.report.time_use import TimeUse, time_use
+from orchestrator.search.memory_limits import MemoryLimits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +31,7 @@ class Summary:
 
     Attributes:
         search_gain: whether the proposals beat the start points, as a sentence; None if that is unknown.
+        out_of_memory: the trials that ran out of memory, with their sizes, as a sentence; None without such a trial.
         data: number of rows by split.
         data_summary: counts of rows used, omitted and truncated.
         states: number of trials by state.
@@ -41,6 +43,7 @@ class Summary:
     records: tuple[TrialRecord, ...]
     leaderboard: Leaderboard
     search_gain: str | None
+    out_of_memory: str | None
     importances: Importances
     time: TimeUse | None
     data: Mapping[str, int]
@@ -58,6 +61,7 @@ def summarise(sweep: SweepRecord, records: Sequence[TrialRecord], importances: I
         records=tuple(records),
         leaderboard=board,
         search_gain=search_gain(board, sweep.facts.start_points),
+        out_of_memory=MemoryLimits(records).sentence,
         importances=importances or Importances(),
         time=_time_use(sweep, records),
         data=sweep.facts.rows,
@@ -117,6 +121,8 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "varied": board.varied,
         "baseline": board.baseline,
         "search_gain": summary.search_gain,
+        "out_of_memory": summary.out_of_memory,
+        "prior": sweep.facts.prior,
         "importances": {"values": summary.importances.values, "note": summary.importances.note},
         "time": None if summary.time is None else asdict(summary.time),
         "data": summary.data,

@@ -74,6 +74,10 @@ def summary_text(summary: Summary, limit: int | None = None) -> Group:
         facts.add_row("winner", winner)
     if summary.search_gain is not None:
         facts.add_row("search", Text(summary.search_gain))
+    if summary.out_of_memory is not None:
+        facts.add_row("memory", Text(summary.out_of_memory))
+    if summary.sweep.facts.prior is not None:
+        facts.add_row("prior", Text(summary.sweep.facts.prior))
     facts.add_row("trials", states_text(summary))
     for name, line in data_lines(summary.data, summary.data_summary):
         facts.add_row(name, Text(line))

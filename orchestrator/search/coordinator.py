@@ -22,7 +22,7 @@ from orchestrator.search.gain import ExpectedGain
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.spending import Spending
 from orchestrator.search.stopping.decide import Decider
-from orchestrator.search.study import SweepStudy
+from orchestrator.search.study import TRIED, SweepStudy
 
 FINALS_MISSING = "its final metrics are missing"
 """Part of the reason of a stopped trial; its final measurement failed."""
@@ -73,7 +73,7 @@ class Coordinator:
             self._store(record)
         self._study_numbers = ledger.trials.study_numbers(sweep.id)
         self._study = SweepStudy(ledger.study_database, sweep.reference, plan)
-        self._space_left = True
+        self._no_points: str | None = None
         self._study.reconcile(self.records(), self._study_numbers)
         for record in self.records():
             self._end_if_failed(record.number)
@@ -235,6 +235,10 @@ class Coordinator:
         if not self._records[number].ended:
             self._end(number, Outcome(state=TrialState.PRUNED, reason=reason), {})
 
+    def take_notes(self) -> tuple[str, ...]:
+        """Return the remarks on proposals since the last call, one sentence each: proposals to be tried last."""
+        return self._study.take_notes()
+
     def suspend(self) -> None:
         """Start no further trials. Unfinished trials are left to the next driver."""
         self._suspended = True
@@ -247,9 +251,8 @@ class Coordinator:
             return f"all {len(self._records)} trials were started{more}"
         if self._gain is not None and (reason := self._gain.too_small(self._records)) is not None:
             return reason
-        if not self._space_left or self._study.exhausted:
-            return f"every point of the space has been tried ({len(self._records)} trials)"
-        return None
+        reason = TRIED if self._study.exhausted else self._no_points
+        return None if reason is None else f"{reason} ({len(self._records)} trials)"
 
     def _next_unfinished(self) -> int | None:
         while self._unfinished:
@@ -265,8 +268,8 @@ class Coordinator:
         if self._no_new_trials() is not None:
             return None
         point = self._study.ask()
-        if point is None:
-            self._space_left = False
+        if isinstance(point, str):
+            self._no_points = point
             return None
         number = len(self._records)
         record = TrialRecord(

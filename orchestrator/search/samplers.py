@@ -28,9 +28,9 @@ from orchestrator.core.policy import SamplerName, SamplerPolicy
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.space import Choices, Constant, Parameter, ParamValue, Space
 from orchestrator.search.space import distributions
+from orchestrator.search.study_views import one_per_parameter_set, with_ended, without_trial
 from orchestrator.search.surrogate.encoding import Encoding
 from orchestrator.search.surrogate.model import Observation, best_point, drawn_point
-from orchestrator.search.tpe_history import one_per_parameter_set, with_ended
 
 START_POINT = "point"
 """User attribute of a trial with the values of its start point; only with candidates."""
@@ -178,10 +178,6 @@ def _random(proposal: Proposal) -> BaseSampler:
     return RandomSampler(seed=proposal.own_seed)
 
 
-def _gp(proposal: Proposal) -> BaseSampler:
-    return GPSampler(n_startup_trials=proposal.startup_trials, warn_independent_sampling=False, seed=proposal.own_seed)
-
-
 def _nsgaii(proposal: Proposal) -> BaseSampler:
     return NSGAIISampler(population_size=proposal.population, seed=proposal.own_seed)
 
@@ -250,6 +246,26 @@ class _Tpe(TPESampler):
         seen = with_ended(study, self._ended)
         value: CategoricalChoiceType = super().sample_independent(seen, trial, param_name, param_distribution)
         return value
+
+
+class _Gp(GPSampler):
+    """A Gaussian process.
+
+    Optuna stores the jointly sampled values in the study before the trial gets them. After an interruption between the
+    two it would count the interrupted trial as another trial running at these values.
+    """
+
+    def __init__(self, proposal: Proposal) -> None:
+        super().__init__(
+            n_startup_trials=proposal.startup_trials, warn_independent_sampling=False, seed=proposal.own_seed
+        )
+
+    @override
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Sample the jointly sampled parameters."""
+        return super().sample_relative(without_trial(study, trial.number), trial, search_space)
 
 
 class _CmaEs(CmaEsSampler):
@@ -335,7 +351,7 @@ _BUILDERS: dict[SamplerName, Callable[[Proposal], BaseSampler]] = {
     SamplerName.RANDOM: _random,
     SamplerName.GRID: _Grid,
     SamplerName.QMC: _Sequence,
-    SamplerName.GP: _gp,
+    SamplerName.GP: _Gp,
     SamplerName.CMAES: _CmaEs,
     SamplerName.NSGAII: _nsgaii,
 }

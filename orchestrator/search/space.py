@@ -1,5 +1,7 @@
 """The search space in Optuna's terms."""
 
+from collections.abc import Collection
+
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial
 
@@ -27,6 +29,22 @@ def propose(trial: Trial, space: Space) -> dict[str, ParamValue]:
             case Choices():
                 chosen[parameter.name] = trial.suggest_categorical(parameter.name, distribution.choices)
     return chosen
+
+
+def lowest(space: Space, names: Collection[str]) -> dict[str, ParamValue]:
+    """Return the lowest possible value of each named parameter of the space; all of them are numbers."""
+    values: dict[str, ParamValue] = {}
+    for parameter in space.parameters:
+        if parameter.name in names:
+            distribution = parameter.distribution
+            match distribution:
+                case Constant():
+                    values[parameter.name] = distribution.value
+                case Choices():
+                    values[parameter.name] = min(c for c in distribution.choices if isinstance(c, int | float))
+                case FloatRange() | IntRange():
+                    values[parameter.name] = distribution.low
+    return values
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:

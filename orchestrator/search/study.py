@@ -28,15 +28,26 @@ from orchestrator.ledger.connection import retry_on_disconnect, table_creation_l
 from orchestrator.ledger.database import Database, connect_args, tune_sqlite
 from orchestrator.ledger.database_errors import translate, translate_errors
 from orchestrator.search.candidates import CandidateSet
+from orchestrator.search.memory_limits import SIZES, MemoryLimits, name_trials
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.samplers import START_POINT, Proposal, Snap, build_sampler
-from orchestrator.search.space import propose
+from orchestrator.search.space import lowest, propose
 from orchestrator.search.surrogate.model import Observation
 from orchestrator.search.surrogate.observations import observations
 from orchestrator.search.tpe_history import NEWEST, TpeHistory
 
-MOST_DUPLICATES = 8
-"""Consecutive duplicate proposals, after which the search takes an untried point or ends."""
+MOST_REFUSED = 8
+"""Consecutive refused proposals, after which the search chooses a point itself or ends.
+
+A proposal is refused if it repeats a trial, or is expected to run out of memory.
+"""
+
+TRIED = "every point of the space has been tried"
+
+_START = "start"
+"""User attribute of a start point: its canonical text."""
+_CHOSEN = "chosen"
+"""User attribute of a point chosen by the search instead of the sampler: it is tried in any case."""
 
 _STATES = {
     TrialState.COMPLETE: OptunaState.COMPLETE,
@@ -78,6 +89,9 @@ class SweepStudy:
         self._unseen = None if points is None else _shuffled(points, plan.seed)
         self._snap = self._nearest_candidate() if plan.candidates is not None else None
         self._seen: set[str] = set()
+        self._limits = MemoryLimits()
+        self._refused = 0  # consecutive ones, without start points
+        self._deferred: dict[tuple[int, ...], int] = {}  # proposals since the last notes, by the trials against them
         # Steps and ended trials known to be in the study, so a report costs one write and no read.
         self._written: dict[int, set[int]] = {}
         self._ended: set[int] = set()
@@ -115,12 +129,14 @@ class SweepStudy:
         for record in records:
             self._seen.add(canonical(record.params))
             self.follow(record, study_numbers[record.number])
-        queued = {trial.user_attrs.get("start") for trial in self._study.get_trials(deepcopy=False)}
+        newest = max(known, default=-1)
+        self._refused = sum(t.number > newest and t.state.is_finished() and _START not in t.user_attrs for t in trials)
+        queued = {trial.user_attrs.get(_START) for trial in self._study.get_trials(deepcopy=False)}
         for point in self._plan.start_points:
             key = canonical(point)
             if key not in queued:
                 queued.add(key)
-                start: dict[str, object] = {"start": key}
+                start: dict[str, object] = {_START: key}
                 if self._snap is None:
                     self._study.enqueue_trial(dict(point), user_attrs=start)
                 else:  # its values are fixed when the sampler has found the nearest candidate
@@ -131,23 +147,39 @@ class SweepStudy:
         """Whether every point of a finite space has a trial."""
         return self._unseen is not None and self._next_unseen() is None
 
-    def ask(self) -> NewPoint | None:
-        """Return an untried point; None if every point is tried, or the sampler proposes only duplicates."""
+    def ask(self) -> NewPoint | str:
+        """Return an untried point, or the reason in words why there is none.
+
+        Points expected to run out of memory come last. In a finite space they follow all others, until it is certain
+        that they run out of memory. In an infinite space the sampler completes the smallest sizes of the space, after
+        it has proposed nothing else ``MOST_REFUSED`` times.
+        """
         with _translate_errors(self._engine):
             return self._ask_new()
 
-    def _ask_new(self) -> NewPoint | None:
-        for _ in range(MOST_DUPLICATES):
-            if self.exhausted:
-                return None
+    def take_notes(self) -> tuple[str, ...]:
+        """Return a sentence for each reason to try some proposals last, since the last call."""
+        deferred, self._deferred = self._deferred, {}
+        return tuple(
+            f"proposals tried last: {count}, expected to run out of memory as {name_trials(trials)} did"
+            for trials, count in deferred.items()
+        )
+
+    def _ask_new(self) -> NewPoint | str:
+        while not self.exhausted:
+            untried = self._next_untried()
+            if self._unseen is not None and untried is None:
+                return f"every point left would run out of memory, as {name_trials(self._limits.failed)} did"
+            alone = self._unseen is not None and bool(self._exceeded(untried))
+            if (alone or self._refused >= MOST_REFUSED) and not self._queued():
+                if untried is None and (self._refused > MOST_REFUSED or not self._limits.failed):
+                    return TRIED
+                chosen = lowest(self._plan.space, SIZES) if untried is None else untried
+                self._study.enqueue_trial(dict(chosen), user_attrs={_CHOSEN: True})
             point = self._ask()
             if point is not None:
                 return point
-        unseen = self._next_unseen()
-        if unseen is None:
-            return None
-        self._study.enqueue_trial(dict(unseen))
-        return self._ask()
+        return TRIED
 
     @retry_on_disconnect
     def follow(self, record: TrialRecord, study_number: int) -> None:
@@ -157,6 +189,7 @@ class SweepStudy:
         pruned trials by their last step, then by their value at it.
         """
         self._records[record.number] = record
+        self._limits.update(record)
         if study_number not in self._ended:
             with _translate_errors(self._engine):
                 self._follow(record, study_number)
@@ -173,7 +206,7 @@ class SweepStudy:
             self._tell(study_number, _STATES[record.state], value, trial=record.number, reason=record.reason)
 
     def _ask(self) -> NewPoint | None:
-        """Return one proposal; None if it repeats an earlier trial. The study stores a duplicate as failed."""
+        """Return one proposal; None if it is refused. The study stores a refused one as failed."""
         with _quiet():
             self._study.sampler = build_sampler(
                 Proposal(
@@ -181,7 +214,7 @@ class SweepStudy:
                     policy=self._plan.sampler,
                     trials=self._plan.budget.trials,
                     seed=self._plan.seed,
-                    unseen=self._next_unseen(),
+                    unseen=self._next_untried(),
                     ended=self._history.trials,
                     observations=self._observations(),
                     snap=self._snap,
@@ -189,12 +222,13 @@ class SweepStudy:
             )
             trial = self._study.ask()
             params = propose(trial, self._plan.space)
-        key = canonical(params)
-        if key in self._seen:
-            repeats = "repeats an earlier trial; it was not run"
-            self._tell(trial.number, OptunaState.FAIL, None, trial=None, reason=repeats)
+        refusal = self._refusal(params, chosen=_CHOSEN in trial.user_attrs)
+        if refusal is not None:
+            self._tell(trial.number, OptunaState.FAIL, None, trial=None, reason=f"{refusal}; it was not run")
+            self._refused += _START not in trial.user_attrs
             return None
-        self._seen.add(key)
+        self._refused = 0
+        self._seen.add(canonical(params))
         return NewPoint(study_number=trial.number, params=params)
 
     def _observations(self) -> list[Observation]:
@@ -202,6 +236,20 @@ class SweepStudy:
         if self._plan.sampler.name is not SamplerName.SURROGATE:
             return []
         return observations(self._plan, [self._records[number] for number in sorted(self._records)])
+
+    def _refusal(self, params: Mapping[str, ParamValue], *, chosen: bool) -> str | None:
+        """Return why a proposal is not tried now; None if it is."""
+        if canonical(params) in self._seen:
+            return "repeats an earlier trial"
+        trials = () if chosen else self._exceeded(params)
+        if not trials:
+            return None
+        self._deferred[trials] = self._deferred.get(trials, 0) + 1
+        return f"is expected to run out of memory as {name_trials(trials)} did"
+
+    def _exceeded(self, params: Mapping[str, ParamValue] | None) -> tuple[int, ...]:
+        """Return the trials that tell against a point; see ``MemoryLimits.exceeded_by``."""
+        return () if params is None else self._limits.exceeded_by({**self._plan.fixed, **params})
 
     def _tell(
         self, number: int, state: OptunaState, value: float | None, *, trial: int | None, reason: str | None
@@ -212,6 +260,10 @@ class SweepStudy:
             self._history.add(self._study.tell(number, value, state=state, skip_if_finished=True))
         self._ended.add(number)
 
+    def _queued(self) -> bool:
+        """Return whether a start point, a chosen point or an interrupted proposal waits in the study."""
+        return bool(self._study.get_trials(deepcopy=False, states=[OptunaState.WAITING]))
+
     def _id(self, number: int) -> int:
         return int(self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number))
 
@@ -219,6 +271,21 @@ class SweepStudy:
         """Return the function from a point to the nearest untried candidate; the seed orders equally near ones."""
         candidates = CandidateSet(self._unseen or (), self._plan.space)
         return lambda point: candidates.nearest(point, self._seen)
+
+    def _next_untried(self) -> Mapping[str, ParamValue] | None:
+        """Return the next untried point of a finite space; None if all are tried or certain to run out of memory."""
+        unseen = self._next_unseen()
+        if unseen is None or not self._exceeded(unseen):
+            return unseen
+        last = None
+        for point in reversed(self._unseen or ()):
+            if canonical(point) not in self._seen:
+                trials = self._exceeded(point)
+                if not trials:
+                    return point
+                if last is None and not self._limits.are_certain(trials):
+                    last = point
+        return last
 
     def _next_unseen(self) -> Mapping[str, ParamValue] | None:
         while self._unseen and canonical(self._unseen[-1]) in self._seen:

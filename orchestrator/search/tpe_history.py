@@ -5,12 +5,11 @@ weight, though not zero. Old trials outside the best are dropped, including thos
 """
 
 from bisect import insort
-from collections.abc import Container, Sequence
 from math import isnan
 from operator import attrgetter, itemgetter
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
-from optuna.study import Study, StudyDirection
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 BEST = 25
@@ -54,37 +53,3 @@ class TpeHistory:
             step, value = max(trial.intermediate_values.items())
             return 1, -step, float("inf") if isnan(value) else self._sign * value
         return None
-
-
-class _StudyView:
-    """A study with a reduced list of ended trials; every other attribute is the study's own."""
-
-    def __init__(self, study: Study, ended: Sequence[FrozenTrial]) -> None:
-        self._study = study
-        self._ended = ended
-        self._running: list[FrozenTrial] | None = None
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._study, name)
-
-    def _get_trials(self, *, deepcopy: bool, states: Container[TrialState], **_: bool) -> list[FrozenTrial]:
-        """Return trials as ``Study._get_trials``. TPE reads trials through this method only, and changes none."""
-        trials = [trial for trial in self._ended if trial.state in states]
-        if TrialState.RUNNING not in states:
-            return trials
-        if self._running is None:  # read once for all groups of parameters
-            self._running = self._study.get_trials(deepcopy=deepcopy, states=(TrialState.RUNNING,))
-        return sorted([*trials, *self._running], key=attrgetter("number"))
-
-
-def with_ended(study: Study, ended: Sequence[FrozenTrial]) -> Study:
-    """Return a view of the study for TPE: these ended trials, by ascending number, and all running trials."""
-    return cast("Study", _StudyView(study, ended))
-
-
-def one_per_parameter_set(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the first trial with each set of parameters. TPE derives the same space from them as from all trials."""
-    first: dict[frozenset[str], FrozenTrial] = {}
-    for trial in trials:
-        first.setdefault(frozenset(trial.params), trial)
-    return list(first.values())

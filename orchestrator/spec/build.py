@@ -55,8 +55,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     sources = SourceReader(draft.path.parent, packaged, problems)
     objective, facts = _objective(file.objective, sources, objective_facts, problems)
     model = _model(file, sources, facts)
-    data = _data(file, sources, facts)
-    labels = checks.read_labels(file.data.labels, facts, problems)
+    data = _data(file, sources, facts, problems)
     deepspeed = read_deepspeed(file.training.deepspeed, sources, problems)
     fixed = checks.read_fixed(file, names, problems)
     space = read_space(search.space, names, problems)
@@ -81,7 +80,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         objective=objective,
         model=model,
         quantisation=file.quantisation,
-        data=replace(data, labels=labels) if labels else data,
+        data=data,
         precision=file.training.precision,
         device=file.training.device,
         deepspeed=deepspeed,
@@ -90,13 +89,9 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         metric=metric,
         sampler=sampler,
         start_points=points,
+        prior=search.prior,
         stopping=stopping,
-        budget=Budget(
-            trials=file.budget.trials,
-            wall_time_s=file.budget.wall_time,
-            tokens=file.budget.tokens,
-            until=file.budget.until,
-        ),
+        budget=_budget(file),
         resources=_resources(file),
         tracking=Tracking(**file.tracking.model_dump()),
         seed=file.seed,
@@ -104,6 +99,11 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         text=redact(text),
         warnings=tuple(warnings),
     )
+
+
+def _budget(file: SweepFile) -> Budget:
+    budget = file.budget
+    return Budget(trials=budget.trials, wall_time_s=budget.wall_time, tokens=budget.tokens, until=budget.until)
 
 
 def _unexecuted(file: SweepFile, facts: ObjectiveFacts | None, problems: Problems) -> list[str]:
@@ -155,8 +155,8 @@ def _model(file: SweepFile, sources: SourceReader, facts: ObjectiveFacts | None)
     return facts.default_model if facts else None
 
 
-def _data(file: SweepFile, sources: SourceReader, facts: ObjectiveFacts | None) -> DataPlan | None:
-    data = file.data
+def _data(file: SweepFile, sources: SourceReader, facts: ObjectiveFacts | None, problems: Problems) -> DataPlan | None:
+    data, labels = file.data, checks.read_labels(file.data.labels, facts, problems)
     if data.source is not None:
         source = sources.data(data.source, ("data", "source"))
     else:
@@ -179,6 +179,7 @@ def _data(file: SweepFile, sources: SourceReader, facts: ObjectiveFacts | None) 
         train_eval=train_eval,
         shift=shift,
         shift_rows=data.shift_rows,
+        labels=labels,
     )
 
 

@@ -20,6 +20,7 @@ _SECTIONS = {
     "metric.name": "search.metric",
     "metric.direction": "search.direction",
     "stopping": "early_stopping",
+    "prior": "search.prior",
 }
 """Key in the sweep file by key in the fingerprint, where they differ. ``fixed`` settings have their rule's section."""
 
@@ -27,8 +28,9 @@ _SECTIONS = {
 def fingerprint(spec: SweepSpec) -> dict[str, Any]:
     """Return the parts of a sweep that determine a trial's result, as plain JSON.
 
-    The sampler, start points, budget, resources and tracking are not included. Default values are omitted (settings
-    fixed at their default, empty ``data.labels``, no quantisation, no DeepSpeed), so writing a default changes nothing.
+    The start points of the prior are included too, because they stay the same on resume. The sampler, the file's own
+    start points, budget, resources and tracking are not included. Default values are omitted (settings fixed at their
+    default, empty ``data.labels``, no quantisation, no DeepSpeed), so writing a default changes nothing.
     """
     space = {p.name: asdict(p.distribution) | ({"when": dict(p.when)} if p.when else {}) for p in spec.space.parameters}
     facts: dict[str, Any] = {
@@ -56,6 +58,8 @@ def fingerprint(spec: SweepSpec) -> dict[str, Any]:
     split_rule = facts["data"].pop("split_rule")
     if split_rule != 1:
         facts["split_rule"] = split_rule
+    if spec.prior_points:
+        facts["prior"] = [dict(point) for point in spec.prior_points]
     if spec.quantisation is not None:
         facts["quantisation"] = spec.quantisation
     if spec.deepspeed is not None:

@@ -1,11 +1,13 @@
 """``--set a.b=value``: overrides of the sweep file, each with its own place in error messages."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ruamel.yaml import YAML
 
+from orchestrator.core.space import ParamValue
 from orchestrator.spec.document import read_yaml
 from orchestrator.spec.problems import KeyPath, Place, Problems, yaml_text
 
@@ -64,13 +66,29 @@ def overridden_text(text: str, overrides: Sequence[Override]) -> str:
 
     ``apply_overrides`` must have accepted both before.
     """
-    if not overrides:
-        return text
+
+    def edit(tree: dict[str, Any]) -> None:
+        for override in overrides:
+            _set_at(tree, override.path, YAML(typ="rt").load(override.text))
+
+    return _edited(text, edit) if overrides else text
+
+
+def with_start_points(text: str, points: Sequence[Mapping[str, ParamValue]]) -> str:
+    """Return a sweep file's text with further start points after its own ones, its comments kept."""
+
+    def edit(tree: dict[str, Any]) -> None:
+        written = tree["search"].setdefault("start", [])
+        written.extend(dict(point) for point in points if point not in written)
+
+    return _edited(text, edit) if points else text
+
+
+def _edited(text: str, edit: Callable[[Any], None]) -> str:
     yaml = YAML(typ="rt")
     yaml.width = 10_000
     tree = yaml.load(text)
-    for override in overrides:
-        _set_at(tree, override.path, yaml.load(override.text))
+    edit(tree)
     stream = io.StringIO()
     yaml.dump(tree, stream)
     return stream.getvalue()

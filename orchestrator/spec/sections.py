@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, Tag
 
 from orchestrator.core.metric import Direction
 from orchestrator.core.plan import EngineName, Precision
-from orchestrator.core.policy import SamplerName, StoppingName, Until
+from orchestrator.core.policy import PriorName, SamplerName, StoppingName, Until
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.settings import Group
 from orchestrator.spec.fields import (
@@ -133,6 +133,11 @@ class Search(Section):
     space: SpaceSection = Field(default=SpaceSection(), description="how each setting is searched")
     start: list[dict[Short, Scalar]] = Field(
         default=[], max_length=MAX_ITEMS, description="start points, tried first; the sampler completes them"
+    )
+    prior: Annotated[PriorName, Field(strict=False)] = Field(
+        default=PriorName.SHIPPED,
+        description="further start points. shipped: one from measured rates, if start is empty; ledger: the best "
+        "configurations of earlier sweeps with this base model; none: no further ones",
     )
 
 

@@ -8,7 +8,7 @@ from orchestrator.core.data import DataPlan, Source
 from orchestrator.core.deepspeed import Config
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import Precision
-from orchestrator.core.policy import Budget, Resources, SamplerPolicy, StoppingPolicy, Tracking
+from orchestrator.core.policy import Budget, PriorName, Resources, SamplerPolicy, StoppingPolicy, Tracking
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.space import ParamValue, Space
 from orchestrator.spec.trial_length import earliest_rung, largest_batch, largest_warmup, longest_samples
@@ -31,6 +31,8 @@ class SweepSpec:
         space: the searched parameters, in the order of proposal.
         metric: the metric to optimise and its direction; one of the objective's.
         start_points: partial points of the space to try first.
+        prior: source of further start points.
+        prior_points: these points; empty until the sweep is prepared.
         seed: seed of the proposals and of every trial.
         path: the sweep file, as given by the user.
         text: the sweep file's YAML with overrides applied and passwords masked.
@@ -58,6 +60,8 @@ class SweepSpec:
     deepspeed: Config | None = None
     fixed: Mapping[str, ParamValue] = field(default_factory=dict)
     start_points: tuple[Mapping[str, ParamValue], ...] = ()
+    prior: PriorName = PriorName.SHIPPED
+    prior_points: tuple[Mapping[str, ParamValue], ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property

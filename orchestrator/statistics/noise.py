@@ -145,6 +145,22 @@ def pooled_noise(estimates: Sequence[SeedNoise], origin: str | None = None) -> S
     )
 
 
+def noise_of_replicates(replicates: Sequence[Array], origin: str) -> SeedNoise:
+    """Return a prior from configurations trained with several seeds, for example in a recorded table.
+
+    Args:
+        replicates: value of each row by seed, shape (s, n), one array per configuration; s is at least 2.
+        origin: the measurement in words.
+
+    Raises:
+        ValueError: there are no replicates.
+    """
+    if not replicates:
+        raise ValueError("the noise between seeds needs a configuration with at least 2 seeds")
+    pooled = pooled_noise([measured_noise(each.mean(axis=1), row_covariance(each)) for each in replicates])
+    return prior_noise(pooled.sd, origin, pooled.degrees_of_freedom)
+
+
 def with_seed_noise(rows: Interval, noise: SeedNoise, seeds: int) -> ScoreInterval:
     """Return the interval of a mean score over seeds from its interval over rows and the noise between seeds.
 

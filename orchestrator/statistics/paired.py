@@ -7,8 +7,8 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtr, stdtrit
-from scipy.stats import binom, binomtest
+from scipy.special import bdtr, bdtrc, ndtri, stdtr, stdtrit
+from scipy.stats import binom
 
 from orchestrator.statistics.intervals import Interval, mean_interval
 from orchestrator.statistics.resampling import bca_interval, row_draws
@@ -72,8 +72,8 @@ def mcnemar(challenger_n: BoolArray, champion_n: BoolArray, level: float = 0.95)
             high=min(1.0, max(centre + half, value)),
             level=level,
         ),
-        p_better=float(binomtest(wins, tries, alternative="greater").pvalue) if tries else 1.0,
-        p_differs=float(binomtest(wins, tries).pvalue) if tries else 1.0,
+        p_better=float(bdtrc(wins - 1, tries, 0.5)) if wins else 1.0,
+        p_differs=min(1.0, 2 * float(bdtr(min(wins, losses), tries, 0.5))),
         rows=rows,
         discordant=tries,
     )
@@ -157,10 +157,8 @@ def p_with_seed_noise(test: PairedTest, seed_sd: float, seeds: tuple[int, int] =
         seed_sd: standard deviation of the score between seeds, without the noise of the rows.
         seeds: number of seeds of challenger and champion over which their scores are means.
     """
-    interval = test.difference
-    row_sd = (interval.high - interval.low) / (2 * float(ndtri((1 + interval.level) / 2)))
-    sd = math.sqrt(row_sd**2 + seed_sd**2 * (1 / seeds[0] + 1 / seeds[1]))
-    tail = 0.5 * math.erfc(interval.value / (sd * math.sqrt(2))) if sd > 0 else 1.0
+    sd = math.sqrt(_row_sd(test) ** 2 + seed_sd**2 * (1 / seeds[0] + 1 / seeds[1]))
+    tail = 0.5 * math.erfc(test.difference.value / (sd * math.sqrt(2))) if sd > 0 else 1.0
     return max(test.p_better, tail)
 
 
@@ -214,6 +212,27 @@ def rows_to_decide(gain: float, discordance: float, power: float = 0.8, alpha: f
     return high
 
 
+def rows_for_difference(
+    test: PairedTest, gain: float, seed_sd: float = 0.0, power: float = 0.8, alpha: float = 0.05
+) -> int | None:
+    """Return the number of rows at which a one-sided test of any metric finds a true gain; None: no number does.
+
+    The variance of the rows, from the width of the test's interval, falls with their number; that of one seed each, 2
+    seed_sd², stays. Rows suffice when the root of the sum is at most gain / (z_alpha + z_power). None means that only
+    more seeds can decide. For accuracies ``rows_to_decide`` is exact.
+
+    Args:
+        test: a paired test on some rows.
+        gain: positive true difference to be found.
+        seed_sd: standard deviation of the score between seeds; 0: the two adapters are compared.
+        power: probability of finding the gain.
+        alpha: level of the test.
+    """
+    z = float(ndtri(1 - alpha)) + float(ndtri(power))
+    left = (gain / z) ** 2 - 2 * seed_sd**2
+    return None if left <= 0 else max(2, math.ceil(test.rows * _row_sd(test) ** 2 / left))
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return Holm's adjusted p-values, in the given order.
 
@@ -226,6 +245,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = highest
     return adjusted
+
+
+def _row_sd(test: PairedTest) -> float:
+    """Return the standard deviation of the difference due to the rows, from the width of its interval."""
+    interval = test.difference
+    return (interval.high - interval.low) / (2 * float(ndtri((1 + interval.level) / 2)))
 
 
 def _bootstrapped(difference: Interval, values_d: Array, rows: int) -> PairedTest:

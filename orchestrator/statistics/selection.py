@@ -7,6 +7,7 @@ luck is in the score too. Then the covariance with the winner's own validation v
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -126,12 +127,29 @@ def covariance_with_winner(values_kn: Array, winner: int, seed_variance: float) 
     return covariance
 
 
+def share_variance(rows: int, seed_variance: float) -> Callable[[float], float]:
+    """Return the variance of a share of rows, such as an accuracy, as a function of its true value.
+
+    Args:
+        rows: number of rows.
+        seed_variance: variance of the score between seeds.
+    """
+    smallest = 1 / rows
+
+    def variance(share: float) -> float:
+        inside = min(max(share, smallest), 1 - smallest)
+        return seed_variance + inside * (1 - inside) / rows
+
+    return variance
+
+
 def winner_score(
     choice_k: Array,
     covariance_k: Array,
     *,
     score: float | None = None,
-    variance: float | None = None,
+    variance: float | Callable[[float], float] | None = None,
+    step: float = 0.0,
     direction: Direction = Direction.MAXIMIZE,
     level: float = 0.95,
 ) -> WinnerScore:
@@ -150,7 +168,11 @@ def winner_score(
         covariance_k: covariance of each of these values with the score. For the score by which the winner was chosen:
             ``covariance_with_winner``. Zero for trials independent of the score.
         score: score of the winner; None: its value in ``choice_k``.
-        variance: variance of the score; None: its entry in ``covariance_k``.
+        variance: variance of the score, or a function of its true value: ``share_variance``; None: its entry in
+            ``covariance_k``.
+        step: distance of neighbouring values in ``choice_k``: 1 / n for an accuracy on n rows, 0 for a loss. Equal
+            values count as half a step apart, as in a mid-p value. Where even a tie is not in the lower tail, that
+            tail is empty, and the upper one gets both shares.
         direction: direction in which values and scores improve.
         level: confidence level in (0, 1).
 
@@ -161,60 +183,95 @@ def winner_score(
     gains_k = sign * choice_k
     winner = int(np.argmax(gains_k))
     raw = float(choice_k[winner] if score is None else score)
-    spread = float(covariance_k[winner] if variance is None else variance)
+    known = float(covariance_k[winner]) if variance is None else variance
+    spread = known(raw) if callable(known) else known
     if not spread > 0:
         raise ValueError(f"the variance of a score must be positive, got {spread}")
     sd = math.sqrt(spread)
-    z = float(ndtri((1 + level) / 2))
-    naive = Interval(value=raw, low=raw - z * sd, high=raw + z * sd, level=level)
+
+    def scale(mean: float) -> float:
+        return sd / math.sqrt(known(raw + sign * sd * mean)) if callable(known) else 1.0
+
+    half = float(ndtri((1 + level) / 2)) * sd
+    naive = Interval(value=raw, low=raw - half, high=raw + half, level=level)
     if not np.any(covariance_k):
         return WinnerScore(raw=raw, corrected=naive, naive=naive)
-    below, above = _bounds(gains_k, covariance_k / spread, winner)
-    error = _HybridError(below=below / sd, above=above / sd, trials=len(choice_k), level=level)
-    low, middle, high = sorted(raw + sign * sd * error.mean_at(share) for share in error.shares)
+    error = _HybridError(_bounds(gains_k, covariance_k / spread, winner, step), sd, scale, len(choice_k), level)
+    low, middle, high = sorted(raw + sign * sd * mean for mean in error.means())
     return WinnerScore(raw=raw, corrected=Interval(value=middle, low=low, high=high, level=level), naive=naive)
 
 
-def _bounds(gains_k: Array, slopes_k: Array, winner: int) -> tuple[float, float]:
-    """Return how far the score may fall (at most 0) and rise (at least 0) until another trial is chosen.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Bounds:
+    """The scores at which the winner stays the winner, relative to its score.
 
-    A slope is the change of a trial's value by the change of the score.
+    Attributes:
+        below: at most 0.
+        above: at least 0.
+        step: distance from ``below`` to the next possible score; 0: continuous.
+    """
+
+    below: float
+    above: float
+    step: float
+
+
+def _bounds(gains_k: Array, slopes_k: Array, winner: int, step: float) -> _Bounds:
+    """Return how far the score may fall and rise until another trial is chosen.
+
+    A slope is the change of a trial's value by the change of the score. Half a step is added to each lead.
     """
     others = np.arange(len(gains_k)) != winner
-    leads = gains_k[winner] - gains_k[others]
+    leads = gains_k[winner] - gains_k[others] + step / 2
     faster = slopes_k[winner] - slopes_k[others]
-    below = np.max(-leads[faster > 0] / faster[faster > 0], initial=-math.inf)
-    above = np.min(leads[faster < 0] / -faster[faster < 0], initial=math.inf)
-    return float(below), float(above)
+    falling, rising = faster > 0, faster < 0
+    falls = leads[falling] / faster[falling]
+    return _Bounds(
+        below=-float(np.min(falls, initial=math.inf)),
+        above=float(np.min(leads[rising] / -faster[rising], initial=math.inf)),
+        step=step / float(faster[falling][np.argmin(falls)]) if len(falls) else 0.0,
+    )
 
 
 class _HybridError:
     """The distribution of the score less its mean, in standard deviations, cut off as ``winner_score`` describes."""
 
-    def __init__(self, *, below: float, above: float, trials: int, level: float) -> None:
-        self._below, self._above = below, above
+    def __init__(self, bounds: _Bounds, sd: float, scale: Callable[[float], float], trials: int, level: float) -> None:
+        self._scale = scale
+        self._below, self._above, self._step = bounds.below / sd, bounds.above / sd, bounds.step / sd
         beta = (1 - level) / 10
         self._widest = float(ndtri((1 + (1 - beta) ** (1 / trials)) / 2))
-        tail = (1 - level - beta) / (1 - beta) / 2
-        self.shares = (1 - tail, 0.5, tail)
+        self._tail = (1 - level - beta) / (1 - beta) / 2
 
-    def mean_at(self, share: float) -> float:
-        """Return the mean, relative to the score, at which a share of the distribution lies below the score."""
-        edge = self._widest * (1 - 1e-9)
-        if self._below_score(-edge) <= share:
-            return -self._widest
-        if self._below_score(edge) >= share:
-            return self._widest
-        return float(brentq(lambda mean: self._below_score(mean) - share, -edge, edge, xtol=1e-6))
+    def means(self) -> tuple[float, float, float]:
+        """Return the lowest accepted mean, the median-unbiased one and the highest, relative to the score."""
+        low = self._mean_at(1 - 2 * self._tail)
+        if self._tie(low) < 2 * self._tail:  # a tie would be in the lower tail, so this tail is in use
+            low = self._mean_at(1 - self._tail)
+        return low, self._mean_at(0.5), self._mean_at(self._tail)
 
-    def _below_score(self, mean: float) -> float:
-        """Return the probability of a lower score, decreasing in the mean."""
-        start = max(self._below - mean, -self._widest)
-        end = min(self._above - mean, self._widest)
+    def _mean_at(self, share: float) -> float:
+        """Return the mean at which a share of the distribution lies below the score; the share falls with the mean."""
+        far = 2.0 * self._widest
+        return float(brentq(lambda mean: self._probability(mean, 0.0) - share, -far, far, xtol=1e-6))
+
+    def _tie(self, mean: float) -> float:
+        """Return the probability of a score equal to the next trial's, 0 for a continuous score."""
+        return self._probability(mean, self._below + self._step) if self._step else 0.0
+
+    def _probability(self, mean: float, score: float) -> float:
+        """Return the probability of a score below the given one, which is relative to the measured score."""
+        scale = self._scale(mean)
+        start = max(scale * (self._below - mean), -self._widest)
+        end = min(scale * (self._above - mean), self._widest)
+        here = scale * (score - mean)
+        if here >= end:
+            return 1.0
+        if here <= start:
+            return 0.0
         if start > 0:  # in the upper tail differences of ndtr lose their digits
-            start, here, end = -end, mean, -start
-            return 1 - _share(start, here, end)
-        return _share(start, -mean, end)
+            return 1 - _share(-end, -here, -start)
+        return _share(start, here, end)
 
 
 def _share(start: float, here: float, end: float) -> float:

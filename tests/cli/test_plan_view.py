@@ -54,6 +54,12 @@ def test_plan_shows_range_of_trial_lengths() -> None:
     assert "ends at" not in shown(plan_text(PLAN), 160)
 
 
+def test_plan_shows_start_points_and_prior() -> None:
+    plan = replace(PLAN, start_points=1, prior="shipped: rank 8 (from measurements)")
+    message = " ".join(shown(plan_text(plan), 160).split())
+    assert "sampler tpe, start points: 1 prior shipped: rank 8 (from measurements)" in message
+
+
 def test_plan_shows_every_note() -> None:
     notes = ("the experts get no adapter", "11 % of the weights are held in 4 bits")
     lines = [" ".join(line.split()) for line in shown(plan_text(replace(PLAN, notes=notes)), 160).splitlines()]

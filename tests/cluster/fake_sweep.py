@@ -78,6 +78,8 @@ class FakeSweep:
     epochs: tuple[float, ...] = (1.0,)
     """Choices of epochs; one epoch ends at the last report point."""
     sampler: SamplerName = SamplerName.RANDOM
+    batch_sizes: tuple[int, ...] = ()
+    """Choices of the batch size; empty: the default for all trials."""
 
     @property
     def engine_plan(self) -> EnginePlan:
@@ -96,12 +98,13 @@ class FakeSweep:
     @property
     def search_plan(self) -> SearchPlan:
         rates, epochs = FloatRange(low=1e-5, high=1e-1, log=True), Choices(choices=self.epochs)
-        parameters = (
-            Parameter(name="learning_rate", distribution=rates),
-            Parameter(name="epochs", distribution=epochs),
-        )
+        parameters = [Parameter(name="learning_rate", distribution=rates)]
+        if len(self.epochs) > 1:
+            parameters.append(Parameter(name="epochs", distribution=epochs))
+        if self.batch_sizes:
+            parameters.append(Parameter(name="batch_size", distribution=Choices(choices=self.batch_sizes)))
         return SearchPlan(
-            space=Space(parameters=parameters if len(self.epochs) > 1 else parameters[:1]),
+            space=Space(parameters=tuple(parameters)),
             metric=METRIC,
             timetable=self.engine_plan.timetable,
             budget=Budget(trials=self.trials, tokens=self.tokens),

@@ -74,6 +74,19 @@ class ExecutorContract(ABC):
         assert records[3].reason == "crashed 2 times: RuntimeError: out of memory on purpose"
         assert events(tmp_path, 1)[:3] == ["train 1000", "train 2000", "train 2000"]
 
+    def test_no_trial_larger_than_a_failed_one_starts(self, tmp_path: Path) -> None:
+        """The space is infinite, so the search always finds a smaller one."""
+        sweep = FakeSweep(
+            folder=tmp_path, engine=self.engine, trials=8, rule=StoppingName.NONE, batch_sizes=(8, 16, 64)
+        )
+        records = sweep.run(self.executor(FakeEngineFactory(memory=32)), parallel=self.parallel)
+        check_ended(sweep, records)
+        failed = sorted((r for r in records if r.ran_out_of_memory), key=lambda record: record.ended_at or 0.0)
+        assert failed
+        assert failed[0].reason == "out of memory: crashed 2 times: MemoryError: no memory for 64 rows"
+        assert all(record.started_at <= (failed[0].ended_at or 0.0) for record in failed)
+        assert all((record.settings.batch_size == 64) == record.ran_out_of_memory for record in records)
+
     def test_diverging_trial_fails_alone(self, tmp_path: Path) -> None:
         sweep = FakeSweep(folder=tmp_path, engine=self.engine, trials=4, rule=StoppingName.NONE)
         records = sweep.run(self.executor(FakeEngineFactory(diverges=frozenset({2}))), parallel=self.parallel)

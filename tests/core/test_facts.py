@@ -36,6 +36,7 @@ CHANGES: FactChanges = {
     "data_summary": DataSummary(labels={"1": "good"}, warnings=("few rows",), split_rule=2),
     "engine_plan": PLAN,
     "start_points": 3,
+    "prior": "shipped: rank 8",
     "request_digest": "abc",
     "startup_s": 1.5,
     "baseline": {"val/accuracy": 0.5},
@@ -63,7 +64,7 @@ def test_stored_keys_stay() -> None:
     assert document["version"] == FACTS_VERSION
     assert document.keys() == {
         *("metric", "data", "data_summary", "engine", "question", "startup_s", "baseline", "closing", "importances"),
-        *("ended", "notes", "removing", "start_points", "version"),
+        *("ended", "notes", "removing", "start_points", "prior", "version"),
     }
 
 

@@ -51,6 +51,7 @@ class FakeEngineFactory:
         gather: the packing engine trains once this number of trials is present.
         capacity: number of trials reported as the packing engine's capacity.
         unfit: the reason for a base model unfit for packing; None: it is fit.
+        memory: maximum number of rows of a batch; larger trials raise ``MemoryError``. None: no maximum.
         broken: whether the construction of the engine fails.
     """
 
@@ -61,6 +62,7 @@ class FakeEngineFactory:
     gather: int = 1
     capacity: int = 1
     unfit: str | None = None
+    memory: int | None = None
     broken: bool = False
 
     def __call__(self, plan: EnginePlan) -> "FakeEngine":
@@ -169,6 +171,9 @@ class FakeRun:
             return Report(**stored)
         earlier = self._points[: self._points.index(nominal_samples)]
         assert all((self._folder / f"checkpoint-{point}").exists() for point in earlier), "a report point was left out"
+        memory, rows = self._behaviour.memory, self._task.settings.batch_size
+        if memory is not None and rows > memory:
+            raise MemoryError(f"no memory for {rows} rows")
         self._began_at = time.time()
         self._log(f"train {nominal_samples}")
         return None

@@ -16,7 +16,7 @@ from rich.console import Console, RenderableType
 from orchestrator.core.facts import SweepFacts
 from orchestrator.core.metric import Direction
 from orchestrator.core.sweep import SweepStatus
-from orchestrator.core.trial import TrialState
+from orchestrator.core.trial import OUT_OF_MEMORY, TrialState
 from orchestrator.report import words
 from orchestrator.report.files import as_csv, as_table_json, draw, write_report
 from orchestrator.report.fitting_table import Column, FittingTable
@@ -104,6 +104,15 @@ def test_winner_below_baseline_is_reported(value: float, *, message: bool) -> No
     told_of = summarise(replace(sweep, facts=replace(sweep.facts, baseline={"val/accuracy": value})), make_records())
     assert ("No trial is better than the baseline" in shown(summary_text(told_of), 120)) == message
     assert ("No trial is better than the baseline" in render_page(told_of, {})) == message
+
+
+def test_report_names_trials_without_memory(summary: Summary, tmp_path: Path) -> None:
+    failed = replace(summary.records[0], state=TrialState.FAIL, reason=f"{OUT_OF_MEMORY}crashed 2 times", reports=())
+    short = summarise(make_sweep(), (failed, *summary.records[1:]))
+    assert summary.out_of_memory is None
+    assert str(short.out_of_memory).startswith("Out of memory: trial 0 (batch_size ")
+    assert "Out of memory: trial 0" in shown(summary_text(short), 160)
+    assert "Out of memory: trial 0" in write_report(tmp_path, short)[0].read_text()
 
 
 def test_limit_names_number_of_hidden_trials(summary: Summary) -> None:

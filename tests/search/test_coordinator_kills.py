@@ -1,13 +1,18 @@
 """A driver may die before any commit: the result of the sweep is the same."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
 import pytest
 
 from orchestrator.core.policy import SamplerName, StoppingName, StoppingPolicy
+from orchestrator.core.trial import Report, TrialRecord
 from orchestrator.search.plan import SearchPlan
-from tests.search.worlds import GRID, Killed, coordinator_of, essence, killed_before_commit, plan_of, run_out
+from tests.search.worlds import GRID, Killed, coordinator_of, curve, essence, killed_before_commit, plan_of, run_out
+
+Measure = Callable[[TrialRecord, int], Report]
+NO_RULE = StoppingPolicy(rule=StoppingName.NONE)
 
 
 def study_of(folder: Path) -> list[tuple[object, ...]]:
@@ -15,14 +20,16 @@ def study_of(folder: Path) -> list[tuple[object, ...]]:
     return [(t.number, t.state, t.params, t.values, t.intermediate_values, t.user_attrs) for t in study.get_trials()]
 
 
-def uninterrupted(folder: Path, plan: SearchPlan) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
+def uninterrupted(
+    folder: Path, plan: SearchPlan, measure: Measure = curve
+) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
     folder.mkdir()
     coordinator = coordinator_of(folder, plan)
-    run_out(coordinator)
+    run_out(coordinator, measure)
     return essence(coordinator), study_of(folder)
 
 
-def killed_again_and_again(folder: Path, plan: SearchPlan, every: int) -> int:
+def killed_again_and_again(folder: Path, plan: SearchPlan, every: int, measure: Measure = curve) -> int:
     """Run a sweep in processes killed after a number of commits; return the number of kills."""
     folder.mkdir()
     coordinator_of(folder, plan)  # the first process creates the tables
@@ -30,7 +37,7 @@ def killed_again_and_again(folder: Path, plan: SearchPlan, every: int) -> int:
     while True:
         try:
             with killed_before_commit(every):
-                run_out(coordinator_of(folder, plan))
+                run_out(coordinator_of(folder, plan), measure)
         except Killed:
             deaths += 1
         else:
@@ -60,4 +67,30 @@ def test_kills_change_no_decision(tmp_path: Path, rule: StoppingName) -> None:
     plan = plan_of(trials=5, stopping=StoppingPolicy(rule=rule, reduction_factor=2))
     expected = uninterrupted(tmp_path / "whole", plan)
     assert killed_again_and_again(tmp_path / "killed", plan, 29) > 0
+    assert (essence(coordinator_of(tmp_path / "killed", plan)), study_of(tmp_path / "killed")) == expected
+
+
+@pytest.mark.parametrize("every", [12, 19])
+def test_kill_among_repeated_proposals_changes_nothing(tmp_path: Path, every: int) -> None:
+    plan = plan_of(space=GRID, trials=12, sampler=SamplerName.RANDOM, stopping=NO_RULE, reports=1)
+    expected = uninterrupted(tmp_path / "whole", plan)
+    assert len(expected[1]) > len(expected[0]), "the study also holds the repeated proposals"
+    assert killed_again_and_again(tmp_path / "killed", plan, every) > 2
+    assert (essence(coordinator_of(tmp_path / "killed", plan)), study_of(tmp_path / "killed")) == expected
+
+
+def small_memory(record: TrialRecord, samples: int) -> Report:
+    """Train batches below 16 rows and ranks below 8; memory does not suffice for others."""
+    if record.settings.batch_size > 16 or record.settings.rank > 8:
+        raise MemoryError
+    return curve(record, samples)
+
+
+@pytest.mark.parametrize("every", [13, 20])
+@pytest.mark.parametrize("sampler", [SamplerName.TPE, SamplerName.RANDOM])
+def test_kill_changes_no_deferred_proposal(tmp_path: Path, sampler: SamplerName, every: int) -> None:
+    plan = plan_of(trials=10, sampler=sampler, stopping=NO_RULE, reports=1)
+    expected = uninterrupted(tmp_path / "whole", plan, small_memory)
+    assert any("expected to run out of memory" in str(trial) for trial in expected[1])
+    assert killed_again_and_again(tmp_path / "killed", plan, every, small_memory) > 2
     assert (essence(coordinator_of(tmp_path / "killed", plan)), study_of(tmp_path / "killed")) == expected

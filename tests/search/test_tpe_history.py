@@ -19,7 +19,8 @@ from orchestrator.core.space import FloatRange, Parameter, Space
 from orchestrator.core.timetable import Timetable
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.plan import SearchPlan
-from orchestrator.search.tpe_history import BEST, NEWEST, TpeHistory, one_per_parameter_set, with_ended
+from orchestrator.search.study_views import one_per_parameter_set, with_ended
+from orchestrator.search.tpe_history import BEST, NEWEST, TpeHistory
 from tests.search.worlds import ACCURACY, coordinator_of, curve, step
 
 MEANT = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)

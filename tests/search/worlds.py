@@ -12,7 +12,7 @@ from orchestrator.core.policy import Budget, SamplerName, SamplerPolicy, Stoppin
 from orchestrator.core.space import Choices, Constant, FloatRange, IntRange, Parameter, ParamValue, Space
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.timetable import Timetable
-from orchestrator.core.trial import Report, TrialRecord
+from orchestrator.core.trial import OUT_OF_MEMORY, Report, TrialRecord
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.memory import MemoryLedger
 from orchestrator.search.coordinator import Coordinator
@@ -66,12 +66,13 @@ def plan_of(
     budget: Budget | None = None,
     start: tuple[Mapping[str, ParamValue], ...] = (),
     seed: int = 7,
+    reports: int = len(POINTS),
 ) -> SearchPlan:
-    """Return a search plan with the given values, and defaults for the rest."""
+    """Return a search plan with the given values, and defaults for the rest; ``reports`` is the number per trial."""
     return SearchPlan(
         space=space,
         metric=ACCURACY,
-        timetable=Timetable(points=POINTS),
+        timetable=Timetable(points=POINTS[:reports]),
         budget=budget or Budget(trials=trials),
         sampler=SamplerPolicy(name=sampler),
         stopping=stopping or StoppingPolicy(),
@@ -113,13 +114,18 @@ def run_out(coordinator: Coordinator, measure: Callable[[TrialRecord, int], Repo
 
 
 def step(coordinator: Coordinator, record: TrialRecord, measure: Callable[[TrialRecord, int], Report] = curve) -> None:
-    """Make a trial's next step."""
+    """Make a trial's next step; a ``MemoryError`` of ``measure`` ends the trial as the executors end it."""
     if coordinator.needs_finish(record.number):
         coordinator.finish(record.number, {"shift/tweets/accuracy": 0.5})
         return
     samples = coordinator.next_point(record.number)
     assert samples is not None
-    coordinator.report(measure(record, samples))
+    try:
+        report = measure(record, samples)
+    except MemoryError:
+        coordinator.fail(record.number, f"{OUT_OF_MEMORY}crashed 2 times: MemoryError")
+    else:
+        coordinator.report(report)
 
 
 class Killed(BaseException):

@@ -50,6 +50,7 @@ def test_fixed_method_keeps_its_key(path: Path) -> None:
         "tracking.record=true",
         "tracking.uri=http://elsewhere",
         "search.sampler={name: tpe, startup_trials: 4}",
+        "search.prior=ledger",
         "description=other words",
         "adapter.dropout=0",
         "training.device=cpu",

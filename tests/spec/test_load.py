@@ -11,6 +11,7 @@ from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.plan import EngineName, Precision
 from orchestrator.core.policy import (
     Budget,
+    PriorName,
     Resources,
     SamplerName,
     SamplerPolicy,
@@ -117,6 +118,8 @@ class TestGoodFiles:
         assert spec.stopping == StoppingPolicy(
             rule=StoppingName.HYPERBAND, reports=4, reduction_factor=2, grace_samples=100, cohort=4, patience=None
         )
+        assert spec.prior is PriorName.SHIPPED
+        assert load(FULL, "search.prior=ledger").prior is PriorName.LEDGER
         assert spec.budget == Budget(trials=20, wall_time_s=5400.0, tokens=30_000_000)
         assert spec.resources == Resources(parallel_trials=4, cpus_per_trial=2, gpus_per_trial=0.5)
         assert spec.tracking == Tracking(uri="http://localhost:5000", keep_adapters=5)

@@ -14,6 +14,7 @@ from orchestrator.statistics.noise import (
     class_score,
     mean_score,
     measured_noise,
+    noise_of_replicates,
     pooled_noise,
     prior_noise,
     row_covariance,
@@ -68,6 +69,16 @@ def test_prior_and_seeds_are_pooled() -> None:
     assert pooled_noise([measured, measured]).source is SeedSource.MEASURED
     known = prior_noise(0.01, "known")
     assert pooled_noise([measured, known]) == known
+
+
+def test_replicates_give_a_prior() -> None:
+    draw = np.random.default_rng(0)
+    groups = [outcomes(draw, 5, 400, 0.03, truth).astype(float) for truth in (0.6, 0.7, 0.8) for _ in range(20)]
+    prior = noise_of_replicates(groups, "a table")
+    assert prior.sd == pytest.approx(0.03, rel=0.1)
+    assert (prior.degrees_of_freedom, prior.source, prior.origin) == (240, SeedSource.PRIOR, "a table")
+    with pytest.raises(ValueError, match="at least 2 seeds"):
+        noise_of_replicates([], "a table")
 
 
 def test_negative_variance_counts_as_zero() -> None:

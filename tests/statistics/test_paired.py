@@ -13,6 +13,7 @@ from orchestrator.statistics.paired import (
     p_with_seed_noise,
     paired_bootstrap,
     paired_means,
+    rows_for_difference,
     rows_to_decide,
 )
 from orchestrator.statistics.row_metrics import accuracy, macro_f1
@@ -44,6 +45,13 @@ def test_mcnemar_is_antisymmetric(wins: int, losses: int, both: int) -> None:
     assert test.difference.low == pytest.approx(-mirrored.difference.high)
     assert test.p_differs == pytest.approx(mirrored.p_differs)
     assert test.difference.low <= test.difference.value <= test.difference.high
+
+
+@given(st.integers(0, 200), st.integers(0, 200))
+def test_mcnemar_equals_scipy(wins: int, losses: int) -> None:
+    test, tries = mcnemar(*outcomes(wins, losses, 5)), max(1, wins + losses)
+    assert test.p_better == pytest.approx(stats.binomtest(wins, tries, alternative="greater").pvalue)
+    assert test.p_differs == pytest.approx(stats.binomtest(wins, tries).pvalue if wins + losses else 1.0)
 
 
 @given(st.integers(0, 60), st.integers(0, 60))
@@ -121,6 +129,20 @@ def test_rows_to_decide_reach_the_power() -> None:
     assert mcnemar_power(rows, 0.03, 0.1) >= 0.8 > mcnemar_power(rows - 1, 0.03, 0.1)
     assert rows == pytest.approx(684, rel=0.1)  # Connor's approximation; the exact test is conservative
     assert rows_to_decide(gain=0.03, discordance=0.2) > rows > rows_to_decide(gain=0.06, discordance=0.1)
+
+
+def test_rows_for_difference_resemble_exact_rows() -> None:
+    test = mcnemar(*outcomes(65, 35, 900))
+    assert rows_for_difference(test, 0.03) == pytest.approx(rows_to_decide(0.03, 0.1), rel=0.1)
+
+
+def test_rows_cannot_replace_seeds() -> None:
+    test = mcnemar(*outcomes(65, 35, 900))
+    few, more = rows_for_difference(test, 0.03), rows_for_difference(test, 0.03, seed_sd=0.005)
+    assert few is not None
+    assert more is not None
+    assert few < more
+    assert rows_for_difference(test, 0.03, seed_sd=0.02) is None
 
 
 def test_impossible_gain_is_refused() -> None:

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.core.metric import Direction
-from orchestrator.statistics.selection import covariance_with_winner, expected_optimism, shrink, winner_score
+from orchestrator.statistics.intervals import wilson_interval
+from orchestrator.statistics.selection import (
+    covariance_with_winner,
+    expected_optimism,
+    share_variance,
+    shrink,
+    winner_score,
+)
 
 BATTING = [0.400, 0.378, 0.356, 0.333, 0.311, 0.311, 0.289, 0.267, 0.244, 0.244]
 BATTING += [0.222] * 5 + [0.200, 0.178, 0.156]
@@ -67,6 +74,14 @@ def test_independent_score_is_not_corrected() -> None:
     score = winner_score(values, np.zeros(3), score=0.87, variance=0.01**2)
     assert score.corrected == score.naive
     assert score.naive.high == pytest.approx(0.87 + 1.959964 * 0.01)
+
+
+def test_variance_of_a_share_equals_wilson() -> None:
+    # with a far second the correction is Wilson's interval, at the hybrid's slightly higher level
+    score = winner_score(np.array([0.95, 0.5]), np.array([1e-6, 0.0]), variance=share_variance(100, 0.0))
+    exact = wilson_interval(95, 100)
+    assert [score.corrected.low, score.corrected.high] == pytest.approx([exact.low, exact.high], abs=0.002)
+    assert share_variance(100, 0.1**2)(1.0) == pytest.approx(0.01 + 0.01 * 0.99 / 100)
 
 
 def test_score_without_variance_is_refused() -> None:
@@ -135,6 +150,24 @@ def test_chosen_seed_is_corrected_on_new_rows() -> None:
         corrected.append(score.corrected.low <= 0.8 <= score.corrected.high)
     assert np.mean(naive) < 0.8
     assert 0.94 <= np.mean(corrected) <= 0.97
+
+
+def test_corrected_interval_covers_coarse_accuracies() -> None:
+    draw = np.random.default_rng(0)
+    covered = []
+    for _ in range(1000):
+        correct = draw.random((20, 200)) < 0.8
+        accuracies = correct.mean(axis=1)
+        covariance = covariance_with_winner(correct.astype(float), int(np.argmax(accuracies)), 0.0)
+        score = winner_score(accuracies, covariance, variance=share_variance(200, 0.0), step=1 / 200)
+        covered.append(score.corrected.low <= 0.8 <= score.corrected.high)
+    assert 0.935 <= np.mean(covered) <= 0.975
+
+
+def test_equal_accuracies_keep_the_raw_score() -> None:
+    accuracies = np.array([0.8, 0.8, 0.7])
+    score = winner_score(accuracies, own(accuracies, 0.02**2), step=1 / 200)
+    assert score.corrected.low < score.raw < score.corrected.high
 
 
 def test_covariance_counts_common_rows_and_own_seed() -> None:

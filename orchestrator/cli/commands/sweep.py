@@ -94,7 +94,7 @@ def _dry_run(screen: Screen, spec: "SweepSpec", log: Path, *, fresh: bool) -> No
             screen.say(f"This command {action}. A larger budget extends it; --fresh starts a new generation.")
             screen.emit({"name": spec.name, "action": action})
             return
-        prepared = prepare(request, None if fresh else ledger)
+        prepared = prepare(request, ledger, fresh=fresh)
         action = next_action(ledger, prepared, fresh=fresh)
         screen.say(f"This command {action}.")
         plan = preview(prepared)

@@ -50,6 +50,7 @@ class CheckedModel:
         embedding_rows: number of token ids with an embedding.
         one_end: the end token from which an encoder-decoder classifies a row; None for other models.
         structure: the model without weights; None for a quantised model.
+        weights: number of the model's weights.
         notes: remarks for the user, a sentence each.
     """
 
@@ -58,6 +59,7 @@ class CheckedModel:
     embedding_rows: int
     one_end: str | None
     structure: Base | None
+    weights: int
     notes: tuple[str, ...]
 
     def check_rows(self, splits: Splits, max_length: int) -> tuple[str, ...]:
@@ -188,6 +190,7 @@ def check_model(source: Source, objective: Objective, max_length: int) -> Checke
         embedding_rows=rows,
         one_end=one_end,
         structure=structure,
+        weights=_number_of_weights(source, config, objective, structure),
         notes=tuple(notes),
     )
 
@@ -222,6 +225,16 @@ def _config(source: Source) -> "PretrainedConfig":
             )
         config: PretrainedConfig = load_pretrained(AutoConfig, source, trust_remote_code=False)
     return config
+
+
+def _number_of_weights(source: Source, config: "PretrainedConfig", objective: Objective, structure: Base | None) -> int:
+    """Return the number of the model's weights; those of a quantised model follow from its configuration."""
+    import torch
+
+    if structure is not None:
+        return int(structure.model.num_parameters())
+    with _refusing(source, _unloadable(config)), torch.device("meta"):
+        return int(with_head(objective)[0].from_config(config, trust_remote_code=False).num_parameters())
 
 
 def _require_head(source: Source, config: "PretrainedConfig", objective: Objective) -> None:

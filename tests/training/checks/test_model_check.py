@@ -294,3 +294,15 @@ def test_building_changes_the_default_format_of_all_threads(monkeypatch: pytest.
     AutoModel.from_config(config, dtype=torch.bfloat16)
     assert seen == {torch.bfloat16}
     assert torch.get_default_dtype() == torch.float32
+
+
+def test_weights_of_quantised_model_are_counted(tmp_path: Path) -> None:
+    plain = check(tiny_bert(tmp_path / "plain"), CLASSES)
+    assert plain.structure is not None
+    assert plain.weights == sum(parameter.numel() for parameter in plain.structure.model.parameters())
+
+    def quantise(config: dict[str, Any]) -> None:
+        config["quantization_config"] = {"quant_method": "gptq", "bits": 4}
+
+    quantised = check(changed(tiny_bert, "config.json", quantise)(tmp_path / "quantised"), CLASSES)
+    assert (quantised.weights, quantised.structure) == (plain.weights, None)
