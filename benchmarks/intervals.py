@@ -1,7 +1,7 @@
 """Do the intervals cover, and do the gates decide rightly? Simulated sweeps with known truth.
 
     python -m benchmarks.intervals [--sweeps 2000] [--trials 24] [--validation-rows 200] [--test-rows 1000]
-                                   [--seed-sd SD] [--seeds 3] [--equal] [--table TABLE.parquet]
+                                   [--seed-sd SD] [--seeds 3] [--equal] [--table TABLE.parquet] [--seed 0]
 
 Each sweep draws true qualities from a recorded table (its test accuracies, shrunk by their noise), gives each trial a
 seed, classifies validation rows, and chooses the best. Its winner is then tested, alone and with fresh seeds. Rows are
@@ -258,12 +258,13 @@ def main(  # noqa: PLR0913  (the parameters are the command's options)
     test_rows: Annotated[int, typer.Option(help="rows on which it is tested")] = 1000,
     seed_sd: Annotated[float | None, typer.Option(help="standard deviation of accuracy between seeds")] = None,
     seeds: Annotated[int, typer.Option(help="fresh seeds of a confirmation")] = 3,
-    resamplings: Annotated[int, typer.Option(help="resamplings of a gate")] = 2000,
+    resamplings: Annotated[int, typer.Option(help="resamplings of a gate")] = 20_000,
+    seed: Annotated[int, typer.Option(help="seed of all draws")] = 0,
     table: Annotated[Path, typer.Option(help="recorded trials to fit")] = FEW_SHOT,
     equal: Annotated[bool, typer.Option("--equal", help="all trials are equally good")] = False,
 ) -> None:
     """Simulate, and print the figures."""
-    started, draw = time.monotonic(), np.random.default_rng(0)
+    started, draw = time.monotonic(), np.random.default_rng(seed)
     correct, noise = recorded(table)
     noise = noise if seed_sd is None else prior_noise(seed_sd, "given")
     world = fitted(correct, noise.sd, equal=equal)
