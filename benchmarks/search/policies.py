@@ -11,6 +11,7 @@ from benchmarks.search.pasha import Pasha
 from benchmarks.search.quality import Quality
 from benchmarks.search.ray_tune import RayAsha, RayAshaOptuna
 from benchmarks.search.simulation import Policy, Trajectory, simulate
+from orchestrator.core.seeds import derive_seed
 from orchestrator.replay.table import TrialTable
 
 
@@ -31,6 +32,11 @@ class Setting:
     start: bool
     budget: int
     overrides: tuple[str, ...] = ()
+
+    @property
+    def own_seed(self) -> int:
+        """The seed with the table's name: with equal seeds, a lucky order of proposals would be lucky on all tables."""
+        return derive_seed(self.seed, self.quality.task.name)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +62,7 @@ class Entry:
 
 def _simulated(build: Callable[[Candidates, Setting], Policy]) -> Callable[[Setting], Trajectory]:
     def run(setting: Setting) -> Trajectory:
-        candidates = Candidates(setting.quality.task, seed=setting.seed, start=setting.start)
+        candidates = Candidates(setting.quality.task, seed=setting.own_seed, start=setting.start)
         return simulate(build(candidates, setting), budget=setting.budget)
 
     return run
@@ -67,7 +73,7 @@ def _ours(overrides: Callable[[TrialTable, Setting], Sequence[str]]) -> Callable
         return ours.run_ours(
             setting.quality.task,
             lambda table: overrides(table, setting),
-            seed=setting.seed,
+            seed=setting.own_seed,
             start=setting.start,
             budget=setting.budget,
         )
