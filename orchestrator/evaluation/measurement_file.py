@@ -6,11 +6,14 @@ during the search reads either.
 """
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 
 from orchestrator.core.manifest import Owner, sync
+from orchestrator.core.metric import Metric
 from orchestrator.core.row_measures import Measurement, RowMeasures
+from orchestrator.core.trial import TrialRecord
 
 KEPT = "kept_test.json"
 """Name of the file of a kept adapter, measured once in float32."""
@@ -67,3 +70,24 @@ def read_measurement(file: Path, samples: int, owner: Owner | None) -> Measureme
         return None
     except (ValueError, TypeError, KeyError, AttributeError):  # not UTF-8, not JSON, or another document
         return None
+
+
+def kept_measurement(sweep_dir: Path, trial: TrialRecord, metric: Metric) -> Measurement | None:
+    """Return the test measurement of a kept adapter; None unless its metrics are those of the ledger.
+
+    Sweeps of earlier versions have metrics and no rows.
+
+    Args:
+        sweep_dir: folder of the sweep.
+        trial: the trial.
+        metric: decides the best checkpoint.
+    """
+    best = trial.best(metric)
+    if best is None or not any(name.startswith("test/") for name in trial.final):
+        return None
+    owner = Owner(sweep="", task=trial.task)
+    measured = read_measurement(kept_test_file(sweep_dir, trial.number), best.nominal_samples, owner)
+    if measured is None:
+        return None
+    finite = {f"test/{name}": value for name, value in measured.metrics.items() if math.isfinite(value)}
+    return measured if all(trial.final.get(name) == value for name, value in finite.items()) else None
