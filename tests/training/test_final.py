@@ -68,7 +68,6 @@ def test_rows_are_stored_before_metrics(engine: EngineName, tmp_path: Path) -> N
 def test_kill_before_the_ledger_measures_again(tmp_path: Path) -> None:
     first = measuring(tmp_path, Measured(), EngineName.SOLO)
     next(first)  # trial 0 is on disk, and killed before the ledger has its metrics
-    first.close()
     before = kept_test_file(tmp_path, 0).read_text()
     again = Measured()
     again.calls.append((9, "validation"))
