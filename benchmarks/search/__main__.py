@@ -28,6 +28,7 @@ from benchmarks.search.quality import Quality, quality_of
 from benchmarks.search.results import RunResult, run
 from benchmarks.search.synthetic import synthetic_task
 from benchmarks.search.task import read_task
+from benchmarks.search.tinker_tables import read_tinker_tasks
 from orchestrator.statistics.intervals import Interval
 
 CONSOLE = Console(width=118)  # the tables, also in a file
@@ -36,6 +37,9 @@ CONSOLE = Console(width=118)  # the tables, also in a file
 def main(  # noqa: PLR0913, PLR0917  (the command's options)
     tables: Annotated[list[Path] | None, typer.Argument(help="trial tables: Parquet files")] = None,
     peft: Annotated[Path | None, typer.Option(help="the public table peft_metamathqa.csv as one more table")] = None,
+    tinker: Annotated[
+        Path | None, typer.Option(help="the public table tinker_sft_sweep.csv: a table for each base model")
+    ] = None,
     synthetic: Annotated[int, typer.Option(help="number of made-up tables")] = 0,
     seeds: int = 20,
     budget: Annotated[float, typer.Option(help="training samples of a run, in whole trials")] = 8,
@@ -54,6 +58,8 @@ def main(  # noqa: PLR0913, PLR0917  (the command's options)
     tasks = [*map(read_task, tables or ()), *map(synthetic_task, range(synthetic))]
     if peft is not None:
         tasks.append(read_peft_task(peft))
+    if tinker is not None:
+        tasks += read_tinker_tasks(tinker)
     qualities = [quality_of(task) for task in tasks]
     _print_tables(qualities)
     out.mkdir(parents=True, exist_ok=True)

@@ -17,9 +17,8 @@ RUNGS_BEFORE = (600 / 15_000, 3_000 / 15_000, 8_000 / 15_000)
 
 
 def now(table: TrialTable) -> tuple[str, ...]:
-    """Return the overrides for today's defaults: a table is recorded without early stopping."""
-    del table
-    return ("search.sampler={}", "early_stopping={}")
+    """Return the overrides for today's defaults, at the recorded report points: a table has no early stopping."""
+    return ("search.sampler={}", f"early_stopping={{reports: {len(table.points)}}}")
 
 
 def before(table: TrialTable) -> tuple[str, ...]:
@@ -65,7 +64,7 @@ def run_ours(
     samples_per_s = SLOTS * slot_samples_per_s(table)
     plan = replace(
         plan,
-        budget=Budget(wall_time_s=budget / samples_per_s),
+        budget=Budget(wall_time_s=budget / samples_per_s, until=plan.budget.until),
         start_points=plan.start_points if start else (),
     )
     replayed = replay_plan(table, plan, SLOTS)

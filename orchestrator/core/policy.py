@@ -8,8 +8,9 @@ from orchestrator.core.plan import EngineName
 
 
 class SamplerName(enum.StrEnum):
-    """Optuna's samplers by their names in the sweep file."""
+    """The samplers by their names in the sweep file: this product's surrogate, and Optuna's."""
 
+    SURROGATE = "surrogate"
     TPE = "tpe"
     RANDOM = "random"
     GRID = "grid"
@@ -40,7 +41,7 @@ class StoppingName(enum.StrEnum):
 class SamplerPolicy:
     """The sampler and its sizes; None: derived from the number of trials."""
 
-    name: SamplerName = SamplerName.TPE
+    name: SamplerName = SamplerName.SURROGATE
     startup_trials: int | None = None
     population: int | None = None
 
@@ -65,7 +66,7 @@ class StoppingPolicy:
     """
 
     rule: StoppingName = StoppingName.ASHA
-    reports: int | tuple[int, ...] = 6
+    reports: int | tuple[int, ...] = 8
     reduction_factor: int = 3
     grace_samples: int | None = None
     cohort: int | None = None
@@ -73,17 +74,24 @@ class StoppingPolicy:
     metric: Metric | None = None
 
 
+class Until(enum.StrEnum):
+    """Conditions that end a search before its limits."""
+
+    NO_EXPECTED_GAIN = "no_expected_gain"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:
     """The limits of a sweep; the first one reached ends it. None: no limit. At least one is set.
 
     ``wall_time_s`` limits the running time of the sweep's drivers, in seconds. ``tokens`` limits the training tokens of
-    all trials, without padding.
+    all trials, without padding. ``until`` starts no further trials once its condition holds.
     """
 
     trials: int | None = None
     wall_time_s: float | None = None
     tokens: int | None = None
+    until: Until | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

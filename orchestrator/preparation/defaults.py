@@ -5,15 +5,19 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.policy import StoppingPolicy
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.stopping.points import report_points
 from orchestrator.search.sweeps import newest_with_trials
 from orchestrator.spec.sweep_spec import SweepSpec
-from orchestrator.spec.trial_length import epochs_of_rows, largest_batch
+from orchestrator.spec.trial_length import epochs_of_rows, first_rung, largest_batch
 
 Stored: TypeAlias = Mapping[str, Any]
 """The fingerprint of a stored sweep."""
 
+REPORTS = StoppingPolicy().reports
+EARLIER_REPORTS = 6
+"""Reports of a trial whose sweep file left them open, in sweeps stored by version 0.1."""
 RUNG_METRIC = Metric(name="val/loss", direction=Direction.MINIMIZE)
 """Compared at rungs. A loss changes with every row; an accuracy on few rows ties, or differs by chance."""
 
@@ -56,7 +60,7 @@ def with_rung_metric(spec: SweepSpec, stored: Stored | None, directions: Mapping
 
 
 def with_trial_length(spec: SweepSpec, stored: Stored | None, rows: int) -> SweepSpec:
-    """Return the spec with the epochs and the grace period of its trials, for this number of training rows.
+    """Return the spec with epochs, reports and grace period of its trials, for this number of training rows.
 
     The grace period is None if it ends at the first report point. Written report points are rungs as they are, early
     or not; ``trial_length`` has the warning. A resumed sweep keeps the values that it was started with.
@@ -65,12 +69,14 @@ def with_trial_length(spec: SweepSpec, stored: Stored | None, rows: int) -> Swee
         epochs = epochs_of_rows(rows, largest_batch(spec.space, spec.fixed)) if stored is None else stored["epochs"]
         spec = replace(spec, fixed={**spec.fixed, "epochs": epochs})
     stopping, samples = spec.stopping, spec.samples(rows)
+    if stored is not None and stopping.reports == REPORTS and stored["stopping"]["reports"] == EARLIER_REPORTS:
+        stopping = replace(stopping, reports=EARLIER_REPORTS)
     grace, first = stopping.grace_samples, report_points(samples, stopping.reports)[0]
     if stored is not None:
         stored_grace = stored["stopping"]["grace_samples"]
         if grace is None or max(grace, first) == max(stored_grace or 0, first):
             grace = stored_grace
     elif grace is None and isinstance(stopping.reports, int):
-        earliest = spec.earliest_rung(rows)
+        earliest = first_rung(spec.earliest_rung(rows), samples)
         grace = earliest if earliest > first else None
     return replace(spec, stopping=replace(stopping, grace_samples=grace))

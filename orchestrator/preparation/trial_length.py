@@ -9,7 +9,7 @@ from orchestrator.core.policy import StoppingName
 from orchestrator.search.stopping.points import report_points
 from orchestrator.search.stopping.rules import compared_at
 from orchestrator.spec.sweep_spec import SweepSpec
-from orchestrator.spec.trial_length import MAX_EPOCHS, MIN_STEPS, RUNG_STEPS, largest_batch, largest_warmup
+from orchestrator.spec.trial_length import MAX_EPOCHS, MIN_STEPS, RUNG_STEPS, first_rung, largest_batch, largest_warmup
 
 _SHARES = frozenset({"accuracy", "macro_f1", "exact_match"})
 """Metrics which are, or behave like, a share of the rows."""
@@ -52,7 +52,9 @@ def trial_length(written: SweepSpec, spec: SweepSpec, rows: Mapping[str, int], *
     earliest = spec.earliest_rung(train)
     reason = "as the sweep was started" if resumed else "as the sweep file says"
     if not given:
-        reason = f"not before {earliest:,} samples: {RUNG_STEPS} optimizer steps of {batch:,} rows after the warm-up"
+        first = first_rung(earliest, samples)
+        steps = f"{RUNG_STEPS} optimizer steps of {batch:,} rows after the warm-up"
+        reason = f"not before {first:,} samples: {steps if first == earliest else 'a quarter of the training'}"
     warnings = (
         _no_rung(rungs, earliest, samples, batch) if compares and not given else None,
         _early_rungs(rungs, earliest, samples, batch, largest_warmup(spec.space, spec.fixed)),

@@ -11,12 +11,14 @@ from dataclasses import replace
 
 from orchestrator.core.errors import LedgerError
 from orchestrator.core.observer import SweepObserver
+from orchestrator.core.policy import Until
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState, TrialTask
 from orchestrator.evaluation.exits import diverged, overfitting
 from orchestrator.ledger.memory import SweepLedger
+from orchestrator.search.gain import ExpectedGain
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.spending import Spending
 from orchestrator.search.stopping.decide import Decider
@@ -65,6 +67,7 @@ class Coordinator:
             overfitting=overfitting,
         )
         self._table, self._spending = self._decider.rung_table(), Spending(plan.budget)
+        self._gain = ExpectedGain(plan) if plan.budget.until is Until.NO_EXPECTED_GAIN else None
         self._records: dict[int, TrialRecord] = {}
         for record in ledger.trials.all(sweep.id):
             self._store(record)
@@ -246,6 +249,8 @@ class Coordinator:
         if trials is not None and len(self._records) >= trials:
             more = f"; the budget is {trials} now" if len(self._records) > trials else ""
             return f"all {len(self._records)} trials were started{more}"
+        if self._gain is not None and (reason := self._gain.too_small(self._records)) is not None:
+            return reason
         reason = TRIED if self._study.exhausted else self._no_points
         return None if reason is None else f"{reason} ({len(self._records)} trials)"
 
@@ -277,7 +282,7 @@ class Coordinator:
         )
         self._ledger.trials.add(self._sweep.id, record, point.study_number)
         self._study_numbers[number] = point.study_number
-        self._store(record)
+        self._store_with_study(record)
         return number
 
     def _end_if_failed(self, number: int) -> None:

@@ -1,4 +1,4 @@
-"""Optuna's samplers by their names in the sweep file, sized to the sweep and seeded per proposal.
+"""The samplers by their names in the sweep file, sized to the sweep and seeded per proposal.
 
 Every proposal builds a new sampler. The study does not store a sampler's random state, so its seed derives from the
 sweep's seed and the proposal's number: a resumed sweep makes the same proposals as an uninterrupted one.
@@ -29,9 +29,14 @@ from orchestrator.core.seeds import derive_seed
 from orchestrator.core.space import Choices, Constant, Parameter, ParamValue, Space
 from orchestrator.search.space import distributions
 from orchestrator.search.study_views import one_per_parameter_set, with_ended, without_trial
+from orchestrator.search.surrogate.encoding import Encoding
+from orchestrator.search.surrogate.model import Observation, best_point, drawn_point
 
 START_POINT = "point"
 """User attribute of a trial with the values of its start point; only with candidates."""
+
+FEWEST_OBSERVATIONS = 2
+"""Trials with a cost before the surrogate's first fit."""
 
 Snap: TypeAlias = Callable[[Mapping[str, ParamValue]], Mapping[str, ParamValue]]
 
@@ -47,6 +52,7 @@ class Proposal:
         seed: the sweep's seed.
         unseen: an untried point of a finite space; None if there is none.
         ended: the ended trials given to TPE.
+        observations: the trials given to the surrogate.
         snap: returns the nearest untried candidate to a point; None: without candidates.
         number: the proposal's number in the study, from 0.
         parameter: the parameter sampled independently; empty for joint sampling.
@@ -58,6 +64,7 @@ class Proposal:
     seed: int
     unseen: Mapping[str, ParamValue] | None = None
     ended: Sequence[FrozenTrial] = ()
+    observations: Sequence[Observation] = ()
     snap: Snap | None = None
     number: int = 0
     parameter: str = ""
@@ -173,6 +180,37 @@ def _random(proposal: Proposal) -> BaseSampler:
 
 def _nsgaii(proposal: Proposal) -> BaseSampler:
     return NSGAIISampler(population_size=proposal.population, seed=proposal.own_seed)
+
+
+class _Surrogate(RandomSampler):
+    """The untried point with the largest expected improvement; first the points of a Sobol' sequence.
+
+    The values of a start point stay fixed: its missing values are the best ones beside them.
+    """
+
+    def __init__(self, proposal: Proposal) -> None:
+        super().__init__(seed=proposal.own_seed)
+        self._proposal = proposal
+        self._space = distributions(proposal.space)
+
+    @override
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Return the whole space."""
+        return self._space
+
+    @override
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Return the point without its constants."""
+        proposal, encoding = self._proposal, Encoding(self._proposal.space)
+        fixed = {**trial.system_attrs.get("fixed_params", {}), **trial.user_attrs.get(START_POINT, {})}
+        known = [one for one in proposal.observations if one.is_known]
+        if len(proposal.observations) < proposal.startup_trials or len(known) < FEWEST_OBSERVATIONS:
+            point = drawn_point(encoding, proposal.number, derive_seed(proposal.seed, "sampler", "scramble"), fixed)
+        else:
+            point = best_point(encoding, proposal.observations, proposal.own_seed, fixed).point
+        return {name: value for name, value in point.items() if name in search_space}
 
 
 class _Tpe(TPESampler):
@@ -308,6 +346,7 @@ class _Grid(RandomSampler):
 
 
 _BUILDERS: dict[SamplerName, Callable[[Proposal], BaseSampler]] = {
+    SamplerName.SURROGATE: _Surrogate,
     SamplerName.TPE: _Tpe,
     SamplerName.RANDOM: _random,
     SamplerName.GRID: _Grid,

@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from orchestrator.core.errors import LedgerError
 from orchestrator.core.grid import all_points
+from orchestrator.core.policy import SamplerName
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import TrialRecord, TrialState
@@ -31,6 +32,8 @@ from orchestrator.search.memory_limits import SIZES, MemoryLimits, name_trials
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.samplers import START_POINT, Proposal, Snap, build_sampler
 from orchestrator.search.space import lowest, propose
+from orchestrator.search.surrogate.model import Observation
+from orchestrator.search.surrogate.observations import observations
 from orchestrator.search.tpe_history import NEWEST, TpeHistory
 
 MOST_REFUSED = 8
@@ -92,6 +95,7 @@ class SweepStudy:
         # Steps and ended trials known to be in the study, so a report costs one write and no read.
         self._written: dict[int, set[int]] = {}
         self._ended: set[int] = set()
+        self._records: dict[int, TrialRecord] = {}
         # With fewer trials than its random ones a sampler would never use its model.
         self._history = TpeHistory(self._study.direction, max(NEWEST, plan.sampler.startup_trials or 0))
 
@@ -184,6 +188,7 @@ class SweepStudy:
         Intermediate values are the best values so far, by nominal samples; a pruned trial ends at a rung. TPE orders
         pruned trials by their last step, then by their value at it.
         """
+        self._records[record.number] = record
         self._limits.update(record)
         if study_number not in self._ended:
             with _translate_errors(self._engine):
@@ -211,6 +216,7 @@ class SweepStudy:
                     seed=self._plan.seed,
                     unseen=self._next_untried(),
                     ended=self._history.trials,
+                    observations=self._observations(),
                     snap=self._snap,
                 )
             )
@@ -224,6 +230,12 @@ class SweepStudy:
         self._refused = 0
         self._seen.add(canonical(params))
         return NewPoint(study_number=trial.number, params=params)
+
+    def _observations(self) -> list[Observation]:
+        """Return the trials for the surrogate, by ascending number: a function of the ledger's content alone."""
+        if self._plan.sampler.name is not SamplerName.SURROGATE:
+            return []
+        return observations(self._plan, [self._records[number] for number in sorted(self._records)])
 
     def _refusal(self, params: Mapping[str, ParamValue], *, chosen: bool) -> str | None:
         """Return why a proposal is not tried now; None if it is."""

@@ -91,7 +91,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         start_points=points,
         prior=search.prior,
         stopping=stopping,
-        budget=Budget(trials=file.budget.trials, wall_time_s=file.budget.wall_time, tokens=file.budget.tokens),
+        budget=_budget(file),
         resources=_resources(file),
         tracking=Tracking(**file.tracking.model_dump()),
         seed=file.seed,
@@ -99,6 +99,11 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         text=redact(text),
         warnings=tuple(warnings),
     )
+
+
+def _budget(file: SweepFile) -> Budget:
+    budget = file.budget
+    return Budget(trials=budget.trials, wall_time_s=budget.wall_time, tokens=budget.tokens, until=budget.until)
 
 
 def _unexecuted(file: SweepFile, facts: ObjectiveFacts | None, problems: Problems) -> list[str]:

@@ -18,6 +18,7 @@ from orchestrator.spec.suggest import one_of
 from orchestrator.spec.trial_length import longest_samples
 
 _SIZES = {
+    SamplerName.SURROGATE: ("startup_trials",),
     SamplerName.TPE: ("startup_trials",),
     SamplerName.GP: ("startup_trials",),
     SamplerName.CMAES: ("startup_trials", "population"),

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, Tag
 
 from orchestrator.core.metric import Direction
 from orchestrator.core.plan import EngineName, Precision
-from orchestrator.core.policy import PriorName, SamplerName, StoppingName
+from orchestrator.core.policy import PriorName, SamplerName, StoppingName, Until
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.settings import Group
 from orchestrator.spec.fields import (
@@ -103,7 +103,7 @@ class Training(Section):
 class Sampler(Section):
     """The sampler and its sizes; absent sizes are derived from the number of trials."""
 
-    name: Annotated[SamplerName, Field(strict=False)] = Field(default=SamplerName.TPE, description="Optuna's sampler")
+    name: Annotated[SamplerName, Field(strict=False)] = Field(default=SamplerName.SURROGATE, description="the sampler")
     startup_trials: Trials | None = Field(default=None, description="random trials before the sampler uses its model")
     population: Annotated[int, Field(ge=2, le=10**6)] | None = Field(default=None, description="size of a generation")
 
@@ -127,7 +127,9 @@ class Search(Section):
     direction: Annotated[Direction, Field(strict=False)] | None = Field(
         default=None, description="direction of the metric; the objective defines it, a value here is only checked"
     )
-    sampler: SamplerEntry = Field(default=SamplerName.TPE, description="a sampler's name, or a mapping with its sizes")
+    sampler: SamplerEntry = Field(
+        default=SamplerName.SURROGATE, description="a sampler's name, or a mapping with its sizes"
+    )
     space: SpaceSection = Field(default=SpaceSection(), description="how each setting is searched")
     start: list[dict[Short, Scalar]] = Field(
         default=[], max_length=MAX_ITEMS, description="start points, tried first; the sampler completes them"
@@ -150,15 +152,15 @@ class EarlyStopping(Section):
         description="metric compared by the rule: val/NAME, with a metric of the objective; val/loss if absent",
     )
     reports: Reports = Field(
-        default=6, description="reports per trial, evenly spaced; or a list of report points in training samples"
+        default=8, description="reports per trial, evenly spaced; or a list of report points in training samples"
     )
     reduction_factor: Annotated[int, Field(ge=2, le=1000)] = Field(
         default=3, description="asha and hyperband keep one of this many trials"
     )
     grace_samples: Natural | None = Field(
         default=None,
-        description="no trial is stopped before this many training samples; if absent, before 32 optimizer steps after "
-        "the warm-up, or at the first of the listed reports",
+        description="no trial is stopped before this many training samples; if absent, before a quarter of the "
+        "training and 32 optimizer steps after the warm-up, or at the first of the listed reports",
     )
     cohort: Trials | None = Field(default=None, description="reports that a rung waits for before its first decision")
     patience: Trials | None = Field(
@@ -180,6 +182,11 @@ class BudgetSection(Section):
     trials: Trials | None = Field(default=None, description="number of trials")
     wall_time: Seconds | None = Field(default=None, description="duration of the sweep: 90s, 20m, 1h30m")
     tokens: Tokens | None = Field(default=None, description="training tokens of all trials, without padding")
+    until: Annotated[Until, Field(strict=False)] | None = Field(
+        default=None,
+        description="no_expected_gain: start no further trials when the expected improvement is below the noise "
+        "between trials",
+    )
 
 
 class ResourcesSection(Section):

@@ -66,9 +66,10 @@ def test_epochs_follow_rows_and_batch(
 @pytest.mark.parametrize(
     ("overrides", "grace"),
     [
-        ((), None),  # the first of six report points, 710, is late enough
-        (("early_stopping.reports=12",), 512),
-        ((WARM,), 938),
+        ((), 1065),  # a quarter of 4,260 samples
+        (("early_stopping.reports=3",), None),  # the first report point, 1,420, is late enough
+        (("training.epochs=4",), 512),  # 32 steps of 16 rows
+        ((WARM, "training.epochs=4"), 654),  # after the warm-up
         (("early_stopping.reports=[60, 500]",), None),
         (("early_stopping.grace_samples=60",), 60),
     ],
@@ -83,6 +84,13 @@ def test_resumed_sweep_keeps_its_length(override: str, tmp_path: Path) -> None:
     assert fingerprint(with_trial_length(read(tmp_path, override), new, 355)) == new
     earlier = fingerprint(read(tmp_path, override))  # as stored before lengths followed from the data
     assert fingerprint(with_trial_length(read(tmp_path, override), earlier, 355)) == earlier
+
+
+def test_resumed_sweep_keeps_its_six_reports(tmp_path: Path) -> None:
+    earlier = fingerprint(with_trial_length(read(tmp_path, "early_stopping.reports=6"), None, 355))
+    assert fingerprint(with_trial_length(read(tmp_path), earlier, 355)) == earlier
+    other = fingerprint(with_trial_length(read(tmp_path, "early_stopping.reports=5"), None, 355))
+    assert fingerprint(with_trial_length(read(tmp_path), other, 355)) != other
 
 
 def test_grace_at_first_report_changes_nothing(tmp_path: Path) -> None:
@@ -100,7 +108,7 @@ def length_of(folder: Path, *overrides: str, rows: int = 355, validation: int = 
 def test_length_has_a_reason_in_words(tmp_path: Path) -> None:
     assert length_of(tmp_path) == TrialLength(
         text="12 epochs (4,260 samples): at least 256 optimizer steps of 16 rows",
-        earliest_rung="not before 512 samples: 32 optimizer steps of 16 rows after the warm-up",
+        earliest_rung="not before 1,065 samples: a quarter of the training",
         notes=(),
     )
     assert length_of(tmp_path, "training.epochs=1").text == "1 epoch (355 samples): 22 optimizer steps of 16 rows"
@@ -109,6 +117,8 @@ def test_length_has_a_reason_in_words(tmp_path: Path) -> None:
         "training.epochs"
     )
     assert length_of(tmp_path, "early_stopping=none").earliest_rung == ""
+    short = length_of(tmp_path, "training.epochs=4")
+    assert short.earliest_rung == "not before 512 samples: 32 optimizer steps of 16 rows after the warm-up"
 
 
 def test_trials_without_rung_are_named(tmp_path: Path) -> None:
@@ -146,8 +156,8 @@ def test_early_rung_is_named(tmp_path: Path) -> None:
 def test_noisy_rung_is_named(tmp_path: Path) -> None:
     (note,) = length_of(tmp_path, "early_stopping.metric=val/accuracy").notes
     assert note == (
-        "Trials cannot be told apart at 710 · 2,130 samples: on 100 validation rows, val/accuracy has a standard error "
-        "of 0.030 (at 0.9) to 0.050 (at 0.5), so a difference of 0.02 may be chance. Compare val/loss "
+        "Trials cannot be told apart at 1,065 · 3,195 samples: on 100 validation rows, val/accuracy has a standard "
+        "error of 0.030 (at 0.9) to 0.050 (at 0.5), so a difference of 0.02 may be chance. Compare val/loss "
         "(early_stopping.metric), or raise data.validation."
     )
     assert length_of(tmp_path, "early_stopping.metric=val/accuracy", validation=1000).notes == ()

@@ -93,7 +93,7 @@ def test_order_of_commits_changes_no_proposal(name: SamplerName, data: st.DataOb
     assert search(name, rounds, choose.randrange) == search(name, rounds, first)
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name is not SamplerName.SURROGATE])
 def test_reports_of_running_trials_change_no_proposal(name: SamplerName) -> None:
     assert search(name, 3, first, running=True) == search(name, 3, first, running=False)
 

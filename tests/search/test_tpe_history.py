@@ -14,7 +14,7 @@ from optuna.search_space.group_decomposed import _GroupDecomposedSearchSpace
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from orchestrator.core.policy import Budget, SamplerPolicy, StoppingName, StoppingPolicy
+from orchestrator.core.policy import Budget, SamplerName, SamplerPolicy, StoppingName, StoppingPolicy
 from orchestrator.core.space import FloatRange, Parameter, Space
 from orchestrator.core.timetable import Timetable
 from orchestrator.search.coordinator import Coordinator
@@ -108,7 +108,7 @@ PLAN = SearchPlan(
     metric=ACCURACY,
     timetable=Timetable(points=(1000,)),
     budget=Budget(trials=RANDOM + 20),
-    sampler=SamplerPolicy(startup_trials=RANDOM),  # random proposals are fast
+    sampler=SamplerPolicy(name=SamplerName.TPE, startup_trials=RANDOM),  # random proposals are fast
     stopping=StoppingPolicy(rule=StoppingName.NONE),
     start_points=({"learning_rate": 1e-3},),  # the optimum
     seed=7,

@@ -111,7 +111,8 @@ def test_missing_sweep_gets_a_suggestion(
 
 
 @pytest.mark.parametrize(
-    ("written", "meant"), [("bayes", "tpe"), ("Bayesian", "tpe"), ("cma", "cmaes"), ("sobol", "qmc")]
+    ("written", "meant"),
+    [("bayes", "surrogate"), ("Bayesian", "surrogate"), ("optuna", "tpe"), ("cma", "cmaes"), ("sobol", "qmc")],
 )
 def test_other_sampler_names_get_a_suggestion(written: str, meant: str) -> None:
     override = f"search.sampler={written}"

@@ -1,0 +1,1 @@
+"""A Gaussian process over configurations, fitted to the expected final values of all trials."""

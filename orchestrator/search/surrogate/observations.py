@@ -1,0 +1,29 @@
+"""The trials of a sweep as observations of the surrogate."""
+
+import math
+from collections.abc import Sequence
+
+from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.search.plan import SearchPlan
+from orchestrator.search.surrogate.finals import Curves
+from orchestrator.search.surrogate.model import Observation
+
+
+def observations(plan: SearchPlan, records: Sequence[TrialRecord]) -> list[Observation]:
+    """Return every trial with its expected final cost. A failed trial counts as the worst one."""
+    curves = Curves(
+        metric=plan.metric,
+        compared=plan.stopping.metric or plan.metric,
+        end=plan.timetable.points[-1],
+        records=records,
+    )
+    expected = {one.trial: one for one in curves.expected_finals()}
+    observed = []
+    for record in records:
+        final = expected.get(record.number)
+        if final is not None:
+            observed.append(Observation(point=record.params, cost=final.cost, variance=final.variance))
+        else:
+            cost = math.inf if record.state is TrialState.FAIL else math.nan
+            observed.append(Observation(point=record.params, cost=cost))
+    return observed
