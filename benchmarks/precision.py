@@ -61,7 +61,7 @@ def trained(precision: Precision, seeds: int, rows: int, epochs: float, threads:
                 run.close()
         found = {
             task.seed: dict(
-                engine.measure(TrialFolder(Path(folder), task.number).checkpoint(samples), task, "validation")
+                engine.measure(TrialFolder(Path(folder), task.number).checkpoint(samples), task, "validation").metrics
             )
             for task in tasks
         }

@@ -102,6 +102,10 @@ def test_open_engine_measures_all_kept_adapters(tmp_path: Path) -> None:
     said: list[str] = []
     done = run_sweep(spec, SweepOptions(inline=True), (), threading.Event(), said.append)
     assert all("test/accuracy" in record.final for record in done.records)
+    summary = summarise(done.sweep, done.records)
+    assert all("test/accuracy" in row.intervals for row in summary.leaderboard.rows)
+    assert "32 test rows" in str(summary.leaderboard.comparison_note)
+    assert str(summary.leaderboard.comparison_note) in Path(done.report).read_text()
     assert len([line for line in said if line.startswith("measuring the kept adapters")]) == 1
 
 

@@ -36,9 +36,9 @@ def read_tinker_tasks(path: Path) -> list[Task]:
 
     A trial has one report, its final test loss, which is also its test value. Repeated measurements are averaged.
     """
-    rows = pd.read_csv(path).groupby(["model", "learning_rate", "rank"], as_index=False)["test_nll"].mean()
-    models = [(model, rows[rows["model"] == model]) for model in dict.fromkeys(rows["model"])]
-    return [_task(str(model), points) for model, points in models if len(points) >= FEWEST]
+    means = pd.read_csv(path).groupby(["model", "learning_rate", "rank"])["test_nll"].mean()
+    rows = means.to_frame().reset_index()
+    return [_task(str(model), points) for model, points in rows.groupby("model") if len(points) >= FEWEST]
 
 
 def _task(model: str, rows: pd.DataFrame) -> Task:

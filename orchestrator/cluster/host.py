@@ -29,6 +29,7 @@ from orchestrator.core.errors import (
     in_short,
 )
 from orchestrator.core.plan import EnginePlan
+from orchestrator.core.row_measures import Measurement
 from orchestrator.core.trial import TrialTask
 from orchestrator.training.checkpoints import trial_folder
 from orchestrator.training.engine import Capacity, Engine, PackingEngine, StepResult, TrialRun
@@ -90,7 +91,7 @@ class SlotHost:
         self._slots = capacity.slots
         return capacity
 
-    def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Mapping[str, float]:
+    def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Measurement:
         """Measure a checkpoint with the open engine; see ``Engine.measure``."""
         return self._ready_engine().measure(checkpoint, task, split)
 

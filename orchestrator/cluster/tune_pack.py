@@ -28,6 +28,7 @@ from orchestrator.cluster.placement import Placement
 from orchestrator.cluster.tune_trial import TuneTrial, redirect_output
 from orchestrator.core.errors import LoratoryError, in_short, memory_ran_out
 from orchestrator.core.plan import EnginePlan
+from orchestrator.core.row_measures import Measurement
 from orchestrator.core.trial import TrialTask
 from orchestrator.training.engine import Capacity, Measure
 
@@ -75,7 +76,7 @@ class PackActor:
         return await aside(partial(self._host.capacity, most, measure=measure))
 
     @ray.method
-    async def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Mapping[str, float]:
+    async def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Measurement:
         """Measure a checkpoint; to be called after all orders. See ``Engine.measure``."""
         return await aside(partial(self._host.measure, checkpoint, task, split))
 
@@ -154,9 +155,9 @@ def measure_in(actor: "ActorProxy[PackActor]") -> Measure:
     The measure raises ``RayError`` if the actor dies, or the engine raises.
     """
 
-    def measure(checkpoint: Path, task: TrialTask, split: str) -> Mapping[str, float]:
-        metrics: Mapping[str, float] = ray.get(actor.measure.remote(checkpoint, task, split))
-        return metrics
+    def measure(checkpoint: Path, task: TrialTask, split: str) -> Measurement:
+        measurement: Measurement = ray.get(actor.measure.remote(checkpoint, task, split))
+        return measurement
 
     return measure
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from orchestrator.core.errors import CutShortError, DivergedError
 from orchestrator.core.metric import Metric
+from orchestrator.core.row_measures import Measurement
 from orchestrator.core.trial import Report, TrialState, TrialTask
 from orchestrator.replay.replicates import Replicates
 from orchestrator.replay.table import TableTrial
@@ -52,7 +53,7 @@ class TableEngine:
         """Return ``most``."""
         return Capacity(slots=most, why="")
 
-    def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Mapping[str, float]:
+    def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Measurement:
         """Raise: a table has no checkpoints."""
         raise NotImplementedError(f"{checkpoint} of trial {task.number} cannot be measured on {split}: it is recorded")
 

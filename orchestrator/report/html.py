@@ -94,7 +94,10 @@ def cells(row: Row, board: Leaderboard) -> list[tuple[str, str]]:
         (words.signed(row.gap), row.gap),
         (words.count(row.samples), row.samples),
     ]
-    measured += [(words.number(row.final.get(name)), row.final.get(name)) for name in board.final_metrics]
+    measured += [
+        (words.with_interval(row.final.get(name), row.intervals.get(name)), row.final.get(name))
+        for name in board.final_metrics
+    ]
     for name in board.varied:
         measured.append((words.param_cell(row.params, name), row.params.get(name)))
     return [(shown, "" if key is None else str(key)) for shown, key in measured]

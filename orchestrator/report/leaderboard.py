@@ -1,7 +1,7 @@
 """The leaderboard: trials ranked by their best checkpoint, as plain values."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from orchestrator.core.configurations import ConfigurationSet
 from orchestrator.core.metric import Direction, Metric
@@ -9,6 +9,8 @@ from orchestrator.core.ranking import result_key
 from orchestrator.core.space import ParamValue
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import OVERFITTING, TrialRecord, TrialState
+from orchestrator.evaluation.score_intervals import MetricInterval
+from orchestrator.report.kept_adapters import NO_CORRECTION, Comparison, KeptAdapters
 from orchestrator.spec.trial_length import MIN_STEPS
 
 _STILL_FALLING = 0.02
@@ -33,6 +35,7 @@ class Row:
         falling: whether the validation loss still fell between the last two reports; None with fewer reports.
         final: metrics measured after the trial's end (``shift/<set>/<metric>``, ``test/<metric>``).
         params: the trial's configuration.
+        intervals: interval of a test metric (``test/accuracy`` ...), for a kept adapter with stored rows.
     """
 
     number: int
@@ -49,6 +52,7 @@ class Row:
     falling: bool | None
     final: Mapping[str, float]
     params: Mapping[str, ParamValue]
+    intervals: Mapping[str, MetricInterval] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +63,7 @@ class Leaderboard:
         varied: names of the parameters with different values, in the order of the space.
         baseline: metrics of the baseline by name (``val/accuracy``, ``test/accuracy`` ...); None without a baseline.
         status: status of the sweep.
+        comparison: the kept adapters compared on the test rows; None: not compared.
     """
 
     metric: Metric
@@ -66,6 +71,7 @@ class Leaderboard:
     varied: tuple[str, ...]
     baseline: Mapping[str, float] | None = None
     status: SweepStatus = SweepStatus.RUNNING
+    comparison: Comparison | None = None
 
     @property
     def best(self) -> Row | None:
@@ -85,6 +91,31 @@ class Leaderboard:
         return f"Kept adapters were measured again in float32; the search used {', '.join(again)}"
 
     @property
+    def test_metric(self) -> str:
+        """The searched metric on the test split, such as ``test/accuracy``."""
+        return f"test/{self.metric.name.rpartition('/')[2]}"
+
+    @property
+    def interval_note(self) -> str | None:
+        """A sentence on the sources of noise in the intervals; None without an interval."""
+        shown = (row.intervals.get(self.test_metric) for row in self.rows)
+        first = next((interval for interval in shown if interval is not None), None)
+        if first is None:
+            return None
+        return f"{100 * first.level:.0f} % intervals of {self.test_metric} hold {first.sources}. {NO_CORRECTION}"
+
+    @property
+    def best_compared(self) -> int | None:
+        """Number of the compared trial with the best validation value, which ``promote`` takes; None: not compared."""
+        compared = () if self.comparison is None else (*self.comparison.tied, *self.comparison.worse)
+        return next((row.number for row in self.rows if row.number in compared), None)
+
+    @property
+    def comparison_note(self) -> str | None:
+        """A sentence on the kept adapters that cannot be told apart; None if they were not compared."""
+        return None if self.comparison is None else self.comparison.sentence(self.best_compared)
+
+    @property
     def below_baseline(self) -> bool:
         """Whether the winner is worse than the baseline on validation. ``promote`` then needs ``--force``."""
         value, best = (self.baseline or {}).get(self.metric.name), self.best
@@ -97,7 +128,7 @@ class Leaderboard:
         value = (self.baseline or {}).get(name)
         if value is None or best is None or best.score is None:
             return None
-        test = f"test/{name.rpartition('/')[2]}"
+        test = self.test_metric
         tested, other = best.final.get(test), (self.baseline or {}).get(test)
         both = None if tested is None or other is None else f"{tested:.4f} to {other:.4f}"
         ahead_on_test = both is not None and self._is_better(tested, other)
@@ -163,15 +194,27 @@ def leaderboard(
     metric: Metric,
     baseline: Mapping[str, float] | None = None,
     status: SweepStatus = SweepStatus.RUNNING,
+    kept: KeptAdapters | None = None,
 ) -> Leaderboard:
     """Return the leaderboard. Trials are ranked by result, whatever their outcome; trials without one come last."""
+    kept = kept or KeptAdapters()
     ordered = sorted(records, key=result_key(metric))
-    rows = tuple(_row(record, metric, place) for place, record in enumerate(ordered, start=1))
+    rows = tuple(
+        _row(record, metric, place, kept.intervals.get(record.number, {}))
+        for place, record in enumerate(ordered, start=1)
+    )
     varied = ConfigurationSet(record.params for record in records).varied
-    return Leaderboard(metric=metric, rows=rows, varied=varied, baseline=baseline or None, status=status)
+    return Leaderboard(
+        metric=metric,
+        rows=rows,
+        varied=varied,
+        baseline=baseline or None,
+        status=status,
+        comparison=kept.comparison,
+    )
 
 
-def _row(record: TrialRecord, metric: Metric, place: int) -> Row:
+def _row(record: TrialRecord, metric: Metric, place: int, intervals: Mapping[str, MetricInterval]) -> Row:
     best, at_best = record.best(metric), record.at_best(metric)
     return Row(
         number=record.number,
@@ -188,6 +231,7 @@ def _row(record: TrialRecord, metric: Metric, place: int) -> Row:
         falling=_still_falling(record),
         final=record.measured_last,
         params=record.params,
+        intervals=intervals,
     )
 
 

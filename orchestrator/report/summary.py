@@ -11,6 +11,8 @@ from orchestrator.core.environment import PROGRAM
 from orchestrator.core.plan import EngineName
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.ledger.home import sweep_dir
+from orchestrator.report.kept_adapters import comparison_json, kept_adapters
 from orchestrator.report.leaderboard import Leaderboard, leaderboard, metric_of
 from orchestrator.report.search_gain import search_gain
 from orchestrator.report.time_use import TimeUse, time_use
@@ -54,8 +56,10 @@ class Summary:
 
 
 def summarise(sweep: SweepRecord, records: Sequence[TrialRecord], importances: Importances | None = None) -> Summary:
-    """Return the summary of a sweep, running or not."""
-    board = leaderboard(records, metric_of(sweep), sweep.facts.baseline, sweep.status)
+    """Return the summary of a sweep, running or not. The test rows of the kept adapters are read from its folder."""
+    metric = metric_of(sweep)
+    kept = kept_adapters(sweep_dir(sweep), records, metric)
+    board = leaderboard(records, metric, sweep.facts.baseline, sweep.status, kept)
     return Summary(
         sweep=sweep,
         records=tuple(records),
@@ -120,6 +124,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "leaderboard": [asdict(row) for row in board.rows],
         "varied": board.varied,
         "baseline": board.baseline,
+        "test_comparison": comparison_json(board.comparison, board.best_compared),
         "search_gain": summary.search_gain,
         "out_of_memory": summary.out_of_memory,
         "prior": sweep.facts.prior,

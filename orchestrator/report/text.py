@@ -57,7 +57,8 @@ def winner_text(board: Leaderboard) -> Text | None:
         if name.startswith("test/") and name in measured:
             baseline = (board.baseline or {}).get(name)
             comparison = "" if baseline is None else f" (baseline {words.number(baseline, 3)})"
-            lines.append(f"{words.short(name)} {words.number(measured[name], 3)}{comparison}")
+            value = words.with_interval(measured[name], board.best.intervals.get(name), 3)
+            lines.append(f"{words.short(name)} {value}{comparison}")
     shift = [name for name in board.final_metrics if name.startswith("shift/") and name in measured]
     if shift:
         sets = (f"{words.short(name.rpartition('/')[0])} {words.number(measured[name], 3)}" for name in shift)
@@ -72,6 +73,10 @@ def summary_text(summary: Summary, limit: int | None = None) -> Group:
     winner = winner_text(summary.leaderboard)
     if winner is not None:
         facts.add_row("winner", winner)
+    board = summary.leaderboard
+    for name, note in ("intervals", board.interval_note), ("kept", board.comparison_note):
+        if note is not None:
+            facts.add_row(name, Text(note))
     if summary.search_gain is not None:
         facts.add_row("search", Text(summary.search_gain))
     if summary.out_of_memory is not None:

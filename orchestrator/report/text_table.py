@@ -116,17 +116,15 @@ def _measured_columns(board: Leaderboard, rows: Sequence[Row]) -> list[Column]:
 
 
 def _final_columns(board: Leaderboard, rows: Sequence[Row]) -> list[Column]:
-    return [
-        _column(
-            board,
-            _split(name),
-            (words.number(row.final.get(name), 3) for row in rows),
-            name,
-            name=words.short(name),
-            priority=8 if name.startswith("test/") else 9,
-        )
-        for name in board.final_metrics
-    ]
+    columns = []
+    for name in board.final_metrics:
+        values = [words.number(row.final.get(name), 3) for row in rows]
+        priority = 8 if name.startswith("test/") else 9
+        columns.append(_column(board, _split(name), values, name, name=words.short(name), priority=priority))
+        limits = [words.interval(row.intervals.get(name), 3) for row in rows]
+        if any(limits):
+            columns.append(_column(board, "95 %\ninterval", limits, name=f"{_split(name)} interval", priority=10))
+    return columns
 
 
 def parameter_columns(

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 from orchestrator.core.space import ParamValue, format_value
+from orchestrator.evaluation.score_intervals import MetricInterval
 
 MISSING = "–"
 
@@ -13,6 +14,16 @@ def number(value: float | None, digits: int = 4) -> str:
     if value is None:
         return MISSING
     return f"{value:.{digits}f}" if math.isfinite(value) else str(value)
+
+
+def interval(value: MetricInterval | None, digits: int = 4) -> str:
+    """Return the limits of an interval in brackets, ``[0.8190, 0.8571]``; an empty text for None."""
+    return "" if value is None else f"[{number(value.low, digits)}, {number(value.high, digits)}]"
+
+
+def with_interval(value: float | None, limits: MetricInterval | None, digits: int = 4) -> str:
+    """Return a number followed by its interval, if it has one."""
+    return f"{number(value, digits)} {interval(limits, digits)}".rstrip()
 
 
 def signed(value: float | None, digits: int = 4) -> str:

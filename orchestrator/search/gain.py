@@ -57,7 +57,7 @@ class ExpectedGain:
             return None
         best = best_point(self._encoding, observed, derive_seed(self._plan.seed, "gain", len(records)), {})
         noise = max(best.noise, fluctuation(records, self._plan.metric))
-        if best.gain >= SMALL * noise:
+        if best.gain > 0.0 and best.gain >= SMALL * noise:  # both are 0 if all values are equal
             return None
         return (
             f"no further trial is expected to pay: after {len(records)} trials, the best untried configuration is "

@@ -19,6 +19,8 @@ from orchestrator.core.quantisation import Quantisation, loading_arguments
 from orchestrator.core.space import ParamValue
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord
+from orchestrator.evaluation.measurement_file import kept_measurement
+from orchestrator.evaluation.score_intervals import MetricInterval, metric_intervals
 from orchestrator.tracking.description import sweep_key
 from orchestrator.tracking.summary import summary
 
@@ -46,6 +48,7 @@ class AdapterCard:
         label_values: class name by value in the data.
         label_counts: number of rows by split and class name.
         metrics: summary, shift and test metrics of this checkpoint.
+        intervals: interval of each test metric with stored rows: ``low``, ``high``, ``level``, ``rows``, ``seed_sd``.
         params: the trial's searched parameters.
         rslora: whether the scaling is alpha / sqrt(rank); some programs ignore it.
         padding_side: the side of the padding in a classifier's rows, ``right`` or ``left``.
@@ -68,6 +71,7 @@ class AdapterCard:
     label_values: Mapping[str, str] = field(default_factory=dict)
     label_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
+    intervals: Mapping[str, MetricInterval] = field(default_factory=dict)
     params: Mapping[str, ParamValue] = field(default_factory=dict)
     rslora: bool = False
     padding_side: str = "right"
@@ -81,7 +85,9 @@ class AdapterCard:
     def from_json(cls, data: Mapping[str, Any]) -> "AdapterCard":
         """Return the card written by ``to_json``."""
         base = {**data["base"], "origin": Origin(data["base"]["origin"])}
-        return cls(**{**data, "base": Source(**base), "labels": tuple(data["labels"])})
+        intervals = {name: MetricInterval(**each) for name, each in data.get("intervals", {}).items()}
+        given = {**data, "base": Source(**base), "labels": tuple(data["labels"]), "intervals": intervals}
+        return cls(**given)
 
 
 def read_card(folder: Path) -> AdapterCard:
@@ -164,6 +170,15 @@ class SweepAdapters:
             samples=best.nominal_samples,
             measured_at=best.ended_at,
             metrics=summary(best.nominal_samples, trial.at_best(self.metric)) | dict(trial.measured_last),
+            intervals=self._intervals(trial),
             params=dict(trial.params),
             rslora=trial.settings.rslora and trial.settings.method in takers("rslora"),
         )
+
+    def _intervals(self, trial: TrialRecord) -> dict[str, MetricInterval]:
+        """Return the intervals of the trial's test metrics; none without stored rows."""
+        measured = kept_measurement(self.sweep_dir, trial, self.metric)
+        if measured is None:
+            return {}
+        found = metric_intervals(measured.metrics, measured.rows)
+        return {f"test/{name}": interval for name, interval in found.items()}

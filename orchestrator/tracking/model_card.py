@@ -56,7 +56,6 @@ def model_card(card: "AdapterCard") -> str:
     """Return the README in Markdown, with front matter for the Hugging Face hub."""
     hub = _hub_id(card)
     tag = "text-classification" if card.labels else WRITERS[card.head][1]
-    metrics = "\n".join(f"| {name} | {_number(value)} |" for name, value in card.metrics.items())
     params = "\n".join(f"| {name} | {value} |" for name, value in card.params.items())
     return f"""---
 library_name: peft
@@ -78,9 +77,7 @@ Inputs were cut to {card.max_length} tokens.
 {_scaling(card)}{_labels(card)}
 ## Measured
 
-| metric | value |
-|---|---|
-{metrics}
+{_measured(card)}
 
 ## Configuration
 
@@ -88,6 +85,21 @@ Inputs were cut to {card.max_length} tokens.
 |---|---|
 {params}
 """
+
+
+def _measured(card: "AdapterCard") -> str:
+    """Return the table of metrics. Metrics with an interval add a column and a legend."""
+    if not card.intervals:
+        rows = "\n".join(f"| {name} | {_number(value)} |" for name, value in card.metrics.items())
+        return f"| metric | value |\n|---|---|\n{rows}"
+    lines = ["| metric | value | 95 % interval |", "|---|---|---|"]
+    for name, value in card.metrics.items():
+        limits = card.intervals.get(name)
+        shown = "" if limits is None else f"{limits.low:.4f} to {limits.high:.4f}"
+        lines.append(f"| {name} | {_number(value)} | {shown} |")
+    sources = [f"- {name}: {limits.sources}" for name, limits in card.intervals.items()]
+    legend = "Validation chose the trial and its test rows were read once, so no interval is corrected for the choice."
+    return "\n".join([*lines, "", "Each interval holds:", "", *sources, "", legend])
 
 
 def _packaged(card: "AdapterCard") -> PackagedAsset | None:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from orchestrator.core.errors import CutShortError, DivergedError
+from orchestrator.core.row_measures import Measurement
 from orchestrator.core.trial import Report, TrialTask
 
-Measure: TypeAlias = Callable[[Path, TrialTask, str], Mapping[str, float]]
+Measure: TypeAlias = Callable[[Path, TrialTask, str], Measurement]
 """``Engine.measure``, possibly of an engine in another process."""
 
 StepResult: TypeAlias = Report | DivergedError | CutShortError
@@ -53,8 +54,8 @@ class Engine(Protocol):
     def start(self, task: TrialTask) -> TrialRun:
         """Return the trial's run; it resumes from the newest complete checkpoint, if there is one."""
 
-    def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Mapping[str, float]:
-        """Return the metrics of a checkpoint on a split: ``loss``, ``accuracy`` ...
+    def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Measurement:
+        """Return the measurement of a checkpoint on a split: its metrics (``loss``, ``accuracy`` ...) and its rows.
 
         Args:
             checkpoint: a checkpoint, or its ``adapter`` folder.

@@ -4,11 +4,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from orchestrator.core.manifest import Owner
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.ranking import ranked_by_score
 from orchestrator.core.trial import TrialRecord
 from orchestrator.evaluation.gap import gaps
+from orchestrator.evaluation.measurement_file import kept_test_file, write_measurement
 from orchestrator.training.build import build_engine
 from orchestrator.training.checkpoints.trial_folder import ADAPTER, TrialFolder
 from orchestrator.training.engine import Measure
@@ -35,6 +37,9 @@ def measure_test(
 ) -> Iterator[tuple[int, dict[str, float]]]:
     """Measure each trial's best checkpoint in float32; yield its number and ``test/<metric>``.
 
+    The rows of the test split are written to the trial's folder before the metrics are yielded. So a ledger with the
+    metrics implies the file; a trial interrupted between the two is measured again.
+
     A packed sweep reports in the number format of training, so ``val/<metric>``, ``train/<metric>`` and the gaps are
     measured again in float32.
 
@@ -44,20 +49,21 @@ def measure_test(
         metric: decides which checkpoint is the best.
         measure: ``measure`` of an engine of that plan; None: an engine is built.
     """
-    splits = {"test": "test"}
+    splits, sweep_dir = {"test": "test"}, Path(plan.sweep_dir)
     if plan.engine is EngineName.PACKED:
         splits |= {"val": "validation", "train": "train_eval"}
     with ExitStack() as stack:
         if measure is None:
             measure = stack.enter_context(closing(build_engine(plan))).measure
         for trial in trials:
-            adapter = _adapter(Path(plan.sweep_dir), trial, metric)
-            assert adapter is not None, "choose trials with `unmeasured`"
-            measured = {prefix: measure(adapter, trial.task, split) for prefix, split in splits.items()}
+            best = trial.best(metric)
+            assert best is not None, "choose trials with `unmeasured`"
+            assert best.checkpoint is not None, "choose trials with `unmeasured`"
+            adapter = sweep_dir / best.checkpoint / ADAPTER
+            measurements = {prefix: measure(adapter, trial.task, split) for prefix, split in splits.items()}
+            owner = Owner(sweep=plan.sweep_key, task=trial.task)
+            test_file = kept_test_file(sweep_dir, trial.number)
+            write_measurement(test_file, best.nominal_samples, owner, measurements["test"])
+            measured = {prefix: measurement.metrics for prefix, measurement in measurements.items()}
             named = {f"{prefix}/{name}": value for prefix, values in measured.items() for name, value in values.items()}
             yield trial.number, named | gaps(measured.get("val", {}), measured.get("train", {}))
-
-
-def _adapter(sweep_dir: Path, trial: TrialRecord, metric: Metric) -> Path | None:
-    best = trial.best(metric)
-    return None if best is None or best.checkpoint is None else sweep_dir / best.checkpoint / ADAPTER

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from orchestrator.core.errors import DivergedError
+from orchestrator.core.row_measures import Measurement
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.training.checkpoints.trial_folder import SLOT_STATE
 from orchestrator.training.checks.adapter_check import check_adapters
@@ -98,7 +99,7 @@ class MixedEngine:
             return run.solo.finish(best_samples)
         return self._packed.finish(run.number, best_samples)
 
-    def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Mapping[str, float]:
+    def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Measurement:
         """Measure a checkpoint, or its ``adapter`` folder, in float32 on a split."""
         return self._solo.measure(checkpoint, task, split)
 

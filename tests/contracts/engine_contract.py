@@ -402,12 +402,12 @@ class EngineContract(AdapterContract):
         assert found.pop("time/shift_s") > 0
         run.close()
         checkpoint = tmp_path / "sweep/trials/0000" / f"checkpoint-{POINTS[1]}"
-        exact = {f"shift/other/{k}": v for k, v in engine.measure(checkpoint, self.task(), "other").items()}
+        exact = {f"shift/other/{k}": v for k, v in engine.measure(checkpoint, self.task(), "other").metrics.items()}
         assert found == pytest.approx(exact, rel=1e-5)
         assert set(found) == {f"shift/other/{name}" for name in self.objective.metrics}
         last = engine.measure(checkpoint.with_name(f"checkpoint-{POINTS[-1]}") / "adapter", self.task(), "validation")
-        assert last["loss"] == pytest.approx(report.metrics["val/loss"], rel=1e-6)
-        assert set(engine.measure(checkpoint, self.task(), "test")) == set(self.objective.metrics)
+        assert last.metrics["loss"] == pytest.approx(report.metrics["val/loss"], rel=1e-6)
+        assert set(engine.measure(checkpoint, self.task(), "test").metrics) == set(self.objective.metrics)
         with pytest.raises(LoratoryError, match="no adapter"):
             engine.measure(tmp_path, self.task(), "test")
         with pytest.raises(ValueError, match="no split 'nowhere'"):
@@ -426,7 +426,10 @@ class EngineContract(AdapterContract):
         recorded = read_recorded_test(TrialFolder(sweep, 0), POINTS[0])
         assert recorded is not None
         checkpoint = sweep / "trials/0000" / f"checkpoint-{POINTS[0]}"
-        assert recorded.metrics == pytest.approx(engine.measure(checkpoint, self.task(), "test"), rel=1e-5)
+        kept = engine.measure(checkpoint, self.task(), "test")
+        assert recorded.metrics == pytest.approx(kept.metrics, rel=1e-5)
+        assert recorded.rows.losses == pytest.approx(kept.rows.losses, rel=1e-4, abs=1e-5)
+        assert recorded.rows.predictions == kept.rows.predictions
         rows = recorded.rows
         assert len(rows.losses) == len(rows.units) == 12
         assert sum(rows.losses) / sum(rows.units) == pytest.approx(recorded.metrics["loss"])
@@ -483,4 +486,4 @@ class EngineContract(AdapterContract):
         assert rough.metrics["val/loss"] == pytest.approx(exact.metrics["val/loss"], rel=0.02)
         adapter = tmp_path / "bfloat16" / (rough.checkpoint or "") / "adapter"
         measured = build("float32").measure(adapter, self.task(), "validation")
-        assert measured["loss"] == pytest.approx(rough.metrics["val/loss"], rel=self.bfloat16_error)
+        assert measured.metrics["loss"] == pytest.approx(rough.metrics["val/loss"], rel=self.bfloat16_error)

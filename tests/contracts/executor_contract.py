@@ -159,8 +159,8 @@ class PackedContract(ABC):
             assert set(ended.ended) == {0, 1}
             assert measure is not None
             [checkpoint] = tmp_path.glob("trials/0000/checkpoint-1000")
-            metrics = measure(checkpoint, TrialTask(number=0, settings=TrialSettings(), seed=0), "test")
-        assert metrics["loss"] == sweep.records()[0].reports[0].metrics["val/loss"]
+            measured = measure(checkpoint, TrialTask(number=0, settings=TrialSettings(), seed=0), "test")
+        assert measured.metrics["loss"] == sweep.records()[0].reports[0].metrics["val/loss"]
 
     def test_stopped_sweep_measures_nothing(self, tmp_path: Path) -> None:
         sweep, diary = FakeSweep(folder=tmp_path, engine=EngineName.PACKED, trials=3), Diary(stop_after=2)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from orchestrator.core.errors import AssetError, DivergedError
 from orchestrator.core.plan import EngineName, EnginePlan
+from orchestrator.core.row_measures import Measurement, RowMeasures
 from orchestrator.core.trial import Report, TrialTask
 from orchestrator.training.engine import Capacity, TrialRun
 
@@ -86,9 +87,10 @@ class FakeEngine:
         self.open += 1
         return FakeRun(self, task)
 
-    def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Mapping[str, float]:
+    def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Measurement:
         values: dict[str, float] = json.loads((checkpoint / "report.json").read_text())["metrics"]
-        return {"loss": values["val/loss"], "accuracy": values["val/accuracy"]}
+        metrics = {"loss": values["val/loss"], "accuracy": values["val/accuracy"]}
+        return Measurement(metrics=metrics, rows=RowMeasures(losses=(), units=()))
 
     def close(self) -> None:
         assert self.open == 0, "a trial was left open"

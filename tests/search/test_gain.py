@@ -41,6 +41,13 @@ def test_search_without_differences_ends_early() -> None:
     assert "val/accuracy" in reason
 
 
+def test_search_with_equal_values_ends_at_the_first_check() -> None:
+    coordinator = coordinator_in_memory(plan())
+    run_out(coordinator, lambda record, samples: report_of(record.number, samples, 1.0))
+    assert len(coordinator.records()) == FEWEST_TRIALS
+    assert "to improve val/accuracy by 0;" in (coordinator.exhausted_reason or "")
+
+
 def test_search_with_differences_goes_on() -> None:
     """Random trials have not come near the optimum yet."""
     coordinator = coordinator_in_memory(plan(FEWEST_TRIALS + 2, SamplerName.RANDOM))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from orchestrator.core.policy import SamplerName, StoppingName, StoppingPolicy
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import Choices, FloatRange, Parameter, Space
 from orchestrator.core.trial import Report, TrialRecord, TrialState
+from orchestrator.search.surrogate import finals
 from orchestrator.search.surrogate.encoding import Encoding
 from orchestrator.search.surrogate.finals import EARLY_CORRELATION, Curves
 from orchestrator.search.surrogate.model import Observation, best_point, drawn_point, expected_improvement
@@ -109,6 +111,39 @@ def test_failed_and_silent_trials_have_no_final() -> None:
     assert curves([trial(0, TrialState.RUNNING, (math.nan, 1.0))]).expected_finals() == ()
 
 
+def test_missing_first_value_spoils_no_other_trial() -> None:
+    """The late starter has no value where the others stopped, so it teaches nothing about that place."""
+    complete = [trial(n, TrialState.COMPLETE, (0.3, loss), (1 - loss, 0.1)) for n, loss in enumerate((0.2, 0.4, 0.6))]
+    late = trial(3, TrialState.COMPLETE, (math.nan, math.nan), (0.9, 0.1))
+    stopped = trial(4, TrialState.PRUNED, (0.3, 0.8))
+    with_late = curves([*complete, late, stopped]).expected_finals()
+    assert with_late[3].cost == -0.9
+    assert with_late[4] == curves([*complete, stopped]).expected_finals()[3]
+    young = [replace(record, state=TrialState.PRUNED) for record in complete]
+    assert curves([*young, late, stopped]).expected_finals()[4].cost == pytest.approx(-0.3)
+
+
+def test_complete_trial_needs_no_compared_value() -> None:
+    (final,) = curves([trial(0, TrialState.COMPLETE, (0.5, math.nan), (0.8, math.nan))]).expected_finals()
+    assert (final.cost, final.variance) == (-0.8, 0.0)
+
+
+def test_each_place_is_fitted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proposal after 500 trials must not fit one regression for each of them."""
+    fits: list[int] = []
+    fitted = finals._fitted
+
+    def counted(early: finals.Array, ends: finals.Array, correlation: float) -> finals._Regression:
+        fits.append(len(early))
+        return fitted(early, ends, correlation)
+
+    monkeypatch.setattr(finals, "_fitted", counted)
+    complete = [trial(n, TrialState.COMPLETE, (0.3, n / 9), (0.5, 0.1), (0.9, 0.1)) for n in range(3)]
+    stopped = [trial(n, TrialState.PRUNED, *[(0.3, n / 90)] * (1 + n % 2)) for n in range(3, 40)]
+    curves([*complete, *stopped]).expected_finals()
+    assert fits == [3, 3]
+
+
 @given(st.permutations(range(6)))
 def test_finals_do_not_depend_on_the_order(order: list[int]) -> None:
     losses = (0.3, 0.5, 0.9, 0.4, 0.7, 0.2)
@@ -164,6 +199,27 @@ def test_failures_do_not_hide_the_good_region() -> None:
     failed = [Observation(point={"learning_rate": 9e-3, "rank": 32}, cost=math.inf)]
     rate = best_point(encoding, [*known, *failed], 0, {}).point["learning_rate"]
     assert 1e-4 < float(str(rate)) < 6e-3
+
+
+def test_many_equal_best_costs_hide_no_worse_ones() -> None:
+    """Half of the trials reach the same accuracy; the bad ones at high rates must still count as bad."""
+    encoding = Encoding(PLANE)
+    points = [drawn_point(encoding, number, 1, {}) for number in range(16)]
+    worse = [max(0.0, 0.3 * (math.log10(float(str(point["learning_rate"]))) + 3)) for point in points]
+    assert sum(cost == 0.0 for cost in worse) > len(points) / 2
+    observed = [Observation(point=point, cost=cost) for point, cost in zip(points, worse, strict=True)]
+    rates = [float(str(best_point(encoding, observed, seed, {}).point["learning_rate"])) for seed in range(4)]
+    assert max(rates) < 1e-3
+
+
+def test_equal_costs_promise_no_gain() -> None:
+    encoding = Encoding(PLANE)
+    points = [drawn_point(encoding, number, 1, {}) for number in range(8)]
+    equal = [Observation(point=point, cost=-0.9) for point in points]
+    failed = Observation(point={"learning_rate": 9e-3, "rank": 32}, cost=math.inf)
+    for observations in (equal, [*equal, failed]):
+        best = best_point(encoding, observations, 0, {})
+        assert (best.gain, best.noise) == (0.0, 0.0)
 
 
 def test_expected_improvement_has_known_values() -> None:

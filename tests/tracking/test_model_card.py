@@ -7,6 +7,7 @@ import pytest
 
 from orchestrator.assets.catalogue import CATALOGUE, Kind
 from orchestrator.core.data import Origin, Source
+from orchestrator.evaluation.score_intervals import MetricInterval
 from orchestrator.tracking.adapters import AdapterCard
 from orchestrator.tracking.model_card import model_card
 
@@ -112,3 +113,20 @@ def test_labels_are_shown_with_their_values_and_counts() -> None:
         "| bad | `0`, `neg` | 1,200 | 3 |",
         "| good | `1` | 7 | 0 |",
     ]
+
+
+def test_card_shows_intervals_of_test_metrics() -> None:
+    plain = card(Source(origin=Origin.HUB, name="org/base"), "org/base", test__accuracy=0.86, val__loss=0.4)
+    assert "| test/accuracy | 0.8600 |\n" in model_card(plain)
+    assert "interval" not in model_card(plain)
+    limits = MetricInterval(low=0.8391, high=0.8793, level=0.95, rows=1500, seed_sd=0.005)
+    full = dataclasses.replace(plain, intervals={"test/accuracy": limits})
+    readme = model_card(full)
+    assert "| metric | value | 95 % interval |\n|---|---|---|\n" in readme
+    assert "| test/accuracy | 0.8600 | 0.8391 to 0.8793 |\n" in readme
+    assert "| val/loss | 0.4000 |  |\n" in readme
+    assert "- test/accuracy: the noise of 1,500 test rows and of one seed (seed noise assumed: 0.005)\n" in readme
+    assert AdapterCard.from_json(full.to_json()) == full
+    old = plain.to_json()
+    del old["intervals"]
+    assert AdapterCard.from_json(old) == plain

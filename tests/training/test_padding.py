@@ -119,7 +119,7 @@ def test_padding_does_not_change_predictions(name: str, tmp_path: Path) -> None:
     texts, labels = rows["text"][:], torch.tensor(rows["label"][:])
     alone, batched = plain_logits(folder, texts, 1), plain_logits(folder, texts, 8)
     assert torch.allclose(alone, batched, atol=1e-5)
-    assert torch.nn.functional.cross_entropy(alone, labels).item() == pytest.approx(measured["loss"], rel=1e-4)
+    assert torch.nn.functional.cross_entropy(alone, labels).item() == pytest.approx(measured.metrics["loss"], rel=1e-4)
     answers = torch.tensor(AdapterRunner(folder).probabilities(texts, 8))
     assert torch.allclose(alone.softmax(-1), answers, atol=1e-5)
     assert (alone.softmax(-1)[:, 0].max() - alone.softmax(-1)[:, 0].min()).item() > 1e-3  # not constant

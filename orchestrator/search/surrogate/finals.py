@@ -58,16 +58,19 @@ class Curves:
         trials, F = a + b · v(s) + e. b and the variance of e are posterior means: the prior, worth ``PRIOR_TRIALS``
         trials, is a correlation between v(s) and F which grows with s from ``EARLY_CORRELATION`` to 1. With fewer than
         two complete trials, the present costs at s take the place of F: the improvement still to come is the same for
-        all trials, and does not change their order.
+        all trials with s samples, and does not change their order.
         """
         trials = sorted(self._scored(self.records), key=lambda record: record.number)
-        complete = [record for record in trials if record.state is TrialState.COMPLETE]
-        return tuple(
-            ExpectedFinal(trial=record.number, cost=self._cost(record), variance=0.0)
-            if record.state is TrialState.COMPLETE
-            else self._extrapolated(record, trials, complete)
-            for record in trials
-        )
+        unfinished = {record.samples for record in trials if record.state is not TrialState.COMPLETE}
+        regressions = {at: self._regression(at, trials) for at in unfinished}
+        finals = []
+        for record in trials:
+            cost, variance = self._cost(record), 0.0
+            if record.state is not TrialState.COMPLETE:
+                regression = regressions[record.samples]
+                cost, variance = regression.cost(self._early(record, record.samples)), regression.variance
+            finals.append(ExpectedFinal(trial=record.number, cost=cost, variance=variance))
+        return tuple(finals)
 
     def _scored(self, records: Iterable[TrialRecord]) -> list[TrialRecord]:
         return [
@@ -75,24 +78,20 @@ class Curves:
             for record in records
             if record.state is not TrialState.FAIL
             and np.isfinite(self._cost(record))
-            and np.isfinite(self._early(record, record.samples))
+            and (record.state is TrialState.COMPLETE or np.isfinite(self._early(record, record.samples)))
         ]
 
-    def _extrapolated(
-        self, record: TrialRecord, trials: Sequence[TrialRecord], complete: Sequence[TrialRecord]
-    ) -> ExpectedFinal:
-        at = record.samples
-        peers = [other for other in trials if other.samples >= at]
-        teachers = [other for other in complete if other.reports[0].nominal_samples <= at]
-        if len(teachers) < 2:
-            teachers = peers
-            finals = np.array([self._cost(other, at) for other in peers])
-        else:
-            finals = np.array([self._cost(other) for other in teachers])
-        early = np.array([self._early(other, at) for other in teachers])
-        correlation = EARLY_CORRELATION + (1 - EARLY_CORRELATION) * min(1.0, at / self.end)
-        cost, variance = _regression(early, finals, correlation, self._early(record, at))
-        return ExpectedFinal(trial=record.number, cost=cost, variance=variance)
+    def _regression(self, at: int, trials: Sequence[TrialRecord]) -> "_Regression":
+        """Return the regression for trials with ``at`` samples, from the trials with finite costs at that place."""
+        known = [record for record in trials if np.isfinite(self._early(record, at))]
+        pairs = [
+            (self._early(record, at), self._cost(record)) for record in known if record.state is TrialState.COMPLETE
+        ]
+        if len(pairs) < 2:
+            peers = [(self._early(record, at), self._cost(record, at)) for record in known if record.samples >= at]
+            pairs = [pair for pair in peers if np.isfinite(pair[1])]
+        early, finals = np.array(pairs).T
+        return _fitted(early, finals, EARLY_CORRELATION + (1 - EARLY_CORRELATION) * min(1.0, at / self.end))
 
     def _cost(self, record: TrialRecord, until: int | None = None) -> float:
         return self.metric.sort_key(record.score(self.metric, until=until))
@@ -101,22 +100,43 @@ class Curves:
         return self.compared.sort_key(record.score(self.compared, until=at))
 
 
-def _regression(early: Array, finals: Array, correlation: float, value: float) -> tuple[float, float]:
-    """Return mean and variance of the final cost of a trial with an early cost of ``value``.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Regression:
+    """Expected final costs by early costs.
+
+    Attributes:
+        slope: change of the final cost with the early one, at least 0.
+        early: mean of the early costs.
+        final: mean of the final costs.
+        variance: variance of one predicted final cost.
+    """
+
+    slope: float
+    early: float
+    final: float
+    variance: float
+
+    def cost(self, early: float) -> float:
+        """Return the expected final cost of a trial."""
+        return self.final + self.slope * (early - self.early)
+
+
+def _fitted(early: Array, finals: Array, correlation: float) -> _Regression:
+    """Return the regression over known trials.
 
     Args:
         early: early costs of the known trials, shape (n,), n >= 1.
         finals: their final costs, shape (n,).
         correlation: correlation of both by the prior, in [0, 1].
-        value: early cost of the predicted trial.
     """
     n, spread, width = len(early), float(finals.std()), float(early.std())
+    middle, mean = float(early.mean()), float(finals.mean())
     if n < 2 or width == 0.0:
-        return float(finals.mean()), spread**2
-    x, y = early - early.mean(), finals - finals.mean()
+        return _Regression(slope=0.0, early=middle, final=mean, variance=spread**2)
+    x, y = early - middle, finals - mean
     slope = (PRIOR_TRIALS * correlation * spread * width + float(x @ y)) / (PRIOR_TRIALS * width**2 + float(x @ x))
     slope = max(0.0, slope)
     residuals = y - slope * x
     squares = PRIOR_TRIALS * spread**2 * (1 - correlation**2) + float(residuals @ residuals)
     variance = squares / (PRIOR_TRIALS + n) * (1 + 1 / n)
-    return float(finals.mean()) + slope * (value - float(early.mean())), variance
+    return _Regression(slope=slope, early=middle, final=mean, variance=variance)

@@ -24,6 +24,10 @@ NEAR = 32
 LEADERS = 5
 JITTER = 1e-6
 """Least variance of a target, for a stable matrix."""
+LEAST_SCALE = 1e-12
+"""Least standard deviation of costs; smaller ones are rounding errors."""
+_DIGITS = 12
+"""Decimals in which different costs differ."""
 DISTANCE = 0.1
 """Standard deviation of the distance of near points, in coordinates."""
 
@@ -77,9 +81,9 @@ def drawn_point(encoding: Encoding, number: int, seed: int, fixed: Point) -> dic
 def best_point(encoding: Encoding, observations: Sequence[Observation], seed: int, fixed: Point) -> BestPoint:
     """Return the untried point with the largest expected improvement.
 
-    Costs worse than twice the distance
-    from the best one to the median count as that, because diverged trials would dominate the scale. A running trial
-    without a report counts with its expected cost (the kriging believer, Ginsbourger et al. 2010).
+    A cost worse than the median by more than twice the median's distance from the best cost counts as that, because
+    diverged trials would dominate the scale. A running trial without a report counts with its expected cost (the
+    kriging believer, Ginsbourger et al. 2010). If all finite costs are equal, there is no scale: gain and noise are 0.
 
     Args:
         encoding: of the space.
@@ -88,8 +92,8 @@ def best_point(encoding: Encoding, observations: Sequence[Observation], seed: in
         fixed: values that the point must have.
     """
     known = _fewer([one for one in observations if not np.isnan(one.cost)])
-    costs = _capped(np.array([one.cost for one in known]))
-    mean, scale = float(costs.mean()), float(costs.std()) or 1.0
+    costs, differ = _capped(np.array([one.cost for one in known]))
+    mean, scale = float(costs.mean()), max(float(costs.std()), LEAST_SCALE)
     features = encoding.features([one.point for one in known])
     variances = np.array([one.variance for one in known]) / scale**2
     process = GaussianProcess(features, (costs - mean) / scale, variances)
@@ -99,11 +103,12 @@ def best_point(encoding: Encoding, observations: Sequence[Observation], seed: in
         process = process.believing(encoding.features(pending))
     keys = {canonical(one.point) for one in observations}
     pool = _pool(encoding, known, seed, fixed)
-    untried = [point for point in pool if canonical(point) not in keys] or pool
-    means, deviations = process.predict(encoding.features(untried))
+    means, deviations = process.predict(encoding.features(pool))
     gains = expected_improvement(best - means, deviations)
-    chosen = int(np.argmax(gains))
-    return BestPoint(point=untried[chosen], gain=float(gains[chosen]) * scale, noise=process.noise * scale)
+    order = np.argsort(-gains, kind="stable")
+    chosen = next((place for place in order if canonical(pool[place]) not in keys), order[0])
+    scale = scale if differ else 0.0
+    return BestPoint(point=pool[chosen], gain=float(gains[chosen]) * scale, noise=process.noise * scale)
 
 
 class GaussianProcess:
@@ -162,10 +167,16 @@ def _fewer(known: Sequence[Observation]) -> list[Observation]:
     return [known[place] for place in sorted([*older, *newest])]
 
 
-def _capped(costs: Array) -> Array:
-    finite = costs[np.isfinite(costs)]
-    best, middle = float(finite.min()), float(np.median(finite))
-    return np.minimum(costs, middle + 2 * (middle - best))
+def _capped(costs: Array) -> tuple[Array, bool]:
+    """Return the costs without extreme ones, and whether the finite ones differ.
+
+    The median is over distinct costs: where half of the trials reach the same best accuracy, the worse ones still
+    count as worse.
+    """
+    distinct = np.unique(costs[np.isfinite(costs)].round(_DIGITS))
+    best, middle = float(distinct[0]), float(np.median(distinct))
+    margin = 2 * (middle - best) or abs(best) or 1.0
+    return np.minimum(costs, middle + margin), len(distinct) > 1
 
 
 def _pool(encoding: Encoding, known: Sequence[Observation], seed: int, fixed: Point) -> list[dict[str, ParamValue]]:

@@ -4,11 +4,8 @@ Sweeps with ``tracking.record`` write it. Only trial tables read it; nothing tha
 when the checkpoints are deleted.
 """
 
-import json
-from dataclasses import asdict
-
-from orchestrator.core.manifest import sync
-from orchestrator.core.row_measures import Measurement, RowMeasures
+from orchestrator.core.row_measures import Measurement
+from orchestrator.evaluation.measurement_file import read_measurement, write_measurement
 from orchestrator.training.checkpoints.trial_folder import TrialFolder
 
 FILE = "test.json"
@@ -25,14 +22,7 @@ def record_test(folder: TrialFolder, samples: int, measurement: Measurement) -> 
     Raises:
         OSError: the disk is full.
     """
-    owner = None if folder.owner is None else folder.owner.to_json()
-    document = {"samples": samples, "owner": owner, **asdict(measurement)}
-    folder.path.mkdir(parents=True, exist_ok=True)
-    unfinished = folder.path / f".{FILE}.unfinished"
-    unfinished.write_text(json.dumps(document), encoding="utf-8")
-    sync(unfinished)
-    unfinished.replace(folder.path / FILE)
-    sync(folder.path)
+    write_measurement(folder.path / FILE, samples, folder.owner, measurement)
 
 
 def read_recorded_test(folder: TrialFolder, samples: int) -> Measurement | None:
@@ -42,13 +32,4 @@ def read_recorded_test(folder: TrialFolder, samples: int) -> Measurement | None:
         folder: the trial's checkpoints.
         samples: report point of the checkpoint.
     """
-    try:
-        document = json.loads((folder.path / FILE).read_text(encoding="utf-8"))
-        if document["samples"] != samples or not folder.owns(document["owner"]):
-            return None
-        rows = RowMeasures(**{name: tuple(values) for name, values in document["rows"].items()})
-        return Measurement(metrics=document["metrics"], rows=rows)
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError, KeyError, AttributeError):  # not UTF-8, not JSON, or another document
-        return None
+    return read_measurement(folder.path / FILE, samples, folder.owner)

@@ -41,10 +41,10 @@ class SoloEngine:
         self._context.require_open()
         return SoloRun(self, self._context, task)
 
-    def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Mapping[str, float]:
-        """Return the metrics of a checkpoint, or of its ``adapter`` folder, in float32 on a split."""
+    def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Measurement:
+        """Return the measurement of a checkpoint, or of its ``adapter`` folder, in float32 on a split."""
         [(_, measurement)] = self.measure_each(checkpoint, task, [split])
-        return measurement.metrics
+        return measurement
 
     def measure_each(
         self, checkpoint: Path, task: TrialTask, splits: Sequence[str]

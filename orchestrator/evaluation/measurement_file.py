@@ -1,0 +1,93 @@
+"""The file of a measurement on the test split, in a trial's folder beside its checkpoints.
+
+Two files have this form. ``test.json`` is written with ``tracking.record``, for trial tables. ``kept_test.json`` is
+written for each kept adapter after the search, for intervals and paired tests. Nothing that chooses between trials
+during the search reads either.
+"""
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+
+from orchestrator.core.manifest import Owner, sync
+from orchestrator.core.metric import Metric
+from orchestrator.core.row_measures import Measurement, RowMeasures
+from orchestrator.core.trial import TrialRecord
+
+KEPT = "kept_test.json"
+"""Name of the file of a kept adapter, measured once in float32."""
+
+
+def kept_test_file(sweep_dir: Path, number: int) -> Path:
+    """Return the path of the test measurement of a kept adapter.
+
+    Args:
+        sweep_dir: folder of the sweep.
+        number: number of the trial.
+    """
+    return sweep_dir / "trials" / f"{number:04d}" / KEPT
+
+
+def write_measurement(file: Path, samples: int, owner: Owner | None, measurement: Measurement) -> None:
+    """Write a measurement atomically; an earlier file is replaced.
+
+    Args:
+        file: the file; its folder is created.
+        samples: report point of the measured checkpoint.
+        owner: the trial; None: unknown.
+        measurement: metrics and rows.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    stored = None if owner is None else owner.to_json()
+    document = {"samples": samples, "owner": stored, **asdict(measurement)}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_name(f".{file.name}.unfinished")
+    unfinished.write_text(json.dumps(document), encoding="utf-8")
+    sync(unfinished)
+    unfinished.replace(file)
+    sync(file.parent)
+
+
+def read_measurement(file: Path, samples: int, owner: Owner | None) -> Measurement | None:
+    """Return a written measurement; None if it is missing, damaged, of another checkpoint or of another owner.
+
+    Args:
+        file: the file.
+        samples: report point of the checkpoint.
+        owner: the trial; None: any.
+    """
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        stored = document["owner"]
+        if document["samples"] != samples or not (owner is None or stored is None or owner.owns(stored)):
+            return None
+        rows = RowMeasures(**{name: tuple(values) for name, values in document["rows"].items()})
+        return Measurement(metrics=document["metrics"], rows=rows)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, TypeError, KeyError, AttributeError):  # not UTF-8, not JSON, or another document
+        return None
+
+
+def kept_measurement(sweep_dir: Path, trial: TrialRecord, metric: Metric) -> Measurement | None:
+    """Return the test measurement of a kept adapter; None unless its metrics are those of the ledger.
+
+    Sweeps of earlier versions have metrics and no rows.
+
+    Args:
+        sweep_dir: folder of the sweep.
+        trial: the trial.
+        metric: decides the best checkpoint.
+    """
+    best = trial.best(metric)
+    if best is None or not any(name.startswith("test/") for name in trial.final):
+        return None
+    owner = Owner(sweep="", task=trial.task)
+    measured = read_measurement(kept_test_file(sweep_dir, trial.number), best.nominal_samples, owner)
+    if measured is None:
+        return None
+    finite = {f"test/{name}": value for name, value in measured.metrics.items() if math.isfinite(value)}
+    return measured if all(trial.final.get(name) == value for name, value in finite.items()) else None

@@ -1,0 +1,157 @@
+"""Intervals of a kept adapter's test metrics, and paired tests of several adapters on the same rows."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.core.row_measures import RowMeasures
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from orchestrator.statistics.paired import PairedTest
+    from orchestrator.statistics.ties import Ties
+
+SEED_SD = 0.005
+"""Assumed standard deviation of an accuracy between seeds, in [0, 1]."""
+SEED_ORIGIN = "five seeds in benchmarks/history/2026-11-26.md"
+"""The measurement of ``SEED_SD``."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MetricInterval:
+    """The confidence interval of a test metric of one adapter.
+
+    Attributes:
+        low, high: limits, in the unit of the metric.
+        level: confidence level in (0, 1).
+        rows: number of test rows, at least 2.
+        seed_sd: assumed standard deviation of the metric between seeds, part of the interval; None: unknown, the
+            interval holds the noise of the rows alone.
+    """
+
+    low: float
+    high: float
+    level: float
+    rows: int
+    seed_sd: float | None
+
+    @property
+    def sources(self) -> str:
+        """The sources of noise in the interval, in words."""
+        rows = f"the noise of {self.rows:,} test rows"
+        if self.seed_sd is None:
+            return f"{rows} alone (seed noise unknown)"
+        return f"{rows} and of one seed (seed noise assumed: {self.seed_sd:g})"
+
+
+def metric_intervals(metrics: Mapping[str, float], rows: RowMeasures) -> dict[str, MetricInterval]:
+    """Return the 95 % interval of each metric that follows from the rows, by name.
+
+    These are ``accuracy`` (Wilson's interval with ``SEED_SD``), ``macro_f1`` (bootstrap), ``loss`` and ``perplexity``
+    (Student's). The last three hold the noise of the rows alone. A metric has no interval if its value is not the one
+    computed from the rows, for example because an objective defines it otherwise, or if the rows show no spread.
+
+    Args:
+        metrics: values by name, without a split.
+        rows: the rows of the same measurement.
+    """
+    found = {name: _interval(name, value, rows) for name, value in metrics.items()}
+    return {name: interval for name, interval in found.items() if interval is not None}
+
+
+def _interval(name: str, value: float, rows: RowMeasures) -> MetricInterval | None:
+    import numpy as np
+
+    from orchestrator.statistics.intervals import mean_interval
+    from orchestrator.statistics.noise import accuracy_score, prior_noise
+    from orchestrator.statistics.row_metrics import macro_f1_interval
+
+    if len(rows.losses) < 2 or not math.isfinite(value):
+        return None
+    predictions_n, references_n = np.array(rows.predictions), np.array(rows.references)
+    classes, seed_sd = len(rows.predictions) > 0, None
+    if name == "accuracy" and classes:
+        seed_sd = SEED_SD
+        interval = accuracy_score((predictions_n == references_n)[None, :], prior_noise(SEED_SD, SEED_ORIGIN)).total
+        limits = interval.value, max(0.0, interval.low), min(1.0, interval.high)
+    elif name == "macro_f1" and classes:
+        interval = macro_f1_interval(predictions_n, references_n, np.random.default_rng(0))
+        limits = interval.value, interval.low, interval.high
+    elif name in {"loss", "perplexity"}:
+        interval = mean_interval(np.array(rows.losses), np.array(rows.units))
+        limits = interval.value, interval.low, interval.high
+        if name == "perplexity":
+            limits = math.exp(limits[0]), math.exp(limits[1]), math.exp(min(limits[2], 700.0))
+    else:
+        return None
+    computed, low, high = limits
+    if not math.isclose(computed, value, rel_tol=1e-5, abs_tol=1e-9) or low == high:
+        return None
+    return MetricInterval(low=low, high=high, level=interval.level, rows=len(rows.losses), seed_sd=seed_sd)
+
+
+def adapter_ties(metric: str, rows: Mapping[int, RowMeasures]) -> "Ties | None":
+    """Return the adapters that paired tests cannot tell apart from the best on the same rows.
+
+    Accuracies are compared by the exact McNemar test, losses and perplexities by Student's paired test, macro-F1 by a
+    paired bootstrap. The p-values are adjusted by Holm's method.
+
+    Args:
+        metric: name of the metric without a split.
+        rows: rows of each adapter by the number of its trial; of equal values the first is the best.
+
+    Returns:
+        None for other metrics, for fewer than 2 adapters or rows, and if the rows are not the same.
+    """
+    import numpy as np
+
+    from orchestrator.statistics.ties import accuracy_ties, tied_with_best
+
+    each = [*rows.values()]
+    same = len({(measured.units, measured.references) for measured in each}) == 1
+    if len(each) < 2 or not same or len(each[0].losses) < 2:
+        return None
+    trials, classes = [*rows], len(each[0].references) > 0
+    predictions_kn = np.array([measured.predictions for measured in each])
+    references_n = np.array(each[0].references)
+    if metric == "accuracy" and classes:
+        return accuracy_ties(trials, predictions_kn == references_n)
+    if metric in {"loss", "perplexity"}:
+        gains_kn, units_n = -np.array([measured.losses for measured in each]), np.array(each[0].units)
+        best, tests = _loss_tests(gains_kn, units_n)
+    elif metric == "macro_f1" and classes:
+        best, tests = _f1_tests(predictions_kn, references_n)
+    else:
+        return None
+    return tied_with_best(trials[best], {trials[place]: test for place, test in tests.items()})
+
+
+def _loss_tests(gains_kn: "NDArray[np.float64]", units_n: "NDArray[np.float64]") -> "tuple[int, dict[int, PairedTest]]":
+    """Return the place of the lowest loss, and its test against each other place."""
+    from orchestrator.statistics.paired import paired_means
+
+    best = int(gains_kn.sum(axis=1).argmax())
+    others = (place for place in range(len(gains_kn)) if place != best)
+    return best, {place: paired_means(gains_kn[best], gains_kn[place], units_n) for place in others}
+
+
+def _f1_tests(
+    predictions_kn: "NDArray[np.int64]", references_n: "NDArray[np.int64]"
+) -> "tuple[int, dict[int, PairedTest]]":
+    """Return the place of the highest macro-F1, and its test against each other place."""
+    import numpy as np
+
+    from orchestrator.statistics.paired import paired_bootstrap
+    from orchestrator.statistics.row_metrics import macro_f1
+
+    ones_1n = np.ones((1, len(references_n)), dtype=np.int64)
+    best = int(np.argmax([macro_f1(ones_1n, predictions_n, references_n)[0] for predictions_n in predictions_kn]))
+    generator = np.random.default_rng(0)
+    return best, {
+        place: paired_bootstrap(predictions_kn[best], predictions_kn[place], references_n, macro_f1, generator)
+        for place in range(len(predictions_kn))
+        if place != best
+    }

@@ -1,0 +1,138 @@
+"""The kept adapters on the test rows: intervals of their metrics, and the adapters that cannot be told apart."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.core.methods import takers
+from orchestrator.core.metric import Metric
+from orchestrator.core.trial import TrialRecord
+from orchestrator.evaluation.measurement_file import kept_measurement
+from orchestrator.evaluation.score_intervals import MetricInterval, adapter_ties, metric_intervals
+
+if TYPE_CHECKING:
+    from orchestrator.statistics.ties import Ties
+
+NO_CORRECTION = (
+    "Validation chose the trials and test rows are read once, so the intervals need no correction for the choice"
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """The kept adapters against the best of them, by paired tests on the test rows.
+
+    Attributes:
+        tied: trials that cannot be told apart, the best on the test rows first; one trial: it is better than all.
+        worse: trials worse than the best.
+        rows: number of test rows.
+        p_value: lowest p-value among the tied trials, adjusted by Holm's method; with no tie the highest one.
+        preferred: the preferred trial of ``tied``: smaller rank, then smaller gap, then better value.
+        reasons: the facts that decided the preference, in words.
+    """
+
+    tied: tuple[int, ...]
+    worse: tuple[int, ...]
+    rows: int
+    p_value: float
+    preferred: int
+    reasons: tuple[str, ...]
+
+    def sentence(self, winner: int | None) -> str:
+        """Return the comparison in words, without a full stop.
+
+        Args:
+            winner: the winner by validation, which ``promote`` registers.
+        """
+        place = f"on {self.rows:,} test rows"
+        tests = "paired test" if len(self.tied) + len(self.worse) == 2 else "paired tests"
+        if len(self.tied) == 1:
+            sign = "=" if len(self.worse) == 1 else "≤"
+            return f"{_trials(self.tied)} is better than {_trials(self.worse)} {place} ({tests}, p {sign} {self._p})"
+        sign = "=" if len(self.tied) == 2 else "≥"
+        worse = ""
+        if self.worse:
+            worse = f"; {_trials(self.worse)} {'is' if len(self.worse) == 1 else 'are'} worse"
+        promoted = "" if winner in {None, self.preferred} else f" (promote takes trial {winner}, best on validation)"
+        return (
+            f"{_trials(self.tied)} cannot be told apart {place} ({tests}, p {sign} {self._p}){worse}; "
+            f"trial {self.preferred} is preferred: {', '.join(self.reasons) or 'better test value'}{promoted}"
+        )
+
+    @property
+    def _p(self) -> str:
+        return f"{self.p_value:.2g}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeptAdapters:
+    """The statistics of the kept adapters.
+
+    Attributes:
+        intervals: interval by metric (``test/accuracy`` ...), by trial; trials without stored rows are missing.
+        comparison: paired tests in the searched metric; None with fewer than 2 adapters or for an unknown metric.
+    """
+
+    intervals: Mapping[int, Mapping[str, MetricInterval]] = field(default_factory=dict)
+    comparison: Comparison | None = None
+
+
+def kept_adapters(sweep_dir: Path, records: Sequence[TrialRecord], metric: Metric) -> KeptAdapters:
+    """Return the statistics of the kept adapters from the rows stored in their trials' folders.
+
+    Args:
+        sweep_dir: folder of the sweep.
+        records: the trials, in any order.
+        metric: the searched metric.
+    """
+    measured = {
+        record.number: measurement
+        for record in records
+        if (measurement := kept_measurement(sweep_dir, record, metric)) is not None
+    }
+    intervals = {
+        number: {f"test/{name}": each for name, each in metric_intervals(found.metrics, found.rows).items()}
+        for number, found in measured.items()
+    }
+    name = metric.name.rpartition("/")[2]
+    comparable = {number: found.rows for number, found in measured.items() if f"test/{name}" in intervals[number]}
+    ties = adapter_ties(name, comparable)
+    by_number = {record.number: record for record in records}
+    return KeptAdapters(intervals=intervals, comparison=None if ties is None else _comparison(ties, by_number, metric))
+
+
+def comparison_json(comparison: Comparison | None, winner: int | None) -> dict[str, Any] | None:
+    """Return a comparison as plain values with its sentence, or None."""
+    return None if comparison is None else {**asdict(comparison), "sentence": comparison.sentence(winner)}
+
+
+def _comparison(ties: "Ties", records: Mapping[int, TrialRecord], metric: Metric) -> Comparison:
+    from orchestrator.statistics.ties import Preference, prefer
+
+    members = [records[number] for number in ties.members]
+    methods = {record.settings.method for record in members}
+    ranked = len(methods) == 1 and methods <= {*takers("rank")}  # ranks of different methods are not comparable
+    facts = {
+        record.number: ({"rank": float(record.settings.rank)} if ranked else {})
+        | {name: value for name, value in record.at_best(metric).items() if name == "gap/loss"}
+        for record in members
+    }
+    chosen = prefer(ties, facts, (Preference(name="rank"), Preference(name="gap/loss")))
+    lowest = ties.p_value
+    return Comparison(
+        tied=ties.members,
+        worse=tuple(each.trial for each in ties.worse),
+        rows=ties.rows or 0,
+        p_value=max(each.p_value for each in ties.worse) if lowest is None else lowest,
+        preferred=chosen.trial,
+        reasons=tuple(
+            f"rank {reason.value:.0f}" if reason.name == "rank" else "smaller gap" for reason in chosen.reasons
+        ),
+    )
+
+
+def _trials(numbers: Sequence[int]) -> str:
+    """Return ``trial 3``, or ``trials 0, 17 and 15``."""
+    *first, last = map(str, numbers)
+    return f"trials {', '.join(first)} and {last}" if first else f"trial {last}"

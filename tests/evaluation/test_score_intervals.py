@@ -1,0 +1,92 @@
+"""Intervals and ties of test metrics, with values computed by hand or by the statistics they are made of."""
+
+import math
+
+import numpy as np
+import pytest
+
+from orchestrator.core.row_measures import RowMeasures
+from orchestrator.evaluation.metrics import classification_metrics
+from orchestrator.evaluation.score_intervals import adapter_ties, metric_intervals
+from orchestrator.statistics.row_metrics import macro_f1_interval
+
+
+def rows(wrong: int, of: int = 100, first: int = 0) -> RowMeasures:
+    """Return rows of two classes, with ``wrong`` wrong ones in sequence from ``first`` on."""
+    true = tuple(row % 2 for row in range(of))
+    predicted = tuple(1 - label if first <= row < first + wrong else label for row, label in enumerate(true))
+    losses = tuple(2.0 if one != other else 0.1 for one, other in zip(predicted, true, strict=True))
+    return RowMeasures(losses=losses, units=(1.0,) * of, predictions=predicted, references=true)
+
+
+def metrics(measured: RowMeasures) -> dict[str, float]:
+    pairs = [*zip(measured.predictions, measured.references, strict=True)]
+    return {"loss": sum(measured.losses) / len(pairs), **classification_metrics(pairs, 2)}
+
+
+def test_accuracy_interval_holds_rows_and_seeds() -> None:
+    found = metric_intervals(metrics(rows(10)), rows(10))["accuracy"]
+    # Wilson's interval of 90 of 100 is 0.8256 to 0.9448; a seed adds 1.96 * 0.005 in squares to each distance.
+    assert found.low == pytest.approx(0.9 - math.hypot(0.9 - 0.82563, 0.0098), abs=2e-5)
+    assert found.high == pytest.approx(0.9 + math.hypot(0.94477 - 0.9, 0.0098), abs=2e-5)
+    assert (found.rows, found.seed_sd, found.level) == (100, 0.005, 0.95)
+    assert found.sources == "the noise of 100 test rows and of one seed (seed noise assumed: 0.005)"
+
+
+def test_other_intervals_hold_rows_alone() -> None:
+    measured = rows(10)
+    found = metric_intervals(metrics(measured), measured)
+    losses = np.array(measured.losses)
+    assert found["loss"].high - losses.mean() == pytest.approx(1.98422 * losses.std(ddof=1) / 10, rel=1e-5)
+    plain = macro_f1_interval(np.array(measured.predictions), np.array(measured.references), np.random.default_rng(0))
+    assert (found["macro_f1"].low, found["macro_f1"].high) == (plain.low, plain.high)
+    assert found["loss"].seed_sd is found["macro_f1"].seed_sd is None
+    assert found["loss"].sources == "the noise of 100 test rows alone (seed noise unknown)"
+
+
+def test_perplexity_interval_follows_from_loss() -> None:
+    measured = RowMeasures(losses=(4.0, 9.0, 2.0, 8.0), units=(2.0, 3.0, 2.0, 4.0))
+    mean = 23 / 11
+    found = metric_intervals({"loss": mean, "perplexity": math.exp(mean)}, measured)
+    assert found["perplexity"].low == pytest.approx(math.exp(found["loss"].low))
+    assert found["perplexity"].high == pytest.approx(math.exp(found["loss"].high))
+
+
+def test_perfect_accuracy_stays_a_share() -> None:
+    found = metric_intervals(metrics(rows(0)), rows(0))
+    assert found["accuracy"].high == 1.0
+    assert found["accuracy"].low == pytest.approx(1 - math.hypot(0.036995, 0.0098), abs=2e-5)
+    assert found.keys() == {"accuracy"}  # the rows show no spread of the loss and of macro-F1
+
+
+@pytest.mark.parametrize(
+    ("values", "measured"),
+    [
+        ({"accuracy": 0.7}, rows(10)),  # an objective's own accuracy
+        ({"own": 0.9}, rows(10)),
+        ({"loss": math.nan}, rows(10)),
+        ({"accuracy": 1.0, "loss": 0.1}, rows(0, of=1)),
+        ({"accuracy": 0.9}, RowMeasures(losses=(0.1, 0.2), units=(1.0, 1.0))),
+        ({"loss": 1.0}, RowMeasures(losses=(), units=())),
+    ],
+)
+def test_unknown_metric_has_no_interval(values: dict[str, float], measured: RowMeasures) -> None:
+    assert metric_intervals(values, measured) == {}
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "loss", "macro_f1"])
+def test_equal_adapters_are_tied_and_worse_are_not(metric: str) -> None:
+    found = adapter_ties(metric, {7: rows(12, first=50), 0: rows(10), 3: rows(45)})
+    assert found is not None
+    assert found.members == (0, 7)
+    assert [each.trial for each in found.worse] == [3]
+    assert found.rows == 100
+    if metric == "accuracy":  # 10 and 12 discordant rows: P = 0.8318 of the exact test; the largest of two, so factor 1
+        assert found.p_value == pytest.approx(0.83181, abs=1e-4)
+
+
+def test_ties_need_the_same_rows() -> None:
+    assert adapter_ties("accuracy", {0: rows(10)}) is None
+    assert adapter_ties("accuracy", {}) is None
+    assert adapter_ties("accuracy", {0: rows(10), 1: rows(10, of=90)}) is None
+    assert adapter_ties("own", {0: rows(10), 1: rows(12)}) is None

@@ -1,0 +1,85 @@
+"""The measurement of kept adapters on the test split: rows on disk before the metrics, and again after a kill."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from orchestrator.core.data import DataPlan, Origin, Source
+from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.plan import EngineName, EnginePlan
+from orchestrator.core.row_measures import Measurement, RowMeasures
+from orchestrator.core.trial import TrialTask
+from orchestrator.evaluation.measurement_file import kept_measurement, kept_test_file
+from orchestrator.training.final import measure_test
+from tests.report.examples import make_records
+
+ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
+NOWHERE = Source(origin=Origin.LOCAL, name="nowhere")
+TRIALS = make_records()[:2]
+
+
+class Measured:
+    """Measures rows whose losses are the number of the call; fails from call ``last`` on."""
+
+    def __init__(self, last: int = 99) -> None:
+        self.calls: list[tuple[int, str]] = []
+        self.last = last
+
+    def __call__(self, checkpoint: Path, task: TrialTask, split: str) -> Measurement:
+        assert checkpoint.name == "adapter"
+        self.calls.append((task.number, split))
+        if len(self.calls) >= self.last:
+            raise OSError("killed")
+        loss = float(len(self.calls))
+        return Measurement(metrics={"loss": loss}, rows=RowMeasures(losses=(loss, loss), units=(1.0, 1.0)))
+
+
+def measuring(folder: Path, measure: Measured, engine: EngineName) -> Iterator[tuple[int, dict[str, float]]]:
+    plan = EnginePlan(
+        objective="sentiment",
+        model=NOWHERE,
+        data=DataPlan(source=NOWHERE, train=20, validation=10, test=10),
+        report_points=(16,),
+        sweep_dir=str(folder),
+        sweep_key="key",
+        metric="val/accuracy",
+        engine=engine,
+    )
+    return measure_test(plan, TRIALS, ACCURACY, measure)
+
+
+@pytest.mark.parametrize("engine", EngineName)
+def test_rows_are_stored_before_metrics(engine: EngineName, tmp_path: Path) -> None:
+    measure, done = Measured(), []
+    for number, metrics in measuring(tmp_path, measure, engine):
+        done.append(number)
+        assert [kept_test_file(tmp_path, trial.number).exists() for trial in TRIALS] == [True, len(done) == 2]
+        trial = replace(TRIALS[number], final={**TRIALS[number].final, **metrics})
+        trial = replace(trial, final={name: value for name, value in trial.final.items() if name != "test/accuracy"})
+        kept = kept_measurement(tmp_path, trial, ACCURACY)
+        assert kept is not None
+        assert kept.rows.losses == (metrics["test/loss"],) * 2
+    assert done == [0, 1]
+    assert [number for number, split in measure.calls if split == "test"] == [0, 1]
+
+
+def test_kill_before_the_ledger_measures_again(tmp_path: Path) -> None:
+    first = measuring(tmp_path, Measured(), EngineName.SOLO)
+    next(first)  # trial 0 is on disk, and killed before the ledger has its metrics
+    before = kept_test_file(tmp_path, 0).read_text()
+    again = Measured()
+    again.calls.append((9, "validation"))
+    number, metrics = next(measuring(tmp_path, again, EngineName.SOLO))
+    assert (number, metrics["test/loss"]) == (0, 2.0)
+    assert kept_test_file(tmp_path, 0).read_text() != before
+    stale = replace(TRIALS[0], final={"test/loss": 1.0})  # never pairs old metrics with new rows
+    assert kept_measurement(tmp_path, stale, ACCURACY) is None
+    assert kept_measurement(tmp_path, replace(TRIALS[0], final=metrics), ACCURACY) is not None
+
+
+def test_failed_measurement_stores_no_rows(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="killed"):
+        next(measuring(tmp_path, Measured(last=1), EngineName.SOLO))
+    assert not kept_test_file(tmp_path, 0).exists()
