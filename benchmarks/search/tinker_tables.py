@@ -36,7 +36,8 @@ def read_tinker_tasks(path: Path) -> list[Task]:
 
     A trial has one report, its final test loss, which is also its test value. Repeated measurements are averaged.
     """
-    rows = pd.read_csv(path).groupby(["model", "learning_rate", "rank"], as_index=False)["test_nll"].mean()
+    means = pd.read_csv(path).groupby(["model", "learning_rate", "rank"])["test_nll"].mean()
+    rows = means.to_frame().reset_index()
     return [_task(str(model), points) for model, points in rows.groupby("model") if len(points) >= FEWEST]
 
 

@@ -6,10 +6,20 @@ from pathlib import Path
 import optuna
 import pytest
 
-from orchestrator.core.policy import SamplerName, StoppingName, StoppingPolicy
+from orchestrator.core.policy import Budget, SamplerName, StoppingName, StoppingPolicy, Until
 from orchestrator.core.trial import Report, TrialRecord
 from orchestrator.search.plan import SearchPlan
-from tests.search.worlds import GRID, Killed, coordinator_of, curve, essence, killed_before_commit, plan_of, run_out
+from tests.search.worlds import (
+    GRID,
+    Killed,
+    coordinator_of,
+    curve,
+    essence,
+    killed_before_commit,
+    plan_of,
+    report_of,
+    run_out,
+)
 
 Measure = Callable[[TrialRecord, int], Report]
 NO_RULE = StoppingPolicy(rule=StoppingName.NONE)
@@ -68,6 +78,22 @@ def test_kills_change_no_decision(tmp_path: Path, rule: StoppingName) -> None:
     expected = uninterrupted(tmp_path / "whole", plan)
     assert killed_again_and_again(tmp_path / "killed", plan, 29) > 0
     assert (essence(coordinator_of(tmp_path / "killed", plan)), study_of(tmp_path / "killed")) == expected
+
+
+def test_kills_do_not_move_the_end_without_gain(tmp_path: Path) -> None:
+    """The reason is not stored: each process finds it again, and judges the waiting trials as before."""
+    budget = Budget(trials=20, until=Until.NO_EXPECTED_GAIN)
+    plan = plan_of(budget=budget, stopping=StoppingPolicy(reduction_factor=2), reports=3)
+
+    def equal(record: TrialRecord, samples: int) -> Report:
+        return report_of(record.number, samples, 0.8)
+
+    expected = uninterrupted(tmp_path / "whole", plan, equal)
+    assert len(expected[0]) < 20
+    assert killed_again_and_again(tmp_path / "killed", plan, 23, equal) > 2
+    resumed = coordinator_of(tmp_path / "killed", plan)
+    assert (essence(resumed), study_of(tmp_path / "killed")) == expected
+    assert "no further trial is expected to pay" in (resumed.exhausted_reason or "")
 
 
 @pytest.mark.parametrize("every", [12, 19])

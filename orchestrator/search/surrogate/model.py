@@ -103,12 +103,12 @@ def best_point(encoding: Encoding, observations: Sequence[Observation], seed: in
         process = process.believing(encoding.features(pending))
     keys = {canonical(one.point) for one in observations}
     pool = _pool(encoding, known, seed, fixed)
-    untried = [point for point in pool if canonical(point) not in keys] or pool
-    means, deviations = process.predict(encoding.features(untried))
+    means, deviations = process.predict(encoding.features(pool))
     gains = expected_improvement(best - means, deviations)
-    chosen = int(np.argmax(gains))
+    order = np.argsort(-gains, kind="stable")
+    chosen = next((place for place in order if canonical(pool[place]) not in keys), order[0])
     scale = scale if differ else 0.0
-    return BestPoint(point=untried[chosen], gain=float(gains[chosen]) * scale, noise=process.noise * scale)
+    return BestPoint(point=pool[chosen], gain=float(gains[chosen]) * scale, noise=process.noise * scale)
 
 
 class GaussianProcess:
