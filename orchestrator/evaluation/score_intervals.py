@@ -106,14 +106,14 @@ def adapter_ties(metric: str, rows: Mapping[int, RowMeasures]) -> "Ties | None":
     Returns:
         None for other metrics, for fewer than 2 adapters or rows, and if the rows are not the same.
     """
-    import numpy as np
-
-    from orchestrator.statistics.ties import accuracy_ties, tied_with_best
-
     each = [*rows.values()]
     same = len({(measured.units, measured.references) for measured in each}) == 1
     if len(each) < 2 or not same or len(each[0].losses) < 2:
         return None
+    import numpy as np  # status shows sweeps without stored rows, and starts faster without numpy
+
+    from orchestrator.statistics.ties import accuracy_ties, tied_with_best
+
     trials, classes = [*rows], len(each[0].references) > 0
     predictions_kn = np.array([measured.predictions for measured in each])
     references_n = np.array(each[0].references)
