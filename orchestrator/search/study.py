@@ -43,6 +43,8 @@ A proposal is refused if it repeats a trial, or is expected to run out of memory
 """
 
 TRIED = "every point of the space has been tried"
+REPEATED = "the sampler proposes only points that were tried or are expected to run out of memory"
+"""The end of an infinite space."""
 
 _START = "start"
 """User attribute of a start point: its canonical text."""
@@ -173,7 +175,7 @@ class SweepStudy:
             alone = self._unseen is not None and bool(self._exceeded(untried))
             if (alone or self._refused >= MOST_REFUSED) and not self._queued():
                 if untried is None and (self._refused > MOST_REFUSED or not self._limits.failed):
-                    return TRIED
+                    return REPEATED
                 chosen = lowest(self._plan.space, SIZES) if untried is None else untried
                 self._study.enqueue_trial(dict(chosen), user_attrs={_CHOSEN: True})
             point = self._ask()
