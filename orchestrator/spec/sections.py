@@ -104,7 +104,9 @@ class Sampler(Section):
     """The sampler and its sizes; absent sizes are derived from the number of trials."""
 
     name: Annotated[SamplerName, Field(strict=False)] = Field(default=SamplerName.SURROGATE, description="the sampler")
-    startup_trials: Trials | None = Field(default=None, description="random trials before the sampler uses its model")
+    startup_trials: Trials | None = Field(
+        default=None, description="trials before the sampler uses its model: random, or evenly spread (surrogate)"
+    )
     population: Annotated[int, Field(ge=2, le=10**6)] | None = Field(default=None, description="size of a generation")
 
 
@@ -184,8 +186,8 @@ class BudgetSection(Section):
     tokens: Tokens | None = Field(default=None, description="training tokens of all trials, without padding")
     until: Annotated[Until, Field(strict=False)] | None = Field(
         default=None,
-        description="no_expected_gain: start no further trials when the expected improvement is below the noise "
-        "between trials",
+        description="no_expected_gain: start no further trials when the expected improvement is below a fifth of the "
+        "noise between trials",
     )
 
 

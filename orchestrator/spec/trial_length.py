@@ -21,7 +21,8 @@ RUNG_STEPS = 32
 fine-tuning runs, training losses at a tenth of the training have a rank correlation of 0.84 with the final accuracy;
 after 4 and 18 steps, trials of the shipped tasks were near chance."""
 FIRST_RUNG = 0.25
-"""Part of the longest trial: earlier values rank trials poorly, as the recorded tables show."""
+"""Fraction of the longest trial before the first rung. On the recorded table few-shot, the rank correlation of
+validation loss with its final value is 0.26 after 8 % of the training and 0.45 after 25 %."""
 
 
 def largest_batch(space: Space, fixed: Mapping[str, ParamValue]) -> int:
