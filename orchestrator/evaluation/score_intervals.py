@@ -44,7 +44,7 @@ class MetricInterval:
         rows = f"the noise of {self.rows:,} test rows"
         if self.seed_sd is None:
             return f"{rows} alone (seed noise unknown)"
-        return f"{rows} and of one seed (seed noise assumed: {self.seed_sd:g})"
+        return f"{rows} and of one seed (standard deviation between seeds assumed: {self.seed_sd:g})"
 
 
 def metric_intervals(metrics: Mapping[str, float], rows: RowMeasures) -> dict[str, MetricInterval]:

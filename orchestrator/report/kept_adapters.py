@@ -27,8 +27,9 @@ class Comparison:
         tied: trials that cannot be told apart, the best on the test rows first; one trial: it is better than all.
         worse: trials worse than the best.
         rows: number of test rows.
-        p_value: lowest p-value among the tied trials, adjusted by Holm's method; with no tie the highest one.
-        preferred: the preferred trial of ``tied``: smaller rank, then smaller gap, then better value.
+        p_value: lowest p-value among the tied trials, adjusted by Holm's method; without a tie the highest one among
+            the worse trials.
+        preferred: the preferred trial of ``tied``: smallest rank, then smallest overfit gap, then best test value.
         reasons: the facts that decided the preference, in words.
     """
 
@@ -57,7 +58,7 @@ class Comparison:
         promoted = "" if winner in {None, self.preferred} else f" (promote takes trial {winner}, best on validation)"
         return (
             f"{_trials(self.tied)} cannot be told apart {place} ({tests}, p {sign} {self._p}){worse}; "
-            f"trial {self.preferred} is preferred: {', '.join(self.reasons) or 'better test value'}{promoted}"
+            f"trial {self.preferred} is preferred: {', then '.join(self.reasons) or 'best test value'}{promoted}"
         )
 
     @property
@@ -127,7 +128,8 @@ def _comparison(ties: "Ties", records: Mapping[int, TrialRecord], metric: Metric
         p_value=max(each.p_value for each in ties.worse) if lowest is None else lowest,
         preferred=chosen.trial,
         reasons=tuple(
-            f"rank {reason.value:.0f}" if reason.name == "rank" else "smaller gap" for reason in chosen.reasons
+            f"smallest rank ({reason.value:.0f})" if reason.name == "rank" else "smallest overfit gap"
+            for reason in chosen.reasons
         ),
     )
 

@@ -102,7 +102,7 @@ class Leaderboard:
         first = next((interval for interval in shown if interval is not None), None)
         if first is None:
             return None
-        return f"{100 * first.level:.0f} % intervals of {self.test_metric} hold {first.sources}. {NO_CORRECTION}"
+        return f"{100 * first.level:.0f} % intervals of {self.test_metric} include {first.sources}. {NO_CORRECTION}"
 
     @property
     def best_compared(self) -> int | None:

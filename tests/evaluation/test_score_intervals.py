@@ -30,7 +30,8 @@ def test_accuracy_interval_holds_rows_and_seeds() -> None:
     assert found.low == pytest.approx(0.9 - math.hypot(0.9 - 0.82563, 0.0098), abs=2e-5)
     assert found.high == pytest.approx(0.9 + math.hypot(0.94477 - 0.9, 0.0098), abs=2e-5)
     assert (found.rows, found.seed_sd, found.level) == (100, 0.005, 0.95)
-    assert found.sources == "the noise of 100 test rows and of one seed (seed noise assumed: 0.005)"
+    seeds = "of one seed (standard deviation between seeds assumed: 0.005)"
+    assert found.sources == f"the noise of 100 test rows and {seeds}"
 
 
 def test_other_intervals_hold_rows_alone() -> None:

@@ -62,7 +62,8 @@ def summary(records: tuple[TrialRecord, ...]) -> Summary:
 def test_terminal_shows_intervals_and_ties(summary: Summary) -> None:
     text = shown(summary_text(summary), 300)
     assert "winner     trial 7 · test accuracy 0.860 [0.839, 0.879] (baseline 0.774)" in text
-    assert "hold the noise of 1,500 test rows and of one seed (seed noise assumed: 0.005)" in text
+    assert "include the noise of 1,500 test rows and of one seed (standard deviation between seeds " in text
+    assert "between seeds assumed: 0.005)" in text
     assert "need no correction for the choice" in text
     assert "cannot be told apart on 1,500 test rows" in text
     row = next(line for line in text.splitlines() if line.split()[:2] == ["1", "7"])
@@ -79,7 +80,7 @@ def test_ties_name_the_preferred_trial(summary: Summary) -> None:
     assert comparison.worse == (2,)
     assert summary.leaderboard.comparison_note == (
         "trials 7, 0 and 1 cannot be told apart on 1,500 test rows (paired tests, p ≥ 0.41); trial 2 is worse; "
-        "trial 1 is preferred: rank 8, smaller gap (promote takes trial 7, best on validation)"
+        "trial 1 is preferred: smallest rank (8), then smallest overfit gap (promote takes trial 7, best on validation)"
     )
 
 
@@ -88,7 +89,7 @@ def test_page_shows_intervals_and_ties(summary: Summary) -> None:
     assert ">0.8600 [0.8391, 0.8793]</td>" in page
     assert "95 % interval [0.8391, 0.8793], measured once, after the search" in page
     assert "Kept adapters: trials 7, 0 and 1 cannot be told apart" in page
-    assert "seed noise assumed: 0.005" in page
+    assert "between seeds assumed: 0.005" in page
     assert 'data-key="0.86"' in page  # sorting uses the value
 
 
@@ -136,7 +137,7 @@ def test_ranks_of_different_methods_are_not_compared(records: tuple[TrialRecord,
     )
     comparison = kept_adapters(folder, changed, ACCURACY).comparison
     assert comparison is not None
-    assert (comparison.preferred, comparison.reasons) == (1, ("smaller gap",))
+    assert (comparison.preferred, comparison.reasons) == (1, ("smallest overfit gap",))
 
 
 def test_sentence_without_ties_names_the_best() -> None:
@@ -145,5 +146,5 @@ def test_sentence_without_ties_names_the_best() -> None:
     pair = Comparison(tied=(3, 0), worse=(), rows=1000, p_value=0.31, preferred=3, reasons=())
     assert pair.sentence(3) == (
         "trials 3 and 0 cannot be told apart on 1,000 test rows (paired test, p = 0.31); trial 3 is preferred: "
-        "better test value"
+        "best test value"
     )

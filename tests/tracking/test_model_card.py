@@ -125,7 +125,7 @@ def test_card_shows_intervals_of_test_metrics() -> None:
     assert "| metric | value | 95 % interval |\n|---|---|---|\n" in readme
     assert "| test/accuracy | 0.8600 | 0.8391 to 0.8793 |\n" in readme
     assert "| val/loss | 0.4000 |  |\n" in readme
-    assert "- test/accuracy: the noise of 1,500 test rows and of one seed (seed noise assumed: 0.005)\n" in readme
+    assert "- test/accuracy: the noise of 1,500 test rows and of one seed (standard deviation between seeds " in readme
     assert AdapterCard.from_json(full.to_json()) == full
     old = plain.to_json()
     del old["intervals"]
