@@ -25,7 +25,7 @@ def with_prior(spec: SweepSpec, stored: Stored | None, ledger: Ledger | None, we
     """
     if stored is not None:
         points = stored.get("prior", ())
-        return replace(spec, prior_points=tuple(points)), f"as the sweep was opened: {_listed(points)}"
+        return replace(spec, prior_points=tuple(points)), f"{_listed(points)} (fixed when the sweep was opened)"
     if spec.prior is PriorName.NONE:
         return spec, "none"
     target = Target(space=spec.space, fixed=spec.fixed, objective=spec.objective, model=spec.model, weights=weights)
@@ -43,7 +43,7 @@ def _shipped(spec: SweepSpec, target: Target, weights: int) -> tuple[SweepSpec, 
         return spec, "none added: the sweep file has its own start points"
     point = shipped_point(target)
     if point is None:
-        return spec, "none added: only learning_rate, rank and batch_size of lora have measured values"
+        return spec, "none added: only learning_rate, rank, batch_size and alpha of lora have measured values"
     origin = f"from measurements of lora on models of like size; this one has {_size(weights)} weights"
     return _with(spec, [point], f"shipped: {_text(point)} ({origin})")
 
@@ -60,7 +60,7 @@ def _origin(best: EarlierBest) -> str:
 
 
 def _listed(points: Sequence[Point]) -> str:
-    return "; ".join(map(_text, points)) or "none added"
+    return "; ".join(map(_text, points)) or "none"
 
 
 def _text(point: Point) -> str:

@@ -236,7 +236,7 @@ class Coordinator:
             self._end(number, Outcome(state=TrialState.PRUNED, reason=reason), {})
 
     def take_notes(self) -> tuple[str, ...]:
-        """Return the remarks on proposals since the last call, one sentence each: proposals to be tried last."""
+        """Return the notes on deferred proposals since the last call, one sentence each."""
         return self._study.take_notes()
 
     def suspend(self) -> None:

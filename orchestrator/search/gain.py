@@ -19,7 +19,7 @@ FEWEST_COMPLETE = 3
 EVERY = 2
 """Fewest trials from one check to the next; later checks are an eighth of the trials apart."""
 SMALL = 0.2
-"""Part of the noise between trials; a smaller expected improvement ends the search. Chosen by replay."""
+"""Fraction of the noise between trials; a smaller expected improvement ends the search. Chosen by replay."""
 
 
 class ExpectedGain:
@@ -64,7 +64,7 @@ class ExpectedGain:
             f"no further trial is expected to pay: after {len(records)} trials, the best untried configuration is "
             f"expected to improve {self._plan.metric.name} by {best.gain:.2g}; values of one configuration vary by "
             f"{noise:.2g} (standard deviation). More training rows, another base model or a wider search.space "
-            "may help more"
+            "may help more. To search further, remove budget.until"
         )
 
 

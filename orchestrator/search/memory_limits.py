@@ -1,7 +1,7 @@
-"""Which configurations are expected to run out of memory: a function of the ledger's trials, without a memory model.
+"""The configurations expected to run out of memory: a function of the ledger's trials, without a memory model.
 
-Memory grows with every number of a configuration's size. So a configuration at least as large as a trial that ran out
-of memory is expected to run out of memory too.
+Memory grows with each of the ``SIZES``, and with dropout or accumulation. So a configuration at least as large as a
+trial that ran out of memory is expected to run out of memory too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,12 +12,12 @@ from orchestrator.core.space import ParamValue, format_value
 from orchestrator.core.trial import TrialRecord
 
 SIZES = ("batch_size", "max_length", "rank")
-"""Settings with more memory for larger values."""
+"""Parameters whose larger values need more memory."""
 
 _SWITCHES = {"dropout": 0.0, "accumulation": 1.0}
-"""Settings with more memory for every value above the given one."""
+"""Parameters that need more memory with every value above the given one."""
 _KIND = ("method", "target_modules", "init", "dora")
-"""Settings with an effect on memory, but without an order."""
+"""Parameters with an effect on memory, but without an order."""
 _CONFIRMING = 2
 
 
@@ -69,8 +69,8 @@ class MemoryLimits:
     def exceeded_by(self, settings: Mapping[str, ParamValue]) -> tuple[int, ...]:
         """Return the trials that ran out of memory and are at most as large as a configuration, by ascending number.
 
-        A failure does not count if a trial at least as large has trained up to a report. Empty: no trial tells against
-        the configuration.
+        A failure does not count if a trial at least as large has trained up to a report. Empty: the configuration is
+        not expected to run out of memory.
         """
         if not self._failed:
             return ()

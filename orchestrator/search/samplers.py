@@ -71,7 +71,7 @@ class Proposal:
 
     @property
     def startup_trials(self) -> int:
-        """Random trials before the first model-based proposal: a third of the sweep, between 3 and 10."""
+        """Trials before the first model-based proposal: a third of the sweep, between 3 and 10."""
         if self.policy.startup_trials is not None:
             return self.policy.startup_trials
         return 10 if self.trials is None else min(10, max(3, self.trials // 3))
@@ -185,7 +185,7 @@ def _nsgaii(proposal: Proposal) -> BaseSampler:
 class _Surrogate(RandomSampler):
     """The untried point with the largest expected improvement; first the points of a Sobol' sequence.
 
-    The values of a start point stay fixed: its missing values are the best ones beside them.
+    The values of a start point stay fixed; the missing ones come from the sequence or from the model.
     """
 
     def __init__(self, proposal: Proposal) -> None:

@@ -93,7 +93,7 @@ class SweepStudy:
         self._seen: set[str] = set()
         self._limits = MemoryLimits()
         self._refused = 0  # consecutive ones, without start points
-        self._deferred: dict[tuple[int, ...], int] = {}  # proposals since the last notes, by the trials against them
+        self._deferred: dict[tuple[int, ...], int] = {}  # proposals since the last notes, by the trials that failed
         # Steps and ended trials known to be in the study, so a report costs one write and no read.
         self._written: dict[int, set[int]] = {}
         self._ended: set[int] = set()
@@ -152,18 +152,18 @@ class SweepStudy:
     def ask(self) -> NewPoint | str:
         """Return an untried point, or the reason in words why there is none.
 
-        Points expected to run out of memory come last. In a finite space they follow all others, until it is certain
-        that they run out of memory. In an infinite space the sampler completes the smallest sizes of the space, after
-        it has proposed nothing else ``MOST_REFUSED`` times.
+        Points expected to run out of memory are deferred. In a finite space they follow all others; points certain to
+        run out of memory are not tried. In an infinite space the search takes the smallest sizes of the space after
+        ``MOST_REFUSED`` refused proposals in a row, and the sampler chooses the other values.
         """
         with _translate_errors(self._engine):
             return self._ask_new()
 
     def take_notes(self) -> tuple[str, ...]:
-        """Return a sentence for each reason to try some proposals last, since the last call."""
+        """Return one sentence for each reason for which proposals were deferred since the last call."""
         deferred, self._deferred = self._deferred, {}
         return tuple(
-            f"proposals tried last: {count}, expected to run out of memory as {name_trials(trials)} did"
+            f"proposals deferred: {count}, because they are expected to run out of memory as {name_trials(trials)} did"
             for trials, count in deferred.items()
         )
 

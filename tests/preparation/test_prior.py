@@ -55,7 +55,7 @@ def test_new_sweep_starts_at_measured_rate(tmp_path: Path) -> None:
         ((OWN,), "none added: the sweep file has its own start points"),
         (
             ("adapter={method: loha}",),
-            "none added: only learning_rate, rank and batch_size of lora have measured values",
+            "none added: only learning_rate, rank, batch_size and alpha of lora have measured values",
         ),
     ],
 )
@@ -94,11 +94,11 @@ def test_resumed_sweep_keeps_its_points(override: str, now: str, tmp_path: Path,
     resumed, text = with_prior(read(tmp_path, now), stored, ledger, WEIGHTS)
     assert resumed.prior_points == opened.prior_points
     assert differences(stored, fingerprint(resumed)) == []
-    assert text.startswith("as the sweep was opened: " + ("rank 8" if opened.prior_points else "none added"))
+    assert text.startswith("rank 8" if opened.prior_points else "none (fixed when the sweep was opened)")
 
 
 def test_sweep_without_stored_prior_has_none(tmp_path: Path, ledger: Ledger) -> None:
     stored = fingerprint(read(tmp_path))  # as stored before search.prior existed
     spec, text = with_prior(read(tmp_path, FROM_LEDGER), stored, ledger, WEIGHTS)
-    assert (points(spec), text) == ([], "as the sweep was opened: none added")
+    assert (points(spec), text) == ([], "none (fixed when the sweep was opened)")
     assert fingerprint(spec) == stored

@@ -121,7 +121,7 @@ def test_infinite_space_tries_larger_trials_no_more(sampler: SamplerName) -> Non
     assert len(sizes) == 12
     assert 1 <= len(failed(coordinator)) <= 2  # of 24 and 32 rows, if the larger one came first
     [note, *_] = coordinator.take_notes()
-    assert note.startswith("proposals tried last: ")
+    assert note.startswith("proposals deferred: ")
     assert any(f"expected to run out of memory as trial {number} did" in note for number in failed(coordinator))
     assert coordinator.take_notes() == ()
 

@@ -81,7 +81,7 @@ def drawn_point(encoding: Encoding, number: int, seed: int, fixed: Point) -> dic
 def best_point(encoding: Encoding, observations: Sequence[Observation], seed: int, fixed: Point) -> BestPoint:
     """Return the untried point with the largest expected improvement.
 
-    A cost worse than the median by more than twice the median's distance from the best cost counts as that, because
+    Costs above the median plus twice the median's distance from the best cost are reduced to this limit, because
     diverged trials would dominate the scale. A running trial without a report counts with its expected cost (the
     kriging believer, Ginsbourger et al. 2010). If all finite costs are equal, there is no scale: gain and noise are 0.
 
