@@ -28,7 +28,7 @@ def resume_command(file: Path, overrides: Sequence[str], *, inline: bool) -> str
 def extend_command(
     file: Path, overrides: Sequence[str], budget: Budget, trials: int, elapsed_s: float, *, inline: bool
 ) -> str:
-    """Return the command to extend a finished sweep. It raises every limit of the budget.
+    """Return the command to extend a finished sweep. It raises every limit of the budget, and removes ``until``.
 
     Args:
         file: the sweep file.
@@ -46,4 +46,6 @@ def extend_command(
         more.append(f"budget.wall_time={math.ceil(1.5 * max(elapsed_s, budget.wall_time_s))}s")
     if budget.tokens is not None:
         more.append(f"budget.tokens={2 * budget.tokens}")
+    if budget.until is not None:
+        more.append("budget.until=null")  # its condition still holds
     return resume_command(file, [*overrides, *more], inline=inline)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from orchestrator.cli.next_commands import extend_command, resume_command
 from orchestrator.core.environment import program
-from orchestrator.core.policy import Budget
+from orchestrator.core.policy import Budget, Until
 from orchestrator.preparation.continuation import resumption_text
 from tests.report.examples import make_records
 
@@ -31,3 +31,9 @@ def test_one_new_trial_is_told_in_the_singular() -> None:
     records = make_records()
     assert resumption_text("x#1", records, len(records) + 1).endswith(", 1 new trial starts")
     assert resumption_text("x#1", records, len(records) + 2).endswith(", 2 new trials start")
+
+
+def test_extend_command_removes_the_early_end() -> None:
+    budget = Budget(trials=12, until=Until.NO_EXPECTED_GAIN)
+    command = extend_command(FILE, [], budget, 9, 60.0, inline=False)
+    assert command.endswith("--set budget.until=null")
