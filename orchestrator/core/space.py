@@ -84,14 +84,14 @@ def nearest_value(distribution: Distribution, value: ParamValue) -> ParamValue:
     equal = isinstance(distribution, Choices) and [c for c in distribution.choices if _same(c, value)]
     if equal:
         return equal[0]
-    if not _is_number(value):
+    if not is_number(value):
         return None
     candidates: list[float]
     match distribution:
         case Constant():
             return distribution.value if _same(distribution.value, value) else None
         case Choices(choices=choices):
-            candidates = sorted(choice for choice in choices if _is_number(choice))
+            candidates = sorted(choice for choice in choices if is_number(choice))
             log = value > 0 and min(candidates, default=0) > 0
         case FloatRange(step=None):
             return float(min(max(value, distribution.low), distribution.high))
@@ -107,7 +107,16 @@ def nearest_value(distribution: Distribution, value: ParamValue) -> ParamValue:
     return min(candidates, key=lambda each: abs(math.log(each / place)) if log else abs(each - place))
 
 
-def _is_number(value: ParamValue) -> TypeIs[float | int]:
+def place_in_range(distribution: FloatRange | IntRange, value: float) -> float:
+    """Return the place of a value in [0, 1], on the logarithmic scale of a range with ``log``; 0 in a single point."""
+    low, high = float(distribution.low), float(distribution.high)
+    if distribution.log:
+        low, high, value = math.log(low), math.log(high), math.log(value)
+    return (value - low) / (high - low) if high > low else 0.0
+
+
+def is_number(value: ParamValue) -> TypeIs[float | int]:
+    """Return whether a value is a number; true and false are none."""
     return isinstance(value, float | int) and not isinstance(value, bool)
 
 

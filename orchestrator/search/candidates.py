@@ -6,7 +6,16 @@ from collections.abc import Container, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.core.space import Choices, Constant, Distribution, FloatRange, IntRange, ParamValue, Space
+from orchestrator.core.space import (
+    Choices,
+    Constant,
+    Distribution,
+    FloatRange,
+    IntRange,
+    ParamValue,
+    Space,
+    place_in_range,
+)
 from orchestrator.ledger.codec import canonical
 
 
@@ -62,7 +71,4 @@ def _coordinate(distribution: Distribution, value: ParamValue) -> float:
         return float(distribution.choices.index(value))
     assert isinstance(distribution, FloatRange | IntRange)
     assert isinstance(value, float | int)
-    low, high, at = (float(number) for number in (distribution.low, distribution.high, value))
-    if distribution.log:
-        low, high, at = math.log(low), math.log(high), math.log(at)
-    return (at - low) / (high - low) if high > low else 0.0
+    return place_in_range(distribution, value)

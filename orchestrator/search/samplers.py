@@ -182,16 +182,17 @@ def _nsgaii(proposal: Proposal) -> BaseSampler:
     return NSGAIISampler(population_size=proposal.population, seed=proposal.own_seed)
 
 
-class _Surrogate(RandomSampler):
-    """The untried point with the largest expected improvement; first the points of a Sobol' sequence.
-
-    The values of a start point stay fixed; the missing ones come from the sequence or from the model.
-    """
+class _WholePoint(RandomSampler):
+    """Samples all parameters at once, as one point of the space."""
 
     def __init__(self, proposal: Proposal) -> None:
         super().__init__(seed=proposal.own_seed)
         self._proposal = proposal
         self._space = distributions(proposal.space)
+
+    def _point(self, trial: FrozenTrial) -> Mapping[str, ParamValue]:
+        """Return the point, constants included."""
+        raise NotImplementedError
 
     @override
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -203,14 +204,23 @@ class _Surrogate(RandomSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Return the point without its constants."""
+        return {name: value for name, value in self._point(trial).items() if name in search_space}
+
+
+class _Surrogate(_WholePoint):
+    """The untried point with the largest expected improvement; first the points of a Sobol' sequence.
+
+    The values of a start point stay fixed; the missing ones come from the sequence or from the model.
+    """
+
+    @override
+    def _point(self, trial: FrozenTrial) -> Mapping[str, ParamValue]:
         proposal, encoding = self._proposal, Encoding(self._proposal.space)
         fixed = {**trial.system_attrs.get("fixed_params", {}), **trial.user_attrs.get(START_POINT, {})}
         known = [one for one in proposal.observations if one.is_known]
         if len(proposal.observations) < proposal.startup_trials or len(known) < FEWEST_OBSERVATIONS:
-            point = drawn_point(encoding, proposal.number, derive_seed(proposal.seed, "sampler", "scramble"), fixed)
-        else:
-            point = best_point(encoding, proposal.observations, proposal.own_seed, fixed).point
-        return {name: value for name, value in point.items() if name in search_space}
+            return drawn_point(encoding, proposal.number, derive_seed(proposal.seed, "sampler", "scramble"), fixed)
+        return best_point(encoding, proposal.observations, proposal.own_seed, fixed).point
 
 
 class _Tpe(TPESampler):
@@ -317,32 +327,16 @@ class _Sequence(QMCSampler):
         return self._proposal.number
 
 
-class _Grid(RandomSampler):
+class _Grid(_WholePoint):
     """The next untried point.
 
     Optuna's own grid ignores conditions, and raises at its end under ask and tell.
     """
 
-    def __init__(self, proposal: Proposal) -> None:
-        super().__init__(seed=proposal.own_seed)
-        assert proposal.unseen is not None, "the grid's points are not counted"
-        self._point = proposal.unseen
-        self._space = distributions(proposal.space)
-
     @override
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Return the whole space."""
-        return self._space
-
-    @override
-    def sample_relative(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        search_space: dict[str, BaseDistribution],
-    ) -> dict[str, Any]:
-        """Return the point without its constants."""
-        return {name: value for name, value in self._point.items() if name in search_space}
+    def _point(self, trial: FrozenTrial) -> Mapping[str, ParamValue]:
+        assert self._proposal.unseen is not None, "the grid's points are not counted"
+        return self._proposal.unseen
 
 
 _BUILDERS: dict[SamplerName, Callable[[Proposal], BaseSampler]] = {

@@ -6,7 +6,18 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.core.space import Choices, Constant, Distribution, FloatRange, IntRange, Parameter, ParamValue, Space
+from orchestrator.core.space import (
+    Choices,
+    Constant,
+    Distribution,
+    FloatRange,
+    IntRange,
+    Parameter,
+    ParamValue,
+    Space,
+    is_number,
+    place_in_range,
+)
 
 Array = NDArray[np.float64]
 Point = Mapping[str, ParamValue]
@@ -88,10 +99,7 @@ def _place(distribution: Distribution, value: ParamValue) -> float:
         return (distribution.choices.index(value) + 0.5) / len(distribution.choices)
     assert isinstance(distribution, FloatRange | IntRange)
     assert isinstance(value, int | float)
-    low, high, at = float(distribution.low), float(distribution.high), float(value)
-    if distribution.log:
-        low, high, at = math.log(low), math.log(high), math.log(at)
-    return (at - low) / (high - low) if high > low else 0.5
+    return place_in_range(distribution, value)
 
 
 def _features(parameter: Parameter, point: Point) -> list[float]:
@@ -100,12 +108,12 @@ def _features(parameter: Parameter, point: Point) -> list[float]:
         return [_place(distribution, point[parameter.name]) if active else 0.5]
     ordered = _numbers(distribution)
     if ordered is not None:
-        place = ordered.index(float(str(point[parameter.name]))) if active else 0.5 * (len(ordered) - 1)
+        place = ordered.index(point[parameter.name]) if active else 0.5 * (len(ordered) - 1)
         return [place / max(1, len(ordered) - 1)]
     return [float(active and choice == point[parameter.name]) for choice in distribution.choices]
 
 
-def _numbers(choices: Choices) -> list[float] | None:
+def _numbers(choices: Choices) -> list[ParamValue] | None:
     """Return the choices in ascending order if all are numbers, else None."""
-    numbers = [float(one) for one in choices.choices if isinstance(one, int | float) and not isinstance(one, bool)]
-    return sorted(numbers) if len(numbers) == len(choices.choices) else None
+    numbers = [one for one in choices.choices if is_number(one)]
+    return [*sorted(numbers)] if len(numbers) == len(choices.choices) else None

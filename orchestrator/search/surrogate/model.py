@@ -141,9 +141,8 @@ class GaussianProcess:
             optimizer=None if kernel else "fmin_l_bfgs_b",
         )
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", ConvergenceWarning
-            )  # a length scale at its bound: the feature has no effect
+            # A length scale at its bound means that the feature has no effect.
+            warnings.simplefilter("ignore", ConvergenceWarning)
             self._process.fit(features, targets)
         self.noise = math.exp(self._process.kernel_.theta[-1] / 2)
 
