@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from orchestrator.tracking.location import SQLITE, Location, connect
 from tests import needs
@@ -18,6 +19,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # By default Ray's workers have a low priority and would hardly train beside other tests.
 os.environ.setdefault("RAY_worker_niceness", "0")
+
+# A run must not fail by chance: Hypothesis draws the same examples each time. Its option --hypothesis-profile=default
+# draws others.
+settings.register_profile("same-examples", derandomize=True)
+settings.load_profile("same-examples")
 
 LONG = (
     "tests/e2e/test_resume.py",

@@ -101,11 +101,15 @@ def test_groups_are_not_split(rows: list[tuple[str, int, str]], seed: int) -> No
 @given(rows=rows_of(), seed=st.integers(0, 1000))
 @quick
 def test_labels_are_stratified(rows: list[tuple[str, int, str]], seed: int) -> None:
-    splits = split_rows(table(rows), plan(10, 20, seed=seed))
-    everything = [label for split in splits for label in split["label"]]
-    for split in splits:
-        expected = len(split) * sum(everything) / len(everything)
-        assert abs(sum(split["label"]) - expected) <= 1.5  # rounding, once here and once in the splits before
+    # Rows excluded as similar may have any label and shift the proportions: each form once excludes none.
+    distinct = [*{rule_of(2).forms(text).near: (text, label, group) for text, label, group in rows}.values()]
+    train, validation, test = split_rows(table(distinct), plan(10, 20, seed=seed))
+    assert len(train) + 30 == len(distinct)
+    remaining = [label for split in (train, validation, test) for label in split["label"]]
+    for split in (test, validation):  # in the order of drawing
+        expected = len(split) * sum(remaining) / len(remaining)
+        assert abs(sum(split["label"]) - expected) <= 0.5 + 1e-9  # largest remainder of two classes
+        remaining = remaining[: -len(split)]
 
 
 @given(rows=rows_of(), seed=st.integers(0, 1000))
