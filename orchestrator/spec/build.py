@@ -9,7 +9,16 @@ from orchestrator.core.environment import usable_cores
 from orchestrator.core.errors import UserError
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.plan import EngineName
-from orchestrator.core.policy import Budget, Resources, SamplerPolicy, StoppingName, StoppingPolicy, Tracking
+from orchestrator.core.policy import (
+    Budget,
+    Confirm,
+    Confirmation,
+    Resources,
+    SamplerPolicy,
+    StoppingName,
+    StoppingPolicy,
+    Tracking,
+)
 from orchestrator.core.secrets import redact
 from orchestrator.spec import checks
 from orchestrator.spec.addresses import check_addresses
@@ -92,6 +101,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         prior=search.prior,
         stopping=stopping,
         budget=_budget(file),
+        confirm=_confirm(file),
         resources=_resources(file),
         tracking=Tracking(**file.tracking.model_dump()),
         seed=file.seed,
@@ -104,6 +114,11 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
 def _budget(file: SweepFile) -> Budget:
     budget = file.budget
     return Budget(trials=budget.trials, wall_time_s=budget.wall_time, tokens=budget.tokens, until=budget.until)
+
+
+def _confirm(file: SweepFile) -> Confirmation | Confirm:
+    written = file.confirm
+    return written if isinstance(written, Confirm) else Confirmation(top=written.top, seeds=written.seeds)
 
 
 def _unexecuted(file: SweepFile, facts: ObjectiveFacts | None, problems: Problems) -> list[str]:
