@@ -72,9 +72,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     metric = checks.read_metric(search, facts, problems) if facts else None
     stopping = replace(_stopping(file), metric=checks.read_rung_metric(file.early_stopping, facts, problems))
     checks.check_sampler(sampler, space, problems)
-    checks.check_method(fixed, space, problems)
-    checks.check_init(fixed, space, problems)
-    checks.check_quantisation(file.quantisation, fixed, space, problems)
+    checks.check_settings(file.quantisation, fixed, space, problems)
     checks.check_sizes(file, stopping, space, fixed, problems)
     problems.raise_if_any()
     text = overridden_text(draft.text, draft.overrides)
