@@ -38,7 +38,7 @@ class Quality:
         worst = None if winner is None else worst_slice(self.slices.get(winner, ()))
         if worst is not None:
             lines.append(("worst slice", slice_sentence(worst, len(self.slices[winner]) if winner is not None else 0)))
-        if winner in self.calibrations:
+        if winner is not None and winner in self.calibrations:
             lines.append(("calibration", self.calibrations[winner].sentence))
         if self.suspected is not None and any(self.suspected.values()):
             counts = " and ".join(f"{words.count(n)} of {split}" for split, n in self.suspected.items() if n)
