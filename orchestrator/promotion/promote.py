@@ -79,16 +79,21 @@ def promote(sweep: SweepRecord, candidate: Candidate, location: Location, reques
 
     Raises:
         UserError: a gate refuses the candidate, or the registry does not accept the name.
-        TrackingError: the trial's run is not in MLflow yet, or the registry refuses or does not answer.
+        TrackingError: the trial's run is not in MLflow yet, another process has moved the alias meanwhile, or the
+            registry refuses or does not answer.
     """
-    results = judge(sweep, location, request, candidate)
     with registry_errors(location):
         registry = Registry(location)
+        holder = None if request.alias is None else registry.holder(request.name, request.alias)
+    results = judge(sweep, location, request, candidate)
+    with registry_errors(location):
         model_id = candidate.model_id or _log(sweep, candidate, location)
         card = candidate.card
         tags = _tags(card, results) | _origin(sweep, request)
         version = registry.register(request.name, model_id, tags, _description(card))
-        previous = None if request.alias is None else registry.set_alias(version, request.alias)
+        previous = None
+        if request.alias is not None:
+            previous = registry.set_alias(version, request.alias, seen=holder, reason=_reason(request, results))
         version = registry.get(ModelReference(name=version.name, version=version.version))
     return Promotion(version=version, card=card, previous=previous, gates=results)
 
@@ -127,15 +132,17 @@ def judge(
     return tuple(results)
 
 
-def rollback(name: str, alias: str, location: Location) -> tuple[Version, Version]:
-    """Move the alias back to the earlier version; return ``(left version, restored version)``.
+def rollback(
+    name: str, alias: str, location: Location, to: int | None = None, reason: str = ""
+) -> tuple[Version, Version]:
+    """Move the alias back to the earlier version, or to version ``to``; return ``(left version, restored version)``.
 
     Raises:
         UserError: the model or alias does not exist, or there is no earlier version.
         TrackingError: the registry refuses or does not answer.
     """
     with registry_errors(location):
-        return Registry(location).move_back(name, alias)
+        return Registry(location).move_back(name, alias, to, reason)
 
 
 def _comparable(version: Version, sweep: SweepRecord, metric: Metric) -> bool:
@@ -160,6 +167,15 @@ def _origin(sweep: SweepRecord, request: PromotionRequest) -> dict[str, str]:
     if request.forced is not None:
         tags |= {FORCED_BY_TAG: user(), FORCED_REASON_TAG: request.forced.strip()}
     return tags
+
+
+def _reason(request: PromotionRequest, results: tuple[GateResult, ...]) -> str:
+    """Return why the version gets the alias, for the history."""
+    if request.forced is not None:
+        return f"forced: {request.forced.strip()}"
+    failed = [item.gate for item in results if item.passed is False]
+    passed = sum(item.passed is True for item in results)
+    return f"passed {passed} gates" + (f"; failed without refusal: {', '.join(failed)}" if failed else "")
 
 
 def _log(sweep: SweepRecord, candidate: Candidate, location: Location) -> str:
