@@ -13,6 +13,7 @@ from orchestrator.promotion.gates import GateResult, Gates, check, compare
 from orchestrator.tracking.adapters import AdapterCard
 from orchestrator.tracking.links import best_name
 from orchestrator.tracking.location import Location, connect
+from orchestrator.tracking.model_card import GateLine, version_description
 from orchestrator.tracking.models import log_adapter
 from orchestrator.tracking.provenance import user
 from orchestrator.tracking.registry import CHAMPION, ModelReference, Registry, Version, registry_errors
@@ -90,7 +91,9 @@ def promote(sweep: SweepRecord, candidate: Candidate, location: Location, reques
         model_id = candidate.model_id or _log(sweep, candidate, location)
         card = candidate.card
         tags = _tags(card, results) | _origin(sweep, request)
-        version = registry.register(request.name, model_id, tags, _description(card))
+        version = registry.register(
+            request.name, model_id, tags, version_description(card, _gate_lines(results), f"{request.name}/VERSION")
+        )
         previous = None
         if request.alias is not None:
             previous = registry.set_alias(version, request.alias, seen=holder, reason=_reason(request, results))
@@ -196,14 +199,8 @@ def _tags(card: AdapterCard, results: tuple[GateResult, ...]) -> dict[str, str]:
     return tags | {f"gate/{item.gate}": _word(item.passed) for item in results}
 
 
-def _description(card: AdapterCard) -> str:
-    """Return a line for the registry's page; the page truncates the tags."""
-    metrics = (
-        f"{name} {format_value(value)}"
-        for name, value in card.metrics.items()
-        if name.startswith(("best_val_", "test/"))
-    )
-    return f"Trial {card.trial} of {card.sweep}, on {card.base}, after {card.samples:,} samples: {', '.join(metrics)}"
+def _gate_lines(results: tuple[GateResult, ...]) -> tuple[GateLine, ...]:
+    return tuple(GateLine(gate=item.gate, verdict=_word(item.passed), detail=item.detail) for item in results)
 
 
 def _word(passed: bool | None) -> str:

@@ -38,8 +38,9 @@ def test_the_best_kept_trial_becomes_the_champion(tracked: Tracked) -> None:
     assert champion.tags["trial"] == "2"
     assert champion.tags["best_val_accuracy"] == "0.9"
     assert champion.tags["gate/baseline"] == "passed"
-    assert champion.description.startswith("Trial 2 of films#1, on ")
-    assert "best_val_accuracy 0.9" in champion.description
+    assert champion.description.startswith("**Trial 2 of films#1**: sentiment on ")
+    assert "| best_val_accuracy | 0.9000 |" in champion.description
+    assert "| baseline | passed | val/accuracy 0.9000, baseline 0.6000" in champion.description
     assert champion.run_id == tracked.trained.store.records[2].run_id
 
 
