@@ -94,6 +94,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         budget=_budget(file),
         resources=_resources(file),
         tracking=Tracking(**file.tracking.model_dump()),
+        gates=file.gates.bounds(),
         seed=file.seed,
         path=draft.path,
         text=redact(text),
