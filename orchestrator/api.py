@@ -45,6 +45,7 @@ class Trial:
         state: ``running``, ``complete``, ``pruned`` or ``fail``.
         reason: why the trial ended.
         params: the proposed hyperparameter values.
+        confirms: number of the trial whose configuration this one trains with a fresh seed; None: of the search.
         score: the value of the searched metric used by the search.
         result: the newest measurement of the same checkpoint: of kept adapters in float32.
         gap: validation loss minus training loss, in nats.
@@ -64,6 +65,7 @@ class Trial:
     seconds: float
     samples: int
     metrics: Mapping[str, float]
+    confirms: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -229,4 +231,5 @@ def _trial(record: TrialRecord, metric: Metric, place: int | None) -> Trial:
         seconds=sum(report.ended_at - report.started_at for report in record.reports),
         samples=record.samples,
         metrics=metrics,
+        confirms=record.confirms,
     )

@@ -15,6 +15,7 @@ from orchestrator.core.observer import SweepObserver
 from orchestrator.core.sweep import SUSPENDED, SweepRecord, SweepStatus
 from orchestrator.core.trial import TrialRecord
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.objective.splits import write_near_copies
 from orchestrator.preparation.continuation import finished_sweep
 from orchestrator.preparation.prepared import prepare
 from orchestrator.preparation.request import request_of
@@ -111,6 +112,7 @@ def run_sweep(
         status, reason = SweepStatus.INTERRUPTED, "ended by an error"
         try:
             with suspending(folder):
+                write_near_copies(folder, prepared.near_copies)
                 reconciler.start()
                 reason = _search(running, closing, (*observers, reconciler), inline=options.inline)
             status = SweepStatus.INTERRUPTED if stop.is_set() else SweepStatus.FINISHED

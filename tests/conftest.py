@@ -20,9 +20,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # By default Ray's workers have a low priority and would hardly train beside other tests.
 os.environ.setdefault("RAY_worker_niceness", "0")
 
-# A run must not fail by chance: Hypothesis draws the same examples each time. Its option --hypothesis-profile=default
-# draws others.
-settings.register_profile("same-examples", derandomize=True)
+# A run must not fail by chance: Hypothesis draws the same examples each time and limits no example's time, since other
+# tests share the cores. Its option --hypothesis-profile=default draws others.
+settings.register_profile("same-examples", derandomize=True, deadline=None)
 settings.load_profile("same-examples")
 
 LONG = (

@@ -128,7 +128,7 @@ class LiveView(SweepObserver):
             line = f"best so far: {progress.metric.name} {score}, trial {best.number}  "
             line += words.params(best.params, progress.varied)
             parts.append(Text(line, style="green", overflow="ellipsis", no_wrap=True))
-        if progress.ended == progress.count and self._last_line:  # the sweep is closing
+        if not progress.running and self._last_line:  # the sweep is closing
             parts.append(Text(self._last_line, style="dim", overflow="ellipsis", no_wrap=True))
         if progress.message:
             parts.append(Text(progress.message, style="yellow"))

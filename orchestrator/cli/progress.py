@@ -48,6 +48,7 @@ class Progress:
     _configurations: ConfigurationSet = field(default_factory=ConfigurationSet)
     _ended_tokens: float = 0.0
     _ended_samples: int = 0
+    _fresh: set[int] = field(default_factory=set)  # trainings with fresh seeds
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _begun: float = field(init=False)
     _rank: Callable[[TrialRecord], SortKey] = field(init=False)
@@ -66,8 +67,10 @@ class Progress:
         number = trial.number
         if number not in self._running and number not in self._ended:
             self._configurations.add(trial.params)
+        if trial.confirms is not None:
+            self._fresh.add(number)
         # A trial's best value never gets worse, so a trial once overtaken cannot lead again without an update.
-        if self._best is None or self._rank(trial) <= self._rank(self._best):
+        elif self._best is None or self._rank(trial) <= self._rank(self._best):
             self._best = trial
         if not trial.ended:
             self._running[number] = trial
@@ -97,9 +100,14 @@ class Progress:
         return len(self._running) + len(self._ended)
 
     @property
+    def running(self) -> int:
+        """Number of running trials."""
+        return len(self._running)
+
+    @property
     def ended(self) -> int:
-        """Number of ended trials."""
-        return len(self._ended)
+        """Number of ended trials of the search."""
+        return len(self._ended.keys() - self._fresh)
 
     @property
     def best(self) -> TrialRecord | None:
@@ -142,7 +150,8 @@ class Progress:
     def fraction(self) -> float:
         """The spent fraction of the budget in [0, 1]: the largest of trials, time and tokens."""
         with self._lock:
-            running, budget = [*self._running.values()], self.budget
+            running = [trial for trial in self._running.values() if trial.number not in self._fresh]
+            budget = self.budget
         shares = [0.0]
         if budget.trials:
             shares.append((self.ended + sum(map(self.trained_fraction, running))) / budget.trials)
@@ -171,7 +180,8 @@ class Progress:
     def tally(self) -> str:
         """Ended trials, elapsed time and remaining time, as text."""
         remaining, of = self.remaining_s, f" of {self.budget.trials}" if self.budget.trials else ""
-        spent = f"{self.ended}{of} trials · {words.duration(self.elapsed_s)}"
+        fresh = f" · {len(self._fresh & self._ended.keys())} of {len(self._fresh)} fresh seeds" if self._fresh else ""
+        spent = f"{self.ended}{of} trials{fresh} · {words.duration(self.elapsed_s)}"
         return spent if remaining is None else f"{spent} · {words.duration(remaining)} left"
 
     def _remaining_ratio(self, trials: int) -> float:

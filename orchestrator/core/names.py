@@ -48,7 +48,7 @@ def check_metric_names(names: Iterable[object]) -> None:
 
 
 def check_alias(alias: str) -> None:
-    """Raise ``UserError`` if MLflow refuses the alias of a model version."""
+    """Raise ``UserError`` if MLflow refuses the alias of a model version, or promotions set it themselves."""
     if not re.fullmatch(r"[\w-]+", alias) or len(alias) > _ALIAS_LENGTH:
         raise UserError(
             f"--alias: letters, digits, '_' and '-' are needed, at most {_ALIAS_LENGTH} characters, got {alias!r}"
@@ -57,6 +57,11 @@ def check_alias(alias: str) -> None:
         raise UserError(
             f"--alias: MLflow keeps 'latest' and 'v' with a number for itself, got {alias!r}; take a name such as "
             "champion or challenger"
+        )
+    if alias == "previous":
+        raise UserError(
+            "--alias: 'previous' is the alias of the champion before, set by promote and rollback; take a name such "
+            "as champion or challenger"
         )
 
 

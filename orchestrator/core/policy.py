@@ -95,6 +95,31 @@ class Budget:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Confirmation:
+    """Trainings of the best trials' configurations with fresh seeds, after the search.
+
+    Attributes:
+        top: number of configurations.
+        seeds: trainings of each.
+    """
+
+    top: int
+    seeds: int
+
+    @property
+    def trials(self) -> int:
+        """Number of trainings."""
+        return self.top * self.seeds
+
+
+class Confirm(enum.StrEnum):
+    """Words instead of the sizes of a ``Confirmation``: chosen from the budget, or none."""
+
+    AUTO = "auto"
+    NONE = "none"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Resources:
     """Trials at once, and the processors of each.
 

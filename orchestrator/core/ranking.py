@@ -2,10 +2,14 @@
 
 Two values rank a trial. The *score* is the best value reported during the search; decisions use it, so that later
 measurements cannot change them. The *result* is the newest measurement of the same checkpoint; reports show it.
+
+Trainings with fresh seeds (``TrialRecord.confirms``) have no place of their own. They decide the order of the trials
+whose configurations they train.
 """
 
 from collections.abc import Callable, Iterable
 
+from orchestrator.core.confirmed import confirmed
 from orchestrator.core.metric import Metric
 from orchestrator.core.trial import TrialRecord
 
@@ -28,10 +32,24 @@ def ranked_by_score(trials: Iterable[TrialRecord], metric: Metric) -> list[Trial
 
 
 def ranked_by_result(trials: Iterable[TrialRecord], metric: Metric) -> list[TrialRecord]:
-    """Return the trials with a result, ended or not, the best first."""
-    return sorted(_with_score(trials, metric), key=result_key(metric))
+    """Return the trials with a result, ended or not, the best first.
+
+    Trials trained again with fresh seeds exchange their places among themselves: fewer failed trainings come first,
+    then the better mean of the fresh results. The first result of each was chosen for being high, the fresh ones were
+    not.
+    """
+    trials = tuple(trials)
+    ranked = sorted(_with_score(trials, metric), key=result_key(metric))
+    fresh = confirmed(trials)
+    again = iter(sorted((t for t in ranked if t.number in fresh), key=lambda trial: fresh[trial.number].key(metric)))
+    return [next(again) if trial.number in fresh else trial for trial in ranked]
+
+
+def of_the_search(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """Return the trials proposed by the search, without the trainings with fresh seeds."""
+    return [trial for trial in trials if trial.confirms is None]
 
 
 def _with_score(trials: Iterable[TrialRecord], metric: Metric) -> Iterable[TrialRecord]:
-    """Yield the trials with at least one number reported for ``metric``. They have a result too."""
-    return (trial for trial in trials if trial.best(metric) is not None)
+    """Yield the search's trials with at least one number reported for ``metric``. They have a result too."""
+    return (trial for trial in of_the_search(trials) if trial.best(metric) is not None)

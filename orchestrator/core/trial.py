@@ -90,6 +90,7 @@ class TrialRecord:
         final: metrics of the best checkpoint, measured after the end (``shift/...``). For a kept adapter also
             ``test/...``, and the reported metrics again in float32 if the search used another format.
         run_id: the tracking server's id of the trial's run.
+        confirms: number of the trial which this one trains again with another seed; None: a trial of the search.
     """
 
     number: int
@@ -102,6 +103,7 @@ class TrialRecord:
     decisions: Mapping[int, Decision] = field(default_factory=dict)
     final: Mapping[str, float] = field(default_factory=dict)
     run_id: str | None = None
+    confirms: int | None = None
     started_at: float = 0.0
     ended_at: float | None = None
 

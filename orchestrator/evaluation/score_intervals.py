@@ -1,7 +1,7 @@
 """Intervals of a kept adapter's test metrics, and paired tests of several adapters on the same rows."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,8 @@ SEED_SD = 0.005
 """Assumed standard deviation of an accuracy between seeds, in [0, 1]."""
 SEED_ORIGIN = "five seeds in benchmarks/history/2026-11-26.md"
 """The measurement of ``SEED_SD``."""
+SEED_FREEDOM = 4
+"""Degrees of freedom of ``SEED_SD``, pooled with the seeds of a confirmation."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,8 +30,9 @@ class MetricInterval:
         low, high: limits, in the unit of the metric.
         level: confidence level in (0, 1).
         rows: number of test rows, at least 2.
-        seed_sd: assumed standard deviation of the metric between seeds, part of the interval; None: unknown, the
-            interval holds the noise of the rows alone.
+        seed_sd: standard deviation of the metric between seeds, part of the interval: assumed for one seed, estimated
+            for several. None: unknown, the interval holds the noise of the rows alone.
+        seeds: number of trained seeds.
     """
 
     low: float
@@ -37,11 +40,14 @@ class MetricInterval:
     level: float
     rows: int
     seed_sd: float | None
+    seeds: int = 1
 
     @property
     def sources(self) -> str:
         """The sources of noise in the interval, in words."""
         rows = f"the noise of {self.rows:,} test rows"
+        if self.seeds > 1:
+            return f"{rows} and of {self.seeds} seeds"
         if self.seed_sd is None:
             return f"{rows} alone (seed noise unknown)"
         return f"{rows} and of one seed (standard deviation between seeds assumed: {self.seed_sd:g})"
@@ -60,6 +66,51 @@ def metric_intervals(metrics: Mapping[str, float], rows: RowMeasures) -> dict[st
     """
     found = {name: _interval(name, value, rows) for name, value in metrics.items()}
     return {name: interval for name, interval in found.items() if interval is not None}
+
+
+def seeds_interval(name: str, seeds: Sequence[RowMeasures]) -> MetricInterval | None:
+    """Return the 95 % interval of the mean of a metric over trainings of one configuration with several seeds.
+
+    It holds the noise of rows and seeds. The noise between seeds is that of the given seeds; for an accuracy it is
+    pooled with ``SEED_SD``.
+
+    Args:
+        name: ``accuracy``, ``macro_f1`` or ``loss``, without a split.
+        seeds: the rows of each training, the same rows in the same order.
+
+    Returns:
+        None for another metric, for fewer than 2 seeds or rows, if the rows are not the same, and without any spread.
+    """
+    same = len({(measured.units, measured.references) for measured in seeds}) == 1
+    if len(seeds) < 2 or not same or len(seeds[0].losses) < 2:
+        return None
+    import numpy as np
+
+    from orchestrator.statistics.noise import accuracy_score, class_score, mean_score, prior_noise
+    from orchestrator.statistics.row_metrics import macro_f1
+
+    predictions_sn, references_n = np.array([each.predictions for each in seeds]), np.array(seeds[0].references)
+    if name == "accuracy" and references_n.size:
+        score = accuracy_score(predictions_sn == references_n, prior_noise(SEED_SD, SEED_ORIGIN, SEED_FREEDOM))
+    elif name == "macro_f1" and references_n.size:
+        score = class_score(predictions_sn, references_n, macro_f1, np.random.default_rng(0))
+    elif name == "loss":
+        score = mean_score(np.array([each.losses for each in seeds]), units_n=np.array(seeds[0].units))
+    else:
+        return None
+    low, high = score.total.low, score.total.high
+    if name != "loss":
+        low, high = max(0.0, low), min(1.0, high)
+    if low == high:
+        return None
+    return MetricInterval(
+        low=low,
+        high=high,
+        level=score.total.level,
+        rows=len(seeds[0].losses),
+        seed_sd=score.seed_noise.sd,
+        seeds=len(seeds),
+    )
 
 
 def _interval(name: str, value: float, rows: RowMeasures) -> MetricInterval | None:

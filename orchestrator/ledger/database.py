@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
@@ -24,6 +24,8 @@ from orchestrator.ledger.database_errors import (
 )
 from orchestrator.ledger.home import has_sweeps, home
 
+CONFIRMS = 2
+"""The version of the tables that added ``trials.confirms``."""
 _WAL = b"\x02\x02"
 """Bytes 18 and 19 of an SQLite file in the journal mode WAL."""
 
@@ -160,6 +162,9 @@ class Database:
             with table_creation_lock(self.engine, self.wait_s):
                 self._create()
             version = self._stored_version()
+        if version is not None and version < tables.SCHEMA_VERSION:
+            with table_creation_lock(self.engine, self.wait_s):
+                self._migrate()
         if version is not None and version > tables.SCHEMA_VERSION:
             raise LedgerError(
                 f"the ledger at {self.engine.url!r} has schema {version}, of a later version of Loratory; this one "
@@ -178,6 +183,15 @@ class Database:
                 return
             tables.metadata.create_all(connection)
             connection.execute(insert(tables.schema).values(version=tables.SCHEMA_VERSION))
+
+    def _migrate(self) -> None:
+        """Change older tables to the newest version in one transaction, unless another process just did."""
+        with self.write() as connection:
+            version = _version(connection)
+            if version is not None and version < CONFIRMS:
+                name = tables.trials.name
+                connection.exec_driver_sql(f"ALTER TABLE {name} ADD COLUMN {tables.trials.c.confirms.name} INTEGER")
+                connection.execute(update(tables.schema).values(version=CONFIRMS))
 
     def _require_tables(self) -> None:
         with self.read() as connection:
@@ -198,8 +212,11 @@ class Database:
             if (file.parent / name).exists():
                 shutil.copyfile(file.parent / name, copy.parent / name)
         self.engine = open_engine(f"sqlite:///{copy}", self.wait_s)
-        if self._stored_version() is None:
+        version = self._stored_version()
+        if version is None:
             raise damaged_error(str(file), "it holds no tables of Loratory")
+        if version < tables.SCHEMA_VERSION:
+            self._migrate()
         self._require_tables()
         self.read_only = str(reason)
 

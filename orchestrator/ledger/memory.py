@@ -16,9 +16,9 @@ class TrialLog(Protocol):
         """Return all trials of a sweep by ascending number."""
 
     def study_numbers(self, sweep_id: int, /) -> dict[int, int]:
-        """Return each trial's number in the Optuna study."""
+        """Return the number in the Optuna study of each trial of the search."""
 
-    def add(self, sweep_id: int, record: TrialRecord, study_number: int, /) -> None:
+    def add(self, sweep_id: int, record: TrialRecord, study_number: int | None, /) -> None:
         """Open a trial."""
 
     def add_report(self, sweep_id: int, report: Report, /) -> bool:
@@ -60,14 +60,16 @@ class MemoryTrials:
         return tuple(self._records.values())
 
     def study_numbers(self, _sweep_id: int, /) -> dict[int, int]:
-        """Return each trial's number in the Optuna study."""
+        """Return the number in the Optuna study of each trial of the search."""
         return dict(self._study_numbers)
 
-    def add(self, _sweep_id: int, record: TrialRecord, study_number: int, /) -> None:
+    def add(self, _sweep_id: int, record: TrialRecord, study_number: int | None, /) -> None:
         """Open a trial."""
         if record.number != len(self._records):
             raise LedgerError(f"trial {record.number} cannot be opened after {len(self._records)} trials")
-        self._records[record.number], self._study_numbers[record.number] = record, study_number
+        self._records[record.number] = record
+        if study_number is not None:
+            self._study_numbers[record.number] = study_number
 
     def add_report(self, _sweep_id: int, report: Report, /) -> bool:
         """Add a report; return False if the trial already has a report at this point."""

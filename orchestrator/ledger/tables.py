@@ -5,8 +5,11 @@ from sqlalchemy import UniqueConstraint as Unique
 
 from orchestrator.ledger.codec import Json
 
-SCHEMA_VERSION = 1
-"""Increased by every change of the tables. An older ledger is migrated, a newer one refused."""
+SCHEMA_VERSION = 2
+"""Increased by every change of the tables. An older ledger is migrated, a newer one refused.
+
+Version 2 added ``trials.confirms``.
+"""
 
 metadata = MetaData()
 
@@ -34,7 +37,8 @@ trials = Table(
     metadata,
     Column("sweep_id", ForeignKey(sweeps.c.id, ondelete="CASCADE"), primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("study_number", Integer, nullable=False),  # Optuna's number: Optuna also counts duplicates, which never run
+    # Optuna's number: Optuna also counts duplicates, which never run. Negative for trials outside of the study.
+    Column("study_number", Integer, nullable=False),
     Column("params", Json, nullable=False),
     Column("settings", Json, nullable=False),
     Column("seed", Integer, nullable=False),
@@ -44,6 +48,7 @@ trials = Table(
     Column("run_id", String(200)),
     Column("started_at", Float(53), nullable=False),
     Column("ended_at", Float(53)),
+    Column("confirms", Integer),  # number of the trial trained again with another seed; null: a trial of the search
     Unique("sweep_id", "study_number"),
 )
 

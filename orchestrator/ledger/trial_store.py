@@ -74,14 +74,24 @@ class TrialStore:
         return records[0]
 
     def study_numbers(self, sweep_id: int) -> dict[int, int]:
-        """Return each trial's number in the Optuna study, by trial number."""
-        query = select(trials.c.number, trials.c.study_number).where(trials.c.sweep_id == sweep_id)
+        """Return the number in the Optuna study of each trial of the search, by trial number."""
+        query = select(trials.c.number, trials.c.study_number).where(
+            trials.c.sweep_id == sweep_id, trials.c.confirms.is_(None)
+        )
         with self._database.read() as connection:
             return {row.number: row.study_number for row in connection.execute(query)}
 
     @retry_on_disconnect
-    def add(self, sweep_id: int, record: TrialRecord, study_number: int) -> None:
-        """Open a trial; do nothing if it is already open under the same study number."""
+    def add(self, sweep_id: int, record: TrialRecord, study_number: int | None) -> None:
+        """Open a trial; do nothing if it is already open under the same study number.
+
+        Args:
+            sweep_id: the sweep.
+            record: the trial.
+            study_number: its number in the Optuna study; None: it is not in the study.
+        """
+        if study_number is None:
+            study_number = -1 - record.number  # the column is unique, and not null since version 1
         key = (trials.c.number == record.number) & (trials.c.study_number == study_number)
         with self._drivers.write_sweep(sweep_id) as connection:
             if connection.execute(select(trials.c.number).where(trials.c.sweep_id == sweep_id, key)).first():
@@ -97,6 +107,7 @@ class TrialStore:
                     state=record.state,
                     final=record.final,
                     started_at=record.started_at,
+                    confirms=record.confirms,
                 )
             )
 
@@ -227,6 +238,7 @@ def _record(row: Row[Any], reported: tuple[Report, ...], decided: Mapping[int, D
         decisions=decided,
         final=row.final,
         run_id=row.run_id,
+        confirms=row.confirms,
         started_at=row.started_at,
         ended_at=row.ended_at,
     )

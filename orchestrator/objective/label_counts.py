@@ -14,6 +14,11 @@ from orchestrator.objective.protocol import Splits
 if TYPE_CHECKING:
     import datasets
 
+SMALL_CLASS = 20
+"""A class with fewer rows in a split gets a warning. With 20 rows, a share has a 95 % interval of about ±0.2."""
+_NAMED = 12
+"""Most classes named in a warning."""
+
 
 def summary_with_labels(
     splits: Splits, classes: Sequence[str], readers: Mapping[str, LabelReader], source: str
@@ -47,7 +52,7 @@ def summary_with_labels(
         labels=used,
         label_counts=counts,
         dropped={**splits.summary.dropped, **dropped},
-        warnings=(*splits.summary.warnings, *_warnings(counts)),
+        warnings=(*splits.summary.warnings, *summary_warnings(counts)),
     )
 
 
@@ -76,19 +81,27 @@ def _require_two_classes(train: Mapping[str, int], source: str) -> None:
         )
 
 
-def _warnings(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """Return a sentence for each split without rows of a class, and for each empty shift set."""
+def summary_warnings(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Return a sentence for each split with absent or small classes, and for each empty shift set."""
     warnings = [
         f"{name} has no rows left: its texts also occur in train. There are no metrics for it."
         for name, classes in counts.items()
         if name.startswith("shift/") and not any(classes.values())
     ]
-    for split, effect in {
-        "train": "no trial can learn them",
-        "validation": "its metrics do not cover them",
-        "test": "its metrics do not cover them",
-    }.items():
+    for split, absence, scarcity in (
+        ("train", "no trial can learn them", "trials hardly learn them"),
+        ("validation", "its metrics do not cover them", "its metrics hardly measure them"),
+        ("test", "its metrics do not cover them", "its metrics hardly measure them"),
+    ):
         absent = [name for name, count in counts[split].items() if not count]
         if absent:
-            warnings.append(f"{split} has no rows of {', '.join(absent)}: {effect}, and macro-F1 ignores them.")
+            warnings.append(f"{split} has no rows of {', '.join(absent)}: {absence}, and macro-F1 ignores them.")
+        small = sorted((count, name) for name, count in counts[split].items() if 0 < count < SMALL_CLASS)
+        if small:
+            named = ", ".join(f"{name} ({count})" for count, name in small[:_NAMED])
+            more = f" and {len(small) - _NAMED} more classes" if len(small) > _NAMED else ""
+            warnings.append(
+                f"{split} has fewer than {SMALL_CLASS} rows of {named}{more}: {scarcity}. Add rows, or raise "
+                f"data.{split}."
+            )
     return warnings

@@ -58,6 +58,7 @@ def plan_search(spec: SweepSpec, timetable: Timetable) -> SearchPlan:
         stopping=spec.stopping,
         fixed=spec.fixed,
         start_points=(*spec.start_points, *spec.prior_points),
+        confirm=spec.confirm,
         seed=spec.seed,
     )
 

@@ -15,6 +15,7 @@ from orchestrator.ledger.home import sweep_dir
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.digest import digest
 from orchestrator.objective.protocol import Objective, Splits
+from orchestrator.objective.splits import NearCopies
 from orchestrator.preparation.defaults import (
     stored_fingerprint,
     with_rung_metric,
@@ -34,6 +35,7 @@ from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.adapters import SweepAdapters
 from orchestrator.tracking.description import SweepDescription
 from orchestrator.tracking.location import Location
+from orchestrator.training.checks.model_check import CheckedModel
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +47,7 @@ class PreparedSweep:
         spec_text: the sweep file's YAML, overrides applied, passwords masked.
         request_digest: digest of the request; None if there is none.
         objective, splits: the task and its rows.
+        near_copies: rows of different splits with almost the same words.
         notes: notes for the user on the model, its adapters and the data, one sentence each.
         length: the length of a trial and its rungs, in words.
         prior: the start points of the prior and their origin, in words.
@@ -64,6 +67,7 @@ class PreparedSweep:
     request_digest: str | None
     objective: Objective
     splits: Splits
+    near_copies: NearCopies
     notes: tuple[str, ...]
     length: TrialLength
     prior: str
@@ -121,20 +125,15 @@ def prepare(
     """
     objective, stored = request.objective, None if fresh else stored_fingerprint(ledger, request.spec.name)
     spec = with_rung_metric(with_split_rule(request.spec, stored), stored, objective.metrics)
-    splits, checked = read_rows(spec, objective, say)
+    splits, checked, near_copies = read_rows(spec, objective, say)
     spec = with_trial_length(spec, stored, len(splits.train))
     length = trial_length(request.spec, spec, row_counts(splits), resumed=stored is not None)
     spec, prior = with_prior(spec, stored, ledger, checked.weights)
     for line in (f"trial length: {length.text}", *length.notes, f"prior: {prior}"):
         say(line)
-    notes = (*checked.notes, *length.notes)
     engine_plan = plan_engine(spec, len(splits.train))
-    if engine_plan.engine is EngineName.SOLO:
-        from orchestrator.training.checks.adapter_check import check_adapters
-
-        for note in (adapter_notes := check_adapters(engine_plan, objective, checked.structure)):
-            say(note)
-        notes += adapter_notes
+    for note in (adapter_notes := _adapter_notes(engine_plan, objective, checked)):
+        say(note)
     fingerprint = _fingerprint(spec, splits)
     return PreparedSweep(
         name=spec.name,
@@ -142,7 +141,8 @@ def prepare(
         request_digest=request.digest,
         objective=objective,
         splits=splits,
-        notes=notes,
+        near_copies=near_copies,
+        notes=(*checked.notes, *length.notes, *adapter_notes),
         length=length,
         prior=prior,
         fingerprint=fingerprint,
@@ -155,6 +155,19 @@ def prepare(
         keep_adapters=spec.tracking.keep_adapters,
         facts=_facts(spec, splits, engine_plan) | ({} if stored else _opening(spec, prior)),
     )
+
+
+def _adapter_notes(plan: EnginePlan, objective: Objective, checked: CheckedModel) -> tuple[str, ...]:
+    """Check the adapters of a solo sweep and return the notes on them; none in a packed sweep.
+
+    Raises:
+        UserError: peft refuses an adapter.
+    """
+    if plan.engine is not EngineName.SOLO:
+        return ()
+    from orchestrator.training.checks.adapter_check import check_adapters
+
+    return check_adapters(plan, objective, checked.structure)
 
 
 def _fingerprint(spec: SweepSpec, splits: Splits) -> dict[str, Any]:

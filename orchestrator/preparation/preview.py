@@ -16,6 +16,7 @@ from orchestrator.core.timetable import samples_of
 from orchestrator.objective.protocol import Splits
 from orchestrator.preparation.prepared import PreparedSweep
 from orchestrator.preparation.rows import row_counts
+from orchestrator.search.confirming import confirmation_text
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.stopping.rules import compared_at
 from orchestrator.spec.possible import possible_epochs
@@ -33,6 +34,7 @@ class SweepPlan:
         model: the base model, with the number format of quantised weights.
         data: the source of the rows.
         budget: the limits of the sweep.
+        confirm: the trainings with fresh seeds after the search, in words.
         space: one row per parameter: name, distribution in words, condition in words.
         sampler: the sampler's name.
         start_points: number of start points, of the sweep file and of the prior.
@@ -76,6 +78,7 @@ class SweepPlan:
     data_summary: DataSummary = field(default_factory=DataSummary)
     start_points: int = 0
     prior: str = "none"
+    confirm: str = "none"
     why: str = ""
     deepspeed: str | None = None
     alone: tuple[str, ...] = ()
@@ -106,6 +109,7 @@ def preview(prepared: PreparedSweep) -> SweepPlan:
         model=f"{base} in {quantisation}" if quantisation else str(base),
         data=str(engine_plan.data.source),
         budget=search_plan.budget,
+        confirm=confirmation_text(search_plan),
         space=tuple(
             (
                 parameter.name,

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator.objective.protocol import Objective, Splits
+from orchestrator.objective.splits import NearCopies, find_near_copies
 from orchestrator.objective.truncation import truncated
 from orchestrator.report.data_text import data_lines
 from orchestrator.spec.possible import possible
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 def read_rows(
     spec: SweepSpec, objective: Objective, say: Callable[[str], None] = lambda _line: None
-) -> tuple[Splits, CheckedModel]:
-    """Return the rows with a complete summary, and the checked base model with notes on it.
+) -> tuple[Splits, CheckedModel, NearCopies]:
+    """Return the rows with a complete summary, the checked base model with notes on it, and the near copies.
 
     Args:
         spec: the checked sweep file.
@@ -33,7 +34,8 @@ def read_rows(
     splits, checked = checked_splits(spec, objective)
     for note in checked.notes:
         say(note)
-    return counted(spec, objective, splits, say, checked.tokenizer), checked
+    splits, near_copies = with_near_copies(splits)
+    return counted(spec, objective, splits, say, checked.tokenizer), checked, near_copies
 
 
 def counted(
@@ -66,3 +68,19 @@ def counted(
 def row_counts(splits: Splits) -> dict[str, int]:
     """Return the number of rows by split; shift sets are named ``shift/<set>``."""
     return {name: len(rows) for name, rows in splits.by_name().items()}
+
+
+def with_near_copies(splits: Splits) -> tuple[Splits, NearCopies]:
+    """Return the splits with a warning of near copies in their summary, and the near copies.
+
+    Rows without a column ``text`` are not compared.
+    """
+    by_name = splits.by_name()
+    named = {name: by_name[name] for name in ("test", "validation", "train")}
+    if any("text" not in rows.column_names for rows in named.values()):
+        return splits, NearCopies()
+    found = find_near_copies({name: rows["text"][:] for name, rows in named.items()})
+    if found.warning is None:
+        return splits, found
+    summary = replace(splits.summary, warnings=(*splits.summary.warnings, found.warning))
+    return replace(splits, summary=summary), found

@@ -102,6 +102,11 @@ class Candidates:
         trial = self._trials.get(number)
         if trial is None:
             raise UserError(f"{self._sweep.reference} has no trial {number}; it has {len(self._trials)}, from 0")
+        if trial.confirms is not None:
+            raise UserError(
+                f"trial {number} of {self._sweep.reference} trains the configuration of trial {trial.confirms} with a "
+                f"fresh seed, to confirm it; name trial {trial.confirms}"
+            )
         if trial not in self._ranked:
             why = "has no score" if trial.ended else "is still running"
             raise UserError(f"trial {number} of {self._sweep.reference} {why}")

@@ -12,6 +12,7 @@ from orchestrator.promotion.judge import ROWS_TAG, PromotionRequest, admit
 from orchestrator.promotion.stored_rows import rows_digest
 from orchestrator.tracking.adapters import AdapterCard
 from orchestrator.tracking.location import Location, connect
+from orchestrator.tracking.model_card import GateLine, version_description
 from orchestrator.tracking.models import log_adapter
 from orchestrator.tracking.provenance import user
 from orchestrator.tracking.registry import ModelReference, Registry, Version, registry_errors
@@ -47,31 +48,40 @@ def promote(sweep: SweepRecord, candidate: Candidate, location: Location, reques
     Raises:
         GateRefusalError: a gate stops the promotion.
         UserError: the registry does not accept the name.
-        TrackingError: the trial's run is not in MLflow yet, or the registry refuses or does not answer.
+        TrackingError: the trial's run is not in MLflow yet, another process has moved the alias meanwhile, or the
+            registry refuses or does not answer.
     """
-    results = admit(sweep, location, request, candidate)
     with registry_errors(location):
         registry = Registry(location)
+        holder = None if request.alias is None else registry.holder(request.name, request.alias)
+    results = admit(sweep, location, request, candidate)
+    with registry_errors(location):
         model_id = candidate.model_id or _log(sweep, candidate, location)
         if candidate.test_rows is not None:
             log_test_rows(connect(location), model_id, candidate.test_rows.to_text())
         card = candidate.card
         tags = _tags(card, results) | _origin(sweep, request)
-        version = registry.register(request.name, model_id, tags, _description(card))
-        previous = None if request.alias is None else registry.set_alias(version, request.alias)
+        version = registry.register(
+            request.name, model_id, tags, version_description(card, _gate_lines(results), f"{request.name}/VERSION")
+        )
+        previous = None
+        if request.alias is not None:
+            previous = registry.set_alias(version, request.alias, seen=holder, reason=_reason(request, results))
         version = registry.get(ModelReference(name=version.name, version=version.version))
     return Promotion(version=version, card=card, previous=previous, gates=results)
 
 
-def rollback(name: str, alias: str, location: Location) -> tuple[Version, Version]:
-    """Move the alias back to the earlier version; return ``(left version, restored version)``.
+def rollback(
+    name: str, alias: str, location: Location, to: int | None = None, reason: str = ""
+) -> tuple[Version, Version]:
+    """Move the alias back to the earlier version, or to version ``to``; return ``(left version, restored version)``.
 
     Raises:
         UserError: the model or alias does not exist, or there is no earlier version.
         TrackingError: the registry refuses or does not answer.
     """
     with registry_errors(location):
-        return Registry(location).move_back(name, alias)
+        return Registry(location).move_back(name, alias, to, reason)
 
 
 def _origin(sweep: SweepRecord, request: PromotionRequest) -> dict[str, str]:
@@ -81,6 +91,15 @@ def _origin(sweep: SweepRecord, request: PromotionRequest) -> dict[str, str]:
     if request.forced is not None:
         tags |= {FORCED_BY_TAG: user(), FORCED_REASON_TAG: request.forced.strip()}
     return tags
+
+
+def _reason(request: PromotionRequest, results: tuple[GateResult, ...]) -> str:
+    """Return why the version gets the alias, for the history."""
+    if request.forced is not None:
+        return f"forced: {request.forced.strip()}"
+    failed = [item.gate for item in results if item.passed is False]
+    passed = sum(item.passed is True for item in results)
+    return f"passed {passed} gates" + (f"; failed without refusal: {', '.join(failed)}" if failed else "")
 
 
 def _log(sweep: SweepRecord, candidate: Candidate, location: Location) -> str:
@@ -101,14 +120,8 @@ def _tags(card: AdapterCard, results: tuple[GateResult, ...]) -> dict[str, str]:
     return tags | {mlflow_key(f"gate/{item.gate}"): _word(item) for item in results}
 
 
-def _description(card: AdapterCard) -> str:
-    """Return a line for the registry's page; the page truncates the tags."""
-    metrics = (
-        f"{name} {format_value(value)}"
-        for name, value in card.metrics.items()
-        if name.startswith(("best_val_", "test/"))
-    )
-    return f"Trial {card.trial} of {card.sweep}, on {card.base}, after {card.samples:,} samples: {', '.join(metrics)}"
+def _gate_lines(results: tuple[GateResult, ...]) -> tuple[GateLine, ...]:
+    return tuple(GateLine(gate=item.gate, verdict=_word(item), detail=item.detail) for item in results)
 
 
 def _word(result: GateResult) -> str:

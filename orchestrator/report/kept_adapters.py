@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.methods import takers
 from orchestrator.core.metric import Metric
+from orchestrator.core.ranking import of_the_search
 from orchestrator.core.trial import TrialRecord
 from orchestrator.evaluation.measurement_file import kept_measurement
 from orchestrator.evaluation.score_intervals import MetricInterval, adapter_ties, metric_intervals
@@ -89,7 +90,7 @@ def kept_adapters(sweep_dir: Path, records: Sequence[TrialRecord], metric: Metri
     """
     measured = {
         record.number: measurement
-        for record in records
+        for record in of_the_search(records)
         if (measurement := kept_measurement(sweep_dir, record, metric)) is not None
     }
     intervals = {

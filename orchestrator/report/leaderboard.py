@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.core.configurations import ConfigurationSet
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.ranking import result_key
+from orchestrator.core.ranking import of_the_search, ranked_by_result
 from orchestrator.core.space import ParamValue
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import OVERFITTING, TrialRecord, TrialState
@@ -196,14 +196,19 @@ def leaderboard(
     status: SweepStatus = SweepStatus.RUNNING,
     kept: KeptAdapters | None = None,
 ) -> Leaderboard:
-    """Return the leaderboard. Trials are ranked by result, whatever their outcome; trials without one come last."""
-    kept = kept or KeptAdapters()
-    ordered = sorted(records, key=result_key(metric))
+    """Return the leaderboard. Trials are ranked by result, whatever their outcome; trials without one come last.
+
+    Trainings with fresh seeds have no row; they decide the order of the trials they confirm.
+    """
+    kept, ranked = kept or KeptAdapters(), ranked_by_result(records, metric)
+    places = {record.number: place for place, record in enumerate(ranked)}
+    searched = of_the_search(records)
+    ordered = sorted(searched, key=lambda record: (places.get(record.number, len(ranked)), record.number))
     rows = tuple(
         _row(record, metric, place, kept.intervals.get(record.number, {}))
         for place, record in enumerate(ordered, start=1)
     )
-    varied = ConfigurationSet(record.params for record in records).varied
+    varied = ConfigurationSet(record.params for record in searched).varied
     return Leaderboard(
         metric=metric,
         rows=rows,

@@ -9,9 +9,11 @@ from typing import Any
 from orchestrator.core.data import DataSummary
 from orchestrator.core.environment import PROGRAM
 from orchestrator.core.plan import EngineName
+from orchestrator.core.ranking import of_the_search
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.ledger.home import sweep_dir
+from orchestrator.report.confirmation import ConfirmedScore, confirmation_scores
 from orchestrator.report.kept_adapters import comparison_json, kept_adapters
 from orchestrator.report.leaderboard import Leaderboard, leaderboard, metric_of
 from orchestrator.report.search_gain import search_gain
@@ -33,10 +35,11 @@ class Summary:
 
     Attributes:
         search_gain: whether the proposals beat the start points, as a sentence; None if that is unknown.
+        confirmation: the configurations trained again with fresh seeds, the best first.
         out_of_memory: the trials that ran out of memory, with their sizes, as a sentence; None without such a trial.
         data: number of rows by split.
         data_summary: counts of rows used, omitted and truncated.
-        states: number of trials by state.
+        states: number of the search's trials by state.
         tokens: training tokens of all trials, without padding.
         notes: one sentence for each part missing after a failure, such as ``no baseline: …``.
     """
@@ -45,6 +48,7 @@ class Summary:
     records: tuple[TrialRecord, ...]
     leaderboard: Leaderboard
     search_gain: str | None
+    confirmation: tuple[ConfirmedScore, ...]
     out_of_memory: str | None
     importances: Importances
     time: TimeUse | None
@@ -65,11 +69,12 @@ def summarise(sweep: SweepRecord, records: Sequence[TrialRecord], importances: I
         records=tuple(records),
         leaderboard=board,
         search_gain=search_gain(board, sweep.facts.start_points),
+        confirmation=confirmation_scores(sweep_dir(sweep), records, metric),
         out_of_memory=MemoryLimits(records).sentence,
         importances=importances or Importances(),
         time=_time_use(sweep, records),
         data=sweep.facts.rows,
-        states=Counter(record.state for record in records),
+        states=Counter(record.state for record in of_the_search(records)),
         notes=tuple(sweep.facts.notes.values()),
         tokens=sum(round(record.reports[-1].metrics.get("progress/tokens", 0)) for record in records if record.reports),
         data_summary=sweep.facts.data_summary,
@@ -126,6 +131,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "baseline": board.baseline,
         "test_comparison": comparison_json(board.comparison, board.best_compared),
         "search_gain": summary.search_gain,
+        "confirmation": [{**asdict(score), "sentence": score.sentence} for score in summary.confirmation],
         "out_of_memory": summary.out_of_memory,
         "prior": sweep.facts.prior,
         "importances": {"values": summary.importances.values, "note": summary.importances.note},

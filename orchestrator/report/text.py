@@ -79,6 +79,8 @@ def summary_text(summary: Summary, limit: int | None = None) -> Group:
             facts.add_row(name, Text(note))
     if summary.search_gain is not None:
         facts.add_row("search", Text(summary.search_gain))
+    for score in summary.confirmation:
+        facts.add_row("confirmed", Text(score.sentence))
     if summary.out_of_memory is not None:
         facts.add_row("memory", Text(summary.out_of_memory))
     if summary.sweep.facts.prior is not None:

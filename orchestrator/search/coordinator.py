@@ -1,5 +1,7 @@
 """The coordinator of a sweep: opens trials, commits reports, decides, ends trials. It knows no executor and no engine.
 
+After the search it opens trainings of the best configurations with fresh seeds, if the plan asks for them.
+
 Every change is committed to the ledger before observers and callers see it. The records in memory change after the
 commit, and counters follow them, so a step costs the same after two thousand trials as after ten. One thread calls the
 coordinator; any thread may call ``records``.
@@ -18,6 +20,7 @@ from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState, TrialTask
 from orchestrator.evaluation.exits import diverged, overfitting
 from orchestrator.ledger.memory import SweepLedger
+from orchestrator.search.confirming import Confirming
 from orchestrator.search.gain import ExpectedGain
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.spending import Spending
@@ -69,12 +72,14 @@ class Coordinator:
         self._table, self._spending = self._decider.rung_table(), Spending(plan.budget)
         self._gain = ExpectedGain(plan) if plan.budget.until is Until.NO_EXPECTED_GAIN else None
         self._records: dict[int, TrialRecord] = {}
+        self._searched: dict[int, TrialRecord] = {}  # without trainings with fresh seeds
         for record in ledger.trials.all(sweep.id):
             self._store(record)
         self._study_numbers = ledger.trials.study_numbers(sweep.id)
         self._study = SweepStudy(ledger.study_database, sweep.reference, plan)
         self._no_points: str | None = None
-        self._study.reconcile(self.records(), self._study_numbers)
+        self._study.reconcile(tuple(self._searched.values()), self._study_numbers)
+        self._confirming = Confirming(plan)
         for record in self.records():
             self._end_if_failed(record.number)
         self.flush_waiting()
@@ -116,7 +121,10 @@ class Coordinator:
             return "the driver is stopping"
         if self._unfinished:
             return None
-        return self._no_new_trials()
+        reason = self._no_new_trials()
+        if reason is not None and self._next_to_confirm() is not None:
+            return None
+        return reason
 
     def decision(self, number: int) -> Decision | None:
         """Return the committed decision on a trial's newest report; None if there is no report or no decision yet."""
@@ -157,6 +165,8 @@ class Coordinator:
         number = self._next_unfinished()
         if number is None:
             number = self._open_trial()
+        if number is None:
+            number = self._open_fresh_training()
         if number is None:
             return None
         record = self._records[number]
@@ -236,8 +246,8 @@ class Coordinator:
             self._end(number, Outcome(state=TrialState.PRUNED, reason=reason), {})
 
     def take_notes(self) -> tuple[str, ...]:
-        """Return the notes on deferred proposals since the last call, one sentence each."""
-        return self._study.take_notes()
+        """Return the notes on deferred proposals and on fresh trainings since the last call, one sentence each."""
+        return (*self._study.take_notes(), *self._confirming.take_notes())
 
     def suspend(self) -> None:
         """Start no further trials. Unfinished trials are left to the next driver."""
@@ -246,13 +256,14 @@ class Coordinator:
     def _no_new_trials(self) -> str | None:
         """Return the reason why no new trial can open; None if one can."""
         trials = self._plan.budget.trials
-        if trials is not None and len(self._records) >= trials:
-            more = f"; the budget is {trials} now" if len(self._records) > trials else ""
-            return f"all {len(self._records)} trials were started{more}"
-        if self._gain is not None and (reason := self._gain.too_small(self._records)) is not None:
+        started = len(self._searched)
+        if trials is not None and started >= trials:
+            more = f"; the budget is {trials} now" if started > trials else ""
+            return f"all {started} trials were started{more}"
+        if self._gain is not None and (reason := self._gain.too_small(self._searched.values())) is not None:
             return reason
         reason = TRIED if self._study.exhausted else self._no_points
-        return None if reason is None else f"{reason} ({len(self._records)} trials)"
+        return None if reason is None else f"{reason} ({started} trials)"
 
     def _next_unfinished(self) -> int | None:
         while self._unfinished:
@@ -285,6 +296,28 @@ class Coordinator:
         self._store_with_study(record)
         return number
 
+    def _open_fresh_training(self) -> int | None:
+        """Open a training of a leader's configuration with a fresh seed; None if none is missing or allowed yet."""
+        fresh = self._next_to_confirm() if self._no_new_trials() is not None else None
+        if fresh is None:
+            return None
+        leader, seed = fresh
+        record = TrialRecord(
+            number=len(self._records),
+            params=leader.params,
+            settings=leader.settings,
+            seed=seed,
+            state=TrialState.RUNNING,
+            confirms=leader.number,
+            started_at=self._clock(),
+        )
+        self._ledger.trials.add(self._sweep.id, record, None)
+        self._store(record)
+        return record.number
+
+    def _next_to_confirm(self) -> tuple[TrialRecord, int] | None:
+        return self._confirming.next(self.records())
+
     def _end_if_failed(self, number: int) -> None:
         """End a trial with the decided outcome FAIL; it gets no final metrics."""
         decision = self.decision(number)
@@ -304,7 +337,8 @@ class Coordinator:
     def _store_with_study(self, record: TrialRecord) -> TrialRecord:
         """Store a committed record in memory and in the study."""
         self._store(record)
-        self._study.follow(record, self._study_numbers[record.number])
+        if record.confirms is None:
+            self._study.follow(record, self._study_numbers[record.number])
         return record
 
     def _store(self, record: TrialRecord) -> TrialRecord:
@@ -312,4 +346,6 @@ class Coordinator:
         self._spending.update(self._records.get(record.number), record)
         self._table.update(record)
         self._records[record.number] = record
+        if record.confirms is None:
+            self._searched[record.number] = record
         return record

@@ -1,6 +1,7 @@
 """The expected gain of a further trial: whether a search still pays."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -36,14 +37,14 @@ class ExpectedGain:
         self._next = FEWEST_TRIALS
         self._reason: str | None = None
 
-    def too_small(self, records: Mapping[int, TrialRecord]) -> str | None:
+    def too_small(self, records: Collection[TrialRecord]) -> str | None:
         """Return why no further trial pays, or None.
 
         Args:
-            records: all trials by number, without gaps.
+            records: the search's trials by ascending number.
         """
         while self._reason is None and self._next <= len(records):
-            first = [records[number] for number in range(self._next)]
+            first = [*islice(records, self._next)]
             if not all(record.ended for record in first):
                 break
             self._reason = self._check(first)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.core.configurations import ConfigurationSet
 from orchestrator.core.metric import Metric
+from orchestrator.core.ranking import of_the_search
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import TrialRecord
 
@@ -49,6 +50,7 @@ def importances(records: Sequence[TrialRecord], metric: Metric, *, seed: int = 0
         metric: the searched metric.
         seed: seed of fANOVA's random forest.
     """
+    records = of_the_search(records)
     varied = ConfigurationSet(record.params for record in records).multivalued
     needed = max(FEWEST_TRIALS, 2 * len(varied))
     rungs = sorted({report.nominal_samples for record in records for report in record.reports}, reverse=True)

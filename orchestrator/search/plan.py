@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.core.metric import Metric
-from orchestrator.core.policy import Budget, SamplerPolicy, StoppingPolicy
+from orchestrator.core.policy import Budget, Confirm, Confirmation, SamplerPolicy, StoppingPolicy
 from orchestrator.core.space import ParamValue, Space
 from orchestrator.core.timetable import Timetable
 
@@ -24,6 +24,7 @@ class SearchPlan:
         start_points: points tried first, complete or partial; the sampler chooses the missing values.
         candidates: the points of the space open to trials; the nearest untried one replaces each proposal, start points
             included. None: the whole space.
+        confirm: which trials are trained again after the search.
         seed: the sweep's seed; every trial's seed derives from it.
     """
 
@@ -36,4 +37,5 @@ class SearchPlan:
     fixed: Mapping[str, ParamValue] = field(default_factory=dict)
     start_points: tuple[Mapping[str, ParamValue], ...] = ()
     candidates: tuple[Mapping[str, ParamValue], ...] | None = None
+    confirm: Confirmation | Confirm = Confirm.NONE
     seed: int = 0

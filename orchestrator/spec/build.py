@@ -9,7 +9,16 @@ from orchestrator.core.environment import usable_cores
 from orchestrator.core.errors import UserError
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.plan import EngineName
-from orchestrator.core.policy import Budget, Resources, SamplerPolicy, StoppingName, StoppingPolicy, Tracking
+from orchestrator.core.policy import (
+    Budget,
+    Confirm,
+    Confirmation,
+    Resources,
+    SamplerPolicy,
+    StoppingName,
+    StoppingPolicy,
+    Tracking,
+)
 from orchestrator.core.secrets import redact
 from orchestrator.spec import checks
 from orchestrator.spec.addresses import check_addresses
@@ -63,9 +72,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     metric = checks.read_metric(search, facts, problems) if facts else None
     stopping = replace(_stopping(file), metric=checks.read_rung_metric(file.early_stopping, facts, problems))
     checks.check_sampler(sampler, space, problems)
-    checks.check_method(fixed, space, problems)
-    checks.check_init(fixed, space, problems)
-    checks.check_quantisation(file.quantisation, fixed, space, problems)
+    checks.check_settings(file.quantisation, fixed, space, problems)
     checks.check_sizes(file, stopping, space, fixed, problems)
     problems.raise_if_any()
     text = overridden_text(draft.text, draft.overrides)
@@ -92,6 +99,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         prior=search.prior,
         stopping=stopping,
         budget=_budget(file),
+        confirm=_confirm(file),
         resources=_resources(file),
         tracking=Tracking(**file.tracking.model_dump()),
         gates=file.gates.bounds(),
@@ -105,6 +113,11 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
 def _budget(file: SweepFile) -> Budget:
     budget = file.budget
     return Budget(trials=budget.trials, wall_time_s=budget.wall_time, tokens=budget.tokens, until=budget.until)
+
+
+def _confirm(file: SweepFile) -> Confirmation | Confirm:
+    written = file.confirm
+    return written if isinstance(written, Confirm) else Confirmation(top=written.top, seeds=written.seeds)
 
 
 def _unexecuted(file: SweepFile, facts: ObjectiveFacts | None, problems: Problems) -> list[str]:

@@ -116,7 +116,16 @@ def check_sampler(sampler: SamplerPolicy, space: Space, problems: Problems) -> N
             problems.add(("search", "space"), f"a grid has at most {MOST_POINTS:,} points, got more", at_key=True)
 
 
-def check_method(fixed: Mapping[str, ParamValue], space: Space, problems: Problems) -> None:
+def check_settings(
+    quantisation: Quantisation | None, fixed: Mapping[str, ParamValue], space: Space, problems: Problems
+) -> None:
+    """Check the settings that depend on each other: method, init and quantisation."""
+    _check_method(fixed, space, problems)
+    _check_init(fixed, space, problems)
+    _check_quantisation(quantisation, fixed, space, problems)
+
+
+def _check_method(fixed: Mapping[str, ParamValue], space: Space, problems: Problems) -> None:
     """Check that at least one possible method uses each written setting.
 
     If the method is searched, a setting may apply to some of the methods. Trials with another method ignore it.
@@ -142,7 +151,7 @@ def _inits(fixed: Mapping[str, ParamValue], space: Space, *others: str) -> list[
     return [trial for trial in trials if trial["method"] in takers("init")]
 
 
-def check_init(fixed: Mapping[str, ParamValue], space: Space, problems: Problems) -> None:
+def _check_init(fixed: Mapping[str, ParamValue], space: Space, problems: Problems) -> None:
     """Check the rank for an orthogonal init and the init for DoRA.
 
     An orthogonal init splits the rank in two halves. A PiSSA adapter with DoRA cannot be exported: no adapter over
@@ -158,7 +167,7 @@ def check_init(fixed: Mapping[str, ParamValue], space: Space, problems: Problems
         problems.add_if_unrelated(_place("init", space), message)
 
 
-def check_quantisation(
+def _check_quantisation(
     quantisation: Quantisation | None, fixed: Mapping[str, ParamValue], space: Space, problems: Problems
 ) -> None:
     """Check that the package for quantisation is installed and that peft supports the possible inits and methods.

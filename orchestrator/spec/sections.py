@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, Tag
 
 from orchestrator.core.metric import Direction
 from orchestrator.core.plan import EngineName, Precision
-from orchestrator.core.policy import PriorName, SamplerName, StoppingName, Until
+from orchestrator.core.policy import Confirm, PriorName, SamplerName, StoppingName, Until
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.settings import Group
 from orchestrator.spec.fields import (
@@ -192,6 +192,18 @@ class BudgetSection(Section):
     )
 
 
+class ConfirmSection(Section):
+    """Trainings of the best configurations with fresh seeds, after the search."""
+
+    top: Annotated[int, Field(ge=1, le=100)] = Field(default=3, description="number of configurations, the best first")
+    seeds: Annotated[int, Field(ge=1, le=100)] = Field(default=3, description="trainings of each, with fresh seeds")
+
+
+ConfirmEntry = Annotated[
+    Annotated[Annotated[Confirm, Field(strict=False)], Tag(TEXT)] | Annotated[ConfirmSection, Tag(MAPPING)], by_shape
+]
+
+
 class ResourcesSection(Section):
     """The engine, the number of parallel trials, and the resources of each."""
 
@@ -241,6 +253,11 @@ class SweepFile(Section):
     search: Search = Field(default=Search(), description="search space, metric and sampler")
     early_stopping: EarlyStoppingEntry = Field(default=EarlyStopping(), description="a rule's name, a mapping, or none")
     budget: BudgetSection = Field(default=BudgetSection(), description="limits of the sweep")
+    confirm: ConfirmEntry = Field(
+        default=Confirm.AUTO,
+        description="trainings of the best configurations with fresh seeds after the search: a mapping with top and "
+        "seeds; auto: as many as 15 % of the search's samples allow, possibly none; or none",
+    )
     resources: ResourcesSection = Field(default=ResourcesSection(), description="engine and parallel trials")
     tracking: TrackingSection = Field(
         default=TrackingSection(), description="MLflow servers, kept adapters and recording"

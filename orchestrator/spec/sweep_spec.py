@@ -9,7 +9,16 @@ from orchestrator.core.deepspeed import Config
 from orchestrator.core.gates import Gates
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import Precision
-from orchestrator.core.policy import Budget, PriorName, Resources, SamplerPolicy, StoppingPolicy, Tracking
+from orchestrator.core.policy import (
+    Budget,
+    Confirm,
+    Confirmation,
+    PriorName,
+    Resources,
+    SamplerPolicy,
+    StoppingPolicy,
+    Tracking,
+)
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.space import ParamValue, Space
 from orchestrator.spec.trial_length import earliest_rung, largest_batch, largest_warmup, longest_samples
@@ -35,6 +44,7 @@ class SweepSpec:
         prior: source of further start points.
         prior_points: these points; empty until the sweep is prepared.
         gates: bounds of the gates of ``promote``.
+        confirm: trainings of the best configurations with fresh seeds, after the search.
         seed: seed of the proposals and of every trial.
         path: the sweep file, as given by the user.
         text: the sweep file's YAML with overrides applied and passwords masked.
@@ -63,6 +73,7 @@ class SweepSpec:
     deepspeed: Config | None = None
     fixed: Mapping[str, ParamValue] = field(default_factory=dict)
     start_points: tuple[Mapping[str, ParamValue], ...] = ()
+    confirm: Confirmation | Confirm = Confirm.AUTO
     prior: PriorName = PriorName.SHIPPED
     prior_points: tuple[Mapping[str, ParamValue], ...] = ()
     warnings: tuple[str, ...] = ()

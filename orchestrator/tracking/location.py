@@ -1,17 +1,21 @@
 """The tracking store and the model registry: where they are, and a client for them."""
 
+import hashlib
 import os
 import sqlite3
-from collections.abc import Collection
-from contextlib import closing
+import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
+from orchestrator.core.errors import TrackingError
 from orchestrator.core.policy import Tracking
+from orchestrator.core.secrets import redact
 from orchestrator.tracking.environment import load_mlflow
 
 if TYPE_CHECKING:
@@ -70,6 +74,38 @@ def connect(location: Location) -> "MlflowClient":
         client = MlflowClient(location.tracking_uri, location.registry_uri)
         client.search_experiments(max_results=1)  # creates the tables
     return client
+
+
+@contextmanager
+def exclusive(uri: str, purpose: str) -> Iterator[None]:
+    """Hold the lock of a store: one process of this machine at a time. A killed process loses the lock.
+
+    The lock file is beside a local store's database; for a server it is in the folder of temporary files.
+
+    Args:
+        uri: the store's address.
+        purpose: the name of the lock.
+
+    Raises:
+        TrackingError: another process holds the lock for too long.
+    """
+    if uri.startswith(SQLITE):
+        folder, name = Path(uri.removeprefix(SQLITE)).absolute().parent, f"{purpose}.lock"
+    else:
+        folder = Path(tempfile.gettempdir())
+        name = f"loratory-{os.getuid()}-{hashlib.sha256(uri.encode()).hexdigest()[:16]}-{purpose}.lock"
+    lock = FileLock(folder / name, timeout=CREATION_S)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise TrackingError(
+            f"another process has been writing to {redact(uri)} for {CREATION_S:.0f} s (lock file: {lock.lock_file}); "
+            "wait for it and run the command again"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def holds_runs(location: Location, run_ids: Collection[str | None]) -> bool:

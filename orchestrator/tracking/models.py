@@ -6,14 +6,16 @@ an adapter of a few megabytes, and loses the number of classes of the head.
 
 import tempfile
 import warnings
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.core.errors import TrackingError
 from orchestrator.core.names import logged_model_name, mlflow_key
-from orchestrator.tracking.adapters import AdapterCard
+from orchestrator.tracking.adapters import CARD, CONFIG, AdapterCard
 from orchestrator.tracking.environment import load_mlflow
+from orchestrator.tracking.location import exclusive
 from orchestrator.tracking.staging import stage_adapter
 from orchestrator.tracking.summary import milliseconds
 from orchestrator.tracking.wording import SWEEP_TAG, TRIAL_TAG, texts, trial_name
@@ -24,23 +26,27 @@ if TYPE_CHECKING:
 
 SAMPLES_TAG = "loratory.samples"
 PACKAGES = ("torch", "transformers", "peft", "safetensors", "pandas")
+FILES = {"": {"MLmodel"}, "artifacts/adapter": {CARD, CONFIG, "adapter_model.safetensors"}}
+"""The files required to load a logged model, by folder."""
 QUANTISED_PACKAGES = ("bitsandbytes", "accelerate")
 
 
 def find_model(client: "MlflowClient", experiment_id: str, card: AdapterCard) -> str | None:
-    """Return the id of this checkpoint's model, or None; incomplete models are deleted."""
+    """Return the id of this checkpoint's complete model, or None."""
+    found = (model for model in _models(client, experiment_id, card) if str(model.status) == "READY")
+    return next((str(model.model_id) for model in found if model.tags.get(SAMPLES_TAG) == str(card.samples)), None)
+
+
+def _models(client: "MlflowClient", experiment_id: str, card: AdapterCard) -> "Sequence[LoggedModel]":
+    """Return the logged models of a trial, complete or not."""
     wanted = f"tags.`{SWEEP_TAG}` = '{card.sweep_key}' AND tags.`{TRIAL_TAG}` = '{card.trial}'"
-    ready = None
-    for model in client.search_logged_models([experiment_id], wanted):
-        if str(model.status) != "READY":
-            client.delete_logged_model(model.model_id)
-        elif model.tags.get(SAMPLES_TAG) == str(card.samples):
-            ready = str(model.model_id)
-    return ready
+    return client.search_logged_models([experiment_id], wanted)
 
 
 def log_adapter(client: "MlflowClient", adapter: Path, card: AdapterCard, run_id: str, experiment_id: str) -> str:
     """Log an adapter as a model of the trial's run and return the model's id; a model logged before is reused.
+
+    Incomplete models of the trial, left by a killed process, are deleted. One process of this machine logs at a time.
 
     Args:
         client: MLflow's client of the tracking store.
@@ -49,11 +55,19 @@ def log_adapter(client: "MlflowClient", adapter: Path, card: AdapterCard, run_id
         run_id: the trial's run.
         experiment_id: the run's experiment.
     """
+    with exclusive(client.tracking_uri, "models"):
+        model_id = find_model(client, experiment_id, card)
+        if model_id is not None:
+            return model_id
+        for model in _models(client, experiment_id, card):
+            if str(model.status) != "READY":
+                client.delete_logged_model(model.model_id)
+        return _log(client, adapter, card, run_id, experiment_id)
+
+
+def _log(client: "MlflowClient", adapter: Path, card: AdapterCard, run_id: str, experiment_id: str) -> str:
     from mlflow.entities import LoggedModelOutput, Metric
 
-    model_id = find_model(client, experiment_id, card)
-    if model_id is not None:
-        return model_id
     tags = {SWEEP_TAG: card.sweep_key, TRIAL_TAG: str(card.trial), SAMPLES_TAG: str(card.samples)}
     name = logged_model_name(card.objective, trial_name(card.trial))
     model = client.create_logged_model(
@@ -90,6 +104,26 @@ def download_model(client: "MlflowClient", model_id: str, tracking_uri: str, tar
     if not adapter.is_dir():
         raise TrackingError(f"model {model_id} at {location} holds no adapter")
     return adapter
+
+
+def incompleteness(client: "MlflowClient", model_id: str, tracking_uri: str) -> str | None:
+    """Return the reason why a logged model cannot be loaded, in words; None if it has all its files."""
+    mlflow = load_mlflow()
+    from mlflow.exceptions import MlflowException
+
+    try:
+        model = client.get_logged_model(model_id)
+    except MlflowException as error:
+        return f"its logged model {model_id} does not exist ({error.message})"
+    if str(model.status) != "READY":
+        return f"its logged model {model_id} is incomplete"
+    for folder, files in FILES.items():
+        uri = "/".join(filter(None, (model.artifact_location.rstrip("/"), folder)))
+        listed = mlflow.artifacts.list_artifacts(artifact_uri=uri, tracking_uri=tracking_uri)
+        missing = files - {Path(item.path).name for item in listed}
+        if missing:
+            return f"{', '.join(sorted(missing))} is missing in {uri}"
+    return None
 
 
 def _save(staged: Path, card: AdapterCard, model: "LoggedModel", run_id: str, target: Path) -> None:

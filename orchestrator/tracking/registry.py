@@ -1,24 +1,45 @@
 """The model registry: versions of registered models, and their aliases."""
 
+import enum
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.core.errors import TrackingError, UserError
+from orchestrator.tracking.alias_history import (
+    PROMOTE,
+    ROLLBACK,
+    AliasMove,
+    alias_history,
+    alias_names,
+    move_tag,
+    stored_moves,
+)
 from orchestrator.tracking.environment import load_mlflow
-from orchestrator.tracking.location import Location, connect
-from orchestrator.tracking.models import download_model
+from orchestrator.tracking.location import Location, connect, exclusive
+from orchestrator.tracking.models import download_model, incompleteness
+from orchestrator.tracking.provenance import user
 from orchestrator.tracking.refusals import reason
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION = "champion"
+PREVIOUS = "previous"
+"""The alias of the version that was the champion before."""
 PREVIOUS_TAG = "loratory.previous"
-"""Tag of a version with the previous holder of an alias: ``loratory.previous.<alias>``."""
+"""Tag of a version with the previous holder of an alias, written by early versions: ``loratory.previous.<alias>``."""
+
+
+class Seen(enum.Enum):
+    """A caller without knowledge of an alias's holder."""
+
+    ANY = "any"
 
 
 @contextmanager
@@ -35,13 +56,20 @@ def registry_errors(location: Location) -> Iterator[None]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Version:
-    """One version of a registered model."""
+    """One version of a registered model.
+
+    Attributes:
+        model_id: the logged model; empty for a version of another program.
+        run_id: the run of the trial.
+        created_at: time of the registration, in seconds since the epoch.
+    """
 
     name: str
     version: int
     model_id: str
     run_id: str | None
     aliases: tuple[str, ...] = ()
+    created_at: float | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
 
@@ -81,9 +109,9 @@ class ModelReference:
 class Registry:
     """The registry of one location."""
 
-    def __init__(self, location: Location) -> None:
+    def __init__(self, location: Location, client: "MlflowClient | None" = None) -> None:
         self._location = location
-        self._client = connect(location)
+        self._client = connect(location) if client is None else client
 
     def register(self, name: str, model_id: str, tags: Mapping[str, str], description: str = "") -> Version:
         """Return the version of ``name`` with a logged model; create the name and the version if they are missing.
@@ -96,18 +124,14 @@ class Registry:
 
         Raises:
             UserError: the registry refuses the name.
+            TrackingError: the logged model is incomplete.
         """
-        from mlflow.exceptions import MlflowException
+        self._require_whole(model_id, f"model {model_id}")
+        with exclusive(self._location.registry_uri, "registry"):
+            return self._register(name, model_id, tags, description)
 
-        try:
-            known = self.versions(name)
-        except UserError:
-            try:
-                self._client.create_registered_model(name)
-            except MlflowException as error:
-                raise UserError(f"a registered model cannot be called {name!r}: {error.message}") from error
-            known = ()
-        registered = next((version for version in known if version.model_id == model_id), None)
+    def _register(self, name: str, model_id: str, tags: Mapping[str, str], description: str) -> Version:
+        registered = next((item for item in self._versions_of_new(name) if item.model_id == model_id), None)
         if registered is None:
             model = self._client.get_logged_model(model_id)
             # A server knows its own models. MLflow's SQL registry would look up models:/ and a missing run in the
@@ -122,44 +146,144 @@ class Registry:
             self._client.set_model_version_tag(name, str(registered.version), key, value)
         return self.get(ModelReference(name=name, version=registered.version))
 
-    def set_alias(self, version: Version, alias: str) -> Version | None:
+    def _versions_of_new(self, name: str) -> tuple[Version, ...]:
+        """Return the versions of a registered model; the model is created if it is missing."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self.versions(name)
+        except UserError:
+            try:
+                self._client.create_registered_model(name)
+            except MlflowException as error:
+                if error.error_code == "RESOURCE_ALREADY_EXISTS":  # another machine was faster
+                    return self.versions(name)
+                raise UserError(f"a registered model cannot be called {name!r}: {error.message}") from error
+            return ()
+
+    def set_alias(
+        self, version: Version, alias: str, *, seen: Version | Seen | None = Seen.ANY, reason: str = ""
+    ) -> Version | None:
         """Point ``alias`` to ``version`` and return its previous holder; None if there was no other one.
 
+        The move of the alias is the last write: a process killed before leaves the alias at its earlier version.
+        The alias ``previous`` is set to the earlier version of ``champion``.
+
+        Args:
+            version: the new holder.
+            alias: the alias.
+            seen: the holder known to the caller; another holder refuses the move. By default any holder is accepted.
+            reason: why, in words, for the history.
+
         Raises:
-            TrackingError: the registry refuses the alias; the version stays registered.
+            TrackingError: the alias has moved from ``seen``, the version's model is incomplete, or the registry
+                refuses the alias; the version stays registered.
         """
         from mlflow.exceptions import MlflowException
 
         try:
-            return self._set_alias(version, alias)
+            return self._move(version, alias, PROMOTE, reason, seen)
         except MlflowException as error:
             raise TrackingError(
                 f"{version.reference} is registered, but the registry refuses its alias {alias}: {error.message}"
             ) from error
 
-    def _set_alias(self, version: Version, alias: str) -> Version | None:
-        before = self.holder(version.name, alias)
-        if before is not None and before.version == version.version:
-            return None
-        if before is not None:
-            tag = f"{PREVIOUS_TAG}.{alias}"
-            self._client.set_model_version_tag(version.name, str(version.version), tag, str(before.version))
-        self._client.set_registered_model_alias(version.name, alias, str(version.version))
-        return before
-
-    def move_back(self, name: str, alias: str) -> tuple[Version, Version]:
+    def move_back(self, name: str, alias: str, to: int | None = None, reason: str = "") -> tuple[Version, Version]:
         """Point ``alias`` to its previous holder, and return ``(old holder, new holder)``.
 
+        The old holder becomes the previous one, so a second call moves the alias forth again.
+
+        Args:
+            name: the registered model.
+            alias: the alias.
+            to: the number of the new holder; None: the previous holder.
+            reason: why, in words, for the history.
+
         Raises:
-            UserError: no version has the alias, or there is no previous holder.
+            UserError: no version has the alias, there is no previous holder, or ``to`` has the alias already.
+            TrackingError: the new holder's model is incomplete.
         """
         current = self.get(ModelReference(name=name, alias=alias))
-        previous = current.tags.get(f"{PREVIOUS_TAG}.{alias}")
-        if previous is None:
+        target = to or self._previous_of(current, alias)
+        if target is None:
             raise UserError(f"{current.reference} is the first version with the alias {alias}; there is no earlier one")
-        earlier = self.get(ModelReference(name=name, version=int(previous)))
-        self._client.set_registered_model_alias(name, alias, previous)
+        earlier = self.get(ModelReference(name=name, version=target))
+        if earlier.version == current.version:
+            raise UserError(f"{current.reference} has the alias {alias} already")
+        self._move(earlier, alias, ROLLBACK, reason, current)
         return current, earlier
+
+    def history(self, name: str, alias: str) -> tuple[AliasMove, ...]:
+        """Return every move of an alias, the oldest first.
+
+        Raises:
+            UserError: the name is not registered.
+        """
+        holder = next((item.version for item in self.versions(name) if alias in item.aliases), None)
+        return alias_history(self._client.get_registered_model(name).tags, alias, holder)
+
+    def aliases_with_history(self, name: str) -> tuple[str, ...]:
+        """Return the aliases of a registered model with a recorded move."""
+        self.versions(name)
+        return alias_names(self._client.get_registered_model(name).tags)
+
+    def _previous_of(self, current: Version, alias: str) -> int | None:
+        moved = [move for move in self.history(current.name, alias) if move.done]
+        if moved:
+            return moved[-1].previous
+        earlier = current.tags.get(f"{PREVIOUS_TAG}.{alias}")  # of a version promoted before there was a history
+        return None if earlier is None else int(earlier)
+
+    def _move(
+        self, version: Version, alias: str, action: str, reason: str, seen: Version | Seen | None
+    ) -> Version | None:
+        self._require_whole(version.model_id, version.reference)
+        name, client = version.name, self._client
+        with exclusive(self._location.registry_uri, "registry"):
+            before = self.holder(name, alias)
+            number = None if before is None else before.version
+            if seen is not Seen.ANY and number != (None if seen is None else seen.version):
+                raise self._moved_meanwhile(version, alias, seen)
+            if number == version.version:
+                return None
+            move = AliasMove(
+                version=version.version,
+                previous=number,
+                action=action,
+                by=user(),
+                at=time.time(),
+                reason=reason,
+                origin=_origin(version),
+            )
+            following = max(stored_moves(client.get_registered_model(name).tags, alias), default=0) + 1
+            client.set_registered_model_tag(name, *move_tag(alias, following, move))
+            if before is not None and alias == CHAMPION:
+                client.set_registered_model_alias(name, PREVIOUS, str(before.version))
+            client.set_registered_model_alias(name, alias, str(version.version))
+            client.set_registered_model_tag(name, *move_tag(alias, following, replace(move, done=True)))
+            after = self.holder(name, alias)
+            if after is None or after.version != version.version:  # moved by another machine, beyond the lock
+                raise self._moved_meanwhile(version, alias, before)
+        return before
+
+    def _moved_meanwhile(self, version: Version, alias: str, seen: Version | None) -> TrackingError:
+        """Return the error for an alias moved by another process."""
+        now = self.holder(version.name, alias)
+        moves = self.history(version.name, alias)
+        by = f" by {moves[-1].by}" if moves and moves[-1].by else ""
+        return TrackingError(
+            f"{version.name}@{alias} moved from {'no version' if seen is None else seen.reference} to "
+            f"{'no version' if now is None else now.reference}{by} while this command ran, so it did not get "
+            f"{version.reference}, which stays registered. Run the command again to compare with the new holder"
+        )
+
+    def _require_whole(self, model_id: str, name: str) -> None:
+        """Raise ``TrackingError`` if a logged model lacks files; versions of other programs are not checked."""
+        if not model_id:
+            return
+        problem = incompleteness(self._client, model_id, self._location.tracking_uri)
+        if problem is not None:
+            raise TrackingError(f"{name} cannot be loaded, so no alias is set to it: {problem}")
 
     def get(self, reference: ModelReference) -> Version:
         """Return a version by number or alias; for a name alone the champion, else the newest version.
@@ -228,6 +352,12 @@ class Registry:
         return download_model(self._client, version.model_id, self._location.tracking_uri, target)
 
 
+def _origin(version: Version) -> str:
+    """Return the version's sweep and trial, in words; empty if its tags do not name them."""
+    sweep, trial = version.tags.get("sweep"), version.tags.get("trial")
+    return f"trial {trial} of {sweep}" if sweep and trial else ""
+
+
 def _version(item: "ModelVersion", aliases: tuple[str, ...] = ()) -> Version:
     return Version(
         name=item.name,
@@ -236,6 +366,7 @@ def _version(item: "ModelVersion", aliases: tuple[str, ...] = ()) -> Version:
         model_id=item.model_id or next(iter(re.findall(r"\bm-[0-9a-f]{32}\b", item.source or "")), ""),
         run_id=item.run_id or None,
         aliases=aliases,
+        created_at=None if item.creation_timestamp is None else item.creation_timestamp / 1000,
         tags=dict(item.tags),
         description=item.description or "",
     )

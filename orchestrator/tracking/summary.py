@@ -78,7 +78,7 @@ def sweep_points(trials: Sequence[TrialRecord], metric: Metric, after: int) -> l
     best: TrialRecord | None = None
     done, key = ended(trials), score_key(metric)
     for count, trial in enumerate(done, start=1):
-        if trial.best(metric) is not None:
+        if trial.best(metric) is not None and trial.confirms is None:
             best = trial if best is None else min(best, trial, key=key)
         if best is not None and count > after and (report := best.best(metric)) is not None:
             points += _points(summary(report.nominal_samples, report.metrics), count, trial.ended_at or 0.0)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from orchestrator.core.ranking import ranked_by_result
+from orchestrator.core.ranking import of_the_search, ranked_by_result
 from orchestrator.core.space import ParamValue, format_value
 from orchestrator.core.sweep import SweepRecord, SweepStatus, state_word
 from orchestrator.core.trial import TrialRecord, TrialState
@@ -37,6 +37,8 @@ def trial_tags(trial: TrialRecord, sweep: SweepRecord, description: SweepDescrip
     tags = {"state": trial.state.value, "sweep": sweep.reference}
     if trial.reason:
         tags["reason"] = trial.reason
+    if trial.confirms is not None:
+        tags["confirms"] = trial_name(trial.confirms)
     return tags | {NOTE_TAG: _trial_note(trial, sweep, description)}
 
 
@@ -47,7 +49,7 @@ def sweep_tags(sweep: SweepRecord, trials: Sequence[TrialRecord], description: S
     if leaders:
         tags["best_trial"] = trial_name(leaders[0].number)
         tags["best_params"] = _assignments(leaders[0].params)
-    states = Counter(trial.state for trial in trials)
+    states = Counter(trial.state for trial in of_the_search(trials))
     return tags | {NOTE_TAG: _sweep_note(sweep, states, leaders, description)}
 
 
@@ -85,6 +87,8 @@ def _assignments(params: Mapping[str, ParamValue]) -> str:
 def _trial_note(trial: TrialRecord, sweep: SweepRecord, description: SweepDescription) -> str:
     metric = description.metric
     lines = [f"**{trial_name(trial.number)}** of {sweep.reference}: {state_word(trial.state, sweep.status)}"]
+    if trial.confirms is not None:
+        lines[0] += f", the configuration of {trial_name(trial.confirms)} with a fresh seed"
     if trial.reason:
         lines[0] += f" ({trial.reason})"
     best = trial.best(metric)

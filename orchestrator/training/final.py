@@ -17,14 +17,18 @@ from orchestrator.training.engine import Measure
 
 
 def unmeasured(sweep_dir: Path, records: Iterable[TrialRecord], metric: Metric, k: int) -> tuple[TrialRecord, ...]:
-    """Return the leaders with an adapter on disk and without test metrics, at most ``k``.
+    """Return the leaders and the trainings with fresh seeds with an adapter on disk and without test metrics.
+
+    At most ``k`` leaders are returned.
 
     A leader's adapter is missing if the sweep kept fewer adapters when the trial ended, or if a user removed it. A
     damaged adapter counts as missing.
     """
+    records = tuple(records)
+    fresh = [trial for trial in records if trial.confirms is not None and trial.ended]
     return tuple(
         trial
-        for trial in ranked_by_score(records, metric)[:k]
+        for trial in (*ranked_by_score(records, metric)[:k], *fresh)
         if (best := trial.best(metric)) is not None
         and best.checkpoint is not None
         and TrialFolder(sweep_dir, trial.number).has_adapter(best.nominal_samples)

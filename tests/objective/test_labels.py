@@ -10,6 +10,7 @@ import pytest
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import DataError, UserError
 from orchestrator.objective.classification import TextClassification
+from orchestrator.objective.label_counts import summary_warnings
 from orchestrator.objective.labels import LabelReader
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.padding import pad
@@ -232,15 +233,39 @@ def test_the_summary_counts_labels_by_split(tmp_path: Path) -> None:
     assert summary.dropped["no label"] == 2
     assert summary.dropped["data.labels leaves its label out"] == 1
     assert summary.dropped["shift/late: no label"] == 1
-    assert summary.warnings == ()
+    scarce = "has fewer than 20 rows of negative"
+    assert [warning.partition(" (")[0] for warning in summary.warnings] == [
+        f"train {scarce}",
+        f"validation {scarce}",
+        f"test {scarce}",
+    ]
+    assert summary.warnings[2] == (
+        "test has fewer than 20 rows of negative (5), positive (5): its metrics hardly measure them. Add rows, or "
+        "raise data.test."
+    )
+
+
+def test_warns_of_small_classes_alone(tmp_path: Path) -> None:
+    source = table(tmp_path / "a.parquet", ["negative", "positive"] * 80)
+    assert Mood().splits(plan(source, validation=40, test=40)).summary.warnings == ()
+    (warning,) = Mood().splits(plan(source, validation=40, test=38)).summary.warnings
+    assert warning.startswith("test has fewer than 20 rows of negative (19), positive (19)")
+
+
+def test_many_small_classes_are_abbreviated() -> None:
+    counts = dict.fromkeys(map(str, range(30)), 3)
+    summary = summary_warnings({"train": counts, "validation": {}, "test": {}})
+    assert len(summary) == 1
+    assert "11 (3), 12 (3)" in summary[0]
+    assert "and 18 more classes" in summary[0]
 
 
 def test_warns_of_classes_absent_from_split(tmp_path: Path) -> None:
     class Three(Mood):
         labels = ("negative", "positive", "mixed")
 
-    source = table(tmp_path / "a.parquet", ["negative", "positive"] * 25)
-    warnings = Three().splits(plan(source)).summary.warnings
+    source = table(tmp_path / "a.parquet", ["negative", "positive"] * 100)
+    warnings = Three().splits(plan(source, validation=40, test=40)).summary.warnings
     assert [warning.partition(":")[0] for warning in warnings] == [
         "train has no rows of mixed",
         "validation has no rows of mixed",
@@ -275,12 +300,12 @@ def test_shift_ids_need_ids_in_the_data(tmp_path: Path) -> None:
 
 
 def test_warns_of_empty_shift_set(tmp_path: Path) -> None:
-    source = table(tmp_path / "a.parquet", ["negative", "positive"] * 20)
-    splits = Mood().splits(plan(source))
+    source = table(tmp_path / "a.parquet", ["negative", "positive"] * 80)
+    splits = Mood().splits(plan(source, validation=40, test=40))
     texts = splits.train["text"][:2]
     shift = table(tmp_path / "b.parquet", ["positive", "negative"])
     datasets.Dataset.from_dict({"text": texts, "label": [0, 1]}).to_parquet(shift.name)
-    (warning,) = Mood().splits(plan(source, shift={"late": shift})).summary.warnings
+    (warning,) = Mood().splits(plan(source, validation=40, test=40, shift={"late": shift})).summary.warnings
     assert warning.startswith("shift/late has no rows left")
 
 

@@ -39,8 +39,9 @@ def test_the_best_kept_trial_becomes_the_champion(tracked: Tracked) -> None:
     assert champion.tags["trial"] == "2"
     assert champion.tags["best_val_accuracy"] == "0.9"
     assert champion.tags["gate/baseline"] == "passed"
-    assert champion.description.startswith("Trial 2 of films#1, on ")
-    assert "best_val_accuracy 0.9" in champion.description
+    assert champion.description.startswith("**Trial 2 of films#1**: sentiment on ")
+    assert "| best_val_accuracy | 0.9000 |" in champion.description
+    assert "| baseline | passed | val/accuracy 0.9000, baseline 0.6000" in champion.description
     assert champion.run_id == tracked.trained.store.records[2].run_id
 
 
@@ -58,7 +59,13 @@ def test_rollback_moves_the_alias_back(tracked: Tracked) -> None:
     left, now = rollback("films", "champion", tracked.location)
     assert (left.version, now.version) == (2, 1)
     assert Registry(tracked.location).get(ModelReference.parse("films@champion")).tags["trial"] == "0"
-    with pytest.raises(UserError, match="films/1 is the first version with the alias champion; there is no earl"):
+    left, now = rollback("films", "champion", tracked.location)
+    assert (left.version, now.version) == (1, 2)
+
+
+def test_rollback_of_first_version_is_refused(tracked: Tracked) -> None:
+    promoted(tracked, tracked.candidates().choose(2))
+    with pytest.raises(UserError, match="films/1 is the first version with the alias champion; there is no earlier"):
         rollback("films", "champion", tracked.location)
 
 
@@ -202,6 +209,7 @@ def test_trial_worse_than_version_in_use_is_refused(tracked: Tracked) -> None:
         ({"alias": "latest"}, "--alias: MLflow keeps 'latest'"),
         ({"alias": "v1"}, "--alias: MLflow keeps 'latest' and 'v' with a number"),
         ({"alias": "my alias"}, "--alias: letters, digits"),
+        ({"alias": "previous"}, "--alias: 'previous' is the alias of the champion before"),
         ({"name": "team/films"}, "a registered model cannot be called 'team/films'"),
         ({"forced": "  "}, "--reason: say why"),
     ],

@@ -102,6 +102,7 @@ def test_json_holds_intervals_and_ties(summary: Summary) -> None:
         "level": 0.95,
         "rows": 1500,
         "seed_sd": 0.005,
+        "seeds": 1,
     }
     assert rows[4]["intervals"] == {}
     found = plain["test_comparison"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from orchestrator.core.policy import Budget, SamplerName, StoppingName, StoppingPolicy, Until
+from orchestrator.core.policy import Budget, Confirmation, SamplerName, StoppingName, StoppingPolicy, Until
 from orchestrator.core.trial import Report, TrialRecord
 from orchestrator.search.plan import SearchPlan
 from tests.search.worlds import (
@@ -94,6 +94,15 @@ def test_kills_do_not_move_the_end_without_gain(tmp_path: Path) -> None:
     resumed = coordinator_of(tmp_path / "killed", plan)
     assert (essence(resumed), study_of(tmp_path / "killed")) == expected
     assert "no further trial is expected to pay" in (resumed.exhausted_reason or "")
+
+
+@pytest.mark.parametrize("every", [11, 17])
+def test_kills_change_no_fresh_training(tmp_path: Path, every: int) -> None:
+    plan = plan_of(trials=4, reports=2, confirm=Confirmation(top=2, seeds=2))
+    expected = uninterrupted(tmp_path / "whole", plan)
+    assert len(expected[0]) == 4 + 4
+    assert killed_again_and_again(tmp_path / "killed", plan, every) > 2
+    assert (essence(coordinator_of(tmp_path / "killed", plan)), study_of(tmp_path / "killed")) == expected
 
 
 @pytest.mark.parametrize("every", [12, 19])

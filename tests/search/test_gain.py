@@ -64,12 +64,12 @@ def test_search_without_condition_spends_its_budget() -> None:
 def test_result_is_the_same_at_any_later_time() -> None:
     coordinator = coordinator_in_memory(replace(plan(trials=24), budget=Budget(trials=24)))
     run_out(coordinator, flat)
-    records = {record.number: record for record in coordinator.records()}
+    records = coordinator.records()
     later = ExpectedGain(plan()).too_small(records)
     assert later is not None
     stepwise = ExpectedGain(plan())
     for count in range(1, len(records) + 1):
-        reason = stepwise.too_small({number: records[number] for number in range(count)})
+        reason = stepwise.too_small(records[:count])
         if reason is not None:
             break
     assert reason == later
@@ -79,7 +79,7 @@ def test_result_is_the_same_at_any_later_time() -> None:
 def test_running_trial_among_the_first_delays_the_check() -> None:
     coordinator = coordinator_in_memory(replace(plan(trials=24), budget=Budget(trials=24)))
     run_out(coordinator, flat)
-    records = {record.number: record for record in coordinator.records()}
+    records = [*coordinator.records()]
     records[3] = replace(records[3], state=TrialState.RUNNING)
     assert ExpectedGain(plan()).too_small(records) is None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, event
 
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.policy import Budget, SamplerName, SamplerPolicy, StoppingPolicy
+from orchestrator.core.policy import Budget, Confirm, Confirmation, SamplerName, SamplerPolicy, StoppingPolicy
 from orchestrator.core.space import Choices, Constant, FloatRange, IntRange, Parameter, ParamValue, Space
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.timetable import Timetable
@@ -67,6 +67,7 @@ def plan_of(
     start: tuple[Mapping[str, ParamValue], ...] = (),
     seed: int = 7,
     reports: int = len(POINTS),
+    confirm: Confirmation | Confirm = Confirm.NONE,
 ) -> SearchPlan:
     """Return a search plan with the given values, and defaults for the rest; ``reports`` is the number per trial."""
     return SearchPlan(
@@ -78,6 +79,7 @@ def plan_of(
         stopping=stopping or StoppingPolicy(),
         fixed={"weight_decay": 0.1},
         start_points=start,
+        confirm=confirm,
         seed=seed,
     )
 
@@ -181,6 +183,6 @@ def coordinator_in_memory(plan: SearchPlan) -> Coordinator:
 def essence(coordinator: Coordinator) -> list[tuple[object, ...]]:
     """Return the parts of all records independent of interruptions."""
     return [
-        (r.number, dict(r.params), r.seed, r.state, r.reason, r.reports, dict(r.decisions), dict(r.final))
+        (r.number, dict(r.params), r.seed, r.state, r.reason, r.reports, dict(r.decisions), dict(r.final), r.confirms)
         for r in coordinator.records()
     ]

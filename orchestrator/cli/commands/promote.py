@@ -75,15 +75,14 @@ def promote(
             check = partial(admit, stored.sweep, stored.location, request)
             train = None if not retrain else (lambda _trial: Path()) if dry_run else stored.retrain
             candidate = stored.candidates().choose(trial, train, check)
-            results = check(candidate) if dry_run else ()
-            done = None if dry_run else register(stored.sweep, candidate, stored.location, request)
+            done = check(candidate) if dry_run else register(stored.sweep, candidate, stored.location, request)
     except GateRefusalError as refusal:
         show_judgement(screen, request.name, refusal.candidate, refusal.results, dry_run=dry_run)
         raise
-    if done is not None:
-        show_promotion(screen, done, registry_options(stored.location))
+    if isinstance(done, tuple):
+        show_judgement(screen, request.name, candidate, done, dry_run=True)
     else:
-        show_judgement(screen, request.name, candidate, results, dry_run=True)
+        show_promotion(screen, done, registry_options(stored.location))
 
 
 def _gates(stored: "StoredSweep", policy: Path | None) -> "Gates":

@@ -76,11 +76,11 @@ def _read_data(screen: Screen, spec: "SweepSpec") -> dict[str, Any]:
     from orchestrator.assets.fetch import asset_path
     from orchestrator.core.data import Origin
     from orchestrator.objective.loading import load_objective
-    from orchestrator.preparation.rows import counted, row_counts
+    from orchestrator.preparation.rows import counted, row_counts, with_near_copies
     from orchestrator.report.data_text import data_lines
 
     objective = load_objective(spec.objective)
-    splits = objective.splits(spec.data)
+    splits, _ = with_near_copies(objective.splits(spec.data))
     is_local = spec.model.origin is Origin.LOCAL or (
         spec.model.origin is Origin.PACKAGED and asset_path(spec.model.name) is not None
     )

@@ -58,7 +58,8 @@ class Decider:
             if not record.undecided:
                 continue
             bracket, rung = rule.bracket(record.number), record.reports[-1].nominal_samples
-            decision = self._decide_alone(record, compared=rung in rule.brackets[bracket])
+            compared = record.confirms is None and rung in rule.brackets[bracket]
+            decision = self._decide_alone(record, compared=compared)
             if decision is None:
                 waiting.setdefault((rung, bracket), []).append(record)
             else:
@@ -112,7 +113,8 @@ class Decider:
 
 def _may_grow(table: RungTable, bracket: int, rung: int, decisions: Mapping[int, Decision]) -> bool:
     """Return whether a running trial of a bracket may still reach a rung."""
-    peers = (record for record in table.running() if table.rule.bracket(record.number) == bracket)
+    searched = (record for record in table.running() if record.confirms is None)
+    peers = (record for record in searched if table.rule.bracket(record.number) == bracket)
     return any(rung < table.end(record) and _may_reach(record, rung, decisions) for record in peers)
 
 

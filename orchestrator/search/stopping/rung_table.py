@@ -34,6 +34,8 @@ class RungTable:
             self._running.pop(number, None)
         else:
             self._running[number] = record
+        if record.confirms is not None:  # it was chosen, so other trials are not compared with it
+            return
         for report in record.reports[self._counted.get(number, 0) :]:
             rung = report.nominal_samples
             # At the end of a trial its learning rate has decayed; running trials would look worse in comparison.

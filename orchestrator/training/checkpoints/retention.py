@@ -27,6 +27,8 @@ def kept(record: TrialRecord, metric: Metric, *, leads: bool) -> set[int]:
 class Retention(SweepObserver):
     """Observes a sweep, and deletes checkpoints of its known trials when they are no longer needed.
 
+    Trainings with fresh seeds keep their best adapter: it is measured on the test split.
+
     The leaders are updated trial by trial: only a changed trial can join them, and a displaced trial never returns.
     The cost of an event does not depend on the number of trials.
     """
@@ -78,7 +80,7 @@ class Retention(SweepObserver):
 
     def _clear(self, trial: TrialRecord) -> None:
         """Delete the unneeded files of a trial."""
-        stay = kept(trial, self._metric, leads=trial.number in self._leaders)
+        stay = kept(trial, self._metric, leads=trial.number in self._leaders or trial.confirms is not None)
         folder = TrialFolder(self._sweep_dir, trial.number)
         if trial.ended:
             for point in folder.points():

@@ -1,0 +1,92 @@
+"""The configurations trained again with fresh seeds: their results beside the result of the search."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.core.confirmed import Confirmed, confirmed
+from orchestrator.core.metric import Metric
+from orchestrator.core.ranking import ranked_by_result
+from orchestrator.core.trial import TrialRecord
+from orchestrator.evaluation.measurement_file import kept_measurement
+from orchestrator.evaluation.score_intervals import MetricInterval, seeds_interval
+from orchestrator.report import words
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConfirmedScore:
+    """One configuration with fresh seeds.
+
+    Attributes:
+        trial: number of the search's trial with this configuration.
+        trainings: numbers of the fresh trainings.
+        failed: number of fresh trainings that failed.
+        metric: name of the searched metric.
+        searched: its value in the search, which chose the configuration.
+        values: its value in each fresh training that did not fail.
+        mean: mean of ``values``; None without one.
+        test: mean of the metric over the fresh trainings on the test split; None if it was not measured.
+        test_interval: interval of ``test`` with the noise of rows and seeds; None: unknown.
+    """
+
+    trial: int
+    trainings: tuple[int, ...]
+    failed: int
+    metric: str
+    searched: float | None
+    values: tuple[float, ...]
+    mean: float | None
+    test: float | None
+    test_interval: MetricInterval | None
+
+    @property
+    def sentence(self) -> str:
+        """The scores in words, without a full stop."""
+        count = len(self.trainings)
+        seeds = f"trial {self.trial} with {count} fresh seed{'s' if count > 1 else ''}"
+        if self.failed:
+            seeds += f", {self.failed} of them failed"
+        if self.mean is None:
+            return f"{seeds}: no result; the search measured {self.metric} {words.number(self.searched)}"
+        each = ", ".join(words.number(value) for value in self.values)
+        mean = f"{words.number(self.mean)} on average ({each})" if len(self.values) > 1 else words.number(self.mean)
+        sentence = f"{seeds}: {self.metric} {mean}; the search measured {words.number(self.searched)}"
+        if self.test is None:
+            return sentence
+        name = f"test/{self.metric.rpartition('/')[2]}"
+        sources = "" if self.test_interval is None else ", rows and seeds"
+        return f"{sentence}; {name} {words.with_interval(self.test, self.test_interval, 3)}{sources}"
+
+
+def confirmation_scores(sweep_dir: Path, records: Sequence[TrialRecord], metric: Metric) -> tuple[ConfirmedScore, ...]:
+    """Return the scores of the configurations with fresh seeds, in the order of the trials; empty without any.
+
+    Args:
+        sweep_dir: folder of the sweep, with the rows of the test split.
+        records: the trials, in any order.
+        metric: the searched metric.
+    """
+    fresh = confirmed(records)
+    return tuple(
+        _score(sweep_dir, trial, fresh[trial.number], metric)
+        for trial in ranked_by_result(records, metric)
+        if trial.number in fresh
+    )
+
+
+def _score(sweep_dir: Path, trial: TrialRecord, fresh: Confirmed, metric: Metric) -> ConfirmedScore:
+    name = metric.name.rpartition("/")[2]
+    measured = [kept_measurement(sweep_dir, training, metric) for training in fresh.trainings]
+    rows = [each.rows for each in measured if each is not None]
+    tested = [training.final[f"test/{name}"] for training in fresh.trainings if f"test/{name}" in training.final]
+    return ConfirmedScore(
+        trial=trial.number,
+        trainings=tuple(training.number for training in fresh.trainings),
+        failed=fresh.failed,
+        metric=metric.name,
+        searched=trial.result(metric),
+        values=fresh.values(metric),
+        mean=fresh.mean(metric),
+        test=sum(tested) / len(tested) if tested else None,
+        test_interval=seeds_interval(name, rows) if len(rows) == len(tested) else None,
+    )

@@ -1,0 +1,88 @@
+"""The history of a model's aliases, as tags of the registered model: one tag for each move. Pure.
+
+The tag of a move is written before the alias moves, and marked as done afterwards. So the history names every move of
+Loratory after a kill too. A move by another program is recognised by the version before the next move.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+
+HISTORY_TAG = "loratory.alias"
+"""Tag of a registered model: ``loratory.alias.<alias>.<number>``, numbered from 1."""
+
+PROMOTE, ROLLBACK, OUTSIDE = "promote", "rollback", "outside"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AliasMove:
+    """One move of an alias.
+
+    Attributes:
+        version: the new version of the alias; None: the alias was deleted, by another program.
+        previous: the version before; None: there was none.
+        action: ``promote``, ``rollback``, or ``outside`` for a move by another program.
+        by: login name of the person; empty if unknown.
+        at: time of the move, in seconds since the epoch; None if unknown.
+        reason: why, in words.
+        origin: sweep and trial of the new version, in words.
+        done: whether the alias moved; False if the process was killed before.
+    """
+
+    version: int | None
+    previous: int | None
+    action: str
+    by: str = ""
+    at: float | None = None
+    reason: str = ""
+    origin: str = ""
+    done: bool = False
+
+
+def move_tag(alias: str, number: int, move: AliasMove) -> tuple[str, str]:
+    """Return the key and the value of a move's tag."""
+    return f"{HISTORY_TAG}.{alias}.{number:04d}", json.dumps(asdict(move), ensure_ascii=False)
+
+
+def stored_moves(tags: Mapping[str, str], alias: str) -> dict[int, AliasMove]:
+    """Return the moves of an alias as stored, by number, in their order."""
+    prefix = f"{HISTORY_TAG}.{alias}."
+    found = {
+        int(key.removeprefix(prefix)): AliasMove(**json.loads(value))
+        for key, value in tags.items()
+        if key.startswith(prefix) and key.removeprefix(prefix).isdecimal()
+    }
+    return dict(sorted(found.items()))
+
+
+def alias_names(tags: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the aliases with a history."""
+    keys = (key.removeprefix(f"{HISTORY_TAG}.") for key in tags if key.startswith(f"{HISTORY_TAG}."))
+    return tuple(sorted({key.rpartition(".")[0] for key in keys}))
+
+
+def alias_history(tags: Mapping[str, str], alias: str, holder: int | None) -> tuple[AliasMove, ...]:
+    """Return every move of an alias, the oldest first; moves by other programs are inserted.
+
+    Args:
+        tags: the registered model's tags.
+        alias: the alias.
+        holder: the alias's version now; None: no version has it.
+    """
+    return tuple(_moves([*stored_moves(tags, alias).values()], holder))
+
+
+def _moves(stored: list[AliasMove], holder: int | None) -> Iterator[AliasMove]:
+    if not stored:
+        return
+    current = stored[0].previous
+    for index, move in enumerate(stored):
+        after = stored[index + 1].previous if index + 1 < len(stored) else holder
+        if move.previous != current:
+            yield AliasMove(version=move.previous, previous=current, action=OUTSIDE, done=True)
+        # Without its mark the move is done unless the alias stayed.
+        done = move.done or after != move.previous
+        yield replace(move, done=done)
+        current = move.version if done else move.previous
+    if holder != current:
+        yield AliasMove(version=holder, previous=current, action=OUTSIDE, done=True)
