@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from orchestrator.core.metric import Metric
 from orchestrator.core.row_measures import Measurement, RowMeasures
@@ -17,9 +16,6 @@ from orchestrator.report.leaderboard import metric_of
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.registry import Version
 from orchestrator.tracking.test_rows import read_test_rows, trial_of_model
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +74,8 @@ def rows_of_version(version: Version, location: Location, ledger: Ledger | None)
     text = read_test_rows(client, version.model_id, location.tracking_uri)
     if text is not None:
         return StoredRows.from_text(text)
-    return None if ledger is None else _rows_in_ledger(client, version, ledger)
+    origin = trial_of_model(client, version.model_id)
+    return None if ledger is None or origin is None else _rows_in_ledger(ledger, *origin)
 
 
 def is_same_adapter(version: Version, sweep: SweepRecord, trial: TrialRecord, location: Location) -> bool:
@@ -88,13 +85,10 @@ def is_same_adapter(version: Version, sweep: SweepRecord, trial: TrialRecord, lo
     return trial_of_model(connect(location), version.model_id) == (sweep.key, trial.number)
 
 
-def _rows_in_ledger(client: "MlflowClient", version: Version, ledger: Ledger) -> StoredRows | None:
-    origin = trial_of_model(client, version.model_id)
-    if origin is None:
+def _rows_in_ledger(ledger: Ledger, key: str, number: int) -> StoredRows | None:
+    """Return the test rows of a trial in the folder of its sweep, given the sweep's key."""
+    sweep = next((each for each in ledger.sweeps.all() if each.key == key), None)
+    if sweep is None:
         return None
-    key, number = origin
-    for sweep in ledger.sweeps.all():
-        if sweep.key == key:
-            trial = next((each for each in ledger.trials.all(sweep.id) if each.number == number), None)
-            return None if trial is None else rows_of_trial(sweep, trial, metric_of(sweep), sweep_dir(sweep))
-    return None
+    trial = next((each for each in ledger.trials.all(sweep.id) if each.number == number), None)
+    return None if trial is None else rows_of_trial(sweep, trial, metric_of(sweep), sweep_dir(sweep))
