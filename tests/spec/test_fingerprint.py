@@ -60,6 +60,7 @@ def test_fixed_method_keeps_its_key(path: Path) -> None:
         "resources.parallel_trials=2",
         "tracking.keep_adapters=1",
         "tracking.record=true",
+        "gates={gap: 0.3, leaked_rows: null}",
         "tracking.uri=http://elsewhere",
         "search.sampler={name: tpe, startup_trials: 4}",
         "search.prior=ledger",
