@@ -8,12 +8,17 @@ import pytest
 
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.evaluation.calibration import AdapterCalibration, Reliability
+from orchestrator.evaluation.slices import Slice
 from orchestrator.report.charts import CHARTS
 from orchestrator.report.charts.search import best_so_far, survival
 from orchestrator.report.files import draw
 from orchestrator.report.html import render_page
+from orchestrator.report.quality import Quality
 from orchestrator.report.search_progress import TrialBest, progress, stages
 from orchestrator.report.summary import Importances, Summary, summarise
+from orchestrator.statistics.calibration import CalibrationError, ReliabilityBin, Temperature
+from orchestrator.statistics.intervals import Interval
 from tests.report.examples import make_records, make_sweep, report, trial
 
 ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
@@ -24,6 +29,28 @@ def summary() -> Summary:
     sweep = make_sweep()
     importances = Importances(values={"learning_rate": 0.71, "rank": 0.29})
     return summarise(replace(sweep, facts=replace(sweep.facts, start_points=2)), make_records(), importances)
+
+
+def with_quality(summary: Summary) -> Summary:
+    """Return the summary with calibration and slices of trial 2, the best kept adapter."""
+    low, high = Interval(value=0.5, low=0.4, high=0.6), Interval(value=0.9, low=0.85, high=0.95)
+    bins = (
+        ReliabilityBin(low=0.5, high=0.6, rows=90, confidence=0.55, accuracy=low),
+        ReliabilityBin(low=0.9, high=1.0, rows=110, confidence=0.97, accuracy=high),
+    )
+    measured = AdapterCalibration(
+        temperature=Temperature(value=1.3, loss_before=0.4, loss_after=0.38),
+        validation_rows=300,
+        test_rows=200,
+        before=Reliability(error=CalibrationError(value=0.06, bins=15, norm=1), bins=bins),
+        after=Reliability(error=CalibrationError(value=0.02, bins=15, norm=1), bins=bins),
+    )
+    values = {"<b>short</b>": (0.7, 0.6, 0.8), "a very long name of a source of texts": (0.5, 0.2, 0.85)}
+    slices = tuple(
+        Slice(column="source", name=name, rows=20, metric="accuracy", value=value, low=low, high=high, level=0.95)
+        for name, (value, low, high) in values.items()
+    )
+    return replace(summary, quality=Quality(slices={1: (), 2: slices}, calibrations={2: measured}))
 
 
 def curve(number: int, values: tuple[float, ...], *, begin: float = 0.0, **other: object) -> TrialRecord:
@@ -65,7 +92,7 @@ def test_stages_count_every_trial_once() -> None:
 
 
 def test_all_charts_are_drawn_with_messages(summary: Summary) -> None:
-    charts = draw(summary)
+    charts = draw(with_quality(summary))
     assert charts.keys() == CHARTS.keys()
     for chart in charts.values():
         assert chart.title
@@ -100,6 +127,31 @@ def test_survival_names_rung_of_most_stops(summary: Summary) -> None:
     assert chart.message == expected
 
 
+def test_slices_are_ordered_and_the_worst_is_marked(summary: Summary) -> None:
+    chart = draw(with_quality(summary))["slices"]
+    (points,) = chart.figure.data
+    assert list(points.x) == [0.7, 0.5]  # the lowest value is on top
+    assert points.marker.color[0] != points.marker.color[1]
+    assert list(chart.figure.layout.yaxis.ticktext) == [
+        "source = &lt;b&gt;short&lt;/b&gt;",
+        "source = a very long na…",
+    ]
+    assert chart.message.startswith("Trial 2: source = <b>short</b>: accuracy 0.700 (0.600 to 0.800) on 20 test rows")
+    assert list(points.error_x.array) == pytest.approx([0.1, 0.35])
+
+
+def test_calibration_is_drawn_before_and_after_temperature(summary: Summary) -> None:
+    assert not {"calibration", "slices"} & draw(summary).keys()  # nothing is stored
+    chart = draw(with_quality(summary))["calibration"]
+    assert [trace.name for trace in chart.figure.data] == [
+        "perfect calibration",
+        "own probabilities",
+        "temperature 1.30",
+    ]
+    assert list(chart.figure.data[1].x) == [0.55, 0.97]
+    assert chart.message.startswith("Trial 2: expected calibration error 0.060 on 200 test rows")
+
+
 def test_names_in_charts_are_escaped() -> None:
     metric = {"name": "val/<b>&", "direction": "maximize"}
     records = [trial(0, {}, (report(0, 8, 0.0, **{"val/<b>&": 0.5}),))]
@@ -112,7 +164,7 @@ def test_page_of_2000_trials_is_small() -> None:
     records = make_records(12) * 167
     many = summarise(make_sweep(), [replace(record, number=n) for n, record in enumerate(records)][:2000])
     charts = draw(many)
-    assert charts.keys() == CHARTS.keys() - {"importances"}
+    assert charts.keys() == CHARTS.keys() - {"importances", "calibration", "slices"}
     assert all(len(chart.figure.data) <= 12 for chart in charts.values())
     sizes = {name: len(json.dumps(chart.figure.to_plotly_json())) for name, chart in charts.items()}
     assert sum(sizes.values()) < 6_000_000, sizes
