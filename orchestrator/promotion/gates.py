@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator.core.metric import Metric
-from orchestrator.tracking.links import best_name
+from orchestrator.tracking.wording import best_name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

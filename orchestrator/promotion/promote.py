@@ -11,11 +11,11 @@ from orchestrator.core.sweep import SweepRecord
 from orchestrator.promotion.candidates import Candidate
 from orchestrator.promotion.gates import GateResult, Gates, check, compare
 from orchestrator.tracking.adapters import AdapterCard
-from orchestrator.tracking.links import best_name
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.models import log_adapter
 from orchestrator.tracking.provenance import user
 from orchestrator.tracking.registry import CHAMPION, ModelReference, Registry, Version, registry_errors
+from orchestrator.tracking.wording import best_name
 
 ROWS_TAG = "loratory.validation_rows"
 """Tag of a version: the digest of the validation rows for its ``best_val_...`` metrics."""
