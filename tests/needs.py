@@ -1,6 +1,7 @@
 """Marks of tests that need what not every installation has."""
 
 import importlib.util
+import shutil
 
 import pytest
 
@@ -16,3 +17,4 @@ deepspeed = pytest.mark.skipif(
     importlib.util.find_spec("deepspeed") is None,
     reason="DeepSpeed is not installed",
 )
+chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from orchestrator.core.trial import TrialState
-from orchestrator.report.plots import PICTURES
+from orchestrator.report.charts import CHARTS
 from orchestrator.report.summary import Summary, summarise
 from orchestrator.report.text import summary_text
 from orchestrator.stores import read_spec
@@ -71,15 +71,15 @@ def test_failed_closing_steps_are_noted_and_repeated(tmp_path: Path, monkeypatch
 
     file = broken_sweep(tmp_path, rows=33)
     with monkeypatch.context() as patched:
-        patched.setitem(PICTURES, "history", unlucky)
+        patched.setitem(CHARTS, "survival", unlucky)
         first = run(file, "data.test=33")
     assert first.finished
     assert [record.state for record in first.records] == [TrialState.COMPLETE] * 2
     notes = first.sweep.facts.notes
     (trial,) = (part for part in notes if part.startswith("trial"))
-    assert notes.keys() == {"baseline", "picture history", trial}
+    assert notes.keys() == {"baseline", "chart survival", trial}
     assert notes["baseline"].startswith("no baseline: ")
-    assert notes["picture history"] == "no picture history: RuntimeError: no font"
+    assert notes["chart survival"] == "no chart survival: RuntimeError: no font"
     assert "was not measured on the test split: " in notes[trial]
     assert all(len(note) < 500 and "\n" not in note for note in notes.values())
     page, text = Path(first.report).read_text(), shown(summarise(first.sweep, first.records))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.search.results import RunResult
-from orchestrator.report.style import CYCLE, MUTED, figure, theme
+from benchmarks.search.style import CYCLE, MUTED, figure, theme
 
 MOMENTS = 120
 MOST_COLUMNS = 3

@@ -10,9 +10,11 @@ from typing_extensions import override
 from orchestrator.cli.commands import (
     clean,
     doctor,
+    explain,
     export,
     predict,
     promote,
+    registry,
     replay,
     report,
     rollback,
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "Search": {"sweep": sweep.sweep, "validate": validate.validate, "schema": schema.schema},
-    "Inspect": {"status": status.status, "report": report.report, "ui": ui.ui},
+    "Inspect": {"status": status.status, "report": report.report, "explain": explain.explain, "ui": ui.ui},
     "Compare": {"table": table.table, "replay": replay.replay},
     "Use": {
         "promote": promote.promote,
@@ -73,6 +75,7 @@ def make_app() -> typer.Typer:
     for panel, commands in PANELS.items():
         for name, command in commands.items():
             app.command(name, cls=_Command, rich_help_panel=panel)(command)
+    app.add_typer(registry.make_registry(), name="registry", rich_help_panel="Use")
     return app
 
 

@@ -62,3 +62,11 @@ def registry_options(location: "Location") -> str:
     if location.registry_uri != implied.registry_uri:
         options += f" --registry-uri {shlex.quote(unmasked(redact(location.registry_uri)))}"
     return options
+
+
+def mlflow_variables(location: "Location") -> str:
+    """Return the environment variables with which MLflow's own commands use ``location``. Passwords are left out."""
+    variables = {"MLFLOW_TRACKING_URI": location.tracking_uri}
+    if location.registry_uri != location.tracking_uri:
+        variables["MLFLOW_REGISTRY_URI"] = location.registry_uri
+    return " ".join(f"{name}={shlex.quote(unmasked(redact(uri)))}" for name, uri in variables.items())

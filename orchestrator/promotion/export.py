@@ -3,6 +3,8 @@
 import json
 import math
 import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import ModelError, UserError
 from orchestrator.objective.protocol import Head
 from orchestrator.promotion.candidates import Candidate
-from orchestrator.tracking.adapters import CONFIG, AdapterCard
+from orchestrator.tracking.adapters import CONFIG, AdapterCard, read_card
+from orchestrator.tracking.model_card import GateLine, model_card
 from orchestrator.tracking.staging import stage_adapter
 from orchestrator.training.model.adapters import WEIGHTS
 from orchestrator.training.model.base_model import AUTO_CLASSES
@@ -33,19 +36,51 @@ def export_adapter(candidate: Candidate, target: Path, *, plain_scaling: bool = 
         UserError: ``target`` is not empty.
         ModelError: plain peft does not load the complete adapter.
     """
-    card = replace(candidate.card, rslora=False) if plain_scaling else candidate.card
-    target = _prepare_folder(target)
-    try:
-        stage_adapter(candidate.adapter, card, target)
+    return export_folder(candidate.adapter, candidate.card, target, plain_scaling=plain_scaling)
+
+
+def export_folder(
+    adapter: Path, card: AdapterCard, target: Path, *, plain_scaling: bool = False, gates: Sequence[GateLine] = ()
+) -> Path:
+    """Write an adapter from its folder, as ``export_adapter`` does; return the folder.
+
+    Args:
+        adapter: the folder of the adapter.
+        card: its card.
+        target: the folder; it is created if it does not exist.
+        plain_scaling: convert an rsLoRA adapter to plain LoRA; see ``with_plain_scaling``.
+        gates: the gates of its promotion, for the README.
+
+    Raises:
+        UserError: ``target`` is not empty.
+        ModelError: plain peft does not load the complete adapter.
+    """
+    card = replace(card, rslora=False) if plain_scaling else card
+    with new_folder(target):
+        stage_adapter(adapter, card, target)
         if plain_scaling:
             file = target / CONFIG
             config = with_plain_scaling(json.loads(file.read_text(encoding="utf-8")))
             file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        if gates:
+            (target / "README.md").write_text(model_card(read_card(target), gates), encoding="utf-8")
         _require_loadable(target, card)
+    return target
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[None]:
+    """Make way for a new folder ``target``; remove the files of a failed block.
+
+    Raises:
+        UserError: ``target`` is not empty.
+    """
+    _prepare_folder(target)
+    try:
+        yield
     except BaseException:  # also on an interrupt: an incomplete export looks like a complete one
         shutil.rmtree(target, ignore_errors=True)
         raise
-    return target
 
 
 def with_plain_scaling(config: dict[str, Any]) -> dict[str, Any]:
@@ -93,10 +128,9 @@ def _require_loadable(folder: Path, card: AdapterCard) -> None:
         )
 
 
-def _prepare_folder(target: Path) -> Path:
+def _prepare_folder(target: Path) -> None:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"an export needs a new or an empty folder, got {target}")
     if target.exists():
         target.rmdir()
     target.parent.mkdir(parents=True, exist_ok=True)
-    return target

@@ -1,4 +1,4 @@
-"""The files of a report: HTML page, pictures, and the leaderboard as CSV and JSON."""
+"""The files of a report: HTML page, and the leaderboard as CSV and JSON."""
 
 import csv
 import io
@@ -10,7 +10,9 @@ from pathlib import Path
 from orchestrator.core.errors import in_short
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.ledger.home import sweep_dir
-from orchestrator.report.html import TITLES, Picture, render_page
+from orchestrator.report.charts import CHARTS
+from orchestrator.report.charts.chart import Chart
+from orchestrator.report.html import render_page
 from orchestrator.report.leaderboard import Leaderboard
 from orchestrator.report.summary import Summary, as_json, jsonable
 
@@ -26,62 +28,46 @@ def report_page(sweep: SweepRecord) -> Path:
 
 
 def write_report(folder: Path, summary: Summary, notes: dict[str, str] | None = None) -> list[Path]:
-    """Write ``index.html``, a PNG per picture, ``leaderboard.csv`` and ``.json``, ``report.json``; return their paths.
+    """Write ``index.html``, ``leaderboard.csv`` and ``.json``, ``report.json``; return their paths.
 
-    Files of an earlier report are overwritten, and its obsolete pictures deleted.
+    Files of an earlier report are overwritten, and the pictures of earlier versions deleted.
 
     Args:
         folder: receives the files.
         summary: content of the report.
-        notes: receives a sentence for each failed picture.
+        notes: receives a sentence for each failed chart.
     """
     folder.mkdir(parents=True, exist_ok=True)
     missing: dict[str, str] = {}
-    pictures = draw(summary, missing)
+    charts = draw(summary, missing)
     summary = replace(summary, notes=tuple(dict.fromkeys((*summary.notes, *missing.values()))))
     if notes is not None:
         notes |= missing
-    contents: dict[str, bytes] = {f"{name}.png": picture.light for name, picture in pictures.items()}
-    contents[PAGE] = render_page(summary, pictures).encode()
+    contents: dict[str, bytes] = {PAGE: render_page(summary, charts).encode()}
     contents["leaderboard.csv"] = as_csv(summary.leaderboard).encode()
     contents["leaderboard.json"] = as_table_json(summary.leaderboard).encode()
     contents["report.json"] = json.dumps(as_json(summary), indent=2, ensure_ascii=False).encode()
-    for stale in {path.name for path in folder.glob("*.png")} - set(contents):
-        (folder / stale).unlink()
+    for picture in folder.glob("*.png"):
+        picture.unlink()
     for name, content in contents.items():
         (folder / name).write_bytes(content)
     return [folder / name for name in sorted(contents, key=lambda name: (name != PAGE, name))]
 
 
-def draw(summary: Summary, notes: dict[str, str] | None = None) -> dict[str, Picture]:
-    """Return the pictures by name, without empty ones. ``notes`` receives a sentence for each failed picture."""
-    pictures: dict[str, Picture] = {}
-    for name in TITLES:
+def draw(summary: Summary, notes: dict[str, str] | None = None) -> dict[str, Chart]:
+    """Return the charts by name, without empty ones. ``notes`` receives a sentence for each failed chart."""
+    charts: dict[str, Chart] = {}
+    for name, make in CHARTS.items():
         try:
-            picture = _themed(name, summary)
-        except Exception as error:  # any error while drawing: the report is complete without a picture
-            logger.exception("drawing the picture %s failed", name)
+            chart = make(summary)
+        except Exception as error:  # any error while drawing: the report is complete without a chart
+            logger.exception("drawing the chart %s failed", name)
             if notes is not None:
-                notes[f"picture {name}"] = f"no picture {name}: {in_short(error)}"
+                notes[f"chart {name}"] = f"no chart {name}: {in_short(error)}"
             continue
-        if picture is not None:
-            pictures[name] = picture
-    return pictures
-
-
-def _themed(name: str, summary: Summary) -> Picture | None:
-    from orchestrator.report.plots import PICTURES
-    from orchestrator.report.style import theme
-
-    drawn = []
-    for dark in (False, True):
-        with theme(dark=dark):
-            figure, buffer = PICTURES[name](summary), io.BytesIO()
-            if figure is None:
-                return None
-            figure.savefig(buffer, format="png")
-            drawn.append(buffer.getvalue())
-    return Picture(light=drawn[0], dark=drawn[1])
+        if chart is not None:
+            charts[name] = chart
+    return charts
 
 
 def as_csv(board: Leaderboard) -> str:

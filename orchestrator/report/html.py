@@ -1,39 +1,36 @@
-"""The report as one HTML page. Style, script and pictures are embedded, so that it works offline."""
+"""The report as one HTML page. Style, scripts and charts are embedded, so that it works offline."""
 
-import base64
+import itertools
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from orchestrator.core.secrets import redact
 from orchestrator.core.sweep import state_word
 from orchestrator.core.trial import TrialState
 from orchestrator.report import words
+from orchestrator.report.charts.chart import Chart, theme
 from orchestrator.report.data_text import data_lines
+from orchestrator.report.explanation import explain
 from orchestrator.report.leaderboard import Leaderboard, Row
-from orchestrator.report.summary import Summary, next_commands
+from orchestrator.report.summary import Summary, jsonable, next_commands
 from orchestrator.version import __version__
 
-TITLES = {
-    "learning_curves": "Learning curves",
-    "history": "Search history",
-    "parallel_coordinates": "Parameters and score",
-    "importances": "Parameter importances",
-    "shift": "Shift sets",
-}
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Picture:
-    """One picture as PNG, in a light and a dark version."""
+def render_page(summary: Summary, charts: Mapping[str, Chart]) -> str:
+    """Return the page. All values are escaped, because names and reasons may come from a user's file.
 
-    light: bytes
-    dark: bytes
+    The same ledger gives the same page: it holds no time of its own.
 
-
-def render_page(summary: Summary, pictures: Mapping[str, Picture]) -> str:
-    """Return the page. All values are escaped, because names and reasons may come from a user's file."""
+    Args:
+        summary: content of the page.
+        charts: charts by name; a name is also the id of an element.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
+    from plotly.offline import get_plotlyjs
 
     environment = Environment(
         loader=PackageLoader("orchestrator", "report"),
@@ -43,17 +40,21 @@ def render_page(summary: Summary, pictures: Mapping[str, Picture]) -> str:
         lstrip_blocks=True,
     )
     board = summary.leaderboard
+    final_metrics = board.final_metrics
     return environment.get_template("page.html.j2").render(
         sweep=summary.sweep,
         summary=summary,
         board=board,
         columns=columns(board),
-        rows=[(row, cells(row, board)) for row in board.rows],
+        rows=[(row, cells(row, board, final_metrics)) for row in board.rows],
         baseline=baseline_cells(board),
-        pictures=[(TITLES[name], _uri(picture.light), _uri(picture.dark)) for name, picture in pictures.items()],
+        charts=charts,
+        chart_data=_chart_data(charts),
+        plotly=get_plotlyjs() if charts else "",
         time_parts=_time_parts(summary),
         data=data_lines(summary.data, summary.data_summary, classes=False),
         classes=_class_rows(summary),
+        findings=[(topic, [*group]) for topic, group in itertools.groupby(explain(summary), lambda one: one.topic)],
         commands=next_commands(
             summary.sweep.reference,  # the page stays when a newer generation starts
             None if board.best is None else board.best.number,
@@ -62,7 +63,7 @@ def render_page(summary: Summary, pictures: Mapping[str, Picture]) -> str:
         words=words,
         redact=redact,
         state_word=state_word,
-        made=time.strftime("%Y-%m-%d %H:%M"),
+        newest=_newest(summary),
         version=__version__,
         failed=[row for row in board.rows if row.state is TrialState.FAIL and row.reason],
     )
@@ -82,7 +83,7 @@ def columns(board: Leaderboard) -> list[str]:
     ]
 
 
-def cells(row: Row, board: Leaderboard) -> list[tuple[str, str]]:
+def cells(row: Row, board: Leaderboard, final_metrics: Sequence[str]) -> list[tuple[str, str]]:
     """Return the cells of a row as pairs of shown text and sort key."""
     loss = [] if board.metric.name == "val/loss" else [(words.number(row.val_loss), row.val_loss)]
     measured: list[tuple[str, object]] = [
@@ -96,7 +97,7 @@ def cells(row: Row, board: Leaderboard) -> list[tuple[str, str]]:
     ]
     measured += [
         (words.with_interval(row.final.get(name), row.intervals.get(name)), row.final.get(name))
-        for name in board.final_metrics
+        for name in final_metrics
     ]
     for name in board.varied:
         measured.append((words.param_cell(row.params, name), row.params.get(name)))
@@ -132,5 +133,17 @@ def _time_parts(summary: Summary) -> list[tuple[str, str, float]]:
     return [(name, words.duration(seconds), 100 * time_use.share(seconds)) for name, seconds in time_use.parts]
 
 
-def _uri(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+def _newest(summary: Summary) -> str | None:
+    """Return the time of the newest report or end of a trial; None without one."""
+    ends = [report.ended_at for record in summary.records for report in record.reports]
+    ends += [record.ended_at for record in summary.records if record.ended_at is not None]
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(max(ends))) if ends else None
+
+
+def _chart_data(charts: Mapping[str, Chart]) -> "Markup":
+    """Return the charts and both themes as JSON without ``<``, so that no text in it ends its ``script`` element."""
+    from jinja2.utils import htmlsafe_json_dumps
+
+    drawn = [{"name": name, **chart.figure.to_plotly_json()} for name, chart in charts.items()]
+    themes = {"light": theme(dark=False), "dark": theme(dark=True)}
+    return htmlsafe_json_dumps(jsonable({"charts": drawn, "themes": themes}), separators=(",", ":"))

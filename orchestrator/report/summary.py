@@ -16,17 +16,24 @@ from orchestrator.ledger.home import sweep_dir
 from orchestrator.report.confirmation import ConfirmedScore, confirmation_scores
 from orchestrator.report.kept_adapters import comparison_json, kept_adapters
 from orchestrator.report.leaderboard import Leaderboard, leaderboard, metric_of
-from orchestrator.report.search_gain import search_gain
+from orchestrator.report.search_gain import SearchGain, search_gain
 from orchestrator.report.time_use import TimeUse, time_use
 from orchestrator.search.memory_limits import MemoryLimits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Importances:
-    """Importance of each parameter in [0, 1]. ``note`` names the rung, or the reason for missing values."""
+    """Importance of each parameter in [0, 1].
+
+    Attributes:
+        values: importance by parameter; empty if it is unknown.
+        note: the rung, or the reason for missing values.
+        trials: number of trials compared; None: unknown.
+    """
 
     values: Mapping[str, float] = field(default_factory=dict)
     note: str | None = None
+    trials: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +41,7 @@ class Summary:
     """Results of one sweep.
 
     Attributes:
-        search_gain: whether the proposals beat the start points, as a sentence; None if that is unknown.
+        search_gain: the best proposal beside the best start point; None if it is unknown.
         confirmation: the configurations trained again with fresh seeds, the best first.
         out_of_memory: the trials that ran out of memory, with their sizes, as a sentence; None without such a trial.
         data: number of rows by split.
@@ -47,7 +54,7 @@ class Summary:
     sweep: SweepRecord
     records: tuple[TrialRecord, ...]
     leaderboard: Leaderboard
-    search_gain: str | None
+    search_gain: SearchGain | None
     confirmation: tuple[ConfirmedScore, ...]
     out_of_memory: str | None
     importances: Importances
@@ -130,7 +137,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "varied": board.varied,
         "baseline": board.baseline,
         "test_comparison": comparison_json(board.comparison, board.best_compared),
-        "search_gain": summary.search_gain,
+        "search_gain": None if summary.search_gain is None else summary.search_gain.sentence,
         "confirmation": [{**asdict(score), "sentence": score.sentence} for score in summary.confirmation],
         "out_of_memory": summary.out_of_memory,
         "prior": sweep.facts.prior,

@@ -78,7 +78,7 @@ def summary_text(summary: Summary, limit: int | None = None) -> Group:
         if note is not None:
             facts.add_row(name, Text(note))
     if summary.search_gain is not None:
-        facts.add_row("search", Text(summary.search_gain))
+        facts.add_row("search", Text(summary.search_gain.sentence))
     for score in summary.confirmation:
         facts.add_row("confirmed", Text(score.sentence))
     if summary.out_of_memory is not None:

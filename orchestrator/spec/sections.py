@@ -37,6 +37,7 @@ from orchestrator.spec.fields import (
     by_shape,
     rule_error,
 )
+from orchestrator.spec.gates import GatesSection
 from orchestrator.spec.settings_fields import with_parameters, with_settings
 
 
@@ -261,6 +262,7 @@ class SweepFile(Section):
     tracking: TrackingSection = Field(
         default=TrackingSection(), description="MLflow servers, kept adapters and recording"
     )
+    gates: GatesSection = Field(default=GatesSection(), description="rules that promote checks")
     seed: Seed = Field(default=0, description="seed of the proposals and of every trial")
 
 

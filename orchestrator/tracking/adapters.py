@@ -6,11 +6,12 @@ head, class names, origin.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from orchestrator.core.data import Origin, Source
+from orchestrator.assets.catalogue import CATALOGUE
+from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import UserError
 from orchestrator.core.manifest import read
 from orchestrator.core.methods import takers
@@ -26,6 +27,25 @@ from orchestrator.tracking.summary import summary
 
 CARD = "loratory.json"
 CONFIG = "adapter_config.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SplitData:
+    """The rows of one split.
+
+    Attributes:
+        split: ``train``, ``validation``, ``test`` or ``shift/<set>``.
+        source: origin of the rows: a packaged name, ``hub:org/name`` or a path.
+        rows: number of rows; None: unknown.
+        digest: identifies the rows.
+        licence: licence of the data; None: unknown.
+    """
+
+    split: str
+    source: str
+    rows: int | None
+    digest: str
+    licence: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +72,8 @@ class AdapterCard:
         params: the trial's searched parameters.
         rslora: whether the scaling is alpha / sqrt(rank); some programs ignore it.
         padding_side: the side of the padding in a classifier's rows, ``right`` or ``left``.
+        seed: the trial's seed; None: unknown, as in cards of early versions.
+        data: the rows by split; empty: unknown.
     """
 
     base: Source
@@ -75,6 +97,8 @@ class AdapterCard:
     params: Mapping[str, ParamValue] = field(default_factory=dict)
     rslora: bool = False
     padding_side: str = "right"
+    seed: int | None = None
+    data: tuple[SplitData, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the card as plain JSON."""
@@ -83,11 +107,19 @@ class AdapterCard:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "AdapterCard":
-        """Return the card written by ``to_json``."""
+        """Return the card written by ``to_json``; unknown keys, of a later version, are ignored."""
         base = {**data["base"], "origin": Origin(data["base"]["origin"])}
         intervals = {name: MetricInterval(**each) for name, each in data.get("intervals", {}).items()}
-        given = {**data, "base": Source(**base), "labels": tuple(data["labels"]), "intervals": intervals}
-        return cls(**given)
+        splits = tuple(SplitData(**each) for each in data.get("data", ()))
+        given = {
+            **data,
+            "base": Source(**base),
+            "labels": tuple(data["labels"]),
+            "intervals": intervals,
+            "data": splits,
+        }
+        names = {item.name for item in fields(cls)}
+        return cls(**{name: value for name, value in given.items() if name in names})
 
 
 def read_card(folder: Path) -> AdapterCard:
@@ -172,6 +204,8 @@ class SweepAdapters:
             metrics=summary(best.nominal_samples, trial.at_best(self.metric)) | dict(trial.measured_last),
             intervals=self._intervals(trial),
             params=dict(trial.params),
+            seed=trial.seed,
+            data=split_data(sweep),
             rslora=trial.settings.rslora and trial.settings.method in takers("rslora"),
         )
 
@@ -182,3 +216,19 @@ class SweepAdapters:
             return {}
         found = metric_intervals(measured.metrics, measured.rows)
         return {f"test/{name}": interval for name, interval in found.items()}
+
+
+def split_data(sweep: SweepRecord) -> tuple[SplitData, ...]:
+    """Return the rows of a sweep by split, with the digests and sources of its fingerprint."""
+    digests, stored = sweep.fingerprint.get("rows"), sweep.fingerprint.get("data")
+    if not digests or not stored:
+        return ()
+    plan = DataPlan.from_json(stored)
+    found = []
+    for split, digest in digests.items():
+        source = plan.shift.get(split.removeprefix("shift/"), plan.source)
+        asset = CATALOGUE.get(source.name) if source.origin is Origin.PACKAGED else None
+        licence = None if asset is None else asset.package.licence
+        rows = sweep.facts.rows.get(split)
+        found.append(SplitData(split=split, source=str(source), rows=rows, digest=digest, licence=licence))
+    return tuple(found)

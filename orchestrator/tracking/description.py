@@ -38,7 +38,7 @@ class SweepDescription:
         params: the parent run's parameters: objective, model, data, sampler, rule ...
         data: the data sets, logged as inputs.
         notes: Markdown for the top of the parent run's description.
-        files: a folder mirrored to the parent run's artifacts: report, pictures, tables.
+        files: a folder mirrored to the parent run's artifacts: report page and tables.
         code_dir: a folder inside the checkout; its commit is recorded. None: the working directory.
         keep_adapters: number of best adapters logged as models at the end of the sweep.
     """

@@ -1,7 +1,8 @@
-"""The README of an exported adapter: origin, metrics, and code to load it without Loratory."""
+"""The README of an exported adapter: task, data, scores, limits, and code to load it without Loratory."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets.catalogue import CATALOGUE, PackagedAsset
@@ -9,6 +10,25 @@ from orchestrator.core.data import Origin
 
 if TYPE_CHECKING:
     from orchestrator.tracking.adapters import AdapterCard
+
+FEW = 20
+"""A class with fewer training rows is named in the limits."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateLine:
+    """One gate of a promotion, in words.
+
+    Attributes:
+        gate: the gate's name.
+        verdict: ``passed``, ``not passed`` ...
+        detail: the compared values.
+    """
+
+    gate: str
+    verdict: str
+    detail: str = ""
+
 
 CLASSIFIER = """\
 from peft import PeftModel
@@ -52,10 +72,16 @@ quantisation = BitsAndBytesConfig(
 {arguments})"""
 
 
-def model_card(card: "AdapterCard") -> str:
-    """Return the README in Markdown, with front matter for the Hugging Face hub."""
+def model_card(card: "AdapterCard", gates: Sequence[GateLine] = ()) -> str:
+    """Return the README in Markdown, with front matter for the Hugging Face hub.
+
+    Args:
+        card: the adapter's card.
+        gates: the gates of its promotion; empty: it was not promoted.
+    """
     hub = _hub_id(card)
     tag = "text-classification" if card.labels else WRITERS[card.head][1]
+    seed = "" if card.seed is None else f", seed {card.seed}"
     params = "\n".join(f"| {name} | {value} |" for name, value in card.params.items())
     return f"""---
 library_name: peft
@@ -65,8 +91,8 @@ pipeline_tag: {tag}
 
 # {card.objective}: an adapter for {hub or card.base.name}
 
-Trial {card.trial} of the sweep {card.sweep}, its best checkpoint (after {card.samples:,} training samples).
-Inputs were cut to {card.max_length} tokens.
+Trial {card.trial} of the sweep {card.sweep}, its best checkpoint (after {card.samples:,} training samples{seed}).
+{task(card)}
 {_quantisation(card)}
 ## Use it
 
@@ -74,10 +100,14 @@ Inputs were cut to {card.max_length} tokens.
 {_code(card, hub)}```
 
 {_where_the_base_is(card, hub)}
-{_scaling(card)}{_labels(card)}
+{_scaling(card)}{_labels(card)}{_data(card)}
 ## Measured
 
-{_measured(card)}
+{measured(card)}
+{_gates(gates)}
+## Limits
+
+{_limits(card)}
 
 ## Configuration
 
@@ -87,13 +117,76 @@ Inputs were cut to {card.max_length} tokens.
 """
 
 
-def _measured(card: "AdapterCard") -> str:
-    """Return the table of metrics. Metrics with an interval add a column and a legend."""
+def task(card: "AdapterCard") -> str:
+    """Return the adapter's task in one sentence."""
+    if card.labels:
+        return f"It classifies a text as {_either([f'`{label}`' for label in card.labels])}."
+    return f"It writes a text after the prompt {f'`{card.prompt}`' if '`' not in card.prompt else repr(card.prompt)}."
+
+
+def _either(words: Sequence[str]) -> str:
+    """Return up to twelve words joined by commas and ``or``."""
+    if len(words) > 12:
+        return f"one of {len(words)} classes, for example {', '.join(words[:3])}"
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def _data(card: "AdapterCard") -> str:
+    """Return the table of the data; an empty text if it is unknown."""
+    if not card.data:
+        return ""
+    lines = ["", "## Data", "", "| split | rows | source | licence | digest |", "|---|---|---|---|---|"]
+    for split in card.data:
+        rows = "unknown" if split.rows is None else f"{split.rows:,}"
+        cells = (split.split, rows, _cell(split.source), split.licence or "unknown", f"`{split.digest[:16]}`")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def _gates(gates: Sequence[GateLine]) -> str:
+    """Return the table of the gates with its heading; an empty text without gates."""
+    return f"\n## Gates\n\n{gate_table(gates)}\n" if gates else ""
+
+
+def gate_table(gates: Sequence[GateLine]) -> str:
+    """Return the gates of a promotion as a table."""
+    if not any(item.detail for item in gates):
+        return "\n".join(["| gate | result |", "|---|---|", *(f"| {item.gate} | {item.verdict} |" for item in gates)])
+    lines = ["| gate | result | values |", "|---|---|---|"]
+    return "\n".join([*lines, *(f"| {item.gate} | {item.verdict} | {_cell(item.detail)} |" for item in gates)])
+
+
+def _limits(card: "AdapterCard") -> str:
+    """Return the known limits of the adapter, as a list."""
+    lines = [f"Texts are cut to {card.max_length} tokens, as in training."]
+    if card.labels:
+        lines.append("Every text gets one of the classes, also a text in another language or of another kind.")
+    few = [name for name, count in card.label_counts.get("train", {}).items() if count < FEW]
+    if few:
+        lines.append(f"Fewer than {FEW} training rows: {', '.join(few)}.")
+    gap = card.metrics.get("overfit_gap_at_best")
+    if gap is not None:
+        lines.append(f"The validation loss is {gap:+.4f} from the training loss (the overfit gap).")
+    if not any(name.startswith("test/") for name in card.metrics):
+        lines.append("It was not measured on test rows: the validation scores chose it, so they are too good.")
+    if not any(name.startswith("shift/") for name in card.metrics):
+        lines.append("It was not measured on texts of another source: no shift set was given.")
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def measured(card: "AdapterCard", names: Collection[str] | None = None) -> str:
+    """Return the table of metrics. Metrics with an interval add a column and a legend.
+
+    Args:
+        card: the adapter's card.
+        names: the metrics shown; None: all.
+    """
+    shown_metrics = {name: value for name, value in card.metrics.items() if names is None or name in names}
     if not card.intervals:
-        rows = "\n".join(f"| {name} | {_number(value)} |" for name, value in card.metrics.items())
+        rows = "\n".join(f"| {name} | {_number(value)} |" for name, value in shown_metrics.items())
         return f"| metric | value |\n|---|---|\n{rows}"
     lines = ["| metric | value | 95 % interval |", "|---|---|---|"]
-    for name, value in card.metrics.items():
+    for name, value in shown_metrics.items():
         limits = card.intervals.get(name)
         shown = "" if limits is None else f"{limits.low:.4f} to {limits.high:.4f}"
         lines.append(f"| {name} | {_number(value)} | {shown} |")
@@ -191,7 +284,8 @@ def _where_the_base_is(card: "AdapterCard", hub: str | None) -> str:
     if hub is None:
         return f"The base is not in this folder: it was the folder `{card.base_path}`."
     asset, revision = _packaged(card), f", revision {card.base.revision}" if card.base.revision else ""
-    text = f"The base is not in this folder: it is [{hub}](https://huggingface.co/{hub}){revision}."
+    licence = "" if asset is None else f" Its licence: {asset.package.licence}."
+    text = f"The base is not in this folder: it is [{hub}](https://huggingface.co/{hub}){revision}.{licence}"
     if asset is None or asset.copy is None:
         return text
     return (
@@ -203,3 +297,66 @@ def _where_the_base_is(card: "AdapterCard", hub: str | None) -> str:
 def _number(value: float) -> str:
     """Return four decimals, or none for whole numbers other than 0 and 1, which may be shares."""
     return f"{value:.0f}" if value.is_integer() and abs(value) > 1 else f"{value:.4f}"
+
+
+def merged_card(card: "AdapterCard", gates: Sequence[GateLine] = ()) -> str:
+    """Return the README of the base model with the adapter merged into its weights."""
+    hub = _hub_id(card)
+    tag = "text-classification" if card.labels else WRITERS[card.head][1]
+    auto = "AutoModelForSequenceClassification" if card.labels else WRITERS[card.head][0]
+    return f"""---
+library_name: transformers
+pipeline_tag: {tag}
+{f"base_model: {hub}" if hub else "# base_model: a local folder"}
+---
+
+# {card.objective}: {hub or card.base.name}, fine-tuned
+
+The base model with the adapter of trial {card.trial} of the sweep {card.sweep} merged into its weights.
+{task(card)}
+
+## Use it
+
+```python
+from transformers import {auto}, AutoTokenizer
+
+model = {auto}.from_pretrained("THIS FOLDER").eval()
+tokenizer = AutoTokenizer.from_pretrained("THIS FOLDER")
+```
+{_data(card)}
+## Measured
+
+The adapter was measured before the merge.
+
+{measured(card)}
+{_gates(gates)}
+## Limits
+
+{_limits(card)}
+"""
+
+
+def version_description(card: "AdapterCard", gates: Sequence[GateLine], reference: str) -> str:
+    """Return the description of a version for the registry's page: a short card in Markdown.
+
+    Args:
+        card: the adapter's card.
+        gates: the gates of its promotion.
+        reference: ``name/version``.
+    """
+    seed = "" if card.seed is None else f", seed {card.seed}"
+    searched = ("best_val_", "test/", "shift/", "overfit_gap_at_best")
+    chosen = [metric for metric in card.metrics if metric.startswith(searched)]
+    origin = f"{card.objective} on {card.base}, after {card.samples:,} samples{seed}"
+    parts = [
+        f"**Trial {card.trial} of {card.sweep}**: {origin}.",
+        task(card),
+        f"### Scores\n\n{measured(card, chosen)}",
+    ]
+    if gates:
+        parts.append(f"### Gates\n\n{gate_table(gates)}")
+    if card.data:
+        parts.append(_data(card).strip().replace("## Data", "### Data", 1))
+    parts.append(f"### Limits\n\n{_limits(card)}")
+    parts.append(f"### Load it\n\n```python\nmlflow.pyfunc.load_model({_quoted(f'models:/{reference}')})\n```")
+    return "\n\n".join(parts)

@@ -18,6 +18,7 @@ HEAVY = {
     "pandas",
     "sklearn",
     "matplotlib",
+    "plotly",
     "optuna",
     "peft",
     "numpy",

@@ -69,7 +69,7 @@ def test_mlflow_has_one_run_per_trial(installation: Installation, swept: Any) ->
     curve = client.get_metric_history(winner.info.run_id, "val/loss")
     assert [point.step for point in curve] == [128, 256]
     artifacts = {file.path for file in client.list_artifacts(parent.info.run_id)}
-    assert {"sweep.yaml", "index.html", "learning_curves.png"} <= artifacts
+    assert {"sweep.yaml", "index.html", "leaderboard.json"} <= artifacts
 
 
 def test_only_best_adapters_stay_on_disk(installation: Installation, swept: Any) -> None:

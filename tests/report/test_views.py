@@ -1,4 +1,4 @@
-"""The report as terminal text, JSON, CSV, pictures and HTML page."""
+"""The report as terminal text, JSON, CSV and HTML page."""
 
 import csv
 import html.parser
@@ -10,18 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from rich.console import Console, RenderableType
 
 from orchestrator.core.facts import SweepFacts
 from orchestrator.core.metric import Direction
 from orchestrator.core.sweep import SweepStatus
-from orchestrator.core.trial import OUT_OF_MEMORY, TrialState
+from orchestrator.core.trial import OUT_OF_MEMORY, Report, TrialState
 from orchestrator.report import words
+from orchestrator.report.charts.parameters import axis_labels, positions
 from orchestrator.report.files import as_csv, as_table_json, draw, write_report
 from orchestrator.report.fitting_table import Column, FittingTable
 from orchestrator.report.html import render_page
-from orchestrator.report.parallel import axis_labels, positions
 from orchestrator.report.summary import Importances, Summary, as_json, next_commands, summarise
 from orchestrator.report.text import commands_text, summary_text
 from tests.report.examples import make_records, make_sweep, report, trial
@@ -200,21 +199,28 @@ def test_report_page_needs_no_network(summary: Summary, tmp_path: Path) -> None:
     page.feed(files[0].read_text())
     assert page.outside == []
     assert page.cells == 13 * (7 + 3 + 4)  # trials and the baseline; measured, final and varied columns
-    pictures = [path for path in files if path.suffix == ".png"]
-    assert len(pictures) == 5
-    for path in pictures:
-        with Image.open(path) as image:
-            colours = image.convert("RGB").getcolors(1 << 24)
-            assert colours is not None
-            assert len(colours) > 50  # the picture is not empty
+
+
+def scored(number: int) -> Report:
+    return report(number, 8, 0.0, val__accuracy=number / 10)
+
+
+def test_same_ledger_gives_same_page(summary: Summary) -> None:
+    again = summarise(make_sweep(), make_records(), IMPORTANCES)
+    assert render_page(summary, draw(summary)) == render_page(again, draw(again))
 
 
 def test_page_escapes_user_text(tmp_path: Path) -> None:
-    failed = trial(0, {"rank": 4}, (), state=TrialState.FAIL, reason="<script>alert(1)</script>")
+    hostile = "</script><script>alert(1)</script>"
+    failed = trial(0, {"rank": 4, "target_modules": hostile}, (), state=TrialState.FAIL, reason=hostile)
+    tried = [trial(number, {"rank": 4, "target_modules": f"{hostile}{number}"}, (scored(number),)) for number in (1, 2)]
     sweep = make_sweep(spec_text="description: <b>bold</b>", facts=SweepFacts())
-    text = write_report(tmp_path, summarise(sweep, [failed]))[0].read_text()
+    text = write_report(tmp_path, summarise(sweep, [failed, *tried]))[0].read_text()
+    assert "parallel_coordinates" in text  # the chart with the hostile value
+    assert "alert(1)" in text
     assert "<script>alert" not in text
     assert "<b>bold" not in text
+    assert "<" not in text.partition('id="chart-data">')[2].partition("</script>")[0]
 
 
 def test_page_masks_stored_password(tmp_path: Path) -> None:
@@ -241,16 +247,17 @@ def test_minimised_metric_is_drawn_downwards(tmp_path: Path) -> None:
     assert summary.leaderboard.metric.direction is Direction.MINIMIZE
     header = write_report(tmp_path, summary)[-1].parent.joinpath("leaderboard.csv").read_text().splitlines()[0]
     assert header.split(",").count("val/loss") == 1
-    assert "shift" in draw(summary)
+    assert "splits" in draw(summary)
 
 
 def test_axes_are_scaled_by_value_type() -> None:
     assert positions([1, 3, 2]) == [0.0, 1.0, 0.5]
     assert positions([1e-4, 1e-2, 1e-3]) == pytest.approx([0.0, 1.0, 0.5])
-    assert positions(["b", "a", None]) == [1.0, 0.0, -0.06]
+    assert positions(["b", "a", None]) == [1.0, 0.0, -0.08]
     assert positions([True, False]) == [1.0, 0.0]
     assert axis_labels([4, 8, 4]) == [(0.0, "4"), (1.0, "8")]
-    assert [text for _, text in axis_labels([n / 10 for n in range(11)])] == ["0", "1"]
+    assert [text for _, text in axis_labels([n / 10 for n in range(11)])] == ["0", "0.25", "0.5", "0.75", "1"]
+    assert [text for _, text in axis_labels([10.0**-n for n in range(7)])][::4] == ["1e-6", "1"]
     assert [text for _, text in axis_labels([0.49, 0.508, 0.51, 0.73])] == ["0.49", "0.508", "0.73"]
 
 

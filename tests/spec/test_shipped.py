@@ -19,7 +19,7 @@ from orchestrator.spec.load import load_spec
 ROOT = Path(__file__).parents[2]
 SWEEPS = sorted((ROOT / "sweeps").rglob("*.yaml"))
 DOCUMENTED = sorted((ROOT / "docs").rglob("*.yaml"))
-HEAVY = ("torch", "ray", "mlflow", "transformers", "datasets", "pandas", "sklearn", "optuna", "numpy", "matplotlib")
+HEAVY = ("torch", "ray", "mlflow", "transformers", "datasets", "pandas", "sklearn", "optuna", "numpy", "plotly")
 
 
 def test_number_of_shipped_sweeps() -> None:

@@ -7,9 +7,11 @@ import pytest
 
 from orchestrator.assets.catalogue import CATALOGUE, Kind
 from orchestrator.core.data import Origin, Source
+from orchestrator.core.facts import SweepFacts
 from orchestrator.evaluation.score_intervals import MetricInterval
-from orchestrator.tracking.adapters import AdapterCard
-from orchestrator.tracking.model_card import model_card
+from orchestrator.tracking.adapters import AdapterCard, SplitData, split_data
+from orchestrator.tracking.model_card import GateLine, model_card, version_description
+from tests.tracking.records import sweep
 
 
 def card(base: Source, base_path: str, labels: tuple[str, ...] = ("bad", "good"), **metrics: float) -> AdapterCard:
@@ -130,3 +132,40 @@ def test_card_shows_intervals_of_test_metrics() -> None:
     old = plain.to_json()
     del old["intervals"]
     assert AdapterCard.from_json(old) == plain
+
+
+def test_card_states_data_gates_and_limits() -> None:
+    plain = card(Source(origin=Origin.HUB, name="org/base"), "org/base", best_val_accuracy=0.9, overfit_gap_at_best=0.1)
+    rows = SplitData(split="train", source="films", rows=1200, digest="ab" * 32, licence="MIT")
+    full = dataclasses.replace(
+        plain,
+        seed=7,
+        data=(rows, SplitData(split="test", source="rows.csv", rows=None, digest="cd" * 32)),
+        label_counts={"train": {"bad": 1190, "good": 10}},
+    )
+    gates = (GateLine(gate="baseline", verdict="passed", detail="0.9 | 0.6"),)
+    for text in (model_card(full, gates), version_description(full, gates, "films/2")):
+        assert "seed 7" in text
+        assert "It classifies a text as `bad` or `good`." in text
+        assert "| train | 1,200 | films | MIT | `abababababababab` |" in text
+        assert "| test | unknown | rows.csv | unknown | `cdcdcdcdcdcdcdcd` |" in text
+        assert "| baseline | passed | 0.9 \\| 0.6 |" in text
+        assert "- Fewer than 20 training rows: good." in text
+        assert "- The validation loss is +0.1000 from the training loss" in text
+        assert "- It was not measured on test rows" in text
+    assert 'mlflow.pyfunc.load_model("models:/films/2")' in version_description(full, gates, "films/2")
+    assert "## Gates" not in model_card(full)
+    assert AdapterCard.from_json(full.to_json()) == full
+    assert AdapterCard.from_json(full.to_json() | {"later": 1}) == full
+
+
+def test_card_data_comes_from_the_fingerprint() -> None:
+    source = {"origin": "packaged", "name": "movie-reviews-rt", "config": None, "split": None, "revision": None}
+    late = {**source, "origin": "local", "name": "late.csv"}
+    fingerprint = {"rows": {"train": "a", "shift/late": "b"}, "data": {"source": source, "shift": {"late": late}}}
+    record = dataclasses.replace(sweep(), fingerprint=fingerprint, facts=SweepFacts(rows={"train": 40}))
+    assert split_data(record) == (
+        SplitData(split="train", source="movie-reviews-rt", rows=40, digest="a", licence="MIT"),
+        SplitData(split="shift/late", source="late.csv", rows=None, digest="b"),
+    )
+    assert split_data(sweep()) == ()

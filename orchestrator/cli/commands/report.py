@@ -1,4 +1,4 @@
-"""``report``: show the leaderboard and write the HTML page with its pictures."""
+"""``report``: show the leaderboard and write the HTML page with its charts."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,7 +21,7 @@ def report(
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the leaderboard, the importances and the use of time. Write the HTML page and its pictures."""
+    """Show the leaderboard, the importances and the use of time. Write the HTML page with its charts."""
     from orchestrator.report.files import report_page
     from orchestrator.report.stored_summary import stored_summary
     from orchestrator.report.summary import as_json as plain

@@ -1,4 +1,4 @@
-"""Style of pictures: a light and a dark theme for matplotlib, with colour-blind safe colours (Okabe and Ito)."""
+"""Style of the pictures: a theme for matplotlib with colour-blind safe colours (Okabe and Ito)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,29 +7,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-from orchestrator.core.trial import TrialState
-
 CYCLE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
 MUTED = "#9a9a9a"
-STATE_COLOURS = {
-    TrialState.RUNNING: "#56B4E9",
-    TrialState.COMPLETE: "#009E73",
-    TrialState.PRUNED: "#E69F00",
-    TrialState.FAIL: "#D55E00",
-}
 
 
 @contextmanager
-def theme(*, dark: bool = False) -> Iterator[None]:
-    """Use one theme during the block, then restore the global style."""
+def theme() -> Iterator[None]:
+    """Use the theme during the block, then restore the global style."""
     import matplotlib as mpl
     from cycler import cycler
 
-    ink, paper, line = ("#d8d8d8", "#1b1d21", "#3a3d44") if dark else ("#222222", "#ffffff", "#dddddd")
+    ink, line = "#222222", "#dddddd"
     settings: dict[Any, Any] = {
-        "figure.facecolor": paper,
-        "savefig.facecolor": paper,
-        "axes.facecolor": paper,
         "axes.edgecolor": line,
         "axes.grid": True,
         "axes.axisbelow": True,

@@ -1,0 +1,313 @@
+"""``registry``: list registered models, show, compare and export versions, and show the history of aliases."""
+
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli.options import (
+    Json,
+    RegistryUri,
+    TrackingUri,
+    mlflow_variables,
+    registry_location,
+    registry_options,
+)
+from orchestrator.cli.screen import Screen
+from orchestrator.core.environment import program
+from orchestrator.core.errors import UserError
+from orchestrator.stores import logs_folder
+
+if TYPE_CHECKING:
+    from orchestrator.tracking.alias_history import AliasMove
+    from orchestrator.tracking.comparison import Comparison
+    from orchestrator.tracking.lineage import Lineage
+    from orchestrator.tracking.location import Location
+    from orchestrator.tracking.registry import Version
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="NAME (its champion), NAME@alias or NAME/version.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Registered model.")]
+
+
+def list_models(tracking_uri: TrackingUri = None, registry_uri: RegistryUri = None, as_json: Json = False) -> None:
+    """List the registered models with their versions and aliases."""
+    from orchestrator.tracking.registry import Registry, registry_errors
+
+    screen = Screen(as_json=as_json)
+    location = registry_location(tracking_uri, registry_uri)
+    with screen.quiet(logs_folder() / "registry.log"), registry_errors(location):
+        registry = Registry(location)
+        models = {name: registry.versions(name) for name in registry.names()}
+    if not models:
+        screen.show(f"no model is registered; register a sweep's winner: {program()} promote NAME")
+    rows = [(name, str(len(versions)), _aliases(versions), _day(versions)) for name, versions in models.items()]
+    _table(screen, ("model", "versions", "aliases", "newest"), rows)
+    screen.emit(
+        [
+            {
+                "model": name,
+                "versions": [item.version for item in versions],
+                "aliases": {alias: item.version for item in versions for alias in item.aliases},
+                "newest_at": versions[-1].created_at if versions else None,
+            }
+            for name, versions in models.items()
+        ]
+    )
+
+
+def show(
+    model: Model, tracking_uri: TrackingUri = None, registry_uri: RegistryUri = None, as_json: Json = False
+) -> None:
+    """Show a version: sweep, trial, seed, data, code, scores, gates, and the commands to load it."""
+    from orchestrator.tracking.lineage import gate_lines
+
+    screen = Screen(as_json=as_json)
+    location = registry_location(tracking_uri, registry_uri)
+    version, origin = _found(screen, location, model)
+    commands = _commands(location, version)
+    _show_version(screen, version, origin)
+    screen.show("")
+    for command in commands.values():
+        screen.show(command, soft_wrap=True)
+    card = origin.card
+    screen.emit(
+        {
+            **_identity(version),
+            "run_id": version.run_id,
+            "model_id": version.model_id or None,
+            "tags": version.tags,
+            "gates": [asdict(item) for item in gate_lines(version)],
+            "card": None if card is None else card.to_json(),
+            "code": {"commit": origin.commit, "packages": origin.packages},
+            "description": version.description,
+            "commands": commands,
+        }
+    )
+
+
+def compare(
+    one: Annotated[str, typer.Argument(metavar="A", help="NAME, NAME@alias or NAME/version.")],
+    other: Annotated[str, typer.Argument(metavar="B", help="The version compared with it.")],
+    tracking_uri: TrackingUri = None,
+    registry_uri: RegistryUri = None,
+    as_json: Json = False,
+) -> None:
+    """Compare two versions: parameters, scores with intervals, and data."""
+    from orchestrator.tracking.comparison import comparison
+
+    screen = Screen(as_json=as_json)
+    location = registry_location(tracking_uri, registry_uri)
+    versions, cards = [], []
+    for reference in (one, other):
+        version, origin = _found(screen, location, reference)
+        if origin.card is None:
+            raise UserError(f"{version.reference} does not come from an adapter logged by Loratory: it has no scores")
+        versions.append(version)
+        cards.append(origin.card)
+    found = comparison(*cards)
+    _show_comparison(screen, versions, found)
+    screen.emit({"a": _identity(versions[0]), "b": _identity(versions[1]), **asdict(found)})
+
+
+def history(
+    name: Name,
+    alias: Annotated[str | None, typer.Option(metavar="ALIAS", help="Only this alias. Default: all.")] = None,
+    tracking_uri: TrackingUri = None,
+    registry_uri: RegistryUri = None,
+    as_json: Json = False,
+) -> None:
+    """Show every move of a model's aliases: when, who, from which version to which, and why."""
+    from orchestrator.tracking.registry import Registry, registry_errors
+
+    screen = Screen(as_json=as_json)
+    location = registry_location(tracking_uri, registry_uri)
+    with screen.quiet(logs_folder() / "registry.log"), registry_errors(location):
+        registry = Registry(location)
+        aliases = registry.aliases_with_history(name) if alias is None else (alias,)
+        moves = [(item, move) for item in aliases for move in registry.history(name, item)]
+    if not moves:
+        screen.show(f"{name} has no recorded move of {'an alias' if alias is None else f'the alias {alias}'}")
+    rows = [
+        (
+            item,
+            "unknown" if move.at is None else _time(move.at),
+            move.by or "unknown",
+            _step(move),
+            move.action if move.done else f"{move.action}, killed",
+            "; ".join(filter(None, (move.origin, move.reason))),
+        )
+        for item, move in moves
+    ]
+    _table(screen, ("alias", "time", "by", "version", "action", "from and why"), rows)
+    screen.emit([{"alias": item, **asdict(move)} for item, move in moves])
+
+
+def export(
+    model: Model,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New or empty folder.")],
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Write the whole model, with the adapter merged into its weights.")
+    ] = False,
+    plain_scaling: Annotated[
+        bool, typer.Option("--plain-scaling", help="Write rsLoRA's alpha for programs dividing it by the rank.")
+    ] = False,
+    tracking_uri: TrackingUri = None,
+    registry_uri: RegistryUri = None,
+    as_json: Json = False,
+) -> None:
+    """Write a version as a plain PEFT folder, or with --merge as a folder for plain transformers."""
+    from orchestrator.assets.models import resolve_model
+    from orchestrator.promotion.export import export_folder
+    from orchestrator.promotion.merge import export_merged
+    from orchestrator.tracking.adapters import read_card
+    from orchestrator.tracking.lineage import gate_lines
+    from orchestrator.tracking.registry import ModelReference, Registry, registry_errors
+
+    if merge and plain_scaling:
+        raise UserError("--merge and --plain-scaling exclude each other: a merged model has no scaling")
+    screen = Screen(as_json=as_json)
+    location = registry_location(tracking_uri, registry_uri)
+    with screen.quiet(logs_folder() / "export.log"), registry_errors(location):
+        registry = Registry(location)
+        version = registry.get(ModelReference.parse(model))
+        adapter = registry.download(version)
+        card = read_card(adapter)
+        card = replace(card, base_path=resolve_model(card.base))
+        gates = gate_lines(version)
+        if merge:
+            export_merged(adapter, card, folder, gates)
+        else:
+            export_folder(adapter, card, folder, plain_scaling=plain_scaling, gates=gates)
+    files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    screen.show(f"{version.reference} written to {folder}: {', '.join(files)}", soft_wrap=True)
+    screen.emit({**_identity(version), "folder": str(folder), "merged": merge, "files": files})
+
+
+def make_registry() -> typer.Typer:
+    """Return the group of the commands on the registry."""
+    app = typer.Typer(no_args_is_help=True, help="Inspect the model registry and export its versions.")
+    commands: dict[str, Callable[..., None]] = {
+        "list": list_models,
+        "show": show,
+        "compare": compare,
+        "history": history,
+        "export": export,
+    }
+    for name, command in commands.items():
+        app.command(name)(command)
+    return app
+
+
+def _found(screen: Screen, location: "Location", model: str) -> "tuple[Version, Lineage]":
+    from orchestrator.tracking.lineage import lineage
+    from orchestrator.tracking.registry import ModelReference, Registry, registry_errors
+
+    with screen.quiet(logs_folder() / "registry.log"), registry_errors(location):
+        version = Registry(location).get(ModelReference.parse(model))
+        return version, lineage(location, version)
+
+
+def _commands(location: "Location", version: "Version") -> dict[str, str]:
+    """Return the commands to predict with a version and to serve it."""
+    own = shlex.quote(f"{version.name}/{version.version}")
+    uri = shlex.quote(f"models:/{version.name}/{version.version}")
+    variables = mlflow_variables(location)
+    return {
+        "predict": f'{program()} predict {own} "some text"{registry_options(location)}',
+        "serve": f"{variables} mlflow models serve --model-uri {uri} --env-manager local --port 5001",
+    }
+
+
+def _identity(version: "Version") -> dict[str, object]:
+    return {
+        "model": version.name,
+        "version": version.version,
+        "aliases": version.aliases,
+        "created_at": version.created_at,
+    }
+
+
+def _show_version(screen: Screen, version: "Version", origin: "Lineage") -> None:
+    """Show a version: its head line, its card as registered, and its code."""
+    from rich.markdown import Markdown
+    from rich.text import Text
+
+    from orchestrator.tracking.lineage import gate_lines
+    from orchestrator.tracking.model_card import version_description
+
+    aliases = " ".join(f"@{alias}" for alias in version.aliases)
+    when = "" if version.created_at is None else f", registered {_time(version.created_at)}"
+    screen.show(Text(f"{version.reference} {aliases}".rstrip() + when, style="bold"))
+    if origin.card is None:
+        screen.show("It does not come from an adapter logged by Loratory.")
+    else:
+        screen.show(Markdown(version_description(origin.card, gate_lines(version), version.reference)))
+    if origin.commit or origin.packages:
+        packages = ", ".join(f"{name} {number}" for name, number in origin.packages.items())
+        screen.show(f"code: commit {origin.commit or 'unknown'}; {packages or 'packages unknown'}", soft_wrap=True)
+    else:
+        screen.show("code: unknown, the run was deleted")
+    screen.show(f"run {version.run_id or 'unknown'}, logged model {version.model_id or 'unknown'}", soft_wrap=True)
+
+
+def _show_comparison(screen: Screen, versions: "list[Version]", found: "Comparison") -> None:
+    from orchestrator.report import words
+
+    heads = tuple(version.reference for version in versions)
+    if found.params:
+        rows = [(name, *map(words.param, values)) for name, values in found.params.items()]
+        _table(screen, ("parameter", *heads), rows)
+    _table(
+        screen,
+        ("metric", *heads, "difference", "rows"),
+        [
+            (
+                item.metric,
+                words.with_interval(item.a, item.interval_a),
+                words.with_interval(item.b, item.interval_b),
+                words.signed(item.difference),
+                {True: "same", False: "other", None: "unknown"}[item.same_rows],
+            )
+            for item in found.metrics
+        ],
+    )
+    for line in found.notes:
+        screen.show(line, soft_wrap=True)
+
+
+def _aliases(versions: "tuple[Version, ...]") -> str:
+    return ", ".join(f"{alias} {item.version}" for item in versions for alias in item.aliases)
+
+
+def _day(versions: "tuple[Version, ...]") -> str:
+    newest = versions[-1].created_at if versions else None
+    return "" if newest is None else _time(newest)
+
+
+def _step(move: "AliasMove") -> str:
+    before, after = ("none" if number is None else str(number) for number in (move.previous, move.version))
+    return f"{before} → {after}"
+
+
+def _time(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
+def _table(screen: Screen, heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Show a table of texts; nothing without rows."""
+    from rich.text import Text
+
+    from orchestrator.report.fitting_table import plain_table
+
+    if not rows:
+        return
+    table = plain_table()
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    screen.show(table)

@@ -1,0 +1,75 @@
+"""Merges an adapter into its base model: one folder for plain transformers, without peft."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.core.errors import ModelError, UserError
+from orchestrator.promotion.export import new_folder
+from orchestrator.tracking.adapters import AdapterCard
+from orchestrator.tracking.environment import load_mlflow
+from orchestrator.tracking.model_card import GateLine, merged_card
+from orchestrator.training.model.quiet import quiet_libraries
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+PROBES = ("a short text", "A longer text, with numbers (1,234.56) and names such as Anna or Tokyo.")
+TOLERANCE = 1e-3
+"""Largest difference of the logits after merging, relative to the largest logit."""
+
+
+def export_merged(adapter: Path, card: AdapterCard, target: Path, gates: Sequence[GateLine] = ()) -> Path:
+    """Write the base model with the adapter merged into its weights to ``target``; return the folder.
+
+    The folder has the tokenizer and the class names. It is loaded once, and its logits are compared.
+
+    Args:
+        adapter: a staged adapter.
+        card: its card; ``base_path`` is the base model on this machine.
+        target: a new or empty folder.
+        gates: the gates of its promotion, for the README.
+
+    Raises:
+        UserError: ``target`` is not empty, or the base model is quantised.
+        ModelError: the merged model has other logits.
+    """
+    if card.quantisation is not None:
+        raise UserError(
+            "--merge: the base model was in 4 bits, and merged weights would be rounded to 4 bits; "
+            "export without --merge"
+        )
+    load_mlflow()
+    import transformers
+
+    from orchestrator.tracking.adapter_model import AUTO_CLASSES, AdapterRunner
+
+    with new_folder(target), quiet_libraries():
+        runner = AdapterRunner(adapter, card.base_path)
+        before = _logits(runner.model, runner.tokenizer, card.head)
+        runner.model.merge_and_unload().save_pretrained(target)
+        runner.tokenizer.save_pretrained(target)
+        (target / "README.md").write_text(merged_card(card, gates), encoding="utf-8")
+        del runner
+        auto = getattr(transformers, AUTO_CLASSES[card.head])
+        tokenizer = transformers.AutoTokenizer.from_pretrained(target)
+        after = _logits(auto.from_pretrained(target).eval(), tokenizer, card.head)
+        for text, one, other in zip(PROBES, before, after, strict=True):
+            largest = float((one - other).abs().max())
+            if not largest <= TOLERANCE * float(one.abs().max()):
+                raise ModelError(f"{target}: the merged model's logits for {text!r} differ by {largest:.2g}")
+    return target
+
+
+def _logits(model: "torch.nn.Module", tokenizer: "PreTrainedTokenizerBase", head: str) -> "list[torch.Tensor]":
+    """Return the logits of each probe."""
+    import torch
+
+    found = []
+    with torch.inference_mode():
+        for text in PROBES:
+            ids = tokenizer(text, return_tensors="pt")["input_ids"]
+            decoder = {"decoder_input_ids": ids[:, :1]} if head == "seq2seq_lm" else {}
+            found.append(model(input_ids=ids, **decoder).logits.float())
+    return found

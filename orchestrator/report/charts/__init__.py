@@ -1,0 +1,22 @@
+"""The charts of the report page, made with Plotly. Each function returns a chart, or None without data for it."""
+
+from collections.abc import Callable
+
+from orchestrator.report.charts.chart import Chart
+from orchestrator.report.charts.curves import learning_curves, loss_curves
+from orchestrator.report.charts.parameters import importances, parallel_coordinates
+from orchestrator.report.charts.quality import gap_and_score, splits
+from orchestrator.report.charts.search import best_so_far, survival
+from orchestrator.report.summary import Summary
+
+CHARTS: dict[str, Callable[[Summary], Chart | None]] = {
+    "best_so_far": best_so_far,
+    "learning_curves": learning_curves,
+    "loss_curves": loss_curves,
+    "parallel_coordinates": parallel_coordinates,
+    "importances": importances,
+    "survival": survival,
+    "gap_and_score": gap_and_score,
+    "splits": splits,
+}
+"""All charts by name, in the order of the page."""

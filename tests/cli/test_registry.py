@@ -1,0 +1,143 @@
+"""``registry``: list, show, compare, history and export of registered versions."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from orchestrator.core.errors import UserError
+from orchestrator.promotion.candidates import Candidates
+from orchestrator.promotion.judge import PromotionRequest
+from orchestrator.promotion.promote import promote
+from orchestrator.tracking.location import Location, connect
+from orchestrator.tracking.provenance import user
+from orchestrator.tracking.synchroniser import Synchroniser
+from tests.cli.conftest import Invoke
+from tests.conftest import copied
+from tests.promotion.conftest import trained
+from tests.tracking.records import ACCURACY, description
+from tests.tracking.trained import LABELS, TEXTS, TrainedSweep
+
+__all__ = ["trained"]
+
+
+@pytest.fixture(scope="module")
+def store(trained: TrainedSweep, empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Location:
+    """Return a store with two versions of ``films``; the second is the champion."""
+    location = copied(empty_store, tmp_path_factory.mktemp("store"))
+    stored = trained.store
+    stored.forget_cursors()
+    Synchroniser(stored.ledger, stored.id, description(), location, trained.adapters).run()
+    candidates = Candidates(stored.record, tuple(stored.records.values()), trained.adapters, location)
+    for number, forced in ((0, "the first one"), (2, None)):
+        request = PromotionRequest(name="films", metric=ACCURACY, forced=forced)
+        promote(stored.record, candidates.choose(number), location, request)
+    connect(location).create_registered_model("empty")
+    return location
+
+
+@pytest.fixture
+def registry(invoke: Invoke, store: Location) -> Invoke:
+    """Run a command of the group on the store."""
+
+    def run(*arguments: str) -> Result:
+        return invoke("registry", *arguments, "--tracking-uri", store.tracking_uri)
+
+    return run
+
+
+def test_list_shows_versions_and_aliases(registry: Invoke) -> None:
+    found = json.loads(registry("list", "--json").stdout)
+    assert [(item["model"], item["versions"]) for item in found] == [("empty", []), ("films", [1, 2])]
+    assert found[1]["aliases"] == {"champion": 2, "previous": 1}
+    assert found[1]["newest_at"] > 1_700_000_000
+    shown = registry("list").stdout
+    assert "champion 2" in shown
+    assert "previous 1" in shown
+
+
+def test_show_names_lineage_and_commands(registry: Invoke, store: Location) -> None:
+    found = json.loads(registry("show", "films@champion", "--json").stdout)
+    assert (found["version"], found["aliases"]) == (2, ["champion"])
+    card = found["card"]
+    assert (card["sweep"], card["trial"], card["seed"]) == ("films#1", 2, 13)
+    assert {"gate": "baseline", "verdict": "passed", "detail": ""} in found["gates"]
+    assert len(found["code"]["commit"].partition("-")[0]) == 40
+    assert found["code"]["packages"]["torch"]
+    assert found["commands"]["serve"].startswith(f"MLFLOW_TRACKING_URI={store.tracking_uri} mlflow models serve ")
+    assert "--model-uri models:/films/2 " in found["commands"]["serve"]
+    shown = registry("show", "films/1").stdout
+    assert "films/1 @previous" in shown
+    assert "Trial 0 of films#1" in shown
+    assert "code: commit " in shown
+
+
+def test_compare_shows_differences(registry: Invoke) -> None:
+    found = json.loads(registry("compare", "films/1", "films/2", "--json").stdout)
+    assert found["params"] == {"learning_rate": pytest.approx([1e-4, 3e-4])}
+    metrics = {item["metric"]: item for item in found["metrics"]}
+    assert metrics["best_val_accuracy"]["difference"] == pytest.approx(0.1)
+    assert metrics["best_val_accuracy"]["same_rows"] is None
+    assert metrics["shift/tweets/accuracy"]["a"] is None
+    shown = registry("compare", "films/1", "films/2").stdout
+    assert "+0.1000" in shown
+    assert "seed: 11 and 13" in shown
+
+
+def test_history_names_every_move(registry: Invoke) -> None:
+    first, second = json.loads(registry("history", "films", "--json").stdout)
+    assert (first["alias"], first["previous"], first["version"], first["by"]) == ("champion", None, 1, user())
+    assert first["reason"] == "forced: the first one"
+    assert (second["previous"], second["version"], second["origin"]) == (1, 2, "trial 2 of films#1")
+    assert second["reason"].startswith("passed ")
+    assert "1 → 2" in registry("history", "films").stdout
+    assert "no recorded move of the alias other" in registry("history", "films", "--alias", "other").stdout
+
+
+def test_export_writes_adapter_with_gates(registry: Invoke, tmp_path: Path) -> None:
+    found = json.loads(registry("export", "films", str(tmp_path / "out"), "--json").stdout)
+    assert (found["version"], found["merged"]) == (2, False)
+    assert {"adapter_config.json", "adapter_model.safetensors", "README.md"} <= set(found["files"])
+    assert "| baseline | passed |" in (tmp_path / "out" / "README.md").read_text()
+
+
+MERGED = """
+import json, sys, torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+model = AutoModelForSequenceClassification.from_pretrained(sys.argv[1]).eval()
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+with torch.inference_mode():
+    logits = model(**tokenizer(json.loads(sys.argv[2]), padding=True, return_tensors="pt")).logits
+print(json.dumps([logits.tolist(), model.config.id2label, "peft" in sys.modules]))
+"""
+
+
+def test_merged_export_needs_transformers_alone(registry: Invoke, trained: TrainedSweep, tmp_path: Path) -> None:
+    registry("export", "films/1", str(tmp_path / "out"), "--merge")
+    command = [sys.executable, "-c", MERGED, str(tmp_path / "out"), json.dumps(TEXTS)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, env=os.environ)
+    logits, labels, peft = json.loads(done.stdout.splitlines()[-1])
+    for row, expected in zip(logits, trained.logits[0], strict=True):
+        assert row == pytest.approx(expected, abs=1e-4)
+    assert tuple(labels.values()) == LABELS
+    assert not peft
+
+
+def test_merge_refuses_plain_scaling(registry: Invoke, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--merge and --plain-scaling exclude each other"):
+        registry("export", "films", str(tmp_path / "out"), "--merge", "--plain-scaling")
+
+
+def test_version_of_other_program_is_shown(registry: Invoke, store: Location) -> None:
+    client = connect(store)
+    client.create_registered_model("foreign")
+    client.create_model_version("foreign", "s3://somewhere/else")
+    assert "does not come from an adapter logged by Loratory" in registry("show", "foreign").stdout
+    with pytest.raises(UserError, match="foreign/1 does not come from an adapter logged by Loratory: it has no scores"):
+        registry("compare", "foreign", "films")
+    client.delete_registered_model("foreign")

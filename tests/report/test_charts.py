@@ -1,0 +1,118 @@
+"""The charts of the report page, and the progress of the search behind them."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+
+from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.report.charts import CHARTS
+from orchestrator.report.charts.search import best_so_far, survival
+from orchestrator.report.files import draw
+from orchestrator.report.html import render_page
+from orchestrator.report.search_progress import TrialBest, progress, stages
+from orchestrator.report.summary import Importances, Summary, summarise
+from tests.report.examples import make_records, make_sweep, report, trial
+
+ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
+
+
+@pytest.fixture
+def summary() -> Summary:
+    sweep = make_sweep()
+    importances = Importances(values={"learning_rate": 0.71, "rank": 0.29})
+    return summarise(replace(sweep, facts=replace(sweep.facts, start_points=2)), make_records(), importances)
+
+
+def curve(number: int, values: tuple[float, ...], *, begin: float = 0.0, **other: object) -> TrialRecord:
+    reports = [report(number, 100 * (n + 1), begin + 10 * n, val__accuracy=value) for n, value in enumerate(values)]
+    return trial(number, {"rank": 4 + number}, tuple(reports), **other)
+
+
+def test_progress_counts_samples_of_all_trials() -> None:
+    first, second = curve(0, (0.5, 0.7)), curve(1, (0.6, 0.65, math.nan), begin=1.0)
+    course = progress((first, second), ACCURACY)
+    assert course.spent == 500
+    assert course.trials == (TrialBest(trial=0, spent=300, value=0.7), TrialBest(trial=1, spent=400, value=0.65))
+    assert [(one.trial, one.spent, one.value) for one in course.improvements] == [
+        (0, 100, 0.5),
+        (1, 200, 0.6),
+        (0, 300, 0.7),
+    ]
+
+
+def test_progress_follows_direction_of_metric() -> None:
+    loss = Metric(name="val/accuracy", direction=Direction.MINIMIZE)
+    assert [one.value for one in progress((curve(0, (0.5, 0.7, 0.4)),), loss).improvements] == [0.5, 0.4]
+    assert progress((trial(0, {}, ()),), loss).trials == ()
+
+
+def test_stages_count_every_trial_once() -> None:
+    records = (
+        curve(0, (0.5, 0.6, 0.7)),
+        curve(1, (0.5,), state=TrialState.PRUNED),
+        curve(2, (0.5, 0.6), state=TrialState.RUNNING, ended_at=None),
+    )
+    found = stages(records)
+    assert [(stage.samples, stage.reached, stage.passed) for stage in found] == [(100, 3, 2), (200, 2, 1), (300, 1, 0)]
+    assert [dict(stage.ended) for stage in found] == [
+        {TrialState.PRUNED: 1},
+        {TrialState.RUNNING: 1},
+        {TrialState.COMPLETE: 1},
+    ]
+
+
+def test_all_charts_are_drawn_with_messages(summary: Summary) -> None:
+    charts = draw(summary)
+    assert charts.keys() == CHARTS.keys()
+    for chart in charts.values():
+        assert chart.title
+        assert chart.message.endswith(".")
+    page = render_page(summary, charts)
+    for name, chart in charts.items():
+        assert f'id="{name}" role="img" tabindex="0" aria-label="{chart.title}. ' in page
+
+
+def test_best_so_far_marks_start_points(summary: Summary) -> None:
+    chart = best_so_far(summary)
+    assert chart is not None
+    traces = {trace.name: trace for trace in chart.figure.data}
+    assert traces.keys() == {"best so far", "complete", "pruned", "start point", "TF-IDF baseline"}
+    assert len(traces["start point"].x) == 2
+    assert list(traces["best so far"].y) == sorted(traces["best so far"].y)
+    assert "The best start point, trial " in chart.message
+    assert "no proposal was better" not in chart.message
+
+
+def test_best_start_point_is_named_as_winner(summary: Summary) -> None:
+    first = replace(summary, sweep=replace(summary.sweep, facts=replace(summary.sweep.facts, start_points=8)))
+    chart = best_so_far(first)
+    assert chart is not None
+    assert chart.message.endswith("It is a start point: no proposal was better.")
+
+
+def test_survival_names_rung_of_most_stops(summary: Summary) -> None:
+    chart = survival(summary)
+    assert chart is not None
+    expected = "12 trials reported at 1,333 samples, 8 at 8,000. 3 were stopped early, most of them (3) at 2,667."
+    assert chart.message == expected
+
+
+def test_names_in_charts_are_escaped() -> None:
+    metric = {"name": "val/<b>&", "direction": "maximize"}
+    records = [trial(0, {}, (report(0, 8, 0.0, **{"val/<b>&": 0.5}),))]
+    chart = best_so_far(summarise(make_sweep(fingerprint={"metric": metric}), records))
+    assert chart is not None
+    assert chart.figure.layout.yaxis.title.text == "val &lt;b&gt;&amp;"
+
+
+def test_page_of_2000_trials_is_small() -> None:
+    records = make_records(12) * 167
+    many = summarise(make_sweep(), [replace(record, number=n) for n, record in enumerate(records)][:2000])
+    charts = draw(many)
+    assert charts.keys() == CHARTS.keys() - {"importances"}
+    assert all(len(chart.figure.data) <= 12 for chart in charts.values())
+    sizes = {name: len(json.dumps(chart.figure.to_plotly_json())) for name, chart in charts.items()}
+    assert sum(sizes.values()) < 6_000_000, sizes
