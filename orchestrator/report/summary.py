@@ -16,6 +16,7 @@ from orchestrator.ledger.home import sweep_dir
 from orchestrator.report.confirmation import ConfirmedScore, confirmation_scores
 from orchestrator.report.kept_adapters import comparison_json, kept_adapters
 from orchestrator.report.leaderboard import Leaderboard, leaderboard, metric_of
+from orchestrator.report.quality import Quality, quality
 from orchestrator.report.search_gain import SearchGain, search_gain
 from orchestrator.report.time_use import TimeUse, time_use
 from orchestrator.search.memory_limits import MemoryLimits
@@ -48,6 +49,7 @@ class Summary:
         data_summary: counts of rows used, omitted and truncated.
         states: number of the search's trials by state.
         tokens: training tokens of all trials, without padding.
+        quality: slices and calibration of the kept adapters, and suspected label errors.
         notes: one sentence for each part missing after a failure, such as ``no baseline: …``.
     """
 
@@ -63,7 +65,14 @@ class Summary:
     states: Mapping[TrialState, int]
     tokens: int
     data_summary: DataSummary = field(default_factory=DataSummary)
+    quality: Quality = field(default_factory=Quality)
     notes: tuple[str, ...] = ()
+
+    @property
+    def quality_lines(self) -> list[tuple[str, str]]:
+        """Pairs of a name and a sentence on the quality of the winner and of the rows."""
+        best = self.leaderboard.best
+        return self.quality.lines(None if best is None else best.number)
 
 
 def summarise(sweep: SweepRecord, records: Sequence[TrialRecord], importances: Importances | None = None) -> Summary:
@@ -85,6 +94,7 @@ def summarise(sweep: SweepRecord, records: Sequence[TrialRecord], importances: I
         notes=tuple(sweep.facts.notes.values()),
         tokens=sum(round(record.reports[-1].metrics.get("progress/tokens", 0)) for record in records if record.reports),
         data_summary=sweep.facts.data_summary,
+        quality=quality(sweep_dir(sweep), records, metric),
     )
 
 
@@ -137,6 +147,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "varied": board.varied,
         "baseline": board.baseline,
         "test_comparison": comparison_json(board.comparison, board.best_compared),
+        "quality": summary.quality.to_json(),
         "search_gain": None if summary.search_gain is None else summary.search_gain.sentence,
         "confirmation": [{**asdict(score), "sentence": score.sentence} for score in summary.confirmation],
         "out_of_memory": summary.out_of_memory,

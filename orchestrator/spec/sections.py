@@ -60,7 +60,9 @@ class Data(Section):
         description="packaged name, hub:org/name, a csv/json/parquet file, or a mapping with hub",
     )
     columns: dict[Short, Short] = Field(
-        default={}, max_length=MAX_SETS, description="the objective's column names to those of the source"
+        default={},
+        max_length=MAX_SETS,
+        description="the objective's column names to those of the source; further names are columns for slices",
     )
     labels: dict[Short, Scalar] = Field(
         default={},
