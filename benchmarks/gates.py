@@ -27,7 +27,7 @@ from benchmarks.intervals import FEW_SHOT, share
 from orchestrator.core.gates import Gates
 from orchestrator.core.row_measures import RowMeasures
 from orchestrator.evaluation.score_intervals import SEED_SD
-from orchestrator.promotion.paired import decide, label_slices, slice_gate
+from orchestrator.promotion.paired import decide, slice_gate
 from orchestrator.replay.table_file import read_table
 from orchestrator.statistics.paired import mcnemar, mcnemar_power
 
@@ -131,8 +131,8 @@ def _rows(correct_n: BoolArray, references_n: IntArray) -> RowMeasures:
     )
 
 
-def _slices(references_n: IntArray) -> dict[str, BoolArray]:
-    return label_slices(_rows(np.ones(len(references_n), dtype=np.bool_), references_n), ())
+def _slices(references_n: IntArray) -> dict[str, list[int]]:
+    return {f"label {label}": np.flatnonzero(references_n == label).tolist() for label in np.unique(references_n)}
 
 
 def main(
