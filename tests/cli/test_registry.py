@@ -140,3 +140,10 @@ def test_version_of_other_program_is_shown(registry: Invoke, store: Location) ->
     with pytest.raises(UserError, match="foreign/1 does not come from an adapter logged by Loratory: it has no scores"):
         registry("compare", "foreign", "films")
     client.delete_registered_model("foreign")
+
+
+def test_missing_store_is_named_and_not_created(invoke: Invoke, tmp_path: Path) -> None:
+    for command in (("registry", "list"), ("registry", "show", "films"), ("rollback", "films")):
+        with pytest.raises(UserError, match=r"no registry at sqlite:////.*mlflow.db: the file does not exist"):
+            invoke(*command)
+    assert not (tmp_path / "mlflow").exists()

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from orchestrator.tracking.adapters import CARD, read_card
@@ -73,7 +74,7 @@ def test_pyfunc_loads_it_and_names_the_classes(trained: TrainedSweep, local_stor
     Synchroniser(trained.store.ledger, trained.store.id, description(), local_store, trained.adapters).run()
     mlflow = load_mlflow()
     location = connect(local_store).get_logged_model(models(trained, local_store)["2"]).artifact_location
-    answers = mlflow.pyfunc.load_model(location).predict(list(TEXTS))
+    answers = mlflow.pyfunc.load_model(location).predict(pd.DataFrame({"text": TEXTS}))
     expected = [LABELS[max(range(3), key=row.__getitem__)] for row in trained.logits[2]]
     assert answers["label"].tolist() == expected
 
@@ -83,9 +84,9 @@ def test_pyfunc_takes_the_base_from_model_config(trained: TrainedSweep, local_st
     Synchroniser(trained.store.ledger, trained.store.id, description(), local_store, trained.adapters).run()
     mlflow = load_mlflow()
     location = connect(local_store).get_logged_model(models(trained, local_store)["2"]).artifact_location
-    expected = mlflow.pyfunc.load_model(location).predict(TEXTS[0])
+    expected = mlflow.pyfunc.load_model(location).predict({"text": TEXTS[0]})
     copied = shutil.copytree(trained.adapters.base_path, tmp_path / "base")
     elsewhere = mlflow.pyfunc.load_model(location, model_config={"base": str(copied)})
-    assert elsewhere.predict(TEXTS[0]).equals(expected)
+    assert elsewhere.predict({"text": TEXTS[0]}).equals(expected)
     with pytest.raises(Exception, match="gone"):
         mlflow.pyfunc.load_model(location, model_config={"base": str(tmp_path / "gone")})
