@@ -9,7 +9,7 @@ import pytest
 from orchestrator.tracking.adapters import CARD, read_card
 from orchestrator.tracking.environment import load_mlflow
 from orchestrator.tracking.location import Location, connect
-from orchestrator.tracking.models import download_model
+from orchestrator.tracking.models import download_model, find_model, log_adapter
 from orchestrator.tracking.synchroniser import Synchroniser
 from tests.tracking.records import description
 from tests.tracking.trained import LABELS, TEXTS, TrainedSweep, trained_sweep
@@ -36,6 +36,20 @@ def test_kept_adapters_become_models_once(trained: TrainedSweep, local_store: Lo
     trained.store.forget_cursors()
     Synchroniser(trained.store.ledger, trained.store.id, description(), local_store, trained.adapters).run()
     assert models(trained, local_store) == logged
+
+
+def test_model_of_killed_process_is_replaced(trained: TrainedSweep, local_store: Location) -> None:
+    trained.store.forget_cursors()
+    about = description(keep_adapters=1)
+    Synchroniser(trained.store.ledger, trained.store.id, about, local_store, trained.adapters).run()
+    client, card = connect(local_store), trained.adapters.card(trained.store.record, trained.store.records[0])
+    tags = {"loratory.sweep": card.sweep_key, "loratory.trial": "0", "loratory.samples": str(card.samples)}
+    killed = client.create_logged_model(trained.store.experiment_id, tags=tags)
+    assert find_model(client, trained.store.experiment_id, card) is None
+    folder = trained.adapters.folder(trained.store.records[0])
+    assert folder is not None
+    logged = log_adapter(client, folder, card, trained.store.run_of(0), trained.store.experiment_id)
+    assert models(trained, local_store)["0"] == logged != killed.model_id
 
 
 def test_only_the_top_k_are_logged(trained: TrainedSweep, local_store: Location) -> None:
