@@ -18,6 +18,7 @@ from orchestrator.core.errors import in_short
 from orchestrator.core.facts import FactChanges
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import TrialRecord
+from orchestrator.evaluation.row_checks import write_row_checks
 from orchestrator.ledger.driver_store import Hold
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.preparation.prepared import PreparedSweep
@@ -101,6 +102,7 @@ class Closing:
                 self._measure(trials, measure)
             if running.stop.is_set():
                 return
+            self._check_rows()
             baseline = None if fitting is None else fitting.result()
         closing = (began, began + time.monotonic() - timer)
         facts: FactChanges = {"closings": (*sweep.facts.closings, closing)}
@@ -130,6 +132,15 @@ class Closing:
                 del remaining[0]
                 if running.stop.is_set():
                     return
+
+    def _check_rows(self) -> None:
+        running, prepared = self.running, self.running.prepared
+        records, folder = running.ledger.trials.all(running.record.id), Path(prepared.engine_plan.sweep_dir)
+        try:
+            write_row_checks(folder, prepared.objective, prepared.splits, records, prepared.metric)
+        except Exception as error:  # any error in a user's columns or labels: the search is complete without it
+            logger.exception("the rows were not checked")
+            self.notes["rows"] = f"no slices and suspected labels: {in_short(error)}"
 
     def _baseline(self) -> dict[str, float] | None:
         prepared = self.running.prepared

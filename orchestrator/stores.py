@@ -91,7 +91,8 @@ def stored_sweep(name: str) -> "StoredSweep":
     from orchestrator.tracking.location import locate
 
     ledger, sweep = find_sweep(name)
-    return StoredSweep(sweep=sweep, records=ledger.trials.all(sweep.id), location=locate(tracking_of(sweep)))
+    records = ledger.trials.all(sweep.id)
+    return StoredSweep(sweep=sweep, records=records, location=locate(tracking_of(sweep)), ledger=ledger)
 
 
 def with_current_status(ledger: "Ledger", sweep: "SweepRecord") -> "SweepRecord":

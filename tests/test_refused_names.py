@@ -9,7 +9,8 @@ from orchestrator.core.errors import ObjectiveError
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialState
 from orchestrator.ledger.ledger import Ledger
-from orchestrator.promotion.promote import PromotionRequest, promote
+from orchestrator.promotion.judge import PromotionRequest
+from orchestrator.promotion.promote import promote
 from orchestrator.stores import read_spec, stored_sweep
 from orchestrator.sweep import SweepOptions, SweepResult, run_sweep
 from orchestrator.tracking.location import connect, locate

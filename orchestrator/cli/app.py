@@ -10,6 +10,7 @@ from typing_extensions import override
 from orchestrator.cli.commands import (
     clean,
     doctor,
+    explain,
     export,
     predict,
     promote,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "Search": {"sweep": sweep.sweep, "validate": validate.validate, "schema": schema.schema},
-    "Inspect": {"status": status.status, "report": report.report, "ui": ui.ui},
+    "Inspect": {"status": status.status, "report": report.report, "explain": explain.explain, "ui": ui.ui},
     "Compare": {"table": table.table, "replay": replay.replay},
     "Use": {
         "promote": promote.promote,

@@ -9,14 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.core.disk import disk_fault, unwritable
-from orchestrator.core.errors import LoratoryError, UserError
+from orchestrator.core.errors import LoratoryError, RefusedError, UserError
 from orchestrator.core.secrets import redact
 
-USER_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
+REFUSED, USER_ERROR, FAILURE, INTERRUPTED = 3, 2, 1, 130
 
 
 def guarded(command: Callable[[], object]) -> int:
-    """Run a command and return its exit code: 2 after a ``UserError``, 1 after any other failure.
+    """Run a command and return its exit code: 3 if a gate stops a promotion, 2 after another ``UserError``, 1 after any
+    other failure.
 
     With ``LORATORY_DEBUG=1``, exceptions are not caught.
     """
@@ -36,7 +37,7 @@ def guarded(command: Callable[[], object]) -> int:
 
 def _report_failure(error: Exception) -> int:
     if isinstance(error, UserError):
-        return _print_error(str(error), USER_ERROR)
+        return _print_error(str(error), REFUSED if isinstance(error, RefusedError) else USER_ERROR)
     if isinstance(error, LoratoryError):
         return _print_error(f"error: {error}", FAILURE)
     if isinstance(error, BrokenPipeError):

@@ -15,6 +15,10 @@ class UserError(LoratoryError, ValueError):
     """The user's input breaks a rule; the command ends with exit code 2 and without a traceback."""
 
 
+class RefusedError(UserError):
+    """A gate stops a promotion; the command ends with exit code 3."""
+
+
 class SpecError(UserError):
     """A sweep file has errors; the message holds one ``file:line:column path rule, got value`` per line."""
 

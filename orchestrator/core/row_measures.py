@@ -13,12 +13,17 @@ class RowMeasures:
         units: weight of each row in the mean loss: 1 in classification, the predicted tokens in language modelling.
         predictions: predicted class of each row as an id; empty in a task without classes.
         references: true class of each row as an id; empty in a task without classes.
+        tokens: input tokens of each row after truncation; empty if the measurement is not detailed.
+        logits: logits of each row by class, rounded to 4 decimals; empty in a task without classes, or if the
+            measurement is not detailed.
     """
 
     losses: tuple[float, ...]
     units: tuple[float, ...]
     predictions: tuple[int, ...] = ()
     references: tuple[int, ...] = ()
+    tokens: tuple[int, ...] = ()
+    logits: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -40,6 +41,7 @@ def measure(
     tokenizer: "PreTrainedTokenizerBase",
     *,
     batch_tokens: int | None = None,
+    detailed: bool = False,
 ) -> Measurement:
     """Return ``loss`` and the objective's other metrics over ``examples``, in eval mode and the model's own dtype.
 
@@ -51,6 +53,7 @@ def measure(
         examples: encoded rows; no rows give no metrics.
         tokenizer: pads rows in collation.
         batch_tokens: maximum padded tokens of a batch of several rows; None chooses by device.
+        detailed: whether the rows contain tokens and logits.
     """
     import torch
 
@@ -81,48 +84,65 @@ def measure(
                 threads = 1
         with closing(Crew(threads)) as crew:
             parts = make_batches(examples, budget, rule)
-            measures = measure_models(
-                lambda batch: [forward(model, batch)], objective, examples, tokenizer, parts, crew, device
+            batch_of = collated(objective, examples, tokenizer, device)
+            [found] = measure_models(
+                lambda batch: [forward(model, batch)], batch_of, objective, parts, crew, detailed=detailed
             )
-        return measures[0]
+        if not detailed:
+            return found
+        return replace(found, rows=replace(found.rows, tokens=tuple(len(row["input_ids"]) for row in examples)))
     finally:
         model.train(training)
 
 
-def measure_models(
-    logits_of: "Callable[[Mapping[str, torch.Tensor]], Sequence[torch.Tensor]]",
+def collated(
     objective: Objective,
     examples: Sequence[Example],
     tokenizer: "PreTrainedTokenizerBase",
+    device: "torch.device | str",
+) -> "Callable[[list[int]], dict[str, torch.Tensor]]":
+    """Return a function from row numbers to their collated batch on a device."""
+
+    def batch_of(rows: list[int]) -> "dict[str, torch.Tensor]":
+        batch = objective.collate([examples[row] for row in rows], tokenizer)
+        return {name: value.to(device) for name, value in batch.items()}
+
+    return batch_of
+
+
+def measure_models(
+    logits_of: "Callable[[Mapping[str, torch.Tensor]], Sequence[torch.Tensor]]",
+    batch_of: "Callable[[list[int]], Mapping[str, torch.Tensor]]",
+    objective: Objective,
     parts: Sequence[list[int]],
     crew: "Crew",
-    device: "torch.device | str",
+    *,
+    detailed: bool = False,
 ) -> list[Measurement]:
-    """Return ``loss`` and the objective's other metrics over ``examples`` for each of several models.
+    """Return ``loss`` and the objective's other metrics over the same rows for each of several models.
 
     The loss is the sum over all rows divided by the number of units, so it does not depend on the batches.
 
     Args:
         logits_of: returns the logits of each model for a collated batch; called in the threads of the crew.
-        objective: collates rows and computes losses and metrics.
-        examples: encoded rows; no rows give an empty list.
-        tokenizer: pads rows in collation.
-        parts: row numbers of each batch.
+        batch_of: see ``collated``.
+        objective: computes losses and metrics.
+        parts: row numbers of each batch, together all rows; no rows give an empty list.
         crew: threads, each evaluating one batch at a time.
-        device: device of the batches.
+        detailed: whether the measured rows contain logits.
 
     Raises:
         ObjectiveError: ``objective.measure`` returned a value other than a number, or omitted a listed metric.
     """
     import torch
 
-    def measured(rows: list[int]) -> list[tuple[torch.Tensor, list[_Pair]]]:
-        collated = objective.collate([examples[row] for row in rows], tokenizer)
-        batch = {name: value.to(device) for name, value in collated.items()}
+    def measured(rows: list[int]) -> list[tuple[torch.Tensor, list[_Pair], torch.Tensor]]:
+        batch = batch_of(rows)
         return [
             (
                 torch.stack([values_B.double() for values_B in objective.losses(logits, batch)]),
                 objective.predictions(logits, batch),
+                _class_logits(objective, logits) if detailed else torch.empty(len(rows), 0),
             )
             for logits in logits_of(batch)
         ]
@@ -130,13 +150,22 @@ def measure_models(
     with torch.inference_mode():
         results = crew.each(measured, parts)
     place = {row: position for position, row in enumerate(chain.from_iterable(parts))}
-    order = [place[row] for row in range(len(examples))]
+    order = [place[row] for row in range(len(place))]
     measurements = []
     for model in zip(*results, strict=True):
-        losses_2R = torch.cat([losses_2B for losses_2B, _ in model], dim=1).cpu()[:, order]
-        pairs = [*chain.from_iterable(pairs for _, pairs in model)]
-        measurements.append(_measurement(objective, losses_2R, [pairs[position] for position in order]))
+        losses_2R = torch.cat([losses_2B for losses_2B, _, _ in model], dim=1).cpu()[:, order]
+        pairs = [*chain.from_iterable(pairs for _, pairs, _ in model)]
+        found = _measurement(objective, losses_2R, [pairs[position] for position in order])
+        logits_RC = torch.cat([logits_BC for _, _, logits_BC in model])[order].round(decimals=4)
+        logits = tuple(tuple(row) for row in logits_RC.tolist()) if logits_RC.shape[1] else ()
+        measurements.append(replace(found, rows=replace(found.rows, logits=logits)))
     return measurements
+
+
+def _class_logits(objective: Objective, logits: "torch.Tensor") -> "torch.Tensor":
+    """Return the logits of the objective's classes, B×C on the CPU; B×0 for other logits."""
+    by_class = logits.dim() == 2 and logits.shape[1] == len(objective.labels)
+    return logits.double().cpu() if by_class else logits.new_empty(len(logits), 0, device="cpu")
 
 
 def _measurement(objective: Objective, losses_2R: "torch.Tensor", pairs: "Sequence[_Pair]") -> Measurement:

@@ -1,8 +1,8 @@
-"""The file of a measurement on the test split, in a trial's folder beside its checkpoints.
+"""The file of a measurement on a split, in a trial's folder beside its checkpoints.
 
-Two files have this form. ``test.json`` is written with ``tracking.record``, for trial tables. ``kept_test.json`` is
-written for each kept adapter after the search, for intervals and paired tests. Nothing that chooses between trials
-during the search reads either.
+Three files have this form. ``test.json`` is written with ``tracking.record``, for trial tables. ``kept_test.json`` and,
+for classifiers, ``kept_validation.json`` are written for each kept adapter after the search, for intervals, paired
+tests, slices, calibration and suspected label errors. Nothing that chooses between trials during the search reads them.
 """
 
 import json
@@ -17,6 +17,10 @@ from orchestrator.core.trial import TrialRecord
 
 KEPT = "kept_test.json"
 """Name of the file of a kept adapter, measured once in float32."""
+
+
+KEPT_VALIDATION = "kept_validation.json"
+"""Name of the file of the same adapter on the validation split."""
 
 
 def kept_test_file(sweep_dir: Path, number: int) -> Path:
@@ -64,8 +68,9 @@ def read_measurement(file: Path, samples: int, owner: Owner | None) -> Measureme
         stored = document["owner"]
         if document["samples"] != samples or not (owner is None or stored is None or owner.owns(stored)):
             return None
-        rows = RowMeasures(**{name: tuple(values) for name, values in document["rows"].items()})
-        return Measurement(metrics=document["metrics"], rows=rows)
+        values = {name: tuple(row) for name, row in document["rows"].items()}
+        logits = tuple(tuple(row) for row in values.pop("logits", ()))
+        return Measurement(metrics=document["metrics"], rows=RowMeasures(**values, logits=logits))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, TypeError, KeyError, AttributeError):  # not UTF-8, not JSON, or another document
@@ -91,3 +96,18 @@ def kept_measurement(sweep_dir: Path, trial: TrialRecord, metric: Metric) -> Mea
         return None
     finite = {f"test/{name}": value for name, value in measured.metrics.items() if math.isfinite(value)}
     return measured if all(trial.final.get(name) == value for name, value in finite.items()) else None
+
+
+def kept_validation(sweep_dir: Path, trial: TrialRecord, metric: Metric) -> Measurement | None:
+    """Return the validation measurement of a kept adapter; None if it is missing, damaged or of another checkpoint.
+
+    Args:
+        sweep_dir: folder of the sweep.
+        trial: the trial.
+        metric: decides the best checkpoint.
+    """
+    best = trial.best(metric)
+    if best is None:
+        return None
+    file = kept_test_file(sweep_dir, trial.number).with_name(KEPT_VALIDATION)
+    return read_measurement(file, best.nominal_samples, Owner(sweep="", task=trial.task))

@@ -13,6 +13,7 @@ from orchestrator.objective.label_counts import errors_name_shift_set, summary_w
 from orchestrator.objective.labels import LabelReader, check_class_ids, current_reader, reading
 from orchestrator.objective.padding import pad
 from orchestrator.objective.protocol import Example, Head, Splits
+from orchestrator.objective.slice_columns import kept_columns
 from orchestrator.objective.splits import Splitter, read_splits
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ class TextClassification:
     def read(self, source: Source, columns: Mapping[str, str]) -> "datasets.Dataset":
         """Return the labelled rows of a source.
 
-        Columns: ``text``, ``label`` (class id) and ``group``, if the source has it.
+        Columns: ``text``, ``label`` (class id), ``group``, if the source has it, and ``slice/<name>`` for each further
+        name in ``columns``.
         """
         import datasets
 
@@ -76,7 +78,8 @@ class TextClassification:
         names = getattr(rows.features["label"], "names", None)
         reader = current_reader() or LabelReader(task=self.name, classes=self.labels)
         ids = reader.read(rows["label"][:], names, f"column {columns.get('label', 'label')} of {source}")
-        kept = {name: rows[name][:] for name in ("text", "group") if name in rows.column_names}
+        kept = kept_columns(rows, columns, ("text", "label", "group"))
+        kept |= {name: rows[name][:] for name in ("text", "group") if name in rows.column_names}
         result = datasets.Dataset.from_dict({**kept, "label": ids})
         return result if None not in ids else result.select([row for row, label in enumerate(ids) if label is not None])
 

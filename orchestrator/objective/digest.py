@@ -4,14 +4,17 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
+from orchestrator.objective.slice_columns import PREFIX
+
 if TYPE_CHECKING:
     import datasets
 
 
 def digest(rows: "datasets.Dataset") -> str:
-    """Return 16 hexadecimal digits, a hash of all rows in order."""
+    """Return 16 hexadecimal digits, a hash of all rows in order, without the columns kept for slices only."""
     sha256, encode = hashlib.sha256(), json.JSONEncoder(sort_keys=True, default=str).encode
-    columns = rows[:]  # one access for all rows: access row by row is many times slower
+    kept = [name for name in rows.column_names if not name.startswith(PREFIX)]
+    columns = rows.select_columns(kept)[:]  # one access for all rows: access row by row is many times slower
     for values in zip(*columns.values(), strict=True):
         sha256.update(encode(dict(zip(columns, values, strict=True))).encode())
         sha256.update(b"\n")

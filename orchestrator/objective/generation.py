@@ -10,6 +10,7 @@ from orchestrator.core.errors import DataError
 from orchestrator.core.metric import Direction
 from orchestrator.objective.padding import IGNORED
 from orchestrator.objective.protocol import Splits
+from orchestrator.objective.slice_columns import kept_columns
 from orchestrator.objective.splits import Splitter, read_splits
 
 if TYPE_CHECKING:
@@ -45,10 +46,17 @@ class TextGeneration:
         return read_splits(plan, self.read, Splitter(label=None, target=self.target))
 
     def read(self, source: Source, columns: Mapping[str, str]) -> "datasets.Dataset":
-        """Return the rows of a source: the columns ``text``, the target and, if the source has it, ``group``."""
+        """Return the rows of a source.
+
+        Columns: ``text``, the target, ``group``, if the source has it, and ``slice/<name>`` for each further name in
+        ``columns``.
+        """
         rows = read_table(source, columns, required=("text", self.target), text=("text", self.target))
         names = [name for name in ("text", self.target, "group") if name in rows.column_names]
+        further = kept_columns(rows, columns, ("text", self.target, "group"))
         selected: datasets.Dataset = rows.select_columns(names)
+        for name, values in further.items():
+            selected = selected.add_column(name, values)
         return selected
 
     def prompt_tokens(

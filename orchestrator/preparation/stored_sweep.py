@@ -8,25 +8,30 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.core.errors import UserError
+from orchestrator.core.gates import Gates
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord
 from orchestrator.ledger.home import sweep_dir
+from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.loading import load_objective
+from orchestrator.objective.protocol import Splits
 from orchestrator.preparation.description import adapters_of
 from orchestrator.promotion.candidates import Candidates
 from orchestrator.report.leaderboard import metric_of
+from orchestrator.spec.policy import stored_gates
 from orchestrator.tracking.location import Location
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoredSweep:
-    """One stored sweep with its trials, and the location of its runs and models."""
+    """One stored sweep with its trials, the location of its runs and models, and its ledger."""
 
     sweep: SweepRecord
     records: tuple[TrialRecord, ...]
     location: Location
+    ledger: Ledger
 
     @property
     def metric(self) -> Metric:
@@ -42,6 +47,20 @@ class StoredSweep:
         plan = self.engine_plan(sweep_dir(self.sweep))
         adapters = adapters_of(plan, load_objective(plan.objective), self.metric, self.sweep.facts.data_summary)
         return Candidates(self.sweep, self.records, adapters, self.location)
+
+    def gates(self) -> Gates:
+        """Return the gates of the sweep file, as it was in the last run."""
+        return stored_gates(self.sweep.spec_text)
+
+    def read_splits(self) -> Splits:
+        """Read the rows of the sweep again.
+
+        Raises:
+            AssetError: the data is not available.
+            DataError: the data breaks a rule.
+        """
+        plan = self.engine_plan(sweep_dir(self.sweep))
+        return load_objective(plan.objective).splits(plan.data)
 
     def engine_plan(self, folder: Path) -> EnginePlan:
         """Return the plan of the sweep's last engines, with ``folder`` for their checkpoints.

@@ -8,6 +8,7 @@ from orchestrator.core.errors import UserError
 from orchestrator.core.ranking import ranked_by_result
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord
+from orchestrator.promotion.stored_rows import StoredRows, rows_of_trial
 from orchestrator.tracking.adapters import AdapterCard, SweepAdapters
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.models import download_model, find_model
@@ -24,6 +25,7 @@ class Candidate:
         adapter: the folder of the adapter.
         model_id: the MLflow model with the adapter, if the adapter is no longer on disk.
         leader: the best trial with a kept adapter; None: unknown.
+        test_rows: measurement on the test rows; None: not stored.
     """
 
     trial: TrialRecord
@@ -31,6 +33,13 @@ class Candidate:
     adapter: Path
     model_id: str | None = None
     leader: TrialRecord | None = None
+    test_rows: StoredRows | None = None
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Size of the adapter's weights; None: the adapter is not on this disk yet."""
+        files = [] if self.adapter == Path() else [*self.adapter.glob("adapter_model*")]
+        return sum(file.stat().st_size for file in files) if files else None
 
 
 class Candidates:
@@ -107,13 +116,14 @@ class Candidates:
         card = self._adapters.card(self._sweep, trial)
         adapter = self._adapters.folder(trial)
         if adapter is not None:
-            return Candidate(trial=trial, card=card, adapter=adapter)
+            return Candidate(trial=trial, card=card, adapter=adapter, test_rows=self._test_rows(trial))
         if self._sweep.experiment_id is not None:
             client = connect(self._location)
             model_id = find_model(client, self._sweep.experiment_id, card)
             if model_id is not None:
                 adapter = download_model(client, model_id, self._location.tracking_uri)
-                return Candidate(trial=trial, card=card, adapter=adapter, model_id=model_id)
+                rows = self._test_rows(trial)
+                return Candidate(trial=trial, card=card, adapter=adapter, model_id=model_id, test_rows=rows)
         damage = self._adapters.damage(trial)
         if damage is not None:
             raise UserError(
@@ -122,3 +132,6 @@ class Candidates:
                 "--retrain trains it again"
             )
         return None
+
+    def _test_rows(self, trial: TrialRecord) -> StoredRows | None:
+        return rows_of_trial(self._sweep, trial, self._adapters.metric, self._adapters.sweep_dir)

@@ -1,30 +1,29 @@
-"""Gates: rules for a candidate, as pure functions of its metrics.
+"""Gates: rules for a candidate, as pure functions of its metrics. ``paired`` and ``leak`` have the gates on rows."""
 
-A candidate worse than the best trial of its sweep, the version in use or the baseline is refused, unless a person
-forces the promotion. The other gates warn, unless the gates are strict.
-"""
-
+import enum
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
+from orchestrator.core.gates import Gates, MetricBound
 from orchestrator.core.metric import Metric
 from orchestrator.tracking.links import best_name
 
+if TYPE_CHECKING:
+    from orchestrator.statistics.intervals import Interval
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Gates:
-    """Bounds of the gates; None switches a gate off.
+MEMORISED_LOSS = 0.05
+"""Training loss in nats up to which a model knows its training rows by heart: the mean probability of the right answer
+is 95 %."""
 
-    Attributes:
-        max_gap: largest overfit gap at the best checkpoint, in nats.
-        min_gain: smallest gain over the baseline, in the searched metric's unit; the gain must also be > 0.
-        strict: whether each failed gate refuses the promotion.
-    """
 
-    max_gap: float | None = 0.5
-    min_gain: float | None = 0.0
-    strict: bool = False
+class Verdict(enum.StrEnum):
+    """The verdict of a gate, or of all gates together."""
+
+    PROMOTE = "promote"
+    REFUSE = "refuse"
+    ABSTAIN = "abstain"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,15 +32,42 @@ class GateResult:
 
     Attributes:
         gate: the gate's name.
-        passed: whether the candidate passed; None without a value to compare with.
+        passed: whether the candidate keeps the rule; None: the gate abstains.
         detail: the compared values, in words.
-        refuses: whether the gate refuses the promotion, even if the gates are not strict.
+        refuses: whether the gate stops the promotion, even if the gates are not strict.
+        rule: the rule, in words.
+        value: the value that the rule limits; None: not measured.
+        interval: confidence interval of the value; None: unknown.
+        rows_needed: number of test rows that would decide; None: the gate does not abstain, or no number decides.
     """
 
     gate: str
     passed: bool | None
     detail: str
     refuses: bool = False
+    rule: str = ""
+    value: float | None = None
+    interval: "Interval | None" = None
+    rows_needed: int | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict. A rule that is broken without refusal is a warning: the verdict is ``promote``."""
+        if self.passed is None:
+            return Verdict.ABSTAIN
+        return Verdict.REFUSE if self.refuses and not self.passed else Verdict.PROMOTE
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as plain values, with its verdict."""
+        return {**asdict(self), "verdict": self.verdict.value}
+
+
+def overall(results: tuple[GateResult, ...]) -> Verdict:
+    """Return the verdict of all gates: ``abstain`` if a gate that stops the promotion abstains and none refuses."""
+    stopping = {result.verdict for result in results if result.refuses}
+    if Verdict.REFUSE in stopping:
+        return Verdict.REFUSE
+    return Verdict.ABSTAIN if Verdict.ABSTAIN in stopping else Verdict.PROMOTE
 
 
 def check(
@@ -56,11 +82,22 @@ def check(
         gates: the bounds.
     """
     results = [_finite(metrics)]
-    if gates.min_gain is not None:
-        results.append(_gain(metrics.get(best_name(metric)), metric, (baseline or {}).get(metric.name), gates.min_gain))
-    if gates.max_gap is not None:
-        results.append(_gap(metrics.get("overfit_gap_at_best"), gates.max_gap))
+    if gates.baseline_gain is not None:
+        results.append(_gain(metrics.get(best_name(metric)), metric, (baseline or {}).get(metric.name), gates))
+    if gates.gap is not None:
+        results.append(_gap(metrics.get("overfit_gap_at_best"), gates.gap, refuses=gates.binds("gap")))
+    if gates.memoriser_gap is not None:
+        results.append(_memoriser(metrics, gates.memoriser_gap))
+    if gates.shift_drop is not None:
+        results.append(_shift(metrics, metric, gates.shift_drop))
+    if gates.forgetting is not None:
+        results.append(_forgetting(metrics, gates.forgetting))
     return tuple(results)
+
+
+def check_metrics(stored: Mapping[str, float], bounds: Mapping[str, MetricBound]) -> tuple[GateResult, ...]:
+    """Return the results of the bounds of stored metrics, each by the name of its metric."""
+    return tuple(_range(name, stored.get(name), bound) for name, bound in bounds.items())
 
 
 def compare(gate: str, metric: Metric, value: float | None, other: float | None, rival: str) -> GateResult:
@@ -73,29 +110,131 @@ def compare(gate: str, metric: Metric, value: float | None, other: float | None,
         other: the rival's value; None: unknown.
         rival: the rival's name, for ``detail``.
     """
+    rule = f"{metric.name} not worse than {rival}"
     if value is None or other is None:
-        return GateResult(gate=gate, passed=None, detail=f"{rival} has no {metric.name} to compare with")
+        return GateResult(gate=gate, passed=None, detail=f"{rival} has no {metric.name} to compare with", rule=rule)
     passed = not metric.better(other, value)
     detail = f"{metric.name} {value:.4f}, {rival} has {other:.4f}"
-    return GateResult(gate=gate, passed=passed, detail=detail, refuses=not passed)
+    return GateResult(gate=gate, passed=passed, detail=detail, refuses=not passed, rule=rule, value=value)
+
+
+def check_size(size_bytes: int | None, most: int) -> GateResult:
+    """Return the result of the gate on the size of the adapter's weights; None: the adapter is not on this disk."""
+    if size_bytes is None:
+        return _unmeasured("size", f"weights of at most {most:,} bytes", "the adapter is not on this disk")
+    return _at_most("size", "weights in bytes", float(size_bytes), float(most), f"{size_bytes:,} bytes")
 
 
 def _finite(metrics: Mapping[str, float]) -> GateResult:
     broken = sorted(name for name, value in metrics.items() if not math.isfinite(value))
     detail = f"not finite: {', '.join(broken)}" if broken else f"all {len(metrics)} metrics are finite"
-    return GateResult(gate="finite", passed=not broken, detail=detail)
+    return GateResult(
+        gate="finite",
+        passed=not broken,
+        detail=detail,
+        rule="all metrics are finite",
+        value=float(len(broken)),
+    )
 
 
-def _gain(value: float | None, metric: Metric, baseline: float | None, min_gain: float) -> GateResult:
+def _gain(value: float | None, metric: Metric, baseline: float | None, gates: Gates) -> GateResult:
+    least = gates.baseline_gain or 0.0
+    needed = f"a gain of at least {least:g}" if least > 0 else "a gain > 0"
+    rule = f"{needed} in {metric.name} over the baseline"
     if value is None or baseline is None:
-        return GateResult(gate="baseline", passed=None, detail=f"no baseline for {metric.name}")
+        return _unmeasured("baseline", rule, f"no baseline for {metric.name}")
     gain = metric.sort_key(baseline) - metric.sort_key(value)
-    needed = f"a gain of at least {min_gain:g}" if min_gain > 0 else "a gain > 0"
-    detail = f"{metric.name} {value:.4f}, baseline {baseline:.4f}, {needed} is needed"
-    return GateResult(gate="baseline", passed=gain > 0 and gain >= min_gain, detail=detail, refuses=gain < 0)
+    passed = gain > 0 and gain >= least
+    return GateResult(
+        gate="baseline",
+        passed=passed,
+        detail=f"{metric.name} {value:.4f}, baseline {baseline:.4f}, {needed} is needed",
+        refuses=not passed and (gain < 0 or gates.binds("baseline_gain")),
+        rule=rule,
+        value=gain,
+    )
 
 
-def _gap(gap: float | None, max_gap: float) -> GateResult:
+def _gap(gap: float | None, most: float, *, refuses: bool) -> GateResult:
     if gap is None:
-        return GateResult(gate="overfitting", passed=None, detail="no overfit gap was measured")
-    return GateResult(gate="overfitting", passed=gap <= max_gap, detail=f"overfit gap {gap:.4f}, at most {max_gap:g}")
+        return _unmeasured("overfitting", f"overfit gap at most {most:g}", "no overfit gap was measured")
+    return _at_most("overfitting", "overfit gap", gap, most, f"overfit gap {gap:.4f}", refuses=refuses)
+
+
+def _memoriser(metrics: Mapping[str, float], gap: float) -> GateResult:
+    """Return whether the adapter knows its training rows by heart and has not learned the task.
+
+    A training loss near 0 alone is no fault: an easy task has it with a small gap. A gap alone is the gate
+    ``overfitting``.
+    """
+    rule = f"not both a training loss of at most {MEMORISED_LOSS:g} and an overfit gap of at least {gap:g}"
+    train, measured = metrics.get("train_loss_at_best"), metrics.get("overfit_gap_at_best")
+    if train is None or measured is None:
+        return _unmeasured("memoriser", rule, "no training loss was measured")
+    caught = train <= MEMORISED_LOSS and measured >= gap
+    accuracies = [metrics.get("train_accuracy_at_best"), metrics.get("best_val_accuracy")]
+    known = [value for value in accuracies if value is not None]
+    shares = f", accuracy {known[0]:.4f} on training rows and {known[1]:.4f} on validation" if len(known) == 2 else ""
+    detail = f"training loss {train:.4f}, overfit gap {measured:.4f}{shares}"
+    if caught:
+        detail = f"a memoriser: {detail}"
+    return GateResult(gate="memoriser", passed=not caught, detail=detail, refuses=caught, rule=rule, value=measured)
+
+
+def _shift(metrics: Mapping[str, float], metric: Metric, most: float) -> GateResult:
+    """Return the result for the shift set with the largest drop from the test value, else from the validation value."""
+    name = metric.name.rpartition("/")[2]
+    rule = f"{name} on a shift set at most {most:g} below its value on the test rows"
+    reference = metrics.get(f"test/{name}", metrics.get(best_name(metric)))
+    values = {
+        set_name: value
+        for key, value in metrics.items()
+        if key.startswith("shift/") and (set_name := key.split("/")[1]) and key == f"shift/{set_name}/{name}"
+    }
+    if reference is None or not values:
+        return _unmeasured("shift", rule, f"no shift set has a measured {name}")
+    worst = max(values, key=lambda each: metric.sort_key(values[each]))
+    drop = metric.sort_key(values[worst]) - metric.sort_key(reference)
+    detail = f"{name} {reference:.4f}, on {worst} {values[worst]:.4f}: a drop of {drop:.4f}"
+    return _at_most("shift", "drop", drop, most, detail, rule=rule)
+
+
+def _forgetting(metrics: Mapping[str, float], most: float) -> GateResult:
+    stored = {name: value for name, value in metrics.items() if name.startswith("forgetting/")}
+    if not stored:
+        rule = f"every forgetting/... at most {most:g}"
+        return _unmeasured("forgetting", rule, "no metric forgetting/... is stored")
+    worst = max(stored, key=lambda each: stored[each])
+    return _at_most("forgetting", worst, stored[worst], most, f"{worst} {stored[worst]:.4f}")
+
+
+def _range(name: str, value: float | None, bound: MetricBound) -> GateResult:
+    limits = [
+        f"{word} {limit:g}" for word, limit in (("at least", bound.min), ("at most", bound.max)) if limit is not None
+    ]
+    rule = f"{name} {' and '.join(limits)}"
+    if value is None:
+        return _unmeasured(name, rule, f"no metric {name} is stored")
+    low, high = (-math.inf if bound.min is None else bound.min), (math.inf if bound.max is None else bound.max)
+    passed = low <= value <= high
+    detail = f"{name} {value:.4f}, {limits}"
+    return GateResult(gate=name, passed=passed, detail=detail, refuses=not passed, rule=rule, value=value)
+
+
+def _at_most(
+    gate: str, name: str, value: float, most: float, detail: str, *, rule: str | None = None, refuses: bool = True
+) -> GateResult:
+    """Return the result of an upper bound; NaN does not pass."""
+    passed = value <= most
+    return GateResult(
+        gate=gate,
+        passed=passed,
+        detail=f"{detail}, at most {most:g}",
+        refuses=refuses and not passed,
+        rule=rule or f"{name} at most {most:g}",
+        value=value,
+    )
+
+
+def _unmeasured(gate: str, rule: str, reason: str) -> GateResult:
+    return GateResult(gate=gate, passed=None, detail=reason, rule=rule)

@@ -25,6 +25,7 @@ VERSION = 1
 
 _KEY = b"loratory.trial_table"
 _PARAM, _FINAL, _TEST, _ROWS = "param/", "final/", "test/", "test_rows/"
+_ROW_COLUMNS = ("losses", "units", "predictions", "references")
 _ID_COLUMNS = (f"{_ROWS}predictions", f"{_ROWS}references")
 _TRIAL_COLUMNS = ("trial", "sweep", "seed", "state", "reason", "params", "settings")
 _REPORT_COLUMNS = ("samples", "seconds")
@@ -117,7 +118,8 @@ def _rows(trial: TableTrial, metric: Metric) -> Iterator[_Row]:
         **_prefixed(_FINAL, trial.final),
         **_prefixed(_TEST, trial.test),
     }
-    measured = {} if trial.test_rows is None else _prefixed(_ROWS, asdict(trial.test_rows))
+    stored = trial.test_rows
+    measured = {} if stored is None else {_ROWS + name: getattr(stored, name) for name in _ROW_COLUMNS}
     if not trial.reports:
         yield own | measured
         return

@@ -1,5 +1,6 @@
 """The report as one HTML page. Style, scripts and charts are embedded, so that it works offline."""
 
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from orchestrator.core.trial import TrialState
 from orchestrator.report import words
 from orchestrator.report.charts.chart import Chart, theme
 from orchestrator.report.data_text import data_lines
+from orchestrator.report.explanation import explain
 from orchestrator.report.leaderboard import Leaderboard, Row
 from orchestrator.report.summary import Summary, jsonable, next_commands
 from orchestrator.version import __version__
@@ -52,6 +54,7 @@ def render_page(summary: Summary, charts: Mapping[str, Chart]) -> str:
         time_parts=_time_parts(summary),
         data=data_lines(summary.data, summary.data_summary, classes=False),
         classes=_class_rows(summary),
+        findings=[(topic, [*group]) for topic, group in itertools.groupby(explain(summary), lambda one: one.topic)],
         commands=next_commands(
             summary.sweep.reference,  # the page stays when a newer generation starts
             None if board.best is None else board.best.number,

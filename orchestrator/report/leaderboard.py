@@ -13,7 +13,7 @@ from orchestrator.evaluation.score_intervals import MetricInterval
 from orchestrator.report.kept_adapters import NO_CORRECTION, Comparison, KeptAdapters
 from orchestrator.spec.trial_length import MIN_STEPS
 
-_STILL_FALLING = 0.02
+STILL_FALLING = 0.02
 """Fall of the validation loss between the last two reports, as a fraction, from which longer training may pay."""
 _LARGER_SPLITS = "Compare them on more rows (data.validation, data.test) before you choose."
 
@@ -233,13 +233,14 @@ def _row(record: TrialRecord, metric: Metric, place: int, intervals: Mapping[str
         samples=None if best is None else best.nominal_samples,
         trained=record.samples,
         steps=-(-record.samples // record.settings.rows_per_update),
-        falling=_still_falling(record),
+        falling=None if (fall := last_fall(record)) is None else fall > STILL_FALLING,
         final=record.measured_last,
         params=record.params,
         intervals=intervals,
     )
 
 
-def _still_falling(record: TrialRecord) -> bool | None:
+def last_fall(record: TrialRecord) -> float | None:
+    """Return the fall of the validation loss between the last two reports, as a fraction; None with fewer reports."""
     losses = [report.metrics["val/loss"] for report in record.reports if "val/loss" in report.metrics]
-    return None if len(losses) < 2 else losses[-1] < (1 - _STILL_FALLING) * losses[-2]
+    return None if len(losses) < 2 or not losses[-2] else 1 - losses[-1] / losses[-2]

@@ -16,17 +16,25 @@ from orchestrator.ledger.home import sweep_dir
 from orchestrator.report.confirmation import ConfirmedScore, confirmation_scores
 from orchestrator.report.kept_adapters import comparison_json, kept_adapters
 from orchestrator.report.leaderboard import Leaderboard, leaderboard, metric_of
-from orchestrator.report.search_gain import search_gain
+from orchestrator.report.quality import Quality, quality
+from orchestrator.report.search_gain import SearchGain, search_gain
 from orchestrator.report.time_use import TimeUse, time_use
 from orchestrator.search.memory_limits import MemoryLimits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Importances:
-    """Importance of each parameter in [0, 1]. ``note`` names the rung, or the reason for missing values."""
+    """Importance of each parameter in [0, 1].
+
+    Attributes:
+        values: importance by parameter; empty if it is unknown.
+        note: the rung, or the reason for missing values.
+        trials: number of trials compared; None: unknown.
+    """
 
     values: Mapping[str, float] = field(default_factory=dict)
     note: str | None = None
+    trials: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,20 +42,21 @@ class Summary:
     """Results of one sweep.
 
     Attributes:
-        search_gain: whether the proposals beat the start points, as a sentence; None if that is unknown.
+        search_gain: the best proposal beside the best start point; None if it is unknown.
         confirmation: the configurations trained again with fresh seeds, the best first.
         out_of_memory: the trials that ran out of memory, with their sizes, as a sentence; None without such a trial.
         data: number of rows by split.
         data_summary: counts of rows used, omitted and truncated.
         states: number of the search's trials by state.
         tokens: training tokens of all trials, without padding.
+        quality: slices and calibration of the kept adapters, and suspected label errors.
         notes: one sentence for each part missing after a failure, such as ``no baseline: …``.
     """
 
     sweep: SweepRecord
     records: tuple[TrialRecord, ...]
     leaderboard: Leaderboard
-    search_gain: str | None
+    search_gain: SearchGain | None
     confirmation: tuple[ConfirmedScore, ...]
     out_of_memory: str | None
     importances: Importances
@@ -56,7 +65,14 @@ class Summary:
     states: Mapping[TrialState, int]
     tokens: int
     data_summary: DataSummary = field(default_factory=DataSummary)
+    quality: Quality = field(default_factory=Quality)
     notes: tuple[str, ...] = ()
+
+    @property
+    def quality_lines(self) -> list[tuple[str, str]]:
+        """Pairs of a name and a sentence on the quality of the winner and of the rows."""
+        best = self.leaderboard.best
+        return self.quality.lines(None if best is None else best.number)
 
 
 def summarise(sweep: SweepRecord, records: Sequence[TrialRecord], importances: Importances | None = None) -> Summary:
@@ -78,6 +94,7 @@ def summarise(sweep: SweepRecord, records: Sequence[TrialRecord], importances: I
         notes=tuple(sweep.facts.notes.values()),
         tokens=sum(round(record.reports[-1].metrics.get("progress/tokens", 0)) for record in records if record.reports),
         data_summary=sweep.facts.data_summary,
+        quality=quality(sweep_dir(sweep), records, metric),
     )
 
 
@@ -130,7 +147,8 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "varied": board.varied,
         "baseline": board.baseline,
         "test_comparison": comparison_json(board.comparison, board.best_compared),
-        "search_gain": summary.search_gain,
+        "quality": summary.quality.to_json(),
+        "search_gain": None if summary.search_gain is None else summary.search_gain.sentence,
         "confirmation": [{**asdict(score), "sentence": score.sentence} for score in summary.confirmation],
         "out_of_memory": summary.out_of_memory,
         "prior": sweep.facts.prior,

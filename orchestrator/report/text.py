@@ -77,8 +77,10 @@ def summary_text(summary: Summary, limit: int | None = None) -> Group:
     for name, note in ("intervals", board.interval_note), ("kept", board.comparison_note):
         if note is not None:
             facts.add_row(name, Text(note))
+    for name, line in summary.quality_lines:
+        facts.add_row(name, Text(line))
     if summary.search_gain is not None:
-        facts.add_row("search", Text(summary.search_gain))
+        facts.add_row("search", Text(summary.search_gain.sentence))
     for score in summary.confirmation:
         facts.add_row("confirmed", Text(score.sentence))
     if summary.out_of_memory is not None:

@@ -102,6 +102,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         confirm=_confirm(file),
         resources=_resources(file),
         tracking=Tracking(**file.tracking.model_dump()),
+        gates=file.gates.bounds(),
         seed=file.seed,
         path=draft.path,
         text=redact(text),

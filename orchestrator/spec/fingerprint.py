@@ -7,6 +7,7 @@ from typing import Any
 
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.settings import RULES
+from orchestrator.core.space import Choices, Constant, Distribution, FloatRange, IntRange, Parameter, Space
 from orchestrator.spec.sweep_spec import SweepSpec
 
 _ABSENT = "(absent)"
@@ -66,6 +67,29 @@ def fingerprint(spec: SweepSpec) -> dict[str, Any]:
         facts["deepspeed"] = spec.deepspeed
     plain: dict[str, Any] = json.loads(json.dumps(facts))
     return plain
+
+
+def stored_space(fingerprint: Mapping[str, Any]) -> Space:
+    """Return the search space of a stored fingerprint."""
+    return Space(
+        parameters=tuple(
+            Parameter(
+                name=name,
+                distribution=_distribution(name, stored),
+                when={parent: tuple(values) for parent, values in stored.get("when", {}).items()},
+            )
+            for name, stored in fingerprint.get("space", {}).items()
+        )
+    )
+
+
+def _distribution(name: str, stored: Mapping[str, Any]) -> Distribution:
+    if "value" in stored:
+        return Constant(value=stored["value"])
+    if "choices" in stored:
+        return Choices(choices=tuple(stored["choices"]))
+    kind = IntRange if name in RULES and RULES[name].kind is int else FloatRange
+    return kind(**{key: value for key, value in stored.items() if key != "when"})
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

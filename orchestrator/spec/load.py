@@ -33,7 +33,7 @@ def load_spec(
     Raises:
         SpecError: the file breaks rules; one line per error, ordered by place.
     """
-    return load_text(_read_text(path), path, overrides, objective_facts=objective_facts, packaged=packaged)
+    return load_text(read_text(path), path, overrides, objective_facts=objective_facts, packaged=packaged)
 
 
 def load_text(
@@ -81,7 +81,12 @@ def _nearest(path: Path) -> str:
     return f"; did you mean {similar[0]}?" if similar else ""
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Return the text of a file with its line ends as newlines.
+
+    Raises:
+        SpecError: the file does not exist, is too large or is not UTF-8.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)

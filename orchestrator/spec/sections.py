@@ -37,6 +37,7 @@ from orchestrator.spec.fields import (
     by_shape,
     rule_error,
 )
+from orchestrator.spec.gates import GatesSection
 from orchestrator.spec.settings_fields import with_parameters, with_settings
 
 
@@ -59,7 +60,9 @@ class Data(Section):
         description="packaged name, hub:org/name, a csv/json/parquet file, or a mapping with hub",
     )
     columns: dict[Short, Short] = Field(
-        default={}, max_length=MAX_SETS, description="the objective's column names to those of the source"
+        default={},
+        max_length=MAX_SETS,
+        description="the objective's column names to those of the source; further names are columns for slices",
     )
     labels: dict[Short, Scalar] = Field(
         default={},
@@ -261,6 +264,7 @@ class SweepFile(Section):
     tracking: TrackingSection = Field(
         default=TrackingSection(), description="MLflow servers, kept adapters and recording"
     )
+    gates: GatesSection = Field(default=GatesSection(), description="rules that promote checks")
     seed: Seed = Field(default=0, description="seed of the proposals and of every trial")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from orchestrator.core.data import DataPlan, Source
 from orchestrator.core.deepspeed import Config
+from orchestrator.core.gates import Gates
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import Precision
 from orchestrator.core.policy import (
@@ -42,6 +43,7 @@ class SweepSpec:
         start_points: partial points of the space to try first.
         prior: source of further start points.
         prior_points: these points; empty until the sweep is prepared.
+        gates: bounds of the gates of ``promote``.
         confirm: trainings of the best configurations with fresh seeds, after the search.
         seed: seed of the proposals and of every trial.
         path: the sweep file, as given by the user.
@@ -66,6 +68,7 @@ class SweepSpec:
     seed: int
     path: Path
     text: str
+    gates: Gates = field(default_factory=Gates)
     quantisation: Quantisation | None = None
     deepspeed: Config | None = None
     fixed: Mapping[str, ParamValue] = field(default_factory=dict)

@@ -20,6 +20,7 @@ from orchestrator.core.quantisation import Quantisation, loading_arguments
 from orchestrator.core.space import ParamValue
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord
+from orchestrator.evaluation.calibration import kept_calibration
 from orchestrator.evaluation.measurement_file import kept_measurement
 from orchestrator.evaluation.score_intervals import MetricInterval, metric_intervals
 from orchestrator.tracking.description import sweep_key
@@ -72,6 +73,7 @@ class AdapterCard:
         params: the trial's searched parameters.
         rslora: whether the scaling is alpha / sqrt(rank); some programs ignore it.
         padding_side: the side of the padding in a classifier's rows, ``right`` or ``left``.
+        temperature: divisor of the logits, fitted on the validation rows; None: not fitted.
         seed: the trial's seed; None: unknown, as in cards of early versions.
         data: the rows by split; empty: unknown.
     """
@@ -97,6 +99,7 @@ class AdapterCard:
     params: Mapping[str, ParamValue] = field(default_factory=dict)
     rslora: bool = False
     padding_side: str = "right"
+    temperature: float | None = None
     seed: int | None = None
     data: tuple[SplitData, ...] = ()
 
@@ -184,6 +187,7 @@ class SweepAdapters:
         best = trial.best(self.metric)
         if best is None:
             raise UserError(f"trial {trial.number} of {sweep.reference} has no value of {self.metric.name}")
+        calibration = kept_calibration(self.sweep_dir, trial, self.metric)
         return AdapterCard(
             base=self.base,
             base_path=self.base_path,
@@ -203,6 +207,7 @@ class SweepAdapters:
             measured_at=best.ended_at,
             metrics=summary(best.nominal_samples, trial.at_best(self.metric)) | dict(trial.measured_last),
             intervals=self._intervals(trial),
+            temperature=None if calibration is None else calibration.temperature.value,
             params=dict(trial.params),
             seed=trial.seed,
             data=split_data(sweep),

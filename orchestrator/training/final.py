@@ -2,15 +2,18 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.core.manifest import Owner
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.ranking import ranked_by_score
+from orchestrator.core.row_measures import Measurement
 from orchestrator.core.trial import TrialRecord
+from orchestrator.evaluation.calibration import calibrate, write_calibration
 from orchestrator.evaluation.gap import gaps
-from orchestrator.evaluation.measurement_file import kept_test_file, write_measurement
+from orchestrator.evaluation.measurement_file import KEPT, KEPT_VALIDATION, kept_test_file, write_measurement
 from orchestrator.training.build import build_engine
 from orchestrator.training.checkpoints.trial_folder import ADAPTER, TrialFolder
 from orchestrator.training.engine import Measure
@@ -42,7 +45,8 @@ def measure_test(
     """Measure each trial's best checkpoint in float32; yield its number and ``test/<metric>``.
 
     The rows of the test split are written to the trial's folder before the metrics are yielded. So a ledger with the
-    metrics implies the file; a trial interrupted between the two is measured again.
+    metrics implies the file; a trial interrupted between the two is measured again. A classifier is also measured on
+    the validation split, and its calibration is written; its error is ``test/ece_15_l1``.
 
     A packed sweep reports in the number format of training, so ``val/<metric>``, ``train/<metric>`` and the gaps are
     measured again in float32.
@@ -65,9 +69,24 @@ def measure_test(
             assert best.checkpoint is not None, "choose trials with `unmeasured`"
             adapter = sweep_dir / best.checkpoint / ADAPTER
             measurements = {prefix: measure(adapter, trial.task, split) for prefix, split in splits.items()}
+            if (validation := measurements.get("val")) is None and measurements["test"].rows.logits:
+                validation = measure(adapter, trial.task, "validation")
             owner = Owner(sweep=plan.sweep_key, task=trial.task)
-            test_file = kept_test_file(sweep_dir, trial.number)
-            write_measurement(test_file, best.nominal_samples, owner, measurements["test"])
+            folder, samples = kept_test_file(sweep_dir, trial.number).parent, best.nominal_samples
+            measurements["test"] = _stored(folder, samples, owner, measurements["test"], validation)
             measured = {prefix: measurement.metrics for prefix, measurement in measurements.items()}
             named = {f"{prefix}/{name}": value for prefix, values in measured.items() for name, value in values.items()}
             yield trial.number, named | gaps(measured.get("val", {}), measured.get("train", {}))
+
+
+def _stored(folder: Path, samples: int, owner: Owner, test: Measurement, validation: Measurement | None) -> Measurement:
+    """Write the rows and the calibration of a checkpoint to its trial's folder; return ``test`` with its error."""
+    if validation is not None and validation.rows.logits:
+        write_measurement(folder / KEPT_VALIDATION, samples, owner, validation)
+        calibration = calibrate(validation.rows, test.rows)
+        if calibration is not None:
+            write_calibration(folder, samples, owner, calibration)
+            error = calibration.before.error
+            test = replace(test, metrics={**test.metrics, error.name: error.value})
+    write_measurement(folder / KEPT, samples, owner, test)
+    return test

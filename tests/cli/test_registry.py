@@ -11,7 +11,8 @@ from typer.testing import Result
 
 from orchestrator.core.errors import UserError
 from orchestrator.promotion.candidates import Candidates
-from orchestrator.promotion.promote import PromotionRequest, promote
+from orchestrator.promotion.judge import PromotionRequest
+from orchestrator.promotion.promote import promote
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.provenance import user
 from orchestrator.tracking.synchroniser import Synchroniser

@@ -59,8 +59,15 @@ def test_sweep_promote_predict_rollback(command: Run, invoke: Invoke, sweep_file
     assert "Traceback" not in changed.stderr
 
     why = ("--force", "--reason", "a story")
-    refused = command("promote", "tiny", check=2).stderr
-    assert "does not pass the gates: baseline: val/accuracy" in refused
+    refused = command("promote", "tiny", "--dry-run", "--json", check=3)
+    assert "does not pass the gates: baseline: val/accuracy" in refused.stderr
+    judged = json.loads(refused.stdout)
+    assert (judged["verdict"], judged["version"], judged["dry_run"]) == ("refuse", None, True)
+    verdicts = {item["gate"]: (item["verdict"], item["passed"]) for item in judged["gates"]}
+    assert verdicts["baseline"] == ("refuse", False)
+    assert verdicts["leak"] == ("promote", True)
+    shown = command("promote", "tiny", check=3).stdout
+    assert "rule: a gain > 0 in val/accuracy over the baseline" in shown
     promoted = json.loads(command("promote", "tiny", "--json", *why).stdout)
     assert (promoted["trial"], promoted["version"], promoted["aliases"]) == (best, 1, ["champion"])
 
@@ -69,7 +76,7 @@ def test_sweep_promote_predict_rollback(command: Run, invoke: Invoke, sweep_file
     assert [item["text"] for item in answer["predictions"]] == ["the film was good", "", "awful"]
 
     assert "--retrain" in command("promote", "tiny", "--trial", str(worst), check=2).stderr
-    assert "does not pass" in command("promote", "tiny", "--trial", str(worst), "--retrain", check=2).stderr
+    assert "does not pass" in command("promote", "tiny", "--trial", str(worst), "--retrain", check=3).stderr
     second = json.loads(command("promote", "tiny", "--trial", str(worst), "--retrain", "--json", *why).stdout)
     assert (second["trial"], second["version"], second["previous"]) == (worst, 2, "tiny/1")
     assert json.loads(command("rollback", "tiny", "--json").stdout)["version"] == 1

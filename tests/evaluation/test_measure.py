@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +127,20 @@ def test_batches_hold_all_rows_within_budget(budget: int) -> None:
 )
 def test_gaps(validation: Mapping[str, float], train: Mapping[str, float], expected: Mapping[str, float]) -> None:
     assert gaps(validation, train) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_detailed_rows_have_tokens_and_logits(kind: str, tmp_path: Path) -> None:
+    model, tokenizer, objective, examples = loaded(kind, tmp_path)
+    detailed = measure(model, objective, examples, tokenizer, batch_tokens=40, detailed=True)
+    plain = measure(model, objective, examples, tokenizer, batch_tokens=40)
+    assert detailed.metrics == plain.metrics
+    assert replace(detailed.rows, tokens=(), logits=()) == plain.rows
+    assert detailed.rows.tokens == tuple(len(example["input_ids"]) for example in examples)
+    if kind == "llama":
+        assert detailed.rows.logits == ()
+        return
+    logits = torch.tensor(detailed.rows.logits)
+    assert logits.argmax(dim=1).tolist() == [*detailed.rows.predictions]
+    losses = torch.nn.functional.cross_entropy(logits, torch.tensor(detailed.rows.references), reduction="none")
+    assert losses.tolist() == pytest.approx([*detailed.rows.losses], abs=2e-4)

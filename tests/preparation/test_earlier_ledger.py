@@ -78,7 +78,7 @@ def test_same_file_resumes_the_sweep(ledger: Ledger, tmp_path: Path) -> None:
         "resumes sentiment-smoke#1: 4 trials ended, 2 new trials start"
     )
     sweep = ledger.sweeps.find("sentiment-smoke")
-    stored = StoredSweep(sweep=sweep, records=ledger.trials.all(sweep.id), location=locate())
+    stored = StoredSweep(sweep=sweep, records=ledger.trials.all(sweep.id), location=locate(), ledger=ledger)
     plan = prepared.placed(sweep).engine_plan
     earlier = stored.engine_plan(Path(plan.sweep_dir))
     assert (earlier.model, earlier.data, earlier.tried) == (plan.model, plan.data, plan.tried)

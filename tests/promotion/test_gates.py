@@ -4,12 +4,14 @@ import math
 
 import pytest
 
+from orchestrator.core.gates import Gates, MetricBound
 from orchestrator.core.metric import Direction, Metric
-from orchestrator.promotion.gates import Gates, check, compare
+from orchestrator.promotion.gates import GateResult, Verdict, check, check_metrics, check_size, compare, overall
 
 ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
 LOSS = Metric(name="val/loss", direction=Direction.MINIMIZE)
-GOOD = {"best_val_accuracy": 0.85, "best_val_loss": 0.4, "overfit_gap_at_best": 0.1}
+GOOD = {"best_val_accuracy": 0.85, "best_val_loss": 0.4, "train_loss_at_best": 0.3, "overfit_gap_at_best": 0.1}
+MEMORISER = {"best_val_loss": 1.43, "train_loss_at_best": 0.03, "overfit_gap_at_best": 1.4}
 
 
 def passed(
@@ -20,7 +22,7 @@ def passed(
 
 def test_a_good_winner_passes_all() -> None:
     assert passed(GOOD, ACCURACY, {"val/accuracy": 0.8}, Gates()) == {
-        "finite": True, "baseline": True, "overfitting": True
+        "finite": True, "baseline": True, "overfitting": True, "memoriser": True
     }  # fmt: skip
 
 
@@ -40,18 +42,17 @@ def test_a_good_winner_passes_all() -> None:
 def test_baseline_gate_follows_metric_direction(
     metric: Metric, baseline: dict[str, float] | None, min_gain: float, expected: bool | None
 ) -> None:
-    assert passed(GOOD, metric, baseline, Gates(min_gain=min_gain))["baseline"] is expected
+    assert passed(GOOD, metric, baseline, Gates(baseline_gain=min_gain))["baseline"] is expected
 
 
 def test_large_gap_and_nan_fail() -> None:
-    results = passed(
-        GOOD | {"overfit_gap_at_best": 0.6, "shift/tweets/loss": math.nan}, ACCURACY, None, Gates(max_gap=0.5)
-    )
-    assert results == {"finite": False, "baseline": None, "overfitting": False}
+    results = passed(GOOD | {"overfit_gap_at_best": 0.6, "shift/tweets/loss": math.nan}, ACCURACY, None, Gates(gap=0.5))
+    assert results == {"finite": False, "baseline": None, "overfitting": False, "memoriser": True}
 
 
 def test_gates_can_be_switched_off() -> None:
-    assert set(passed(GOOD, ACCURACY, None, Gates(max_gap=None, min_gain=None))) == {"finite"}
+    gates = Gates(gap=None, baseline_gain=None, memoriser_gap=None)
+    assert set(passed(GOOD, ACCURACY, None, gates)) == {"finite"}
 
 
 @pytest.mark.parametrize(
@@ -71,3 +72,67 @@ def test_only_a_value_below_the_baseline_refuses() -> None:
         for value in (0.8, 0.85, 0.9)
     ]
     assert refuses == [False, False, True]
+
+
+def result_of(gate: str, metrics: dict[str, float], gates: Gates, metric: Metric = ACCURACY) -> GateResult:
+    return next(item for item in check(metrics, metric, {"val/accuracy": 0.85}, gates) if item.gate == gate)
+
+
+def test_default_bounds_warn_and_written_refuse() -> None:
+    for gate, bound in (("overfitting", "gap"), ("baseline", "baseline_gain")):
+        metrics = GOOD | {"overfit_gap_at_best": 0.6}
+        default = result_of(gate, metrics, Gates())
+        assert (default.passed, default.verdict) == (False, Verdict.PROMOTE)
+        written = result_of(gate, metrics, Gates(written=frozenset({bound})))
+        assert (written.refuses, written.verdict) == (True, Verdict.REFUSE)
+
+
+@pytest.mark.parametrize(
+    ("changes", "caught"),
+    [({}, True), ({"train_loss_at_best": 0.2}, False), ({"overfit_gap_at_best": 0.4}, False)],
+)
+def test_memoriser_knows_rows_but_not_task(changes: dict[str, float], *, caught: bool) -> None:
+    result = result_of("memoriser", MEMORISER | changes, Gates())
+    assert result.verdict is (Verdict.REFUSE if caught else Verdict.PROMOTE)
+    assert ("a memoriser" in result.detail) is caught
+
+
+def test_shift_gate_names_worst_set() -> None:
+    metrics = GOOD | {"test/accuracy": 0.9, "shift/tweets/accuracy": 0.7, "shift/news/accuracy": 0.85}
+    result = result_of("shift", metrics | {"shift/tweets/loss": 9.0}, Gates(shift_drop=0.1))
+    assert result.verdict is Verdict.REFUSE
+    assert result.value == pytest.approx(0.2)
+    assert "on tweets 0.7000" in result.detail
+    assert result_of("shift", metrics, Gates(shift_drop=0.3)).passed
+    assert result_of("shift", GOOD, Gates(shift_drop=0.1)).verdict is Verdict.ABSTAIN
+
+
+def test_forgetting_gate_abstains_without_metric() -> None:
+    gates = Gates(forgetting=0.1)
+    assert result_of("forgetting", GOOD, gates).verdict is Verdict.ABSTAIN
+    assert result_of("forgetting", GOOD | {"forgetting/loss": 0.4}, gates).verdict is Verdict.REFUSE
+    assert result_of("forgetting", GOOD | {"forgetting/loss": 0.05}, gates).passed
+
+
+def test_stored_metrics_have_ranges() -> None:
+    bounds = {"test/ece": MetricBound(max=0.1), "test/accuracy": MetricBound(min=0.8, max=1.0), "x": MetricBound(min=0)}
+    results = check_metrics({"test/ece": 0.2, "test/accuracy": 0.9}, bounds)
+    assert [item.verdict for item in results] == [Verdict.REFUSE, Verdict.PROMOTE, Verdict.ABSTAIN]
+    assert results[0].rule == "test/ece at most 0.1"
+    assert results[1].rule == "test/accuracy at least 0.8 and at most 1"
+    assert results[2].detail == "no metric x is stored"
+
+
+def test_size_gate_counts_bytes() -> None:
+    assert check_size(1_000, 1_000).passed
+    assert check_size(1_001, 1_000).verdict is Verdict.REFUSE
+    assert check_size(None, 1_000).verdict is Verdict.ABSTAIN
+
+
+def test_refusal_outweighs_abstention() -> None:
+    undecided = GateResult(gate="champion", passed=None, detail="", refuses=True)
+    broken = GateResult(gate="leak", passed=False, detail="", refuses=True)
+    unmeasured = GateResult(gate="baseline", passed=None, detail="")
+    assert overall((undecided, broken)) is Verdict.REFUSE
+    assert overall((undecided, unmeasured)) is Verdict.ABSTAIN
+    assert overall((unmeasured,)) is Verdict.PROMOTE

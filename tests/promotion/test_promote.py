@@ -9,11 +9,12 @@ import pytest
 
 from orchestrator.core.errors import TrackingError, UserError
 from orchestrator.core.facts import SweepFacts
+from orchestrator.core.gates import Gates
 from orchestrator.core.manifest import seal
 from orchestrator.core.trial import TrialRecord
 from orchestrator.promotion.candidates import Candidate, Candidates
-from orchestrator.promotion.gates import Gates
-from orchestrator.promotion.promote import Promotion, PromotionRequest, judge, promote, rollback
+from orchestrator.promotion.judge import PromotionRequest, admit
+from orchestrator.promotion.promote import Promotion, promote, rollback
 from orchestrator.tracking.location import connect
 from orchestrator.tracking.provenance import user
 from orchestrator.tracking.registry import ModelReference, Registry
@@ -129,8 +130,8 @@ def test_strict_gates_refuse_and_others_warn(tracked: Tracked) -> None:
     with pytest.raises(
         UserError, match=r"trial 2 of films#1 does not pass the gates: overfitting: overfit gap 0.1000, at most 0.05"
     ):
-        promoted(tracked, candidate, gates=Gates(max_gap=0.05, strict=True))
-    done = promoted(tracked, candidate, gates=Gates(max_gap=0.05))
+        promoted(tracked, candidate, gates=Gates(gap=0.05, strict=True))
+    done = promoted(tracked, candidate, gates=Gates(gap=0.05))
     failed = [(result.gate, result.detail) for result in done.gates if result.passed is False]
     assert failed == [("overfitting", "overfit gap 0.1000, at most 0.05")]
 
@@ -229,9 +230,9 @@ def test_refused_trial_is_not_trained_again(tracked: Tracked) -> None:
         raise AssertionError(f"trial {trial.number} is trained")
 
     request = PromotionRequest(name="films", metric=ACCURACY)
-    admit = partial(judge, tracked.trained.store.record, tracked.location, request)
+    gates = partial(admit, tracked.trained.store.record, tracked.location, request)
     with pytest.raises(UserError, match="trial 1 of films#1 does not pass the gates"):
-        tracked.candidates().choose(1, retrain, admit)
+        tracked.candidates().choose(1, retrain, gates)
 
 
 def test_untracked_sweep_is_refused(tracked: Tracked) -> None:

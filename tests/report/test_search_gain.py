@@ -1,4 +1,4 @@
-"""The sentence on the gain of a search over its start points."""
+"""The gain of a search over its start points, in words."""
 
 import pytest
 
@@ -16,7 +16,8 @@ def gain(scores: list[float | None], start_points: int, status: SweepStatus = Sw
         trial(number, {"rank": number + 1}, () if score is None else (report(number, 100, 0.0, val__accuracy=score),))
         for number, score in enumerate(scores)
     ]
-    return search_gain(leaderboard(records, ACCURACY, status=status), start_points)
+    found = search_gain(leaderboard(records, ACCURACY, status=status), start_points)
+    return None if found is None else found.sentence
 
 
 def test_gain_names_both_trials_and_the_difference() -> None:

@@ -14,7 +14,8 @@ from orchestrator.core.quantisation import Quantisation, loading_arguments
 from orchestrator.core.settings import TrialSettings
 from orchestrator.objective.protocol import Head
 from orchestrator.promotion.export import export_adapter
-from orchestrator.promotion.promote import PromotionRequest, promote
+from orchestrator.promotion.judge import PromotionRequest
+from orchestrator.promotion.promote import promote
 from orchestrator.serving.predictor import Predictor
 from orchestrator.tracking.adapters import AdapterCard
 from orchestrator.tracking.location import Location

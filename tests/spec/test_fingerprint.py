@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.spec.fingerprint import differences, fingerprint
+from orchestrator.spec.fingerprint import differences, fingerprint, stored_space
 from tests.spec.facts import load
 
 TEXT = """
@@ -32,6 +32,18 @@ def test_fingerprint_is_plain_json(path: Path) -> None:
     assert differences(facts, facts) == []
 
 
+def test_space_is_read_back_from_fingerprint(path: Path) -> None:
+    space = {
+        "method": {"choices": ["lora", "ia3"]},
+        "rank": {"low": 4, "high": 64, "log": True, "when": {"method": ["lora"]}},
+        "learning_rate": {"low": 1e-4, "high": 1, "log": True},
+        "dropout": {"low": 0, "high": 0.2, "step": 0.1},
+        "weight_decay": {"value": 0.01},
+    }
+    spec = load(path, f"search.space={json.dumps(space)}")
+    assert stored_space(json.loads(json.dumps(fingerprint(spec)))) == spec.space
+
+
 def test_fixed_method_keeps_its_key(path: Path) -> None:
     plain = fingerprint(load(path))
     assert (plain["method"], plain["fixed"]) == ("lora", {})
@@ -48,6 +60,7 @@ def test_fixed_method_keeps_its_key(path: Path) -> None:
         "resources.parallel_trials=2",
         "tracking.keep_adapters=1",
         "tracking.record=true",
+        "gates={gap: 0.3, leaked_rows: null}",
         "tracking.uri=http://elsewhere",
         "search.sampler={name: tpe, startup_trials: 4}",
         "search.prior=ledger",

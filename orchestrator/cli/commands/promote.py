@@ -1,8 +1,9 @@
-"""``promote``: register a sweep's winner as a model version."""
+"""``promote``: register a sweep's winner as a model version, if it passes the gates."""
 
 import shlex
-from dataclasses import asdict
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,10 @@ from orchestrator.core.errors import UserError
 from orchestrator.stores import logs_folder, stored_sweep
 
 if TYPE_CHECKING:
+    from orchestrator.core.gates import Gates
+    from orchestrator.preparation.stored_sweep import StoredSweep
+    from orchestrator.promotion.candidates import Candidate
+    from orchestrator.promotion.gates import GateResult
     from orchestrator.promotion.promote import Promotion
     from orchestrator.tracking.registry import Version
 
@@ -27,6 +32,10 @@ def promote(
     alias: Annotated[
         str, typer.Option(metavar="ALIAS", help="Alias to set on the new version; '' sets none.")
     ] = "champion",
+    policy: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="YAML file with the section gates, in place of that of the sweep file."),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse the trial if any gate fails.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Promote the trial even if a gate refuses it. Needs --reason.")
@@ -35,14 +44,17 @@ def promote(
         str | None, typer.Option(metavar="TEXT", help="Reason for --force; stored with your login name in the version.")
     ] = None,
     retrain: Retrain = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the results of all gates; train, register and write nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Register a trial's adapter as a version of a model and set an alias to it.
 
-    The gates refuse a trial worse than the sweep's best trial, the version in use, or the baseline.
+    The gates must let it pass: it must be better than the version in use on the same test rows, not worse than the
+    sweep's best trial or the baseline, no memoriser, and free of leaks. A refusal ends with exit code 3.
     """
-    from orchestrator.promotion.gates import Gates
-    from orchestrator.promotion.promote import PromotionRequest, judge
+    from orchestrator.promotion.judge import GateRefusalError, PromotionRequest, admit
     from orchestrator.promotion.promote import promote as register
 
     screen = Screen(as_json=as_json)
@@ -53,14 +65,72 @@ def promote(
         name=stored.sweep.name if model is None else model,
         metric=stored.metric,
         alias=alias or None,
-        gates=Gates(strict=strict),
+        gates=replace(_gates(stored, policy), strict=strict),
         forced=reason,
+        ledger=stored.ledger,
+        read_splits=stored.read_splits,
     )
-    with screen.quiet(logs_folder() / "promote.log"):
-        admit = partial(judge, stored.sweep, stored.location, request)
-        candidate = stored.candidates().choose(trial, stored.retrain if retrain else None, admit)
-        done = register(stored.sweep, candidate, stored.location, request)
-    show_promotion(screen, done, registry_options(stored.location))
+    try:
+        with screen.quiet(logs_folder() / "promote.log"):
+            check = partial(admit, stored.sweep, stored.location, request)
+            train = None if not retrain else (lambda _trial: Path()) if dry_run else stored.retrain
+            candidate = stored.candidates().choose(trial, train, check)
+            done = check(candidate) if dry_run else register(stored.sweep, candidate, stored.location, request)
+    except GateRefusalError as refusal:
+        show_judgement(screen, request.name, refusal.candidate, refusal.results, dry_run=dry_run)
+        raise
+    if isinstance(done, tuple):
+        show_judgement(screen, request.name, candidate, done, dry_run=True)
+    else:
+        show_promotion(screen, done, registry_options(stored.location))
+
+
+def _gates(stored: "StoredSweep", policy: Path | None) -> "Gates":
+    """Return the gates of a policy file, else of the sweep file."""
+    if policy is None:
+        return stored.gates()
+    from orchestrator.spec.policy import load_policy
+
+    return load_policy(policy)
+
+
+def show_judgement(
+    screen: Screen, model: str, candidate: "Candidate", results: "tuple[GateResult, ...]", *, dry_run: bool
+) -> None:
+    """Show the results of all gates on a candidate that was not registered."""
+    card = candidate.card
+    show_gates(screen, f"trial {card.trial} of {card.sweep}, at {card.samples:,} samples", results)
+    if dry_run:
+        screen.show("dry run: nothing was registered")
+    screen.emit(
+        {
+            "model": model,
+            "version": None,
+            "aliases": (),
+            "trial": card.trial,
+            "sweep": card.sweep,
+            "metrics": card.metrics,
+            "previous": None,
+            "dry_run": dry_run,
+            **_results_json(results),
+        }
+    )
+
+
+def show_gates(screen: Screen, title: str, results: "tuple[GateResult, ...]") -> None:
+    """Show the rule, values and verdict of each gate, under a title."""
+    from rich.text import Text
+
+    marks = {True: ("✓", "green"), False: ("!", "yellow"), None: ("–", "dim")}
+    screen.show(Text(title, "bold"))
+    width = max((len(result.gate) for result in results), default=0)
+    for result in results:
+        mark, style = ("✗", "red") if result.refuses else marks[result.passed]
+        verdict = "warning" if result.passed is False and not result.refuses else result.verdict.value
+        line = Text.assemble((f"  {mark} {result.gate:<{width}}  {verdict:<7}", style), f"  {result.detail}")
+        screen.show(line, soft_wrap=True)
+        if result.rule:
+            screen.show(Text(f"    {'':<{width}}  {'':<7}  rule: {result.rule}", "dim"), soft_wrap=True)
 
 
 def show_promotion(screen: Screen, done: "Promotion", options: str) -> None:
@@ -71,13 +141,9 @@ def show_promotion(screen: Screen, done: "Promotion", options: str) -> None:
     from rich.text import Text
 
     version, card = done.version, done.card
-    marks = {True: ("✓", "green"), False: ("✗", "red"), None: ("–", "dim")}
-    screen.show(Text(f"{version.reference} is trial {card.trial} of {card.sweep}, at {card.samples:,} samples", "bold"))
-    width = max((len(result.gate) for result in done.gates), default=0)
-    for result in done.gates:
-        mark, style = marks[result.passed]
-        screen.show(Text.assemble((f"  {mark} {result.gate:<{width}}", style), f"  {result.detail}"), soft_wrap=True)
-    if any(result.passed is False for result in done.gates):
+    title = f"{version.reference} is trial {card.trial} of {card.sweep}, at {card.samples:,} samples"
+    show_gates(screen, title, done.gates)
+    if any(result.refuses or result.passed is False for result in done.gates):
         screen.show(Text(f"  {_failed_gates_note(version)}", "yellow"), soft_wrap=True)
     aliases = ", ".join(version.aliases)
     if aliases:
@@ -98,9 +164,17 @@ def show_promotion(screen: Screen, done: "Promotion", options: str) -> None:
             "sweep": card.sweep,
             "metrics": card.metrics,
             "previous": None if done.previous is None else done.previous.reference,
-            "gates": [asdict(result) for result in done.gates],
+            "dry_run": False,
+            **_results_json(done.gates),
         }
     )
+
+
+def _results_json(results: "tuple[GateResult, ...]") -> "dict[str, object]":
+    """Return the verdict of all gates together, and the result of each."""
+    from orchestrator.promotion.gates import overall
+
+    return {"verdict": overall(results).value, "gates": [result.to_json() for result in results]}
 
 
 def _failed_gates_note(version: "Version") -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from orchestrator.core.ranking import of_the_search
 from orchestrator.core.sweep import state_word
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.report import words
@@ -40,7 +41,7 @@ def _figure(traces: Sequence[object], metric: str) -> object:
 
 
 def _message(summary: Summary, metric: str) -> str:
-    reported = [record for record in summary.records if record.reports]
+    reported = [record for record in of_the_search(summary.records) if record.reports]
     stopped = sum(record.state is TrialState.PRUNED for record in reported)
     message = f"{len(reported)} trials, {stopped} of them stopped early (faint)."
     best = summary.leaderboard.best
@@ -57,7 +58,8 @@ def _message(summary: Summary, metric: str) -> str:
 def _curves(summary: Summary, metric: str) -> list[object]:
     """Return the traces of a metric: trials stopped early, other trials, the best ones. The best are drawn on top."""
     best = _best(summary)
-    reported = [record for record in summary.records if any(metric in report.metrics for report in record.reports)]
+    searched = of_the_search(summary.records)
+    reported = [record for record in searched if any(metric in report.metrics for report in record.reports)]
     others = [record for record in reported if record.number not in best]
     stopped = {TrialState.PRUNED, TrialState.FAIL}
     faint = [record for record in others if record.state in stopped]

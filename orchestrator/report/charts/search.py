@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from orchestrator.core.ranking import of_the_search
 from orchestrator.core.sweep import state_word
 from orchestrator.core.trial import TrialState
 from orchestrator.report import words
@@ -18,7 +19,7 @@ def best_so_far(summary: Summary) -> Chart | None:
     from plotly import graph_objects as go
 
     metric = summary.leaderboard.metric
-    course = progress(summary.records, metric)
+    course = progress(of_the_search(summary.records), metric)
     if not course.trials:
         return None
     name = words.short(metric.name)
@@ -100,7 +101,7 @@ def survival(summary: Summary) -> Chart | None:
     """Draw the number of trials at each report point: those with later reports, and those ended there by state."""
     from plotly import graph_objects as go
 
-    found = stages(summary.records)
+    found = stages(of_the_search(summary.records))
     if len(found) > _MOST_STAGES:
         found = tuple(stage for stage in found if stage.reached > 1)[:_MOST_STAGES]
     if not found:

@@ -67,7 +67,7 @@ class SoloEngine:
             with merged(model):
                 for name in splits:
                     rows = data.measured(name, task.settings)
-                    yield name, measure(model, context.objective, rows, data.tokenizer)
+                    yield name, measure(model, context.objective, rows, data.tokenizer, detailed=True)
 
     def close(self) -> None:
         """Free the rows; calling it again does nothing."""

@@ -10,7 +10,7 @@ import torch
 from orchestrator.core.errors import DivergedError
 from orchestrator.core.row_measures import Measurement
 from orchestrator.evaluation.crew import Crew
-from orchestrator.evaluation.measure import NOTHING, make_batches, measure_models
+from orchestrator.evaluation.measure import NOTHING, collated, make_batches, measure_models
 from orchestrator.objective.protocol import Example, Objective
 from orchestrator.training.packed.execution.pack import Pack
 from orchestrator.training.packed.execution.slot_trial import SlotTrial, padded_tokens
@@ -252,7 +252,8 @@ class Stepper:
 
         max_tokens = max(1, EVAL_TOKENS[pack.device.partition(":")[0]] // len(trials))
         parts = make_batches(examples, max_tokens)
-        measured = measure_models(logits_of, self._objective, examples, self._tokenizer, parts, self._crew, pack.device)
+        batch_of = collated(self._objective, examples, self._tokenizer, pack.device)
+        measured = measure_models(logits_of, batch_of, self._objective, parts, self._crew)
         by_slot = dict(zip(slots, measured or [NOTHING] * len(slots), strict=True))
         return [by_slot[trial.slot] for trial in trials]
 

@@ -1,0 +1,47 @@
+"""Checks of the rows after the search, with the stored results of the kept adapters: slices and suspected labels."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from orchestrator.core.metric import Metric
+from orchestrator.core.row_measures import Measurement
+from orchestrator.core.trial import TrialRecord
+from orchestrator.evaluation.measurement_file import kept_measurement, kept_validation
+from orchestrator.evaluation.slices import write_slice_columns
+from orchestrator.evaluation.suspected_labels import suspected_labels, write_suspected_labels
+from orchestrator.objective.protocol import Objective, Splits
+from orchestrator.objective.slice_columns import slice_names
+
+
+def write_row_checks(
+    sweep_dir: Path, objective: Objective, splits: Splits, records: Sequence[TrialRecord], metric: Metric
+) -> None:
+    """Write ``test_slices.json`` and, for classifiers with stored logits, ``suspected_labels.csv``.
+
+    Args:
+        sweep_dir: folder of the sweep.
+        objective: the task.
+        splits: its rows.
+        records: the trials, with their test metrics.
+        metric: decides the best checkpoint of a trial.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    columns = slice_names(splits.test, objective.labels, str(getattr(objective, "target", "")))
+    if columns:
+        write_slice_columns(sweep_dir, columns)
+    found: dict[str, list[Measurement | None]] = {
+        "validation": [kept_validation(sweep_dir, record, metric) for record in records],
+        "test": [kept_measurement(sweep_dir, record, metric) for record in records],
+    }
+    rows = {"validation": splits.validation, "test": splits.test}
+    measured = {
+        split: [each.rows for each in adapters if each is not None and len(each.rows.logits) == len(rows[split])]
+        for split, adapters in found.items()
+    }
+    complete = {split: adapters for split, adapters in measured.items() if adapters}
+    if not complete or any("text" not in rows[split].column_names for split in complete):
+        return
+    texts = {split: rows[split]["text"][:] for split in complete}
+    write_suspected_labels(sweep_dir, suspected_labels(complete), objective.labels, texts)

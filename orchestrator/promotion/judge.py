@@ -1,0 +1,170 @@
+"""Judges a candidate by all gates, without writing."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from orchestrator.core.errors import RefusedError, UserError
+from orchestrator.core.gates import Gates
+from orchestrator.core.metric import Metric
+from orchestrator.core.names import check_alias, check_model_name, mlflow_key
+from orchestrator.core.row_measures import Measurement
+from orchestrator.core.space import format_value
+from orchestrator.core.sweep import SweepRecord
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.objective.protocol import Splits
+from orchestrator.promotion.candidates import Candidate
+from orchestrator.promotion.gates import GateResult, check, check_metrics, check_size, compare
+from orchestrator.promotion.leak import leak_gate
+from orchestrator.promotion.paired import champion_gate, label_slices, slice_gate
+from orchestrator.promotion.stored_rows import StoredRows, is_same_adapter, rows_digest, rows_of_version
+from orchestrator.tracking.links import best_name
+from orchestrator.tracking.location import Location
+from orchestrator.tracking.registry import CHAMPION, Registry, Version, registry_errors
+
+ROWS_TAG = "loratory.validation_rows"
+"""Tag of a version: the digest of the validation rows for its ``best_val_...`` metrics."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PromotionRequest:
+    """The target of a promotion and its gates.
+
+    Attributes:
+        name: the registered model.
+        metric: the searched metric.
+        alias: the alias of the new version; None: no alias.
+        gates: the gates' bounds.
+        forced: the reason for a promotion against the gates; None: the gates apply.
+        ledger: the ledger with the sweeps of earlier versions; None: there is none.
+        read_splits: reads the rows of the candidate's sweep again; None: they are not available.
+
+    Raises:
+        UserError: MLflow refuses the name or alias, the reason is blank, or the gates are both strict and forced.
+    """
+
+    name: str
+    metric: Metric
+    alias: str | None = CHAMPION
+    gates: Gates = field(default_factory=Gates)
+    forced: str | None = None
+    ledger: Ledger | None = None
+    read_splits: Callable[[], Splits] | None = None
+
+    def __post_init__(self) -> None:
+        check_model_name(self.name)
+        if self.alias is not None:
+            check_alias(self.alias)
+        if self.forced is not None and not self.forced.strip():
+            raise UserError("--reason: say why the trial is promoted anyway, got a blank text")
+        if self.forced is not None and self.gates.strict:
+            raise UserError("--strict and --force exclude each other; use one of them")
+
+
+class GateRefusalError(RefusedError):
+    """Gates stop the promotion of ``candidate``; ``results`` are the results of all gates."""
+
+    def __init__(self, message: str, candidate: Candidate, results: tuple[GateResult, ...]) -> None:
+        super().__init__(message, candidate, results)
+        self.candidate = candidate
+        self.results = results
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def judge(
+    sweep: SweepRecord, location: Location, request: PromotionRequest, candidate: Candidate
+) -> tuple[GateResult, ...]:
+    """Return the results of all gates, without writing.
+
+    Raises:
+        TrackingError: the registry refuses or does not answer.
+    """
+    gates, metric, metrics = request.gates, request.metric, candidate.card.metrics
+    baseline = sweep.facts.baseline
+    results = [*check(metrics, metric, baseline if isinstance(baseline, Mapping) else None, gates)]
+    results += check_metrics({**candidate.trial.at_best(metric), **metrics}, gates.metrics)
+    if gates.size_bytes is not None:
+        results.append(check_size(candidate.size_bytes, gates.size_bytes))
+    if gates.leaked_rows is not None:
+        results.append(leak_gate(sweep, request.read_splits, gates.leaked_rows))
+    if candidate.leader is not None:
+        value, rival = metrics.get(best_name(metric)), f"trial {candidate.leader.number} of {sweep.reference}"
+        results.append(compare("best trial", metric, value, candidate.leader.result(metric), rival))
+    if request.alias is not None:
+        with registry_errors(location):
+            holder = Registry(location).holder(request.name, request.alias)
+            if holder is not None:
+                results += _against(holder, sweep, location, request, candidate)
+    return tuple(results)
+
+
+def admit(
+    sweep: SweepRecord, location: Location, request: PromotionRequest, candidate: Candidate
+) -> tuple[GateResult, ...]:
+    """Return the results of all gates, without writing.
+
+    Raises:
+        GateRefusalError: a gate stops the promotion, and the request does not force it.
+        TrackingError: the registry refuses or does not answer.
+    """
+    results, gates = judge(sweep, location, request, candidate), request.gates
+    stopping = [item for item in results if item.refuses or (gates.strict and item.passed is False)]
+    if stopping and request.forced is None:
+        reasons = "; ".join(f"{item.gate}: {item.detail}" for item in stopping)
+        raise GateRefusalError(
+            f"trial {candidate.trial.number} of {sweep.reference} does not pass the gates: {reasons}; "
+            'add --force --reason "WHY" to promote it anyway',
+            candidate,
+            results,
+        )
+    return results
+
+
+def _against(
+    holder: Version, sweep: SweepRecord, location: Location, request: PromotionRequest, candidate: Candidate
+) -> list[GateResult]:
+    """Return the results against the version in use: on the same test rows, else by validation values."""
+    gates, metric, rival = request.gates, request.metric, f"{holder.reference} ({request.alias})"
+    results: list[GateResult] = []
+    tested = None
+    if not is_same_adapter(holder, sweep, candidate.trial, location):
+        champion = rows_of_version(holder, location, request.ledger)
+        pair = _same_rows(candidate.test_rows, champion, rival)
+        if gates.champion_gain is not None:
+            tested = None if isinstance(pair, str) else champion_gate(metric, *pair, rival, gates)
+            reason = pair if isinstance(pair, str) else f"the test rows do not give {metric.name}"
+            rule = f"better than {rival} on the same test rows"
+            results.append(tested or GateResult(gate="champion", passed=None, detail=reason, rule=rule))
+        if gates.slice_drop is not None and not isinstance(pair, str) and pair[0].rows.references:
+            slices = label_slices(pair[0].rows, candidate.card.labels)
+            results.append(slice_gate(pair[0].rows, pair[1].rows, slices, rival, gates))
+    if tested is None and _comparable(holder, sweep, metric):
+        in_use = float(holder.tags[mlflow_key(best_name(metric))])
+        value = candidate.card.metrics.get(best_name(metric))
+        # The tag has six digits. Round the value too, so that an adapter is not worse than itself.
+        rounded = None if value is None else float(format_value(value))
+        results.append(compare("in use", metric, rounded, in_use, rival))
+    return results
+
+
+def _same_rows(
+    ours: StoredRows | None, champion: StoredRows | None, rival: str
+) -> tuple[Measurement, Measurement] | str:
+    """Return the measurements of candidate and champion on the same test rows, or in words why there are none."""
+    if ours is None:
+        return "the candidate's test rows are not stored: its adapter was not measured after the search"
+    if champion is None:
+        return f"the test rows of {rival} are not stored, and the folder of its sweep is gone or incomplete"
+    if ours.digest != champion.digest or ours.measurement.rows.references != champion.measurement.rows.references:
+        return f"{rival} was measured on other test rows"
+    return ours.measurement, champion.measurement
+
+
+def _comparable(version: Version, sweep: SweepRecord, metric: Metric) -> bool:
+    """Return whether the version has the same metric, measured on the same validation rows."""
+    measured = mlflow_key(best_name(metric)) in version.tags
+    rows = rows_digest(sweep, "validation")
+    return measured and (
+        version.tags.get("sweep") == sweep.reference or (rows is not None and version.tags.get(ROWS_TAG) == rows)
+    )

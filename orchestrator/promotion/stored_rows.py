@@ -1,0 +1,94 @@
+"""The stored test rows of a candidate and of the version in use."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from orchestrator.core.metric import Metric
+from orchestrator.core.row_measures import Measurement, RowMeasures
+from orchestrator.core.sweep import SweepRecord
+from orchestrator.core.trial import TrialRecord
+from orchestrator.evaluation.measurement_file import kept_measurement
+from orchestrator.ledger.home import sweep_dir
+from orchestrator.ledger.ledger import Ledger
+from orchestrator.report.leaderboard import metric_of
+from orchestrator.tracking.location import Location, connect
+from orchestrator.tracking.registry import Version
+from orchestrator.tracking.test_rows import read_test_rows, trial_of_model
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredRows:
+    """The measurement of one adapter on the test rows of its sweep.
+
+    Attributes:
+        digest: digest of the test rows.
+        measurement: metrics and rows.
+    """
+
+    digest: str
+    measurement: Measurement
+
+    def to_text(self) -> str:
+        """Return the content of the file beside a registered adapter."""
+        return json.dumps({"version": 1, "digest": self.digest, **asdict(self.measurement)})
+
+    @classmethod
+    def from_text(cls, text: str) -> "StoredRows":
+        """Return the rows written by ``to_text``."""
+        stored = json.loads(text)
+        rows = RowMeasures(**{name: tuple(values) for name, values in stored["rows"].items()})
+        return cls(digest=stored["digest"], measurement=Measurement(metrics=stored["metrics"], rows=rows))
+
+
+def rows_digest(sweep: SweepRecord, split: str) -> str | None:
+    """Return the digest of a split's rows; None: an earlier version of Loratory stored none."""
+    rows = sweep.fingerprint.get("rows")
+    digest = rows.get(split) if isinstance(rows, Mapping) else None
+    return digest if isinstance(digest, str) else None
+
+
+def rows_of_trial(sweep: SweepRecord, trial: TrialRecord, metric: Metric, folder: Path) -> StoredRows | None:
+    """Return the test rows in a trial's folder; None: the adapter was not measured, or the folder is gone.
+
+    Args:
+        sweep: the sweep.
+        trial: the trial.
+        metric: decides the best checkpoint.
+        folder: folder of the sweep.
+    """
+    digest, measurement = rows_digest(sweep, "test"), kept_measurement(folder, trial, metric)
+    return None if digest is None or measurement is None else StoredRows(digest=digest, measurement=measurement)
+
+
+def rows_of_version(version: Version, location: Location, ledger: Ledger | None) -> StoredRows | None:
+    """Return the test rows of a registered version; None: there are none.
+
+    They are beside the registered adapter. Versions of earlier releases have them in the folder of their sweep, if the
+    ledger holds it.
+    """
+    if not version.model_id:
+        return None
+    client = connect(location)
+    text = read_test_rows(client, version.model_id, location.tracking_uri)
+    if text is not None:
+        return StoredRows.from_text(text)
+    origin = trial_of_model(client, version.model_id)
+    return None if ledger is None or origin is None else _rows_in_ledger(ledger, *origin)
+
+
+def is_same_adapter(version: Version, sweep: SweepRecord, trial: TrialRecord, location: Location) -> bool:
+    """Return whether a version is the adapter of this trial."""
+    if not version.model_id:
+        return False
+    return trial_of_model(connect(location), version.model_id) == (sweep.key, trial.number)
+
+
+def _rows_in_ledger(ledger: Ledger, key: str, number: int) -> StoredRows | None:
+    """Return the test rows of a trial in the folder of its sweep, given the sweep's key."""
+    sweep = next((each for each in ledger.sweeps.all() if each.key == key), None)
+    if sweep is None:
+        return None
+    trial = next((each for each in ledger.trials.all(sweep.id) if each.number == number), None)
+    return None if trial is None else rows_of_trial(sweep, trial, metric_of(sweep), sweep_dir(sweep))

@@ -1,0 +1,98 @@
+"""The quality of the kept adapters and of the rows: slices, calibration, suspected label errors."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestrator.core.metric import Metric
+from orchestrator.core.trial import TrialRecord
+from orchestrator.evaluation.calibration import AdapterCalibration, kept_calibration
+from orchestrator.evaluation.measurement_file import kept_measurement
+from orchestrator.evaluation.slices import SMALL, Slice, measured_slices, read_slice_columns, worst_slice
+from orchestrator.evaluation.suspected_labels import FILE, count_suspected_labels
+from orchestrator.report import words
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quality:
+    """Slices and calibration of the kept adapters by trial, and the suspected label errors.
+
+    Attributes:
+        slices: slices of the test rows; trials without stored rows are missing.
+        calibrations: calibration on the test rows; trials without class logits are missing.
+        suspected: number of suspected label errors by split; None: not searched.
+    """
+
+    slices: Mapping[int, tuple[Slice, ...]] = field(default_factory=dict)
+    calibrations: Mapping[int, AdapterCalibration] = field(default_factory=dict)
+    suspected: Mapping[str, int] | None = None
+
+    def lines(self, winner: int | None) -> list[tuple[str, str]]:
+        """Return pairs of a name and a sentence without a full stop.
+
+        Args:
+            winner: trial with the shown slice and calibration; None: only the suspected labels are shown.
+        """
+        lines = []
+        worst = None if winner is None else worst_slice(self.slices.get(winner, ()))
+        if worst is not None:
+            lines.append(("worst slice", slice_sentence(worst, len(self.slices[winner]) if winner is not None else 0)))
+        if winner is not None and winner in self.calibrations:
+            lines.append(("calibration", self.calibrations[winner].sentence))
+        if self.suspected is not None and any(self.suspected.values()):
+            counts = " and ".join(f"{words.count(n)} of {split}" for split, n in self.suspected.items() if n)
+            lines.append(("labels", f"probably wrong labels: {counts}; {FILE} in the sweep's folder lists the rows"))
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values by trial: ``slices``, ``worst_slice``, ``calibration``; and ``suspected_labels``."""
+        return {
+            "slices": {number: [_slice_json(each) for each in slices] for number, slices in self.slices.items()},
+            "worst_slice": {
+                number: _slice_json(worst)
+                for number, slices in self.slices.items()
+                if (worst := worst_slice(slices)) is not None
+            },
+            "calibration": {number: asdict(each) for number, each in self.calibrations.items()},
+            "suspected_labels": self.suspected,
+        }
+
+
+def quality(sweep_dir: Path, records: Sequence[TrialRecord], metric: Metric) -> Quality:
+    """Return the quality of a sweep's kept adapters and rows from the files in its folder.
+
+    Args:
+        sweep_dir: folder of the sweep.
+        records: the trials, in any order.
+        metric: the searched metric.
+    """
+    columns = read_slice_columns(sweep_dir)
+    slices, calibrations = {}, {}
+    for record in records:
+        measured = kept_measurement(sweep_dir, record, metric)
+        if measured is None:
+            continue
+        slices[record.number] = measured_slices(measured.rows, columns)
+        if (calibration := kept_calibration(sweep_dir, record, metric)) is not None:
+            calibrations[record.number] = calibration
+    return Quality(slices=slices, calibrations=calibrations, suspected=count_suspected_labels(sweep_dir))
+
+
+def slice_sentence(worst: Slice, count: int) -> str:
+    """Return the worst slice in words, without a full stop.
+
+    Args:
+        worst: the slice.
+        count: number of slices compared.
+    """
+    small = f"; fewer than {SMALL} rows" if worst.small else ""
+    return (
+        f"{worst.column} = {worst.name}: {worst.metric} {words.number(worst.value, 3)} "
+        f"({words.number(worst.low, 3)} to {words.number(worst.high, 3)}) on {worst.rows:,} test rows, the worst of "
+        f"{count} slices{small}"
+    )
+
+
+def _slice_json(each: Slice) -> dict[str, Any]:
+    return {**asdict(each), "small": each.small}

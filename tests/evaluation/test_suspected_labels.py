@@ -1,0 +1,90 @@
+"""Suspected label errors: planted flips are found in simulated probabilities, and listed with their texts."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from orchestrator.core.row_measures import RowMeasures
+from orchestrator.evaluation.suspected_labels import (
+    FILE,
+    count_suspected_labels,
+    suspected_labels,
+    write_suspected_labels,
+)
+
+
+def simulated(classes: int, seed: int, rows: int = 1000, sharpness: float = 4.0) -> tuple[list[RowMeasures], set[int]]:
+    """Return the rows of three adapters, right on about 99 %, and the 5 % of the rows with a flipped label."""
+    draw = np.random.default_rng(seed)
+    true = draw.integers(classes, size=rows)
+    flipped = draw.choice(rows, size=rows // 20, replace=False)
+    given = true.copy()
+    given[flipped] = (true[flipped] + draw.integers(1, classes, size=len(flipped))) % classes
+    hard = draw.normal(size=(rows, classes))
+    adapters = []
+    for _ in range(3):
+        logits = 0.8 * hard + 0.6 * draw.normal(size=(rows, classes))
+        logits[np.arange(rows), true] += sharpness
+        logits *= 2
+        adapters.append(
+            RowMeasures(
+                losses=(0.0,) * rows,
+                units=(1.0,) * rows,
+                predictions=tuple(logits.argmax(axis=1).tolist()),
+                references=tuple(given.tolist()),
+                logits=tuple(map(tuple, logits.tolist())),
+            )
+        )
+    return adapters, {int(row) for row in flipped}
+
+
+@pytest.mark.parametrize(("classes", "sharpness"), [(2, 4.0), (4, 4.0), (77, 6.0)])
+def test_finds_planted_flips(classes: int, sharpness: float) -> None:
+    adapters, flipped = simulated(classes, seed=classes, sharpness=sharpness)
+    found = {each.row for each in suspected_labels({"test": adapters})}
+    assert len(found & flipped) >= 0.8 * len(flipped)
+    assert len(found - flipped) <= 0.02 * 1000
+
+
+def test_every_adapter_must_disagree() -> None:
+    adapters, _ = simulated(2, seed=3)
+    found = suspected_labels({"validation": adapters[:2]})
+    row = found[0].row
+    agreeing = [[*each.logits] for each in adapters[:2]]
+    agreeing[1][row] = tuple(reversed(agreeing[1][row]))
+    other = [
+        RowMeasures(losses=each.losses, units=each.units, references=each.references, logits=tuple(logits))
+        for each, logits in zip(adapters[:2], agreeing, strict=True)
+    ]
+    assert row not in {each.row for each in suspected_labels({"validation": other})}
+    assert found[0].quality == min(each.quality for each in found)
+    assert found[0].suggested == adapters[0].predictions[row] != found[0].given
+
+
+def test_rows_without_logits_are_not_judged() -> None:
+    assert suspected_labels({"test": [RowMeasures(losses=(1.0,), units=(1.0,))]}) == ()
+    assert suspected_labels({}) == ()
+
+
+def test_file_lists_texts_and_labels(tmp_path: Path) -> None:
+    assert count_suspected_labels(tmp_path) is None
+    validation, _ = simulated(2, seed=5, rows=100)
+    test, flipped = simulated(2, seed=6, rows=200)
+    found = suspected_labels({"validation": validation, "test": test})
+    texts = {split: [f"{split}, row {row}" for row in range(200)] for split in ("validation", "test")}
+    write_suspected_labels(tmp_path, found, ("no", "yes"), texts)
+    with (tmp_path / FILE).open(encoding="utf-8", newline="") as stream:
+        rows = [*csv.DictReader(stream)]
+    assert len(rows) == len(found)
+    assert all(row["text"] == f"{row['split']}, row {row['row']}" for row in rows)
+    assert all({row["given_label"], row["suggested_label"]} == {"no", "yes"} for row in rows)
+    listed = {int(row["row"]) for row in rows if row["split"] == "test"}
+    assert len(listed & flipped) >= 0.8 * len(flipped)
+    counts = count_suspected_labels(tmp_path)
+    assert counts is not None
+    assert counts["test"] == len(listed)
+    assert sum(counts.values()) == len(rows)
+    (tmp_path / FILE).write_bytes(b"\xff")
+    assert count_suspected_labels(tmp_path) is None

@@ -1,0 +1,123 @@
+"""The candidate against the version in use on the same test rows."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from orchestrator.core.gates import Gates
+from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.row_measures import Measurement, RowMeasures
+from orchestrator.evaluation.metrics import classification_metrics
+from orchestrator.promotion.gates import GateResult, Verdict
+from orchestrator.promotion.paired import champion_gate, decide, label_slices, slice_gate
+from orchestrator.statistics.paired import mcnemar
+
+ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
+LOSS = Metric(name="val/loss", direction=Direction.MINIMIZE)
+
+
+def measured(predictions: Sequence[int], references: Sequence[int], losses: Sequence[float] = ()) -> Measurement:
+    losses = tuple(losses) or tuple(0.1 if p == r else 2.0 for p, r in zip(predictions, references, strict=True))
+    rows = RowMeasures(
+        losses=losses, units=(1.0,) * len(losses), predictions=tuple(predictions), references=tuple(references)
+    )
+    pairs = [*zip(predictions, references, strict=True)]
+    metrics = {"loss": float(np.mean(losses)), **classification_metrics(pairs, 2)}
+    return Measurement(metrics=metrics, rows=rows)
+
+
+def pair(rows: int, wins: int, losses: int) -> tuple[Measurement, Measurement]:
+    """Return two measurements: the first is right on ``wins`` rows alone, the second on ``losses`` rows alone."""
+    references = [row % 2 for row in range(rows)]
+    ours = [1 - r if wins <= row < wins + losses else r for row, r in enumerate(references)]
+    theirs = [1 - r if row < wins else r for row, r in enumerate(references)]
+    return measured(ours, references), measured(theirs, references)
+
+
+def gate(rows: int, wins: int, losses: int, metric: Metric = ACCURACY, gates: Gates | None = None) -> GateResult:
+    result = champion_gate(metric, *pair(rows, wins, losses), "films/1 (champion)", gates or Gates())
+    assert result is not None
+    return result
+
+
+def test_shown_gain_promotes_with_interval() -> None:
+    result = gate(1000, 80, 20)
+    assert (result.verdict, result.refuses) == (Verdict.PROMOTE, False)
+    assert result.value == pytest.approx(0.06)
+    assert result.interval is not None
+    assert 0 < result.interval.low < 0.06 < result.interval.high
+    assert "p = " in result.detail
+    assert result.rows_needed is None
+
+
+def test_shown_loss_refuses() -> None:
+    result = gate(1000, 20, 80)
+    assert (result.verdict, result.refuses) == (Verdict.REFUSE, True)
+
+
+@pytest.mark.parametrize("metric", [ACCURACY, LOSS, Metric(name="val/macro_f1", direction=Direction.MAXIMIZE)])
+def test_undecided_gain_abstains_with_rows(metric: Metric) -> None:
+    result = gate(400, 24, 14, metric, Gates(seed_sd=0.0))
+    assert (result.verdict, result.refuses) == (Verdict.ABSTAIN, True)
+    assert result.rows_needed is not None
+    assert result.rows_needed > 400
+    assert f"about {result.rows_needed:,} test rows would show" in result.detail
+
+
+def test_rows_needed_decide() -> None:
+    needed = gate(400, 24, 14, gates=Gates(seed_sd=0.0)).rows_needed
+    assert needed is not None
+    draw, promoted = np.random.default_rng(0), 0
+    for wins, losses, same in draw.multinomial(needed, [24 / 400, 14 / 400, 362 / 400], size=400):
+        outcomes_2n = np.repeat([[True, False, True], [False, True, True]], [wins, losses, same], axis=1)
+        promoted += decide(mcnemar(*outcomes_2n), 0.0, 0.05, 0.0)[0] is True
+    assert 0.75 < promoted / 400 < 0.86
+
+
+def test_seed_noise_hides_small_gains() -> None:
+    assert gate(4000, 200, 140, gates=Gates(seed_sd=0.0)).verdict is Verdict.PROMOTE
+    hidden = gate(4000, 200, 140, gates=Gates(seed_sd=0.02))
+    assert (hidden.verdict, hidden.rows_needed) == (Verdict.ABSTAIN, None)
+    assert "no number of test rows shows a gain of 0.0150 with one seed each" in hidden.detail
+
+
+def test_gain_bound_is_needed_too() -> None:
+    assert gate(1000, 80, 20, gates=Gates(champion_gain=0.05)).verdict is Verdict.PROMOTE
+    assert gate(1000, 80, 20, gates=Gates(champion_gain=0.07)).verdict is Verdict.ABSTAIN
+    assert gate(1000, 80, 20, gates=Gates(champion_gain=0.2)).verdict is Verdict.REFUSE
+
+
+def test_foreign_metric_is_not_tested() -> None:
+    ours, theirs = pair(100, 10, 5)
+    other = Measurement(metrics={**ours.metrics, "accuracy": 0.2}, rows=ours.rows)
+    assert champion_gate(ACCURACY, other, theirs, "films/1", Gates()) is None
+    assert (
+        champion_gate(Metric(name="val/rouge", direction=Direction.MAXIMIZE), ours, theirs, "films/1", Gates()) is None
+    )
+
+
+def slices(rows: int, wins: int, losses: int, gates: Gates) -> GateResult:
+    ours, theirs = pair(rows, wins, losses)
+    named = label_slices(ours.rows, ("bad", "good"))
+    assert [*named] == ["label bad", "label good"]
+    return slice_gate(ours.rows, theirs.rows, named, "films/1", gates)
+
+
+def test_large_slice_refuses_and_small_warns() -> None:
+    refused = slices(400, 0, 24, Gates())
+    assert refused.verdict is Verdict.REFUSE
+    assert refused.value == pytest.approx(-0.06)
+    assert "worst: label bad (200 rows)" in refused.detail
+    assert refused.interval is not None
+    assert slices(400, 0, 18, Gates()).passed
+    references = [0] * 300 + [1] * 40
+    theirs, ours = measured(references, references), measured([0] * 300 + [1] * 30 + [0] * 10, references)
+    small = slice_gate(ours.rows, theirs.rows, label_slices(ours.rows, ("bad", "good")), "films/1", Gates())
+    assert (small.passed, small.verdict) == (False, Verdict.PROMOTE)
+    assert "warning, small slices: label good (40 rows, -0.2500)" in small.detail
+
+
+def test_only_small_slices_abstain_with_rows() -> None:
+    result = slices(100, 0, 20, Gates())
+    assert (result.verdict, result.refuses, result.rows_needed) == (Verdict.ABSTAIN, False, 400)
