@@ -65,7 +65,9 @@ def test_show_names_lineage_and_commands(registry: Invoke, store: Location) -> N
     assert (found["version"], found["aliases"]) == (2, ["champion"])
     card = found["card"]
     assert (card["sweep"], card["trial"], card["seed"]) == ("films#1", 2, 13)
-    assert {"gate": "baseline", "verdict": "passed", "detail": ""} in found["gates"]
+    baseline = next(item for item in found["gates"] if item["gate"] == "baseline")
+    assert baseline["verdict"] == "passed"
+    assert "0.9000, baseline 0.6000" in baseline["detail"]
     assert len(found["code"]["commit"].partition("-")[0]) == 40
     assert found["code"]["packages"]["torch"]
     assert found["commands"]["serve"].startswith(f"MLFLOW_TRACKING_URI={store.tracking_uri} mlflow models serve ")
