@@ -17,9 +17,9 @@ from orchestrator.promotion.gates import GateResult, check, check_metrics, check
 from orchestrator.promotion.leak import leak_gate
 from orchestrator.promotion.paired import champion_gate, label_slices, slice_gate
 from orchestrator.promotion.stored_rows import StoredRows, is_same_adapter, rows_digest, rows_of_version
-from orchestrator.tracking.links import best_name
 from orchestrator.tracking.location import Location
 from orchestrator.tracking.registry import CHAMPION, Registry, Version, registry_errors
+from orchestrator.tracking.wording import best_name
 
 ROWS_TAG = "loratory.validation_rows"
 """Tag of a version: the digest of the validation rows for its ``best_val_...`` metrics."""

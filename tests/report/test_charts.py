@@ -4,14 +4,21 @@ import json
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.row_measures import RowMeasures
 from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.evaluation.calibration import calibrate
+from orchestrator.evaluation.slices import measured_slices, worst_slice
 from orchestrator.report.charts import CHARTS
+from orchestrator.report.charts.chart import plain
+from orchestrator.report.charts.rows import calibration, slices
 from orchestrator.report.charts.search import best_so_far, survival
 from orchestrator.report.files import draw
 from orchestrator.report.html import render_page
+from orchestrator.report.quality import Quality
 from orchestrator.report.search_progress import TrialBest, progress, stages
 from orchestrator.report.summary import Importances, Summary, summarise
 from tests.report.examples import make_records, make_sweep, report, trial
@@ -23,7 +30,28 @@ ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
 def summary() -> Summary:
     sweep = make_sweep()
     importances = Importances(values={"learning_rate": 0.71, "rank": 0.29})
-    return summarise(replace(sweep, facts=replace(sweep.facts, start_points=2)), make_records(), importances)
+    made = summarise(replace(sweep, facts=replace(sweep.facts, start_points=2)), make_records(), importances)
+    assert made.leaderboard.best is not None
+    return replace(made, quality=example_quality(made.leaderboard.best.number))
+
+
+def example_quality(number: int) -> Quality:
+    """Return the quality of one trial on 300 random test rows with a column."""
+    draw = np.random.default_rng(7)
+    references = draw.integers(2, size=300)
+    logits = 3.0 * draw.normal(size=(300, 2))
+    rows = RowMeasures(
+        losses=(0.5,) * 300,
+        units=(1.0,) * 300,
+        predictions=tuple(logits.argmax(axis=1).tolist()),
+        references=tuple(references.tolist()),
+        tokens=tuple(range(300)),
+        logits=tuple(map(tuple, logits.tolist())),
+    )
+    calibration = calibrate(rows, rows)
+    assert calibration is not None
+    columns = {"channel": [f"<c> {row % 40}" for row in range(300)]}
+    return Quality(slices={number: measured_slices(rows, columns)}, calibrations={number: calibration})
 
 
 def curve(number: int, values: tuple[float, ...], *, begin: float = 0.0, **other: object) -> TrialRecord:
@@ -93,6 +121,27 @@ def test_best_start_point_is_named_as_winner(summary: Summary) -> None:
     assert chart.message.endswith("It is a start point: no proposal was better.")
 
 
+def test_slices_show_the_worst_on_top(summary: Summary) -> None:
+    chart = slices(summary)
+    assert chart is not None
+    (points,) = chart.figure.data
+    assert summary.leaderboard.best is not None
+    worst = worst_slice(summary.quality.slices[summary.leaderboard.best.number])
+    assert worst is not None
+    assert len(points.y) == 20
+    assert points.y[-1] == plain(f"{worst.column} = {worst.name}")
+    assert chart.message.endswith("The 20 worst of 43 slices are drawn.")
+
+
+def test_calibration_has_both_reliabilities(summary: Summary) -> None:
+    chart = calibration(summary)
+    assert chart is not None
+    ideal, before, after = chart.figure.data
+    assert ideal.name == "calibrated"
+    assert max(after.x) < max(before.x)  # random logits are too sure
+    assert "expected calibration error" in chart.message
+
+
 def test_survival_names_rung_of_most_stops(summary: Summary) -> None:
     chart = survival(summary)
     assert chart is not None
@@ -112,7 +161,7 @@ def test_page_of_2000_trials_is_small() -> None:
     records = make_records(12) * 167
     many = summarise(make_sweep(), [replace(record, number=n) for n, record in enumerate(records)][:2000])
     charts = draw(many)
-    assert charts.keys() == CHARTS.keys() - {"importances"}
+    assert charts.keys() == CHARTS.keys() - {"importances", "slices", "calibration"}
     assert all(len(chart.figure.data) <= 12 for chart in charts.values())
     sizes = {name: len(json.dumps(chart.figure.to_plotly_json())) for name, chart in charts.items()}
     assert sum(sizes.values()) < 6_000_000, sizes

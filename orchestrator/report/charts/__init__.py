@@ -6,6 +6,7 @@ from orchestrator.report.charts.chart import Chart
 from orchestrator.report.charts.curves import learning_curves, loss_curves
 from orchestrator.report.charts.parameters import importances, parallel_coordinates
 from orchestrator.report.charts.quality import gap_and_score, splits
+from orchestrator.report.charts.rows import calibration, slices
 from orchestrator.report.charts.search import best_so_far, survival
 from orchestrator.report.summary import Summary
 
@@ -18,5 +19,7 @@ CHARTS: dict[str, Callable[[Summary], Chart | None]] = {
     "survival": survival,
     "gap_and_score": gap_and_score,
     "splits": splits,
+    "slices": slices,
+    "calibration": calibration,
 }
 """All charts by name, in the order of the page."""
