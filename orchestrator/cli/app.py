@@ -75,7 +75,7 @@ def make_app() -> typer.Typer:
     for panel, commands in PANELS.items():
         for name, command in commands.items():
             app.command(name, cls=_Command, rich_help_panel=panel)(command)
-    app.add_typer(registry.make_registry(), name="registry", rich_help_panel="Use")
+    app.add_typer(registry.make_registry(_Command), name="registry", rich_help_panel="Use")
     return app
 
 

@@ -1,10 +1,12 @@
 """Options and arguments shared by several commands."""
 
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.core.errors import UserError
 from orchestrator.core.secrets import redact, unmasked
 
 if TYPE_CHECKING:
@@ -45,6 +47,24 @@ def registry_location(tracking_uri: str | None, registry_uri: str | None) -> "Lo
     from orchestrator.tracking.location import locate
 
     return locate(Tracking(uri=tracking_uri, registry_uri=registry_uri))
+
+
+def existing_registry(tracking_uri: str | None, registry_uri: str | None) -> "Location":
+    """Return the location as ``registry_location`` does. A missing local store is not created.
+
+    Raises:
+        UserError: the local store does not exist.
+    """
+    from orchestrator.tracking.location import SQLITE
+
+    location = registry_location(tracking_uri, registry_uri)
+    for uri in (location.tracking_uri, location.registry_uri):
+        if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
+            raise UserError(
+                f"no registry at {uri}: the file does not exist. Run the command in the folder of your sweeps, or name "
+                "the registry with --tracking-uri or MLFLOW_TRACKING_URI"
+            )
+    return location
 
 
 def registry_options(location: "Location") -> str:

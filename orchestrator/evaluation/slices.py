@@ -52,6 +52,11 @@ class Slice:
         """Whether the slice has fewer than 200 rows."""
         return self.rows < SMALL
 
+    @property
+    def badness(self) -> float:
+        """Larger values are worse beyond doubt: minus the upper limit of an accuracy, the lower limit of a loss."""
+        return self.low if self.metric == "loss" else -self.high
+
 
 def row_slices(
     rows: RowMeasures, columns: Mapping[str, Sequence[str | None]]
@@ -93,7 +98,7 @@ def worst_slice(slices: Sequence[Slice]) -> Slice | None:
     This is the accuracy with the lowest upper limit, or the loss with the highest lower limit. A few wrong rows of a
     small slice have a wide interval, so they are rarely chosen.
     """
-    return min(slices, key=lambda each: -each.low if each.metric == "loss" else each.high, default=None)
+    return max(slices, key=lambda each: each.badness, default=None)
 
 
 def write_slice_columns(sweep_dir: Path, columns: Mapping[str, Sequence[str | None]]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.gates import Gates, MetricBound
 from orchestrator.core.metric import Metric
-from orchestrator.tracking.links import best_name
+from orchestrator.tracking.wording import best_name
 
 if TYPE_CHECKING:
     from orchestrator.statistics.intervals import Interval

@@ -11,6 +11,7 @@ from orchestrator.promotion.gates import GateResult
 from orchestrator.promotion.judge import ROWS_TAG, PromotionRequest, admit
 from orchestrator.promotion.stored_rows import rows_digest
 from orchestrator.tracking.adapters import AdapterCard
+from orchestrator.tracking.lineage import gates_tag
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.model_card import GateLine, version_description
 from orchestrator.tracking.models import log_adapter
@@ -60,10 +61,10 @@ def promote(sweep: SweepRecord, candidate: Candidate, location: Location, reques
         if candidate.test_rows is not None:
             log_test_rows(connect(location), model_id, candidate.test_rows.to_text())
         card = candidate.card
-        tags = _tags(card, results) | _origin(sweep, request)
-        version = registry.register(
-            request.name, model_id, tags, version_description(card, _gate_lines(results), f"{request.name}/VERSION")
-        )
+        gates = _gate_lines(results)
+        tags = _tags(card, results) | _origin(sweep, request) | gates_tag(gates)
+        text = version_description(card, gates, f"{request.name}/VERSION")
+        version = registry.register(request.name, model_id, tags, text)
         previous = None
         if request.alias is not None:
             previous = registry.set_alias(version, request.alias, seen=holder, reason=_reason(request, results))

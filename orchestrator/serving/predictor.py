@@ -79,10 +79,22 @@ class Predictor:
 
         return cls(AdapterRunner(folder, base, device), card, reference)
 
-    def predict(self, texts: Sequence[str], batch_size: int = 32) -> list[Prediction]:
-        """Return one prediction per text, in order; blank texts get no answer."""
+    def predict(
+        self, texts: Sequence[str], batch_size: int = 32, progress: Callable[[int], None] = lambda _count: None
+    ) -> list[Prediction]:
+        """Return one prediction per text, in order; blank texts get no answer.
+
+        Args:
+            texts: the texts.
+            batch_size: texts per batch.
+            progress: called after each batch with the number of texts answered so far, blank ones left out.
+        """
         nonblank = [text for text in texts if text.strip()]
-        answers = iter(self._answers(nonblank, batch_size) if nonblank else ())
+        found: list[Prediction] = []
+        for start in range(0, len(nonblank), batch_size):
+            found += self._answers(nonblank[start : start + batch_size], batch_size)
+            progress(len(found))
+        answers = iter(found)
         return [next(answers) if text.strip() else Prediction(text=text, answer=None) for text in texts]
 
     def _answers(self, texts: Sequence[str], batch_size: int) -> list[Prediction]:

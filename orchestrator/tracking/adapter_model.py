@@ -4,10 +4,11 @@ So the file imports nothing of this project: mlflow, torch, transformers and pef
 repeats the detection of length-dependent RoPE in ``evaluation/row_independence.py``; a test compares the two.
 
 The path of the base model is in ``loratory.json``; the caller can give another one:
-``mlflow.pyfunc.load_model(uri, model_config={"base": "/models/minilm"})``.
+``mlflow.pyfunc.load_model(uri, model_config={"base": "/models/minilm"})``, or ``LORATORY_BASE_MODEL``.
 """
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,9 @@ AUTO_CLASSES = {
 
 TEXT = "text"
 """The default name of the text column."""
+
+BASE = "LORATORY_BASE_MODEL"
+"""Environment variable with the base model's folder or hub id; for servers, which take no ``model_config``."""
 
 
 class AdapterRunner:
@@ -57,7 +61,13 @@ class AdapterRunner:
             # float32, as in the measurements: on some CPUs bitsandbytes has faster products with less precision.
             config = transformers.BitsAndBytesConfig(**self.card["quantisation"])
             options |= {"quantization_config": config, "dtype": "float32", "device_map": {"": device}}
-        model = auto.from_pretrained(base or self.card["base_path"], **options)
+        base = base or self.card["base_path"]
+        if Path(base).is_absolute() and not Path(base).is_dir():
+            raise _refusal(
+                f"the base model is not on this machine: folder {base} does not exist. Name its folder here with "
+                f'load_model(..., model_config={{"base": FOLDER}}) or with the environment variable {BASE}'
+            )
+        model = auto.from_pretrained(base, **options)
         for module in model.modules():
             if hasattr(module, "support_avx512bf16_for_cpu"):
                 module.support_avx512bf16_for_cpu = False
@@ -186,7 +196,11 @@ class AdapterRunner:
 
 
 class AdapterModel(PythonModel):
-    """The model for MLflow: it takes texts, and returns ``label`` and ``score``, or ``text``, one row per text."""
+    """The model for MLflow: a frame with the text column in, one row of answers for each text out.
+
+    A classifier answers with ``label``, ``score`` (its probability) and ``probabilities`` (by label). A language model
+    answers with ``text``. MLflow has checked the frame against the signature, so it has the text column.
+    """
 
     # Without it MLflow warns at every import of this file about the missing annotation of predict.
     _skip_type_hint_validation = True
@@ -194,31 +208,30 @@ class AdapterModel(PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
         """Load the adapter and its base."""
         config = context.model_config or {}
-        self.runner = AdapterRunner(Path(context.artifacts["adapter"]), config.get("base") or None)
+        self.runner = AdapterRunner(Path(context.artifacts["adapter"]), config.get("base") or os.environ.get(BASE))
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG002
         """Return a data frame with one row per text, with the index of the input.
 
         Args:
             context: MLflow's context, unused.
-            model_input: texts in a list, series or array; or a frame, a dict of columns or a list of rows with the
-                texts in the text column, or in the only column.
+            model_input: a frame with the text column.
             params: unused.
 
         Raises:
-            MlflowException: the text column is missing, or a row has no text; the message names the row.
+            MlflowException: a row has no text; the message names the row.
         """
         import pandas as pd
 
         series = _column(model_input, self.runner.card.get("text_column", TEXT))
         texts = _texts(series)
-        if not self.runner.labels:
+        labels = self.runner.labels
+        if not labels:
             return pd.DataFrame({"text": self.runner.generate(texts)}, index=series.index)
-        rows = self.runner.probabilities(texts)
-        best = [max(range(len(row)), key=row.__getitem__) for row in rows]
-        labels = [self.runner.labels[index] for index in best]
-        scores = [row[index] for row, index in zip(rows, best, strict=True)]
-        return pd.DataFrame({"label": labels, "score": scores}, index=series.index)
+        rows = [dict(zip(labels, row, strict=True)) for row in self.runner.probabilities(texts)]
+        best = [max(row, key=row.__getitem__) for row in rows]
+        scores = [row[label] for row, label in zip(rows, best, strict=True)]
+        return pd.DataFrame({"label": best, "score": scores, "probabilities": rows}, index=series.index)
 
 
 def reset_long_rope(model: "torch.nn.Module") -> bool:
@@ -240,33 +253,15 @@ def _reset_rope(module: "torch.nn.Module", _: object) -> None:
         setattr(module, f"{prefix}max_seq_len_cached", module.original_max_seq_len)
 
 
-def _column(given: Any, name: str) -> Any:  # noqa: ANN401  (whatever MLflow was given; a pandas series)
-    """Return the text column of an input."""
+def _column(frame: "pd.DataFrame", name: str) -> "pd.Series[Any]":
+    """Return the text column."""
     import pandas as pd
 
-    if isinstance(given, str):
-        given = [given]
-    if isinstance(given, dict):
-        listed = pd.api.types.is_list_like
-        lists = {key: list(value) if listed(value) else [value] for key, value in given.items()}
-        if len(set(map(len, lists.values()))) > 1:
-            counts = ", ".join(f"{key!r} has {len(values)}" for key, values in lists.items())
-            raise _refusal(f"every column must have as many values; {counts}")
-        given = pd.DataFrame(lists)
-    elif not isinstance(given, pd.DataFrame | pd.Series):
-        if not hasattr(given, "tolist") and (isinstance(given, bytes) or not hasattr(given, "__iter__")):
-            raise _refusal(f"texts, a frame or a dict of columns is needed, got {type(given).__name__}")
-        rows = given.tolist() if hasattr(given, "tolist") else list(given)
-        rows = rows if isinstance(rows, list) else [rows]
-        frame = bool(rows) and all(isinstance(row, dict | list | tuple) for row in rows)
-        given = pd.DataFrame(rows) if frame else pd.Series(rows, dtype=object)
-    if isinstance(given, pd.Series):
-        return given
-    columns = [column for column in (name, TEXT) if column in given.columns] or list(given.columns)
-    if columns and (len(columns) == 1 or columns[0] in {name, TEXT}) and isinstance(given[columns[0]], pd.Series):
-        return given[columns[0]]
-    names = ", ".join(map(str, given.columns)) or "none"
-    raise _refusal(f"the texts must stand in one column named {name!r}; the columns are: {names}")
+    series = frame[name]
+    cells = series.tolist()
+    if len(cells) == 1 and isinstance(cells[0], list):  # MLflow makes one row of {"text": ["a", "b"]}
+        return pd.Series(cells[0], dtype=object)
+    return series
 
 
 def _texts(series: "pd.Series[Any]") -> list[str]:

@@ -2,8 +2,8 @@
 
 import json
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from orchestrator.tracking.adapters import CARD, AdapterCard
@@ -13,6 +13,8 @@ from orchestrator.tracking.model_card import GateLine
 from orchestrator.tracking.registry import Version
 from orchestrator.tracking.wording import PARENT_TAG
 
+GATES_TAG = "loratory.gates"
+"""Tag of a version with all gates as JSON."""
 GATE_TAG = "gate/"
 PACKAGE_TAG = "version/"
 COMMIT_TAG = "mlflow.source.git.commit"
@@ -39,8 +41,15 @@ def lineage(location: Location, version: Version) -> Lineage:
     return Lineage(card=_card(location, version.model_id), commit=commit, packages=packages)
 
 
+def gates_tag(gates: Sequence[GateLine]) -> dict[str, str]:
+    """Return the tag of a version with the gates of its promotion."""
+    return {GATES_TAG: json.dumps([asdict(item) for item in gates], ensure_ascii=False)}
+
+
 def gate_lines(version: Version) -> tuple[GateLine, ...]:
-    """Return the gates of a version's promotion, from its tags."""
+    """Return the gates of a version's promotion, from its tags; early versions stored no compared values."""
+    if GATES_TAG in version.tags:
+        return tuple(GateLine(**item) for item in json.loads(version.tags[GATES_TAG]))
     found = ((key.removeprefix(GATE_TAG), value) for key, value in version.tags.items() if key.startswith(GATE_TAG))
     return tuple(GateLine(gate=name, verdict=verdict) for name, verdict in sorted(found))
 

@@ -6,32 +6,38 @@ from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.names import mlflow_key
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.tracking.description import sweep_key
-from orchestrator.tracking.wording import SWEEP_TAG, TRIAL_TAG
+from orchestrator.tracking.ui_view import trials_filter
+from orchestrator.tracking.wording import best_name
+
+_TRAINING = "workflowType=machine_learning"
+"""By default the UI opens a mode for language models in production, without runs."""
 
 
-def runs_url(base: str, experiment_id: str, metric: Metric, sweep: SweepRecord | None = None) -> str:
-    """Return the address of the page with all trials, the best first, and their charts side by side.
+def view_url(base: str, experiment_id: str, sweep: SweepRecord) -> str:
+    """Return the address of the table of a sweep's trials; its view must be in the experiment (``view_tags``).
 
-    By default the UI opens another mode with the folded parent run only.
+    Args:
+        base: the server's address.
+        experiment_id: the sweep's experiment.
+        sweep: the sweep.
+    """
+    return f"{_runs(base, experiment_id)}&viewStateShareKey={sweep_key(sweep)}"
+
+
+def runs_url(base: str, experiment_id: str, metric: Metric, sweep: SweepRecord) -> str:
+    """Return the address of the same page without a view: charts, and no columns beside the names of the runs.
 
     Args:
         base: the server's address.
         experiment_id: the sweep's experiment.
         metric: the searched metric; runs are sorted by its best value.
-        sweep: show only this sweep's trials; None: the trials of all generations, and the parent runs.
+        sweep: the sweep.
     """
     ascending = str(metric.direction is Direction.MINIMIZE).lower()
     key = quote(f"metrics.`{mlflow_key(best_name(metric))}`", safe="")
-    address = (
-        f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs"
-        f"?workflowType=machine_learning&compareRunsMode=CHART&orderByKey={key}&orderByAsc={ascending}"
-    )
-    if sweep is None:
-        return address
-    wanted = f"tags.`{SWEEP_TAG}` = '{sweep_key(sweep)}' AND tags.`{TRIAL_TAG}` != ''"
-    return f"{address}&searchFilter={quote(wanted, safe='')}"
+    order = f"compareRunsMode=CHART&orderByKey={key}&orderByAsc={ascending}"
+    return f"{_runs(base, experiment_id)}&{order}&searchFilter={quote(trials_filter(sweep), safe='')}"
 
 
-def best_name(metric: Metric) -> str:
-    """Return the summary metric of the best value of ``metric``: ``best_val_loss`` for ``val/loss``."""
-    return f"best_{metric.name.replace('/', '_', 1)}"
+def _runs(base: str, experiment_id: str) -> str:
+    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs?{_TRAINING}"

@@ -23,6 +23,7 @@ from orchestrator.tracking.wording import SWEEP_TAG, TRIAL_TAG, texts, trial_nam
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
+    from mlflow.types import ColSpec, TensorSpec
 
 SAMPLES_TAG = "loratory.samples"
 PACKAGES = ("torch", "transformers", "peft", "safetensors", "pandas")
@@ -130,18 +131,12 @@ def _save(staged: Path, card: AdapterCard, model: "LoggedModel", run_id: str, ta
     mlflow = load_mlflow()
     import pandas as pd
     from mlflow.models import Model, ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+    from mlflow.types import ColSpec, DataType, Schema
 
-    # By name: a frame may have other columns.
-    answers: list[ColSpec | TensorSpec] = [ColSpec(DataType.string, "label"), ColSpec(DataType.double, "score")]
-    generated: list[ColSpec | TensorSpec] = [ColSpec(DataType.string, "text")]
+    # By name: a frame may have other columns, before the texts too. MLflow leaves them out and requires this one.
     signature = ModelSignature(
-        inputs=Schema([ColSpec(DataType.string, card.text_column)]),
-        outputs=Schema(answers if card.labels else generated),
+        inputs=Schema([ColSpec(DataType.string, card.text_column)]), outputs=Schema(_answers(card))
     )
-    # MLflow would cast inputs to the signature: two texts in a dict to one row, and refuse a list of texts. This mark
-    # passes inputs unchanged to the model's code.
-    signature._is_signature_from_type_hint = True
     packages = PACKAGES if card.quantisation is None else (*PACKAGES, *QUANTISED_PACKAGES)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # advice to annotate predict, which would give a narrower schema
@@ -156,3 +151,14 @@ def _save(staged: Path, card: AdapterCard, model: "LoggedModel", run_id: str, ta
             input_example=pd.DataFrame({card.text_column: ["What is this text about?"]}),
             metadata={"loratory": card.to_json()},
         )
+
+
+def _answers(card: AdapterCard) -> "list[ColSpec | TensorSpec]":
+    """Return the columns of a model's answers."""
+    from mlflow.types import ColSpec, DataType
+    from mlflow.types.schema import Map
+
+    if not card.labels:
+        return [ColSpec(DataType.string, "text")]
+    by_label = ColSpec(Map(DataType.double), "probabilities")
+    return [ColSpec(DataType.string, "label"), ColSpec(DataType.double, "score"), by_label]

@@ -153,10 +153,10 @@ class Synchroniser:
         seen = _digest(len(trial.reports), trial.state, trial.reason, trial.final, status)
         if cursor.get("seen") == seen:
             return
-        number, started = trial.number, trial.started_at or sweep.created_at
+        number = trial.number
         run_id = self._runs.get(number)
         if run_id is None:
-            run_id = self._add_run(number, writer.create_trial(self._experiment, number, parent, started))
+            run_id = self._add_run(number, writer.create_trial(self._experiment, trial, parent))
         if not cursor:
             self._add_run(number, run_id)
             writer.log_data(run_id)

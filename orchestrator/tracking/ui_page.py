@@ -1,16 +1,23 @@
-"""MLflow's web pages with telemetry switched off and its assistant closed. ``mlflow server`` runs this as its app.
+"""MLflow's web pages with other defaults. ``mlflow server`` runs this as its app.
 
-The server already tells its pages to send nothing (``MLFLOW_DISABLE_TELEMETRY``). But their switch "Enable telemetry"
-is a value in the browser's storage, and on by default: the page switches it off before MLflow's code runs. Another
-value there says that the assistant has opened itself once; without it the assistant hides half of the charts.
+The defaults are values in the browser's storage; the page sets them before MLflow's code runs, and keeps those set by a
+person:
+
+- The switch "Enable telemetry" is off. The server already tells its pages to send nothing.
+- The assistant has opened itself once. Otherwise it hides half of the charts.
+- The mode is "Model training". Otherwise an experiment opens with an empty page for language models.
+- A sweep's experiment has the columns, filter and charts of its view. Otherwise it shows no metric.
 """
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+
+from orchestrator.tracking.ui_view import ALL_VIEW
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -20,7 +27,12 @@ APP = "loratory-ui"
 
 TELEMETRY = "mlflow.settings.telemetry.enabled_v1"
 ASSISTANT = "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1"
-"""Keys in the browser's storage; a value set by a person stays."""
+MODE = "mlflow.workflowType_v1"
+"""Keys in the browser's storage."""
+TABLE = 'MLflowLocalStorage-1.1-ExperimentPage-["{}"]-ReactComponentState'
+"""The key of an experiment's table, by the experiment's id."""
+EXPERIMENTS = 200
+"""Most experiments with a default table, the newest first."""
 
 
 def create() -> "FastAPI":
@@ -31,20 +43,35 @@ def create() -> "FastAPI":
 
     page = Path(str(pages.static_folder)) / "index.html"
     if page.is_file() and "serve" in pages.view_functions:
-        values = {ASSISTANT: "true", **({TELEMETRY: "false"} if MLFLOW_DISABLE_TELEMETRY.get() else {})}
-        html = page.read_text(encoding="utf-8").replace("<head>", f"<head>{_script(values)}", 1)
-        pages.view_functions["serve"] = lambda: html
+        values = {ASSISTANT: "true", MODE: '"machine_learning"'}
+        if MLFLOW_DISABLE_TELEMETRY.get():
+            values[TELEMETRY] = "false"
+        html = page.read_text(encoding="utf-8")
+
+        def served_page() -> str:
+            return html.replace("<head>", f"<head>{_script({**values, **_tables()})}", 1)
+
+        pages.view_functions["serve"] = served_page
     app: FastAPI = served
     return app
 
 
+def _tables() -> dict[str, str]:
+    """Return the view of each experiment that has one, by its key in the browser's storage."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(os.environ["MLFLOW_BACKEND_STORE_URI"])
+    found = client.search_experiments(max_results=EXPERIMENTS, order_by=["last_update_time DESC"])
+    return {TABLE.format(each.experiment_id): each.tags[ALL_VIEW] for each in found if ALL_VIEW in each.tags}
+
+
 def _script(values: Mapping[str, str]) -> str:
     """Return a script for the page's head: it stores the values whose keys the browser does not have."""
-    lines = (
-        f'if (localStorage.getItem("{key}") === null) localStorage.setItem("{key}", "{value}");'
-        for key, value in values.items()
-    )
-    return f"<script>\ntry {{ {' '.join(lines)} }} catch (error) {{}}\n</script>"
+    # An escaped "<" cannot end the script.
+    plain = json.dumps(values).replace("<", "\\u003c")
+    code = "if (localStorage.getItem(key) === null) localStorage.setItem(key, value);"
+    loop = f"for (const [key, value] of Object.entries({plain})) {{ {code} }}"
+    return f"<script>\ntry {{ {loop} }} catch (error) {{}}\n</script>"
 
 
 @contextmanager

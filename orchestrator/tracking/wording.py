@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from orchestrator.core.metric import Metric
 from orchestrator.core.ranking import of_the_search, ranked_by_result
 from orchestrator.core.space import ParamValue, format_value
 from orchestrator.core.sweep import SweepRecord, SweepStatus, state_word
@@ -12,9 +13,16 @@ from orchestrator.tracking.description import SweepDescription, sweep_key
 SWEEP_TAG = "loratory.sweep"
 TRIAL_TAG = "loratory.trial"
 """The tags for finding runs and models; the parent run has no ``TRIAL_TAG``."""
+FRESH_TAG = "loratory.fresh_seed"
+"""Instead of ``TRIAL_TAG``, the number of a training with a fresh seed: lists of trials leave it out."""
 
 NOTE_TAG = "mlflow.note.content"
 PARENT_TAG = "mlflow.parentRunId"
+
+
+def best_name(metric: Metric) -> str:
+    """Return the summary metric of the best value of ``metric``: ``best_val_loss`` for ``val/loss``."""
+    return f"best_{metric.name.replace('/', '_', 1)}"
 
 
 def trial_name(number: int) -> str:
@@ -70,14 +78,21 @@ def sweep_run_status(status: SweepStatus) -> str:
     }[status]
 
 
-def identity_tags(sweep: SweepRecord, number: int | None, parent: str | None) -> dict[str, str]:
-    """Return the tags of a new run."""
-    tags = {SWEEP_TAG: sweep_key(sweep)}
-    if number is not None:
-        tags[TRIAL_TAG] = str(number)
-    if parent is not None:
-        tags[PARENT_TAG] = parent
-    return tags
+def run_name(trial: TrialRecord) -> str:
+    """Return the name of a trial's run; that of a training with a fresh seed names the configuration's trial."""
+    name = trial_name(trial.number)
+    return name if trial.confirms is None else f"{name} (fresh seed of {trial_name(trial.confirms)})"
+
+
+def parent_tags(sweep: SweepRecord) -> dict[str, str]:
+    """Return the tags of a new run of a sweep."""
+    return {SWEEP_TAG: sweep_key(sweep)}
+
+
+def child_tags(sweep: SweepRecord, trial: TrialRecord, parent: str) -> dict[str, str]:
+    """Return the tags of a trial's new run under the run ``parent``."""
+    number = TRIAL_TAG if trial.confirms is None else FRESH_TAG
+    return {SWEEP_TAG: sweep_key(sweep), number: str(trial.number), PARENT_TAG: parent}
 
 
 def _assignments(params: Mapping[str, ParamValue]) -> str:

@@ -6,17 +6,29 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from orchestrator.core.metric import Metric
 from orchestrator.core.secrets import redact
 from orchestrator.core.sweep import SweepRecord
+from orchestrator.core.trial import TrialRecord
 from orchestrator.tracking import provenance
 from orchestrator.tracking.description import DataInput, SweepDescription, sweep_key
-from orchestrator.tracking.location import Location
+from orchestrator.tracking.location import Location, connect
+from orchestrator.tracking.refusals import is_refusal
 from orchestrator.tracking.summary import Point, milliseconds
-from orchestrator.tracking.wording import SWEEP_TAG, TRIAL_TAG, identity_tags, texts, trial_name
+from orchestrator.tracking.ui_view import view_tags
+from orchestrator.tracking.wording import (
+    FRESH_TAG,
+    SWEEP_TAG,
+    TRIAL_TAG,
+    child_tags,
+    parent_tags,
+    run_name,
+    texts,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import DatasetInput
+    from mlflow.entities import DatasetInput, Experiment
 
 METRICS_PER_BATCH = 900
 """MLflow accepts 1000 entities in one call, at most 100 of them parameters and 100 tags."""
@@ -33,13 +45,18 @@ class RunWriter:
         self._description = description
 
     def experiment(self, location: Location) -> str:
-        """Return the id of the experiment with the sweep's name; create it, or restore it if it was deleted."""
+        """Return the id of the experiment with the sweep's name, with the view of the sweep's trials.
+
+        It is created, or restored if it was deleted.
+        """
         experiment = self.client.get_experiment_by_name(self._sweep.name)
+        views = view_tags(self._sweep, self._description.metric)
         if experiment is None:
             artifacts = None if location.artifacts is None else (location.artifacts / self._sweep.name).as_uri()
-            return str(self.client.create_experiment(self._sweep.name, artifact_location=artifacts))
+            return str(self.client.create_experiment(self._sweep.name, artifact_location=artifacts, tags=views))
         if experiment.lifecycle_stage != "active":
             self.client.restore_experiment(experiment.experiment_id)
+        _write_missing(self.client, experiment, views)
         return str(experiment.experiment_id)
 
     def existing(self, experiment_id: str) -> dict[int | None, str]:
@@ -50,7 +67,7 @@ class RunWriter:
         while True:
             page = self.client.search_runs([experiment_id], wanted, order_by=["start_time ASC"], page_token=token)
             for run in page:
-                number = run.data.tags.get(TRIAL_TAG)
+                number = run.data.tags.get(TRIAL_TAG, run.data.tags.get(FRESH_TAG))
                 run_ids.setdefault(None if number is None else int(number), str(run.info.run_id))
             token = page.token
             if not token:
@@ -58,7 +75,7 @@ class RunWriter:
 
     def create_parent(self, experiment_id: str) -> str:
         """Create the sweep's run and return its id."""
-        tags = identity_tags(self._sweep, None, None) | dict(_origin(self._description.code_dir))
+        tags = parent_tags(self._sweep) | dict(_origin(self._description.code_dir))
         started = milliseconds(self._sweep.created_at)
         return str(self.client.create_run(experiment_id, started, tags, self._sweep.reference).info.run_id)
 
@@ -73,10 +90,11 @@ class RunWriter:
         self.write(run_id, params=params, tags={f"version/{name}": version for name, version in versions.items()})
         self.log_data(run_id)
 
-    def create_trial(self, experiment_id: str, number: int, parent: str, started_at: float) -> str:
+    def create_trial(self, experiment_id: str, trial: TrialRecord, parent: str) -> str:
         """Create a trial's run under ``parent`` and return its id."""
-        tags = identity_tags(self._sweep, number, parent) | dict(_origin(self._description.code_dir))
-        run = self.client.create_run(experiment_id, milliseconds(started_at), tags, trial_name(number))
+        tags = child_tags(self._sweep, trial, parent) | dict(_origin(self._description.code_dir))
+        started = milliseconds(trial.started_at or self._sweep.created_at)
+        run = self.client.create_run(experiment_id, started, tags, run_name(trial))
         return str(run.info.run_id)
 
     def log_data(self, run_id: str) -> None:
@@ -92,13 +110,13 @@ class RunWriter:
         tags: Mapping[str, str] | None = None,
     ) -> None:
         """Write metrics, parameters and tags, in as few calls as the limits allow."""
-        from mlflow.entities import Metric, Param, RunTag
+        from mlflow import entities
 
-        metrics = [Metric(point.name, point.value, point.timestamp_ms, point.step) for point in points]
-        texts = [Param(name, redact(value)[:6000]) for name, value in (params or {}).items()]
+        metrics = [entities.Metric(point.name, point.value, point.timestamp_ms, point.step) for point in points]
+        texts = [entities.Param(name, redact(value)[:6000]) for name, value in (params or {}).items()]
         for few in _chunks(texts, 100):
             self.client.log_batch(run_id, params=few)
-        head = [RunTag(name, redact(value)[:8000]) for name, value in (tags or {}).items()]
+        head = [entities.RunTag(name, redact(value)[:8000]) for name, value in (tags or {}).items()]
         for chunk in _chunks(metrics, METRICS_PER_BATCH):
             self.client.log_batch(run_id, metrics=chunk, tags=head)
             head = []
@@ -119,6 +137,30 @@ class RunWriter:
     def upload_text(self, run_id: str, content: str, name: str) -> None:
         """Upload a text as an artifact of the run."""
         self.client.log_text(run_id, redact(content), name)
+
+
+def offer_view(location: Location, experiment_id: str, sweep: SweepRecord, metric: Metric) -> bool:
+    """Write the view of the sweep's trials if the experiment has none; return whether it has one now.
+
+    Versions before 0.2 wrote no views.
+
+    Raises:
+        MlflowException: the server does not answer.
+    """
+    client = connect(location)
+    try:
+        _write_missing(client, client.get_experiment(experiment_id), view_tags(sweep, metric))
+    except Exception as error:
+        if not is_refusal(error):
+            raise
+        return False  # a person may read the store and not write to it
+    return True
+
+
+def _write_missing(client: "MlflowClient", experiment: "Experiment", tags: Mapping[str, str]) -> None:
+    for name, value in tags.items():
+        if experiment.tags.get(name) != value:
+            client.set_experiment_tag(experiment.experiment_id, name, value)
 
 
 def table_tag(path: str) -> dict[str, str]:

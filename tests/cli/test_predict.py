@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.cli.commands import predict
 from orchestrator.core.errors import UserError
 from orchestrator.promotion.export import export_adapter
 from tests.cli.conftest import Invoke
@@ -100,3 +101,13 @@ def test_text_resembling_file_name_is_predicted(invoke: Invoke, folder: str) -> 
     texts = ("see rows.csv", "fine/awful", "x" * 5000, ".", "tests")
     result = json.loads(invoke("predict", folder, *texts, "--json").stdout)["predictions"]
     assert [item["text"] for item in result] == [*texts]
+
+
+def test_progress_is_shown_without_terminal(
+    invoke: Invoke, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict, "SILENCE_S", 0.0)
+    (tmp_path / "in.csv").write_text("text\nfine\nawful\nsad\n")
+    done = invoke("predict", folder, "--file", str(tmp_path / "in.csv"), "--batch-size", "2", "--json")
+    assert "2 of 3 texts" in done.stderr
+    assert len(json.loads(done.stdout)["predictions"]) == 3

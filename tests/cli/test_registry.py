@@ -65,7 +65,9 @@ def test_show_names_lineage_and_commands(registry: Invoke, store: Location) -> N
     assert (found["version"], found["aliases"]) == (2, ["champion"])
     card = found["card"]
     assert (card["sweep"], card["trial"], card["seed"]) == ("films#1", 2, 13)
-    assert {"gate": "baseline", "verdict": "passed", "detail": ""} in found["gates"]
+    baseline = next(item for item in found["gates"] if item["gate"] == "baseline")
+    assert baseline["verdict"] == "passed"
+    assert "0.9000, baseline 0.6000" in baseline["detail"]
     assert len(found["code"]["commit"].partition("-")[0]) == 40
     assert found["code"]["packages"]["torch"]
     assert found["commands"]["serve"].startswith(f"MLFLOW_TRACKING_URI={store.tracking_uri} mlflow models serve ")
@@ -141,3 +143,10 @@ def test_version_of_other_program_is_shown(registry: Invoke, store: Location) ->
     with pytest.raises(UserError, match="foreign/1 does not come from an adapter logged by Loratory: it has no scores"):
         registry("compare", "foreign", "films")
     client.delete_registered_model("foreign")
+
+
+def test_missing_store_is_named_and_not_created(invoke: Invoke, tmp_path: Path) -> None:
+    for command in (("registry", "list"), ("registry", "show", "films"), ("rollback", "films")):
+        with pytest.raises(UserError, match=r"no registry at sqlite:////.*mlflow.db: the file does not exist"):
+            invoke(*command)
+    assert not (tmp_path / "mlflow").exists()

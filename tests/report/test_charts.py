@@ -4,21 +4,23 @@ import json
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.row_measures import RowMeasures
 from orchestrator.core.trial import TrialRecord, TrialState
-from orchestrator.evaluation.calibration import AdapterCalibration, Reliability
-from orchestrator.evaluation.slices import Slice
+from orchestrator.evaluation.calibration import calibrate
+from orchestrator.evaluation.slices import measured_slices, worst_slice
 from orchestrator.report.charts import CHARTS
+from orchestrator.report.charts.chart import plain
+from orchestrator.report.charts.rows import calibration, slices
 from orchestrator.report.charts.search import best_so_far, survival
 from orchestrator.report.files import draw
 from orchestrator.report.html import render_page
 from orchestrator.report.quality import Quality
 from orchestrator.report.search_progress import TrialBest, progress, stages
 from orchestrator.report.summary import Importances, Summary, summarise
-from orchestrator.statistics.calibration import CalibrationError, ReliabilityBin, Temperature
-from orchestrator.statistics.intervals import Interval
 from tests.report.examples import make_records, make_sweep, report, trial
 
 ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
@@ -28,29 +30,28 @@ ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
 def summary() -> Summary:
     sweep = make_sweep()
     importances = Importances(values={"learning_rate": 0.71, "rank": 0.29})
-    return summarise(replace(sweep, facts=replace(sweep.facts, start_points=2)), make_records(), importances)
+    made = summarise(replace(sweep, facts=replace(sweep.facts, start_points=2)), make_records(), importances)
+    assert made.leaderboard.best is not None
+    return replace(made, quality=example_quality(made.leaderboard.best.number))
 
 
-def with_quality(summary: Summary) -> Summary:
-    """Return the summary with calibration and slices of trial 2, the best kept adapter."""
-    low, high = Interval(value=0.5, low=0.4, high=0.6), Interval(value=0.9, low=0.85, high=0.95)
-    bins = (
-        ReliabilityBin(low=0.5, high=0.6, rows=90, confidence=0.55, accuracy=low),
-        ReliabilityBin(low=0.9, high=1.0, rows=110, confidence=0.97, accuracy=high),
+def example_quality(number: int) -> Quality:
+    """Return the quality of one trial on 300 random test rows with a column."""
+    draw = np.random.default_rng(7)
+    references = draw.integers(2, size=300)
+    logits = 3.0 * draw.normal(size=(300, 2))
+    rows = RowMeasures(
+        losses=(0.5,) * 300,
+        units=(1.0,) * 300,
+        predictions=tuple(logits.argmax(axis=1).tolist()),
+        references=tuple(references.tolist()),
+        tokens=tuple(range(300)),
+        logits=tuple(map(tuple, logits.tolist())),
     )
-    measured = AdapterCalibration(
-        temperature=Temperature(value=1.3, loss_before=0.4, loss_after=0.38),
-        validation_rows=300,
-        test_rows=200,
-        before=Reliability(error=CalibrationError(value=0.06, bins=15, norm=1), bins=bins),
-        after=Reliability(error=CalibrationError(value=0.02, bins=15, norm=1), bins=bins),
-    )
-    values = {"<b>short</b>": (0.7, 0.6, 0.8), "a very long name of a source of texts": (0.5, 0.2, 0.85)}
-    slices = tuple(
-        Slice(column="source", name=name, rows=20, metric="accuracy", value=value, low=low, high=high, level=0.95)
-        for name, (value, low, high) in values.items()
-    )
-    return replace(summary, quality=Quality(slices={1: (), 2: slices}, calibrations={2: measured}))
+    calibration = calibrate(rows, rows)
+    assert calibration is not None
+    columns = {"channel": [f"<c> {row % 40}" for row in range(300)]}
+    return Quality(slices={number: measured_slices(rows, columns)}, calibrations={number: calibration})
 
 
 def curve(number: int, values: tuple[float, ...], *, begin: float = 0.0, **other: object) -> TrialRecord:
@@ -92,7 +93,7 @@ def test_stages_count_every_trial_once() -> None:
 
 
 def test_all_charts_are_drawn_with_messages(summary: Summary) -> None:
-    charts = draw(with_quality(summary))
+    charts = draw(summary)
     assert charts.keys() == CHARTS.keys()
     for chart in charts.values():
         assert chart.title
@@ -120,36 +121,33 @@ def test_best_start_point_is_named_as_winner(summary: Summary) -> None:
     assert chart.message.endswith("It is a start point: no proposal was better.")
 
 
+def test_slices_show_the_worst_on_top(summary: Summary) -> None:
+    chart = slices(summary)
+    assert chart is not None
+    (points,) = chart.figure.data
+    assert summary.leaderboard.best is not None
+    worst = worst_slice(summary.quality.slices[summary.leaderboard.best.number])
+    assert worst is not None
+    assert len(points.y) == 20
+    assert chart.figure.layout.yaxis.ticktext[-1] == plain(f"{worst.column} = {worst.name}")
+    assert points.text[-1].startswith(plain(f"{worst.column} = {worst.name}: accuracy {worst.value:.3f} ("))
+    assert chart.message.endswith("The 20 worst of 43 slices are drawn.")
+
+
+def test_calibration_has_both_reliabilities(summary: Summary) -> None:
+    chart = calibration(summary)
+    assert chart is not None
+    ideal, before, after = chart.figure.data
+    assert ideal.name == "calibrated"
+    assert max(after.x) < max(before.x)  # random logits are too sure
+    assert "expected calibration error" in chart.message
+
+
 def test_survival_names_rung_of_most_stops(summary: Summary) -> None:
     chart = survival(summary)
     assert chart is not None
     expected = "12 trials reported at 1,333 samples, 8 at 8,000. 3 were stopped early, most of them (3) at 2,667."
     assert chart.message == expected
-
-
-def test_slices_are_ordered_and_the_worst_is_marked(summary: Summary) -> None:
-    chart = draw(with_quality(summary))["slices"]
-    (points,) = chart.figure.data
-    assert list(points.x) == [0.7, 0.5]  # the lowest value is on top
-    assert points.marker.color[0] != points.marker.color[1]
-    assert list(chart.figure.layout.yaxis.ticktext) == [
-        "source = &lt;b&gt;short&lt;/b&gt;",
-        "source = a very long na…",
-    ]
-    assert chart.message.startswith("Trial 2: source = <b>short</b>: accuracy 0.700 (0.600 to 0.800) on 20 test rows")
-    assert list(points.error_x.array) == pytest.approx([0.1, 0.35])
-
-
-def test_calibration_is_drawn_before_and_after_temperature(summary: Summary) -> None:
-    assert not {"calibration", "slices"} & draw(summary).keys()  # nothing is stored
-    chart = draw(with_quality(summary))["calibration"]
-    assert [trace.name for trace in chart.figure.data] == [
-        "perfect calibration",
-        "own probabilities",
-        "temperature 1.30",
-    ]
-    assert list(chart.figure.data[1].x) == [0.55, 0.97]
-    assert chart.message.startswith("Trial 2: expected calibration error 0.060 on 200 test rows")
 
 
 def test_names_in_charts_are_escaped() -> None:
@@ -164,7 +162,7 @@ def test_page_of_2000_trials_is_small() -> None:
     records = make_records(12) * 167
     many = summarise(make_sweep(), [replace(record, number=n) for n, record in enumerate(records)][:2000])
     charts = draw(many)
-    assert charts.keys() == CHARTS.keys() - {"importances", "calibration", "slices"}
+    assert charts.keys() == CHARTS.keys() - {"importances", "slices", "calibration"}
     assert all(len(chart.figure.data) <= 12 for chart in charts.values())
     sizes = {name: len(json.dumps(chart.figure.to_plotly_json())) for name, chart in charts.items()}
     assert sum(sizes.values()) < 6_000_000, sizes

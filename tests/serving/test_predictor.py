@@ -76,6 +76,9 @@ def test_blank_texts_get_no_answer(registered: Tracked) -> None:
     assert [item.answer for item in found] == [None, plain[0].answer, None, plain[1].answer]
     assert [item.text for item in found] == ["", TEXTS[0], "  ", TEXTS[1]]
     assert (found[0].score, found[0].probabilities) == (None, {})
+    counts: list[int] = []
+    assert predictor.predict([*TEXTS, ""], 3, counts.append)[0] == plain[0]
+    assert counts == [3, 4]
 
 
 def test_exported_folder_predicts_with_moved_base(tracked: Tracked, tmp_path: Path) -> None:

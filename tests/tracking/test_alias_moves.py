@@ -114,6 +114,12 @@ def test_alias_refuses_damaged_model(store: Location, models: list[str]) -> None
         assert registry.holder("damaged", "champion") is None
     finally:
         weights.write_bytes(content)
+    client = connect(store)
+    unfinished = client.create_logged_model(client.get_logged_model(models[0]).experiment_id)
+    with pytest.raises(TrackingError, match=f"its logged model {unfinished.model_id} is incomplete"):
+        registry.register("damaged", unfinished.model_id, {})
+    assert len(registry.versions("damaged")) == 1
+    client.delete_logged_model(unfinished.model_id)
     with pytest.raises(TrackingError, match="its logged model m-0 does not exist"):
         registry.register("damaged", "m-0", {})
 

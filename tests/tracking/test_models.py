@@ -3,12 +3,13 @@
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from orchestrator.tracking.adapters import CARD, read_card
 from orchestrator.tracking.environment import load_mlflow
 from orchestrator.tracking.location import Location, connect
-from orchestrator.tracking.models import download_model
+from orchestrator.tracking.models import download_model, find_model, log_adapter
 from orchestrator.tracking.synchroniser import Synchroniser
 from tests.tracking.records import description
 from tests.tracking.trained import LABELS, TEXTS, TrainedSweep, trained_sweep
@@ -35,6 +36,20 @@ def test_kept_adapters_become_models_once(trained: TrainedSweep, local_store: Lo
     trained.store.forget_cursors()
     Synchroniser(trained.store.ledger, trained.store.id, description(), local_store, trained.adapters).run()
     assert models(trained, local_store) == logged
+
+
+def test_model_of_killed_process_is_replaced(trained: TrainedSweep, local_store: Location) -> None:
+    trained.store.forget_cursors()
+    about = description(keep_adapters=1)
+    Synchroniser(trained.store.ledger, trained.store.id, about, local_store, trained.adapters).run()
+    client, card = connect(local_store), trained.adapters.card(trained.store.record, trained.store.records[0])
+    tags = {"loratory.sweep": card.sweep_key, "loratory.trial": "0", "loratory.samples": str(card.samples)}
+    killed = client.create_logged_model(trained.store.experiment_id, tags=tags)
+    assert find_model(client, trained.store.experiment_id, card) is None
+    folder = trained.adapters.folder(trained.store.records[0])
+    assert folder is not None
+    logged = log_adapter(client, folder, card, trained.store.run_of(0), trained.store.experiment_id)
+    assert models(trained, local_store)["0"] == logged != killed.model_id
 
 
 def test_only_the_top_k_are_logged(trained: TrainedSweep, local_store: Location) -> None:
@@ -73,7 +88,7 @@ def test_pyfunc_loads_it_and_names_the_classes(trained: TrainedSweep, local_stor
     Synchroniser(trained.store.ledger, trained.store.id, description(), local_store, trained.adapters).run()
     mlflow = load_mlflow()
     location = connect(local_store).get_logged_model(models(trained, local_store)["2"]).artifact_location
-    answers = mlflow.pyfunc.load_model(location).predict(list(TEXTS))
+    answers = mlflow.pyfunc.load_model(location).predict(pd.DataFrame({"text": TEXTS}))
     expected = [LABELS[max(range(3), key=row.__getitem__)] for row in trained.logits[2]]
     assert answers["label"].tolist() == expected
 
@@ -83,9 +98,9 @@ def test_pyfunc_takes_the_base_from_model_config(trained: TrainedSweep, local_st
     Synchroniser(trained.store.ledger, trained.store.id, description(), local_store, trained.adapters).run()
     mlflow = load_mlflow()
     location = connect(local_store).get_logged_model(models(trained, local_store)["2"]).artifact_location
-    expected = mlflow.pyfunc.load_model(location).predict(TEXTS[0])
+    expected = mlflow.pyfunc.load_model(location).predict({"text": TEXTS[0]})
     copied = shutil.copytree(trained.adapters.base_path, tmp_path / "base")
     elsewhere = mlflow.pyfunc.load_model(location, model_config={"base": str(copied)})
-    assert elsewhere.predict(TEXTS[0]).equals(expected)
+    assert elsewhere.predict({"text": TEXTS[0]}).equals(expected)
     with pytest.raises(Exception, match="gone"):
         mlflow.pyfunc.load_model(location, model_config={"base": str(tmp_path / "gone")})

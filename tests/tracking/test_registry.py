@@ -5,6 +5,7 @@ import sys
 import uuid
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from orchestrator.core.errors import UserError
@@ -76,7 +77,7 @@ def test_version_downloads_and_loads_by_uri(
     try:
         mlflow.set_tracking_uri(location.tracking_uri)
         mlflow.set_registry_uri(location.registry_uri)
-        answers = mlflow.pyfunc.load_model(f"models:/{name}@champion").predict(list(TEXTS))
+        answers = mlflow.pyfunc.load_model(f"models:/{name}@champion").predict(pd.DataFrame({"text": TEXTS}))
     finally:
         mlflow.set_tracking_uri(before[0])
         mlflow.set_registry_uri(before[1])

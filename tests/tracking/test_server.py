@@ -22,7 +22,7 @@ from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.reconciler import Reconciler
 from orchestrator.tracking.server import choose_port, serve
 from orchestrator.tracking.synchroniser import Synchroniser
-from orchestrator.tracking.ui_page import ASSISTANT, TELEMETRY
+from orchestrator.tracking.ui_page import ASSISTANT, MODE, TELEMETRY
 from tests.tracking.records import StoredSweep, description, sweep, trial
 
 ROOT = Path(__file__).parents[2]
@@ -77,8 +77,8 @@ def test_pages_send_nothing_and_show_the_charts(served_store: Location) -> None:
     code = "".join(get(f"/static-files/{name}") for name in re.findall(r'src="static-files/([^"]+)"', page))
     assert "`${e}_v${t}`" in code
     # The values come before MLflow's code, under the keys read by this code.
-    for name, value in ((TELEMETRY, "false"), (ASSISTANT, "true")):
-        assert page.index(f'localStorage.setItem("{name}", "{value}")') < page.index("<script defer")
+    for name, value in ((TELEMETRY, '"false"'), (ASSISTANT, '"true"'), (MODE, r'"\"machine_learning\""')):
+        assert page.index(f'"{name}": {value}') < page.index("<script defer")
         key, _, version = name.rpartition("_v")
         assert f'"{key}"' in code
         assert version == "1"

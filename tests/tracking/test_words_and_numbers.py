@@ -1,6 +1,8 @@
 """Texts and metrics of runs, computed from records; and addresses."""
 
 import dataclasses
+import json
+from dataclasses import replace
 from urllib.parse import parse_qs, unquote, urlparse
 
 from orchestrator.core.facts import SweepFacts
@@ -9,8 +11,9 @@ from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.tracking import wording
 from orchestrator.tracking.description import sweep_key
-from orchestrator.tracking.links import best_name, runs_url
+from orchestrator.tracking.links import runs_url, view_url
 from orchestrator.tracking.summary import summary, sweep_points, trial_points
+from orchestrator.tracking.ui_view import ALL_VIEW, VIEW_TAG, view_tags
 from tests.counting import counted, record_reads
 from tests.tracking.records import ACCURACY, description, report, sweep, trial
 
@@ -137,7 +140,39 @@ def test_runs_url_shows_the_trials() -> None:
         "orderByAsc": ["false"],
         "searchFilter": [f"tags.`loratory.sweep` = '{sweep_key(sweep())}' AND tags.`loratory.trial` != ''"],
     }
-    assert "orderByAsc=true" in unquote(runs_url("http://x", "7", LOSS))
+    assert "orderByAsc=true" in unquote(runs_url("http://x", "7", LOSS, sweep()))
     hits = Metric(name="val/hit@1", direction=Direction.MAXIMIZE)
-    assert "orderByKey=metrics.`best_val_hit_1`" in unquote(runs_url("http://x", "7", hits))
-    assert best_name(LOSS) == "best_val_loss"
+    assert "orderByKey=metrics.`best_val_hit_1`" in unquote(runs_url("http://x", "7", hits, sweep()))
+    assert wording.best_name(LOSS) == "best_val_loss"
+
+
+def test_view_has_columns_for_what_was_searched() -> None:
+    searched = replace(sweep(), fingerprint={"space": {"learning_rate": {}, "rank": {}}})
+    tags = view_tags(searched, LOSS)
+    key = sweep_key(searched)
+    assert view_url("http://x/", "7", searched) == (
+        f"http://x/#/experiments/7/runs?workflowType=machine_learning&viewStateShareKey={key}"
+    )
+    own, all_sweeps = json.loads(tags[f"{VIEW_TAG}{key}"]), json.loads(tags[ALL_VIEW])
+    assert own["selectedColumns"] == [
+        "metrics.`best_val_loss`",
+        "metrics.`test/loss`",
+        "metrics.`overfit_gap_at_best`",
+        "params.`learning_rate`",
+        "params.`rank`",
+        "tags.`state`",
+    ]
+    assert own["orderByAsc"] is True
+    assert [section["name"] for section in own["compareRunSections"]][:2] == ["val", "train"]
+    assert own["searchFilter"].endswith(f"AND {all_sweeps['searchFilter']}")
+    assert max(map(len, tags.values())) < 5000, "MLflow's limit"
+
+
+def test_fresh_training_is_no_trial_of_lists() -> None:
+    fresh = replace(trial(3, (0.7,), TrialState.COMPLETE), confirms=1)
+    assert wording.run_name(fresh) == "trial-003 (fresh seed of trial-001)"
+    tags = wording.child_tags(sweep(), fresh, "parent")
+    assert wording.TRIAL_TAG not in tags
+    assert tags[wording.FRESH_TAG] == "3"
+    assert wording.trial_tags(fresh, sweep(), description())["confirms"] == "trial-001"
+    assert "fresh seed" in wording.trial_tags(fresh, sweep(), description())[wording.NOTE_TAG]

@@ -2,6 +2,9 @@
 
 import io
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +20,9 @@ from orchestrator.stores import logs_folder
 if TYPE_CHECKING:
     from orchestrator.serving.predictor import Prediction
     from orchestrator.serving.tables import Table
+
+SILENCE_S = 20.0
+"""Seconds between two lines of progress, without a terminal."""
 
 
 def predict(
@@ -50,7 +56,8 @@ def predict(
     inputs, table = _inputs(texts or [], file, column, output)
     with screen.quiet(logs_folder() / "predict.log"):
         predictor = Predictor.load(model, registry_location(tracking_uri, registry_uri))
-        predictions = predictor.predict(inputs, batch_size)
+        with _progress(screen, sum(bool(text.strip()) for text in inputs)) as progress:
+            predictions = predictor.predict(inputs, batch_size, progress)
     if table is not None and output is not None:
         write_rows(output, table, _columns(predictions))
         screen.say(f"{output}: {len(predictions)} rows written with answers")
@@ -65,6 +72,28 @@ def predict(
             "predictions": [{**asdict(item), "score": item.score} for item in predictions],
         }
     )
+
+
+@contextmanager
+def _progress(screen: Screen, total: int) -> Iterator[Callable[[int], None]]:
+    """Yield a function that shows the number of answered texts: a bar on a terminal, else a line now and then."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    if screen.err.is_terminal:
+        columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=screen.err, transient=True) as bar:
+            task = bar.add_task("texts", total=total)
+            yield lambda count: bar.update(task, completed=count)
+        return
+    shown = time.monotonic()
+
+    def show(count: int) -> None:
+        nonlocal shown
+        if time.monotonic() - shown >= SILENCE_S and count < total:
+            shown = time.monotonic()
+            screen.err.print(f"{count:,} of {total:,} texts", markup=False)
+
+    yield show
 
 
 def _inputs(

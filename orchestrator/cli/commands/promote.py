@@ -154,6 +154,7 @@ def show_promotion(screen: Screen, done: "Promotion", options: str) -> None:
     screen.show(
         Text(f'\n{program()} predict {shlex.quote(version.name)} "some text"{options}', "bold cyan"), soft_wrap=True
     )
+    screen.show(Text(f"{program()} registry show {shlex.quote(version.name)}{options}", "cyan"), soft_wrap=True)
     screen.emit(
         {
             "model": version.name,

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.core import TyperCommand
 
 from orchestrator.cli.options import (
     Json,
     RegistryUri,
     TrackingUri,
+    existing_registry,
     mlflow_variables,
-    registry_location,
     registry_options,
 )
 from orchestrator.cli.screen import Screen
@@ -38,7 +39,7 @@ def list_models(tracking_uri: TrackingUri = None, registry_uri: RegistryUri = No
     from orchestrator.tracking.registry import Registry, registry_errors
 
     screen = Screen(as_json=as_json)
-    location = registry_location(tracking_uri, registry_uri)
+    location = existing_registry(tracking_uri, registry_uri)
     with screen.quiet(logs_folder() / "registry.log"), registry_errors(location):
         registry = Registry(location)
         models = {name: registry.versions(name) for name in registry.names()}
@@ -66,7 +67,7 @@ def show(
     from orchestrator.tracking.lineage import gate_lines
 
     screen = Screen(as_json=as_json)
-    location = registry_location(tracking_uri, registry_uri)
+    location = existing_registry(tracking_uri, registry_uri)
     version, origin = _found(screen, location, model)
     commands = _commands(location, version)
     _show_version(screen, version, origin)
@@ -100,7 +101,7 @@ def compare(
     from orchestrator.tracking.comparison import comparison
 
     screen = Screen(as_json=as_json)
-    location = registry_location(tracking_uri, registry_uri)
+    location = existing_registry(tracking_uri, registry_uri)
     versions, cards = [], []
     for reference in (one, other):
         version, origin = _found(screen, location, reference)
@@ -124,7 +125,7 @@ def history(
     from orchestrator.tracking.registry import Registry, registry_errors
 
     screen = Screen(as_json=as_json)
-    location = registry_location(tracking_uri, registry_uri)
+    location = existing_registry(tracking_uri, registry_uri)
     with screen.quiet(logs_folder() / "registry.log"), registry_errors(location):
         registry = Registry(location)
         aliases = registry.aliases_with_history(name) if alias is None else (alias,)
@@ -170,7 +171,7 @@ def export(
     if merge and plain_scaling:
         raise UserError("--merge and --plain-scaling exclude each other: a merged model has no scaling")
     screen = Screen(as_json=as_json)
-    location = registry_location(tracking_uri, registry_uri)
+    location = existing_registry(tracking_uri, registry_uri)
     with screen.quiet(logs_folder() / "export.log"), registry_errors(location):
         registry = Registry(location)
         version = registry.get(ModelReference.parse(model))
@@ -187,8 +188,8 @@ def export(
     screen.emit({**_identity(version), "folder": str(folder), "merged": merge, "files": files})
 
 
-def make_registry() -> typer.Typer:
-    """Return the group of the commands on the registry."""
+def make_registry(cls: type[TyperCommand]) -> typer.Typer:
+    """Return the group of the commands on the registry, each of class ``cls``."""
     app = typer.Typer(no_args_is_help=True, help="Inspect the model registry and export its versions.")
     commands: dict[str, Callable[..., None]] = {
         "list": list_models,
@@ -198,7 +199,7 @@ def make_registry() -> typer.Typer:
         "export": export,
     }
     for name, command in commands.items():
-        app.command(name)(command)
+        app.command(name, cls=cls)(command)
     return app
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli.options import Json, RegistryUri, TrackingUri, registry_location
+from orchestrator.cli.options import Json, RegistryUri, TrackingUri, existing_registry
 from orchestrator.cli.screen import Screen
 from orchestrator.stores import logs_folder
 
@@ -25,6 +25,6 @@ def rollback(
 
     screen = Screen(as_json=as_json)
     with screen.quiet(logs_folder() / "rollback.log"):
-        replaced, restored = move_back(model, alias, registry_location(tracking_uri, registry_uri), to, reason)
+        replaced, restored = move_back(model, alias, existing_registry(tracking_uri, registry_uri), to, reason)
     screen.show(f"{model}@{alias} is {restored.reference} again (was {replaced.reference})")
     screen.emit({"model": model, "alias": alias, "version": restored.version, "left": replaced.version})

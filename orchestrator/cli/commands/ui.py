@@ -12,6 +12,7 @@ from orchestrator.stores import existing_ledger, find_sweep, logs_folder, tracki
 
 if TYPE_CHECKING:
     from orchestrator.core.sweep import SweepRecord
+    from orchestrator.tracking.location import Location
 
 
 def ui(
@@ -33,7 +34,7 @@ def ui(
     location = locate(None if sweep is None else tracking_of(sweep))
     screen.say("starting the MLflow UI …")
     with serve(location, host=host, port=port, log=logs_folder() / "mlflow-ui.log") as base:
-        address = redact(_page(base, sweep))
+        address = redact(_page(base, location, sweep))
         screen.show(address, soft_wrap=True)
         screen.emit({"url": address, "server": base, "sweep": None if sweep is None else sweep.reference})
         if open_browser:
@@ -55,10 +56,14 @@ def _sweep(name: str | None) -> "SweepRecord | None":
     return sweeps[-1] if sweeps else None
 
 
-def _page(base: str, sweep: "SweepRecord | None") -> str:
+def _page(base: str, location: "Location", sweep: "SweepRecord | None") -> str:
     from orchestrator.report.leaderboard import metric_of
-    from orchestrator.tracking.links import runs_url
+    from orchestrator.tracking.links import runs_url, view_url
+    from orchestrator.tracking.writer import offer_view
 
     if sweep is None or sweep.experiment_id is None:
         return base
-    return runs_url(base, sweep.experiment_id, metric_of(sweep), sweep)
+    metric = metric_of(sweep)
+    if offer_view(location, sweep.experiment_id, sweep, metric):
+        return view_url(base, sweep.experiment_id, sweep)
+    return runs_url(base, sweep.experiment_id, metric, sweep)

@@ -19,7 +19,7 @@ CHARTS: dict[str, Callable[[Summary], Chart | None]] = {
     "survival": survival,
     "gap_and_score": gap_and_score,
     "splits": splits,
-    "calibration": calibration,
     "slices": slices,
+    "calibration": calibration,
 }
 """All charts by name, in the order of the page."""

@@ -1,130 +1,107 @@
-"""Charts of the test rows of the best kept adapter: calibration and slices. None without stored rows."""
+"""Charts of the winner on the test rows: reliability of its probabilities, and its slices."""
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING
-
-from orchestrator.evaluation.slices import Slice, worst_slice
+from orchestrator.evaluation.calibration import Reliability
+from orchestrator.evaluation.slices import Slice
 from orchestrator.report import words
 from orchestrator.report.charts.chart import CYCLE, MUTED, Chart, figure, plain, shorten
-from orchestrator.report.quality import slice_sentence
 from orchestrator.report.summary import Summary
 
-if TYPE_CHECKING:
-    from orchestrator.evaluation.calibration import Reliability
-
-_MOST_SLICES = 30
-"""Most slices in the chart, the worst ones."""
+MOST = 20
+"""Most slices drawn: the worst ones."""
 
 
 def calibration(summary: Summary) -> Chart | None:
-    """Draw the accuracy over the confidence of the best adapter, before and after its temperature."""
+    """Draw the accuracy of the winner over its confidence in bins, before and after temperature scaling."""
     from plotly import graph_objects as go
 
-    number = _best_of(summary, summary.quality.calibrations)
-    if number is None:
+    best = summary.leaderboard.best
+    found = None if best is None else summary.quality.calibrations.get(best.number)
+    if best is None or found is None:
         return None
-    measured = summary.quality.calibrations[number]
-    ideal = go.Scatter(
-        x=[0, 1],
-        y=[0, 1],
-        mode="lines",
-        line={"dash": "dash", "color": MUTED, "width": 1.5},
-        name="perfect calibration",
-        hoverinfo="skip",
-    )
+    names = ("own probabilities", f"temperature {found.temperature.value:.2f}")
+    ends = [0.0, 1.0]
+    ideal = go.Scatter(x=ends, y=ends, mode="lines", line={"color": MUTED, "dash": "dot"}, name="calibrated")
     traces = [
-        ideal,
-        _bins(measured.before, "own probabilities", CYCLE[0]),
-        _bins(measured.after, f"temperature {measured.temperature.value:.2f}", CYCLE[1]),
+        _reliability(one, name, place)
+        for place, (one, name) in enumerate(zip((found.before, found.after), names, strict=True))
     ]
-    axes = {"xaxis": {"title": "probability of the predicted class"}, "yaxis": {"title": "accuracy"}}
+    axes = {
+        "xaxis": {"title": "confidence: probability of the prediction", "range": [0, 1.02]},
+        "yaxis": {"title": "accuracy", "range": [0, 1.02]},
+    }
     return Chart(
         title="Calibration",
-        message=f"Trial {number}: {measured.sentence}.",
-        figure=figure(traces, height=360, **axes),
-    )
-
-
-def _bins(reliability: "Reliability", name: str, colour: str) -> object:
-    from plotly import graph_objects as go
-
-    bins = reliability.bins
-    values = [one.accuracy.value for one in bins]
-    texts = [
-        plain(
-            f"{name}: {words.number(value, 3)} ({words.number(one.accuracy.low, 3)} to "
-            f"{words.number(one.accuracy.high, 3)}) at a probability of {words.number(one.confidence, 3)}, "
-            f"{one.rows:,} rows"
-        )
-        for one, value in zip(bins, values, strict=True)
-    ]
-    error = {
-        "type": "data",
-        "symmetric": False,
-        "array": [one.accuracy.high - value for one, value in zip(bins, values, strict=True)],
-        "arrayminus": [value - one.accuracy.low for one, value in zip(bins, values, strict=True)],
-        "thickness": 1,
-        "width": 3,
-    }
-    return go.Scatter(
-        x=[one.confidence for one in bins],
-        y=values,
-        error_y=error,
-        mode="lines+markers",
-        line={"color": colour, "width": 1.5},
-        marker={"size": 7},
-        name=name,
-        text=texts,
-        hovertemplate="%{text}<extra></extra>",
+        message=f"Trial {best.number}: {found.sentence}.",
+        figure=figure([ideal, *traces], height=360, **axes),
     )
 
 
 def slices(summary: Summary) -> Chart | None:
-    """Draw the metric of the best adapter with its interval on each slice of the test rows, the worst on top."""
+    """Draw the metric of the winner on slices of the test rows with intervals, the worst slice on top."""
     from plotly import graph_objects as go
 
-    number = _best_of(summary, {trial: found for trial, found in summary.quality.slices.items() if found})
-    if number is None:
+    best = summary.leaderboard.best
+    found = () if best is None else summary.quality.slices.get(best.number, ())
+    if best is None or not found:
         return None
-    found = summary.quality.slices[number]
-    worst = worst_slice(found)
-    assert worst is not None
-    ordered = sorted(found, key=lambda one: -one.value if one.metric == "loss" else one.value)
-    shown = ordered[:_MOST_SLICES][::-1]  # Plotly draws the first one at the bottom
-    error = {
-        "type": "data",
-        "symmetric": False,
-        "array": [one.high - one.value for one in shown],
-        "arrayminus": [one.value - one.low for one in shown],
-        "thickness": 1.2,
-        "width": 3,
-        "color": MUTED,
-    }
+    worst_first = sorted(found, key=lambda each: each.badness, reverse=True)
+    shown = worst_first[:MOST][::-1]  # Plotly draws the first one at the bottom
+    small = [each.small for each in shown]
     points = go.Scatter(
-        x=[one.value for one in shown],
+        x=[each.value for each in shown],
         y=[*range(len(shown))],
-        error_x=error,
         mode="markers",
-        marker={"size": 8, "color": [CYCLE[4] if one == worst else CYCLE[0] for one in shown]},
-        text=[plain(_slice_text(one)) for one in shown],
+        marker={"color": CYCLE[0], "size": 9, "symbol": ["circle-open" if one else "circle" for one in small]},
+        error_x={
+            "type": "data",
+            "array": [each.high - each.value for each in shown],
+            "arrayminus": [each.value - each.low for each in shown],
+            "symmetric": False,
+            "thickness": 1.2,
+        },
+        text=[plain(_slice_text(each)) for each in shown],
         hovertemplate="%{text}<extra></extra>",
-        name=worst.metric,
-        showlegend=False,
     )
-    names = [plain(shorten(f"{one.column} = {one.name}")) for one in shown]
-    axes = {"xaxis": {"title": worst.metric}, "yaxis": {"tickvals": [*range(len(shown))], "ticktext": names}}
+    names = [plain(shorten(f"{each.column} = {each.name}")) for each in shown]
+    axes = {
+        "xaxis": {"title": shown[0].metric},
+        "yaxis": {"tickvals": [*range(len(shown))], "ticktext": names},
+    }
+    limits = f" The {MOST} worst of {len(found)} slices are drawn." if len(found) > MOST else ""
     return Chart(
-        title=f"Slices of the test rows: {worst.metric}",
-        message=f"Trial {number}: {slice_sentence(worst, len(found))}.",
-        figure=figure([points], height=130 + 24 * len(shown), **axes),
+        title=f"Slices of the test rows: {shown[0].metric}",
+        message=f"Trial {best.number}: {dict(summary.quality_lines)['worst slice']}. Open marks: small slices.{limits}",
+        figure=figure([points], height=120 + 24 * len(shown), **axes),
+        wide=True,
     )
 
 
-def _slice_text(one: Slice) -> str:
-    limits = f"{words.number(one.low, 3)} to {words.number(one.high, 3)}"
-    return f"{one.column} = {one.name}: {one.metric} {words.number(one.value, 3)} ({limits}) on {one.rows:,} rows"
+def _slice_text(each: Slice) -> str:
+    limits = f"{words.number(each.low, 3)} to {words.number(each.high, 3)}"
+    return f"{each.column} = {each.name}: {each.metric} {words.number(each.value, 3)} ({limits}) on {each.rows:,} rows"
 
 
-def _best_of(summary: Summary, trials: Collection[int]) -> int | None:
-    """Return the best trial of the leaderboard among these; None if there is none."""
-    return next((row.number for row in summary.leaderboard.rows if row.number in trials), None)
+def _reliability(measured: Reliability, name: str, place: int) -> object:
+    from plotly import graph_objects as go
+
+    texts = [
+        f"{name}: accuracy {words.number(each.accuracy.value, 3)} at a confidence of {words.number(each.confidence, 3)}, "
+        f"{each.rows:,} rows"
+        for each in measured.bins
+    ]
+    return go.Scatter(
+        x=[each.confidence for each in measured.bins],
+        y=[each.accuracy.value for each in measured.bins],
+        error_y={
+            "type": "data",
+            "array": [each.accuracy.high - each.accuracy.value for each in measured.bins],
+            "arrayminus": [each.accuracy.value - each.accuracy.low for each in measured.bins],
+            "symmetric": False,
+            "thickness": 1.0,
+        },
+        mode="lines+markers",
+        marker={"color": CYCLE[place]},
+        name=name,
+        text=texts,
+        hovertemplate="%{text}<extra></extra>",
+    )

@@ -1,0 +1,118 @@
+"""The view of a sweep's trials in MLflow's UI: columns, order, filter and the order of the charts.
+
+Without a view, MLflow's table has no column for a metric or a parameter, and its charts begin with the first group by
+name, such as ``gap``. MLflow reads a shared view from a tag of the experiment. The view's link names it.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.names import mlflow_key
+from orchestrator.core.sweep import SweepRecord
+from orchestrator.tracking.description import sweep_key
+from orchestrator.tracking.wording import SWEEP_TAG, TRIAL_TAG, best_name
+
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Tag of an experiment: its page opens with runs, not with traces of language models."""
+VIEW_TAG = "mlflow.sharedViewState."
+"""Prefix of an experiment's tag with a view."""
+ALL_VIEW = f"{VIEW_TAG}loratory"
+"""The tag with the view of the trials of all sweeps in the experiment."""
+_UNCHANGED: Mapping[str, Any] = {
+    "startTime": "ALL",
+    "lifecycleFilter": "Active",
+    "datasetsFilter": [],
+    "modelVersionFilter": "All Runs",
+    "columnOrder": [],
+    "columnWidths": {},
+    "runsExpanded": {},
+    "runsPinned": [],
+    "runsHidden": [],
+    "runsVisibilityMap": {},
+    "runsHiddenMode": "FIRST_10_RUNS",
+    "viewMaximized": False,
+    "runListHidden": False,
+    "useGroupedValuesInCharts": True,
+    "hideEmptyCharts": True,
+    "groupBy": None,
+    "groupsExpanded": {},
+    "autoRefreshEnabled": True,
+    "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
+}
+"""MLflow's own values; the state in a browser's storage needs all of them."""
+_TRIALS = f"tags.`{TRIAL_TAG}` != ''"
+PARAMETERS = 8
+"""Most searched parameters with a column."""
+GROUPS = ("val", "train", "test", "shift", "gap")
+"""Chart groups in their order; further groups follow."""
+
+
+def view_tags(sweep: SweepRecord, metric: Metric) -> dict[str, str]:
+    """Return the tags of a sweep's experiment: its kind, and the views of this sweep's and of all sweeps' trials."""
+    return {
+        **KIND,
+        ALL_VIEW: json.dumps(_view(sweep, metric, _TRIALS)),
+        f"{VIEW_TAG}{sweep_key(sweep)}": json.dumps(_view(sweep, metric, trials_filter(sweep))),
+    }
+
+
+def trials_filter(sweep: SweepRecord) -> str:
+    """Return MLflow's filter for the trials of a sweep, without the parent run and the trainings with fresh seeds."""
+    return f"tags.`{SWEEP_TAG}` = '{sweep_key(sweep)}' AND {_TRIALS}"
+
+
+def _view(sweep: SweepRecord, metric: Metric, runs: str) -> dict[str, Any]:
+    """Return the view in MLflow's form; MLflow adds the other charts."""
+    name = metric.name.rpartition("/")[2]
+    metrics = (best_name(metric), f"test/{name}", "overfit_gap_at_best")
+    searched = [*sweep.fingerprint.get("space", {})][:PARAMETERS]
+    return {
+        **_UNCHANGED,
+        "searchFilter": runs,
+        "orderByKey": _column("metrics", mlflow_key(best_name(metric))),
+        "orderByAsc": metric.direction is Direction.MINIMIZE,
+        "selectedColumns": [
+            *(_column("metrics", mlflow_key(each)) for each in metrics),
+            *(_column("params", each) for each in searched),
+            _column("tags", "state"),
+        ],
+        "isAccordionReordered": True,
+        "compareRunSections": [
+            {"uuid": _generated(group), "name": group, "display": True, "isReordered": True, "deleted": False}
+            for group in GROUPS
+        ],
+        "compareRunCharts": [_line_chart(metric)],
+    }
+
+
+def _line_chart(metric: Metric) -> dict[str, Any]:
+    """Return the chart of the searched metric over training samples, the first chart of all."""
+    key = mlflow_key(metric.name)
+    return {
+        "uuid": _generated(key),
+        "type": "LINE",
+        "metricKey": key,
+        "selectedMetricKeys": [key],
+        "metricSectionId": _generated(metric.name.partition("/")[0]),
+        "runsCountToCompare": 10,
+        "isGenerated": True,
+        "deleted": False,
+        "xAxisKey": "step",
+        "selectedXAxisMetricKey": "",
+        "lineSmoothness": 0,
+        "scaleType": "linear",
+        "xAxisScaleType": "linear",
+        "useGlobalXaxisKey": True,
+        "useGlobalLineSmoothing": True,
+    }
+
+
+def _column(kind: str, name: str) -> str:
+    return f"{kind}.`{name}`"
+
+
+def _generated(name: str) -> str:
+    """Return MLflow's own identifier of a chart or a group of charts."""
+    return f"autogen-{name}"
