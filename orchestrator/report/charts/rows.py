@@ -85,7 +85,7 @@ def _reliability(measured: Reliability, name: str, place: int) -> object:
     from plotly import graph_objects as go
 
     texts = [
-        f"{name}: accuracy {words.number(each.accuracy.value, 3)} at a confidence of {words.number(each.confidence, 3)}, "
+        f"{name}: accuracy {words.number(each.accuracy.value, 3)} at confidence {words.number(each.confidence, 3)} on "
         f"{each.rows:,} rows"
         for each in measured.bins
     ]
