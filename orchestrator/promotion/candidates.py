@@ -1,14 +1,14 @@
 """Selects a trial of a sweep and locates its adapter on disk or in MLflow."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from orchestrator.core.errors import UserError
 from orchestrator.core.ranking import ranked_by_result
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord
-from orchestrator.promotion.stored_rows import StoredRows, rows_of_trial
+from orchestrator.promotion.stored_rows import StoredRows, rows_of_trial, slices_of
 from orchestrator.tracking.adapters import AdapterCard, SweepAdapters
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.models import download_model, find_model
@@ -26,6 +26,7 @@ class Candidate:
         model_id: the MLflow model with the adapter, if the adapter is no longer on disk.
         leader: the best trial with a kept adapter; None: unknown.
         test_rows: measurement on the test rows; None: not stored.
+        slices: row numbers of each slice of the test rows, by name.
     """
 
     trial: TrialRecord
@@ -34,6 +35,7 @@ class Candidate:
     model_id: str | None = None
     leader: TrialRecord | None = None
     test_rows: StoredRows | None = None
+    slices: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @property
     def size_bytes(self) -> int | None:
@@ -116,14 +118,13 @@ class Candidates:
         card = self._adapters.card(self._sweep, trial)
         adapter = self._adapters.folder(trial)
         if adapter is not None:
-            return Candidate(trial=trial, card=card, adapter=adapter, test_rows=self._test_rows(trial))
+            return self._with_rows(Candidate(trial=trial, card=card, adapter=adapter))
         if self._sweep.experiment_id is not None:
             client = connect(self._location)
             model_id = find_model(client, self._sweep.experiment_id, card)
             if model_id is not None:
                 adapter = download_model(client, model_id, self._location.tracking_uri)
-                rows = self._test_rows(trial)
-                return Candidate(trial=trial, card=card, adapter=adapter, model_id=model_id, test_rows=rows)
+                return self._with_rows(Candidate(trial=trial, card=card, adapter=adapter, model_id=model_id))
         damage = self._adapters.damage(trial)
         if damage is not None:
             raise UserError(
@@ -133,5 +134,11 @@ class Candidates:
             )
         return None
 
-    def _test_rows(self, trial: TrialRecord) -> StoredRows | None:
-        return rows_of_trial(self._sweep, trial, self._adapters.metric, self._adapters.sweep_dir)
+    def _with_rows(self, candidate: Candidate) -> Candidate:
+        """Return the candidate with its stored test rows and their slices."""
+        folder = self._adapters.sweep_dir
+        rows = rows_of_trial(self._sweep, candidate.trial, self._adapters.metric, folder)
+        if rows is None:
+            return candidate
+        slices = slices_of(folder, rows.measurement.rows, candidate.card.labels)
+        return replace(candidate, test_rows=rows, slices=slices)

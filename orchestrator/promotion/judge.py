@@ -15,7 +15,7 @@ from orchestrator.objective.protocol import Splits
 from orchestrator.promotion.candidates import Candidate
 from orchestrator.promotion.gates import GateResult, check, check_metrics, check_size, compare
 from orchestrator.promotion.leak import leak_gate
-from orchestrator.promotion.paired import champion_gate, label_slices, slice_gate
+from orchestrator.promotion.paired import champion_gate, slice_gate
 from orchestrator.promotion.stored_rows import StoredRows, is_same_adapter, rows_digest, rows_of_version
 from orchestrator.tracking.location import Location
 from orchestrator.tracking.registry import CHAMPION, Registry, Version, registry_errors
@@ -137,8 +137,7 @@ def _against(
             rule = f"better than {rival} on the same test rows"
             results.append(tested or GateResult(gate="champion", passed=None, detail=reason, rule=rule))
         if gates.slice_drop is not None and not isinstance(pair, str) and pair[0].rows.references:
-            slices = label_slices(pair[0].rows, candidate.card.labels)
-            results.append(slice_gate(pair[0].rows, pair[1].rows, slices, rival, gates))
+            results.append(slice_gate(pair[0].rows, pair[1].rows, candidate.slices, rival, gates))
     if tested is None and _comparable(holder, sweep, metric):
         in_use = float(holder.tags[mlflow_key(best_name(metric))])
         value = candidate.card.metrics.get(best_name(metric))
