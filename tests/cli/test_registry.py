@@ -109,7 +109,8 @@ def measured(right: int) -> str:
 def test_compare_tests_rows_in_pairs(registry: Invoke, store: Location) -> None:
     assert json.loads(registry("compare", "films/1", "films/2", "--json").stdout)["paired"] is None
     for version, right in zip(Registry(store).versions("films"), (60, 80), strict=True):
-        log_test_rows(connect(store), version.model_id, measured(right))
+        for content in (measured(right)[:40], measured(right)):  # the first file was cut off by a kill
+            log_test_rows(connect(store), version.model_id, content)
     (found,) = json.loads(registry("compare", "films/1", "films/2", "--json").stdout)["paired"]
     assert (found["metric"], found["gain"], found["rows"]) == ("test/accuracy", pytest.approx(0.2), 100)
     assert found["p"] == pytest.approx(2 * 0.5**20)
