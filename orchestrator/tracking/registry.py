@@ -242,10 +242,10 @@ class Registry:
         with exclusive(self._location.registry_uri, "registry"):
             before = self.holder(name, alias)
             number = None if before is None else before.version
-            if seen is not Seen.ANY and number != (None if seen is None else seen.version):
-                raise self._moved_meanwhile(version, alias, seen)
             if number == version.version:
                 return None
+            if seen is not Seen.ANY and number != (None if seen is None else seen.version):
+                raise self._moved_meanwhile(version, alias, seen)
             move = AliasMove(
                 version=version.version,
                 previous=number,

@@ -10,12 +10,16 @@ import pytest
 from typer.testing import Result
 
 from orchestrator.core.errors import UserError
+from orchestrator.core.row_measures import Measurement, RowMeasures
 from orchestrator.promotion.candidates import Candidates
 from orchestrator.promotion.judge import PromotionRequest
 from orchestrator.promotion.promote import promote
+from orchestrator.promotion.stored_rows import StoredRows
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.provenance import user
+from orchestrator.tracking.registry import Registry
 from orchestrator.tracking.synchroniser import Synchroniser
+from orchestrator.tracking.test_rows import log_test_rows
 from tests.cli.conftest import Invoke
 from tests.conftest import copied
 from tests.promotion.conftest import trained
@@ -88,6 +92,30 @@ def test_compare_shows_differences(registry: Invoke) -> None:
     shown = registry("compare", "films/1", "films/2").stdout
     assert "+0.1000" in shown
     assert "seed: 11 and 13" in shown
+
+
+def measured(right: int) -> str:
+    """Return stored test rows: the first ``right`` of 100 rows are classified rightly."""
+    rows = RowMeasures(
+        losses=(0.5,) * 100,
+        units=(1.0,) * 100,
+        predictions=(1,) * right + (0,) * (100 - right),
+        references=(1,) * 100,
+    )
+    measurement = Measurement(metrics={"accuracy": right / 100, "macro_f1": 0.3}, rows=rows)  # an own macro-F1
+    return StoredRows(digest="rows", measurement=measurement).to_text()
+
+
+def test_compare_tests_rows_in_pairs(registry: Invoke, store: Location) -> None:
+    assert json.loads(registry("compare", "films/1", "films/2", "--json").stdout)["paired"] is None
+    for version, right in zip(Registry(store).versions("films"), (60, 80), strict=True):
+        log_test_rows(connect(store), version.model_id, measured(right))
+    (found,) = json.loads(registry("compare", "films/1", "films/2", "--json").stdout)["paired"]
+    assert (found["metric"], found["gain"], found["rows"]) == ("test/accuracy", pytest.approx(0.2), 100)
+    assert found["p"] == pytest.approx(2 * 0.5**20)
+    assert 0.1 < found["low"] < 0.2 < found["high"] < 0.3
+    assert "gain of films/2 over films/1: +0.2000 (95 % interval" in registry("compare", "films/1", "films/2").stdout
+    assert "cannot be told apart" in registry("compare", "films/1", "films/1").stdout
 
 
 def test_history_names_every_move(registry: Invoke) -> None:

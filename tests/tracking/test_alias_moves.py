@@ -82,6 +82,7 @@ def test_history_names_person_reason_and_origin(store: Location, models: list[st
     second = registry.register("told", models[1], {"sweep": "films#1", "trial": "0"})
     registry.set_alias(first, "champion", seen=None, reason="passed 3 gates")
     registry.set_alias(second, "champion", seen=first)
+    assert registry.set_alias(second, "champion", seen=first) is None  # another process did the same
     registry.set_alias(second, "challenger")
     registry.move_back("told", "champion", reason="too slow")
     moves = registry.history("told", "champion")
