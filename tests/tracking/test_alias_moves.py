@@ -49,17 +49,16 @@ def faults(store: Location, models: list[str], tmp_path_factory: pytest.TempPath
 
 def test_killed_promotion_leaves_whole_champion(faults: Any) -> None:
     *killed, last = faults["kills"]
-    assert len(killed) == 5, "version, history, previous, champion, mark"
+    assert len(killed) >= 5, "version, history, previous, champion, mark"
     assert {item["status"] for item in killed} == {9}
     assert last["status"] == 0
-    for number, item in enumerate(killed):
+    assert [item["after"]["champion"] for item in killed] == [1] * (len(killed) - 1) + [2]
+    for item in killed:
         after, again = item["after"], item["again"]
         assert after["whole"]
-        assert after["champion"] == (2 if number == 4 else 1)
-        assert after["history"][-1] == [1, 2, number == 4] or number < 2
+        assert after["history"] in ([[None, 1, True]], [[None, 1, True], [1, 2, after["champion"] == 2]])
         assert again["aliases"] == {"champion": 2, "previous": 1}
         assert again["versions"] == 2
-        assert again["history"][-1] == [1, 2, True]
         assert [move for move in again["history"] if move[2]] == [[None, 1, True], [1, 2, True]]
 
 
