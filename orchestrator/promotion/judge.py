@@ -83,7 +83,9 @@ def judge(
     """
     gates, metric, metrics = request.gates, request.metric, candidate.card.metrics
     baseline = sweep.facts.baseline
-    results = [*check(metrics, metric, baseline if isinstance(baseline, Mapping) else None, gates)]
+    counts = candidate.card.label_counts.get("validation", {}).values()
+    chance = max(counts) / sum(counts) if sum(counts) else None
+    results = [*check(metrics, metric, baseline if isinstance(baseline, Mapping) else None, gates, chance)]
     results += check_metrics({**candidate.trial.at_best(metric), **metrics}, gates.metrics)
     if gates.size_bytes is not None:
         results.append(check_size(candidate.size_bytes, gates.size_bytes))
