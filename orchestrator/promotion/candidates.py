@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from orchestrator.core.confirmed import confirmed
 from orchestrator.core.errors import UserError
 from orchestrator.core.ranking import ranked_by_result
 from orchestrator.core.sweep import SweepRecord
@@ -25,6 +26,7 @@ class Candidate:
         adapter: the folder of the adapter.
         model_id: the MLflow model with the adapter, if the adapter is no longer on disk.
         leader: the best trial with a kept adapter; None: unknown.
+        fresh_means: mean result of the fresh trainings of this trial and of the leader; None unless both have some.
         test_rows: measurement on the test rows; None: not stored.
         slices: row numbers of each slice of the test rows, by name.
     """
@@ -34,6 +36,7 @@ class Candidate:
     adapter: Path
     model_id: str | None = None
     leader: TrialRecord | None = None
+    fresh_means: tuple[float, float] | None = None
     test_rows: StoredRows | None = None
     slices: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
@@ -54,6 +57,7 @@ class Candidates:
         self._adapters = adapters
         self._location = location
         self._ranked = ranked_by_result(trials, adapters.metric)
+        self._fresh = confirmed(trials)
         self._trials = {trial.number: trial for trial in trials}
 
     def choose(
@@ -77,7 +81,7 @@ class Candidates:
         trial = self._trial(number)
         candidate = self._find(trial)
         if candidate is not None:
-            return replace(candidate, leader=self._leader())
+            return self._with_leader(candidate)
         if retrain is None:
             raise UserError(
                 f"the adapter of trial {number} of {self._sweep.reference} was not kept: "
@@ -85,12 +89,19 @@ class Candidates:
                 "Add --retrain to train it again, with the same configuration and seed"
             )
         card = self._adapters.card(self._sweep, trial)
-        untrained = Candidate(trial=trial, card=card, adapter=Path(), leader=self._leader())
+        untrained = self._with_leader(Candidate(trial=trial, card=card, adapter=Path()))
         admit(untrained)
         return replace(untrained, adapter=retrain(trial))
 
     def _best_kept(self) -> Candidate | None:
         return next((item for item in map(self._find, self._ranked) if item is not None), None)
+
+    def _with_leader(self, candidate: Candidate) -> Candidate:
+        leader, metric = self._leader(), self._adapters.metric
+        ours, theirs = (self._fresh.get(trial.number) for trial in (candidate.trial, leader))
+        means = [None if each is None else each.mean(metric) for each in (ours, theirs)]
+        known = [mean for mean in means if mean is not None]
+        return replace(candidate, leader=leader, fresh_means=(known[0], known[1]) if len(known) == 2 else None)
 
     def _leader(self) -> TrialRecord:
         """Return the best trial with a kept adapter, or the best trial if no adapter was kept.

@@ -1,7 +1,7 @@
 """Judges a candidate by all gates, without writing."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from orchestrator.core.errors import RefusedError, UserError
 from orchestrator.core.gates import Gates
@@ -10,6 +10,7 @@ from orchestrator.core.names import check_alias, check_model_name, mlflow_key
 from orchestrator.core.row_measures import Measurement
 from orchestrator.core.space import format_value
 from orchestrator.core.sweep import SweepRecord
+from orchestrator.core.trial import TrialRecord
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.protocol import Splits
 from orchestrator.promotion.candidates import Candidate
@@ -82,15 +83,16 @@ def judge(
     """
     gates, metric, metrics = request.gates, request.metric, candidate.card.metrics
     baseline = sweep.facts.baseline
-    results = [*check(metrics, metric, baseline if isinstance(baseline, Mapping) else None, gates)]
+    counts = candidate.card.label_counts.get("validation", {}).values()
+    chance = max(counts) / sum(counts) if sum(counts) else None
+    results = [*check(metrics, metric, baseline if isinstance(baseline, Mapping) else None, gates, chance)]
     results += check_metrics({**candidate.trial.at_best(metric), **metrics}, gates.metrics)
     if gates.size_bytes is not None:
         results.append(check_size(candidate.size_bytes, gates.size_bytes))
     if gates.leaked_rows is not None:
         results.append(leak_gate(sweep, request.read_splits, gates.leaked_rows))
     if candidate.leader is not None:
-        value, rival = metrics.get(best_name(metric)), f"trial {candidate.leader.number} of {sweep.reference}"
-        results.append(compare("best trial", metric, value, candidate.leader.result(metric), rival))
+        results.append(_best_trial(candidate, candidate.leader, sweep, metric))
     if request.alias is not None:
         with registry_errors(location):
             holder = Registry(location).holder(request.name, request.alias)
@@ -119,6 +121,17 @@ def admit(
             results,
         )
     return results
+
+
+def _best_trial(candidate: Candidate, leader: TrialRecord, sweep: SweepRecord, metric: Metric) -> GateResult:
+    """Return the result against the best trial, by the means of fresh trainings if both trials have some."""
+    rival = f"trial {leader.number} of {sweep.reference}"
+    if candidate.fresh_means is None:
+        return compare(
+            "best trial", metric, candidate.card.metrics.get(best_name(metric)), leader.result(metric), rival
+        )
+    result = compare("best trial", metric, *candidate.fresh_means, rival)
+    return replace(result, detail=f"{result.detail} (means of fresh trainings)")
 
 
 def _against(
