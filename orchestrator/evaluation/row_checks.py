@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.core.metric import Metric
-from orchestrator.core.row_measures import Measurement
 from orchestrator.core.trial import TrialRecord
 from orchestrator.evaluation.measurement_file import kept_measurement, kept_validation
 from orchestrator.evaluation.slices import write_slice_columns
@@ -31,17 +30,15 @@ def write_row_checks(
     columns = slice_names(splits.test, objective.labels, str(getattr(objective, "target", "")))
     if columns:
         write_slice_columns(sweep_dir, columns)
-    found: dict[str, list[Measurement | None]] = {
-        "validation": [kept_validation(sweep_dir, record, metric) for record in records],
-        "test": [kept_measurement(sweep_dir, record, metric) for record in records],
-    }
     rows = {"validation": splits.validation, "test": splits.test}
-    measured = {
-        split: [each.rows for each in adapters if each is not None and len(each.rows.logits) == len(rows[split])]
-        for split, adapters in found.items()
-    }
-    complete = {split: adapters for split, adapters in measured.items() if adapters}
-    if not complete or any("text" not in rows[split].column_names for split in complete):
-        return
-    texts = {split: rows[split]["text"][:] for split in complete}
-    write_suspected_labels(sweep_dir, suspected_labels(complete), objective.labels, texts)
+    adapters = []
+    for record in records:
+        validation = kept_validation(sweep_dir, record, metric)
+        test = kept_measurement(sweep_dir, record, metric)
+        if validation is not None and test is not None:
+            measured = {"validation": validation.rows, "test": test.rows}
+            if all(len(measured[split].logits) == len(rows[split]) for split in rows):
+                adapters.append(measured)
+    if adapters and all("text" in each.column_names for each in rows.values()):
+        texts = {split: each["text"][:] for split, each in rows.items()}
+        write_suspected_labels(sweep_dir, suspected_labels(adapters), objective.labels, texts)

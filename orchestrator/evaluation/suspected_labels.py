@@ -9,12 +9,18 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.core.row_measures import RowMeasures
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 FILE = "suspected_labels.csv"
 """Name of the file in the folder of a sweep."""
 _SURE = 0.9
+_WEAKER = 0.05
 _HEAD = ("split", "row", "given_label", "suggested_label", "probability_of_given_label", "text")
 
 
@@ -27,7 +33,7 @@ class SuspectedLabel:
         row: number of the row in the split.
         given: class id in the data.
         suggested: class id with the highest mean probability.
-        quality: mean probability of the given label, in [0, 1]; cleanlab's self-confidence.
+        quality: mean probability of the given label, in [0, 1]; cleanlab calls it self-confidence.
     """
 
     split: str
@@ -37,45 +43,52 @@ class SuspectedLabel:
     quality: float
 
 
-def suspected_labels(measured: Mapping[str, Sequence[RowMeasures]]) -> tuple[SuspectedLabel, ...]:
+def suspected_labels(adapters: Sequence[Mapping[str, RowMeasures]]) -> tuple[SuspectedLabel, ...]:
     """Return the suspected label errors, the most certain first.
 
     A row is suspected if every adapter predicts a class other than the given one, and either cleanlab judges the mean
     probabilities so, or the mean probability of a class is at least 0.9. cleanlab alone misses errors in classes with
-    few rows.
+    few rows. Adapters more than 5 points of accuracy below the best are ignored: they would hide errors.
 
     Args:
-        measured: rows of each adapter by split, with logits; the same rows for all adapters.
+        adapters: rows of each adapter by split, with logits; the same splits and rows for all adapters.
     """
     import numpy as np
-    from cleanlab.filter import find_label_issues
-    from cleanlab.rank import get_label_quality_scores
     from scipy.special import softmax
 
-    complete = {split: rows for split, rows in measured.items() if rows and all(each.logits for each in rows)}
-    places = [(split, row) for split, rows in complete.items() for row in range(len(rows[0].references))]
-    if not places:
+    if not adapters:
         return ()
-    labels_n = np.concatenate([np.array(rows[0].references) for rows in complete.values()])
-    logits_knc = np.concatenate([np.array([each.logits for each in rows]) for rows in complete.values()], axis=1)
-    mean_nc = softmax(logits_knc, axis=2).mean(axis=0)
-    mean_nc /= mean_nc.sum(axis=1, keepdims=True)
-    if not np.isfinite(mean_nc).all() or len(np.unique(labels_n)) < 2:
+    splits = [*adapters[0]]
+    places = [(split, row) for split in splits for row in range(len(adapters[0][split].references))]
+    labels_n = np.array([adapters[0][split].references[row] for split, row in places])
+    logits_knc = np.array([[logits for split in splits for logits in each[split].logits] for each in adapters])
+    logits_knc = logits_knc[np.isfinite(logits_knc).all(axis=(1, 2))]
+    if not len(logits_knc) or len(np.unique(labels_n)) < 2:
         return ()
-    doubtful_n = find_label_issues(labels_n, mean_nc, n_jobs=1) | (mean_nc.max(axis=1) >= _SURE)
-    wrong_n = (logits_knc.argmax(axis=2) != labels_n).all(axis=0)
-    quality_n = get_label_quality_scores(labels_n, mean_nc)
+    right_kn = logits_knc.argmax(axis=2) == labels_n
+    good_k = right_kn.mean(axis=1) >= right_kn.mean(axis=1).max() - _WEAKER
+    mean_nc = softmax(logits_knc[good_k], axis=2).mean(axis=0)
+    doubtful_n = _doubtful(labels_n, mean_nc) & ~right_kn[good_k].any(axis=0)
     found = [
         SuspectedLabel(
             split=places[at][0],
             row=places[at][1],
             given=int(labels_n[at]),
             suggested=int(mean_nc[at].argmax()),
-            quality=float(quality_n[at]),
+            quality=float(mean_nc[at, labels_n[at]]),
         )
-        for at in np.flatnonzero(doubtful_n & wrong_n)
+        for at in np.flatnonzero(doubtful_n)
     ]
     return tuple(sorted(found, key=lambda each: each.quality))
+
+
+def _doubtful(labels_n: "NDArray[np.int64]", probabilities_nc: "NDArray[np.float64]") -> "NDArray[np.bool_]":
+    """Return whether cleanlab or a probability of at least 0.9 speaks against each label."""
+    from cleanlab.filter import find_label_issues
+
+    doubtful_n: NDArray[np.bool_] = probabilities_nc.max(axis=1) >= _SURE
+    doubtful_n |= find_label_issues(labels_n, probabilities_nc, n_jobs=1)
+    return doubtful_n
 
 
 def write_suspected_labels(

@@ -38,10 +38,11 @@ def slice_names(rows: "datasets.Dataset", labels: Sequence[str], target: str = "
     """
     named: dict[str, list[str | None]] = {}
     for column in rows.column_names:
-        if column == "label" and labels:
-            named[column] = [labels[index] for index in rows[column][:]]
+        values = rows[column][:]
+        if column == "label" and labels and {*values} <= {*range(len(labels))}:
+            named[column] = [labels[index] for index in values]
         elif column not in {"text", target}:
-            named[column.removeprefix(PREFIX)] = _names(rows[column][:])
+            named[column.removeprefix(PREFIX)] = _names(values)
     return {name: names for name, names in named.items() if any(names)}
 
 

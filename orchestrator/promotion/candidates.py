@@ -1,14 +1,15 @@
 """Selects a trial of a sweep and locates its adapter on disk or in MLflow."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from orchestrator.core.confirmed import confirmed
 from orchestrator.core.errors import UserError
 from orchestrator.core.ranking import ranked_by_result
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord
-from orchestrator.promotion.stored_rows import StoredRows, rows_of_trial
+from orchestrator.promotion.stored_rows import StoredRows, rows_of_trial, slices_of
 from orchestrator.tracking.adapters import AdapterCard, SweepAdapters
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.models import download_model, find_model
@@ -25,7 +26,9 @@ class Candidate:
         adapter: the folder of the adapter.
         model_id: the MLflow model with the adapter, if the adapter is no longer on disk.
         leader: the best trial with a kept adapter; None: unknown.
+        fresh_means: mean result of the fresh trainings of this trial and of the leader; None unless both have some.
         test_rows: measurement on the test rows; None: not stored.
+        slices: row numbers of each slice of the test rows, by name.
     """
 
     trial: TrialRecord
@@ -33,7 +36,9 @@ class Candidate:
     adapter: Path
     model_id: str | None = None
     leader: TrialRecord | None = None
+    fresh_means: tuple[float, float] | None = None
     test_rows: StoredRows | None = None
+    slices: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @property
     def size_bytes(self) -> int | None:
@@ -52,6 +57,7 @@ class Candidates:
         self._adapters = adapters
         self._location = location
         self._ranked = ranked_by_result(trials, adapters.metric)
+        self._fresh = confirmed(trials)
         self._trials = {trial.number: trial for trial in trials}
 
     def choose(
@@ -75,7 +81,7 @@ class Candidates:
         trial = self._trial(number)
         candidate = self._find(trial)
         if candidate is not None:
-            return replace(candidate, leader=self._leader())
+            return self._with_leader(candidate)
         if retrain is None:
             raise UserError(
                 f"the adapter of trial {number} of {self._sweep.reference} was not kept: "
@@ -83,12 +89,19 @@ class Candidates:
                 "Add --retrain to train it again, with the same configuration and seed"
             )
         card = self._adapters.card(self._sweep, trial)
-        untrained = Candidate(trial=trial, card=card, adapter=Path(), leader=self._leader())
+        untrained = self._with_leader(Candidate(trial=trial, card=card, adapter=Path()))
         admit(untrained)
         return replace(untrained, adapter=retrain(trial))
 
     def _best_kept(self) -> Candidate | None:
         return next((item for item in map(self._find, self._ranked) if item is not None), None)
+
+    def _with_leader(self, candidate: Candidate) -> Candidate:
+        leader, metric = self._leader(), self._adapters.metric
+        ours, theirs = (self._fresh.get(trial.number) for trial in (candidate.trial, leader))
+        means = [None if each is None else each.mean(metric) for each in (ours, theirs)]
+        known = [mean for mean in means if mean is not None]
+        return replace(candidate, leader=leader, fresh_means=(known[0], known[1]) if len(known) == 2 else None)
 
     def _leader(self) -> TrialRecord:
         """Return the best trial with a kept adapter, or the best trial if no adapter was kept.
@@ -116,14 +129,13 @@ class Candidates:
         card = self._adapters.card(self._sweep, trial)
         adapter = self._adapters.folder(trial)
         if adapter is not None:
-            return Candidate(trial=trial, card=card, adapter=adapter, test_rows=self._test_rows(trial))
+            return self._with_rows(Candidate(trial=trial, card=card, adapter=adapter))
         if self._sweep.experiment_id is not None:
             client = connect(self._location)
             model_id = find_model(client, self._sweep.experiment_id, card)
             if model_id is not None:
                 adapter = download_model(client, model_id, self._location.tracking_uri)
-                rows = self._test_rows(trial)
-                return Candidate(trial=trial, card=card, adapter=adapter, model_id=model_id, test_rows=rows)
+                return self._with_rows(Candidate(trial=trial, card=card, adapter=adapter, model_id=model_id))
         damage = self._adapters.damage(trial)
         if damage is not None:
             raise UserError(
@@ -133,5 +145,11 @@ class Candidates:
             )
         return None
 
-    def _test_rows(self, trial: TrialRecord) -> StoredRows | None:
-        return rows_of_trial(self._sweep, trial, self._adapters.metric, self._adapters.sweep_dir)
+    def _with_rows(self, candidate: Candidate) -> Candidate:
+        """Return the candidate with its stored test rows and their slices."""
+        folder = self._adapters.sweep_dir
+        rows = rows_of_trial(self._sweep, candidate.trial, self._adapters.metric, folder)
+        if rows is None:
+            return candidate
+        slices = slices_of(folder, rows.measurement.rows, candidate.card.labels)
+        return replace(candidate, test_rows=rows, slices=slices)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 MEMORISED_LOSS = 0.05
 """Training loss in nats up to which a model knows its training rows by heart: the mean probability of the right answer
 is 95 %."""
+KEPT_SHARE = 1 / 3
+"""Share of its training accuracy above chance that an adapter must keep on validation rows. Of 32 recorded adapters
+trained on 200 rows, ten have memorised them; they keep 38 to 54 % and have the best test accuracies."""
 
 
 class Verdict(enum.StrEnum):
@@ -71,7 +74,11 @@ def overall(results: tuple[GateResult, ...]) -> Verdict:
 
 
 def check(
-    metrics: Mapping[str, float], metric: Metric, baseline: Mapping[str, float] | None, gates: Gates
+    metrics: Mapping[str, float],
+    metric: Metric,
+    baseline: Mapping[str, float] | None,
+    gates: Gates,
+    chance: float | None = None,
 ) -> tuple[GateResult, ...]:
     """Return the results of the gates on one adapter's metrics.
 
@@ -80,6 +87,7 @@ def check(
         metric: the searched metric.
         baseline: the baseline's metrics by report name (``val/accuracy``), or None.
         gates: the bounds.
+        chance: share of the largest class among the validation rows; None: unknown, or a task without classes.
     """
     results = [_finite(metrics)]
     if gates.baseline_gain is not None:
@@ -87,7 +95,7 @@ def check(
     if gates.gap is not None:
         results.append(_gap(metrics.get("overfit_gap_at_best"), gates.gap, refuses=gates.binds("gap")))
     if gates.memoriser_gap is not None:
-        results.append(_memoriser(metrics, gates.memoriser_gap))
+        results.append(_memoriser(metrics, gates.memoriser_gap, chance))
     if gates.shift_drop is not None:
         results.append(_shift(metrics, metric, gates.shift_drop))
     if gates.forgetting is not None:
@@ -161,23 +169,26 @@ def _gap(gap: float | None, most: float, *, refuses: bool) -> GateResult:
     return _at_most("overfitting", "overfit gap", gap, most, f"overfit gap {gap:.4f}", refuses=refuses)
 
 
-def _memoriser(metrics: Mapping[str, float], gap: float) -> GateResult:
-    """Return whether the adapter knows its training rows by heart and has not learned the task.
+def _memoriser(metrics: Mapping[str, float], gap: float, chance: float | None) -> GateResult:
+    """Return whether the adapter knows its training rows by heart and has hardly learned the task.
 
-    A training loss near 0 alone is no fault: an easy task has it with a small gap. A gap alone is the gate
-    ``overfitting``.
+    A training loss near 0 alone is no fault, nor is it with a gap of the loss alone: the best adapters on few rows have
+    both, because they are too sure. A memoriser also loses most of its accuracy above chance on other rows.
     """
     rule = f"not both a training loss of at most {MEMORISED_LOSS:g} and an overfit gap of at least {gap:g}"
     train, measured = metrics.get("train_loss_at_best"), metrics.get("overfit_gap_at_best")
     if train is None or measured is None:
         return _unmeasured("memoriser", rule, "no training loss was measured")
+    detail = f"training loss {train:.4f}, overfit gap {measured:.4f}"
     caught = train <= MEMORISED_LOSS and measured >= gap
     accuracies = [metrics.get("train_accuracy_at_best"), metrics.get("best_val_accuracy")]
     known = [value for value in accuracies if value is not None]
-    shares = f", accuracy {known[0]:.4f} on training rows and {known[1]:.4f} on validation" if len(known) == 2 else ""
-    detail = f"training loss {train:.4f}, overfit gap {measured:.4f}{shares}"
-    if caught:
-        detail = f"a memoriser: {detail}"
+    if chance is not None and len(known) == 2 and known[0] > chance:
+        share = (known[1] - chance) / (known[0] - chance)
+        caught = caught and share < KEPT_SHARE
+        rule += f", unless validation keeps {KEPT_SHARE:.0%} of the training accuracy above chance"
+        detail += f", accuracy {known[0]:.4f} on training rows and {known[1]:.4f} on validation (chance {chance:.4f})"
+    detail = f"a memoriser: {detail}" if caught else detail
     return GateResult(gate="memoriser", passed=not caught, detail=detail, refuses=caught, rule=rule, value=measured)
 
 

@@ -1,7 +1,7 @@
 """Judges a candidate by all gates, without writing."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from orchestrator.core.errors import RefusedError, UserError
 from orchestrator.core.gates import Gates
@@ -10,12 +10,13 @@ from orchestrator.core.names import check_alias, check_model_name, mlflow_key
 from orchestrator.core.row_measures import Measurement
 from orchestrator.core.space import format_value
 from orchestrator.core.sweep import SweepRecord
+from orchestrator.core.trial import TrialRecord
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.protocol import Splits
 from orchestrator.promotion.candidates import Candidate
 from orchestrator.promotion.gates import GateResult, check, check_metrics, check_size, compare
 from orchestrator.promotion.leak import leak_gate
-from orchestrator.promotion.paired import champion_gate, label_slices, slice_gate
+from orchestrator.promotion.paired import champion_gate, slice_gate
 from orchestrator.promotion.stored_rows import StoredRows, is_same_adapter, rows_digest, rows_of_version
 from orchestrator.tracking.location import Location
 from orchestrator.tracking.registry import CHAMPION, Registry, Version, registry_errors
@@ -82,15 +83,16 @@ def judge(
     """
     gates, metric, metrics = request.gates, request.metric, candidate.card.metrics
     baseline = sweep.facts.baseline
-    results = [*check(metrics, metric, baseline if isinstance(baseline, Mapping) else None, gates)]
+    counts = candidate.card.label_counts.get("validation", {}).values()
+    chance = max(counts) / sum(counts) if sum(counts) else None
+    results = [*check(metrics, metric, baseline if isinstance(baseline, Mapping) else None, gates, chance)]
     results += check_metrics({**candidate.trial.at_best(metric), **metrics}, gates.metrics)
     if gates.size_bytes is not None:
         results.append(check_size(candidate.size_bytes, gates.size_bytes))
     if gates.leaked_rows is not None:
         results.append(leak_gate(sweep, request.read_splits, gates.leaked_rows))
     if candidate.leader is not None:
-        value, rival = metrics.get(best_name(metric)), f"trial {candidate.leader.number} of {sweep.reference}"
-        results.append(compare("best trial", metric, value, candidate.leader.result(metric), rival))
+        results.append(_best_trial(candidate, candidate.leader, sweep, metric))
     if request.alias is not None:
         with registry_errors(location):
             holder = Registry(location).holder(request.name, request.alias)
@@ -121,6 +123,17 @@ def admit(
     return results
 
 
+def _best_trial(candidate: Candidate, leader: TrialRecord, sweep: SweepRecord, metric: Metric) -> GateResult:
+    """Return the result against the best trial, by the means of fresh trainings if both trials have some."""
+    rival = f"trial {leader.number} of {sweep.reference}"
+    if candidate.fresh_means is None:
+        return compare(
+            "best trial", metric, candidate.card.metrics.get(best_name(metric)), leader.result(metric), rival
+        )
+    result = compare("best trial", metric, *candidate.fresh_means, rival)
+    return replace(result, detail=f"{result.detail} (means of fresh trainings)")
+
+
 def _against(
     holder: Version, sweep: SweepRecord, location: Location, request: PromotionRequest, candidate: Candidate
 ) -> list[GateResult]:
@@ -137,8 +150,7 @@ def _against(
             rule = f"better than {rival} on the same test rows"
             results.append(tested or GateResult(gate="champion", passed=None, detail=reason, rule=rule))
         if gates.slice_drop is not None and not isinstance(pair, str) and pair[0].rows.references:
-            slices = label_slices(pair[0].rows, candidate.card.labels)
-            results.append(slice_gate(pair[0].rows, pair[1].rows, slices, rival, gates))
+            results.append(slice_gate(pair[0].rows, pair[1].rows, candidate.slices, rival, gates))
     if tested is None and _comparable(holder, sweep, metric):
         in_use = float(holder.tags[mlflow_key(best_name(metric))])
         value = candidate.card.metrics.get(best_name(metric))

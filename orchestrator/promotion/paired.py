@@ -1,7 +1,7 @@
 """Gates on test rows: the candidate against the version in use, as pure functions of their stored rows."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.core.gates import Gates
@@ -11,9 +11,6 @@ from orchestrator.evaluation.score_intervals import SEED_ORIGIN, SEED_SD
 from orchestrator.promotion.gates import GateResult
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from orchestrator.statistics.intervals import Interval
     from orchestrator.statistics.paired import PairedTest
 
@@ -81,7 +78,7 @@ def champion_gate(
     unit = "loss" if name == "perplexity" else name
     noise = f"noise of the rows and between seeds (standard deviation {seed_sd:g})" if seed_sd else "noise of the rows"
     detail = (
-        f"test {unit}, gain over {rival}: {gain:+.4f} ({interval.level:.0%} interval {interval.low:+.4f} to "
+        f"test {unit}, gain over {rival}: {gain:+.4f} ({100 * interval.level:.0f} % interval {interval.low:+.4f} to "
         f"{interval.high:+.4f}) on {test.rows:,} rows, p = {p_value:.2g} with {noise}"
     )
     rows = None
@@ -138,7 +135,7 @@ def rows_that_decide(test: "PairedTest", gain: float, seed_sd: float, alpha: flo
 
 
 def slice_gate(
-    challenger: RowMeasures, champion: RowMeasures, slices: "Mapping[str, NDArray[np.bool_]]", rival: str, gates: Gates
+    challenger: RowMeasures, champion: RowMeasures, slices: Mapping[str, Sequence[int]], rival: str, gates: Gates
 ) -> GateResult:
     """Return whether the candidate's accuracy is not much lower than that of the version in use on any slice.
 
@@ -147,7 +144,7 @@ def slice_gate(
     Args:
         challenger: test rows of the candidate.
         champion: test rows of the version in use, in the same order.
-        slices: the rows of each slice, by name.
+        slices: row numbers of each slice, by name.
         rival: name of the version in use.
         gates: the bounds; ``slice_drop`` is not None.
     """
@@ -159,7 +156,7 @@ def slice_gate(
     rule = f"accuracy at most {most:g} below {rival} on each slice of at least {gates.slice_rows:,} test rows"
     references_n = np.array(challenger.references)
     ours_n, theirs_n = np.array(challenger.predictions) == references_n, np.array(champion.predictions) == references_n
-    tests = {name: mcnemar(ours_n[rows_n], theirs_n[rows_n]) for name, rows_n in slices.items() if rows_n.any()}
+    tests = {name: mcnemar(ours_n[[*rows]], theirs_n[[*rows]]) for name, rows in slices.items() if len(rows)}
     if not tests:
         return GateResult(gate="slices", passed=None, detail="the test rows have no slices", rule=rule)
     large = {name: test for name, test in tests.items() if test.rows >= gates.slice_rows}
@@ -192,17 +189,6 @@ def slice_gate(
         interval=test.difference,
         rows_needed=rows,
     )
-
-
-def label_slices(rows: RowMeasures, labels: tuple[str, ...]) -> "dict[str, NDArray[np.bool_]]":
-    """Return the rows of each true class, by ``label NAME``; empty in a task without classes."""
-    import numpy as np
-
-    references_n = np.array(rows.references)
-    return {
-        f"label {labels[number] if number < len(labels) else number}": references_n == number
-        for number in sorted(set(rows.references))
-    }
 
 
 def _agrees(test: "PairedTest", metric: Metric, challenger: Measurement, champion: Measurement) -> bool:

@@ -1,8 +1,8 @@
 """The stored test rows of a candidate and of the version in use."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from orchestrator.core.metric import Metric
@@ -10,6 +10,7 @@ from orchestrator.core.row_measures import Measurement, RowMeasures
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord
 from orchestrator.evaluation.measurement_file import kept_measurement
+from orchestrator.evaluation.slices import read_slice_columns, row_slices
 from orchestrator.ledger.home import sweep_dir
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.report.leaderboard import metric_of
@@ -31,8 +32,9 @@ class StoredRows:
     measurement: Measurement
 
     def to_text(self) -> str:
-        """Return the content of the file beside a registered adapter."""
-        return json.dumps({"version": 1, "digest": self.digest, **asdict(self.measurement)})
+        """Return the content of the file beside a registered adapter: everything but the logits."""
+        measurement = replace(self.measurement, rows=replace(self.measurement.rows, logits=()))
+        return json.dumps({"version": 1, "digest": self.digest, **asdict(measurement)})
 
     @classmethod
     def from_text(cls, text: str) -> "StoredRows":
@@ -60,6 +62,21 @@ def rows_of_trial(sweep: SweepRecord, trial: TrialRecord, metric: Metric, folder
     """
     digest, measurement = rows_digest(sweep, "test"), kept_measurement(folder, trial, metric)
     return None if digest is None or measurement is None else StoredRows(digest=digest, measurement=measurement)
+
+
+def slices_of(folder: Path, rows: RowMeasures, labels: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Return the row numbers of each slice of the test rows, by name: ``label positive``, ``length up to 12 tokens``.
+
+    Sweeps of earlier versions have slices by label alone.
+
+    Args:
+        folder: folder of the sweep.
+        rows: test rows of one of its adapters.
+        labels: class names in the order of their ids.
+    """
+    by_label = {"label": [labels[number] if number < len(labels) else str(number) for number in rows.references]}
+    slices = row_slices(rows, {**by_label, **read_slice_columns(folder)})
+    return {f"{column} {name}": places for (column, name), places in slices.items()}
 
 
 def rows_of_version(version: Version, location: Location, ledger: Ledger | None) -> StoredRows | None:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 
+_CHART_OF = {"worst slice": "slices", "calibration": "calibration"}
+"""Chart with the same sentence, by the name of a quality line."""
+
+
 def render_page(summary: Summary, charts: Mapping[str, Chart]) -> str:
     """Return the page. All values are escaped, because names and reasons may come from a user's file.
 
@@ -49,6 +53,7 @@ def render_page(summary: Summary, charts: Mapping[str, Chart]) -> str:
         rows=[(row, cells(row, board, final_metrics)) for row in board.rows],
         baseline=baseline_cells(board),
         charts=charts,
+        quality_lines=[pair for pair in summary.quality_lines if _CHART_OF.get(pair[0]) not in charts],
         chart_data=_chart_data(charts),
         plotly=get_plotlyjs() if charts else "",
         time_parts=_time_parts(summary),

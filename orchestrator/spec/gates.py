@@ -50,7 +50,9 @@ class GatesSection(Section):
     baseline_gain: Bound | None = Field(default=0.0, description="smallest gain over the baseline")
     gap: Bound | None = Field(default=0.5, description="largest overfit gap of the best checkpoint, in nats")
     memoriser_gap: Bound | None = Field(
-        default=0.5, description="overfit gap in nats from which an adapter with a training loss near 0 is a memoriser"
+        default=0.5,
+        description="overfit gap in nats from which an adapter with a training loss near 0 and little validation "
+        "accuracy is a memoriser",
     )
     shift_drop: Bound | None = Field(
         default=None, description="largest drop of the searched metric from the test rows to a shift set"

@@ -258,10 +258,10 @@ class Registry:
         with exclusive(self._location.registry_uri, "registry"):
             before = self.holder(name, alias)
             number = None if before is None else before.version
-            if seen is not Seen.ANY and number != (None if seen is None else seen.version):
-                raise self._moved_meanwhile(version, alias, seen)
             if number == version.version:
                 return None
+            if seen is not Seen.ANY and number != (None if seen is None else seen.version):
+                raise self._moved_meanwhile(version, alias, seen)
             move = AliasMove(
                 version=version.version,
                 previous=number,
@@ -271,16 +271,22 @@ class Registry:
                 reason=reason,
                 origin=_origin(version),
             )
-            following = max(stored_moves(client.get_registered_model(name).tags, alias), default=0) + 1
+            moves = stored_moves(client.get_registered_model(name).tags, alias)
+            following = moves[-1][0] + 1 if moves else 1
             client.set_registered_model_tag(name, *move_tag(alias, following, move))
             if before is not None and alias == CHAMPION:
                 client.set_registered_model_alias(name, PREVIOUS, str(before.version))
+            self._require_holder(version, alias, before, number)  # another machine does not wait for the lock
             client.set_registered_model_alias(name, alias, str(version.version))
             client.set_registered_model_tag(name, *move_tag(alias, following, replace(move, done=True)))
-            after = self.holder(name, alias)
-            if after is None or after.version != version.version:  # moved by another machine, beyond the lock
-                raise self._moved_meanwhile(version, alias, before)
+            self._require_holder(version, alias, before, version.version)
         return before
+
+    def _require_holder(self, version: Version, alias: str, before: Version | None, number: int | None) -> None:
+        """Raise ``TrackingError`` unless version ``number`` has the alias."""
+        now = self.holder(version.name, alias)
+        if (None if now is None else now.version) != number:
+            raise self._moved_meanwhile(version, alias, before)
 
     def _moved_meanwhile(self, version: Version, alias: str, seen: Version | None) -> TrackingError:
         """Return the error for an alias moved by another process."""

@@ -14,8 +14,8 @@ TEST_ROWS = "test_rows.json"
 
 
 def log_test_rows(client: "MlflowClient", model_id: str, content: str) -> None:
-    """Write the file of a logged model; an existing file stays."""
-    if _exists(client, model_id):
+    """Write the file of a logged model; a file cut off by a kill is written again."""
+    if read_test_rows(client, model_id, client.tracking_uri) == content:
         return
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / TEST_ROWS

@@ -1,21 +1,22 @@
 """``registry``: list, show, compare, history and export of registered versions."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import Result
 
 from orchestrator.core.errors import UserError
+from orchestrator.core.row_measures import Measurement, RowMeasures
 from orchestrator.promotion.candidates import Candidates
 from orchestrator.promotion.judge import PromotionRequest
 from orchestrator.promotion.promote import promote
+from orchestrator.promotion.stored_rows import StoredRows
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.provenance import user
+from orchestrator.tracking.registry import Registry
 from orchestrator.tracking.synchroniser import Synchroniser
+from orchestrator.tracking.test_rows import log_test_rows
 from tests.cli.conftest import Invoke
 from tests.conftest import copied
 from tests.promotion.conftest import trained
@@ -90,6 +91,31 @@ def test_compare_shows_differences(registry: Invoke) -> None:
     assert "seed: 11 and 13" in shown
 
 
+def measured(right: int) -> str:
+    """Return stored test rows: the first ``right`` of 100 rows are classified rightly."""
+    rows = RowMeasures(
+        losses=(0.5,) * 100,
+        units=(1.0,) * 100,
+        predictions=(1,) * right + (0,) * (100 - right),
+        references=(1,) * 100,
+    )
+    measurement = Measurement(metrics={"accuracy": right / 100, "macro_f1": 0.3}, rows=rows)  # an own macro-F1
+    return StoredRows(digest="rows", measurement=measurement).to_text()
+
+
+def test_compare_tests_rows_in_pairs(registry: Invoke, store: Location) -> None:
+    assert json.loads(registry("compare", "films/1", "films/2", "--json").stdout)["paired"] is None
+    for version, right in zip(Registry(store).versions("films"), (60, 80), strict=True):
+        for content in (measured(right)[:40], measured(right)):  # the first file was cut off by a kill
+            log_test_rows(connect(store), version.model_id, content)
+    (found,) = json.loads(registry("compare", "films/1", "films/2", "--json").stdout)["paired"]
+    assert (found["metric"], found["gain"], found["rows"]) == ("test/accuracy", pytest.approx(0.2), 100)
+    assert found["p"] == pytest.approx(2 * 0.5**20)
+    assert 0.1 < found["low"] < 0.2 < found["high"] < 0.3
+    assert "gain of films/2 over films/1: +0.2000 (95 % interval" in registry("compare", "films/1", "films/2").stdout
+    assert "cannot be told apart" in registry("compare", "films/1", "films/1").stdout
+
+
 def test_history_names_every_move(registry: Invoke) -> None:
     first, second = json.loads(registry("history", "films", "--json").stdout)
     assert (first["alias"], first["previous"], first["version"], first["by"]) == ("champion", None, 1, user())
@@ -107,27 +133,19 @@ def test_export_writes_adapter_with_gates(registry: Invoke, tmp_path: Path) -> N
     assert "| baseline | passed |" in (tmp_path / "out" / "README.md").read_text()
 
 
-MERGED = """
-import json, sys, torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-model = AutoModelForSequenceClassification.from_pretrained(sys.argv[1]).eval()
-tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
-with torch.inference_mode():
-    logits = model(**tokenizer(json.loads(sys.argv[2]), padding=True, return_tensors="pt")).logits
-print(json.dumps([logits.tolist(), model.config.id2label, "peft" in sys.modules]))
-"""
-
-
 def test_merged_export_needs_transformers_alone(registry: Invoke, trained: TrainedSweep, tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
     registry("export", "films/1", str(tmp_path / "out"), "--merge")
-    command = [sys.executable, "-c", MERGED, str(tmp_path / "out"), json.dumps(TEXTS)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, env=os.environ)
-    logits, labels, peft = json.loads(done.stdout.splitlines()[-1])
+    assert not list((tmp_path / "out").glob("adapter*"))
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").eval()
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    with torch.inference_mode():
+        logits = model(**tokenizer(list(TEXTS), padding=True, return_tensors="pt")).logits.tolist()
     for row, expected in zip(logits, trained.logits[0], strict=True):
         assert row == pytest.approx(expected, abs=1e-4)
-    assert tuple(labels.values()) == LABELS
-    assert not peft
+    assert tuple(model.config.id2label.values()) == LABELS
 
 
 def test_merge_refuses_plain_scaling(registry: Invoke, tmp_path: Path) -> None:

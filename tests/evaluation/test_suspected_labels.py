@@ -1,6 +1,7 @@
 """Suspected label errors: planted flips are found in simulated probabilities, and listed with their texts."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,36 +44,44 @@ def simulated(classes: int, seed: int, rows: int = 1000, sharpness: float = 4.0)
 @pytest.mark.parametrize(("classes", "sharpness"), [(2, 4.0), (4, 4.0), (77, 6.0)])
 def test_finds_planted_flips(classes: int, sharpness: float) -> None:
     adapters, flipped = simulated(classes, seed=classes, sharpness=sharpness)
-    found = {each.row for each in suspected_labels({"test": adapters})}
+    found = {each.row for each in suspected_labels([{"test": each} for each in adapters])}
     assert len(found & flipped) >= 0.8 * len(flipped)
     assert len(found - flipped) <= 0.02 * 1000
 
 
-def test_every_adapter_must_disagree() -> None:
+def test_every_good_adapter_must_disagree() -> None:
     adapters, _ = simulated(2, seed=3)
-    found = suspected_labels({"validation": adapters[:2]})
+    found = suspected_labels([{"validation": each} for each in adapters])
     row = found[0].row
-    agreeing = [[*each.logits] for each in adapters[:2]]
-    agreeing[1][row] = tuple(reversed(agreeing[1][row]))
-    other = [
-        RowMeasures(losses=each.losses, units=each.units, references=each.references, logits=tuple(logits))
-        for each, logits in zip(adapters[:2], agreeing, strict=True)
-    ]
-    assert row not in {each.row for each in suspected_labels({"validation": other})}
+    agreeing = [*adapters[1].logits]
+    agreeing[row] = (agreeing[row][1], agreeing[row][0])
+    others = [adapters[0], replace(adapters[1], logits=tuple(agreeing)), adapters[2]]
+    assert row not in {each.row for each in suspected_labels([{"validation": each} for each in others])}
     assert found[0].quality == min(each.quality for each in found)
     assert found[0].suggested == adapters[0].predictions[row] != found[0].given
 
 
-def test_rows_without_logits_are_not_judged() -> None:
-    assert suspected_labels({"test": [RowMeasures(losses=(1.0,), units=(1.0,))]}) == ()
-    assert suspected_labels({}) == ()
+def test_weak_and_diverged_adapters_hide_nothing() -> None:
+    adapters, _ = simulated(2, seed=3)
+    good = [{"test": each} for each in adapters]
+    weak = replace(adapters[0], logits=((5.0, -5.0),) * 1000)
+    diverged = replace(adapters[0], logits=((float("nan"),) * 2,) * 1000)
+    assert suspected_labels([*good, {"test": weak}, {"test": diverged}]) == suspected_labels(good)
+
+
+def test_labels_of_one_class_are_not_judged() -> None:
+    adapters, _ = simulated(2, seed=3)
+    same = replace(adapters[0], references=(1,) * 1000)
+    assert suspected_labels([{"test": same}]) == ()
+    assert suspected_labels([]) == ()
 
 
 def test_file_lists_texts_and_labels(tmp_path: Path) -> None:
     assert count_suspected_labels(tmp_path) is None
     validation, _ = simulated(2, seed=5, rows=100)
     test, flipped = simulated(2, seed=6, rows=200)
-    found = suspected_labels({"validation": validation, "test": test})
+    pairs = zip(validation, test, strict=True)
+    found = suspected_labels([{"validation": first, "test": second} for first, second in pairs])
     texts = {split: [f"{split}, row {row}" for row in range(200)] for split in ("validation", "test")}
     write_suspected_labels(tmp_path, found, ("no", "yes"), texts)
     with (tmp_path / FILE).open(encoding="utf-8", newline="") as stream:

@@ -4,9 +4,12 @@ import math
 
 import pytest
 
+from benchmarks.intervals import FEW_SHOT
 from orchestrator.core.gates import Gates, MetricBound
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.promotion.gates import GateResult, Verdict, check, check_metrics, check_size, compare, overall
+from orchestrator.replay.table_file import read_table
+from orchestrator.tracking.summary import summary
 
 ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
 LOSS = Metric(name="val/loss", direction=Direction.MINIMIZE)
@@ -95,6 +98,23 @@ def test_memoriser_knows_rows_but_not_task(changes: dict[str, float], *, caught:
     result = result_of("memoriser", MEMORISER | changes, Gates())
     assert result.verdict is (Verdict.REFUSE if caught else Verdict.PROMOTE)
     assert ("a memoriser" in result.detail) is caught
+
+
+@pytest.mark.parametrize(("accuracy", "chance", "caught"), [(0.6, 0.5, True), (0.75, 0.5, False), (0.75, None, True)])
+def test_few_rows_are_no_fault(accuracy: float, chance: float | None, *, caught: bool) -> None:
+    accuracies = {"train_accuracy_at_best": 1.0, "best_val_accuracy": accuracy}
+    results = check(MEMORISER | accuracies, ACCURACY, None, Gates(), chance)
+    assert next(item for item in results if item.gate == "memoriser").refuses is caught
+
+
+def test_best_adapters_on_few_rows_are_no_memorisers() -> None:
+    trials = [group[0] for group in read_table(FEW_SHOT).configurations()]
+    best = [best.metrics for trial in trials if (best := trial.best(ACCURACY)) is not None]
+    metrics = [summary(0, each) for each in best]
+    memorised = [each["train_loss_at_best"] <= 0.05 and each["overfit_gap_at_best"] >= 0.5 for each in metrics]
+    assert sum(memorised) == 10
+    results = [item for each in metrics for item in check(each, ACCURACY, None, Gates(), 0.5)]
+    assert not any(item.refuses for item in results if item.gate == "memoriser")
 
 
 def test_shift_gate_names_worst_set() -> None:

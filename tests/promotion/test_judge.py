@@ -14,6 +14,7 @@ from orchestrator.core.row_measures import Measurement, RowMeasures
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.evaluation.measurement_file import kept_test_file, write_measurement
 from orchestrator.evaluation.metrics import classification_metrics
+from orchestrator.evaluation.slices import write_slice_columns
 from orchestrator.ledger.home import folder_of
 from orchestrator.promotion.candidates import Candidate, Candidates
 from orchestrator.promotion.gates import GateResult, Verdict, overall
@@ -137,6 +138,14 @@ def test_incomparable_rows_fall_back_to_validation(sweep: Measured, *, champion_
         assert "are not stored" in results["champion"].detail
     assert (results["champion"].verdict, results["champion"].refuses) == (Verdict.ABSTAIN, False)
     assert results["in use"].verdict is Verdict.REFUSE
+
+
+def test_slices_of_length_and_columns_are_compared(sweep: Measured) -> None:
+    write_slice_columns(sweep.folder, {"source": ["forum" if row < 210 else None for row in range(ROWS)]})
+    sweep.promote(0, range(60))
+    result = sweep.judge(2, range(75))["slices"]
+    assert (result.verdict, result.refuses) == (Verdict.REFUSE, True)
+    assert "4 slices, 1 of at least 200 rows; worst: source forum (210 rows)" in result.detail
 
 
 def test_rows_are_found_in_sweep_folder(sweep: Measured, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.row_measures import Measurement, RowMeasures
 from orchestrator.evaluation.metrics import classification_metrics
 from orchestrator.promotion.gates import GateResult, Verdict
-from orchestrator.promotion.paired import champion_gate, decide, label_slices, slice_gate
+from orchestrator.promotion.paired import champion_gate, decide, slice_gate
 from orchestrator.statistics.paired import mcnemar
 
 ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
@@ -97,11 +97,14 @@ def test_foreign_metric_is_not_tested() -> None:
     )
 
 
+def by_label(rows: RowMeasures) -> dict[str, list[int]]:
+    names = {"label bad": 0, "label good": 1}
+    return {name: [row for row, label in enumerate(rows.references) if label == key] for name, key in names.items()}
+
+
 def slices(rows: int, wins: int, losses: int, gates: Gates) -> GateResult:
     ours, theirs = pair(rows, wins, losses)
-    named = label_slices(ours.rows, ("bad", "good"))
-    assert [*named] == ["label bad", "label good"]
-    return slice_gate(ours.rows, theirs.rows, named, "films/1", gates)
+    return slice_gate(ours.rows, theirs.rows, by_label(ours.rows), "films/1", gates)
 
 
 def test_large_slice_refuses_and_small_warns() -> None:
@@ -113,7 +116,7 @@ def test_large_slice_refuses_and_small_warns() -> None:
     assert slices(400, 0, 18, Gates()).passed
     references = [0] * 300 + [1] * 40
     theirs, ours = measured(references, references), measured([0] * 300 + [1] * 30 + [0] * 10, references)
-    small = slice_gate(ours.rows, theirs.rows, label_slices(ours.rows, ("bad", "good")), "films/1", Gates())
+    small = slice_gate(ours.rows, theirs.rows, by_label(ours.rows), "films/1", Gates())
     assert (small.passed, small.verdict) == (False, Verdict.PROMOTE)
     assert "warning, small slices: label good (40 rows, -0.2500)" in small.detail
 

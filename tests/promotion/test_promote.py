@@ -11,7 +11,7 @@ from orchestrator.core.errors import TrackingError, UserError
 from orchestrator.core.facts import SweepFacts
 from orchestrator.core.gates import Gates
 from orchestrator.core.manifest import seal
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.promotion.candidates import Candidate, Candidates
 from orchestrator.promotion.judge import PromotionRequest, admit
 from orchestrator.promotion.promote import Promotion, promote, rollback
@@ -19,7 +19,7 @@ from orchestrator.tracking.location import connect
 from orchestrator.tracking.provenance import user
 from orchestrator.tracking.registry import ModelReference, Registry
 from tests.promotion.conftest import Tracked
-from tests.tracking.records import ACCURACY
+from tests.tracking.records import ACCURACY, trial
 
 
 def promoted(tracked: Tracked, candidate: Candidate, **changes: object) -> Promotion:
@@ -158,6 +158,22 @@ def test_best_kept_trial_is_not_refused_for_others(tracked: Tracked) -> None:
     candidates = Candidates(store.record, records, tracked.trained.adapters, tracked.location)
     assert promoted(tracked, candidates.choose()).card.trial == 2
     assert promoted(tracked, candidates.choose(2)).card.trial == 2
+
+
+def test_fresh_trainings_decide_best_trial(tracked: Tracked) -> None:
+    store = tracked.trained.store
+    fresh = [
+        dataclasses.replace(trial(number, (value,), TrialState.COMPLETE), confirms=confirms)
+        for number, value, confirms in ((4, 0.78, 0), (5, 0.77, 2))
+    ]
+    trials = (store.records[0], store.records[2], *fresh)
+    candidates = Candidates(store.record, trials, tracked.trained.adapters, tracked.location)
+    assert candidates.choose().trial.number == 0
+    with pytest.raises(
+        UserError, match=r"best trial: val/accuracy 0.7700, trial 0 of films#1 has 0.7800 \(means of fr"
+    ):
+        promoted(tracked, candidates.choose(2))  # the search's value was higher by chance
+    assert promoted(tracked, candidates.choose()).card.trial == 0
 
 
 def test_trial_below_the_baseline_is_refused(tracked: Tracked) -> None:

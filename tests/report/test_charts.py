@@ -129,7 +129,8 @@ def test_slices_show_the_worst_on_top(summary: Summary) -> None:
     worst = worst_slice(summary.quality.slices[summary.leaderboard.best.number])
     assert worst is not None
     assert len(points.y) == 20
-    assert points.y[-1] == plain(f"{worst.column} = {worst.name}")
+    assert chart.figure.layout.yaxis.ticktext[-1] == plain(f"{worst.column} = {worst.name}")
+    assert points.text[-1].startswith(plain(f"{worst.column} = {worst.name}: accuracy {worst.value:.3f} ("))
     assert chart.message.endswith("The 20 worst of 43 slices are drawn.")
 
 

@@ -93,7 +93,9 @@ def test_pyfunc_loads_it_and_names_the_classes(trained: TrainedSweep, local_stor
     assert answers["label"].tolist() == expected
 
 
-def test_pyfunc_takes_the_base_from_model_config(trained: TrainedSweep, local_store: Location, tmp_path: Path) -> None:
+def test_pyfunc_takes_the_base_from_the_caller(
+    trained: TrainedSweep, local_store: Location, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trained.store.forget_cursors()
     Synchroniser(trained.store.ledger, trained.store.id, description(), local_store, trained.adapters).run()
     mlflow = load_mlflow()
@@ -102,5 +104,8 @@ def test_pyfunc_takes_the_base_from_model_config(trained: TrainedSweep, local_st
     copied = shutil.copytree(trained.adapters.base_path, tmp_path / "base")
     elsewhere = mlflow.pyfunc.load_model(location, model_config={"base": str(copied)})
     assert elsewhere.predict({"text": TEXTS[0]}).equals(expected)
-    with pytest.raises(Exception, match="gone"):
+    with pytest.raises(Exception, match=r"the base model is not on this machine: folder .*gone does not exist"):
         mlflow.pyfunc.load_model(location, model_config={"base": str(tmp_path / "gone")})
+    monkeypatch.setenv("LORATORY_BASE_MODEL", str(tmp_path / "missing"))
+    with pytest.raises(Exception, match="missing does not exist"):
+        mlflow.pyfunc.load_model(location)

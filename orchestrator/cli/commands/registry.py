@@ -21,14 +21,18 @@ from orchestrator.cli.options import (
 from orchestrator.cli.screen import Screen
 from orchestrator.core.environment import program
 from orchestrator.core.errors import UserError
-from orchestrator.stores import logs_folder
+from orchestrator.stores import existing_ledger, logs_folder
 
 if TYPE_CHECKING:
+    from orchestrator.promotion.pairs import PairedGain
     from orchestrator.tracking.alias_history import AliasMove
     from orchestrator.tracking.comparison import Comparison
     from orchestrator.tracking.lineage import Lineage
     from orchestrator.tracking.location import Location
     from orchestrator.tracking.registry import Version
+
+LEVEL = 0.05
+"""Largest p-value for two versions that differ."""
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="NAME (its champion), NAME@alias or NAME/version.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Registered model.")]
@@ -97,8 +101,10 @@ def compare(
     registry_uri: RegistryUri = None,
     as_json: Json = False,
 ) -> None:
-    """Compare two versions: parameters, scores with intervals, and data."""
+    """Compare two versions: parameters, scores with intervals, data, and paired tests on the same test rows."""
+    from orchestrator.promotion.pairs import paired_gains
     from orchestrator.tracking.comparison import comparison
+    from orchestrator.tracking.registry import registry_errors
 
     screen = Screen(as_json=as_json)
     location = existing_registry(tracking_uri, registry_uri)
@@ -110,8 +116,18 @@ def compare(
         versions.append(version)
         cards.append(origin.card)
     found = comparison(*cards)
+    with screen.quiet(logs_folder() / "registry.log"), registry_errors(location):
+        gains = paired_gains(versions[0], versions[1], location, existing_ledger())
     _show_comparison(screen, versions, found)
-    screen.emit({"a": _identity(versions[0]), "b": _identity(versions[1]), **asdict(found)})
+    _show_gains(screen, versions, gains)
+    screen.emit(
+        {
+            "a": _identity(versions[0]),
+            "b": _identity(versions[1]),
+            **asdict(found),
+            "paired": None if gains is None else [asdict(item) for item in gains],
+        }
+    )
 
 
 def history(
@@ -274,10 +290,25 @@ def _show_comparison(screen: Screen, versions: "list[Version]", found: "Comparis
                 {True: "same", False: "other", None: "unknown"}[item.same_rows],
             )
             for item in found.metrics
+            if item.metric != "samples_at_best"
         ],
     )
     for line in found.notes:
         screen.show(line, soft_wrap=True)
+
+
+def _show_gains(screen: Screen, versions: "list[Version]", gains: "tuple[PairedGain, ...] | None") -> None:
+    """Show one sentence for each paired test."""
+    before, after = (version.reference for version in versions)
+    if gains is None:
+        screen.show("no paired test: the versions have no stored test rows in common", soft_wrap=True)
+    for item in gains or ():
+        verdict = "differ" if item.p <= LEVEL else "cannot be told apart"
+        screen.show(
+            f"{item.metric}, gain of {after} over {before}: {item.gain:+.4f} (95 % interval {item.low:+.4f} to "
+            f"{item.high:+.4f}) on {item.rows:,} rows, p = {item.p:.2g}: they {verdict}",
+            soft_wrap=True,
+        )
 
 
 def _aliases(versions: "tuple[Version, ...]") -> str:

@@ -25,6 +25,7 @@ STATE_SYMBOLS = {
     TrialState.PRUNED: "triangle-down",
     TrialState.FAIL: "x",
 }
+_LONGEST_LABEL = 24
 BEST = 5
 """Number of trials with their own colour."""
 
@@ -49,6 +50,11 @@ class Chart:
 def plain(text: str) -> str:
     """Return ``text`` for a Plotly label, which would read ``<`` and ``&`` as markup."""
     return html.escape(text, quote=False)
+
+
+def shorten(text: str) -> str:
+    """Return ``text`` with at most ``_LONGEST_LABEL`` characters."""
+    return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}…"
 
 
 def figure(traces: Sequence[object], *, height: int = 360, **layout: object) -> "Figure":

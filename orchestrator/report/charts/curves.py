@@ -43,7 +43,7 @@ def _figure(traces: Sequence[object], metric: str) -> object:
 def _message(summary: Summary, metric: str) -> str:
     reported = [record for record in of_the_search(summary.records) if record.reports]
     stopped = sum(record.state is TrialState.PRUNED for record in reported)
-    message = f"{len(reported)} trials, {stopped} of them stopped early (faint)."
+    message = f"{len(reported)} trials, {f'{stopped} of them' if stopped else 'none'} stopped early (faint)."
     best = summary.leaderboard.best
     if best is None:
         return message

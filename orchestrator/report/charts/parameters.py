@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from orchestrator.core.metric import Direction
 from orchestrator.core.space import ParamValue, is_number
 from orchestrator.report import words
-from orchestrator.report.charts.chart import CYCLE, MUTED, Chart, figure, plain
+from orchestrator.report.charts.chart import CYCLE, MUTED, Chart, figure, plain, shorten
 from orchestrator.report.leaderboard import Row
 from orchestrator.report.summary import Summary
 
@@ -18,7 +18,6 @@ _LABEL_DISTANCE = 0.06
 _MISSING = -0.08
 """Height of trials without the parameter."""
 _MOST_LABELS = 6
-_LONGEST_LABEL = 24
 _FEW = 3
 
 
@@ -69,11 +68,6 @@ def _axis(name: str, values: Sequence[ParamValue]) -> dict[str, object]:
         "tickvals": [height for height, _ in labels],
         "ticktext": [shorten(text) for _, text in labels],  # Plotly reads no markup in these texts
     }
-
-
-def shorten(text: str) -> str:
-    """Return ``text`` with at most ``_LONGEST_LABEL`` characters."""
-    return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}…"
 
 
 def _ranges(best: Sequence[Row], names: Sequence[str]) -> str:

@@ -1,8 +1,9 @@
 """Charts of the winner on the test rows: reliability of its probabilities, and its slices."""
 
 from orchestrator.evaluation.calibration import Reliability
+from orchestrator.evaluation.slices import Slice
 from orchestrator.report import words
-from orchestrator.report.charts.chart import CYCLE, MUTED, Chart, figure, plain
+from orchestrator.report.charts.chart import CYCLE, MUTED, Chart, figure, plain, shorten
 from orchestrator.report.summary import Summary
 
 MOST = 20
@@ -43,13 +44,12 @@ def slices(summary: Summary) -> Chart | None:
     found = () if best is None else summary.quality.slices.get(best.number, ())
     if best is None or not found:
         return None
-    shown = sorted(found, key=lambda each: each.badness, reverse=True)[:MOST][
-        ::-1
-    ]  # Plotly draws the first row at the bottom
+    worst_first = sorted(found, key=lambda each: each.badness, reverse=True)
+    shown = worst_first[:MOST][::-1]  # Plotly draws the first one at the bottom
     small = [each.small for each in shown]
     points = go.Scatter(
         x=[each.value for each in shown],
-        y=[plain(f"{each.column} = {each.name}") for each in shown],
+        y=[*range(len(shown))],
         mode="markers",
         marker={"color": CYCLE[0], "size": 9, "symbol": ["circle-open" if one else "circle" for one in small]},
         error_x={
@@ -59,22 +59,36 @@ def slices(summary: Summary) -> Chart | None:
             "symmetric": False,
             "thickness": 1.2,
         },
-        text=[plain(f"{words.number(each.value, 3)} on {each.rows:,} rows") for each in shown],
-        hovertemplate="%{y}: %{text}<extra></extra>",
+        text=[plain(_slice_text(each)) for each in shown],
+        hovertemplate="%{text}<extra></extra>",
     )
+    names = [plain(shorten(f"{each.column} = {each.name}")) for each in shown]
+    axes = {
+        "xaxis": {"title": shown[0].metric},
+        "yaxis": {"tickvals": [*range(len(shown))], "ticktext": names},
+    }
     limits = f" The {MOST} worst of {len(found)} slices are drawn." if len(found) > MOST else ""
     return Chart(
         title=f"Slices of the test rows: {shown[0].metric}",
         message=f"Trial {best.number}: {dict(summary.quality_lines)['worst slice']}. Open marks: small slices.{limits}",
-        figure=figure([points], height=120 + 24 * len(shown), xaxis={"title": shown[0].metric}),
+        figure=figure([points], height=120 + 24 * len(shown), **axes),
         wide=True,
     )
+
+
+def _slice_text(each: Slice) -> str:
+    limits = f"{words.number(each.low, 3)} to {words.number(each.high, 3)}"
+    return f"{each.column} = {each.name}: {each.metric} {words.number(each.value, 3)} ({limits}) on {each.rows:,} rows"
 
 
 def _reliability(measured: Reliability, name: str, place: int) -> object:
     from plotly import graph_objects as go
 
-    texts = [f"{each.rows:,} rows: accuracy {each.accuracy.value:.3f}" for each in measured.bins]
+    texts = [
+        f"{name}: accuracy {words.number(each.accuracy.value, 3)} at confidence {words.number(each.confidence, 3)} on "
+        f"{each.rows:,} rows"
+        for each in measured.bins
+    ]
     return go.Scatter(
         x=[each.confidence for each in measured.bins],
         y=[each.accuracy.value for each in measured.bins],
@@ -89,5 +103,5 @@ def _reliability(measured: Reliability, name: str, place: int) -> object:
         marker={"color": CYCLE[place]},
         name=name,
         text=texts,
-        hovertemplate="confidence %{x:.3f}, %{text}<extra></extra>",
+        hovertemplate="%{text}<extra></extra>",
     )
