@@ -8,6 +8,7 @@ from orchestrator.core.data import DataSummary
 from orchestrator.core.errors import LedgerError
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.plan import EnginePlan
+from orchestrator.core.policy import PREFER, Preferred
 
 FACTS_VERSION = 1
 """Version of the stored JSON, under the key ``version``; facts without that key are older."""
@@ -32,6 +33,7 @@ class SweepFacts:
         data_summary: counts of the rows used and left out, and the labels.
         engine_plan: plan of the sweep's last engines; also None if an earlier version stored it in another form.
         start_points: number of start points; the first trials train them.
+        prefer: what is preferred among adapters that cannot be told apart, the most important first.
         prior: the start points that ``search.prior`` added and their origin, in words; None: none.
         request_digest: digest of the finished request; None while the sweep is not finished.
         startup_s: start-up time of all drivers, in seconds.
@@ -48,6 +50,7 @@ class SweepFacts:
     data_summary: DataSummary = field(default_factory=DataSummary)
     engine_plan: EnginePlan | None = None
     start_points: int = 0
+    prefer: tuple[Preferred, ...] = PREFER
     prior: str | None = None
     request_digest: str | None = None
     startup_s: float = 0.0
@@ -67,6 +70,7 @@ class FactChanges(TypedDict, total=False):
     data_summary: DataSummary
     engine_plan: EnginePlan
     start_points: int
+    prefer: tuple[Preferred, ...]
     prior: str | None
     request_digest: str | None
     startup_s: float
@@ -105,6 +109,7 @@ def facts_from_json(stored: Mapping[str, Any]) -> SweepFacts:
         data_summary=DataSummary.from_json(stored.get("data_summary") or {}),
         engine_plan=None if plan is None else _readable_plan(plan),
         start_points=stored.get("start_points", 0),
+        prefer=tuple(Preferred(each) for each in stored.get("prefer", PREFER) if each in set(Preferred)),
         prior=stored.get("prior"),
         request_digest=stored.get("question"),
         startup_s=stored.get("startup_s", 0.0),

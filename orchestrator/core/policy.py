@@ -94,6 +94,23 @@ class Budget:
     until: Until | None = None
 
 
+class Preferred(enum.StrEnum):
+    """What is preferred among adapters that cannot be told apart."""
+
+    RANK = "rank"
+    """The smallest rank; skipped if their methods differ."""
+    GAP = "gap"
+    """The smallest overfit gap."""
+    LOSS = "loss"
+    """The lowest validation loss."""
+    SAMPLES = "samples"
+    """The fewest training samples up to the best checkpoint."""
+
+
+PREFER = (Preferred.RANK, Preferred.GAP)
+"""The default order."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Confirmation:
     """Trainings of the best trials' configurations with fresh seeds, after the search.

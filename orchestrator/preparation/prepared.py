@@ -185,6 +185,7 @@ def _facts(spec: SweepSpec, splits: Splits, plan: EnginePlan) -> FactChanges:
         "rows": row_counts(splits),
         "data_summary": splits.summary,
         "engine_plan": plan,
+        "prefer": spec.prefer,
         "request_digest": None,  # until the sweep is finished and everything is written
     }
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.methods import takers
 from orchestrator.core.metric import Metric
+from orchestrator.core.policy import PREFER, Preferred
 from orchestrator.core.ranking import of_the_search
 from orchestrator.core.trial import TrialRecord
 from orchestrator.evaluation.measurement_file import kept_measurement
@@ -30,7 +31,7 @@ class Comparison:
         rows: number of test rows.
         p_value: lowest p-value among the tied trials, adjusted by Holm's method; without a tie the highest one among
             the worse trials.
-        preferred: the preferred trial of ``tied``: smallest rank, then smallest overfit gap, then best test value.
+        preferred: the preferred trial of ``tied``; trials equal in all preferred facts: the best test value.
         reasons: the facts that decided the preference, in words.
     """
 
@@ -80,13 +81,16 @@ class KeptAdapters:
     comparison: Comparison | None = None
 
 
-def kept_adapters(sweep_dir: Path, records: Sequence[TrialRecord], metric: Metric) -> KeptAdapters:
+def kept_adapters(
+    sweep_dir: Path, records: Sequence[TrialRecord], metric: Metric, prefer: Sequence[Preferred] = PREFER
+) -> KeptAdapters:
     """Return the statistics of the kept adapters from the rows stored in their trials' folders.
 
     Args:
         sweep_dir: folder of the sweep.
         records: the trials, in any order.
         metric: the searched metric.
+        prefer: what is preferred among adapters that cannot be told apart, the most important first.
     """
     measured = {
         record.number: measurement
@@ -101,7 +105,9 @@ def kept_adapters(sweep_dir: Path, records: Sequence[TrialRecord], metric: Metri
     comparable = {number: found.rows for number, found in measured.items() if f"test/{name}" in intervals[number]}
     ties = adapter_ties(name, comparable)
     by_number = {record.number: record for record in records}
-    return KeptAdapters(intervals=intervals, comparison=None if ties is None else _comparison(ties, by_number, metric))
+    return KeptAdapters(
+        intervals=intervals, comparison=None if ties is None else _comparison(ties, by_number, metric, prefer)
+    )
 
 
 def comparison_json(comparison: Comparison | None, winner: int | None) -> dict[str, Any] | None:
@@ -109,18 +115,14 @@ def comparison_json(comparison: Comparison | None, winner: int | None) -> dict[s
     return None if comparison is None else {**asdict(comparison), "sentence": comparison.sentence(winner)}
 
 
-def _comparison(ties: "Ties", records: Mapping[int, TrialRecord], metric: Metric) -> Comparison:
-    from orchestrator.statistics.ties import Preference, prefer
+def _comparison(
+    ties: "Ties", records: Mapping[int, TrialRecord], metric: Metric, prefer: Sequence[Preferred]
+) -> Comparison:
+    from orchestrator.statistics.ties import Preference
+    from orchestrator.statistics.ties import prefer as preferred_trial
 
-    members = [records[number] for number in ties.members]
-    methods = {record.settings.method for record in members}
-    ranked = len(methods) == 1 and methods <= {*takers("rank")}  # ranks of different methods are not comparable
-    facts = {
-        record.number: ({"rank": float(record.settings.rank)} if ranked else {})
-        | {name: value for name, value in record.at_best(metric).items() if name == "gap/loss"}
-        for record in members
-    }
-    chosen = prefer(ties, facts, (Preference(name="rank"), Preference(name="gap/loss")))
+    facts = _facts([records[number] for number in ties.members], metric)
+    chosen = preferred_trial(ties, facts, [Preference(name=each) for each in prefer])
     lowest = ties.p_value
     return Comparison(
         tied=ties.members,
@@ -128,11 +130,34 @@ def _comparison(ties: "Ties", records: Mapping[int, TrialRecord], metric: Metric
         rows=ties.rows or 0,
         p_value=max(each.p_value for each in ties.worse) if lowest is None else lowest,
         preferred=chosen.trial,
-        reasons=tuple(
-            f"smallest rank ({reason.value:.0f})" if reason.name == "rank" else "smallest overfit gap"
-            for reason in chosen.reasons
-        ),
+        reasons=tuple(_reason(Preferred(reason.name), reason.value) for reason in chosen.reasons),
     )
+
+
+def _facts(members: Sequence[TrialRecord], metric: Metric) -> dict[int, dict[str, float]]:
+    """Return the facts of each trial by the name of the preference; unknown ones are missing."""
+    methods = {record.settings.method for record in members}
+    ranked = len(methods) == 1 and methods <= {*takers("rank")}  # ranks of different methods are not comparable
+    found: dict[int, dict[str, float]] = {}
+    for record in members:
+        best, at_best = record.best(metric), record.at_best(metric)
+        values = {
+            Preferred.RANK: float(record.settings.rank) if ranked else None,
+            Preferred.GAP: at_best.get("gap/loss"),
+            Preferred.LOSS: at_best.get("val/loss"),
+            Preferred.SAMPLES: None if best is None else float(best.nominal_samples),
+        }
+        found[record.number] = {str(name): value for name, value in values.items() if value is not None}
+    return found
+
+
+def _reason(preferred: Preferred, value: float) -> str:
+    return {
+        Preferred.RANK: f"smallest rank ({value:.0f})",
+        Preferred.GAP: "smallest overfit gap",
+        Preferred.LOSS: f"lowest validation loss ({value:.4f})",
+        Preferred.SAMPLES: f"fewest samples ({value:,.0f})",
+    }[preferred]
 
 
 def _trials(numbers: Sequence[int]) -> str:

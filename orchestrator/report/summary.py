@@ -78,7 +78,7 @@ class Summary:
 def summarise(sweep: SweepRecord, records: Sequence[TrialRecord], importances: Importances | None = None) -> Summary:
     """Return the summary of a sweep, running or not. The test rows of the kept adapters are read from its folder."""
     metric = metric_of(sweep)
-    kept = kept_adapters(sweep_dir(sweep), records, metric)
+    kept = kept_adapters(sweep_dir(sweep), records, metric, sweep.facts.prefer)
     board = leaderboard(records, metric, sweep.facts.baseline, sweep.status, kept)
     return Summary(
         sweep=sweep,

@@ -59,8 +59,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     Raises:
         SpecError: all problems of the file, including the draft's.
     """
-    file, problems, names = draft.file, draft.problems, draft.parameters
-    search, sampler = file.search, _sampler(file)
+    file, problems, names, search = draft.file, draft.problems, draft.parameters, draft.file.search
     sources = SourceReader(draft.path.parent, packaged, problems)
     objective, facts = _objective(file.objective, sources, objective_facts, problems)
     model = _model(file, sources, facts)
@@ -71,12 +70,12 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     points = read_points(search.start, space, names, problems)
     metric = checks.read_metric(search, facts, problems) if facts else None
     stopping = replace(_stopping(file), metric=checks.read_rung_metric(file.early_stopping, facts, problems))
-    checks.check_sampler(sampler, space, problems)
+    checks.check_sampler(_sampler(file), space, problems)
     checks.check_settings(file.quantisation, fixed, space, problems)
     checks.check_sizes(file, stopping, space, fixed, problems)
     problems.raise_if_any()
     text = overridden_text(draft.text, draft.overrides)
-    warnings = [*check_addresses(file.tracking, text, problems), *_unexecuted(file, facts, problems)]
+    warnings = (*check_addresses(file.tracking, text, problems), *_unexecuted(file, facts, problems))
     problems.raise_if_any()
     assert model is not None, "a missing model is a problem"
     assert data is not None, "a missing source is a problem"
@@ -94,19 +93,20 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         fixed=fixed,
         space=space,
         metric=metric,
-        sampler=sampler,
+        sampler=_sampler(file),
         start_points=points,
         prior=search.prior,
         stopping=stopping,
         budget=_budget(file),
         confirm=_confirm(file),
+        prefer=tuple(search.prefer),
         resources=_resources(file),
         tracking=Tracking(**file.tracking.model_dump()),
         gates=file.gates.bounds(),
         seed=file.seed,
         path=draft.path,
         text=redact(text),
-        warnings=tuple(warnings),
+        warnings=warnings,
     )
 
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, Tag
 
 from orchestrator.core.metric import Direction
 from orchestrator.core.plan import EngineName, Precision
-from orchestrator.core.policy import Confirm, PriorName, SamplerName, StoppingName, Until
+from orchestrator.core.policy import PREFER, Confirm, Preferred, PriorName, SamplerName, StoppingName, Until
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.settings import Group
 from orchestrator.spec.fields import (
@@ -46,6 +46,14 @@ def _share(value: float) -> float:
     if 0 < value < 1e-4:
         raise rule_error("0 or a value >= 0.0001 is needed")
     return value
+
+
+def _distinct(values: list[Preferred]) -> list[Preferred]:
+    """Check that no value stands twice."""
+    twice = [value.value for value in values if values.count(value) > 1]
+    if twice:
+        raise rule_error(f"each name may stand once, {twice[0]} stands {twice.count(twice[0])} times")
+    return values
 
 
 REQUIRED: tuple[tuple[str, ...], ...] = (("name",), ("objective",), ("search",), ("search", "space"), ("budget",))
@@ -138,6 +146,11 @@ class Search(Section):
     space: SpaceSection = Field(default=SpaceSection(), description="how each setting is searched")
     start: list[dict[Short, Scalar]] = Field(
         default=[], max_length=MAX_ITEMS, description="start points, tried first; the sampler completes them"
+    )
+    prefer: Annotated[list[Annotated[Preferred, Field(strict=False)]], AfterValidator(_distinct)] = Field(
+        default=[*PREFER],
+        description="choice among kept adapters that cannot be told apart on the test rows, the most important first: "
+        "rank, gap (overfit gap), loss (of validation) or samples, each the smallest",
     )
     prior: Annotated[PriorName, Field(strict=False)] = Field(
         default=PriorName.SHIPPED,

@@ -10,9 +10,11 @@ from orchestrator.core.gates import Gates
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import Precision
 from orchestrator.core.policy import (
+    PREFER,
     Budget,
     Confirm,
     Confirmation,
+    Preferred,
     PriorName,
     Resources,
     SamplerPolicy,
@@ -44,6 +46,7 @@ class SweepSpec:
         prior: source of further start points.
         prior_points: these points; empty until the sweep is prepared.
         gates: bounds of the gates of ``promote``.
+        prefer: what is preferred among adapters that cannot be told apart, the most important first.
         confirm: trainings of the best configurations with fresh seeds, after the search.
         seed: seed of the proposals and of every trial.
         path: the sweep file, as given by the user.
@@ -73,6 +76,7 @@ class SweepSpec:
     deepspeed: Config | None = None
     fixed: Mapping[str, ParamValue] = field(default_factory=dict)
     start_points: tuple[Mapping[str, ParamValue], ...] = ()
+    prefer: tuple[Preferred, ...] = PREFER
     confirm: Confirmation | Confirm = Confirm.AUTO
     prior: PriorName = PriorName.SHIPPED
     prior_points: tuple[Mapping[str, ParamValue], ...] = ()

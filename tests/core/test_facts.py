@@ -11,6 +11,7 @@ from orchestrator.core.errors import LedgerError
 from orchestrator.core.facts import FACTS_VERSION, FactChanges, SweepFacts, facts_from_json, facts_to_json
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.plan import EngineName, EnginePlan, Precision
+from orchestrator.core.policy import Preferred
 from orchestrator.core.quantisation import Quantisation
 
 SOURCE = Source(origin=Origin.HUB, name="org/rows", config="en")
@@ -36,6 +37,7 @@ CHANGES: FactChanges = {
     "data_summary": DataSummary(labels={"1": "good"}, warnings=("few rows",), split_rule=2),
     "engine_plan": PLAN,
     "start_points": 3,
+    "prefer": (Preferred.GAP, Preferred.RANK),
     "prior": "shipped: rank 8",
     "request_digest": "abc",
     "startup_s": 1.5,
@@ -64,7 +66,7 @@ def test_stored_keys_stay() -> None:
     assert document["version"] == FACTS_VERSION
     assert document.keys() == {
         *("metric", "data", "data_summary", "engine", "question", "startup_s", "baseline", "closing", "importances"),
-        *("ended", "notes", "removing", "start_points", "prior", "version"),
+        *("ended", "notes", "removing", "start_points", "prefer", "prior", "version"),
     }
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from orchestrator.core.manifest import Owner
 from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.policy import Preferred
 from orchestrator.core.row_measures import Measurement, RowMeasures
 from orchestrator.core.trial import TrialRecord
 from orchestrator.evaluation.measurement_file import kept_test_file, write_measurement
@@ -82,6 +83,24 @@ def test_ties_name_the_preferred_trial(summary: Summary) -> None:
         "trials 7, 0 and 1 cannot be told apart on 1,500 test rows (paired tests, p ≥ 0.41); trial 2 is worse; "
         "trial 1 is preferred: smallest rank (8), then smallest overfit gap (promote takes trial 7, best on validation)"
     )
+
+
+@pytest.mark.parametrize(
+    ("prefer", "expected"),
+    [
+        ((Preferred.GAP,), (1, "smallest overfit gap")),
+        ((Preferred.RANK, Preferred.GAP), (1, "smallest rank (8), then smallest overfit gap")),
+        ((), (7, "best test value")),
+    ],
+)
+def test_preference_is_settable(
+    records: tuple[TrialRecord, ...], prefer: tuple[Preferred, ...], expected: tuple[int, str]
+) -> None:
+    sweep = make_sweep()
+    found = summarise(replace(sweep, facts=replace(sweep.facts, prefer=prefer)), records).leaderboard.comparison
+    assert found is not None
+    assert found.preferred == expected[0]
+    assert f"trial {expected[0]} is preferred: {expected[1]}" in found.sentence(expected[0])
 
 
 def test_page_shows_intervals_and_ties(summary: Summary) -> None:
