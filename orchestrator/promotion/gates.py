@@ -220,10 +220,9 @@ def _forgetting(metrics: Mapping[str, float], most: float) -> GateResult:
 
 
 def _range(name: str, value: float | None, bound: MetricBound) -> GateResult:
-    limits = [
-        f"{word} {limit:g}" for word, limit in (("at least", bound.min), ("at most", bound.max)) if limit is not None
-    ]
-    rule = f"{name} {' and '.join(limits)}"
+    sides = (("at least", bound.min), ("at most", bound.max))
+    limits = " and ".join(f"{word} {limit:g}" for word, limit in sides if limit is not None)
+    rule = f"{name} {limits}"
     if value is None:
         return _unmeasured(name, rule, f"no metric {name} is stored")
     low, high = (-math.inf if bound.min is None else bound.min), (math.inf if bound.max is None else bound.max)

@@ -140,6 +140,7 @@ def test_stored_metrics_have_ranges() -> None:
     assert [item.verdict for item in results] == [Verdict.REFUSE, Verdict.PROMOTE, Verdict.ABSTAIN]
     assert results[0].rule == "test/ece at most 0.1"
     assert results[1].rule == "test/accuracy at least 0.8 and at most 1"
+    assert results[1].detail == "test/accuracy 0.9000, at least 0.8 and at most 1"
     assert results[2].detail == "no metric x is stored"
 
 
