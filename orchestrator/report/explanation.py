@@ -50,7 +50,8 @@ def _end(summary: Summary) -> Finding:
         sentence = f"The sweep was interrupted after {trials} trials: {reason}. The same command resumes it."
         return Finding(rule=Rule.END, sentence=sentence, numbers=numbers)
     early = states.get(TrialState.PRUNED, 0)
-    sentence = f"The search ended because {reason}; {early} of {trials} trials were stopped early."
+    stopped = f"{early} of {trials} trials were stopped early" if early else "no trial was stopped early"
+    sentence = f"The search ended because {reason}; {stopped}."
     return Finding(rule=Rule.END, sentence=sentence, numbers=numbers)
 
 

@@ -19,7 +19,8 @@ class TrainingLength:
 
     Attributes:
         trials: the best complete trials, at most three, the best first.
-        falls: fall of the validation loss between the last two reports, as a fraction, by trial with two reports.
+        falls: fall of the validation loss between the last two reports, as a fraction, by trial with two reports; 0 if
+            an earlier loss was lower.
     """
 
     trials: tuple[Row, ...]
@@ -37,8 +38,14 @@ class TrainingLength:
 
     @property
     def is_short(self) -> bool:
-        """Whether longer training may pay: trials still improved, or had few optimizer steps."""
-        return bool(self.falling) or (bool(self.falls) and self.steps < MIN_STEPS)
+        """Whether longer training may pay: trials still improved, or had few steps and the best one no earlier peak."""
+        return bool(self.falling) or (bool(self.falls) and self.steps < MIN_STEPS and not self._best_peaked)
+
+    @property
+    def _best_peaked(self) -> bool:
+        """Whether the best checkpoint of the best trial is not its last one."""
+        best = self.trials[0]
+        return best.samples is not None and best.samples < best.trained
 
     @property
     def finding(self) -> Finding:
@@ -59,13 +66,13 @@ class TrainingLength:
             )
             sentence += f" Trials were too short to tell: {few}" if steps < MIN_STEPS else ""
             return Finding(rule=Rule.LENGTH, sentence=sentence, numbers={**numbers, "fall": fall})
-        if steps < MIN_STEPS:
+        if self.is_short:
             return Finding(rule=Rule.LENGTH, sentence=f"Trials were too short to tell: {few}", numbers=numbers)
         best = self.trials[0]
         sentence = (
-            f"Trials were long enough: between the last two reports, val/loss of none of the best {count} complete "
-            f"trials fell by more than {words.percent(STILL_FALLING)}. The best checkpoint of trial {best.number} is "
-            f"at {words.count(best.samples)} of {best.trained:,} samples."
+            f"Trials were long enough: val/loss of none of the best {count} complete trials was at its lowest at the "
+            f"end and still falling by more than {words.percent(STILL_FALLING)} a report. The best checkpoint of trial "
+            f"{best.number} is at {words.count(best.samples)} of {best.trained:,} samples."
         )
         numbers |= {"samples_at_best": float(best.samples or 0), "samples": float(best.trained)}
         return Finding(rule=Rule.LENGTH, sentence=sentence, numbers=numbers)
@@ -76,5 +83,11 @@ def training_length(summary: Summary) -> TrainingLength:
     records = {record.number: record for record in summary.records}
     complete = [row for row in summary.leaderboard.rows if row.rank is not None and row.state is TrialState.COMPLETE]
     best = tuple(complete[:_BEST])
-    falls = {row.number: fall for row in best if (fall := last_fall(records[row.number])) is not None}
+    falls = {}
+    for row in best:
+        record = records[row.number]
+        losses = [report.metrics["val/loss"] for report in record.reports if "val/loss" in report.metrics]
+        fall = last_fall(record)
+        if fall is not None:
+            falls[row.number] = fall if losses[-1] <= min(losses) else 0.0
     return TrainingLength(trials=best, falls=falls)

@@ -43,15 +43,24 @@ class Prediction:
 class Predictor:
     """A base model with an adapter, loaded once, for any number of texts."""
 
-    def __init__(self, runner: "AdapterRunner", card: AdapterCard, reference: str) -> None:
+    def __init__(
+        self, runner: "AdapterRunner", card: AdapterCard, reference: str, temperature: float | None = None
+    ) -> None:
         self._runner = runner
+        self._temperature = temperature
         self.card = card
         self.reference = reference
         """The loaded model: ``name/version`` or the folder."""
 
     @classmethod
     def load(
-        cls, model: str, location: Location, *, resolve: Callable[[Source], str] = resolve_model, device: str = "cpu"
+        cls,
+        model: str,
+        location: Location,
+        *,
+        resolve: Callable[[Source], str] = resolve_model,
+        device: str = "cpu",
+        calibrated: bool = False,
     ) -> Self:
         """Return the predictor of a model.
 
@@ -61,14 +70,21 @@ class Predictor:
             location: the tracking server and registry.
             resolve: returns the base model's folder or hub id.
             device: ``cpu`` or ``cuda``.
+            calibrated: whether the logits are divided by the adapter's temperature.
 
         Raises:
-            UserError: the model does not exist, or the package for its quantised base model is not installed.
+            UserError: the model does not exist, the package for its quantised base model is not installed, or the
+                adapter has no temperature.
             AssetError: the base model cannot be loaded.
             ModelError: the base model's files are damaged, or its folder also contains an adapter.
         """
         folder, reference = _locate(model, location)
         card = read_card(folder)
+        if calibrated and card.temperature is None:
+            raise UserError(
+                f"--calibrated: {reference} has no temperature; this version fits one for the kept classifiers of a "
+                "sweep. Run a new sweep, or leave out --calibrated"
+            )
         if card.quantisation is not None:
             require_package(Quantisation(card.quantisation["bnb_4bit_quant_type"]))
         base = resolve(card.base)
@@ -77,7 +93,7 @@ class Predictor:
         load_mlflow()
         from orchestrator.tracking.adapter_model import AdapterRunner
 
-        return cls(AdapterRunner(folder, base, device), card, reference)
+        return cls(AdapterRunner(folder, base, device), card, reference, card.temperature if calibrated else None)
 
     def predict(
         self, texts: Sequence[str], batch_size: int = 32, progress: Callable[[int], None] = lambda _count: None
@@ -103,11 +119,20 @@ class Predictor:
             answers = self._runner.generate(texts, batch_size)
             return [Prediction(text=text, answer=answer) for text, answer in zip(texts, answers, strict=True)]
         rows = self._runner.probabilities(texts, batch_size)
+        if self._temperature is not None:
+            rows = [with_temperature(row, self._temperature) for row in rows]
         by_label = [dict(zip(labels, row, strict=True)) for row in rows]
         return [
             Prediction(text=text, answer=max(row, key=row.__getitem__), probabilities=row)
             for text, row in zip(texts, by_label, strict=True)
         ]
+
+
+def with_temperature(probabilities: Sequence[float], temperature: float) -> list[float]:
+    """Return ``softmax(logits / temperature)`` from ``softmax(logits)``; the most probable class stays the same."""
+    top = max(probabilities)
+    powers = [(probability / top) ** (1 / temperature) for probability in probabilities]
+    return [power / sum(powers) for power in powers]
 
 
 def _locate(model: str, location: Location) -> tuple[Path, str]:

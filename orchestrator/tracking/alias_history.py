@@ -4,12 +4,13 @@ The tag of a move is written before the alias moves, and marked as done afterwar
 Loratory after a kill too. A move by another program is recognised by the version before the next move.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 
 HISTORY_TAG = "loratory.alias"
-"""Tag of a registered model: ``loratory.alias.<alias>.<number>``, numbered from 1."""
+"""Tag of a registered model: ``loratory.alias.<alias>.<number>-<mark>``, numbered from 1."""
 
 PROMOTE, ROLLBACK, OUTSIDE = "promote", "rollback", "outside"
 
@@ -40,19 +41,20 @@ class AliasMove:
 
 
 def move_tag(alias: str, number: int, move: AliasMove) -> tuple[str, str]:
-    """Return the key and the value of a move's tag."""
-    return f"{HISTORY_TAG}.{alias}.{number:04d}", json.dumps(asdict(move), ensure_ascii=False)
+    """Return the key and the value of a move's tag. Two moves with one number, of two machines, have two keys."""
+    mark = hashlib.sha256(f"{move.by} {move.at} {move.version}".encode()).hexdigest()[:6]
+    return f"{HISTORY_TAG}.{alias}.{number:04d}-{mark}", json.dumps(asdict(move), ensure_ascii=False)
 
 
-def stored_moves(tags: Mapping[str, str], alias: str) -> dict[int, AliasMove]:
-    """Return the moves of an alias as stored, by number, in their order."""
+def stored_moves(tags: Mapping[str, str], alias: str) -> list[tuple[int, AliasMove]]:
+    """Return the moves of an alias as stored, with their numbers, in their order."""
     prefix = f"{HISTORY_TAG}.{alias}."
-    found = {
-        int(key.removeprefix(prefix)): AliasMove(**json.loads(value))
+    found = [
+        (int(key.removeprefix(prefix).partition("-")[0]), AliasMove(**json.loads(value)))
         for key, value in tags.items()
-        if key.startswith(prefix) and key.removeprefix(prefix).isdecimal()
-    }
-    return dict(sorted(found.items()))
+        if key.startswith(prefix)
+    ]
+    return sorted(found, key=lambda item: (item[0], item[1].at or 0.0))
 
 
 def alias_names(tags: Mapping[str, str]) -> tuple[str, ...]:
@@ -69,7 +71,7 @@ def alias_history(tags: Mapping[str, str], alias: str, holder: int | None) -> tu
         alias: the alias.
         holder: the alias's version now; None: no version has it.
     """
-    return tuple(_moves([*stored_moves(tags, alias).values()], holder))
+    return tuple(_moves([move for _, move in stored_moves(tags, alias)], holder))
 
 
 def _moves(stored: list[AliasMove], holder: int | None) -> Iterator[AliasMove]:

@@ -166,7 +166,7 @@ def _limits(card: "AdapterCard") -> str:
         lines.append(f"Fewer than {FEW} training rows: {', '.join(few)}.")
     gap = card.metrics.get("overfit_gap_at_best")
     if gap is not None:
-        lines.append(f"The validation loss is {gap:+.4f} from the training loss (the overfit gap).")
+        lines.append(f"Overfit gap (validation loss less training loss): {gap:+.4f}.")
     if not any(name.startswith("test/") for name in card.metrics):
         lines.append("It was not measured on test rows: the validation scores chose it, so they are too good.")
     if not any(name.startswith("shift/") for name in card.metrics):

@@ -1,6 +1,7 @@
 """The model registry: versions of registered models, and their aliases."""
 
 import enum
+import json
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 CHAMPION = "champion"
 PREVIOUS = "previous"
 """The alias of the version that was the champion before."""
+MODEL_VERSIONS = "mlflow.modelVersions"
+"""Tag of a logged model with its registered versions, read by MLflow's pages."""
 PREVIOUS_TAG = "loratory.previous"
 """Tag of a version with the previous holder of an alias, written by early versions: ``loratory.previous.<alias>``."""
 
@@ -141,10 +144,23 @@ class Registry:
             made = self._client.create_model_version(
                 name, source, model.source_run_id, tags=dict(tags), description=description or None, model_id=model_id
             )
+            self._mark_registered(model_id, name, int(made.version))
             return _version(made)
+        self._mark_registered(model_id, name, registered.version)
         for key, value in tags.items():
             self._client.set_model_version_tag(name, str(registered.version), key, value)
         return self.get(ModelReference(name=name, version=registered.version))
+
+    def _mark_registered(self, model_id: str, name: str, version: int) -> None:
+        """Name the version in a tag of the logged model: MLflow's page of the model links it.
+
+        MLflow's server and ``mlflow.register_model`` write the tag, ``create_model_version`` on an SQL store does not.
+        """
+        entry = {"name": name, "version": version}
+        stored = json.loads(self._client.get_logged_model(model_id).tags.get(MODEL_VERSIONS, "[]"))
+        known = {(each["name"], int(each["version"])) for each in stored}
+        if (name, version) not in known:
+            self._client.set_logged_model_tags(model_id, {MODEL_VERSIONS: json.dumps([*stored, entry])})
 
     def _versions_of_new(self, name: str) -> tuple[Version, ...]:
         """Return the versions of a registered model; the model is created if it is missing."""
@@ -255,16 +271,22 @@ class Registry:
                 reason=reason,
                 origin=_origin(version),
             )
-            following = max(stored_moves(client.get_registered_model(name).tags, alias), default=0) + 1
+            moves = stored_moves(client.get_registered_model(name).tags, alias)
+            following = moves[-1][0] + 1 if moves else 1
             client.set_registered_model_tag(name, *move_tag(alias, following, move))
             if before is not None and alias == CHAMPION:
                 client.set_registered_model_alias(name, PREVIOUS, str(before.version))
+            self._require_holder(version, alias, before, number)  # another machine does not wait for the lock
             client.set_registered_model_alias(name, alias, str(version.version))
             client.set_registered_model_tag(name, *move_tag(alias, following, replace(move, done=True)))
-            after = self.holder(name, alias)
-            if after is None or after.version != version.version:  # moved by another machine, beyond the lock
-                raise self._moved_meanwhile(version, alias, before)
+            self._require_holder(version, alias, before, version.version)
         return before
+
+    def _require_holder(self, version: Version, alias: str, before: Version | None, number: int | None) -> None:
+        """Raise ``TrackingError`` unless version ``number`` has the alias."""
+        now = self.holder(version.name, alias)
+        if (None if now is None else now.version) != number:
+            raise self._moved_meanwhile(version, alias, before)
 
     def _moved_meanwhile(self, version: Version, alias: str, seen: Version | None) -> TrackingError:
         """Return the error for an alias moved by another process."""

@@ -196,8 +196,8 @@ def test_steady_trials_were_long_enough() -> None:
     summary = summary_of(trials([0.8, 0.7]))
     finding = found(summary, Rule.LENGTH)
     assert finding.sentence == (
-        "Trials were long enough: between the last two reports, val/loss of none of the best 2 complete trials fell by "
-        "more than 2 %. The best checkpoint of trial 0 is at 6,000 of 6,000 samples."
+        "Trials were long enough: val/loss of none of the best 2 complete trials was at its lowest at the end and "
+        "still falling by more than 2 % a report. The best checkpoint of trial 0 is at 6,000 of 6,000 samples."
     )
     assert finding.numbers["steps"] == 375
     assert Rule.LONGER_TRAINING not in {each.rule for each in explain(summary)}
@@ -212,6 +212,13 @@ def test_falling_loss_asks_for_longer_training() -> None:
     )
     assert finding.numbers["fall"] == pytest.approx(0.2)
     assert "after 375 optimizer steps" in found(summary, Rule.LONGER_TRAINING).sentence
+
+
+def test_late_fall_after_an_earlier_minimum_is_no_improvement() -> None:
+    overfitted = one(0, 0.8, samples=100, losses=(0.5, 0.9, 0.8), offsets=(0.0, -0.02, -0.01))
+    summary = summary_of([overfitted])
+    assert found(summary, Rule.LENGTH).sentence.endswith("The best checkpoint of trial 0 is at 100 of 300 samples.")
+    assert Rule.LONGER_TRAINING not in {each.rule for each in explain(summary)}
 
 
 def test_few_optimizer_steps_are_too_short() -> None:

@@ -1,5 +1,6 @@
 """Predictions from the registry and from folders."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from orchestrator.objective.protocol import Head
 from orchestrator.promotion.export import export_adapter
 from orchestrator.promotion.judge import PromotionRequest
 from orchestrator.promotion.promote import promote
-from orchestrator.serving.predictor import Predictor
+from orchestrator.serving.predictor import Predictor, with_temperature
 from orchestrator.tracking.adapters import AdapterCard
 from orchestrator.tracking.location import Location
 from orchestrator.tracking.staging import stage_adapter
@@ -94,6 +95,26 @@ def test_exported_folder_predicts_with_moved_base(tracked: Tracked, tmp_path: Pa
     predictor = Predictor.load(str(folder), tracked.location, resolve=resolve)
     assert asked == [tracked.trained.adapters.base]
     assert predictor.predict(TEXTS[:1])[0].answer in LABELS
+
+
+def test_calibrated_probabilities_use_temperature(tracked: Tracked, tmp_path: Path) -> None:
+    folder = export_adapter(tracked.candidates().choose(), tmp_path / "films")
+    with pytest.raises(UserError, match=r"--calibrated: .*films has no temperature"):
+        Predictor.load(str(folder), tracked.location, calibrated=True)
+    card = json.loads((folder / "loratory.json").read_text())
+    (folder / "loratory.json").write_text(json.dumps({**card, "temperature": 2.5}))
+    plain = Predictor.load(str(folder), tracked.location).predict(TEXTS)
+    calibrated = Predictor.load(str(folder), tracked.location, calibrated=True).predict(TEXTS)
+    for own, scaled in zip(plain, calibrated, strict=True):
+        logits = [math.log(value) for value in own.probabilities.values()]
+        expected = probabilities([value / 2.5 for value in logits])
+        assert list(scaled.probabilities.values()) == pytest.approx(expected)
+        assert scaled.answer == own.answer
+
+
+def test_temperature_of_certain_prediction() -> None:
+    assert with_temperature([1.0, 0.0], 2.0) == [1.0, 0.0]
+    assert with_temperature([0.5, 0.5], 0.02) == [0.5, 0.5]
 
 
 @pytest.mark.parametrize("head", ["causal_lm", "seq2seq_lm"])

@@ -63,7 +63,7 @@ def sweep(name: str = "films", generation: int = 1, status: SweepStatus = SweepS
         name=name,
         generation=generation,
         status=status,
-        fingerprint={},
+        fingerprint={"space": {"learning_rate": {}, "rank": {}}},
         spec_text=f"name: {name}\n",
         created_at=START + generation,
         facts=SweepFacts(baseline={"val/accuracy": 0.6}),

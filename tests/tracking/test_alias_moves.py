@@ -4,12 +4,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from orchestrator.core.errors import TrackingError, UserError
-from orchestrator.tracking.alias_history import AliasMove, alias_history, alias_names, move_tag
+from orchestrator.tracking.alias_history import AliasMove, alias_history, alias_names, move_tag, stored_moves
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.models import download_model
 from orchestrator.tracking.provenance import user
@@ -18,6 +18,9 @@ from orchestrator.tracking.synchroniser import Synchroniser
 from tests.conftest import copied
 from tests.tracking.records import description
 from tests.tracking.trained import trained_sweep
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 ROOT = Path(__file__).parents[2]
 
@@ -124,6 +127,39 @@ def test_alias_refuses_damaged_model(store: Location, models: list[str]) -> None
         registry.register("damaged", "m-0", {})
 
 
+class OtherMachine:
+    """A client of a real store. Another machine moves the alias before its first tag."""
+
+    def __init__(self, location: Location, name: str, version: str) -> None:
+        self._client, self._name, self._version = connect(location), name, version
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def set_registered_model_tag(self, *arguments: str) -> None:
+        self._client.set_registered_model_tag(*arguments)
+        self._client.set_registered_model_alias(self._name, "champion", self._version)
+
+
+def test_move_of_other_machine_is_noticed(store: Location, models: list[str]) -> None:
+    first, second = (Registry(store).register("far", model_id, {}) for model_id in models)
+    Registry(store).set_alias(first, "champion")
+    connect(store).create_model_version("far", "s3://third")
+    registry = Registry(store, cast("MlflowClient", OtherMachine(store, "far", "3")))
+    with pytest.raises(TrackingError, match="far@champion moved from far/1 to far/3 while this command ran"):
+        registry.set_alias(second, "champion", seen=first)
+    assert registry.get(ModelReference.parse("far@champion")).version == 3
+    assert [move.version for move in registry.history("far", "champion") if move.done][-1] == 3
+
+
+def test_moves_with_one_number_are_both_kept() -> None:
+    moves = [
+        AliasMove(version=version, previous=1, action="promote", by="anna", at=9.0 + version) for version in (2, 3)
+    ]
+    tags = dict(move_tag("champion", 2, move) for move in moves)
+    assert stored_moves(tags, "champion") == [(2, moves[0]), (2, moves[1])]
+
+
 def test_old_version_tag_names_previous_holder(store: Location, models: list[str]) -> None:
     client, registry = connect(store), Registry(store)
     for model_id in models[:2]:
@@ -169,7 +205,7 @@ def stored(*moves: tuple[int | None, int, bool]) -> dict[str, str]:
 def test_history_marks_killed_and_outside_moves(
     moves: list[tuple[int | None, int, bool]], holder: int | None, expected: list[tuple[object, ...]]
 ) -> None:
-    tags = stored(*moves) | {"loratory.alias.other.0001": "{}", "team": "films"}
+    tags = stored(*moves) | {"loratory.alias.other.0001-abc": "{}", "team": "films"}
     history = alias_history(tags, "champion", holder)
     assert [(move.previous, move.version, move.action, move.done) for move in history] == expected
     assert set(alias_names(tags)) == {"other", *(["champion"] if moves else [])}

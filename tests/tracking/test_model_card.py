@@ -151,7 +151,7 @@ def test_card_states_data_gates_and_limits() -> None:
         assert "| test | unknown | rows.csv | unknown | `cdcdcdcdcdcdcdcd` |" in text
         assert "| baseline | passed | 0.9 \\| 0.6 |" in text
         assert "- Fewer than 20 training rows: good." in text
-        assert "- The validation loss is +0.1000 from the training loss" in text
+        assert "- Overfit gap (validation loss less training loss): +0.1000." in text
         assert "- It was not measured on test rows" in text
     assert 'mlflow.pyfunc.load_model("models:/films/2")' in version_description(full, gates, "films/2")
     assert "## Gates" not in model_card(full)

@@ -40,6 +40,9 @@ def predict(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the rows and answers to this file.")
     ] = None,
+    calibrated: Annotated[
+        bool, typer.Option("--calibrated", help="Probabilities with the temperature fitted on the validation rows.")
+    ] = False,
     batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Texts per batch.")] = 32,
     tracking_uri: TrackingUri = None,
     registry_uri: RegistryUri = None,
@@ -55,7 +58,7 @@ def predict(
     screen = Screen(as_json=as_json)
     inputs, table = _inputs(texts or [], file, column, output)
     with screen.quiet(logs_folder() / "predict.log"):
-        predictor = Predictor.load(model, registry_location(tracking_uri, registry_uri))
+        predictor = Predictor.load(model, registry_location(tracking_uri, registry_uri), calibrated=calibrated)
         with _progress(screen, sum(bool(text.strip()) for text in inputs)) as progress:
             predictions = predictor.predict(inputs, batch_size, progress)
     if table is not None and output is not None:

@@ -43,7 +43,9 @@ def _figure(traces: Sequence[object], metric: str) -> object:
 def _message(summary: Summary, metric: str) -> str:
     reported = [record for record in of_the_search(summary.records) if record.reports]
     stopped = sum(record.state is TrialState.PRUNED for record in reported)
-    message = f"{len(reported)} trials, {stopped} of them stopped early (faint)."
+    message = (
+        f"{len(reported)} trials, {f'{stopped} of them stopped early (faint)' if stopped else 'none stopped early'}."
+    )
     best = summary.leaderboard.best
     if best is None:
         return message
