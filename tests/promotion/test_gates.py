@@ -146,7 +146,8 @@ def test_stored_metrics_have_ranges() -> None:
 
 def test_size_gate_counts_bytes() -> None:
     assert check_size(1_000, 1_000).passed
-    assert check_size(1_001, 1_000).verdict is Verdict.REFUSE
+    refused = check_size(2_001_000, 2_000_000)
+    assert (refused.verdict, refused.detail) == (Verdict.REFUSE, "2,001,000 bytes, at most 2,000,000")
     assert check_size(None, 1_000).verdict is Verdict.ABSTAIN
 
 
