@@ -128,9 +128,12 @@ def compare(gate: str, metric: Metric, value: float | None, other: float | None,
 
 def check_size(size_bytes: int | None, most: int) -> GateResult:
     """Return the result of the gate on the size of the adapter's weights; None: the adapter is not on this disk."""
+    rule = f"weights of at most {most:,} bytes"
     if size_bytes is None:
-        return _unmeasured("size", f"weights of at most {most:,} bytes", "the adapter is not on this disk")
-    return _at_most("size", "weights in bytes", float(size_bytes), float(most), f"{size_bytes:,} bytes")
+        return _unmeasured("size", rule, "the adapter is not on this disk")
+    passed = size_bytes <= most
+    detail = f"{size_bytes:,} bytes, at most {most:,}"
+    return GateResult(gate="size", passed=passed, detail=detail, refuses=not passed, rule=rule, value=float(size_bytes))
 
 
 def _finite(metrics: Mapping[str, float]) -> GateResult:
@@ -220,10 +223,9 @@ def _forgetting(metrics: Mapping[str, float], most: float) -> GateResult:
 
 
 def _range(name: str, value: float | None, bound: MetricBound) -> GateResult:
-    limits = [
-        f"{word} {limit:g}" for word, limit in (("at least", bound.min), ("at most", bound.max)) if limit is not None
-    ]
-    rule = f"{name} {' and '.join(limits)}"
+    sides = (("at least", bound.min), ("at most", bound.max))
+    limits = " and ".join(f"{word} {limit:g}" for word, limit in sides if limit is not None)
+    rule = f"{name} {limits}"
     if value is None:
         return _unmeasured(name, rule, f"no metric {name} is stored")
     low, high = (-math.inf if bound.min is None else bound.min), (math.inf if bound.max is None else bound.max)

@@ -66,6 +66,12 @@ def test_sweep_promote_predict_rollback(command: Run, invoke: Invoke, sweep_file
     verdicts = {item["gate"]: (item["verdict"], item["passed"]) for item in judged["gates"]}
     assert verdicts["baseline"] == ("refuse", False)
     assert verdicts["leak"] == ("promote", True)
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("gates: {baseline_gain: null, metrics: {test/accuracy: {min: 0}}}")
+    allowed = json.loads(command("promote", "tiny", "--dry-run", "--json", "--policy", str(policy)).stdout)
+    assert allowed["verdict"] == "promote"
+    assert {"baseline", "test/accuracy"} & {item["gate"] for item in allowed["gates"]} == {"test/accuracy"}
+    assert "no model tiny" in command("registry", "history", "tiny", check=2).stderr
     shown = command("promote", "tiny", check=3).stdout
     assert "rule: a gain > 0 in val/accuracy over the baseline" in shown
     promoted = json.loads(command("promote", "tiny", "--json", *why).stdout)

@@ -140,12 +140,14 @@ def test_stored_metrics_have_ranges() -> None:
     assert [item.verdict for item in results] == [Verdict.REFUSE, Verdict.PROMOTE, Verdict.ABSTAIN]
     assert results[0].rule == "test/ece at most 0.1"
     assert results[1].rule == "test/accuracy at least 0.8 and at most 1"
+    assert results[1].detail == "test/accuracy 0.9000, at least 0.8 and at most 1"
     assert results[2].detail == "no metric x is stored"
 
 
 def test_size_gate_counts_bytes() -> None:
     assert check_size(1_000, 1_000).passed
-    assert check_size(1_001, 1_000).verdict is Verdict.REFUSE
+    refused = check_size(2_001_000, 2_000_000)
+    assert (refused.verdict, refused.detail) == (Verdict.REFUSE, "2,001,000 bytes, at most 2,000,000")
     assert check_size(None, 1_000).verdict is Verdict.ABSTAIN
 
 
