@@ -123,7 +123,10 @@ def next_commands(
     """
     quoted = f"'{name}'" if "#" in name else name
     model = name.partition("#")[0]
-    browse = (("browse in MLflow", f"{program} ui {quoted} --open"),)
+    browse = (
+        ("explain the results", f"{program} explain {quoted}"),
+        ("browse in MLflow", f"{program} ui {quoted} --open"),
+    )
     if best is None:
         return browse
     forced = ' --force --reason "WHY"' if below_baseline else ""

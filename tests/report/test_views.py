@@ -123,9 +123,9 @@ def test_commands_are_never_truncated(summary: Summary) -> None:
     console = Console(file=io.StringIO(), width=40)
     console.print(commands_text(next_commands("sentiment#1", 3), 40), soft_wrap=True)
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    assert lines[2:4] == ["register the winner", "  python -m orchestrator promote 'sentiment#1'"]
+    assert lines[4:6] == ["register the winner", "  python -m orchestrator promote 'sentiment#1'"]
     wide = commands_text(next_commands("sentiment#1", 3), 100).plain.splitlines()
-    assert wide[1] == "register the winner     python -m orchestrator promote 'sentiment#1'"
+    assert wide[2] == "register the winner     python -m orchestrator promote 'sentiment#1'"
     commands = dict(
         next_commands("sentiment", 3, program=".venv/bin/python -m orchestrator", place=" --tracking-uri x")
     )
@@ -133,7 +133,7 @@ def test_commands_are_never_truncated(summary: Summary) -> None:
         commands["predict with it"] == '.venv/bin/python -m orchestrator predict sentiment "some text" --tracking-uri x'
     )
     assert all(command.startswith(".venv/bin/python -m orchestrator ") for command in commands.values())
-    assert len(next_commands("sentiment", None)) == 1
+    assert [purpose for purpose, _ in next_commands("sentiment", None)] == ["explain the results", "browse in MLflow"]
 
 
 def test_next_steps_use_force_below_baseline(summary: Summary) -> None:
