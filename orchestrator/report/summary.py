@@ -12,6 +12,7 @@ from orchestrator.core.plan import EngineName
 from orchestrator.core.ranking import of_the_search
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.evaluation.winner_score import CorrectedScore, corrected_winner
 from orchestrator.ledger.home import sweep_dir
 from orchestrator.report.confirmation import ConfirmedScore, confirmation_scores
 from orchestrator.report.kept_adapters import comparison_json, kept_adapters
@@ -43,6 +44,8 @@ class Summary:
 
     Attributes:
         search_gain: the best proposal beside the best start point; None if it is unknown.
+        winner_score: the winner's validation score, corrected for its choice; None if it is unknown, or if fresh seeds
+            say more.
         confirmation: the configurations trained again with fresh seeds, the best first.
         out_of_memory: the trials that ran out of memory, with their sizes, as a sentence; None without such a trial.
         data: number of rows by split.
@@ -57,6 +60,7 @@ class Summary:
     records: tuple[TrialRecord, ...]
     leaderboard: Leaderboard
     search_gain: SearchGain | None
+    winner_score: CorrectedScore | None
     confirmation: tuple[ConfirmedScore, ...]
     out_of_memory: str | None
     importances: Importances
@@ -80,12 +84,14 @@ def summarise(sweep: SweepRecord, records: Sequence[TrialRecord], importances: I
     metric = metric_of(sweep)
     kept = kept_adapters(sweep_dir(sweep), records, metric, sweep.facts.prefer)
     board = leaderboard(records, metric, sweep.facts.baseline, sweep.status, kept)
+    confirmation = confirmation_scores(sweep_dir(sweep), records, metric)
     return Summary(
         sweep=sweep,
         records=tuple(records),
         leaderboard=board,
         search_gain=search_gain(board, sweep.facts.start_points),
-        confirmation=confirmation_scores(sweep_dir(sweep), records, metric),
+        winner_score=None if confirmation else corrected_winner(sweep_dir(sweep), records, metric),
+        confirmation=confirmation,
         out_of_memory=MemoryLimits(records).sentence,
         importances=importances or Importances(),
         time=_time_use(sweep, records),
@@ -152,6 +158,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "test_comparison": comparison_json(board.comparison, board.best_compared),
         "quality": summary.quality.to_json(),
         "search_gain": None if summary.search_gain is None else summary.search_gain.sentence,
+        "winner_score": None if summary.winner_score is None else asdict(summary.winner_score),
         "confirmation": [{**asdict(score), "sentence": score.sentence} for score in summary.confirmation],
         "out_of_memory": summary.out_of_memory,
         "prior": sweep.facts.prior,

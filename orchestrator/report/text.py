@@ -73,20 +73,8 @@ def summary_text(summary: Summary, limit: int | None = None) -> Group:
     winner = winner_text(summary.leaderboard)
     if winner is not None:
         facts.add_row("winner", winner)
-    board = summary.leaderboard
-    for name, note in ("intervals", board.interval_note), ("kept", board.comparison_note):
-        if note is not None:
-            facts.add_row(name, Text(note))
-    for name, line in summary.quality_lines:
+    for name, line in _result_lines(summary):
         facts.add_row(name, Text(line))
-    if summary.search_gain is not None:
-        facts.add_row("search", Text(summary.search_gain.sentence))
-    for score in summary.confirmation:
-        facts.add_row("confirmed", Text(score.sentence))
-    if summary.out_of_memory is not None:
-        facts.add_row("memory", Text(summary.out_of_memory))
-    if summary.sweep.facts.prior is not None:
-        facts.add_row("prior", Text(summary.sweep.facts.prior))
     facts.add_row("trials", states_text(summary))
     for name, line in data_lines(summary.data, summary.data_summary):
         facts.add_row(name, Text(line))
@@ -97,6 +85,22 @@ def summary_text(summary: Summary, limit: int | None = None) -> Group:
     for note in summary.notes:
         facts.add_row("note", Text(note))
     return Group(*parts, facts)
+
+
+def _result_lines(summary: Summary) -> list[tuple[str, str]]:
+    """Return pairs of a name and a sentence on the results of the search."""
+    board, score, gain = summary.leaderboard, summary.winner_score, summary.search_gain
+    lines = [
+        ("intervals", board.interval_note),
+        ("choice", None if score is None else score.sentence),
+        *(("confirmed", each.sentence) for each in summary.confirmation),
+        ("kept", board.comparison_note),
+        *summary.quality_lines,
+        ("search", None if gain is None else gain.sentence),
+        ("memory", summary.out_of_memory),
+        ("prior", summary.sweep.facts.prior),
+    ]
+    return [(name, line) for name, line in lines if line is not None]
 
 
 def commands_text(commands: tuple[tuple[str, str], ...], width: int) -> Text:

@@ -1,0 +1,79 @@
+"""The winner's validation score, corrected for the choice among noisy trials."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from orchestrator.core.manifest import Owner
+from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.row_measures import Measurement, RowMeasures
+from orchestrator.core.trial import TrialRecord
+from orchestrator.evaluation.measurement_file import KEPT_VALIDATION, kept_test_file, write_measurement
+from orchestrator.evaluation.winner_score import corrected_winner
+from tests.report.examples import make_records
+
+ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
+ROWS = 400
+
+
+def scored(record: TrialRecord, value: float) -> TrialRecord:
+    """Return the trial with one report of this accuracy."""
+    first = record.reports[0]
+    report = replace(first, metrics={**first.metrics, "val/accuracy": value})
+    return replace(record, reports=(report,))
+
+
+def store(folder: Path, record: TrialRecord, correct_n: np.ndarray) -> TrialRecord:
+    """Write the validation rows of a kept adapter; return its trial with their accuracy."""
+    references = tuple(row % 2 for row in range(ROWS))
+    predictions = tuple(label if right else 1 - label for label, right in zip(references, correct_n, strict=True))
+    rows = RowMeasures(losses=(0.5,) * ROWS, units=(1.0,) * ROWS, predictions=predictions, references=references)
+    trial = scored(record, float(correct_n.mean()))
+    file = kept_test_file(folder, trial.number).with_name(KEPT_VALIDATION)
+    samples = trial.reports[0].nominal_samples
+    measured = Measurement(metrics={"accuracy": float(correct_n.mean())}, rows=rows)
+    write_measurement(file, samples, Owner(sweep="k", task=trial.task), measured)
+    return trial
+
+
+def sweep(folder: Path, seed: int, trials: int = 8) -> list[TrialRecord]:
+    """Return trials of equal true accuracy 0.8; the best three have stored rows."""
+    generator = np.random.default_rng(seed)
+    correct_kn = generator.random((trials, ROWS)) < 0.8
+    best = np.argsort(-correct_kn.mean(axis=1))[:3]
+    records = [record for record in make_records() if record.reports][:trials]
+    return [
+        store(folder, record, correct_kn[place]) if place in best else scored(record, float(correct_kn[place].mean()))
+        for place, record in enumerate(records)
+    ]
+
+
+def test_lucky_winner_is_corrected_downwards(tmp_path: Path) -> None:
+    """Of eight equal trials the best looks better than 0.8; the corrected values do not, on average."""
+    found = [corrected_winner(tmp_path / str(seed), sweep(tmp_path / str(seed), seed), ACCURACY) for seed in range(40)]
+    scores = [score for score in found if score is not None]
+    assert len(scores) == 40
+    assert np.mean([score.raw for score in scores]) > 0.82
+    assert abs(np.mean([score.value for score in scores]) - 0.8) < 0.012
+    covered = sum(score.low <= 0.8 <= score.high for score in scores)
+    assert covered >= 35, "95 % of 40; fewer has a probability of 2 %"
+    assert {(score.rows, score.trials) for score in scores} == {(ROWS, 8)}
+
+
+def test_sentence_names_both_values(tmp_path: Path) -> None:
+    score = corrected_winner(tmp_path, sweep(tmp_path, 1), ACCURACY)
+    assert score is not None
+    assert f"{score.raw:.4f}, the best of 8 trials; corrected for this choice: {score.value:.3f}" in score.sentence
+    assert "400 validation rows, one seed" in score.sentence
+
+
+@pytest.mark.parametrize("name", ["val/macro_f1", "val/loss"])
+def test_other_metrics_are_not_corrected(tmp_path: Path, name: str) -> None:
+    assert corrected_winner(tmp_path, sweep(tmp_path, 1), Metric(name=name, direction=Direction.MAXIMIZE)) is None
+
+
+def test_without_stored_rows_nothing_is_corrected(tmp_path: Path) -> None:
+    records = sweep(tmp_path / "elsewhere", 1)
+    assert corrected_winner(tmp_path, records, ACCURACY) is None
