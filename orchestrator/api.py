@@ -104,14 +104,15 @@ class Sweep:
         return next(iter(self.leaderboard), None)
 
     def to_frame(self) -> "pd.DataFrame":
-        """Return one row per trial, indexed by trial number, the best first.
+        """Return one row per trial of the search, indexed by trial number, the best first.
 
         Columns: ``place``, ``state``, ``score``, ``result``, ``gap``, ``seconds``, then one per hyperparameter. Empty
         cells are NaN.
         """
         import pandas as pd
 
-        ordered = [*self.leaderboard, *(trial for trial in self.trials if trial.place is None)]
+        unplaced = (trial for trial in self.trials if trial.place is None and trial.confirms is None)
+        ordered = [*self.leaderboard, *unplaced]
         names = list(dict.fromkeys(name for trial in self.trials for name in trial.params))
         rows = [
             {

@@ -77,7 +77,8 @@ class Progress:
             return
         self._running.pop(number, None)
         if number not in self._ended:
-            insort(self._ranks, self._rank(trial))
+            if trial.confirms is None:
+                insort(self._ranks, self._rank(trial))
             self._ended_tokens += _tokens(trial)
             self._ended_samples += trial.samples
         self._ended[number] = trial
@@ -190,7 +191,7 @@ class Progress:
         Trials continued after a report are assumed to train to the end, others to the mean length of ended trials.
         """
         with self._lock:
-            running, ended, ended_samples = [*self._running.values()], len(self._ended), self._ended_samples
+            running, ended, ended_samples = [*self._running.values()], self.ended, self._ended_samples
         samples = [self.samples(trial) for trial in running]
         trained = ended_samples + sum(samples)
         if not trained:

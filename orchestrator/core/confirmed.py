@@ -1,7 +1,7 @@
 """The results of trainings with fresh seeds, by the trial whose configuration they train."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from orchestrator.core.metric import Metric
@@ -14,40 +14,41 @@ class Confirmed:
 
     Attributes:
         trial: number of the search's trial with this configuration.
-        trainings: the fresh trainings by ascending number; all have ended.
+        trainings: the ended fresh trainings by ascending number, at least one.
     """
 
     trial: int
     trainings: tuple[TrialRecord, ...]
 
     @property
+    def whole(self) -> tuple[TrialRecord, ...]:
+        """The trainings that did not fail; a failed one diverged or crashed."""
+        return tuple(each for each in self.trainings if each.state is not TrialState.FAIL)
+
+    @property
     def failed(self) -> int:
-        """Number of trainings that failed, for example because the loss diverged."""
-        return sum(each.state is TrialState.FAIL for each in self.trainings)
+        """Number of failed trainings."""
+        return len(self.trainings) - len(self.whole)
 
     def values(self, metric: Metric) -> tuple[float, ...]:
         """Return the result of each training that did not fail."""
-        results = (each.result(metric) for each in self.trainings if each.state is not TrialState.FAIL)
-        return tuple(value for value in results if value is not None)
+        return tuple(value for each in self.whole if (value := each.result(metric)) is not None)
 
     def mean(self, metric: Metric) -> float | None:
         """Return the mean of the values; None without one."""
         values = self.values(metric)
         return fmean(values) if values else None
 
-    def key(self, metric: Metric) -> tuple[int, float]:
-        """Return a sort key: fewer failed trainings first, then the better mean."""
-        return self.failed, metric.sort_key(self.mean(metric))
+    def key(self, metric: Metric, count: int) -> tuple[int, float]:
+        """Return a sort key from the first ``count`` trainings: fewer failed ones first, then the better mean."""
+        first = replace(self, trainings=self.trainings[:count])
+        return first.failed, metric.sort_key(first.mean(metric))
 
 
 def confirmed(trials: Iterable[TrialRecord]) -> dict[int, Confirmed]:
-    """Return the fresh trainings by the number of their configuration's trial, once all of its trainings have ended."""
+    """Return the ended fresh trainings by the number of their configuration's trial."""
     trainings: dict[int, list[TrialRecord]] = {}
     for trial in sorted(trials, key=lambda trial: trial.number):
-        if trial.confirms is not None:
+        if trial.confirms is not None and trial.ended:
             trainings.setdefault(trial.confirms, []).append(trial)
-    return {
-        number: Confirmed(trial=number, trainings=tuple(each))
-        for number, each in trainings.items()
-        if all(training.ended for training in each)
-    }
+    return {number: Confirmed(trial=number, trainings=tuple(each)) for number, each in trainings.items()}

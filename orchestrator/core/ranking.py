@@ -36,12 +36,15 @@ def ranked_by_result(trials: Iterable[TrialRecord], metric: Metric) -> list[Tria
 
     Trials trained again with fresh seeds exchange their places among themselves: fewer failed trainings come first,
     then the better mean of the fresh results. The first result of each was chosen for being high, the fresh ones were
-    not.
+    not. If the numbers of ended trainings differ, as many of each are compared as the trial with the fewest has.
     """
     trials = tuple(trials)
     ranked = sorted(_with_score(trials, metric), key=result_key(metric))
     fresh = confirmed(trials)
-    again = iter(sorted((t for t in ranked if t.number in fresh), key=lambda trial: fresh[trial.number].key(metric)))
+    count = min((len(each.trainings) for each in fresh.values()), default=0)
+    again = iter(
+        sorted((t for t in ranked if t.number in fresh), key=lambda trial: fresh[trial.number].key(metric, count))
+    )
     return [next(again) if trial.number in fresh else trial for trial in ranked]
 
 

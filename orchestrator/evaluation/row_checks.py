@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.core.metric import Metric
+from orchestrator.core.ranking import of_the_search
 from orchestrator.core.trial import TrialRecord
 from orchestrator.evaluation.measurement_file import kept_measurement, kept_validation
 from orchestrator.evaluation.slices import write_slice_columns
@@ -32,7 +33,7 @@ def write_row_checks(
         write_slice_columns(sweep_dir, columns)
     rows = {"validation": splits.validation, "test": splits.test}
     adapters = []
-    for record in records:
+    for record in of_the_search(records):
         validation = kept_validation(sweep_dir, record, metric)
         test = kept_measurement(sweep_dir, record, metric)
         if validation is not None and test is not None:

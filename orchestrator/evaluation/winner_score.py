@@ -1,15 +1,21 @@
 """The winner's validation score, corrected for the choice of the best of many noisy scores."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING
 
 from orchestrator.core.metric import Metric
 from orchestrator.core.ranking import ranked_by_score
+from orchestrator.core.row_measures import RowMeasures
 from orchestrator.core.trial import TrialRecord
 from orchestrator.evaluation.measurement_file import kept_validation
 from orchestrator.evaluation.score_intervals import SEED_SD
+
+if TYPE_CHECKING:
+    from orchestrator.statistics.intervals import Interval
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,41 +77,38 @@ def corrected_winner(sweep_dir: Path, records: Sequence[TrialRecord], metric: Me
     winner = ranked[0]
     if winner.number not in rows or len(rows) < 2 or len({each.references for each in rows.values()}) > 1:
         return None
-    import numpy as np
-
-    from orchestrator.statistics.selection import covariance_with_winner, share_variance, winner_score
-
-    stored = [*rows]
-    references_n = np.array(rows[winner.number].references)
-    correct_kn = np.array([rows[number].predictions for number in stored]) == references_n
-    known = dict(
-        zip(
-            stored,
-            covariance_with_winner(correct_kn.astype(float), stored.index(winner.number), SEED_SD**2),
-            strict=True,
-        )
-    )
-    others = [value for number, value in known.items() if number != winner.number]
-    covariance_k = np.array([known.get(trial.number, sum(others) / len(others)) for trial in ranked])
-    scores_k = np.array([trial.score(metric) for trial in ranked], dtype=float)
-    count = len(references_n)
-    found = winner_score(
-        scores_k,
-        covariance_k,
-        variance=share_variance(count, SEED_SD**2),
-        step=1 / count,
-        direction=metric.direction,
-    ).corrected
+    found = _corrected(ranked, rows, metric)
     if not all(map(math.isfinite, (found.low, found.high))):
         return None
     return CorrectedScore(
         trial=winner.number,
         metric=metric.name,
-        raw=float(scores_k[0]),
+        raw=float(winner.score(metric) or 0.0),
         value=found.value,
         low=max(0.0, found.low),
         high=min(1.0, found.high),
         level=found.level,
-        rows=count,
+        rows=len(rows[winner.number].references),
         trials=len(ranked),
     )
+
+
+def _corrected(ranked: Sequence[TrialRecord], rows: Mapping[int, RowMeasures], metric: Metric) -> "Interval":
+    """Return the interval of the first trial's score; ``rows`` has its rows and those of at least one other trial."""
+    import numpy as np
+
+    from orchestrator.statistics.selection import covariance_with_winner, share_variance, winner_score
+
+    winner = ranked[0].number
+    references_n = np.array(rows[winner].references)
+    correct_kn = np.array([each.predictions for each in rows.values()]) == references_n
+    covariance_k = covariance_with_winner(correct_kn.astype(float), [*rows].index(winner), SEED_SD**2)
+    known = dict(zip(rows, map(float, covariance_k), strict=True))
+    typical = fmean(value for number, value in known.items() if number != winner)
+    return winner_score(
+        np.array([trial.score(metric) for trial in ranked], dtype=float),
+        np.array([known.get(trial.number, typical) for trial in ranked]),
+        variance=share_variance(len(references_n), SEED_SD**2),
+        step=1 / len(references_n),
+        direction=metric.direction,
+    ).corrected

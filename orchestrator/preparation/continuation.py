@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from orchestrator.core.ranking import of_the_search
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import TrialRecord
 from orchestrator.ledger.home import free_generation
@@ -55,7 +56,7 @@ def resumption_text(reference: str, records: Sequence[TrialRecord], trials: int 
     text += f", {suspended} suspended trials continue" if suspended else ""
     if trials is None:
         return f"{text}; new trials start until the budget is spent"
-    new = max(0, trials - len(records))
+    new = max(0, trials - len(of_the_search(records)))
     if not new and not suspended:
         return f"starts no trial: all {ended} trials of {reference} ended; report and tracking are completed"
     return f"{text}, {new} new {'trial starts' if new == 1 else 'trials start'}"

@@ -59,6 +59,7 @@ def plan_search(spec: SweepSpec, timetable: Timetable) -> SearchPlan:
         fixed=spec.fixed,
         start_points=(*spec.start_points, *spec.prior_points),
         confirm=spec.confirm,
+        keep_adapters=spec.tracking.keep_adapters,
         seed=spec.seed,
     )
 

@@ -1,6 +1,7 @@
 """The trial table of a stored sweep."""
 
 from orchestrator.core.manifest import Owner
+from orchestrator.core.ranking import of_the_search
 from orchestrator.core.secrets import redact
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord
@@ -14,13 +15,13 @@ from orchestrator.training.checkpoints.trial_folder import TrialFolder
 
 
 def table_of(ledger: Ledger, sweep: SweepRecord) -> TrialTable:
-    """Return the table of a sweep's trials, ended or not.
+    """Return the table of a sweep's trials, ended or not, without the trainings with fresh seeds.
 
     The test rows come from the trials' folders, and exist in sweeps with ``tracking.record``. Without a record the test
     metrics are those of the ledger, which has them for kept adapters. The start points of the sweep's prior are in the
     table's sweep file, so a replay has them too.
     """
-    trials = ledger.trials.all(sweep.id)
+    trials = of_the_search(ledger.trials.all(sweep.id))
     plan = sweep.facts.engine_plan
     text = with_start_points(sweep.spec_text, sweep.fingerprint.get("prior", ()))
     reported = {report.nominal_samples for trial in trials for report in trial.reports}

@@ -9,7 +9,7 @@ from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import UserError
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EngineName, EnginePlan
-from orchestrator.core.policy import Resources
+from orchestrator.core.policy import Confirm, Resources
 from orchestrator.core.ranking import ranked_by_score
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import Decision, Report, TrialRecord, TrialState
@@ -124,8 +124,8 @@ def replay(table: TrialTable, spec: SweepSpec, seed: int) -> Replayed:
 
 
 def search_plan(table: TrialTable, spec: SweepSpec, seed: int) -> SearchPlan:
-    """Return the plan of a sweep file's search with another seed."""
-    return replace(plan_search(spec, timetable_of(table, spec)), seed=seed)
+    """Return the plan of a sweep file's search with another seed, without the trainings with fresh seeds."""
+    return replace(plan_search(spec, timetable_of(table, spec)), seed=seed, confirm=Confirm.NONE)
 
 
 def slots_of(spec: SweepSpec) -> int:

@@ -76,9 +76,9 @@ def confirmation_scores(sweep_dir: Path, records: Sequence[TrialRecord], metric:
 
 def _score(sweep_dir: Path, trial: TrialRecord, fresh: Confirmed, metric: Metric) -> ConfirmedScore:
     name = metric.name.rpartition("/")[2]
-    measured = [kept_measurement(sweep_dir, training, metric) for training in fresh.trainings]
+    measured = [kept_measurement(sweep_dir, training, metric) for training in fresh.whole]
     rows = [each.rows for each in measured if each is not None]
-    tested = [training.final[f"test/{name}"] for training in fresh.trainings if f"test/{name}" in training.final]
+    tested = [training.final[f"test/{name}"] for training in fresh.whole if f"test/{name}" in training.final]
     return ConfirmedScore(
         trial=trial.number,
         trainings=tuple(training.number for training in fresh.trainings),

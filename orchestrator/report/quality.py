@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.core.metric import Metric
+from orchestrator.core.ranking import of_the_search
 from orchestrator.core.trial import TrialRecord
 from orchestrator.evaluation.calibration import AdapterCalibration, kept_calibration
 from orchestrator.evaluation.measurement_file import kept_measurement
@@ -69,7 +70,7 @@ def quality(sweep_dir: Path, records: Sequence[TrialRecord], metric: Metric) -> 
     """
     columns = read_slice_columns(sweep_dir)
     slices, calibrations = {}, {}
-    for record in records:
+    for record in of_the_search(records):
         measured = kept_measurement(sweep_dir, record, metric)
         if measured is None:
             continue

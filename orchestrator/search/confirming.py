@@ -5,13 +5,12 @@ trainings of the same configuration have neither fault (Cawley and Talbot 2010, 
 Bouthillier et al. 2021, "Accounting for variance in machine learning benchmarks"). The search never sees them.
 """
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from orchestrator.core.policy import Confirm, Confirmation
-from orchestrator.core.ranking import of_the_search, ranked_by_score
+from orchestrator.core.ranking import ranked_by_score
 from orchestrator.core.seeds import derive_seed
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.search.plan import SearchPlan
 
 SHARE = 0.15
@@ -27,30 +26,41 @@ SIZES = (
 
 
 class Confirming:
-    """Chooses the fresh trainings of one sweep. The choice is a function of the ended trials of the search."""
+    """Chooses the fresh trainings of one sweep. The choice is a function of the ended trials of the search.
+
+    A call takes the same time after two thousand trials as after ten, apart from the choice itself.
+    """
 
     def __init__(self, plan: SearchPlan) -> None:
         self._plan = plan
-        self._chosen: tuple[int, tuple[int, Sequence[TrialRecord]]] | None = None
+        self._running: set[int] = set()  # trials of the search
+        self._fresh: dict[int, set[int]] = {}  # numbers of the fresh trainings, by the trial they confirm
+        self._choice: tuple[int, int, Sequence[TrialRecord]] | None = None
         self._notes: list[str] = []
 
-    def next(self, records: Sequence[TrialRecord]) -> tuple[TrialRecord, int] | None:
+    def update(self, record: TrialRecord) -> None:
+        """Take note of a new or changed trial."""
+        if record.confirms is not None:
+            self._fresh.setdefault(record.confirms, set()).add(record.number)
+        elif record.ended:
+            self._running.discard(record.number)
+        else:
+            self._running.add(record.number)
+
+    def next(self, searched: Collection[TrialRecord]) -> tuple[TrialRecord, int] | None:
         """Return the next configuration to train and a fresh seed; None if none is missing, or trials still run.
 
         Every configuration gets its first fresh training before any gets its second.
 
         Args:
-            records: all trials of the sweep; the caller has made sure that no trial of the search is to come.
+            searched: all trials of the search; the caller has made sure that none is to come.
         """
-        if self._plan.confirm is Confirm.NONE:
+        if self._plan.confirm is Confirm.NONE or self._running:
             return None
-        searched = of_the_search(records)
-        if not all(record.ended for record in searched):
-            return None
-        if self._chosen is None or self._chosen[0] != len(searched):  # ended trials do not change
-            self._chosen = len(searched), self._choose(searched)
-        seeds, leaders = self._chosen[1]
-        done = Counter(record.confirms for record in records if record.confirms is not None)
+        if self._choice is None or self._choice[0] != len(searched):  # ended trials do not change
+            self._choice = (len(searched), *self._choose(searched))
+        _, seeds, leaders = self._choice
+        done = {leader.number: len(self._fresh.get(leader.number, ())) for leader in leaders}
         leader = min(leaders, key=lambda trial: done[trial.number], default=None)
         if leader is None or done[leader.number] >= seeds:
             return None
@@ -61,19 +71,22 @@ class Confirming:
         notes, self._notes = tuple(self._notes), []
         return notes
 
-    def _choose(self, searched: Sequence[TrialRecord]) -> tuple[int, Sequence[TrialRecord]]:
+    def _choose(self, searched: Collection[TrialRecord]) -> tuple[int, Sequence[TrialRecord]]:
         """Return the number of seeds and the configurations' trials, the best first."""
         size = self._size(searched)
         if size is None:
             return 0, ()
-        return size.seeds, ranked_by_score(searched, self._plan.metric)[: size.top]
+        # A failed trial diverged or crashed after its best report; with another seed it would again.
+        usable = (record for record in searched if record.state is not TrialState.FAIL)
+        return size.seeds, ranked_by_score(usable, self._plan.metric)[: size.top]
 
-    def _size(self, searched: Sequence[TrialRecord]) -> Confirmation | None:
+    def _size(self, searched: Collection[TrialRecord]) -> Confirmation | None:
         """Return the size of the confirmation; None: no fresh trainings."""
         if isinstance(self._plan.confirm, Confirmation):
             return self._plan.confirm
         spent, each = sum(record.samples for record in searched), self._plan.timetable.points[-1]
-        size = next((size for size in SIZES if size.trials * each <= SHARE * spent), None)
+        fitting = (size for size in SIZES if size.top <= self._plan.keep_adapters)
+        size = next((size for size in fitting if size.trials * each <= SHARE * spent), None)
         share = f"{100 * SHARE:.0f} % of the search's {spent:,} samples"
         if size is None:
             self._notes.append(
@@ -90,13 +103,17 @@ class Confirming:
 
 def confirmation_text(plan: SearchPlan) -> str:
     """Return the planned trainings with fresh seeds in words, with their cost in training samples."""
-    confirm, each = plan.confirm, plan.timetable.points[-1]
+    confirm, each, budget = plan.confirm, plan.timetable.points[-1], plan.budget
     if confirm is Confirm.NONE:
         return "none: no configuration is trained again with fresh seeds"
+    if budget.trials is None and budget.until is None:
+        return "none: the search spends the whole limit of time or tokens"
+    limited = budget.wall_time_s is not None or budget.tokens is not None
+    allowed = ", if the limits of time and tokens allow" if limited else ""
     if isinstance(confirm, Confirmation):
         return (
             f"the best {confirm.top} configurations are trained with {confirm.seeds} fresh seeds each, after the "
-            f"search: {confirm.trials} x {each:,} = {confirm.trials * each:,} samples"
+            f"search: {confirm.trials} x {each:,} = {confirm.trials * each:,} samples{allowed}"
         )
     share = f"{100 * SHARE:.0f} % of the search's samples"
-    return f"the best configurations are trained with fresh seeds, within {share}"
+    return f"the best configurations are trained with fresh seeds, within {share}{allowed}"

@@ -71,6 +71,7 @@ class Coordinator:
         )
         self._table, self._spending = self._decider.rung_table(), Spending(plan.budget)
         self._gain = ExpectedGain(plan) if plan.budget.until is Until.NO_EXPECTED_GAIN else None
+        self._confirming = Confirming(plan)
         self._records: dict[int, TrialRecord] = {}
         self._searched: dict[int, TrialRecord] = {}  # without trainings with fresh seeds
         for record in ledger.trials.all(sweep.id):
@@ -79,7 +80,6 @@ class Coordinator:
         self._study = SweepStudy(ledger.study_database, sweep.reference, plan)
         self._no_points: str | None = None
         self._study.reconcile(tuple(self._searched.values()), self._study_numbers)
-        self._confirming = Confirming(plan)
         for record in self.records():
             self._end_if_failed(record.number)
         self.flush_waiting()
@@ -316,7 +316,7 @@ class Coordinator:
         return record.number
 
     def _next_to_confirm(self) -> tuple[TrialRecord, int] | None:
-        return self._confirming.next(self.records())
+        return self._confirming.next(self._searched.values())
 
     def _end_if_failed(self, number: int) -> None:
         """End a trial with the decided outcome FAIL; it gets no final metrics."""
@@ -346,6 +346,7 @@ class Coordinator:
         self._spending.update(self._records.get(record.number), record)
         self._table.update(record)
         self._records[record.number] = record
+        self._confirming.update(record)
         if record.confirms is None:
             self._searched[record.number] = record
         return record

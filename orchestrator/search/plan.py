@@ -25,6 +25,7 @@ class SearchPlan:
         candidates: the points of the space open to trials; the nearest untried one replaces each proposal, start points
             included. None: the whole space.
         confirm: which trials are trained again after the search.
+        keep_adapters: number of trials whose adapters are kept; ``confirm: auto`` chooses among these.
         seed: the sweep's seed; every trial's seed derives from it.
     """
 
@@ -38,4 +39,5 @@ class SearchPlan:
     start_points: tuple[Mapping[str, ParamValue], ...] = ()
     candidates: tuple[Mapping[str, ParamValue], ...] | None = None
     confirm: Confirmation | Confirm = Confirm.NONE
+    keep_adapters: int = 3
     seed: int = 0

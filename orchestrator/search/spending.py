@@ -26,6 +26,8 @@ class Spending:
         ``before`` is None for a new trial and for one of an earlier driver: its tokens count, its failure does not.
         """
         self._tokens += _tokens(after) - _tokens(before)
+        if after.confirms is not None:
+            return  # a failed training with a fresh seed is a result of the search, not a reason to give it up
         self._reporting += _is_reporting(after) - _is_reporting(before)
         if before is None or before.ended or not after.ended:
             return

@@ -11,8 +11,6 @@ from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.plan import EngineName
 from orchestrator.core.policy import (
     Budget,
-    Confirm,
-    Confirmation,
     Resources,
     SamplerPolicy,
     StoppingName,
@@ -62,8 +60,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     file, problems, names, search = draft.file, draft.problems, draft.parameters, draft.file.search
     sources = SourceReader(draft.path.parent, packaged, problems)
     objective, facts = _objective(file.objective, sources, objective_facts, problems)
-    model = _model(file, sources, facts)
-    data = _data(file, sources, facts, problems)
+    model, data = _model(file, sources, facts), _data(file, sources, facts, problems)
     deepspeed = read_deepspeed(file.training.deepspeed, sources, problems)
     fixed = checks.read_fixed(file, names, problems)
     space = read_space(search.space, names, problems)
@@ -73,6 +70,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     checks.check_sampler(_sampler(file), space, problems)
     checks.check_settings(file.quantisation, fixed, space, problems)
     checks.check_sizes(file, stopping, space, fixed, problems)
+    confirm = checks.read_confirm(file, problems)
     problems.raise_if_any()
     text = overridden_text(draft.text, draft.overrides)
     warnings = (*check_addresses(file.tracking, text, problems), *_unexecuted(file, facts, problems))
@@ -98,7 +96,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         prior=search.prior,
         stopping=stopping,
         budget=_budget(file),
-        confirm=_confirm(file),
+        confirm=confirm,
         prefer=tuple(search.prefer),
         resources=_resources(file),
         tracking=Tracking(**file.tracking.model_dump()),
@@ -113,11 +111,6 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
 def _budget(file: SweepFile) -> Budget:
     budget = file.budget
     return Budget(trials=budget.trials, wall_time_s=budget.wall_time, tokens=budget.tokens, until=budget.until)
-
-
-def _confirm(file: SweepFile) -> Confirmation | Confirm:
-    written = file.confirm
-    return written if isinstance(written, Confirm) else Confirmation(top=written.top, seeds=written.seeds)
 
 
 def _unexecuted(file: SweepFile, facts: ObjectiveFacts | None, problems: Problems) -> list[str]:

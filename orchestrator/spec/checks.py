@@ -7,7 +7,7 @@ from orchestrator.core.labels import class_of, mapping_key
 from orchestrator.core.methods import METHODS, takers
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.objective_facts import ObjectiveFacts
-from orchestrator.core.policy import SamplerName, SamplerPolicy, StoppingName, StoppingPolicy
+from orchestrator.core.policy import Confirm, Confirmation, SamplerName, SamplerPolicy, StoppingName, StoppingPolicy
 from orchestrator.core.quantisation import Quantisation, missing_package
 from orchestrator.core.settings import RULES, Group
 from orchestrator.core.space import ParamValue, Space
@@ -114,6 +114,20 @@ def check_sampler(sampler: SamplerPolicy, space: Space, problems: Problems) -> N
             problems.add(("search", "space", name), message, at_key=True)
         if not uncountable and all_points(space) is None:
             problems.add(("search", "space"), f"a grid has at most {MOST_POINTS:,} points, got more", at_key=True)
+
+
+def read_confirm(file: SweepFile, problems: Problems) -> Confirmation | Confirm:
+    """Return the trainings with fresh seeds; check that the search leaves room for them and keeps the adapters."""
+    written = file.confirm
+    if isinstance(written, Confirm):
+        return written
+    if file.budget.trials is None and file.budget.until is None:
+        message = "needs budget.trials or budget.until: a search limited by time or tokens alone spends all of them"
+        problems.add_if_unrelated(("confirm",), message, at_key=True)
+    if written.top > file.tracking.keep_adapters:
+        message = f"at most tracking.keep_adapters ({file.tracking.keep_adapters}) is possible, got {written.top}"
+        problems.add_if_unrelated(("confirm", "top"), message)
+    return Confirmation(top=written.top, seeds=written.seeds)
 
 
 def check_settings(

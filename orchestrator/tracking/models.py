@@ -4,6 +4,8 @@ The model is code (``adapter_model.py``). MLflow's transformers flavour would ne
 an adapter of a few megabytes, and loses the number of classes of the head.
 """
 
+import json
+import logging
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -16,6 +18,7 @@ from orchestrator.core.names import logged_model_name, mlflow_key
 from orchestrator.tracking.adapters import CARD, CONFIG, AdapterCard
 from orchestrator.tracking.environment import load_mlflow
 from orchestrator.tracking.location import exclusive
+from orchestrator.tracking.refusals import is_refusal
 from orchestrator.tracking.staging import stage_adapter
 from orchestrator.tracking.summary import milliseconds
 from orchestrator.tracking.wording import SWEEP_TAG, TRIAL_TAG, texts, trial_name
@@ -25,7 +28,11 @@ if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
     from mlflow.types import ColSpec, TensorSpec
 
+logger = logging.getLogger(__name__)
+
 SAMPLES_TAG = "loratory.samples"
+MODEL_VERSIONS = "mlflow.modelVersions"
+"""Tag of a logged model with its registered versions, read by MLflow's pages."""
 PACKAGES = ("torch", "transformers", "peft", "safetensors", "pandas")
 FILES = {"": {"MLmodel"}, "artifacts/adapter": {CARD, CONFIG, "adapter_model.safetensors"}}
 """The files required to load a logged model, by folder."""
@@ -162,3 +169,23 @@ def _answers(card: AdapterCard) -> "list[ColSpec | TensorSpec]":
         return [ColSpec(DataType.string, "text")]
     by_label = ColSpec(Map(DataType.double), "probabilities")
     return [ColSpec(DataType.string, "label"), ColSpec(DataType.double, "score"), by_label]
+
+
+def mark_registered(client: "MlflowClient", model_id: str, name: str, version: int) -> None:
+    """Name a registered version in a tag of its logged model: MLflow's list of models links it.
+
+    MLflow's server and ``mlflow.register_model`` write the tag, ``create_model_version`` on an SQL store does not. A
+    refused tag is logged: the version itself is whole.
+    """
+    from mlflow.exceptions import MlflowException
+
+    entry = {"name": name, "version": version}
+    stored = json.loads(client.get_logged_model(model_id).tags.get(MODEL_VERSIONS, "[]"))
+    if (name, version) in {(each["name"], int(each["version"])) for each in stored}:
+        return
+    try:
+        client.set_logged_model_tags(model_id, {MODEL_VERSIONS: json.dumps([*stored, entry])})
+    except MlflowException as error:
+        if not is_refusal(error):
+            raise
+        logger.warning("the store refuses the tag %s of model %s: %s", MODEL_VERSIONS, model_id, error)

@@ -1,7 +1,6 @@
 """The model registry: versions of registered models, and their aliases."""
 
 import enum
-import json
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -22,7 +21,7 @@ from orchestrator.tracking.alias_history import (
 )
 from orchestrator.tracking.environment import load_mlflow
 from orchestrator.tracking.location import Location, connect, exclusive
-from orchestrator.tracking.models import download_model, incompleteness
+from orchestrator.tracking.models import download_model, incompleteness, mark_registered
 from orchestrator.tracking.provenance import user
 from orchestrator.tracking.refusals import reason
 
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 CHAMPION = "champion"
 PREVIOUS = "previous"
 """The alias of the version that was the champion before."""
-MODEL_VERSIONS = "mlflow.modelVersions"
-"""Tag of a logged model with its registered versions, read by MLflow's pages."""
 PREVIOUS_TAG = "loratory.previous"
 """Tag of a version with the previous holder of an alias, written by early versions: ``loratory.previous.<alias>``."""
 
@@ -144,23 +141,12 @@ class Registry:
             made = self._client.create_model_version(
                 name, source, model.source_run_id, tags=dict(tags), description=description or None, model_id=model_id
             )
-            self._mark_registered(model_id, name, int(made.version))
+            mark_registered(self._client, model_id, name, int(made.version))
             return _version(made)
-        self._mark_registered(model_id, name, registered.version)
+        mark_registered(self._client, model_id, name, registered.version)
         for key, value in tags.items():
             self._client.set_model_version_tag(name, str(registered.version), key, value)
         return self.get(ModelReference(name=name, version=registered.version))
-
-    def _mark_registered(self, model_id: str, name: str, version: int) -> None:
-        """Name the version in a tag of the logged model: MLflow's page of the model links it.
-
-        MLflow's server and ``mlflow.register_model`` write the tag, ``create_model_version`` on an SQL store does not.
-        """
-        entry = {"name": name, "version": version}
-        stored = json.loads(self._client.get_logged_model(model_id).tags.get(MODEL_VERSIONS, "[]"))
-        known = {(each["name"], int(each["version"])) for each in stored}
-        if (name, version) not in known:
-            self._client.set_logged_model_tags(model_id, {MODEL_VERSIONS: json.dumps([*stored, entry])})
 
     def _versions_of_new(self, name: str) -> tuple[Version, ...]:
         """Return the versions of a registered model; the model is created if it is missing."""

@@ -10,6 +10,7 @@ person:
 """
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from orchestrator.tracking.ui_view import ALL_VIEW
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+logger = logging.getLogger(__name__)
 
 APP = "loratory-ui"
 """The app's name for ``mlflow server --app-name``."""
@@ -59,9 +62,14 @@ def create() -> "FastAPI":
 def _tables() -> dict[str, str]:
     """Return the view of each experiment that has one, by its key in the browser's storage."""
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
-    client = MlflowClient(os.environ["MLFLOW_BACKEND_STORE_URI"])
-    found = client.search_experiments(max_results=EXPERIMENTS, order_by=["last_update_time DESC"])
+    try:
+        client = MlflowClient(os.environ["MLFLOW_BACKEND_STORE_URI"])
+        found = client.search_experiments(max_results=EXPERIMENTS, order_by=["last_update_time DESC"])
+    except MlflowException:
+        logger.exception("the experiments' views were not read")  # the pages work without them
+        return {}
     return {TABLE.format(each.experiment_id): each.tags[ALL_VIEW] for each in found if ALL_VIEW in each.tags}
 
 

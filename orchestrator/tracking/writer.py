@@ -2,6 +2,7 @@
 
 import functools
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -15,7 +16,7 @@ from orchestrator.tracking.description import DataInput, SweepDescription, sweep
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.refusals import is_refusal
 from orchestrator.tracking.summary import Point, milliseconds
-from orchestrator.tracking.ui_view import view_tags
+from orchestrator.tracking.ui_view import KIND, view_tags
 from orchestrator.tracking.wording import (
     FRESH_TAG,
     SWEEP_TAG,
@@ -34,6 +35,7 @@ METRICS_PER_BATCH = 900
 """MLflow accepts 1000 entities in one call, at most 100 of them parameters and 100 tags."""
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 
 class RunWriter:
@@ -56,7 +58,12 @@ class RunWriter:
             return str(self.client.create_experiment(self._sweep.name, artifact_location=artifacts, tags=views))
         if experiment.lifecycle_stage != "active":
             self.client.restore_experiment(experiment.experiment_id)
-        _write_missing(self.client, experiment, views)
+        try:
+            _write_tags(self.client, experiment, views)
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            logger.warning("the store refuses the view of %s: %s", self._sweep.reference, error)  # runs are possible
         return str(experiment.experiment_id)
 
     def existing(self, experiment_id: str) -> dict[int | None, str]:
@@ -149,7 +156,9 @@ def offer_view(location: Location, experiment_id: str, sweep: SweepRecord, metri
     """
     client = connect(location)
     try:
-        _write_missing(client, client.get_experiment(experiment_id), view_tags(sweep, metric))
+        experiment = client.get_experiment(experiment_id)
+        missing = {name: value for name, value in view_tags(sweep, metric).items() if name not in experiment.tags}
+        _write_tags(client, experiment, missing)
     except Exception as error:
         if not is_refusal(error):
             raise
@@ -157,9 +166,10 @@ def offer_view(location: Location, experiment_id: str, sweep: SweepRecord, metri
     return True
 
 
-def _write_missing(client: "MlflowClient", experiment: "Experiment", tags: Mapping[str, str]) -> None:
+def _write_tags(client: "MlflowClient", experiment: "Experiment", tags: Mapping[str, str]) -> None:
+    """Write the tags with another value; a kind chosen by a person stays."""
     for name, value in tags.items():
-        if experiment.tags.get(name) != value:
+        if experiment.tags.get(name) != value and not (name in KIND and name in experiment.tags):
             client.set_experiment_tag(experiment.experiment_id, name, value)
 
 

@@ -5,6 +5,7 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
+from orchestrator.core.confirmed import confirmed
 from orchestrator.core.manifest import Owner
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EngineName, EnginePlan
@@ -28,7 +29,7 @@ def unmeasured(sweep_dir: Path, records: Iterable[TrialRecord], metric: Metric, 
     damaged adapter counts as missing.
     """
     records = tuple(records)
-    fresh = [trial for trial in records if trial.confirms is not None and trial.ended]
+    fresh = [training for each in confirmed(records).values() for training in each.whole]
     return tuple(
         trial
         for trial in (*ranked_by_score(records, metric)[:k], *fresh)

@@ -1,5 +1,7 @@
 """Trainings with fresh seeds: which configurations, how many, and what the search sees of them."""
 
+import math
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,27 +117,67 @@ def test_means_of_fresh_seeds_order_the_leaders() -> None:
     assert confirmed(records)[2].values(ACCURACY) == (0.78, 0.78)
 
 
+def diverging(record: TrialRecord, samples: int) -> Report:
+    """Train the search's trials well; the loss of fresh trainings diverges."""
+    report = curve(record, samples)
+    return report if record.confirms is None else replace(report, metrics={**report.metrics, "train/loss": math.nan})
+
+
+def test_failed_fresh_trainings_do_not_end_the_sweep(tmp_path: Path) -> None:
+    plan = plan_of(trials=9, confirm=Confirmation(top=3, seeds=5))
+    coordinator = coordinator_of(tmp_path, plan)
+    run_out(coordinator, diverging)
+    assert Counter(record.state for record in fresh(coordinator)) == {TrialState.FAIL: 15}
+    assert (coordinator.failing, coordinator.exhausted_reason) == (None, "all 9 trials were started")
+    assert coordinator_of(tmp_path, plan).exhausted_reason == "all 9 trials were started"
+
+
+def test_failed_trial_is_not_confirmed() -> None:
+    """The best trial crashed after its first report: with another seed it would crash again."""
+
+    def crashing(record: TrialRecord, samples: int) -> Report:
+        if record.number == 2 and samples > POINTS[0]:
+            raise MemoryError
+        report = curve(record, samples)
+        return replace(report, metrics={**report.metrics, ACCURACY.name: 0.99}) if record.number == 2 else report
+
+    coordinator = coordinator_in_memory(plan_of(trials=5, stopping=NO_RULE, confirm=TWO_BY_TWO))
+    run_out(coordinator, crashing)
+    assert ranked_by_score(coordinator.records(), ACCURACY)[0].number == 2
+    assert 2 not in {record.confirms for record in fresh(coordinator)}
+    assert len(fresh(coordinator)) == 4
+
+
 def test_configuration_with_failed_seed_comes_after_others() -> None:
     coordinator = finished(4)
     first, second = (record.number for record in ranked_by_score(coordinator.records(), ACCURACY)[:2])
+    failing = next(record for record in fresh(coordinator) if record.confirms == first)
     records = [
-        replace(record, state=TrialState.FAIL)
-        if record is next(r for r in fresh(coordinator) if r.confirms == first)
-        else record
-        for record in coordinator.records()
+        replace(record, state=TrialState.FAIL) if record is failing else record for record in coordinator.records()
     ]
     assert [record.number for record in ranked_by_result(records, ACCURACY)[:2]] == [second, first]
     assert confirmed(records)[first].failed == 1
+    assert failing not in confirmed(records)[first].whole
 
 
-def test_unended_fresh_training_confirms_nothing() -> None:
+def test_ended_fresh_trainings_count_before_all_have_ended() -> None:
+    """A limit may end the sweep in between: as many of each configuration are compared as have ended."""
     coordinator = finished(4)
+    last = fresh(coordinator)[-1]
     records = [
-        replace(record, state=TrialState.RUNNING) if record.confirms is not None else record
-        for record in coordinator.records()
+        replace(record, state=TrialState.RUNNING) if record is last else record for record in coordinator.records()
     ]
-    assert not confirmed(records)
-    assert ranked_by_result(records, ACCURACY) == ranked_by_score(records, ACCURACY)
+    assert {number: len(each.trainings) for number, each in confirmed(records).items()} == {
+        number: 1 if number == last.confirms else 2 for number in confirmed(coordinator.records())
+    }
+    assert len(ranked_by_result(records, ACCURACY)) == 4
+
+
+def test_auto_confirms_only_kept_adapters() -> None:
+    plan = replace(plan_of(trials=60, stopping=NO_RULE, reports=2, confirm=Confirm.AUTO), keep_adapters=1)
+    coordinator = coordinator_in_memory(plan)
+    run_out(coordinator)
+    assert len({record.confirms for record in fresh(coordinator)}) == 1
 
 
 def test_plan_names_the_cost() -> None:
@@ -143,3 +185,7 @@ def test_plan_names_the_cost() -> None:
     assert "4 x 6,000 = 24,000 samples" in text
     assert "15 %" in confirmation_text(plan_of(confirm=Confirm.AUTO))
     assert confirmation_text(plan_of()).startswith("none")
+    by_time = replace(plan_of(confirm=Confirm.AUTO), budget=Budget(wall_time_s=60.0))
+    assert confirmation_text(by_time) == "none: the search spends the whole limit of time or tokens"
+    both = replace(plan_of(confirm=TWO_BY_TWO), budget=Budget(trials=4, wall_time_s=60.0))
+    assert confirmation_text(both).endswith("if the limits of time and tokens allow")

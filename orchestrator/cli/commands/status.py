@@ -9,6 +9,7 @@ import typer
 from orchestrator.cli.options import Json
 from orchestrator.cli.screen import Screen
 from orchestrator.core.environment import program
+from orchestrator.core.ranking import of_the_search
 from orchestrator.core.sweep import SUSPENDED, SweepRecord, SweepStatus
 from orchestrator.stores import existing_ledger, find_sweep, with_current_status
 
@@ -47,9 +48,10 @@ def _show_all(screen: Screen, ledger: "Ledger", sweeps: tuple[SweepRecord, ...])
 
     rows, documents = list[tuple[str, ...]](), []
     for sweep in sweeps:
-        records = ledger.trials.all(sweep.id)
+        trials = ledger.trials.all(sweep.id)
+        records = of_the_search(trials)
         metric, state = metric_of(sweep), with_current_status(ledger, sweep).status.value
-        best = leaderboard(records, metric).best
+        best = leaderboard(trials, metric).best
         states = Counter(record.state.value for record in records)
         elapsed_s = elapsed_of(sweep)
         rows.append(

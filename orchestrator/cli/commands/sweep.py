@@ -12,6 +12,7 @@ from orchestrator.cli.options import Json, Overrides, registry_options
 from orchestrator.cli.screen import Screen
 from orchestrator.core.environment import program
 from orchestrator.core.errors import SuspendedError, UserError
+from orchestrator.core.ranking import of_the_search
 from orchestrator.core.secrets import redact
 from orchestrator.stores import existing_ledger, fetch_assets, logs_folder, read_spec
 
@@ -61,7 +62,7 @@ def sweep(
             f"{error}\nthe sweep is suspended and all reports are kept; resume with: {command}"
         ) from error
     if result.finished:
-        spent = (spec.budget, len(result.records), result.sweep.elapsed_s)
+        spent = (spec.budget, len(of_the_search(result.records)), result.sweep.elapsed_s)
         command = extend_command(file, overrides, *spent, inline=inline)
     _show_result(screen, spec, result, command)
     if not result.finished:
