@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
-from orchestrator.core.errors import LedgerError
+from orchestrator.core.errors import LedgerError, first_line
 from orchestrator.ledger import tables
 from orchestrator.ledger.connection import WAIT_S, table_creation_lock, wait_for_server
 from orchestrator.ledger.database_errors import (
@@ -185,13 +185,23 @@ class Database:
             connection.execute(insert(tables.schema).values(version=tables.SCHEMA_VERSION))
 
     def _migrate(self) -> None:
-        """Change older tables to the newest version in one transaction, unless another process just did."""
-        with self.write() as connection:
-            version = _version(connection)
-            if version is not None and version < CONFIRMS:
-                name = tables.trials.name
-                connection.exec_driver_sql(f"ALTER TABLE {name} ADD COLUMN {tables.trials.c.confirms.name} INTEGER")
-                connection.execute(update(tables.schema).values(version=CONFIRMS))
+        """Change older tables to the newest version in one transaction, unless another process just did.
+
+        Raises:
+            LedgerError: the database's user may not change the tables.
+        """
+        try:
+            with self.write() as connection:
+                version = _version(connection)
+                if version is not None and version < CONFIRMS:
+                    name, column = tables.trials.name, tables.trials.c.confirms.name
+                    connection.exec_driver_sql(f"ALTER TABLE {name} ADD COLUMN {column} INTEGER")
+                    connection.execute(update(tables.schema).values(version=CONFIRMS))
+        except DatabaseError as error:
+            raise LedgerError(
+                f"the ledger at {self.engine.url!r} has tables of an earlier version, which this user cannot change: "
+                f"{first_line(error.orig)}; let the owner of the tables open the ledger once, for example with the command status"
+            ) from error
 
     def _require_tables(self) -> None:
         with self.read() as connection:
