@@ -200,7 +200,8 @@ class Database:
         except DatabaseError as error:
             raise LedgerError(
                 f"the ledger at {self.engine.url!r} has tables of an earlier version, which this user cannot change: "
-                f"{first_line(error.orig)}; let the owner of the tables open the ledger once, for example with the command status"
+                f"{first_line(error.orig)}; let the owner of the tables open the ledger once, for example "
+                "with the command status"
             ) from error
 
     def _require_tables(self) -> None:
