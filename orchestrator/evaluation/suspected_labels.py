@@ -26,7 +26,7 @@ _HEAD = ("split", "row", "given_label", "suggested_label", "probability_of_given
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SuspectedLabel:
-    """A row with a label that is probably wrong.
+    """A row whose label every kept adapter contradicts: a wrong label, or a hard row.
 
     Attributes:
         split: ``validation`` or ``test``.

@@ -43,7 +43,8 @@ class Quality:
             lines.append(("calibration", self.calibrations[winner].sentence))
         if self.suspected is not None and any(self.suspected.values()):
             counts = " and ".join(f"{words.count(n)} of {split}" for split, n in self.suspected.items() if n)
-            lines.append(("labels", f"probably wrong labels: {counts}; {FILE} in the sweep's folder lists the rows"))
+            sentence = f"every kept adapter contradicts the labels of {counts} rows: wrong labels or hard rows"
+            lines.append(("labels", f"{sentence}; {FILE} in the sweep's folder lists them, the most certain first"))
         return lines
 
     def to_json(self) -> dict[str, Any]:
