@@ -35,8 +35,9 @@ def ranked_by_result(trials: Iterable[TrialRecord], metric: Metric) -> list[Tria
     """Return the trials with a result, ended or not, the best first.
 
     Trials trained again with fresh seeds exchange their places among themselves: fewer failed trainings come first,
-    then the better mean of the fresh results. The first result of each was chosen for being high, the fresh ones were
-    not. If the numbers of ended trainings differ, as many of each are compared as the trial with the fewest has.
+    then the better mean of the fresh results. The search's result of each was chosen as one of the best of many, so it
+    is too high; the fresh ones are not. If the numbers of ended trainings differ, as many of each are compared as the
+    trial with the fewest has.
     """
     trials = tuple(trials)
     ranked = sorted(_with_score(trials, metric), key=result_key(metric))

@@ -31,7 +31,7 @@ class Reliability:
 
     Attributes:
         error: expected calibration error: 15 bins of equal width, norm 1.
-        bins: the bins with at least one row, for a picture.
+        bins: the bins with at least one row, for a chart.
     """
 
     error: "CalibrationError"

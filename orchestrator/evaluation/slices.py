@@ -1,7 +1,7 @@
 """Slices of the test rows: the metric of a kept adapter by length, label and column, and the worst slice.
 
 Each value has an interval. The intervals of one adapter hold together: Bonferroni's correction divides the error
-probability of 5 % by the number of slices. So the worst of many small slices is not reported as a finding by chance.
+probability of 5 % by the number of slices. So chance rarely makes one of many small slices the worst.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Suspected label errors: validation and test rows which every kept adapter classifies otherwise, with confidence.
+"""Suspected label errors: validation and test rows for which every kept adapter predicts another class.
 
 No kept adapter was trained on these rows. cleanlab estimates from the probabilities which labels are wrong (confident
 learning; Northcutt, Jiang and Chuang 2021, Journal of Artificial Intelligence Research 70).
@@ -46,9 +46,9 @@ class SuspectedLabel:
 def suspected_labels(adapters: Sequence[Mapping[str, RowMeasures]]) -> tuple[SuspectedLabel, ...]:
     """Return the suspected label errors, the most certain first.
 
-    A row is suspected if every adapter predicts a class other than the given one, and either cleanlab judges the mean
-    probabilities so, or the mean probability of a class is at least 0.9. cleanlab alone misses errors in classes with
-    few rows. Adapters more than 5 points of accuracy below the best are ignored: they would hide errors.
+    A row is suspected if every adapter predicts a class other than the given one, and either cleanlab finds the label
+    wrong from the mean probabilities, or the mean probability of a class is at least 0.9. cleanlab alone misses errors
+    in classes with few rows. Adapters more than 5 points of accuracy below the best are ignored: they hide errors.
 
     Args:
         adapters: rows of each adapter by split, with logits; the same splits and rows for all adapters.

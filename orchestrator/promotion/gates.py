@@ -175,8 +175,8 @@ def _gap(gap: float | None, most: float, *, refuses: bool) -> GateResult:
 def _memoriser(metrics: Mapping[str, float], gap: float, chance: float | None) -> GateResult:
     """Return whether the adapter knows its training rows by heart and has hardly learned the task.
 
-    A training loss near 0 alone is no fault, nor is it with a gap of the loss alone: the best adapters on few rows have
-    both, because they are too sure. A memoriser also loses most of its accuracy above chance on other rows.
+    A training loss near 0 and a large overfit gap are no fault: the best adapters on few rows have both, because they
+    are too sure. A memoriser also loses most of its accuracy above chance on other rows.
     """
     rule = f"not both a training loss of at most {MEMORISED_LOSS:g} and an overfit gap of at least {gap:g}"
     train, measured = metrics.get("train_loss_at_best"), metrics.get("overfit_gap_at_best")

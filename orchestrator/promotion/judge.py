@@ -34,7 +34,7 @@ class PromotionRequest:
         name: the registered model.
         metric: the searched metric.
         alias: the alias of the new version; None: no alias.
-        gates: the gates' bounds.
+        gates: the bounds of the gates.
         forced: the reason for a promotion against the gates; None: the gates apply.
         ledger: the ledger with the sweeps of earlier versions; None: there is none.
         read_splits: reads the rows of the candidate's sweep again; None: they are not available.

@@ -58,8 +58,8 @@ def champion_gate(
     """Return whether the candidate is better than the version in use; None: the rows do not give the metric.
 
     The gate promotes if the gain is at least ``champion_gain`` and the test, with the noise between seeds, shows at the
-    level ``p_value`` that it is not zero. It refuses if the whole interval of the gain is below the needed one.
-    Else it abstains, which stops the promotion as well.
+    level ``p_value`` that the gain is not zero. It refuses if the whole interval of the gain is below
+    ``champion_gain``. Else it abstains, which stops the promotion as well.
 
     Args:
         metric: the searched metric.

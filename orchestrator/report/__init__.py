@@ -1,1 +1,1 @@
-"""Reports of a sweep: leaderboard, importances, time use, pictures and HTML page."""
+"""Reports of a sweep: leaderboard, importances, time use, charts and HTML page."""

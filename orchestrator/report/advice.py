@@ -1,4 +1,4 @@
-"""Advice for the next sweep: each with the number it rests on."""
+"""Advice for the next sweep. Each piece of advice has the numbers behind it."""
 
 from collections.abc import Sequence
 

@@ -59,7 +59,7 @@ def touched_bounds(space: Space, best_first: Sequence[Mapping[str, ParamValue]])
     """Return the touched bounds in the order of the space; none with fewer than ``FEWEST`` trials.
 
     A bound is touched if two of the best three trials lie within 5 % of it. Coarse parameters (choices of numbers,
-    ranges of few integers) need all three. Bounds that are limits of the setting itself are skipped.
+    ranges of few integers) need all three. Bounds beyond which the parameter has no valid value are skipped.
 
     Args:
         space: the search space.
@@ -130,7 +130,7 @@ def _is_coarse(parameter: Parameter) -> bool:
 
 
 def _is_limit(name: str, bound: float, *, upper: bool) -> bool:
-    """Return whether no value of the setting lies beyond the bound."""
+    """Return whether the parameter has no valid value beyond the bound."""
     rule = RULES.get(name)
     limit = None if rule is None else rule.high if upper else rule.low
     return limit is not None and bound == limit

@@ -46,7 +46,7 @@ class Comparison:
         """Return the comparison in words, without a full stop.
 
         Args:
-            winner: the winner by validation, which ``promote`` registers.
+            winner: number of the first of these trials on the leaderboard, which ``promote`` registers; None: unknown.
         """
         place = f"on {self.rows:,} test rows"
         tests = "paired test" if len(self.tied) + len(self.worse) == 2 else "paired tests"

@@ -106,7 +106,7 @@ class Leaderboard:
 
     @property
     def best_compared(self) -> int | None:
-        """Number of the compared trial with the best validation value, which ``promote`` takes; None: not compared."""
+        """Number of the first compared trial on the leaderboard, which ``promote`` takes; None: not compared."""
         compared = () if self.comparison is None else (*self.comparison.tied, *self.comparison.worse)
         return next((row.number for row in self.rows if row.number in compared), None)
 

@@ -1,4 +1,4 @@
-"""Numbers, durations and parameters as short text, for screen, page and pictures."""
+"""Numbers, durations and parameters as short text, for screen, page and charts."""
 
 import math
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,7 @@
 """Trainings with fresh seeds after the search: which, how many, and their seeds.
 
-The best of many noisy results was chosen for being high, and one seed shows nothing of the noise between seeds. Fresh
-trainings of the same configuration have neither fault (Cawley and Talbot 2010, Journal of Machine Learning Research 11;
+The best of many noisy results is too high, and one seed shows nothing about the noise between seeds. Fresh trainings of
+the same configuration have neither fault (Cawley and Talbot 2010, Journal of Machine Learning Research 11;
 Bouthillier et al. 2021, "Accounting for variance in machine learning benchmarks"). The search never sees them.
 """
 

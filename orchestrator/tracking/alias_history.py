@@ -1,7 +1,7 @@
 """The history of a model's aliases, as tags of the registered model: one tag for each move. Pure.
 
-The tag of a move is written before the alias moves, and marked as done afterwards. So the history names every move of
-Loratory after a kill too. A move by another program is recognised by the version before the next move.
+The tag of a move is written before the alias moves, and marked as done afterwards. So the history names every move
+by Loratory, even after a kill. A move by another program is recognised by the version before the next move.
 """
 
 import hashlib

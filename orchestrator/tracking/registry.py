@@ -193,7 +193,7 @@ class Registry:
     def move_back(self, name: str, alias: str, to: int | None = None, reason: str = "") -> tuple[Version, Version]:
         """Point ``alias`` to its previous holder, and return ``(old holder, new holder)``.
 
-        The old holder becomes the previous one, so a second call moves the alias forth again.
+        The old holder becomes the previous one, so a second call undoes the first.
 
         Args:
             name: the registered model.

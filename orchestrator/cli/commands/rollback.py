@@ -13,14 +13,14 @@ def rollback(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Registered model.")],
     alias: Annotated[str, typer.Option(metavar="ALIAS", help="Alias to move.")] = "champion",
     to: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Version to set it to. Default: its version before.")
+        int | None, typer.Option(min=1, metavar="N", help="Version to set it to. Default: its previous version.")
     ] = None,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for `registry history`.")] = "",
     tracking_uri: TrackingUri = None,
     registry_uri: RegistryUri = None,
     as_json: Json = False,
 ) -> None:
-    """Set an alias back to the version before its last move. A second rollback sets it forth again."""
+    """Set an alias back to the version before its last move. A second rollback undoes the first."""
     from orchestrator.promotion.promote import rollback as move_back
 
     screen = Screen(as_json=as_json)
