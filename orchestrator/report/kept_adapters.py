@@ -57,7 +57,7 @@ class Comparison:
         worse = ""
         if self.worse:
             worse = f"; {_trials(self.worse)} {'is' if len(self.worse) == 1 else 'are'} worse"
-        promoted = "" if winner in {None, self.preferred} else f" (promote takes trial {winner}, first on the leaderboard)"
+        promoted = "" if winner in {None, self.preferred} else f" (promote takes trial {winner}, first by rank)"
         return (
             f"{_trials(self.tied)} cannot be told apart {place} ({tests}, p {sign} {self._p}){worse}; "
             f"trial {self.preferred} is preferred: {', then '.join(self.reasons) or 'best test value'}{promoted}"

@@ -81,7 +81,7 @@ def test_ties_name_the_preferred_trial(summary: Summary) -> None:
     assert comparison.worse == (2,)
     assert summary.leaderboard.comparison_note == (
         "trials 7, 0 and 1 cannot be told apart on 1,500 test rows (paired tests, p ≥ 0.41); trial 2 is worse; "
-        "trial 1 is preferred: smallest rank (8), then smallest overfit gap (promote takes trial 7, first on the leaderboard)"
+        "trial 1 is preferred: smallest rank (8), then smallest overfit gap (promote takes trial 7, first by rank)"
     )
 
 
