@@ -131,6 +131,19 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def write_atomically(file: Path, text: str) -> None:
+    """Write a file in UTF-8; after a kill or a power cut it holds the earlier or the new text, whole.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    unfinished = file.with_name(f".{file.name}.unfinished")
+    unfinished.write_text(text, encoding="utf-8")
+    sync(unfinished)
+    unfinished.replace(file)
+    sync(file.parent)
+
+
 def _digest(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, _hash).hexdigest()

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from orchestrator.core.manifest import Owner, sync
+from orchestrator.core.manifest import Owner, write_atomically
 from orchestrator.core.metric import Metric
 from orchestrator.core.row_measures import RowMeasures
 from orchestrator.core.trial import TrialRecord
@@ -116,11 +116,7 @@ def write_calibration(trial_dir: Path, samples: int, owner: Owner | None, calibr
         OSError: the disk is full.
     """
     document = {"samples": samples, "owner": None if owner is None else owner.to_json(), **asdict(calibration)}
-    unfinished = trial_dir / f".{FILE}.unfinished"
-    unfinished.write_text(json.dumps(document, indent=1), encoding="utf-8")
-    sync(unfinished)
-    unfinished.replace(trial_dir / FILE)
-    sync(trial_dir)
+    write_atomically(trial_dir / FILE, json.dumps(document, indent=1))
 
 
 def kept_calibration(sweep_dir: Path, trial: TrialRecord, metric: Metric) -> AdapterCalibration | None:

@@ -10,7 +10,7 @@ import math
 from dataclasses import asdict
 from pathlib import Path
 
-from orchestrator.core.manifest import Owner, sync
+from orchestrator.core.manifest import Owner, write_atomically
 from orchestrator.core.metric import Metric
 from orchestrator.core.row_measures import Measurement, RowMeasures
 from orchestrator.core.trial import TrialRecord
@@ -48,11 +48,7 @@ def write_measurement(file: Path, samples: int, owner: Owner | None, measurement
     stored = None if owner is None else owner.to_json()
     document = {"samples": samples, "owner": stored, **asdict(measurement)}
     file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f".{file.name}.unfinished")
-    unfinished.write_text(json.dumps(document), encoding="utf-8")
-    sync(unfinished)
-    unfinished.replace(file)
-    sync(file.parent)
+    write_atomically(file, json.dumps(document))
 
 
 def read_measurement(file: Path, samples: int, owner: Owner | None) -> Measurement | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.core.manifest import sync
+from orchestrator.core.manifest import write_atomically
 from orchestrator.core.row_measures import RowMeasures
 from orchestrator.objective.slice_columns import thirds
 
@@ -107,10 +107,7 @@ def write_slice_columns(sweep_dir: Path, columns: Mapping[str, Sequence[str | No
     Raises:
         OSError: the disk is full.
     """
-    unfinished = sweep_dir / f".{FILE}.unfinished"
-    unfinished.write_text(json.dumps({name: [*names] for name, names in columns.items()}), encoding="utf-8")
-    sync(unfinished)
-    unfinished.replace(sweep_dir / FILE)
+    write_atomically(sweep_dir / FILE, json.dumps({name: [*names] for name, names in columns.items()}))
 
 
 def read_slice_columns(sweep_dir: Path) -> dict[str, list[str | None]]:

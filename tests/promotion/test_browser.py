@@ -11,11 +11,11 @@ from playwright.sync_api import Page, expect, sync_playwright
 from orchestrator.promotion.judge import PromotionRequest
 from orchestrator.promotion.promote import promote
 from orchestrator.tracking.server import serve
+from tests import needs
 from tests.promotion.conftest import Tracked
 from tests.tracking.records import ACCURACY
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+pytestmark = needs.chromium
 WAIT_MS = 60_000
 """Longest wait for a page; other tests share the cores."""
 TRIAL = re.compile(r"^trial-\d+$")
@@ -30,7 +30,7 @@ def start_page(tracked: Tracked, tmp_path: Path) -> Iterator[tuple[Page, list[st
     with (
         serve(tracked.location, port=0, log=tmp_path / "server.log") as address,
         sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"]) as browser,
+        playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"]) as browser,
     ):
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.set_default_timeout(WAIT_MS)
