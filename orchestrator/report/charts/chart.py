@@ -89,3 +89,24 @@ def theme(*, dark: bool) -> Mapping[str, object]:
             "yaxis": axis,
         },
     }
+
+
+def state_points(state: TrialState, name: str, points: Sequence[tuple[float, float, str]]) -> object:
+    """Return the trace of the trials in one state.
+
+    Args:
+        state: decides colour and symbol.
+        name: the state's word, for the legend.
+        points: place on both axes, and the text of each trial.
+    """
+    from plotly import graph_objects as go
+
+    return go.Scatter(
+        x=[x for x, _, _ in points],
+        y=[y for _, y, _ in points],
+        mode="markers",
+        marker={"color": STATE_COLOURS[state], "symbol": STATE_SYMBOLS[state], "size": 8},
+        name=name,
+        text=[text for _, _, text in points],
+        hovertemplate="%{text}<extra></extra>",
+    )

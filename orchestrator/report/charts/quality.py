@@ -5,15 +5,13 @@ import math
 from orchestrator.core.sweep import state_word
 from orchestrator.core.trial import TrialState
 from orchestrator.report import words
-from orchestrator.report.charts.chart import BEST, CYCLE, MUTED, STATE_COLOURS, STATE_SYMBOLS, Chart, figure, plain
+from orchestrator.report.charts.chart import BEST, CYCLE, MUTED, Chart, figure, plain, state_points
 from orchestrator.report.leaderboard import Row
 from orchestrator.report.summary import Summary
 
 
 def gap_and_score(summary: Summary) -> Chart | None:
     """Draw the score of each trial over its overfit gap at the same checkpoint."""
-    from plotly import graph_objects as go
-
     board = summary.leaderboard
     rows = [row for row in board.rows if _is_finite(row.gap) and _is_finite(row.score)]
     if not rows:
@@ -23,21 +21,16 @@ def gap_and_score(summary: Summary) -> Chart | None:
         here = [row for row in rows if row.state is state]
         if here:
             word = state_word(state, board.status)
-            texts = [
-                plain(f"trial {row.number}, {word}: {words.number(row.score)}, gap {words.signed(row.gap)}")
-                for row in here
-            ]
-            traces.append(
-                go.Scatter(
-                    x=[row.gap for row in here],
-                    y=[row.score for row in here],
-                    mode="markers",
-                    marker={"color": STATE_COLOURS[state], "symbol": STATE_SYMBOLS[state], "size": 8},
-                    name=word,
-                    text=texts,
-                    hovertemplate="%{text}<extra></extra>",
+            points = [
+                (
+                    row.gap,
+                    row.score,
+                    plain(f"trial {row.number}, {word}: {words.number(row.score)}, gap {words.signed(row.gap)}"),
                 )
-            )
+                for row in here
+                if row.gap is not None and row.score is not None
+            ]
+            traces.append(state_points(state, word, points))
     axes = {
         "xaxis": {"title": "overfit gap: validation loss − training loss"},
         "yaxis": {"title": plain(words.short(board.metric.name))},

@@ -6,7 +6,7 @@ from orchestrator.core.ranking import of_the_search
 from orchestrator.core.sweep import state_word
 from orchestrator.core.trial import TrialState
 from orchestrator.report import words
-from orchestrator.report.charts.chart import CYCLE, MUTED, STATE_COLOURS, STATE_SYMBOLS, Chart, figure, plain
+from orchestrator.report.charts.chart import CYCLE, MUTED, STATE_COLOURS, Chart, figure, plain, state_points
 from orchestrator.report.search_progress import Progress, Stage, TrialBest, progress, stages
 from orchestrator.report.summary import Summary
 
@@ -53,8 +53,6 @@ def best_so_far(summary: Summary) -> Chart | None:
 
 def _trial_points(summary: Summary, course: Progress) -> list[object]:
     """Return one trace of points for each state."""
-    from plotly import graph_objects as go
-
     by_number = {record.number: record for record in summary.records}
     traces: list[object] = []
     for state in TrialState:
@@ -62,24 +60,18 @@ def _trial_points(summary: Summary, course: Progress) -> list[object]:
         if not here:
             continue
         word = state_word(state, summary.sweep.status)
-        texts = [
-            plain(
-                f"trial {one.trial}{', start point' if one.trial < summary.sweep.facts.start_points else ''}, {word}: "
-                f"{words.number(one.value)} after {one.spent:,} samples of all trials"
+        points = [
+            (
+                one.spent,
+                one.value,
+                plain(
+                    f"trial {one.trial}{', start point' if one.trial < summary.sweep.facts.start_points else ''}, "
+                    f"{word}: {words.number(one.value)} after {one.spent:,} samples of all trials"
+                ),
             )
             for one in here
         ]
-        traces.append(
-            go.Scatter(
-                x=[one.spent for one in here],
-                y=[one.value for one in here],
-                mode="markers",
-                marker={"color": STATE_COLOURS[state], "symbol": STATE_SYMBOLS[state], "size": 8},
-                name=word,
-                text=texts,
-                hovertemplate="%{text}<extra></extra>",
-            )
-        )
+        traces.append(state_points(state, word, points))
     return traces
 
 
