@@ -60,6 +60,10 @@ class DataPlan:
         shift: shift sets by name, the part of their metrics' names after ``shift/``.
         shift_rows: maximum number of rows drawn from each shift set.
         split_rule: version of the rule for copies and for rows excluded from a second split.
+        folds: number of folds of the rows for training and validation, from 2; the validation split is the first one.
+            None: no further folds.
+        repeats: number of divisions into folds.
+        equal_folds: the validation split has a share of 1 / ``folds`` instead of ``validation`` rows.
     """
 
     source: Source
@@ -73,6 +77,9 @@ class DataPlan:
     shift_rows: int = 1000
     labels: Mapping[str, str | None] = field(default_factory=dict)
     split_rule: int = SPLIT_RULE
+    folds: int | None = None
+    repeats: int = 1
+    equal_folds: bool = False
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
