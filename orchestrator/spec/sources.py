@@ -12,7 +12,7 @@ from orchestrator.spec.problems import KeyPath, Problems, yaml_text
 from orchestrator.spec.suggest import did_you_mean
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
-DATA_SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")
+DATA_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 
 
 class SourceReader:
