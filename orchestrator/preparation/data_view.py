@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from orchestrator.assets.models import is_on_this_machine
 from orchestrator.core.data import DataSummary
+from orchestrator.objective.loading import with_classes
 from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.objective.splits import NearCopy
 from orchestrator.objective.truncation import token_lengths, tokenizer_of
@@ -82,6 +83,7 @@ def data_view(spec: SweepSpec, objective: Objective, examples: int) -> DataView:
         DataError: the data breaks a rule, or ``max_length`` is too short for the objective's prompt.
     """
     splits, near_copies = with_near_copies(objective.splits(spec.data))
+    objective = with_classes(objective, splits.summary.classes)
     lengths: dict[str, Lengths] = {}
     max_length = shortest_max_length(spec)
     if is_on_this_machine(spec.model):

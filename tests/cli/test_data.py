@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.errors import UserError
 from tests.cli.conftest import Invoke
 from tests.fakes.tiny_sweep import tiny_sweep
 
@@ -41,11 +40,10 @@ def test_data_shows_rows_lengths_and_near_copies(invoke: Invoke, sweep: Path) ->
     assert all(words in shown for words in ("blank text: 1", "length in tokens", "near copies", "training rows"))
 
 
-def test_data_of_a_file_needs_an_objective(invoke: Invoke, tmp_path: Path) -> None:
+def test_data_reads_a_file_without_a_sweep(invoke: Invoke, tmp_path: Path) -> None:
     path = tmp_path / "rows.tsv"
     path.write_text("body\tmood\n" + "".join(f"a text {number}\t{number % 2}\n" for number in range(50)))
-    with pytest.raises(UserError, match=r"is no sweep file.*--objective NAME"):
-        invoke("data", str(path))
     columns = ("--set", "data.columns.text=body", "--set", "data.columns.label=mood")
-    document = json.loads(invoke("data", str(path), "--objective", "sentiment", *columns, "--json").stdout)
+    document = json.loads(invoke("data", str(path), *columns, "--json").stdout)
     assert document["rows"] == {"train": 30, "validation": 10, "test": 10}
+    assert set(document["data_summary"]["label_counts"]["train"]) == {"0", "1"}

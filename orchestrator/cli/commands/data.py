@@ -7,7 +7,6 @@ import typer
 
 from orchestrator.cli.options import Json, Overrides
 from orchestrator.cli.screen import Screen
-from orchestrator.core.errors import UserError
 from orchestrator.stores import read_spec, spec_of_data
 
 if TYPE_CHECKING:
@@ -26,15 +25,16 @@ def data(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A sweep file, or data as `data.source` names it.")],
     override: Overrides = None,
     objective: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Objective that reads the data. Needed if FILE is no sweep file.")
+        str | None,
+        typer.Option(metavar="NAME", help="Objective of the rows. Default: the sweep file's, or classification."),
     ] = None,
     examples: Annotated[int, typer.Option(min=0, max=1000, metavar="N", help="Training rows to show.")] = 3,
     as_json: Json = False,
 ) -> None:
     """Show the rows of a sweep: counts by split and class, lengths in tokens, rows left out, near copies, examples.
 
-    This runs the objective's code. Lengths are counted if the base model is on this machine. For a data file, name the
-    objective with --objective and its columns with --set data.columns.text=COLUMN.
+    This runs the objective's code. Lengths are counted if the base model is on this machine. For a data file, name
+    its columns with --set data.columns.text=COLUMN.
     """
     screen = Screen(as_json=as_json)
     spec = _spec(file, objective, override or [])
@@ -56,9 +56,7 @@ def _spec(file: str, objective: str | None, overrides: list[str]) -> "SweepSpec"
     if Path(file).suffix.lower() in _SWEEP_FILES:
         given = [] if objective is None else [f"objective={objective}"]
         return read_spec(Path(file), [*given, *overrides])
-    if objective is None:
-        raise UserError(f"{file} is no sweep file (.yaml); name the objective that reads it: --objective NAME")
-    return spec_of_data(file, objective, overrides)
+    return spec_of_data(file, objective or "classification", overrides)
 
 
 def _tables(view: "DataView") -> "list[Table]":
