@@ -75,12 +75,13 @@ def _read_data(screen: Screen, spec: "SweepSpec") -> dict[str, Any]:
 
     from orchestrator.assets.fetch import asset_path
     from orchestrator.core.data import Origin
-    from orchestrator.objective.loading import load_objective
+    from orchestrator.objective.loading import load_objective, with_classes
     from orchestrator.preparation.rows import counted, row_counts, with_near_copies
     from orchestrator.report.data_text import data_lines
 
     objective = load_objective(spec.objective)
     splits, _ = with_near_copies(objective.splits(spec.data))
+    objective = with_classes(objective, splits.summary.classes)
     is_local = spec.model.origin is Origin.LOCAL or (
         spec.model.origin is Origin.PACKAGED and asset_path(spec.model.name) is not None
     )
