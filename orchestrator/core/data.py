@@ -60,6 +60,10 @@ class DataPlan:
         shift: shift sets by name, the part of their metrics' names after ``shift/``.
         shift_rows: maximum number of rows drawn from each shift set.
         split_rule: version of the rule for copies and for rows excluded from a second split.
+        folds: number of folds of the rows for training and validation, from 2; the validation split is the first one.
+            None: no further folds.
+        repeats: number of divisions into folds.
+        equal_folds: the validation split has a share of 1 / ``folds`` instead of ``validation`` rows.
         classes: class names in the order of their ids, found in the data; empty: the objective states them, or they
             are not known before the rows are read.
     """
@@ -75,6 +79,9 @@ class DataPlan:
     shift_rows: int = 1000
     labels: Mapping[str, str | None] = field(default_factory=dict)
     split_rule: int = SPLIT_RULE
+    folds: int | None = None
+    repeats: int = 1
+    equal_folds: bool = False
     classes: tuple[str, ...] = ()
 
     @classmethod

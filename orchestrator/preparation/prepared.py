@@ -137,7 +137,7 @@ def prepare(
     spec, prior = with_prior(spec, stored, ledger, checked.weights)
     for line in (f"trial length: {length.text}", *length.notes, f"prior: {prior}"):
         say(line)
-    engine_plan = plan_engine(spec, len(splits.train))
+    engine_plan = plan_engine(spec, len(splits.train), len(splits.validation))
     for note in (adapter_notes := _adapter_notes(engine_plan, objective, checked)):
         say(note)
     fingerprint = _fingerprint(spec, splits)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator.objective.protocol import Objective, Splits
-from orchestrator.objective.splits import NearCopies, find_near_copies
+from orchestrator.objective.splits import NearCopies, find_near_copies, folds
 from orchestrator.objective.truncation import truncated
 from orchestrator.report.data_text import data_lines
 from orchestrator.spec.possible import possible
@@ -34,6 +34,7 @@ def read_rows(
     objective, splits, checked = checked_splits(spec, objective)
     for note in checked.notes:
         say(note)
+    folds(splits, spec.data)  # refuses too few rows before anything is trained
     splits, near_copies = with_near_copies(splits)
     return objective, counted(spec, objective, splits, say, checked.tokenizer), checked, near_copies
 

@@ -10,8 +10,8 @@ from orchestrator.core.settings import MOST_OF_SETTING
 from orchestrator.core.space import ParamValue
 
 _T = TypeVar("_T")
-TEXT, MAPPING = "(text)", "(mapping)"
-"""Tags of the two forms of a value. The parentheses distinguish them from keys in pydantic's error locations."""
+TEXT, NUMBER, MAPPING = "(text)", "(number)", "(mapping)"
+"""Tags of the forms of a value. The parentheses distinguish them from keys in pydantic's error locations."""
 
 
 class Section(BaseModel):

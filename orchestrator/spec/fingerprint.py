@@ -56,6 +56,11 @@ def fingerprint(spec: SweepSpec) -> dict[str, Any]:
     if "method" not in space:
         # Stored fingerprints from before the method could be searched have it at the top level.
         facts["method"] = facts["fixed"].pop("method", RULES["method"].default)
+    # The validation split follows from the folds; more repeats add trainings and change none.
+    for name in ("folds", "repeats", "equal_folds"):
+        number = facts["data"].pop(name)
+        if name == "folds" and number is not None:
+            facts["data"] |= {"folds": number, "validation": None}
     # Stored fingerprints from before there was a second rule have no key for rule 1.
     split_rule = facts["data"].pop("split_rule")
     if split_rule != 1:
