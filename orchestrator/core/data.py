@@ -10,11 +10,12 @@ SPLIT_RULE = 2
 
 
 class Origin(enum.StrEnum):
-    """The three sources of an asset."""
+    """The kinds of sources of an asset."""
 
     PACKAGED = "packaged"
     HUB = "hub"
     LOCAL = "local"
+    SQLITE = "sqlite"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,8 +23,9 @@ class Source:
     """A model or data set by origin and name.
 
     Attributes:
-        origin: packaged, hub or local.
-        name: name of the packaged asset, hub id (``org/name``), or path of the file or folder.
+        origin: the kind of the source.
+        name: name of the packaged asset; hub id (``org/name``); path of the file or folder, or several paths and
+            patterns, one in each line; ``sqlite:////PATH?query=SELECT …``.
         config: configuration of the hub data set, if it has several.
         split: split of the hub data set.
         revision: commit, tag or branch of the hub repository.
@@ -41,7 +43,7 @@ class Source:
         return cls(**{**_known(cls, stored), "origin": Origin(stored["origin"])})
 
     def __str__(self) -> str:
-        return f"hub:{self.name}" if self.origin is Origin.HUB else self.name
+        return f"hub:{self.name}" if self.origin is Origin.HUB else ", ".join(self.name.split("\n"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -58,12 +58,17 @@ def counted(
     Raises:
         AssetError: the tokenizer is not available.
     """
-    max_length = min(int(str(trial["max_length"])) for trial in possible(spec.space, spec.fixed, ("max_length",)))
+    max_length = shortest_max_length(spec)
     counts = truncated(objective, splits, spec.model, max_length, tokenizer)
     summary = replace(splits.summary, truncated=counts, max_length=max_length)
     for name, line in data_lines(row_counts(splits), summary, classes=False):
         say(f"{name}: {line}")
     return replace(splits, summary=summary)
+
+
+def shortest_max_length(spec: SweepSpec) -> int:
+    """Return ``max_length`` of a sweep in tokens, the smallest if it is searched."""
+    return min(int(str(trial["max_length"])) for trial in possible(spec.space, spec.fixed, ("max_length",)))
 
 
 def row_counts(splits: Splits) -> dict[str, int]:

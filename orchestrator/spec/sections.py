@@ -20,6 +20,7 @@ from orchestrator.spec.fields import (
     NUMBER,
     TEXT,
     Address,
+    DataEntry,
     DeepSpeedEntry,
     Name,
     Natural,
@@ -85,9 +86,10 @@ FoldsEntry = Annotated[
 class Data(Section):
     """The rows for training, validation and test."""
 
-    source: SourceEntry | None = Field(
+    source: DataEntry | None = Field(
         default=None,
-        description="packaged name, hub:org/name, a csv/json/parquet file, or a mapping with hub",
+        description="packaged name, hub:org/name, a file, folder or pattern such as data/*.csv, a list of these, "
+        "sqlite:///FILE?query=SELECT …, or a mapping with hub",
     )
     columns: dict[Short, Short] = Field(
         default={},
@@ -113,7 +115,7 @@ class Data(Section):
     train_eval: Rows | None = Field(
         default=None, description="training rows evaluated for the overfit gap; 500 if absent"
     )
-    shift: dict[Name, SourceEntry] = Field(
+    shift: dict[Name, DataEntry] = Field(
         default={}, max_length=MAX_SETS, description="shift sets: data of other distributions, by name"
     )
     shift_rows: Rows = Field(default=1000, description="most rows of each shift set")
