@@ -10,7 +10,10 @@ from orchestrator.core.errors import UserError
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.plan import EngineName
 from orchestrator.core.policy import (
+    CURVE_SHARES,
     Budget,
+    Confirm,
+    Confirmation,
     Resources,
     SamplerPolicy,
     StoppingName,
@@ -98,7 +101,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         confirm=confirm,
         learning_curve=file.learning_curve,
         prefer=tuple(search.prefer),
-        resources=_resources(file),
+        resources=_resources(file, confirm),
         tracking=Tracking(**file.tracking.model_dump()),
         gates=file.gates.bounds(),
         seed=file.seed,
@@ -194,12 +197,14 @@ def _data(file: SweepFile, sources: SourceReader, facts: ObjectiveFacts | None, 
     )
 
 
-def _resources(file: SweepFile) -> Resources:
+def _resources(file: SweepFile, confirm: Confirmation | Confirm) -> Resources:
     resources = file.resources
     engine = resources.engine
     requested = resources.parallel_trials or (_SLOTS if engine is EngineName.PACKED else 1)
     # CPU threads are divided by this number, so it must not exceed the number of trials.
-    parallel = min(requested, file.budget.trials or requested)
+    after = confirm.trials if isinstance(confirm, Confirmation) else 0
+    after = max(after, len(CURVE_SHARES) * (file.learning_curve or 0))
+    parallel = min(requested, max(file.budget.trials or requested, after))
     if engine is EngineName.PACKED:
         cpus = min(usable_cores(), (resources.cpus_per_trial or usable_cores()) * parallel)
     else:
