@@ -60,6 +60,7 @@ class DataPlan:
         shift: shift sets by name, the part of their metrics' names after ``shift/``.
         shift_rows: maximum number of rows drawn from each shift set.
         split_rule: version of the rule for copies and for rows excluded from a second split.
+        general: general text, on which forgetting is measured; None: it is not measured.
     """
 
     source: Source
@@ -73,13 +74,15 @@ class DataPlan:
     shift_rows: int = 1000
     labels: Mapping[str, str | None] = field(default_factory=dict)
     split_rule: int = SPLIT_RULE
+    general: Source | None = None
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """Return the plan stored by ``dataclasses.asdict``; unknown keys are ignored."""
         shift = {name: Source.from_json(source) for name, source in stored.get("shift", {}).items()}
         values = {"split_rule": 1, **_known(cls, stored)}  # early versions had one split rule
-        return cls(**{**values, "source": Source.from_json(stored["source"]), "shift": shift})
+        general = None if stored.get("general") is None else Source.from_json(stored["general"])
+        return cls(**{**values, "source": Source.from_json(stored["source"]), "shift": shift, "general": general})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

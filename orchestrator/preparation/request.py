@@ -48,7 +48,7 @@ def request_of(spec: SweepSpec) -> SweepRequest:
 
 
 def _digest(spec: SweepSpec, objective: Objective, location: Location) -> str | None:
-    sources = [spec.data.source, *spec.data.shift.values()]
+    sources = [spec.data.source, *spec.data.shift.values(), *([spec.data.general] if spec.data.general else [])]
     if spec.model.origin is not Origin.HUB:  # a hub model is compared by its name only
         sources.append(spec.model)
     code = spec.objective if spec.objective.endswith(".py") else inspect.getfile(type(objective))

@@ -9,7 +9,9 @@ from orchestrator.core.data import DataPlan
 from orchestrator.core.errors import DataError
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.settings import TrialSettings
+from orchestrator.evaluation.forgetting import TOKENS
 from orchestrator.objective.protocol import Example, Objective, Splits
+from orchestrator.training.data.general import general_texts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -72,6 +74,18 @@ class TaskData:
     def measured(self, name: str, settings: TrialSettings) -> list[Example]:
         """Return the measured rows of a split; ``train_eval`` names the fixed training rows."""
         return self.train_eval(settings) if name == "train_eval" else self.split(name, settings.max_length)
+
+    def general(self) -> list[list[int]]:
+        """Return the token ids of the general text, at most ``forgetting.TOKENS`` each.
+
+        Raises:
+            AssetError, DataError: the text cannot be read.
+        """
+        assert self._plan.general is not None, "the plan has no general text"
+        texts = general_texts(self._plan.general)
+        most = min(TOKENS, self.tokenizer.model_max_length)
+        encoded: list[list[int]] = self.tokenizer(texts, truncation=True, max_length=most)["input_ids"]
+        return encoded
 
     def _used(self, settings: TrialSettings) -> int:
         return math.ceil(settings.train_fraction * len(self._shuffled))
