@@ -24,7 +24,7 @@ from orchestrator.spec.deepspeed import read_deepspeed
 from orchestrator.spec.overrides import Override, overridden_text
 from orchestrator.spec.points import read_points
 from orchestrator.spec.problems import Problems, yaml_text
-from orchestrator.spec.sections import EarlyStopping, Sampler, SweepFile
+from orchestrator.spec.sections import EarlyStopping, FoldsSection, Sampler, SweepFile
 from orchestrator.spec.sources import SourceReader
 from orchestrator.spec.space import read_space
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -178,6 +178,7 @@ def _data(file: SweepFile, sources: SourceReader, facts: ObjectiveFacts | None, 
     if source is None:
         return None
     train_eval = data.train_eval or min(_TRAIN_EVAL, data.train or _TRAIN_EVAL)
+    folds = FoldsSection(folds=data.folds) if isinstance(data.folds, int) else data.folds
     return DataPlan(
         source=source,
         columns=data.columns,
@@ -190,6 +191,9 @@ def _data(file: SweepFile, sources: SourceReader, facts: ObjectiveFacts | None, 
         shift_rows=data.shift_rows,
         labels=labels,
         general=_general(file, source, sources, problems),
+        folds=None if folds is None else folds.folds,
+        repeats=1 if folds is None else folds.repeats,
+        equal_folds=folds is not None,
     )
 
 
