@@ -64,8 +64,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     objective, facts = _objective(file.objective, sources, objective_facts, problems)
     model, data = _model(file, sources, facts), _data(file, sources, facts, problems)
     deepspeed = read_deepspeed(file.training.deepspeed, sources, problems)
-    fixed = checks.read_fixed(file, names, problems)
-    space = read_space(search.space, names, problems)
+    fixed, space = checks.read_fixed(file, names, problems), read_space(search.space, names, problems)
     points = read_points(search.start, space, names, problems)
     metric = checks.read_metric(search, facts, problems) if facts else None
     stopping = replace(_stopping(file), metric=checks.read_rung_metric(file.early_stopping, facts, problems))
@@ -99,6 +98,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         stopping=stopping,
         budget=_budget(file),
         confirm=confirm,
+        learning_curve=file.learning_curve,
         prefer=tuple(search.prefer),
         resources=_resources(file),
         tracking=Tracking(**file.tracking.model_dump()),
