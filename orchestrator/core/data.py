@@ -10,11 +10,12 @@ SPLIT_RULE = 2
 
 
 class Origin(enum.StrEnum):
-    """The three sources of an asset."""
+    """The sources of an asset; a sweep's own function reads model and data itself."""
 
     PACKAGED = "packaged"
     HUB = "hub"
     LOCAL = "local"
+    FUNCTION = "function"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,8 +23,8 @@ class Source:
     """A model or data set by origin and name.
 
     Attributes:
-        origin: packaged, hub or local.
-        name: name of the packaged asset, hub id (``org/name``), or path of the file or folder.
+        origin: packaged, hub, local or function.
+        name: name of the packaged asset, hub id (``org/name``), path of the file or folder, or ``file.py:function``.
         config: configuration of the hub data set, if it has several.
         split: split of the hub data set.
         revision: commit, tag or branch of the hub repository.
