@@ -48,7 +48,8 @@ class StoredSweep:
         if plan.function is not None:
             adapters = function_models(plan, plan.function, self.metric)
         else:
-            adapters = adapters_of(plan, load_objective(plan.objective), self.metric, self.sweep.facts.data_summary)
+            objective = load_objective(plan.objective, plan.data.classes)
+            adapters = adapters_of(plan, objective, self.metric, self.sweep.facts.data_summary)
         return Candidates(self.sweep, self.records, adapters, self.location)
 
     def gates(self) -> Gates:
@@ -65,7 +66,7 @@ class StoredSweep:
         plan = self.engine_plan(sweep_dir(self.sweep))
         if plan.function is not None:
             raise DataError("a function reads its rows itself")
-        return load_objective(plan.objective).splits(plan.data)
+        return load_objective(plan.objective, plan.data.classes).splits(plan.data)
 
     def engine_plan(self, folder: Path) -> EnginePlan:
         """Return the plan of the sweep's last engines, with ``folder`` for their checkpoints.

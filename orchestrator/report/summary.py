@@ -84,7 +84,9 @@ def summarise(sweep: SweepRecord, records: Sequence[TrialRecord], importances: I
     metric = metric_of(sweep)
     kept = kept_adapters(sweep_dir(sweep), records, metric, sweep.facts.prefer)
     board = leaderboard(records, metric, sweep.facts.baseline, sweep.status, kept)
-    confirmation = confirmation_scores(sweep_dir(sweep), records, metric)
+    plan = sweep.facts.engine_plan
+    folds = None if plan is None else plan.data.folds
+    confirmation = confirmation_scores(sweep_dir(sweep), records, metric, folds)
     return Summary(
         sweep=sweep,
         records=tuple(records),

@@ -29,7 +29,7 @@ from orchestrator.spec.function import function_facts, read_function
 from orchestrator.spec.overrides import Override, overridden_text
 from orchestrator.spec.points import read_points
 from orchestrator.spec.problems import Problems, yaml_text
-from orchestrator.spec.sections import EarlyStopping, Sampler, SweepFile
+from orchestrator.spec.sections import EarlyStopping, FoldsSection, Sampler, SweepFile
 from orchestrator.spec.sources import SourceReader
 from orchestrator.spec.space import read_space
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -200,6 +200,7 @@ def _data(file: SweepFile, sources: SourceReader, facts: ObjectiveFacts | None, 
     if source is None:
         return None
     train_eval = data.train_eval or min(_TRAIN_EVAL, data.train or _TRAIN_EVAL)
+    folds = FoldsSection(folds=data.folds) if isinstance(data.folds, int) else data.folds
     return DataPlan(
         source=source,
         columns=data.columns,
@@ -211,6 +212,9 @@ def _data(file: SweepFile, sources: SourceReader, facts: ObjectiveFacts | None, 
         shift=shift,
         shift_rows=data.shift_rows,
         labels=labels,
+        folds=None if folds is None else folds.folds,
+        repeats=1 if folds is None else folds.repeats,
+        equal_folds=folds is not None,
     )
 
 
