@@ -111,8 +111,6 @@ def prepare(
 ) -> PreparedSweep:
     """Read the rows, plan the sweep and check its adapters. Nothing is trained, and nothing is stored.
 
-    A packed engine checks the adapters itself, because it loads the libraries anyway.
-
     Args:
         request: of the command.
         ledger: holds the sweep to be resumed, with the values left open by the file, and the earlier sweeps for a
@@ -210,6 +208,8 @@ def _file_digest(path: str) -> str:
 
 def _adapter_notes(plan: EnginePlan, objective: Objective, checked: CheckedModel) -> tuple[str, ...]:
     """Check the adapters of a solo sweep and return the notes on them; none in a packed sweep.
+
+    A packed engine checks the adapters itself, because it loads the libraries anyway.
 
     Raises:
         UserError: peft refuses an adapter.
