@@ -76,6 +76,7 @@ def plan_search(spec: SweepSpec, timetable: Timetable) -> SearchPlan:
         start_points=(*spec.start_points, *spec.prior_points),
         confirm=spec.confirm,
         keep_adapters=spec.tracking.keep_adapters,
+        learning_curve=spec.learning_curve,
         seed=spec.seed,
         free=spec.function is not None,
     )

@@ -101,6 +101,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         stopping=stopping,
         budget=_budget(file),
         confirm=confirm,
+        learning_curve=file.learning_curve,
         prefer=tuple(search.prefer),
         resources=_resources(file, is_function=function is not None),
         tracking=Tracking(**file.tracking.model_dump()),

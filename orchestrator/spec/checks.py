@@ -27,6 +27,7 @@ _SIZES = {
     SamplerName.CMAES: ("startup_trials", "population"),
     SamplerName.NSGAII: ("population",),
 }
+_NO_END = "needs budget.trials or budget.until: a search limited by time or tokens alone spends all of them"
 _SPLITS = ("train", "val", "validation", "test")
 
 
@@ -145,6 +146,7 @@ def check_sampler(sampler: SamplerPolicy, space: Space, problems: Problems) -> N
 def read_confirm(file: SweepFile, problems: Problems) -> Confirmation | Confirm:
     """Return the trainings with fresh seeds; check that the search leaves room for them and keeps the adapters."""
     written, folds = file.confirm, file.data.folds
+    _check_learning_curve(file, problems)
     if folds is not None:
         _check_folds(file, problems)
     if isinstance(written, Confirm):
@@ -152,8 +154,7 @@ def read_confirm(file: SweepFile, problems: Problems) -> Confirmation | Confirm:
             return written
         written = ConfirmSection(top=min(ConfirmSection().top, file.tracking.keep_adapters))
     if file.budget.trials is None and file.budget.until is None:
-        message = "needs budget.trials or budget.until: a search limited by time or tokens alone spends all of them"
-        problems.add_if_unrelated(("confirm",), message, at_key=True)
+        problems.add_if_unrelated(("confirm",), _NO_END, at_key=True)
     if written.top > file.tracking.keep_adapters:
         message = f"at most tracking.keep_adapters ({file.tracking.keep_adapters}) is possible, got {written.top}"
         problems.add_if_unrelated(("confirm", "top"), message)
@@ -161,6 +162,12 @@ def read_confirm(file: SweepFile, problems: Problems) -> Confirmation | Confirm:
         return Confirmation(top=written.top, seeds=written.seeds)
     number, repeats = (folds, 1) if isinstance(folds, int) else (folds.folds, folds.repeats)
     return Confirmation(top=written.top, seeds=number * repeats - 1, folds=True)
+
+
+def _check_learning_curve(file: SweepFile, problems: Problems) -> None:
+    """Check that the search leaves room for the trainings of the learning curve."""
+    if file.learning_curve is not None and file.budget.trials is None and file.budget.until is None:
+        problems.add_if_unrelated(("learning_curve",), _NO_END, at_key=True)
 
 
 def _check_folds(file: SweepFile, problems: Problems) -> None:

@@ -83,6 +83,9 @@ def _refuse_keys_of_objectives(file: SweepFile, problems: Problems) -> None:
     if "prior" in file.search.model_fields_set and file.search.prior is not PriorName.NONE:
         message = f"none is needed for a function, or no key: priors belong to base models, got {file.search.prior}"
         problems.add(("search", "prior"), message)
+    if file.learning_curve is not None:
+        message = "a function reads its rows itself, so trials on shares of the rows are not possible; remove this key"
+        problems.add(("learning_curve",), message, at_key=True)
     if file.tracking.record:
         message = "a function has no test rows to record for a trial table; remove this key"
         problems.add(("tracking", "record"), message, at_key=True)

@@ -337,6 +337,11 @@ class SweepFile(Section):
         description="trainings of the best configurations with fresh seeds after the search: a mapping with top and "
         "seeds; auto: as many as 15 % of the search's samples allow, possibly none; or none",
     )
+    learning_curve: Annotated[int, Field(ge=2, le=20)] | None = Field(
+        default=None,
+        description="train the winner's configuration this many times on each of 12, 25, 50 and 100 % of its rows, "
+        "after the search: the report says whether more rows would help. No such trainings if absent",
+    )
     resources: ResourcesSection = Field(default=ResourcesSection(), description="engine and parallel trials")
     tracking: TrackingSection = Field(
         default=TrackingSection(), description="MLflow servers, kept adapters and recording"

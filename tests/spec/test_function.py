@@ -101,6 +101,7 @@ def test_changed_values_of_a_function_are_another_search(write: Any) -> None:
         ("budget:", "training: {epochs: 2}\nbudget:", ":11:1 training: a function reads its model and its data itself"),
         ("budget:", "resources: {engine: packed}\nbudget:", ":11:21 resources.engine: function is needed"),
         ("budget:", "tracking: {record: true}\nbudget:", ":11:12 tracking.record: a function has no test rows"),
+        ("budget:", "learning_curve: 2\nbudget:", ":11:1 learning_curve: a function reads its rows itself"),
         ("  start:", "  prior: ledger\n  start:", ":10:10 search.prior: none is needed for a function"),
         ("path: rows.csv", "layers: 3", ":6:5 search.space.layers: the value is searched here and fixed by function."),
         ("low: 1, high: 4", "low: a, high: 4", ":6:19 search.space.layers.low: a number is needed, got 'a'"),
