@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from orchestrator.cli.commands import (
     clean,
+    data,
     doctor,
     explain,
     export,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from typer._click import Context, Parameter  # typer has no public name for them
 
 PANELS: dict[str, dict[str, Callable[..., None]]] = {
-    "Search": {"sweep": sweep.sweep, "validate": validate.validate, "schema": schema.schema},
+    "Search": {"sweep": sweep.sweep, "validate": validate.validate, "data": data.data, "schema": schema.schema},
     "Inspect": {"status": status.status, "report": report.report, "explain": explain.explain, "ui": ui.ui},
     "Compare": {"table": table.table, "replay": replay.replay},
     "Use": {

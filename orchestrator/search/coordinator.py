@@ -20,8 +20,9 @@ from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState, TrialTask
 from orchestrator.evaluation.exits import diverged, overfitting
 from orchestrator.ledger.memory import SweepLedger
-from orchestrator.search.confirming import Confirming
+from orchestrator.search.confirming import Confirming, FreshTraining
 from orchestrator.search.gain import ExpectedGain
+from orchestrator.search.learning_curve import next_on_curve
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.spending import Spending
 from orchestrator.search.stopping.decide import Decider
@@ -297,26 +298,28 @@ class Coordinator:
         return number
 
     def _open_fresh_training(self) -> int | None:
-        """Open a training of a leader's configuration with a fresh seed; None if none is missing or allowed yet."""
+        """Open a training of a leader's configuration after the search; None if none is missing or allowed yet."""
         fresh = self._next_to_confirm() if self._no_new_trials() is not None else None
         if fresh is None:
             return None
-        leader, seed = fresh
+        leader = fresh.leader
         record = TrialRecord(
             number=len(self._records),
             params=leader.params,
             settings=leader.settings,
-            seed=seed,
+            seed=fresh.seed,
             state=TrialState.RUNNING,
             confirms=leader.number,
+            fold=fresh.fold,
+            share=fresh.share,
             started_at=self._clock(),
         )
         self._ledger.trials.add(self._sweep.id, record, None)
         self._store(record)
         return record.number
 
-    def _next_to_confirm(self) -> tuple[TrialRecord, int] | None:
-        return self._confirming.next(self._searched.values())
+    def _next_to_confirm(self) -> FreshTraining | None:
+        return self._confirming.next(self._searched.values()) or next_on_curve(self._plan, self._records.values())
 
     def _end_if_failed(self, number: int) -> None:
         """End a trial with the decided outcome FAIL; it gets no final metrics."""
