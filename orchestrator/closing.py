@@ -98,10 +98,13 @@ class Closing:
         sweep = running.ledger.sweeps.get(running.record.id)
         records, folder = running.ledger.trials.all(sweep.id), Path(prepared.engine_plan.sweep_dir)
         trials = unmeasured(folder, records, prepared.metric, prepared.keep_adapters)
+        function, is_function = prepared.engine_plan.function, prepared.objective is None
+        if function is not None and function.test is None:  # its checkpoints cannot be measured
+            trials = ()
         general: tuple[TrialRecord, ...] = ()
-        if prepared.engine_plan.data.general is not None:
+        if prepared.engine_plan.data.general is not None and not is_function:
             general = without_forgetting(folder, records, prepared.metric, prepared.keep_adapters)
-        needs_baseline = sweep.facts.baseline is None and "baseline" not in self.notes
+        needs_baseline = not is_function and sweep.facts.baseline is None and "baseline" not in self.notes
         if not trials and not general and not needs_baseline:
             return
         running.start_clock()
@@ -150,6 +153,8 @@ class Closing:
 
     def _check_rows(self) -> None:
         running, prepared = self.running, self.running.prepared
+        if prepared.objective is None or prepared.splits is None:
+            return
         records, folder = running.ledger.trials.all(running.record.id), Path(prepared.engine_plan.sweep_dir)
         try:
             write_row_checks(folder, prepared.objective, prepared.splits, records, prepared.metric)
@@ -159,6 +164,8 @@ class Closing:
 
     def _baseline(self) -> dict[str, float] | None:
         prepared = self.running.prepared
+        if prepared.objective is None or prepared.splits is None:
+            return None
         try:
             return _finite_numbers(prepared.objective.baseline(prepared.splits) or {})
         except (Exception, SystemExit) as error:  # a user's code raises anything: the search is complete without it

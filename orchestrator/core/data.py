@@ -10,11 +10,12 @@ SPLIT_RULE = 2
 
 
 class Origin(enum.StrEnum):
-    """The kinds of sources of an asset."""
+    """The kinds of sources of an asset; a sweep's own function reads model and data itself."""
 
     PACKAGED = "packaged"
     HUB = "hub"
     LOCAL = "local"
+    FUNCTION = "function"
     SQLITE = "sqlite"
 
 
@@ -25,7 +26,7 @@ class Source:
     Attributes:
         origin: the kind of the source.
         name: name of the packaged asset; hub id (``org/name``); path of the file or folder, or several paths and
-            patterns, one in each line; ``sqlite:////PATH?query=SELECT …``.
+            patterns, one in each line; ``sqlite:////PATH?query=SELECT …``; ``file.py:function``.
         config: configuration of the hub data set, if it has several.
         split: split of the hub data set.
         revision: commit, tag or branch of the hub repository.
