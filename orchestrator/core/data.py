@@ -69,6 +69,7 @@ class DataPlan:
         equal_folds: the validation split has a share of 1 / ``folds`` instead of ``validation`` rows.
         classes: class names in the order of their ids, found in the data; empty: the objective states them, or they
             are not known before the rows are read.
+        general: general text, on which forgetting is measured; None: it is not measured.
     """
 
     source: Source
@@ -82,6 +83,7 @@ class DataPlan:
     shift_rows: int = 1000
     labels: Mapping[str, str | None] = field(default_factory=dict)
     split_rule: int = SPLIT_RULE
+    general: Source | None = None
     folds: int | None = None
     repeats: int = 1
     equal_folds: bool = False
@@ -93,7 +95,9 @@ class DataPlan:
         shift = {name: Source.from_json(source) for name, source in stored.get("shift", {}).items()}
         values = {"split_rule": 1, **_known(cls, stored)}  # early versions had one split rule
         classes = tuple(stored.get("classes", ()))
-        return cls(**{**values, "source": Source.from_json(stored["source"]), "shift": shift, "classes": classes})
+        general = None if stored.get("general") is None else Source.from_json(stored["general"])
+        read = {"source": Source.from_json(stored["source"]), "shift": shift, "classes": classes, "general": general}
+        return cls(**{**values, **read})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

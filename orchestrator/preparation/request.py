@@ -49,7 +49,7 @@ def request_of(spec: SweepSpec) -> SweepRequest:
 
 
 def _digest(spec: SweepSpec, objective: Objective | None, location: Location) -> str | None:
-    sources = [spec.data.source, *spec.data.shift.values()]
+    sources = [spec.data.source, *spec.data.shift.values(), *([spec.data.general] if spec.data.general else [])]
     if spec.model.origin is not Origin.HUB:  # a hub model is compared by its name only
         sources.append(spec.model)
     if spec.function is not None:  # the files read by a function are unknown

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestrator.core.data import DataPlan, Source
+from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.environment import usable_cores
 from orchestrator.core.errors import UserError
 from orchestrator.core.function import FunctionPlan
@@ -35,6 +35,8 @@ from orchestrator.spec.space import read_space
 from orchestrator.spec.sweep_spec import SweepSpec
 
 _TRAIN_EVAL = 500
+GENERAL_TEXTS = ("bbc-news", "movie-reviews-imdb", "vader-nyt")
+"""Packaged general text; the first one that the task does not use is the default."""
 _SLOTS = 64
 """Default upper limit of trials in a pack. The packed engine measures how many of them to train together."""
 
@@ -213,10 +215,24 @@ def _data(file: SweepFile, sources: SourceReader, facts: ObjectiveFacts | None, 
         shift=shift,
         shift_rows=data.shift_rows,
         labels=labels,
+        general=_general(file, source, sources, problems),
         folds=None if folds is None else folds.folds,
         repeats=1 if folds is None else folds.repeats,
         equal_folds=folds is not None,
     )
+
+
+def _general(file: SweepFile, source: Source, sources: SourceReader, problems: Problems) -> Source | None:
+    """Return the general text: the file's own, or a packaged one if a gate on forgetting needs it."""
+    path, used = ("data", "general"), {source.name, *(str(entry) for entry in file.data.shift.values())}
+    if file.data.general is not None:
+        general = sources.data(file.data.general, path)
+        if general == source:
+            problems.add(path, f"text that the task does not use is needed, got data.source ({source})")
+        return general
+    if file.gates.forgetting is None:
+        return None
+    return Source(origin=Origin.PACKAGED, name=next(name for name in GENERAL_TEXTS if name not in used))
 
 
 def _resources(file: SweepFile, *, is_function: bool) -> Resources:

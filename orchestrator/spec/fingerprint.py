@@ -31,9 +31,9 @@ def fingerprint(spec: SweepSpec) -> dict[str, Any]:
     """Return the parts of a sweep that determine a trial's result, as plain JSON.
 
     The start points of the prior are included too, because they stay the same on resume. The sampler, the file's own
-    start points, budget, resources and tracking are not included. Default values are omitted (settings fixed at their
-    default, empty ``data.labels``, no classes found, no quantisation, no DeepSpeed), so writing a default changes
-    nothing.
+    start points, budget, resources, tracking and the general text are not included. Default values are omitted
+    (settings fixed at their default, empty ``data.labels``, no classes found, no quantisation, no DeepSpeed), so
+    writing a default changes nothing.
     """
     space = {p.name: asdict(p.distribution) | ({"when": dict(p.when)} if p.when else {}) for p in spec.space.parameters}
     if spec.function is not None:
@@ -56,6 +56,7 @@ def fingerprint(spec: SweepSpec) -> dict[str, Any]:
     if "method" not in space:
         # Stored fingerprints from before the method could be searched have it at the top level.
         facts["method"] = facts["fixed"].pop("method", RULES["method"].default)
+    del facts["data"]["general"]  # trials do not depend on it
     # The validation split follows from the folds; more repeats add trainings and change none.
     for name in ("folds", "repeats", "equal_folds"):
         number = facts["data"].pop(name)

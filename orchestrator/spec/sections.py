@@ -119,6 +119,11 @@ class Data(Section):
         default={}, max_length=MAX_SETS, description="shift sets: data of other distributions, by name"
     )
     shift_rows: Rows = Field(default=1000, description="most rows of each shift set")
+    general: SourceEntry | None = Field(
+        default=None,
+        description="general text with a column text, on which the kept adapters' forgetting is measured; if absent, "
+        "bbc-news if gates.forgetting is set (movie-reviews-imdb if the task uses bbc-news), else it is not measured",
+    )
 
 
 @with_settings(Group.ADAPTER)

@@ -349,7 +349,7 @@ def version_description(card: "AdapterCard", gates: Sequence[GateLine], referenc
         reference: ``name/version``.
     """
     seed = "" if card.seed is None else f", seed {card.seed}"
-    searched = ("best_val_", "test/", "shift/", "overfit_gap_at_best")
+    searched = ("best_val_", "test/", "shift/", "forgetting/", "overfit_gap_at_best")
     chosen = [metric for metric in card.metrics if metric.startswith(searched)]
     on = "" if card.is_function else f" on {card.base}"
     origin = f"{card.objective}{on}, after {card.samples:,} samples{seed}"
