@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+from orchestrator.assets.models import version_of
 from orchestrator.core.facts import FactChanges
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EngineName, EnginePlan
@@ -18,6 +19,8 @@ from orchestrator.objective.loading import finds_classes, with_classes
 from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.objective.splits import NearCopies
 from orchestrator.preparation.defaults import (
+    MODEL_VERSION,
+    pinned_model,
     stored_fingerprint,
     with_rung_metric,
     with_split_rule,
@@ -128,8 +131,11 @@ def prepare(
     stored = None if fresh else stored_fingerprint(ledger, request.spec.name)
     spec = with_stored_classes(with_split_rule(request.spec, stored), stored)
     spec = with_rung_metric(spec, stored, request.objective.metrics)
+    model = pinned_model(spec.model, stored)
+    if (version := version_of(model)) is not None:
+        say(f"model: {model}, version {version}")
     objective = with_classes(request.objective, spec.data.classes)
-    objective, splits, checked, near_copies = read_rows(spec, objective, say)
+    objective, splits, checked, near_copies = read_rows(replace(spec, model=model), objective, say)
     if finds_classes(request.objective):
         spec = replace(spec, data=replace(spec.data, classes=objective.labels))
     spec = with_trial_length(spec, stored, len(splits.train))
@@ -137,10 +143,10 @@ def prepare(
     spec, prior = with_prior(spec, stored, ledger, checked.weights)
     for line in (f"trial length: {length.text}", *length.notes, f"prior: {prior}"):
         say(line)
-    engine_plan = plan_engine(spec, len(splits.train), len(splits.validation))
+    engine_plan = plan_engine(replace(spec, model=model), len(splits.train), len(splits.validation))
     for note in (adapter_notes := _adapter_notes(engine_plan, objective, checked)):
         say(note)
-    fingerprint = _fingerprint(spec, splits)
+    fingerprint = _fingerprint(spec, splits, version)
     return PreparedSweep(
         name=spec.name,
         spec_text=spec.text,
@@ -176,9 +182,11 @@ def _adapter_notes(plan: EnginePlan, objective: Objective, checked: CheckedModel
     return check_adapters(plan, objective, checked.structure)
 
 
-def _fingerprint(spec: SweepSpec, splits: Splits) -> dict[str, Any]:
-    """Return the fingerprint: the file's part, digests of the rows, and a digest of an objective's own file."""
+def _fingerprint(spec: SweepSpec, splits: Splits, version: str | None) -> dict[str, Any]:
+    """Return the fingerprint: the file's part, the model's version, digests of the rows and of an objective's file."""
     facts = {**fingerprint(spec), "rows": {name: digest(rows) for name, rows in splits.by_name().items()}}
+    if version is not None:
+        facts[MODEL_VERSION] = version
     if spec.objective.endswith(".py"):
         facts["objective_file"] = hashlib.sha256(Path(spec.objective).read_bytes()).hexdigest()[:16]
     return facts

@@ -22,6 +22,7 @@ from orchestrator.spec.fields import (
     Address,
     DataEntry,
     DeepSpeedEntry,
+    ModelEntry,
     Name,
     Natural,
     Prose,
@@ -32,7 +33,6 @@ from orchestrator.spec.fields import (
     Section,
     Seed,
     Short,
-    SourceEntry,
     Threads,
     Tokens,
     Trials,
@@ -288,7 +288,11 @@ class SweepFile(Section):
     name: Name = Field(default="", description="name of the sweep and of its MLflow experiment")
     description: Prose | None = Field(default=None, description="the purpose of the sweep, in one sentence")
     objective: Address = Field(default="", description="a task of objectives/, or the path of your own .py file")
-    model: SourceEntry | None = Field(default=None, description="packaged name, hub:org/name or a folder")
+    model: ModelEntry | None = Field(
+        default=None,
+        description="packaged name, hub:org/name, a folder, a .gguf file, kaggle:OWNER/MODEL/FRAMEWORK/VARIATION, or a "
+        "mapping with hub or torchhub",
+    )
     quantisation: Annotated[Quantisation, Field(strict=False)] | None = Field(
         default=None,
         description="nf4: frozen linear layers in 4 bits (QLoRA), with bitsandbytes; not quantised if absent",
