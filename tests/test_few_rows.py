@@ -1,4 +1,4 @@
-"""A sweep of few rows from end to end: its leaders are trained again on the other folds of the rows."""
+"""A sweep of few rows from end to end: other folds of the rows for its leaders, and the winner's learning curve."""
 
 import threading
 from collections.abc import Iterator
@@ -8,6 +8,9 @@ from statistics import fmean
 import pytest
 
 from orchestrator.core.trial import TrialState
+from orchestrator.report.charts.training_rows import training_rows
+from orchestrator.report.explanation import explain
+from orchestrator.report.findings import Rule
 from orchestrator.report.summary import Summary, summarise
 from orchestrator.stores import read_spec
 from orchestrator.sweep import SweepOptions, run_sweep
@@ -70,3 +73,27 @@ def test_more_repeats_train_missing_folds(folder: Path, summary: Summary) -> Non
     more = swept(folder, "data.folds={folds: 3, repeats: 2}")
     assert more.records[: len(summary.records)] == summary.records
     assert [record.fold for record in more.records[len(summary.records) :]] == [3, 3, 4, 4, 5, 5]
+
+
+def test_learning_curve_answers_from_test_rows(folder: Path, summary: Summary) -> None:
+    found = swept(folder, "data.folds={folds: 3, repeats: 2}", "learning_curve=2")
+    trained = [record for record in found.records if record.share is not None]
+    curve = found.learning_curve
+    assert summary.learning_curve is None
+    assert curve is not None
+    assert [(point.share, point.rows, len(point.values)) for point in curve.points] == [
+        (0.125, 8, 2),
+        (0.25, 15, 2),
+        (0.5, 30, 2),
+        (1.0, 60, 2),
+    ]
+    assert {record.confirms for record in trained} == {curve.trial}
+    assert curve.test_rows == 32
+    assert [gain.rows for gain in curve.gains] == [120, 240]
+    assert all(gain.low <= gain.value <= gain.high for gain in curve.gains)
+    [finding] = [finding for finding in explain(found) if finding.rule is Rule.MORE_ROWS]
+    assert "on 12 %, 25 %, 50 %, 100 % of 60 training rows: test/loss" in finding.sentence
+    assert "twice the rows (120)" in finding.sentence
+    chart = training_rows(found)
+    assert chart is not None
+    assert "twice the rows (120)" in chart.message

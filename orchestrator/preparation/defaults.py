@@ -1,11 +1,11 @@
 """The values left open by a sweep file: those of the stored sweep to be resumed, else this version's defaults."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, TypeAlias
 
-from orchestrator.assets.models import pinned, with_version
+from orchestrator.assets.models import pinned, version_of, with_version
 from orchestrator.core.data import Source
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.policy import StoppingPolicy
@@ -49,8 +49,8 @@ def with_stored_classes(spec: SweepSpec, stored: Stored | None) -> SweepSpec:
     return replace(spec, data=replace(spec.data, classes=tuple(classes))) if classes else spec
 
 
-def pinned_model(model: Source, stored: Stored | None) -> Source:
-    """Return the base model at a fixed version: that of the stored sweep, else the newest one.
+def pinned_model(model: Source, stored: Stored | None, say: Callable[[str], None] = lambda _line: None) -> Source:
+    """Return the base model at a fixed version, and say it: that of the stored sweep, else the newest one.
 
     A sweep of an earlier version of Loratory has no stored version and is not pinned.
 
@@ -58,9 +58,14 @@ def pinned_model(model: Source, stored: Stored | None) -> Source:
         AssetError, ModelError, UserError: the model is not available, or its files are damaged.
     """
     if stored is None or stored["model"] != json.loads(json.dumps(asdict(model))):
-        return pinned(model)
-    version = stored.get(MODEL_VERSION)
-    return model if version is None else with_version(model, version)
+        fixed = pinned(model)
+        version = version_of(fixed)
+    else:
+        version = stored.get(MODEL_VERSION)
+        fixed = model if version is None else with_version(model, version)
+    if version is not None:
+        say(f"model: {model}, version {version}")
+    return fixed
 
 
 def with_rung_metric(spec: SweepSpec, stored: Stored | None, directions: Mapping[str, Direction]) -> SweepSpec:
@@ -75,7 +80,7 @@ def with_rung_metric(spec: SweepSpec, stored: Stored | None, directions: Mapping
     """
     if spec.stopping.metric is not None:
         return spec
-    metric: Metric | None = RUNG_METRIC
+    metric: Metric | None = RUNG_METRIC if "loss" in directions else spec.metric
     if stored is not None:
         name = stored["stopping"].get("metric")
         # The objective may have changed since; the fingerprint compares names, and the sweep is refused with a reason.

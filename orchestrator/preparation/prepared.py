@@ -20,6 +20,7 @@ from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.objective.splits import NearCopies
 from orchestrator.preparation.defaults import (
     MODEL_VERSION,
+    Stored,
     pinned_model,
     stored_fingerprint,
     with_rung_metric,
@@ -27,12 +28,12 @@ from orchestrator.preparation.defaults import (
     with_stored_classes,
     with_trial_length,
 )
-from orchestrator.preparation.description import adapters_of, describe
+from orchestrator.preparation.description import adapters_of, describe, function_models
 from orchestrator.preparation.engine_plan import plan_engine, plan_search
 from orchestrator.preparation.prior import with_prior
 from orchestrator.preparation.request import SweepRequest
 from orchestrator.preparation.rows import read_rows, row_counts
-from orchestrator.preparation.trial_length import TrialLength, trial_length
+from orchestrator.preparation.trial_length import TrialLength, function_length, trial_length
 from orchestrator.report.files import REPORT_DIR
 from orchestrator.search.plan import SearchPlan
 from orchestrator.spec.fingerprint import fingerprint
@@ -51,7 +52,7 @@ class PreparedSweep:
         name: the sweep's name.
         spec_text: the sweep file's YAML, overrides applied, passwords masked.
         request_digest: digest of the request; None if there is none.
-        objective, splits: the task and its rows.
+        objective, splits: the task and its rows; None: a function.
         near_copies: rows of different splits with almost the same words.
         notes: notes for the user on the model, its adapters and the data, one sentence each.
         length: the length of a trial and its rungs, in words.
@@ -70,8 +71,8 @@ class PreparedSweep:
     name: str
     spec_text: str
     request_digest: str | None
-    objective: Objective
-    splits: Splits
+    objective: Objective | None
+    splits: Splits | None
     near_copies: NearCopies
     notes: tuple[str, ...]
     length: TrialLength
@@ -113,8 +114,6 @@ def prepare(
 ) -> PreparedSweep:
     """Read the rows, plan the sweep and check its adapters. Nothing is trained, and nothing is stored.
 
-    A packed engine checks the adapters itself, because it loads the libraries anyway.
-
     Args:
         request: of the command.
         ledger: holds the sweep to be resumed, with the values left open by the file, and the earlier sweeps for a
@@ -129,11 +128,11 @@ def prepare(
         UserError: peft refuses an adapter.
     """
     stored = None if fresh else stored_fingerprint(ledger, request.spec.name)
+    if request.objective is None:
+        return _prepare_function(request, stored, say)
     spec = with_stored_classes(with_split_rule(request.spec, stored), stored)
     spec = with_rung_metric(spec, stored, request.objective.metrics)
-    model = pinned_model(spec.model, stored)
-    if (version := version_of(model)) is not None:
-        say(f"model: {model}, version {version}")
+    model = pinned_model(spec.model, stored, say)
     objective = with_classes(request.objective, spec.data.classes)
     objective, splits, checked, near_copies = read_rows(replace(spec, model=model), objective, say)
     if finds_classes(request.objective):
@@ -144,9 +143,8 @@ def prepare(
     for line in (f"trial length: {length.text}", *length.notes, f"prior: {prior}"):
         say(line)
     engine_plan = plan_engine(replace(spec, model=model), len(splits.train), len(splits.validation))
-    for note in (adapter_notes := _adapter_notes(engine_plan, objective, checked)):
-        say(note)
-    fingerprint = _fingerprint(spec, splits, version)
+    adapter_notes = _adapter_notes(engine_plan, objective, checked, say)
+    fingerprint = _fingerprint(spec, splits, version_of(model))
     return PreparedSweep(
         name=spec.name,
         spec_text=spec.text,
@@ -162,15 +160,61 @@ def prepare(
         search_plan=plan_search(spec, engine_plan.timetable),
         resources=spec.resources,
         location=request.location,
-        description=describe(spec, splits, fingerprint["rows"]),
+        description=describe(spec, splits.by_name(), fingerprint["rows"]),
         adapters=adapters_of(engine_plan, objective, spec.metric, splits.summary),
         keep_adapters=spec.tracking.keep_adapters,
         facts=_facts(spec, splits, engine_plan) | ({} if stored else _opening(spec, prior)),
     )
 
 
-def _adapter_notes(plan: EnginePlan, objective: Objective, checked: CheckedModel) -> tuple[str, ...]:
-    """Check the adapters of a solo sweep and return the notes on them; none in a packed sweep.
+def _prepare_function(request: SweepRequest, stored: Stored | None, say: Callable[[str], None]) -> PreparedSweep:
+    """Plan the sweep of a function: it reads its rows and its model itself, so neither is checked here."""
+    function = request.spec.function
+    assert function is not None, "a request without objective has a function"
+    spec = with_rung_metric(request.spec, stored, function.metrics)
+    spec = with_trial_length(spec, stored, function.samples)
+    length = function_length(request.spec, spec, resumed=stored is not None)
+    say(f"trial length: {length.text}")
+    engine_plan = plan_engine(spec, function.samples)
+    facts = {**fingerprint(spec), "objective_file": _file_digest(function.path)}
+    return PreparedSweep(
+        name=spec.name,
+        spec_text=spec.text,
+        request_digest=request.digest,
+        objective=None,
+        splits=None,
+        near_copies=NearCopies(),
+        notes=length.notes,
+        length=length,
+        prior="none",
+        fingerprint=facts,
+        engine_plan=engine_plan,
+        search_plan=plan_search(spec, engine_plan.timetable),
+        resources=spec.resources,
+        location=request.location,
+        description=describe(spec, {}, {}),
+        adapters=function_models(engine_plan, function, spec.metric),
+        keep_adapters=spec.tracking.keep_adapters,
+        facts={
+            "metric": spec.metric,
+            "engine_plan": engine_plan,
+            "prefer": spec.prefer,
+            "request_digest": None,
+            **({} if stored else _opening(spec, "none")),
+        },
+    )
+
+
+def _file_digest(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+
+
+def _adapter_notes(
+    plan: EnginePlan, objective: Objective, checked: CheckedModel, say: Callable[[str], None]
+) -> tuple[str, ...]:
+    """Check the adapters of a solo sweep, say and return the notes on them; none in a packed sweep.
+
+    A packed engine checks the adapters itself, because it loads the libraries anyway.
 
     Raises:
         UserError: peft refuses an adapter.
@@ -179,7 +223,10 @@ def _adapter_notes(plan: EnginePlan, objective: Objective, checked: CheckedModel
         return ()
     from orchestrator.training.checks.adapter_check import check_adapters
 
-    return check_adapters(plan, objective, checked.structure)
+    notes = check_adapters(plan, objective, checked.structure)
+    for note in notes:
+        say(note)
+    return notes
 
 
 def _fingerprint(spec: SweepSpec, splits: Splits, version: str | None) -> dict[str, Any]:
@@ -188,7 +235,7 @@ def _fingerprint(spec: SweepSpec, splits: Splits, version: str | None) -> dict[s
     if version is not None:
         facts[MODEL_VERSION] = version
     if spec.objective.endswith(".py"):
-        facts["objective_file"] = hashlib.sha256(Path(spec.objective).read_bytes()).hexdigest()[:16]
+        facts["objective_file"] = _file_digest(spec.objective)
     return facts
 
 

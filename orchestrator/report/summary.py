@@ -12,11 +12,13 @@ from orchestrator.core.plan import EngineName
 from orchestrator.core.ranking import of_the_search
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.evaluation.learning_curve import LearningCurve, learning_curve
 from orchestrator.evaluation.winner_score import CorrectedScore, corrected_winner
 from orchestrator.ledger.home import sweep_dir
 from orchestrator.report.confirmation import ConfirmedScore, confirmation_scores
 from orchestrator.report.kept_adapters import comparison_json, kept_adapters
 from orchestrator.report.leaderboard import Leaderboard, leaderboard, metric_of
+from orchestrator.report.learning_curve import learning_curve_json
 from orchestrator.report.quality import Quality, quality
 from orchestrator.report.search_gain import SearchGain, search_gain
 from orchestrator.report.time_use import TimeUse, time_use
@@ -47,6 +49,7 @@ class Summary:
         winner_score: the winner's validation score, corrected for its choice; None if it is unknown, or if fresh seeds
             say more.
         confirmation: the configurations trained again with fresh seeds, the best first.
+        learning_curve: the winner's configuration on shares of its training rows; None without such trainings.
         out_of_memory: the trials that ran out of memory, with their sizes, as a sentence; None without such a trial.
         data: number of rows by split.
         data_summary: counts of rows used, omitted and truncated.
@@ -71,6 +74,7 @@ class Summary:
     data_summary: DataSummary = field(default_factory=DataSummary)
     quality: Quality = field(default_factory=Quality)
     notes: tuple[str, ...] = ()
+    learning_curve: LearningCurve | None = None
 
     @property
     def quality_lines(self) -> list[tuple[str, str]]:
@@ -103,6 +107,7 @@ def summarise(sweep: SweepRecord, records: Sequence[TrialRecord], importances: I
         tokens=sum(round(record.reports[-1].metrics.get("progress/tokens", 0)) for record in records if record.reports),
         data_summary=sweep.facts.data_summary,
         quality=quality(sweep_dir(sweep), records, metric),
+        learning_curve=learning_curve(sweep_dir(sweep), records, metric, sweep.facts.rows.get("train", 0)),
     )
 
 
@@ -118,7 +123,13 @@ def _time_use(sweep: SweepRecord, records: Sequence[TrialRecord]) -> TimeUse | N
 
 
 def next_commands(
-    name: str, best: int | None, *, program: str = PROGRAM, place: str = "", below_baseline: bool = False
+    name: str,
+    best: int | None,
+    *,
+    program: str = PROGRAM,
+    place: str = "",
+    below_baseline: bool = False,
+    of_function: bool = False,
 ) -> tuple[tuple[str, str], ...]:
     """Return pairs of a purpose and a command for the next steps.
 
@@ -128,6 +139,7 @@ def next_commands(
         program: the command which starts this program.
         place: options of ``predict`` for the registry's location, with a leading space.
         below_baseline: whether the winner needs ``promote --force``.
+        of_function: whether a function trained it, so that ``predict`` cannot load it.
     """
     quoted = f"'{name}'" if "#" in name else name
     model = name.partition("#")[0]
@@ -138,9 +150,12 @@ def next_commands(
     if best is None:
         return browse
     forced = ' --force --reason "WHY"' if below_baseline else ""
+    register = ("register the winner", f"{program} promote {quoted}{forced}")
+    if of_function:
+        return (*browse, register, ("export the checkpoint", f"{program} export {quoted} ./{model}-model"))
     return (
         *browse,
-        ("register the winner", f"{program} promote {quoted}{forced}"),
+        register,
         ("predict with it", f'{program} predict {model} "some text"{place}'),
         ("export as PEFT folder", f"{program} export {quoted} ./{model}-adapter"),
     )
@@ -162,6 +177,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "search_gain": None if summary.search_gain is None else summary.search_gain.sentence,
         "winner_score": None if summary.winner_score is None else asdict(summary.winner_score),
         "confirmation": [{**asdict(score), "sentence": score.sentence} for score in summary.confirmation],
+        "learning_curve": None if summary.learning_curve is None else learning_curve_json(summary.learning_curve),
         "out_of_memory": summary.out_of_memory,
         "prior": sweep.facts.prior,
         "importances": {"values": summary.importances.values, "note": summary.importances.note},

@@ -33,12 +33,13 @@ class FreshTraining:
     Attributes:
         leader: the search's trial with the configuration.
         seed: the fresh seed.
-        fold: see ``TrialRecord``.
+        fold, share: see ``TrialRecord``.
     """
 
     leader: TrialRecord
     seed: int
     fold: int | None = None
+    share: float | None = None
 
 
 class Confirming:
@@ -56,6 +57,8 @@ class Confirming:
 
     def update(self, record: TrialRecord) -> None:
         """Take note of a new or changed trial."""
+        if record.share is not None:
+            return
         if record.confirms is not None:
             self._fresh.setdefault(record.confirms, set()).add(record.number)
         elif record.ended:

@@ -15,13 +15,13 @@ from orchestrator.core.errors import LedgerError
 from orchestrator.core.observer import SweepObserver
 from orchestrator.core.policy import Until
 from orchestrator.core.seeds import derive_seed
-from orchestrator.core.settings import TrialSettings
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState, TrialTask
 from orchestrator.evaluation.exits import diverged, overfitting
 from orchestrator.ledger.memory import SweepLedger
 from orchestrator.search.confirming import Confirming, FreshTraining
 from orchestrator.search.gain import ExpectedGain
+from orchestrator.search.learning_curve import next_on_curve
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.spending import Spending
 from orchestrator.search.stopping.decide import Decider
@@ -286,7 +286,7 @@ class Coordinator:
         record = TrialRecord(
             number=number,
             params=point.params,
-            settings=TrialSettings.from_params({**self._plan.fixed, **point.params}),
+            settings=self._plan.settings(point.params),
             seed=derive_seed(self._plan.seed, "trial", number),
             state=TrialState.RUNNING,
             started_at=self._clock(),
@@ -297,7 +297,7 @@ class Coordinator:
         return number
 
     def _open_fresh_training(self) -> int | None:
-        """Open a training of a leader's configuration with a fresh seed; None if none is missing or allowed yet."""
+        """Open a training of a leader's configuration after the search; None if none is missing or allowed yet."""
         fresh = self._next_to_confirm() if self._no_new_trials() is not None else None
         if fresh is None:
             return None
@@ -310,6 +310,7 @@ class Coordinator:
             state=TrialState.RUNNING,
             confirms=leader.number,
             fold=fresh.fold,
+            share=fresh.share,
             started_at=self._clock(),
         )
         self._ledger.trials.add(self._sweep.id, record, None)
@@ -317,7 +318,7 @@ class Coordinator:
         return record.number
 
     def _next_to_confirm(self) -> FreshTraining | None:
-        return self._confirming.next(self._searched.values())
+        return self._confirming.next(self._searched.values()) or next_on_curve(self._plan, self._records.values())
 
     def _end_if_failed(self, number: int) -> None:
         """End a trial with the decided outcome FAIL; it gets no final metrics."""

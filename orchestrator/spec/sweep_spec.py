@@ -6,6 +6,7 @@ from pathlib import Path
 
 from orchestrator.core.data import DataPlan, Source
 from orchestrator.core.deepspeed import Config
+from orchestrator.core.function import FunctionPlan
 from orchestrator.core.gates import Gates
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import Precision
@@ -39,6 +40,7 @@ class SweepSpec:
         data: the rows; by default from the objective's source.
         device: ``auto``, ``cpu`` or ``cuda``.
         deepspeed: DeepSpeed's configuration; None: without it.
+        function: the function that trains a trial; ``model`` and ``data`` name it too. None: an objective.
         fixed: fixed settings outside the space, by name.
         space: the searched parameters, in the order of proposal.
         metric: the metric to optimise and its direction; one of the objective's.
@@ -47,6 +49,7 @@ class SweepSpec:
         prior_points: these points; empty until the sweep is prepared.
         gates: bounds of the gates of ``promote``.
         prefer: what is preferred among adapters that cannot be told apart, the most important first.
+        learning_curve: trainings of the winner's configuration on each share of its rows; None: no learning curve.
         confirm: trainings of the best configurations with fresh seeds, after the search.
         seed: seed of the proposals and of every trial.
         path: the sweep file, as given by the user.
@@ -74,10 +77,12 @@ class SweepSpec:
     gates: Gates = field(default_factory=Gates)
     quantisation: Quantisation | None = None
     deepspeed: Config | None = None
+    function: FunctionPlan | None = None
     fixed: Mapping[str, ParamValue] = field(default_factory=dict)
     start_points: tuple[Mapping[str, ParamValue], ...] = ()
     prefer: tuple[Preferred, ...] = PREFER
     confirm: Confirmation | Confirm = Confirm.AUTO
+    learning_curve: int | None = None
     prior: PriorName = PriorName.SHIPPED
     prior_points: tuple[Mapping[str, ParamValue], ...] = ()
     warnings: tuple[str, ...] = ()
@@ -85,17 +90,25 @@ class SweepSpec:
     @property
     def epochs_are_open(self) -> bool:
         """Whether the epochs are neither fixed nor searched: they follow from the number of training rows."""
-        return "epochs" not in self.fixed and not self.space.has("epochs")
+        return self.function is None and "epochs" not in self.fixed and not self.space.has("epochs")
 
     def samples(self, rows: int) -> int:
-        """Return the samples of the longest possible trial with this number of training rows."""
-        return longest_samples(self.space, self.fixed, rows)
+        """Return the samples of the longest possible trial with this number of training rows.
+
+        A function states its own number.
+        """
+        return longest_samples(self.space, self.fixed, rows) if self.function is None else self.function.samples
 
     def earliest_rung(self, rows: int) -> int:
-        """Return the samples before which trials are not compared, with this number of training rows."""
+        """Return the samples before which trials are not compared, with this number of training rows.
+
+        The optimizer steps of a function are unknown, so its trials may be compared from the first sample on.
+        """
+        if self.function is not None:
+            return 1
         warmup = largest_warmup(self.space, self.fixed)
         return earliest_rung(self.samples(rows), largest_batch(self.space, self.fixed), warmup)
 
     def rows_per_epoch(self, rows: int) -> int | None:
         """Return ``rows``, the number of training rows, if epochs are searched, else None; see ``Timetable``."""
-        return rows if self.space.has("epochs") else None
+        return rows if self.function is None and self.space.has("epochs") else None

@@ -49,6 +49,8 @@ def trial_tags(trial: TrialRecord, sweep: SweepRecord, description: SweepDescrip
         tags["confirms"] = trial_name(trial.confirms)
     if trial.fold is not None:
         tags["fold"] = str(trial.fold)
+    if trial.share is not None:
+        tags["share_of_rows"] = f"{trial.share:g}"
     return tags | {NOTE_TAG: _trial_note(trial, sweep, description)}
 
 
@@ -86,6 +88,8 @@ def run_name(trial: TrialRecord) -> str:
     if trial.confirms is None:
         return name
     kind = "fresh seed" if trial.fold is None else f"fold {trial.fold}"
+    if trial.share is not None:
+        kind = f"{100 * trial.share:.0f} % of the rows"
     return f"{name} ({kind} of {trial_name(trial.confirms)})"
 
 
@@ -111,6 +115,8 @@ def _trial_note(trial: TrialRecord, sweep: SweepRecord, description: SweepDescri
         lines[0] += f", the configuration of {trial_name(trial.confirms)} with a fresh seed"
     if trial.fold is not None:
         lines[0] += f" on fold {trial.fold} of the rows"
+    if trial.share is not None:
+        lines[0] += f" on {100 * trial.share:.0f} % of the rows, for the learning curve"
     if trial.reason:
         lines[0] += f" ({trial.reason})"
     best = trial.best(metric)

@@ -193,7 +193,11 @@ def export(
         version = registry.get(ModelReference.parse(model))
         adapter = registry.download(version)
         card = read_card(adapter)
-        card = replace(card, base_path=resolve_model(card.base))
+        if card.is_function and merge:
+            raise UserError(
+                f"--merge: {version.reference} was trained by a function, so there is no base model to merge into"
+            )
+        card = card if card.is_function else replace(card, base_path=resolve_model(card.base))
         gates = gate_lines(version)
         if merge:
             export_merged(adapter, card, folder, gates)
