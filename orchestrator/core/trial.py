@@ -91,6 +91,7 @@ class TrialRecord:
             ``test/...``, and the reported metrics again in float32 if the search used another format.
         run_id: the tracking server's id of the trial's run.
         confirms: number of the trial which this one trains again with another seed; None: a trial of the search.
+        origin: for a clone, its model, who asked for it and why, in words; None: the sampler proposed the trial.
     """
 
     number: int
@@ -104,6 +105,7 @@ class TrialRecord:
     final: Mapping[str, float] = field(default_factory=dict)
     run_id: str | None = None
     confirms: int | None = None
+    origin: str | None = None
     started_at: float = 0.0
     ended_at: float | None = None
 

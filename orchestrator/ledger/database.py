@@ -26,6 +26,8 @@ from orchestrator.ledger.home import has_sweeps, home
 
 CONFIRMS = 2
 """The version of the tables that added ``trials.confirms``."""
+REQUESTS = 3
+"""The version of the tables that added ``trials.origin`` and the table of requests."""
 _WAL = b"\x02\x02"
 """Bytes 18 and 19 of an SQLite file in the journal mode WAL."""
 
@@ -197,6 +199,11 @@ class Database:
                     name, column = tables.trials.name, tables.trials.c.confirms.name
                     connection.exec_driver_sql(f"ALTER TABLE {name} ADD COLUMN {column} INTEGER")
                     connection.execute(update(tables.schema).values(version=CONFIRMS))
+                if version is not None and version < REQUESTS:
+                    name, column = tables.trials.name, tables.trials.c.origin.name
+                    connection.exec_driver_sql(f"ALTER TABLE {name} ADD COLUMN {column} TEXT")
+                    tables.requests.create(connection)
+                    connection.execute(update(tables.schema).values(version=REQUESTS))
         except DatabaseError as error:
             raise LedgerError(
                 f"the ledger at {self.engine.url!r} has tables of an earlier version, which this user cannot change: "

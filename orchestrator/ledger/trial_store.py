@@ -108,6 +108,7 @@ class TrialStore:
                     final=record.final,
                     started_at=record.started_at,
                     confirms=record.confirms,
+                    origin=record.origin,
                 )
             )
 
@@ -239,6 +240,7 @@ def _record(row: Row[Any], reported: tuple[Report, ...], decided: Mapping[int, D
         final=row.final,
         run_id=row.run_id,
         confirms=row.confirms,
+        origin=row.origin,
         started_at=row.started_at,
         ended_at=row.ended_at,
     )
