@@ -18,6 +18,7 @@ from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.objective.splits import NearCopies
 from orchestrator.preparation.defaults import (
     stored_fingerprint,
+    with_extensions,
     with_rung_metric,
     with_split_rule,
     with_trial_length,
@@ -128,6 +129,7 @@ def prepare(
     splits, checked, near_copies = read_rows(spec, objective, say)
     spec = with_trial_length(spec, stored, len(splits.train))
     length = trial_length(request.spec, spec, row_counts(splits), resumed=stored is not None)
+    spec = spec if fresh else with_extensions(spec, ledger)
     spec, prior = with_prior(spec, stored, ledger, checked.weights)
     for line in (f"trial length: {length.text}", *length.notes, f"prior: {prior}"):
         say(line)
