@@ -1,5 +1,6 @@
 """The stores used by commands: sweep file, packaged assets, ledger, log folder, tracking server."""
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -36,6 +37,35 @@ def read_spec(file: Path, overrides: Sequence[str] = (), *, run_code: bool = Tru
 
     facts = objective_facts if run_code else static_facts
     return load_spec(file, overrides, objective_facts=facts, packaged=CATALOGUE)
+
+
+def spec_of_data(file: str, objective: str, overrides: Sequence[str] = ()) -> "SweepSpec":
+    """Return a sweep over a data file, for a look at its rows. Validation and test have a fifth of the rows each.
+
+    Args:
+        file: the data, as ``data.source`` in a sweep file.
+        objective: its name or file; the file is executed.
+        overrides: ``a.b=value`` each, such as ``data.columns.text=body``.
+
+    Raises:
+        SpecError: an override or the name of the objective is invalid.
+        AssetError, DataError: the file cannot be read.
+    """
+    from orchestrator.assets.data import read_table
+    from orchestrator.objective.loading import objective_facts
+    from orchestrator.spec.load import load_text
+
+    fixed = {"name": "data", "objective": objective, "data": {"source": file}, "budget": {"trials": 1}}
+    text = json.dumps(
+        {**fixed, "search": {"space": {"learning_rate": {"low": 1e-4, "high": 1e-3}}}}, ensure_ascii=False
+    )
+
+    def load(first: Sequence[str]) -> "SweepSpec":
+        return load_text(text, Path(file), [*first, *overrides], objective_facts=objective_facts, packaged=CATALOGUE)
+
+    rows = len(read_table(load(()).data.source))
+    size = max(1, min(1000, rows // 5))
+    return load([f"data.validation={size}", f"data.test={size}"])
 
 
 def fetch_assets(

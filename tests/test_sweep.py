@@ -8,7 +8,7 @@ import huggingface_hub.constants
 import pytest
 
 from orchestrator.core.control import ControlKind, ControlRequest, Limits
-from orchestrator.core.errors import AssetError, ModelError, SweepChangedError, UserError
+from orchestrator.core.errors import AssetError, DataError, ModelError, SweepChangedError, UserError
 from orchestrator.core.quantisation import Quantisation, loading_arguments
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialState
@@ -223,3 +223,21 @@ def test_deepspeed_setting_reaches_the_tracker(tmp_path: Path) -> None:
     assert found.sweep.run_id is not None
     params = connect(locate(read_spec(tmp_path / "tiny.yaml").tracking)).get_run(found.sweep.run_id).data.params
     assert params["deepspeed"] == "ZeRO-2"
+
+
+def test_found_classes_are_kept_on_resume(tmp_path: Path) -> None:
+    file = tiny_sweep(tmp_path)
+    rows = tmp_path / "rows.csv"
+    first = run(file, "objective=classification", "budget.trials=1").sweep
+    assert first.fingerprint["data"]["classes"] == ["negative", "positive"]
+    assert first.facts.data_summary.class_order == "by name"
+    stored = stored_sweep(first.reference)
+    assert stored.candidates().choose().card.labels == ("negative", "positive")
+    assert {*stored.read_splits().test["label"]} == {0, 1}
+    resumed = run(file, "objective=classification", "budget.trials=2").sweep
+    assert (resumed.id, resumed.fingerprint) == (first.id, first.fingerprint)
+    rows.write_text(rows.read_text().replace(",negative\n", ",bad\n"))
+    with pytest.raises(
+        DataError, match=r"'bad' .*is not a class of classification.*The classes are negative, positive"
+    ):
+        run(file, "objective=classification", "budget.trials=3")

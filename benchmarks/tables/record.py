@@ -122,6 +122,7 @@ def _run(task: str, part: Part, stop: threading.Event, say: Callable[[str], None
     document["name"] = part.name
     document["search"]["start"] = list(part.configurations)
     document["budget"] = {"trials": len(part.configurations)}
+    document["confirm"] = "none"  # further seeds are parts of their own
     document["tracking"] = {"keep_adapters": 1, "record": True, "uri": f"sqlite:///{WORK / 'mlflow.db'}"}
     document["seed"] = 1000 * part.replicate + int(part.name.rpartition("-")[2])
     file = WORK / f"{part.name}.yaml"

@@ -12,7 +12,7 @@ from orchestrator.assets.catalogue import Kind
 from orchestrator.assets.fetch import fetch, packaged
 from orchestrator.assets.hub import hub_errors
 from orchestrator.assets.readers import READERS
-from orchestrator.assets.tables import TaskColumns, cast_text, read_file, read_with_datasets
+from orchestrator.assets.tables import TaskColumns, cast_text, read_local, read_sqlite, read_with_datasets
 from orchestrator.core.data import SPLIT_RULE, Origin, Source
 from orchestrator.core.errors import DataError, UserError
 
@@ -42,7 +42,8 @@ def read_table(
     """Return all rows of a source, in memory.
 
     Args:
-        source: a packaged data set, a hub data set (split ``train`` unless it names one) or a local file.
+        source: a packaged data set, a hub data set (split ``train`` unless it names one), local files, a folder or the
+            query of an SQLite database.
         columns: the source's column name by the objective's column name. Other columns keep their names; a column of
             the source with a name in conflict is dropped.
         required: names of required columns, in addition to those in ``columns``.
@@ -56,8 +57,11 @@ def read_table(
     columns = dict(columns or {})
     names = {name: columns.get(name, name) for name in (*required, *columns, *text)}
     texts = [names[name] for name in text]
+    task = TaskColumns(text=frozenset(texts), required=frozenset(names.values()))
     if source.origin is Origin.LOCAL:
-        rows = _local(source, TaskColumns(text=frozenset(texts), required=frozenset(names.values())))
+        rows = _local(source, task)
+    elif source.origin is Origin.SQLITE:
+        rows = read_sqlite(source.name, task)
     else:
         rows = _READ[source.origin](source)
     for name in dict.fromkeys((*required, *columns)):
@@ -93,8 +97,9 @@ def _packaged(source: Source) -> "datasets.Dataset":
 
 
 def _local(source: Source, columns: TaskColumns) -> "datasets.Dataset":
-    path = Path(source.name).expanduser().absolute()
-    return read_with_datasets(path) if _SPLIT_RULE.get() == 1 else read_file(path, columns)
+    if _SPLIT_RULE.get() == 1:  # sweeps of that time have one file
+        return read_with_datasets(Path(source.name).expanduser().absolute())
+    return read_local(source.name, columns)
 
 
 def _hub(source: Source) -> "datasets.Dataset":

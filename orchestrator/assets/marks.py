@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from orchestrator.assets.fetch import asset_path
+from orchestrator.assets.tables import database_of, local_paths
 from orchestrator.core.data import Origin, Source
 
 Mark = tuple[tuple[object, ...], ...]
@@ -16,9 +17,12 @@ def mark(source: Source) -> Mark | None:
     """Return the mark of a source's files; None if they are missing, or come from the hub without a fixed commit."""
     if source.origin is Origin.HUB:
         return ((source.revision,),) if _COMMIT.fullmatch(source.revision or "") else None
-    packaged = source.origin is Origin.PACKAGED
-    path = asset_path(source.name) if packaged else Path(source.name).expanduser().absolute()
-    return None if path is None else mark_of(path)
+    if source.origin is Origin.PACKAGED:
+        path = asset_path(source.name)
+        return None if path is None else mark_of(path)
+    paths = [database_of(source.name)[0]] if source.origin is Origin.SQLITE else local_paths(source.name)
+    marks = [mark_of(path) for path in paths]
+    return None if not marks or None in marks else tuple(entry for each in marks for entry in each or ())
 
 
 def mark_of(path: Path) -> Mark | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from orchestrator.assets.cache import quiet_hugging_face
 from orchestrator.assets.catalogue import Kind
-from orchestrator.assets.fetch import fetch, packaged
+from orchestrator.assets.fetch import asset_path, fetch, packaged
 from orchestrator.assets.hub import hub_errors
 from orchestrator.assets.model_files import ADAPTER_CONFIG, CONFIG, check_adapter_folder, check_model_folder
 from orchestrator.core.data import Origin, Source
@@ -36,6 +36,19 @@ def resolve_model(source: Source) -> str:
         problem = "has no config.json" if folder.is_dir() else "is not a folder"
         raise AssetError(f"{folder} {problem}; a folder written by save_pretrained is needed")
     return str(folder)
+
+
+def is_on_this_machine(source: Source) -> bool:
+    """Return whether a model's configuration and tokenizer can be loaded without a download."""
+    if source.origin is Origin.LOCAL:
+        return True
+    if source.origin is Origin.PACKAGED:
+        return asset_path(source.name) is not None
+    quiet_hugging_face()
+    from huggingface_hub import try_to_load_from_cache
+
+    names = (CONFIG, "tokenizer_config.json")
+    return all(isinstance(try_to_load_from_cache(source.name, name, revision=source.revision), str) for name in names)
 
 
 def require_model(source: Source) -> None:

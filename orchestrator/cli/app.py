@@ -10,6 +10,7 @@ from typing_extensions import override
 from orchestrator.cli.commands import (
     clean,
     control,
+    data,
     doctor,
     explain,
     export,
@@ -20,6 +21,7 @@ from orchestrator.cli.commands import (
     report,
     rollback,
     schema,
+    serve,
     status,
     sweep,
     table,
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from typer._click import Context, Parameter  # typer has no public name for them
 
 PANELS: dict[str, dict[str, Callable[..., None]]] = {
-    "Search": {"sweep": sweep.sweep, "validate": validate.validate, "schema": schema.schema},
+    "Search": {"sweep": sweep.sweep, "validate": validate.validate, "data": data.data, "schema": schema.schema},
     "Control": {"pause": control.pause, "resume": control.resume, "extend": control.extend},
     "Inspect": {"status": status.status, "report": report.report, "explain": explain.explain, "ui": ui.ui},
     "Compare": {"table": table.table, "replay": replay.replay},
@@ -40,6 +42,7 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "promote": promote.promote,
         "rollback": rollback.rollback,
         "predict": predict.predict,
+        "serve": serve.serve,
         "export": export.export,
     },
     "Maintenance": {"doctor": doctor.doctor, "clean": clean.clean},

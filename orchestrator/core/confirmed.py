@@ -46,9 +46,9 @@ class Confirmed:
 
 
 def confirmed(trials: Iterable[TrialRecord]) -> dict[int, Confirmed]:
-    """Return the ended fresh trainings by the number of their configuration's trial."""
+    """Return the ended fresh trainings by the number of their configuration's trial, without points of a curve."""
     trainings: dict[int, list[TrialRecord]] = {}
     for trial in sorted(trials, key=lambda trial: trial.number):
-        if trial.confirms is not None and trial.ended:
+        if trial.confirms is not None and trial.share is None and trial.ended:
             trainings.setdefault(trial.confirms, []).append(trial)
     return {number: Confirmed(trial=number, trainings=tuple(each)) for number, each in trainings.items()}

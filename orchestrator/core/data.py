@@ -10,11 +10,12 @@ SPLIT_RULE = 2
 
 
 class Origin(enum.StrEnum):
-    """The three sources of an asset."""
+    """The kinds of sources of an asset."""
 
     PACKAGED = "packaged"
     HUB = "hub"
     LOCAL = "local"
+    SQLITE = "sqlite"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,8 +23,9 @@ class Source:
     """A model or data set by origin and name.
 
     Attributes:
-        origin: packaged, hub or local.
-        name: name of the packaged asset, hub id (``org/name``), or path of the file or folder.
+        origin: the kind of the source.
+        name: name of the packaged asset; hub id (``org/name``); path of the file or folder, or several paths and
+            patterns, one in each line; ``sqlite:////PATH?query=SELECT …``.
         config: configuration of the hub data set, if it has several.
         split: split of the hub data set.
         revision: commit, tag or branch of the hub repository.
@@ -41,7 +43,7 @@ class Source:
         return cls(**{**_known(cls, stored), "origin": Origin(stored["origin"])})
 
     def __str__(self) -> str:
-        return f"hub:{self.name}" if self.origin is Origin.HUB else self.name
+        return f"hub:{self.name}" if self.origin is Origin.HUB else ", ".join(self.name.split("\n"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +62,12 @@ class DataPlan:
         shift: shift sets by name, the part of their metrics' names after ``shift/``.
         shift_rows: maximum number of rows drawn from each shift set.
         split_rule: version of the rule for copies and for rows excluded from a second split.
+        folds: number of folds of the rows for training and validation, from 2; the validation split is the first one.
+            None: no further folds.
+        repeats: number of divisions into folds.
+        equal_folds: the validation split has a share of 1 / ``folds`` instead of ``validation`` rows.
+        classes: class names in the order of their ids, found in the data; empty: the objective states them, or they
+            are not known before the rows are read.
     """
 
     source: Source
@@ -73,13 +81,18 @@ class DataPlan:
     shift_rows: int = 1000
     labels: Mapping[str, str | None] = field(default_factory=dict)
     split_rule: int = SPLIT_RULE
+    folds: int | None = None
+    repeats: int = 1
+    equal_folds: bool = False
+    classes: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """Return the plan stored by ``dataclasses.asdict``; unknown keys are ignored."""
         shift = {name: Source.from_json(source) for name, source in stored.get("shift", {}).items()}
         values = {"split_rule": 1, **_known(cls, stored)}  # early versions had one split rule
-        return cls(**{**values, "source": Source.from_json(stored["source"]), "shift": shift})
+        classes = tuple(stored.get("classes", ()))
+        return cls(**{**values, "source": Source.from_json(stored["source"]), "shift": shift, "classes": classes})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,6 +104,8 @@ class DataSummary:
     Attributes:
         labels: class name by value in the data, as text: ``{"0": "negative", "pos": "positive"}``. Empty if the task
             has no classes.
+        classes: class names in the order of their ids; empty if the task has none.
+        class_order: the rule behind this order, if the classes were found in the data; else empty.
         label_counts: number of rows by split (``train``, ``validation``, ``test``, ``shift/<set>``) and class name.
         dropped: number of omitted rows by source and reason: ``{"copy of another row": 40}``.
         truncated: number of rows with more than ``max_length`` tokens, by split; an estimate for very many rows.
@@ -108,11 +123,14 @@ class DataSummary:
     longest: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     split_rule: int = 1
+    classes: tuple[str, ...] = ()
+    class_order: str = ""
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """Return the summary stored by ``dataclasses.asdict``; unknown keys are ignored."""
-        return cls(**{**_known(cls, stored), "warnings": tuple(stored.get("warnings", ()))})
+        lists = {name: tuple(stored.get(name, ())) for name in ("warnings", "classes")}
+        return cls(**{**_known(cls, stored), **lists})
 
 
 def _known(cls: type[Any], stored: Mapping[str, Any]) -> dict[str, Any]:

@@ -118,10 +118,12 @@ class Confirmation:
     Attributes:
         top: number of configurations.
         seeds: trainings of each.
+        folds: whether each training of a configuration has another fold of the rows.
     """
 
     top: int
     seeds: int
+    folds: bool = False
 
     @property
     def trials(self) -> int:

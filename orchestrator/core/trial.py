@@ -70,11 +70,17 @@ class Decision:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialTask:
-    """The input of an engine for one trial."""
+    """The input of an engine for one trial.
+
+    Attributes:
+        fold, share: see ``TrialRecord``.
+    """
 
     number: int
     settings: TrialSettings
     seed: int
+    fold: int | None = None
+    share: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,6 +97,9 @@ class TrialRecord:
             ``test/...``, and the reported metrics again in float32 if the search used another format.
         run_id: the tracking server's id of the trial's run.
         confirms: number of the trial which this one trains again with another seed; None: a trial of the search.
+        fold: number of the fold with its validation rows, from 1 (``data.folds``); None: the sweep's validation split.
+        share: share of the configuration's training rows in (0, 1], for a point of the learning curve; None: it is no
+            such point.
         origin: for a clone, its model, who asked for it and why, in words; None: the sampler proposed the trial.
     """
 
@@ -105,6 +114,8 @@ class TrialRecord:
     final: Mapping[str, float] = field(default_factory=dict)
     run_id: str | None = None
     confirms: int | None = None
+    fold: int | None = None
+    share: float | None = None
     origin: str | None = None
     started_at: float = 0.0
     ended_at: float | None = None
@@ -112,7 +123,7 @@ class TrialRecord:
     @property
     def task(self) -> TrialTask:
         """The input of an engine for this trial."""
-        return TrialTask(number=self.number, settings=self.settings, seed=self.seed)
+        return TrialTask(number=self.number, settings=self.settings, seed=self.seed, fold=self.fold, share=self.share)
 
     @property
     def ended(self) -> bool:

@@ -68,7 +68,7 @@ def metric_intervals(metrics: Mapping[str, float], rows: RowMeasures) -> dict[st
     return {name: interval for name, interval in found.items() if interval is not None}
 
 
-def seeds_interval(name: str, seeds: Sequence[RowMeasures]) -> MetricInterval | None:
+def seeds_interval(name: str, seeds: Sequence[RowMeasures], folds: int | None = None) -> MetricInterval | None:
     """Return the 95 % interval of the mean of a metric over trainings of one configuration with several seeds.
 
     It holds the noise of rows and seeds. The noise between seeds is that of the given seeds; for an accuracy it is
@@ -77,6 +77,8 @@ def seeds_interval(name: str, seeds: Sequence[RowMeasures]) -> MetricInterval | 
     Args:
         name: ``accuracy``, ``macro_f1`` or ``loss``, without a split.
         seeds: the rows of each training, the same rows in the same order.
+        folds: number of folds if the trainings have the training rows of different ones; the noise between seeds then
+            holds that of the folds, and allows for the common training rows.
 
     Returns:
         None for another metric, for fewer than 2 seeds or rows, if the rows are not the same, and without any spread.
@@ -86,7 +88,7 @@ def seeds_interval(name: str, seeds: Sequence[RowMeasures]) -> MetricInterval | 
         return None
     import numpy as np
 
-    from orchestrator.statistics.noise import accuracy_score, class_score, mean_score, prior_noise
+    from orchestrator.statistics.noise import accuracy_score, class_score, mean_score, prior_noise, with_seed_noise
     from orchestrator.statistics.row_metrics import macro_f1
 
     predictions_sn, references_n = np.array([each.predictions for each in seeds]), np.array(seeds[0].references)
@@ -98,6 +100,8 @@ def seeds_interval(name: str, seeds: Sequence[RowMeasures]) -> MetricInterval | 
         score = mean_score(np.array([each.losses for each in seeds]), units_n=np.array(seeds[0].units))
     else:
         return None
+    if folds is not None:
+        score = with_seed_noise(score.rows, score.seed_noise, score.seeds, 1 / (folds - 1))
     low, high = score.total.low, score.total.high
     if name != "loss":
         low, high = max(0.0, low), min(1.0, high)

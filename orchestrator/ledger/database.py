@@ -24,10 +24,10 @@ from orchestrator.ledger.database_errors import (
 )
 from orchestrator.ledger.home import has_sweeps, home
 
-CONFIRMS = 2
-"""The version of the tables that added ``trials.confirms``."""
-REQUESTS = 3
-"""The version of the tables that added ``trials.origin`` and the table of requests."""
+_ADDED = {2: ("confirms",), 3: ("fold", "share"), 4: ("origin",)}
+"""Columns of the trials by the version of the tables that added them."""
+_REQUESTS = 4
+"""The version of the tables that added the table of requests."""
 _WAL = b"\x02\x02"
 """Bytes 18 and 19 of an SQLite file in the journal mode WAL."""
 
@@ -195,15 +195,15 @@ class Database:
         try:
             with self.write() as connection:
                 version = _version(connection)
-                if version is not None and version < CONFIRMS:
-                    name, column = tables.trials.name, tables.trials.c.confirms.name
-                    connection.exec_driver_sql(f"ALTER TABLE {name} ADD COLUMN {column} INTEGER")
-                    connection.execute(update(tables.schema).values(version=CONFIRMS))
-                if version is not None and version < REQUESTS:
-                    name, column = tables.trials.name, tables.trials.c.origin.name
-                    connection.exec_driver_sql(f"ALTER TABLE {name} ADD COLUMN {column} TEXT")
-                    tables.requests.create(connection)
-                    connection.execute(update(tables.schema).values(version=REQUESTS))
+                for added, columns in _ADDED.items():
+                    if version is None or version >= added:
+                        continue
+                    for name in columns:
+                        kind = tables.trials.c[name].type.compile(self.engine.dialect)
+                        connection.exec_driver_sql(f"ALTER TABLE {tables.trials.name} ADD COLUMN {name} {kind}")
+                    if added == _REQUESTS:
+                        tables.requests.create(connection)
+                    connection.execute(update(tables.schema).values(version=added))
         except DatabaseError as error:
             raise LedgerError(
                 f"the ledger at {self.engine.url!r} has tables of an earlier version, which this user cannot change: "

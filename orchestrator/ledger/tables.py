@@ -5,10 +5,11 @@ from sqlalchemy import UniqueConstraint as Unique
 
 from orchestrator.ledger.codec import Json
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Increased by every change of the tables. An older ledger is migrated, a newer one refused.
 
-Version 2 added ``trials.confirms``, version 3 ``trials.origin`` and the requests.
+Version 2 added ``trials.confirms``, version 3 ``trials.fold`` and ``trials.share``,
+version 4 ``trials.origin`` and the requests.
 """
 
 metadata = MetaData()
@@ -49,6 +50,8 @@ trials = Table(
     Column("started_at", Float(53), nullable=False),
     Column("ended_at", Float(53)),
     Column("confirms", Integer),  # number of the trial trained again with another seed; null: a trial of the search
+    Column("fold", Integer),  # the fold that validates; null: the sweep's validation split
+    Column("share", Float(53)),  # share of the training rows, for a point of the learning curve; null: no such point
     Column("origin", Text),  # who asked for a clone, of which trial and why; null: proposed by the sampler
     Unique("sweep_id", "study_number"),
 )

@@ -108,6 +108,8 @@ class TrialStore:
                     final=record.final,
                     started_at=record.started_at,
                     confirms=record.confirms,
+                    fold=record.fold,
+                    share=record.share,
                     origin=record.origin,
                 )
             )
@@ -240,6 +242,8 @@ def _record(row: Row[Any], reported: tuple[Report, ...], decided: Mapping[int, D
         final=row.final,
         run_id=row.run_id,
         confirms=row.confirms,
+        fold=row.fold,
+        share=row.share,
         origin=row.origin,
         started_at=row.started_at,
         ended_at=row.ended_at,

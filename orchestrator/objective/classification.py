@@ -26,7 +26,8 @@ class TextClassification:
     """Base of objectives with the columns ``text``, ``label`` and, optionally, ``group``.
 
     A task sets ``name``, ``labels``, ``default_source`` and ``metrics``, and defines ``measure``. See
-    ``orchestrator.objective.labels`` for the conversion of labels to class ids.
+    ``orchestrator.objective.labels`` for the conversion of labels to class ids. With ``labels = ()``, the classes are
+    found in the data: see ``orchestrator.objective.found_classes`` and ``with_classes``.
     """
 
     name: str
@@ -45,7 +46,7 @@ class TextClassification:
         """
         readers: dict[str, LabelReader] = {}
         splits = read_splits(plan, partial(self._read, plan, readers), Splitter())
-        return replace(splits, summary=summary_with_labels(splits, self.labels, readers, str(plan.source)))
+        return replace(splits, summary=summary_with_labels(splits, readers, str(plan.source)))
 
     def _read(
         self, plan: DataPlan, readers: dict[str, LabelReader], source: Source, columns: Mapping[str, str]
@@ -58,12 +59,15 @@ class TextClassification:
         packaged = source.origin is Origin.PACKAGED
         from_zero = bool(name) and (packaged or readers[""].counted)
         mapping = {} if name and packaged else plan.labels
-        readers[name] = reader = LabelReader(task=self.name, classes=self.labels, mapping=mapping, from_zero=from_zero)
+        classes = readers[""].classes if name else self.labels or plan.classes
+        readers[name] = reader = LabelReader(task=self.name, classes=classes, mapping=mapping, from_zero=from_zero)
         with errors_name_shift_set(name), reading(reader):
             rows = self.read(source, columns)
             if reader.mapping and not reader.called:
                 raise DataError(f"data.labels: objective {self.name} has its own read(), which ignores data.labels")
-            check_class_ids(rows["label"][:], self.labels, self.name)
+            if not reader.classes:
+                raise DataError(f"objective {self.name}: has its own read(), so it must state its labels")
+            check_class_ids(rows["label"][:], reader.classes, self.name)
         return rows
 
     def read(self, source: Source, columns: Mapping[str, str]) -> "datasets.Dataset":

@@ -20,20 +20,18 @@ _NAMED = 12
 """Most classes named in a warning."""
 
 
-def summary_with_labels(
-    splits: Splits, classes: Sequence[str], readers: Mapping[str, LabelReader], source: str
-) -> DataSummary:
+def summary_with_labels(splits: Splits, readers: Mapping[str, LabelReader], source: str) -> DataSummary:
     """Return the summary of ``splits``, extended by the labels.
 
     Args:
         splits: rows with a class id in column ``label``.
-        classes: class names in the order of their ids.
-        readers: the label readers by shift set; "" is the sweep's own data.
+        readers: the label readers by shift set; "" is the sweep's own data. They hold the classes.
         source: the data's name, for messages.
 
     Raises:
         DataError: the training rows have only one class.
     """
+    classes = tuple(readers[""].classes)
     by_name = {"train": splits.train, "validation": splits.validation, "test": splits.test}
     by_name |= {f"shift/{name}": rows for name, rows in splits.shift.items()}
     counts = {name: _counts(rows, classes) for name, rows in by_name.items()}
@@ -50,6 +48,8 @@ def summary_with_labels(
     return replace(
         splits.summary,
         labels=used,
+        classes=classes,
+        class_order=readers[""].class_order,
         label_counts=counts,
         dropped={**splits.summary.dropped, **dropped},
         warnings=(*splits.summary.warnings, *summary_warnings(counts)),

@@ -20,6 +20,7 @@ from typing import Final
 
 from orchestrator.core.errors import DataError
 from orchestrator.core.labels import WHOLE, class_of, folded, mapping_key
+from orchestrator.objective.found_classes import found_classes
 from orchestrator.objective.label_hints import LONGEST_VALUE, hint, quoted
 
 NO_LABEL: Final = "no label"
@@ -37,7 +38,8 @@ class LabelReader:
 
     Attributes:
         task: the objective's name, for messages.
-        classes: class names in the order of their ids.
+        classes: class names in the order of their ids; empty: the first ``read`` finds them in its column.
+        class_order: the rule behind their order, in words; empty unless they were found.
         mapping: the sweep file's ``data.labels``: class name by value in the data; None excludes the rows.
         from_zero: whether other data of the same sweep shows ids counting from 0.
         counted: whether a number was read as an id.
@@ -54,6 +56,7 @@ class LabelReader:
     dropped: Counter[str] = field(default_factory=Counter)
     called: bool = False
     counted: bool = False
+    class_order: str = ""
 
     def __post_init__(self) -> None:
         """Normalise the numbers among the keys of ``mapping``: ``1.0`` becomes ``1``."""
@@ -76,6 +79,8 @@ class LabelReader:
         if names is not None and [*names] == [str(index) for index in range(len(names))]:
             # ``ClassLabel(num_classes=3)`` has numbers for names.
             names, values = None, [None if value == -1 else value for value in values]
+        if not self.classes:
+            self._find_classes(values, names, place)
         first: dict[tuple[type, object], int] = {}
         keys = [(type(value), value) for value in values]
         for row, key in enumerate(keys):
@@ -99,6 +104,16 @@ class LabelReader:
         self.dropped.update({NO_LABEL: counts[_MISSING], LEFT_OUT: counts[_OMITTED]})
         self.used |= {_written(key[1], names): self.classes[index] for key, index in class_ids.items() if index >= 0}
         return [None if class_ids[key] < 0 else class_ids[key] for key in keys]
+
+    def _find_classes(self, values: Sequence[object], names: Sequence[str] | None, place: str) -> None:
+        fraction = next((row for row, value in enumerate(values) if _is_fraction(value)), None)
+        if fraction is not None:
+            raise DataError(
+                f"{place} has real numbers (row {fraction + 1}: {values[fraction]}); {self.task} needs a class per "
+                "row. Name another column in data.columns.label."
+            )
+        written = ["" if names is not None and value == -1 else _written(value, names) for value in values]
+        self.classes, self.class_order = found_classes(written, names, self.mapping, place)
 
     def _refuse_counting_from_one(self, values: Sequence[object], names: Sequence[str] | None, place: str) -> None:
         """Raise ``DataError`` for ids without a 0 and more than two classes: they may count from 1."""
@@ -248,6 +263,12 @@ def _is_real(value: object) -> bool:
     if isinstance(value, str):
         return "." in value and _NUMBER.fullmatch(value) is not None
     return isinstance(value, float | Decimal)
+
+
+def _is_fraction(value: object) -> bool:
+    """Return whether a value is a number, or a number as text, that is not whole."""
+    number = Decimal(str(value)) if _is_real(value) else Decimal(0)
+    return not number.is_finite() or number % 1 != 0
 
 
 def _is_missing(value: object) -> bool:

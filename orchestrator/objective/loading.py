@@ -1,5 +1,6 @@
 """Loads an objective by name or file and checks its members. Imports no heavy library."""
 
+import copy
 import difflib
 import hashlib
 import importlib
@@ -23,11 +24,12 @@ def objective_names() -> tuple[str, ...]:
     return tuple(sorted(module.name for module in pkgutil.iter_modules(objectives.__path__)))
 
 
-def load_objective(ref: str) -> Objective:
+def load_objective(ref: str, classes: Sequence[str] = ()) -> Objective:
     """Return an objective.
 
     Args:
         ref: the name of a module in ``objectives``, or the path of a ``.py`` file; both set ``OBJECTIVE``.
+        classes: see ``with_classes``.
 
     Raises:
         UserError: the objective does not exist, its file raises, or members of the protocol are missing.
@@ -44,7 +46,21 @@ def load_objective(ref: str) -> Objective:
     check_members(ref, present, present)
     if ref.endswith(".py"):
         guard(objective, _hooks())
-    return objective
+    return with_classes(objective, classes)
+
+
+def with_classes(objective: Objective, classes: Sequence[str]) -> Objective:
+    """Return an objective with the classes found in its data; unchanged if it states its own, or none were found.
+
+    Args:
+        objective: the objective.
+        classes: class names in the order of their ids, from ``DataPlan.classes`` or ``DataSummary.classes``.
+    """
+    if objective.labels or not classes:
+        return objective
+    bound = copy.copy(objective)
+    bound.labels = tuple(classes)
+    return bound
 
 
 def check_members(ref: str, values: Mapping[str, object], present: Collection[str]) -> None:
@@ -65,7 +81,7 @@ def check_members(ref: str, values: Mapping[str, object], present: Collection[st
         )
     _check_names(ref, values)
     if "labels" in values:
-        _check_classes(ref, values["labels"], values.get("head"))
+        _check_classes(ref, values["labels"])
     metrics, default = values.get("metrics"), values.get("default_metric")
     if not isinstance(metrics, Mapping):
         return
@@ -90,8 +106,13 @@ def objective_facts(ref: str) -> ObjectiveFacts:
         default_metric=objective.default_metric,
         default_model=objective.default_model,
         default_source=objective.default_source,
-        labels=tuple(objective.labels),
+        labels=None if finds_classes(objective) else tuple(objective.labels),
     )
+
+
+def finds_classes(objective: Objective) -> bool:
+    """Return whether the classes are only known after the rows are read."""
+    return not objective.labels and objective.head is Head.SEQUENCE_CLASSIFICATION
 
 
 def _check_names(ref: str, values: Mapping[str, object]) -> None:
@@ -106,8 +127,8 @@ def _check_names(ref: str, values: Mapping[str, object]) -> None:
             raise UserError(f"objective {ref}: {error}") from error
 
 
-def _check_classes(ref: str, labels: object, head: object) -> None:
-    """Raise ``UserError`` if two class names are equal except for case, or there are too few for a classifier."""
+def _check_classes(ref: str, labels: object) -> None:
+    """Raise ``UserError`` if two class names are equal except for case, or there is one only."""
     if isinstance(labels, str) or not isinstance(labels, Sequence):
         raise UserError(f"objective {ref}: labels must be a tuple of class names, got {labels!r}")
     for label in labels:
@@ -125,10 +146,10 @@ def _check_classes(ref: str, labels: object, head: object) -> None:
                 f"objective {ref}: label {label!r} {how}; give each class its own name, and map the data's values "
                 "to them with data.labels: {VALUE: CLASS}"
             )
-    if len(labels) == 1 or (not labels and head is Head.SEQUENCE_CLASSIFICATION):
-        number = "1 class" if labels else "no class"
+    if len(labels) == 1:
         raise UserError(
-            f"objective {ref}: labels contain {number}; a classifier needs at least two. Regression is not supported"
+            f"objective {ref}: labels contain 1 class; a classifier needs at least two. With labels = () they are "
+            "found in the data"
         )
 
 

@@ -53,9 +53,14 @@ def static_facts(ref: str) -> ObjectiveFacts:
         default_metric=default if isinstance(default, str) else "val/loss",
         default_model=model if isinstance(model, Source) else _OTHER,
         default_source=source if isinstance(source, Source) else _OTHER,
-        labels=tuple(labels) if isinstance(labels, list | tuple) else None,
+        labels=_labels(members, tuple(labels) if isinstance(labels, list | tuple) else None),
         complete=complete,
     )
+
+
+def _labels(members: Mapping[str, object], labels: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Return the class names; None if they are unknown, or a classifier finds them in the data."""
+    return labels or (() if labels == () and members.get("head") is not Head.SEQUENCE_CLASSIFICATION else None)
 
 
 def _directions(metrics: Mapping[str, object]) -> dict[str, Direction]:

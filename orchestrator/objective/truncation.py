@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _SPECIAL = 16
 """Most special tokens added to a row by a tokenizer or an objective."""
+_NO_LIMIT = 10**6
+"""A length in tokens above every row's."""
 
 
 def truncated(
@@ -46,14 +48,54 @@ def truncated(
     decided = {name: _decided(objective, rows, max_length) for name, rows in named.items()}
     if not any(undecided for _, undecided in decided.values()):
         return {name: exceeding for name, (exceeding, _) in decided.items()}
-    tokenizer = _tokenizer(model, objective.head) if tokenizer is None else tokenizer
+    tokenizer = tokenizer_of(model, objective.head) if tokenizer is None else tokenizer
     return {
         name: exceeding + _count(objective, named[name].select(undecided), tokenizer, max_length, sample_size)
         for name, (exceeding, undecided) in decided.items()
     }
 
 
-def _tokenizer(model: Source, head: Head) -> "PreTrainedTokenizerBase":
+def token_lengths(
+    objective: Objective,
+    splits: Splits,
+    tokenizer: "PreTrainedTokenizerBase",
+    max_length: int,
+    sample_size: int = 2_000,
+) -> dict[str, list[int]]:
+    """Return the lengths in tokens of evenly spaced rows by split, without truncation.
+
+    The lengths of an objective with its own ``encode`` end at ``max_length + 1``: it may pad to its limit.
+
+    Args:
+        objective: encodes the rows.
+        splits: the rows.
+        tokenizer: the base model's.
+        max_length: the limit of the sweep, in tokens.
+        sample_size: most rows of a split to tokenise.
+
+    Raises:
+        DataError: ``max_length`` is too short for the objective's prompt.
+    """
+    limit = _NO_LIMIT if _is_base(objective) else max_length + 1
+    lengths = {}
+    for name, rows in splits.by_name().items():
+        some = _evenly(rows, sample_size)
+        lengths[name] = [_length(example) for example in objective.encode(some, tokenizer, limit)]
+    return lengths
+
+
+def _evenly(rows: "datasets.Dataset", size: int) -> "datasets.Dataset":
+    """Return at most ``size`` rows, evenly spaced."""
+    count = len(rows)
+    return rows if count <= size else rows.select([index * count // size for index in range(size)])
+
+
+def tokenizer_of(model: Source, head: Head) -> "PreTrainedTokenizerBase":
+    """Return the tokenizer of a model for an objective's head.
+
+    Raises:
+        AssetError: the tokenizer cannot be loaded.
+    """
     try:
         return load_tokenizer(model, classifies=head is Head.SEQUENCE_CLASSIFICATION)
     except LoratoryError:
@@ -95,8 +137,7 @@ def _count(
     count = len(rows)
     if count == 0:
         return 0
-    if count > sample_size:
-        rows = rows.select([index * count // sample_size for index in range(sample_size)])
+    rows = _evenly(rows, sample_size)
     objective.encode(rows.select([0]), tokenizer, max_length)  # raises if max_length is too short for the prompt
     examples = objective.encode(rows, tokenizer, max_length + 1)
     return round(sum(_length(example) > max_length for example in examples) * count / len(rows))

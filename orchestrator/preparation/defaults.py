@@ -47,6 +47,12 @@ def with_split_rule(spec: SweepSpec, stored: Stored | None) -> SweepSpec:
     return replace(spec, data=replace(spec.data, split_rule=stored.get("split_rule", 1)))
 
 
+def with_stored_classes(spec: SweepSpec, stored: Stored | None) -> SweepSpec:
+    """Return the spec with the classes found when the stored sweep was started, so that their ids stay the same."""
+    classes = () if stored is None else stored["data"].get("classes", ())
+    return replace(spec, data=replace(spec.data, classes=tuple(classes))) if classes else spec
+
+
 def with_rung_metric(spec: SweepSpec, stored: Stored | None, directions: Mapping[str, Direction]) -> SweepSpec:
     """Return the spec with the metric compared at rungs.
 

@@ -21,12 +21,20 @@ _KINDS = ("method", "target_modules", "init", "dora")
 """Settings with an effect on packing: they decide whether a trial can be packed."""
 
 
-def plan_engine(spec: SweepSpec, train_rows: int, sweep_dir: str = "", sweep_key: str = "") -> EnginePlan:
-    """Return the plan of the sweep's engines; the budget of a trial is its epochs times ``train_rows`` samples."""
+def plan_engine(
+    spec: SweepSpec, train_rows: int, validation_rows: int | None = None, sweep_dir: str = "", sweep_key: str = ""
+) -> EnginePlan:
+    """Return the plan of the sweep's engines; the budget of a trial is its epochs times ``train_rows`` samples.
+
+    Without ``validation_rows`` the number is the sweep file's.
+    """
+    data = replace(spec.data, train=train_rows)
+    if validation_rows is not None:  # an engine reads the same rows again
+        data = replace(data, validation=validation_rows, equal_folds=False)
     return EnginePlan(
         objective=spec.objective,
         model=spec.model,
-        data=replace(spec.data, train=train_rows),
+        data=data,
         report_points=report_points(spec.samples(train_rows), spec.stopping.reports),
         rows_per_epoch=spec.rows_per_epoch(train_rows),
         sweep_dir=sweep_dir,
@@ -60,6 +68,7 @@ def plan_search(spec: SweepSpec, timetable: Timetable) -> SearchPlan:
         start_points=(*spec.start_points, *spec.prior_points),
         confirm=spec.confirm,
         keep_adapters=spec.tracking.keep_adapters,
+        learning_curve=spec.learning_curve,
         seed=spec.seed,
     )
 

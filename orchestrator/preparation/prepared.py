@@ -14,6 +14,7 @@ from orchestrator.core.sweep import SweepRecord
 from orchestrator.ledger.home import sweep_dir
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.digest import digest
+from orchestrator.objective.loading import finds_classes, with_classes
 from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.objective.splits import NearCopies
 from orchestrator.preparation.defaults import (
@@ -21,6 +22,7 @@ from orchestrator.preparation.defaults import (
     with_extensions,
     with_rung_metric,
     with_split_rule,
+    with_stored_classes,
     with_trial_length,
 )
 from orchestrator.preparation.description import adapters_of, describe
@@ -124,16 +126,20 @@ def prepare(
         ModelError: the model is damaged, or does not fit the task, the rows or their length.
         UserError: peft refuses an adapter.
     """
-    objective, stored = request.objective, None if fresh else stored_fingerprint(ledger, request.spec.name)
-    spec = with_rung_metric(with_split_rule(request.spec, stored), stored, objective.metrics)
-    splits, checked, near_copies = read_rows(spec, objective, say)
+    stored = None if fresh else stored_fingerprint(ledger, request.spec.name)
+    spec = with_stored_classes(with_split_rule(request.spec, stored), stored)
+    spec = with_rung_metric(spec, stored, request.objective.metrics)
+    objective = with_classes(request.objective, spec.data.classes)
+    objective, splits, checked, near_copies = read_rows(spec, objective, say)
+    if finds_classes(request.objective):
+        spec = replace(spec, data=replace(spec.data, classes=objective.labels))
     spec = with_trial_length(spec, stored, len(splits.train))
     length = trial_length(request.spec, spec, row_counts(splits), resumed=stored is not None)
     spec = spec if fresh else with_extensions(spec, ledger)
     spec, prior = with_prior(spec, stored, ledger, checked.weights)
     for line in (f"trial length: {length.text}", *length.notes, f"prior: {prior}"):
         say(line)
-    engine_plan = plan_engine(spec, len(splits.train))
+    engine_plan = plan_engine(spec, len(splits.train), len(splits.validation))
     for note in (adapter_notes := _adapter_notes(engine_plan, objective, checked)):
         say(note)
     fingerprint = _fingerprint(spec, splits)

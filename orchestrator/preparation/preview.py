@@ -17,6 +17,7 @@ from orchestrator.objective.protocol import Splits
 from orchestrator.preparation.prepared import PreparedSweep
 from orchestrator.preparation.rows import row_counts
 from orchestrator.search.confirming import confirmation_text
+from orchestrator.search.learning_curve import learning_curve_text
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.stopping.rules import compared_at
 from orchestrator.spec.possible import possible_epochs
@@ -35,6 +36,7 @@ class SweepPlan:
         data: the source of the rows.
         budget: the limits of the sweep.
         confirm: the trainings with fresh seeds after the search, in words.
+        learning_curve: the trainings on shares of the rows after the search, in words; None: there are none.
         space: one row per parameter: name, distribution in words, condition in words.
         sampler: the sampler's name.
         start_points: number of start points, of the sweep file and of the prior.
@@ -79,6 +81,7 @@ class SweepPlan:
     start_points: int = 0
     prior: str = "none"
     confirm: str = "none"
+    learning_curve: str | None = None
     why: str = ""
     deepspeed: str | None = None
     alone: tuple[str, ...] = ()
@@ -110,6 +113,7 @@ def preview(prepared: PreparedSweep) -> SweepPlan:
         data=str(engine_plan.data.source),
         budget=search_plan.budget,
         confirm=confirmation_text(search_plan),
+        learning_curve=learning_curve_text(search_plan),
         space=tuple(
             (
                 parameter.name,

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from orchestrator.objective.protocol import Objective, Splits
-from orchestrator.objective.splits import NearCopies, find_near_copies
+from orchestrator.objective.splits import NearCopies, find_near_copies, folds
 from orchestrator.objective.truncation import truncated
 from orchestrator.report.data_text import data_lines
 from orchestrator.spec.possible import possible
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 def read_rows(
     spec: SweepSpec, objective: Objective, say: Callable[[str], None] = lambda _line: None
-) -> tuple[Splits, CheckedModel, NearCopies]:
-    """Return the rows with a complete summary, the checked base model with notes on it, and the near copies.
+) -> tuple[Objective, Splits, CheckedModel, NearCopies]:
+    """Return the objective with its classes, the rows with a complete summary, the checked base model, the near copies.
 
     Args:
         spec: the checked sweep file.
@@ -31,11 +31,12 @@ def read_rows(
         DataError: the data breaks a rule.
         ModelError: the model is damaged, or does not fit the task, the rows or their length.
     """
-    splits, checked = checked_splits(spec, objective)
+    objective, splits, checked = checked_splits(spec, objective)
     for note in checked.notes:
         say(note)
+    folds(splits, spec.data)  # refuses too few rows before anything is trained
     splits, near_copies = with_near_copies(splits)
-    return counted(spec, objective, splits, say, checked.tokenizer), checked, near_copies
+    return objective, counted(spec, objective, splits, say, checked.tokenizer), checked, near_copies
 
 
 def counted(
@@ -57,12 +58,17 @@ def counted(
     Raises:
         AssetError: the tokenizer is not available.
     """
-    max_length = min(int(str(trial["max_length"])) for trial in possible(spec.space, spec.fixed, ("max_length",)))
+    max_length = shortest_max_length(spec)
     counts = truncated(objective, splits, spec.model, max_length, tokenizer)
     summary = replace(splits.summary, truncated=counts, max_length=max_length)
     for name, line in data_lines(row_counts(splits), summary, classes=False):
         say(f"{name}: {line}")
     return replace(splits, summary=summary)
+
+
+def shortest_max_length(spec: SweepSpec) -> int:
+    """Return ``max_length`` of a sweep in tokens, the smallest if it is searched."""
+    return min(int(str(trial["max_length"])) for trial in possible(spec.space, spec.fixed, ("max_length",)))
 
 
 def row_counts(splits: Splits) -> dict[str, int]:

@@ -45,7 +45,8 @@ class StoredSweep:
             AssetError: the base model is not available.
         """
         plan = self.engine_plan(sweep_dir(self.sweep))
-        adapters = adapters_of(plan, load_objective(plan.objective), self.metric, self.sweep.facts.data_summary)
+        objective = load_objective(plan.objective, plan.data.classes)
+        adapters = adapters_of(plan, objective, self.metric, self.sweep.facts.data_summary)
         return Candidates(self.sweep, self.records, adapters, self.location)
 
     def gates(self) -> Gates:
@@ -60,7 +61,7 @@ class StoredSweep:
             DataError: the data breaks a rule.
         """
         plan = self.engine_plan(sweep_dir(self.sweep))
-        return load_objective(plan.objective).splits(plan.data)
+        return load_objective(plan.objective, plan.data.classes).splits(plan.data)
 
     def engine_plan(self, folder: Path) -> EnginePlan:
         """Return the plan of the sweep's last engines, with ``folder`` for their checkpoints.

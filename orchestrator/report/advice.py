@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 from orchestrator.core.trial import OVERFITTING, TrialState
+from orchestrator.evaluation.learning_curve import MoreRows
 from orchestrator.report import words
 from orchestrator.report.bounds import TouchedBound
 from orchestrator.report.findings import Finding, Rule, unknown
 from orchestrator.report.leaderboard import Row
+from orchestrator.report.learning_curve import answer_text, points_text
 from orchestrator.report.summary import Summary
 from orchestrator.report.training_length import TrainingLength
 
@@ -65,6 +67,13 @@ def _more_trials(summary: Summary) -> Finding:
 
 
 def _more_rows(summary: Summary, best: Row) -> Finding:
+    """Return what the learning curve says of more rows; without one, what the overfit gap suggests."""
+    if (curve := summary.learning_curve) is not None:
+        numbers = {f"rows_{point.rows}": point.mean for point in curve.points}
+        numbers |= {f"gain_{gain.rows}": gain.value for gain in curve.gains}
+        sentence = f"Training rows: {answer_text(curve)}. Measured: {points_text(curve)}."
+        known = curve.answer is not MoreRows.UNKNOWN
+        return Finding(rule=Rule.MORE_ROWS, sentence=sentence, numbers=numbers, known=known)
     complete = [row for row in summary.leaderboard.rows if row.state is TrialState.COMPLETE]
     exits = sum((row.reason or "").startswith(OVERFITTING) for row in complete)
     share = _gap_share(best)

@@ -10,7 +10,9 @@ _CLASSES = 12
 
 
 def data_lines(rows: Mapping[str, int], data: DataSummary, *, classes: bool = True) -> list[tuple[str, str]]:
-    """Return pairs of a name and a line: rows, omitted, truncated, labels, classes, warnings. Empty lines are skipped.
+    """Return pairs of a name and a line: rows, omitted, truncated, labels, class ids, classes, warnings.
+
+    Empty lines are skipped.
 
     Args:
         rows: number of rows by split.
@@ -26,6 +28,8 @@ def data_lines(rows: Mapping[str, int], data: DataSummary, *, classes: bool = Tr
     lines += [("truncated", truncation_text(data))] if any(data.truncated.values()) else []
     if not _is_identity(data.labels):
         lines.append(("labels", _abbreviated([f"{value} → {name}" for value, name in _by_class(data)])))
+    if data.class_order:
+        lines.append(("class ids", f"{_abbreviated([*data.classes])} ({data.class_order})"))
     for split, rows_by_class in data.label_counts.items() if classes else ():
         parts = [f"{name}: {words.count(number)}" for name, number in rows_by_class.items()]
         lines.append((f"classes {split}", _abbreviated(parts)))

@@ -13,11 +13,13 @@ from orchestrator.core.plan import EngineName
 from orchestrator.core.ranking import of_the_search, start_trials
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord, TrialState
+from orchestrator.evaluation.learning_curve import LearningCurve, learning_curve
 from orchestrator.evaluation.winner_score import CorrectedScore, corrected_winner
 from orchestrator.ledger.home import sweep_dir
 from orchestrator.report.confirmation import ConfirmedScore, confirmation_scores
 from orchestrator.report.kept_adapters import comparison_json, kept_adapters
 from orchestrator.report.leaderboard import Leaderboard, leaderboard, metric_of
+from orchestrator.report.learning_curve import learning_curve_json
 from orchestrator.report.quality import Quality, quality
 from orchestrator.report.search_gain import SearchGain, search_gain
 from orchestrator.report.time_use import TimeUse, time_use
@@ -48,6 +50,7 @@ class Summary:
         winner_score: the winner's validation score, corrected for its choice; None if it is unknown, or if fresh seeds
             say more.
         confirmation: the configurations trained again with fresh seeds, the best first.
+        learning_curve: the winner's configuration on shares of its training rows; None without such trainings.
         out_of_memory: the trials that ran out of memory, with their sizes, as a sentence; None without such a trial.
         data: number of rows by split.
         data_summary: counts of rows used, omitted and truncated.
@@ -74,6 +77,7 @@ class Summary:
     quality: Quality = field(default_factory=Quality)
     requests: tuple[ControlRequest, ...] = ()
     notes: tuple[str, ...] = ()
+    learning_curve: LearningCurve | None = None
 
     @property
     def quality_lines(self) -> list[tuple[str, str]]:
@@ -93,7 +97,9 @@ def summarise(
     metric = metric_of(sweep)
     kept = kept_adapters(sweep_dir(sweep), records, metric, sweep.facts.prefer)
     board = leaderboard(records, metric, sweep.facts.baseline, sweep.status, kept)
-    confirmation = confirmation_scores(sweep_dir(sweep), records, metric)
+    plan = sweep.facts.engine_plan
+    folds = None if plan is None else plan.data.folds
+    confirmation = confirmation_scores(sweep_dir(sweep), records, metric, folds)
     return Summary(
         sweep=sweep,
         records=tuple(records),
@@ -110,6 +116,7 @@ def summarise(
         tokens=sum(round(record.reports[-1].metrics.get("progress/tokens", 0)) for record in records if record.reports),
         data_summary=sweep.facts.data_summary,
         quality=quality(sweep_dir(sweep), records, metric),
+        learning_curve=learning_curve(sweep_dir(sweep), records, metric, sweep.facts.rows.get("train", 0)),
         requests=tuple(requests),
     )
 
@@ -170,6 +177,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "search_gain": None if summary.search_gain is None else summary.search_gain.sentence,
         "winner_score": None if summary.winner_score is None else asdict(summary.winner_score),
         "confirmation": [{**asdict(score), "sentence": score.sentence} for score in summary.confirmation],
+        "learning_curve": None if summary.learning_curve is None else learning_curve_json(summary.learning_curve),
         "out_of_memory": summary.out_of_memory,
         "prior": sweep.facts.prior,
         "importances": {"values": summary.importances.values, "note": summary.importances.note},

@@ -9,6 +9,7 @@ from orchestrator.core.sweep import state_word
 from orchestrator.report import words
 from orchestrator.report.data_text import data_lines
 from orchestrator.report.leaderboard import Leaderboard
+from orchestrator.report.learning_curve import answer_text, points_text
 from orchestrator.report.summary import Summary
 from orchestrator.report.text_table import STATE_STYLES, LeaderboardTable
 from orchestrator.report.time_use import TimeUse
@@ -92,10 +93,12 @@ def summary_text(summary: Summary, limit: int | None = None) -> Group:
 def _result_lines(summary: Summary) -> list[tuple[str, str]]:
     """Return pairs of a name and a sentence on the results of the search."""
     board, score, gain = summary.leaderboard, summary.winner_score, summary.search_gain
+    curve = summary.learning_curve
     lines = [
         ("intervals", board.interval_note),
         ("choice", None if score is None else score.sentence),
         *(("confirmed", each.sentence) for each in summary.confirmation),
+        *(() if curve is None else (("rows", f"{points_text(curve)}; {answer_text(curve)}"),)),
         ("kept", board.comparison_note),
         *summary.quality_lines,
         ("search", None if gain is None else gain.sentence),

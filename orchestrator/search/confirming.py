@@ -6,6 +6,7 @@ Bouthillier et al. 2021, "Accounting for variance in machine learning benchmarks
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from orchestrator.core.policy import Confirm, Confirmation
 from orchestrator.core.ranking import ranked_by_score
@@ -25,6 +26,22 @@ SIZES = (
 """The choices of ``auto``, the largest first. Two seeds are the fewest that show the noise between seeds."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FreshTraining:
+    """A training of a configuration with a fresh seed.
+
+    Attributes:
+        leader: the search's trial with the configuration.
+        seed: the fresh seed.
+        fold, share: see ``TrialRecord``.
+    """
+
+    leader: TrialRecord
+    seed: int
+    fold: int | None = None
+    share: float | None = None
+
+
 class Confirming:
     """Chooses the fresh trainings of one sweep. The choice is a function of the ended trials of the search.
 
@@ -40,6 +57,8 @@ class Confirming:
 
     def update(self, record: TrialRecord) -> None:
         """Take note of a new or changed trial."""
+        if record.share is not None:
+            return
         if record.confirms is not None:
             self._fresh.setdefault(record.confirms, set()).add(record.number)
         elif record.ended:
@@ -47,10 +66,11 @@ class Confirming:
         else:
             self._running.add(record.number)
 
-    def next(self, searched: Collection[TrialRecord]) -> tuple[TrialRecord, int] | None:
-        """Return the next configuration to train and a fresh seed; None if none is missing, or trials still run.
+    def next(self, searched: Collection[TrialRecord]) -> FreshTraining | None:
+        """Return the next fresh training; None if none is missing, or trials still run.
 
-        Every configuration gets its first fresh training before any gets its second.
+        Every configuration gets its first fresh training before any gets its second. With folds, the first training of
+        a configuration has the fold 1, the second one the fold 2, and so on.
 
         Args:
             searched: all trials of the search; the caller has made sure that none is to come.
@@ -64,7 +84,13 @@ class Confirming:
         leader = min(leaders, key=lambda trial: done[trial.number], default=None)
         if leader is None or done[leader.number] >= seeds:
             return None
-        return leader, derive_seed(self._plan.seed, "fresh", leader.number, done[leader.number])
+        number = done[leader.number]
+        folds = isinstance(self._plan.confirm, Confirmation) and self._plan.confirm.folds
+        return FreshTraining(
+            leader=leader,
+            seed=derive_seed(self._plan.seed, "fresh", leader.number, number),
+            fold=number + 1 if folds else None,
+        )
 
     def take_notes(self) -> tuple[str, ...]:
         """Return the reasons for the number of fresh trainings since the last call, one sentence each."""
@@ -110,6 +136,11 @@ def confirmation_text(plan: SearchPlan) -> str:
         return "none: the search spends the whole limit of time or tokens"
     limited = budget.wall_time_s is not None or budget.tokens is not None
     allowed = ", if the limits of time and tokens allow" if limited else ""
+    if isinstance(confirm, Confirmation) and confirm.folds:
+        return (
+            f"the best {confirm.top} configurations are trained again on {confirm.seeds} other folds of the rows, with "
+            f"fresh seeds, after the search: {confirm.trials} x {each:,} = {confirm.trials * each:,} samples{allowed}"
+        )
     if isinstance(confirm, Confirmation):
         return (
             f"the best {confirm.top} configurations are trained with {confirm.seeds} fresh seeds each, after the "

@@ -22,9 +22,10 @@ from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState, TrialTask
 from orchestrator.evaluation.exits import diverged, overfitting
 from orchestrator.ledger.memory import SweepLedger
-from orchestrator.search.confirming import Confirming
+from orchestrator.search.confirming import Confirming, FreshTraining
 from orchestrator.search.control import POLL_S, Control, SearchState
 from orchestrator.search.gain import ExpectedGain
+from orchestrator.search.learning_curve import next_on_curve
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.spending import Spending
 from orchestrator.search.stopping.decide import Decider
@@ -312,39 +313,32 @@ class Coordinator:
         if isinstance(point, str):
             self._no_points = point
             return None
-        return self._add_trial(point.params, point.study_number)
+        return self._add(self._new_record(point.params), point.study_number)
 
     def _open_clone(self, request: ControlRequest) -> None:
         """Open the trial of an accepted clone, unless it is open."""
         assert request.params is not None
         if request.clone not in self._records:
             study_number = self._study.add_clone(request.id, request.params)
-            self._add_trial(request.params, study_number, origin=request.origin)
+            self._add(self._new_record(request.params, request.origin), study_number)
 
-    def _add_trial(
-        self,
-        params: Mapping[str, ParamValue],
-        study_number: int | None,
-        *,
-        seed: int | None = None,
-        confirms: int | None = None,
-        origin: str | None = None,
-    ) -> int:
-        """Commit a new trial and return its number. ``seed``: None for the seed of a trial of the search."""
+    def _new_record(self, params: Mapping[str, ParamValue], origin: str | None = None) -> TrialRecord:
         number = len(self._records)
-        record = TrialRecord(
+        return TrialRecord(
             number=number,
             params=params,
             settings=TrialSettings.from_params({**self._plan.fixed, **params}),
-            seed=derive_seed(self._plan.seed, "trial", number) if seed is None else seed,
+            seed=derive_seed(self._plan.seed, "trial", number),
             state=TrialState.RUNNING,
-            confirms=confirms,
             origin=origin,
             started_at=self._clock(),
         )
+
+    def _add(self, record: TrialRecord, study_number: int | None) -> int:
+        """Commit a new trial and return its number."""
         self._ledger.trials.add(self._sweep.id, record, study_number)
         if study_number is not None:
-            self._study_numbers[number] = study_number
+            self._study_numbers[record.number] = study_number
         return self._store_with_study(record).number
 
     def _use_budget(self) -> None:
@@ -356,14 +350,15 @@ class Coordinator:
         return SearchState(records=self._records, budget=self._plan.budget, nothing_to_try=self._nothing_to_try())
 
     def _open_fresh_training(self) -> int | None:
-        """Open a training of a leader's configuration with a fresh seed; None if none is missing or allowed yet."""
+        """Open a training of a leader's configuration after the search; None if none is missing or allowed yet."""
         if self._no_new_trials() is None or (fresh := self._next_to_confirm()) is None:
             return None
-        leader, seed = fresh
-        return self._add_trial(leader.params, None, seed=seed, confirms=leader.number)
+        record = self._new_record(fresh.leader.params)
+        record = replace(record, seed=fresh.seed, confirms=fresh.leader.number, fold=fresh.fold, share=fresh.share)
+        return self._add(record, None)
 
-    def _next_to_confirm(self) -> tuple[TrialRecord, int] | None:
-        return self._confirming.next(self._searched.values())
+    def _next_to_confirm(self) -> FreshTraining | None:
+        return self._confirming.next(self._searched.values()) or next_on_curve(self._plan, self._records.values())
 
     def _end_if_failed(self, number: int) -> None:
         """End a trial with the decided outcome FAIL; it gets no final metrics."""

@@ -26,6 +26,7 @@ class SearchPlan:
             included. None: the whole space.
         confirm: which trials are trained again after the search.
         keep_adapters: number of trials whose adapters are kept; ``confirm: auto`` chooses among these.
+        learning_curve: trainings of the winner's configuration on each share of its rows; None: no learning curve.
         seed: the sweep's seed; every trial's seed derives from it.
     """
 
@@ -40,4 +41,5 @@ class SearchPlan:
     candidates: tuple[Mapping[str, ParamValue], ...] | None = None
     confirm: Confirmation | Confirm = Confirm.NONE
     keep_adapters: int = 3
+    learning_curve: int | None = None
     seed: int = 0

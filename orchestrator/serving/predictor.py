@@ -1,7 +1,7 @@
 """Predictions with a registered model or an exported folder."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -11,6 +11,7 @@ from orchestrator.core.data import Source
 from orchestrator.core.environment import program
 from orchestrator.core.errors import UserError
 from orchestrator.core.quantisation import Quantisation, require_package
+from orchestrator.serving.bases import BaseModels
 from orchestrator.tracking.adapters import CARD, AdapterCard, read_card
 from orchestrator.tracking.environment import load_mlflow
 from orchestrator.tracking.location import Location
@@ -18,6 +19,9 @@ from orchestrator.tracking.registry import ModelReference, Registry, registry_er
 
 if TYPE_CHECKING:
     from orchestrator.tracking.adapter_model import AdapterRunner
+
+MAX_NEW_TOKENS = 64
+"""Most tokens of a generated answer, if the caller sets no other number."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,13 +48,15 @@ class Predictor:
     """A base model with an adapter, loaded once, for any number of texts."""
 
     def __init__(
-        self, runner: "AdapterRunner", card: AdapterCard, reference: str, temperature: float | None = None
+        self, runner: "AdapterRunner", card: AdapterCard, located: "_Located", *, calibrated: bool = False
     ) -> None:
         self._runner = runner
-        self._temperature = temperature
+        self._calibrated = calibrated
         self.card = card
-        self.reference = reference
+        self.reference = located.reference
         """The loaded model: ``name/version`` or the folder."""
+        self.registered = located.registered
+        """Whether the model is a registered version."""
 
     @classmethod
     def load(
@@ -61,6 +67,7 @@ class Predictor:
         resolve: Callable[[Source], str] = resolve_model,
         device: str = "cpu",
         calibrated: bool = False,
+        bases: BaseModels | None = None,
     ) -> Self:
         """Return the predictor of a model.
 
@@ -71,6 +78,7 @@ class Predictor:
             resolve: returns the base model's folder or hub id.
             device: ``cpu`` or ``cuda``.
             calibrated: whether the logits are divided by the adapter's temperature.
+            bases: the loaded base models, shared with other predictors; None: this one loads its own.
 
         Raises:
             UserError: the model does not exist, the package for its quantised base model is not installed, or the
@@ -78,7 +86,8 @@ class Predictor:
             AssetError: the base model cannot be loaded.
             ModelError: the base model's files are damaged, or its folder also contains an adapter.
         """
-        folder, reference = _locate(model, location)
+        located = _locate(model, location)
+        folder, reference = located.folder, located.reference
         card = read_card(folder)
         if calibrated and card.temperature is None:
             raise UserError(
@@ -93,7 +102,8 @@ class Predictor:
         load_mlflow()
         from orchestrator.tracking.adapter_model import AdapterRunner
 
-        return cls(AdapterRunner(folder, base, device), card, reference, card.temperature if calibrated else None)
+        shared = None if bases is None else bases.model_for(folder, card, base)
+        return cls(AdapterRunner(folder, base, device, shared), card, located, calibrated=calibrated)
 
     def predict(
         self, texts: Sequence[str], batch_size: int = 32, progress: Callable[[int], None] = lambda _count: None
@@ -108,39 +118,58 @@ class Predictor:
         nonblank = [text for text in texts if text.strip()]
         found: list[Prediction] = []
         for start in range(0, len(nonblank), batch_size):
-            found += self._answers(nonblank[start : start + batch_size], batch_size)
+            found += self.answers(nonblank[start : start + batch_size], batch_size)
             progress(len(found))
         answers = iter(found)
         return [next(answers) if text.strip() else Prediction(text=text, answer=None) for text in texts]
 
-    def _answers(self, texts: Sequence[str], batch_size: int) -> list[Prediction]:
+    def answers(
+        self, texts: Sequence[str], batch_size: int = 32, max_new_tokens: int = MAX_NEW_TOKENS
+    ) -> list[Prediction]:
+        """Return one prediction per text, in order; no text is blank.
+
+        Args:
+            texts: the texts.
+            batch_size: texts per batch.
+            max_new_tokens: most tokens of a generated answer.
+        """
         labels = self.card.labels
         if not labels:
-            answers = self._runner.generate(texts, batch_size)
+            answers = self._runner.generate(texts, batch_size, max_new_tokens)
             return [Prediction(text=text, answer=answer) for text, answer in zip(texts, answers, strict=True)]
         rows = self._runner.probabilities(texts, batch_size)
-        if self._temperature is not None:
-            rows = [with_temperature(row, self._temperature) for row in rows]
         by_label = [dict(zip(labels, row, strict=True)) for row in rows]
-        return [
+        found = [
             Prediction(text=text, answer=max(row, key=row.__getitem__), probabilities=row)
             for text, row in zip(texts, by_label, strict=True)
         ]
+        return self.calibrated(found) if self._calibrated else found
+
+    def calibrated(self, predictions: Sequence[Prediction]) -> list[Prediction]:
+        """Return a classifier's predictions with probabilities at the adapter's temperature; the answers stay the same.
+
+        The adapter has a temperature.
+        """
+        rows = self._runner.calibrated([[*each.probabilities.values()] for each in predictions])
+        return [
+            replace(each, probabilities=dict(zip(each.probabilities, row, strict=True)))
+            for each, row in zip(predictions, rows, strict=True)
+        ]
 
 
-def with_temperature(probabilities: Sequence[float], temperature: float) -> list[float]:
-    """Return ``softmax(logits / temperature)`` from ``softmax(logits)``; the most probable class stays the same."""
-    top = max(probabilities)
-    powers = [(probability / top) ** (1 / temperature) for probability in probabilities]
-    return [power / sum(powers) for power in powers]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Located:
+    folder: Path
+    reference: str
+    registered: bool
 
 
-def _locate(model: str, location: Location) -> tuple[Path, str]:
+def _locate(model: str, location: Location) -> _Located:
     """Return the adapter's folder and its reference: ``name/version`` or the folder."""
     folder = Path(model).expanduser()
     path_like = model.startswith(("/", ".", "~")) or model.removeprefix("models:/").count("/") > 1
     if model and _is_dir(folder) and (path_like or "/" in model or (folder / CARD).is_file()):
-        return folder, str(folder)
+        return _Located(folder=folder, reference=str(folder), registered=False)
     if path_like:
         problem = "is a file" if folder.is_file() else "does not exist"
         raise UserError(
@@ -152,9 +181,9 @@ def _locate(model: str, location: Location) -> tuple[Path, str]:
             version = registry.get(ModelReference.parse(model))
         except UserError:
             if model and _is_dir(folder):
-                return folder, str(folder)
+                return _Located(folder=folder, reference=str(folder), registered=False)
             raise
-        return registry.download(version), version.reference
+        return _Located(folder=registry.download(version), reference=version.reference, registered=True)
 
 
 def _is_dir(path: Path) -> bool:

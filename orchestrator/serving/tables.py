@@ -21,7 +21,7 @@ from orchestrator.core.errors import DataError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-EXTENSIONS = tuple(FORMATS)
+EXTENSIONS = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 TEXT = "text"
 _LAST = "\0end of file\0"
 

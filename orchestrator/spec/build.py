@@ -24,7 +24,7 @@ from orchestrator.spec.deepspeed import read_deepspeed
 from orchestrator.spec.overrides import Override, overridden_text
 from orchestrator.spec.points import read_points
 from orchestrator.spec.problems import Problems, yaml_text
-from orchestrator.spec.sections import EarlyStopping, Sampler, SweepFile
+from orchestrator.spec.sections import EarlyStopping, FoldsSection, Sampler, SweepFile
 from orchestrator.spec.sources import SourceReader
 from orchestrator.spec.space import read_space
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -62,8 +62,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     objective, facts = _objective(file.objective, sources, objective_facts, problems)
     model, data = _model(file, sources, facts), _data(file, sources, facts, problems)
     deepspeed = read_deepspeed(file.training.deepspeed, sources, problems)
-    fixed = checks.read_fixed(file, names, problems)
-    space = read_space(search.space, names, problems)
+    fixed, space = checks.read_fixed(file, names, problems), read_space(search.space, names, problems)
     points = read_points(search.start, space, names, problems)
     metric = checks.read_metric(search, facts, problems) if facts else None
     stopping = replace(_stopping(file), metric=checks.read_rung_metric(file.early_stopping, facts, problems))
@@ -97,6 +96,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         stopping=stopping,
         budget=_budget(file),
         confirm=confirm,
+        learning_curve=file.learning_curve,
         prefer=tuple(search.prefer),
         resources=_resources(file),
         tracking=Tracking(**file.tracking.model_dump()),
@@ -176,6 +176,7 @@ def _data(file: SweepFile, sources: SourceReader, facts: ObjectiveFacts | None, 
     if source is None:
         return None
     train_eval = data.train_eval or min(_TRAIN_EVAL, data.train or _TRAIN_EVAL)
+    folds = FoldsSection(folds=data.folds) if isinstance(data.folds, int) else data.folds
     return DataPlan(
         source=source,
         columns=data.columns,
@@ -187,6 +188,9 @@ def _data(file: SweepFile, sources: SourceReader, facts: ObjectiveFacts | None, 
         shift=shift,
         shift_rows=data.shift_rows,
         labels=labels,
+        folds=None if folds is None else folds.folds,
+        repeats=1 if folds is None else folds.repeats,
+        equal_folds=folds is not None,
     )
 
 

@@ -13,7 +13,7 @@ from orchestrator.core.settings import RULES, Group
 from orchestrator.core.space import ParamValue, Space
 from orchestrator.spec.possible import possible
 from orchestrator.spec.problems import KeyPath, Problems, yaml_text
-from orchestrator.spec.sections import EarlyStopping, Search, SweepFile
+from orchestrator.spec.sections import ConfirmSection, EarlyStopping, Search, SweepFile
 from orchestrator.spec.suggest import one_of
 from orchestrator.spec.trial_length import longest_samples
 
@@ -24,6 +24,7 @@ _SIZES = {
     SamplerName.CMAES: ("startup_trials", "population"),
     SamplerName.NSGAII: ("population",),
 }
+_NO_END = "needs budget.trials or budget.until: a search limited by time or tokens alone spends all of them"
 _SPLITS = ("train", "val", "validation", "test")
 
 
@@ -118,16 +119,42 @@ def check_sampler(sampler: SamplerPolicy, space: Space, problems: Problems) -> N
 
 def read_confirm(file: SweepFile, problems: Problems) -> Confirmation | Confirm:
     """Return the trainings with fresh seeds; check that the search leaves room for them and keeps the adapters."""
-    written = file.confirm
+    written, folds = file.confirm, file.data.folds
+    _check_learning_curve(file, problems)
+    if folds is not None:
+        _check_folds(file, problems)
     if isinstance(written, Confirm):
-        return written
+        if folds is None or written is Confirm.NONE:
+            return written
+        written = ConfirmSection(top=min(ConfirmSection().top, file.tracking.keep_adapters))
     if file.budget.trials is None and file.budget.until is None:
-        message = "needs budget.trials or budget.until: a search limited by time or tokens alone spends all of them"
-        problems.add_if_unrelated(("confirm",), message, at_key=True)
+        problems.add_if_unrelated(("confirm",), _NO_END, at_key=True)
     if written.top > file.tracking.keep_adapters:
         message = f"at most tracking.keep_adapters ({file.tracking.keep_adapters}) is possible, got {written.top}"
         problems.add_if_unrelated(("confirm", "top"), message)
-    return Confirmation(top=written.top, seeds=written.seeds)
+    if folds is None:
+        return Confirmation(top=written.top, seeds=written.seeds)
+    number, repeats = (folds, 1) if isinstance(folds, int) else (folds.folds, folds.repeats)
+    return Confirmation(top=written.top, seeds=number * repeats - 1, folds=True)
+
+
+def _check_learning_curve(file: SweepFile, problems: Problems) -> None:
+    """Check that the search leaves room for the trainings of the learning curve."""
+    if file.learning_curve is not None and file.budget.trials is None and file.budget.until is None:
+        problems.add_if_unrelated(("learning_curve",), _NO_END, at_key=True)
+
+
+def _check_folds(file: SweepFile, problems: Problems) -> None:
+    """Check the keys that ``data.folds`` decides."""
+    if file.confirm is Confirm.NONE:
+        message = "data.folds needs a confirmation, which trains on the folds; remove this line, or data.folds"
+        problems.add_if_unrelated(("confirm",), message, at_key=True)
+    elif isinstance(file.confirm, ConfirmSection) and "seeds" in file.confirm.model_fields_set:
+        message = "data.folds decides this number: one training for each other fold; remove it"
+        problems.add_if_unrelated(("confirm", "seeds"), message, at_key=True)
+    if "validation" in file.data.model_fields_set:
+        message = "data.folds decides this number: one fold of the rows that are not for the test split; remove it"
+        problems.add_if_unrelated(("data", "validation"), message, at_key=True)
 
 
 def check_settings(

@@ -10,8 +10,8 @@ from orchestrator.core.settings import MOST_OF_SETTING
 from orchestrator.core.space import ParamValue
 
 _T = TypeVar("_T")
-TEXT, MAPPING = "(text)", "(mapping)"
-"""Tags of the two forms of a value. The parentheses distinguish them from keys in pydantic's error locations."""
+TEXT, NUMBER, MAPPING, LIST = "(text)", "(number)", "(mapping)", "(list)"
+"""Tags of the forms of a value. The parentheses distinguish them from keys in pydantic's error locations."""
 
 
 class Section(BaseModel):
@@ -155,6 +155,10 @@ def _shape(value: object) -> str:
     return TEXT if isinstance(value, str) else MAPPING
 
 
+def _shape_of_three(value: object) -> str:
+    return LIST if isinstance(value, list) else _shape(value)
+
+
 by_shape = Discriminator(_shape)
 """Discriminates the short form of a value (text) from its long form (mapping)."""
 
@@ -170,6 +174,14 @@ class HubSource(Section):
 
 SourceEntry = Annotated[Annotated[Address, Tag(TEXT)] | Annotated[HubSource, Tag(MAPPING)], by_shape]
 """A packaged name, ``hub:org/name`` or a path; or a mapping with ``hub``."""
+
+DataEntry = Annotated[
+    Annotated[Address, Tag(TEXT)]
+    | Annotated[HubSource, Tag(MAPPING)]
+    | Annotated[Annotated[list[Address], Field(min_length=1, max_length=MAX_ITEMS)], Tag(LIST)],
+    Discriminator(_shape_of_three),
+]
+"""A source of rows: as ``SourceEntry``, or a list of paths and patterns."""
 
 DeepSpeedEntry = Annotated[Annotated[Address, Tag(TEXT)] | Annotated[dict[str, Any], Tag(MAPPING)], by_shape]
 """A name, the path of a JSON file, or a DeepSpeed configuration."""

@@ -31,13 +31,14 @@ def fingerprint(spec: SweepSpec) -> dict[str, Any]:
 
     The start points of the prior are included too, because they stay the same on resume. The sampler, the file's own
     start points, budget, resources and tracking are not included. Default values are omitted (settings fixed at their
-    default, empty ``data.labels``, no quantisation, no DeepSpeed), so writing a default changes nothing.
+    default, empty ``data.labels``, no classes found, no quantisation, no DeepSpeed), so writing a default changes
+    nothing.
     """
     space = {p.name: asdict(p.distribution) | ({"when": dict(p.when)} if p.when else {}) for p in spec.space.parameters}
     facts: dict[str, Any] = {
         "objective": spec.objective,
         "model": asdict(spec.model),
-        "data": {key: value for key, value in asdict(spec.data).items() if value or key != "labels"},
+        "data": {key: value for key, value in asdict(spec.data).items() if value or key not in {"labels", "classes"}},
         "epochs": spec.fixed.get("epochs", RULES["epochs"].default),
         "precision": spec.precision,
         "fixed": {
@@ -55,6 +56,11 @@ def fingerprint(spec: SweepSpec) -> dict[str, Any]:
     if "method" not in space:
         # Stored fingerprints from before the method could be searched have it at the top level.
         facts["method"] = facts["fixed"].pop("method", RULES["method"].default)
+    # The validation split follows from the folds; more repeats add trainings and change none.
+    for name in ("folds", "repeats", "equal_folds"):
+        number = facts["data"].pop(name)
+        if name == "folds" and number is not None:
+            facts["data"] |= {"folds": number, "validation": None}
     # Stored fingerprints from before there was a second rule have no key for rule 1.
     split_rule = facts["data"].pop("split_rule")
     if split_rule != 1:

@@ -25,13 +25,14 @@ _NEEDED = {
     "less_than_equal": "a value <= {le:g} is needed",
     "finite_number": "a finite number is needed",
     "string_too_long": "a text of at most {max_length} characters is needed",
+    "too_short": "at least {min_length} item is needed",
     "too_long": "at most {max_length} items are possible",
 }
 _FORMS: dict[KeyPath, str] = {
     ("early_stopping",): "a rule's name, none or a mapping is needed",
     ("search", "sampler"): "a sampler's name or a mapping is needed",
     ("model",): "a name, a path or a mapping with hub is needed",
-    ("data", "source"): "a name, a path or a mapping with hub is needed",
+    ("data", "source"): "a name, a path, a list of paths or a mapping with hub is needed",
     ("data", "labels"): "a mapping of values in the data to class names is needed",
     ("data", "shift"): "a mapping of names to sources is needed",
     ("search", "space"): "a mapping of settings to their ranges is needed",

@@ -6,7 +6,7 @@ without a real default.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from orchestrator.core.metric import Direction
 from orchestrator.core.plan import EngineName, Precision
@@ -17,8 +17,10 @@ from orchestrator.spec.fields import (
     MAPPING,
     MAX_ITEMS,
     MAX_SETS,
+    NUMBER,
     TEXT,
     Address,
+    DataEntry,
     DeepSpeedEntry,
     Name,
     Natural,
@@ -59,13 +61,35 @@ def _distinct(values: list[Preferred]) -> list[Preferred]:
 REQUIRED: tuple[tuple[str, ...], ...] = (("name",), ("objective",), ("search",), ("search", "space"), ("budget",))
 
 
+class FoldsSection(Section):
+    """Divisions of the rows for training and validation, for the confirmation."""
+
+    folds: Annotated[int, Field(ge=2, le=100)] = Field(
+        default=5, description="number of folds; the validation split of the search is the first one"
+    )
+    repeats: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=1, description="number of divisions into folds; the later ones divide all rows again"
+    )
+
+
+def _folds_shape(value: object) -> str:
+    return MAPPING if isinstance(value, dict | FoldsSection) else NUMBER
+
+
+FoldsEntry = Annotated[
+    Annotated[int, Field(ge=2, le=100), Tag(NUMBER)] | Annotated[FoldsSection, Tag(MAPPING)],
+    Discriminator(_folds_shape),
+]
+
+
 @with_settings(Group.DATA)
 class Data(Section):
     """The rows for training, validation and test."""
 
-    source: SourceEntry | None = Field(
+    source: DataEntry | None = Field(
         default=None,
-        description="packaged name, hub:org/name, a csv/json/parquet file, or a mapping with hub",
+        description="packaged name, hub:org/name, a file, folder or pattern such as data/*.csv, a list of these, "
+        "sqlite:///FILE?query=SELECT …, or a mapping with hub",
     )
     columns: dict[Short, Short] = Field(
         default={},
@@ -82,11 +106,16 @@ class Data(Section):
     test: Rows = Field(
         default=1000, description="test rows, on which only the kept adapters are evaluated, once, at the end"
     )
+    folds: FoldsEntry | None = Field(
+        default=None,
+        description="train the best configurations again on each other fold of the rows: a number of folds, or a "
+        "mapping with folds and repeats; the validation split is one fold. For few rows",
+    )
     seed: Seed = Field(default=0, description="seed of the split, the same for all trials")
     train_eval: Rows | None = Field(
         default=None, description="training rows evaluated for the overfit gap; 500 if absent"
     )
-    shift: dict[Name, SourceEntry] = Field(
+    shift: dict[Name, DataEntry] = Field(
         default={}, max_length=MAX_SETS, description="shift sets: data of other distributions, by name"
     )
     shift_rows: Rows = Field(default=1000, description="most rows of each shift set")
@@ -211,7 +240,9 @@ class ConfirmSection(Section):
     """Trainings of the best configurations with fresh seeds, after the search."""
 
     top: Annotated[int, Field(ge=1, le=100)] = Field(default=3, description="number of configurations, the best first")
-    seeds: Annotated[int, Field(ge=1, le=100)] = Field(default=3, description="trainings of each, with fresh seeds")
+    seeds: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=3, description="trainings of each, with fresh seeds; data.folds decides it"
+    )
 
 
 ConfirmEntry = Annotated[
@@ -272,6 +303,11 @@ class SweepFile(Section):
         default=Confirm.AUTO,
         description="trainings of the best configurations with fresh seeds after the search: a mapping with top and "
         "seeds; auto: as many as 15 % of the search's samples allow, possibly none; or none",
+    )
+    learning_curve: Annotated[int, Field(ge=2, le=20)] | None = Field(
+        default=None,
+        description="train the winner's configuration this many times on each of 12, 25, 50 and 100 % of its rows, "
+        "after the search: the report says whether more rows would help. No such trainings if absent",
     )
     resources: ResourcesSection = Field(default=ResourcesSection(), description="engine and parallel trials")
     tracking: TrackingSection = Field(

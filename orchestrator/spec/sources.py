@@ -1,8 +1,9 @@
-"""Resolves the source of a model or data set: packaged name, hub id or path. Files are located, not read."""
+"""Resolves the source of a model or data set: packaged name, hub id, path or query. Files are located, not read."""
 
 import errno
+import glob
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +13,13 @@ from orchestrator.spec.problems import KeyPath, Problems, yaml_text
 from orchestrator.spec.suggest import did_you_mean
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
-DATA_SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")
+DATA_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".arrow", ".feather")
+_SQLITE = "sqlite:///"
+_QUERY = "?query="
+
+
+def _has_rows(path: Path) -> bool:
+    return path.suffix.lower() in DATA_SUFFIXES or path.is_dir()
 
 
 class SourceReader:
@@ -40,12 +47,53 @@ class SourceReader:
                     self._problems.add((*path, name), "applies only to data sets", at_key=True)
         return source
 
-    def data(self, entry: str | HubSource, path: KeyPath) -> Source | None:
+    def data(self, entry: str | HubSource | Sequence[str], path: KeyPath) -> Source | None:
         """Return a data set's source, or None after a problem."""
-        source = self._source(entry, path)
-        if source and source.origin is Origin.LOCAL and Path(source.name).suffix not in DATA_SUFFIXES:
-            return self._refuse(path, f"one of {', '.join(DATA_SUFFIXES)} is needed, got {yaml_text(entry)}")
-        return source
+        if isinstance(entry, str) and entry.startswith(_SQLITE):
+            return self._sqlite(entry, path)
+        if isinstance(entry, HubSource) or (
+            isinstance(entry, str) and (entry.startswith("hub:") or entry in self._packaged)
+        ):
+            return self._source(entry, path)
+        entries = {path: entry} if isinstance(entry, str) else {(*path, at): one for at, one in enumerate(entry)}
+        names = [self._rows(one, where) for where, one in entries.items()]
+        return None if None in names else Source(origin=Origin.LOCAL, name="\n".join(filter(None, names)))
+
+    def _rows(self, entry: str, path: KeyPath) -> str | None:
+        """Return the absolute path of a file or folder of rows, or the absolute pattern; None after a problem."""
+        pattern = glob.has_magic(entry) and self.find(entry) is None
+        found = self._pattern(entry) if pattern else None
+        source = None if pattern else self._source(entry, path)
+        if "\n" in entry:
+            self._refuse(path, f"a path has no line break, got {yaml_text(entry)}")
+        elif pattern and found is None:
+            self._refuse(path, f"no file matches the pattern, got {yaml_text(entry)}")
+        elif source is not None and source.origin is not Origin.LOCAL:
+            self._refuse(path, f"a list has paths and patterns only, got {yaml_text(entry)}")
+        elif source is not None and not _has_rows(Path(source.name)):
+            self._refuse(path, f"one of {', '.join(DATA_SUFFIXES)} or a folder is needed, got {yaml_text(entry)}")
+        else:
+            return source.name if source is not None else found
+        return None
+
+    def _pattern(self, entry: str) -> str | None:
+        """Return the absolute pattern of existing files, in the sweep file's folder or the current folder."""
+        for folder in (self._folder, Path()):
+            with suppress(OSError, RuntimeError, ValueError):
+                pattern = (folder / Path(entry).expanduser()).absolute()
+                if any(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor)))):
+                    return str(pattern)
+        return None
+
+    def _sqlite(self, entry: str, path: KeyPath) -> Source | None:
+        """Return the source of ``sqlite:///PATH?query=SELECT …`` with an absolute path."""
+        written, _, query = entry.removeprefix(_SQLITE).partition(_QUERY)
+        if not written or not query.strip():
+            return self._refuse(path, f"{_SQLITE}FILE{_QUERY}SELECT … is needed, got {yaml_text(entry)}")
+        found = self.find(written)
+        if found is None:
+            return self._refuse(path, f"{self.not_found_reason(written)}, got {yaml_text(entry)}")
+        return Source(origin=Origin.SQLITE, name=f"{_SQLITE}{found}{_QUERY}{query.strip()}")
 
     def find(self, text: str) -> Path | None:
         """Return the absolute path of an existing file or folder, else None.

@@ -47,6 +47,8 @@ def _prune(values: object, path: KeyPath) -> None:
     """Remove the smallest part around ``path``, such that the other parts can be validated."""
     if path[:2] == ("search", "space"):
         path = path[:3]
+    if path[0] == "data" and isinstance(path[-1], int):  # one of several files
+        path = path[:-1]
     for depth, key in enumerate(path):
         inside: object = None
         if isinstance(values, list) and isinstance(key, int):

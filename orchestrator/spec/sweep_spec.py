@@ -47,6 +47,7 @@ class SweepSpec:
         prior_points: these points; empty until the sweep is prepared.
         gates: bounds of the gates of ``promote``.
         prefer: what is preferred among adapters that cannot be told apart, the most important first.
+        learning_curve: trainings of the winner's configuration on each share of its rows; None: no learning curve.
         confirm: trainings of the best configurations with fresh seeds, after the search.
         seed: seed of the proposals and of every trial.
         path: the sweep file, as given by the user.
@@ -78,6 +79,7 @@ class SweepSpec:
     start_points: tuple[Mapping[str, ParamValue], ...] = ()
     prefer: tuple[Preferred, ...] = PREFER
     confirm: Confirmation | Confirm = Confirm.AUTO
+    learning_curve: int | None = None
     prior: PriorName = PriorName.SHIPPED
     prior_points: tuple[Mapping[str, ParamValue], ...] = ()
     warnings: tuple[str, ...] = ()

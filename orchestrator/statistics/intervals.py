@@ -72,3 +72,29 @@ def mean_interval(values_n: Array, units_n: Array | None = None, level: float = 
     error = math.sqrt(rows / (rows - 1) * float(np.sum((values_n - value * units_n) ** 2))) / total
     half = float(stdtrit(rows - 1, (1 + level) / 2)) * error
     return Interval(value=value, low=value - half, high=value + half, level=level)
+
+
+def folds_interval(values_s: Array, folds: int, level: float = 0.95) -> Interval:
+    """Return the interval of the mean over trainings on folds, each value measured on the rows of its own fold.
+
+    mean ± t sd sqrt(1 / s + 1 / (folds - 1)), with s - 1 degrees of freedom. The second term is the ratio of validation
+    to training rows: the training rows of two folds overlap, so their values are not independent, and 1 / s alone is
+    too narrow. Sources: Nadeau and Bengio 2003, "Inference for the generalization error", Machine Learning 52; for
+    repeated folds Bouckaert and Frank 2004, "Evaluating the replicability of significance tests for comparing learning
+    algorithms".
+
+    Args:
+        values_s: value of each training.
+        folds: number of folds of one division, at least 2.
+        level: confidence level in (0, 1).
+
+    Raises:
+        ValueError: there are fewer than 2 values or folds.
+    """
+    count = len(values_s)
+    if count < 2 or folds < 2:
+        raise ValueError(f"an interval over folds needs 2 values and 2 folds, got {count} and {folds}")
+    value = float(values_s.mean())
+    error = float(values_s.std(ddof=1)) * math.sqrt(1 / count + 1 / (folds - 1))
+    half = float(stdtrit(count - 1, (1 + level) / 2)) * error
+    return Interval(value=value, low=value - half, high=value + half, level=level)

@@ -161,15 +161,23 @@ def noise_of_replicates(replicates: Sequence[Array], origin: str) -> SeedNoise:
     return prior_noise(pooled.sd, origin, pooled.degrees_of_freedom)
 
 
-def with_seed_noise(rows: Interval, noise: SeedNoise, seeds: int) -> ScoreInterval:
+def with_seed_noise(rows: Interval, noise: SeedNoise, seeds: int, overlap: float = 0.0) -> ScoreInterval:
     """Return the interval of a mean score over seeds from its interval over rows and the noise between seeds.
 
     Each limit is as far from the value as the root of the summed squares of two distances: that of the row interval,
     and t sd / sqrt(seeds), with the degrees of freedom of the noise. The result keeps the asymmetry of the row
     interval, and its limits may lie outside of the metric's range. Source: Zou and Donner 2008, "Construction of
     confidence limits about effect measures: a general approach", Statistics in Medicine 27.
+
+    Args:
+        rows: the interval of the mean over seeds with the noise of the rows alone.
+        noise: the noise between seeds.
+        seeds: number of seeds.
+        overlap: for trainings on folds, the ratio of validation to training rows, added to 1 / seeds; see
+            ``intervals.folds_interval``. 0: the trainings are independent of each other.
     """
-    half = float(stdtrit(min(noise.degrees_of_freedom, 1e9), (1 + rows.level) / 2)) * noise.sd / math.sqrt(seeds)
+    t = float(stdtrit(min(noise.degrees_of_freedom, 1e9), (1 + rows.level) / 2))
+    half = t * noise.sd * math.sqrt(1 / seeds + overlap)
     total = Interval(
         value=rows.value,
         low=rows.value - math.hypot(rows.value - rows.low, half),

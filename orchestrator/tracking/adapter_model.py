@@ -37,40 +37,24 @@ BASE = "LORATORY_BASE_MODEL"
 class AdapterRunner:
     """A base model with an adapter, ready to predict. B: rows; C: classes."""
 
-    def __init__(self, folder: Path, base: str | None = None, device: str = "cpu") -> None:
+    def __init__(
+        self, folder: Path, base: str | None = None, device: str = "cpu", model: "PreTrainedModel | None" = None
+    ) -> None:
         """Load the base, the adapter (head included) and the tokenizer.
 
         Args:
             folder: a PEFT folder with a tokenizer and ``loratory.json``.
             base: the base model's folder or hub id; None: as in training.
             device: the torch device.
+            model: the loaded base model, which is changed; None: ``load_base`` loads it.
         """
         import peft
         import transformers
 
         self.folder = folder
-        self.card = json.loads((folder / "loratory.json").read_text(encoding="utf-8"))
+        self.card = read_card(folder)
         self.labels: tuple[str, ...] = tuple(self.card["labels"])
-        options: dict[str, Any] = {"revision": self.card["base"]["revision"]}
-        if self.labels:
-            names = dict(enumerate(self.labels))
-            options |= {"num_labels": len(names), "id2label": names, "label2id": {v: k for k, v in names.items()}}
-            options["ignore_mismatched_sizes"] = True  # the adapter brings the head
-        auto = getattr(transformers, AUTO_CLASSES[self.card["head"]])
-        if self.card.get("quantisation"):
-            # float32, as in the measurements: on some CPUs bitsandbytes has faster products with less precision.
-            config = transformers.BitsAndBytesConfig(**self.card["quantisation"])
-            options |= {"quantization_config": config, "dtype": "float32", "device_map": {"": device}}
-        base = base or self.card["base_path"]
-        if Path(base).is_absolute() and not Path(base).is_dir():
-            raise _refusal(
-                f"the base model is not on this machine: folder {base} does not exist. Name its folder here with "
-                f'load_model(..., model_config={{"base": FOLDER}}) or with the environment variable {BASE}'
-            )
-        model = auto.from_pretrained(base, **options)
-        for module in model.modules():
-            if hasattr(module, "support_avx512bf16_for_cpu"):
-                module.support_avx512bf16_for_cpu = False
+        model = load_base(self.card, base, device) if model is None else model
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
@@ -140,6 +124,20 @@ class AdapterRunner:
                     del encoded["token_type_ids"]  # absent in training too; GPT-2 would treat them as tokens
                 rows += self.model(**encoded).logits.float().softmax(dim=-1).tolist()
         return rows
+
+    def calibrated(self, rows: Sequence[Sequence[float]]) -> list[list[float]]:
+        """Return class probabilities at the adapter's temperature, B×C; the most probable classes stay the same.
+
+        Args:
+            rows: probabilities without a temperature, B×C.
+
+        Raises:
+            MlflowException: the adapter has no temperature.
+        """
+        temperature = self.card.get("temperature")
+        if temperature is None:
+            raise _refusal("calibrated: this adapter has no temperature; leave the parameter out")
+        return [with_temperature(row, temperature) for row in rows]
 
     def generate(self, texts: Sequence[str], batch_size: int = 8, max_new_tokens: int = 64) -> list[str]:
         """Return the generated text for each text's prompt, by greedy decoding."""
@@ -216,10 +214,10 @@ class AdapterModel(PythonModel):
         Args:
             context: MLflow's context, unused.
             model_input: a frame with the text column.
-            params: unused.
+            params: ``calibrated``: whether a classifier divides its logits by the adapter's temperature.
 
         Raises:
-            MlflowException: a row has no text; the message names the row.
+            MlflowException: a row has no text (the message names the row), or the adapter has no temperature.
         """
         import pandas as pd
 
@@ -228,10 +226,62 @@ class AdapterModel(PythonModel):
         labels = self.runner.labels
         if not labels:
             return pd.DataFrame({"text": self.runner.generate(texts)}, index=series.index)
-        rows = [dict(zip(labels, row, strict=True)) for row in self.runner.probabilities(texts)]
+        values = self.runner.probabilities(texts)
+        if (params or {}).get("calibrated"):
+            values = self.runner.calibrated(values)
+        rows = [dict(zip(labels, row, strict=True)) for row in values]
         best = [max(row, key=row.__getitem__) for row in rows]
         scores = [row[label] for row, label in zip(rows, best, strict=True)]
         return pd.DataFrame({"label": best, "score": scores, "probabilities": rows}, index=series.index)
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """Return the adapter's card, ``loratory.json``."""
+    card: dict[str, Any] = json.loads((folder / "loratory.json").read_text(encoding="utf-8"))
+    return card
+
+
+def load_base(card: dict[str, Any], base: str | None = None, device: str = "cpu") -> "PreTrainedModel":
+    """Return the base model of an adapter, without the adapter.
+
+    Args:
+        card: the adapter's card.
+        base: the base model's folder or hub id; None: as in training.
+        device: the torch device of a quantised base model; others are loaded on the CPU.
+
+    Raises:
+        MlflowException: the base model's folder does not exist.
+    """
+    import transformers
+
+    options: dict[str, Any] = {"revision": card["base"]["revision"]}
+    if card["labels"]:
+        names = dict(enumerate(card["labels"]))
+        options |= {"num_labels": len(names), "id2label": names, "label2id": {v: k for k, v in names.items()}}
+        options["ignore_mismatched_sizes"] = True  # the adapter brings the head
+    if card.get("quantisation"):
+        # float32, as in the measurements: on some CPUs bitsandbytes has faster products with less precision.
+        config = transformers.BitsAndBytesConfig(**card["quantisation"])
+        options |= {"quantization_config": config, "dtype": "float32", "device_map": {"": device}}
+    base = base or card["base_path"]
+    if Path(base).is_absolute() and not Path(base).is_dir():
+        raise _refusal(
+            f"the base model is not on this machine: folder {base} does not exist. Name its folder here with "
+            f'load_model(..., model_config={{"base": FOLDER}}) or with the environment variable {BASE}'
+        )
+    model: Any = getattr(transformers, AUTO_CLASSES[card["head"]]).from_pretrained(base, **options)
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    loaded: PreTrainedModel = model
+    return loaded
+
+
+def with_temperature(probabilities: Sequence[float], temperature: float) -> list[float]:
+    """Return ``softmax(logits / temperature)`` from ``softmax(logits)``; the most probable class stays the same."""
+    top = max(probabilities)
+    powers = [(probability / top) ** (1 / temperature) for probability in probabilities]
+    return [power / sum(powers) for power in powers]
 
 
 def reset_long_rope(model: "torch.nn.Module") -> bool:

@@ -138,11 +138,14 @@ def _save(staged: Path, card: AdapterCard, model: "LoggedModel", run_id: str, ta
     mlflow = load_mlflow()
     import pandas as pd
     from mlflow.models import Model, ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
     # By name: a frame may have other columns, before the texts too. MLflow leaves them out and requires this one.
+    calibrated = ParamSpec("calibrated", DataType.boolean, default=False)
     signature = ModelSignature(
-        inputs=Schema([ColSpec(DataType.string, card.text_column)]), outputs=Schema(_answers(card))
+        inputs=Schema([ColSpec(DataType.string, card.text_column)]),
+        outputs=Schema(_answers(card)),
+        params=ParamSchema([calibrated]) if card.labels else None,  # type: ignore[arg-type]  # its default is None
     )
     packages = PACKAGES if card.quantisation is None else (*PACKAGES, *QUANTISED_PACKAGES)
     with warnings.catch_warnings():

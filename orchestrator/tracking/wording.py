@@ -48,6 +48,10 @@ def trial_tags(trial: TrialRecord, sweep: SweepRecord, description: SweepDescrip
         tags["reason"] = trial.reason
     if trial.confirms is not None:
         tags["confirms"] = trial_name(trial.confirms)
+    if trial.fold is not None:
+        tags["fold"] = str(trial.fold)
+    if trial.share is not None:
+        tags["share_of_rows"] = f"{trial.share:g}"
     if trial.origin is not None:
         tags["origin"] = trial.origin
     return tags | {NOTE_TAG: _trial_note(trial, sweep, description)}
@@ -92,7 +96,12 @@ def sweep_run_status(status: SweepStatus) -> str:
 def run_name(trial: TrialRecord) -> str:
     """Return the name of a trial's run; that of a training with a fresh seed names the configuration's trial."""
     name = trial_name(trial.number)
-    return name if trial.confirms is None else f"{name} (fresh seed of {trial_name(trial.confirms)})"
+    if trial.confirms is None:
+        return name
+    kind = "fresh seed" if trial.fold is None else f"fold {trial.fold}"
+    if trial.share is not None:
+        kind = f"{100 * trial.share:.0f} % of the rows"
+    return f"{name} ({kind} of {trial_name(trial.confirms)})"
 
 
 def parent_tags(sweep: SweepRecord) -> dict[str, str]:
@@ -115,6 +124,10 @@ def _trial_note(trial: TrialRecord, sweep: SweepRecord, description: SweepDescri
     lines = [f"**{trial_name(trial.number)}** of {sweep.reference}: {state_word(trial.state, sweep.status)}"]
     if trial.confirms is not None:
         lines[0] += f", the configuration of {trial_name(trial.confirms)} with a fresh seed"
+    if trial.fold is not None:
+        lines[0] += f" on fold {trial.fold} of the rows"
+    if trial.share is not None:
+        lines[0] += f" on {100 * trial.share:.0f} % of the rows, for the learning curve"
     if trial.origin is not None:
         lines[0] += f", a {trial.origin}"
     if trial.reason:

@@ -25,7 +25,7 @@ def build_engine(plan: EnginePlan, splits: Splits | None = None) -> Engine:
     from orchestrator.training.context import EngineContext
     from orchestrator.training.process.memory import freeze_gc
 
-    context = EngineContext(plan, load_objective(plan.objective), splits)
+    context = EngineContext(plan, load_objective(plan.objective, plan.data.classes), splits)
     if plan.engine is EngineName.PACKED:
         from orchestrator.training.mixed import MixedEngine
 

@@ -11,7 +11,7 @@ from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.ranking import ranked_by_score
 from orchestrator.core.row_measures import Measurement
-from orchestrator.core.trial import TrialRecord
+from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.evaluation.calibration import calibrate, write_calibration
 from orchestrator.evaluation.gap import gaps
 from orchestrator.evaluation.measurement_file import KEPT, KEPT_VALIDATION, kept_test_file, write_measurement
@@ -21,7 +21,7 @@ from orchestrator.training.engine import Measure
 
 
 def unmeasured(sweep_dir: Path, records: Iterable[TrialRecord], metric: Metric, k: int) -> tuple[TrialRecord, ...]:
-    """Return the leaders and the trainings with fresh seeds with an adapter on disk and without test metrics.
+    """Return the leaders and the trainings after the search with an adapter on disk and without test metrics.
 
     At most ``k`` leaders are returned.
 
@@ -30,6 +30,7 @@ def unmeasured(sweep_dir: Path, records: Iterable[TrialRecord], metric: Metric, 
     """
     records = tuple(records)
     fresh = [training for each in confirmed(records).values() for training in each.whole]
+    fresh += [each for each in records if each.share is not None and each.ended and each.state is not TrialState.FAIL]
     return tuple(
         trial
         for trial in (*ranked_by_score(records, metric)[:k], *fresh)

@@ -35,7 +35,7 @@ def write(folder: Path, text: str, name: str = "mine.py") -> str:
 
 
 def test_shipped_objectives_are_complete() -> None:
-    assert objective_names() == ("headline", "headline_seq2seq", "sentiment", "topic")
+    assert objective_names() == ("classification", "headline", "headline_seq2seq", "sentiment", "topic")
     for name in objective_names():
         assert load_objective(name).name == name
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from objectives import headline, headline_seq2seq, sentiment, topic
+from objectives import classification, headline, headline_seq2seq, sentiment, topic
 from orchestrator.core.data import DataPlan, Origin, Source
-from orchestrator.objective.loading import load_objective
+from orchestrator.objective.loading import load_objective, with_classes
 from orchestrator.objective.protocol import Objective
 from orchestrator.testing import ObjectiveContract
 from tests.fakes.tiny_models import tiny_bert, tiny_t5
@@ -49,6 +49,12 @@ class TestTopic(Classifies):
     @pytest.fixture
     def objective(self) -> Objective:
         return topic.OBJECTIVE
+
+
+class TestClassification(Classifies):
+    @pytest.fixture
+    def objective(self) -> Objective:
+        return with_classes(classification.OBJECTIVE, topic.OBJECTIVE.labels)
 
 
 class TestHeadline(Writes):

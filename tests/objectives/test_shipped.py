@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from objectives import headline, headline_seq2seq, sentiment, topic
+from objectives import classification, headline, headline_seq2seq, sentiment, topic
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.objective.digest import digest
 from orchestrator.objective.loading import load_objective
@@ -12,6 +12,7 @@ from orchestrator.objective.protocol import Objective
 from orchestrator.objective.splits import normalised
 
 SHIPPED: tuple[Objective, ...] = (
+    classification.OBJECTIVE,
     headline.OBJECTIVE,
     headline_seq2seq.OBJECTIVE,
     sentiment.OBJECTIVE,

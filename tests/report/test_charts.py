@@ -11,13 +11,16 @@ from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.row_measures import RowMeasures
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.evaluation.calibration import calibrate
+from orchestrator.evaluation.learning_curve import CurvePoint, Gain, LearningCurve, MoreRows
 from orchestrator.evaluation.slices import measured_slices, worst_slice
 from orchestrator.report.charts import CHARTS
 from orchestrator.report.charts.chart import plain
 from orchestrator.report.charts.rows import calibration, slices
 from orchestrator.report.charts.search import best_so_far, survival
+from orchestrator.report.charts.training_rows import training_rows
 from orchestrator.report.files import draw
 from orchestrator.report.html import render_page
+from orchestrator.report.learning_curve import answer_text
 from orchestrator.report.quality import Quality
 from orchestrator.report.search_progress import TrialBest, progress, stages
 from orchestrator.report.summary import Importances, Summary, summarise
@@ -26,13 +29,26 @@ from tests.report.examples import make_records, make_sweep, report, trial
 ACCURACY = Metric(name="val/accuracy", direction=Direction.MAXIMIZE)
 
 
+CURVE = LearningCurve(
+    trial=0,
+    metric="test/accuracy",
+    points=tuple(
+        CurvePoint(share=share, rows=round(400 * share), values=(value - 0.01, value + 0.01))
+        for share, value in ((0.125, 0.70), (0.25, 0.75), (0.5, 0.78), (1.0, 0.80))
+    ),
+    test_rows=1000,
+    answer=MoreRows.HELP,
+    gains=(Gain(rows=800, value=0.012, low=0.003, high=0.021), Gain(rows=1600, value=0.02, low=0.004, high=0.04)),
+)
+
+
 @pytest.fixture
 def summary() -> Summary:
     sweep = make_sweep()
     importances = Importances(values={"learning_rate": 0.71, "rank": 0.29})
     made = summarise(replace(sweep, facts=replace(sweep.facts, start_points=2)), make_records(), importances)
     assert made.leaderboard.best is not None
-    return replace(made, quality=example_quality(made.leaderboard.best.number))
+    return replace(made, quality=example_quality(made.leaderboard.best.number), learning_curve=CURVE)
 
 
 def example_quality(number: int) -> Quality:
@@ -162,7 +178,39 @@ def test_page_of_2000_trials_is_small() -> None:
     records = make_records(12) * 167
     many = summarise(make_sweep(), [replace(record, number=n) for n, record in enumerate(records)][:2000])
     charts = draw(many)
-    assert charts.keys() == CHARTS.keys() - {"importances", "slices", "calibration"}
+    assert charts.keys() == CHARTS.keys() - {"importances", "training_rows", "slices", "calibration"}
     assert all(len(chart.figure.data) <= 12 for chart in charts.values())
     sizes = {name: len(json.dumps(chart.figure.to_plotly_json())) for name, chart in charts.items()}
     assert sum(sizes.values()) < 6_000_000, sizes
+
+
+def test_training_rows_have_forecasts_with_intervals(summary: Summary) -> None:
+    chart = training_rows(summary)
+    assert chart is not None
+    _, means, forecast = chart.figure.data
+    assert (list(means.x), list(means.y)) == ([50, 100, 200, 400], [0.70, 0.75, 0.78, 0.80])
+    assert list(forecast.x) == [800, 1600]
+    assert list(forecast.y) == pytest.approx([0.812, 0.82])
+    assert list(forecast.error_y.arrayminus) == pytest.approx([0.009, 0.016])
+    assert chart.message == (
+        "Trial 0: more rows would help: twice the rows (800) improve test/accuracy by about 0.012 [0.003, 0.021], "
+        "1,600 rows by about 0.020 [0.004, 0.040] (95 % intervals: 1,000 test rows, seeds and choice of rows)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("curve", "expected"),
+    [
+        (
+            replace(CURVE, answer=MoreRows.HARDLY),
+            "more rows would hardly help: twice the rows (800) improve ",
+        ),
+        (
+            replace(CURVE, answer=MoreRows.UNKNOWN),
+            "cannot be told: twice the rows (800) may change test/acc",
+        ),
+        (replace(CURVE, gains=(), missing="few rows"), "whether more rows would help cannot be told: few rows"),
+    ],
+)
+def test_answer_on_more_rows_names_its_numbers(curve: LearningCurve, expected: str) -> None:
+    assert expected in answer_text(curve)

@@ -189,3 +189,12 @@ def test_plan_names_the_cost() -> None:
     assert confirmation_text(by_time) == "none: the search spends the whole limit of time or tokens"
     both = replace(plan_of(confirm=TWO_BY_TWO), budget=Budget(trials=4, wall_time_s=60.0))
     assert confirmation_text(both).endswith("if the limits of time and tokens allow")
+
+
+def test_each_training_of_a_leader_has_another_fold() -> None:
+    confirm = Confirmation(top=2, seeds=3, folds=True)
+    coordinator = finished(confirm=confirm)
+    leaders = [record.number for record in ranked_by_score(coordinator.records(), ACCURACY)[:2]]
+    expected = [(leader, fold) for fold in (1, 2, 3) for leader in leaders]
+    assert [(record.confirms, record.task.fold) for record in fresh(coordinator)] == expected
+    assert "on 3 other folds of the rows" in confirmation_text(plan_of(confirm=confirm))

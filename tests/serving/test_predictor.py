@@ -17,7 +17,8 @@ from orchestrator.objective.protocol import Head
 from orchestrator.promotion.export import export_adapter
 from orchestrator.promotion.judge import PromotionRequest
 from orchestrator.promotion.promote import promote
-from orchestrator.serving.predictor import Predictor, with_temperature
+from orchestrator.serving.predictor import Predictor
+from orchestrator.tracking.adapter_model import with_temperature
 from orchestrator.tracking.adapters import AdapterCard
 from orchestrator.tracking.location import Location
 from orchestrator.tracking.staging import stage_adapter

@@ -248,6 +248,22 @@ class TestPaths:
         assert spec.data.source == Source(origin=Origin.LOCAL, name=str(folder / "sweeps/rows.csv"))
         assert spec.data.shift["other"] == Source(origin=Origin.LOCAL, name=str(folder / "rows.parquet"))
 
+    def test_files_folders_and_queries_become_absolute(self, folder: Path) -> None:
+        for name in ("a.csv", "b.csv", "reviews/pos/1.txt", "rows.db"):
+            (folder / "sweeps" / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "sweeps" / name).write_text("text,label\n")
+        here = f"{folder}/sweeps"
+        for written, source in {
+            "./*.csv": Source(origin=Origin.LOCAL, name=f"{here}/*.csv"),
+            "[b.csv, ./a.csv]": Source(origin=Origin.LOCAL, name=f"{here}/b.csv\n{here}/a.csv"),
+            "reviews/": Source(origin=Origin.LOCAL, name=f"{here}/reviews"),
+            "'sqlite:///rows.db?query=SELECT a'": Source(
+                origin=Origin.SQLITE, name=f"sqlite:///{here}/rows.db?query=SELECT a"
+            ),
+        }.items():
+            spec = load(SMALL + f"data:\n  source: {written}\n", path="sweeps/mine.yaml")
+            assert spec.data.source == source
+
     def test_packaged_name_wins_over_folder(self, folder: Path) -> None:
         (folder / "minilm").mkdir()
         assert load(SMALL + "model: minilm\n").model.origin is Origin.PACKAGED

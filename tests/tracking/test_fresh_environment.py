@@ -130,6 +130,12 @@ def test_mlflow_serves_the_champion(server: str, expected: list[str], payload: d
     assert [row["probabilities"][row["label"]] for row in predictions] == [row["score"] for row in predictions]
 
 
+def test_server_takes_the_parameter_calibrated(server: str) -> None:
+    given = {"inputs": list(TEXTS), "params": {"calibrated": True}}
+    answer = requests.post(f"{server}/invocations", json=given, timeout=60)
+    assert (answer.status_code, "this adapter has no temperature" in answer.text) == (400, True)
+
+
 def test_server_refuses_missing_text(server: str) -> None:
     frame = {"columns": ["Ticket ID", "Ticket text"], "data": rows(("fine", None))}
     answer = requests.post(f"{server}/invocations", json={"dataframe_split": frame}, timeout=60)

@@ -1,6 +1,8 @@
 """A logged model, loaded with MLflow only: texts by column name, one prediction per row, missing texts refused."""
 
 import dataclasses
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +28,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainedSweep:
 
 
 @pytest.fixture(scope="module")
-def model(trained: TrainedSweep, empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def folder(trained: TrainedSweep, empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the logged model."""
     location = copied(empty_store, tmp_path_factory.mktemp("logged"))
     Synchroniser(trained.store.ledger, trained.store.id, description(keep_adapters=1), location, trained.adapters).run()
     client = connect(location)
     (logged,) = client.search_logged_models([trained.store.experiment_id])
-    return load_mlflow().pyfunc.load_model(logged.artifact_location)
+    return Path(str(logged.artifact_location).removeprefix("file://"))
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> Any:
+    return load_mlflow().pyfunc.load_model(str(folder))
 
 
 @pytest.fixture
@@ -66,6 +74,22 @@ def test_probabilities_are_given_by_label(model: Any, trained: TrainedSweep) -> 
         powers = np.exp(logits)
         assert list(row.probabilities.values()) == pytest.approx(list(powers / powers.sum()), abs=1e-5)
         assert row.score == row.probabilities[row.label] == max(row.probabilities.values())
+
+
+def test_calibrated_probabilities_use_temperature(model: Any, folder: Path, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"Ticket text": TEXTS})
+    with pytest.raises(Exception, match="calibrated: this adapter has no temperature"):
+        model.predict(frame, params={"calibrated": True})
+    copy = shutil.copytree(folder, tmp_path / "model")
+    card = copy / "artifacts" / "adapter" / "loratory.json"
+    card.write_text(json.dumps({**json.loads(card.read_text()), "temperature": 2.5}))
+    loaded = load_mlflow().pyfunc.load_model(str(copy))
+    plain, calibrated = loaded.predict(frame), loaded.predict(frame, params={"calibrated": True})
+    for own, scaled in zip(plain["probabilities"], calibrated["probabilities"], strict=True):
+        powers = np.array(list(own.values())) ** (1 / 2.5)
+        assert list(scaled.values()) == pytest.approx(list(powers / powers.sum()))
+    assert calibrated["label"].tolist() == plain["label"].tolist()
+    assert calibrated["score"].tolist() == [max(each.values()) for each in calibrated["probabilities"]]
 
 
 def test_predictions_keep_the_index_of_the_frame(model: Any, expected: list[str]) -> None:

@@ -25,6 +25,18 @@ def read_text(path: Path, name: str) -> str:
     Raises:
         DataError: the file is not UTF-8, contains a zero byte, or is blank.
     """
+    text = decoded(path, name)
+    if not text.strip():
+        raise DataError(f"{path} is blank; a {name} file with rows is needed")
+    return text
+
+
+def decoded(path: Path, name: str) -> str:
+    """Return the text of a file, possibly blank, as ``read_text``.
+
+    Raises:
+        DataError: the file is not UTF-8, or contains a zero byte.
+    """
     raw = path.read_bytes()
     encoding = next((encoding for mark, encoding in _MARKS.items() if raw.startswith(mark)), "utf-8")
     try:
@@ -38,6 +50,4 @@ def read_text(path: Path, name: str) -> str:
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
         raise DataError(f'{path}, line {line}: the text contains a zero byte; save the file as "{name} UTF-8"')
-    if not text.strip():
-        raise DataError(f"{path} is blank; a {name} file with rows is needed")
     return text

@@ -1,9 +1,10 @@
-"""Checks a local file's format and reads it."""
+"""Checks the format of local files and reads them."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator.assets.tables.arrow import read_arrow
 from orchestrator.assets.tables.delimited import read_delimited
 from orchestrator.assets.tables.json_rows import read_json
 from orchestrator.assets.tables.parquet import read_parquet
@@ -19,6 +20,8 @@ FORMATS: Mapping[str, tuple[str, "Callable[[Path, TaskColumns], datasets.Dataset
     ".json": ("JSON", read_json),
     ".jsonl": ("JSON lines", read_json),
     ".parquet": ("Parquet", read_parquet),
+    ".arrow": ("Arrow", read_arrow),
+    ".feather": ("Arrow", read_arrow),
 }
 """Name and reader of each format, by file extension."""
 
@@ -32,6 +35,7 @@ _STARTS: Mapping[bytes, str] = {
     b"\x28\xb5\x2f\xfd": "a zstd archive",
     b"PAR1": "a Parquet file",
     b"ARROW1": "an Arrow file",
+    b"FEA1": "an Arrow file",
     b"SQLite format 3": "an SQLite database",
     b"%PDF": "a PDF document",
     b"<!doctype": "a web page",
@@ -40,6 +44,10 @@ _STARTS: Mapping[bytes, str] = {
     b"version https://git-lfs": "a Git LFS pointer (get the file with `git lfs pull`)",
 }
 """First bytes of other file formats, in lower case if they are text."""
+
+
+_BINARY: Mapping[str, tuple[bytes, ...]] = {"Parquet": (b"PAR1",), "Arrow": (b"ARROW1", b"FEA1", b"\xff\xff\xff\xff")}
+"""First bytes of the formats without text. Arrow has a file format, a stream format and Feather's first version."""
 
 
 def read_file(path: Path, task: TaskColumns) -> "datasets.Dataset":
@@ -53,8 +61,6 @@ def read_file(path: Path, task: TaskColumns) -> "datasets.Dataset":
         AssetError: the file does not exist.
         DataError: the file has another format or no rows, or a column has values of the wrong kind.
     """
-    if path.is_dir():
-        raise DataError(f"{path} is a folder; a file with the extension {', '.join(FORMATS)} is needed")
     if not path.is_file():
         raise AssetError(f"data file {path} does not exist")
     if path.suffix.lower() not in FORMATS:
@@ -85,12 +91,13 @@ def check_start(path: Path, name: str) -> None:
         raise AssetError(f"{path} cannot be read: {error.strerror}") from error
     if not start:
         raise DataError(f"{path} is empty (0 bytes); a {name} file with rows is needed")
-    if start.startswith(b"PAR1") and name == "Parquet":
+    if start.startswith(_BINARY.get(name, ())):
         return
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     other = next((kind for first, kind in _STARTS.items() if start.startswith(first) or text.startswith(first)), None)
     if other is not None:
-        remedy = "save the table as Parquet" if name == "Parquet" else f"save the table as {name} in UTF-8"
+        remedy = f"save the table as {name}" if name in _BINARY else f"save the table as {name} in UTF-8"
         raise DataError(f"{path} is {other}, not {name}; {remedy}, or correct the file's extension")
-    if name == "Parquet":
-        raise DataError(f"{path} is not a Parquet file: it starts with {start[:8]!r}; save the table as Parquet")
+    if name in _BINARY:
+        article = "an" if name.startswith("A") else "a"
+        raise DataError(f"{path} is not {article} {name} file: it starts with {start[:8]!r}; save the table as {name}")

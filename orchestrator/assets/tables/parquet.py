@@ -21,7 +21,6 @@ def read_parquet(path: Path, task: TaskColumns) -> "datasets.Dataset":
     Raises:
         DataError: the file is damaged, a text is not UTF-8, or a text column has other values.
     """
-    import datasets
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -30,6 +29,22 @@ def read_parquet(path: Path, task: TaskColumns) -> "datasets.Dataset":
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise DataError(f"{path} cannot be read as Parquet: {reason}; write it again") from error
+    return rows_of(table, path, task)
+
+
+def rows_of(table: "pa.Table", path: Path, task: TaskColumns) -> "datasets.Dataset":
+    """Return the rows of an Arrow table, with types known to ``datasets``.
+
+    Args:
+        table: the content of a file.
+        path: the file, for messages.
+        task: the columns read by the task.
+
+    Raises:
+        DataError: a name is duplicated, a text is not UTF-8, or a text column has other values.
+    """
+    import datasets
+
     duplicates = {name for name in table.column_names if table.column_names.count(name) > 1}
     if duplicates:
         raise DataError(f"{path}: column {min(duplicates)} is duplicated; rename one of them")

@@ -73,17 +73,15 @@ def _read_data(screen: Screen, spec: "SweepSpec") -> dict[str, Any]:
     from rich.table import Table
     from rich.text import Text
 
-    from orchestrator.assets.fetch import asset_path
-    from orchestrator.core.data import Origin
-    from orchestrator.objective.loading import load_objective
+    from orchestrator.assets.models import is_on_this_machine
+    from orchestrator.objective.loading import load_objective, with_classes
     from orchestrator.preparation.rows import counted, row_counts, with_near_copies
     from orchestrator.report.data_text import data_lines
 
     objective = load_objective(spec.objective)
     splits, _ = with_near_copies(objective.splits(spec.data))
-    is_local = spec.model.origin is Origin.LOCAL or (
-        spec.model.origin is Origin.PACKAGED and asset_path(spec.model.name) is not None
-    )
+    objective = with_classes(objective, splits.summary.classes)
+    is_local = is_on_this_machine(spec.model)
     summary = counted(spec, objective, splits).summary if is_local else splits.summary
     rows = row_counts(splits)
     table = Table.grid(padding=(0, 3))

@@ -51,7 +51,7 @@ class Splitter(Columns):
         """
         table = Table.read(rows, self, rule_of(plan.split_rule))
         pool, dropped = table.clean()
-        sizes = {"test": plan.test, "validation": plan.validation, "train": plan.train}
+        sizes = {"test": plan.test, "validation": _validation_rows(plan, len(pool)), "train": plan.train}
         _check_sizes(sizes, len(pool), f"{plan.source} ({_count_text(len(rows), dropped)})")
         pool = table.ordered(pool, plan.seed)
         taken: dict[str, list[int]] = {}
@@ -96,6 +96,16 @@ class Splitter(Columns):
         dropped[NEAR.format("training")] += len(clean) - len(pool)
         dropped[SURPLUS.format("data.shift_rows")] += len(pool) - len(drawn)
         return rows.select(drawn), dict(+dropped)
+
+
+def _validation_rows(plan: DataPlan, usable: int) -> int:
+    """Return the number of validation rows: the plan's, or one fold of the rows that are not for the test split."""
+    if not plan.equal_folds or plan.folds is None:
+        return plan.validation
+    rows = usable - plan.test
+    if plan.train is not None:
+        rows = min(rows, round(plan.train * plan.folds / (plan.folds - 1)))
+    return max(1, rows // plan.folds)
 
 
 def _count_text(total: int, dropped: Counter[str]) -> str:

@@ -77,7 +77,7 @@ class Table:
                 targets = [unicodedata.normalize("NFC", target or "") for target in written]
         groups: list[str | None] = [None] * len(forms)
         if columns.group in rows.column_names:
-            groups = [_group_name(group) if rule.lone_rows else str(group) for group in rows[columns.group][:]]
+            groups = [group_name(group) if rule.lone_rows else str(group) for group in rows[columns.group][:]]
         pairs = [*zip(groups, forms, strict=True)]
         units: list[Hashable] = [("row", form.copy) if group is None else group for group, form in pairs]
         order = [form.order if group is None else group for group, form in pairs]
@@ -139,7 +139,7 @@ def refuse_overlap(splits: Sequence[tuple[str, Sequence[str], Sequence[str]]]) -
                 raise DataError(f"a row is in both {seen[form]} and {split}: {text[:80]!r}")
 
 
-def _group_name(group: object) -> str | None:
+def group_name(group: object) -> str | None:
     """Return a group's name; None for null, NaN and blank text."""
     missing = isinstance(group, float) and math.isnan(group)
     if group is None or missing or (isinstance(group, str) and not group.strip()):

@@ -8,6 +8,7 @@ from orchestrator.report.charts.parameters import importances, parallel_coordina
 from orchestrator.report.charts.quality import gap_and_score, splits
 from orchestrator.report.charts.rows import calibration, slices
 from orchestrator.report.charts.search import best_so_far, survival
+from orchestrator.report.charts.training_rows import training_rows
 from orchestrator.report.summary import Summary
 
 CHARTS: dict[str, Callable[[Summary], Chart | None]] = {
@@ -19,6 +20,7 @@ CHARTS: dict[str, Callable[[Summary], Chart | None]] = {
     "survival": survival,
     "gap_and_score": gap_and_score,
     "splits": splits,
+    "training_rows": training_rows,
     "slices": slices,
     "calibration": calibration,
 }

@@ -25,7 +25,7 @@ def parallel_coordinates(summary: Summary) -> Chart | None:
     """Draw the varied parameters and the score of each trial; None with fewer than two scored trials.
 
     The worst lines are grey, the best red. Each axis has its own scale: linear for numbers, logarithmic if they span
-    more than a factor of 20, and even steps for choices.
+    more than a factor of 10, and even steps for choices.
     """
     from plotly import graph_objects as go
 
@@ -116,7 +116,7 @@ def axis_labels(values: Sequence[ParamValue]) -> list[tuple[float, str]]:
 
 @dataclass(frozen=True, slots=True)
 class _NumberScale:
-    """The scale of an axis of numbers: linear, or logarithmic if they span more than a factor of 20."""
+    """The scale of an axis of numbers: linear, or logarithmic if they span more than a factor of 10."""
 
     low: float
     high: float
@@ -131,7 +131,7 @@ class _NumberScale:
 
     @property
     def log(self) -> bool:
-        return self.low > 0 and self.high / self.low > 20
+        return self.low > 0 and self.high / self.low > 10
 
     def height(self, value: float) -> float:
         if self.high == self.low:

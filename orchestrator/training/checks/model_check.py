@@ -15,6 +15,7 @@ from orchestrator.assets.tokens import load_tokenizer, target_end, token_notes
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import DataError, LoratoryError, ModelError, first_line
 from orchestrator.objective.generation import TextGeneration
+from orchestrator.objective.loading import finds_classes, with_classes
 from orchestrator.objective.protocol import Head, Objective, Splits
 from orchestrator.spec.possible import possible
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -126,10 +127,11 @@ class CheckedModel:
                 yield from given["input_ids"]
 
 
-def checked_splits(spec: SweepSpec, objective: Objective) -> tuple[Splits, CheckedModel]:
-    """Return the rows and the base model, with remarks on both.
+def checked_splits(spec: SweepSpec, objective: Objective) -> tuple[Objective, Splits, CheckedModel]:
+    """Return the objective with its classes, the rows, and the base model, with remarks on both.
 
-    The model is checked first, because reading the rows takes longer.
+    The model is checked first, because reading the rows takes longer; except if the classes are found in the rows,
+    because the model's head depends on them.
 
     Raises:
         AssetError: the data or the model is missing.
@@ -137,9 +139,15 @@ def checked_splits(spec: SweepSpec, objective: Objective) -> tuple[Splits, Check
         ModelError: the model is damaged, or does not fit the task, the rows or their length.
     """
     longest = max(int(str(trial["max_length"])) for trial in possible(spec.space, spec.fixed, ("max_length",)))
+    splits = None
+    if finds_classes(objective):
+        splits = objective.splits(spec.data)
+        objective = with_classes(objective, splits.summary.classes)
+        if not objective.labels:
+            raise DataError(f"objective {objective.name}: it states no labels, and its splits() found none in the data")
     checked = check_model(spec.model, objective, longest)
-    splits = objective.splits(spec.data)
-    return splits, replace(checked, notes=(*checked.notes, *checked.check_rows(splits, longest)))
+    splits = splits or objective.splits(spec.data)
+    return objective, splits, replace(checked, notes=(*checked.notes, *checked.check_rows(splits, longest)))
 
 
 def check_model(source: Source, objective: Objective, max_length: int) -> CheckedModel:

@@ -8,15 +8,20 @@ import numpy as np
 from orchestrator.core.data import DataPlan
 from orchestrator.core.errors import DataError
 from orchestrator.core.seeds import derive_seed
-from orchestrator.core.settings import TrialSettings
+from orchestrator.core.trial import TrialTask
 from orchestrator.objective.protocol import Example, Objective, Splits
+from orchestrator.objective.splits import Fold, folds
+from orchestrator.training.data.subset import stratified_subset
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
 class TaskData:
-    """Encoded splits. The rows of a trial depend on the plan and its settings, never on its seed."""
+    """Encoded splits. The rows of a trial depend on the plan, its settings and its fold.
+
+    They do not depend on its seed, except for the points of a learning curve.
+    """
 
     def __init__(
         self,
@@ -37,6 +42,7 @@ class TaskData:
         self.tokenizer = tokenizer
         rows = len(self._splits.train)
         rng = np.random.default_rng(derive_seed("training subset", plan.seed))
+        self._folds: tuple[Fold, ...] | None = None  # divided when the first trial needs them
         self._shuffled: list[int] = rng.permutation(rows).tolist()
 
     @property
@@ -61,21 +67,49 @@ class TaskData:
             self._encoded[key] = self._objective.encode(known[name], self.tokenizer, max_length)
         return self._encoded[key]
 
-    def train(self, settings: TrialSettings) -> list[Example]:
-        """Return the training rows of a trial: the first ``train_fraction`` of one fixed order."""
-        return self._training(settings, self._used(settings))
+    def train(self, task: TrialTask) -> list[Example]:
+        """Return the training rows of a trial: the first ``train_fraction`` of one fixed order.
 
-    def train_eval(self, settings: TrialSettings) -> list[Example]:
+        A point of a learning curve gets its ``share`` of these rows, drawn by the trial's seed.
+        """
+        rows, order = self._pool(task), self._order(task.fold)
+        used = [rows[index] for index in order[: math.ceil(task.settings.train_fraction * len(order))]]
+        if task.share is None:
+            return used
+        labels = [row["labels"] if isinstance(row.get("labels"), int) else None for row in used]
+        return [used[place] for place in stratified_subset(labels, task.share, task.seed)]
+
+    def train_eval(self, task: TrialTask) -> list[Example]:
         """Return the fixed training rows measured at every report."""
-        return self._training(settings, min(self._plan.train_eval, self._used(settings)))
+        return self.train(task)[: self._plan.train_eval]
 
-    def measured(self, name: str, settings: TrialSettings) -> list[Example]:
+    def validation(self, task: TrialTask) -> list[Example]:
+        """Return the validation rows of a trial: the validation split, or those of its fold."""
+        if task.fold is None:
+            return self.split("validation", task.settings.max_length)
+        rows = self._pool(task)
+        return [rows[index] for index in self._fold(task.fold).validation]
+
+    def measured(self, name: str, task: TrialTask) -> list[Example]:
         """Return the measured rows of a split; ``train_eval`` names the fixed training rows."""
-        return self.train_eval(settings) if name == "train_eval" else self.split(name, settings.max_length)
+        if name == "train_eval":
+            return self.train_eval(task)
+        return self.validation(task) if name == "validation" else self.split(name, task.settings.max_length)
 
-    def _used(self, settings: TrialSettings) -> int:
-        return math.ceil(settings.train_fraction * len(self._shuffled))
+    def _pool(self, task: TrialTask) -> list[Example]:
+        """Return the rows of train; in a fold, those of validation too."""
+        train = self.split("train", task.settings.max_length)
+        return train if task.fold is None else [*train, *self.split("validation", task.settings.max_length)]
 
-    def _training(self, settings: TrialSettings, count: int) -> list[Example]:
-        rows = self.split("train", settings.max_length)
-        return [rows[index] for index in self._shuffled[:count]]
+    def _order(self, fold: int | None) -> list[int]:
+        """Return the places of the training rows in ``_pool``, in one fixed random order."""
+        if fold is None:
+            return self._shuffled
+        rows = self._fold(fold).train
+        rng = np.random.default_rng(derive_seed("training subset", self._plan.seed, fold))
+        return [rows[place] for place in rng.permutation(len(rows)).tolist()]
+
+    def _fold(self, fold: int) -> Fold:
+        if self._folds is None:
+            self._folds = folds(self._splits, self._plan)
+        return self._folds[fold - 1]

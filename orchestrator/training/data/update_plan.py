@@ -39,9 +39,9 @@ class UpdatePlan:
         settings = task.settings
         points = timetable.of(settings)
         due = {point: math.ceil(point / settings.rows_per_update) for point in points}
-        rows = data.train(settings)
+        rows = data.train(task)
         lengths = [len(row["input_ids"]) for row in rows]
         order = data_order(lengths, settings.rows_per_update, due[points[-1]], task.seed)
         tokens = [0, *accumulate(sum(lengths[row] for row in update) for update in order)]
-        splits = {"train": data.train_eval(settings), "val": data.split("validation", settings.max_length)}
+        splits = {"train": data.train_eval(task), "val": data.validation(task)}
         return cls(rows=rows, order=order, tokens=tokens, due=due, splits=splits)

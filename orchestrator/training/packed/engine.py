@@ -153,7 +153,7 @@ class PackedEngine:
         trial = self._trials[number]
         trial.load_adapter_of(samples)
         for name in splits:
-            [measurement] = self._stepper.measure([trial], self._context.data.measured(name, trial.task.settings))
+            [measurement] = self._stepper.measure([trial], self._context.data.measured(name, trial.task))
             yield name, measurement
 
     def attempt(self, action: Callable[[], _Result], trials: Collection[int] = ()) -> _Result | None:
@@ -256,7 +256,7 @@ class PackedEngine:
             context.objective,
             context.device,
             context.data.tokenizer,
-            context.data.train(settings),
+            context.data.train(TrialTask(number=0, settings=settings, seed=0)),
             plan.quantisation,
             max_length=max(settings.max_length, TrialSettings.from_params(plan.largest).max_length),
         )

@@ -66,7 +66,7 @@ class SoloEngine:
             model = load_adapted(source, context.objective, context.device, adapter, quantisation)
             with merged(model):
                 for name in splits:
-                    rows = data.measured(name, task.settings)
+                    rows = data.measured(name, task)
                     yield name, measure(model, context.objective, rows, data.tokenizer, detailed=True)
 
     def close(self) -> None:

@@ -141,9 +141,9 @@ def test_invalid_table_is_refused(tmp_path: Path, content: str | bytes, problem:
     assert "\n" not in str(refused.value)
 
 
-def test_a_folder_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_rows_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").mkdir()
-    with pytest.raises(DataError, match=r"rows\.csv is a folder; a file with the extension \.csv, \.tsv, "):
+    with pytest.raises(DataError, match=r"rows\.csv has no \.txt files; it is empty"):
         read_table(Source(origin=Origin.LOCAL, name=str(tmp_path / "rows.csv")))
-    with pytest.raises(DataError, match=r"extensions \.csv, \.tsv, \.json, \.jsonl, \.parquet is needed, got '\.xlsx'"):
+    with pytest.raises(DataError, match=r"extensions \.csv, \.tsv, .*\.parquet, .* is needed, got '\.xlsx'"):
         read(tmp_path / "rows.xlsx", "x")

@@ -1,0 +1,49 @@
+"""``data``: the rows of a sweep, or of a data file."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Invoke
+from tests.fakes.tiny_sweep import tiny_sweep
+
+LONG = "the film was long and good and long and good and long and good and long and good and so on in row"
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    """Return a sweep file whose rows hold a blank text, a copy, a long text and near copies."""
+    file, rows = tiny_sweep(tmp_path), tmp_path / "rows.csv"
+    copies = "".join(f"{LONG} {number},positive\n" for number in range(60))
+    rows.write_text(f"{rows.read_text()} ,negative\nthe film was bad and number 0,negative\n{copies}")
+    return file
+
+
+def test_data_shows_rows_lengths_and_near_copies(invoke: Invoke, sweep: Path) -> None:
+    arguments = ("data", str(sweep), "--set", "data.train=null", "--examples", "2")
+    document = json.loads(invoke(*arguments, "--json").stdout)
+    rows, summary = document["rows"], document["data_summary"]
+    assert (rows["validation"], rows["test"]) == (32, 32)
+    assert summary["dropped"]["blank text"] == 1
+    assert sum(sum(counts.values()) for counts in summary["label_counts"].values()) == sum(rows.values())
+    train = document["lengths"]["train"]
+    assert (train["rows"], document["max_length"]) == (rows["train"], 16)
+    assert train["shortest"] <= train["median"] <= train["p90"] <= train["p99"] <= train["longest"]
+    assert train["longest"] > 16, "lengths are those before truncation"
+    assert summary["truncated"]["train"] > 0
+    assert document["near_copies"]
+    assert {"text", "label"} <= document["examples"][0].keys()
+    assert document["examples"][0]["label"] in {"negative", "positive"}
+    assert len(document["examples"]) == 2
+    shown = invoke(*arguments).stdout
+    assert all(words in shown for words in ("blank text: 1", "length in tokens", "near copies", "training rows"))
+
+
+def test_data_reads_a_file_without_a_sweep(invoke: Invoke, tmp_path: Path) -> None:
+    path = tmp_path / "rows.tsv"
+    path.write_text("body\tmood\n" + "".join(f"a text {number}\t{number % 2}\n" for number in range(50)))
+    columns = ("--set", "data.columns.text=body", "--set", "data.columns.label=mood")
+    document = json.loads(invoke("data", str(path), *columns, "--json").stdout)
+    assert document["rows"] == {"train": 30, "validation": 10, "test": 10}
+    assert set(document["data_summary"]["label_counts"]["train"]) == {"0", "1"}
