@@ -135,8 +135,7 @@ def prepare(
         spec = replace(spec, data=replace(spec.data, classes=objective.labels))
     spec = with_trial_length(spec, stored, len(splits.train))
     length = trial_length(request.spec, spec, row_counts(splits), resumed=stored is not None)
-    spec = spec if fresh else with_extensions(spec, ledger)
-    spec, prior = with_prior(spec, stored, ledger, checked.weights)
+    spec, prior = with_prior(with_extensions(spec, None if fresh else ledger), stored, ledger, checked.weights)
     for line in (f"trial length: {length.text}", *length.notes, f"prior: {prior}"):
         say(line)
     engine_plan = plan_engine(spec, len(splits.train), len(splits.validation))

@@ -353,13 +353,13 @@ def test_clone_is_opened_once_after_kill(tmp_path: Path, commits: int) -> None:
 # The ledger.
 
 
-def test_ledger_of_version_2_gets_requests(tmp_path: Path) -> None:
+def test_ledger_of_version_3_gets_requests(tmp_path: Path) -> None:
     coordinator = run(tmp_path, plan_of(trials=2, stopping=NO_RULE), [])
     before, ledger = essence(coordinator), open_ledger(tmp_path)
     with ledger.database.write() as connection:
         connection.exec_driver_sql("DROP TABLE loratory_requests")
         connection.exec_driver_sql("ALTER TABLE loratory_trials DROP COLUMN origin")
-        connection.exec_driver_sql("UPDATE loratory_schema SET version = 2")
+        connection.exec_driver_sql("UPDATE loratory_schema SET version = 3")
     ledger.close()
     again = Ledger.open(ledger.database.url)
     assert again.requests.all(1) == ()
