@@ -16,11 +16,7 @@ from orchestrator.core.errors import LedgerError
 from orchestrator.core.observer import SweepObserver
 from orchestrator.core.policy import Until
 from orchestrator.core.seeds import derive_seed
-<<<<<<< HEAD
-from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue
-=======
->>>>>>> main
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState, TrialTask
 from orchestrator.evaluation.exits import diverged, overfitting
@@ -329,13 +325,8 @@ class Coordinator:
         number = len(self._records)
         return TrialRecord(
             number=number,
-<<<<<<< HEAD
             params=params,
-            settings=TrialSettings.from_params({**self._plan.fixed, **params}),
-=======
-            params=point.params,
-            settings=self._plan.settings(point.params),
->>>>>>> main
+            settings=self._plan.settings(params),
             seed=derive_seed(self._plan.seed, "trial", number),
             state=TrialState.RUNNING,
             origin=origin,
