@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from typing import Any, TypeAlias
 
 from orchestrator.assets.models import pinned, version_of, with_version
+from orchestrator.core.control import extended
 from orchestrator.core.data import Source
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.policy import StoppingPolicy
@@ -34,6 +35,14 @@ def stored_fingerprint(ledger: Ledger | None, name: str) -> Stored | None:
     """
     stored = None if ledger is None else newest_with_trials(ledger, name)
     return None if stored is None else stored.fingerprint
+
+
+def with_extensions(spec: SweepSpec, ledger: Ledger | None) -> SweepSpec:
+    """Return the spec with the budget that persons have extended, while the stored sweep of its name ran or rested."""
+    stored = None if ledger is None else newest_with_trials(ledger, spec.name)
+    if ledger is None or stored is None:
+        return spec
+    return replace(spec, budget=extended(spec.budget, ledger.requests.all(stored.id)))
 
 
 def with_split_rule(spec: SweepSpec, stored: Stored | None) -> SweepSpec:
