@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from orchestrator.cli.commands import (
     clean,
+    control,
     data,
     doctor,
     explain,
@@ -42,6 +43,7 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "data": data.data,
         "schema": schema.schema,
     },
+    "Control": {"pause": control.pause, "resume": control.resume, "extend": control.extend},
     "Inspect": {"status": status.status, "report": report.report, "explain": explain.explain, "ui": ui.ui},
     "Compare": {"table": table.table, "replay": replay.replay},
     "Use": {
@@ -87,6 +89,7 @@ def make_app() -> typer.Typer:
         for name, command in commands.items():
             app.command(name, cls=_Command, rich_help_panel=panel)(command)
     app.add_typer(new.make_new(_Command), name="new", rich_help_panel="Search")
+    app.add_typer(control.make_trial(_Command), name="trial", rich_help_panel="Control")
     app.add_typer(registry.make_registry(_Command), name="registry", rich_help_panel="Use")
     return app
 
