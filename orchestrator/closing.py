@@ -1,4 +1,6 @@
-"""The steps after a search: baseline, test split, report. If one fails, it leaves a note and the others still run.
+"""The steps after a search: baseline, test split, general text, report.
+
+If one fails, it leaves a note and the others still run.
 
 Notes are sentences such as ``no baseline: …``. They are stored with the sweep, so that every view of it shows them, and
 the next run of the same command repeats the failed steps.
@@ -8,14 +10,16 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from orchestrator.core.errors import in_short
 from orchestrator.core.facts import FactChanges
+from orchestrator.core.metric import Metric
+from orchestrator.core.plan import EnginePlan
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import TrialRecord
 from orchestrator.evaluation.row_checks import write_row_checks
@@ -27,13 +31,18 @@ from orchestrator.report.stored_summary import stored_summary
 from orchestrator.search.coordinator import FINALS_MISSING
 from orchestrator.tracking.reconciler import Reconciler
 from orchestrator.training.engine import Measure
-from orchestrator.training.final import measure_test, unmeasured
+from orchestrator.training.final import measure_forgetting, measure_test, unmeasured, without_forgetting
 
 FLUSH_S = 120.0
 """Seconds that the end of a sweep waits for the tracking store; the next run writes the rest."""
 SHIFT = ", shift sets"
 """Suffix of parts which are never repeated: an ended trial does not change."""
+GENERAL_TEXT = "general text"
 logger = logging.getLogger(__name__)
+_Measuring: TypeAlias = Callable[
+    [EnginePlan, Iterable[TrialRecord], Metric, Measure | None], Iterator[tuple[int, dict[str, float]]]
+]
+"""Measures trials; yields their numbers and new metrics."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +88,7 @@ class Closing:
     notes: dict[str, str] = field(default_factory=dict)
 
     def measure(self, measure: Measure | None = None) -> None:
-        """Fit the baseline, and measure on the test split each kept adapter not measured there yet.
+        """Fit the baseline, and measure each kept adapter on the test split and on general text, if not done yet.
 
         Args:
             measure: of an open engine; a later call measures the adapters on which it fails. None: an engine is built,
@@ -89,17 +98,21 @@ class Closing:
         sweep = running.ledger.sweeps.get(running.record.id)
         records, folder = running.ledger.trials.all(sweep.id), Path(prepared.engine_plan.sweep_dir)
         trials = unmeasured(folder, records, prepared.metric, prepared.keep_adapters)
-        needs_baseline = sweep.facts.baseline is None and "baseline" not in self.notes
-        if not trials and not needs_baseline:
+        function, is_function = prepared.engine_plan.function, prepared.objective is None
+        if function is not None and function.test is None:  # its checkpoints cannot be measured
+            trials = ()
+        general: tuple[TrialRecord, ...] = ()
+        if prepared.engine_plan.data.general is not None and not is_function:
+            general = without_forgetting(folder, records, prepared.metric, prepared.keep_adapters)
+        needs_baseline = not is_function and sweep.facts.baseline is None and "baseline" not in self.notes
+        if not trials and not general and not needs_baseline:
             return
         running.start_clock()
         began, timer = time.time(), time.monotonic()
         with ThreadPoolExecutor(1) as pool:
             fitting = pool.submit(self._baseline) if needs_baseline else None
-            if trials:
-                numbers = ", ".join(str(trial.number) for trial in trials)
-                running.say(f"measuring the kept adapters on the test split: trials {numbers}")
-                self._measure(trials, measure)
+            self._measure(trials, measure_test, "the test split", measure)
+            self._measure(general, measure_forgetting, GENERAL_TEXT, measure)
             if running.stop.is_set():
                 return
             self._check_rows()
@@ -110,23 +123,28 @@ class Closing:
             facts["baseline"] = baseline
         running.ledger.sweeps.update(sweep.id, facts=facts)
 
-    def _measure(self, trials: Sequence[TrialRecord], measure: Measure | None) -> None:
+    def _measure(
+        self, trials: Sequence[TrialRecord], measuring_of: _Measuring, where: str, measure: Measure | None
+    ) -> None:
         running, remaining = self.running, [*trials]
+        if remaining and not running.stop.is_set():
+            numbers = ", ".join(str(trial.number) for trial in remaining)
+            running.say(f"measuring the kept adapters on {where}: trials {numbers}")
         while remaining and not running.stop.is_set():
-            measuring = measure_test(running.prepared.engine_plan, tuple(remaining), running.prepared.metric, measure)
+            plan, metric = running.prepared.engine_plan, running.prepared.metric
+            measuring = measuring_of(plan, tuple(remaining), metric, measure)
             while True:
                 try:
                     number, metrics = next(measuring)
                 except StopIteration:
                     return
                 except Exception as error:  # any failure to measure: the search is complete without it
-                    logger.exception("trial %d was not measured on the test split", remaining[0].number)
+                    logger.exception("trial %d was not measured on %s", remaining[0].number, where)
                     if measure is not None:
                         return
                     failed = remaining.pop(0).number
-                    self.notes[f"trial {failed}"] = (
-                        f"trial {failed} was not measured on the test split: {in_short(error)}"
-                    )
+                    part = f"trial {failed}" + (f", {where}" if where == GENERAL_TEXT else "")
+                    self.notes[part] = f"trial {failed} was not measured on {where}: {in_short(error)}"
                     break
                 running.ledger.trials.add_final(running.record.id, number, metrics)
                 del remaining[0]
@@ -135,6 +153,8 @@ class Closing:
 
     def _check_rows(self) -> None:
         running, prepared = self.running, self.running.prepared
+        if prepared.objective is None or prepared.splits is None:
+            return
         records, folder = running.ledger.trials.all(running.record.id), Path(prepared.engine_plan.sweep_dir)
         try:
             write_row_checks(folder, prepared.objective, prepared.splits, records, prepared.metric)
@@ -144,6 +164,8 @@ class Closing:
 
     def _baseline(self) -> dict[str, float] | None:
         prepared = self.running.prepared
+        if prepared.objective is None or prepared.splits is None:
+            return None
         try:
             return _finite_numbers(prepared.objective.baseline(prepared.splits) or {})
         except (Exception, SystemExit) as error:  # a user's code raises anything: the search is complete without it

@@ -128,3 +128,15 @@ def test_failed_report_is_noted(tmp_path: Path) -> None:
     done = run(file, "budget.trials=1")
     assert done.finished
     assert done.sweep.facts.notes["report"].startswith("no report: FileExistsError: ")
+
+
+def test_general_text_added_later_is_measured(tmp_path: Path) -> None:
+    file = tiny_sweep(tmp_path)
+    first = run(file, "budget.trials=1")
+    assert "forgetting/similarity" not in first.records[0].final
+    (tmp_path / "texts.csv").write_text("text\n" + "".join(f"text {i} of {i % 7} words\n" for i in range(30)))
+    again = run(file, "budget.trials=1", "data.general=./texts.csv")
+    added = again.records[0].final.items() - first.records[0].final.items()
+    assert [name for name, _ in added] == ["forgetting/similarity"]
+    assert "forgetting similarity" in shown(summarise(again.sweep, again.records))
+    assert run(file, "budget.trials=1", "data.general=./texts.csv").records == again.records

@@ -37,7 +37,7 @@ def _facts(plan: SweepPlan) -> list[tuple[str, str]]:
     points = " · ".join(map(words.count, plan.report_points))
     return [
         ("metric", f"{plan.metric.name}, {plan.metric.direction}"),
-        ("objective", f"{plan.objective} on {plan.model}, data {plan.data}"),
+        ("objective", _objective(plan)),
         *data_lines(plan.rows, plan.data_summary),
         ("sampler", plan.sampler + (f", start points: {plan.start_points}" if plan.start_points else "")),
         ("prior", plan.prior),
@@ -52,9 +52,15 @@ def _facts(plan: SweepPlan) -> list[tuple[str, str]]:
         *([("ends early", "when no further trial is expected to pay")] if budget.until else []),
         ("confirmation", plan.confirm),
         *([("learning curve", plan.learning_curve)] if plan.learning_curve else []),
-        ("cost", f"at most about {', '.join(costs)} (estimate: four characters per token)"),
+        *([("cost", f"at most about {', '.join(costs)} (estimate: four characters per token)")] if costs else []),
         *(("note", note) for note in plan.notes),
     ]
+
+
+def _objective(plan: SweepPlan) -> str:
+    if plan.engine == "function":
+        return f"{plan.objective}, which reads its model and its data itself"
+    return f"{plan.objective} on {plan.model}, data {plan.data}"
 
 
 def _stopping(plan: SweepPlan) -> str:
@@ -93,5 +99,7 @@ def max_duration_s(plan: SweepPlan, pace: Pace | None) -> float | None:
 def _engine(plan: SweepPlan) -> str:
     if plan.engine == "packed":
         return "packed: trials train together over one base model"
+    if plan.engine == "function":
+        return "function: one process per trial"
     solo = f"solo, one trial at a time: {plan.why}" if plan.why else "solo: one process per trial"
     return f"{solo}; DeepSpeed with {plan.deepspeed}" if plan.deepspeed else solo

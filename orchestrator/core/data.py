@@ -10,11 +10,12 @@ SPLIT_RULE = 2
 
 
 class Origin(enum.StrEnum):
-    """The kinds of sources of an asset."""
+    """The kinds of sources of an asset; a sweep's own function reads model and data itself."""
 
     PACKAGED = "packaged"
     HUB = "hub"
     LOCAL = "local"
+    FUNCTION = "function"
     SQLITE = "sqlite"
 
 
@@ -25,7 +26,7 @@ class Source:
     Attributes:
         origin: the kind of the source.
         name: name of the packaged asset; hub id (``org/name``); path of the file or folder, or several paths and
-            patterns, one in each line; ``sqlite:////PATH?query=SELECT …``.
+            patterns, one in each line; ``sqlite:////PATH?query=SELECT …``; ``file.py:function``.
         config: configuration of the hub data set, if it has several.
         split: split of the hub data set.
         revision: commit, tag or branch of the hub repository.
@@ -68,6 +69,7 @@ class DataPlan:
         equal_folds: the validation split has a share of 1 / ``folds`` instead of ``validation`` rows.
         classes: class names in the order of their ids, found in the data; empty: the objective states them, or they
             are not known before the rows are read.
+        general: general text, on which forgetting is measured; None: it is not measured.
     """
 
     source: Source
@@ -81,6 +83,7 @@ class DataPlan:
     shift_rows: int = 1000
     labels: Mapping[str, str | None] = field(default_factory=dict)
     split_rule: int = SPLIT_RULE
+    general: Source | None = None
     folds: int | None = None
     repeats: int = 1
     equal_folds: bool = False
@@ -92,7 +95,9 @@ class DataPlan:
         shift = {name: Source.from_json(source) for name, source in stored.get("shift", {}).items()}
         values = {"split_rule": 1, **_known(cls, stored)}  # early versions had one split rule
         classes = tuple(stored.get("classes", ()))
-        return cls(**{**values, "source": Source.from_json(stored["source"]), "shift": shift, "classes": classes})
+        general = None if stored.get("general") is None else Source.from_json(stored["general"])
+        read = {"source": Source.from_json(stored["source"]), "shift": shift, "classes": classes, "general": general}
+        return cls(**{**values, **read})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -39,7 +39,7 @@ class Owner:
             "sweep": self.sweep,
             "trial": self.task.number,
             "seed": self.task.seed,
-            "settings": asdict(self.task.settings),
+            "settings": self.task.settings.to_json(),
         }
 
     def owns(self, stored: Mapping[str, Any]) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from orchestrator.core.data import DataPlan, Source
 from orchestrator.core.deepspeed import Config
+from orchestrator.core.function import FunctionPlan
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.space import ParamValue
 from orchestrator.core.timetable import Timetable
@@ -25,10 +26,11 @@ class Precision(enum.StrEnum):
 
 
 class EngineName(enum.StrEnum):
-    """The engine: solo (one trial at a time) or packed (many trials over one base model)."""
+    """The engine: solo (one trial at a time), packed (many trials over one base model) or function (a user's)."""
 
     SOLO = "solo"
     PACKED = "packed"
+    FUNCTION = "function"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +57,7 @@ class EnginePlan:
         searched: names of the searched settings.
         sweep_key: identifies the sweep in its checkpoints; empty: no sweep.
         record: whether each trial's best checkpoint is measured on the test split for trial tables.
+        function: the function that trains a trial; None: an objective of the other engines.
     """
 
     objective: str
@@ -77,6 +80,7 @@ class EnginePlan:
     searched: tuple[str, ...] = ()
     sweep_key: str = ""
     record: bool = False
+    function: FunctionPlan | None = None
 
     @property
     def timetable(self) -> Timetable:
@@ -99,4 +103,6 @@ class EnginePlan:
         for name, kind in (("precision", Precision), ("engine", EngineName), ("quantisation", Quantisation)):
             if values.get(name) is not None:
                 values[name] = kind(values[name])
+        if values.get("function") is not None:
+            values["function"] = FunctionPlan.from_json(values["function"])
         return cls(**values)

@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, cast
 
 from orchestrator.core.errors import UserError
@@ -42,7 +42,8 @@ class TrialSettings:
     """The settings of one trial. The sweep file may fix or search every field.
 
     The metadata of each field holds its group, range and effect, the source of the sweep file's schema, its error
-    messages and the JSON Schema.
+    messages and the JSON Schema. ``values`` has none: these are the parameters of a function, by any names, and the
+    other fields have no meaning then.
 
     Raises:
         UserError: a value is outside its range; the message names the setting, the rule and the value.
@@ -123,6 +124,7 @@ class TrialSettings:
     label_smoothing: float = _setting(0.0, Group.TRAINING, "label smoothing of the training loss", low=0, high=0.9)
     max_length: int = _setting(128, Group.DATA, "maximum number of tokens of a row", low=2, high=1_048_576)
     train_fraction: float = _setting(1.0, Group.DATA, "share of the training rows in use", low=0, open_low=True, high=1)
+    values: Mapping[str, ParamValue] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         for name, rule in RULES.items():
@@ -136,17 +138,21 @@ class TrialSettings:
         return self.batch_size * self.accumulation
 
     @classmethod
-    def from_params(cls, params: Mapping[str, ParamValue]) -> "TrialSettings":
+    def from_params(cls, params: Mapping[str, Any]) -> "TrialSettings":
         """Return the default settings, replaced by ``params``; an unknown name raises ``UserError``."""
-        unknown = sorted(set(params) - set(RULES))
+        unknown = sorted(set(params) - set(RULES) - {"values"})
         if unknown:
             raise UserError(f"unknown settings: {', '.join(unknown)}")
-        return cls(**dict(params))  # type: ignore[arg-type]  # __post_init__ checks the values
+        return cls(**dict(params))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings for ``from_params``, without ``values`` if there are none."""
+        return {name: value for name, value in asdict(self).items() if value or name != "values"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SettingRule:
-    """The rule of one setting: its type, range or choices, and its group."""
+    """The rule of one setting: its type, range or choices, and its group. The kind ``object`` accepts every scalar."""
 
     name: str
     kind: type
@@ -161,6 +167,8 @@ class SettingRule:
 
     def problem(self, value: object) -> str | None:
         """Return the broken rule and the value as one phrase, or None if ``value`` is valid."""
+        if self.kind is object:
+            return self._text_problem(value) if isinstance(value, str) else None
         if value is None:
             return None if self.optional else f"{_KINDS[self.kind]} is needed, got null"
         accepted = (int, float) if self.kind is float else (self.kind,)
@@ -202,6 +210,8 @@ def _rules() -> dict[str, SettingRule]:
     }
     rules = {}
     for item in fields(TrialSettings):
+        if item.name == "values":
+            continue
         kind, optional = kinds[item.type]
         rules[item.name] = SettingRule(
             name=item.name, kind=kind, optional=optional, default=cast("ParamValue", item.default), **item.metadata

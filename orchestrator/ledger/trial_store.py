@@ -102,7 +102,7 @@ class TrialStore:
                     number=record.number,
                     study_number=study_number,
                     params=record.params,
-                    settings=asdict(record.settings),
+                    settings=record.settings.to_json(),
                     seed=record.seed,
                     state=record.state,
                     final=record.final,

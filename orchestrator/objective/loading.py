@@ -13,6 +13,7 @@ from types import FunctionType, ModuleType
 
 import objectives
 from orchestrator.core.errors import UserError
+from orchestrator.core.function import split_reference
 from orchestrator.core.names import check_metric_names
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.objective.guard import guard, line_in
@@ -34,6 +35,8 @@ def load_objective(ref: str, classes: Sequence[str] = ()) -> Objective:
     Raises:
         UserError: the objective does not exist, its file raises, or members of the protocol are missing.
     """
+    if split_reference(ref) is not None:
+        raise UserError(f"{ref} is a function: it reads its model and its rows itself, so they cannot be shown here")
     module = _from_file(Path(ref)) if ref.endswith(".py") else _by_name(ref)
     objective: Objective | type | None = getattr(module, "OBJECTIVE", None)
     if objective is None:

@@ -56,7 +56,7 @@ def with_rung_metric(spec: SweepSpec, stored: Stored | None, directions: Mapping
     """
     if spec.stopping.metric is not None:
         return spec
-    metric: Metric | None = RUNG_METRIC
+    metric: Metric | None = RUNG_METRIC if "loss" in directions else spec.metric
     if stored is not None:
         name = stored["stopping"].get("metric")
         # The objective may have changed since; the fingerprint compares names, and the sweep is refused with a reason.

@@ -2,25 +2,30 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.assets.models import resolve_model
 from orchestrator.core import deepspeed
 from orchestrator.core.data import DataSummary
+from orchestrator.core.function import FunctionPlan
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.space import ParamValue
-from orchestrator.objective.protocol import Objective, Splits
+from orchestrator.objective.protocol import Objective
 from orchestrator.spec.sweep_spec import SweepSpec
-from orchestrator.tracking.adapters import SweepAdapters
+from orchestrator.tracking.adapters import FUNCTION, SweepAdapters
 from orchestrator.tracking.description import DataInput, SweepDescription
 
+if TYPE_CHECKING:
+    import datasets
 
-def describe(spec: SweepSpec, splits: Splits, digests: Mapping[str, str]) -> SweepDescription:
+
+def describe(spec: SweepSpec, splits: "Mapping[str, datasets.Dataset]", digests: Mapping[str, str]) -> SweepDescription:
     """Return the tracker's description of the sweep, without the folder of its files.
 
     Args:
         spec: the checked sweep file.
-        splits: its rows.
+        splits: its rows by split; empty: a function reads them itself.
         digests: digest of the rows by split, from the fingerprint.
     """
     contexts = {"train": "training"}
@@ -36,7 +41,7 @@ def describe(spec: SweepSpec, splits: Splits, digests: Mapping[str, str]) -> Swe
                 digest=digests[name],
                 rows=len(rows),
             )
-            for name, rows in splits.by_name().items()
+            for name, rows in splits.items()
         ),
         notes=spec.description or "",
         keep_adapters=spec.tracking.keep_adapters,
@@ -72,6 +77,25 @@ def adapters_of(plan: EnginePlan, objective: Objective, metric: Metric, data: Da
     )
 
 
+def function_models(plan: EnginePlan, function: FunctionPlan, metric: Metric) -> SweepAdapters:
+    """Return the folder of the checkpoints of a function and their shared properties.
+
+    Args:
+        plan: of the sweep's engines.
+        function: the function.
+        metric: decides which checkpoint is best.
+    """
+    return SweepAdapters(
+        sweep_dir=Path(plan.sweep_dir),
+        metric=metric,
+        base=plan.model,
+        base_path=function.path,
+        head=FUNCTION,
+        labels=(),
+        objective=plan.model.name,
+    )
+
+
 def _params(spec: SweepSpec) -> dict[str, ParamValue]:
     params: dict[str, ParamValue] = {
         "objective": spec.objective,
@@ -82,7 +106,9 @@ def _params(spec: SweepSpec) -> dict[str, ParamValue]:
         "metric": spec.metric.name,
         "seed": spec.seed,
     }
-    if not spec.space.has("epochs"):
+    if spec.function is not None:
+        params["samples"] = spec.function.samples
+    elif not spec.space.has("epochs"):
         params["epochs"] = spec.fixed["epochs"]
     if spec.quantisation is not None:
         params["quantisation"] = spec.quantisation.value

@@ -44,15 +44,23 @@ def plan_engine(
         threads=spec.resources.cpus_per_trial,
         device=spec.device,
         engine=spec.resources.engine,
-        smallest=_extreme(spec, min),
-        largest=_extreme(spec, max),
-        kinds=_kinds(spec),
-        tried=covering(spec.space, spec.fixed, _TRIED),
+        **({} if spec.function is not None else _adapters(spec)),
         searched=spec.space.searched,
+        function=spec.function,
         quantisation=spec.quantisation,
         deepspeed=spec.deepspeed,
         record=spec.tracking.record,
     )
+
+
+def _adapters(spec: SweepSpec) -> dict[str, Any]:
+    """Return the fields of the plan that depend on the possible adapters."""
+    return {
+        "smallest": _extreme(spec, min),
+        "largest": _extreme(spec, max),
+        "kinds": _kinds(spec),
+        "tried": covering(spec.space, spec.fixed, _TRIED),
+    }
 
 
 def plan_search(spec: SweepSpec, timetable: Timetable) -> SearchPlan:
@@ -70,6 +78,7 @@ def plan_search(spec: SweepSpec, timetable: Timetable) -> SearchPlan:
         keep_adapters=spec.tracking.keep_adapters,
         learning_curve=spec.learning_curve,
         seed=spec.seed,
+        free=spec.function is not None,
     )
 
 

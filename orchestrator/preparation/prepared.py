@@ -18,18 +18,19 @@ from orchestrator.objective.loading import finds_classes, with_classes
 from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.objective.splits import NearCopies
 from orchestrator.preparation.defaults import (
+    Stored,
     stored_fingerprint,
     with_rung_metric,
     with_split_rule,
     with_stored_classes,
     with_trial_length,
 )
-from orchestrator.preparation.description import adapters_of, describe
+from orchestrator.preparation.description import adapters_of, describe, function_models
 from orchestrator.preparation.engine_plan import plan_engine, plan_search
 from orchestrator.preparation.prior import with_prior
 from orchestrator.preparation.request import SweepRequest
 from orchestrator.preparation.rows import read_rows, row_counts
-from orchestrator.preparation.trial_length import TrialLength, trial_length
+from orchestrator.preparation.trial_length import TrialLength, function_length, trial_length
 from orchestrator.report.files import REPORT_DIR
 from orchestrator.search.plan import SearchPlan
 from orchestrator.spec.fingerprint import fingerprint
@@ -48,7 +49,7 @@ class PreparedSweep:
         name: the sweep's name.
         spec_text: the sweep file's YAML, overrides applied, passwords masked.
         request_digest: digest of the request; None if there is none.
-        objective, splits: the task and its rows.
+        objective, splits: the task and its rows; None: a function.
         near_copies: rows of different splits with almost the same words.
         notes: notes for the user on the model, its adapters and the data, one sentence each.
         length: the length of a trial and its rungs, in words.
@@ -67,8 +68,8 @@ class PreparedSweep:
     name: str
     spec_text: str
     request_digest: str | None
-    objective: Objective
-    splits: Splits
+    objective: Objective | None
+    splits: Splits | None
     near_copies: NearCopies
     notes: tuple[str, ...]
     length: TrialLength
@@ -110,8 +111,6 @@ def prepare(
 ) -> PreparedSweep:
     """Read the rows, plan the sweep and check its adapters. Nothing is trained, and nothing is stored.
 
-    A packed engine checks the adapters itself, because it loads the libraries anyway.
-
     Args:
         request: of the command.
         ledger: holds the sweep to be resumed, with the values left open by the file, and the earlier sweeps for a
@@ -126,6 +125,8 @@ def prepare(
         UserError: peft refuses an adapter.
     """
     stored = None if fresh else stored_fingerprint(ledger, request.spec.name)
+    if request.objective is None:
+        return _prepare_function(request, stored, say)
     spec = with_stored_classes(with_split_rule(request.spec, stored), stored)
     spec = with_rung_metric(spec, stored, request.objective.metrics)
     objective = with_classes(request.objective, spec.data.classes)
@@ -156,15 +157,59 @@ def prepare(
         search_plan=plan_search(spec, engine_plan.timetable),
         resources=spec.resources,
         location=request.location,
-        description=describe(spec, splits, fingerprint["rows"]),
+        description=describe(spec, splits.by_name(), fingerprint["rows"]),
         adapters=adapters_of(engine_plan, objective, spec.metric, splits.summary),
         keep_adapters=spec.tracking.keep_adapters,
         facts=_facts(spec, splits, engine_plan) | ({} if stored else _opening(spec, prior)),
     )
 
 
+def _prepare_function(request: SweepRequest, stored: Stored | None, say: Callable[[str], None]) -> PreparedSweep:
+    """Plan the sweep of a function: it reads its rows and its model itself, so neither is checked here."""
+    function = request.spec.function
+    assert function is not None, "a request without objective has a function"
+    spec = with_rung_metric(request.spec, stored, function.metrics)
+    spec = with_trial_length(spec, stored, function.samples)
+    length = function_length(request.spec, spec, resumed=stored is not None)
+    say(f"trial length: {length.text}")
+    engine_plan = plan_engine(spec, function.samples)
+    facts = {**fingerprint(spec), "objective_file": _file_digest(function.path)}
+    return PreparedSweep(
+        name=spec.name,
+        spec_text=spec.text,
+        request_digest=request.digest,
+        objective=None,
+        splits=None,
+        near_copies=NearCopies(),
+        notes=length.notes,
+        length=length,
+        prior="none",
+        fingerprint=facts,
+        engine_plan=engine_plan,
+        search_plan=plan_search(spec, engine_plan.timetable),
+        resources=spec.resources,
+        location=request.location,
+        description=describe(spec, {}, {}),
+        adapters=function_models(engine_plan, function, spec.metric),
+        keep_adapters=spec.tracking.keep_adapters,
+        facts={
+            "metric": spec.metric,
+            "engine_plan": engine_plan,
+            "prefer": spec.prefer,
+            "request_digest": None,
+            **({} if stored else _opening(spec, "none")),
+        },
+    )
+
+
+def _file_digest(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+
+
 def _adapter_notes(plan: EnginePlan, objective: Objective, checked: CheckedModel) -> tuple[str, ...]:
     """Check the adapters of a solo sweep and return the notes on them; none in a packed sweep.
+
+    A packed engine checks the adapters itself, because it loads the libraries anyway.
 
     Raises:
         UserError: peft refuses an adapter.
@@ -180,7 +225,7 @@ def _fingerprint(spec: SweepSpec, splits: Splits) -> dict[str, Any]:
     """Return the fingerprint: the file's part, digests of the rows, and a digest of an objective's own file."""
     facts = {**fingerprint(spec), "rows": {name: digest(rows) for name, rows in splits.by_name().items()}}
     if spec.objective.endswith(".py"):
-        facts["objective_file"] = hashlib.sha256(Path(spec.objective).read_bytes()).hexdigest()[:16]
+        facts["objective_file"] = _file_digest(spec.objective)
     return facts
 
 

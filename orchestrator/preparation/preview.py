@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from orchestrator.core import deepspeed
 from orchestrator.core.data import DataSummary
 from orchestrator.core.metric import Metric
-from orchestrator.core.plan import EngineName
+from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import Budget
 from orchestrator.core.settings import RULES
 from orchestrator.core.space import Choices, Constant, Distribution, IntRange, ParamValue, format_value
@@ -96,10 +96,8 @@ def preview(prepared: PreparedSweep) -> SweepPlan:
         AssetError: the model is not available.
         ObjectiveError: a hook of the objective raises, or returns a wrong value.
     """
-    from orchestrator.training.checks.rehearsal import rehearse
-
     engine_plan, search_plan, splits = prepared.engine_plan, prepared.search_plan, prepared.splits
-    warning = rehearse(prepared.objective, splits, engine_plan)
+    warning = _rehearsed(prepared)
     capacity = Capacity(slots=prepared.resources.parallel_trials, why="", packs=False)
     if engine_plan.engine is EngineName.PACKED:
         capacity = _capacity(prepared)
@@ -125,23 +123,39 @@ def preview(prepared: PreparedSweep) -> SweepPlan:
         sampler=search_plan.sampler.name.value,
         stopping=search_plan.stopping.rule.value,
         report_points=points,
-        ends=_ends(search_plan, len(splits.train)),
+        ends=(points[-1],) if splits is None else _ends(search_plan, len(splits.train)),
         rungs=compared_at(search_plan.stopping, points),
         compared=(search_plan.stopping.metric or search_plan.metric).name,
         length=prepared.length.text,
         earliest_rung=prepared.length.earliest_rung,
-        rows=row_counts(splits),
-        data_summary=splits.summary,
+        rows={} if splits is None else row_counts(splits),
+        data_summary=DataSummary() if splits is None else splits.summary,
         parallel_trials=capacity.slots,
-        engine=(EngineName.PACKED if capacity.packs else EngineName.SOLO).value,
+        engine=_engine_name(engine_plan, capacity).value,
         start_points=len(search_plan.start_points),
         prior=prepared.prior,
         why=capacity.why,
         deepspeed=None if configuration is None else deepspeed.summary(configuration),
         alone=capacity.alone,
-        cost=_cost(search_plan, points[-1] * _tokens_per_row(search_plan, splits)),
+        cost={} if splits is None else _cost(search_plan, points[-1] * _tokens_per_row(search_plan, splits)),
         notes=(*prepared.notes, *capacity.notes, *([] if warning is None else [warning])),
     )
+
+
+def _rehearsed(prepared: PreparedSweep) -> str | None:
+    """Call the objective's hooks on some rows; return a warning or None. A function is not called."""
+    from orchestrator.training.checks.rehearsal import rehearse
+
+    if prepared.objective is None or prepared.splits is None:
+        return None
+    return rehearse(prepared.objective, prepared.splits, prepared.engine_plan)
+
+
+def _engine_name(plan: EnginePlan, capacity: Capacity) -> EngineName:
+    """Return the engine that trains most trials: solo if none can be packed."""
+    if plan.engine is EngineName.FUNCTION:
+        return EngineName.FUNCTION
+    return EngineName.PACKED if capacity.packs else EngineName.SOLO
 
 
 def _capacity(prepared: PreparedSweep) -> Capacity:

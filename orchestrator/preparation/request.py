@@ -26,13 +26,13 @@ class SweepRequest:
 
     Attributes:
         spec: the checked sweep file.
-        objective: the loaded objective.
+        objective: the loaded objective; None: a function.
         location: the tracking store and the model registry.
         digest: digest of all inputs of the result; None if computing it needs the data or the hub.
     """
 
     spec: SweepSpec
-    objective: Objective
+    objective: Objective | None
     location: Location
     digest: str | None
 
@@ -43,15 +43,19 @@ def request_of(spec: SweepSpec) -> SweepRequest:
     Raises:
         UserError: the objective cannot be loaded.
     """
-    objective, location = load_objective(spec.objective), locate(spec.tracking)
+    objective = load_objective(spec.objective) if spec.function is None else None
+    location = locate(spec.tracking)
     return SweepRequest(spec=spec, objective=objective, location=location, digest=_digest(spec, objective, location))
 
 
-def _digest(spec: SweepSpec, objective: Objective, location: Location) -> str | None:
-    sources = [spec.data.source, *spec.data.shift.values()]
+def _digest(spec: SweepSpec, objective: Objective | None, location: Location) -> str | None:
+    sources = [spec.data.source, *spec.data.shift.values(), *([spec.data.general] if spec.data.general else [])]
     if spec.model.origin is not Origin.HUB:  # a hub model is compared by its name only
         sources.append(spec.model)
-    code = spec.objective if spec.objective.endswith(".py") else inspect.getfile(type(objective))
+    if spec.function is not None:  # the files read by a function are unknown
+        sources, code = [], spec.function.path
+    else:
+        code = spec.objective if spec.objective.endswith(".py") else inspect.getfile(type(objective))
     marks = [*map(mark, sources), mark_of(Path(code))]
     if None in marks:
         return None

@@ -11,6 +11,7 @@ from orchestrator.report.data_text import data_lines
 from orchestrator.spec.possible import possible
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.training.checks.model_check import CheckedModel, checked_splits
+from orchestrator.training.data.general import general_texts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -32,6 +33,8 @@ def read_rows(
         ModelError: the model is damaged, or does not fit the task, the rows or their length.
     """
     objective, splits, checked = checked_splits(spec, objective)
+    if spec.data.general is not None:
+        general_texts(spec.data.general)  # an error here, not after the search
     for note in checked.notes:
         say(note)
     folds(splits, spec.data)  # refuses too few rows before anything is trained

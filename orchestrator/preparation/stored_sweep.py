@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestrator.core.errors import UserError
+from orchestrator.core.errors import DataError, UserError
 from orchestrator.core.gates import Gates
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EnginePlan
@@ -17,7 +17,7 @@ from orchestrator.ledger.home import sweep_dir
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.loading import load_objective
 from orchestrator.objective.protocol import Splits
-from orchestrator.preparation.description import adapters_of
+from orchestrator.preparation.description import adapters_of, function_models
 from orchestrator.promotion.candidates import Candidates
 from orchestrator.report.leaderboard import metric_of
 from orchestrator.spec.policy import stored_gates
@@ -45,8 +45,11 @@ class StoredSweep:
             AssetError: the base model is not available.
         """
         plan = self.engine_plan(sweep_dir(self.sweep))
-        objective = load_objective(plan.objective, plan.data.classes)
-        adapters = adapters_of(plan, objective, self.metric, self.sweep.facts.data_summary)
+        if plan.function is not None:
+            adapters = function_models(plan, plan.function, self.metric)
+        else:
+            objective = load_objective(plan.objective, plan.data.classes)
+            adapters = adapters_of(plan, objective, self.metric, self.sweep.facts.data_summary)
         return Candidates(self.sweep, self.records, adapters, self.location)
 
     def gates(self) -> Gates:
@@ -58,9 +61,11 @@ class StoredSweep:
 
         Raises:
             AssetError: the data is not available.
-            DataError: the data breaks a rule.
+            DataError: the data breaks a rule, or a function reads it.
         """
         plan = self.engine_plan(sweep_dir(self.sweep))
+        if plan.function is not None:
+            raise DataError("a function reads its rows itself")
         return load_objective(plan.objective, plan.data.classes).splits(plan.data)
 
     def engine_plan(self, folder: Path) -> EnginePlan:

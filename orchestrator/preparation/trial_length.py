@@ -65,6 +65,24 @@ def trial_length(written: SweepSpec, spec: SweepSpec, rows: Mapping[str, int], *
     return TrialLength(text=text, earliest_rung=reason if compares else "", notes=notes)
 
 
+def function_length(written: SweepSpec, spec: SweepSpec, *, resumed: bool) -> TrialLength:
+    """Return the length of a function's trials in words.
+
+    Args:
+        written: the sweep file.
+        spec: the same with grace period and rung metric.
+        resumed: whether a stored sweep gave the values left open by the file.
+    """
+    stopping = spec.stopping
+    compares = stopping.rule is not StoppingName.NONE
+    reason = "as the sweep was started" if resumed else "as the sweep file says"
+    if not resumed and isinstance(stopping.reports, int) and written.stopping.grace_samples is None:
+        reason = f"not before {stopping.grace_samples or 1:,} samples: a quarter of the training"
+    return TrialLength(
+        text=f"{spec.samples(1):,} samples (function.samples)", earliest_rung=reason if compares else "", notes=()
+    )
+
+
 def _length_text(spec: SweepSpec, samples: int, batch: int, *, is_open: bool, resumed: bool) -> str:
     steps = samples // batch
     if spec.space.has("epochs"):

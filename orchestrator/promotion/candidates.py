@@ -42,8 +42,9 @@ class Candidate:
 
     @property
     def size_bytes(self) -> int | None:
-        """Size of the adapter's weights; None: the adapter is not on this disk yet."""
-        files = [] if self.adapter == Path() else [*self.adapter.glob("adapter_model*")]
+        """Size of the adapter's weights, or of a function's checkpoint; None: it is not on this disk yet."""
+        pattern = "**/*" if self.card.is_function else "adapter_model*"
+        files = [] if self.adapter == Path() else [file for file in self.adapter.glob(pattern) if file.is_file()]
         return sum(file.stat().st_size for file in files) if files else None
 
 

@@ -55,6 +55,10 @@ def export_folder(
         UserError: ``target`` is not empty.
         ModelError: plain peft does not load the complete adapter.
     """
+    if card.is_function:
+        with new_folder(target):
+            stage_adapter(adapter, card, target)
+        return target
     card = replace(card, rslora=False) if plain_scaling else card
     with new_folder(target):
         stage_adapter(adapter, card, target)

@@ -64,6 +64,7 @@ def render_page(summary: Summary, charts: Mapping[str, Chart]) -> str:
             summary.sweep.reference,  # the page stays when a newer generation starts
             None if board.best is None else board.best.number,
             below_baseline=board.below_baseline,
+            of_function="function" in summary.sweep.fingerprint,
         ),
         words=words,
         redact=redact,

@@ -177,7 +177,8 @@ class Leaderboard:
     def final_metrics(self) -> tuple[str, ...]:
         """The searched metric on other splits, if measured: ``test/accuracy``, ``shift/tweets/accuracy`` ..."""
         kind = self.metric.name.rpartition("/")[2]
-        names = {name for row in self.rows for name in row.final if name.rpartition("/")[2] == kind}
+        measured = {name for row in self.rows for name in row.final if name.startswith(("test/", "shift/"))}
+        names = {name for name in measured if name.rpartition("/")[2] == kind}
         return tuple(sorted(names, key=lambda name: (not name.startswith("test/"), name)))
 
 

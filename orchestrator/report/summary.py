@@ -123,7 +123,13 @@ def _time_use(sweep: SweepRecord, records: Sequence[TrialRecord]) -> TimeUse | N
 
 
 def next_commands(
-    name: str, best: int | None, *, program: str = PROGRAM, place: str = "", below_baseline: bool = False
+    name: str,
+    best: int | None,
+    *,
+    program: str = PROGRAM,
+    place: str = "",
+    below_baseline: bool = False,
+    of_function: bool = False,
 ) -> tuple[tuple[str, str], ...]:
     """Return pairs of a purpose and a command for the next steps.
 
@@ -133,6 +139,7 @@ def next_commands(
         program: the command which starts this program.
         place: options of ``predict`` for the registry's location, with a leading space.
         below_baseline: whether the winner needs ``promote --force``.
+        of_function: whether a function trained it, so that ``predict`` cannot load it.
     """
     quoted = f"'{name}'" if "#" in name else name
     model = name.partition("#")[0]
@@ -143,9 +150,12 @@ def next_commands(
     if best is None:
         return browse
     forced = ' --force --reason "WHY"' if below_baseline else ""
+    register = ("register the winner", f"{program} promote {quoted}{forced}")
+    if of_function:
+        return (*browse, register, ("export the checkpoint", f"{program} export {quoted} ./{model}-model"))
     return (
         *browse,
-        ("register the winner", f"{program} promote {quoted}{forced}"),
+        register,
         ("predict with it", f'{program} predict {model} "some text"{place}'),
         ("export as PEFT folder", f"{program} export {quoted} ./{model}-adapter"),
     )

@@ -64,7 +64,12 @@ def winner_text(board: Leaderboard) -> Text | None:
     if shift:
         sets = (f"{words.short(name.rpartition('/')[0])} {words.number(measured[name], 3)}" for name in shift)
         lines.append(f"shift: {' · '.join(sets)}")
+    lines += [f"{words.short(name)} {words.number(measured[name], 3)}" for name in sorted(measured) if _forgets(name)]
     return Text(f"trial {board.best.number} · " + "\n".join(lines)) if lines else None
+
+
+def _forgets(metric: str) -> bool:
+    return metric.startswith("forgetting/")
 
 
 def summary_text(summary: Summary, limit: int | None = None) -> Group:

@@ -15,7 +15,6 @@ from orchestrator.core.errors import LedgerError
 from orchestrator.core.observer import SweepObserver
 from orchestrator.core.policy import Until
 from orchestrator.core.seeds import derive_seed
-from orchestrator.core.settings import TrialSettings
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState, TrialTask
 from orchestrator.evaluation.exits import diverged, overfitting
@@ -287,7 +286,7 @@ class Coordinator:
         record = TrialRecord(
             number=number,
             params=point.params,
-            settings=TrialSettings.from_params({**self._plan.fixed, **point.params}),
+            settings=self._plan.settings(point.params),
             seed=derive_seed(self._plan.seed, "trial", number),
             state=TrialState.RUNNING,
             started_at=self._clock(),

@@ -59,7 +59,12 @@ class MemoryLimits:
             self.update(record)
 
     def update(self, record: TrialRecord) -> None:
-        """Read the newest record of a trial. The order of the calls has no effect."""
+        """Read the newest record of a trial. The order of the calls has no effect.
+
+        A function's parameters have no known effect on memory, so its trials are not read.
+        """
+        if record.settings.values:
+            return
         if record.ran_out_of_memory:
             self._trained.pop(record.number, None)
             self._failed[record.number] = _size(record)

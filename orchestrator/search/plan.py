@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.core.metric import Metric
 from orchestrator.core.policy import Budget, Confirm, Confirmation, SamplerPolicy, StoppingPolicy
+from orchestrator.core.settings import TrialSettings
 from orchestrator.core.space import ParamValue, Space
 from orchestrator.core.timetable import Timetable
 
@@ -21,6 +22,7 @@ class SearchPlan:
         sampler: the sampler's name and sizes.
         stopping: the early stopping rule.
         fixed: settings with one value in all trials.
+        free: whether the parameters are those of a function, with any names.
         start_points: points tried first, complete or partial; the sampler chooses the missing values.
         candidates: the points of the space open to trials; the nearest untried one replaces each proposal, start points
             included. None: the whole space.
@@ -43,3 +45,9 @@ class SearchPlan:
     keep_adapters: int = 3
     learning_curve: int | None = None
     seed: int = 0
+    free: bool = False
+
+    def settings(self, params: Mapping[str, ParamValue]) -> TrialSettings:
+        """Return the settings of a trial with these values of the space."""
+        values = {**self.fixed, **params}
+        return TrialSettings(values=values) if self.free else TrialSettings.from_params(values)

@@ -89,6 +89,11 @@ class Predictor:
         located = _locate(model, location)
         folder, reference = located.folder, located.reference
         card = read_card(folder)
+        if card.is_function:
+            raise UserError(
+                f"{reference} was trained by a function, so only its own code can load it: define load(folder) in the "
+                f'function\'s file, and use mlflow.pyfunc.load_model("models:/{reference}").predict(...)'
+            )
         if calibrated and card.temperature is None:
             raise UserError(
                 f"--calibrated: {reference} has no temperature; this version fits one for the kept classifiers of a "

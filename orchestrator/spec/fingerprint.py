@@ -6,6 +6,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from orchestrator.core.data import Origin, Source
+from orchestrator.core.function import FunctionPlan
 from orchestrator.core.settings import RULES
 from orchestrator.core.space import Choices, Constant, Distribution, FloatRange, IntRange, Parameter, Space
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -30,11 +31,13 @@ def fingerprint(spec: SweepSpec) -> dict[str, Any]:
     """Return the parts of a sweep that determine a trial's result, as plain JSON.
 
     The start points of the prior are included too, because they stay the same on resume. The sampler, the file's own
-    start points, budget, resources and tracking are not included. Default values are omitted (settings fixed at their
-    default, empty ``data.labels``, no classes found, no quantisation, no DeepSpeed), so writing a default changes
-    nothing.
+    start points, budget, resources, tracking and the general text are not included. Default values are omitted
+    (settings fixed at their default, empty ``data.labels``, no classes found, no quantisation, no DeepSpeed), so
+    writing a default changes nothing.
     """
     space = {p.name: asdict(p.distribution) | ({"when": dict(p.when)} if p.when else {}) for p in spec.space.parameters}
+    if spec.function is not None:
+        return _of_function(spec, spec.function, space)
     facts: dict[str, Any] = {
         "objective": spec.objective,
         "model": asdict(spec.model),
@@ -49,13 +52,11 @@ def fingerprint(spec: SweepSpec) -> dict[str, Any]:
         "stopping": asdict(spec.stopping),
         "seed": spec.seed,
     }
-    # Stored fingerprints from before this key have none: their rungs compare the searched metric.
-    compared = facts["stopping"].pop("metric")
-    if compared is not None and compared != facts["metric"]:
-        facts["stopping"]["metric"] = compared["name"]
+    _shorten_rung_metric(facts)
     if "method" not in space:
         # Stored fingerprints from before the method could be searched have it at the top level.
         facts["method"] = facts["fixed"].pop("method", RULES["method"].default)
+    del facts["data"]["general"]  # trials do not depend on it
     # The validation split follows from the folds; more repeats add trainings and change none.
     for name in ("folds", "repeats", "equal_folds"):
         number = facts["data"].pop(name)
@@ -75,13 +76,38 @@ def fingerprint(spec: SweepSpec) -> dict[str, Any]:
     return plain
 
 
+def _of_function(spec: SweepSpec, function: FunctionPlan, space: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fingerprint of a function. Its interpreter and its test do not change a trial."""
+    facts: dict[str, Any] = {
+        "objective": spec.objective,
+        "function": {"samples": function.samples, "metrics": function.metrics, "values": spec.fixed},
+        "space": space,
+        "metric": asdict(spec.metric),
+        "stopping": asdict(spec.stopping),
+        "seed": spec.seed,
+    }
+    _shorten_rung_metric(facts)
+    plain: dict[str, Any] = json.loads(json.dumps(facts))
+    return plain
+
+
+def _shorten_rung_metric(facts: dict[str, Any]) -> None:
+    """Replace the metric compared at rungs by its name, or leave it out if it is the searched one.
+
+    Stored fingerprints from before this key have none: their rungs compare the searched metric.
+    """
+    compared = facts["stopping"].pop("metric")
+    if compared is not None and compared != facts["metric"]:
+        facts["stopping"]["metric"] = compared["name"]
+
+
 def stored_space(fingerprint: Mapping[str, Any]) -> Space:
     """Return the search space of a stored fingerprint."""
     return Space(
         parameters=tuple(
             Parameter(
                 name=name,
-                distribution=_distribution(name, stored),
+                distribution=_distribution(name, stored, free="function" in fingerprint),
                 when={parent: tuple(values) for parent, values in stored.get("when", {}).items()},
             )
             for name, stored in fingerprint.get("space", {}).items()
@@ -89,12 +115,13 @@ def stored_space(fingerprint: Mapping[str, Any]) -> Space:
     )
 
 
-def _distribution(name: str, stored: Mapping[str, Any]) -> Distribution:
+def _distribution(name: str, stored: Mapping[str, Any], *, free: bool) -> Distribution:
     if "value" in stored:
         return Constant(value=stored["value"])
     if "choices" in stored:
         return Choices(choices=tuple(stored["choices"]))
-    kind = IntRange if name in RULES and RULES[name].kind is int else FloatRange
+    whole = isinstance(stored["low"], int) if free else name in RULES and RULES[name].kind is int
+    kind = IntRange if whole else FloatRange
     return kind(**{key: value for key, value in stored.items() if key != "when"})
 
 

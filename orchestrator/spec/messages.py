@@ -51,7 +51,7 @@ def message(error: ErrorDetails) -> str:
     context: dict[str, Any] = error.get("ctx", {})
     match kind:
         case "extra_forbidden":
-            return _unknown_key(path)
+            return unknown_key(path)
         case "missing":
             return "is required"
         case "complete":
@@ -83,7 +83,7 @@ def _hint(error: ErrorDetails) -> str:
     return ""
 
 
-def _unknown_key(path: KeyPath) -> str:
+def unknown_key(path: KeyPath) -> str:
     """Return the message for an unknown last key, with the nearest known key or its section as a hint."""
     schema = _schema()
     key, known = str(path[-1]), _keys(schema, path[:-1])

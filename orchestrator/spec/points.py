@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from orchestrator.core.settings import RULES
+from orchestrator.core.settings import SettingRule
 from orchestrator.core.space import Parameter, ParamValue, Space
 from orchestrator.spec.distributions import distribution_problem
 from orchestrator.spec.problems import KeyPath, Problems
@@ -13,7 +13,11 @@ START: KeyPath = ("search", "start")
 
 
 def read_points(
-    written: Sequence[Mapping[str, ParamValue]], space: Space, names: Sequence[str], problems: Problems
+    written: Sequence[Mapping[str, ParamValue]],
+    space: Space,
+    names: Sequence[str],
+    rules: Mapping[str, SettingRule],
+    problems: Problems,
 ) -> tuple[Mapping[str, ParamValue], ...]:
     """Return the start points with values converted to the settings' kinds.
 
@@ -21,6 +25,7 @@ def read_points(
         written: the points from the file.
         space: the well-formed parameters.
         names: all names in the file's space, including parameters with errors.
+        rules: the rule of each parameter.
         problems: receives an error for each value outside the space.
     """
     parameters = {parameter.name: parameter for parameter in space.parameters}
@@ -31,7 +36,7 @@ def read_points(
             if name not in names:
                 message = f"a parameter of search.space is needed, got {name!r}{did_you_mean(name, names)}"
                 problems.add((*path, name), message, at_key=True)
-        point = {name: setting_value(RULES[name], value) for name, value in raw.items() if name in RULES}
+        point = {name: setting_value(rules[name], value) for name, value in raw.items() if name in rules}
         for name, value in point.items():
             if name in parameters:
                 problem = distribution_problem(parameters[name].distribution, value) or _inactive(

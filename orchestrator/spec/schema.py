@@ -11,6 +11,11 @@ def json_schema() -> dict[str, Any]:
     for *above, key in REQUIRED:
         section = schema["$defs"]["Search"] if above else schema
         section.setdefault("required", []).append(key)
+    # The parameters of a function have any names, those of an objective are the settings.
+    settings = [*schema["$defs"]["SpaceSection"]["properties"]]
+    only_settings = {"properties": {"search": {"properties": {"space": {"propertyNames": {"enum": settings}}}}}}
+    schema["if"] = {"properties": {"objective": {"pattern": r"\.py:[^:/\\]*$"}}, "required": ["objective"]}
+    schema["else"] = only_settings
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **cast("dict[str, Any]", _without_titles(schema)),

@@ -6,7 +6,7 @@ without a real default.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag
 
 from orchestrator.core.metric import Direction
 from orchestrator.core.plan import EngineName, Precision
@@ -40,7 +40,7 @@ from orchestrator.spec.fields import (
     rule_error,
 )
 from orchestrator.spec.gates import GatesSection
-from orchestrator.spec.settings_fields import with_parameters, with_settings
+from orchestrator.spec.settings_fields import ParameterEntry, with_parameters, with_settings
 
 
 def _share(value: float) -> float:
@@ -119,6 +119,11 @@ class Data(Section):
         default={}, max_length=MAX_SETS, description="shift sets: data of other distributions, by name"
     )
     shift_rows: Rows = Field(default=1000, description="most rows of each shift set")
+    general: SourceEntry | None = Field(
+        default=None,
+        description="general text with a column text, on which the kept adapters' forgetting is measured; if absent, "
+        "bbc-news if gates.forgetting is set (movie-reviews-imdb if the task uses bbc-news), else it is not measured",
+    )
 
 
 @with_settings(Group.ADAPTER)
@@ -157,7 +162,13 @@ SamplerEntry = Annotated[
 
 @with_parameters
 class SpaceSection(Section):
-    """The searched settings. A parameter is written above the parameters conditioned on it."""
+    """The searched settings. A parameter is written above the parameters conditioned on it.
+
+    The parameters of a function have any names; ``check_names`` refuses them in other sweeps.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, ParameterEntry | None]
 
 
 class Search(Section):
@@ -172,7 +183,7 @@ class Search(Section):
     sampler: SamplerEntry = Field(
         default=SamplerName.SURROGATE, description="a sampler's name, or a mapping with its sizes"
     )
-    space: SpaceSection = Field(default=SpaceSection(), description="how each setting is searched")
+    space: SpaceSection = Field(default=SpaceSection.model_validate({}), description="how each setting is searched")
     start: list[dict[Short, Scalar]] = Field(
         default=[], max_length=MAX_ITEMS, description="start points, tried first; the sampler completes them"
     )
@@ -256,7 +267,7 @@ class ResourcesSection(Section):
     engine: Annotated[EngineName, Field(strict=False)] = Field(
         default=EngineName.PACKED,
         description="packed: trains many trials together over one base model, if the model allows it; "
-        "solo: one process per trial",
+        "solo: one process per trial; function: a function, one process per trial",
     )
     parallel_trials: Threads | None = Field(
         default=None, description="trials trained at once; if absent, packed measures the fastest number, solo uses 1"
@@ -282,12 +293,39 @@ class TrackingSection(Section):
     )
 
 
+class FunctionSection(Section):
+    """A function ``run(config, report)`` as the objective: the length of its trials, its metrics, its fixed values."""
+
+    samples: Rows | None = Field(
+        default=None, description="training samples of a trial, in the unit that the function reports"
+    )
+    metrics: dict[Short, Annotated[Direction, Field(strict=False)]] = Field(
+        default={},
+        max_length=MAX_SETS,
+        description="direction of each validation metric, minimize or maximize; {loss: minimize} stands for val/loss",
+    )
+    values: dict[Short, Scalar] = Field(
+        default={}, max_length=MAX_ITEMS, description="fixed values, passed to the function beside the searched ones"
+    )
+    python: Address | None = Field(
+        default=None, description="interpreter that runs the function; the one that runs the sweep if absent"
+    )
+    test: Short | None = Field(
+        default=None, description="function in the same file that measures a kept checkpoint on test rows, once"
+    )
+
+
 class SweepFile(Section):
     """A sweep: an objective, a model, data, a search space and a budget."""
 
     name: Name = Field(default="", description="name of the sweep and of its MLflow experiment")
     description: Prose | None = Field(default=None, description="the purpose of the sweep, in one sentence")
-    objective: Address = Field(default="", description="a task of objectives/, or the path of your own .py file")
+    objective: Address = Field(
+        default="", description="a task of objectives/, the path of your own .py file, or a function: my_run.py:run"
+    )
+    function: FunctionSection | None = Field(
+        default=None, description="the length and the metrics of a function, if the objective is one"
+    )
     model: SourceEntry | None = Field(default=None, description="packaged name, hub:org/name or a folder")
     quantisation: Annotated[Quantisation, Field(strict=False)] | None = Field(
         default=None,

@@ -43,6 +43,28 @@ def setting_value(rule: SettingRule, value: ParamValue) -> ParamValue:
     return as_integer(value) if rule.kind is int else value
 
 
+def free_rule(name: str, entry: ParameterEntry) -> SettingRule:
+    """Return the rule of a function's parameter: integers if all numbers of its range are, else any numbers.
+
+    Choices and fixed values may be any scalars.
+    """
+    numbers = [number for number in (entry.low, entry.high, entry.step) if number is not None]
+    whole = all(isinstance(number, int) and not isinstance(number, bool) for number in numbers)
+    kind: type = object if not numbers else int if whole else float
+    return SettingRule(
+        name=name,
+        kind=kind,
+        optional=kind is object,
+        default=None,
+        group=Group.TRAINING,
+        doc="",
+        low=None,
+        high=None,
+        open_low=False,
+        choices=(),
+    )
+
+
 def setting_problem(rule: SettingRule, value: ParamValue) -> str | None:
     """Return an error message if ``value`` breaks the setting's rule, else None.
 

@@ -96,6 +96,11 @@ class SourceReader:
         return Source(origin=Origin.SQLITE, name=f"{_SQLITE}{found}{_QUERY}{query.strip()}")
 
     def find(self, text: str) -> Path | None:
+        """Return the absolute path of an existing file or folder, links followed, else None."""
+        place = self.find_unresolved(text)
+        return None if place is None else place.resolve()
+
+    def find_unresolved(self, text: str) -> Path | None:
         """Return the absolute path of an existing file or folder, else None.
 
         A relative path is resolved in the sweep file's folder, then in the current folder.
@@ -105,7 +110,7 @@ class SourceReader:
             with suppress(OSError, RuntimeError, ValueError):
                 path = folder / Path(text).expanduser()
                 if path.exists():
-                    return path.resolve()
+                    return path.absolute()
         return None
 
     def not_found_reason(self, text: str) -> str:

@@ -1,8 +1,8 @@
 """Reads ``search.space``: the parameters and the conditions between them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from orchestrator.core.settings import RULES
+from orchestrator.core.settings import SettingRule
 from orchestrator.core.space import Distribution, Parameter, ParamValue, Space
 from orchestrator.spec.distributions import distribution_problem, read_distribution
 from orchestrator.spec.problems import KeyPath, Problems
@@ -13,27 +13,30 @@ from orchestrator.spec.suggest import did_you_mean
 SPACE: KeyPath = ("search", "space")
 
 
-def read_space(section: SpaceSection, names: Sequence[str], problems: Problems) -> Space:
+def read_space(
+    section: SpaceSection, names: Sequence[str], rules: Mapping[str, SettingRule], problems: Problems
+) -> Space:
     """Return the space without the parameters that break a rule.
 
     Args:
         section: the well-formed entries.
         names: all names in the file, in its order; the sampler proposes values in this order.
+        rules: the rule of each parameter.
         problems: receives the errors.
     """
     distributions: dict[str, Distribution] = {}
     entries: dict[str, ParameterEntry] = {}
     for name in names:
-        entry: ParameterEntry | None = getattr(section, name, None)
+        entry: ParameterEntry | None = getattr(section, name, None) if name in rules else None
         if entry is None:
-            if name in section.model_fields_set:
+            if name in rules and name in section.model_fields_set:
                 problems.add((*SPACE, name), "low and high, choices or value are needed, got null", at_key=True)
             continue
         entries[name] = entry
-        distribution = read_distribution(RULES[name], entry, (*SPACE, name), problems)
+        distribution = read_distribution(rules[name], entry, (*SPACE, name), problems)
         if distribution is not None:
             distributions[name] = distribution
-    conditions = _Conditions(names, entries, distributions, problems)
+    conditions = _Conditions(rules, entries, distributions, problems, names)
     parameters = [
         Parameter(name=name, distribution=distribution, when=conditions.of(name))
         for name, distribution in distributions.items()
@@ -50,11 +53,13 @@ class _Conditions:
 
     def __init__(
         self,
-        names: Sequence[str],
+        rules: Mapping[str, SettingRule],
         entries: dict[str, ParameterEntry],
         distributions: dict[str, Distribution],
         problems: Problems,
+        names: Sequence[str],
     ) -> None:
+        self.rules = rules
         self.names = names
         self.entries = entries
         self.distributions = distributions
@@ -99,7 +104,8 @@ class _Conditions:
         listed = written if isinstance(written, list) else [written]
         if not listed:
             self.problems.add(path, f"at least one value of {parent} is needed, got []")
-        values = tuple(setting_value(RULES[parent], value) for value in listed)
+        rule = self.rules.get(parent)
+        values = tuple(value if rule is None else setting_value(rule, value) for value in listed)
         for position, value in enumerate(values):
             problem = distribution_problem(self.distributions[parent], value) if parent in self.distributions else None
             if problem:

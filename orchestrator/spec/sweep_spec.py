@@ -6,6 +6,7 @@ from pathlib import Path
 
 from orchestrator.core.data import DataPlan, Source
 from orchestrator.core.deepspeed import Config
+from orchestrator.core.function import FunctionPlan
 from orchestrator.core.gates import Gates
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import Precision
@@ -39,6 +40,7 @@ class SweepSpec:
         data: the rows; by default from the objective's source.
         device: ``auto``, ``cpu`` or ``cuda``.
         deepspeed: DeepSpeed's configuration; None: without it.
+        function: the function that trains a trial; ``model`` and ``data`` name it too. None: an objective.
         fixed: fixed settings outside the space, by name.
         space: the searched parameters, in the order of proposal.
         metric: the metric to optimise and its direction; one of the objective's.
@@ -75,6 +77,7 @@ class SweepSpec:
     gates: Gates = field(default_factory=Gates)
     quantisation: Quantisation | None = None
     deepspeed: Config | None = None
+    function: FunctionPlan | None = None
     fixed: Mapping[str, ParamValue] = field(default_factory=dict)
     start_points: tuple[Mapping[str, ParamValue], ...] = ()
     prefer: tuple[Preferred, ...] = PREFER
@@ -87,17 +90,25 @@ class SweepSpec:
     @property
     def epochs_are_open(self) -> bool:
         """Whether the epochs are neither fixed nor searched: they follow from the number of training rows."""
-        return "epochs" not in self.fixed and not self.space.has("epochs")
+        return self.function is None and "epochs" not in self.fixed and not self.space.has("epochs")
 
     def samples(self, rows: int) -> int:
-        """Return the samples of the longest possible trial with this number of training rows."""
-        return longest_samples(self.space, self.fixed, rows)
+        """Return the samples of the longest possible trial with this number of training rows.
+
+        A function states its own number.
+        """
+        return longest_samples(self.space, self.fixed, rows) if self.function is None else self.function.samples
 
     def earliest_rung(self, rows: int) -> int:
-        """Return the samples before which trials are not compared, with this number of training rows."""
+        """Return the samples before which trials are not compared, with this number of training rows.
+
+        The optimizer steps of a function are unknown, so its trials may be compared from the first sample on.
+        """
+        if self.function is not None:
+            return 1
         warmup = largest_warmup(self.space, self.fixed)
         return earliest_rung(self.samples(rows), largest_batch(self.space, self.fixed), warmup)
 
     def rows_per_epoch(self, rows: int) -> int | None:
         """Return ``rows``, the number of training rows, if epochs are searched, else None; see ``Timetable``."""
-        return rows if self.space.has("epochs") else None
+        return rows if self.function is None and self.space.has("epochs") else None

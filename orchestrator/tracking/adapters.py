@@ -28,6 +28,8 @@ from orchestrator.tracking.summary import summary
 
 CARD = "loratory.json"
 CONFIG = "adapter_config.json"
+FUNCTION = "function"
+"""The head of a function's checkpoint: its files and its framework are the function's own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +59,7 @@ class AdapterCard:
         base: the base model as the sweep file names it.
         base_path: the folder or hub id of the base model in training.
         quantisation: arguments of transformers' ``BitsAndBytesConfig`` for the base model; None: not quantised.
-        head: ``sequence_classification``, ``causal_lm`` or ``seq2seq_lm``.
+        head: ``sequence_classification``, ``causal_lm``, ``seq2seq_lm`` or ``function``.
         labels: class names in the order of their ids; empty without classes.
         max_length: longest input in tokens; longer inputs are cut, as in training.
         prompt: the prompt of a language model, with ``{text}`` for the input.
@@ -103,6 +105,11 @@ class AdapterCard:
     seed: int | None = None
     data: tuple[SplitData, ...] = ()
 
+    @property
+    def is_function(self) -> bool:
+        """Whether a function trained the model: only its own code can load it."""
+        return self.head == FUNCTION
+
     def to_json(self) -> dict[str, Any]:
         """Return the card as plain JSON."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
@@ -132,9 +139,12 @@ def read_card(folder: Path) -> AdapterCard:
         UserError: the folder holds no adapter exported by Loratory.
     """
     missing = [name for name in (CONFIG, CARD) if not (folder / name).is_file()]
-    if missing:
+    card = None
+    if CARD not in missing:
+        card = AdapterCard.from_json(json.loads((folder / CARD).read_text(encoding="utf-8")))
+    if card is None or (missing and not card.is_function):
         raise UserError(f"{folder} is not an exported adapter: {', '.join(missing)} is missing")
-    return AdapterCard.from_json(json.loads((folder / CARD).read_text(encoding="utf-8")))
+    return card
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,7 +178,8 @@ class SweepAdapters:
         if best is None or best.checkpoint is None:
             return None
         folder = self.sweep_dir / best.checkpoint / "adapter"
-        return folder if (folder / CONFIG).is_file() and self.damage(trial) is None else None
+        exists = folder.is_dir() if self.head == FUNCTION else (folder / CONFIG).is_file()
+        return folder if exists and self.damage(trial) is None else None
 
     def damage(self, trial: TrialRecord) -> str | None:
         """Return the damage of the trial's best adapter in words; None if it is whole or deleted."""

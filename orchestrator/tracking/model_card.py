@@ -119,6 +119,8 @@ Trial {card.trial} of the sweep {card.sweep}, its best checkpoint (after {card.s
 
 def task(card: "AdapterCard") -> str:
     """Return the adapter's task in one sentence."""
+    if card.is_function:
+        return "The model of a function: its own code trained it, and only its own `load` can load it."
     if card.labels:
         return f"It classifies a text as {_either([f'`{label}`' for label in card.labels])}."
     return f"It writes a text after the prompt {f'`{card.prompt}`' if '`' not in card.prompt else repr(card.prompt)}."
@@ -158,6 +160,8 @@ def gate_table(gates: Sequence[GateLine]) -> str:
 
 def _limits(card: "AdapterCard") -> str:
     """Return the known limits of the adapter, as a list."""
+    if card.is_function:
+        return "- The function read its data itself, so no rows and no licences are recorded here."
     lines = [f"Texts are cut to {card.max_length} tokens, as in training."]
     if card.labels:
         lines.append("Every text gets one of the classes, also a text in another language or of another kind.")
@@ -345,9 +349,10 @@ def version_description(card: "AdapterCard", gates: Sequence[GateLine], referenc
         reference: ``name/version``.
     """
     seed = "" if card.seed is None else f", seed {card.seed}"
-    searched = ("best_val_", "test/", "shift/", "overfit_gap_at_best")
+    searched = ("best_val_", "test/", "shift/", "forgetting/", "overfit_gap_at_best")
     chosen = [metric for metric in card.metrics if metric.startswith(searched)]
-    origin = f"{card.objective} on {card.base}, after {card.samples:,} samples{seed}"
+    on = "" if card.is_function else f" on {card.base}"
+    origin = f"{card.objective}{on}, after {card.samples:,} samples{seed}"
     parts = [
         f"**Trial {card.trial} of {card.sweep}**: {origin}.",
         task(card),

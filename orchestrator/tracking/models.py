@@ -19,7 +19,7 @@ from orchestrator.tracking.adapters import CARD, CONFIG, AdapterCard
 from orchestrator.tracking.environment import load_mlflow
 from orchestrator.tracking.location import exclusive
 from orchestrator.tracking.refusals import is_refusal
-from orchestrator.tracking.staging import stage_adapter
+from orchestrator.tracking.staging import FUNCTION_FILE, stage_adapter
 from orchestrator.tracking.summary import milliseconds
 from orchestrator.tracking.wording import SWEEP_TAG, TRIAL_TAG, texts, trial_name
 
@@ -35,7 +35,7 @@ MODEL_VERSIONS = "mlflow.modelVersions"
 """Tag of a logged model with its registered versions, read by MLflow's pages."""
 PACKAGES = ("torch", "transformers", "peft", "safetensors", "pandas")
 FILES = {"": {"MLmodel"}, "artifacts/adapter": {CARD, CONFIG, "adapter_model.safetensors"}}
-"""The files required to load a logged model, by folder."""
+"""The files required to load a logged adapter, by folder."""
 QUANTISED_PACKAGES = ("bitsandbytes", "accelerate")
 
 
@@ -128,13 +128,17 @@ def incompleteness(client: "MlflowClient", model_id: str, tracking_uri: str) -> 
     for folder, files in FILES.items():
         uri = "/".join(filter(None, (model.artifact_location.rstrip("/"), folder)))
         listed = mlflow.artifacts.list_artifacts(artifact_uri=uri, tracking_uri=tracking_uri)
-        missing = files - {Path(item.path).name for item in listed}
+        names = {Path(item.path).name for item in listed}
+        missing = ({CARD} if FUNCTION_FILE in names else files) - names
         if missing:
             return f"{', '.join(sorted(missing))} is missing in {uri}"
     return None
 
 
 def _save(staged: Path, card: AdapterCard, model: "LoggedModel", run_id: str, target: Path) -> None:
+    if card.is_function:
+        _save_function(staged, card, model, run_id, target)
+        return
     mlflow = load_mlflow()
     import pandas as pd
     from mlflow.models import Model, ModelSignature
@@ -159,6 +163,23 @@ def _save(staged: Path, card: AdapterCard, model: "LoggedModel", run_id: str, ta
             signature=signature,
             model_config={"base": ""},  # load_model ignores every key missing here
             input_example=pd.DataFrame({card.text_column: ["What is this text about?"]}),
+            metadata={"loratory": card.to_json()},
+        )
+
+
+def _save_function(staged: Path, card: AdapterCard, model: "LoggedModel", run_id: str, target: Path) -> None:
+    """Save a function's checkpoint. Its inputs and its packages are unknown, so neither is recorded."""
+    mlflow = load_mlflow()
+    from mlflow.models import Model
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # advice to record a signature and an example
+        mlflow.pyfunc.save_model(
+            path=str(target),
+            python_model=str(Path(__file__).with_name("function_model.py")),
+            artifacts={"adapter": str(staged)},
+            mlflow_model=Model(artifact_path=model.artifact_location, run_id=run_id, model_id=model.model_id),
+            pip_requirements=[],
             metadata={"loratory": card.to_json()},
         )
 

@@ -9,8 +9,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from orchestrator.tracking.adapters import CARD, CONFIG, AdapterCard, read_card
+from orchestrator.tracking.function_card import function_card
 from orchestrator.tracking.model_card import model_card
 from orchestrator.tracking.tokenizer_files import TOKENIZER_CONFIG, stage_tokenizer
+
+FUNCTION_FILE = "loratory_function.py"
+"""The function's file in a staged checkpoint; ``function_model.py`` reads it."""
 
 
 def stage_adapter(adapter: Path, card: AdapterCard, target: Path) -> Path:
@@ -22,12 +26,23 @@ def stage_adapter(adapter: Path, card: AdapterCard, target: Path) -> Path:
         ModelError: the base model's tokenizer cannot be saved unchanged.
     """
     shutil.copytree(adapter, target)
+    if card.is_function:
+        return _with_function(card, target)
     config = json.loads((target / CONFIG).read_text(encoding="utf-8"))
     config |= {"base_model_name_or_path": card.base_path, "revision": card.base.revision}
     (target / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     card = replace(card, padding_side=_tokenizer_of(card, target))
     (target / CARD).write_text(json.dumps(asdict(card), indent=2) + "\n", encoding="utf-8")
     (target / "README.md").write_text(model_card(card), encoding="utf-8")
+    return target
+
+
+def _with_function(card: AdapterCard, target: Path) -> Path:
+    """Add the function's file, the card and the README to a checkpoint of a function, and return the folder."""
+    if not (target / FUNCTION_FILE).is_file() and Path(card.base_path).is_file():  # else it was staged before
+        shutil.copy(card.base_path, target / FUNCTION_FILE)
+    (target / CARD).write_text(json.dumps(asdict(card), indent=2) + "\n", encoding="utf-8")
+    (target / "README.md").write_text(function_card(card), encoding="utf-8")
     return target
 
 

@@ -19,6 +19,10 @@ def build_engine(plan: EnginePlan, splits: Splits | None = None) -> Engine:
         DataError: the data breaks a rule.
         UserError: the objective or the device does not exist.
     """
+    if plan.engine is EngineName.FUNCTION:
+        from orchestrator.training.function.engine import FunctionEngine
+
+        return FunctionEngine(plan)
     importlib.import_module("peft")  # slow; every trial and every measurement needs it
 
     from orchestrator.objective.loading import load_objective

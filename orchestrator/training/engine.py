@@ -60,7 +60,8 @@ class Engine(Protocol):
         Args:
             checkpoint: a checkpoint, or its ``adapter`` folder.
             task: the trial of the checkpoint.
-            split: ``validation``, ``test``, ``train_eval`` (the fixed training rows of reports) or a shift set.
+            split: ``validation``, ``test``, ``train_eval`` (the fixed training rows of reports) or a shift set; or
+                ``general``, the general text: the metrics are those of ``evaluation.forgetting``, without rows.
         """
 
     def close(self) -> None:

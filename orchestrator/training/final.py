@@ -1,4 +1,4 @@
-"""Measure the kept adapters on the test split, once, after the search."""
+"""Measure the kept adapters after the search: once on the test split, and on general text."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
@@ -13,6 +13,7 @@ from orchestrator.core.ranking import ranked_by_score
 from orchestrator.core.row_measures import Measurement
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.evaluation.calibration import calibrate, write_calibration
+from orchestrator.evaluation.forgetting import GENERAL, PREFIX
 from orchestrator.evaluation.gap import gaps
 from orchestrator.evaluation.measurement_file import KEPT, KEPT_VALIDATION, kept_test_file, write_measurement
 from orchestrator.training.build import build_engine
@@ -34,10 +35,50 @@ def unmeasured(sweep_dir: Path, records: Iterable[TrialRecord], metric: Metric, 
     return tuple(
         trial
         for trial in (*ranked_by_score(records, metric)[:k], *fresh)
-        if (best := trial.best(metric)) is not None
+        if _has_adapter(sweep_dir, trial, metric) and not any(name.startswith("test/") for name in trial.final)
+    )
+
+
+def without_forgetting(
+    sweep_dir: Path, records: Iterable[TrialRecord], metric: Metric, k: int
+) -> tuple[TrialRecord, ...]:
+    """Return those of the ``k`` leaders with an adapter on disk and without a metric of forgetting."""
+    return tuple(
+        trial
+        for trial in ranked_by_score(records, metric)[:k]
+        if _has_adapter(sweep_dir, trial, metric) and not any(name.startswith(PREFIX) for name in trial.final)
+    )
+
+
+def measure_forgetting(
+    plan: EnginePlan, trials: Iterable[TrialRecord], metric: Metric, measure: Measure | None
+) -> Iterator[tuple[int, dict[str, float]]]:
+    """Measure each trial's best checkpoint on general text in float32; yield its number and ``forgetting/...``.
+
+    Args:
+        plan: the sweep's plan, with a general text.
+        trials: from `without_forgetting`.
+        metric: decides which checkpoint is the best.
+        measure: ``measure`` of an engine of that plan; None: an engine is built.
+    """
+    with ExitStack() as stack:
+        if measure is None:
+            measure = stack.enter_context(closing(build_engine(plan))).measure
+        for trial in trials:
+            best = trial.best(metric)
+            assert best is not None, "choose trials with `without_forgetting`"
+            assert best.checkpoint is not None, "choose trials with `without_forgetting`"
+            adapter = Path(plan.sweep_dir) / best.checkpoint / ADAPTER
+            yield trial.number, dict(measure(adapter, trial.task, GENERAL).metrics)
+
+
+def _has_adapter(sweep_dir: Path, trial: TrialRecord, metric: Metric) -> bool:
+    """Return whether the adapter of the trial's best checkpoint is on disk and whole."""
+    best = trial.best(metric)
+    return (
+        best is not None
         and best.checkpoint is not None
         and TrialFolder(sweep_dir, trial.number).has_adapter(best.nominal_samples)
-        and not any(name.startswith("test/") for name in trial.final)
     )
 
 

@@ -24,7 +24,7 @@ HEAVY = ("torch", "ray", "mlflow", "transformers", "datasets", "pandas", "sklear
 
 def test_number_of_shipped_sweeps() -> None:
     assert len(SWEEPS) == 4
-    assert len(DOCUMENTED) == 1
+    assert len(DOCUMENTED) == 3
 
 
 @pytest.mark.parametrize("path", [*SWEEPS, *DOCUMENTED], ids=lambda path: path.stem)
@@ -33,7 +33,8 @@ def test_shipped_sweep_loads(path: Path) -> None:
     assert spec.name == path.stem
     assert spec.space.searched
     for point in spec.start_points:
-        TrialSettings.from_params({**spec.fixed, **point})
+        if spec.function is None:
+            TrialSettings.from_params({**spec.fixed, **point})
 
 
 @pytest.mark.parametrize("path", [*SWEEPS, *DOCUMENTED], ids=lambda path: path.stem)

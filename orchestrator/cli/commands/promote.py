@@ -151,9 +151,10 @@ def show_promotion(screen: Screen, done: "Promotion", options: str) -> None:
         screen.show(f"alias {aliases}{before}")
     if done.previous:
         screen.show(Text(f"\nundo: {program()} rollback {shlex.quote(version.name)}{options}", "dim"), soft_wrap=True)
-    screen.show(
-        Text(f'\n{program()} predict {shlex.quote(version.name)} "some text"{options}', "bold cyan"), soft_wrap=True
-    )
+    use = f'{program()} predict {shlex.quote(version.name)} "some text"{options}'
+    if card.is_function:
+        use = f'mlflow.pyfunc.load_model("models:/{version.reference}")'
+    screen.show(Text(f"\n{use}", "bold cyan"), soft_wrap=True)
     screen.show(Text(f"{program()} registry show {shlex.quote(version.name)}{options}", "cyan"), soft_wrap=True)
     screen.emit(
         {

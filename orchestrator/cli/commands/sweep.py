@@ -166,6 +166,7 @@ def _show_result(screen: Screen, spec: "SweepSpec", result: "SweepResult", comma
         program=program(),
         place=registry_options(result.location),
         below_baseline=summary.leaderboard.below_baseline,
+        of_function=spec.function is not None,
     )
     commands = (*commands, ("extend the search", command)) if result.finished else (("resume", command), *commands)
     screen.say(f"report {result.report}")

@@ -9,8 +9,10 @@ from orchestrator.core.data import DataPlan
 from orchestrator.core.errors import DataError
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.trial import TrialTask
+from orchestrator.evaluation.forgetting import TOKENS
 from orchestrator.objective.protocol import Example, Objective, Splits
 from orchestrator.objective.splits import Fold, folds
+from orchestrator.training.data.general import general_texts
 from orchestrator.training.data.subset import stratified_subset
 
 if TYPE_CHECKING:
@@ -95,6 +97,18 @@ class TaskData:
         if name == "train_eval":
             return self.train_eval(task)
         return self.validation(task) if name == "validation" else self.split(name, task.settings.max_length)
+
+    def general(self) -> list[list[int]]:
+        """Return the token ids of the general text, at most ``forgetting.TOKENS`` each.
+
+        Raises:
+            AssetError, DataError: the text cannot be read.
+        """
+        assert self._plan.general is not None, "the plan has no general text"
+        texts = general_texts(self._plan.general)
+        most = min(TOKENS, self.tokenizer.model_max_length)
+        encoded: list[list[int]] = self.tokenizer(texts, truncation=True, max_length=most)["input_ids"]
+        return encoded
 
     def _pool(self, task: TrialTask) -> list[Example]:
         """Return the rows of train; in a fold, those of validation too."""

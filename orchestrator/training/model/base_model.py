@@ -111,9 +111,13 @@ def load_adapted(
     source: Source, objective: Objective, device: str, adapter: Path, quantisation: Quantisation | None = None
 ) -> "PeftModel":
     """Load the base model with a saved adapter through peft, in eval mode."""
+    return with_adapter(load_base(source, objective, device, quantisation=quantisation), adapter)
+
+
+def with_adapter(base: Base, adapter: Path) -> "PeftModel":
+    """Put a saved adapter on a base model through peft, in eval mode."""
     from peft import PeftModel
 
-    base = load_base(source, objective, device, quantisation=quantisation)
     with quiet_libraries():
         model: PeftModel = PeftModel.from_pretrained(base.model, str(adapter))
     return model.eval()

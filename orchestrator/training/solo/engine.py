@@ -9,13 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.core.errors import LoratoryError
-from orchestrator.core.row_measures import Measurement
+from orchestrator.core.row_measures import Measurement, RowMeasures
 from orchestrator.core.trial import Report, TrialTask
+from orchestrator.evaluation.forgetting import GENERAL, Behaviour, behaviour, forgetting
 from orchestrator.evaluation.measure import measure
 from orchestrator.training.checkpoints.trial_folder import ADAPTER, STATE
 from orchestrator.training.context import EngineContext
 from orchestrator.training.model.adapters import merged
-from orchestrator.training.model.base_model import load_adapted
+from orchestrator.training.model.base_model import load_adapted, load_base, with_adapter
 from orchestrator.training.process.memory import free_memory
 from orchestrator.training.process.random_state import RandomState, kept_random_state
 from orchestrator.training.solo.pausable_thread import PausableThread
@@ -31,6 +32,7 @@ class SoloEngine:
     def __init__(self, context: EngineContext) -> None:
         """Load nothing yet; each trial loads the base model when it trains."""
         self._context = context
+        self._without_adapter: Behaviour | None = None
 
     def start(self, task: TrialTask) -> "SoloRun":
         """Return the trial's run; it takes no memory before its first update.
@@ -43,6 +45,8 @@ class SoloEngine:
 
     def measure(self, checkpoint: Path, task: TrialTask, split: str) -> Measurement:
         """Return the measurement of a checkpoint, or of its ``adapter`` folder, in float32 on a split."""
+        if split == GENERAL:
+            return self._measure_general(checkpoint)
         [(_, measurement)] = self.measure_each(checkpoint, task, [split])
         return measurement
 
@@ -56,10 +60,7 @@ class SoloEngine:
         """
         import torch
 
-        context, data = self._context, self._context.data
-        adapter = checkpoint / ADAPTER if (checkpoint / ADAPTER).is_dir() else checkpoint
-        if not (adapter / "adapter_config.json").is_file():
-            raise LoratoryError(f"no adapter in {checkpoint}")
+        context, data, adapter = self._context, self._context.data, _adapter_of(checkpoint)
         with _ONE_AT_A_TIME, kept_random_state():
             torch.set_num_threads(context.plan.threads)
             source, quantisation = context.plan.model, context.plan.quantisation
@@ -69,9 +70,33 @@ class SoloEngine:
                     rows = data.measured(name, task)
                     yield name, measure(model, context.objective, rows, data.tokenizer, detailed=True)
 
+    def _measure_general(self, checkpoint: Path) -> Measurement:
+        """Return the metrics of forgetting of a checkpoint; see ``evaluation.forgetting``. No rows are measured."""
+        import torch
+
+        context, adapter = self._context, _adapter_of(checkpoint)
+        with _ONE_AT_A_TIME, kept_random_state():
+            torch.set_num_threads(context.plan.threads)
+            plan, texts, head = context.plan, context.data.general(), context.objective.head
+            base = load_base(plan.model, context.objective, context.device, quantisation=plan.quantisation)
+            if self._without_adapter is None:  # the same for all adapters
+                self._without_adapter = behaviour(base.model, head, texts)
+            model = with_adapter(base, adapter)
+            with merged(model):
+                metrics = forgetting(self._without_adapter, behaviour(model, head, texts))
+        return Measurement(metrics=metrics, rows=RowMeasures(losses=(), units=()))
+
     def close(self) -> None:
         """Free the rows; calling it again does nothing."""
         self._context.close()
+
+
+def _adapter_of(checkpoint: Path) -> Path:
+    """Return the folder of a checkpoint's adapter; raises ``LoratoryError`` without one."""
+    adapter = checkpoint / ADAPTER if (checkpoint / ADAPTER).is_dir() else checkpoint
+    if not (adapter / "adapter_config.json").is_file():
+        raise LoratoryError(f"no adapter in {checkpoint}")
+    return adapter
 
 
 class SoloRun:

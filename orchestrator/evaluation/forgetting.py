@@ -1,0 +1,137 @@
+"""Forgetting: how much an adapter changes the base model on general text, which the task does not use.
+
+Both measures compare the model with and without the adapter on the same texts, one text in a forward:
+
+* a causal model by its loss as a language model (as continual fine-tuning does, Luo et al. 2023, arXiv 2308.08747);
+* any other model by the similarities between the texts, as representational similarity analysis does (Kriegeskorte et
+  al. 2008, doi:10.3389/neuro.06.004.2008; for fine-tuned BERT: Merchant et al. 2020, arXiv 2004.14448). A text is the
+  mean of the last hidden states of its tokens.
+
+Shapes: R texts, T tokens, H hidden units, V vocabulary.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.core.errors import LoratoryError
+from orchestrator.objective.protocol import Head
+
+if TYPE_CHECKING:
+    import torch
+
+GENERAL = "general"
+"""Name of the general text in ``Engine.measure``."""
+TEXTS = 200
+"""Most texts measured: 200 texts have 19,900 similarities."""
+TOKENS = 64
+"""Most tokens of a text, whatever the task's ``max_length``."""
+PREFIX = "forgetting/"
+"""Prefix of the metrics of forgetting: 0 for an adapter without effect on general text, larger is worse."""
+DRIFT, LOSS, GENERAL_LOSS = f"{PREFIX}similarity", f"{PREFIX}loss", "general/loss"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Behaviour:
+    """A model's behaviour on general text: ``loss`` of a causal model, else ``vectors`` of the texts.
+
+    Attributes:
+        loss: mean loss of a predicted token, in nats.
+        vectors: one vector per text, shape (R, H).
+    """
+
+    loss: float | None = None
+    vectors: NDArray[np.float64] | None = None
+
+
+def behaviour(model: "torch.nn.Module", head: Head, texts: Sequence[Sequence[int]]) -> Behaviour:
+    """Return a model's behaviour on general text, in eval mode; the training mode is restored.
+
+    Args:
+        model: a transformers model, or a PEFT model over one.
+        head: its head.
+        texts: token ids of each text; not empty.
+
+    Raises:
+        LoratoryError: the model returns no hidden states, or no text has a token to predict.
+    """
+    import torch
+
+    device, training = next(model.parameters()).device, model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            rows = [torch.tensor([ids], device=device) for ids in texts]
+            if head is Head.CAUSAL_LM:
+                return Behaviour(loss=_loss(model, [row for row in rows if row.shape[1] > 1]))
+            return Behaviour(vectors=np.stack([_vector(model, head, row).double().cpu().numpy() for row in rows]))
+    finally:
+        model.train(training)
+
+
+def forgetting(before: Behaviour, after: Behaviour) -> Mapping[str, float]:
+    """Return the metrics of forgetting.
+
+    ``forgetting/loss`` is the rise of the loss in nats per token, and ``general/loss`` the loss with the adapter.
+    ``forgetting/similarity`` is described at ``drift``.
+    """
+    if before.loss is not None and after.loss is not None:
+        return {LOSS: after.loss - before.loss, GENERAL_LOSS: after.loss}
+    assert before.vectors is not None, "both behaviours are of one kind"
+    assert after.vectors is not None, "both behaviours are of one kind"
+    return {DRIFT: drift(before.vectors, after.vectors)}
+
+
+def drift(before_RH: NDArray[np.float64], after_RH: NDArray[np.float64]) -> float:
+    """Return 1 − Spearman's correlation between the cosine similarities of all pairs of texts.
+
+    0: the texts keep the order of their similarities. 1: the order is lost, also if all similarities are equal.
+
+    Args:
+        before_RH: the texts' vectors without the adapter, at least three texts.
+        after_RH: with it.
+    """
+    from scipy.stats import spearmanr
+
+    pairs = np.triu_indices(len(before_RH), k=1)
+    before, after = (_cosines(vectors_RH)[pairs] for vectors_RH in (before_RH, after_RH))
+    if np.ptp(after) == 0 or np.ptp(before) == 0:
+        return 1.0
+    return float(1 - spearmanr(before, after).statistic)
+
+
+def _cosines(vectors_RH: NDArray[np.float64]) -> NDArray[np.float64]:
+    lengths_R1 = np.linalg.norm(vectors_RH, axis=1, keepdims=True)
+    units_RH = vectors_RH / np.maximum(lengths_R1, np.finfo(np.float64).tiny)
+    cosines_RR: NDArray[np.float64] = units_RH @ units_RH.T
+    return cosines_RR
+
+
+def _loss(model: "torch.nn.Module", rows_1T: "Sequence[torch.Tensor]") -> float:
+    from torch.nn.functional import cross_entropy
+
+    if not rows_1T:
+        raise LoratoryError("general text: no text has two tokens; name longer texts in data.general")
+    total, tokens = 0.0, 0
+    for ids_1T in rows_1T:
+        logits_TV = model(input_ids=ids_1T, attention_mask=ids_1T.new_ones(ids_1T.shape)).logits[0].float()
+        total += float(cross_entropy(logits_TV[:-1], ids_1T[0, 1:], reduction="sum"))
+        tokens += ids_1T.shape[1] - 1
+    return total / tokens
+
+
+def _vector(model: Any, head: Head, ids_1T: "torch.Tensor") -> "torch.Tensor":  # noqa: ANN401  (model classes vary)
+    """Return the mean of the last hidden states over the tokens; of an encoder-decoder model those of its encoder."""
+    given = {"input_ids": ids_1T, "attention_mask": ids_1T.new_ones(ids_1T.shape)}
+    if head is Head.SEQ2SEQ_LM:
+        hidden_1TH = model.get_encoder()(**given).last_hidden_state
+    else:
+        states = getattr(model(**given, output_hidden_states=True), "hidden_states", None)
+        if not states:
+            raise LoratoryError(f"general text: {type(model).__name__} returns no hidden states")
+        hidden_1TH = states[-1]
+    mean_H: torch.Tensor = hidden_1TH[0].float().mean(0)
+    return mean_H
