@@ -26,6 +26,7 @@ from orchestrator.spec import checks
 from orchestrator.spec.addresses import check_addresses
 from orchestrator.spec.deepspeed import read_deepspeed
 from orchestrator.spec.function import function_facts, read_function
+from orchestrator.spec.goal import read_goal, sampler_for, stopping_for
 from orchestrator.spec.overrides import Override, overridden_text
 from orchestrator.spec.points import read_points
 from orchestrator.spec.problems import Problems, yaml_text
@@ -71,9 +72,11 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     model, data = _model(file, sources, facts), _data(file, sources, facts, problems)
     deepspeed = read_deepspeed(file.training.deepspeed, sources, problems)
     fixed, space, points = _parameters(file, names, problems)
-    metric = checks.read_metric(search, facts, problems) if facts else None
-    stopping = replace(_stopping(file), metric=checks.read_rung_metric(file.early_stopping, facts, problems))
-    checks.check_sampler(_sampler(file), space, problems)
+    metric = read_goal(file, checks.read_metric(search, facts, problems), facts, problems) if facts else None
+    stopping = stopping_for(_stopping(file), file, metric, problems)
+    stopping = replace(stopping, metric=checks.read_rung_metric(file.early_stopping, facts, problems))
+    sampler = sampler_for(_sampler(file), file, metric, problems)
+    checks.check_sampler(sampler, space, problems)
     checks.check_sizes(file, stopping, space, fixed, problems)
     confirm = checks.read_confirm(file, problems)
     problems.raise_if_any()
@@ -97,7 +100,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         fixed=fixed,
         space=space,
         metric=metric,
-        sampler=_sampler(file),
+        sampler=sampler,
         start_points=points,
         prior=search.prior if function is None else PriorName.NONE,
         stopping=stopping,
