@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := orchestrator objectives tests benchmarks docs/examples
 
-.PHONY: help sweep test test-extended test-qlora test-deepspeed check format docs findings lock wheel assets clean-venv
+.PHONY: help sweep test test-extended test-qlora test-deepspeed test-tensorflow check format docs findings lock wheel assets clean-venv
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -36,6 +36,12 @@ test-deepspeed: $(VENV)/.dev $(VENV)/.assets requirements-deepspeed.lock ## run 
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-deepspeed.lock
 	$(BIN)/python -m pytest -m deepspeed -n 2 --dist loadscope $(ARGS); result=$$?; \
 	$(BIN)/python -m pip uninstall --quiet --yes -r requirements-deepspeed.lock; exit $$result
+
+# TensorFlow is installed for these tests only; it changes no version of the other packages.
+test-tensorflow: $(VENV)/.dev $(VENV)/.assets requirements-tensorflow.lock ## run the tests of a function in TensorFlow
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-tensorflow.lock
+	$(BIN)/python -m pytest -m tensorflow -n 2 --dist loadscope $(ARGS); result=$$?; \
+	$(BIN)/python -m pip uninstall --quiet --yes -r requirements-tensorflow.lock; exit $$result
 
 check: $(VENV)/.dev ## lint, check types, layers and language
 	$(BIN)/ruff check .

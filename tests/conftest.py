@@ -108,6 +108,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.qlora)
         if needs.deepspeed.mark in item.iter_markers("skipif"):
             item.add_marker(pytest.mark.deepspeed)
+        if needs.tensorflow.mark in item.iter_markers("skipif"):
+            item.add_marker(pytest.mark.tensorflow)
         if needs.cuda.mark in item.iter_markers("skipif"):
             item.add_marker(pytest.mark.gpu)
     items.sort(key=lambda item: next((i for i, path in enumerate(LONG) if item.nodeid.startswith(path)), len(LONG)))

@@ -17,4 +17,8 @@ deepspeed = pytest.mark.skipif(
     importlib.util.find_spec("deepspeed") is None,
     reason="DeepSpeed is not installed",
 )
+tensorflow = pytest.mark.skipif(
+    importlib.util.find_spec("tensorflow") is None,
+    reason="TensorFlow is not installed",
+)
 chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")

@@ -131,6 +131,10 @@ class Confirmation:
         return self.top * self.seeds
 
 
+CURVE_SHARES = (0.125, 0.25, 0.5, 1.0)
+"""Shares of the training rows on a learning curve."""
+
+
 class Confirm(enum.StrEnum):
     """Words instead of the sizes of a ``Confirmation``: chosen from the budget, or none."""
 

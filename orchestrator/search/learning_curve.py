@@ -7,14 +7,12 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
 
+from orchestrator.core.policy import CURVE_SHARES
 from orchestrator.core.ranking import ranked_by_result
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.search.confirming import FreshTraining
 from orchestrator.search.plan import SearchPlan
-
-SHARES = (0.125, 0.25, 0.5, 1.0)
-"""Shares of the training rows."""
 
 
 def next_on_curve(plan: SearchPlan, records: Collection[TrialRecord]) -> FreshTraining | None:
@@ -40,7 +38,7 @@ def next_on_curve(plan: SearchPlan, records: Collection[TrialRecord]) -> FreshTr
     if winner is None:
         return None
     done = Counter(record.share for record in records if record.confirms == winner.number)
-    share = min(SHARES, key=lambda share: done[share])
+    share = min(CURVE_SHARES, key=lambda share: done[share])
     if done[share] >= plan.learning_curve:
         return None
     seed = derive_seed(plan.seed, "learning curve", winner.number, done[share])
@@ -51,8 +49,8 @@ def learning_curve_text(plan: SearchPlan) -> str | None:
     """Return the planned trainings in words, with their cost in training samples; None without a learning curve."""
     if plan.learning_curve is None:
         return None
-    count, each = len(SHARES) * plan.learning_curve, plan.timetable.points[-1]
-    shares = ", ".join(f"{100 * share:.0f}" for share in SHARES)
+    count, each = len(CURVE_SHARES) * plan.learning_curve, plan.timetable.points[-1]
+    shares = ", ".join(f"{100 * share:.0f}" for share in CURVE_SHARES)
     return (
         f"the winner's configuration is trained {plan.learning_curve} times on each of {shares} % of the rows, after "
         f"the search: {count} x {each:,} = {count * each:,} samples"

@@ -11,7 +11,10 @@ from orchestrator.core.function import FunctionPlan
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.plan import EngineName
 from orchestrator.core.policy import (
+    CURVE_SHARES,
     Budget,
+    Confirm,
+    Confirmation,
     PriorName,
     Resources,
     SamplerPolicy,
@@ -108,7 +111,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         confirm=confirm,
         learning_curve=file.learning_curve,
         prefer=tuple(search.prefer),
-        resources=_resources(file, is_function=function is not None),
+        resources=_resources(file, confirm, is_function=function is not None),
         tracking=Tracking(**file.tracking.model_dump()),
         gates=file.gates.bounds(),
         seed=file.seed,
@@ -238,12 +241,14 @@ def _general(file: SweepFile, source: Source, sources: SourceReader, problems: P
     return Source(origin=Origin.PACKAGED, name=next(name for name in GENERAL_TEXTS if name not in used))
 
 
-def _resources(file: SweepFile, *, is_function: bool) -> Resources:
+def _resources(file: SweepFile, confirm: Confirmation | Confirm, *, is_function: bool) -> Resources:
     resources = file.resources
     engine = EngineName.FUNCTION if is_function else resources.engine
     requested = resources.parallel_trials or (_SLOTS if engine is EngineName.PACKED else 1)
     # CPU threads are divided by this number, so it must not exceed the number of trials.
-    parallel = min(requested, file.budget.trials or requested)
+    after = confirm.trials if isinstance(confirm, Confirmation) else 0
+    after = max(after, len(CURVE_SHARES) * (file.learning_curve or 0))
+    parallel = min(requested, max(file.budget.trials or requested, after))
     if engine is EngineName.PACKED:
         cpus = min(usable_cores(), (resources.cpus_per_trial or usable_cores()) * parallel)
     else:

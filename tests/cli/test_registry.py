@@ -148,9 +148,17 @@ def test_merged_export_needs_transformers_alone(registry: Invoke, trained: Train
     assert tuple(model.config.id2label.values()) == LABELS
 
 
-def test_merge_refuses_plain_scaling(registry: Invoke, tmp_path: Path) -> None:
+def test_merge_refuses_options_of_adapters(registry: Invoke, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--merge and --plain-scaling exclude each other"):
         registry("export", "films", str(tmp_path / "out"), "--merge", "--plain-scaling")
+    with pytest.raises(UserError, match="--merge and --gguf exclude each other"):
+        registry("export", "films", str(tmp_path / "out"), "--merge", "--gguf")
+
+
+def test_gguf_of_a_classifier_is_refused(registry: Invoke, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--gguf: llama\.cpp runs adapters of causal language models"):
+        registry("export", "films", str(tmp_path / "out"), "--gguf")
+    assert not (tmp_path / "out").exists()
 
 
 def test_version_of_other_program_is_shown(registry: Invoke, store: Location) -> None:

@@ -4,11 +4,11 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator.core.policy import Budget, Confirm, Confirmation
+from orchestrator.core.policy import CURVE_SHARES, Budget, Confirm, Confirmation
 from orchestrator.core.ranking import of_the_search, ranked_by_result
 from orchestrator.core.trial import TrialRecord
 from orchestrator.search.coordinator import Coordinator
-from orchestrator.search.learning_curve import SHARES, learning_curve_text
+from orchestrator.search.learning_curve import learning_curve_text
 from orchestrator.search.plan import SearchPlan
 from tests.search.worlds import ACCURACY, coordinator_in_memory, coordinator_of, open_ledger, plan_of, run_out
 
@@ -27,7 +27,7 @@ def test_winner_is_trained_on_each_share() -> None:
     coordinator = coordinator_in_memory(planned())
     run_out(coordinator)
     found, winner = curve_of(coordinator), ranked_by_result(coordinator.records(), ACCURACY)[0]
-    assert [record.share for record in found] == [*SHARES, *SHARES]
+    assert [record.share for record in found] == [*CURVE_SHARES, *CURVE_SHARES]
     assert {(record.confirms, record.settings) for record in found} == {(winner.number, winner.settings)}
     assert Counter(record.seed for record in found) == {found[0].seed: 4, found[4].seed: 4}
     assert min(record.number for record in found) == 10  # after the search and its confirmation

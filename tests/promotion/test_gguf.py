@@ -1,0 +1,173 @@
+"""Adapters as GGUF files: the products B A with their scale are PEFT's, in llama.cpp's order of rows."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from peft import PeftModel
+from peft.tuners.lora import Linear
+from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.modeling_gguf_pytorch_utils import LlamaTensorProcessor
+
+from orchestrator.core.data import Origin, Source
+from orchestrator.core.errors import UserError
+from orchestrator.core.settings import TrialSettings
+from orchestrator.core.space import ParamValue
+from orchestrator.promotion.gguf_export import FILE, export_gguf, write_gguf
+from orchestrator.tracking.adapters import CONFIG, AdapterCard
+from orchestrator.training.model.adapters import adapt, save_adapter
+from orchestrator.training.model.base_model import load_base
+from tests.fakes.tiny_models import VOCAB, save_tokenizer, tiny_gpt2, tiny_llama
+from tests.fakes.tiny_objective import TinyCausal
+
+Array = NDArray[np.float32]
+
+
+def tiny_qwen2(folder: Path) -> Path:
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    size = save_tokenizer(folder, VOCAB, template=None)
+    config = Qwen2Config(
+        vocab_size=size,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        intermediate_size=32,
+    )
+    torch.manual_seed(0)
+    Qwen2ForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def trained(folder: Path, adapter: Path, **settings: ParamValue) -> Path:
+    """Save an adapter with random weights."""
+    base = load_base(Source(origin=Origin.LOCAL, name=str(folder)), TinyCausal(), "cpu")
+    adapted = adapt(base, TrialSettings.from_params(settings), TinyCausal.head)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in adapted.model.parameters():
+            if parameter.requires_grad:
+                parameter.copy_(torch.randn_like(parameter))
+    save_adapter(adapted, adapter)
+    return adapter
+
+
+def card_of(base: Path, head: str = "causal_lm") -> AdapterCard:
+    return AdapterCard(
+        base=Source(origin=Origin.LOCAL, name=str(base)),
+        base_path=str(base),
+        head=head,
+        labels=(),
+        max_length=32,
+        objective="tiny",
+        sweep="tiny#1",
+        sweep_key="",
+        trial=0,
+        samples=8,
+        measured_at=0.0,
+    )
+
+
+def products(file: Path) -> dict[str, Array]:
+    """Return alpha / rank · B A by the name of the weight, as llama.cpp computes it."""
+    reader = gguf.GGUFReader(file)
+    alpha = float(reader.fields[gguf.Keys.Adapter.LORA_ALPHA].contents())
+    tensors = {tensor.name: np.array(tensor.data) for tensor in reader.tensors}
+    weights = sorted({name.rpartition(".")[0] for name in tensors})
+    assert sorted(tensors) == sorted(f"{name}.lora_{side}" for name in weights for side in "ab")
+    return {
+        name: alpha / tensors[f"{name}.lora_a"].shape[0] * tensors[f"{name}.lora_b"] @ tensors[f"{name}.lora_a"]
+        for name in weights
+    }
+
+
+def expected(base: Path, adapter: Path) -> dict[str, Array]:
+    """Return PEFT's change of each weight."""
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), str(adapter))
+    return {
+        name.removeprefix("base_model.model."): layer.get_delta_weight("default").detach().numpy()
+        for name, layer in model.named_modules()
+        if isinstance(layer, Linear)
+    }
+
+
+NAMES = {
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
+
+
+@pytest.mark.parametrize(
+    ("write", "settings", "patterns"),
+    [
+        (tiny_llama, {"rank": 4, "alpha": 8.0}, {}),
+        (tiny_llama, {"rank": 6, "alpha": 5.0, "rslora": True}, {}),
+        (tiny_llama, {"rank": 4, "alpha": 8.0, "rslora": True}, {"alpha_pattern": {"q_proj": 3.0, "down_proj": 20.0}}),
+        (tiny_qwen2, {"rank": 4, "alpha": 8.0}, {}),
+    ],
+)
+def test_products_equal_peft(
+    write: Callable[[Path], Path], settings: dict[str, ParamValue], patterns: dict[str, Any], tmp_path: Path
+) -> None:
+    base, heads = write(tmp_path / "model"), {"num_attention_heads": 2, "num_key_value_heads": 1}
+    adapter = trained(base, tmp_path / "adapter", **settings)
+    config = json.loads((adapter / CONFIG).read_text())
+    (adapter / CONFIG).write_text(json.dumps(config | patterns))
+    found = products(write_gguf(adapter, AutoConfig.from_pretrained(base)))
+    changes = expected(base, adapter)
+    assert len(found) == len(changes) == 14
+    order = LlamaTensorProcessor(heads if write is tiny_llama else {})  # transformers' own way back from llama.cpp
+    for layer in range(2):
+        for name, weight in NAMES.items():
+            key = f"blk.{layer}.{weight}.weight"
+            change = order.process(found[key], key).weights
+            np.testing.assert_allclose(change, changes[f"model.layers.{layer}.{name}"], rtol=1e-4, atol=1e-4)
+
+
+def test_metadata_is_that_of_an_adapter(tmp_path: Path) -> None:
+    base = tiny_llama(tmp_path / "model")
+    adapter = trained(base, tmp_path / "adapter", rank=4, alpha=8.0, rslora=True)
+    reader = gguf.GGUFReader(write_gguf(adapter, AutoConfig.from_pretrained(base)))
+    values = {name: field.contents() for name, field in reader.fields.items() if not name.startswith("GGUF.")}
+    assert values == {
+        "general.architecture": "llama",
+        "general.type": "adapter",
+        "adapter.type": "lora",
+        "adapter.lora.alpha": 16.0,
+    }
+
+
+def test_export_holds_both_formats(tmp_path: Path) -> None:
+    base = tiny_llama(tmp_path / "model")
+    adapter = trained(base, tmp_path / "adapter", rank=4, alpha=8.0, rslora=True)
+    folder = export_gguf(adapter, card_of(base), tmp_path / "out", plain_scaling=True)
+    assert {"adapter_config.json", "adapter_model.safetensors", "README.md"} < {path.name for path in folder.iterdir()}
+    own, exported = products(write_gguf(adapter, AutoConfig.from_pretrained(base))), products(folder / FILE)
+    assert own.keys() == exported.keys()
+    for name, change in own.items():
+        np.testing.assert_allclose(exported[name], change, rtol=1e-5)
+
+
+def test_unfit_adapters_are_refused(tmp_path: Path) -> None:
+    llama, gpt2 = tiny_llama(tmp_path / "llama"), tiny_gpt2(tmp_path / "gpt2")
+    lora, dora = trained(llama, tmp_path / "lora"), trained(llama, tmp_path / "dora", dora=True)
+    for card, adapter, message in (
+        (card_of(llama, "sequence_classification"), lora, "this one has the head sequence_classification"),
+        (card_of(llama), dora, "this one is DoRA; export with --merge"),
+        (card_of(gpt2), trained(gpt2, tmp_path / "other"), "the layout of gpt2 in GGUF is not known here"),
+    ):
+        with pytest.raises(UserError, match=f"--gguf: .*{message}"):
+            export_gguf(adapter, card, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
