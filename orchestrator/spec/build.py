@@ -8,6 +8,7 @@ from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.environment import usable_cores
 from orchestrator.core.errors import UserError
 from orchestrator.core.function import FunctionPlan
+from orchestrator.core.metric import Metric
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.plan import EngineName
 from orchestrator.core.policy import (
@@ -76,9 +77,10 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     deepspeed = read_deepspeed(file.training.deepspeed, sources, problems)
     fixed, space, points = _parameters(file, names, problems)
     metric = read_goal(file, checks.read_metric(search, facts, problems), facts, problems) if facts else None
-    stopping = stopping_for(_stopping(file), file, metric, problems)
-    stopping = replace(stopping, metric=checks.read_rung_metric(file.early_stopping, facts, problems))
-    sampler = sampler_for(_sampler(file), file, metric, problems)
+    sampler, stopping = (
+        sampler_for(_sampler(file), file, metric, problems),
+        _stopping_for(file, metric, facts, problems),
+    )
     checks.check_sampler(sampler, space, problems)
     checks.check_sizes(file, stopping, space, fixed, problems)
     confirm = checks.read_confirm(file, problems)
@@ -151,6 +153,13 @@ def _unexecuted(file: SweepFile, facts: ObjectiveFacts | None, problems: Problem
 def _sampler(file: SweepFile) -> SamplerPolicy:
     written = file.search.sampler
     return SamplerPolicy(**written.model_dump()) if isinstance(written, Sampler) else SamplerPolicy(name=written)
+
+
+def _stopping_for(
+    file: SweepFile, metric: Metric | None, facts: ObjectiveFacts | None, problems: Problems
+) -> StoppingPolicy:
+    stopping = stopping_for(_stopping(file), file, metric, problems)
+    return replace(stopping, metric=checks.read_rung_metric(file.early_stopping, facts, problems))
 
 
 def _stopping(file: SweepFile) -> StoppingPolicy:
