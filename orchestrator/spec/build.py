@@ -77,10 +77,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     deepspeed = read_deepspeed(file.training.deepspeed, sources, problems)
     fixed, space, points = _parameters(file, names, problems)
     metric = read_goal(file, checks.read_metric(search, facts, problems), facts, problems) if facts else None
-    sampler, stopping = (
-        sampler_for(_sampler(file), file, metric, problems),
-        _stopping_for(file, metric, facts, problems),
-    )
+    sampler, stopping = _policies(file, metric, facts, problems)
     checks.check_sampler(sampler, space, problems)
     checks.check_sizes(file, stopping, space, fixed, problems)
     confirm = checks.read_confirm(file, problems)
@@ -155,11 +152,13 @@ def _sampler(file: SweepFile) -> SamplerPolicy:
     return SamplerPolicy(**written.model_dump()) if isinstance(written, Sampler) else SamplerPolicy(name=written)
 
 
-def _stopping_for(
+def _policies(
     file: SweepFile, metric: Metric | None, facts: ObjectiveFacts | None, problems: Problems
-) -> StoppingPolicy:
+) -> tuple[SamplerPolicy, StoppingPolicy]:
+    """Return sampler and stopping rule; both depend on the goal."""
     stopping = stopping_for(_stopping(file), file, metric, problems)
-    return replace(stopping, metric=checks.read_rung_metric(file.early_stopping, facts, problems))
+    rung = checks.read_rung_metric(file.early_stopping, facts, problems)
+    return sampler_for(_sampler(file), file, metric, problems), replace(stopping, metric=rung)
 
 
 def _stopping(file: SweepFile) -> StoppingPolicy:
