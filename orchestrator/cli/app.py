@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from orchestrator.cli.commands import (
     clean,
+    control,
     data,
     doctor,
     explain,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "Search": {"sweep": sweep.sweep, "validate": validate.validate, "data": data.data, "schema": schema.schema},
+    "Control": {"pause": control.pause, "resume": control.resume, "extend": control.extend},
     "Inspect": {"status": status.status, "report": report.report, "explain": explain.explain, "ui": ui.ui},
     "Compare": {"table": table.table, "replay": replay.replay},
     "Use": {
@@ -78,6 +80,7 @@ def make_app() -> typer.Typer:
     for panel, commands in PANELS.items():
         for name, command in commands.items():
             app.command(name, cls=_Command, rich_help_panel=panel)(command)
+    app.add_typer(control.make_trial(_Command), name="trial", rich_help_panel="Control")
     app.add_typer(registry.make_registry(_Command), name="registry", rich_help_panel="Use")
     return app
 

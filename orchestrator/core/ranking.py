@@ -89,6 +89,12 @@ def ranked_by_result(trials: Iterable[TrialRecord], metric: Metric) -> list[Tria
     return [next(again) if trial.number in fresh else trial for trial in ranked]
 
 
+def start_trials(trials: Iterable[TrialRecord], start_points: int) -> set[int]:
+    """Return the numbers of the trials that train the start points: the first proposed ones, clones left out."""
+    proposed = sorted(trial.number for trial in of_the_search(trials) if trial.origin is None)
+    return {*proposed[:start_points]}
+
+
 def of_the_search(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
     """Return the trials proposed by the search, without the trainings with fresh seeds."""
     return [trial for trial in trials if trial.confirms is None]

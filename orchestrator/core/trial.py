@@ -101,6 +101,7 @@ class TrialRecord:
         fold: number of the fold with its validation rows, from 1 (``data.folds``); None: the sweep's validation split.
         share: share of the configuration's training rows in (0, 1], for a point of the learning curve; None: it is no
             such point.
+        origin: for a clone, its model, who asked for it and why, in words; None: the sampler proposed the trial.
     """
 
     number: int
@@ -116,6 +117,7 @@ class TrialRecord:
     confirms: int | None = None
     fold: int | None = None
     share: float | None = None
+    origin: str | None = None
     started_at: float = 0.0
     ended_at: float | None = None
 

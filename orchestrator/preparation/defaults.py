@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+from orchestrator.core.control import extended
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.policy import StoppingPolicy
 from orchestrator.ledger.ledger import Ledger
@@ -29,6 +30,14 @@ def stored_fingerprint(ledger: Ledger | None, name: str) -> Stored | None:
     """
     stored = None if ledger is None else newest_with_trials(ledger, name)
     return None if stored is None else stored.fingerprint
+
+
+def with_extensions(spec: SweepSpec, ledger: Ledger | None) -> SweepSpec:
+    """Return the spec with the budget that persons have extended, while the stored sweep of its name ran or rested."""
+    stored = None if ledger is None else newest_with_trials(ledger, spec.name)
+    if ledger is None or stored is None:
+        return spec
+    return replace(spec, budget=extended(spec.budget, ledger.requests.all(stored.id)))
 
 
 def with_split_rule(spec: SweepSpec, stored: Stored | None) -> SweepSpec:

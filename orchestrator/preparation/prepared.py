@@ -20,6 +20,7 @@ from orchestrator.objective.splits import NearCopies
 from orchestrator.preparation.defaults import (
     Stored,
     stored_fingerprint,
+    with_extensions,
     with_rung_metric,
     with_split_rule,
     with_stored_classes,
@@ -135,7 +136,7 @@ def prepare(
         spec = replace(spec, data=replace(spec.data, classes=objective.labels))
     spec = with_trial_length(spec, stored, len(splits.train))
     length = trial_length(request.spec, spec, row_counts(splits), resumed=stored is not None)
-    spec, prior = with_prior(spec, stored, ledger, checked.weights)
+    spec, prior = with_prior(with_extensions(spec, None if fresh else ledger), stored, ledger, checked.weights)
     for line in (f"trial length: {length.text}", *length.notes, f"prior: {prior}"):
         say(line)
     engine_plan = plan_engine(spec, len(splits.train), len(splits.validation))

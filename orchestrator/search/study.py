@@ -8,7 +8,7 @@ import random
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 
 from orchestrator.core.errors import LedgerError
 from orchestrator.core.grid import all_points
-from orchestrator.core.policy import SamplerName
+from orchestrator.core.policy import Budget, SamplerName
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import TrialRecord, TrialState
@@ -33,7 +33,7 @@ from orchestrator.search.constraints import PREFIX, excesses_of
 from orchestrator.search.memory_limits import SIZES, MemoryLimits, name_trials
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.samplers import START_POINT, Proposal, Snap, build_sampler
-from orchestrator.search.space import lowest, propose
+from orchestrator.search.space import distributions, lowest, propose
 from orchestrator.search.surrogate.model import Observation
 from orchestrator.search.surrogate.observations import observations
 from orchestrator.search.tpe_history import NEWEST, TpeHistory
@@ -52,6 +52,8 @@ _START = "start"
 """User attribute of a start point: its canonical text."""
 _CHOSEN = "chosen"
 """User attribute of a point chosen by the search instead of the sampler: it is tried in any case."""
+_REQUEST = "request"
+"""User attribute of a clone: the id of the request for it."""
 
 _STATES = {
     TrialState.COMPLETE: OptunaState.COMPLETE,
@@ -128,7 +130,7 @@ class SweepStudy:
             if trial.state.is_finished():
                 self._ended.add(trial.number)
                 self._history.add(trial)
-            elif trial.state is OptunaState.RUNNING and trial.number not in known:
+            elif trial.state is OptunaState.RUNNING and trial.number not in known and _REQUEST not in trial.user_attrs:
                 self._storage.set_trial_state_values(self._id(trial.number), OptunaState.WAITING)
         for record in records:
             self._seen.add(canonical(record.params))
@@ -160,6 +162,28 @@ class SweepStudy:
         """
         with _translate_errors(self._engine):
             return self._ask_new()
+
+    def add_clone(self, request: int, params: Mapping[str, ParamValue]) -> int:
+        """Add a running trial with these values and return its number in the study; repeatable for one request."""
+        with _quiet(), _translate_errors(self._engine):
+            trials = self._study.get_trials(deepcopy=False)
+            number = next((t.number for t in trials if t.user_attrs.get(_REQUEST) == request), None)
+            if number is None:
+                searched = {name: one for name, one in distributions(self._plan.space).items() if name in params}
+                template = optuna.trial.create_trial(
+                    state=OptunaState.RUNNING,
+                    params={name: params[name] for name in searched},
+                    distributions=searched,
+                    user_attrs={_REQUEST: request},
+                )
+                trial_id = self._storage.create_new_trial(self._study_id, template)
+                number = self._storage.get_trial_number_from_id(trial_id)
+        self._seen.add(canonical(params))
+        return number
+
+    def use_budget(self, budget: Budget) -> None:
+        """Use another budget for later proposals: samplers choose their sizes by the number of trials."""
+        self._plan = replace(self._plan, budget=budget)
 
     def take_notes(self) -> tuple[str, ...]:
         """Return one sentence for each reason for which proposals were deferred since the last call."""

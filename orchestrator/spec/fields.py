@@ -104,8 +104,12 @@ Name = Annotated[str, AfterValidator(_name), WithJsonSchema(_NAME_SCHEMA)]
 _SPAN = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 
 
-def _seconds(value: object) -> float:
-    """Return the seconds of a duration such as 90s, 20m, 1h30m, or of a plain number."""
+def seconds_of(value: object) -> float:
+    """Return the seconds of a duration such as 90s, 20m, 1h30m, or of a plain number.
+
+    Raises:
+        PydanticCustomError: the value is no duration from 0.1 s to 10 years.
+    """
     seconds = 0.0
     if isinstance(value, int | float) and not isinstance(value, bool):
         seconds = float(value)
@@ -126,7 +130,7 @@ _SECONDS_SCHEMA = {
         {"type": "string", "pattern": r"^(\d+(\.\d+)?h)? ?(\d+(\.\d+)?m)? ?(\d+(\.\d+)?s)?$"},
     ]
 }
-Seconds = Annotated[float, BeforeValidator(_seconds), WithJsonSchema(_SECONDS_SCHEMA)]
+Seconds = Annotated[float, BeforeValidator(seconds_of), WithJsonSchema(_SECONDS_SCHEMA)]
 
 
 def _scalar(value: ParamValue) -> ParamValue:
