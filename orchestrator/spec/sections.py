@@ -22,6 +22,7 @@ from orchestrator.spec.fields import (
     Address,
     DataEntry,
     DeepSpeedEntry,
+    ModelEntry,
     Name,
     Natural,
     Prose,
@@ -32,7 +33,6 @@ from orchestrator.spec.fields import (
     Section,
     Seed,
     Short,
-    SourceEntry,
     Threads,
     Tokens,
     Trials,
@@ -121,7 +121,7 @@ class Data(Section):
         default={}, max_length=MAX_SETS, description="shift sets: data of other distributions, by name"
     )
     shift_rows: Rows = Field(default=1000, description="most rows of each shift set")
-    general: SourceEntry | None = Field(
+    general: DataEntry | None = Field(
         default=None,
         description="general text with a column text, on which the kept adapters' forgetting is measured; if absent, "
         "bbc-news if gates.forgetting is set (movie-reviews-imdb if the task uses bbc-news), else it is not measured",
@@ -340,7 +340,11 @@ class SweepFile(Section):
     function: FunctionSection | None = Field(
         default=None, description="the length and the metrics of a function, if the objective is one"
     )
-    model: SourceEntry | None = Field(default=None, description="packaged name, hub:org/name or a folder")
+    model: ModelEntry | None = Field(
+        default=None,
+        description="packaged name, hub:org/name, a folder, a .gguf file, kaggle:OWNER/MODEL/FRAMEWORK/VARIATION, or a "
+        "mapping with hub or torchhub",
+    )
     quantisation: Annotated[Quantisation, Field(strict=False)] | None = Field(
         default=None,
         description="nf4: frozen linear layers in 4 bits (QLoRA), with bitsandbytes; not quantised if absent",
