@@ -212,3 +212,11 @@ def _runs(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_death_of_a_function_is_seen_while_its_child_lives(build: Build, tmp_path: Path) -> None:
+    run = build("leaves_child").start(TASK)
+    with pytest.raises(LoratoryError, match="ended with signal SIGKILL"):
+        run.advance(20)
+    run.close()
+    assert not _runs(int((tmp_path / "sweep" / "trials" / "0003" / "pids").read_text()))
