@@ -97,7 +97,7 @@ class Progress:
         with self._lock:
             running = sorted(self._running.values(), key=lambda trial: -trial.number)[:count]
             ended = self._ranks[: None if count is None else count - len(running)]
-            return (*running, *(self._ended[number] for _, number in ended))
+            return (*running, *(self._ended[number] for *_, number in ended))
 
     @property
     def count(self) -> int:

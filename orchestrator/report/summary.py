@@ -17,6 +17,7 @@ from orchestrator.evaluation.learning_curve import LearningCurve, learning_curve
 from orchestrator.evaluation.winner_score import CorrectedScore, corrected_winner
 from orchestrator.ledger.home import sweep_dir
 from orchestrator.report.confirmation import ConfirmedScore, confirmation_scores
+from orchestrator.report.goal_lines import goal_lines
 from orchestrator.report.kept_adapters import comparison_json, kept_adapters
 from orchestrator.report.leaderboard import Leaderboard, leaderboard, metric_of
 from orchestrator.report.learning_curve import learning_curve_json
@@ -83,7 +84,8 @@ class Summary:
     def quality_lines(self) -> list[tuple[str, str]]:
         """Pairs of a name and a sentence on the quality of the winner and of the rows."""
         best = self.leaderboard.best
-        return self.quality.lines(None if best is None else best.number)
+        lines = self.quality.lines(None if best is None else best.number)
+        return [*goal_lines(self.records, self.leaderboard.metric), *lines]
 
 
 def summarise(

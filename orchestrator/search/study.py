@@ -3,6 +3,7 @@
 The study follows the ledger. Opening the sweep again repairs a study left incomplete by a kill.
 """
 
+import math
 import random
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ from orchestrator.ledger.connection import retry_on_disconnect, table_creation_l
 from orchestrator.ledger.database import Database, connect_args, tune_sqlite
 from orchestrator.ledger.database_errors import translate, translate_errors
 from orchestrator.search.candidates import CandidateSet
+from orchestrator.search.constraints import PREFIX, excesses_of
 from orchestrator.search.memory_limits import SIZES, MemoryLimits, name_trials
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.samplers import START_POINT, Proposal, Snap, build_sampler
@@ -84,7 +86,7 @@ class SweepStudy:
             self._study = optuna.create_study(
                 storage=self._storage,
                 study_name=name,
-                direction=StudyDirection[plan.metric.direction.name],
+                directions=[StudyDirection[metric.direction.name] for metric in plan.metric.metrics],
                 sampler=optuna.samplers.RandomSampler(seed=plan.seed),
                 load_if_exists=True,
             )
@@ -101,7 +103,7 @@ class SweepStudy:
         self._ended: set[int] = set()
         self._records: dict[int, TrialRecord] = {}
         # With fewer trials than its random ones a sampler would never use its model.
-        self._history = TpeHistory(self._study.direction, max(NEWEST, plan.sampler.startup_trials or 0))
+        self._history = TpeHistory(self._study.directions, max(NEWEST, plan.sampler.startup_trials or 0))
 
     def reconcile(self, records: Sequence[TrialRecord], study_numbers: Mapping[int, int]) -> None:
         """Update the study from the ledger, and queue the start points missing in it.
@@ -212,7 +214,8 @@ class SweepStudy:
         """Write the missing values of one trial to the study, from its record.
 
         Intermediate values are the best values so far, by nominal samples; a pruned trial ends at a rung. TPE orders
-        pruned trials by their last step, then by their value at it.
+        pruned trials by their last step, then by their value at it. A study of several metrics has neither: there, a
+        pruned trial is complete with the values at its best checkpoint.
         """
         self._records[record.number] = record
         self._limits.update(record)
@@ -221,15 +224,26 @@ class SweepStudy:
                 self._follow(record, study_number)
 
     def _follow(self, record: TrialRecord, study_number: int) -> None:
-        written = self._written.setdefault(study_number, set())
-        for report in record.reports:
+        written, several = self._written.setdefault(study_number, set()), len(self._plan.metric.metrics) > 1
+        for report in () if several else record.reports:
             score = record.score(self._plan.metric, until=report.nominal_samples)
             if score is not None and report.nominal_samples not in written:
                 self._storage.set_trial_intermediate_value(self._id(study_number), report.nominal_samples, score)
                 written.add(report.nominal_samples)
         if record.ended:
-            value = record.score(self._plan.metric) if record.state is TrialState.COMPLETE else None
-            self._tell(study_number, _STATES[record.state], value, trial=record.number, reason=record.reason)
+            state, values = _STATES[record.state], self._final_values(record)
+            if several and state is not OptunaState.FAIL:
+                state = OptunaState.FAIL if values is None else OptunaState.COMPLETE
+            values = values if state is OptunaState.COMPLETE else None
+            for name, excess in excesses_of(record, self._plan.metric).items():
+                self._storage.set_trial_system_attr(self._id(study_number), f"{PREFIX}{name}", excess)
+            self._tell(study_number, state, values, trial=record.number, reason=record.reason)
+
+    def _final_values(self, record: TrialRecord) -> list[float] | None:
+        """Return the values of all metrics at the best checkpoint; None if one has none."""
+        reported = record.reported_at_best(self._plan.metric)
+        values = [reported.get(metric.name, math.nan) for metric in self._plan.metric.metrics]
+        return None if any(map(math.isnan, values)) else values
 
     def _ask(self) -> NewPoint | None:
         """Return one proposal; None if it is refused. The study stores a refused one as failed."""
@@ -278,12 +292,12 @@ class SweepStudy:
         return () if params is None else self._limits.exceeded_by({**self._plan.fixed, **params})
 
     def _tell(
-        self, number: int, state: OptunaState, value: float | None, *, trial: int | None, reason: str | None
+        self, number: int, state: OptunaState, values: list[float] | None, *, trial: int | None, reason: str | None
     ) -> None:
         self._storage.set_trial_user_attr(self._id(number), "loratory", {"trial": trial, "reason": reason})
         with _quiet():
             # A trial may have ended in the study already, if the connection broke after the commit.
-            self._history.add(self._study.tell(number, value, state=state, skip_if_finished=True))
+            self._history.add(self._study.tell(number, values, state=state, skip_if_finished=True))
         self._ended.add(number)
 
     def _queued(self) -> bool:

@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from orchestrator.core.control import ControlRequest
+from orchestrator.core.goal import Goal
 from orchestrator.core.metric import Metric
-from orchestrator.core.ranking import of_the_search, ranked_by_result
+from orchestrator.core.ranking import front, of_the_search, ranked_by_result
 from orchestrator.core.space import ParamValue, format_value
 from orchestrator.core.sweep import SweepRecord, SweepStatus, state_word
 from orchestrator.core.trial import TrialRecord, TrialState
@@ -46,6 +47,8 @@ def trial_tags(trial: TrialRecord, sweep: SweepRecord, description: SweepDescrip
     tags = {"state": trial.state.value, "sweep": sweep.reference}
     if trial.reason:
         tags["reason"] = trial.reason
+    if isinstance(description.metric, Goal) and description.metric.constraints and trial.ended:
+        tags["within_constraints"] = "yes" if trial.violation(description.metric) == 0 else "no"
     if trial.confirms is not None:
         tags["confirms"] = trial_name(trial.confirms)
     if trial.fold is not None:
@@ -69,6 +72,8 @@ def sweep_tags(
     if leaders:
         tags["best_trial"] = trial_name(leaders[0].number)
         tags["best_params"] = _assignments(leaders[0].params)
+    if len(description.metric.metrics) > 1:
+        tags["pareto_front"] = ", ".join(trial_name(number) for number in sorted(front(trials, description.metric)))
     states = Counter(trial.state for trial in of_the_search(trials))
     note = _sweep_note(sweep, states, leaders, description)
     if requests:

@@ -121,8 +121,8 @@ def test_server_describes_itself(server: Server) -> None:
 def test_request_in_flight_survives_stop(
     start: Start, folders: dict[str, Path], predictors: dict[str, Predictor]
 ) -> None:
-    server = start(f"renamed={folders['mood']}", "--batch-rows", "1")
-    texts = [f"{TEXTS[3]} {number}" for number in range(60)]
+    server = start(f"renamed={folders['mood']}", "--batch-rows", "1", "--grace", str(START_S))
+    texts = [f"{TEXTS[3]} {number}" for number in range(30)]
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(server.predict, texts=texts)
         deadline = time.monotonic() + START_S
