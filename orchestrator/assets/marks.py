@@ -26,7 +26,12 @@ def mark(source: Source) -> Mark | None:
         stored = source.origin is Origin.TORCHHUB
         path = stored_torchhub_model(source.name) if stored else asset_path(source.name)
         return None if path is None else mark_of(path)
-    paths = [database_of(source.name)[0]] if source.origin is Origin.SQLITE else local_paths(source.name)
+    if source.origin is Origin.SQLITE:
+        database = database_of(source.name)[0]
+        log = database.with_name(f"{database.name}-wal")  # holds committed rows that are not yet in the database's file
+        paths = [database, log] if log.exists() else [database]
+    else:
+        paths = local_paths(source.name)
     marks = [mark_of(path) for path in paths]
     return None if not marks or None in marks else tuple(entry for each in marks for entry in each or ())
 

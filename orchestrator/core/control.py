@@ -41,7 +41,7 @@ class Limits:
     tokens: int | None = None
 
     def __str__(self) -> str:
-        parts = [f"{self.trials:,} trials"] if self.trials is not None else []
+        parts = [f"{self.trials:,} trial{'s' if self.trials != 1 else ''}"] if self.trials is not None else []
         parts += [f"{self.wall_time_s / 60:g} min"] if self.wall_time_s is not None else []
         parts += [f"{self.tokens:,} tokens"] if self.tokens is not None else []
         return ", ".join(parts)

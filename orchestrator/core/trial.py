@@ -2,7 +2,7 @@
 
 import enum
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.core.metric import Metric
@@ -82,6 +82,12 @@ class TrialTask:
     seed: int
     fold: int | None = None
     share: float | None = None
+
+    @property
+    def rows_key(self) -> Hashable:
+        """Equal for trials with the same encoded training and validation rows. A share is drawn by the trial's seed."""
+        drawn = None if self.share is None else self.seed
+        return self.settings.max_length, self.settings.train_fraction, self.fold, self.share, drawn
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -28,13 +28,16 @@ RUNG_METRIC = Metric(name="val/loss", direction=Direction.MINIMIZE)
 """Compared at rungs. A loss changes with every row; an accuracy on few rows ties, or differs by chance."""
 
 
-def stored_fingerprint(ledger: Ledger | None, name: str) -> Stored | None:
+def stored_fingerprint(ledger: Ledger | None, name: str, *, of_function: bool) -> Stored | None:
     """Return the fingerprint of the stored sweep to be resumed; None without one.
 
-    A stored sweep without trials is not binding: this version's defaults apply.
+    A stored sweep without trials is not binding: this version's defaults apply. Neither is that of a function for an
+    objective, or the reverse: it lacks the values, and the sweep is refused when the fingerprints are compared.
     """
     stored = None if ledger is None else newest_with_trials(ledger, name)
-    return None if stored is None else stored.fingerprint
+    if stored is None or ("function" in stored.fingerprint) is not of_function:
+        return None
+    return stored.fingerprint
 
 
 def with_extensions(spec: SweepSpec, ledger: Ledger | None) -> SweepSpec:

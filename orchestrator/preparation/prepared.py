@@ -128,7 +128,7 @@ def prepare(
         ModelError: the model is damaged, or does not fit the task, the rows or their length.
         UserError: peft refuses an adapter.
     """
-    stored = None if fresh else stored_fingerprint(ledger, request.spec.name)
+    stored = None if fresh else stored_fingerprint(ledger, request.spec.name, of_function=request.objective is None)
     if request.objective is None:
         return _prepare_function(request, stored, say)
     spec = with_stored_classes(with_split_rule(request.spec, stored), stored)

@@ -246,7 +246,12 @@ def _general(file: SweepFile, source: Source, sources: SourceReader, problems: P
         return general
     if file.gates.forgetting is None:
         return None
-    return Source(origin=Origin.PACKAGED, name=next(name for name in GENERAL_TEXTS if name not in used))
+    unused = next((name for name in GENERAL_TEXTS if name not in used), None)
+    if unused is None:
+        message = f"gates.forgetting needs text that the task does not use; the task uses {', '.join(GENERAL_TEXTS)}"
+        problems.add(path, f"{message}: name a file of texts here")
+        return None
+    return Source(origin=Origin.PACKAGED, name=unused)
 
 
 def _resources(file: SweepFile, confirm: Confirmation | Confirm, *, is_function: bool) -> Resources:

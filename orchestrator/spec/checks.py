@@ -49,7 +49,7 @@ def parameter_rules(file: SweepFile, names: Sequence[str], problems: Problems) -
     """Return the rule of each setting, or of each parameter of a function. An unknown setting is a problem."""
     space = file.search.space
     if split_reference(file.objective) is not None:
-        entries = {name: getattr(space, name, None) for name in names}
+        entries = {name: space.entry(name) for name in names}
         return {name: free_rule(name, ParameterEntry() if entry is None else entry) for name, entry in entries.items()}
     for name in names:
         if name not in RULES:

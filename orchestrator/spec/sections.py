@@ -172,6 +172,12 @@ class SpaceSection(Section):
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, ParameterEntry | None]
 
+    def entry(self, name: str) -> ParameterEntry | None:
+        """Return a parameter's entry, or None. An attribute could be one of the section's own (``copy``, ``json``)."""
+        if name in (self.model_extra or {}):
+            return self.__pydantic_extra__[name]
+        return getattr(self, name) if name in type(self).model_fields else None
+
 
 class Search(Section):
     """The search space, the metric and the sampler."""

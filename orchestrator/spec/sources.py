@@ -117,7 +117,8 @@ class SourceReader:
         """Return the absolute pattern of existing files, in the sweep file's folder or the current folder."""
         for folder in (self._folder, Path()):
             with suppress(OSError, RuntimeError, ValueError):
-                pattern = (folder / Path(entry).expanduser()).absolute()
+                # The folder's own name is no pattern, whatever characters it has.
+                pattern = Path(glob.escape(str(folder.absolute())), Path(entry).expanduser())
                 if any(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor)))):
                     return str(pattern)
         return None

@@ -14,7 +14,7 @@ from tests.e2e.conftest import SMALL, SMOKE, Installation
 
 pytestmark = pytest.mark.e2e
 LONGER = [*SMALL, "--set", "early_stopping.reports=4", "--set", "early_stopping.rule=none", "--set", "confirm=none"]
-WAIT_S = 300
+WAIT_S = 600
 
 
 def status(installation: Installation) -> Any:
