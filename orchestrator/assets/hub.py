@@ -36,9 +36,41 @@ def hub_errors(asset: str) -> Iterator[None]:
     try:
         yield
     except (OSError, HfHubHTTPError, EntryNotFoundError) as error:
+        if problem is None and (refusal := _refusal(error)) is not None:
+            raise AssetError(f"{asset} could not be loaded from the hub: {refusal}") from error
         message = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__).strip()
         reason = message if problem is None else f"{problem}, and there is no local copy"
         raise AssetError(f"{asset} could not be loaded from the hub: {reason}\n{HINT}") from error
+
+
+def _refusal(error: BaseException) -> str | None:
+    """Return the hub's answer and the remedy in one sentence each; None if the hub did not refuse the request.
+
+    transformers and datasets raise errors of their own from those of huggingface_hub.
+    """
+    from huggingface_hub import errors
+
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
+        chain.append(cause)
+    for kind, sentence in (
+        (
+            errors.GatedRepoError,
+            "it is gated. Accept its conditions on its page on the hub, and set HF_TOKEN to a token of this account.",
+        ),
+        (errors.RevisionNotFoundError, "it has no such revision. Name a commit, tag or branch that exists."),
+        (
+            errors.RepositoryNotFoundError,
+            "it does not exist, or it is private. Check the name; a private repository needs HF_TOKEN.",
+        ),
+    ):
+        if any(isinstance(each, kind) for each in chain):
+            return sentence
+    missing = next((each for each in chain if isinstance(each, errors.RemoteEntryNotFoundError)), None)
+    if missing is None:
+        return None
+    file = str(missing.response.url).rpartition("/")[2]
+    return f"it has no {file}. Name a repository with files for transformers or datasets."
 
 
 def _go_offline_if_unreachable() -> str | None:

@@ -5,22 +5,33 @@ from pathlib import Path
 
 from orchestrator.assets.fetch import asset_path
 from orchestrator.assets.tables import database_of, local_paths
+from orchestrator.assets.torchhub import stored_torchhub_model
 from orchestrator.core.data import Origin, Source
 
 Mark = tuple[tuple[object, ...], ...]
 """One entry per file: path, size, and times of writing and of change. Equal marks mean unchanged files."""
 
+_VERSIONED = 4
+"""Number of slashes in the handle of a Kaggle model with a version."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def mark(source: Source) -> Mark | None:
-    """Return the mark of a source's files; None if they are missing, or come from the hub without a fixed commit."""
+    """Return the mark of a source's files; None if they are missing, or come from a hub without a fixed version."""
     if source.origin is Origin.HUB:
         return ((source.revision,),) if _COMMIT.fullmatch(source.revision or "") else None
-    if source.origin is Origin.PACKAGED:
-        path = asset_path(source.name)
+    if source.origin is Origin.KAGGLE:
+        return ((source.name,),) if source.name.count("/") == _VERSIONED else None
+    if source.origin in (Origin.PACKAGED, Origin.TORCHHUB):
+        stored = source.origin is Origin.TORCHHUB
+        path = stored_torchhub_model(source.name) if stored else asset_path(source.name)
         return None if path is None else mark_of(path)
-    paths = [database_of(source.name)[0]] if source.origin is Origin.SQLITE else local_paths(source.name)
+    if source.origin is Origin.SQLITE:
+        database = database_of(source.name)[0]
+        log = database.with_name(f"{database.name}-wal")  # holds committed rows that are not yet in the database's file
+        paths = [database, log] if log.exists() else [database]
+    else:
+        paths = local_paths(source.name)
     marks = [mark_of(path) for path in paths]
     return None if not marks or None in marks else tuple(entry for each in marks for entry in each or ())
 

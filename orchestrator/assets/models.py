@@ -1,15 +1,22 @@
 """Locates a base model by its source and loads its parts."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from orchestrator.assets.cache import quiet_hugging_face
 from orchestrator.assets.catalogue import Kind
 from orchestrator.assets.fetch import asset_path, fetch, packaged
+from orchestrator.assets.gguf import SUFFIX, model_of_gguf
 from orchestrator.assets.hub import hub_errors
+from orchestrator.assets.kaggle import kaggle_model
 from orchestrator.assets.model_files import ADAPTER_CONFIG, CONFIG, check_adapter_folder, check_model_folder
+from orchestrator.assets.torchhub import stored_torchhub_model
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import AssetError, ModelError, UserError
+
+_KAGGLE_PARTS = 4
+"""Parts of a Kaggle model's handle without its version."""
 
 
 def resolve_model(source: Source) -> str:
@@ -18,10 +25,12 @@ def resolve_model(source: Source) -> str:
     The revision of a hub model is a separate argument of ``from_pretrained``: pass ``source.revision``, or use
     ``load_pretrained``.
 
+    A GGUF file is converted once into a folder of the cache. Code of PyTorch Hub never runs here.
+
     Raises:
-        AssetError: the packaged model cannot be fetched, or the folder has no model.
-        UserError: the packaged asset is unknown or is data.
-        ModelError: the folder has an adapter and no model.
+        AssetError: the model cannot be fetched, or the folder has no model.
+        UserError: the packaged asset is unknown or is data, or a package is missing.
+        ModelError: the folder has an adapter and no model, or the model cannot be converted.
     """
     quiet_hugging_face()
     if source.origin is Origin.HUB:
@@ -30,7 +39,16 @@ def resolve_model(source: Source) -> str:
         if packaged(source.name).kind is not Kind.MODEL:
             raise UserError(f"{source.name} is packaged data; a model is needed here")
         return str(fetch(source.name))
+    if source.origin is Origin.TORCHHUB:
+        stored = stored_torchhub_model(source.name)
+        if stored is None:  # code of other people runs for a trusting sweep file only; see stores.fetch_assets
+            raise AssetError(f"{source} is not in the cache of this machine; `sweep` stores a trusted model there")
+        return str(stored)
+    if source.origin is Origin.KAGGLE:
+        return str(kaggle_model(source.name))
     folder = Path(source.name).expanduser().absolute()
+    if folder.suffix.lower() == SUFFIX and not folder.is_dir():
+        return str(model_of_gguf(folder))
     if not (folder / "config.json").is_file():
         check_adapter_folder(folder)
         problem = "has no config.json" if folder.is_dir() else "is not a folder"
@@ -39,9 +57,13 @@ def resolve_model(source: Source) -> str:
 
 
 def is_on_this_machine(source: Source) -> bool:
-    """Return whether a model's configuration and tokenizer can be loaded without a download."""
+    """Return whether a model's configuration and tokenizer can be loaded without a download or foreign code."""
     if source.origin is Origin.LOCAL:
         return True
+    if source.origin is Origin.TORCHHUB:
+        return stored_torchhub_model(source.name) is not None
+    if source.origin is Origin.KAGGLE:
+        return False  # kagglehub may ask for the newest version
     if source.origin is Origin.PACKAGED:
         return asset_path(source.name) is not None
     quiet_hugging_face()
@@ -72,6 +94,37 @@ def require_model(source: Source) -> None:
             f"{source} contains {ADAPTER_CONFIG} beside the model: transformers would also load this adapter, and "
             "trials would start from it. Use a repository without an adapter, or a local copy without these files."
         )
+
+
+def pinned(source: Source) -> Source:
+    """Return the model at a fixed version: a hub model at a commit, a Kaggle model at a version. Others are unchanged.
+
+    Raises:
+        AssetError, ModelError, UserError: as in ``require_model``.
+    """
+    if source.origin is Origin.HUB:
+        require_model(source)
+        with hub_errors(f"model {source}"):
+            config = _hub_file(source, CONFIG, needed=True)
+        assert config is not None
+        return with_version(source, config.parent.name)
+    if source.origin is Origin.KAGGLE:
+        return with_version(source, kaggle_model(source.name).name)
+    return source
+
+
+def with_version(source: Source, version: str) -> Source:
+    """Return a hub model at the commit ``version``, or a Kaggle model at this version."""
+    if source.origin is Origin.HUB:
+        return replace(source, revision=version)
+    return replace(source, name="/".join([*source.name.split("/")[:_KAGGLE_PARTS], version]))
+
+
+def version_of(source: Source) -> str | None:
+    """Return the version of a model from ``pinned``; None if its source has no versions."""
+    if source.origin is Origin.KAGGLE:
+        return source.name.split("/")[_KAGGLE_PARTS]
+    return source.revision if source.origin is Origin.HUB else None
 
 
 def _hub_file(source: Source, name: str, *, needed: bool = False) -> Path | None:

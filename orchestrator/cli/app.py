@@ -9,10 +9,13 @@ from typing_extensions import override
 
 from orchestrator.cli.commands import (
     clean,
+    control,
     data,
     doctor,
     explain,
     export,
+    init,
+    new,
     predict,
     promote,
     registry,
@@ -33,7 +36,14 @@ if TYPE_CHECKING:
     from typer._click import Context, Parameter  # typer has no public name for them
 
 PANELS: dict[str, dict[str, Callable[..., None]]] = {
-    "Search": {"sweep": sweep.sweep, "validate": validate.validate, "data": data.data, "schema": schema.schema},
+    "Search": {
+        "init": init.init,
+        "sweep": sweep.sweep,
+        "validate": validate.validate,
+        "data": data.data,
+        "schema": schema.schema,
+    },
+    "Control": {"pause": control.pause, "resume": control.resume, "extend": control.extend},
     "Inspect": {"status": status.status, "report": report.report, "explain": explain.explain, "ui": ui.ui},
     "Compare": {"table": table.table, "replay": replay.replay},
     "Use": {
@@ -78,6 +88,8 @@ def make_app() -> typer.Typer:
     for panel, commands in PANELS.items():
         for name, command in commands.items():
             app.command(name, cls=_Command, rich_help_panel=panel)(command)
+    app.add_typer(new.make_new(_Command), name="new", rich_help_panel="Search")
+    app.add_typer(control.make_trial(_Command), name="trial", rich_help_panel="Control")
     app.add_typer(registry.make_registry(_Command), name="registry", rich_help_panel="Use")
     return app
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing_extensions import override
 
 from orchestrator.cli.progress import Progress
+from orchestrator.core.control import ControlRequest
 from orchestrator.core.observer import SweepObserver
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import Decision, Report, TrialRecord
@@ -68,6 +69,11 @@ class Lines(SweepObserver):
         of = f"/{self._progress.budget.trials}" if self._progress.budget.trials else ""
         count = f"[{self._progress.ended}{of}]"
         self.say(f"trial {trial.number} ended {trial.state}: {trial.reason or 'done'}{result} {count}")
+
+    @override
+    def answered(self, request: ControlRequest) -> None:
+        self._progress.answered(request)
+        self.say(request.sentence)
 
     def say(self, line: str) -> None:
         """Write one line with the current time. If the pipe is closed, the sweep continues without output."""

@@ -12,6 +12,7 @@ from rich.text import Text
 from typing_extensions import override
 
 from orchestrator.cli.progress import Progress
+from orchestrator.core.control import ControlRequest
 from orchestrator.core.observer import SweepObserver
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.secrets import redact
@@ -52,6 +53,11 @@ class LiveView(SweepObserver):
     @override
     def trial_ended(self, trial: TrialRecord) -> None:
         self._progress.update(trial)
+
+    @override
+    def answered(self, request: ControlRequest) -> None:
+        self._progress.answered(request)
+        self.say(request.sentence)
 
     def say(self, line: str) -> None:
         """Print one line above the table."""
@@ -130,6 +136,8 @@ class LiveView(SweepObserver):
             parts.append(Text(line, style="green", overflow="ellipsis", no_wrap=True))
         if not progress.running and self._last_line:  # the sweep is closing
             parts.append(Text(self._last_line, style="dim", overflow="ellipsis", no_wrap=True))
+        if progress.paused_by is not None:
+            parts.append(Text(f"paused by {progress.paused_by}", style="yellow", overflow="ellipsis", no_wrap=True))
         if progress.message:
             parts.append(Text(progress.message, style="yellow"))
         return Group(*parts)

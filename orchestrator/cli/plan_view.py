@@ -36,7 +36,8 @@ def _facts(plan: SweepPlan) -> list[tuple[str, str]]:
     costs = [f"{value:,.0f} tokens {_COST_SCOPES[name]}" for name, value in plan.cost.items()]
     points = " · ".join(map(words.count, plan.report_points))
     return [
-        ("metric", f"{plan.metric.name}, {plan.metric.direction}"),
+        ("metric", "; ".join(f"{each.name}, {each.direction}" for each in plan.metric.metrics)),
+        *(("constraint", str(each)) for each in getattr(plan.metric, "constraints", ())),
         ("objective", _objective(plan)),
         *data_lines(plan.rows, plan.data_summary),
         ("sampler", plan.sampler + (f", start points: {plan.start_points}" if plan.start_points else "")),

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from orchestrator.core.configurations import ConfigurationSet
+from orchestrator.core.control import Answer, ControlKind, ControlRequest, extended
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.policy import Budget
@@ -32,6 +33,7 @@ class Progress:
         before_s: wall time used by earlier drivers of this sweep, in seconds.
         clock: returns a monotonic time in seconds.
         trained: returns the training samples of a running trial, by its number, from its heartbeat.
+        paused_by: who paused the sweep, and why; None: the sweep is not paused.
     """
 
     metric: Metric
@@ -41,6 +43,8 @@ class Progress:
     clock: Callable[[], float] = time.monotonic
     trained: Callable[[int], int] = lambda _: 0
     message: str = ""
+    paused_by: str | None = None
+    _paused_at: float | None = None
     _running: dict[int, TrialRecord] = field(default_factory=dict)
     _ended: dict[int, TrialRecord] = field(default_factory=dict)
     _ranks: list[SortKey] = field(default_factory=list)  # of ended trials, the best first
@@ -93,7 +97,7 @@ class Progress:
         with self._lock:
             running = sorted(self._running.values(), key=lambda trial: -trial.number)[:count]
             ended = self._ranks[: None if count is None else count - len(running)]
-            return (*running, *(self._ended[number] for _, number in ended))
+            return (*running, *(self._ended[number] for *_, number in ended))
 
     @property
     def count(self) -> int:
@@ -125,7 +129,18 @@ class Progress:
     @property
     def elapsed_s(self) -> float:
         """Wall time used by all drivers of this sweep, in seconds."""
-        return self.before_s + self.clock() - self._begun
+        return self.before_s + (self._paused_at or self.clock()) - self._begun
+
+    def answered(self, request: ControlRequest) -> None:
+        """Follow a person's request: a larger budget, a pause or its end."""
+        if request.answer is not Answer.DONE:
+            return
+        self.budget = extended(self.budget, [request])
+        if request.kind is ControlKind.PAUSE:
+            self.paused_by, self._paused_at = request.author, self.clock()
+        elif request.kind is ControlKind.RESUME and self._paused_at is not None:
+            self._begun += self.clock() - self._paused_at
+            self.paused_by = self._paused_at = None
 
     def prepared(self, plan: EnginePlan) -> None:
         """Store the timetable, and read heartbeats from the sweep's folder."""

@@ -97,8 +97,9 @@ class Dispatcher:
 
     @property
     def halted(self) -> bool:
-        """Whether trials must be suspended now: the driver stops, or the budget is spent."""
-        return self._stop.is_set() or self._coordinator.out_of_budget is not None
+        """Whether trials must be suspended now: the driver stops, the budget is spent, or a paused sweep is at rest."""
+        paused = self._coordinator.paused and not self._running
+        return paused or self._stop.is_set() or self._coordinator.out_of_budget is not None
 
     @property
     def done(self) -> bool:
@@ -127,7 +128,10 @@ class Dispatcher:
         Raises:
             LoratoryError: trials wait for each other, so that no decision is possible.
         """
-        if self.halted or len(self._running) >= self.parallel or self._suspects & self._running:
+        self._take_requests()
+        if self.halted or self._coordinator.paused:
+            return None
+        if len(self._running) >= self.parallel or self._suspects & self._running:
             return None
         number = self._next_number()
         if number is None and self._waiting and not self._running:
@@ -148,6 +152,7 @@ class Dispatcher:
         """
         if isinstance(outcome, Unusable):
             raise outcome.error
+        self._take_requests()
         if isinstance(outcome, Crashed):
             self.crashed(outcome.number, outcome.reason, died=outcome.died, out_of_memory=outcome.out_of_memory)
             return Move.YIELD if outcome.number in self._ready else Move.END
@@ -240,7 +245,7 @@ class Dispatcher:
         decisions = self._coordinator.report(report)
         self._carry_out(tuple(decision for decision in decisions if decision.trial != number))
         own = next((decision for decision in decisions if decision.trial == number), None)
-        if own is not None and own.action is Action.CONTINUE:
+        if own is not None and own.action is Action.CONTINUE and not self._coordinator.paused:
             return Move.CONTINUE
         self._running.discard(number)
         if own is not None and own.outcome is not None and own.outcome.state is TrialState.FAIL:
@@ -248,6 +253,10 @@ class Dispatcher:
             return Move.END  # the coordinator has ended it: nothing is left to measure
         self._enqueue(number)
         return Move.YIELD
+
+    def _take_requests(self) -> None:
+        """Let the coordinator answer new requests of persons: a waiting trial may be stopped."""
+        self._carry_out(self._coordinator.take_requests())
 
     def _decide_again(self) -> None:
         """Ask for the decisions on waiting trials: the end of another trial may allow them."""

@@ -32,10 +32,10 @@ class Executor(Protocol):
         stop: threading.Event,
         say: Callable[[str], None] = ignore_message,
     ) -> AbstractContextManager[Measure | None]:
-        """Enter when no trial is left, when the budget is spent, or soon after ``stop`` was set.
+        """Enter when no trial is left, when the budget is spent, after a pause, or soon after ``stop`` was set.
 
-        In the last two cases running trials are suspended. A later call with a coordinator over the same ledger resumes
-        them from their checkpoints.
+        In a paused sweep running trials first reach their next report. In all cases but the first, unfinished trials
+        are suspended. A later call with a coordinator over the same ledger resumes them from their checkpoints.
 
         Args:
             coordinator: decides.

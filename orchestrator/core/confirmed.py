@@ -39,10 +39,14 @@ class Confirmed:
         values = self.values(metric)
         return fmean(values) if values else None
 
-    def key(self, metric: Metric, count: int) -> tuple[int, float]:
-        """Return a sort key from the first ``count`` trainings: fewer failed ones first, then the better mean."""
+    def key(self, metric: Metric, count: int) -> tuple[int, int, float]:
+        """Return a sort key from the first ``count`` trainings: fewer failed ones first, then the better mean.
+
+        Trainings that violate a constraint of a goal come between the two.
+        """
         first = replace(self, trainings=self.trainings[:count])
-        return first.failed, metric.sort_key(first.mean(metric))
+        violating = sum(each.violation(metric, newest=True) > 0 for each in first.whole)
+        return first.failed, violating, metric.sort_key(first.mean(metric))
 
 
 def confirmed(trials: Iterable[TrialRecord]) -> dict[int, Confirmed]:

@@ -17,6 +17,8 @@ class Origin(enum.StrEnum):
     LOCAL = "local"
     FUNCTION = "function"
     SQLITE = "sqlite"
+    TORCHHUB = "torchhub"
+    KAGGLE = "kaggle"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +28,8 @@ class Source:
     Attributes:
         origin: the kind of the source.
         name: name of the packaged asset; hub id (``org/name``); path of the file or folder, or several paths and
-            patterns, one in each line; ``sqlite:////PATH?query=SELECT …``; ``file.py:function``.
+            patterns, one in each line; ``sqlite:////PATH?query=SELECT …``; ``file.py:function``;
+            ``REPOSITORY:ENTRY`` of a trusted PyTorch Hub repository or folder; handle of a Kaggle model.
         config: configuration of the hub data set, if it has several.
         split: split of the hub data set.
         revision: commit, tag or branch of the hub repository.
@@ -44,7 +47,9 @@ class Source:
         return cls(**{**_known(cls, stored), "origin": Origin(stored["origin"])})
 
     def __str__(self) -> str:
-        return f"hub:{self.name}" if self.origin is Origin.HUB else ", ".join(self.name.split("\n"))
+        if self.origin in (Origin.HUB, Origin.TORCHHUB, Origin.KAGGLE):
+            return f"{self.origin}:{self.name}"
+        return ", ".join(self.name.split("\n"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

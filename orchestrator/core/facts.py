@@ -6,7 +6,8 @@ from typing import Any, TypedDict
 
 from orchestrator.core.data import DataSummary
 from orchestrator.core.errors import LedgerError
-from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.goal import metric_from_json
+from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.policy import PREFER, Preferred
 
@@ -104,7 +105,7 @@ def facts_from_json(stored: Mapping[str, Any]) -> SweepFacts:
         )
     metric, plan = stored.get("metric"), stored.get("engine")
     return SweepFacts(
-        metric=None if metric is None else Metric(name=metric["name"], direction=Direction(metric["direction"])),
+        metric=None if metric is None else metric_from_json(metric),
         rows=stored.get("data") or {},
         data_summary=DataSummary.from_json(stored.get("data_summary") or {}),
         engine_plan=None if plan is None else _readable_plan(plan),

@@ -31,6 +31,7 @@ class Gates:
         forgetting: largest value of a stored metric ``forgetting/...``.
         leaked_rows: most test rows among the training rows.
         size_bytes: largest size of the adapter's weights.
+        latency_ms: longest time for one row in milliseconds, measured on this machine.
         metrics: range of further stored metrics by name, for example ``test/loss``.
         written: the bounds set by a person. A candidate that breaks one of them is refused; the defaults of
             ``gap`` and ``baseline_gain`` only warn.
@@ -49,6 +50,7 @@ class Gates:
     forgetting: float | None = None
     leaked_rows: int | None = 0
     size_bytes: int | None = None
+    latency_ms: float | None = None
     metrics: Mapping[str, MetricBound] = field(default_factory=dict)
     written: frozenset[str] = frozenset()
     strict: bool = False

@@ -2,7 +2,7 @@
 
 import enum
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -35,6 +35,15 @@ class Metric:
             if self.better(value, math.nan if best is None else values[best]):
                 best = place
         return best
+
+    @property
+    def metrics(self) -> "tuple[Metric, ...]":
+        """All metrics to optimise; see ``orchestrator.core.goal.Goal``."""
+        return (self,)
+
+    def violation(self, values: Mapping[str, float], missing: float = 0.0) -> float:  # noqa: ARG002  (see ``Goal``)
+        """Return how far values are outside the constraints: a plain metric has none."""
+        return 0.0
 
     def sort_key(self, value: float | None) -> float:
         """Return a sort key: the best value first, missing values and NaN last."""

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from orchestrator.core.control import ControlRequest
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.trial import Decision, Report, TrialRecord
 
@@ -23,3 +24,7 @@ class SweepObserver(Protocol):
 
     def trial_ended(self, trial: TrialRecord) -> None:
         """A trial has ended; ``trial`` includes its final metrics."""
+
+    def answered(self, request: ControlRequest) -> None:
+        """A person's request was answered; its effect follows. Observers may leave this event out."""
+        del request  # a body, so that the method is not abstract

@@ -1,7 +1,8 @@
 """Trials: their tasks, reports, decisions and outcomes, and the record of all of them."""
 
 import enum
-from collections.abc import Mapping
+import math
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.core.metric import Metric
@@ -82,6 +83,12 @@ class TrialTask:
     fold: int | None = None
     share: float | None = None
 
+    @property
+    def rows_key(self) -> Hashable:
+        """Equal for trials with the same encoded training and validation rows. A share is drawn by the trial's seed."""
+        drawn = None if self.share is None else self.seed
+        return self.settings.max_length, self.settings.train_fraction, self.fold, self.share, drawn
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialRecord:
@@ -100,6 +107,7 @@ class TrialRecord:
         fold: number of the fold with its validation rows, from 1 (``data.folds``); None: the sweep's validation split.
         share: share of the configuration's training rows in (0, 1], for a point of the learning curve; None: it is no
             such point.
+        origin: for a clone, its model, who asked for it and why, in words; None: the sampler proposed the trial.
     """
 
     number: int
@@ -115,6 +123,7 @@ class TrialRecord:
     confirms: int | None = None
     fold: int | None = None
     share: float | None = None
+    origin: str | None = None
     started_at: float = 0.0
     ended_at: float | None = None
 
@@ -146,18 +155,42 @@ class TrialRecord:
     def best(self, metric: Metric, *, until: int | None = None) -> Report | None:
         """Return the report with the best value of ``metric``, the first of equal ones; None if no value is a number.
 
+        A goal's constraints come first: of the reports with a number, those that violate them least are compared.
+
         Args:
             metric: the metric and its direction.
             until: ignore reports after this number of nominal samples.
         """
         reports = [report for report in self.reports if until is None or report.nominal_samples <= until]
-        place = metric.first_best([report.metrics.get(metric.name, float("nan")) for report in reports])
+        numbers = [report for report in reports if not math.isnan(report.metrics.get(metric.name, math.nan))]
+        least = min((metric.violation(report.metrics) for report in numbers), default=0.0)
+        reports = [report for report in numbers if metric.violation(report.metrics) == least]
+        place = metric.first_best([report.metrics[metric.name] for report in reports])
         return None if place is None else reports[place]
 
     def score(self, metric: Metric, *, until: int | None = None) -> float | None:
         """Return the best reported value of ``metric``, or None."""
         report = self.best(metric, until=until)
         return None if report is None else report.metrics[metric.name]
+
+    def violation(self, metric: Metric, *, newest: bool = False) -> float:
+        """Return how far the best checkpoint is outside the constraints of a goal; 0 if it keeps them.
+
+        Infinite without a best checkpoint, or if a constrained metric was not measured.
+
+        Args:
+            metric: the searched metric.
+            newest: use the newest measurements, not the reported ones.
+        """
+        best = self.best(metric)
+        if best is None:
+            return math.inf
+        return metric.violation(self.at_best(metric) if newest else {**self.final, **best.metrics}, math.inf)
+
+    def reported_at_best(self, metric: Metric) -> Mapping[str, float]:
+        """Return the metrics reported at the best checkpoint; empty without one."""
+        best = self.best(metric)
+        return {} if best is None else best.metrics
 
     def at_best(self, metric: Metric) -> Mapping[str, float]:
         """Return the metrics of the best checkpoint; a later measurement replaces the reported value.

@@ -24,8 +24,10 @@ from orchestrator.ledger.database_errors import (
 )
 from orchestrator.ledger.home import has_sweeps, home
 
-_ADDED = {2: ("confirms",), 3: ("fold", "share")}
+_ADDED = {2: ("confirms",), 3: ("fold", "share"), 4: ("origin",)}
 """Columns of the trials by the version of the tables that added them."""
+_REQUESTS = 4
+"""The version of the tables that added the table of requests."""
 _WAL = b"\x02\x02"
 """Bytes 18 and 19 of an SQLite file in the journal mode WAL."""
 
@@ -199,6 +201,8 @@ class Database:
                     for name in columns:
                         kind = tables.trials.c[name].type.compile(self.engine.dialect)
                         connection.exec_driver_sql(f"ALTER TABLE {tables.trials.name} ADD COLUMN {name} {kind}")
+                    if added == _REQUESTS:
+                        tables.requests.create(connection)
                     connection.execute(update(tables.schema).values(version=added))
         except DatabaseError as error:
             raise LedgerError(

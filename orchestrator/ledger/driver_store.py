@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import psutil
@@ -55,6 +55,25 @@ class Hold:
     """
 
     busy: bool = False
+    _began: float = field(default_factory=time.monotonic)
+    _idle_since: float | None = None
+    _idle_s: float = 0.0
+
+    @property
+    def spent_s(self) -> float:
+        """Time of the hold in seconds, without idle blocks; 0 before there was work."""
+        now = self._idle_since or time.monotonic()
+        return now - self._began - self._idle_s if self.busy else 0.0
+
+    @contextmanager
+    def idle(self) -> Iterator[None]:
+        """Leave out the time of the block: the driver waits for a person."""
+        self._idle_since = since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._idle_s += time.monotonic() - since  # before the next line: another thread reads both
+            self._idle_since = None
 
 
 class DriverStore:
@@ -148,10 +167,10 @@ class DriverStore:
         return mine.token
 
     def _beat(self, sweep_id: int, hold: Hold, done: threading.Event) -> None:
-        token, counted, ended = self._held[sweep_id], time.monotonic(), False
+        token, counted, ended = self._held[sweep_id], 0.0, False
         while not ended:
             ended = done.wait(self._heartbeat_s)
-            spent_s = time.monotonic() - counted if hold.busy else 0.0
+            spent_s = hold.spent_s - counted
             try:
                 with self.write_sweep(sweep_id) as connection:
                     mine = (drivers.c.sweep_id == sweep_id) & (drivers.c.token == token)

@@ -9,6 +9,7 @@ from orchestrator.ledger.connection import WAIT_S
 from orchestrator.ledger.cursor_store import CursorStore
 from orchestrator.ledger.database import Database, default_url
 from orchestrator.ledger.driver_store import HEARTBEAT_S, DriverStore
+from orchestrator.ledger.request_store import RequestStore
 from orchestrator.ledger.sweep_store import SweepStore
 from orchestrator.ledger.trial_store import TrialStore
 
@@ -21,6 +22,7 @@ class Ledger:
         self.drivers = DriverStore(database, heartbeat_s=heartbeat_s)
         self.sweeps = SweepStore(database, self.drivers)
         self.trials = TrialStore(database, self.drivers)
+        self.requests = RequestStore(database, self.drivers)
         self.cursors = CursorStore(database)
 
     @property

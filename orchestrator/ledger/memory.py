@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from orchestrator.core.control import ControlRequest
 from orchestrator.core.errors import LedgerError
 from orchestrator.core.trial import Decision, Outcome, Report, TrialRecord
 from orchestrator.ledger.database import Database
@@ -33,16 +34,33 @@ class TrialLog(Protocol):
         """Give a trial its final state."""
 
 
+class RequestLog(Protocol):
+    """The requests of persons as the coordinator needs them; see ``RequestStore``."""
+
+    def all(self, sweep_id: int, /) -> tuple[ControlRequest, ...]:
+        """Return all requests of a sweep in their order."""
+
+    def unanswered(self, sweep_id: int, /) -> tuple[ControlRequest, ...]:
+        """Return the requests without an answer in their order."""
+
+    def answer(self, sweep_id: int, request: ControlRequest, /) -> None:
+        """Store the answer of an answered request."""
+
+
 class SweepLedger(Protocol):
     """The part of a ledger that a coordinator needs.
 
     Attributes:
         trials: the trials.
+        requests: the requests of persons.
         study_database: the database of the Optuna study; None: the study is in memory too.
     """
 
     @property
     def trials(self) -> TrialLog: ...
+
+    @property
+    def requests(self) -> RequestLog: ...
 
     @property
     def study_database(self) -> Database | None: ...
@@ -95,6 +113,22 @@ class MemoryTrials:
         )
 
 
+class NoRequests:
+    """No person sends requests to a replay; see ``RequestLog``."""
+
+    def all(self, _sweep_id: int, /) -> tuple[ControlRequest, ...]:
+        """Return no request."""
+        return ()
+
+    def unanswered(self, _sweep_id: int, /) -> tuple[ControlRequest, ...]:
+        """Return no request."""
+        return ()
+
+    def answer(self, _sweep_id: int, request: ControlRequest, /) -> None:
+        """Raise ``LedgerError``: there is nothing to answer."""
+        raise LedgerError(f"request {request.id} is not of this sweep")
+
+
 class MemoryLedger:
     """A ledger of one sweep; see ``SweepLedger``. Nothing is written to disk."""
 
@@ -102,3 +136,4 @@ class MemoryLedger:
 
     def __init__(self) -> None:
         self.trials = MemoryTrials()
+        self.requests = NoRequests()

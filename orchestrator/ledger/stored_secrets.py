@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Table, select, update
 from orchestrator.core.secrets import redacted
 from orchestrator.ledger.connection import WAIT_S
 from orchestrator.ledger.database import Database, sqlite_file
-from orchestrator.ledger.tables import decisions, reports, sweeps, trials
+from orchestrator.ledger.tables import decisions, reports, requests, sweeps, trials
 
 
 def stored_secrets(database: Database, sweep_id: int) -> tuple[str, ...]:
@@ -45,7 +45,7 @@ def vacuum(file: Path, wait_s: float = WAIT_S) -> None:
 
 def _secret_values(connection: Connection, sweep_id: int) -> Iterator[tuple[Table, str, list[Any], Any]]:
     """Yield the table, column, row key and masked value of each value with a secret."""
-    for table in (sweeps, trials, reports, decisions):
+    for table in (sweeps, trials, reports, decisions, requests):
         owner = table.c.id if table is sweeps else table.c.sweep_id
         for row in connection.execute(select(table).where(owner == sweep_id)).mappings():
             key = [column == row[column.name] for column in table.primary_key.columns]

@@ -5,10 +5,11 @@ from sqlalchemy import UniqueConstraint as Unique
 
 from orchestrator.ledger.codec import Json
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Increased by every change of the tables. An older ledger is migrated, a newer one refused.
 
-Version 2 added ``trials.confirms``, version 3 ``trials.fold`` and ``trials.share``.
+Version 2 added ``trials.confirms``, version 3 ``trials.fold`` and ``trials.share``,
+version 4 ``trials.origin`` and the requests.
 """
 
 metadata = MetaData()
@@ -51,6 +52,7 @@ trials = Table(
     Column("confirms", Integer),  # number of the trial trained again with another seed; null: a trial of the search
     Column("fold", Integer),  # the fold that validates; null: the sweep's validation split
     Column("share", Float(53)),  # share of the training rows, for a point of the learning curve; null: no such point
+    Column("origin", Text),  # who asked for a clone, of which trial and why; null: proposed by the sampler
     Unique("sweep_id", "study_number"),
 )
 
@@ -102,4 +104,23 @@ drivers = Table(
     Column("process_started_at", Float(53), nullable=False),  # a pid may be reused by another process
     Column("since", Float(53), nullable=False),
     Column("heartbeat_at", Float(53), nullable=False),
+)
+
+requests = Table(
+    "loratory_requests",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("sweep_id", ForeignKey(sweeps.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("kind", String(20), nullable=False),
+    Column("trial", Integer),
+    Column("params", Json),
+    Column("more", Json),
+    Column("requested_by", String(400), nullable=False),
+    Column("reason", Text),
+    Column("requested_at", Float(53), nullable=False),
+    Column("answer", String(20)),  # null: not answered yet
+    Column("outcome", Text),
+    Column("answered_at", Float(53)),
+    Column("clone", Integer),
+    Column("limits", Json),
 )

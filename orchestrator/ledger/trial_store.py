@@ -110,6 +110,7 @@ class TrialStore:
                     confirms=record.confirms,
                     fold=record.fold,
                     share=record.share,
+                    origin=record.origin,
                 )
             )
 
@@ -243,6 +244,7 @@ def _record(row: Row[Any], reported: tuple[Report, ...], decided: Mapping[int, D
         confirms=row.confirms,
         fold=row.fold,
         share=row.share,
+        origin=row.origin,
         started_at=row.started_at,
         ended_at=row.ended_at,
     )

@@ -15,13 +15,16 @@ from orchestrator.tracking.location import holds_runs
 
 
 def finished_sweep(ledger: Ledger, request: SweepRequest) -> SweepRecord | None:
-    """Return the newest sweep of the name if it finished the same request, and its report and its runs exist."""
+    """Return the newest sweep of the name if it finished the same request, and its report and its runs exist.
+
+    A sweep with an unanswered request of a person is not finished: its next driver answers.
+    """
     newest = ledger.sweeps.newest(request.spec.name)
     if newest is None or newest.status is not SweepStatus.FINISHED:
         return None
     if request.digest is None or newest.facts.request_digest != request.digest:
         return None
-    if not report_page(newest).is_file():
+    if not report_page(newest).is_file() or ledger.requests.unanswered(newest.id):
         return None
     runs = [newest.run_id, *(record.run_id for record in ledger.trials.all(newest.id))]
     return newest if holds_runs(request.location, runs) else None

@@ -1,9 +1,13 @@
 """The values left open by a sweep file: those of the stored sweep to be resumed, else this version's defaults."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from typing import Any, TypeAlias
 
+from orchestrator.assets.models import pinned, version_of, with_version
+from orchestrator.core.control import extended
+from orchestrator.core.data import Source
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.policy import StoppingPolicy
 from orchestrator.ledger.ledger import Ledger
@@ -15,6 +19,8 @@ from orchestrator.spec.trial_length import epochs_of_rows, first_rung, largest_b
 Stored: TypeAlias = Mapping[str, Any]
 """The fingerprint of a stored sweep."""
 
+MODEL_VERSION = "model_version"
+"""Key of a fingerprint: the commit or version of a base model from a hub."""
 REPORTS = StoppingPolicy().reports
 EARLIER_REPORTS = 6
 """Reports of a trial whose sweep file left them open, in sweeps stored by version 0.1."""
@@ -22,13 +28,24 @@ RUNG_METRIC = Metric(name="val/loss", direction=Direction.MINIMIZE)
 """Compared at rungs. A loss changes with every row; an accuracy on few rows ties, or differs by chance."""
 
 
-def stored_fingerprint(ledger: Ledger | None, name: str) -> Stored | None:
+def stored_fingerprint(ledger: Ledger | None, name: str, *, of_function: bool) -> Stored | None:
     """Return the fingerprint of the stored sweep to be resumed; None without one.
 
-    A stored sweep without trials is not binding: this version's defaults apply.
+    A stored sweep without trials is not binding: this version's defaults apply. Neither is that of a function for an
+    objective, or the reverse: it lacks the values, and the sweep is refused when the fingerprints are compared.
     """
     stored = None if ledger is None else newest_with_trials(ledger, name)
-    return None if stored is None else stored.fingerprint
+    if stored is None or ("function" in stored.fingerprint) is not of_function:
+        return None
+    return stored.fingerprint
+
+
+def with_extensions(spec: SweepSpec, ledger: Ledger | None) -> SweepSpec:
+    """Return the spec with the budget that persons have extended, while the stored sweep of its name ran or rested."""
+    stored = None if ledger is None else newest_with_trials(ledger, spec.name)
+    if ledger is None or stored is None:
+        return spec
+    return replace(spec, budget=extended(spec.budget, ledger.requests.all(stored.id)))
 
 
 def with_split_rule(spec: SweepSpec, stored: Stored | None) -> SweepSpec:
@@ -42,6 +59,25 @@ def with_stored_classes(spec: SweepSpec, stored: Stored | None) -> SweepSpec:
     """Return the spec with the classes found when the stored sweep was started, so that their ids stay the same."""
     classes = () if stored is None else stored["data"].get("classes", ())
     return replace(spec, data=replace(spec.data, classes=tuple(classes))) if classes else spec
+
+
+def pinned_model(model: Source, stored: Stored | None, say: Callable[[str], None] = lambda _line: None) -> Source:
+    """Return the base model at a fixed version, and say it: that of the stored sweep, else the newest one.
+
+    A sweep of an earlier version of Loratory has no stored version and is not pinned.
+
+    Raises:
+        AssetError, ModelError, UserError: the model is not available, or its files are damaged.
+    """
+    if stored is None or stored["model"] != json.loads(json.dumps(asdict(model))):
+        fixed = pinned(model)
+        version = version_of(fixed)
+    else:
+        version = stored.get(MODEL_VERSION)
+        fixed = model if version is None else with_version(model, version)
+    if version is not None:
+        say(f"model: {model}, version {version}")
+    return fixed
 
 
 def with_rung_metric(spec: SweepSpec, stored: Stored | None, directions: Mapping[str, Direction]) -> SweepSpec:

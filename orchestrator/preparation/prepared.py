@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+from orchestrator.assets.models import version_of
 from orchestrator.core.facts import FactChanges
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EngineName, EnginePlan
@@ -18,8 +19,11 @@ from orchestrator.objective.loading import finds_classes, with_classes
 from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.objective.splits import NearCopies
 from orchestrator.preparation.defaults import (
+    MODEL_VERSION,
     Stored,
+    pinned_model,
     stored_fingerprint,
+    with_extensions,
     with_rung_metric,
     with_split_rule,
     with_stored_classes,
@@ -124,24 +128,24 @@ def prepare(
         ModelError: the model is damaged, or does not fit the task, the rows or their length.
         UserError: peft refuses an adapter.
     """
-    stored = None if fresh else stored_fingerprint(ledger, request.spec.name)
+    stored = None if fresh else stored_fingerprint(ledger, request.spec.name, of_function=request.objective is None)
     if request.objective is None:
         return _prepare_function(request, stored, say)
     spec = with_stored_classes(with_split_rule(request.spec, stored), stored)
     spec = with_rung_metric(spec, stored, request.objective.metrics)
+    model = pinned_model(spec.model, stored, say)
     objective = with_classes(request.objective, spec.data.classes)
-    objective, splits, checked, near_copies = read_rows(spec, objective, say)
+    objective, splits, checked, near_copies = read_rows(replace(spec, model=model), objective, say)
     if finds_classes(request.objective):
         spec = replace(spec, data=replace(spec.data, classes=objective.labels))
     spec = with_trial_length(spec, stored, len(splits.train))
     length = trial_length(request.spec, spec, row_counts(splits), resumed=stored is not None)
-    spec, prior = with_prior(spec, stored, ledger, checked.weights)
+    spec, prior = with_prior(with_extensions(spec, None if fresh else ledger), stored, ledger, checked.weights)
     for line in (f"trial length: {length.text}", *length.notes, f"prior: {prior}"):
         say(line)
-    engine_plan = plan_engine(spec, len(splits.train), len(splits.validation))
-    for note in (adapter_notes := _adapter_notes(engine_plan, objective, checked)):
-        say(note)
-    fingerprint = _fingerprint(spec, splits)
+    engine_plan = plan_engine(replace(spec, model=model), len(splits.train), len(splits.validation))
+    adapter_notes = _adapter_notes(engine_plan, objective, checked, say)
+    fingerprint = _fingerprint(spec, splits, version_of(model))
     return PreparedSweep(
         name=spec.name,
         spec_text=spec.text,
@@ -206,8 +210,10 @@ def _file_digest(path: str) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
 
 
-def _adapter_notes(plan: EnginePlan, objective: Objective, checked: CheckedModel) -> tuple[str, ...]:
-    """Check the adapters of a solo sweep and return the notes on them; none in a packed sweep.
+def _adapter_notes(
+    plan: EnginePlan, objective: Objective, checked: CheckedModel, say: Callable[[str], None]
+) -> tuple[str, ...]:
+    """Check the adapters of a solo sweep, say and return the notes on them; none in a packed sweep.
 
     A packed engine checks the adapters itself, because it loads the libraries anyway.
 
@@ -218,12 +224,17 @@ def _adapter_notes(plan: EnginePlan, objective: Objective, checked: CheckedModel
         return ()
     from orchestrator.training.checks.adapter_check import check_adapters
 
-    return check_adapters(plan, objective, checked.structure)
+    notes = check_adapters(plan, objective, checked.structure)
+    for note in notes:
+        say(note)
+    return notes
 
 
-def _fingerprint(spec: SweepSpec, splits: Splits) -> dict[str, Any]:
-    """Return the fingerprint: the file's part, digests of the rows, and a digest of an objective's own file."""
+def _fingerprint(spec: SweepSpec, splits: Splits, version: str | None) -> dict[str, Any]:
+    """Return the fingerprint: the file's part, the model's version, digests of the rows and of an objective's file."""
     facts = {**fingerprint(spec), "rows": {name: digest(rows) for name, rows in splits.by_name().items()}}
+    if version is not None:
+        facts[MODEL_VERSION] = version
     if spec.objective.endswith(".py"):
         facts["objective_file"] = _file_digest(spec.objective)
     return facts

@@ -148,9 +148,11 @@ def _layers(folder: Path, config: "LoraConfig") -> dict[str, LayerAdapter]:
     ranks, alphas = config.rank_pattern or {}, config.alpha_pattern or {}
     layers = {}
     for name in tensors:
-        path, found, _ = name.partition(".lora_A.")
-        if not found:
+        if name.endswith(".lora_B.weight"):
             continue
+        path, found, _ = name.partition(".lora_A.weight")
+        if not found:
+            raise UserError(f"--gguf: llama.cpp has no place for the adapter's weight {name}; export with --merge")
         rank = ranks.get(get_pattern_key([*ranks], path), config.r)
         alpha = alphas.get(get_pattern_key([*alphas], path), config.lora_alpha)
         a, b = (tensors[f"{path}.lora_{side}.weight"].astype("float32") for side in "AB")

@@ -15,6 +15,7 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.protocol import Splits
 from orchestrator.promotion.candidates import Candidate
 from orchestrator.promotion.gates import GateResult, check, check_metrics, check_size, compare
+from orchestrator.promotion.latency import latency_gate
 from orchestrator.promotion.leak import leak_gate
 from orchestrator.promotion.paired import champion_gate, slice_gate
 from orchestrator.promotion.stored_rows import StoredRows, is_same_adapter, rows_digest, rows_of_version
@@ -89,6 +90,8 @@ def judge(
     results += check_metrics({**candidate.trial.at_best(metric), **metrics}, gates.metrics)
     if gates.size_bytes is not None:
         results.append(check_size(candidate.size_bytes, gates.size_bytes))
+    if gates.latency_ms is not None:
+        results.append(latency_gate(candidate, gates.latency_ms))
     if gates.leaked_rows is not None:
         results.append(leak_gate(sweep, request.read_splits, gates.leaked_rows))
     if candidate.leader is not None:

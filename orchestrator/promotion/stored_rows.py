@@ -64,14 +64,18 @@ def rows_of_trial(sweep: SweepRecord, trial: TrialRecord, metric: Metric, folder
     measurement = kept_measurement(folder, trial, metric)
     digest = rows_digest(sweep, "test")
     if digest is None and measurement is not None and "function" in sweep.fingerprint:
-        digest = _digest_of_references(measurement)
+        digest = _digest_of_references(measurement, sweep.fingerprint["objective"])
     return None if digest is None or measurement is None else StoredRows(digest=digest, measurement=measurement)
 
 
-def _digest_of_references(measurement: Measurement) -> str | None:
-    """Return a digest of the true classes that a function returned; it reads its rows itself. None without classes."""
+def _digest_of_references(measurement: Measurement, function: str) -> str | None:
+    """Return a digest of the function's name and the true classes that it returned; None without classes.
+
+    A function reads its rows itself, so equal classes in the same order have to stand for equal rows. Two functions may
+    have different rows with equal classes, for example all of one class.
+    """
     references = measurement.rows.references
-    return hashlib.sha256(json.dumps(references).encode()).hexdigest() if references else None
+    return hashlib.sha256(json.dumps([function, references]).encode()).hexdigest() if references else None
 
 
 def slices_of(folder: Path, rows: RowMeasures, labels: Sequence[str]) -> dict[str, tuple[int, ...]]:

@@ -8,6 +8,7 @@ from orchestrator.cluster.inline import InlineExecutor
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import UserError
 from orchestrator.core.metric import Metric
+from orchestrator.core.observer import SweepObserver
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import Confirm, Resources
 from orchestrator.core.ranking import ranked_by_score
@@ -79,7 +80,7 @@ class Replayed:
         return tuple(r for r in self.records if r.state is TrialState.PRUNED and r.number not in self.unknown)
 
 
-class _Trace:
+class _Trace(SweepObserver):
     """An observer with the decisions in their order, and the best trial so far."""
 
     def __init__(self, engine: TableEngine, metric: Metric) -> None:

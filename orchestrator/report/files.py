@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.core.errors import in_short
+from orchestrator.core.goal import Goal
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.ledger.home import sweep_dir
 from orchestrator.report.charts import CHARTS
@@ -91,11 +92,15 @@ def table(board: Leaderboard) -> tuple[list[str], list[list[object]]]:
     names = list(dict.fromkeys(name for row in board.rows for name in row.params))
     measured = dict.fromkeys((board.metric.name, "val/loss", "gap/loss"))  # the metric may be one of the others
     # Named "place", because "rank" is a parameter of adapters.
-    columns = ["place", "trial", "state", *measured, "samples_at_best", "samples", *finals, *names, "reason"]
+    further = sorted({name for row in board.rows for name in row.also} - {*measured})
+    marked = ["mark"] if isinstance(board.metric, Goal) else []
+    columns = ["place", "trial", "state", *marked, *measured, *further, "samples_at_best", "samples"]
+    columns += [*finals, *names, "reason"]
     rows: list[list[object]] = []
     for row in board.rows:
         values = {board.metric.name: row.score, "val/loss": row.val_loss, "gap/loss": row.gap}
-        cells: list[object] = [row.rank, row.number, row.state.value, *(values[name] for name in measured)]
+        cells: list[object] = [row.rank, row.number, row.state.value, *([row.mark] if marked else [])]
+        cells += [*(values[name] for name in measured), *map(row.also.get, further)]
         cells += [row.samples, row.trained, *map(row.final.get, finals), *map(row.params.get, names), row.reason]
         rows.append(cells)
     return columns, rows

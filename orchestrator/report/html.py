@@ -1,7 +1,6 @@
 """The report as one HTML page. Style, scripts and charts are embedded, so that it works offline."""
 
 import itertools
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -143,7 +142,7 @@ def _newest(summary: Summary) -> str | None:
     """Return the time of the newest report or end of a trial; None without one."""
     ends = [report.ended_at for record in summary.records for report in record.reports]
     ends += [record.ended_at for record in summary.records if record.ended_at is not None]
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(max(ends))) if ends else None
+    return words.moment(max(ends)) if ends else None
 
 
 def _chart_data(charts: Mapping[str, Chart]) -> "Markup":

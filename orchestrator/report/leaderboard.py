@@ -1,11 +1,12 @@
 """The leaderboard: trials ranked by their best checkpoint, as plain values."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from orchestrator.core.configurations import ConfigurationSet
-from orchestrator.core.metric import Direction, Metric
-from orchestrator.core.ranking import of_the_search, ranked_by_result
+from orchestrator.core.goal import Goal, metric_from_json
+from orchestrator.core.metric import Metric
+from orchestrator.core.ranking import front, of_the_search, ranked_by_result
 from orchestrator.core.space import ParamValue
 from orchestrator.core.sweep import SweepRecord, SweepStatus
 from orchestrator.core.trial import OVERFITTING, TrialRecord, TrialState
@@ -36,6 +37,8 @@ class Row:
         final: metrics measured after the trial's end (``shift/<set>/<metric>``, ``test/<metric>``).
         params: the trial's configuration.
         intervals: interval of a test metric (``test/accuracy`` ...), for a kept adapter with stored rows.
+        also: values of the goal's further metrics; empty without a goal.
+        mark: ``front`` on the Pareto front of several metrics, ``outside`` the constraints; else empty.
     """
 
     number: int
@@ -53,6 +56,8 @@ class Row:
     final: Mapping[str, float]
     params: Mapping[str, ParamValue]
     intervals: Mapping[str, MetricInterval] = field(default_factory=dict)
+    also: Mapping[str, float | None] = field(default_factory=dict)
+    mark: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,8 +191,7 @@ def metric_of(sweep: SweepRecord) -> Metric:
     """Return the searched metric of a stored sweep."""
     if sweep.facts.metric is not None:
         return sweep.facts.metric
-    stored = sweep.fingerprint["metric"]
-    return Metric(name=stored["name"], direction=Direction(stored["direction"]))
+    return metric_from_json(sweep.fingerprint["metric"])
 
 
 def leaderboard(
@@ -209,6 +213,8 @@ def leaderboard(
         _row(record, metric, place, kept.intervals.get(record.number, {}))
         for place, record in enumerate(ordered, start=1)
     )
+    if isinstance(metric, Goal):
+        rows = _with_goal(rows, {record.number: record for record in searched}, metric)
     varied = ConfigurationSet(record.params for record in searched).varied
     return Leaderboard(
         metric=metric,
@@ -218,6 +224,18 @@ def leaderboard(
         status=status,
         comparison=kept.comparison,
     )
+
+
+def _with_goal(rows: Sequence[Row], records: Mapping[int, TrialRecord], metric: Goal) -> tuple[Row, ...]:
+    """Return the rows with their marks and the values of the further metrics."""
+    members = front(records.values(), metric) if metric.also else frozenset[int]()
+    marked = []
+    for row in rows:
+        record = records[row.number]
+        also = {each.name: record.at_best(metric).get(each.name) for each in metric.also}
+        outside = row.rank is not None and record.violation(metric, newest=True) > 0
+        marked.append(replace(row, also=also, mark="outside" if outside else "front" if row.number in members else ""))
+    return tuple(marked)
 
 
 def _row(record: TrialRecord, metric: Metric, place: int, intervals: Mapping[str, MetricInterval]) -> Row:

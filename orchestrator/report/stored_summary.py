@@ -29,7 +29,8 @@ def stored_summary(ledger: Ledger, sweep: SweepRecord, notes: dict[str, str] | N
         computed = RungImportances(note=f"no importances: {in_short(error)}")
         if notes is not None:
             notes["importances"] = str(computed.note)
-    return summarise(sweep, records, Importances(values=computed.shares, note=_note(computed), trials=computed.trials))
+    found = Importances(values=computed.shares, note=_note(computed), trials=computed.trials)
+    return summarise(sweep, records, found, requests=ledger.requests.all(sweep.id))
 
 
 def _note(computed: RungImportances) -> str | None:

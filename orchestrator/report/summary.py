@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from orchestrator.core.control import ControlRequest
 from orchestrator.core.data import DataSummary
 from orchestrator.core.environment import PROGRAM
 from orchestrator.core.plan import EngineName
-from orchestrator.core.ranking import of_the_search
+from orchestrator.core.ranking import of_the_search, start_trials
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.evaluation.learning_curve import LearningCurve, learning_curve
 from orchestrator.evaluation.winner_score import CorrectedScore, corrected_winner
 from orchestrator.ledger.home import sweep_dir
 from orchestrator.report.confirmation import ConfirmedScore, confirmation_scores
+from orchestrator.report.goal_lines import goal_lines
 from orchestrator.report.kept_adapters import comparison_json, kept_adapters
 from orchestrator.report.leaderboard import Leaderboard, leaderboard, metric_of
 from orchestrator.report.learning_curve import learning_curve_json
@@ -56,6 +58,7 @@ class Summary:
         states: number of the search's trials by state.
         tokens: training tokens of all trials, without padding.
         quality: slices and calibration of the kept adapters, and suspected label errors.
+        requests: the requests of persons, such as to stop a trial, with their answers.
         notes: one sentence for each part missing after a failure, such as ``no baseline: …``.
     """
 
@@ -73,6 +76,7 @@ class Summary:
     tokens: int
     data_summary: DataSummary = field(default_factory=DataSummary)
     quality: Quality = field(default_factory=Quality)
+    requests: tuple[ControlRequest, ...] = ()
     notes: tuple[str, ...] = ()
     learning_curve: LearningCurve | None = None
 
@@ -80,10 +84,17 @@ class Summary:
     def quality_lines(self) -> list[tuple[str, str]]:
         """Pairs of a name and a sentence on the quality of the winner and of the rows."""
         best = self.leaderboard.best
-        return self.quality.lines(None if best is None else best.number)
+        lines = self.quality.lines(None if best is None else best.number)
+        return [*goal_lines(self.records, self.leaderboard.metric), *lines]
 
 
-def summarise(sweep: SweepRecord, records: Sequence[TrialRecord], importances: Importances | None = None) -> Summary:
+def summarise(
+    sweep: SweepRecord,
+    records: Sequence[TrialRecord],
+    importances: Importances | None = None,
+    *,
+    requests: Sequence[ControlRequest] = (),
+) -> Summary:
     """Return the summary of a sweep, running or not. The test rows of the kept adapters are read from its folder."""
     metric = metric_of(sweep)
     kept = kept_adapters(sweep_dir(sweep), records, metric, sweep.facts.prefer)
@@ -95,7 +106,7 @@ def summarise(sweep: SweepRecord, records: Sequence[TrialRecord], importances: I
         sweep=sweep,
         records=tuple(records),
         leaderboard=board,
-        search_gain=search_gain(board, sweep.facts.start_points),
+        search_gain=search_gain(board, start_trials(records, sweep.facts.start_points)),
         winner_score=None if confirmation else corrected_winner(sweep_dir(sweep), records, metric),
         confirmation=confirmation,
         out_of_memory=MemoryLimits(records).sentence,
@@ -108,6 +119,7 @@ def summarise(sweep: SweepRecord, records: Sequence[TrialRecord], importances: I
         data_summary=sweep.facts.data_summary,
         quality=quality(sweep_dir(sweep), records, metric),
         learning_curve=learning_curve(sweep_dir(sweep), records, metric, sweep.facts.rows.get("train", 0)),
+        requests=tuple(requests),
     )
 
 
@@ -186,6 +198,7 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "data_summary": asdict(summary.data_summary),
         "trials": {state.value: number for state, number in summary.states.items()},
         "tokens": summary.tokens,
+        "requests": [request.to_json() for request in summary.requests],
         "notes": summary.notes,
     }
     return dict(jsonable(plain))

@@ -88,6 +88,8 @@ def summary_text(summary: Summary, limit: int | None = None) -> Group:
         facts.add_row("time", time_text(summary.time))
     if summary.importances.values or summary.importances.note:
         facts.add_row("importances", importances_table(summary))
+    for request in summary.requests:
+        facts.add_row("request", Text(request.sentence))
     for note in summary.notes:
         facts.add_row("note", Text(note))
     return Group(*parts, facts)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
+from orchestrator.core.goal import Goal
 from orchestrator.core.space import ParamValue
 from orchestrator.core.sweep import SweepStatus, state_word
 from orchestrator.core.trial import TrialState
@@ -107,12 +108,25 @@ def _measured_columns(board: Leaderboard, rows: Sequence[Row]) -> list[Column]:
         _column(board, "trial", (str(row.number) for row in rows)),
         Column(head="state", cells=states, name="state", priority=2, left=True),
         _column(board, _base_name(score), (words.number(row.score) for row in rows), score),
+        *_goal_columns(board, rows),
         *([_column(board, "loss", losses, loss, name="loss", priority=3)] if score != loss else []),
         _column(board, "gap", (words.signed(row.gap, 3) for row in rows), name="gap", priority=4),
         _column(
             board, "samples\nat best", (words.count(row.samples) for row in rows), name="samples at best", priority=5
         ),
     ]
+
+
+def _goal_columns(board: Leaderboard, rows: Sequence[Row]) -> list[Column]:
+    """Return the mark of each trial, and the further metrics of a goal without a column of their own."""
+    if not isinstance(board.metric, Goal):
+        return []
+    names = [each.name for each in board.metric.also if each.name not in ("val/loss", "gap/loss")]
+    columns = [_column(board, "mark", (row.mark for row in rows))]
+    for name in names:
+        values = [words.number(row.also[name], 3) for row in rows]
+        columns.append(_column(board, name.replace("/", "\n"), values, name, name=words.short(name), priority=1))
+    return columns
 
 
 def _final_columns(board: Leaderboard, rows: Sequence[Row]) -> list[Column]:

@@ -1,6 +1,7 @@
 """Numbers, durations and parameters as short text, for screen, page and charts."""
 
 import math
+import time
 from collections.abc import Iterable, Mapping
 
 from orchestrator.core.space import ParamValue, format_value
@@ -68,6 +69,11 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def moment(seconds: float) -> str:
+    """Return a time since the epoch as local date and time."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
 def size(num_bytes: float) -> str:

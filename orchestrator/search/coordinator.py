@@ -11,15 +11,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from orchestrator.core.control import ControlRequest
 from orchestrator.core.errors import LedgerError
 from orchestrator.core.observer import SweepObserver
 from orchestrator.core.policy import Until
 from orchestrator.core.seeds import derive_seed
+from orchestrator.core.space import ParamValue
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState, TrialTask
 from orchestrator.evaluation.exits import diverged, overfitting
 from orchestrator.ledger.memory import SweepLedger
 from orchestrator.search.confirming import Confirming, FreshTraining
+from orchestrator.search.control import POLL_S, Control, SearchState
 from orchestrator.search.gain import ExpectedGain
 from orchestrator.search.learning_curve import next_on_curve
 from orchestrator.search.plan import SearchPlan
@@ -43,6 +46,7 @@ class Coordinator:
         observers: Sequence[SweepObserver] = (),
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
+        poll_s: float = POLL_S,
     ) -> None:
         """Resume the sweep from the ledger.
 
@@ -53,10 +57,12 @@ class Coordinator:
             observers: called after the commit of every event.
             clock: seconds since the epoch, for times in records.
             timer: monotonic seconds, for durations.
+            poll_s: fewest seconds between two looks for new requests of persons.
         """
         self._ledger = ledger
         self._sweep = sweep
-        self._plan = plan
+        self._control = Control(ledger.requests, sweep.id, plan.budget, timer, poll_s)
+        self._plan = plan = replace(plan, budget=self._control.budget)
         self._observers = tuple(observers)
         self._clock = clock
         self._timer = timer
@@ -82,8 +88,11 @@ class Coordinator:
         self._study.reconcile(tuple(self._searched.values()), self._study_numbers)
         for record in self.records():
             self._end_if_failed(record.number)
+        for request in self._control.clones:
+            self._open_clone(request)
         self.flush_waiting()
         self._unfinished = sorted((r.number for r in self.records() if not r.ended), key=self._readiness)
+        self.take_requests()
 
     # State.
 
@@ -126,6 +135,11 @@ class Coordinator:
             return None
         return reason
 
+    @property
+    def paused(self) -> bool:
+        """Whether a person paused the sweep: no trial starts or continues."""
+        return self._control.paused
+
     def decision(self, number: int) -> Decision | None:
         """Return the committed decision on a trial's newest report; None if there is no report or no decision yet."""
         record = self._records[number]
@@ -160,19 +174,30 @@ class Coordinator:
 
         Unfinished trials of an earlier driver come first, in descending order of their samples.
         """
-        if self._suspended or self.out_of_budget is not None:
+        if self._suspended or self.paused or self.out_of_budget is not None:
             return None
-        number = self._next_unfinished()
-        if number is None:
-            number = self._open_trial()
-        if number is None:
-            number = self._open_fresh_training()
-        if number is None:
+        for source in (self._next_unfinished, self._open_trial, self._open_fresh_training):
+            if (number := source()) is not None:
+                break
+        else:
             return None
         record = self._records[number]
         for observer in self._observers:
             observer.trial_started(record)
         return record.task
+
+    def take_requests(self) -> tuple[Decision, ...]:
+        """Answer the new requests of persons, commit each answer, then act on it. Return decisions that follow."""
+        answered = False
+        for request in self._control.answer_new(self._search_state, self._clock):
+            answered = True
+            for observer in self._observers:
+                observer.answered(request)
+            if request.clone is not None:
+                self._open_clone(request)
+                self._unfinished.append(request.clone)
+            self._use_budget()
+        return self.flush_waiting() if answered else ()
 
     def report(self, report: Report) -> tuple[Decision, ...]:
         """Commit a report, decide, commit and return the decisions on this trial and on waiting trials.
@@ -202,7 +227,8 @@ class Coordinator:
 
         Called when no trial runs and trials wait: no further trial may reach their rung.
         """
-        decisions = self._decider.decide_from(self._table, more_trials=self._no_new_trials() is None)
+        more_trials, stopped = self._no_new_trials() is None, self._control.stopped
+        decisions = self._decider.decide_from(self._table, more_trials=more_trials, stopped=stopped)
         if decisions:
             self._ledger.trials.add_decisions(self._sweep.id, decisions)
         for decision in decisions:
@@ -260,10 +286,14 @@ class Coordinator:
         if trials is not None and started >= trials:
             more = f"; the budget is {trials} now" if started > trials else ""
             return f"all {started} trials were started{more}"
+        return self._nothing_to_try()
+
+    def _nothing_to_try(self) -> str | None:
+        """Return the reason other than the budget why no new trial can open; None if one can."""
         if self._gain is not None and (reason := self._gain.too_small(self._searched.values())) is not None:
             return reason
         reason = TRIED if self._study.exhausted else self._no_points
-        return None if reason is None else f"{reason} ({started} trials)"
+        return None if reason is None else f"{reason} ({len(self._searched)} trials)"
 
     def _next_unfinished(self) -> int | None:
         while self._unfinished:
@@ -282,40 +312,49 @@ class Coordinator:
         if isinstance(point, str):
             self._no_points = point
             return None
+        return self._add(self._new_record(point.params), point.study_number)
+
+    def _open_clone(self, request: ControlRequest) -> None:
+        """Open the trial of an accepted clone, unless it is open."""
+        assert request.params is not None
+        if request.clone not in self._records:
+            study_number = self._study.add_clone(request.id, request.params)
+            self._add(self._new_record(request.params, request.origin), study_number)
+
+    def _new_record(self, params: Mapping[str, ParamValue], origin: str | None = None) -> TrialRecord:
         number = len(self._records)
-        record = TrialRecord(
+        return TrialRecord(
             number=number,
-            params=point.params,
-            settings=self._plan.settings(point.params),
+            params=params,
+            settings=self._plan.settings(params),
             seed=derive_seed(self._plan.seed, "trial", number),
             state=TrialState.RUNNING,
+            origin=origin,
             started_at=self._clock(),
         )
-        self._ledger.trials.add(self._sweep.id, record, point.study_number)
-        self._study_numbers[number] = point.study_number
-        self._store_with_study(record)
-        return number
+
+    def _add(self, record: TrialRecord, study_number: int | None) -> int:
+        """Commit a new trial and return its number."""
+        self._ledger.trials.add(self._sweep.id, record, study_number)
+        if study_number is not None:
+            self._study_numbers[record.number] = study_number
+        return self._store_with_study(record).number
+
+    def _use_budget(self) -> None:
+        self._plan = replace(self._plan, budget=self._control.budget)
+        self._spending.use_budget(self._plan.budget)
+        self._study.use_budget(self._plan.budget)
+
+    def _search_state(self) -> SearchState:
+        return SearchState(records=self._records, budget=self._plan.budget, nothing_to_try=self._nothing_to_try())
 
     def _open_fresh_training(self) -> int | None:
         """Open a training of a leader's configuration after the search; None if none is missing or allowed yet."""
-        fresh = self._next_to_confirm() if self._no_new_trials() is not None else None
-        if fresh is None:
+        if self._no_new_trials() is None or (fresh := self._next_to_confirm()) is None:
             return None
-        leader = fresh.leader
-        record = TrialRecord(
-            number=len(self._records),
-            params=leader.params,
-            settings=leader.settings,
-            seed=fresh.seed,
-            state=TrialState.RUNNING,
-            confirms=leader.number,
-            fold=fresh.fold,
-            share=fresh.share,
-            started_at=self._clock(),
-        )
-        self._ledger.trials.add(self._sweep.id, record, None)
-        self._store(record)
-        return record.number
+        record = self._new_record(fresh.leader.params)
+        record = replace(record, seed=fresh.seed, confirms=fresh.leader.number, fold=fresh.fold, share=fresh.share)
+        return self._add(record, None)
 
     def _next_to_confirm(self) -> FreshTraining | None:
         return self._confirming.next(self._searched.values()) or next_on_curve(self._plan, self._records.values())

@@ -20,6 +20,10 @@ class Spending:
         self._ended = 0
         self._failures: Counter[str] = Counter()
 
+    def use_budget(self, budget: Budget) -> None:
+        """Compare with another budget from now on."""
+        self._budget = budget
+
     def update(self, before: TrialRecord | None, after: TrialRecord) -> None:
         """Count the change of a trial from ``before`` to ``after``.
 

@@ -3,11 +3,12 @@
 The study follows the ledger. Opening the sweep again repairs a study left incomplete by a kill.
 """
 
+import math
 import random
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -19,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 
 from orchestrator.core.errors import LedgerError
 from orchestrator.core.grid import all_points
-from orchestrator.core.policy import SamplerName
+from orchestrator.core.policy import Budget, SamplerName
 from orchestrator.core.seeds import derive_seed
 from orchestrator.core.space import ParamValue
 from orchestrator.core.trial import TrialRecord, TrialState
@@ -28,10 +29,11 @@ from orchestrator.ledger.connection import retry_on_disconnect, table_creation_l
 from orchestrator.ledger.database import Database, connect_args, tune_sqlite
 from orchestrator.ledger.database_errors import translate, translate_errors
 from orchestrator.search.candidates import CandidateSet
+from orchestrator.search.constraints import PREFIX, excesses_of
 from orchestrator.search.memory_limits import SIZES, MemoryLimits, name_trials
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.samplers import START_POINT, Proposal, Snap, build_sampler
-from orchestrator.search.space import lowest, propose
+from orchestrator.search.space import distributions, lowest, propose
 from orchestrator.search.surrogate.model import Observation
 from orchestrator.search.surrogate.observations import observations
 from orchestrator.search.tpe_history import NEWEST, TpeHistory
@@ -50,6 +52,8 @@ _START = "start"
 """User attribute of a start point: its canonical text."""
 _CHOSEN = "chosen"
 """User attribute of a point chosen by the search instead of the sampler: it is tried in any case."""
+_REQUEST = "request"
+"""User attribute of a clone: the id of the request for it."""
 
 _STATES = {
     TrialState.COMPLETE: OptunaState.COMPLETE,
@@ -82,7 +86,7 @@ class SweepStudy:
             self._study = optuna.create_study(
                 storage=self._storage,
                 study_name=name,
-                direction=StudyDirection[plan.metric.direction.name],
+                directions=[StudyDirection[metric.direction.name] for metric in plan.metric.metrics],
                 sampler=optuna.samplers.RandomSampler(seed=plan.seed),
                 load_if_exists=True,
             )
@@ -99,7 +103,7 @@ class SweepStudy:
         self._ended: set[int] = set()
         self._records: dict[int, TrialRecord] = {}
         # With fewer trials than its random ones a sampler would never use its model.
-        self._history = TpeHistory(self._study.direction, max(NEWEST, plan.sampler.startup_trials or 0))
+        self._history = TpeHistory(self._study.directions, max(NEWEST, plan.sampler.startup_trials or 0))
 
     def reconcile(self, records: Sequence[TrialRecord], study_numbers: Mapping[int, int]) -> None:
         """Update the study from the ledger, and queue the start points missing in it.
@@ -126,7 +130,7 @@ class SweepStudy:
             if trial.state.is_finished():
                 self._ended.add(trial.number)
                 self._history.add(trial)
-            elif trial.state is OptunaState.RUNNING and trial.number not in known:
+            elif trial.state is OptunaState.RUNNING and trial.number not in known and _REQUEST not in trial.user_attrs:
                 self._storage.set_trial_state_values(self._id(trial.number), OptunaState.WAITING)
         for record in records:
             self._seen.add(canonical(record.params))
@@ -159,6 +163,28 @@ class SweepStudy:
         with _translate_errors(self._engine):
             return self._ask_new()
 
+    def add_clone(self, request: int, params: Mapping[str, ParamValue]) -> int:
+        """Add a running trial with these values and return its number in the study; repeatable for one request."""
+        with _quiet(), _translate_errors(self._engine):
+            trials = self._study.get_trials(deepcopy=False)
+            number = next((t.number for t in trials if t.user_attrs.get(_REQUEST) == request), None)
+            if number is None:
+                searched = {name: one for name, one in distributions(self._plan.space).items() if name in params}
+                template = optuna.trial.create_trial(
+                    state=OptunaState.RUNNING,
+                    params={name: params[name] for name in searched},
+                    distributions=searched,
+                    user_attrs={_REQUEST: request},
+                )
+                trial_id = self._storage.create_new_trial(self._study_id, template)
+                number = self._storage.get_trial_number_from_id(trial_id)
+        self._seen.add(canonical(params))
+        return number
+
+    def use_budget(self, budget: Budget) -> None:
+        """Use another budget for later proposals: samplers choose their sizes by the number of trials."""
+        self._plan = replace(self._plan, budget=budget)
+
     def take_notes(self) -> tuple[str, ...]:
         """Return one sentence for each reason for which proposals were deferred since the last call."""
         deferred, self._deferred = self._deferred, {}
@@ -188,7 +214,8 @@ class SweepStudy:
         """Write the missing values of one trial to the study, from its record.
 
         Intermediate values are the best values so far, by nominal samples; a pruned trial ends at a rung. TPE orders
-        pruned trials by their last step, then by their value at it.
+        pruned trials by their last step, then by their value at it. A study of several metrics has neither: there, a
+        pruned trial is complete with the values at its best checkpoint.
         """
         self._records[record.number] = record
         self._limits.update(record)
@@ -197,15 +224,26 @@ class SweepStudy:
                 self._follow(record, study_number)
 
     def _follow(self, record: TrialRecord, study_number: int) -> None:
-        written = self._written.setdefault(study_number, set())
-        for report in record.reports:
+        written, several = self._written.setdefault(study_number, set()), len(self._plan.metric.metrics) > 1
+        for report in () if several else record.reports:
             score = record.score(self._plan.metric, until=report.nominal_samples)
             if score is not None and report.nominal_samples not in written:
                 self._storage.set_trial_intermediate_value(self._id(study_number), report.nominal_samples, score)
                 written.add(report.nominal_samples)
         if record.ended:
-            value = record.score(self._plan.metric) if record.state is TrialState.COMPLETE else None
-            self._tell(study_number, _STATES[record.state], value, trial=record.number, reason=record.reason)
+            state, values = _STATES[record.state], self._final_values(record)
+            if several and state is not OptunaState.FAIL:
+                state = OptunaState.FAIL if values is None else OptunaState.COMPLETE
+            values = values if state is OptunaState.COMPLETE else None
+            for name, excess in excesses_of(record, self._plan.metric).items():
+                self._storage.set_trial_system_attr(self._id(study_number), f"{PREFIX}{name}", excess)
+            self._tell(study_number, state, values, trial=record.number, reason=record.reason)
+
+    def _final_values(self, record: TrialRecord) -> list[float] | None:
+        """Return the values of all metrics at the best checkpoint; None if one has none."""
+        reported = record.reported_at_best(self._plan.metric)
+        values = [reported.get(metric.name, math.nan) for metric in self._plan.metric.metrics]
+        return None if any(map(math.isnan, values)) else values
 
     def _ask(self) -> NewPoint | None:
         """Return one proposal; None if it is refused. The study stores a refused one as failed."""
@@ -254,12 +292,12 @@ class SweepStudy:
         return () if params is None else self._limits.exceeded_by({**self._plan.fixed, **params})
 
     def _tell(
-        self, number: int, state: OptunaState, value: float | None, *, trial: int | None, reason: str | None
+        self, number: int, state: OptunaState, values: list[float] | None, *, trial: int | None, reason: str | None
     ) -> None:
         self._storage.set_trial_user_attr(self._id(number), "loratory", {"trial": trial, "reason": reason})
         with _quiet():
             # A trial may have ended in the study already, if the connection broke after the commit.
-            self._history.add(self._study.tell(number, value, state=state, skip_if_finished=True))
+            self._history.add(self._study.tell(number, values, state=state, skip_if_finished=True))
         self._ended.add(number)
 
     def _queued(self) -> bool:

@@ -8,6 +8,7 @@ from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.environment import usable_cores
 from orchestrator.core.errors import UserError
 from orchestrator.core.function import FunctionPlan
+from orchestrator.core.metric import Metric
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.plan import EngineName
 from orchestrator.core.policy import (
@@ -29,6 +30,7 @@ from orchestrator.spec import checks
 from orchestrator.spec.addresses import check_addresses
 from orchestrator.spec.deepspeed import read_deepspeed
 from orchestrator.spec.function import function_facts, read_function
+from orchestrator.spec.goal import read_goal, sampler_for, stopping_for
 from orchestrator.spec.overrides import Override, overridden_text
 from orchestrator.spec.points import read_points
 from orchestrator.spec.problems import Problems, yaml_text
@@ -74,9 +76,9 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     model, data = _model(file, sources, facts), _data(file, sources, facts, problems)
     deepspeed = read_deepspeed(file.training.deepspeed, sources, problems)
     fixed, space, points = _parameters(file, names, problems)
-    metric = checks.read_metric(search, facts, problems) if facts else None
-    stopping = replace(_stopping(file), metric=checks.read_rung_metric(file.early_stopping, facts, problems))
-    checks.check_sampler(_sampler(file), space, problems)
+    metric = read_goal(file, checks.read_metric(search, facts, problems), facts, problems) if facts else None
+    sampler, stopping = _policies(file, metric, facts, problems)
+    checks.check_sampler(sampler, space, problems)
     checks.check_sizes(file, stopping, space, fixed, problems)
     confirm = checks.read_confirm(file, problems)
     problems.raise_if_any()
@@ -100,7 +102,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         fixed=fixed,
         space=space,
         metric=metric,
-        sampler=_sampler(file),
+        sampler=sampler,
         start_points=points,
         prior=search.prior if function is None else PriorName.NONE,
         stopping=stopping,
@@ -148,6 +150,15 @@ def _unexecuted(file: SweepFile, facts: ObjectiveFacts | None, problems: Problem
 def _sampler(file: SweepFile) -> SamplerPolicy:
     written = file.search.sampler
     return SamplerPolicy(**written.model_dump()) if isinstance(written, Sampler) else SamplerPolicy(name=written)
+
+
+def _policies(
+    file: SweepFile, metric: Metric | None, facts: ObjectiveFacts | None, problems: Problems
+) -> tuple[SamplerPolicy, StoppingPolicy]:
+    """Return sampler and stopping rule; both depend on the goal."""
+    stopping = stopping_for(_stopping(file), file, metric, problems)
+    rung = checks.read_rung_metric(file.early_stopping, facts, problems)
+    return sampler_for(_sampler(file), file, metric, problems), replace(stopping, metric=rung)
 
 
 def _stopping(file: SweepFile) -> StoppingPolicy:
@@ -235,7 +246,12 @@ def _general(file: SweepFile, source: Source, sources: SourceReader, problems: P
         return general
     if file.gates.forgetting is None:
         return None
-    return Source(origin=Origin.PACKAGED, name=next(name for name in GENERAL_TEXTS if name not in used))
+    unused = next((name for name in GENERAL_TEXTS if name not in used), None)
+    if unused is None:
+        message = f"gates.forgetting needs text that the task does not use; the task uses {', '.join(GENERAL_TEXTS)}"
+        problems.add(path, f"{message}: name a file of texts here")
+        return None
+    return Source(origin=Origin.PACKAGED, name=unused)
 
 
 def _resources(file: SweepFile, confirm: Confirmation | Confirm, *, is_function: bool) -> Resources:

@@ -49,7 +49,7 @@ def parameter_rules(file: SweepFile, names: Sequence[str], problems: Problems) -
     """Return the rule of each setting, or of each parameter of a function. An unknown setting is a problem."""
     space = file.search.space
     if split_reference(file.objective) is not None:
-        entries = {name: getattr(space, name, None) for name in names}
+        entries = {name: space.entry(name) for name in names}
         return {name: free_rule(name, ParameterEntry() if entry is None else entry) for name, entry in entries.items()}
     for name in names:
         if name not in RULES:
@@ -71,12 +71,15 @@ def read_values(file: SweepFile, names: Sequence[str], problems: Problems) -> Ma
 def read_metric(search: Search, facts: ObjectiveFacts, problems: Problems) -> Metric:
     """Return the searched metric with the objective's direction for it."""
     known = {f"val/{name}": direction for name, direction in facts.metrics.items()}
-    name = facts.default_metric if search.metric is None else search.metric
+    written, key = search.metric, ("search", "metric")
+    if search.metrics:
+        written, key = search.metrics[0], ("search", "metrics")
+    name = facts.default_metric if written is None else written
     if name not in known and not facts.complete:
         # The objective's file was not executed: it may define more metrics, with directions still unknown.
         return Metric(name=name, direction=search.direction or Direction.MINIMIZE)
     if name not in known:
-        problems.add(("search", "metric"), one_of(name, list(known)))
+        problems.add(key, one_of(name, list(known)))
         name = facts.default_metric
     elif search.direction not in (None, known[name]) and facts.complete:
         rule = f"the objective defines the direction {known[name]} for {name}"

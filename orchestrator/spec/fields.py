@@ -104,8 +104,12 @@ Name = Annotated[str, AfterValidator(_name), WithJsonSchema(_NAME_SCHEMA)]
 _SPAN = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 
 
-def _seconds(value: object) -> float:
-    """Return the seconds of a duration such as 90s, 20m, 1h30m, or of a plain number."""
+def seconds_of(value: object) -> float:
+    """Return the seconds of a duration such as 90s, 20m, 1h30m, or of a plain number.
+
+    Raises:
+        PydanticCustomError: the value is no duration from 0.1 s to 10 years.
+    """
     seconds = 0.0
     if isinstance(value, int | float) and not isinstance(value, bool):
         seconds = float(value)
@@ -126,7 +130,7 @@ _SECONDS_SCHEMA = {
         {"type": "string", "pattern": r"^(\d+(\.\d+)?h)? ?(\d+(\.\d+)?m)? ?(\d+(\.\d+)?s)?$"},
     ]
 }
-Seconds = Annotated[float, BeforeValidator(_seconds), WithJsonSchema(_SECONDS_SCHEMA)]
+Seconds = Annotated[float, BeforeValidator(seconds_of), WithJsonSchema(_SECONDS_SCHEMA)]
 
 
 def _scalar(value: ParamValue) -> ParamValue:
@@ -168,8 +172,25 @@ class HubSource(Section):
     revision: Short | None = Field(default=None, description="commit, tag or branch")
 
 
-SourceEntry = Annotated[Annotated[Address, Tag(TEXT)] | Annotated[HubSource, Tag(MAPPING)], by_shape]
-"""A packaged name, ``hub:org/name`` or a path; or a mapping with ``hub``."""
+class TorchHubSource(Section):
+    """A model of PyTorch Hub. Its hubconf.py is code that runs on this machine."""
+
+    torchhub: Address = Field(description="OWNER/NAME:ENTRY, OWNER/NAME:REF:ENTRY or FOLDER:ENTRY")
+    trust: bool = Field(default=False, description="true: hubconf.py of this repository may run, once")
+
+
+_TORCHHUB = "(torchhub)"
+
+
+def _model_shape(value: object) -> str:
+    return _TORCHHUB if isinstance(value, dict) and "torchhub" in value else _shape(value)
+
+
+ModelEntry = Annotated[
+    Annotated[Address, Tag(TEXT)] | Annotated[HubSource, Tag(MAPPING)] | Annotated[TorchHubSource, Tag(_TORCHHUB)],
+    Discriminator(_model_shape),
+]
+"""A packaged name, ``hub:org/name``, ``kaggle:…`` or a path; or a mapping with ``hub`` or ``torchhub``."""
 
 DataEntry = Annotated[
     Annotated[Address, Tag(TEXT)]
@@ -177,7 +198,7 @@ DataEntry = Annotated[
     | Annotated[Annotated[list[Address], Field(min_length=1, max_length=MAX_ITEMS)], Tag(LIST)],
     Discriminator(_shape_of_three),
 ]
-"""A source of rows: as ``SourceEntry``, or a list of paths and patterns."""
+"""A packaged name, ``hub:org/name``, a path, pattern or query; a mapping with ``hub``; a list of paths and patterns."""
 
 DeepSpeedEntry = Annotated[Annotated[Address, Tag(TEXT)] | Annotated[dict[str, Any], Tag(MAPPING)], by_shape]
 """A name, the path of a JSON file, or a DeepSpeed configuration."""

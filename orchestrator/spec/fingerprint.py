@@ -21,6 +21,8 @@ _SECTIONS = {
     "space": "search.space",
     "metric.name": "search.metric",
     "metric.direction": "search.direction",
+    "metric.also": "search.metrics",
+    "metric.constraints": "search.constraints",
     "stopping": "early_stopping",
     "prior": "search.prior",
 }

@@ -86,6 +86,9 @@ def _refuse_keys_of_objectives(file: SweepFile, problems: Problems) -> None:
     if file.learning_curve is not None:
         message = "a function reads its rows itself, so trials on shares of the rows are not possible; remove this key"
         problems.add(("learning_curve",), message, at_key=True)
+    if file.gates.forgetting is not None:
+        message = "a function has no base model whose forgetting could be measured; remove this key"
+        problems.add(("gates", "forgetting"), message, at_key=True)
     if file.tracking.record:
         message = "a function has no test rows to record for a trial table; remove this key"
         problems.add(("tracking", "record"), message, at_key=True)

@@ -60,6 +60,11 @@ class GatesSection(Section):
     forgetting: Bound | None = Field(default=None, description="largest value of a stored metric forgetting/...")
     leaked_rows: Natural | None = Field(default=0, description="most test rows among the training rows")
     size_bytes: Bytes | None = Field(default=None, description="largest size of the adapter's weights")
+    latency_ms: Annotated[float, Field(gt=0, le=1e6)] | None = Field(
+        default=None,
+        description="longest time for one row of the largest length in milliseconds: the 95th percentile, measured on "
+        "this machine's CPU by each promotion",
+    )
     metrics: dict[Short, MetricRange] = Field(
         default={}, max_length=MAX_ITEMS, description="ranges of further stored metrics by name, such as test/loss"
     )

@@ -31,7 +31,7 @@ _NEEDED = {
 _FORMS: dict[KeyPath, str] = {
     ("early_stopping",): "a rule's name, none or a mapping is needed",
     ("search", "sampler"): "a sampler's name or a mapping is needed",
-    ("model",): "a name, a path or a mapping with hub is needed",
+    ("model",): "a name, a path or a mapping with hub or torchhub is needed",
     ("data", "source"): "a name, a path, a list of paths or a mapping with hub is needed",
     ("data", "labels"): "a mapping of values in the data to class names is needed",
     ("data", "shift"): "a mapping of names to sources is needed",

@@ -4,7 +4,7 @@ Every key has a default here: one missing key must not hide the errors of the ot
 without a real default.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag
 
@@ -22,6 +22,7 @@ from orchestrator.spec.fields import (
     Address,
     DataEntry,
     DeepSpeedEntry,
+    ModelEntry,
     Name,
     Natural,
     Prose,
@@ -32,15 +33,16 @@ from orchestrator.spec.fields import (
     Section,
     Seed,
     Short,
-    SourceEntry,
     Threads,
     Tokens,
     Trials,
     by_shape,
     rule_error,
 )
-from orchestrator.spec.gates import GatesSection
+from orchestrator.spec.gates import GatesSection, MetricRange
 from orchestrator.spec.settings_fields import ParameterEntry, with_parameters, with_settings
+
+_Text = TypeVar("_Text", bound=str)
 
 
 def _share(value: float) -> float:
@@ -50,9 +52,9 @@ def _share(value: float) -> float:
     return value
 
 
-def _distinct(values: list[Preferred]) -> list[Preferred]:
+def _distinct(values: list[_Text]) -> list[_Text]:
     """Check that no value stands twice."""
-    twice = [value.value for value in values if values.count(value) > 1]
+    twice = [str(value) for value in values if values.count(value) > 1]
     if twice:
         raise rule_error(f"each name may stand once, {twice[0]} stands {twice.count(twice[0])} times")
     return values
@@ -119,7 +121,7 @@ class Data(Section):
         default={}, max_length=MAX_SETS, description="shift sets: data of other distributions, by name"
     )
     shift_rows: Rows = Field(default=1000, description="most rows of each shift set")
-    general: SourceEntry | None = Field(
+    general: DataEntry | None = Field(
         default=None,
         description="general text with a column text, on which the kept adapters' forgetting is measured; if absent, "
         "bbc-news if gates.forgetting is set (movie-reviews-imdb if the task uses bbc-news), else it is not measured",
@@ -170,6 +172,12 @@ class SpaceSection(Section):
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, ParameterEntry | None]
 
+    def entry(self, name: str) -> ParameterEntry | None:
+        """Return a parameter's entry, or None. An attribute could be one of the section's own (``copy``, ``json``)."""
+        if name in (self.model_extra or {}):
+            return self.__pydantic_extra__[name]
+        return getattr(self, name) if name in type(self).model_fields else None
+
 
 class Search(Section):
     """The search space, the metric and the sampler."""
@@ -180,8 +188,20 @@ class Search(Section):
     direction: Annotated[Direction, Field(strict=False)] | None = Field(
         default=None, description="direction of the metric; the objective defines it, a value here is only checked"
     )
+    metrics: Annotated[list[Short], AfterValidator(_distinct), Field(max_length=4)] = Field(
+        default=[],
+        description="several metrics instead of one, for a Pareto front: val/NAME first, which ranks the trials, then "
+        "val/NAME, gap/loss or gap/accuracy",
+    )
+    constraints: dict[Short, MetricRange] = Field(
+        default={},
+        max_length=MAX_ITEMS,
+        description="ranges of val/NAME, train/NAME, gap/loss, gap/accuracy or shift/SET/NAME at the best checkpoint; "
+        "trials outside rank last",
+    )
     sampler: SamplerEntry = Field(
-        default=SamplerName.SURROGATE, description="a sampler's name, or a mapping with its sizes"
+        default=SamplerName.SURROGATE,
+        description="a sampler's name, or a mapping with its sizes; if absent, tpe for several metrics or constraints",
     )
     space: SpaceSection = Field(default=SpaceSection.model_validate({}), description="how each setting is searched")
     start: list[dict[Short, Scalar]] = Field(
@@ -326,7 +346,11 @@ class SweepFile(Section):
     function: FunctionSection | None = Field(
         default=None, description="the length and the metrics of a function, if the objective is one"
     )
-    model: SourceEntry | None = Field(default=None, description="packaged name, hub:org/name or a folder")
+    model: ModelEntry | None = Field(
+        default=None,
+        description="packaged name, hub:org/name, a folder, a .gguf file, kaggle:OWNER/MODEL/FRAMEWORK/VARIATION, or a "
+        "mapping with hub or torchhub",
+    )
     quantisation: Annotated[Quantisation, Field(strict=False)] | None = Field(
         default=None,
         description="nf4: frozen linear layers in 4 bits (QLoRA), with bitsandbytes; not quantised if absent",
@@ -335,7 +359,9 @@ class SweepFile(Section):
     adapter: Adapter = Field(default=Adapter(), description="the adapter's fixed settings")
     training: Training = Field(default=Training(), description="device, number format and fixed settings of training")
     search: Search = Field(default=Search(), description="search space, metric and sampler")
-    early_stopping: EarlyStoppingEntry = Field(default=EarlyStopping(), description="a rule's name, a mapping, or none")
+    early_stopping: EarlyStoppingEntry = Field(
+        default=EarlyStopping(), description="a rule's name, a mapping, or none; if absent, none for several metrics"
+    )
     budget: BudgetSection = Field(default=BudgetSection(), description="limits of the sweep")
     confirm: ConfirmEntry = Field(
         default=Confirm.AUTO,

@@ -8,14 +8,22 @@ from contextlib import suppress
 from pathlib import Path
 
 from orchestrator.core.data import Origin, Source
-from orchestrator.spec.fields import HubSource
+from orchestrator.spec.fields import HubSource, TorchHubSource
 from orchestrator.spec.problems import KeyPath, Problems, yaml_text
 from orchestrator.spec.suggest import did_you_mean
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 DATA_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".arrow", ".feather")
+_TORCHHUB = "torchhub:"
+_TORCHHUB_REPOSITORY = re.compile(r"\w[\w.-]*/[\w.-]+(:[\w./-]+)?")
+_KAGGLE = "kaggle:"
+_KAGGLE_HANDLE = re.compile(r"[\w.-]+/[\w.-]+/[\w.-]+/[\w.-]+(/[1-9][0-9]*)?")
 _SQLITE = "sqlite:///"
 _QUERY = "?query="
+
+
+def _is_model(path: Path) -> bool:
+    return path.is_dir() or path.suffix.lower() == ".gguf"
 
 
 def _has_rows(path: Path) -> bool:
@@ -36,19 +44,48 @@ class SourceReader:
         self._packaged = packaged
         self._problems = problems
 
-    def model(self, entry: str | HubSource, path: KeyPath) -> Source | None:
+    def model(self, entry: str | HubSource | TorchHubSource, path: KeyPath) -> Source | None:
         """Return a model's source, or None after a problem."""
+        if isinstance(entry, str) and entry.startswith(_TORCHHUB):
+            entry = TorchHubSource(torchhub=entry.removeprefix(_TORCHHUB))
+        if isinstance(entry, TorchHubSource):
+            return self._torchhub(entry, path)
+        if isinstance(entry, str) and entry.startswith(_KAGGLE):
+            return self._kaggle(entry.removeprefix(_KAGGLE), path)
         source = self._source(entry, path)
-        if source and source.origin is Origin.LOCAL and not Path(source.name).is_dir():
-            return self._refuse(path, f"a model folder is needed, got the file {yaml_text(entry)}")
+        if source and source.origin is Origin.LOCAL and not _is_model(Path(source.name)):
+            return self._refuse(path, f"a model folder or a .gguf file is needed, got the file {yaml_text(entry)}")
         if isinstance(entry, HubSource):
             for name in ("config", "split"):
                 if getattr(entry, name) is not None:
                     self._problems.add((*path, name), "applies only to data sets", at_key=True)
         return source
 
+    def _torchhub(self, entry: TorchHubSource, path: KeyPath) -> Source | None:
+        """Return the source of an entry in a trusted repository; the name of a local one is an absolute path."""
+        repository, _, name = entry.torchhub.rpartition(":")
+        if not repository or not name.isidentifier():
+            form = f"{_TORCHHUB}OWNER/NAME:ENTRY or {_TORCHHUB}FOLDER:ENTRY is needed"
+            return self._refuse(path, f"{form}, got {yaml_text(entry.torchhub)}")
+        folder = self.find(repository)
+        if folder is None and not _TORCHHUB_REPOSITORY.fullmatch(repository):
+            return self._refuse(path, f"{self.not_found_reason(repository)}, got {yaml_text(repository)}")
+        if not entry.trust:
+            remedy = f"model: {{torchhub: {yaml_text(entry.torchhub)}, trust: true}}"
+            rule = f"runs the code in hubconf.py of {repository} on this machine. Read it; if you trust it, write"
+            return self._refuse(path, f"{rule} {remedy}")
+        return Source(origin=Origin.TORCHHUB, name=f"{folder or repository}:{name}")
+
+    def _kaggle(self, handle: str, path: KeyPath) -> Source | None:
+        if not _KAGGLE_HANDLE.fullmatch(handle):
+            form = f"{_KAGGLE}OWNER/MODEL/FRAMEWORK/VARIATION, possibly with /VERSION, is needed"
+            return self._refuse(path, f"{form}, got {yaml_text(handle)}")
+        return Source(origin=Origin.KAGGLE, name=handle)
+
     def data(self, entry: str | HubSource | Sequence[str], path: KeyPath) -> Source | None:
         """Return a data set's source, or None after a problem."""
+        if isinstance(entry, str) and entry.startswith((_TORCHHUB, _KAGGLE)):
+            return self._refuse(path, f"applies only to models, got {yaml_text(entry)}")
         if isinstance(entry, str) and entry.startswith(_SQLITE):
             return self._sqlite(entry, path)
         if isinstance(entry, HubSource) or (
@@ -80,7 +117,8 @@ class SourceReader:
         """Return the absolute pattern of existing files, in the sweep file's folder or the current folder."""
         for folder in (self._folder, Path()):
             with suppress(OSError, RuntimeError, ValueError):
-                pattern = (folder / Path(entry).expanduser()).absolute()
+                # The folder's own name is no pattern, whatever characters it has.
+                pattern = Path(glob.escape(str(folder.absolute())), Path(entry).expanduser())
                 if any(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor)))):
                     return str(pattern)
         return None

@@ -27,7 +27,7 @@ def read_space(
     distributions: dict[str, Distribution] = {}
     entries: dict[str, ParameterEntry] = {}
     for name in names:
-        entry: ParameterEntry | None = getattr(section, name, None) if name in rules else None
+        entry = section.entry(name) if name in rules else None
         if entry is None:
             if name in rules and name in section.model_fields_set:
                 problems.add((*SPACE, name), "low and high, choices or value are needed, got null", at_key=True)

@@ -47,6 +47,11 @@ def _prune(values: object, path: KeyPath) -> None:
     """Remove the smallest part around ``path``, such that the other parts can be validated."""
     if path[:2] == ("search", "space"):
         path = path[:3]
+    if path in (
+        ("model", "torchhub"),
+        ("model", "trust"),
+    ):  # without this key, pydantic takes it for a mapping with hub
+        path = path[:1]
     if path[0] == "data" and isinstance(path[-1], int):  # one of several files
         path = path[:-1]
     for depth, key in enumerate(path):

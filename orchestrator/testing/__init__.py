@@ -6,9 +6,14 @@ pytest is imported here and nowhere else in the package; ``pip install loratory[
 import pytest
 
 # Before the import, so that a failed assertion in a suite shows its values.
-pytest.register_assert_rewrite("orchestrator.testing.objective_contract", "orchestrator.testing.observer_contract")
+pytest.register_assert_rewrite(
+    "orchestrator.testing.function_contract",
+    "orchestrator.testing.objective_contract",
+    "orchestrator.testing.observer_contract",
+)
 
-from orchestrator.testing.objective_contract import ObjectiveContract  # noqa: E402  (the line above comes first)
+from orchestrator.testing.function_contract import FunctionContract  # noqa: E402  (the lines above come first)
+from orchestrator.testing.objective_contract import ObjectiveContract  # noqa: E402
 from orchestrator.testing.observer_contract import ObserverContract  # noqa: E402
 
-__all__ = ["ObjectiveContract", "ObserverContract"]
+__all__ = ["FunctionContract", "ObjectiveContract", "ObserverContract"]

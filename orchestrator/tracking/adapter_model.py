@@ -281,7 +281,8 @@ def with_temperature(probabilities: Sequence[float], temperature: float) -> list
     """Return ``softmax(logits / temperature)`` from ``softmax(logits)``; the most probable class stays the same."""
     top = max(probabilities)
     powers = [(probability / top) ** (1 / temperature) for probability in probabilities]
-    return [power / sum(powers) for power in powers]
+    total = sum(powers)
+    return [power / total for power in powers]
 
 
 def reset_long_rope(model: "torch.nn.Module") -> bool:

@@ -174,7 +174,7 @@ class Synchroniser:
             writer.write_parent_constants(parent)
             cursor = {"run_id": parent, "ended": 0, "files": {}}
             self._save(None, cursor)
-        tags = wording.sweep_tags(sweep, trials, self._description)
+        tags = wording.sweep_tags(sweep, trials, self._description, self._ledger.requests.all(sweep.id))
         done = ended(trials)
         best = next(iter(ranked_by_result(done, self._description.metric)), None)
         seen = _digest(

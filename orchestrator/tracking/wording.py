@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from orchestrator.core.control import ControlRequest
+from orchestrator.core.goal import Goal
 from orchestrator.core.metric import Metric
-from orchestrator.core.ranking import of_the_search, ranked_by_result
+from orchestrator.core.ranking import front, of_the_search, ranked_by_result
 from orchestrator.core.space import ParamValue, format_value
 from orchestrator.core.sweep import SweepRecord, SweepStatus, state_word
 from orchestrator.core.trial import TrialRecord, TrialState
@@ -45,24 +47,38 @@ def trial_tags(trial: TrialRecord, sweep: SweepRecord, description: SweepDescrip
     tags = {"state": trial.state.value, "sweep": sweep.reference}
     if trial.reason:
         tags["reason"] = trial.reason
+    if isinstance(description.metric, Goal) and description.metric.constraints and trial.ended:
+        tags["within_constraints"] = "yes" if trial.violation(description.metric) == 0 else "no"
     if trial.confirms is not None:
         tags["confirms"] = trial_name(trial.confirms)
     if trial.fold is not None:
         tags["fold"] = str(trial.fold)
     if trial.share is not None:
         tags["share_of_rows"] = f"{trial.share:g}"
+    if trial.origin is not None:
+        tags["origin"] = trial.origin
     return tags | {NOTE_TAG: _trial_note(trial, sweep, description)}
 
 
-def sweep_tags(sweep: SweepRecord, trials: Sequence[TrialRecord], description: SweepDescription) -> dict[str, str]:
+def sweep_tags(
+    sweep: SweepRecord,
+    trials: Sequence[TrialRecord],
+    description: SweepDescription,
+    requests: Sequence[ControlRequest] = (),
+) -> dict[str, str]:
     """Return the changing tags of the parent run."""
     tags = {"state": sweep.status.value, "sweep": sweep.reference}
     leaders = ranked_by_result((trial for trial in trials if trial.ended), description.metric)[:5]
     if leaders:
         tags["best_trial"] = trial_name(leaders[0].number)
         tags["best_params"] = _assignments(leaders[0].params)
+    if len(description.metric.metrics) > 1:
+        tags["pareto_front"] = ", ".join(trial_name(number) for number in sorted(front(trials, description.metric)))
     states = Counter(trial.state for trial in of_the_search(trials))
-    return tags | {NOTE_TAG: _sweep_note(sweep, states, leaders, description)}
+    note = _sweep_note(sweep, states, leaders, description)
+    if requests:
+        note += "\n\nRequests:\n\n" + "\n".join(f"- {request.sentence}" for request in requests)
+    return tags | {NOTE_TAG: note}
 
 
 def run_status(state: TrialState, sweep: SweepStatus) -> str:
@@ -117,6 +133,8 @@ def _trial_note(trial: TrialRecord, sweep: SweepRecord, description: SweepDescri
         lines[0] += f" on fold {trial.fold} of the rows"
     if trial.share is not None:
         lines[0] += f" on {100 * trial.share:.0f} % of the rows, for the learning curve"
+    if trial.origin is not None:
+        lines[0] += f", a {trial.origin}"
     if trial.reason:
         lines[0] += f" ({trial.reason})"
     best = trial.best(metric)

@@ -18,7 +18,12 @@ FORMAT = gguf.GGMLQuantizationType.Q4_1
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Return a folder with a Llama of one layer in Q4_1."""
-    writer = gguf.GGUFWriter(tmp_path / FILE, "llama")
+    return write_gguf(tmp_path)
+
+
+def write_gguf(folder: Path) -> Path:
+    """Write a Llama of one layer in Q4_1 to a folder and return it."""
+    writer = gguf.GGUFWriter(folder / FILE, "llama")
     writer.add_context_length(64)
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(1)
@@ -52,7 +57,7 @@ def folder(tmp_path: Path) -> Path:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return tmp_path
+    return folder
 
 
 def test_plain_folder_keeps_weights_and_tokens(folder: Path) -> None:

@@ -1,6 +1,8 @@
 """Marks of files change with each write, and only then."""
 
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -45,3 +47,15 @@ def test_only_hub_commits_have_marks() -> None:
     assert mark(Source(origin=Origin.HUB, name="org/rows")) is None
     assert mark(Source(origin=Origin.HUB, name="org/rows", revision="main")) is None
     assert mark(Source(origin=Origin.HUB, name="org/rows", revision="0123456789abcdef" * 2 + "01234567")) is not None
+
+
+def test_rows_in_the_log_of_a_database_change_its_mark(tmp_path: Path) -> None:
+    path = tmp_path / "rows.db"
+    source = Source(origin=Origin.SQLITE, name=f"sqlite:///{path}?query=SELECT text FROM rows")  # noqa: S608
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("CREATE TABLE rows (text)")
+        before = mark(source)
+        connection.execute("INSERT INTO rows VALUES ('new')")
+        connection.commit()
+        assert mark(source) != before

@@ -11,6 +11,7 @@ from rich.console import Console
 from orchestrator.cli.lines import Lines
 from orchestrator.cli.live import RESERVED_LINES, LiveView
 from orchestrator.cli.progress import Progress
+from orchestrator.core.control import Answer, ControlKind, ControlRequest, Limits
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.plan import EnginePlan
@@ -46,6 +47,25 @@ def drawn(view: LiveView, width: int = 120, height: int = 40) -> str:
     console = Console(file=io.StringIO(), width=width, height=height)
     console.print(view)
     return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+def test_requests_change_budget_and_clock() -> None:
+    clock, lines = Clock(), list[str]()
+    state = progress(Budget(trials=4), clock)
+    state.update(make_records()[0])
+    live, plain = LiveView(state, Console(file=io.StringIO())), Lines(state, lines.append)
+    pause = ControlRequest(
+        id=1, kind=ControlKind.PAUSE, by="anna@lab", at=0.0, reason="lunch", answer=Answer.DONE, outcome="at rest"
+    )
+    plain.answered(pause)
+    assert lines[0].endswith("pause (anna@lab: lunch): at rest")
+    assert "paused by anna@lab: lunch" in drawn(live)
+    clock.now += 3600
+    live.answered(replace(pause, kind=ControlKind.RESUME, outcome="the sweep continues"))
+    assert "paused" not in drawn(live)
+    assert state.elapsed_s == 0.0
+    live.answered(replace(pause, kind=ControlKind.EXTEND, limits=Limits(trials=6)))
+    assert state.tally.startswith("1 of 6 trials")
 
 
 def test_fraction_counts_partial_trials() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from orchestrator.cluster.executor import Executor, ignore_message
+from orchestrator.core.control import ControlKind, ControlRequest
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.observer import SweepObserver
@@ -53,6 +54,9 @@ class Diary:
 
     def trial_ended(self, trial: TrialRecord) -> None:
         self.ended[trial.number] += 1
+
+    def answered(self, request: ControlRequest) -> None:
+        """Not counted."""
 
 
 class RunOptions(TypedDict, total=False):
@@ -126,7 +130,8 @@ class FakeSweep:
             gpus_per_trial=self.gpus,
         )
         with ledger.drivers.hold(sweep.id):
-            coordinator = Coordinator(ledger, sweep, self.search_plan, observers=options.get("observers", ()))
+            observers = options.get("observers", ())
+            coordinator = Coordinator(ledger, sweep, self.search_plan, observers=observers, poll_s=0.0)
             with executor.run(coordinator, self.engine_plan, resources, stop, say) as measure:
                 yield measure
 
@@ -135,6 +140,13 @@ class FakeSweep:
         with self.running(executor, **options):
             pass
         return self.records()
+
+    def send(self, kind: ControlKind, trial: int | None = None) -> None:
+        """Store a person's request, as another process does."""
+        ledger = self.ledger()
+        request = ControlRequest(id=0, kind=kind, by="anna@lab", at=0.0, trial=trial)
+        ledger.requests.add(ledger.sweeps.find("fake").id, request)
+        ledger.close()
 
     def ledger(self) -> Ledger:
         return Ledger.open(f"sqlite:///{self.folder / 'ledger.db'}")

@@ -8,11 +8,12 @@ import pytest
 
 from orchestrator.cluster.executor import Executor
 from orchestrator.cluster.host import EngineFactory
+from orchestrator.core.control import ControlKind
 from orchestrator.core.errors import AssetError
 from orchestrator.core.plan import EngineName
 from orchestrator.core.policy import StoppingName
 from orchestrator.core.settings import TrialSettings
-from orchestrator.core.trial import TrialRecord, TrialState, TrialTask
+from orchestrator.core.trial import Report, TrialRecord, TrialState, TrialTask
 from tests.cluster.fake_sweep import METRIC, POINTS, Diary, FakeSweep
 from tests.fakes.fake_engine import FakeEngineFactory, batches, events
 
@@ -106,6 +107,30 @@ class ExecutorContract(ABC):
         assert set((first.reports + second.reports).values()) == {1}
         assert set((first.decisions + second.decisions).values()) == {1}
         assert set((first.ended + second.ended).values()) == {1}
+
+    def test_paused_sweep_rests_after_reports(self, tmp_path: Path) -> None:
+        """Trials reach their next report, and nothing is trained twice; a stop while paused takes effect afterwards."""
+
+        class Pausing(Diary):
+            def reported(self, trial: TrialRecord, report: Report) -> None:
+                super().reported(trial, report)
+                if self.reports.total() == 1:
+                    sweep.send(ControlKind.PAUSE)
+
+        sweep = FakeSweep(folder=tmp_path, engine=self.engine, trials=4, rule=StoppingName.NONE)
+        build = FakeEngineFactory(step_s=0.02)
+        records = sweep.run(self.executor(build), parallel=self.parallel, observers=[Pausing()])
+        resting = sorted((r for r in records if not r.ended), key=lambda r: r.samples)
+        assert resting
+        sweep.send(ControlKind.STOP, resting[0].number)
+        assert sweep.run(self.executor(build), parallel=self.parallel) == records
+        sweep.send(ControlKind.RESUME)
+        records = sweep.run(self.executor(build), parallel=self.parallel)
+        check_ended(sweep, records)
+        assert [r.number for r in records if r.reason == "stopped by anna@lab"] == [resting[0].number]
+        for record in records:
+            trained = [event for event in events(tmp_path, record.number) if event.startswith("train")]
+            assert trained == [f"train {report.nominal_samples}" for report in record.reports]
 
     def test_finished_sweep_stays_unchanged(self, tmp_path: Path) -> None:
         sweep = FakeSweep(folder=tmp_path, engine=self.engine, trials=2)

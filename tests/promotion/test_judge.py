@@ -185,6 +185,15 @@ def test_size_is_counted_on_disk(sweep: Measured) -> None:
         sweep.promote(2, range(60), size_bytes=1_000)
 
 
+def test_latency_is_measured_on_this_machine(sweep: Measured) -> None:
+    with pytest.raises(GateRefusalError, match=r"latency: .* ms for one row of \d+ tokens, at most 1e-05; .* cores"):
+        sweep.promote(2, range(60), latency_ms=1e-5)
+    (found,) = [item for item in sweep.promote(2, range(60), latency_ms=1e6).gates if item.gate == "latency"]
+    assert found.passed
+    assert found.value is not None
+    assert found.value > 0
+
+
 def test_judging_writes_nothing(sweep: Measured) -> None:
     location = sweep.tracked.location
     sweep.promote(0, range(60))

@@ -16,7 +16,7 @@ def gain(scores: list[float | None], start_points: int, status: SweepStatus = Sw
         trial(number, {"rank": number + 1}, () if score is None else (report(number, 100, 0.0, val__accuracy=score),))
         for number, score in enumerate(scores)
     ]
-    found = search_gain(leaderboard(records, ACCURACY, status=status), start_points)
+    found = search_gain(leaderboard(records, ACCURACY, status=status), range(start_points))
     return None if found is None else found.sentence
 
 

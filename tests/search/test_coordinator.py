@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.errors import LedgerError
+from orchestrator.core.observer import SweepObserver
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.policy import Budget, SamplerName, StoppingName, StoppingPolicy
 from orchestrator.core.seeds import derive_seed
@@ -32,7 +33,7 @@ from tests.search.worlds import (
 NO_RULE = StoppingPolicy(rule=StoppingName.NONE)
 
 
-class Diary:
+class Diary(SweepObserver):
     """Records every event, and checks its commit to the ledger."""
 
     def __init__(self, folder: Path) -> None:

@@ -42,7 +42,7 @@ def trial(draw: random.Random, complete: float) -> FrozenTrial:
 
 def study_of(trials: int, direction: Literal["minimize", "maximize"], complete: float = 1) -> tuple[Study, TpeHistory]:
     study = optuna.create_study(direction=direction)
-    history = TpeHistory(study.direction)
+    history = TpeHistory(study.directions)
     draw = random.Random(0)
     for _ in range(trials):
         study.add_trial(trial(draw, complete))

@@ -102,11 +102,14 @@ def curve(record: TrialRecord, samples: int) -> Report:
 
 
 def run_out(coordinator: Coordinator, measure: Callable[[TrialRecord, int], Report] = curve) -> None:
-    """Run a sweep to its end, one step at a time.
+    """Run a sweep to its end or to a pause, one step at a time; requests are answered before each step.
 
     The next step depends on the ledger only: first the most advanced trial, then a new one.
     """
     while coordinator.out_of_budget is None:
+        coordinator.take_requests()
+        if coordinator.paused:
+            return
         left = [record for record in coordinator.records() if not record.ended]
         ready = [r for r in left if coordinator.needs_finish(r.number) or coordinator.next_point(r.number) is not None]
         if ready:
@@ -172,7 +175,7 @@ def open_ledger(folder: Path) -> Ledger:
 def coordinator_of(folder: Path, plan: SearchPlan, name: str = "sentiment") -> Coordinator:
     """Return a new coordinator of the sweep, as in a new process."""
     ledger = open_ledger(folder)
-    return Coordinator(ledger, open_sweep(ledger, name, {"space": 1}, "name: sentiment"), plan)
+    return Coordinator(ledger, open_sweep(ledger, name, {"space": 1}, "name: sentiment"), plan, poll_s=0.0)
 
 
 def coordinator_in_memory(plan: SearchPlan) -> Coordinator:
@@ -183,6 +186,9 @@ def coordinator_in_memory(plan: SearchPlan) -> Coordinator:
 def essence(coordinator: Coordinator) -> list[tuple[object, ...]]:
     """Return the parts of all records independent of interruptions."""
     return [
-        (r.number, dict(r.params), r.seed, r.state, r.reason, r.reports, dict(r.decisions), dict(r.final), r.confirms)
+        (
+            *(r.number, dict(r.params), r.seed, r.state, r.reason, r.reports, dict(r.decisions), dict(r.final)),
+            *(r.confirms, r.origin),
+        )
         for r in coordinator.records()
     ]

@@ -129,3 +129,15 @@ def test_schema_knows_functions_and_settings(write: Any) -> None:
     jsonschema.validate(values, json_schema())
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**values, "objective": "sentiment"}, json_schema())
+
+
+def test_parameters_may_have_the_names_of_methods(write: Any) -> None:
+    spec = load(write(("layers: {low", "copy: {low"), ("{layers: 2", "{copy: 2")))
+    assert spec.space.parameters[0].name == "copy"
+    assert spec.space.parameters[0].distribution == IntRange(low=1, high=4)
+
+
+def test_gate_on_forgetting_is_refused(write: Any) -> None:
+    text = message(write(("budget:", "gates: {forgetting: 0.1}\nbudget:")))
+    assert "gates.forgetting" in text
+    assert "no base model whose forgetting could be measured; remove this key" in text

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from orchestrator.assets.tables import local_paths
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.errors import SpecError, UserError
 from orchestrator.core.metric import Direction, Metric
@@ -263,6 +264,13 @@ class TestPaths:
         }.items():
             spec = load(SMALL + f"data:\n  source: {written}\n", path="sweeps/mine.yaml")
             assert spec.data.source == source
+
+    def test_folder_of_a_pattern_may_have_brackets(self, folder: Path) -> None:
+        place = folder / "[old] sweeps"
+        place.mkdir()
+        (place / "a.csv").write_text("text,label\n")
+        spec = load(SMALL + "data:\n  source: ./*.csv\n", path=str(place / "mine.yaml"))
+        assert local_paths(spec.data.source.name) == [place / "a.csv"]
 
     def test_packaged_name_wins_over_folder(self, folder: Path) -> None:
         (folder / "minilm").mkdir()

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _PREFIX = "sqlite:///"
 _QUERY = "?query="
+_READS = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
+"""Actions of a query that only reads. Others can create a file beside a database opened read-only."""
 _START = b"SQLite format 3\0"
 
 
@@ -39,12 +41,16 @@ def read_sqlite(address: str, task: TaskColumns) -> "datasets.Dataset":
     uri = f"{path.as_uri()}?mode=ro"
     try:
         with closing(sqlite3.connect(uri, uri=True)) as connection:
+            connection.set_authorizer(_authorise)
             try:
                 cursor = connection.execute(query)
                 names = [item[0] for item in cursor.description or ()]
                 rows = cursor.fetchall()
             except (sqlite3.Error, sqlite3.Warning) as error:
-                raise DataError(f"{path}: the query {query!r} failed: {error}{_tables(connection)}") from error
+                denied = "; a query may only read: write a SELECT" if "not authorized" in str(error) else ""
+                connection.set_authorizer(None)
+                reason = f"{error}{denied or _tables(connection)}"
+                raise DataError(f"{path}: the query {query!r} failed: {reason}") from error
     except sqlite3.Error as error:
         raise AssetError(f"{path} cannot be opened: {error}") from error
     if not names:
@@ -55,6 +61,10 @@ def read_sqlite(address: str, task: TaskColumns) -> "datasets.Dataset":
     if not rows:
         raise DataError(f"{path}: the query {query!r} returns no rows, only the columns {', '.join(names)}")
     return table_of({name: [row[place] for row in rows] for place, name in enumerate(names)}, task, path)
+
+
+def _authorise(action: int, *_about: str | None) -> int:
+    return sqlite3.SQLITE_OK if action in _READS else sqlite3.SQLITE_DENY
 
 
 def _check_database(path: Path) -> None:

@@ -98,13 +98,18 @@ def _array(name: str, values: list[Any], task: TaskColumns, place: object) -> "p
     if several and name in task.required:
         raise DataError(_several_kinds(name, values, place))
     if several:
-        values = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
+        values = [value if value is None or isinstance(value, str) else _as_json(value) for value in values]
     try:
         return pa.array(values, type=pa.string() if name in task.text else None)
     except (pa.ArrowException, ValueError, OverflowError) as error:  # UnicodeEncodeError is a ValueError
         if name in task.required:
             raise DataError(f"column {name} of {place} has unsupported values: {error}") from error
-    return pa.array([value if value is None else json.dumps(value) for value in values])
+    return pa.array([value if value is None else _as_json(value) for value in values])
+
+
+def _as_json(value: object) -> str:
+    """Return a value of a column without use as text; JSON has no form for bytes and dates."""
+    return json.dumps(value, default=str)
 
 
 def _not_text(name: str, row: int, value: object, place: object) -> str:

@@ -197,10 +197,11 @@ def export(
         version = registry.get(ModelReference.parse(model))
         adapter = registry.download(version)
         card = read_card(adapter)
-        if card.is_function and merge:
-            raise UserError(
-                f"--merge: {version.reference} was trained by a function, so there is no base model to merge into"
+        if card.is_function and (merge or gguf):
+            option, missing = (
+                ("--merge", "base model to merge into") if merge else ("--gguf", "adapter of a base model")
             )
+            raise UserError(f"{option}: {version.reference} was trained by a function, so there is no {missing}")
         card = card if card.is_function else replace(card, base_path=resolve_model(card.base))
         gates = gate_lines(version)
         if merge:

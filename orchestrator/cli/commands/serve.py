@@ -111,7 +111,7 @@ def _run(screen: Screen, served: "ServedModels", limits: Limits, token: str | No
     if run(create_app(served, limits, token), listener, limits, ready):
         screen.say("stopped")
         return
-    screen.say(f"stopped after {limits.grace_s:g} s; a batch was not finished")
+    screen.say(f"stopped; requests in progress were cut off after {limits.grace_s:g} s, or by a second Ctrl-C")
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1)  # the computing thread would delay the end of the process
@@ -122,8 +122,9 @@ def _check_device(device: str) -> None:
     import torch
 
     try:
-        kind = torch.device(device).type
+        chosen = torch.device(device)
     except RuntimeError as error:
         raise UserError(f"--device: cpu, cuda or cuda:N is needed, got {device!r}") from error
-    if kind not in {"cpu", "cuda"} or (kind == "cuda" and not torch.cuda.is_available()):
+    count = {"cpu": 1, "cuda": torch.cuda.device_count()}.get(chosen.type, 0)
+    if (chosen.index or 0) >= count:
         raise UserError(f"--device {device}: not available here; `{program()} doctor` lists the devices")

@@ -8,6 +8,7 @@ import typer
 
 from orchestrator.cli.options import Json
 from orchestrator.cli.screen import Screen
+from orchestrator.core.control import paused_by
 from orchestrator.core.environment import program
 from orchestrator.core.ranking import of_the_search
 from orchestrator.core.sweep import SUSPENDED, SweepRecord, SweepStatus
@@ -50,14 +51,15 @@ def _show_all(screen: Screen, ledger: "Ledger", sweeps: tuple[SweepRecord, ...])
     for sweep in sweeps:
         trials = ledger.trials.all(sweep.id)
         records = of_the_search(trials)
-        metric, state = metric_of(sweep), with_current_status(ledger, sweep).status.value
+        metric, current = metric_of(sweep), with_current_status(ledger, sweep)
+        state, paused = current.status.value, paused_by(ledger.requests.all(sweep.id)) is not None
         best = leaderboard(trials, metric).best
         states = Counter(record.state.value for record in records)
         elapsed_s = elapsed_of(sweep)
         rows.append(
             (
                 sweep.reference,
-                state,
+                f"{state}, paused" if paused and current.status is not SweepStatus.FINISHED else state,
                 str(len(records)),
                 words.number(None if best is None else best.score),
                 metric.name.rpartition("/")[2],
@@ -69,6 +71,7 @@ def _show_all(screen: Screen, ledger: "Ledger", sweeps: tuple[SweepRecord, ...])
             {
                 "sweep": sweep.reference,
                 "status": state,
+                "paused": paused,
                 "trials": dict(states),
                 "metric": metric.name,
                 "best": None if best is None else {"trial": best.number, "score": best.score},
@@ -95,11 +98,14 @@ def _show_one(screen: Screen, ledger: "Ledger", sweep: SweepRecord) -> None:
 
     driver = ledger.drivers.live(sweep.id)
     sweep = with_current_status(ledger, sweep)
-    summary, state = summarise(sweep, ledger.trials.all(sweep.id)), sweep.status.value
+    requests = ledger.requests.all(sweep.id)
+    summary, state = summarise(sweep, ledger.trials.all(sweep.id), requests=requests), sweep.status.value
     reason = sweep.facts.end_reason
     shown = reason and (sweep.status is SweepStatus.FINISHED or reason.startswith(SUSPENDED))
     title = f"{sweep.reference}: {state}" + (f", {reason}" if shown else "")
+    paused = None if sweep.status is SweepStatus.FINISHED else paused_by(requests)
+    title += "" if paused is None else f", paused by {paused.author}"
     screen.show(Text(title + (f" ({driver})" if driver else ""), style="bold"))
     screen.show(summary_text(summary, SHOWN))
     screen.show(Text(f"files in {sweep_dir(sweep)}", style="dim"), soft_wrap=True)
-    screen.emit({**as_json(summary), "driver": None if driver is None else str(driver)})
+    screen.emit({**as_json(summary), "driver": None if driver is None else str(driver), "paused": paused is not None})

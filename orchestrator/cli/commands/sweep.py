@@ -120,6 +120,8 @@ def _view(screen: Screen, spec: "SweepSpec", *, fresh: bool, live: bool | None) 
             pass  # the first sweep of this name
         else:
             progress.before_s = stored.elapsed_s
+            for request in ledger.requests.all(stored.id):
+                progress.answered(request)
             plan = stored.facts.engine_plan
             progress.timetable = None if plan is None else plan.timetable
             progress.update(*(record for record in ledger.trials.all(stored.id) if record.ended))
@@ -155,7 +157,7 @@ def _show_result(screen: Screen, spec: "SweepSpec", result: "SweepResult", comma
     from orchestrator.report.summary import as_json, next_commands, summarise
     from orchestrator.report.text import SHOWN, commands_text, summary_text
 
-    summary = summarise(result.sweep, result.records)
+    summary = summarise(result.sweep, result.records, requests=result.requests)
     screen.show(summary_text(summary, SHOWN))
     status = f"{result.sweep.reference} is finished: {result.reason}" if result.finished else "stopped"
     screen.say(f"\n{status}")

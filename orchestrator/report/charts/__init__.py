@@ -5,7 +5,7 @@ from collections.abc import Callable
 from orchestrator.report.charts.chart import Chart
 from orchestrator.report.charts.curves import learning_curves, loss_curves
 from orchestrator.report.charts.parameters import importances, parallel_coordinates
-from orchestrator.report.charts.quality import gap_and_score, splits
+from orchestrator.report.charts.quality import gap_and_score, pareto_front, splits
 from orchestrator.report.charts.rows import calibration, slices
 from orchestrator.report.charts.search import best_so_far, survival
 from orchestrator.report.charts.training_rows import training_rows
@@ -19,6 +19,7 @@ CHARTS: dict[str, Callable[[Summary], Chart | None]] = {
     "importances": importances,
     "survival": survival,
     "gap_and_score": gap_and_score,
+    "pareto_front": pareto_front,
     "splits": splits,
     "training_rows": training_rows,
     "slices": slices,

@@ -9,6 +9,9 @@ from orchestrator.report.charts.chart import BEST, CYCLE, MUTED, Chart, figure, 
 from orchestrator.report.leaderboard import Row
 from orchestrator.report.summary import Summary
 
+_MARKS = (("front", "Pareto front", CYCLE[0]), ("", "dominated", MUTED), ("outside", "outside", CYCLE[4]))
+"""Mark, name and colour of each group of trials."""
+
 
 def gap_and_score(summary: Summary) -> Chart | None:
     """Draw the score of each trial over its overfit gap at the same checkpoint."""
@@ -45,6 +48,33 @@ def _gap_message(rows: list[Row]) -> str:
         f"Trial {best.number}, the best with a gap, has {words.signed(best.gap)}; "
         f"the median of {len(gaps)} trials is {words.signed(gaps[len(gaps) // 2])}."
     )
+
+
+def pareto_front(summary: Summary) -> Chart | None:
+    """Draw the trials by the first two metrics of a goal, the Pareto front as a line; None with one metric."""
+    from plotly import graph_objects as go
+
+    board = summary.leaderboard
+    if len(board.metric.metrics) == 1:
+        return None
+    first, second = board.metric.metrics[:2]
+    points = [
+        (row.mark, float(value), float(row.score), plain(f"trial {row.number}, {row.mark or 'dominated'}"))
+        for row in board.rows
+        if row.score is not None and (value := row.also.get(second.name)) is not None
+    ]
+    if not points:
+        return None
+    traces = []
+    for mark, name, colour in _MARKS:
+        here = sorted(point[1:] for point in points if point[0] == mark)
+        if here:
+            places, scores, texts = zip(*here, strict=True)
+            style = {"mode": "lines+markers" if mark == "front" else "markers", "marker": {"color": colour, "size": 9}}
+            traces.append(go.Scatter(x=places, y=scores, name=name, text=texts, hoverinfo="text", **style))
+    axes = {"xaxis": {"title": plain(second.name)}, "yaxis": {"title": plain(first.name)}}
+    message = next((line for name, line in summary.quality_lines if name == "front"), "")
+    return Chart(title="Pareto front", message=f"{message}.", figure=figure(traces, height=340, **axes))
 
 
 def splits(summary: Summary) -> Chart | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from orchestrator.core.ranking import of_the_search
+from orchestrator.core.ranking import of_the_search, start_trials
 from orchestrator.core.sweep import state_word
 from orchestrator.core.trial import TrialState
 from orchestrator.report import words
@@ -33,7 +33,8 @@ def best_so_far(summary: Summary) -> Chart | None:
         hoverinfo="skip",
     )
     traces = [line, *_trial_points(summary, course)]
-    start = [one for one in course.trials if one.trial < summary.sweep.facts.start_points]
+    first = start_trials(summary.records, summary.sweep.facts.start_points)
+    start = [one for one in course.trials if one.trial in first]
     if start:
         ring = {"symbol": "diamond-open", "size": 15, "color": CYCLE[3], "line": {"width": 2}}
         place = {"x": [one.spent for one in start], "y": [one.value for one in start]}
@@ -54,6 +55,7 @@ def best_so_far(summary: Summary) -> Chart | None:
 def _trial_points(summary: Summary, course: Progress) -> list[object]:
     """Return one trace of points for each state."""
     by_number = {record.number: record for record in summary.records}
+    first = start_trials(summary.records, summary.sweep.facts.start_points)
     traces: list[object] = []
     for state in TrialState:
         here = [one for one in course.trials if by_number[one.trial].state is state]
@@ -65,7 +67,7 @@ def _trial_points(summary: Summary, course: Progress) -> list[object]:
                 one.spent,
                 one.value,
                 plain(
-                    f"trial {one.trial}{', start point' if one.trial < summary.sweep.facts.start_points else ''}, "
+                    f"trial {one.trial}{', start point' if one.trial in first else ''}, "
                     f"{word}: {words.number(one.value)} after {one.spent:,} samples of all trials"
                 ),
             )

@@ -16,6 +16,8 @@ from orchestrator.search.stopping.rung_table import RungTable
 
 Diverged: TypeAlias = Callable[[Mapping[str, float], Sequence[Report]], str | None]
 Overfitting: TypeAlias = Callable[[Sequence[Report], int], str | None]
+NOBODY: Mapping[int, str] = {}
+"""No trial was stopped by a person."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,16 +42,21 @@ class Decider:
         rule = build_rule(self.policy, self.timetable.points)
         return RungTable(rule, self.policy.metric or self.metric, self.timetable, records)
 
-    def decide(self, records: Iterable[TrialRecord], *, more_trials: bool) -> tuple[Decision, ...]:
+    def decide(
+        self, records: Iterable[TrialRecord], *, more_trials: bool, stopped: Mapping[int, str] = NOBODY
+    ) -> tuple[Decision, ...]:
         """Return all possible decisions; the other undecided trials wait for further trials at their rung.
 
         Args:
             records: every trial of the sweep.
             more_trials: whether new trials may start; they could reach any rung.
+            stopped: the trials that a person stopped, by number, each with the reason.
         """
-        return self.decide_from(self.rung_table(records), more_trials=more_trials)
+        return self.decide_from(self.rung_table(records), more_trials=more_trials, stopped=stopped)
 
-    def decide_from(self, table: RungTable, *, more_trials: bool) -> tuple[Decision, ...]:
+    def decide_from(
+        self, table: RungTable, *, more_trials: bool, stopped: Mapping[int, str] = NOBODY
+    ) -> tuple[Decision, ...]:
         """Return the same decisions as ``decide`` for the records in ``table``."""
         rule = table.rule
         decisions: dict[int, Decision] = {}
@@ -59,7 +66,7 @@ class Decider:
                 continue
             bracket, rung = rule.bracket(record.number), record.reports[-1].nominal_samples
             compared = record.confirms is None and rung in rule.brackets[bracket]
-            decision = self._decide_alone(record, compared=compared)
+            decision = self._decide_alone(record, compared=compared, stopped=stopped.get(record.number))
             if decision is None:
                 waiting.setdefault((rung, bracket), []).append(record)
             else:
@@ -73,8 +80,8 @@ class Decider:
             decisions |= self._decide_at_rung(table, bracket, rung, waiting[rung, bracket])
         return tuple(decisions[number] for number in sorted(decisions))
 
-    def _decide_alone(self, record: TrialRecord, *, compared: bool) -> Decision | None:
-        """Decide by the trial's own reports; None if it must be compared (``compared``) with others at its rung."""
+    def _decide_alone(self, record: TrialRecord, *, compared: bool, stopped: str | None) -> Decision | None:
+        """Decide by the trial's own reports, and by a person's request; None if it must be ``compared`` at its rung."""
         newest = record.reports[-1]
         reason = self.diverged(newest.metrics, record.reports)
         if reason is not None:
@@ -82,6 +89,8 @@ class Decider:
         end = self.timetable.of(record.settings)[-1]
         if newest.nominal_samples >= end:
             return self._stop(record, TrialState.COMPLETE, f"reached its budget of {end} samples")
+        if stopped is not None:
+            return self._stop(record, TrialState.PRUNED, stopped)
         grace = self.policy.grace_samples or self.timetable.points[0]
         if self.policy.patience is not None and newest.nominal_samples >= grace:
             reason = self.overfitting(record.reports, self.policy.patience)

@@ -57,6 +57,8 @@ class Batcher:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compute")
         self.computing = False
         """Whether a batch is being computed."""
+        self.cut = 0
+        """Requests cancelled before their answers; the server cancels them when its time to stop is over."""
 
     @property
     def num_waiting(self) -> int:
@@ -78,7 +80,11 @@ class Batcher:
         if rows:
             self._waiting.setdefault(group, deque()).extend(rows)
             self._wake.set()
-        return await asyncio.gather(*(row.answer for row in rows))
+        try:
+            return await asyncio.gather(*(row.answer for row in rows))
+        except asyncio.CancelledError:
+            self.cut += 1
+            raise
 
     async def run(self) -> None:
         """Compute batches until the task is cancelled."""

@@ -61,6 +61,9 @@ class Guard:
                 return
             if body is not None:  # None: the client has left
                 await self._app(scope, _replay(body, receive), counted)
+        except Exception:
+            status.append(500)  # the outermost middleware answers it
+            raise
         finally:
             if status:
                 route = scope["path"] if scope["path"] in self._routes else "other"

@@ -99,8 +99,13 @@ def run(app: "FastAPI", listener: socket.socket, limits: Limits, ready: Callable
         timeout_graceful_shutdown=max(1, round(limits.grace_s)),
     )
     server = uvicorn.Server(config)
-    # uvicorn handles the signals and then raises them again for these handlers. The server has stopped by then.
-    kept = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    # A signal before uvicorn handles them also stops the server. uvicorn raises its signals again for these handlers;
+    # the server has stopped by then.
+    def stop(*_signal: object) -> None:
+        server.should_exit = True
+
+    kept = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         ready()
         server.run(sockets=[listener])
@@ -108,4 +113,5 @@ def run(app: "FastAPI", listener: socket.socket, limits: Limits, ready: Callable
         for number, handler in kept.items():
             signal.signal(number, handler)
         listener.close()
-    return not app.state.service.batcher.computing
+    cut: int = app.state.service.batcher.cut
+    return cut == 0

@@ -24,6 +24,8 @@ from orchestrator.training.checkpoints.trial_folder import ADAPTER, STATE, Trial
 from orchestrator.training.function.child import RESUME
 from orchestrator.training.function.process import GRACE_S, FunctionProcess
 
+WORK_FOLDER = "work"
+"""The empty folder given to the function, inside the trial's scratch folder."""
 LOG = "function.log"
 """The output of a trial's function, beside its checkpoints."""
 
@@ -63,7 +65,7 @@ class FunctionEngine:
         if self.function.test is None or split != "test":
             raise LoratoryError(f"a function's checkpoint cannot be measured on {split}: set function.test")
         folder = self.folder(task)
-        folder.scratch.mkdir(parents=True, exist_ok=True)
+        (folder.scratch / WORK_FOLDER).mkdir(parents=True, exist_ok=True)
         adapter = checkpoint / ADAPTER if (checkpoint / ADAPTER).is_dir() else checkpoint
         request = self.request(task, folder) | {
             "name": self.function.test,
@@ -102,7 +104,7 @@ class FunctionEngine:
             "samples": points[-1],
             "report_points": points,
             "stored": [point for point in points if folder.report(point) is not None],
-            "folder": str(folder.scratch / "work"),
+            "folder": str(folder.scratch / WORK_FOLDER),
             "checkpoint": None,
             "start_samples": 0,
             "threads": self.plan.threads,
@@ -177,7 +179,7 @@ class FunctionRun:
         """Start the process from the newest whole checkpoint; None if only reports of that checkpoint were missing."""
         folder = self._folder
         folder.clear_scratch()
-        (folder.scratch / "work").mkdir(parents=True)
+        (folder.scratch / WORK_FOLDER).mkdir(parents=True)
         request = self._engine.request(self._task, folder)
         newest = folder.newest_whole()
         if newest is not None:

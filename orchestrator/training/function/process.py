@@ -2,6 +2,7 @@
 
 import json
 import os
+import selectors
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from orchestrator.core.errors import LoratoryError
 
 GRACE_S = 10.0
 """Seconds that a function has to end after ``Stopped``, before its process is killed."""
+POLL_S = 1.0
+"""Seconds between two looks at whether the process still runs."""
 _CHILD = Path(__file__).with_name("child.py")
 _ROOT = Path(__file__).parents[3]
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
@@ -59,7 +62,8 @@ class FunctionProcess:
             os.close(answers_out)
             os.close(messages_in)
         self._answers = os.fdopen(answers_in, "w", encoding="utf-8")
-        self._messages = os.fdopen(messages_out, encoding="utf-8")
+        self._messages = os.fdopen(messages_out, "rb", buffering=0)
+        self._received = b""
 
     def receive(self) -> dict[str, Any]:
         """Wait for the next message and return it.
@@ -67,7 +71,7 @@ class FunctionProcess:
         Raises:
             LoratoryError: the process ended without one.
         """
-        line = self._messages.readline()
+        line = self._line()
         if line:
             message: dict[str, Any] = json.loads(line)
             return message
@@ -75,6 +79,25 @@ class FunctionProcess:
         name = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         memory = "; the system may have been out of memory" if code == -signal.SIGKILL else ""
         raise LoratoryError(f"the function's process ended with {name}{memory}; its output is in {self.log}")
+
+    def _line(self) -> bytes:
+        """Wait for the next line and return it; nothing if the process has ended.
+
+        A child of the process inherits its end of the pipe and may outlive it, so the pipe alone does not tell.
+        """
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._messages, selectors.EVENT_READ)
+            while b"\n" not in self._received:
+                if not selector.select(POLL_S):
+                    if self._process.poll() is not None and not selector.select(0):
+                        return b""
+                    continue
+                read = self._messages.read(1 << 16)
+                if not read:
+                    return b""
+                self._received += read
+        line, _, self._received = self._received.partition(b"\n")
+        return line
 
     def resume(self) -> None:
         """Let the function continue after a report."""

@@ -188,7 +188,7 @@ def test_incomplete_arrow_files_are_refused(tmp_path: Path) -> None:
         ("SELEKT 1", "failed: near"),
         ("SELECT text FROM tickets WHERE id > 9", "returns no rows, only the columns text"),
         ("SELECT text, label AS text FROM tickets", "returns the column 'text' twice"),
-        ("DELETE FROM tickets", "failed: attempt to write a readonly database"),
+        ("DELETE FROM tickets", "failed: not authorized; a query may only read"),
         ("SELECT 1; DELETE FROM tickets", "failed: You can only execute one statement"),
         ("SELECT id AS text, label FROM tickets", r"column text of .* has integers \(row 1: 0\); text is needed"),
     ],
@@ -208,3 +208,20 @@ def test_damaged_databases_are_refused(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(DataError, match=f"tickets.db.*{message}"):
             read(query(path))
+
+
+def test_query_may_only_read(tmp_path: Path) -> None:
+    write_database(tmp_path / "rows.db")
+    other = tmp_path / "other.db"
+    with pytest.raises(DataError, match="not authorized"):
+        read(query(tmp_path / "rows.db", f"ATTACH '{other}' AS other"))
+    assert not other.exists()
+    counted = query(tmp_path / "rows.db", "WITH t AS (SELECT * FROM tickets) SELECT upper(text) AS text, label FROM t")
+    assert read(counted)["text"][0] == "GOOD"
+
+
+def test_column_without_use_may_hold_anything(tmp_path: Path) -> None:
+    write_database(tmp_path / "rows.db")
+    both = "SELECT text, label, CASE id WHEN 0 THEN x'ff' ELSE id END AS picture FROM tickets ORDER BY id"
+    rows = read(query(tmp_path / "rows.db", both))
+    assert rows["text"][:] == ROWS["text"]

@@ -92,7 +92,7 @@ class Server:
         try:
             if self.process.poll() is None:
                 self.process.send_signal(signal.SIGINT)
-            assert self.process.wait(timeout=START_S) == 0, self.messages
+                assert self.process.wait(timeout=START_S) == 0, self.messages
         finally:
             self.process.kill()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 import uvicorn
+from starlette.testclient import TestClient
 
 from orchestrator.core.errors import UserError
 from orchestrator.serving.server.app import create_app
@@ -128,3 +129,15 @@ def test_names_of_served_models(tmp_path: Path) -> None:
         served_names([str(folder), f"{folder}/"])
     with pytest.raises(UserError, match="'a b' cannot be the name of a served model"):
         served_names(["a b"])
+
+
+def test_failed_request_is_counted(models: ServedModels) -> None:
+    app = create_app(models, Limits(), None)
+
+    @app.get("/fails")
+    def fails() -> None:
+        raise RuntimeError("broken")
+
+    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
+        assert client.get("/fails").status_code == 500
+        assert 'loratory_requests_total{route="other",status="500"} 1.0' in client.get("/metrics").text

@@ -121,8 +121,8 @@ def test_server_describes_itself(server: Server) -> None:
 def test_request_in_flight_survives_stop(
     start: Start, folders: dict[str, Path], predictors: dict[str, Predictor]
 ) -> None:
-    server = start(f"renamed={folders['mood']}", "--batch-rows", "1")
-    texts = [f"{TEXTS[3]} {number}" for number in range(60)]
+    server = start(f"renamed={folders['mood']}", "--batch-rows", "1", "--grace", str(START_S))
+    texts = [f"{TEXTS[3]} {number}" for number in range(30)]
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(server.predict, texts=texts)
         deadline = time.monotonic() + START_S
@@ -138,3 +138,19 @@ def test_request_in_flight_survives_stop(
     assert server.process.wait(timeout=START_S) == 0
     with pytest.raises(requests.ConnectionError):
         requests.get(f"{server.url}/health", timeout=5)
+
+
+def test_requests_cut_off_end_with_code_1(start: Start, folders: dict[str, Path]) -> None:
+    server = start(f"renamed={folders['mood']}", "--batch-rows", "1", "--grace", str(START_S))
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(server.predict, texts=[f"{TEXTS[3]} {number}" for number in range(200)])
+        deadline = time.monotonic() + START_S
+        while server.metric("loratory_waiting_rows") == 0:
+            assert not answer.done()
+            assert time.monotonic() < deadline
+        while server.process.poll() is None and not answer.done():  # the second one ends the server at once
+            server.process.send_signal(signal.SIGINT)
+            time.sleep(0.1)
+        error = answer.exception(timeout=START_S)
+        assert answer.result().status_code == 500 if error is None else isinstance(error, requests.ConnectionError)
+    assert server.process.wait(timeout=START_S) == 1

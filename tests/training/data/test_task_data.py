@@ -63,3 +63,21 @@ def test_shares_of_rows_are_nested(tmp_path: Path) -> None:
     labels = [row["labels"] for row in data.train(task())]
     half = [row["labels"] for row in data.train(task(seed=3, share=0.5))]
     assert abs(sum(half) - sum(labels) / 2) <= 1
+
+
+def test_trials_with_equal_keys_have_equal_rows(tmp_path: Path) -> None:
+    bert = Source(origin=Origin.LOCAL, name=str(tiny_bert(tmp_path / "bert")))
+    plan = DataPlan(source=bert, train=40, validation=10, test=5, train_eval=10, folds=5)
+    data = TaskData(TinyClassification(), plan, load_tokenizer(bert))
+    rows: dict[object, tuple[list[int], list[int]]] = {}
+    tasks = [
+        task(fraction, seed=seed, fold=fold, share=share)
+        for fraction in (0.5, 1.0)
+        for seed in (3, 4)
+        for fold in (None, 1, 2)
+        for share in (None, 0.5, 1.0)
+    ]
+    for one in tasks:
+        found = [id(row) for row in data.train(one)], [id(row) for row in data.validation(one)]
+        assert rows.setdefault(one.rows_key, found) == found
+    assert len(rows) == 30  # the seed matters only where it draws the share

@@ -175,7 +175,7 @@ def test_closed_trial_ends_with_its_children(build: Build, tmp_path: Path) -> No
     run.advance(20)
     pids = [int(pid) for pid in (tmp_path / "sweep" / "trials" / "0003" / "pids").read_text().split()]
     run.close()
-    assert not [pid for pid in pids if _runs(pid)]
+    _await_end(pids)
 
 
 def test_function_ends_with_its_killed_engine(tmp_path: Path) -> None:
@@ -187,10 +187,7 @@ def test_function_ends_with_its_killed_engine(tmp_path: Path) -> None:
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, cwd=FILE.parents[3])
     pids = [int(pid) for pid in (tmp_path / "sweep" / "trials" / "0003" / "pids").read_text().split()]
-    until = time.monotonic() + 30
-    while any(map(_runs, pids)) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert not [pid for pid in pids if _runs(pid)]
+    _await_end(pids)
 
 
 def test_interpreter_of_its_own_needs_no_loratory(build: Build, tmp_path: Path) -> None:
@@ -202,8 +199,24 @@ def test_interpreter_of_its_own_needs_no_loratory(build: Build, tmp_path: Path) 
         build("returns", "other", python="/nowhere/python").start(TASK).advance(90)
 
 
+def _await_end(pids: list[int]) -> None:
+    """Wait for processes that were killed: the system ends them a moment later."""
+    until = time.monotonic() + 30
+    while any(map(_runs, pids)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not [pid for pid in pids if _runs(pid)]
+
+
 def _runs(pid: int) -> bool:
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_death_of_a_function_is_seen_while_its_child_lives(build: Build, tmp_path: Path) -> None:
+    run = build("leaves_child").start(TASK)
+    with pytest.raises(LoratoryError, match="ended with signal SIGKILL"):
+        run.advance(20)
+    run.close()
+    assert not _runs(int((tmp_path / "sweep" / "trials" / "0003" / "pids").read_text()))

@@ -32,6 +32,7 @@ def walk(config: Any, report: Any) -> None:
 
 def test(config: Any, checkpoint: Any) -> dict[str, Any]:
     place = json.loads((checkpoint / "place.json").read_text())
+    (config.folder / "scores.txt").write_text("a test may write in its folder")
     return {"loss": place**2, "rows": {"losses": [place**2, 0.0], "predictions": [0, 1], "references": [1, 1]}}
 
 
@@ -75,3 +76,13 @@ def stubborn(config: Any, report: Any) -> None:
         report({"val/loss": 1.0}, samples=20)
     finally:
         time.sleep(600)
+
+
+def leaves_child(config: Any, report: Any) -> None:
+    """Is killed while a forked process of its own still holds the pipe."""
+    if os.fork() == 0:
+        (config.folder.parent.parent / "pids").write_text(str(os.getpid()))
+        time.sleep(600)
+    while not (config.folder.parent.parent / "pids").exists():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)

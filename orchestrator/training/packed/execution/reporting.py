@@ -1,7 +1,7 @@
 """Write the reports of a pack's trials; trials with the same rows are measured together."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 
 from orchestrator.evaluation.gap import gaps
 from orchestrator.training.packed.execution.slot_trial import SlotTrial
@@ -12,10 +12,9 @@ from orchestrator.training.process.memory import peak_mb
 def write_reports(trials: Iterable[SlotTrial], stepper: Stepper, device: str) -> None:
     """Measure the trials at a report point, and commit their reports."""
     due = {trial: points for trial in trials if trial.batches == 0 and (points := _points_without_report(trial))}
-    with_same_rows: dict[tuple[int, float], list[SlotTrial]] = {}
+    with_same_rows: dict[Hashable, list[SlotTrial]] = {}
     for trial in due:
-        settings = trial.task.settings
-        with_same_rows.setdefault((settings.max_length, settings.train_fraction), []).append(trial)
+        with_same_rows.setdefault(trial.task.rows_key, []).append(trial)
     for group in with_same_rows.values():
         for trial, metrics in zip(group, _measured(group, stepper, device), strict=True):
             trial.commit(due[trial], metrics)

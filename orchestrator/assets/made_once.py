@@ -1,0 +1,43 @@
+"""Folders of the cache that are made once: complete or absent, by one process at a time."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from orchestrator.assets.cache import cache_root
+from orchestrator.core.errors import AssetError
+
+
+def made_once(name: str, make: Callable[[Path], Path]) -> Path:
+    """Return the folder ``name`` of the cache; make it if it is absent.
+
+    Of several processes, one makes the folder and the others wait. The folder is renamed into place when it is
+    complete, so a killed process leaves none.
+
+    Args:
+        name: the folder's name.
+        make: gets an empty temporary folder; returns the complete folder inside it.
+
+    Raises:
+        AssetError: the cache folder cannot be created.
+    """
+    root = cache_root()
+    folder = root / name
+    if folder.is_dir():
+        return folder
+    from filelock import FileLock
+
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AssetError(
+            f"the cache folder {root} cannot be created ({error}); set LORATORY_CACHE to another folder"
+        ) from error
+    with FileLock(root / f".{name}.lock"):
+        if not folder.is_dir():  # another process may have made it in the meantime
+            for leftover in root.glob(f".{name}.part-*"):  # of a killed process
+                shutil.rmtree(leftover, ignore_errors=True)
+            with tempfile.TemporaryDirectory(dir=root, prefix=f".{name}.part-") as scratch:
+                make(Path(scratch)).rename(folder)
+    return folder

@@ -1,0 +1,143 @@
+"""``init``: write a first sweep file for a task, a model and data."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli.options import Json
+from orchestrator.cli.screen import Screen
+from orchestrator.core.environment import program
+from orchestrator.core.errors import UserError
+from orchestrator.stores import existing_ledger, fetch_assets, logs_folder, read_spec, spec_of_data
+
+if TYPE_CHECKING:
+    from orchestrator.preparation.draft import DraftFacts
+    from orchestrator.spec.sweep_spec import SweepSpec
+
+_MOST_TOKENS = 512
+"""Longest rows told apart, in tokens."""
+_ROWS = 1000
+"""Rows read to find the columns."""
+_SHARE = 0.99
+"""Share of the training rows that fit within ``max_length``."""
+
+
+def init(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The new sweep file; its name is the sweep's name.")],
+    task: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Objective: a task of objectives/, or a file.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(metavar="MODEL", help="Base model, as in a sweep file.")] = None,
+    data: Annotated[str | None, typer.Option(metavar="DATA", help="Rows, as data.source in a sweep file.")] = None,
+    text: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of the texts. Default: found.")] = None,
+    label: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of the classes. Default: found.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a commented sweep file that fits the rows, the model and this machine. Asks for what no option gives."""
+    from orchestrator.objective.loading import objective_facts, objective_names
+    from orchestrator.preparation.draft import sweep_text
+
+    if file.exists():
+        raise UserError(f"{file} exists; choose another name")
+    if file.suffix not in (".yaml", ".yml"):
+        raise UserError(f"FILE: a name that ends in .yaml is needed, got {file}")
+    screen = Screen(as_json=as_json)
+    task = task or typer.prompt(f"Task ({', '.join(objective_names())}, or a .py file)", default="classification")
+    default_model = str(objective_facts(task).default_model)
+    model = model or typer.prompt("Base model (packaged name, hub:org/name or a folder)", default=default_model)
+    data = data or typer.prompt("Data (a file, a packaged name or hub:org/name)")
+    columns = {name: column for name, column in (("text", text), ("label", label)) if column is not None}
+    with screen.quiet(logs_folder() / "init.log"):
+        facts = _facts(screen, file, (task, model, data), columns)
+        file.write_text(sweep_text(facts), encoding="utf-8")
+        try:
+            spec = read_spec(file)
+            lines = _plan(spec)
+        except BaseException:  # also on an interrupt: a file that does not validate must not stay
+            file.unlink()
+            raise
+    screen.show(f"{file}: written, valid")
+    for line in lines:
+        screen.show(line, soft_wrap=True)
+    screen.show(f"show the plan: {program()} sweep {file} --dry-run\nrun it:        {program()} sweep {file}")
+    screen.emit({"file": str(file), "columns": dict(facts.columns), "rows": dict(facts.rows), "notes": lines})
+
+
+def _facts(screen: Screen, file: Path, answers: tuple[str, str, str], columns: dict[str, str]) -> "DraftFacts":
+    """Read the data and the model; return the facts for the sweep file."""
+    from orchestrator.cli.hardware import detect_hardware
+    from orchestrator.ledger.home import home
+    from orchestrator.objective.loading import load_objective
+    from orchestrator.objective.truncation import token_lengths
+    from orchestrator.preparation.draft import DraftFacts
+    from orchestrator.preparation.rows import read_rows, row_counts
+
+    task, model, data = answers
+    source = _relative(data, file)
+    columns = {**_found_columns(screen, task, data), **columns}
+    written = [f"model={model}", *(f"data.columns.{name}={column}" for name, column in columns.items())]
+    spec = spec_of_data(data, task, written)
+    fetch_assets(spec, screen.say)
+    objective, splits, checked, _ = read_rows(spec, load_objective(spec.objective), screen.say)
+    lengths = sorted(token_lengths(objective, splits, checked.tokenizer, _MOST_TOKENS)["train"])
+    hardware = detect_hardware(home())
+    return DraftFacts(
+        name=file.stem,
+        objective=task if not task.endswith(".py") else _relative(task, file),
+        model=_relative(model, file) if Path(model).is_dir() else model,
+        source=source,
+        columns=columns,
+        rows=row_counts(splits),
+        length=lengths[int(_SHARE * (len(lengths) - 1))] if lengths else None,
+        weights=checked.weights,
+        cores=hardware.cores,
+        has_gpu=bool(hardware.gpus) and not any("cannot use" in gpu for gpu in hardware.gpus),
+        schema=str(Path(__file__).parents[3] / "sweeps" / "sweep.schema.json"),
+    )
+
+
+def _found_columns(screen: Screen, task: str, data: str) -> dict[str, str]:
+    """Return the columns of texts and classes, if the task is classification and their names differ."""
+    from orchestrator.assets.data import read_table
+    from orchestrator.preparation.draft import guessed_columns
+
+    if task != "classification":
+        return {}
+    spec = spec_of_data(data, task)
+    fetch_assets(spec, screen.say)
+    rows = read_table(spec.data.source)
+    first = rows.select(range(min(_ROWS, len(rows))))
+    columns = guessed_columns({name: first[name][:] for name in first.column_names})
+    for name, column in columns.items():
+        screen.say(f"column {name}: {column} (--{name} names another)")
+    return columns
+
+
+def _plan(spec: "SweepSpec") -> list[str]:
+    """Prepare the sweep; return the length of a trial and the time of the sweep, in words."""
+    from orchestrator.preparation.prepared import prepare
+    from orchestrator.preparation.request import request_of
+    from orchestrator.report import words
+    from orchestrator.report.pace import earlier_pace
+
+    ledger = existing_ledger()
+    prepared = prepare(request_of(spec), ledger, fresh=True)
+    pace = None if ledger is None else earlier_pace(ledger, spec)
+    lines = [f"a trial: {prepared.length.text}"]
+    limit = words.duration(spec.budget.wall_time_s or 0.0)
+    if pace is None or spec.budget.trials is None:
+        lines.append(f"time: at most {limit} (budget.wall_time); no earlier sweep of this data tells its speed")
+        return lines
+    seconds = spec.budget.trials * prepared.engine_plan.report_points[-1] / pace.rows_per_s
+    lines.append(f"time: at most {words.duration(seconds)} at the speed of {pace.sweep}, and at most {limit}")
+    return lines
+
+
+def _relative(path: str, file: Path) -> str:
+    """Return a path from the folder of the new file, if it is a file or folder; else the text unchanged."""
+    place = Path(path).expanduser()
+    if not place.exists():
+        return path
+    place, folder = place.absolute(), file.parent.absolute()
+    return f"./{place.relative_to(folder)}" if place.is_relative_to(folder) else str(place)

@@ -1,0 +1,85 @@
+"""The goal of a search: its metrics and constraints, and which samplers and rules can pursue it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from orchestrator.core.goal import Constraint, Goal, goal
+from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.objective_facts import ObjectiveFacts
+from orchestrator.core.policy import SamplerName, SamplerPolicy, StoppingName, StoppingPolicy
+from orchestrator.spec.problems import Problems
+from orchestrator.spec.sections import EarlyStopping, SweepFile
+from orchestrator.spec.suggest import one_of
+
+_GAPS = ("loss", "accuracy")
+_CANNOT = {
+    SamplerName.SURROGATE: "models one metric without constraints",
+    SamplerName.CMAES: "optimises one metric without constraints",
+}
+
+
+def read_goal(file: SweepFile, metric: Metric, facts: ObjectiveFacts, problems: Problems) -> Metric:
+    """Return the metric of the file with its further metrics and its constraints.
+
+    Args:
+        file: the sweep file.
+        metric: the first metric, from ``checks.read_metric``.
+        facts: the objective's metrics.
+        problems: receives unknown names.
+    """
+    _check_file(file, problems)
+    values = {f"val/{name}": direction for name, direction in facts.metrics.items()}
+    measured = [] if file.function else [*facts.metrics]  # a function reports its own metrics alone
+    gaps = {f"gap/{name}": Direction.MINIMIZE for name in _GAPS if name in measured}
+    also = []
+    for place, name in enumerate(file.search.metrics[1:], start=1):
+        known: Mapping[str, Direction] = values | gaps
+        if name not in known and facts.complete:
+            problems.add(("search", "metrics", place), one_of(name, list(known)))
+        also.append(Metric(name=name, direction=known.get(name, Direction.MINIMIZE)))
+    shift = [f"shift/{name}/{each}" for name in file.data.shift for each in facts.metrics]
+    limited = [*values, *(f"train/{name}" for name in measured), *gaps, *shift]
+    for name in file.search.constraints:
+        if name not in limited and facts.complete:
+            problems.add(("search", "constraints", name), one_of(name, limited), at_key=True)
+    constraints = (Constraint(name=name, min=each.min, max=each.max) for name, each in file.search.constraints.items())
+    return goal(metric, also, constraints)
+
+
+def sampler_for(policy: SamplerPolicy, file: SweepFile, metric: Metric | None, problems: Problems) -> SamplerPolicy:
+    """Return the sampler; without one in the file, TPE for a goal. A sampler that cannot pursue it is a problem."""
+    if not isinstance(metric, Goal):
+        return policy
+    if "sampler" not in file.search.model_fields_set:
+        return replace(policy, name=SamplerName.TPE)
+    why = _CANNOT.get(policy.name)
+    if why is not None:
+        problems.add(("search", "sampler"), f"{policy.name} {why}; tpe, gp, nsgaii, random, qmc or grid is needed here")
+    return policy
+
+
+def stopping_for(policy: StoppingPolicy, file: SweepFile, metric: Metric | None, problems: Problems) -> StoppingPolicy:
+    """Return the stopping policy; several metrics allow no rule, because a stopped trial has a smaller gap."""
+    if metric is None or len(metric.metrics) == 1 or policy.rule is StoppingName.NONE:
+        return policy
+    written = file.early_stopping
+    chosen = "early_stopping" in file.model_fields_set
+    if chosen and (not isinstance(written, EarlyStopping) or "rule" in written.model_fields_set):
+        key = ("early_stopping", "rule") if isinstance(written, EarlyStopping) else ("early_stopping",)
+        problems.add(
+            key,
+            f"{policy.rule} compares trials by one metric, and a trial stopped early looks better by another, such as "
+            "gap/loss; none is needed with search.metrics",
+        )
+    return replace(policy, rule=StoppingName.NONE)
+
+
+def _check_file(file: SweepFile, problems: Problems) -> None:
+    """Check the keys beside the metrics and constraints."""
+    if len(file.search.metrics) == 1:
+        problems.add(("search", "metrics"), "two names or more are needed; write one as search.metric")
+    if file.search.metrics and file.search.metric is not None:
+        problems.add(("search", "metric"), "stands beside search.metrics; keep one of them", at_key=True)
+    if (file.search.metrics or file.search.constraints) and file.budget.until is not None:
+        message = f"{file.budget.until} needs one metric without constraints; remove it"
+        problems.add(("budget", "until"), message, at_key=True)

@@ -1,0 +1,66 @@
+"""``init``: a sweep file that validates, from answers or options, with columns found in the data."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from orchestrator.core.errors import DataError, UserError
+from orchestrator.core.space import FloatRange
+from orchestrator.preparation.draft import guessed_columns, rate_range
+from orchestrator.stores import read_spec
+from tests.cli.conftest import ROOT, Invoke
+
+
+@pytest.fixture
+def mails(tmp_path: Path) -> Path:
+    """The tickets with other column names."""
+    with (ROOT / "docs/examples/tickets.csv").open(encoding="utf-8", newline="") as file:
+        rows = [*csv.DictReader(file)]
+    path = tmp_path / "mails.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["number", "body", "team"])
+        writer.writerows([number, row["text"], row["label"]] for number, row in enumerate(rows))
+    return path
+
+
+def test_answers_give_a_sweep_file_that_validates(invoke: Invoke, mails: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mails.yaml"
+    shown = invoke("init", str(file), stdin=f"classification\nminilm\n{mails}\n").output
+    spec = read_spec(file)
+    assert spec.objective == "classification"
+    assert spec.data.columns == {"text": "body", "label": "team"}
+    assert spec.data.source.name == str(mails)
+    rate = next(parameter.distribution for parameter in spec.space.parameters if parameter.name == "learning_rate")
+    assert isinstance(rate, FloatRange)
+    assert (rate.low, rate.high) == pytest.approx(rate_range(22_700_000), rel=0.1)
+    assert "source: ./mails.csv" in file.read_text()
+    assert "valid" in shown
+    assert "a trial: " in shown
+    assert "time: at most 30 min" in shown
+
+
+def test_options_ask_nothing_and_name_columns(invoke: Invoke, mails: Path, tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    options = ["--task", "classification", "--model", "minilm", "--data", str(mails), "--label", "team"]
+    document = json.loads(invoke("init", str(file), *options, "--json").stdout)
+    assert document["columns"] == {"text": "body", "label": "team"}
+    assert sum(document["rows"].values()) > 100
+    with pytest.raises(UserError, match=r"own\.yaml exists"):
+        invoke("init", str(file), *options)
+    with pytest.raises(DataError, match="column 'none' not found"):
+        invoke("init", str(tmp_path / "third.yaml"), *options, "--label", "none")
+    assert not (tmp_path / "third.yaml").exists()
+
+
+def test_columns_are_guessed_only_where_clear() -> None:
+    rows: dict[str, list[object]] = {
+        "id": [1, 2, 3, 4],
+        "note": ["a", "a", "b", "b"],
+        "body": ["some words", "and more", "of them", "here"],
+    }
+    assert guessed_columns(rows) == {"text": "body", "label": "note"}
+    assert guessed_columns({"text": ["a"] * 4, "label": [1, 2, 1, 2], "x": [1, 1, 2, 2]}) == {}
+    assert guessed_columns({"text": ["a"] * 4, "id": [1, 2, 3, 4]}) == {}

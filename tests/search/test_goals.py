@@ -1,0 +1,100 @@
+"""Searches for several metrics or within constraints: what the samplers see, and the same after kills."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+import pytest
+
+from orchestrator.core.goal import Constraint, goal
+from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.policy import Confirmation, SamplerName, StoppingName, StoppingPolicy
+from orchestrator.core.ranking import front, ranked_by_score
+from orchestrator.core.space import FloatRange, Parameter, Space
+from orchestrator.core.trial import Report, TrialRecord, TrialState
+from orchestrator.search.plan import SearchPlan
+from tests.search.test_coordinator_kills import killed_again_and_again, uninterrupted
+from tests.search.worlds import ACCURACY, coordinator_in_memory, coordinator_of, essence, plan_of, report_of, run_out
+
+GAP = Metric(name="gap/loss", direction=Direction.MINIMIZE)
+LIMITED = goal(ACCURACY, constraints=[Constraint(name="gap/loss", max=0.3)])
+BOTH = goal(ACCURACY, [GAP])
+SPACE = Space(
+    parameters=(
+        Parameter(name="dropout", distribution=FloatRange(low=0.0, high=0.9)),
+        Parameter(name="label_smoothing", distribution=FloatRange(low=0.0, high=0.9)),
+    )
+)
+
+
+def measured(record: TrialRecord, samples: int) -> Report:
+    """Accuracy and gap fall with the dropout: the best trials without a constraint have a gap of 0.9."""
+    dropout, smoothing = record.settings.dropout, record.settings.label_smoothing
+    accuracy = 0.9 - 0.5 * dropout - 0.2 * abs(smoothing - 0.4)
+    return report_of(record.number, samples, accuracy, gap__loss=0.9 - dropout)
+
+
+def plan(metric: Metric, sampler: SamplerName, trials: int = 30) -> SearchPlan:
+    rule = StoppingPolicy(rule=StoppingName.NONE, patience=None)
+    return replace(plan_of(space=SPACE, trials=trials, sampler=sampler, stopping=rule, reports=1), metric=metric)
+
+
+def searched(metric: Metric, sampler: SamplerName) -> tuple[TrialRecord, ...]:
+    coordinator = coordinator_in_memory(plan(metric, sampler))
+    run_out(coordinator, measured)
+    return coordinator.records()
+
+
+@pytest.mark.parametrize("sampler", [SamplerName.TPE, SamplerName.GP, SamplerName.NSGAII])
+def test_sampler_honours_constraints(sampler: SamplerName) -> None:
+    def kept(records: tuple[TrialRecord, ...]) -> int:
+        return sum(record.violation(LIMITED) == 0 for record in records[10:])
+
+    within = searched(LIMITED, sampler)
+    assert kept(within) > kept(searched(ACCURACY, sampler))
+    assert kept(within) >= 10  # of 20; a third of the space keeps the constraint
+    winner = ranked_by_score(within, LIMITED)[0]
+    assert winner.violation(LIMITED) == 0
+    assert winner.score(ACCURACY) == max(r.score(ACCURACY) for r in within if r.violation(LIMITED) == 0)  # type: ignore[type-var]  # each has a score
+
+
+@pytest.mark.parametrize("sampler", [SamplerName.TPE, SamplerName.GP, SamplerName.NSGAII, SamplerName.RANDOM])
+def test_front_equals_that_of_optuna(sampler: SamplerName, tmp_path: Path) -> None:
+    coordinator = coordinator_of(tmp_path, plan(BOTH, sampler, trials=15))
+    run_out(coordinator, measured)
+    study = optuna.load_study(study_name="sentiment#1", storage=f"sqlite:///{tmp_path / 'ledger.db'}")
+    found = {trial.user_attrs["loratory"]["trial"] for trial in study.best_trials}
+    assert found == front(coordinator.records(), BOTH)
+    assert len(found) > 1
+    assert ranked_by_score(coordinator.records(), BOTH)[0].number in found
+
+
+@pytest.mark.parametrize("metric", [LIMITED, BOTH, goal(ACCURACY, [GAP], [Constraint(name="gap/loss", max=0.3)])])
+def test_kills_change_no_goal(metric: Metric, tmp_path: Path) -> None:
+    searching = replace(plan(metric, SamplerName.TPE, trials=8), confirm=Confirmation(top=1, seeds=1))
+    expected = uninterrupted(tmp_path / "whole", searching, measured)
+    assert killed_again_and_again(tmp_path / "killed", searching, 23, measured) > 0
+    assert essence(coordinator_of(tmp_path / "killed", searching)) == expected[0]
+    confirmed = expected[0][-1][-1]
+    records = coordinator_of(tmp_path / "killed", searching).records()
+    assert confirmed == ranked_by_score(records[:8], metric)[0].number
+
+
+def test_pruned_trial_counts_in_study_of_several_metrics(tmp_path: Path) -> None:
+    searching = replace(plan(BOTH, SamplerName.TPE, trials=2), timetable=plan_of(reports=3).timetable)
+    coordinator = coordinator_of(tmp_path, searching)
+    for _ in range(2):
+        task = coordinator.next_task()
+        assert task is not None
+        if task.number == 0:
+            coordinator.report(measured(coordinator.records()[0], 1000))
+        coordinator.cut_short(task.number, "no further checkpoint")
+    assert {record.state for record in coordinator.records()} == {TrialState.PRUNED}
+    study = optuna.load_study(study_name="sentiment#1", storage=f"sqlite:///{tmp_path / 'ledger.db'}")
+    first, second = study.trials
+    assert (first.state, first.values) == (optuna.trial.TrialState.COMPLETE, _values(coordinator.records()[0]))
+    assert second.state is optuna.trial.TrialState.FAIL  # it has no report
+
+
+def _values(record: TrialRecord) -> list[float]:
+    return [record.reports[0].metrics[name] for name in ("val/accuracy", "gap/loss")]

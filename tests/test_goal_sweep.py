@@ -1,0 +1,81 @@
+"""Sweeps with several metrics or with constraints, from the file to the report and the tracker."""
+
+import csv
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from orchestrator.core.errors import UserError
+from orchestrator.core.goal import Constraint, Goal, goal
+from orchestrator.core.policy import SamplerName, StoppingName
+from orchestrator.core.ranking import front
+from orchestrator.report.charts import CHARTS
+from orchestrator.report.goal_lines import goal_lines
+from orchestrator.report.leaderboard import metric_of
+from orchestrator.report.summary import summarise
+from orchestrator.stores import read_spec
+from orchestrator.sweep import SweepOptions, SweepResult, run_sweep
+from orchestrator.tracking.wording import sweep_tags, trial_tags
+from tests.fakes.tiny_sweep import tiny_sweep
+from tests.tracking.records import description
+
+METRICS = "search.metrics=[val/loss, gap/loss]"
+
+
+def file_without(folder: Path, *lines: str) -> Path:
+    file = tiny_sweep(folder)
+    kept = [line for line in file.read_text().splitlines() if not line.strip().startswith(lines)]
+    file.write_text("\n".join(kept) + "\n")
+    return file
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SweepResult]:
+    folder = tmp_path_factory.mktemp("sweep")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("LORATORY_HOME", str(folder / "home"))
+        patched.setenv("LORATORY_MLFLOW_DIR", str(folder / "mlflow"))
+        spec = read_spec(file_without(folder, "sampler", "early_stopping"), (METRICS, "budget.trials=4"))
+        assert (spec.sampler.name, spec.stopping.rule) == (SamplerName.TPE, StoppingName.NONE)
+        yield run_sweep(spec, SweepOptions(inline=True), (), threading.Event(), lambda _line: None)
+
+
+def test_front_is_in_every_view(swept: SweepResult) -> None:
+    metric = metric_of(swept.sweep)
+    assert isinstance(metric, Goal)
+    assert [each.name for each in metric.metrics] == ["val/loss", "gap/loss"]
+    members = front(swept.records, metric)
+    board = summarise(swept.sweep, swept.records).leaderboard
+    assert {row.number for row in board.rows if row.mark == "front"} == members
+    [(_, sentence)] = goal_lines(swept.records, metric)
+    assert f"Trial {board.rows[0].number} is preferred: the best val/loss" in sentence
+    page = Path(swept.report)
+    assert f"{len(members)} of 4 trials are on the Pareto front" in page.read_text()
+    [table] = page.parent.glob("*.csv")
+    assert {int(row["trial"]) for row in csv.DictReader(table.open()) if row["mark"] == "front"} == members
+    chart = CHARTS["pareto_front"](summarise(swept.sweep, swept.records))
+    assert chart is not None
+    assert len(chart.figure.data[0].x) == len(members)
+    tags = sweep_tags(swept.sweep, swept.records, replace(description(), metric=metric))
+    assert tags["pareto_front"].count("trial") == len(members)
+
+
+def test_sweep_without_trials_within_constraints_says_so(swept: SweepResult) -> None:
+    within = goal(metric_of(swept.sweep).metrics[0], constraints=[Constraint(name="val/accuracy", min=1.1)])
+    [(name, sentence)] = goal_lines(swept.records, within)
+    assert name == "constraints"
+    assert sentence.startswith("NO trial keeps val/accuracy ≥ 1.1: trial ")
+    tags = trial_tags(swept.records[0], swept.sweep, replace(description(), metric=within))
+    assert tags["within_constraints"] == "no"
+
+
+def test_changed_constraint_is_another_sweep(swept: SweepResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(swept.report).parents[4]
+    monkeypatch.setenv("LORATORY_HOME", str(folder / "home"))
+    monkeypatch.setenv("LORATORY_MLFLOW_DIR", str(folder / "mlflow"))
+    spec = read_spec(folder / "tiny.yaml", (METRICS, "budget.trials=4", "search.constraints={gap/loss: {max: 0.5}}"))
+    with pytest.raises(UserError, match=r"search\.constraints"):
+        run_sweep(spec, SweepOptions(inline=True), (), threading.Event(), lambda _line: None)
