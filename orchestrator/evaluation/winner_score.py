@@ -75,6 +75,8 @@ def corrected_winner(sweep_dir: Path, records: Sequence[TrialRecord], metric: Me
         without stored rows of the winner and one other trial.
     """
     ranked = ranked_by_score(records, metric)
+    # With constraints the winner is the best of the trials within them alone.
+    ranked = [trial for trial in ranked if trial.violation(metric) == ranked[0].violation(metric)]
     if metric.name not in {"val/accuracy", "val/loss"} or len(ranked) < 2:
         return None
     measured = {trial.number: kept_validation(sweep_dir, trial, metric) for trial in ranked}

@@ -103,8 +103,11 @@ def kept_adapters(
     }
     name = metric.name.rpartition("/")[2]
     comparable = {number: found.rows for number, found in measured.items() if f"test/{name}" in intervals[number]}
-    ties = adapter_ties(name, comparable)
     by_number = {record.number: record for record in records}
+    within = {number for number in comparable if by_number[number].violation(metric, newest=True) == 0}
+    if within:  # an adapter outside the constraints is not preferred, however good it is
+        comparable = {number: rows for number, rows in comparable.items() if number in within}
+    ties = adapter_ties(name, comparable)
     return KeptAdapters(
         intervals=intervals, comparison=None if ties is None else _comparison(ties, by_number, metric, prefer)
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from orchestrator.core.goal import Constraint, goal
 from orchestrator.core.manifest import Owner
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.row_measures import Measurement, RowMeasures
@@ -110,3 +111,15 @@ def test_other_metrics_are_not_corrected(tmp_path: Path, name: str) -> None:
 def test_without_stored_rows_nothing_is_corrected(tmp_path: Path) -> None:
     records = sweep(tmp_path / "elsewhere", 1)
     assert corrected_winner(tmp_path, records, ACCURACY) is None
+
+
+def test_trials_outside_constraints_are_no_rivals(tmp_path: Path) -> None:
+    within = goal(ACCURACY, constraints=[Constraint(name="gap/loss", max=5.0)])
+    records = sweep(tmp_path, 0)
+    better = replace(scored(records[-1], 0.99), number=99)
+    report = replace(better.reports[0], metrics={**better.reports[0].metrics, "gap/loss": 9.0})
+    found = corrected_winner(tmp_path, [*records, replace(better, reports=(report,))], within)
+    inside = [record for record in records if record.violation(within) == 0]
+    assert found is not None
+    assert found.raw < 0.99
+    assert found == corrected_winner(tmp_path, inside, ACCURACY)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.core.goal import Constraint, goal
 from orchestrator.core.manifest import Owner
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.policy import Preferred
@@ -101,6 +102,13 @@ def test_preference_is_settable(
     assert found is not None
     assert found.preferred == expected[0]
     assert f"trial {expected[0]} is preferred: {expected[1]}" in found.sentence(expected[0])
+
+
+def test_adapters_outside_constraints_are_not_compared(records: tuple[TrialRecord, ...]) -> None:
+    within = goal(ACCURACY, constraints=[Constraint(name="gap/loss", min=0.08)])
+    comparison = kept_adapters(sweep_dir(make_sweep()), records, within).comparison
+    assert comparison is not None
+    assert (comparison.tied, comparison.worse, comparison.preferred) == ((7, 0), (), 0)
 
 
 def test_page_shows_intervals_and_ties(summary: Summary) -> None:

@@ -75,9 +75,8 @@ def test_kills_change_no_goal(metric: Metric, tmp_path: Path) -> None:
     expected = uninterrupted(tmp_path / "whole", searching, measured)
     assert killed_again_and_again(tmp_path / "killed", searching, 23, measured) > 0
     assert essence(coordinator_of(tmp_path / "killed", searching)) == expected[0]
-    confirmed = expected[0][-1][-1]
     records = coordinator_of(tmp_path / "killed", searching).records()
-    assert confirmed == ranked_by_score(records[:8], metric)[0].number
+    assert records[-1].confirms == ranked_by_score(records[:8], metric)[0].number
 
 
 def test_pruned_trial_counts_in_study_of_several_metrics(tmp_path: Path) -> None:
