@@ -68,6 +68,7 @@ class PackagedAsset:
     Attributes:
         name: name in sweep files.
         hub: a model's id on the Hugging Face hub; None for data.
+        languages: codes of the languages in a model's training texts; empty: not stated.
         copy: how the packaged weights differ from the hub's, to complete "a copy of it that was …"; None: equal.
     """
 
@@ -77,6 +78,7 @@ class PackagedAsset:
     summary: str
     hub: str | None = None
     copy: str | None = None
+    languages: tuple[str, ...] = ()
 
 
 _MINILM = Package(
@@ -160,6 +162,7 @@ _ASSETS = (
         package=_MINILM,
         summary="MiniLM-L6, a BERT encoder: 6 layers of 384, 22.7 M weights",
         hub="sentence-transformers/all-MiniLM-L6-v2",
+        languages=("en",),
     ),
     PackagedAsset(
         name="smollm2",
@@ -167,6 +170,7 @@ _ASSETS = (
         package=_SMOLLM2,
         summary="SmolLM2-135M-Instruct, a causal model: 30 layers of 576",
         hub="HuggingFaceTB/SmolLM2-135M-Instruct",
+        languages=("en",),
         copy="quantised to Q4_1 and turned back to float32",
     ),
     _data("vader-movie", _VADER, "movie review snippets, positive or negative"),

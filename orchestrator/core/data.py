@@ -143,6 +143,11 @@ class DataSummary:
         return cls(**{**_known(cls, stored), **lists})
 
 
+def class_names(data: DataSummary) -> tuple[str, ...]:
+    """Return the class names in the order of their ids; summaries of early versions name them in their counts."""
+    return data.classes or tuple(data.label_counts.get("train", {}))
+
+
 def _known(cls: type[Any], stored: Mapping[str, Any]) -> dict[str, Any]:
     """Return the stored values of a dataclass's fields."""
     names = {item.name for item in fields(cls)}

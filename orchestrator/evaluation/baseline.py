@@ -1,15 +1,17 @@
 """The classical baseline: TF-IDF and logistic regression, over words or characters."""
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.errors import DataError, first_line
 from orchestrator.evaluation.metrics import classification_metrics
 from orchestrator.objective.protocol import Splits
+from orchestrator.objective.text_pairs import row_texts
 
 if TYPE_CHECKING:
     import datasets
+    from sklearn.base import BaseEstimator
     from sklearn.pipeline import Pipeline
 
 CHARACTERS_READ = 500
@@ -26,7 +28,9 @@ _ANALYSERS: Mapping[str, Mapping[str, Any]] = {
 and a single letter is not a word. Characters exist in every text."""
 
 
-def tfidf_baseline(splits: Splits, num_labels: int) -> dict[str, float]:
+def tfidf_baseline(
+    splits: Splits, num_labels: int, names: Collection[str] = ("accuracy", "macro_f1")
+) -> dict[str, float]:
     """Fit on train and return the metrics elsewhere: ``val/accuracy``, ``test/macro_f1``, ``shift/<set>/loss``.
 
     Word and character n-grams are compared by validation accuracy, ties by validation loss. Only the better model is
@@ -35,13 +39,14 @@ def tfidf_baseline(splits: Splits, num_labels: int) -> dict[str, float]:
     Args:
         splits: rows with a ``text`` and a ``label`` in ``range(num_labels)``.
         num_labels: number of classes.
+        names: of the metrics beside the loss; see ``evaluation.metrics``.
 
     Raises:
         DataError: both fits failed.
     """
     fitted: dict[str, Pipeline] = {}
     reasons = {}
-    wanted = choose_analysers(splits.train["text"][:])
+    wanted = choose_analysers(row_texts(splits.train))
     for name in _ANALYSERS:
         if fitted and name not in wanted:
             continue
@@ -51,11 +56,11 @@ def tfidf_baseline(splits: Splits, num_labels: int) -> dict[str, float]:
             reasons[name] = first_line(error)
     if not fitted:
         raise DataError("; ".join(f"{name}: {reason}" for name, reason in reasons.items()))
-    validation = {name: _measure(model, splits.validation, num_labels) for name, model in fitted.items()}
+    validation = {name: _measure(model, splits.validation, num_labels, names) for name, model in fitted.items()}
     best = max(validation, key=lambda name: (validation[name]["accuracy"], -validation[name]["loss"]))
     others = {"test": splits.test, **{f"shift/{name}": rows for name, rows in splits.shift.items()}}
     measured = {"val": validation[best]}
-    measured |= {name: _measure(fitted[best], rows, num_labels) for name, rows in others.items() if len(rows)}
+    measured |= {name: _measure(fitted[best], rows, num_labels, names) for name, rows in others.items() if len(rows)}
     return {f"{split}/{metric}": value for split, values in measured.items() for metric, value in values.items()}
 
 
@@ -69,29 +74,43 @@ def choose_analysers(texts: Sequence[str]) -> list[str]:
     return ["words"] if spaced and many else ["words", "characters"]
 
 
+def tfidf(splits: Splits, estimator: "BaseEstimator") -> "list[Pipeline]":
+    """Return an estimator behind TF-IDF, not fitted: one for each analyser to try."""
+    from sklearn.base import clone
+
+    return [_pipeline(name, clone(estimator)) for name in choose_analysers(row_texts(splits.train))]
+
+
 def _fit(rows: "datasets.Dataset", analyser: str) -> "Pipeline":
-    from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
+
+    model = _pipeline(analyser, LogisticRegression(C=10.0, max_iter=1000))
+    return model.fit(row_texts(rows), rows["label"][:])
+
+
+def _pipeline(analyser: str, estimator: "BaseEstimator") -> "Pipeline":
+    from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_pipeline
 
     # Untuned. Long articles have 250,000 distinct word pairs; the most frequent 50,000 are as good and fit faster.
     start = _start if analyser == "characters" else None
     features = TfidfVectorizer(sublinear_tf=True, max_features=50_000, preprocessor=start, **_ANALYSERS[analyser])
-    model = make_pipeline(features, LogisticRegression(C=10.0, max_iter=1000))
-    return model.fit(rows["text"][:], rows["label"][:])
+    return make_pipeline(features, estimator)
 
 
 def _start(text: str) -> str:
     return text[:CHARACTERS_READ].lower()
 
 
-def _measure(model: "Pipeline", rows: "datasets.Dataset", num_labels: int) -> Mapping[str, float]:
+def _measure(
+    model: "Pipeline", rows: "datasets.Dataset", num_labels: int, names: Collection[str]
+) -> Mapping[str, float]:
     import numpy as np
 
     labels = np.array(rows["label"][:])
     # A class missing in train gets a tiny probability, so that the loss stays finite.
     probability = np.full((len(labels), num_labels), 1e-12)
-    probability[:, model.classes_] = model.predict_proba(rows["text"][:])
+    probability[:, model.classes_] = model.predict_proba(row_texts(rows))
     loss = -np.log(np.maximum(probability[np.arange(len(labels)), labels], 1e-12)).mean()
-    pairs = [*zip(probability.argmax(axis=1).tolist(), labels.tolist(), strict=True)]
-    return {"loss": float(loss), **classification_metrics(pairs, num_labels)}
+    pairs = [*zip(np.log(probability).tolist(), labels.tolist(), strict=True)]
+    return {"loss": float(loss), **classification_metrics(pairs, num_labels, {"accuracy", *names})}

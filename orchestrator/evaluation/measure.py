@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from orchestrator.core.errors import UserError
 from orchestrator.core.row_measures import Measurement, RowMeasures
+from orchestrator.evaluation.metrics import class_of_prediction
 from orchestrator.evaluation.row_independence import (
     BatchRule,
     find_batch_rule,
@@ -158,7 +159,9 @@ def measure_models(
         found = _measurement(objective, losses_2R, [pairs[position] for position in order])
         logits_RC = torch.cat([logits_BC for _, _, logits_BC in model])[order].round(decimals=4)
         logits = tuple(tuple(row) for row in logits_RC.tolist()) if logits_RC.shape[1] else ()
-        measurements.append(replace(found, rows=replace(found.rows, logits=logits)))
+        if found.rows.references:  # calibration, slices and suspected labels need a class per row
+            found = replace(found, rows=replace(found.rows, logits=logits))
+        measurements.append(found)
     return measurements
 
 
@@ -180,11 +183,22 @@ def _measurement(objective: Objective, losses_2R: "torch.Tensor", pairs: "Sequen
 
 
 def _class_ids(objective: Objective, pairs: "Sequence[_Pair]") -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return predictions and references; both empty unless all are ids of the objective's classes."""
+    """Return predictions and references; both empty unless all are ids of the objective's classes.
+
+    A prediction may also be the logits by class.
+    """
     classes = len(objective.labels)
-    if not all(isinstance(value, int) and 0 <= value < classes for pair in pairs for value in pair):
+
+    def is_class(value: object) -> bool:
+        return isinstance(value, int) and 0 <= value < classes
+
+    if not all(is_class(true) and (is_class(given) or _is_logits(given, classes)) for given, true in pairs):
         return (), ()
-    return tuple(int(predicted) for predicted, _ in pairs), tuple(int(true) for _, true in pairs)
+    return tuple(int(class_of_prediction(given)) for given, _ in pairs), tuple(int(true) for _, true in pairs)
+
+
+def _is_logits(value: object, classes: int) -> bool:
+    return isinstance(value, list) and len(value) == classes
 
 
 def forward(model: "torch.nn.Module", batch: "Mapping[str, torch.Tensor]") -> "torch.Tensor":

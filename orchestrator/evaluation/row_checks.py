@@ -9,14 +9,16 @@ from orchestrator.core.trial import TrialRecord
 from orchestrator.evaluation.measurement_file import kept_measurement, kept_validation
 from orchestrator.evaluation.slices import write_slice_columns
 from orchestrator.evaluation.suspected_labels import suspected_labels, write_suspected_labels
+from orchestrator.evaluation.worst_rows import write_worst_rows
 from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.objective.slice_columns import slice_names
+from orchestrator.objective.text_pairs import row_texts
 
 
 def write_row_checks(
     sweep_dir: Path, objective: Objective, splits: Splits, records: Sequence[TrialRecord], metric: Metric
 ) -> None:
-    """Write ``test_slices.json`` and, for classifiers with stored logits, ``suspected_labels.csv``.
+    """Write ``test_slices.json``, ``worst_rows.csv`` and, with stored logits, ``suspected_labels.csv``.
 
     Args:
         sweep_dir: folder of the sweep.
@@ -32,14 +34,18 @@ def write_row_checks(
     if columns:
         write_slice_columns(sweep_dir, columns)
     rows = {"validation": splits.validation, "test": splits.test}
-    adapters = []
+    adapters, tested = [], []
     for record in of_the_search(records):
         validation = kept_validation(sweep_dir, record, metric)
         test = kept_measurement(sweep_dir, record, metric)
+        if test is not None and len(test.rows.losses) == len(splits.test):
+            tested.append(test.rows)
         if validation is not None and test is not None:
             measured = {"validation": validation.rows, "test": test.rows}
             if all(len(measured[split].logits) == len(rows[split]) for split in rows):
                 adapters.append(measured)
+    if tested and "text" in splits.test.column_names:
+        write_worst_rows(sweep_dir, tested, objective.labels, row_texts(splits.test))
     if adapters and all("text" in each.column_names for each in rows.values()):
-        texts = {split: each["text"][:] for split, each in rows.items()}
+        texts = {split: row_texts(each) for split, each in rows.items()}
         write_suspected_labels(sweep_dir, suspected_labels(adapters), objective.labels, texts)

@@ -15,6 +15,7 @@ from orchestrator.objective.padding import pad
 from orchestrator.objective.protocol import Example, Head, Splits
 from orchestrator.objective.slice_columns import kept_columns
 from orchestrator.objective.splits import Splitter, read_splits
+from orchestrator.objective.text_pairs import PAIR, texts_of, tokenizer_inputs
 
 if TYPE_CHECKING:
     import datasets
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class TextClassification:
-    """Base of objectives with the columns ``text``, ``label`` and, optionally, ``group``.
+    """Base of objectives with the columns ``text``, ``label`` and, optionally, ``text_pair`` and ``group``.
 
     A task sets ``name``, ``labels``, ``default_source`` and ``metrics``, and defines ``measure``. See
     ``orchestrator.objective.labels`` for the conversion of labels to class ids. With ``labels = ()``, the classes are
@@ -73,36 +74,41 @@ class TextClassification:
     def read(self, source: Source, columns: Mapping[str, str]) -> "datasets.Dataset":
         """Return the labelled rows of a source.
 
-        Columns: ``text``, ``label`` (class id), ``group``, if the source has it, and ``slice/<name>`` for each further
-        name in ``columns``.
+        Columns: ``text``, ``label`` (class id), ``text_pair``, if ``columns`` has it, ``group``, if the source has it,
+        and ``slice/<name>`` for each further name in ``columns``.
         """
         import datasets
 
-        rows = read_table(source, columns, required=("text", "label"), text=("text",))
+        rows = read_table(source, columns, required=("text", "label"), text=texts_of(columns))
         names = getattr(rows.features["label"], "names", None)
         reader = current_reader() or LabelReader(task=self.name, classes=self.labels)
         ids = reader.read(rows["label"][:], names, f"column {columns.get('label', 'label')} of {source}")
-        kept = kept_columns(rows, columns, ("text", "label", "group"))
-        kept |= {name: rows[name][:] for name in ("text", "group") if name in rows.column_names}
+        kept = kept_columns(rows, columns, ("text", PAIR, "label", "group"))
+        kept |= {name: rows[name][:] for name in ("text", *texts_of(columns)[1:], "group") if name in rows.column_names}
         result = datasets.Dataset.from_dict({**kept, "label": ids})
         return result if None not in ids else result.select([row for row, label in enumerate(ids) if label is not None])
 
     def encode(self, rows: "datasets.Dataset", tokenizer: "PreTrainedTokenizerBase", max_length: int) -> list[Example]:
-        """Tokenise the texts; ``labels`` is the class id.
+        """Tokenise the texts; ``labels`` is the class id, or a vector.
 
-        ``token_type_ids`` are included if the tokenizer returns a value other than 0, as for XLNet and Funnel: the
-        model then gives the same output as for the tokenizer's full result.
+        Of a pair, tokens are cut from the longer text first. ``token_type_ids`` are included if the tokenizer returns a
+        value other than 0, as for the second text of a pair in BERT, and for XLNet and Funnel: the model then gives the
+        same output as for the tokenizer's full result.
         """
         if len(rows) == 0:
             return []
-        encoded = tokenizer(rows["text"][:], truncation=True, max_length=max_length)
-        labels = check_class_ids(rows["label"][:], self.labels, self.name)
+        encoded = tokenizer(*tokenizer_inputs(rows), truncation=True, max_length=max_length)
+        labels = self.row_labels(rows)
         types = encoded.get("token_type_ids")
         names = ["input_ids", "token_type_ids"] if types is not None and any(map(any, types)) else ["input_ids"]
         return [
             {**dict(zip(names, values, strict=True)), "labels": label}
             for *values, label in zip(*(encoded[name] for name in names), labels, strict=True)
         ]
+
+    def row_labels(self, rows: "datasets.Dataset") -> list[Any]:
+        """Return the class ids of the rows."""
+        return check_class_ids(rows["label"][:], self.labels, self.name)
 
     def collate(self, examples: Sequence[Example], tokenizer: "PreTrainedTokenizerBase") -> "dict[str, torch.Tensor]":
         """Pad on the tokenizer's padding side, set by ``load_tokenizer`` for the model; ``labels_B`` are class ids."""

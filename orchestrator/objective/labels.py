@@ -110,7 +110,7 @@ class LabelReader:
         if fraction is not None:
             raise DataError(
                 f"{place} has real numbers (row {fraction + 1}: {values[fraction]}); {self.task} needs a class per "
-                "row. Name another column in data.columns.label."
+                "row. For numbers, set objective: regression; otherwise name another column in data.columns.label."
             )
         written = ["" if names is not None and value == -1 else _written(value, names) for value in values]
         self.classes, self.class_order = found_classes(written, names, self.mapping, place)
@@ -310,5 +310,6 @@ def _refuse_collections(values: Sequence[object], task: str, place: str) -> None
     for row, value in enumerate(values):
         if isinstance(value, tuple) or not isinstance(value, Hashable):
             raise DataError(
-                f"{place} has lists or mappings (row {row + 1}: {str(value)[:80]}); {task} needs one label per row"
+                f"{place} has lists or mappings (row {row + 1}: {str(value)[:80]}); {task} needs one label "
+                "per row. For several labels, set objective: multi_label"
             )

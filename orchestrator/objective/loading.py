@@ -16,6 +16,7 @@ from orchestrator.core.errors import UserError
 from orchestrator.core.function import split_reference
 from orchestrator.core.names import check_metric_names
 from orchestrator.core.objective_facts import ObjectiveFacts
+from orchestrator.core.problem import Problem
 from orchestrator.objective.guard import guard, line_in
 from orchestrator.objective.protocol import Head, Objective
 
@@ -45,8 +46,7 @@ def load_objective(ref: str, classes: Sequence[str] = ()) -> Objective:
         raise UserError(
             f"objective {ref}: OBJECTIVE is a class; an instance is needed, `OBJECTIVE = {objective.__name__}()`"
         )
-    present = {name: getattr(objective, name) for name in member_names() if hasattr(objective, name)}
-    check_members(ref, present, present)
+    check_members(ref, present := members_of(objective), present)
     if ref.endswith(".py"):
         guard(objective, _hooks())
     return with_classes(objective, classes)
@@ -83,8 +83,14 @@ def check_members(ref: str, values: Mapping[str, object], present: Collection[st
             f"objective {ref}: OBJECTIVE lacks {', '.join(missing)}; see orchestrator/objective/protocol.py"
         )
     _check_names(ref, values)
+    for name, known in (("head", Head), ("problem", Problem)):
+        if name in values and values[name] not in [*known]:
+            raise UserError(
+                f"objective {ref}: {name} must be one of {', '.join(known)}, got {values[name]!r}; no engine trains "
+                "another"
+            )
     if "labels" in values:
-        _check_classes(ref, values["labels"])
+        _check_classes(ref, values["labels"], values.get("problem"))
     metrics, default = values.get("metrics"), values.get("default_metric")
     if not isinstance(metrics, Mapping):
         return
@@ -130,7 +136,7 @@ def _check_names(ref: str, values: Mapping[str, object]) -> None:
             raise UserError(f"objective {ref}: {error}") from error
 
 
-def _check_classes(ref: str, labels: object) -> None:
+def _check_classes(ref: str, labels: object, problem: object) -> None:
     """Raise ``UserError`` if two class names are equal except for case, or there is one only."""
     if isinstance(labels, str) or not isinstance(labels, Sequence):
         raise UserError(f"objective {ref}: labels must be a tuple of class names, got {labels!r}")
@@ -149,11 +155,16 @@ def _check_classes(ref: str, labels: object) -> None:
                 f"objective {ref}: label {label!r} {how}; give each class its own name, and map the data's values "
                 "to them with data.labels: {VALUE: CLASS}"
             )
-    if len(labels) == 1:
+    if len(labels) == 1 and problem is not Problem.REGRESSION:
         raise UserError(
             f"objective {ref}: labels contain 1 class; a classifier needs at least two. With labels = () they are "
             "found in the data"
         )
+
+
+def members_of(objective: object) -> dict[str, object]:
+    """Return the members of an objective that the protocol names, and its ``problem`` if it has one."""
+    return {name: getattr(objective, name) for name in (*member_names(), "problem") if hasattr(objective, name)}
 
 
 def member_names() -> list[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.core.data import DataPlan, DataSummary, Source
 from orchestrator.core.metric import Direction
+from orchestrator.core.problem import Problem
 
 if TYPE_CHECKING:
     import datasets
@@ -51,6 +52,13 @@ class Splits:
         """Return the rows by split name; shift sets are named ``shift/NAME``."""
         own = {"train": self.train, "validation": self.validation, "test": self.test}
         return own | {f"shift/{name}": rows for name, rows in self.shift.items()}
+
+
+def problem_of(objective: "Objective") -> Problem | None:
+    """Return the objective's attribute ``problem``, by default ``SINGLE_LABEL``; None for heads that write text."""
+    if objective.head is not Head.SEQUENCE_CLASSIFICATION:
+        return None
+    return Problem(getattr(objective, "problem", Problem.SINGLE_LABEL))
 
 
 class Objective(Protocol):

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.objective.text_pairs import PAIR
+
 if TYPE_CHECKING:
     import datasets
 
@@ -39,11 +41,21 @@ def slice_names(rows: "datasets.Dataset", labels: Sequence[str], target: str = "
     named: dict[str, list[str | None]] = {}
     for column in rows.column_names:
         values = rows[column][:]
-        if column == "label" and labels and {*values} <= {*range(len(labels))}:
+        if column == "label" and values and isinstance(values[0], list):
+            named |= _vector_slices(values, labels)
+        elif column == "label" and labels and {*values} <= {*range(len(labels))}:
             named[column] = [labels[index] for index in values]
-        elif column not in {"text", target}:
+        elif column not in {"text", PAIR, target}:
             named[column.removeprefix(PREFIX)] = _names(values)
     return {name: names for name, names in named.items() if any(names)}
+
+
+def _vector_slices(vectors: Sequence[Sequence[float]], labels: Sequence[str]) -> dict[str, list[str | None]]:
+    """Return the slices by classes (``billing, urgent``), or by each target's number."""
+    if all(value in {0, 1} for vector in vectors for value in vector):
+        names = [[name for name, value in zip(labels, vector, strict=True) if value] for vector in vectors]
+        return {"label": _names([", ".join(some) or "(no class)" for some in names])}
+    return {f"label {name}": _names(values) for name, values in zip(labels, zip(*vectors, strict=True), strict=True)}
 
 
 def thirds(values: Sequence[float], unit: str = "") -> list[str]:

@@ -15,11 +15,18 @@ from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import UserError
 from orchestrator.core.metric import Direction
 from orchestrator.core.objective_facts import ObjectiveFacts
+from orchestrator.core.problem import Problem
 from orchestrator.objective.loading import check_members, member_names, objective_facts, objective_names
 from orchestrator.objective.protocol import Head
 
 _MOST_BYTES = 2**20
-_OURS: Mapping[str, type] = {"Direction": Direction, "Origin": Origin, "Head": Head, "Source": Source}
+_OURS: Mapping[str, type] = {
+    "Direction": Direction,
+    "Origin": Origin,
+    "Head": Head,
+    "Problem": Problem,
+    "Source": Source,
+}
 
 
 class _Unknown(enum.Enum):

@@ -8,6 +8,7 @@ from orchestrator.core.data import Source
 from orchestrator.core.errors import AssetError, LoratoryError, first_line
 from orchestrator.objective.generation import TextGeneration
 from orchestrator.objective.protocol import Example, Head, Objective, Splits
+from orchestrator.objective.text_pairs import PAIR
 
 if TYPE_CHECKING:
     import datasets
@@ -108,7 +109,11 @@ def _decided(objective: Objective, rows: "datasets.Dataset", max_length: int) ->
     """Return the number of rows known to exceed the limit, and the indices of the rows to tokenise."""
     if not _is_base(objective):
         return 0, [*range(len(rows))]
-    names = ["text", *([objective.target] if isinstance(objective, TextGeneration) else [])]
+    names = [
+        "text",
+        *([PAIR] if PAIR in rows.column_names else []),
+        *([objective.target] if isinstance(objective, TextGeneration) else []),
+    ]
     extra = _SPECIAL + len(getattr(objective, "prompt", "").encode())
     exceeding, undecided = 0, []
     for row, texts in enumerate(zip(*(rows[name][:] for name in names), strict=True)):
@@ -146,4 +151,5 @@ def _count(
 def _length(example: Example) -> int:
     """Return the length in tokens of a row's input or of its token labels, the longer one."""
     labels = example.get("labels")
-    return max(len(example["input_ids"]), len(labels) if isinstance(labels, Sequence) else 0)
+    tokens = labels if isinstance(labels, Sequence) and not isinstance(next(iter(labels), None), float) else ()
+    return max(len(example["input_ids"]), len(tokens))

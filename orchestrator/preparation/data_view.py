@@ -10,7 +10,13 @@ from orchestrator.objective.loading import with_classes
 from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.objective.splits import NearCopy
 from orchestrator.objective.truncation import token_lengths, tokenizer_of
-from orchestrator.preparation.rows import counted, row_counts, shortest_max_length, with_near_copies
+from orchestrator.preparation.rows import (
+    counted,
+    row_counts,
+    shortest_max_length,
+    with_language_warning,
+    with_near_copies,
+)
 from orchestrator.spec.sweep_spec import SweepSpec
 
 if TYPE_CHECKING:
@@ -82,7 +88,7 @@ def data_view(spec: SweepSpec, objective: Objective, examples: int) -> DataView:
         AssetError: the data is not available, or the model's tokenizer cannot be loaded.
         DataError: the data breaks a rule, or ``max_length`` is too short for the objective's prompt.
     """
-    splits, near_copies = with_near_copies(objective.splits(spec.data))
+    splits, near_copies = with_near_copies(with_language_warning(objective.splits(spec.data), spec.model))
     objective = with_classes(objective, splits.summary.classes)
     lengths: dict[str, Lengths] = {}
     max_length = shortest_max_length(spec)

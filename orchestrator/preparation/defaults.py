@@ -57,7 +57,7 @@ def with_split_rule(spec: SweepSpec, stored: Stored | None) -> SweepSpec:
 
 def with_stored_classes(spec: SweepSpec, stored: Stored | None) -> SweepSpec:
     """Return the spec with the classes found when the stored sweep was started, so that their ids stay the same."""
-    classes = () if stored is None else stored["data"].get("classes", ())
+    classes = () if stored is None else stored.get("data", {}).get("classes", ())
     return replace(spec, data=replace(spec.data, classes=tuple(classes))) if classes else spec
 
 

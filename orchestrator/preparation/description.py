@@ -10,8 +10,10 @@ from orchestrator.core.data import DataSummary
 from orchestrator.core.function import FunctionPlan
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EnginePlan
+from orchestrator.core.problem import Problem
 from orchestrator.core.space import ParamValue
-from orchestrator.objective.protocol import Objective
+from orchestrator.objective.protocol import Objective, problem_of
+from orchestrator.objective.text_pairs import PAIR
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.adapters import FUNCTION, SweepAdapters
 from orchestrator.tracking.description import DataInput, SweepDescription
@@ -69,11 +71,13 @@ def adapters_of(plan: EnginePlan, objective: Objective, metric: Metric, data: Da
         quantisation=plan.quantisation,
         head=objective.head.value,
         labels=tuple(objective.labels),
+        problem=problem_of(objective) or Problem.SINGLE_LABEL,
         objective=objective.name,
         prompt=prompt if isinstance(prompt, str) else "{text}",
         label_values=data.labels,
         label_counts=data.label_counts,
         text_column=plan.data.columns.get("text", "text"),
+        pair_column=plan.data.columns.get(PAIR),
     )
 
 

@@ -15,7 +15,6 @@ from orchestrator.core.sweep import SweepRecord
 from orchestrator.ledger.home import sweep_dir
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.digest import digest
-from orchestrator.objective.loading import finds_classes, with_classes
 from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.objective.splits import NearCopies
 from orchestrator.preparation.defaults import (
@@ -134,10 +133,8 @@ def prepare(
     spec = with_stored_classes(with_split_rule(request.spec, stored), stored)
     spec = with_rung_metric(spec, stored, request.objective.metrics)
     model = pinned_model(spec.model, stored, say)
-    objective = with_classes(request.objective, spec.data.classes)
-    objective, splits, checked, near_copies = read_rows(replace(spec, model=model), objective, say)
-    if finds_classes(request.objective):
-        spec = replace(spec, data=replace(spec.data, classes=objective.labels))
+    objective, splits, checked, near_copies = read_rows(replace(spec, model=model), request.objective, say)
+    spec = replace(spec, data=replace(spec.data, classes=() if request.objective.labels else objective.labels))
     spec = with_trial_length(spec, stored, len(splits.train))
     length = trial_length(request.spec, spec, row_counts(splits), resumed=stored is not None)
     spec, prior = with_prior(with_extensions(spec, None if fresh else ledger), stored, ledger, checked.weights)

@@ -4,8 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from orchestrator.core.data import Source
+from orchestrator.objective.languages import language_warning
+from orchestrator.objective.loading import with_classes
 from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.objective.splits import NearCopies, find_near_copies, folds
+from orchestrator.objective.text_pairs import row_texts
 from orchestrator.objective.truncation import truncated
 from orchestrator.report.data_text import data_lines
 from orchestrator.spec.possible import possible
@@ -32,13 +36,13 @@ def read_rows(
         DataError: the data breaks a rule.
         ModelError: the model is damaged, or does not fit the task, the rows or their length.
     """
-    objective, splits, checked = checked_splits(spec, objective)
+    objective, splits, checked = checked_splits(spec, with_classes(objective, spec.data.classes))
     if spec.data.general is not None:
         general_texts(spec.data.general)  # an error here, not after the search
     for note in checked.notes:
         say(note)
     folds(splits, spec.data)  # refuses too few rows before anything is trained
-    splits, near_copies = with_near_copies(splits)
+    splits, near_copies = with_near_copies(with_language_warning(splits, spec.model))
     return objective, counted(spec, objective, splits, say, checked.tokenizer), checked, near_copies
 
 
@@ -79,6 +83,16 @@ def row_counts(splits: Splits) -> dict[str, int]:
     return {name: len(rows) for name, rows in splits.by_name().items()}
 
 
+def with_language_warning(splits: Splits, model: Source) -> Splits:
+    """Return the splits with a warning in their summary if the base model is English and many rows are not."""
+    if "text" not in splits.train.column_names:
+        return splits
+    warning = language_warning(model, row_texts(splits.train))
+    if warning is None:
+        return splits
+    return replace(splits, summary=replace(splits.summary, warnings=(*splits.summary.warnings, warning)))
+
+
 def with_near_copies(splits: Splits) -> tuple[Splits, NearCopies]:
     """Return the splits with a warning of near copies in their summary, and the near copies.
 
@@ -88,7 +102,7 @@ def with_near_copies(splits: Splits) -> tuple[Splits, NearCopies]:
     named = {name: by_name[name] for name in ("test", "validation", "train")}
     if any("text" not in rows.column_names for rows in named.values()):
         return splits, NearCopies()
-    found = find_near_copies({name: rows["text"][:] for name, rows in named.items()})
+    found = find_near_copies({name: row_texts(rows) for name, rows in named.items()})
     if found.warning is None:
         return splits, found
     summary = replace(splits.summary, warnings=(*splits.summary.warnings, found.warning))

@@ -11,7 +11,7 @@ from orchestrator.search.stopping.rules import compared_at
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.spec.trial_length import MAX_EPOCHS, MIN_STEPS, RUNG_STEPS, first_rung, largest_batch, largest_warmup
 
-_SHARES = frozenset({"accuracy", "macro_f1", "exact_match"})
+_SHARES = frozenset({"accuracy", "macro_f1", "weighted_f1", "exact_match"})
 """Metrics which are, or behave like, a share of the rows."""
 _DIFFERENCE = 0.02
 """A difference between two trials which a rung should see: two points of accuracy."""

@@ -9,6 +9,7 @@ from orchestrator.core.sweep import SweepRecord
 from orchestrator.objective.digest import digest
 from orchestrator.objective.protocol import Splits
 from orchestrator.objective.splits import rule_of
+from orchestrator.objective.text_pairs import row_texts
 from orchestrator.promotion.gates import GateResult
 from orchestrator.promotion.stored_rows import rows_digest
 
@@ -95,7 +96,7 @@ def leak_gate(sweep: SweepRecord, read: Callable[[], Splits] | None, most: int) 
 
 def _texts(rows: "datasets.Dataset") -> list[str]:
     if "text" in rows.column_names:
-        return [str(text) for text in rows["text"][:]]
+        return row_texts(rows)
     names = [name for name, kind in rows.features.items() if getattr(kind, "dtype", None) in {"string", "large_string"}]
     columns = [rows[name][:] for name in names]
     return ["\n".join(map(str, texts)) for texts in zip(*columns, strict=True)]

@@ -21,6 +21,10 @@ _DIRECTIONS = {
     "perplexity": Direction.MINIMIZE,
     "accuracy": Direction.MAXIMIZE,
     "macro_f1": Direction.MAXIMIZE,
+    "weighted_f1": Direction.MAXIMIZE,
+    "mcc": Direction.MAXIMIZE,
+    "auroc": Direction.MAXIMIZE,
+    "brier": Direction.MINIMIZE,
     "exact_match": Direction.MAXIMIZE,
 }
 """Directions of the metrics of the shipped objectives, by name without the split."""

@@ -9,9 +9,11 @@ from orchestrator.core.metric import Metric
 from orchestrator.core.ranking import of_the_search
 from orchestrator.core.trial import TrialRecord
 from orchestrator.evaluation.calibration import AdapterCalibration, kept_calibration
+from orchestrator.evaluation.class_scores import ClassScores, class_scores
 from orchestrator.evaluation.measurement_file import kept_measurement
 from orchestrator.evaluation.slices import SMALL, Slice, measured_slices, read_slice_columns, worst_slice
 from orchestrator.evaluation.suspected_labels import FILE, count_suspected_labels
+from orchestrator.evaluation.worst_rows import worst_rows_sentence
 from orchestrator.report import words
 
 
@@ -21,6 +23,8 @@ class Quality:
 
     Attributes:
         slices: slices of the test rows; trials without stored rows are missing.
+        classes: scores of each class on the test rows; trials without class ids are missing.
+        worst_rows: the test row with the highest loss in words; None without stored rows.
         calibrations: calibration on the test rows; trials without class logits are missing.
         suspected: number of suspected label errors by split; None: not searched.
     """
@@ -28,6 +32,8 @@ class Quality:
     slices: Mapping[int, tuple[Slice, ...]] = field(default_factory=dict)
     calibrations: Mapping[int, AdapterCalibration] = field(default_factory=dict)
     suspected: Mapping[str, int] | None = None
+    classes: Mapping[int, ClassScores] = field(default_factory=dict)
+    worst_rows: str | None = None
 
     def lines(self, winner: int | None) -> list[tuple[str, str]]:
         """Return pairs of a name and a sentence without a full stop.
@@ -39,8 +45,12 @@ class Quality:
         worst = None if winner is None else worst_slice(self.slices.get(winner, ()))
         if worst is not None:
             lines.append(("worst slice", slice_sentence(worst, len(self.slices[winner]) if winner is not None else 0)))
+        if winner is not None and winner in self.classes:
+            lines.append(("classes", self.classes[winner].sentence))
         if winner is not None and winner in self.calibrations:
             lines.append(("calibration", self.calibrations[winner].sentence))
+        if self.worst_rows is not None:
+            lines.append(("worst rows", self.worst_rows))
         if self.suspected is not None and any(self.suspected.values()):
             counts = " and ".join(f"{words.count(n)} of {split}" for split, n in self.suspected.items() if n)
             sentence = f"every kept adapter contradicts the labels of {counts} rows: wrong labels or hard rows"
@@ -48,7 +58,7 @@ class Quality:
         return lines
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values by trial: ``slices``, ``worst_slice``, ``calibration``; and ``suspected_labels``."""
+        """Return plain values by trial: ``slices``, ``worst_slice``, ``class_scores``, ``calibration``; and others."""
         return {
             "slices": {number: [_slice_json(each) for each in slices] for number, slices in self.slices.items()},
             "worst_slice": {
@@ -56,29 +66,40 @@ class Quality:
                 for number, slices in self.slices.items()
                 if (worst := worst_slice(slices)) is not None
             },
+            "class_scores": {number: each.to_json() for number, each in self.classes.items()},
+            "worst_rows": self.worst_rows,
             "calibration": {number: asdict(each) for number, each in self.calibrations.items()},
             "suspected_labels": self.suspected,
         }
 
 
-def quality(sweep_dir: Path, records: Sequence[TrialRecord], metric: Metric) -> Quality:
+def quality(sweep_dir: Path, records: Sequence[TrialRecord], metric: Metric, labels: Sequence[str] = ()) -> Quality:
     """Return the quality of a sweep's kept adapters and rows from the files in its folder.
 
     Args:
         sweep_dir: folder of the sweep.
         records: the trials, in any order.
         metric: the searched metric.
+        labels: class names in the order of their ids; empty: no scores of classes.
     """
     columns = read_slice_columns(sweep_dir)
-    slices, calibrations = {}, {}
+    slices, calibrations, classes = {}, {}, {}
     for record in of_the_search(records):
         measured = kept_measurement(sweep_dir, record, metric)
         if measured is None:
             continue
         slices[record.number] = measured_slices(measured.rows, columns)
+        if (scores := class_scores(measured.rows, labels)) is not None:
+            classes[record.number] = scores
         if (calibration := kept_calibration(sweep_dir, record, metric)) is not None:
             calibrations[record.number] = calibration
-    return Quality(slices=slices, calibrations=calibrations, suspected=count_suspected_labels(sweep_dir))
+    return Quality(
+        slices=slices,
+        calibrations=calibrations,
+        suspected=count_suspected_labels(sweep_dir),
+        classes=classes,
+        worst_rows=worst_rows_sentence(sweep_dir),
+    )
 
 
 def slice_sentence(worst: Slice, count: int) -> str:

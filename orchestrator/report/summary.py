@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from orchestrator.core.control import ControlRequest
-from orchestrator.core.data import DataSummary
+from orchestrator.core.data import DataSummary, class_names
 from orchestrator.core.environment import PROGRAM
 from orchestrator.core.plan import EngineName
 from orchestrator.core.ranking import of_the_search, start_trials
@@ -117,7 +117,7 @@ def summarise(
         notes=tuple(sweep.facts.notes.values()),
         tokens=sum(round(record.reports[-1].metrics.get("progress/tokens", 0)) for record in records if record.reports),
         data_summary=sweep.facts.data_summary,
-        quality=quality(sweep_dir(sweep), records, metric),
+        quality=quality(sweep_dir(sweep), records, metric, class_names(sweep.facts.data_summary)),
         learning_curve=learning_curve(sweep_dir(sweep), records, metric, sweep.facts.rows.get("train", 0)),
         requests=tuple(requests),
     )

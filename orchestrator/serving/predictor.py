@@ -10,6 +10,7 @@ from orchestrator.assets.models import resolve_model
 from orchestrator.core.data import Source
 from orchestrator.core.environment import program
 from orchestrator.core.errors import UserError
+from orchestrator.core.problem import Problem
 from orchestrator.core.quantisation import Quantisation, require_package
 from orchestrator.serving.bases import BaseModels
 from orchestrator.tracking.adapters import CARD, AdapterCard, read_card
@@ -30,17 +31,20 @@ class Prediction:
 
     Attributes:
         text: the input.
-        answer: the most probable label, or the generated text; None for a blank text.
-        probabilities: by label, in [0, 1] with sum 1; empty for generated text.
+        answer: the most probable label; the labels with a probability above one half, separated by commas; the
+            predicted numbers; or the generated text. None for a blank text.
+        probabilities: by label, in [0, 1], with sum 1 for one label per text; empty for generated text and numbers.
+        values: predicted numbers by name; empty for other tasks.
     """
 
     text: str
     answer: str | None
     probabilities: Mapping[str, float] = field(default_factory=dict)
+    values: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def score(self) -> float | None:
-        """The answer's probability; None for generated text."""
+        """The answer's probability; None for generated text, several labels and numbers."""
         return None if self.answer is None else self.probabilities.get(self.answer)
 
 
@@ -111,7 +115,11 @@ class Predictor:
         return cls(AdapterRunner(folder, base, device, shared), card, located, calibrated=calibrated)
 
     def predict(
-        self, texts: Sequence[str], batch_size: int = 32, progress: Callable[[int], None] = lambda _count: None
+        self,
+        texts: Sequence[str],
+        batch_size: int = 32,
+        progress: Callable[[int], None] = lambda _count: None,
+        pairs: Sequence[str] | None = None,
     ) -> list[Prediction]:
         """Return one prediction per text, in order; blank texts get no answer.
 
@@ -119,17 +127,27 @@ class Predictor:
             texts: the texts.
             batch_size: texts per batch.
             progress: called after each batch with the number of texts answered so far, blank ones left out.
+            pairs: the second text of each row, for a model of pairs; None for other models.
+
+        Raises:
+            UserError: the model needs second texts and gets none, or gets some and needs none.
         """
-        nonblank = [text for text in texts if text.strip()]
+        rows = [*zip(texts, texts if pairs is None else pairs, strict=True)]
+        full = [row for row in rows if all(map(str.strip, row))]
         found: list[Prediction] = []
-        for start in range(0, len(nonblank), batch_size):
-            found += self.answers(nonblank[start : start + batch_size], batch_size)
+        for start in range(0, len(full), batch_size):
+            some = [*zip(*full[start : start + batch_size], strict=True)]
+            found += self.answers(some[0], batch_size, pairs=None if pairs is None else some[1])
             progress(len(found))
         answers = iter(found)
-        return [next(answers) if text.strip() else Prediction(text=text, answer=None) for text in texts]
+        return [next(answers) if all(map(str.strip, row)) else Prediction(text=row[0], answer=None) for row in rows]
 
     def answers(
-        self, texts: Sequence[str], batch_size: int = 32, max_new_tokens: int = MAX_NEW_TOKENS
+        self,
+        texts: Sequence[str],
+        batch_size: int = 32,
+        max_new_tokens: int = MAX_NEW_TOKENS,
+        pairs: Sequence[str] | None = None,
     ) -> list[Prediction]:
         """Return one prediction per text, in order; no text is blank.
 
@@ -137,13 +155,32 @@ class Predictor:
             texts: the texts.
             batch_size: texts per batch.
             max_new_tokens: most tokens of a generated answer.
+            pairs: the second text of each row, for a model of pairs; None for other models.
+
+        Raises:
+            UserError: the model needs second texts and gets none, or gets some and needs none.
         """
+        if (pairs is None) == (self.card.pair_column is not None):
+            need = (
+                f"two texts a row, {self.card.text_column} and {self.card.pair_column}" if pairs is None else "one text"
+            )
+            raise UserError(f"{self.reference} was trained on rows of {need}; see predict --pair-column")
         labels = self.card.labels
         if not labels:
             answers = self._runner.generate(texts, batch_size, max_new_tokens)
             return [Prediction(text=text, answer=answer) for text, answer in zip(texts, answers, strict=True)]
-        rows = self._runner.probabilities(texts, batch_size)
+        rows = self._runner.probabilities(texts, batch_size, pairs)
         by_label = [dict(zip(labels, row, strict=True)) for row in rows]
+        if self.card.problem == Problem.REGRESSION:
+            return [
+                Prediction(text=text, answer=numbers_text(row), values=row)
+                for text, row in zip(texts, by_label, strict=True)
+            ]
+        if self.card.problem == Problem.MULTI_LABEL:
+            return [
+                Prediction(text=text, answer=labels_text(row), probabilities=row)
+                for text, row in zip(texts, by_label, strict=True)
+            ]
         found = [
             Prediction(text=text, answer=max(row, key=row.__getitem__), probabilities=row)
             for text, row in zip(texts, by_label, strict=True)
@@ -160,6 +197,18 @@ class Predictor:
             replace(each, probabilities=dict(zip(each.probabilities, row, strict=True)))
             for each, row in zip(predictions, rows, strict=True)
         ]
+
+
+def numbers_text(values: Mapping[str, float]) -> str:
+    """Return predicted numbers with four significant digits, several ones with their names."""
+    if len(values) == 1:
+        return f"{next(iter(values.values())):.4g}"
+    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+
+
+def labels_text(probabilities: Mapping[str, float]) -> str:
+    """Return the labels with a probability above one half, or ``(no label)``."""
+    return ", ".join(name for name, probability in probabilities.items() if probability > 0.5) or "(no label)"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

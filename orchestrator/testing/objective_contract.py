@@ -12,7 +12,7 @@ from orchestrator.assets.tokens import load_tokenizer
 from orchestrator.core.data import DataPlan, Source
 from orchestrator.core.plan import EnginePlan
 from orchestrator.objective.digest import digest
-from orchestrator.objective.loading import check_members, member_names
+from orchestrator.objective.loading import check_members, members_of
 from orchestrator.objective.protocol import Example, Objective, Splits
 from orchestrator.training.checks.rehearsal import random_logits, rehearse
 
@@ -86,7 +86,7 @@ class ObjectiveContract:
 
     def test_members_follow_the_protocol(self, objective: Objective) -> None:
         """Every member is there; names, labels and metrics are valid."""
-        values = {name: getattr(objective, name) for name in member_names() if hasattr(objective, name)}
+        values = members_of(objective)
         check_members(objective.name, values, values)
 
     def test_hooks_pass_the_rehearsal(
@@ -166,7 +166,7 @@ class ObjectiveContract:
 
         before, _ = objective.losses(batch.logits, batch.tensors)
         logits = batch.logits.clone()
-        logits[0] = logits[0].flip(-1)
+        logits[0] = -2 * logits[0]
         after, _ = objective.losses(logits, batch.tensors)
         assert torch.equal(before[1:], after[1:])
         assert before[0] != after[0]
@@ -201,17 +201,17 @@ class ObjectiveContract:
         assert pickle.dumps(objective.predictions(batch.logits, batch.tensors)) == pickle.dumps(pairs)
 
     def test_measure_returns_every_metric(self, objective: Objective, batch: Batch) -> None:
-        """``measure`` returns a finite number for each name in ``metrics`` except ``loss``, the same at every call."""
+        """``measure`` returns a number or NaN for each name in ``metrics`` except ``loss``."""
         pairs = objective.predictions(batch.logits, batch.tensors) * 5
         measured = objective.measure(pairs)
         assert objective.metrics.keys() - {"loss"} <= measured.keys()
-        assert all(math.isfinite(value) for value in measured.values())
-        assert objective.measure(pairs) == measured
+        assert not any(map(math.isinf, measured.values()))
+        assert objective.measure(pairs) == pytest.approx(measured, rel=0, abs=0, nan_ok=True)
 
     def test_measure_ignores_row_order(self, objective: Objective, batch: Batch) -> None:
         """The order of the rows does not change a metric."""
         pairs = objective.predictions(batch.logits, batch.tensors) * 5
-        assert objective.measure(pairs[::-1]) == pytest.approx(objective.measure(pairs))
+        assert objective.measure(pairs[::-1]) == pytest.approx(objective.measure(pairs), nan_ok=True)
 
     def test_baseline_names_splits(self, objective: Objective, splits: Splits) -> None:
         """The baseline is None, or finite numbers with the metric names of reports, such as ``val/accuracy``."""

@@ -30,6 +30,9 @@ AUTO_CLASSES = {
 TEXT = "text"
 """The default name of the text column."""
 
+SINGLE_LABEL, MULTI_LABEL, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
+"""Problems of a classification head, with transformers' names."""
+
 BASE = "LORATORY_BASE_MODEL"
 """Environment variable with the base model's folder or hub id; for servers, which take no ``model_config``."""
 
@@ -54,6 +57,7 @@ class AdapterRunner:
         self.folder = folder
         self.card = read_card(folder)
         self.labels: tuple[str, ...] = tuple(self.card["labels"])
+        self.problem: str = self.card.get("problem", SINGLE_LABEL)
         model = load_base(self.card, base, device) if model is None else model
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         if self.tokenizer.pad_token is None:
@@ -105,15 +109,29 @@ class AdapterRunner:
         end = self.tokenizer.eos_token
         return self.model.config.is_encoder_decoder and end is not None and any(end in text for text in texts)
 
-    def probabilities(self, texts: Sequence[str], batch_size: int = 32) -> list[list[float]]:
-        """Return the class probabilities of each text, B×C."""
+    def probabilities(
+        self, texts: Sequence[str], batch_size: int = 32, pairs: Sequence[str] | None = None
+    ) -> list[list[float]]:
+        """Return the class probabilities of each text, B×C; in regression the predicted numbers.
+
+        The probabilities of several labels per text do not add up to 1.
+
+        Args:
+            texts: the texts.
+            batch_size: texts per batch.
+            pairs: the second text of each row; None: rows have one text.
+        """
         import torch
 
         rows: list[list[float]] = []
         with torch.inference_mode():
-            for batch in _batches(texts, 1 if self.one_by_one or self._ends_within(texts) else batch_size):
+            alone = self.one_by_one or self._ends_within([*texts, *(pairs or [])])
+            size = 1 if alone else batch_size
+            seconds = [None] * len(texts) if pairs is None else [*_batches(pairs, size)]
+            for batch, others in zip(_batches(texts, size), seconds, strict=False):
                 encoded = self.tokenizer(
                     list(batch),
+                    None if others is None else list(others),
                     truncation=True,
                     max_length=self.card["max_length"],
                     padding=True,
@@ -122,8 +140,13 @@ class AdapterRunner:
                 ).to(self.device)
                 if "token_type_ids" in encoded and not encoded["token_type_ids"].any():
                     del encoded["token_type_ids"]  # absent in training too; GPT-2 would treat them as tokens
-                rows += self.model(**encoded).logits.float().softmax(dim=-1).tolist()
+                rows += self._scores(self.model(**encoded).logits.float()).tolist()
         return rows
+
+    def _scores(self, logits_BC: "torch.Tensor") -> "torch.Tensor":
+        if self.problem == REGRESSION:
+            return logits_BC
+        return logits_BC.sigmoid() if self.problem == MULTI_LABEL else logits_BC.softmax(dim=-1)
 
     def calibrated(self, rows: Sequence[Sequence[float]]) -> list[list[float]]:
         """Return class probabilities at the adapter's temperature, B×C; the most probable classes stay the same.
@@ -196,8 +219,10 @@ class AdapterRunner:
 class AdapterModel(PythonModel):
     """The model for MLflow: a frame with the text column in, one row of answers for each text out.
 
-    A classifier answers with ``label``, ``score`` (its probability) and ``probabilities`` (by label). A language model
-    answers with ``text``. MLflow has checked the frame against the signature, so it has the text column.
+    A classifier answers with ``label``, ``score`` (its probability) and ``probabilities`` (by label). With several
+    labels per text it answers with ``labels`` (those with a probability above one half) and ``probabilities``; in
+    regression with ``values`` (by name). A language model answers with ``text``. MLflow has checked the frame against
+    the signature, so it has the text column.
     """
 
     # Without it MLflow warns at every import of this file about the missing annotation of predict.
@@ -226,10 +251,16 @@ class AdapterModel(PythonModel):
         labels = self.runner.labels
         if not labels:
             return pd.DataFrame({"text": self.runner.generate(texts)}, index=series.index)
-        values = self.runner.probabilities(texts)
+        other = self.runner.card.get("pair_column")
+        values = self.runner.probabilities(texts, pairs=None if other is None else _texts(_column(model_input, other)))
         if (params or {}).get("calibrated"):
             values = self.runner.calibrated(values)
         rows = [dict(zip(labels, row, strict=True)) for row in values]
+        if self.runner.problem == REGRESSION:
+            return pd.DataFrame({"values": rows}, index=series.index)
+        if self.runner.problem == MULTI_LABEL:
+            chosen = [[label for label, probability in row.items() if probability > 0.5] for row in rows]
+            return pd.DataFrame({"labels": chosen, "probabilities": rows}, index=series.index)
         best = [max(row, key=row.__getitem__) for row in rows]
         scores = [row[label] for row, label in zip(rows, best, strict=True)]
         return pd.DataFrame({"label": best, "score": scores, "probabilities": rows}, index=series.index)

@@ -60,10 +60,12 @@ class AdapterCard:
         base_path: the folder or hub id of the base model in training.
         quantisation: arguments of transformers' ``BitsAndBytesConfig`` for the base model; None: not quantised.
         head: ``sequence_classification``, ``causal_lm``, ``seq2seq_lm`` or ``function``.
-        labels: class names in the order of their ids; empty without classes.
+        labels: names of the classes or of the predicted numbers, in the order of their ids; empty for heads that write.
+        problem: ``single_label_classification``, ``multi_label_classification`` or ``regression``.
         max_length: longest input in tokens; longer inputs are cut, as in training.
         prompt: the prompt of a language model, with ``{text}`` for the input.
         text_column: the text column in the training data.
+        pair_column: its column with the second text of each row; None: rows have one text.
         objective: the objective's name.
         sweep, sweep_key, trial, samples: the checkpoint: ``name#generation``, the sweep's key, the trial's number and
             its training samples.
@@ -91,8 +93,10 @@ class AdapterCard:
     trial: int
     samples: int
     measured_at: float
+    problem: str = "single_label_classification"
     prompt: str = "{text}"
     text_column: str = "text"
+    pair_column: str | None = None
     quantisation: Mapping[str, Any] | None = None
     label_values: Mapping[str, str] = field(default_factory=dict)
     label_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -154,7 +158,7 @@ class SweepAdapters:
     Attributes:
         sweep_dir: the sweep's folder; checkpoint paths in reports are relative to it.
         metric: decides the best checkpoint of a trial.
-        base, base_path, head, labels, objective, prompt, text_column: as in ``AdapterCard``.
+        base, base_path, head, labels, problem, objective, prompt, text_column, pair_column: as in ``AdapterCard``.
         label_values, label_counts: as in ``AdapterCard``.
         quantisation: quantisation of the base model; None: not quantised.
     """
@@ -166,8 +170,10 @@ class SweepAdapters:
     head: str
     labels: tuple[str, ...]
     objective: str
+    problem: str = "single_label_classification"
     prompt: str = "{text}"
     text_column: str = "text"
+    pair_column: str | None = None
     quantisation: Quantisation | None = None
     label_values: Mapping[str, str] = field(default_factory=dict)
     label_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -204,8 +210,10 @@ class SweepAdapters:
             base_path=self.base_path,
             head=self.head,
             labels=self.labels,
+            problem=self.problem,
             prompt=self.prompt,
             text_column=self.text_column,
+            pair_column=self.pair_column,
             quantisation=None if self.quantisation is None else loading_arguments(self.quantisation),
             label_values=self.label_values,
             label_counts=self.label_counts,

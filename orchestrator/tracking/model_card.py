@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets.catalogue import CATALOGUE, PackagedAsset
 from orchestrator.core.data import Origin
+from orchestrator.core.problem import Problem
 
 if TYPE_CHECKING:
     from orchestrator.tracking.adapters import AdapterCard
@@ -37,7 +38,7 @@ from transformers import {imports}
 {base}
 labels = {labels}
 model = AutoModelForSequenceClassification.from_pretrained(
-    {arguments}, num_labels=len(labels), id2label=dict(enumerate(labels)), ignore_mismatched_sizes=True
+    {arguments}, num_labels=len(labels){problem}, id2label=dict(enumerate(labels)), ignore_mismatched_sizes=True
 )  # the adapter brings its own head
 tokenizer = AutoTokenizer.from_pretrained("THIS FOLDER")
 model.config.pad_token_id = tokenizer.pad_token_id  # as in training
@@ -121,6 +122,10 @@ def task(card: "AdapterCard") -> str:
     """Return the adapter's task in one sentence."""
     if card.is_function:
         return "The model of a function: its own code trained it, and only its own `load` can load it."
+    if card.problem == Problem.REGRESSION:
+        return f"It predicts {' and '.join(f'`{name}`' for name in card.labels)} of a text, as numbers."
+    if card.problem == Problem.MULTI_LABEL:
+        return f"It gives a text any number of labels, also none: {', '.join(f'`{label}`' for label in card.labels)}."
     if card.labels:
         return f"It classifies a text as {_either([f'`{label}`' for label in card.labels])}."
     return f"It writes a text after the prompt {f'`{card.prompt}`' if '`' not in card.prompt else repr(card.prompt)}."
@@ -163,7 +168,11 @@ def _limits(card: "AdapterCard") -> str:
     if card.is_function:
         return "- The function read its data itself, so no rows and no licences are recorded here."
     lines = [f"Texts are cut to {card.max_length} tokens, as in training."]
-    if card.labels:
+    if card.problem == Problem.REGRESSION:
+        lines.append("Every text gets numbers, also a text in another language or of another kind.")
+    elif card.problem == Problem.MULTI_LABEL:
+        lines.append("A label is given above a probability of one half; no threshold was tuned.")
+    elif card.labels:
         lines.append("Every text gets one of the classes, also a text in another language or of another kind.")
     few = [name for name, count in card.label_counts.get("train", {}).items() if count < FEW]
     if few:
@@ -230,6 +239,7 @@ def _code(card: "AdapterCard", hub: str | None) -> str:
         arguments=arguments,
         auto=auto,
         labels=list(card.labels),
+        problem="" if card.problem == Problem.SINGLE_LABEL else f', problem_type="{card.problem}"',
         prompt=card.prompt,
         imports=", ".join(names),
     )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.core.errors import TrackingError
 from orchestrator.core.names import logged_model_name, mlflow_key
+from orchestrator.core.problem import Problem
 from orchestrator.tracking.adapters import CARD, CONFIG, AdapterCard
 from orchestrator.tracking.environment import load_mlflow
 from orchestrator.tracking.location import exclusive
@@ -145,11 +146,13 @@ def _save(staged: Path, card: AdapterCard, model: "LoggedModel", run_id: str, ta
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
     # By name: a frame may have other columns, before the texts too. MLflow leaves them out and requires this one.
+    columns = (card.text_column, *([card.pair_column] if card.pair_column else []))
     calibrated = ParamSpec("calibrated", DataType.boolean, default=False)
+    single = card.labels and card.problem == Problem.SINGLE_LABEL
     signature = ModelSignature(
-        inputs=Schema([ColSpec(DataType.string, card.text_column)]),
+        inputs=Schema([ColSpec(DataType.string, name) for name in columns]),
         outputs=Schema(_answers(card)),
-        params=ParamSchema([calibrated]) if card.labels else None,  # type: ignore[arg-type]  # its default is None
+        params=ParamSchema([calibrated]) if single else None,  # type: ignore[arg-type]  # its default is None
     )
     packages = PACKAGES if card.quantisation is None else (*PACKAGES, *QUANTISED_PACKAGES)
     with warnings.catch_warnings():
@@ -162,7 +165,7 @@ def _save(staged: Path, card: AdapterCard, model: "LoggedModel", run_id: str, ta
             pip_requirements=[f"{name}=={metadata.version(name).partition('+')[0]}" for name in packages],
             signature=signature,
             model_config={"base": ""},  # load_model ignores every key missing here
-            input_example=pd.DataFrame({card.text_column: ["What is this text about?"]}),
+            input_example=pd.DataFrame({name: ["What is this text about?"] for name in columns}),
             metadata={"loratory": card.to_json()},
         )
 
@@ -187,11 +190,15 @@ def _save_function(staged: Path, card: AdapterCard, model: "LoggedModel", run_id
 def _answers(card: AdapterCard) -> "list[ColSpec | TensorSpec]":
     """Return the columns of a model's answers."""
     from mlflow.types import ColSpec, DataType
-    from mlflow.types.schema import Map
+    from mlflow.types.schema import Array, Map
 
     if not card.labels:
         return [ColSpec(DataType.string, "text")]
+    if card.problem == Problem.REGRESSION:
+        return [ColSpec(Map(DataType.double), "values")]
     by_label = ColSpec(Map(DataType.double), "probabilities")
+    if card.problem == Problem.MULTI_LABEL:
+        return [ColSpec(Array(DataType.string), "labels"), by_label]
     return [ColSpec(DataType.string, "label"), ColSpec(DataType.double, "score"), by_label]
 
 

@@ -4,7 +4,7 @@ import json
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from tests.e2e.conftest import SMALL, SMOKE, Installation
 pytestmark = pytest.mark.e2e
 LONGER = [*SMALL, "--set", "early_stopping.reports=4", "--set", "early_stopping.rule=none", "--set", "confirm=none"]
 WAIT_S = 600
+Start = Callable[..., subprocess.Popen[str]]
 
 
 def status(installation: Installation) -> Any:
@@ -29,6 +30,21 @@ def wait_until(installation: Installation, holds: Callable[[Any], bool], driver:
         assert driver.poll() is None, driver.communicate()
         time.sleep(0.5)
     return state
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start drivers; a paused driver would wait forever, so all are killed at the end of the test."""
+    drivers: list[subprocess.Popen[str]] = []
+
+    def begin(installation: Installation, *command: str) -> subprocess.Popen[str]:
+        drivers.append(installation.start(*command))
+        return drivers[-1]
+
+    yield begin
+    for driver in drivers:
+        driver.kill()
+        driver.wait()
 
 
 def first_report(driver: subprocess.Popen[str]) -> None:
@@ -51,12 +67,12 @@ def finished(driver: subprocess.Popen[str]) -> Any:
     return json.loads(out)
 
 
-def test_paused_sweep_is_changed_killed_and_resumed(tmp_path: Path, empty_store: Path) -> None:
+def test_paused_sweep_is_changed_killed_and_resumed(tmp_path: Path, empty_store: Path, start: Start) -> None:
     import mlflow
 
     installation = Installation.with_store(tmp_path, empty_store)
     command = ("sweep", str(SMOKE), *LONGER, "--inline", "--json")
-    driver = installation.start(*command)
+    driver = start(installation, *command)
     first_report(driver)
     installation.run("pause", "sentiment-smoke", "--reason", "lunch")
     state = wait_until(installation, is_resting, driver)
@@ -73,7 +89,7 @@ def test_paused_sweep_is_changed_killed_and_resumed(tmp_path: Path, empty_store:
     assert "there is nothing to pause" in refused.communicate(timeout=WAIT_S)[1]
     assert refused.returncode == 2
 
-    driver = installation.start(*command)
+    driver = start(installation, *command)
     state = wait_until(installation, is_resting, driver)
     assert answered(state) == [("pause", "done"), ("stop", "done"), ("clone", "done"), ("extend", "done")]
     installation.run("resume", "sentiment-smoke")
@@ -100,9 +116,9 @@ def test_paused_sweep_is_changed_killed_and_resumed(tmp_path: Path, empty_store:
     assert installation.json(*command[:-1])["finished"] is True
 
 
-def test_sweep_under_ray_rests_and_resumes(tmp_path: Path, empty_store: Path) -> None:
+def test_sweep_under_ray_rests_and_resumes(tmp_path: Path, empty_store: Path, start: Start) -> None:
     installation = Installation.with_store(tmp_path, empty_store)
-    driver = installation.start("sweep", str(SMOKE), *LONGER, "--set", "budget.trials=2", "--json")
+    driver = start(installation, "sweep", str(SMOKE), *LONGER, "--set", "budget.trials=2", "--json")
     first_report(driver)
     installation.run("pause", "sentiment-smoke")
     wait_until(installation, is_resting, driver)

@@ -1,11 +1,13 @@
 """Metrics and the baseline compared with values computed by hand."""
 
+import math
+
 import datasets
 import pytest
 
 from orchestrator.core.errors import DataError
 from orchestrator.evaluation.baseline import choose_analysers, tfidf_baseline
-from orchestrator.evaluation.metrics import classification_metrics
+from orchestrator.evaluation.metrics import CLASSIFICATION, classification_metrics
 from orchestrator.objective.protocol import Splits
 
 
@@ -25,6 +27,30 @@ def test_accuracy_and_macro_f1_by_hand() -> None:
 )
 def test_macro_f1_omits_absent_classes(pairs: list[tuple[int, int]], macro_f1: float) -> None:
     assert classification_metrics(pairs, 4)["macro_f1"] == pytest.approx(macro_f1)
+
+
+def test_metrics_of_probabilities_by_hand() -> None:
+    # p = (0.5, 0.5) and (0.9, 0.1), true class 0 and 1: Brier 0.5 and 1.62; the class-1 scores order both rows wrongly
+    pairs = [([0.0, 0.0], 0), ([math.log(9), 0.0], 1)]
+    measured = classification_metrics(pairs, 2, CLASSIFICATION)
+    assert measured == {
+        "accuracy": 0.5,
+        "macro_f1": pytest.approx(1 / 3),
+        "weighted_f1": pytest.approx(1 / 3),
+        "mcc": 0.0,
+        "auroc": 0.0,
+        "brier": pytest.approx((0.5 + 1.62) / 2),
+    }
+
+
+def test_absent_classes_follow_stated_rules() -> None:
+    pairs = [([2.0, 1.0, 0.0], 0), ([0.0, 1.0, -1.0], 1), ([1.0, 0.0, -1.0], 1)]  # nothing has class 2
+    measured = classification_metrics(pairs, 3, CLASSIFICATION)
+    assert measured["auroc"] == 0.75  # class 0: 0.5, as p is 0.665, 0.245 and 0.665; class 1: 1 hit and 1 tie
+    assert measured["weighted_f1"] == pytest.approx(2 / 3)
+    one = classification_metrics([([1.0, 0.0], 0)], 2, CLASSIFICATION)
+    assert math.isnan(one["auroc"])
+    assert (one["mcc"], one["weighted_f1"]) == (0.0, 1.0)
 
 
 def rows(texts: list[str], labels: list[int]) -> datasets.Dataset:

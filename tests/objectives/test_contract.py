@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from objectives import classification, headline, headline_seq2seq, sentiment, topic
+from objectives import classification, headline, headline_seq2seq, multi_label, regression, sentiment, topic
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.objective.loading import load_objective, with_classes
 from orchestrator.objective.protocol import Objective
@@ -55,6 +55,18 @@ class TestClassification(Classifies):
     @pytest.fixture
     def objective(self) -> Objective:
         return with_classes(classification.OBJECTIVE, topic.OBJECTIVE.labels)
+
+
+class TestMultiLabel(Classifies):
+    @pytest.fixture
+    def objective(self) -> Objective:
+        return with_classes(multi_label.OBJECTIVE, topic.OBJECTIVE.labels)
+
+
+class TestRegression(Classifies):
+    @pytest.fixture
+    def objective(self) -> Objective:
+        return with_classes(regression.OBJECTIVE, ("label",))
 
 
 class TestHeadline(Writes):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from objectives import classification, headline, headline_seq2seq, sentiment, topic
+from objectives import classification, headline, headline_seq2seq, multi_label, regression, sentiment, topic
 from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.objective.digest import digest
 from orchestrator.objective.loading import load_objective
@@ -15,6 +15,8 @@ SHIPPED: tuple[Objective, ...] = (
     classification.OBJECTIVE,
     headline.OBJECTIVE,
     headline_seq2seq.OBJECTIVE,
+    multi_label.OBJECTIVE,
+    regression.OBJECTIVE,
     sentiment.OBJECTIVE,
     topic.OBJECTIVE,
 )

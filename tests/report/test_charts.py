@@ -11,10 +11,12 @@ from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.row_measures import RowMeasures
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.evaluation.calibration import calibrate
+from orchestrator.evaluation.class_scores import class_scores
 from orchestrator.evaluation.learning_curve import CurvePoint, Gain, LearningCurve, MoreRows
 from orchestrator.evaluation.slices import measured_slices, worst_slice
 from orchestrator.report.charts import CHARTS
 from orchestrator.report.charts.chart import plain
+from orchestrator.report.charts.classes import class_bars, confusion
 from orchestrator.report.charts.rows import calibration, slices
 from orchestrator.report.charts.search import best_so_far, survival
 from orchestrator.report.charts.training_rows import training_rows
@@ -64,10 +66,14 @@ def example_quality(number: int) -> Quality:
         tokens=tuple(range(300)),
         logits=tuple(map(tuple, logits.tolist())),
     )
+    scores = class_scores(rows, ("<b>no</b>", "yes"))
+    assert scores is not None
     calibration = calibrate(rows, rows)
     assert calibration is not None
     columns = {"channel": [f"<c> {row % 40}" for row in range(300)]}
-    return Quality(slices={number: measured_slices(rows, columns)}, calibrations={number: calibration})
+    return Quality(
+        slices={number: measured_slices(rows, columns)}, calibrations={number: calibration}, classes={number: scores}
+    )
 
 
 def curve(number: int, values: tuple[float, ...], *, begin: float = 0.0, **other: object) -> TrialRecord:
@@ -178,7 +184,8 @@ def test_page_of_2000_trials_is_small() -> None:
     records = make_records(12) * 167
     many = summarise(make_sweep(), [replace(record, number=n) for n, record in enumerate(records)][:2000])
     charts = draw(many)
-    assert charts.keys() == CHARTS.keys() - {"importances", "training_rows", "slices", "calibration", "pareto_front"}
+    of_rows = {"training_rows", "slices", "calibration", "class_scores", "confusion"}
+    assert charts.keys() == CHARTS.keys() - {"importances", "pareto_front", *of_rows}
     assert all(len(chart.figure.data) <= 12 for chart in charts.values())
     sizes = {name: len(json.dumps(chart.figure.to_plotly_json())) for name, chart in charts.items()}
     assert sum(sizes.values()) < 6_000_000, sizes
@@ -214,3 +221,13 @@ def test_training_rows_have_forecasts_with_intervals(summary: Summary) -> None:
 )
 def test_answer_on_more_rows_names_its_numbers(curve: LearningCurve, expected: str) -> None:
     assert expected in answer_text(curve)
+
+
+def test_class_charts_count_the_test_rows(summary: Summary) -> None:
+    matrix, bars = confusion(summary), class_bars(summary)
+    assert matrix is not None
+    assert bars is not None
+    counts = matrix.figure.data[1].text
+    assert sum(map(int, counts)) == 300
+    assert "&lt;b&gt;no" in str(matrix.figure.layout.xaxis.ticktext)
+    assert "has the lowest F1" in bars.message

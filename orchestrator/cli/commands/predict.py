@@ -37,6 +37,10 @@ def predict(
     column: Annotated[
         str | None, typer.Option(metavar="NAME", help="Text column of the file. Default: 'text', or the only column.")
     ] = None,
+    pair_column: Annotated[
+        str | None,
+        typer.Option("--pair-column", metavar="NAME", help="Column of the second texts, for a model of text pairs."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the rows and answers to this file.")
     ] = None,
@@ -56,11 +60,14 @@ def predict(
     from orchestrator.serving.tables import write_rows
 
     screen = Screen(as_json=as_json)
+    if file is None and pair_column is not None:
+        raise UserError("--pair-column needs --file")
     inputs, table = _inputs(texts or [], file, column, output)
     with screen.quiet(logs_folder() / "predict.log"):
         predictor = Predictor.load(model, registry_location(tracking_uri, registry_uri), calibrated=calibrated)
         with _progress(screen, sum(bool(text.strip()) for text in inputs)) as progress:
-            predictions = predictor.predict(inputs, batch_size, progress)
+            pairs = None if table is None or pair_column is None else table.texts(pair_column)
+            predictions = predictor.predict(inputs, batch_size, progress, pairs)
     if table is not None and output is not None:
         write_rows(output, table, _columns(predictions))
         screen.say(f"{output}: {len(predictions)} rows written with answers")
@@ -165,8 +172,10 @@ def _stdin_lines() -> list[str]:
 def _columns(predictions: "list[Prediction]") -> dict[str, list[str | float | None]]:
     """Return the columns to add to a table of rows. Generated answers have no score."""
     columns: dict[str, list[str | float | None]] = {"answer": [item.answer for item in predictions]}
-    if any(item.probabilities for item in predictions):
+    if any(item.score is not None for item in predictions):
         columns["score"] = [item.score for item in predictions]
+    names = next((item.values for item in predictions if item.values), {})
+    columns |= {name: [item.values.get(name) for item in predictions] for name in names}
     return columns
 
 

@@ -75,11 +75,11 @@ def _read_data(screen: Screen, spec: "SweepSpec") -> dict[str, Any]:
 
     from orchestrator.assets.models import is_on_this_machine
     from orchestrator.objective.loading import load_objective, with_classes
-    from orchestrator.preparation.rows import counted, row_counts, with_near_copies
+    from orchestrator.preparation.rows import counted, row_counts, with_language_warning, with_near_copies
     from orchestrator.report.data_text import data_lines
 
     objective = load_objective(spec.objective)
-    splits, _ = with_near_copies(objective.splits(spec.data))
+    splits, _ = with_near_copies(with_language_warning(objective.splits(spec.data), spec.model))
     objective = with_classes(objective, splits.summary.classes)
     is_local = is_on_this_machine(spec.model)
     summary = counted(spec, objective, splits).summary if is_local else splits.summary

@@ -11,6 +11,7 @@ from orchestrator.core.seeds import derive_seed
 from orchestrator.objective.protocol import Splits
 from orchestrator.objective.splits.rules import rule_of
 from orchestrator.objective.splits.table import Columns, group_name
+from orchestrator.objective.text_pairs import row_texts
 
 _COLUMNS = Columns()
 
@@ -99,8 +100,8 @@ def _related(splits: Splits, plan: DataPlan) -> list[int]:
         first = len(keys)
         keys += [[("row", first + row)] for row in range(len(rows))]
         if _COLUMNS.text in rows.column_names:
-            for row, text in enumerate(rows[_COLUMNS.text][:]):
-                keys[first + row].append(("near", forms(str(text)).near))
+            for row, text in enumerate(row_texts(rows, _COLUMNS.text)):
+                keys[first + row].append(("near", forms(text).near))
         if _COLUMNS.group in rows.column_names:
             for row, group in enumerate(rows[_COLUMNS.group][:]):
                 if (name := group_name(group)) is not None:

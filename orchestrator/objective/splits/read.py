@@ -8,6 +8,7 @@ from orchestrator.assets.data import reading_for
 from orchestrator.core.data import DataPlan, DataSummary, Origin, Source
 from orchestrator.objective.protocol import Splits
 from orchestrator.objective.splits.splitter import Splitter
+from orchestrator.objective.text_pairs import row_texts
 
 if TYPE_CHECKING:
     import datasets
@@ -36,7 +37,7 @@ def read_splits(plan: DataPlan, read: Read, splitter: Splitter) -> Splits:
             dropped |= {f"shift/{name}: {reason}": number for reason, number in excluded.items()}
     splits = Splits(train=split.train, validation=split.validation, test=split.test, shift=shift)
     longest = {
-        name: max((len(text) for text in rows[splitter.text][:]), default=0) for name, rows in splits.by_name().items()
+        name: max(map(len, row_texts(rows, splitter.text)), default=0) for name, rows in splits.by_name().items()
     }
     return replace(splits, summary=DataSummary(dropped=dropped, longest=longest, split_rule=plan.split_rule))
 

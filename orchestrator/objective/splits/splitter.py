@@ -18,6 +18,7 @@ from orchestrator.core.errors import DataError
 from orchestrator.objective.splits.draw import draw
 from orchestrator.objective.splits.rules import rule_of
 from orchestrator.objective.splits.table import GROUP, NEAR, SURPLUS, Columns, Table, refuse_overlap
+from orchestrator.objective.text_pairs import row_texts
 
 if TYPE_CHECKING:
     import datasets
@@ -89,10 +90,10 @@ class Splitter(Columns):
         """
         rule = rule_of(plan.split_rule)
         table = Table.read(rows, self, rule)
-        trained = {rule.forms(str(text)).order for text in train[self.text][:]}
+        trained = {rule.forms(text).order for text in row_texts(train, self.text)}
         clean, dropped = table.clean()
         pool = [row for row in clean if table.forms[row].order not in trained]
-        drawn = draw(table.ordered(pool, plan.seed, grouped=False), size, table.labels.__getitem__)
+        drawn = draw(table.ordered(pool, plan.seed, grouped=False), size, table.stratum)
         dropped[NEAR.format("training")] += len(clean) - len(pool)
         dropped[SURPLUS.format("data.shift_rows")] += len(pool) - len(drawn)
         return rows.select(drawn), dict(+dropped)

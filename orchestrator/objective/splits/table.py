@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from orchestrator.core.errors import DataError
 from orchestrator.objective.splits.draw import draw, rank
 from orchestrator.objective.splits.rules import Forms, SplitRule
+from orchestrator.objective.text_pairs import row_texts
 
 if TYPE_CHECKING:
     import datasets
@@ -33,6 +34,7 @@ class Columns:
         text: the column identifying a row.
         label: the column for stratification; None: not stratified.
         target: the column with the text to generate; None for tasks without one.
+        stratify: whether splits have the proportions of the labels. Otherwise the label only tells copies apart.
         group: the column with a row's origin (a document, a person …), optional in the data; a group is never in two
             splits.
     """
@@ -40,6 +42,7 @@ class Columns:
     text: str = "text"
     label: str | None = "label"
     target: str | None = None
+    stratify: bool = True
     group: str = "group"
 
 
@@ -50,7 +53,8 @@ class Table:
     Attributes:
         forms: the normalised texts.
         targets: the normalised targets; empty strings if targets do not distinguish rows.
-        labels: class of each row; None without a label.
+        labels: class, or vector of numbers, of each row; None without a label.
+        stratify: whether draws have the proportions of the labels.
         units: key of each row's unit, the rows kept in one split: its group, or the rows with its text.
         unit_order: text of each row's unit, hashed to order the units.
         incomplete: reason by row number for unusable rows: no label or no target.
@@ -62,12 +66,15 @@ class Table:
     units: list[Hashable]
     unit_order: list[str]
     incomplete: dict[int, str]
+    stratify: bool = True
 
     @classmethod
     def read(cls, rows: "datasets.Dataset", columns: Columns, rule: SplitRule) -> "Table":
         """Return the table of a data set."""
-        forms = [rule.forms(str(text) if text is not None else "") for text in rows[columns.text][:]]
-        labels: list[Hashable] = [None] * len(forms) if columns.label is None else rows[columns.label][:]
+        forms = [rule.forms(text) for text in row_texts(rows, columns.text)]
+        labels: list[Hashable] = [None] * len(forms)
+        if columns.label is not None:
+            labels = [tuple(label) if isinstance(label, list) else label for label in rows[columns.label][:]]
         incomplete = {i: NO_LABEL for i, label in enumerate(labels) if label is None} if columns.label else {}
         targets = [""] * len(forms)
         if columns.target is not None:
@@ -81,7 +88,19 @@ class Table:
         pairs = [*zip(groups, forms, strict=True)]
         units: list[Hashable] = [("row", form.copy) if group is None else group for group, form in pairs]
         order = [form.order if group is None else group for group, form in pairs]
-        return cls(forms=forms, targets=targets, labels=labels, units=units, unit_order=order, incomplete=incomplete)
+        return cls(
+            forms=forms,
+            targets=targets,
+            labels=labels,
+            units=units,
+            unit_order=order,
+            incomplete=incomplete,
+            stratify=columns.stratify,
+        )
+
+    def stratum(self, row: int) -> Hashable:
+        """Return the label of a row, or None if draws are not stratified."""
+        return self.labels[row] if self.stratify else None
 
     def clean(self) -> tuple[list[int], Counter[str]]:
         """Return the usable rows, and the number of excluded rows by reason.
@@ -117,7 +136,7 @@ class Table:
 
     def take(self, pool: list[int], size: int, split: str) -> tuple[list[int], list[int], Counter[str]]:
         """Return ``size`` stratified rows of ``pool``, the rows usable in other splits, and the excluded by reason."""
-        chosen = draw(pool, size, self.labels.__getitem__)
+        chosen = draw(pool, size, self.stratum)
         taken, units = set(chosen), {self.units[row] for row in chosen}
         other_units = [row for row in pool if self.units[row] not in units]
         near = {self.forms[row].near for row in chosen}

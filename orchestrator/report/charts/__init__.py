@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from orchestrator.report.charts.chart import Chart
+from orchestrator.report.charts.classes import class_bars, confusion
 from orchestrator.report.charts.curves import learning_curves, loss_curves
 from orchestrator.report.charts.parameters import importances, parallel_coordinates
 from orchestrator.report.charts.quality import gap_and_score, pareto_front, splits
@@ -22,6 +23,8 @@ CHARTS: dict[str, Callable[[Summary], Chart | None]] = {
     "pareto_front": pareto_front,
     "splits": splits,
     "training_rows": training_rows,
+    "class_scores": class_bars,
+    "confusion": confusion,
     "slices": slices,
     "calibration": calibration,
 }

@@ -99,6 +99,9 @@ def load_models(
     names = served_names(arguments)
     bases = BaseModels(device)
     predictors = {name: Predictor.load(model, location, device=device, bases=bases) for name, model in names.items()}
+    for name, predictor in predictors.items():
+        if predictor.card.pair_column is not None:
+            raise UserError(f"serve: {name} is a model of text pairs; use predict --file, or its MLflow model")
     return ServedModels(predictors=predictors, bases=bases, batch_rows=batch_rows)
 
 

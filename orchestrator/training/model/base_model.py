@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.assets.models import load_pretrained
 from orchestrator.assets.tokens import load_tokenizer, use_tokens_of
 from orchestrator.core.data import Source
+from orchestrator.core.problem import Problem
 from orchestrator.core.quantisation import Quantisation, require_package
 from orchestrator.evaluation.row_independence import reset_rope_per_forward
-from orchestrator.objective.protocol import Head, Objective
+from orchestrator.objective.protocol import Head, Objective, problem_of
 from orchestrator.training.model.cpu_attention import attention_on_cpu, implemented_by
 from orchestrator.training.model.quiet import quiet_libraries
 
@@ -99,7 +100,9 @@ def with_head(objective: Objective) -> tuple[Any, dict[str, Any]]:
     auto = getattr(transformers, AUTO_CLASSES[objective.head])
     if objective.head is not Head.SEQUENCE_CLASSIFICATION:
         return auto, {}
+    problem = problem_of(objective)
     return auto, {
+        **({} if problem is Problem.SINGLE_LABEL else {"problem_type": problem}),
         "num_labels": len(objective.labels),
         "id2label": dict(enumerate(objective.labels)),
         "label2id": {label: index for index, label in enumerate(objective.labels)},

@@ -1,0 +1,101 @@
+"""Scores of each class and the confusion matrix of a classifier, from the stored rows of a measurement."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from orchestrator.core.row_measures import RowMeasures
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassScore:
+    """One class on the rows of a split.
+
+    Attributes:
+        name: the class.
+        rows: number of rows with this label.
+        predicted: number of rows with this prediction.
+        hits: number of rows with both.
+    """
+
+    name: str
+    rows: int
+    predicted: int
+    hits: int
+
+    @property
+    def precision(self) -> float | None:
+        """Share of the predictions of this class that are right, in [0, 1]; None without a prediction."""
+        return self.hits / self.predicted if self.predicted else None
+
+    @property
+    def recall(self) -> float | None:
+        """Share of the rows of this class that are found, in [0, 1]; None without a row."""
+        return self.hits / self.rows if self.rows else None
+
+    @property
+    def f1(self) -> float | None:
+        """2 · hits / (rows + predicted), in [0, 1]; None if the class is neither label nor prediction of a row."""
+        return 2 * self.hits / (self.rows + self.predicted) if self.rows + self.predicted else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassScores:
+    """The classes of one adapter on the test rows, in the order of their ids.
+
+    Attributes:
+        classes: scores of each class.
+        confusion: number of rows by label (first index) and prediction.
+    """
+
+    classes: tuple[ClassScore, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+    @property
+    def sentence(self) -> str:
+        """The class with the lowest F1 and the most frequent confusion, without a full stop."""
+        scored = [(each.f1, each) for each in self.classes if each.f1 is not None and each.rows]
+        f1, worst = min(scored, key=lambda pair: pair[0])
+        text = f"{worst.name} has the lowest F1, {f1:.3f} ({worst.hits} of {worst.rows:,} rows found)"
+        counts = [
+            (count, label, prediction)
+            for label, row in enumerate(self.confusion)
+            for prediction, count in enumerate(row)
+            if label != prediction
+        ]
+        most, label, prediction = max(counts, key=lambda each: each[0])
+        if not most:
+            return text
+        names = [each.name for each in self.classes]
+        return f"{text}; the most frequent confusion: {most:,} rows of {names[label]} taken for {names[prediction]}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values: ``classes`` with their scores, and ``confusion``."""
+        scores = [
+            {**asdict(each), "precision": each.precision, "recall": each.recall, "f1": each.f1} for each in self.classes
+        ]
+        return {"classes": scores, "confusion": self.confusion}
+
+
+def class_scores(rows: RowMeasures, names: Sequence[str]) -> ClassScores | None:
+    """Return the scores of each class; None without class ids, or if an id has no name.
+
+    Args:
+        rows: the rows of a measurement.
+        names: class names in the order of their ids.
+    """
+    if not rows.references or max(*rows.references, *rows.predictions) >= len(names):
+        return None
+    confusion = [[0] * len(names) for _ in names]
+    for label, prediction in zip(rows.references, rows.predictions, strict=True):
+        confusion[label][prediction] += 1
+    scores = tuple(
+        ClassScore(
+            name=name,
+            rows=sum(confusion[place]),
+            predicted=sum(row[place] for row in confusion),
+            hits=confusion[place][place],
+        )
+        for place, name in enumerate(names)
+    )
+    return ClassScores(classes=scores, confusion=tuple(map(tuple, confusion)))

@@ -1,0 +1,79 @@
+"""Several labels per text, numbers, text pairs and found classes, from a sweep file to predictions."""
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+import pytest
+
+from orchestrator.promotion.export import export_adapter
+from orchestrator.promotion.judge import PromotionRequest
+from orchestrator.promotion.promote import promote
+from orchestrator.serving.predictor import Predictor
+from orchestrator.stores import read_spec, stored_sweep
+from orchestrator.sweep import SweepOptions, run_sweep
+from orchestrator.tracking.adapters import read_card
+from orchestrator.tracking.location import connect, locate
+from tests.fakes.tiny_sweep import tiny_sweep
+
+pytestmark = pytest.mark.usefixtures("own_stores")
+
+Write = Callable[[list[tuple[str, str]]], list[str]]
+
+
+def several(rows: list[tuple[str, str]]) -> list[str]:
+    return ["text,label", *(f"{text},{label}; about a film" for text, label in rows)]
+
+
+def numbers(rows: list[tuple[str, str]]) -> list[str]:
+    return ["text,joy,anger", *(f"{text},{2 * (label == 'positive')},{len(text)}.5" for text, label in rows)]
+
+
+def pairs(rows: list[tuple[str, str]]) -> list[str]:
+    return ["premise,hypothesis,label", *(f"{text},it was good,{label}" for text, label in rows)]
+
+
+TASKS: Mapping[str, tuple[Write, str, tuple[str, ...], str]] = {
+    "multi_label": (several, "{}", ("about a film", "negative", "positive"), "val/micro_f1"),
+    "regression": (numbers, "{label/joy: joy, label/anger: anger}", ("joy", "anger"), "val/spearman"),
+    "classification": (pairs, "{text: premise, text_pair: hypothesis}", ("negative", "positive"), "val/macro_f1"),
+}
+
+
+@pytest.mark.parametrize("objective", TASKS)
+def test_task_is_searched_registered_and_used(objective: str, tmp_path: Path) -> None:
+    write, columns, names, metric = TASKS[objective]
+    file = tiny_sweep(tmp_path)
+    table = tmp_path / "rows.csv"
+    cells = [line.rsplit(",", 1) for line in table.read_text().splitlines()[1:]]
+    table.write_text("\n".join(write([(text, label) for text, label in cells])) + "\n")
+    spec = read_spec(file, (f"objective={objective}", f"data.columns={columns}", "budget.trials=1"))
+    assert spec.metric.name == metric
+    done = run_sweep(spec, SweepOptions(inline=True), (), threading.Event(), lambda _line: None)
+    assert done.sweep.facts.data_summary.classes == names
+    assert any(name.startswith("val/") for name in done.sweep.facts.baseline or {})
+    candidate = stored_sweep("tiny").candidates().choose()
+    folder = export_adapter(candidate, tmp_path / "export")
+    card = read_card(folder)
+    assert (card.labels, card.pair_column is None) == (names, objective != "classification")
+
+    texts, seconds = ["the film was good", "the plot was sad", ""], ["it was good", "it was good", "it was good"]
+    predictor = Predictor.load(str(folder), locate(spec.tracking))
+    answers = predictor.predict(texts, pairs=seconds if card.pair_column else None)
+    assert answers[2].answer is None
+    numbers_by_name = answers[0].values or answers[0].probabilities
+    assert (*numbers_by_name,) == names
+
+    location = locate(spec.tracking)
+    request = PromotionRequest(name="tiny", metric=spec.metric, forced="a test")
+    promote(stored_sweep("tiny").sweep, candidate, location, request)
+    connect(location)
+    mlflow.set_tracking_uri(location.tracking_uri)
+    mlflow.set_registry_uri(location.registry_uri)
+    frame = pd.DataFrame({card.text_column: texts[:2], **({card.pair_column: seconds[:2]} if card.pair_column else {})})
+    found: Any = mlflow.pyfunc.load_model("models:/tiny/1").predict(frame)
+    column = "values" if objective == "regression" else "probabilities"
+    assert found[column][0] == pytest.approx(dict(numbers_by_name), abs=1e-5)
