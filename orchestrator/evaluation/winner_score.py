@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CorrectedScore:
-    """The validation accuracy to expect of the winner's configuration.
+    """The validation accuracy or loss to expect of the winner's configuration.
 
     Attributes:
         trial: the winner of the search.
@@ -31,6 +31,8 @@ class CorrectedScore:
         level: confidence level in (0, 1).
         rows: number of validation rows.
         trials: number of trials among which the winner was chosen.
+        seed_sd: assumed standard deviation between seeds, part of the correction; None: unknown, the correction holds
+            the noise of the rows alone.
     """
 
     trial: int
@@ -42,22 +44,25 @@ class CorrectedScore:
     level: float
     rows: int
     trials: int
+    seed_sd: float | None = SEED_SD
 
     @property
     def sentence(self) -> str:
         """The score in words, without a full stop."""
+        noise = "one seed" if self.seed_sd is not None else "without the unknown noise of seeds"
         return (
             f"trial {self.trial} has {self.metric} {self.raw:.4f}, the best of {self.trials} trials; corrected for "
             f"this choice: {self.value:.3f} [{self.low:.3f}, {self.high:.3f}] "
-            f"({100 * self.level:.0f} % interval: {self.rows:,} validation rows, one seed)"
+            f"({100 * self.level:.0f} % interval: {self.rows:,} validation rows, {noise})"
         )
 
 
 def corrected_winner(sweep_dir: Path, records: Sequence[TrialRecord], metric: Metric) -> CorrectedScore | None:
-    """Return the winner's corrected validation accuracy, by the hybrid interval of ``statistics.winner_score``.
+    """Return the winner's corrected validation accuracy or loss, by the hybrid interval of ``statistics.winner_score``.
 
     The common noise of two trials on the same rows comes from the stored rows of the kept adapters; other trials count
-    with the mean of these. The standard deviation between seeds is assumed (``SEED_SD``). The choice of the best report
+    with the mean of these. The standard deviation of an accuracy between seeds is assumed (``SEED_SD``), that
+    of a loss is unknown and left out. The choice of the best report
     of each trial is not corrected.
 
     Args:
@@ -66,19 +71,20 @@ def corrected_winner(sweep_dir: Path, records: Sequence[TrialRecord], metric: Me
         metric: the searched metric.
 
     Returns:
-        None for another metric than ``val/accuracy``, for fewer than 2 trials with a score, and without stored rows of
-        the winner and one other trial.
+        None for another metric than ``val/accuracy`` and ``val/loss``, for fewer than 2 trials with a score, and
+        without stored rows of the winner and one other trial.
     """
     ranked = ranked_by_score(records, metric)
     # With constraints the winner is the best of the trials within them alone.
     ranked = [trial for trial in ranked if trial.violation(metric) == ranked[0].violation(metric)]
-    if metric.name != "val/accuracy" or len(ranked) < 2:
+    if metric.name not in {"val/accuracy", "val/loss"} or len(ranked) < 2:
         return None
     measured = {trial.number: kept_validation(sweep_dir, trial, metric) for trial in ranked}
     rows = {number: each.rows for number, each in measured.items() if each is not None and each.rows.predictions}
     winner = ranked[0]
     if winner.number not in rows or len(rows) < 2 or len({each.references for each in rows.values()}) > 1:
         return None
+    loss = metric.name == "val/loss"
     found = _corrected(ranked, rows, metric)
     if not all(map(math.isfinite, (found.low, found.high))):
         return None
@@ -88,10 +94,11 @@ def corrected_winner(sweep_dir: Path, records: Sequence[TrialRecord], metric: Me
         raw=float(winner.score(metric) or 0.0),
         value=found.value,
         low=max(0.0, found.low),
-        high=min(1.0, found.high),
+        high=found.high if loss else min(1.0, found.high),
         level=found.level,
         rows=len(rows[winner.number].references),
         trials=len(ranked),
+        seed_sd=None if loss else SEED_SD,
     )
 
 
@@ -101,16 +108,19 @@ def _corrected(ranked: Sequence[TrialRecord], rows: Mapping[int, RowMeasures], m
 
     from orchestrator.statistics.selection import covariance_with_winner, share_variance, winner_score
 
-    winner = ranked[0].number
+    winner, loss = ranked[0].number, metric.name == "val/loss"
     references_n = np.array(rows[winner].references)
-    correct_kn = np.array([each.predictions for each in rows.values()]) == references_n
-    covariance_k = covariance_with_winner(correct_kn.astype(float), [*rows].index(winner), SEED_SD**2)
+    if loss:  # the rows of a classifier, each of one unit
+        values_kn = np.array([each.losses for each in rows.values()])
+    else:
+        values_kn = (np.array([each.predictions for each in rows.values()]) == references_n).astype(float)
+    covariance_k = covariance_with_winner(values_kn, [*rows].index(winner), 0.0 if loss else SEED_SD**2)
     known = dict(zip(rows, map(float, covariance_k), strict=True))
     typical = fmean(value for number, value in known.items() if number != winner)
     return winner_score(
         np.array([trial.score(metric) for trial in ranked], dtype=float),
         np.array([known.get(trial.number, typical) for trial in ranked]),
-        variance=share_variance(len(references_n), SEED_SD**2),
-        step=1 / len(references_n),
+        variance=None if loss else share_variance(len(references_n), SEED_SD**2),
+        step=0.0 if loss else 1 / len(references_n),
         direction=metric.direction,
     ).corrected

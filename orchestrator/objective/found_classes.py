@@ -44,7 +44,9 @@ def found_classes(
 
     def named(value: str) -> str | None:
         chosen = class_of(mapping_key(value), keys)
-        return value if chosen is None else mapping[keys[chosen]]
+        if chosen is not None:
+            return mapping[keys[chosen]]
+        return mapping_key(value) if names is None else value  # 1 and 1.0 are one class
 
     counts = Counter(name for value in written if (name := named(value)))
     stated = mapping.values() if names is None else map(named, names)

@@ -370,7 +370,7 @@ class SweepFile(Section):
     )
     learning_curve: Annotated[int, Field(ge=2, le=20)] | None = Field(
         default=None,
-        description="train the winner's configuration this many times on each of 12, 25, 50 and 100 % of its rows, "
+        description="train the winner's configuration this many times on each of 12.5, 25, 50 and 100 % of its rows, "
         "after the search: the report says whether more rows would help. No such trainings if absent",
     )
     resources: ResourcesSection = Field(default=ResourcesSection(), description="engine and parallel trials")

@@ -37,6 +37,7 @@ def found(
         (["n", "y"], None, {"y": "yes", "n": "no"}, ("yes", "no"), "the order of data.labels", [1, 0]),
         (["n", "y", "b"], None, {"y": "yes"}, ("yes", "b", "n"), "the order of data.labels, then by name", [2, 0, 1]),
         (["n", "y", "?"], None, {"?": None}, ("n", "y"), "by name", [0, 1, None]),
+        (["1.0", "2.0", "1", "10"], None, {}, ("1", "2", "10"), "by number", [0, 1, 0, 2]),
     ],
 )  # fmt: skip
 def test_classes_have_a_stated_order(

@@ -112,7 +112,7 @@ def test_best_adapters_on_few_rows_are_no_memorisers() -> None:
     best = [best.metrics for trial in trials if (best := trial.best(ACCURACY)) is not None]
     metrics = [summary(0, each) for each in best]
     memorised = [each["train_loss_at_best"] <= 0.05 and each["overfit_gap_at_best"] >= 0.5 for each in metrics]
-    assert sum(memorised) == 10
+    assert sum(memorised) >= 10
     results = [item for each in metrics for item in check(each, ACCURACY, None, Gates(), 0.5)]
     assert not any(item.refuses for item in results if item.gate == "memoriser")
 

@@ -33,7 +33,7 @@ def forecasts(law: tuple[float, float, float], *, sd: float, test_rows: int, see
     return scale * (400**-exponent - 800**-exponent), gain.low, gain.high
 
 
-@pytest.mark.parametrize("law", [(0.1, 2.0, 0.5), (0.05, 1.0, 0.25), (0.2, 0.0, 1.0)])
+@pytest.mark.parametrize("law", [(0.1, 2.0, 0.5), (0.05, 1.0, 0.25), (0.2, 0.0, 1.0), (0.0, 2.0, 0.5)])
 def test_interval_holds_the_true_gain(law: tuple[float, float, float]) -> None:
     found = [forecasts(law, sd=0.01, test_rows=500, seed=seed) for seed in range(60)]
     assert np.mean([low <= true <= high for true, low, high in found]) >= 0.9
