@@ -7,6 +7,7 @@ from orchestrator.core.errors import RefusedError, UserError
 from orchestrator.core.gates import Gates
 from orchestrator.core.metric import Metric
 from orchestrator.core.names import check_alias, check_model_name, mlflow_key
+from orchestrator.core.problem import Problem
 from orchestrator.core.row_measures import Measurement
 from orchestrator.core.space import format_value
 from orchestrator.core.sweep import SweepRecord
@@ -86,7 +87,8 @@ def judge(
     baseline = sweep.facts.baseline
     counts = candidate.card.label_counts.get("validation", {}).values()
     chance = max(counts) / sum(counts) if sum(counts) else None
-    results = [*check(metrics, metric, baseline if isinstance(baseline, Mapping) else None, gates, chance)]
+    values = baseline if isinstance(baseline, Mapping) else None
+    results = [*check(metrics, metric, values, gates, chance, Problem(candidate.card.problem))]
     results += check_metrics({**candidate.trial.at_best(metric), **metrics}, gates.metrics)
     if gates.size_bytes is not None:
         results.append(check_size(candidate.size_bytes, gates.size_bytes))
