@@ -143,7 +143,8 @@ def _differing_settings(trials: Sequence[TableTrial]) -> list[str]:
     """Return the settings with several values among the trials, although they are no parameter of any of them."""
     searched = {name for trial in trials for name in trial.params}
     names = [item.name for item in fields(TrialSettings) if item.name not in searched]
-    return [name for name in names if len({getattr(trial.settings, name) for trial in trials}) > 1]
+    known = [trial.settings for trial in trials]
+    return [name for name in names if any(getattr(one, name) != getattr(known[0], name) for one in known)]
 
 
 def _differences(first: TrialTable, second: TrialTable) -> str:

@@ -1,4 +1,7 @@
-"""A running sweep, acted on from other processes by the real commands."""
+"""A running sweep, acted on from other processes by the real commands.
+
+The trials are functions. Each waits before its second report for a file of the test, so no request comes too late.
+"""
 
 import json
 import signal
@@ -10,26 +13,47 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import SMALL, SMOKE, Installation
+from orchestrator.core.control import ControlRequest
+from orchestrator.ledger.ledger import Ledger
+from tests.e2e.conftest import Installation
 
 pytestmark = pytest.mark.e2e
-LONGER = [*SMALL, "--set", "early_stopping.reports=4", "--set", "early_stopping.rule=none", "--set", "confirm=none"]
 WAIT_S = 600
 Start = Callable[..., subprocess.Popen[str]]
 
+# The driver looks for requests every second. A report 1.5 s after the request therefore meets its answer.
+FUNCTION = """
+import time
+from pathlib import Path
 
-def status(installation: Installation) -> Any:
-    return installation.json("status", "sentiment-smoke")
+def run(config, report):
+    for samples in config.report_points:
+        if samples <= config.start_samples:
+            continue
+        if samples == config.report_points[1] and not Path("go").exists():
+            while not Path("go").exists():
+                time.sleep(0.05)
+            time.sleep(1.5)
+        model = config.folder / "model"
+        model.mkdir(exist_ok=True)
+        (model / "samples").write_text(str(samples))
+        report({"val/loss": abs(config["rate"] - 0.5) + 1 / samples}, samples=samples, checkpoint=model)
+"""
+SWEEP = """
+name: held
+objective: ./held.py:run
+function: {samples: 40, metrics: {loss: minimize}}
+search: {sampler: random, space: {rate: {low: 0.0, high: 1.0}}}
+early_stopping: {rule: none, reports: 4}
+confirm: none
+resources: {parallel_trials: 2}
+"""
 
 
-def wait_until(installation: Installation, holds: Callable[[Any], bool], driver: subprocess.Popen[str]) -> Any:
-    """Return the status of the sweep as soon as it meets a condition; the driver must live until then."""
-    until = time.monotonic() + WAIT_S
-    while not holds(state := status(installation)):
-        assert time.monotonic() < until, f"the sweep is still in the state {state}"
-        assert driver.poll() is None, driver.communicate()
-        time.sleep(0.5)
-    return state
+def sweep_file(folder: Path) -> str:
+    (folder / "held.py").write_text(FUNCTION)
+    (folder / "held.yaml").write_text(SWEEP)
+    return str(folder / "held.yaml")
 
 
 @pytest.fixture
@@ -47,18 +71,39 @@ def start() -> Iterator[Start]:
         driver.wait()
 
 
-def first_report(driver: subprocess.Popen[str]) -> None:
+def stored_requests(installation: Installation) -> tuple[ControlRequest, ...]:
+    ledger = Ledger.open(f"sqlite:///{installation.folder / 'home' / 'ledger.db'}")
+    try:
+        return ledger.requests.all(ledger.sweeps.find("held").id)
+    finally:
+        ledger.close()
+
+
+def wait_for(driver: subprocess.Popen[str], text: str, times: int = 1) -> None:
+    """Read the driver's lines until a text has appeared in several of them."""
     assert driver.stderr is not None
-    assert any(" samples: " in line for line in driver.stderr), "the driver ended without a report"
+    lines = list[str]()
+    for line in driver.stderr:
+        lines.append(line)
+        times -= text in line
+        if not times:
+            return
+    pytest.fail(f"the driver ended without {text!r}: {''.join(lines)}")
 
 
-def is_resting(state: Any) -> bool:
-    """Return whether the sweep is paused, and every request answered."""
-    return bool(state["paused"]) and all(one["answer"] is not None for one in state["requests"])
-
-
-def answered(state: Any) -> list[tuple[str, str]]:
-    return [(one["kind"], one["answer"]) for one in state["requests"]]
+def pause_at_second_report(installation: Installation, driver: subprocess.Popen[str], trials: int) -> None:
+    """Pause the sweep while its trials wait before their second report, and return when it rests."""
+    wait_for(driver, " samples: ", trials)
+    pause = installation.start("pause", "held", "--reason", "lunch")
+    until = time.monotonic() + WAIT_S
+    while not stored_requests(installation):
+        assert pause.poll() is None, pause.communicate()
+        assert time.monotonic() < until, "the request was not stored"
+        time.sleep(0.1)
+    (installation.folder / "go").touch()
+    wait_for(driver, "is paused and holds no engine")
+    pause.communicate(timeout=WAIT_S)
+    assert pause.returncode == 0
 
 
 def finished(driver: subprocess.Popen[str]) -> Any:
@@ -71,62 +116,47 @@ def test_paused_sweep_is_changed_killed_and_resumed(tmp_path: Path, empty_store:
     import mlflow
 
     installation = Installation.with_store(tmp_path, empty_store)
-    command = ("sweep", str(SMOKE), *LONGER, "--inline", "--json")
+    command = ("sweep", sweep_file(tmp_path), "--trials", "3", "--inline", "--json")
     driver = start(installation, *command)
-    first_report(driver)
-    installation.run("pause", "sentiment-smoke", "--reason", "lunch")
-    state = wait_until(installation, is_resting, driver)
-    running = [row["number"] for row in state["leaderboard"] if row["state"] == "running"]
-    assert running == [0, 1]
-
-    installation.run("trial", "stop", "sentiment-smoke", "0", "--reason", "too slow")
-    installation.run("trial", "clone", "sentiment-smoke", "1", "--set", "learning_rate=2e-3", "--reason", "faster")
+    pause_at_second_report(installation, driver, trials=1)
+    installation.run("trial", "stop", "held", "0", "--reason", "too slow")
+    installation.run("trial", "clone", "held", "0", "--set", "rate=0.5", "--reason", "better")
     driver.send_signal(signal.SIGKILL)
     driver.communicate(timeout=30)
     # Without a driver the request is stored, and the next driver answers it.
-    assert "the next `sweep FILE` answers" in installation.run("extend", "sentiment-smoke", "--trials", "1")
-    refused = installation.start("pause", "sentiment-smoke")
-    assert "there is nothing to pause" in refused.communicate(timeout=WAIT_S)[1]
-    assert refused.returncode == 2
+    assert "the next `sweep FILE` answers" in installation.run("extend", "held", "--trials", "1")
 
     driver = start(installation, *command)
-    state = wait_until(installation, is_resting, driver)
-    assert answered(state) == [("pause", "done"), ("stop", "done"), ("clone", "done"), ("extend", "done")]
-    installation.run("resume", "sentiment-smoke")
+    wait_for(driver, "is paused and holds no engine")
+    installation.run("resume", "held")
     document = finished(driver)
+    asked = [(one["kind"], one["answer"]) for one in document["requests"]]
+    assert asked == [(kind, "done") for kind in ("pause", "stop", "clone", "extend", "resume")]
     trials = {row["number"]: row for row in document["leaderboard"]}
-    assert sorted(trials) == [0, 1, 2, 3, 4], "four trials of the file, and one more"
+    assert sorted(trials) == [0, 1, 2, 3], "three trials of the command, and one more"
     assert trials[0]["state"] == "pruned"
     assert trials[0]["reason"].startswith("stopped by ")
     assert trials[0]["reason"].endswith(": too slow")
-    assert trials[2]["params"] == {**trials[1]["params"], "learning_rate": 2e-3}
-    assert [one["kind"] for one in document["requests"]] == ["pause", "stop", "clone", "extend", "resume"]
-    page = Path(document["report"]).read_text()
-    assert "clone trial 1 with learning_rate=0.002" in page
+    assert trials[1]["params"] == {"rate": 0.5}
+    assert "clone trial 0 with rate=0.5" in Path(document["report"]).read_text()
 
     client = mlflow.MlflowClient(installation.tracking_uri)
-    experiment = client.get_experiment_by_name("sentiment-smoke")
+    experiment = client.get_experiment_by_name("held")
     assert experiment is not None
     runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
     assert runs["trial-000"].data.tags["reason"] == trials[0]["reason"]
-    assert runs["trial-002"].data.tags["origin"].startswith("clone of trial 1, asked for by ")
+    assert runs["trial-001"].data.tags["origin"].startswith("clone of trial 0, asked for by ")
     parent = next(run for run in runs.values() if "mlflow.parentRunId" not in run.data.tags)
     assert "- stop trial 0 (" in parent.data.tags["mlflow.note.content"]
-    # The extension holds: the same command finds the sweep finished.
-    assert installation.json(*command[:-1])["finished"] is True
 
 
 def test_sweep_under_ray_rests_and_resumes(tmp_path: Path, empty_store: Path, start: Start) -> None:
     installation = Installation.with_store(tmp_path, empty_store)
-    driver = start(installation, "sweep", str(SMOKE), *LONGER, "--set", "budget.trials=2", "--json")
-    first_report(driver)
-    installation.run("pause", "sentiment-smoke")
-    wait_until(installation, is_resting, driver)
-    assert driver.stderr is not None
-    assert any("is paused and holds no engine" in line for line in driver.stderr)
-    installation.run("trial", "stop", "sentiment-smoke", "1")
-    installation.run("resume", "sentiment-smoke")
+    driver = start(installation, "sweep", sweep_file(tmp_path), "--trials", "2", "--json")
+    pause_at_second_report(installation, driver, trials=2)
+    installation.run("trial", "stop", "held", "1")
+    installation.run("resume", "held")
     document = finished(driver)
     states = {row["number"]: row["state"] for row in document["leaderboard"]}
     assert states == {0: "complete", 1: "pruned"}
-    assert answered(document) == [("pause", "done"), ("stop", "done"), ("resume", "done")]
+    assert [one["kind"] for one in document["requests"]] == ["pause", "stop", "resume"]

@@ -194,6 +194,14 @@ def test_latency_is_measured_on_this_machine(sweep: Measured) -> None:
     assert found.value > 0
 
 
+def test_latency_of_a_function_is_not_measured(sweep: Measured) -> None:
+    record, candidate = sweep.candidate(2, range(60))
+    candidate = replace(candidate, card=replace(candidate.card, head="function"))
+    results = judge(record, sweep.tracked.location, request(latency_ms=5), candidate)
+    (found,) = [item for item in results if item.gate == "latency"]
+    assert (found.passed, found.detail) == (None, "only the function's own code can answer a row")
+
+
 def test_judging_writes_nothing(sweep: Measured) -> None:
     location = sweep.tracked.location
     sweep.promote(0, range(60))
