@@ -55,7 +55,7 @@ def learning_curve_text(plan: SearchPlan) -> str | None:
     count, each = len(CURVE_SHARES) * plan.learning_curve, plan.timetable.points[-1]
     limited = plan.budget.wall_time_s is not None or plan.budget.tokens is not None
     allowed = ", if the limits of time and tokens allow" if limited else ""
-    shares = ", ".join(f"{100 * share:.0f}" for share in CURVE_SHARES)
+    shares = ", ".join(f"{100 * share:g}" for share in CURVE_SHARES)
     return (
         f"the winner's configuration is trained {plan.learning_curve} times on each of {shares} % of the rows, after "
         f"the search: {count} x {each:,} = {count * each:,} samples{allowed}"

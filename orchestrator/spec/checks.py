@@ -171,7 +171,7 @@ def read_confirm(file: SweepFile, problems: Problems) -> Confirmation | Confirm:
 
 
 def _check_learning_curve(file: SweepFile, problems: Problems) -> None:
-    """Check that the search leaves room for the trainings of the learning curve."""
+    """Check that the search leaves time and tokens for the trainings of the learning curve."""
     if file.learning_curve is not None and file.budget.trials is None and file.budget.until is None:
         problems.add_if_unrelated(("learning_curve",), _NO_END, at_key=True)
 

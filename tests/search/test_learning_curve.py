@@ -35,7 +35,7 @@ def test_winner_is_trained_on_each_share() -> None:
     assert min(record.number for record in found) == 10  # after the search and its confirmation
     assert not any(record.share for record in of_the_search(coordinator.records()))
     assert learning_curve_text(planned()) == (
-        "the winner's configuration is trained 2 times on each of 12, 25, 50, 100 % of the rows, after the search: "
+        "the winner's configuration is trained 2 times on each of 12.5, 25, 50, 100 % of the rows, after the search: "
         "8 x 6,000 = 48,000 samples"
     )
 
