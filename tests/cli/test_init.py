@@ -69,7 +69,7 @@ def test_path_of_gguf_file_is_written_from_the_new_file(
     (tmp_path / "models").mkdir()
     write_gguf(tmp_path / "models")
     monkeypatch.chdir(tmp_path / "models")
-    invoke("init", "../own.yaml", "--task", "classification", "--model", FILE, "--data", str(mails))
+    invoke("init", str(tmp_path / "own.yaml"), "--task", "classification", "--model", FILE, "--data", str(mails))
     assert f"model: ./models/{FILE} " in (tmp_path / "own.yaml").read_text()
 
 
