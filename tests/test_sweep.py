@@ -1,18 +1,20 @@
 """The story of a sweep in this process: counted time, refusals, resumption and the final state of the ledger."""
 
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
 
-from orchestrator.core.control import ControlKind, ControlRequest, Limits
-from orchestrator.core.errors import AssetError, DataError, ModelError, SweepChangedError, UserError
+from orchestrator.core.control import Answer, ControlKind, ControlRequest, Limits
+from orchestrator.core.errors import AssetError, DataError, LoratoryError, ModelError, SweepChangedError, UserError
 from orchestrator.core.quantisation import Quantisation, loading_arguments
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialState
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.preparation.continuation import next_action
 from orchestrator.preparation.prepared import prepare
 from orchestrator.preparation.preview import SweepPlan, preview
 from orchestrator.preparation.request import request_of
@@ -60,6 +62,10 @@ def test_extension_reopens_a_finished_sweep(tmp_path: Path) -> None:
     ledger = Ledger.open()
     more = ControlRequest(id=0, kind=ControlKind.EXTEND, by="anna@lab", at=0.0, more=Limits(trials=1))
     ledger.requests.add(first.sweep.id, more)
+    assert next_action(ledger, prepare(request_of(read_spec(file)), ledger), fresh=False) == (
+        "first answers extend by 1 trial; without this, it starts no trial: "
+        "all 2 trials of tiny#1 ended; report and tracking are completed"
+    )
     extended = run(file)
     assert extended.finished
     assert extended.records[:2] == first.records
@@ -68,6 +74,50 @@ def test_extension_reopens_a_finished_sweep(tmp_path: Path) -> None:
     assert plan.budget.trials == 3, "the plan of the same file shows the extended budget"
     assert preview(prepare(request_of(read_spec(file)), ledger, fresh=True)).budget.trials == 2
     assert run(file).sweep == extended.sweep
+
+
+FAILING = """
+import time
+
+def run(config, report):
+    if config.trial == 0:
+        return report({"val/loss": 1.0}, samples=config.samples)
+    if config.trial == 5:
+        time.sleep(1.2)  # so that the driver looks for requests after each attempt
+    raise RuntimeError("no such row")
+"""
+FAILING_SWEEP = """
+name: failing
+objective: ./failing.py:run
+function: {samples: 10, metrics: {loss: minimize}}
+search: {sampler: random, space: {rate: {low: 0.0, high: 1.0}}}
+early_stopping: {rule: none, reports: 1}
+budget: {trials: 9}
+"""
+
+
+def test_failing_sweep_does_not_wait_in_a_pause(tmp_path: Path) -> None:
+    """A person pauses it before the failure of its fifth trial; the next coordinator would count failures from 0."""
+    (tmp_path / "failing.py").write_text(FAILING)
+    (tmp_path / "failing.yaml").write_text(FAILING_SWEEP)
+
+    def say(line: str) -> None:
+        if line.startswith("trial 5 resumes"):
+            ledger, by = Ledger.open(), "anna@lab"
+            pause = ControlRequest(id=0, kind=ControlKind.PAUSE, by=by, at=time.time())
+            ledger.requests.add(ledger.sweeps.find("failing").id, pause)
+
+    stop = threading.Event()
+    limit = threading.Timer(120, stop.set)
+    limit.start()
+    try:
+        with pytest.raises(LoratoryError, match="5 of 6 trials failed"):
+            run_sweep(read_spec(tmp_path / "failing.yaml"), SweepOptions(inline=True), (), stop, say)
+    finally:
+        limit.cancel()
+    ledger = Ledger.open()
+    (pause,) = ledger.requests.all(ledger.sweeps.find("failing").id)
+    assert (pause.kind, pause.answer) == (ControlKind.PAUSE, Answer.DONE)
 
 
 def test_unfit_model_is_refused_before_opening(tmp_path: Path) -> None:
