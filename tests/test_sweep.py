@@ -78,12 +78,18 @@ def test_extension_reopens_a_finished_sweep(tmp_path: Path) -> None:
 
 FAILING = """
 import time
+from pathlib import Path
 
 def run(config, report):
     if config.trial == 0:
         return report({"val/loss": 1.0}, samples=config.samples)
+    if config.trial == 5 and Path("tried").exists():
+        Path("waits").touch()
+        while not Path("go").exists():
+            time.sleep(0.05)
+        time.sleep(1.5)  # the driver looks for requests every second
     if config.trial == 5:
-        time.sleep(1.2)  # so that the driver looks for requests after each attempt
+        Path("tried").touch()
     raise RuntimeError("no such row")
 """
 FAILING_SWEEP = """
@@ -97,24 +103,31 @@ budget: {trials: 9}
 
 
 def test_failing_sweep_does_not_wait_in_a_pause(tmp_path: Path) -> None:
-    """A person pauses it before the failure of its fifth trial; the next coordinator would count failures from 0."""
+    """A person pauses it during the last attempt of trial 5; the next coordinator would count failures from 0."""
     (tmp_path / "failing.py").write_text(FAILING)
     (tmp_path / "failing.yaml").write_text(FAILING_SWEEP)
-
-    def say(line: str) -> None:
-        if line.startswith("trial 5 resumes"):
-            ledger, by = Ledger.open(), "anna@lab"
-            pause = ControlRequest(id=0, kind=ControlKind.PAUSE, by=by, at=time.time())
-            ledger.requests.add(ledger.sweeps.find("failing").id, pause)
-
     stop = threading.Event()
+
+    def person() -> None:
+        while not (tmp_path / "waits").exists() and not stop.wait(0.05):
+            pass
+        ledger = Ledger.open()
+        pause = ControlRequest(id=0, kind=ControlKind.PAUSE, by="anna@lab", at=time.time())
+        ledger.requests.add(ledger.sweeps.find("failing").id, pause)
+        (tmp_path / "go").touch()
+
     limit = threading.Timer(120, stop.set)
-    limit.start()
+    threads = (limit, threading.Thread(target=person))
+    for thread in threads:
+        thread.start()
     try:
         with pytest.raises(LoratoryError, match="5 of 6 trials failed"):
-            run_sweep(read_spec(tmp_path / "failing.yaml"), SweepOptions(inline=True), (), stop, say)
+            run_sweep(read_spec(tmp_path / "failing.yaml"), SweepOptions(inline=True), (), stop, lambda _line: None)
     finally:
+        stop.set()
         limit.cancel()
+        for thread in threads:
+            thread.join()
     ledger = Ledger.open()
     (pause,) = ledger.requests.all(ledger.sweeps.find("failing").id)
     assert (pause.kind, pause.answer) == (ControlKind.PAUSE, Answer.DONE)

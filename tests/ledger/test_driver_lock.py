@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -19,6 +20,9 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.tables import drivers
 from orchestrator.search.sweeps import delete_sweep, open_sweep
 from tests.search.worlds import open_ledger
+
+if TYPE_CHECKING:
+    from _typeshed import TraceFunction
 
 HOLDER = """
 import sys, time
@@ -143,7 +147,7 @@ def test_idle_time_is_left_out_at_every_moment() -> None:
     """The heartbeat's thread may read the time between any two lines of the driver's thread."""
     hold, seen, idle = Hold(busy=True), list[float](), inspect.unwrap(Hold.idle).__code__
 
-    def read(frame: FrameType, _event: str, _value: object) -> object:
+    def read(frame: FrameType, _event: str, _value: object) -> "TraceFunction":
         if frame.f_code is idle:
             seen.append(hold.spent_s)
         return read

@@ -241,11 +241,11 @@ def test_pause_of_an_ended_driver_is_refused(tmp_path: Path) -> None:
     send(tmp_path, ControlKind.PAUSE, at=time.time())
     with ledger.drivers.hold(sweep.id):
         coordinator = Coordinator(ledger, sweep, plan_of(), poll_s=0.0)
-        assert not coordinator.paused
         send(tmp_path, ControlKind.PAUSE, at=time.time())
         coordinator.take_requests()
-        assert coordinator.paused
-    assert requests_of(tmp_path)[0].outcome == "its driver ended before it could pause"
+    first, second = requests_of(tmp_path)
+    assert (first.answer, first.outcome) == (Answer.REFUSED, "its driver ended before it could pause")
+    assert second.answer is Answer.DONE
 
 
 def test_pause_holds_until_resume(tmp_path: Path) -> None:
