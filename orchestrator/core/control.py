@@ -34,7 +34,7 @@ class Answer(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """Amounts of a budget: trials, seconds of wall time, training tokens. None: not concerned."""
+    """Amounts of a budget: trials, seconds of wall time, training tokens. None: no change of this limit."""
 
     trials: int | None = None
     wall_time_s: float | None = None

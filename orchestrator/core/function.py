@@ -1,5 +1,6 @@
 """A plain function as the task of a sweep: its place, its length, its metrics."""
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ class FunctionPlan:
         metrics: direction by metric, without a split's prefix: ``{"loss": MINIMIZE}``.
         python: the interpreter that runs it; None: the one that runs the sweep.
         test: name of the function in the same file that measures a kept checkpoint on test rows; None: none.
+        digest: digest of the file when the sweep file was read; None: unknown, in sweeps of early versions.
     """
 
     path: str
@@ -31,6 +33,7 @@ class FunctionPlan:
     metrics: Mapping[str, Direction] = field(default_factory=dict)
     python: str | None = None
     test: str | None = None
+    digest: str | None = None
 
     @property
     def source(self) -> Source:
@@ -42,6 +45,23 @@ class FunctionPlan:
         """Return the plan stored by ``dataclasses.asdict``."""
         metrics = {name: Direction(value) for name, value in stored["metrics"].items()}
         return cls(**{**stored, "metrics": metrics})
+
+
+def file_digest(path: str | Path) -> str:
+    """Return 16 hexadecimal digits of the SHA-256 of a file."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+
+
+def change_of(path: str, digest: str | None) -> str | None:
+    """Return how a function's file differs from the one with this digest, in words; None if it does not, or None given.
+
+    A missing file is a difference for every digest.
+    """
+    if not Path(path).is_file():
+        return f"{path} is missing"
+    if digest is not None and file_digest(path) != digest:
+        return f"{path} has changed since its sweep started"
+    return None
 
 
 def split_reference(objective: str) -> tuple[str, str] | None:

@@ -9,7 +9,7 @@
 | ``auroc`` | 0 to 1 | mean over the classes with true rows and other rows, each against the rest; NaN without one |
 | ``brier`` | 0 to 2 | sum over all classes of the squared error of the probability, mean over the rows |
 
-All are scikit-learn's functions.
+All are scikit-learn's functions. ``auroc`` and ``brier`` are NaN if a logit is NaN or infinite.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -100,9 +100,12 @@ def _auroc(true: list[int], probabilities_nc: "NDArray[np.float64]") -> float:
 
 
 def mean_auroc(is_true_cn: Sequence[Sequence[bool]], scores_nc: "NDArray[np.float64]") -> float:
-    """Return the mean AUROC over the classes with rows of both kinds; NaN without such a class."""
+    """Return the mean AUROC over the classes with rows of both kinds; NaN without such a class or with NaN scores."""
+    import numpy as np
     from sklearn.metrics import roc_auc_score
 
+    if not np.isfinite(scores_nc).all():
+        return float("nan")
     scores = [
         roc_auc_score(is_true_n, scores_nc[:, one])
         for one, is_true_n in enumerate(is_true_cn)
@@ -112,8 +115,11 @@ def mean_auroc(is_true_cn: Sequence[Sequence[bool]], scores_nc: "NDArray[np.floa
 
 
 def _brier(true: list[int], probabilities_nc: "NDArray[np.float64]") -> float:
+    import numpy as np
     from sklearn.metrics import brier_score_loss
 
+    if not np.isfinite(probabilities_nc).all():
+        return float("nan")
     labels = [*range(probabilities_nc.shape[1])]
     return float(brier_score_loss(true, probabilities_nc, labels=labels, scale_by_half=False))
 

@@ -6,14 +6,16 @@ The columns of the vector come from one column ``label``, or from several column
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.assets.data import read_table
 from orchestrator.core.data import DataPlan, Source
 from orchestrator.core.errors import DataError
+from orchestrator.core.labels import class_of, mapping_key
 from orchestrator.core.problem import Problem
 from orchestrator.objective.classification import TextClassification
 from orchestrator.objective.found_classes import found_classes
@@ -39,6 +41,21 @@ Vector = list[float] | None
 """The label of a row; None: the row has none."""
 
 
+@dataclass(kw_only=True, slots=True)
+class FoundNames:
+    """The classes or targets, filled from the first source read: the sweep's own data.
+
+    Attributes:
+        names: in the order of the vectors; empty before the first source is read.
+        order: the rule behind their order, in words; empty unless they were found.
+        dropped: number of excluded rows by reason.
+    """
+
+    names: list[str]
+    order: str = ""
+    dropped: Counter[str] = field(default_factory=Counter)
+
+
 class VectorLabels(TextClassification):
     """Base of objectives with a vector of numbers as label. C: classes or targets."""
 
@@ -51,22 +68,27 @@ class VectorLabels(TextClassification):
         Raises:
             DataError: the data is invalid.
         """
-        names: list[str] = [*(self.labels or plan.classes)]
-        dropped: Counter[str] = Counter()
-        splits = read_splits(plan, partial(self._vectors, plan, names, dropped), Splitter(stratify=False))
+        several = any(name.startswith(PREFIX) for name in plan.columns)
+        if plan.labels and (several or self.problem is Problem.REGRESSION):
+            numbers = self.problem is Problem.REGRESSION
+            held = f"{self.name} reads numbers" if numbers else f"columns {PREFIX}NAME hold 1 or 0"
+            raise DataError(f"data.labels: it maps the class names of one column, and {held}. Remove data.labels")
+        found = FoundNames(names=[*(self.labels or plan.classes)])
+        splits = read_splits(plan, partial(self._vectors, plan, found), Splitter(stratify=False))
         summary = replace(
             splits.summary,
-            classes=tuple(names),
-            class_order="" if self.labels else self.order_of(plan),
-            label_counts=self.counts(splits, names),
-            dropped={**splits.summary.dropped, **dropped},
+            classes=tuple(found.names),
+            class_order=found.order,
+            label_counts=self.counts(splits, found.names),
+            dropped={**splits.summary.dropped, **found.dropped},
         )
-        return replace(splits, summary=replace(summary, warnings=(*summary.warnings, *self.warnings_of(splits, names))))
+        warnings = (*summary.warnings, *self.warnings_of(splits, found.names))
+        return replace(splits, summary=replace(summary, warnings=warnings))
 
     def _vectors(
-        self, plan: DataPlan, names: list[str], dropped: "Counter[str]", source: Source, columns: Mapping[str, str]
+        self, plan: DataPlan, found: FoundNames, source: Source, columns: Mapping[str, str]
     ) -> "datasets.Dataset":
-        """Return the rows of a source; the first one, the sweep's own data, fills ``names`` if it is empty."""
+        """Return the rows of a source; the first one, the sweep's own data, fills ``found`` if it has no names."""
         import datasets
 
         read = ["", *plan.shift]
@@ -76,44 +98,41 @@ class VectorLabels(TextClassification):
             rows = read_table(source, columns, required=("text", *(several or ["label"])), text=texts_of(columns))
             place = f"column {columns.get('label', 'label')} of {source}"
             if several:
-                vectors = self.from_columns(rows, several, names, source)
+                vectors = self.from_columns(rows, several, found, source)
             else:
-                vectors = self.from_column(rows, names, plan, place)
+                vectors = self.from_column(rows, found, plan, place)
         own = ("text", PAIR, "label", "group", *several)
         kept = kept_columns(rows, columns, own)
         kept |= {name: rows[name][:] for name in ("text", *texts_of(columns)[1:], "group") if name in rows.column_names}
         places = [place for place, vector in enumerate(vectors) if vector is not None]
         if len(places) < len(vectors):
-            dropped[f"shift/{shift}: {NO_LABEL}" if shift else NO_LABEL] += len(vectors) - len(places)
+            found.dropped[f"shift/{shift}: {NO_LABEL}" if shift else NO_LABEL] += len(vectors) - len(places)
         full = datasets.Dataset.from_dict({**kept, "label": [vector or [] for vector in vectors]})
         return full if len(places) == len(vectors) else full.select(places)
 
     def from_columns(
-        self, rows: "datasets.Dataset", several: Sequence[str], names: list[str], source: Source
+        self, rows: "datasets.Dataset", several: Sequence[str], found: FoundNames, source: Source
     ) -> list[Vector]:
         """Return the vectors of several columns, in the order of ``data.columns``."""
-        found = [name.removeprefix(PREFIX) for name in several]
-        if names and names != found:
-            raise DataError(f"data.columns: the label columns are {', '.join(found)}; {', '.join(names)} are needed")
-        names[:] = found
+        names = [name.removeprefix(PREFIX) for name in several]
+        if found.names and found.names != names:
+            needed = ", ".join(found.names)
+            raise DataError(f"data.columns: the label columns are {', '.join(names)}; {needed} are needed")
+        if not found.names:
+            found.names, found.order = names, "the order of data.columns"
         values = [
             [self.number(value, f"column {name} of {source}", row) for row, value in enumerate(rows[name][:])]
             for name in several
         ]
         return [[*row] if None not in row else None for row in zip(*values, strict=True)]
 
-    def from_column(self, rows: "datasets.Dataset", names: list[str], plan: DataPlan, place: str) -> list[Vector]:
-        """Return the vectors of the column ``label``, and fill ``names`` if it is empty."""
+    def from_column(self, rows: "datasets.Dataset", found: FoundNames, plan: DataPlan, place: str) -> list[Vector]:
+        """Return the vectors of the column ``label``, and fill ``found`` if it has no names."""
         raise NotImplementedError
 
     def number(self, value: object, place: str, row: int) -> float | None:
         """Return a value of one of several columns as a number; None if it is missing."""
         raise NotImplementedError
-
-    def order_of(self, plan: DataPlan) -> str:
-        """Return the rule behind the order of the classes or targets, in words."""
-        several = any(name.startswith(PREFIX) for name in plan.columns)
-        return "the order of data.columns" if several else "by name"
 
     def counts(self, splits: Splits, names: Sequence[str]) -> Mapping[str, Mapping[str, int]]:  # noqa: ARG002
         """Return the number of rows by split and class; empty without classes."""
@@ -148,22 +167,37 @@ class MultiLabelClassification(VectorLabels):
 
     problem = Problem.MULTI_LABEL
 
-    def from_column(self, rows: "datasets.Dataset", names: list[str], plan: DataPlan, place: str) -> list[Vector]:
+    def from_column(self, rows: "datasets.Dataset", found: FoundNames, plan: DataPlan, place: str) -> list[Vector]:
         """Return the vectors of the column ``label``; unknown class names are an error."""
         feature = rows.features["label"]
         own = getattr(getattr(feature, "feature", None), "names", None)
-        cells = [_class_names(cell, own, plan.labels, place, row) for row, cell in enumerate(rows["label"][:])]
-        if not names:
-            flat = [name for cell in cells for name in cell or ()]
-            names[:] = found_classes(flat, own, {}, place)[0]
-        places = {name: index for index, name in enumerate(names)}
+        cells = [_class_names(cell, own, place, row) for row, cell in enumerate(rows["label"][:])]
+        mapping = {mapping_key(key): name for key, name in plan.labels.items()}
+        if not found.names:
+            classes, found.order = found_classes([*chain.from_iterable(filter(None, cells))], own, mapping, place)
+            found.names = [*classes]
+        class_ids: dict[str, int | None] = {}
         vectors: list[Vector] = []
         for row, cell in enumerate(cells):
-            unknown = next((name for name in cell or () if name not in places), None)
-            if unknown is not None:
-                raise DataError(f"{place}: {unknown!r} (row {row + 1}) is not a class ({', '.join(names)})")
-            vectors.append(None if cell is None else [float(name in cell) for name in names])
+            for written in cell or ():
+                if written not in class_ids:
+                    class_ids[written] = _class_id(
+                        written, mapping, found.names, f"{place}: {written!r} (row {row + 1})"
+                    )
+            held = {class_ids[written] for written in cell or ()}
+            vectors.append(None if cell is None else [float(index in held) for index in range(len(found.names))])
         return vectors
+
+    def from_columns(
+        self, rows: "datasets.Dataset", several: Sequence[str], found: FoundNames, source: Source
+    ) -> list[Vector]:
+        """Return the vectors of at least two columns, in the order of ``data.columns``."""
+        if len(several) == 1:
+            raise DataError(
+                f"data.columns: {several[0]} is the only label column, and {self.name} needs at least two. For one "
+                "class per text, set objective: classification, and name the column in data.columns.label"
+            )
+        return super().from_columns(rows, several, found, source)
 
     def number(self, value: object, place: str, row: int) -> float | None:
         """Return 1.0 or 0.0."""
@@ -207,9 +241,15 @@ class TextRegression(VectorLabels):
 
     problem = Problem.REGRESSION
 
-    def from_column(self, rows: "datasets.Dataset", names: list[str], plan: DataPlan, place: str) -> list[Vector]:
+    def from_column(self, rows: "datasets.Dataset", found: FoundNames, plan: DataPlan, place: str) -> list[Vector]:
         """Return vectors of one number; the target has the name of its column in the data."""
-        names[:] = names or [plan.columns.get("label", "label")]
+        if not found.names:
+            found.names = [plan.columns.get("label", "label")]
+        if len(found.names) != 1:
+            needed = f"{len(found.names)} targets are needed ({', '.join(found.names)})"
+            raise DataError(
+                f"{place}: one column, {needed}. Name data with a column for each target, or remove this set"
+            )
         numbers = [self.number(value, place, row) for row, value in enumerate(rows["label"][:])]
         return [None if number is None else [number] for number in numbers]
 
@@ -254,10 +294,8 @@ class TextRegression(VectorLabels):
         return loss_B, torch.ones_like(loss_B)
 
 
-def _class_names(
-    cell: object, own: Sequence[str] | None, mapping: Mapping[str, str | None], place: str, row: int
-) -> list[str] | None:
-    """Return the class names in a cell, mapped by ``data.labels``; None for a missing cell."""
+def _class_names(cell: object, own: Sequence[str] | None, place: str, row: int) -> list[str] | None:
+    """Return the class names in a cell, as written; None for a missing cell."""
     if cell is None:
         return None
     if isinstance(cell, str):
@@ -272,5 +310,17 @@ def _class_names(
             "set objective: classification."
         )
     written = [own[value] if own and isinstance(value, int) else str(value).strip() for value in cell]
-    named = [mapping.get(value, value) for value in written if value]
-    return [name for name in named if name is not None]
+    return [*filter(None, written)]
+
+
+def _class_id(written: str, mapping: Mapping[str, str | None], names: Sequence[str], place: str) -> int | None:
+    """Return the id of a class name, which ``data.labels`` may rename; None if ``data.labels`` excludes it."""
+    chosen = class_of(mapping_key(written), [*mapping])
+    name = written if chosen is None else [*mapping.values()][chosen]
+    if name is None:
+        return None
+    index = class_of(name, names)
+    index = class_of(mapping_key(name), names) if index is None else index  # 1 and 1.0 are one class
+    if index is None:
+        raise DataError(f"{place} is not a class ({', '.join(names)})")
+    return index

@@ -97,6 +97,7 @@ def function_models(plan: EnginePlan, function: FunctionPlan, metric: Metric) ->
         head=FUNCTION,
         labels=(),
         objective=plan.model.name,
+        function_digest=function.digest,
     )
 
 

@@ -1,13 +1,12 @@
 """``prepare``: from a request to a prepared sweep. The run, ``--dry-run`` and every later view use the same object."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Self
 
 from orchestrator.assets.models import version_of
 from orchestrator.core.facts import FactChanges
+from orchestrator.core.function import file_digest
 from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.policy import Resources
@@ -174,7 +173,7 @@ def _prepare_function(request: SweepRequest, stored: Stored | None, say: Callabl
     length = function_length(request.spec, spec, resumed=stored is not None)
     say(f"trial length: {length.text}")
     engine_plan = plan_engine(spec, function.samples)
-    facts = {**fingerprint(spec), "objective_file": _file_digest(function.path)}
+    facts = {**fingerprint(spec), "objective_file": function.digest}
     return PreparedSweep(
         name=spec.name,
         spec_text=spec.text,
@@ -203,10 +202,6 @@ def _prepare_function(request: SweepRequest, stored: Stored | None, say: Callabl
     )
 
 
-def _file_digest(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
-
-
 def _adapter_notes(
     plan: EnginePlan, objective: Objective, checked: CheckedModel, say: Callable[[str], None]
 ) -> tuple[str, ...]:
@@ -233,7 +228,7 @@ def _fingerprint(spec: SweepSpec, splits: Splits, version: str | None) -> dict[s
     if version is not None:
         facts[MODEL_VERSION] = version
     if spec.objective.endswith(".py"):
-        facts["objective_file"] = _file_digest(spec.objective)
+        facts["objective_file"] = file_digest(spec.objective)
     return facts
 
 

@@ -16,7 +16,7 @@ from orchestrator.tracking.staging import stage_adapter
 from orchestrator.training.model.quiet import quiet_libraries
 
 ROWS, WARM_UP = 100, 10
-"""Measured rows, and rows before them."""
+"""Number of measured rows, and of rows computed before them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,8 +64,11 @@ def measure_latency(adapter: Path, card: AdapterCard, rows: int = ROWS) -> Laten
 
 
 def latency_gate(candidate: Candidate, most_ms: float) -> GateResult:
-    """Return the result of the gate; it measures, unless the adapter is not on this disk."""
+    """Return the result of the gate; it measures, unless a function trained the model or it is not on this disk."""
     rule = f"one row within {most_ms:g} ms (95th percentile, on this machine)"
+    if candidate.card.is_function:
+        detail = "only the function's own code can answer a row"
+        return GateResult(gate="latency", passed=None, detail=detail, rule=rule)
     if candidate.adapter == Path():
         return GateResult(gate="latency", passed=None, detail="the adapter is not on this disk", rule=rule)
     found = measure_latency(candidate.adapter, candidate.card)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from orchestrator.core.errors import UserError
-from orchestrator.core.function import FunctionPlan, split_reference
+from orchestrator.core.function import FunctionPlan, file_digest, split_reference
 from orchestrator.core.names import check_metric_names
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.plan import EngineName
@@ -38,7 +38,8 @@ def read_function(file: SweepFile, sources: SourceReader, problems: Problems) ->
         reason = sources.not_found_reason(reference[0]).removesuffix(" or folder")
         problems.add(("objective",), f"{reason}, got {yaml_text(file.objective)}")
         return None
-    _check_functions(path, {"run": reference[1], "test": section.test}, problems)
+    if not _check_functions(path, {"run": reference[1], "test": section.test}, problems):
+        return None
     python = None if section.python is None else _interpreter(section.python, sources, problems)
     return FunctionPlan(
         path=str(path),
@@ -47,6 +48,7 @@ def read_function(file: SweepFile, sources: SourceReader, problems: Problems) ->
         metrics=section.metrics,
         python=python,
         test=section.test,
+        digest=file_digest(path),
     )
 
 
@@ -75,7 +77,7 @@ def _refuse_keys_of_functions(file: SweepFile, problems: Problems) -> None:
 def _refuse_keys_of_objectives(file: SweepFile, problems: Problems) -> None:
     for key in _ITS_OWN:
         if key in file.model_fields_set:
-            message = "a function reads its model and its data itself; remove this key, or pass function.values"
+            message = "a function reads its model and its data itself; remove this key, or use function.values"
             problems.add_if_unrelated((key,), message, at_key=True)
     engine = file.resources.engine
     if "engine" in file.resources.model_fields_set and engine is not EngineName.FUNCTION:
@@ -106,13 +108,13 @@ def _check_metrics(section: FunctionSection, problems: Problems) -> None:
         problems.add_if_unrelated(("function", "metrics"), str(error))
 
 
-def _check_functions(path: Path, wanted: Mapping[str, str | None], problems: Problems) -> None:
-    """Check that the file defines the functions, each with two parameters."""
+def _check_functions(path: Path, wanted: Mapping[str, str | None], problems: Problems) -> bool:
+    """Check that the file defines the functions, each with two parameters; return whether it can be read."""
     try:
         defined = _defined(path)
     except UserError as error:
         problems.add(("objective",), str(error))
-        return
+        return False
     for role, name in wanted.items():
         key = ("objective",) if role == "run" else ("function", role)
         if name is None:
@@ -125,6 +127,7 @@ def _check_functions(path: Path, wanted: Mapping[str, str | None], problems: Pro
         arguments = defined[name]
         if arguments is not None and not _takes_two(arguments):
             problems.add(key, f"{name} in {path.name} must take two arguments, {_PARAMETERS[role]}")
+    return True
 
 
 def _takes_two(arguments: ast.arguments) -> bool:

@@ -80,6 +80,7 @@ class AdapterCard:
         temperature: divisor of the logits, fitted on the validation rows; None: not fitted.
         seed: the trial's seed; None: unknown, as in cards of early versions.
         data: the rows by split; empty: unknown.
+        function_digest: digest of the function's file; None: no function, or unknown.
     """
 
     base: Source
@@ -108,6 +109,7 @@ class AdapterCard:
     temperature: float | None = None
     seed: int | None = None
     data: tuple[SplitData, ...] = ()
+    function_digest: str | None = None
 
     @property
     def is_function(self) -> bool:
@@ -159,7 +161,7 @@ class SweepAdapters:
         sweep_dir: the sweep's folder; checkpoint paths in reports are relative to it.
         metric: decides the best checkpoint of a trial.
         base, base_path, head, labels, problem, objective, prompt, text_column, pair_column: as in ``AdapterCard``.
-        label_values, label_counts: as in ``AdapterCard``.
+        label_values, label_counts, function_digest: as in ``AdapterCard``.
         quantisation: quantisation of the base model; None: not quantised.
     """
 
@@ -177,6 +179,7 @@ class SweepAdapters:
     quantisation: Quantisation | None = None
     label_values: Mapping[str, str] = field(default_factory=dict)
     label_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    function_digest: str | None = None
 
     def folder(self, trial: TrialRecord) -> Path | None:
         """Return the folder of the trial's best adapter; None if it was deleted or is damaged."""
@@ -230,6 +233,7 @@ class SweepAdapters:
             params=dict(trial.params),
             seed=trial.seed,
             data=split_data(sweep),
+            function_digest=self.function_digest,
             rslora=trial.settings.rslora and trial.settings.method in takers("rslora"),
         )
 

@@ -8,6 +8,8 @@ import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from orchestrator.core.errors import UserError
+from orchestrator.core.function import change_of
 from orchestrator.tracking.adapters import CARD, CONFIG, AdapterCard, read_card
 from orchestrator.tracking.function_card import function_card
 from orchestrator.tracking.model_card import model_card
@@ -24,6 +26,7 @@ def stage_adapter(adapter: Path, card: AdapterCard, target: Path) -> Path:
 
     Raises:
         ModelError: the base model's tokenizer cannot be saved unchanged.
+        UserError: the function's file is missing, or is not the one that trained the checkpoint.
     """
     shutil.copytree(adapter, target)
     if card.is_function:
@@ -39,7 +42,10 @@ def stage_adapter(adapter: Path, card: AdapterCard, target: Path) -> Path:
 
 def _with_function(card: AdapterCard, target: Path) -> Path:
     """Add the function's file, the card and the README to a checkpoint of a function, and return the folder."""
-    if not (target / FUNCTION_FILE).is_file() and Path(card.base_path).is_file():  # else it was staged before
+    if not (target / FUNCTION_FILE).is_file():  # else it was staged before
+        change = change_of(card.base_path, card.function_digest)
+        if change is not None:
+            raise UserError(f"{change}: restore it as it was for {card.sweep}, because a checkpoint needs its own code")
         shutil.copy(card.base_path, target / FUNCTION_FILE)
     (target / CARD).write_text(json.dumps(asdict(card), indent=2) + "\n", encoding="utf-8")
     (target / "README.md").write_text(function_card(card), encoding="utf-8")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -21,6 +22,7 @@ from orchestrator.objective.protocol import Objective, Splits
 from orchestrator.objective.vector_labels import VectorLabels
 from tests.fakes.tiny_models import tiny_bert
 
+AB = {"A": "1", "B": "0"}
 WORDS = ("the film", "the plot", "the music", "the acting", "a fine film")
 
 
@@ -39,22 +41,49 @@ def splits_of(
 
 
 @pytest.mark.parametrize(
-    ("labels", "columns", "mapping", "classes"),
+    ("labels", "columns", "mapping", "classes", "order"),
     [
-        ([["b"], ["a", "b"], []], {}, {}, ("a", "b")),
-        (["b", "a; b", "a|b"], {}, {}, ("a", "b")),
-        ([["x"], ["y", "z"]], {}, {"x": "a", "y": "b", "z": None}, ("a", "b")),
-        ([{"A": "1", "B": "0"}, {"A": "no", "B": "Yes"}], {"label/b": "B", "label/a": "A"}, {}, ("b", "a")),
+        ([["b"], ["a", "b"], []], {}, {}, ("a", "b"), "by name"),
+        (["b", "a; b", "a|b"], {}, {}, ("a", "b"), "by name"),
+        (["Sports;tech", "sports", "Sports"], {}, {}, ("Sports", "tech"), "by name"),
+        ([[1.0, 2.0], [1.0], []], {}, {}, ("1", "2"), "by number"),
+        ([["x"], ["y", "z"]], {}, {"y": "b", "X": "a", "z": None}, ("b", "a"), "the order of data.labels"),
+        ([[1.0], [2]], {}, {"2": "b", "1": "a"}, ("b", "a"), "the order of data.labels"),
+        (
+            [{"A": "1", "B": "0"}, {"A": "no", "B": "Yes"}],
+            {"label/b": "B", "label/a": "A"},
+            {},
+            ("b", "a"),
+            "the order of data.columns",
+        ),
     ],
 )
 def test_several_labels_are_found(
-    tmp_path: Path, labels: list[Any], columns: dict[str, str], mapping: dict[str, str | None], classes: tuple[str, ...]
+    tmp_path: Path,
+    labels: list[Any],
+    columns: dict[str, str],
+    mapping: dict[str, str | None],
+    classes: tuple[str, ...],
+    order: str,
 ) -> None:
     splits = splits_of(multi_label.OBJECTIVE, tmp_path, labels, columns, labels=mapping)
-    assert splits.summary.classes == classes
+    assert (splits.summary.classes, splits.summary.class_order) == (classes, order)
     assert {value for vector in splits.train["label"] for value in vector} == {0.0, 1.0}
     total = sum(sum(counts.values()) for counts in splits.summary.label_counts.values())
     assert total == sum(sum(map(sum, rows["label"])) for rows in splits.by_name().values())
+
+
+def test_own_class_names_are_renamed(tmp_path: Path) -> None:
+    kinds = datasets.Sequence(datasets.ClassLabel(names=["pos", "neg", "odd"]))
+    features = datasets.Features(text=datasets.Value("string"), label=kinds)
+    texts = [f"row {index} {WORDS[index % 5]}" for index in range(40)]
+    table = datasets.Dataset.from_dict({"text": texts, "label": [[0], [1, 2]] * 20}, features)
+    table.to_parquet(tmp_path / "rows.parquet")
+    source = Source(origin=Origin.LOCAL, name=str(tmp_path / "rows.parquet"))
+    plan = DataPlan(source=source, validation=8, test=8, labels={"pos": "good", "odd": None})
+    splits = multi_label.OBJECTIVE.splits(plan)
+    assert splits.summary.classes == ("good", "neg")
+    assert {tuple(vector) for vector in splits.train["label"]} == {(1.0, 0.0), (0.0, 1.0)}
 
 
 def test_numbers_have_names_and_warnings(tmp_path: Path) -> None:
@@ -71,7 +100,13 @@ def test_numbers_have_names_and_warnings(tmp_path: Path) -> None:
     ("task", "labels", "columns", "message"),
     [
         (multi_label.OBJECTIVE, [1, 2], {}, r"has '1' \(row 1\); a list of class names is needed.*classification"),
-        (multi_label.OBJECTIVE, [{"A": "1"}, {"A": "maybe"}], {"label/a": "A"}, r"has 'maybe' \(row 2\); 1 or 0"),
+        (
+            multi_label.OBJECTIVE,
+            [AB, {"A": "maybe", "B": "1"}],
+            {"label/a": "A", "label/b": "B"},
+            r"has 'maybe' \(row 2\); 1 or 0",
+        ),
+        (multi_label.OBJECTIVE, [{"A": "1"}, {"A": "0"}], {"label/a": "A"}, r"only label column.*classification"),
         (regression.OBJECTIVE, ["1.5", "high"], {}, r"has 'high' \(row 2\); a finite number is needed"),
         (regression.OBJECTIVE, [True, False], {}, r"has 'True' \(row 1\); a finite number"),
         (classification.OBJECTIVE, [0.5, 1.5], {}, r"objective: regression"),
@@ -83,6 +118,24 @@ def test_wrong_labels_are_located(
 ) -> None:
     with pytest.raises(DataError, match=message):
         splits_of(task, tmp_path, labels, columns)
+
+
+def test_labels_of_numbers_are_refused(tmp_path: Path) -> None:
+    two = {"label/a": "A", "label/b": "B"}
+    for task, columns, held in (
+        (regression.OBJECTIVE, {"label": "A"}, "regression reads numbers"),
+        (multi_label.OBJECTIVE, two, "columns label/NAME hold 1 or 0"),
+    ):
+        with pytest.raises(DataError, match=rf"data.labels: .*{held}. Remove data.labels"):
+            splits_of(task, tmp_path, [AB], columns, labels={"1": "one"})
+
+
+def test_shift_set_has_all_targets(tmp_path: Path) -> None:
+    shift = {"tweets": Source(origin=Origin.PACKAGED, name="vader-tweets")}
+    with pytest.raises(DataError, match=r"data.shift.tweets: .*one column, 2 targets are needed \(a, b\)"):
+        splits_of(
+            regression.OBJECTIVE, tmp_path, [AB, {"A": "0", "B": "2"}], {"label/a": "A", "label/b": "B"}, shift=shift
+        )
 
 
 CASES: list[tuple[Objective, tuple[str, ...], list[list[float]]]] = [
@@ -129,6 +182,27 @@ def test_vector_metrics_by_hand() -> None:
     assert measured == {"mse": pytest.approx(5 / 3), "r2": pytest.approx(-1.5), "spearman": pytest.approx(0.5)}
     constant = regression_metrics([([1.0], [1.0]), ([2.0], [1.0])])
     assert [name for name, value in constant.items() if math.isnan(value)] == ["r2", "spearman"]
+
+
+def test_one_column_is_no_binary_task() -> None:
+    one = multi_label_metrics([([1.0], [1.0]), ([1.0], [0.0]), ([-1.0], [0.0]), ([-1.0], [0.0])])
+    assert one["micro_f1"] == one["macro_f1"] == pytest.approx(2 / 3)
+    assert one["exact_match"] == 0.75
+    seen = [([1.0, -1.0, -1.0], [1.0, 0.0, 0.0]), ([1.0, -1.0, -1.0], [0.0] * 3), ([-1.0] * 3, [0.0] * 3)]
+    assert multi_label_metrics(seen)["macro_f1"] == pytest.approx(2 / 3)  # classes 2 and 3 are never seen
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_diverged_logits_give_nan(wrong: float) -> None:
+    for task, names, pairs in (
+        (classification.OBJECTIVE, ("a", "b"), [([wrong, wrong], 0), ([0.5, 0.1], 1)]),
+        (multi_label.OBJECTIVE, ("a", "b"), [([wrong, wrong], [1.0, 0.0]), ([0.5, 0.1], [0.0, 1.0])]),
+        (regression.OBJECTIVE, ("a",), [([wrong], [1.0]), ([0.5], [2.0])]),
+    ):
+        measured = with_classes(task, names).measure(pairs)
+        assert measured.keys() == task.metrics.keys() - {"loss"}
+        undefined = {name for name, value in measured.items() if math.isnan(value)}
+        assert undefined == {"auroc", "brier", "mse", "r2", "spearman"} & measured.keys()
 
 
 def test_pairs_are_one_row_each(tmp_path: Path) -> None:

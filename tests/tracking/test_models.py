@@ -1,15 +1,19 @@
 """Adapters as MLflow models: small, complete, logged once."""
 
 import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from orchestrator.core.errors import UserError
+from orchestrator.core.function import FunctionPlan, file_digest
 from orchestrator.tracking.adapters import CARD, read_card
 from orchestrator.tracking.environment import load_mlflow
 from orchestrator.tracking.location import Location, connect
 from orchestrator.tracking.models import download_model, find_model, log_adapter
+from orchestrator.tracking.staging import FUNCTION_FILE, stage_adapter
 from orchestrator.tracking.synchroniser import Synchroniser
 from tests.tracking.records import description
 from tests.tracking.trained import LABELS, TEXTS, TrainedSweep, trained_sweep
@@ -109,3 +113,28 @@ def test_pyfunc_takes_the_base_from_the_caller(
     monkeypatch.setenv("LORATORY_BASE_MODEL", str(tmp_path / "missing"))
     with pytest.raises(Exception, match="missing does not exist"):
         mlflow.pyfunc.load_model(location)
+
+
+def test_function_is_staged_with_the_code_that_trained_it(trained: TrainedSweep, tmp_path: Path) -> None:
+    file, checkpoint = tmp_path / "mine.py", tmp_path / "checkpoint"
+    file.write_text("def run(config, report): ...\n")
+    checkpoint.mkdir()
+    stored = asdict(FunctionPlan(path=str(file), name="run", samples=10, digest=file_digest(file)))
+    plan = FunctionPlan.from_json(stored)
+    card = trained.adapters.card(trained.store.record, trained.store.records[2])
+    card = replace(card, head="function", base_path=plan.path, function_digest=plan.digest)
+    staged = stage_adapter(checkpoint, card, tmp_path / "staged")
+    code = (staged / FUNCTION_FILE).read_text()
+    assert code == file.read_text()
+    file.write_text("def run(config, report): raise ValueError\n")
+    with pytest.raises(
+        UserError, match=r"mine\.py has changed since its sweep started: restore it as it was for films"
+    ):
+        stage_adapter(checkpoint, card, tmp_path / "other")
+    assert (stage_adapter(staged, read_card(staged), tmp_path / "again") / FUNCTION_FILE).read_text() == code
+    del stored["digest"]  # a plan of an early version
+    unknown = replace(card, function_digest=FunctionPlan.from_json(stored).digest)
+    assert (stage_adapter(checkpoint, unknown, tmp_path / "early") / FUNCTION_FILE).is_file()
+    file.unlink()
+    with pytest.raises(UserError, match=r"mine\.py is missing"):
+        stage_adapter(checkpoint, unknown, tmp_path / "missing")

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator.core.errors import CutShortError, DivergedError, LoratoryError, ObjectiveError
-from orchestrator.core.function import FunctionPlan
+from orchestrator.core.errors import CutShortError, DivergedError, LoratoryError, ObjectiveError, SuspendedError
+from orchestrator.core.function import FunctionPlan, change_of
 from orchestrator.core.manifest import Owner
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.row_measures import Measurement, RowMeasures
@@ -60,7 +60,8 @@ class FunctionEngine:
         """Return the measurement of a checkpoint by the function ``function.test``.
 
         Raises:
-            LoratoryError: the sweep has no such function, or it raises.
+            LoratoryError: the sweep has no such function, its file has changed, or it raises.
+            ObjectiveError: its result lacks a metric of the sweep file, or its rows break a rule.
         """
         if self.function.test is None or split != "test":
             raise LoratoryError(f"a function's checkpoint cannot be measured on {split}: set function.test")
@@ -80,6 +81,7 @@ class FunctionEngine:
             folder.clear_scratch()
         if message["kind"] != "result":
             raise self.error(message, folder)
+        self.require_metrics(message["metrics"], f"the result of {self.function.test}", "")
         return _measurement(message, self.function.test)
 
     def close(self) -> None:
@@ -92,7 +94,14 @@ class FunctionEngine:
         return TrialFolder(Path(self.plan.sweep_dir), task.number, STATE, owner)
 
     def request(self, task: TrialTask, folder: TrialFolder) -> dict[str, Any]:
-        """Return the request of a trial for its process, from the beginning."""
+        """Return the request of a trial for its process, from the beginning.
+
+        Raises:
+            SuspendedError: the function's file is not the one with which the sweep started.
+        """
+        change = change_of(self.function.path, self.function.digest)
+        if change is not None:
+            raise SuspendedError(f"{change}: restore it, or run the sweep with --fresh")
         points = self.plan.timetable.of(task.settings)
         return {
             "path": self.function.path,
@@ -109,6 +118,24 @@ class FunctionEngine:
             "start_samples": 0,
             "threads": self.plan.threads,
         }
+
+    def require_metrics(self, metrics: Mapping[str, float], place: str, prefix: str) -> None:
+        """Check that each metric of the sweep file is there.
+
+        Args:
+            metrics: values by name.
+            place: says where they come from.
+            prefix: the split before each name, such as ``val/``.
+
+        Raises:
+            ObjectiveError: one is missing.
+        """
+        missing = [f"{prefix}{name}" for name in self.function.metrics if f"{prefix}{name}" not in metrics]
+        if missing:
+            raise ObjectiveError(
+                f"{self.function.path}: {place} lacks {missing[0]}, a metric of the sweep file; it has "
+                f"{', '.join(metrics) or 'none'}"
+            )
 
     def error(self, message: Mapping[str, Any], folder: TrialFolder) -> LoratoryError | MemoryError:
         """Return the error of a function as an exception of the engine."""
@@ -230,14 +257,8 @@ class FunctionRun:
             ObjectiveError: a metric of the sweep file is missing.
         """
         metrics, samples = dict(message["metrics"]), message["samples"]
-        function, searched = self._engine.function, self._engine.plan.metric
-        missing = [name for name in function.metrics if f"val/{name}" not in metrics]
-        if missing:
-            raise ObjectiveError(
-                f"{function.path}: the report at {samples:,} samples lacks val/{missing[0]}, a metric of the sweep "
-                f"file; it has {', '.join(metrics) or 'none'}"
-            )
-        for name in dict.fromkeys((searched, "val/loss")):
+        self._engine.require_metrics(metrics, f"the report at {samples:,} samples", "val/")
+        for name in dict.fromkeys((self._engine.plan.metric, "val/loss")):
             if not math.isfinite(metrics.get(name, 0.0)):
                 raise DivergedError(f"{name} is {metrics[name]} at {samples:,} samples")
         by_split = {

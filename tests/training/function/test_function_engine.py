@@ -1,5 +1,6 @@
 """The function engine: exact after a resume, and every fault of a function has a message."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -12,8 +13,8 @@ import psutil
 import pytest
 
 from orchestrator.core.data import DataPlan
-from orchestrator.core.errors import CutShortError, DivergedError, LoratoryError, ObjectiveError
-from orchestrator.core.function import FunctionPlan
+from orchestrator.core.errors import CutShortError, DivergedError, LoratoryError, ObjectiveError, SuspendedError
+from orchestrator.core.function import FunctionPlan, file_digest
 from orchestrator.core.metric import Direction
 from orchestrator.core.plan import EngineName, EnginePlan
 from orchestrator.core.settings import TrialSettings
@@ -27,9 +28,17 @@ TASK = TrialTask(number=3, settings=TrialSettings(values={"rate": 0.5, "batch": 
 Build = Callable[..., FunctionEngine]
 
 
-def engine_of(folder: Path, name: str, sweep: str = "sweep", python: str | None = None) -> FunctionEngine:
+def engine_of(
+    folder: Path, name: str, sweep: str = "sweep", python: str | None = None, test: str = "test", file: Path = FILE
+) -> FunctionEngine:
     function = FunctionPlan(
-        path=str(FILE), name=name, samples=POINTS[-1], metrics={"loss": Direction.MINIMIZE}, python=python, test="test"
+        path=str(file),
+        name=name,
+        samples=POINTS[-1],
+        metrics={"loss": Direction.MINIMIZE},
+        python=python,
+        test=test,
+        digest=file_digest(file),
     )
     plan = EnginePlan(
         objective=f"{FILE}:{name}",
@@ -135,6 +144,30 @@ def test_test_function_measures_rows(build: Build, tmp_path: Path) -> None:
     assert measured.metrics == {"loss": loss}
     assert measured.rows.losses == (loss, 0.0)
     assert measured.rows.references == (1, 1)
+
+
+def test_result_of_a_test_needs_the_metrics(build: Build, tmp_path: Path) -> None:
+    engine = build("walk", test="nothing")
+    losses(engine)
+    with pytest.raises(
+        ObjectiveError, match=r"the result of nothing lacks loss, a metric of the sweep file; it has no"
+    ):
+        engine.measure(tmp_path / "sweep" / "trials" / "0003" / "checkpoint-90" / "adapter", TASK, "test")
+
+
+def test_changed_file_is_not_mixed_with_earlier_trials(build: Build, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    shutil.copy(FILE, file)
+    engine = build("walk", file=file)
+    losses(engine)
+    file.write_text(f"{FILE.read_text()}\n# another version\n")
+    with pytest.raises(SuspendedError, match=r"mine\.py has changed since its sweep started: restore it"):
+        engine.start(task(rate=1)).advance(20)
+    with pytest.raises(SuspendedError, match="has changed"):
+        engine.measure(tmp_path / "sweep" / "trials" / "0003" / "checkpoint-90" / "adapter", TASK, "test")
+    file.unlink()
+    with pytest.raises(SuspendedError, match=r"mine\.py is missing"):
+        engine.start(task(rate=1)).advance(20)
 
 
 @pytest.mark.parametrize(
