@@ -1,4 +1,4 @@
-"""The shipped sweep against an earlier one, in pairs with equal seeds: when does it hold a winner as good?
+"""The shipped sweep against an earlier one, in pairs with equal seeds: when does it find a winner as good?
 
     python -m benchmarks.shipped_sweep [--seeds 5] [--out build/shipped-sweep]
 
@@ -6,9 +6,9 @@ Each seed runs ``benchmarks/earlier/sentiment-2026-11-27.yaml`` and ``sweeps/sen
 processes and stores of their own; the order alternates. Both use the same validation rows. A finished run is kept in
 ``--out``: the same command continues, and more seeds can be added.
 
-The search holds a winner as good from the first report whose best validation accuracy so far reaches the best one of
+The search has found a winner as good with the first report whose best validation accuracy so far reaches the best of
 the earlier sweep. ``--slack`` accepts a value lower by this much: with 0, the luckiest of the earlier 24 trials counts.
-The ratio is to the whole time of the earlier search. A pair that never holds one has the ratio of its whole time, and
+The ratio is to the whole time of the earlier search. A pair without such a report has the ratio of its whole time, and
 is marked: the mean is then a lower bound.
 """
 

@@ -92,7 +92,7 @@ def test_learning_curve_answers_from_test_rows(folder: Path, summary: Summary) -
     assert [gain.rows for gain in curve.gains] == [120, 240]
     assert all(gain.low <= gain.value <= gain.high for gain in curve.gains)
     [finding] = [finding for finding in explain(found) if finding.rule is Rule.MORE_ROWS]
-    assert "on 12 %, 25 %, 50 %, 100 % of 60 training rows: test/loss" in finding.sentence
+    assert "on 12.5 %, 25 %, 50 %, 100 % of 60 training rows: test/loss" in finding.sentence
     assert "twice the rows (120)" in finding.sentence
     chart = training_rows(found)
     assert chart is not None

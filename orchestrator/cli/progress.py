@@ -52,7 +52,8 @@ class Progress:
     _configurations: ConfigurationSet = field(default_factory=ConfigurationSet)
     _ended_tokens: float = 0.0
     _ended_samples: int = 0
-    _fresh: set[int] = field(default_factory=set)  # trainings with fresh seeds
+    _fresh: set[int] = field(default_factory=set)  # trainings after the search
+    _on_curve: set[int] = field(default_factory=set)  # those for the learning curve
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _begun: float = field(init=False)
     _rank: Callable[[TrialRecord], SortKey] = field(init=False)
@@ -73,6 +74,8 @@ class Progress:
             self._configurations.add(trial.params)
         if trial.confirms is not None:
             self._fresh.add(number)
+            if trial.share is not None:
+                self._on_curve.add(number)
         # A trial's best value never gets worse, so a trial once overtaken cannot lead again without an update.
         elif self._best is None or self._rank(trial) <= self._rank(self._best):
             self._best = trial
@@ -196,8 +199,9 @@ class Progress:
     def tally(self) -> str:
         """Ended trials, elapsed time and remaining time, as text."""
         remaining, of = self.remaining_s, f" of {self.budget.trials}" if self.budget.trials else ""
-        fresh = f" · {len(self._fresh & self._ended.keys())} of {len(self._fresh)} fresh seeds" if self._fresh else ""
-        spent = f"{self.ended}{of} trials{fresh} · {words.duration(self.elapsed_s)}"
+        groups = ((self._fresh - self._on_curve, "fresh seeds"), (self._on_curve, "trainings for the learning curve"))
+        after = (f" · {len(each & self._ended.keys())} of {len(each)} {name}" for each, name in groups if each)
+        spent = f"{self.ended}{of} trials{''.join(after)} · {words.duration(self.elapsed_s)}"
         return spent if remaining is None else f"{spent} · {words.duration(remaining)} left"
 
     def _remaining_ratio(self, trials: int) -> float:

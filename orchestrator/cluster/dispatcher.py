@@ -97,7 +97,7 @@ class Dispatcher:
 
     @property
     def halted(self) -> bool:
-        """Whether trials must be suspended now: the driver stops, the budget is spent, or a paused sweep is at rest."""
+        """Whether trials must be suspended now: the driver stops, the budget is spent, or a paused sweep runs none."""
         paused = self._coordinator.paused and not self._running
         return paused or self._stop.is_set() or self._coordinator.out_of_budget is not None
 

@@ -78,14 +78,21 @@ def ranked_by_result(trials: Iterable[TrialRecord], metric: Metric) -> list[Tria
     then the better mean of the fresh results. The search's result of each was chosen as one of the best of many, so it
     is too high; the fresh ones are not. If the numbers of ended trainings differ, as many of each are compared as the
     trial with the fewest has.
+
+    Trials within the constraints exchange no places with trials outside, nor trials on the front with dominated ones:
+    fresh trainings do not change the trial's own adapter.
     """
     trials = tuple(trials)
     ranked = _ranked(trials, metric, result_key(metric))
     fresh = confirmed(trials)
     count = min((len(each.trainings) for each in fresh.values()), default=0)
-    again = iter(
-        sorted((t for t in ranked if t.number in fresh), key=lambda trial: fresh[trial.number].key(metric, count))
-    )
+    first = front(trials, metric) if fresh and len(metric.metrics) > 1 else frozenset[int]()
+
+    def place(trial: TrialRecord) -> tuple[bool, bool, tuple[int, int, float]]:
+        outside = trial.violation(metric, newest=True) > 0
+        return outside, trial.number not in first, fresh[trial.number].key(metric, count)
+
+    again = iter(sorted((trial for trial in ranked if trial.number in fresh), key=place))
     return [next(again) if trial.number in fresh else trial for trial in ranked]
 
 

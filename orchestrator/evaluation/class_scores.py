@@ -67,7 +67,8 @@ class ClassScores:
         if not most:
             return text
         names = [each.name for each in self.classes]
-        return f"{text}; the most frequent confusion: {most:,} rows of {names[label]} taken for {names[prediction]}"
+        rows = f"{most:,} row{'' if most == 1 else 's'} of {names[label]} predicted as {names[prediction]}"
+        return f"{text}; the most frequent confusion: {rows}"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values: ``classes`` with their scores, and ``confusion``."""

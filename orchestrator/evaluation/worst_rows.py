@@ -52,7 +52,7 @@ def worst_rows_sentence(sweep_dir: Path) -> str | None:
         with (sweep_dir / FILE).open(encoding="utf-8", newline="") as stream:
             rows = [*csv.DictReader(stream)]
         first = rows[0]
-        what = f", a row of {first['label']} taken for {first['predictions']}" if first["label"] else ""
+        what = f" (label {first['label']}, predicted as {first['predictions']})" if first["label"] else ""
         return (
             f"row {first['row']} of test has the highest loss, {first['mean_loss']}{what}; {FILE} in the sweep's "
             f"folder lists the worst {len(rows)} rows"

@@ -2,11 +2,12 @@
 
 import enum
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.gates import Gates, MetricBound
+from orchestrator.core.goal import Constraint
 from orchestrator.core.metric import Metric
 from orchestrator.tracking.wording import best_name
 
@@ -107,6 +108,13 @@ def check(
 def check_metrics(stored: Mapping[str, float], bounds: Mapping[str, MetricBound]) -> tuple[GateResult, ...]:
     """Return the results of the bounds of stored metrics, each by the name of its metric."""
     return tuple(_range(name, stored.get(name), bound) for name, bound in bounds.items())
+
+
+def check_constraints(stored: Mapping[str, float], constraints: Iterable[Constraint]) -> tuple[GateResult, ...]:
+    """Return the results of the constraints of the search; a metric without a stored value stops the promotion too."""
+    bounds = {each.name: MetricBound(min=each.min, max=each.max) for each in constraints}
+    results = check_metrics(stored, bounds)
+    return tuple(replace(each, gate=f"constraint {each.gate}", refuses=not each.passed) for each in results)
 
 
 def compare(gate: str, metric: Metric, value: float | None, other: float | None, rival: str) -> GateResult:

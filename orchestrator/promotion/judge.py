@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from orchestrator.core.errors import RefusedError, UserError
 from orchestrator.core.gates import Gates
+from orchestrator.core.goal import Goal
 from orchestrator.core.metric import Metric
 from orchestrator.core.names import check_alias, check_model_name, mlflow_key
 from orchestrator.core.row_measures import Measurement
@@ -14,7 +15,7 @@ from orchestrator.core.trial import TrialRecord
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.objective.protocol import Splits
 from orchestrator.promotion.candidates import Candidate
-from orchestrator.promotion.gates import GateResult, check, check_metrics, check_size, compare
+from orchestrator.promotion.gates import GateResult, check, check_constraints, check_metrics, check_size, compare
 from orchestrator.promotion.latency import latency_gate
 from orchestrator.promotion.leak import leak_gate
 from orchestrator.promotion.paired import champion_gate, slice_gate
@@ -87,7 +88,10 @@ def judge(
     counts = candidate.card.label_counts.get("validation", {}).values()
     chance = max(counts) / sum(counts) if sum(counts) else None
     results = [*check(metrics, metric, baseline if isinstance(baseline, Mapping) else None, gates, chance)]
-    results += check_metrics({**candidate.trial.at_best(metric), **metrics}, gates.metrics)
+    stored = {**candidate.trial.at_best(metric), **metrics}
+    results += check_metrics(stored, gates.metrics)
+    if isinstance(metric, Goal):
+        results += check_constraints(stored, metric.constraints)
     if gates.size_bytes is not None:
         results.append(check_size(candidate.size_bytes, gates.size_bytes))
     if gates.latency_ms is not None:

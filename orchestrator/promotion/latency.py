@@ -16,7 +16,7 @@ from orchestrator.tracking.staging import stage_adapter
 from orchestrator.training.model.quiet import quiet_libraries
 
 ROWS, WARM_UP = 100, 10
-"""Measured rows, and rows before them."""
+"""Number of measured rows, and of rows computed before them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

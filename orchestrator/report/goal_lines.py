@@ -1,7 +1,8 @@
 """Sentences on a search with several metrics or with constraints: the Pareto front, and the trials within."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from orchestrator.core.confirmed import confirmed
 from orchestrator.core.goal import Goal
 from orchestrator.core.metric import Metric
 from orchestrator.core.ranking import front, ranked_by_result
@@ -20,7 +21,7 @@ def goal_lines(records: Sequence[TrialRecord], metric: Metric) -> list[tuple[str
     if metric.constraints:
         lines.append(("constraints", _constraints(ranked, metric)))
     if metric.also and ranked:
-        lines.append(("front", _front(ranked, metric)))
+        lines.append(("front", _front(ranked, metric, confirmed(records))))
     return lines
 
 
@@ -35,7 +36,7 @@ def _constraints(ranked: Sequence[TrialRecord], metric: Goal) -> str:
     )
 
 
-def _front(ranked: Sequence[TrialRecord], metric: Goal) -> str:
+def _front(ranked: Sequence[TrialRecord], metric: Goal, fresh: Collection[int]) -> str:
     members = front(ranked, metric)
     names = ", ".join(each.name for each in metric.metrics)
     on_front = [trial for trial in ranked if trial.number in members]
@@ -43,9 +44,11 @@ def _front(ranked: Sequence[TrialRecord], metric: Goal) -> str:
         return f"no trial is on the Pareto front of {names}, because none keeps the constraints"
     texts = [f"trial {trial.number} ({_values(trial, metric)})" for trial in on_front[:_MOST]]
     more = f" and {len(on_front) - _MOST} more" if len(on_front) > _MOST else ""
+    winner = ranked[0].number
+    why = "after its confirmation with fresh seeds" if winner in fresh else f"the best {metric.name}"
     return (
         f"{len(on_front)} of {len(ranked)} trials are on the Pareto front of {names}: {', '.join(texts)}{more}. Trial "
-        f"{on_front[0].number} is preferred: the best {metric.name}. To prefer another metric, write it first in "
+        f"{winner} is preferred: {why}. To prefer another metric, write it first in "
         "search.metrics"
     )
 

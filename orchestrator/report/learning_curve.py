@@ -8,7 +8,7 @@ from orchestrator.report import words
 
 def points_text(curve: LearningCurve) -> str:
     """Return the values by share of the rows, without a full stop."""
-    shares = ", ".join(words.percent(point.share) for point in curve.points)
+    shares = ", ".join(f"{100 * point.share:g} %" for point in curve.points)
     values = ", ".join(words.number(point.mean, 3) for point in curve.points)
     rows = curve.points[-1].rows
     seeds = len(curve.points[-1].values)

@@ -98,13 +98,18 @@ class Confirming:
         return notes
 
     def _choose(self, searched: Collection[TrialRecord]) -> tuple[int, Sequence[TrialRecord]]:
-        """Return the number of seeds and the configurations' trials, the best first."""
+        """Return the number of seeds and the configurations' trials, the best first.
+
+        A trial outside the constraints is chosen only if no trial keeps them: fresh seeds do not change its adapter.
+        """
         size = self._size(searched)
         if size is None:
             return 0, ()
         # A failed trial diverged or crashed after its best report; with another seed it would again.
         usable = (record for record in searched if record.state is not TrialState.FAIL)
-        return size.seeds, ranked_by_score(usable, self._plan.metric)[: size.top]
+        ranked = ranked_by_score(usable, self._plan.metric)
+        within = [record for record in ranked if record.violation(self._plan.metric) == 0]
+        return size.seeds, (within or ranked)[: size.top]
 
     def _size(self, searched: Collection[TrialRecord]) -> Confirmation | None:
         """Return the size of the confirmation; None: no fresh trainings."""

@@ -56,7 +56,7 @@ class TpeHistory:
 
         Trials that violate a constraint come after all others, by their violation.
         """
-        if self._several:
+        if self._several or trial.state is TrialState.FAIL:
             return None
         if (excess := violation(trial)) > 0:
             return 2, 0, excess

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 ADDING = frozenset({"LORA", "IA3", "LOHA", "LOKR", "VERA"})
-"""The methods of peft without a write to the frozen weights. Some initialisations of LoRA are exceptions."""
+"""The methods of peft that do not change the frozen weights. Some initialisations of LoRA are exceptions."""
 PLAIN_INITS = (None, True, False, "gaussian")
 
 

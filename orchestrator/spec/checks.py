@@ -71,15 +71,18 @@ def read_values(file: SweepFile, names: Sequence[str], problems: Problems) -> Ma
 def read_metric(search: Search, facts: ObjectiveFacts, problems: Problems) -> Metric:
     """Return the searched metric with the objective's direction for it."""
     known = {f"val/{name}": direction for name, direction in facts.metrics.items()}
-    written, key = search.metric, ("search", "metric")
+    written: str | None = search.metric
+    key: KeyPath = ("search", "metric")
     if search.metrics:
-        written, key = search.metrics[0], ("search", "metrics")
+        written, key = search.metrics[0], ("search", "metrics", 0)
     name = facts.default_metric if written is None else written
     if name not in known and not facts.complete:
         # The objective's file was not executed: it may define more metrics, with directions still unknown.
         return Metric(name=name, direction=search.direction or Direction.MINIMIZE)
     if name not in known:
-        problems.add(key, one_of(name, list(known)))
+        first = next((each for each in search.metrics if each in known), facts.default_metric)
+        gap = f"{name} ranks no trials, and the first metric ranks them; write {first} before it"
+        problems.add(key, gap if search.metrics and name.startswith("gap/") else one_of(name, list(known)))
         name = facts.default_metric
     elif search.direction not in (None, known[name]) and facts.complete:
         rule = f"the objective defines the direction {known[name]} for {name}"
@@ -168,7 +171,7 @@ def read_confirm(file: SweepFile, problems: Problems) -> Confirmation | Confirm:
 
 
 def _check_learning_curve(file: SweepFile, problems: Problems) -> None:
-    """Check that the search leaves room for the trainings of the learning curve."""
+    """Check that the search leaves time and tokens for the trainings of the learning curve."""
     if file.learning_curve is not None and file.budget.trials is None and file.budget.until is None:
         problems.add_if_unrelated(("learning_curve",), _NO_END, at_key=True)
 

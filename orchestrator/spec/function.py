@@ -77,7 +77,7 @@ def _refuse_keys_of_functions(file: SweepFile, problems: Problems) -> None:
 def _refuse_keys_of_objectives(file: SweepFile, problems: Problems) -> None:
     for key in _ITS_OWN:
         if key in file.model_fields_set:
-            message = "a function reads its model and its data itself; remove this key, or pass function.values"
+            message = "a function reads its model and its data itself; remove this key, or use function.values"
             problems.add_if_unrelated((key,), message, at_key=True)
     engine = file.resources.engine
     if "engine" in file.resources.model_fields_set and engine is not EngineName.FUNCTION:

@@ -287,7 +287,7 @@ class ResourcesSection(Section):
     engine: Annotated[EngineName, Field(strict=False)] = Field(
         default=EngineName.PACKED,
         description="packed: trains many trials together over one base model, if the model allows it; "
-        "solo: one process per trial; function: a function, one process per trial",
+        "solo: one process per trial; function: your own function, one process per trial",
     )
     parallel_trials: Threads | None = Field(
         default=None, description="trials trained at once; if absent, packed measures the fastest number, solo uses 1"
@@ -371,7 +371,7 @@ class SweepFile(Section):
     learning_curve: Annotated[int, Field(ge=2, le=20)] | None = Field(
         default=None,
         description="train the winner's configuration this many times on each of 12.5, 25, 50 and 100 % of its rows, "
-        "after the search: the report says whether more rows would help. No such trainings if absent",
+        "after the search: the report says whether more rows would help. No learning curve if absent",
     )
     resources: ResourcesSection = Field(default=ResourcesSection(), description="engine and parallel trials")
     tracking: TrackingSection = Field(

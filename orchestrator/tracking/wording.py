@@ -105,7 +105,7 @@ def run_name(trial: TrialRecord) -> str:
         return name
     kind = "fresh seed" if trial.fold is None else f"fold {trial.fold}"
     if trial.share is not None:
-        kind = f"{100 * trial.share:.0f} % of the rows"
+        kind = f"{100 * trial.share:g} % of the rows"
     return f"{name} ({kind} of {trial_name(trial.confirms)})"
 
 
@@ -132,7 +132,7 @@ def _trial_note(trial: TrialRecord, sweep: SweepRecord, description: SweepDescri
     if trial.fold is not None:
         lines[0] += f" on fold {trial.fold} of the rows"
     if trial.share is not None:
-        lines[0] += f" on {100 * trial.share:.0f} % of the rows, for the learning curve"
+        lines[0] += f" on {100 * trial.share:g} % of the rows, for the learning curve"
     if trial.origin is not None:
         lines[0] += f", a {trial.origin}"
     if trial.reason:

@@ -222,6 +222,15 @@ def test_each_event_writes_one_line() -> None:
     assert "its budget is trained; best val/accuracy 0.8213, the best so far [1/2]" in message[2]
 
 
+def test_tally_names_trainings_after_the_search() -> None:
+    state = progress(Budget(trials=1), Clock())
+    first = make_records()[0]
+    fresh = [replace(first, number=number, confirms=0) for number in (1, 2)]
+    on_curve = [replace(first, number=number, confirms=0, share=0.25) for number in (3, 4, 5)]
+    state.update(first, *fresh, *on_curve[:2], replace(on_curve[2], state=TrialState.RUNNING, ended_at=None))
+    assert state.tally.startswith("1 of 1 trials · 2 of 2 fresh seeds · 2 of 3 trainings for the learning curve · ")
+
+
 def test_resumed_trial_shows_its_samples() -> None:
     message: list[str] = []
     Lines(progress(Budget(trials=2), Clock()), message.append).trial_started(running(0, 2))

@@ -11,6 +11,7 @@ from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.ranking import front, ranked_by_result, ranked_by_score
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import Report, TrialRecord, TrialState
+from orchestrator.report.goal_lines import goal_lines
 
 LOSS = Metric(name="val/loss", direction=Direction.MINIMIZE)
 GAP = Metric(name="gap/loss", direction=Direction.MINIMIZE)
@@ -79,6 +80,30 @@ def test_front_comes_before_dominated_trials() -> None:
     assert front(trials, both) == {0, 1, 4}
     assert numbers(ranked_by_result(trials, both)) == [4, 1, 0, 5, 3, 2]
     assert front(trials, goal(LOSS, [GAP], [LIMIT])) == {0, 1}
+
+
+def fresh(number: int, confirms: int, *values: tuple[float, float]) -> TrialRecord:
+    return replace(trial(number, *values), confirms=confirms)
+
+
+def test_fresh_seeds_move_no_trial_within_constraints() -> None:
+    """The fresh trainings of trial 1 keep the limit and are the best; its own adapter is outside."""
+    limited = goal(LOSS, constraints=[LIMIT])
+    searched = [trial(0, (0.5, 0.2)), trial(1, (0.1, 0.35)), trial(2, (0.6, 0.1))]
+    trained_again = [fresh(3, 0, (0.5, 0.2)), fresh(4, 1, (0.1, 0.2)), fresh(5, 2, (0.4, 0.1))]
+    assert numbers(ranked_by_result([*searched, *trained_again], limited)) == [2, 0, 1]
+
+
+def test_fresh_seeds_move_no_dominated_trial_to_the_front() -> None:
+    both = goal(LOSS, [GAP])
+    searched = [trial(0, (0.4, 0.2)), trial(1, (0.45, 0.3)), trial(2, (0.5, 0.1))]  # trial 0 dominates trial 1
+    assert numbers(ranked_by_result(searched, both)) == [0, 2, 1]
+    [(_, alone)] = goal_lines(searched, both)
+    assert "Trial 0 is preferred: the best val/loss." in alone
+    trained_again = [fresh(3 + number, number, (loss, 0.2)) for number, loss in enumerate((0.5, 0.3, 0.4))]
+    assert numbers(ranked_by_result([*searched, *trained_again], both)) == [2, 0, 1]
+    [(_, sentence)] = goal_lines([*searched, *trained_again], both)
+    assert "Trial 2 is preferred: after its confirmation with fresh seeds." in sentence
 
 
 @pytest.mark.parametrize("metric", [LOSS, goal(LOSS, [GAP]), goal(LOSS, [GAP], [LIMIT])])

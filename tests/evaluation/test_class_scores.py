@@ -19,7 +19,7 @@ def test_class_scores_by_hand() -> None:
     assert [each.recall for each in scores.classes] == [1.0, 0.5, None]
     assert [each.f1 for each in scores.classes] == [pytest.approx(0.8), pytest.approx(2 / 3), None]
     assert scores.sentence == (
-        "b has the lowest F1, 0.667 (1 of 2 rows found); the most frequent confusion: 1 rows of b taken for a"
+        "b has the lowest F1, 0.667 (1 of 2 rows found); the most frequent confusion: 1 row of b predicted as a"
     )
     assert class_scores(RowMeasures(losses=(1.0,), units=(1.0,)), ("a",)) is None
 
@@ -31,5 +31,5 @@ def test_worst_rows_are_ordered_by_mean_loss(tmp_path: Path) -> None:
     write_worst_rows(tmp_path, [ROWS, other], ("a", "b"), ["one", "two", "three", "four"])
     lines = (tmp_path / FILE).read_text().splitlines()
     assert lines[1:3] == ['2,1.6500,b,"b, a",three', '1,1.0000,b,"a, b",two']
-    assert "row 2 of test has the highest loss, 1.6500, a row of b" in str(worst_rows_sentence(tmp_path))
+    assert "row 2 of test has the highest loss, 1.6500 (label b, predicted as" in str(worst_rows_sentence(tmp_path))
     assert worst_rows_sentence(tmp_path / "none") is None

@@ -10,6 +10,7 @@ import pytest
 
 from orchestrator.core.facts import SweepFacts
 from orchestrator.core.gates import Gates
+from orchestrator.core.goal import Constraint, goal
 from orchestrator.core.row_measures import Measurement, RowMeasures
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.evaluation.measurement_file import kept_test_file, write_measurement
@@ -121,6 +122,26 @@ def test_slices_of_labels_are_compared(sweep: Measured) -> None:
     result = sweep.judge(2, [*range(0, 90, 3)])["slices"]  # errs on the first label alone
     assert (result.verdict, result.rows_needed) == (Verdict.ABSTAIN, 600)
     assert "warning, small slices: label bad (100 rows, -0.1000)" in result.detail
+
+
+def test_constraints_of_the_search_are_gates(sweep: Measured) -> None:
+    """Other gates let the candidate pass; it is the best of its sweep, although it is outside a constraint."""
+    record, candidate = sweep.candidate(2, range(60))
+    limits = [
+        Constraint(name="val/accuracy", min=0.1),
+        Constraint(name="test/accuracy", min=0.9),  # 0.8 was measured
+        Constraint(name="shift/none/accuracy", min=0.1),
+    ]
+    metric = goal(ACCURACY, constraints=limits)
+    asked = replace(request(), metric=metric)
+    results = {item.gate: item for item in judge(record, sweep.tracked.location, asked, candidate)}
+    found = {name: results[f"constraint {name}"] for name in ("val/accuracy", "test/accuracy", "shift/none/accuracy")}
+    assert [each.verdict for each in found.values()] == [Verdict.PROMOTE, Verdict.REFUSE, Verdict.ABSTAIN]
+    assert [each.refuses for each in found.values()] == [False, True, True]
+    with pytest.raises(GateRefusalError, match=r"constraint test/accuracy: test/accuracy 0\.8000, at least 0\.9"):
+        promote(record, candidate, sweep.tracked.location, asked)
+    forced = promote(record, candidate, sweep.tracked.location, replace(asked, forced="a test"))
+    assert forced.version.version == 1
 
 
 @pytest.mark.parametrize("champion_measured", [True, False])

@@ -12,9 +12,19 @@ from orchestrator.core.policy import Confirmation, SamplerName, StoppingName, St
 from orchestrator.core.ranking import front, ranked_by_score
 from orchestrator.core.space import FloatRange, Parameter, Space
 from orchestrator.core.trial import Report, TrialRecord, TrialState
+from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.plan import SearchPlan
 from tests.search.test_coordinator_kills import killed_again_and_again, uninterrupted
-from tests.search.worlds import ACCURACY, coordinator_in_memory, coordinator_of, essence, plan_of, report_of, run_out
+from tests.search.worlds import (
+    ACCURACY,
+    coordinator_in_memory,
+    coordinator_of,
+    essence,
+    plan_of,
+    report_of,
+    run_out,
+    step,
+)
 
 GAP = Metric(name="gap/loss", direction=Direction.MINIMIZE)
 LIMITED = goal(ACCURACY, constraints=[Constraint(name="gap/loss", max=0.3)])
@@ -56,6 +66,40 @@ def test_sampler_honours_constraints(sampler: SamplerName) -> None:
     winner = ranked_by_score(within, LIMITED)[0]
     assert winner.violation(LIMITED) == 0
     assert winner.score(ACCURACY) == max(r.score(ACCURACY) for r in within if r.violation(LIMITED) == 0)  # type: ignore[type-var]  # each has a score
+
+
+@pytest.mark.parametrize("sampler", [SamplerName.TPE, SamplerName.RANDOM])
+def test_search_goes_on_after_failed_first_trial(sampler: SamplerName, tmp_path: Path) -> None:
+    def crashing(record: TrialRecord, samples: int) -> Report:
+        if record.number < 2:
+            raise MemoryError
+        return measured(record, samples)
+
+    def states(coordinator: Coordinator) -> list[TrialState]:
+        return [record.state for record in coordinator.records()]
+
+    searching = plan(LIMITED, sampler, trials=4)
+    coordinator = coordinator_of(tmp_path, searching)
+    for _ in range(2):
+        task = coordinator.next_task()
+        assert task is not None
+        step(coordinator, coordinator.records()[task.number], crashing)
+    assert states(coordinator) == [TrialState.FAIL] * 2
+    resumed = coordinator_of(tmp_path, searching)
+    run_out(resumed, crashing)
+    assert states(resumed) == [*[TrialState.FAIL] * 2, *[TrialState.COMPLETE] * 2]
+
+
+@pytest.mark.parametrize(("within", "expected"), [({1}, {1}), (set(), {2, 3})])
+def test_trials_outside_constraints_are_not_confirmed(within: set[int], expected: set[int]) -> None:
+    def higher_each_time(record: TrialRecord, samples: int) -> Report:
+        gap = 0.2 if record.number in within else 0.4
+        return report_of(record.number, samples, 0.5 + 0.1 * record.number, gap__loss=gap)
+
+    searching = replace(plan(LIMITED, SamplerName.RANDOM, trials=4), confirm=Confirmation(top=2, seeds=1))
+    coordinator = coordinator_in_memory(searching)
+    run_out(coordinator, higher_each_time)
+    assert {record.confirms for record in coordinator.records()} == {None, *expected}
 
 
 @pytest.mark.parametrize("sampler", [SamplerName.TPE, SamplerName.GP, SamplerName.NSGAII, SamplerName.RANDOM])

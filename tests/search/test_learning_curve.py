@@ -4,12 +4,14 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+from orchestrator.core.goal import Constraint, goal
 from orchestrator.core.policy import CURVE_SHARES, Budget, Confirm, Confirmation
 from orchestrator.core.ranking import of_the_search, ranked_by_result
 from orchestrator.core.trial import TrialRecord
 from orchestrator.search.coordinator import Coordinator
-from orchestrator.search.learning_curve import learning_curve_text
+from orchestrator.search.learning_curve import learning_curve_text, next_on_curve
 from orchestrator.search.plan import SearchPlan
+from tests.counting import counted, record_reads
 from tests.search.worlds import ACCURACY, coordinator_in_memory, coordinator_of, open_ledger, plan_of, run_out
 
 TWO = Confirmation(top=2, seeds=2)
@@ -33,7 +35,7 @@ def test_winner_is_trained_on_each_share() -> None:
     assert min(record.number for record in found) == 10  # after the search and its confirmation
     assert not any(record.share for record in of_the_search(coordinator.records()))
     assert learning_curve_text(planned()) == (
-        "the winner's configuration is trained 2 times on each of 12, 25, 50, 100 % of the rows, after the search: "
+        "the winner's configuration is trained 2 times on each of 12.5, 25, 50, 100 % of the rows, after the search: "
         "8 x 6,000 = 48,000 samples"
     )
 
@@ -62,3 +64,25 @@ def test_spent_tokens_leave_no_curve() -> None:
     coordinator = coordinator_in_memory(replace(planned(), budget=Budget(trials=4, tokens=1)))
     run_out(coordinator)
     assert not curve_of(coordinator)
+
+
+def test_curve_is_of_the_winner_within_constraints() -> None:
+    """The best trial is below the limit on a shift set, which is measured after a trial's end."""
+    coordinator = coordinator_in_memory(plan_of(trials=4))
+    run_out(coordinator)
+    best, second = (record.number for record in ranked_by_result(coordinator.records(), ACCURACY)[:2])
+    name = "shift/tweets/accuracy"
+    records = [replace(record, final={name: 0.5 if record.number == best else 0.7}) for record in coordinator.records()]
+    limited = goal(ACCURACY, constraints=[Constraint(name=name, min=0.6)])
+    following = next_on_curve(replace(planned(4, Confirm.NONE), metric=limited), records)
+    assert following is not None
+    assert following.leader.number == second
+
+
+def test_search_without_curve_reads_no_record() -> None:
+    coordinator = coordinator_in_memory(plan_of(trials=2))
+    run_out(coordinator)
+    records = [counted(record) for record in coordinator.records()]
+    with record_reads() as reads:
+        assert next_on_curve(plan_of(trials=2), records) is None
+    assert reads.count == 0

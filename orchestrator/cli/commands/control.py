@@ -54,7 +54,7 @@ def stop(name: SweepName, number: Number, reason: Reason = None, as_json: Json =
 
 
 def clone(name: SweepName, number: Number, changes: Changes, reason: Reason = None, as_json: Json = False) -> None:
-    """Train a trial's configuration again with other values. The clone is one of the trials of the budget."""
+    """Train a new trial with the values of a trial and some changes. The clone is one of the trials of the budget."""
     from orchestrator.search.cloning import clone_params
     from orchestrator.spec.fingerprint import stored_space
 
@@ -68,7 +68,7 @@ def clone(name: SweepName, number: Number, changes: Changes, reason: Reason = No
 
 
 def pause(name: SweepName, reason: Reason = None, as_json: Json = False) -> None:
-    """Pause a sweep: running trials end at their next report, and the engine is closed. Its process waits."""
+    """Pause a sweep: running trials end at their next report, and the engine is closed. The driver waits."""
     screen, (ledger, sweep) = Screen(as_json=as_json), find_sweep(name)
     if ledger.drivers.live(sweep.id) is None:
         raise UserError(f"{sweep.reference}: no process runs it, so there is nothing to pause")
@@ -159,12 +159,12 @@ def _send(screen: Screen, ledger: "Ledger", sweep: "SweepRecord", request: Contr
         time.sleep(_POLL_S)
         stored = ledger.requests.get(stored.id)
     if stored.answer is Answer.REFUSED:
-        raise UserError(f"{sweep.reference}: {stored.wish}: {stored.outcome}")
+        raise UserError(f"{sweep.reference}: {stored.text}: {stored.outcome}")
     if stored.answer is not None:
         effect = stored.outcome
     elif ledger.drivers.live(sweep.id) is None:
         effect = "stored; no process runs the sweep, and the next `sweep FILE` answers"
     else:
         effect = "stored; the sweep is busy and answers later, see `status`"
-    screen.say(f"{sweep.reference}: {stored.wish}: {effect}")
+    screen.say(f"{sweep.reference}: {stored.text}: {effect}")
     screen.emit(stored.to_json())

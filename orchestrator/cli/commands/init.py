@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from orchestrator.spec.sweep_spec import SweepSpec
 
 _MOST_TOKENS = 512
-"""Longest rows told apart, in tokens."""
+"""Longest counted length of a row, in tokens."""
 _ROWS = 1000
 """Rows read to find the columns."""
 _SHARE = 0.99
@@ -26,12 +26,16 @@ _SHARE = 0.99
 def init(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The new sweep file; its name is the sweep's name.")],
     task: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Objective: a task of objectives/, or a file.")
+        str | None, typer.Option(metavar="NAME", help="Objective: a name such as classification, or a .py file.")
     ] = None,
     model: Annotated[str | None, typer.Option(metavar="MODEL", help="Base model, as in a sweep file.")] = None,
     data: Annotated[str | None, typer.Option(metavar="DATA", help="Rows, as data.source in a sweep file.")] = None,
-    text: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of the texts. Default: found.")] = None,
-    label: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of the classes. Default: found.")] = None,
+    text: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column of the texts. Default: the longest texts.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column of the classes. Default: the fewest values.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write a commented sweep file that fits the rows, the model and this machine. Asks for what no option gives."""
@@ -131,7 +135,7 @@ def _plan(spec: "SweepSpec") -> list[str]:
     lines = [f"a trial: {prepared.length.text}"]
     limit = words.duration(spec.budget.wall_time_s or 0.0)
     if pace is None or spec.budget.trials is None:
-        lines.append(f"time: at most {limit} (budget.wall_time); no earlier sweep of this data tells its speed")
+        lines.append(f"time: at most {limit} (budget.wall_time); the speed is unknown: no earlier sweep used this data")
         return lines
     seconds = spec.budget.trials * prepared.engine_plan.report_points[-1] / pace.rows_per_s
     lines.append(f"time: at most {words.duration(seconds)} at the speed of {pace.sweep}, and at most {limit}")

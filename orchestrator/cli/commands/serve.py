@@ -32,7 +32,7 @@ TokenFile = Annotated[
 ]
 BatchRows = Annotated[int, typer.Option(min=1, metavar="N", help="Most rows computed together.")]
 BatchWait = Annotated[
-    float, typer.Option(min=0, max=1000, metavar="MS", help="Milliseconds for which a row waits for others.")
+    float, typer.Option(min=0, max=1000, metavar="MS", help="Milliseconds for which a row waits for further rows.")
 ]
 MaxRows = Annotated[int, typer.Option(min=1, metavar="N", help="Most texts in a request.")]
 MaxChars = Annotated[int, typer.Option(min=1, metavar="N", help="Most characters in a text.")]
@@ -41,7 +41,7 @@ MaxWaiting = Annotated[int, typer.Option(min=1, metavar="N", help="Most rows tha
 MaxNewTokens = Annotated[
     int, typer.Option(min=1, metavar="N", help="Most tokens of a generated answer. A request's default is 64.")
 ]
-Rate = Annotated[float, typer.Option(min=0.01, metavar="R", help="Requests per second from one client address.")]
+Rate = Annotated[float, typer.Option(min=0.01, metavar="R", help="Most requests per second from one client address.")]
 Grace = Annotated[
     float, typer.Option(min=1, metavar="SECONDS", help="Time for requests in progress after a signal to stop.")
 ]

@@ -38,7 +38,7 @@ class _Row:
 Compute = Callable[[Group, Sequence[str]], Sequence[Prediction]]
 """Returns one prediction per text, in order. It runs in the computing thread."""
 Observe = Callable[[Group, int, float], None]
-"""Is told the group, the number of rows and the seconds of each batch."""
+"""Receives the group, the number of rows and the seconds of each batch."""
 
 
 class Batcher:
@@ -100,7 +100,7 @@ class Batcher:
                 await self._answer(group, rows)
 
     def close(self) -> None:
-        """Take no more batches. A batch in progress goes on in its thread."""
+        """Take no more batches. A running batch continues in its thread."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _take(self, group: Group) -> list[_Row]:
@@ -120,7 +120,7 @@ class Batcher:
             texts = [row.text for row in rows]
             answers = await asyncio.get_running_loop().run_in_executor(self._executor, self._compute, group, texts)
             found = list(zip(rows, answers, strict=True))
-        except Exception as error:  # every error of a model: the requests get it, and the server goes on
+        except Exception as error:  # every error of a model: the requests get it, and the server continues
             logger.exception("a batch of %d rows for %s failed", len(rows), group.model)
             for row in rows:
                 if not row.answer.done():

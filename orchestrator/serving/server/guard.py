@@ -77,7 +77,7 @@ class Guard:
             raise RequestError(429, "too_many_requests", message, wait_s)
         if self._token is None:
             if not is_loopback(_host(scope)):
-                message = "this server answers requests to localhost alone; set a token to use other names"
+                message = "without a token, this server answers requests to localhost only; start it with --token-file"
                 raise RequestError(421, "wrong_host", message)
             return
         if scope["path"] in OPEN:

@@ -13,7 +13,7 @@ ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
-    """Counters and histograms of one server. Labels are names of routes and served models alone."""
+    """Counters and histograms of one server. Labels hold only names of routes and of served models."""
 
     def __init__(self) -> None:
         registry = CollectorRegistry()

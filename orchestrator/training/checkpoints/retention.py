@@ -29,7 +29,8 @@ class Retention(SweepObserver):
 
     Trainings with fresh seeds keep their best adapter: it is measured on the test split.
 
-    The leaders are updated trial by trial: only a changed trial can join them, and a displaced trial never returns.
+    The leaders are updated trial by trial: only a changed trial can join them. With one metric a displaced trial never
+    returns. With several a later checkpoint of a running trial may dominate no longer, so only ended trials lead.
     The cost of an event does not depend on the number of trials.
     """
 
@@ -46,7 +47,8 @@ class Retention(SweepObserver):
         self._metric = metric
         self._keep = keep
         records = tuple(records)
-        self._leaders = {leader.number: leader for leader in ranked_by_score(records, metric)[:keep]}
+        ranked = ranked_by_score(filter(self._may_lead, records), metric)
+        self._leaders = {leader.number: leader for leader in ranked[:keep]}
         for record in records:
             self._clear(record)
 
@@ -71,12 +73,16 @@ class Retention(SweepObserver):
     def _take(self, trial: TrialRecord) -> None:
         """Rank the trial; delete the unneeded files of the trial and of a displaced one."""
         before = self._leaders
-        ranked = ranked_by_score((before | {trial.number: trial}).values(), self._metric)[: self._keep]
+        changed = {trial.number: trial} if self._may_lead(trial) else {}
+        ranked = ranked_by_score((before | changed).values(), self._metric)[: self._keep]
         self._leaders = {leader.number: leader for leader in ranked}
         self._clear(trial)
         for number in before.keys() - self._leaders.keys() - {trial.number}:
             if before[number].ended:  # the files of a running trial do not depend on its rank
                 self._clear(before[number])
+
+    def _may_lead(self, trial: TrialRecord) -> bool:
+        return trial.ended or len(self._metric.metrics) == 1
 
     def _clear(self, trial: TrialRecord) -> None:
         """Delete the unneeded files of a trial."""

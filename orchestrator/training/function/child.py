@@ -120,7 +120,7 @@ class Report:
         samples: int,
         checkpoint: "str | os.PathLike[str] | None" = None,
     ) -> None:
-        """Report, and return if the trial continues. A report that is not due is progress alone.
+        """Report, and return if the trial continues. A report that is not due only shows progress.
 
         Args:
             metrics: values by name: ``val/loss`` and the other metrics of the sweep file; further names, such as

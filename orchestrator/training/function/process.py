@@ -83,7 +83,7 @@ class FunctionProcess:
     def _line(self) -> bytes:
         """Wait for the next line and return it; nothing if the process has ended.
 
-        A child of the process inherits its end of the pipe and may outlive it, so the pipe alone does not tell.
+        A child of the process inherits its end of the pipe and may outlive it, so the pipe alone does not show the end.
         """
         with selectors.DefaultSelector() as selector:
             selector.register(self._messages, selectors.EVENT_READ)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.core.goal import goal
 from orchestrator.core.metric import Direction, Metric
 from orchestrator.core.settings import TrialSettings
 from orchestrator.core.trial import Action, Decision, Outcome, Report, TrialRecord, TrialState
@@ -113,6 +114,30 @@ def test_ended_trials_keep_only_leading_adapters(sweep: Path) -> None:
     play(sweep, retention, 2, [0.2], TrialState.COMPLETE)
     play(sweep, retention, 3, [0.9], TrialState.FAIL)
     assert [*on_disk(sweep)] == ["0001/checkpoint-200", "0003/checkpoint-100"]
+
+
+def test_running_trial_displaces_no_trial_of_the_front(sweep: Path) -> None:
+    """A running trial dominates the ended one, and may not with a later checkpoint; its end displaces the other."""
+    both = goal(ACCURACY, [Metric(name="gap/loss", direction=Direction.MINIMIZE)])
+    retention = Retention(sweep, both, 1)
+
+    def with_gaps(trial: TrialRecord, *gaps: float) -> TrialRecord:
+        reports = zip(trial.reports, gaps, strict=True)
+        return replace(
+            trial,
+            reports=tuple(replace(each, metrics={**each.metrics, "gap/loss": gap}) for each, gap in reports),
+        )
+
+    write(TrialFolder(sweep, 0), 100)
+    retention.trial_ended(with_gaps(ended(0, 0.5), 0.2))
+    write(TrialFolder(sweep, 1), 100)
+    running = with_gaps(record(1, 0.6), 0.1)
+    retention.reported(running, running.reports[-1])
+    assert on_disk(sweep)["0000/checkpoint-100"] == ["adapter", "report.json"]
+    Retention(sweep, both, 1, [with_gaps(ended(0, 0.5), 0.2), running])  # after a restart
+    assert on_disk(sweep)["0000/checkpoint-100"] == ["adapter", "report.json"]
+    retention.trial_ended(with_gaps(ended(1, 0.6), 0.1))
+    assert [*on_disk(sweep)] == ["0001/checkpoint-100"]
 
 
 def test_resumed_driver_deletes_unneeded_checkpoints(sweep: Path) -> None:
