@@ -154,7 +154,8 @@ def _search(running: RunningSweep, closing: Closing, observers: Sequence[SweepOb
         with executor.run(coordinator, plan, prepared.resources, stop, say) as measure:
             if measure is not None:  # the engine is still in memory
                 closing.measure(measure)
-        if not coordinator.paused:
+        # The next coordinator counts failures from 0, so a failing sweep must not wait for it.
+        if coordinator.failing is not None or not coordinator.paused:
             break
     if coordinator.failing is not None:
         raise LoratoryError(coordinator.failing)

@@ -13,6 +13,7 @@ from orchestrator.core.quantisation import Quantisation, loading_arguments
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialState
 from orchestrator.ledger.ledger import Ledger
+from orchestrator.preparation.continuation import next_action
 from orchestrator.preparation.prepared import prepare
 from orchestrator.preparation.preview import SweepPlan, preview
 from orchestrator.preparation.request import request_of
@@ -60,6 +61,10 @@ def test_extension_reopens_a_finished_sweep(tmp_path: Path) -> None:
     ledger = Ledger.open()
     more = ControlRequest(id=0, kind=ControlKind.EXTEND, by="anna@lab", at=0.0, more=Limits(trials=1))
     ledger.requests.add(first.sweep.id, more)
+    assert next_action(ledger, prepare(request_of(read_spec(file)), ledger), fresh=False) == (
+        "first answers extend by 1 trial; without this, it starts no trial: "
+        "all 2 trials of tiny#1 ended; report and tracking are completed"
+    )
     extended = run(file)
     assert extended.finished
     assert extended.records[:2] == first.records

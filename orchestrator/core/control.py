@@ -81,7 +81,7 @@ class ControlRequest:
     limits: Limits = field(default_factory=Limits)
 
     @property
-    def wish(self) -> str:
+    def text(self) -> str:
         """What is asked for, in words: ``stop trial 3``."""
         match self.kind:
             case ControlKind.STOP:
@@ -103,7 +103,7 @@ class ControlRequest:
         return {
             "id": self.id,
             "kind": self.kind.value,
-            "wish": self.wish,
+            "text": self.text,
             "by": self.by,
             "at": self.at,
             "reason": self.reason,
@@ -123,7 +123,7 @@ class ControlRequest:
     @property
     def sentence(self) -> str:
         """The request with its answer: ``stop trial 3 (anna@lab: too slow): it stops at its next report``."""
-        return f"{self.wish} ({self.author}): {self.answer_text}"
+        return f"{self.text} ({self.author}): {self.answer_text}"
 
     @property
     def answer_text(self) -> str:

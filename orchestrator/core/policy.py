@@ -93,6 +93,14 @@ class Budget:
     tokens: int | None = None
     until: Until | None = None
 
+    def spent(self, elapsed_s: float, tokens: int) -> str | None:
+        """Return the exceeded limit of time or tokens in words, or None. The trial limit stops no running trial."""
+        if self.wall_time_s is not None and elapsed_s >= self.wall_time_s:
+            return f"the wall time of {self.wall_time_s / 60:g} min is spent"
+        if self.tokens is not None and tokens >= self.tokens:
+            return f"the budget of {self.tokens:,} training tokens is spent ({tokens:,})"
+        return None
+
 
 class Preferred(enum.StrEnum):
     """What is preferred among adapters that cannot be told apart."""

@@ -56,24 +56,24 @@ class Hold:
 
     busy: bool = False
     _began: float = field(default_factory=time.monotonic)
-    _idle_since: float | None = None
-    _idle_s: float = 0.0
+    # Start of the idle block, if one is open, and seconds of the earlier blocks. One value: another thread reads it.
+    _idle: tuple[float | None, float] = (None, 0.0)
 
     @property
     def spent_s(self) -> float:
         """Time of the hold in seconds, without idle blocks; 0 before there was work."""
-        now = self._idle_since or time.monotonic()
-        return now - self._began - self._idle_s if self.busy else 0.0
+        idle_since, idle_s = self._idle
+        now = time.monotonic() if idle_since is None else idle_since
+        return now - self._began - idle_s if self.busy else 0.0
 
     @contextmanager
     def idle(self) -> Iterator[None]:
         """Leave out the time of the block: the driver waits for a person."""
-        self._idle_since = since = time.monotonic()
+        self._idle = since, earlier_s = time.monotonic(), self._idle[1]
         try:
             yield
         finally:
-            self._idle_s += time.monotonic() - since  # before the next line: another thread reads both
-            self._idle_since = None
+            self._idle = None, earlier_s + time.monotonic() - since
 
 
 class DriverStore:
@@ -82,13 +82,18 @@ class DriverStore:
     def __init__(self, database: Database, *, heartbeat_s: float = HEARTBEAT_S) -> None:
         self._database = database
         self._heartbeat_s = heartbeat_s
-        self._held: dict[int, str] = {}
+        self._held: dict[int, Driver] = {}
 
     def live(self, sweep_id: int) -> Driver | None:
         """Return the live driver of a sweep, or None."""
         with self._database.read() as connection:
             driver = _find(connection, sweep_id)
         return driver if driver is not None and driver.is_alive(time.time()) else None
+
+    def held_since(self, sweep_id: int) -> float:
+        """Return when this object's hold on a sweep began, in seconds since the epoch; 0 without a hold."""
+        mine = self._held.get(sweep_id)
+        return 0.0 if mine is None else mine.since
 
     def require_none(self, sweep_id: int) -> None:
         """Check that no live driver runs the sweep.
@@ -116,7 +121,7 @@ class DriverStore:
         finally:
             done.set()
             heart.join()
-            token = self._held.pop(sweep_id)
+            token = self._held.pop(sweep_id).token
             # If this fails, the row stays and names a dead process; it blocks nobody.
             with suppress(LedgerError, SuspendedError, SQLAlchemyError), self._database.write() as connection:
                 connection.execute(delete(drivers).where(drivers.c.sweep_id == sweep_id, drivers.c.token == token))
@@ -129,16 +134,16 @@ class DriverStore:
             LedgerError: another driver took over the sweep after this one's heartbeat stopped (a suspended process).
         """
         with self._database.write() as connection:
-            token = self._held.get(sweep_id)
-            if token is not None:
+            mine = self._held.get(sweep_id)
+            if mine is not None:
                 driver = _find(connection, sweep_id)
-                if driver is None or driver.token != token:
+                if driver is None or driver.token != mine.token:
                     raise LedgerError(
                         f"this driver sent no heartbeat for over {STALE_S:.0f} s and lost its sweep to {driver}"
                     )
             yield connection
 
-    def _acquire(self, sweep_id: int) -> str:
+    def _acquire(self, sweep_id: int) -> Driver:
         now, pid = time.time(), os.getpid()
         mine = Driver(
             token=uuid.uuid4().hex,
@@ -164,10 +169,10 @@ class DriverStore:
                 )
         except IntegrityError as error:
             raise SweepLockedError("another process has just taken the sweep") from error
-        return mine.token
+        return mine
 
     def _beat(self, sweep_id: int, hold: Hold, done: threading.Event) -> None:
-        token, counted, ended = self._held[sweep_id], 0.0, False
+        token, counted, ended = self._held[sweep_id].token, 0.0, False
         while not ended:
             ended = done.wait(self._heartbeat_s)
             spent_s = hold.spent_s - counted

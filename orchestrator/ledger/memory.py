@@ -43,6 +43,9 @@ class RequestLog(Protocol):
     def unanswered(self, sweep_id: int, /) -> tuple[ControlRequest, ...]:
         """Return the requests without an answer in their order."""
 
+    def held_since(self, sweep_id: int, /) -> float:
+        """Return when this process took the sweep, in seconds since the epoch; 0 if it does not hold it."""
+
     def answer(self, sweep_id: int, request: ControlRequest, /) -> None:
         """Store the answer of an answered request."""
 
@@ -123,6 +126,10 @@ class NoRequests:
     def unanswered(self, _sweep_id: int, /) -> tuple[ControlRequest, ...]:
         """Return no request."""
         return ()
+
+    def held_since(self, _sweep_id: int, /) -> float:
+        """Return 0: a sweep in memory has no driver."""
+        return 0.0
 
     def answer(self, _sweep_id: int, request: ControlRequest, /) -> None:
         """Raise ``LedgerError``: there is nothing to answer."""

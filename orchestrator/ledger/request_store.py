@@ -26,11 +26,16 @@ class RequestStore:
         with self._database.read() as connection:
             return tuple(map(_request, connection.execute(query)))
 
+    @retry_on_disconnect
     def unanswered(self, sweep_id: int) -> tuple[ControlRequest, ...]:
         """Return the requests without an answer in their order."""
         mine = (requests.c.sweep_id == sweep_id) & requests.c.answer.is_(None)
         with self._database.read() as connection:
             return tuple(map(_request, connection.execute(select(requests).where(mine).order_by(requests.c.id))))
+
+    def held_since(self, sweep_id: int) -> float:
+        """Return when this process took the sweep, in seconds since the epoch; 0 if it does not hold it."""
+        return self._drivers.held_since(sweep_id)
 
     def get(self, request_id: int) -> ControlRequest:
         """Return one request by its id."""

@@ -48,7 +48,9 @@ def next_action(ledger: Ledger | None, prepared: PreparedSweep, *, fresh: bool) 
         return f"is refused as long as {newest.reference} is run by {driver}"
     if resumable(ledger, name, prepared.fingerprint) is None:
         return f"starts {newest.reference} again, which has no trial yet"
-    return resumption_text(newest.reference, ledger.trials.all(newest.id), prepared.search_plan.budget.trials)
+    text = resumption_text(newest.reference, ledger.trials.all(newest.id), prepared.search_plan.budget.trials)
+    requests = ", ".join(request.text for request in ledger.requests.unanswered(newest.id))
+    return f"first answers {requests}; without this, it {text}" if requests else text
 
 
 def resumption_text(reference: str, records: Sequence[TrialRecord], trials: int | None) -> str:

@@ -33,11 +33,15 @@ class SearchState:
     Attributes:
         records: all trials by number.
         budget: the current budget.
+        elapsed_s: running time of all drivers, in seconds.
+        tokens: training tokens of all trials.
         nothing_to_try: the reason why no trial starts, other than the budget; None: there is none.
     """
 
     records: Mapping[int, TrialRecord]
     budget: Budget
+    elapsed_s: float
+    tokens: int
     nothing_to_try: str | None
 
     @property
@@ -47,7 +51,7 @@ class SearchState:
 
 
 def judge(
-    request: ControlRequest, state: SearchState, earlier: Sequence[ControlRequest], *, now: float
+    request: ControlRequest, state: SearchState, earlier: Sequence[ControlRequest], *, since: float, now: float
 ) -> ControlRequest:
     """Return the request with its answer.
 
@@ -55,6 +59,7 @@ def judge(
         request: not answered yet.
         state: of the search.
         earlier: the requests answered before.
+        since: start of this driver, in seconds since the epoch.
         now: seconds since the epoch.
     """
     answered, paused = replace(request, answered_at=now), paused_by(earlier) is not None
@@ -66,9 +71,7 @@ def judge(
         case ControlKind.EXTEND:
             return _extend(answered, state)
         case ControlKind.PAUSE:
-            if paused:
-                return _refused(answered, "the sweep is paused already")
-            return _done(answered, "running trials end at their next report; no trial starts until the sweep resumes")
+            return _pause(answered, paused=paused, late=request.at < since)
     return _done(answered, "the sweep continues") if paused else _refused(answered, "the sweep is not paused")
 
 
@@ -96,6 +99,12 @@ def _stop(request: ControlRequest, records: Mapping[int, TrialRecord], stopped: 
     return _done(request, f"trial {request.trial} stops {'now' if waits else 'at its next report'}; its reports count")
 
 
+def _pause(request: ControlRequest, *, paused: bool, late: bool) -> ControlRequest:
+    if paused or late:
+        return _refused(request, "the sweep is paused already" if paused else "its driver ended before it could pause")
+    return _done(request, "running trials end at their next report; no trial starts until the sweep resumes")
+
+
 def _clone(request: ControlRequest, state: SearchState) -> ControlRequest:
     wanted = canonical(dict(request.params or {}))
     for record in state.records.values():
@@ -104,6 +113,9 @@ def _clone(request: ControlRequest, state: SearchState) -> ControlRequest:
     trials = state.budget.trials
     if trials is not None and state.started >= trials:
         return _refused(request, f"all {state.started} trials of the budget were started; extend the sweep first")
+    reason = state.budget.spent(state.elapsed_s, state.tokens)
+    if reason is not None:
+        return _refused(request, f"{reason}; extend the sweep first")
     number = len(state.records)
     return replace(_done(request, f"trial {number} starts in the next free slot"), clone=number)
 
@@ -119,12 +131,16 @@ def _extend(request: ControlRequest, state: SearchState) -> ControlRequest:
     ):
         if added is not None and limit is None:
             return _refused(request, f"the budget has no limit {name}")
+    time_s = max(budget.wall_time_s or 0.0, state.elapsed_s)
     limits = Limits(
         trials=None if more.trials is None else max(budget.trials or 0, state.started) + more.trials,
-        wall_time_s=None if more.wall_time_s is None else (budget.wall_time_s or 0.0) + more.wall_time_s,
-        tokens=None if more.tokens is None else (budget.tokens or 0) + more.tokens,
+        wall_time_s=None if more.wall_time_s is None else time_s + more.wall_time_s,
+        tokens=None if more.tokens is None else max(budget.tokens or 0, state.tokens) + more.tokens,
     )
     whole = extended(budget, [replace(request, answer=Answer.DONE, limits=limits)])
+    reason = whole.spent(state.elapsed_s, state.tokens)
+    if reason is not None:
+        return _refused(request, f"no trial could start: {reason}")
     text = Limits(trials=whole.trials, wall_time_s=whole.wall_time_s, tokens=whole.tokens)
     return replace(_done(request, f"the budget is {text} now"), limits=limits)
 
@@ -162,6 +178,7 @@ class Control:
         self._sweep_id = sweep_id
         self._file_budget = budget
         self._timer = timer
+        self._since = requests.held_since(sweep_id)
         self._poll_s = poll_s
         self._polled_at: float | None = None
         self._answered = [request for request in requests.all(sweep_id) if request.answer is not None]
@@ -177,7 +194,7 @@ class Control:
             return
         self._polled_at = now
         for request in self._requests.unanswered(self._sweep_id):
-            answered = judge(request, state(), self._answered, now=clock())
+            answered = judge(request, state(), self._answered, since=self._since, now=clock())
             self._requests.answer(self._sweep_id, answered)
             self._answered.append(answered)
             self._read_answers()

@@ -67,7 +67,7 @@ class Coordinator:
         self._clock = clock
         self._timer = timer
         self._opened_at = timer()
-        self._suspended = False
+        self._suspended = self._rests = False
         self._decider = Decider(
             policy=plan.stopping,
             metric=plan.metric,
@@ -93,6 +93,7 @@ class Coordinator:
         self.flush_waiting()
         self._unfinished = sorted((r.number for r in self.records() if not r.ended), key=self._readiness)
         self.take_requests()
+        self._rests = self.paused  # the driver of a paused sweep waits, and its time does not count
 
     # State.
 
@@ -103,7 +104,7 @@ class Coordinator:
     @property
     def elapsed_s(self) -> float:
         """Running time of this driver and earlier drivers, in seconds."""
-        return self._sweep.elapsed_s + self._timer() - self._opened_at
+        return self._sweep.elapsed_s + (0.0 if self._rests else self._timer() - self._opened_at)
 
     @property
     def out_of_budget(self) -> str | None:
@@ -123,17 +124,14 @@ class Coordinator:
     @property
     def exhausted_reason(self) -> str | None:
         """The reason why no further trials start; None if trials may start."""
-        reason = self.out_of_budget
-        if reason is not None:
+        if (reason := self.out_of_budget) is not None:
             return reason
         if self._suspended:
             return "the driver is stopping"
         if self._unfinished:
             return None
         reason = self._no_new_trials()
-        if reason is not None and self._next_to_confirm() is not None:
-            return None
-        return reason
+        return None if reason is not None and self._next_to_confirm() is not None else reason
 
     @property
     def paused(self) -> bool:
@@ -191,6 +189,8 @@ class Coordinator:
         answered = False
         for request in self._control.answer_new(self._search_state, self._clock):
             answered = True
+            if self._rests and not self.paused:
+                self._rests, self._opened_at = False, self._timer()
             for observer in self._observers:
                 observer.answered(request)
             if request.clone is not None:
@@ -281,8 +281,7 @@ class Coordinator:
 
     def _no_new_trials(self) -> str | None:
         """Return the reason why no new trial can open; None if one can."""
-        trials = self._plan.budget.trials
-        started = len(self._searched)
+        trials, started = self._plan.budget.trials, len(self._searched)
         if trials is not None and started >= trials:
             more = f"; the budget is {trials} now" if started > trials else ""
             return f"all {started} trials were started{more}"
@@ -346,7 +345,10 @@ class Coordinator:
         self._study.use_budget(self._plan.budget)
 
     def _search_state(self) -> SearchState:
-        return SearchState(records=self._records, budget=self._plan.budget, nothing_to_try=self._nothing_to_try())
+        budget, tokens, nothing = self._plan.budget, self._spending.tokens, self._nothing_to_try()
+        return SearchState(
+            records=self._records, budget=budget, elapsed_s=self.elapsed_s, tokens=tokens, nothing_to_try=nothing
+        )
 
     def _open_fresh_training(self) -> int | None:
         """Open a training of a leader's configuration after the search; None if none is missing or allowed yet."""

@@ -20,6 +20,11 @@ class Spending:
         self._ended = 0
         self._failures: Counter[str] = Counter()
 
+    @property
+    def tokens(self) -> int:
+        """Training tokens of all trials."""
+        return int(self._tokens)
+
     def use_budget(self, budget: Budget) -> None:
         """Compare with another budget from now on."""
         self._budget = budget
@@ -40,13 +45,8 @@ class Spending:
             self._failures[after.reason or "no reason given"] += 1
 
     def out_of_budget(self, elapsed_s: float) -> str | None:
-        """Return the exceeded limit of time or tokens in words, or None. The trial limit stops no running trial."""
-        budget = self._budget
-        if budget.wall_time_s is not None and elapsed_s >= budget.wall_time_s:
-            return f"the wall time of {budget.wall_time_s / 60:g} min is spent"
-        if budget.tokens is not None and (spent := int(self._tokens)) >= budget.tokens:
-            return f"the budget of {budget.tokens:,} training tokens is spent ({spent:,})"
-        return None
+        """Return the exceeded limit of time or tokens in words, or None; see ``Budget.spent``."""
+        return self._budget.spent(elapsed_s, self.tokens)
 
     def failing(self) -> str | None:
         """Return why the sweep is failing, or None. It fails if at least five trials failed, and more than half.

@@ -42,20 +42,22 @@ def test_extension_waits_for_next_driver(invoke: Invoke) -> None:
     (stored,) = Ledger.open().requests.all(1)
     assert (stored.kind, stored.answer, stored.reason) == (ControlKind.EXTEND, None, "still rising")
     (document,) = json.loads(invoke("status", "sentiment", "--json").stdout)["requests"]
-    assert (document["wish"], document["by"], document["answer"]) == ("extend by 8 trials, 30 min", stored.by, None)
+    assert (document["text"], document["by"], document["answer"]) == ("extend by 8 trials, 30 min", stored.by, None)
     text = " ".join(invoke("status", "sentiment").stdout.split())
     assert f"extend by 8 trials, 30 min ({stored.by}: still rising): not answered yet" in text
 
 
 def test_status_marks_paused_sweep(invoke: Invoke) -> None:
     ledger = Ledger.open()
-    ledger.sweeps.update(1, status=SweepStatus.INTERRUPTED)
     pause = ControlRequest(
         id=1, kind=ControlKind.PAUSE, by="anna@lab", at=1.0, answer=Answer.DONE, outcome="at rest", answered_at=2.0
     )
     ledger.requests.add(1, pause)
     ledger.requests.answer(1, pause)
-    assert "interrupted, paused" in " ".join(invoke("status").stdout.split())
-    assert json.loads(invoke("status", "--json").stdout)[0]["paused"] is True
-    assert "paused by anna@lab" in " ".join(invoke("status", "sentiment").stdout.split())
+    for status in (SweepStatus.INTERRUPTED, SweepStatus.FINISHED):
+        ledger.sweeps.update(1, status=status)
+        assert f"{status}, paused" in " ".join(invoke("status").stdout.split())
+        assert json.loads(invoke("status", "--json").stdout)[0]["paused"] is True
+        assert json.loads(invoke("status", "sentiment", "--json").stdout)["paused"] is True
+        assert "paused by anna@lab" in " ".join(invoke("status", "sentiment").stdout.split())
     assert "resume: stored" in invoke("resume", "sentiment").stdout

@@ -1,22 +1,28 @@
 """One driver per sweep: a second one is refused, or replaces a dead or silent one."""
 
+import inspect
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 from sqlalchemy import insert, update
 
 from orchestrator.core.errors import LedgerError, SweepLockedError
-from orchestrator.ledger.driver_store import STALE_S
+from orchestrator.ledger.driver_store import STALE_S, Hold
 from orchestrator.ledger.ledger import Ledger
 from orchestrator.ledger.tables import drivers
 from orchestrator.search.sweeps import delete_sweep, open_sweep
 from tests.search.worlds import open_ledger
+
+if TYPE_CHECKING:
+    from _typeshed import TraceFunction
 
 HOLDER = """
 import sys, time
@@ -135,6 +141,27 @@ def test_heartbeat_adds_up_the_time(tmp_path: Path) -> None:
         assert later is not None
         assert later.heartbeat_at > first.heartbeat_at
     assert 0.4 <= ledger.sweeps.get(sweep.id).elapsed_s <= time.monotonic() - before
+
+
+def test_idle_time_is_left_out_at_every_moment() -> None:
+    """The heartbeat's thread may read the time between any two lines of the driver's thread."""
+    hold, seen, idle = Hold(busy=True), list[float](), inspect.unwrap(Hold.idle).__code__
+
+    def read(frame: FrameType, _event: str, _value: object) -> "TraceFunction":
+        if frame.f_code is idle:
+            seen.append(hold.spent_s)
+        return read
+
+    before = sys.gettrace()
+    sys.settrace(read)
+    try:
+        for _ in range(2):
+            with hold.idle():
+                time.sleep(0.05)
+    finally:
+        sys.settrace(before)
+    assert len(seen) > 8
+    assert seen == sorted(seen)
 
 
 def beat_once(ledger: Ledger, sweep_id: int) -> None:

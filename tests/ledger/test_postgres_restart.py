@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection, event, func, select
 
 from orchestrator.core.errors import SuspendedError
 from orchestrator.core.policy import SamplerName
@@ -14,6 +15,7 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.sweeps import open_sweep
 from tests.cluster.fake_sweep import Diary
+from tests.ledger.earlier_tables import back_to_version_2
 from tests.ledger.postgres_server import Server, missing, postgres_server
 from tests.search.worlds import coordinator_of, essence, plan_of, run_out
 
@@ -74,6 +76,31 @@ def test_server_that_stays_away_suspends(server: Server) -> None:
     assert TrialState.FAIL not in {record.state for record in coordinator.records()}
     run_out(coordinator)
     assert len(coordinator.records()) == 5
+
+
+def test_broken_connection_is_replaced(server: Server) -> None:
+    """The driver reads requests every second; a connection lost during the read must not end it."""
+    ledger, other = Ledger.open(server.url), Ledger.open(server.url)
+
+    def cut(connection: Connection, *_: object) -> None:
+        backend = connection.connection.dbapi_connection.info.backend_pid  # type: ignore[union-attr]  # of psycopg
+        with other.database.read() as second:
+            second.execute(select(func.pg_terminate_backend(backend, 5000)))
+
+    event.listen(ledger.database.engine, "before_cursor_execute", cut, once=True)
+    assert ledger.requests.unanswered(1) == ()
+
+
+def test_tables_of_version_2_are_changed(server: Server) -> None:
+    ledger = Ledger.open(server.url)
+    sweep = open_sweep(ledger, "earlier", {}, "")
+    coordinator = Coordinator(ledger, sweep, PLAN)
+    run_out(coordinator)
+    back_to_version_2(ledger.database)
+    ledger.close()
+    again = Ledger.open(server.url)
+    assert again.requests.all(sweep.id) == ()
+    assert essence(Coordinator(again, sweep, PLAN)) == essence(coordinator)
 
 
 def test_four_processes_create_the_ledger_once(server: Server) -> None:

@@ -1,5 +1,6 @@
 """Requests of persons: answers, effects on the search, and the same results after kills."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from orchestrator.ledger.ledger import Ledger
 from orchestrator.search.cloning import clone_params
 from orchestrator.search.coordinator import Coordinator
 from orchestrator.search.plan import SearchPlan
+from orchestrator.search.sweeps import open_sweep
+from tests.ledger.earlier_tables import back_to_version_2
 from tests.search.test_coordinator_kills import study_of
 from tests.search.worlds import (
     GRID,
@@ -191,7 +194,58 @@ def test_clone_follows_conditions() -> None:
     assert (again["lora_plus_ratio"], type(again["lora_plus_ratio"]), again["batch_size"]) == (4.0, float, 8)
 
 
+def test_spent_tokens_admit_no_clone(tmp_path: Path) -> None:
+    """A trial has 180,000 tokens, and the first report of the second one makes 210,000."""
+    plan = plan_of(budget=Budget(trials=9, tokens=200_000), stopping=NO_RULE)
+    coordinator = run(tmp_path, plan, [])
+    for _ in range(2):
+        send(tmp_path, ControlKind.CLONE, trial=0, params=PARAMS)
+        send(tmp_path, ControlKind.EXTEND, more=Limits(trials=1))
+        send(tmp_path, ControlKind.EXTEND, more=Limits(tokens=1000))
+    coordinator.take_requests()
+    assert [one.outcome for one in requests_of(tmp_path)] == [
+        "the budget of 200,000 training tokens is spent (210,000); extend the sweep first",
+        "no trial could start: the budget of 200,000 training tokens is spent (210,000)",
+        "the budget is 9 trials, 211,000 tokens now",
+        "trial 2 starts in the next free slot",
+        "the budget is 10 trials, 211,000 tokens now",
+        "the budget is 10 trials, 212,000 tokens now",
+    ]
+    assert coordinator.next_task() is not None
+
+
 # Pause and resume.
+
+
+def test_time_of_a_pause_is_not_spent(tmp_path: Path) -> None:
+    now, ledger, plan = 0.0, open_ledger(tmp_path), plan_of(budget=Budget(trials=9, wall_time_s=100.0))
+    sweep = open_sweep(ledger, "sentiment", {"space": 1}, "name: sentiment")
+    send(tmp_path, ControlKind.PAUSE)
+    coordinator = Coordinator(ledger, sweep, plan, timer=lambda: now, poll_s=0.0)
+    now = 5000.0
+    send(tmp_path, ControlKind.CLONE, trial=0, params=PARAMS)
+    send(tmp_path, ControlKind.EXTEND, more=Limits(wall_time_s=60.0))
+    send(tmp_path, ControlKind.RESUME)
+    coordinator.take_requests()
+    now += 200.0
+    send(tmp_path, ControlKind.EXTEND, more=Limits(wall_time_s=60.0))
+    coordinator.take_requests()
+    _, clone, first, _, second = requests_of(tmp_path)
+    assert clone.answer is Answer.DONE
+    assert (first.limits.wall_time_s, second.limits.wall_time_s) == (160.0, 260.0)
+
+
+def test_pause_of_an_ended_driver_is_refused(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    sweep = open_sweep(ledger, "sentiment", {"space": 1}, "name: sentiment")
+    send(tmp_path, ControlKind.PAUSE, at=time.time())
+    with ledger.drivers.hold(sweep.id):
+        coordinator = Coordinator(ledger, sweep, plan_of(), poll_s=0.0)
+        send(tmp_path, ControlKind.PAUSE, at=time.time())
+        coordinator.take_requests()
+    first, second = requests_of(tmp_path)
+    assert (first.answer, first.outcome) == (Answer.REFUSED, "its driver ended before it could pause")
+    assert second.answer is Answer.DONE
 
 
 def test_pause_holds_until_resume(tmp_path: Path) -> None:
@@ -353,13 +407,10 @@ def test_clone_is_opened_once_after_kill(tmp_path: Path, commits: int) -> None:
 # The ledger.
 
 
-def test_ledger_of_version_3_gets_requests(tmp_path: Path) -> None:
+def test_ledger_of_version_2_gets_requests(tmp_path: Path) -> None:
     coordinator = run(tmp_path, plan_of(trials=2, stopping=NO_RULE), [])
     before, ledger = essence(coordinator), open_ledger(tmp_path)
-    with ledger.database.write() as connection:
-        connection.exec_driver_sql("DROP TABLE loratory_requests")
-        connection.exec_driver_sql("ALTER TABLE loratory_trials DROP COLUMN origin")
-        connection.exec_driver_sql("UPDATE loratory_schema SET version = 3")
+    back_to_version_2(ledger.database)
     ledger.close()
     again = Ledger.open(ledger.database.url)
     assert again.requests.all(1) == ()

@@ -159,12 +159,12 @@ def _send(screen: Screen, ledger: "Ledger", sweep: "SweepRecord", request: Contr
         time.sleep(_POLL_S)
         stored = ledger.requests.get(stored.id)
     if stored.answer is Answer.REFUSED:
-        raise UserError(f"{sweep.reference}: {stored.wish}: {stored.outcome}")
+        raise UserError(f"{sweep.reference}: {stored.text}: {stored.outcome}")
     if stored.answer is not None:
         effect = stored.outcome
     elif ledger.drivers.live(sweep.id) is None:
         effect = "stored; no process runs the sweep, and the next `sweep FILE` answers"
     else:
         effect = "stored; the sweep is busy and answers later, see `status`"
-    screen.say(f"{sweep.reference}: {stored.wish}: {effect}")
+    screen.say(f"{sweep.reference}: {stored.text}: {effect}")
     screen.emit(stored.to_json())

@@ -59,7 +59,7 @@ def _show_all(screen: Screen, ledger: "Ledger", sweeps: tuple[SweepRecord, ...])
         rows.append(
             (
                 sweep.reference,
-                f"{state}, paused" if paused and current.status is not SweepStatus.FINISHED else state,
+                f"{state}, paused" if paused else state,
                 str(len(records)),
                 words.number(None if best is None else best.score),
                 metric.name.rpartition("/")[2],
@@ -103,7 +103,7 @@ def _show_one(screen: Screen, ledger: "Ledger", sweep: SweepRecord) -> None:
     reason = sweep.facts.end_reason
     shown = reason and (sweep.status is SweepStatus.FINISHED or reason.startswith(SUSPENDED))
     title = f"{sweep.reference}: {state}" + (f", {reason}" if shown else "")
-    paused = None if sweep.status is SweepStatus.FINISHED else paused_by(requests)
+    paused = paused_by(requests)
     title += "" if paused is None else f", paused by {paused.author}"
     screen.show(Text(title + (f" ({driver})" if driver else ""), style="bold"))
     screen.show(summary_text(summary, SHOWN))
