@@ -88,6 +88,9 @@ def test_learning_curve_answers_from_test_rows(folder: Path, summary: Summary) -
         (1.0, 60, 2),
     ]
     assert {record.confirms for record in trained} == {curve.trial}
+    trials = folder / "home" / "sweeps" / "tiny-1" / "trials"
+    assert not [record.number for record in trained if [*trials.glob(f"{record.number:04d}/*/adapter")]]
+    assert all([*trials.glob(f"{record.number:04d}/*/report.json")] for record in trained)
     assert curve.test_rows == 32
     assert [gain.rows for gain in curve.gains] == [120, 240]
     assert all(gain.low <= gain.value <= gain.high for gain in curve.gains)

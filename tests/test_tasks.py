@@ -1,5 +1,6 @@
 """Several labels per text, numbers, text pairs and found classes, from a sweep file to predictions."""
 
+import json
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,7 +9,12 @@ from typing import Any
 import mlflow
 import pandas as pd
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
+from orchestrator.cli.app import make_app
+from orchestrator.core.errors import UserError
 from orchestrator.promotion.export import export_adapter
 from orchestrator.promotion.judge import PromotionRequest
 from orchestrator.promotion.promote import promote
@@ -43,6 +49,28 @@ TASKS: Mapping[str, tuple[Write, str, tuple[str, ...], str]] = {
 }
 
 
+def check_rows_have_equal_columns(folder: Path, into: Path) -> None:
+    """Rows with exactly one label and rows with several have the same fields; the head gets fixed logits."""
+    weights = load_file(folder / "adapter_model.safetensors")
+    [weight] = [name for name in weights if name.endswith("classifier.weight")]
+    logits = {weight.replace("weight", "bias"): torch.tensor([9.0, -9.0, -9.0])}
+    save_file({**weights, weight: torch.zeros_like(weights[weight]), **logits}, folder / "adapter_model.safetensors")
+    (into / "in.csv").write_text("text\nfine\nsad\n")
+    arguments = ["predict", str(folder), "--file", str(into / "in.csv")]
+    for extra in ([], ["-o", str(into / "out.csv")], ["--json"], ["--calibrated"]):
+        done = CliRunner().invoke(make_app(), [*arguments, *extra])
+        if not extra:
+            assert done.stdout.splitlines() == ["about a film\tfine", "about a film\tsad"]
+        if extra == ["--json"]:
+            assert [row["score"] for row in json.loads(done.stdout)["predictions"]] == [None, None]
+        if extra == ["--calibrated"]:
+            assert isinstance(done.exception, UserError)
+            assert "only models with one label per text have a temperature" in str(done.exception)
+    written = pd.read_csv(into / "out.csv")
+    assert [*written] == ["text", "answer", *(f"probability/{name}" for name in TASKS["multi_label"][2])]
+    assert written["probability/about a film"].min() > 0.99
+
+
 @pytest.mark.parametrize("objective", TASKS)
 def test_task_is_searched_registered_and_used(objective: str, tmp_path: Path) -> None:
     write, columns, names, metric = TASKS[objective]
@@ -66,6 +94,9 @@ def test_task_is_searched_registered_and_used(objective: str, tmp_path: Path) ->
     assert answers[2].answer is None
     numbers_by_name = answers[0].values or answers[0].probabilities
     assert (*numbers_by_name,) == names
+
+    if objective == "multi_label":
+        check_rows_have_equal_columns(folder, tmp_path)
 
     location = locate(spec.tracking)
     request = PromotionRequest(name="tiny", metric=spec.metric, forced="a test")

@@ -24,7 +24,7 @@ def mark(source: Source) -> Mark | None:
         return ((source.name,),) if source.name.count("/") == _VERSIONED else None
     if source.origin in (Origin.PACKAGED, Origin.TORCHHUB):
         stored = source.origin is Origin.TORCHHUB
-        path = stored_torchhub_model(source.name) if stored else asset_path(source.name)
+        path = stored_torchhub_model(source.name, source.revision) if stored else asset_path(source.name)
         return None if path is None else mark_of(path)
     if source.origin is Origin.SQLITE:
         database = database_of(source.name)[0]

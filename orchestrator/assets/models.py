@@ -11,7 +11,7 @@ from orchestrator.assets.gguf import SUFFIX, model_of_gguf
 from orchestrator.assets.hub import hub_errors
 from orchestrator.assets.kaggle import kaggle_model
 from orchestrator.assets.model_files import ADAPTER_CONFIG, CONFIG, check_adapter_folder, check_model_folder
-from orchestrator.assets.torchhub import stored_torchhub_model
+from orchestrator.assets.torchhub import stored_torchhub_model, torchhub_version
 from orchestrator.core.data import Origin, Source
 from orchestrator.core.errors import AssetError, ModelError, UserError
 
@@ -40,9 +40,12 @@ def resolve_model(source: Source) -> str:
             raise UserError(f"{source.name} is packaged data; a model is needed here")
         return str(fetch(source.name))
     if source.origin is Origin.TORCHHUB:
-        stored = stored_torchhub_model(source.name)
+        stored = stored_torchhub_model(source.name, source.revision)
         if stored is None:  # code of other people runs for a trusting sweep file only; see stores.fetch_assets
-            raise AssetError(f"{source} is not in the cache of this machine; `sweep` stores a trusted model there")
+            version = "" if source.revision is None else f", version {source.revision},"
+            raise AssetError(
+                f"{source}{version} is not in the cache of this machine; `sweep` stores a trusted model there"
+            )
         return str(stored)
     if source.origin is Origin.KAGGLE:
         return str(kaggle_model(source.name))
@@ -61,7 +64,7 @@ def is_on_this_machine(source: Source) -> bool:
     if source.origin is Origin.LOCAL:
         return True
     if source.origin is Origin.TORCHHUB:
-        return stored_torchhub_model(source.name) is not None
+        return stored_torchhub_model(source.name, source.revision) is not None
     if source.origin is Origin.KAGGLE:
         return False  # kagglehub may ask for the newest version
     if source.origin is Origin.PACKAGED:
@@ -97,7 +100,8 @@ def require_model(source: Source) -> None:
 
 
 def pinned(source: Source) -> Source:
-    """Return the model at a fixed version: a hub model at a commit, a Kaggle model at a version. Others are unchanged.
+    """Return the model at a fixed version: a hub model at a commit, a Kaggle model at a version, a model of PyTorch Hub
+    as it is stored in the cache. Others are unchanged.
 
     Raises:
         AssetError, ModelError, UserError: as in ``require_model``.
@@ -110,12 +114,14 @@ def pinned(source: Source) -> Source:
         return with_version(source, config.parent.name)
     if source.origin is Origin.KAGGLE:
         return with_version(source, kaggle_model(source.name).name)
+    if source.origin is Origin.TORCHHUB:
+        return with_version(source, torchhub_version(source.name))
     return source
 
 
 def with_version(source: Source, version: str) -> Source:
-    """Return a hub model at the commit ``version``, or a Kaggle model at this version."""
-    if source.origin is Origin.HUB:
+    """Return a hub model at the commit ``version``, or a model of Kaggle or PyTorch Hub at this version."""
+    if source.origin in (Origin.HUB, Origin.TORCHHUB):
         return replace(source, revision=version)
     return replace(source, name="/".join([*source.name.split("/")[:_KAGGLE_PARTS], version]))
 
@@ -124,7 +130,7 @@ def version_of(source: Source) -> str | None:
     """Return the version of a model from ``pinned``; None if its source has no versions."""
     if source.origin is Origin.KAGGLE:
         return source.name.split("/")[_KAGGLE_PARTS]
-    return source.revision if source.origin is Origin.HUB else None
+    return source.revision if source.origin in (Origin.HUB, Origin.TORCHHUB) else None
 
 
 def _hub_file(source: Source, name: str, *, needed: bool = False) -> Path | None:

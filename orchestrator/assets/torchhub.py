@@ -27,9 +27,14 @@ def repository_of(name: str) -> tuple[str, str]:
     return repository, entry
 
 
-def stored_torchhub_model(name: str) -> Path | None:
-    """Return the stored folder of ``REPO:ENTRY``; None if the entry has not run yet."""
-    folder = cache_root() / _folder(name)
+def stored_torchhub_model(name: str, version: str | None = None) -> Path | None:
+    """Return the stored folder of ``REPO:ENTRY``; None if it is not there.
+
+    Args:
+        name: the repository and the entry.
+        version: from ``torchhub_version``, possibly of earlier files; None: that of the present ones.
+    """
+    folder = cache_root() / _folder(version or torchhub_version(name))
     return folder if folder.is_dir() else None
 
 
@@ -43,19 +48,28 @@ def torchhub_model(name: str) -> Path:
         AssetError: the repository cannot be downloaded, or the folder has no ``hubconf.py``.
         ModelError: the entry is unknown, raises, or returns something else.
     """
-    return made_once(_folder(name), lambda scratch: _run(name, scratch / "model"))
+    return made_once(_folder(torchhub_version(name)), lambda scratch: _run(name, scratch / "model"))
 
 
-def _folder(name: str) -> str:
-    """Return the stored folder's name. That of a local repository changes with its files."""
+def torchhub_version(name: str) -> str:
+    """Return 16 hexadecimal digits that identify ``REPO:ENTRY``.
+
+    Those of a local repository change with names, sizes and times of its files. Hidden files and folders do not count:
+    git writes to its own at any command.
+    """
     repository, entry = repository_of(name)
     parts = [repository, entry]
     if Path(repository).is_dir():
         for file in sorted(Path(repository).rglob("*")):
-            if file.is_file() and "__pycache__" not in file.parts:
+            place = file.relative_to(repository)
+            if file.is_file() and not any(part == "__pycache__" or part[0] == "." for part in place.parts):
                 stat = file.stat()
-                parts.append(f"{file.relative_to(repository)} {stat.st_size} {stat.st_mtime_ns}")
-    return f"torchhub-{hashlib.sha256(chr(10).join(parts).encode()).hexdigest()[:16]}"
+                parts.append(f"{place} {stat.st_size} {stat.st_mtime_ns}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _folder(version: str) -> str:
+    return f"torchhub-{version}"
 
 
 def _run(name: str, into: Path) -> Path:

@@ -32,7 +32,7 @@ class Source:
             ``REPOSITORY:ENTRY`` of a trusted PyTorch Hub repository or folder; handle of a Kaggle model.
         config: configuration of the hub data set, if it has several.
         split: split of the hub data set.
-        revision: commit, tag or branch of the hub repository.
+        revision: commit, tag or branch of the hub repository; version of the stored model of PyTorch Hub.
     """
 
     origin: Origin

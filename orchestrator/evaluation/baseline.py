@@ -44,18 +44,9 @@ def tfidf_baseline(
     Raises:
         DataError: both fits failed.
     """
-    fitted: dict[str, Pipeline] = {}
-    reasons = {}
-    wanted = choose_analysers(row_texts(splits.train))
-    for name in _ANALYSERS:
-        if fitted and name not in wanted:
-            continue
-        try:
-            fitted[name] = _fit(splits.train, name)
-        except ValueError as error:  # from scikit-learn: no text contains a word, or train has one class
-            reasons[name] = first_line(error)
-    if not fitted:
-        raise DataError("; ".join(f"{name}: {reason}" for name, reason in reasons.items()))
+    from sklearn.linear_model import LogisticRegression
+
+    fitted = tfidf(splits, LogisticRegression(C=10.0, max_iter=1000))
     validation = {name: _measure(model, splits.validation, num_labels, names) for name, model in fitted.items()}
     best = max(validation, key=lambda name: (validation[name]["accuracy"], -validation[name]["loss"]))
     others = {"test": splits.test, **{f"shift/{name}": rows for name, rows in splits.shift.items()}}
@@ -74,18 +65,29 @@ def choose_analysers(texts: Sequence[str]) -> list[str]:
     return ["words"] if spaced and many else ["words", "characters"]
 
 
-def tfidf(splits: Splits, estimator: "BaseEstimator") -> "list[Pipeline]":
-    """Return an estimator behind TF-IDF, not fitted: one for each analyser to try."""
+def tfidf(splits: Splits, estimator: "BaseEstimator") -> "dict[str, Pipeline]":
+    """Return an estimator behind TF-IDF, fitted on train, by analyser. An analyser fails on texts without its n-grams.
+
+    Raises:
+        DataError: all fits failed.
+    """
+    import numpy as np
     from sklearn.base import clone
 
-    return [_pipeline(name, clone(estimator)) for name in choose_analysers(row_texts(splits.train))]
-
-
-def _fit(rows: "datasets.Dataset", analyser: str) -> "Pipeline":
-    from sklearn.linear_model import LogisticRegression
-
-    model = _pipeline(analyser, LogisticRegression(C=10.0, max_iter=1000))
-    return model.fit(row_texts(rows), rows["label"][:])
+    fitted: dict[str, Pipeline] = {}
+    reasons = {}
+    texts, labels = row_texts(splits.train), np.array(splits.train["label"][:])
+    wanted = choose_analysers(texts)
+    for name in _ANALYSERS:
+        if fitted and name not in wanted:
+            continue
+        try:
+            fitted[name] = _pipeline(name, clone(estimator)).fit(texts, labels)
+        except ValueError as error:  # from scikit-learn: no text contains a word, or train has one class
+            reasons[name] = first_line(error)
+    if not fitted:
+        raise DataError("; ".join(f"{name}: {reason}" for name, reason in reasons.items()))
+    return fitted
 
 
 def _pipeline(analyser: str, estimator: "BaseEstimator") -> "Pipeline":

@@ -56,8 +56,11 @@ def _measured(
     scores: "Callable[[Pipeline, Sequence[str]], NDArray[np.float64]]",
     metrics: Callable[[Sequence[VectorPair]], Mapping[str, float]],
 ) -> dict[str, float]:
-    """Return the metrics of TF-IDF over words or characters, whichever has the lower validation loss."""
-    import numpy as np
+    """Return the metrics of TF-IDF over words or characters, whichever has the lower validation loss.
+
+    Raises:
+        DataError: both fits failed.
+    """
 
     def measure(model: "Pipeline", rows: "datasets.Dataset") -> Mapping[str, float]:
         predicted_nc = scores(model, row_texts(rows))
@@ -65,10 +68,7 @@ def _measured(
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scikit-learn warns about classes without rows, which the plan names
-        fitted = [
-            model.fit(row_texts(splits.train), np.array(splits.train["label"][:])) for model in tfidf(splits, estimator)
-        ]
-        best = min(fitted, key=lambda model: measure(model, splits.validation)["loss"])
+        best = min(tfidf(splits, estimator).values(), key=lambda model: measure(model, splits.validation)["loss"])
         named = {"val": splits.validation, "test": splits.test}
         named |= {f"shift/{name}": rows for name, rows in splits.shift.items() if len(rows)}
         return {

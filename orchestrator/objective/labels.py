@@ -193,8 +193,8 @@ class LabelReader:
         classes = ", ".join(self.classes)
         if real:
             return (
-                f"{place} has real numbers (row {row + 1}: {value}); {self.task} needs a class per row ({classes}), "
-                f"and regression is not supported. {hint(labels, self.classes)}"
+                f"{place} has real numbers (row {row + 1}: {value}); {self.task} needs a class per row ({classes}). "
+                f"For numbers, set objective: regression. {hint(labels, self.classes)}"
             )
         value = value if len(value) <= LONGEST_VALUE else f"{value[: LONGEST_VALUE - 1]}…"
         problem = f"{place}: {value!r} (row {row + 1}) is not a class of {self.task}"
@@ -239,7 +239,7 @@ def check_class_ids(ids: Sequence[object], classes: Sequence[str], task: str) ->
     for row, value in enumerate(ids):
         plain = _plain(value)
         if type(plain) is not int or not 0 <= plain < len(classes):
-            real = "; regression is not supported" if isinstance(plain, float | Decimal) else ""
+            real = ". For numbers, set objective: regression" if isinstance(plain, float | Decimal) else ""
             raise DataError(
                 f"objective {task}: column label has {str(plain)[:80]!r} (row {row + 1}, {type(plain).__name__}) "
                 f"after reading; a class id from 0 to {len(classes) - 1} is needed, an int{real}"

@@ -54,7 +54,8 @@ def _ids(labels: "Sequence[int]") -> "torch.Tensor":
     labels_B = torch.tensor(labels)
     if labels_B.is_floating_point():
         raise DataError(
-            f"labels are real numbers (such as {labels[0]}); class ids are needed, regression is not supported"
+            f"labels are real numbers (such as {labels[0]}); class ids are needed. For numbers, set objective: "
+            "regression"
         )
     return labels_B.long()
 

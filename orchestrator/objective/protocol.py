@@ -86,7 +86,9 @@ class Objective(Protocol):
         """Tokenise rows without padding. Inputs and decoder targets are truncated to ``max_length`` tokens."""
 
     def collate(self, examples: Sequence[Example], tokenizer: "PreTrainedTokenizerBase") -> "dict[str, torch.Tensor]":
-        """Pad to the longest of ``examples``: ``input_ids_BT``, ``attention_mask_BT``, ``labels`` (B, or B×T).
+        """Pad to the longest of ``examples``: ``input_ids_BT``, ``attention_mask_BT``, ``labels``.
+
+        Labels have shape B for class ids, B×C (float32) for vectors and B×T for tokens.
 
         A sequence-to-sequence objective returns ``labels_BS`` and ``decoder_attention_mask_BS``; the model derives its
         decoder's input from them.

@@ -20,7 +20,7 @@ Stored: TypeAlias = Mapping[str, Any]
 """The fingerprint of a stored sweep."""
 
 MODEL_VERSION = "model_version"
-"""Key of a fingerprint: the commit or version of a base model from a hub."""
+"""Key of a fingerprint: the commit or version of a base model from a hub or PyTorch Hub."""
 REPORTS = StoppingPolicy().reports
 EARLIER_REPORTS = 6
 """Reports of a trial whose sweep file left them open, in sweeps stored by version 0.1."""

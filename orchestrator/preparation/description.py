@@ -12,7 +12,7 @@ from orchestrator.core.metric import Metric
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.problem import Problem
 from orchestrator.core.space import ParamValue
-from orchestrator.objective.protocol import Objective, problem_of
+from orchestrator.objective.protocol import Head, Objective, problem_of
 from orchestrator.objective.text_pairs import PAIR
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.adapters import FUNCTION, SweepAdapters
@@ -77,7 +77,7 @@ def adapters_of(plan: EnginePlan, objective: Objective, metric: Metric, data: Da
         label_values=data.labels,
         label_counts=data.label_counts,
         text_column=plan.data.columns.get("text", "text"),
-        pair_column=plan.data.columns.get(PAIR),
+        pair_column=plan.data.columns.get(PAIR) if objective.head is Head.SEQUENCE_CLASSIFICATION else None,
     )
 
 

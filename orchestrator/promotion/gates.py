@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.core.gates import Gates, MetricBound
 from orchestrator.core.goal import Constraint
 from orchestrator.core.metric import Metric
+from orchestrator.core.problem import Problem
 from orchestrator.tracking.wording import best_name
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def check(
     baseline: Mapping[str, float] | None,
     gates: Gates,
     chance: float | None = None,
+    problem: Problem = Problem.SINGLE_LABEL,
 ) -> tuple[GateResult, ...]:
     """Return the results of the gates on one adapter's metrics.
 
@@ -90,6 +92,7 @@ def check(
         baseline: the baseline's metrics by report name (``val/accuracy``), or None.
         gates: the bounds.
         chance: share of the largest class among the validation rows; None: unknown, or a task without classes.
+        problem: the problem of a classification head; language models have the default.
     """
     results = [_finite(metrics)]
     if gates.baseline_gain is not None:
@@ -97,7 +100,7 @@ def check(
     if gates.gap is not None:
         results.append(_gap(metrics.get("overfit_gap_at_best"), gates.gap, refuses=gates.binds("gap")))
     if gates.memoriser_gap is not None:
-        results.append(_memoriser(metrics, gates.memoriser_gap, chance))
+        results.append(_memoriser(metrics, gates.memoriser_gap, chance, problem))
     if gates.shift_drop is not None:
         results.append(_shift(metrics, metric, gates.shift_drop))
     if gates.forgetting is not None:
@@ -181,13 +184,16 @@ def _gap(gap: float | None, most: float, *, refuses: bool) -> GateResult:
     return _at_most("overfitting", "overfit gap", gap, most, f"overfit gap {gap:.4f}", refuses=refuses)
 
 
-def _memoriser(metrics: Mapping[str, float], gap: float, chance: float | None) -> GateResult:
+def _memoriser(metrics: Mapping[str, float], gap: float, chance: float | None, problem: Problem) -> GateResult:
     """Return whether the adapter knows its training rows by heart and has hardly learned the task.
 
     A training loss near 0 and a large overfit gap are no fault: the best adapters on few rows have both, because they
-    are too sure. A memoriser also loses most of its accuracy above chance on other rows.
+    are too sure. A memoriser also loses most of its accuracy above chance on other rows. The bounds are in nats per
+    label or token: the losses of several labels and of numbers have other scales and no accuracy.
     """
     rule = f"not both a training loss of at most {MEMORISED_LOSS:g} and an overfit gap of at least {gap:g}"
+    if problem is not Problem.SINGLE_LABEL:
+        return _unmeasured("memoriser", rule, f"its bounds do not fit the loss of {problem.replace('_', ' ')}")
     train, measured = metrics.get("train_loss_at_best"), metrics.get("overfit_gap_at_best")
     if train is None or measured is None:
         return _unmeasured("memoriser", rule, "no training loss was measured")

@@ -8,6 +8,7 @@ from orchestrator.core.gates import Gates
 from orchestrator.core.goal import Goal
 from orchestrator.core.metric import Metric
 from orchestrator.core.names import check_alias, check_model_name, mlflow_key
+from orchestrator.core.problem import Problem
 from orchestrator.core.row_measures import Measurement
 from orchestrator.core.space import format_value
 from orchestrator.core.sweep import SweepRecord
@@ -87,7 +88,8 @@ def judge(
     baseline = sweep.facts.baseline
     counts = candidate.card.label_counts.get("validation", {}).values()
     chance = max(counts) / sum(counts) if sum(counts) else None
-    results = [*check(metrics, metric, baseline if isinstance(baseline, Mapping) else None, gates, chance)]
+    values = baseline if isinstance(baseline, Mapping) else None
+    results = [*check(metrics, metric, values, gates, chance, Problem(candidate.card.problem))]
     stored = {**candidate.trial.at_best(metric), **metrics}
     results += check_metrics(stored, gates.metrics)
     if isinstance(metric, Goal):

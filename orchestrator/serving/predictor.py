@@ -35,17 +35,14 @@ class Prediction:
             predicted numbers; or the generated text. None for a blank text.
         probabilities: by label, in [0, 1], with sum 1 for one label per text; empty for generated text and numbers.
         values: predicted numbers by name; empty for other tasks.
+        score: the answer's probability, if it is one of several labels; None for other tasks and a blank text.
     """
 
     text: str
     answer: str | None
     probabilities: Mapping[str, float] = field(default_factory=dict)
     values: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def score(self) -> float | None:
-        """The answer's probability; None for generated text, several labels and numbers."""
-        return None if self.answer is None else self.probabilities.get(self.answer)
+    score: float | None = None
 
 
 class Predictor:
@@ -97,6 +94,11 @@ class Predictor:
             raise UserError(
                 f"{reference} was trained by a function, so only its own code can load it: define load(folder) in the "
                 f'function\'s file, and use mlflow.pyfunc.load_model("models:/{reference}").predict(...)'
+            )
+        if calibrated and card.problem != Problem.SINGLE_LABEL:
+            raise UserError(
+                f"--calibrated: {reference} solves {card.problem.replace('_', ' ')}; only models with one label per "
+                "text have a temperature. Leave out --calibrated"
             )
         if calibrated and card.temperature is None:
             raise UserError(
@@ -181,9 +183,10 @@ class Predictor:
                 Prediction(text=text, answer=labels_text(row), probabilities=row)
                 for text, row in zip(texts, by_label, strict=True)
             ]
+        best = [max(row, key=row.__getitem__) for row in by_label]
         found = [
-            Prediction(text=text, answer=max(row, key=row.__getitem__), probabilities=row)
-            for text, row in zip(texts, by_label, strict=True)
+            Prediction(text=text, answer=answer, probabilities=row, score=row[answer])
+            for text, answer, row in zip(texts, best, by_label, strict=True)
         ]
         return self.calibrated(found) if self._calibrated else found
 
@@ -193,9 +196,12 @@ class Predictor:
         The adapter has a temperature.
         """
         rows = self._runner.calibrated([[*each.probabilities.values()] for each in predictions])
+        by_label = [
+            dict(zip(each.probabilities, row, strict=True)) for each, row in zip(predictions, rows, strict=True)
+        ]
         return [
-            replace(each, probabilities=dict(zip(each.probabilities, row, strict=True)))
-            for each, row in zip(predictions, rows, strict=True)
+            replace(each, probabilities=row, score=None if each.answer is None else row[each.answer])
+            for each, row in zip(predictions, by_label, strict=True)
         ]
 
 

@@ -205,6 +205,7 @@ def _model(file: SweepFile, sources: SourceReader, facts: ObjectiveFacts | None)
 
 def _data(file: SweepFile, sources: SourceReader, facts: ObjectiveFacts | None, problems: Problems) -> DataPlan | None:
     data, labels = file.data, checks.read_labels(file.data.labels, facts, problems)
+    checks.check_columns(data.columns, facts, problems)
     if data.source is not None:
         source = sources.data(data.source, ("data", "source"))
     else:

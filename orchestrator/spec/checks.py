@@ -133,6 +133,13 @@ def read_labels(
     return labels
 
 
+def check_columns(columns: Mapping[str, str], facts: ObjectiveFacts | None, problems: Problems) -> None:
+    """Refuse second texts for an objective without classes or numbers: only a classification head reads pairs."""
+    if facts is not None and facts.labels == () and "text_pair" in columns:
+        message = "the objective reads one text per row. Remove it, or join both texts in one column"
+        problems.add(("data", "columns", "text_pair"), message, at_key=True)
+
+
 def check_sampler(sampler: SamplerPolicy, space: Space, problems: Problems) -> None:
     """Check the sampler's sizes and, for a grid, whether the space can be enumerated."""
     for size in ("startup_trials", "population"):

@@ -122,12 +122,13 @@ def task(card: "AdapterCard") -> str:
     """Return the adapter's task in one sentence."""
     if card.is_function:
         return "The model of a function: its own code trained it, and only its own `load` can load it."
+    text = "a text" if card.pair_column is None else "a pair of texts"
     if card.problem == Problem.REGRESSION:
-        return f"It predicts {' and '.join(f'`{name}`' for name in card.labels)} of a text, as numbers."
+        return f"It predicts {' and '.join(f'`{name}`' for name in card.labels)} of {text}, as numbers."
     if card.problem == Problem.MULTI_LABEL:
-        return f"It gives a text any number of labels, also none: {', '.join(f'`{label}`' for label in card.labels)}."
+        return f"It gives {text} any number of labels, also none: {', '.join(f'`{label}`' for label in card.labels)}."
     if card.labels:
-        return f"It classifies a text as {_either([f'`{label}`' for label in card.labels])}."
+        return f"It classifies {text} as {_either([f'`{label}`' for label in card.labels])}."
     return f"It writes a text after the prompt {f'`{card.prompt}`' if '`' not in card.prompt else repr(card.prompt)}."
 
 
@@ -167,13 +168,14 @@ def _limits(card: "AdapterCard") -> str:
     """Return the known limits of the adapter, as a list."""
     if card.is_function:
         return "- The function read its data itself, so no rows and no licences are recorded here."
+    text = "text" if card.pair_column is None else "pair of texts"
     lines = [f"Texts are cut to {card.max_length} tokens, as in training."]
     if card.problem == Problem.REGRESSION:
-        lines.append("Every text gets numbers, also a text in another language or of another kind.")
+        lines.append(f"Every {text} gets numbers, also a text in another language or of another kind.")
     elif card.problem == Problem.MULTI_LABEL:
         lines.append("A label is given above a probability of one half; no threshold was tuned.")
     elif card.labels:
-        lines.append("Every text gets one of the classes, also a text in another language or of another kind.")
+        lines.append(f"Every {text} gets one of the classes, also a text in another language or of another kind.")
     few = [name for name, count in card.label_counts.get("train", {}).items() if count < FEW]
     if few:
         lines.append(f"Fewer than {FEW} training rows: {', '.join(few)}.")

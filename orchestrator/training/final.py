@@ -120,6 +120,8 @@ def measure_test(
             measured = {prefix: measurement.metrics for prefix, measurement in measurements.items()}
             named = {f"{prefix}/{name}": value for prefix, values in measured.items() for name, value in values.items()}
             yield trial.number, named | gaps(measured.get("val", {}), measured.get("train", {}))
+            if trial.share is not None:  # the caller has stored the metrics: nothing reads this adapter again
+                TrialFolder(sweep_dir, trial.number).prune({})
 
 
 def _stored(folder: Path, samples: int, owner: Owner, test: Measurement, validation: Measurement | None) -> Measurement:

@@ -116,6 +116,25 @@ def test_torchhub_code_runs_once(repository: Path, entry: str) -> None:
     assert not is_on_this_machine(source), "changed code is another model"
 
 
+def test_model_of_an_earlier_torchhub_version_stays_usable(repository: Path) -> None:
+    name = f"{repository}:encoder"
+    source = Source(origin=Origin.TORCHHUB, name=name)
+    first = torchhub_model(name)
+    earlier = pinned(source)
+    assert version_of(earlier) is not None
+    (repository / ".git").mkdir()
+    (repository / ".git" / "index").write_text("written by git status")
+    assert pinned(source) == earlier
+    (repository / "hubconf.py").write_text(f"{HUBCONF}\n# changed\n")
+    assert pinned(source) != earlier
+    with pytest.raises(AssetError, match=r"version [0-9a-f]{16}, is not in the cache of this machine"):
+        resolve_model(pinned(source))
+    second = torchhub_model(name)
+    assert resolve_model(pinned(source)) == resolve_model(source) == str(second) != str(first)
+    assert resolve_model(earlier) == str(first)
+    assert mark(earlier) != mark(source)
+
+
 @pytest.mark.parametrize(
     ("entry", "message"),
     [

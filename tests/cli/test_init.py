@@ -10,6 +10,7 @@ from orchestrator.core.errors import DataError, UserError
 from orchestrator.core.space import FloatRange
 from orchestrator.preparation.draft import guessed_columns, rate_range
 from orchestrator.stores import read_spec
+from tests.assets.test_gguf import FILE, write_gguf
 from tests.cli.conftest import ROOT, Invoke
 
 
@@ -53,6 +54,23 @@ def test_options_ask_nothing_and_name_columns(invoke: Invoke, mails: Path, tmp_p
     with pytest.raises(DataError, match="column 'none' not found"):
         invoke("init", str(tmp_path / "third.yaml"), *options, "--label", "none")
     assert not (tmp_path / "third.yaml").exists()
+
+
+def test_missing_folder_is_found_before_anything_is_read(invoke: Invoke, tmp_path: Path) -> None:
+    options = ["--task", "classification", "--model", "minilm", "--data", str(tmp_path / "absent.csv")]
+    with pytest.raises(UserError, match=r"FILE: .*nowhere is not a folder"):
+        invoke("init", str(tmp_path / "nowhere" / "new.yaml"), *options)
+
+
+def test_path_of_gguf_file_is_written_from_the_new_file(
+    invoke: Invoke, mails: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LORATORY_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "models").mkdir()
+    write_gguf(tmp_path / "models")
+    monkeypatch.chdir(tmp_path / "models")
+    invoke("init", str(tmp_path / "own.yaml"), "--task", "classification", "--model", FILE, "--data", str(mails))
+    assert f"model: ./models/{FILE} " in (tmp_path / "own.yaml").read_text()
 
 
 def test_columns_are_guessed_only_where_clear() -> None:

@@ -38,3 +38,10 @@ def test_new_overwrites_nothing(invoke: Invoke, tmp_path: Path) -> None:
     assert not (tmp_path / "mine.py").exists()
     with pytest.raises(UserError, match="a Python name in lower case is needed"):
         invoke("new", "objective", "Mine-1", "--folder", str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["none", "true", "class"])
+def test_words_of_python_are_no_names(invoke: Invoke, tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match=f"a word of the Python language cannot be a name, got '{name}'"):
+        invoke("new", "objective", name, "--folder", str(tmp_path))
+    assert not [*tmp_path.iterdir()]

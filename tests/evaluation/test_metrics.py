@@ -1,6 +1,7 @@
 """Metrics and the baseline compared with values computed by hand."""
 
 import math
+from collections.abc import Callable
 
 import datasets
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from orchestrator.core.errors import DataError
 from orchestrator.evaluation.baseline import choose_analysers, tfidf_baseline
 from orchestrator.evaluation.metrics import CLASSIFICATION, classification_metrics
+from orchestrator.evaluation.vector_baselines import multi_label_baseline, regression_baseline
 from orchestrator.objective.protocol import Splits
 
 
@@ -98,6 +100,14 @@ def test_baseline_reads_texts_without_words(pair: tuple[str, str]) -> None:
     held = rows([*pair], [0, 1])
     measured = tfidf_baseline(Splits(train=train, validation=held, test=held, shift={}), 2)
     assert measured["test/accuracy"] == 1.0
+
+
+@pytest.mark.parametrize("baseline", [multi_label_baseline, regression_baseline])
+def test_vector_baselines_read_texts_without_words(baseline: Callable[[Splits], dict[str, float]]) -> None:
+    train = datasets.Dataset.from_dict({"text": [":)", ":("] * 10, "label": [[1.0, 0.0], [0.0, 1.0]] * 10})
+    held = train.select([0, 1])
+    measured = baseline(Splits(train=train, validation=held, test=held, shift={}))
+    assert measured.get("test/exact_match", measured.get("test/spearman")) == pytest.approx(1.0)
 
 
 def test_baseline_prefers_lower_loss_on_ties() -> None:

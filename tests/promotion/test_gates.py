@@ -7,6 +7,8 @@ import pytest
 from benchmarks.intervals import FEW_SHOT
 from orchestrator.core.gates import Gates, MetricBound
 from orchestrator.core.metric import Direction, Metric
+from orchestrator.core.problem import Problem
+from orchestrator.evaluation.shift import shift_metrics
 from orchestrator.promotion.gates import GateResult, Verdict, check, check_metrics, check_size, compare, overall
 from orchestrator.replay.table_file import read_table
 from orchestrator.tracking.summary import summary
@@ -51,6 +53,20 @@ def test_baseline_gate_follows_metric_direction(
 def test_large_gap_and_nan_fail() -> None:
     results = passed(GOOD | {"overfit_gap_at_best": 0.6, "shift/tweets/loss": math.nan}, ACCURACY, None, Gates(gap=0.5))
     assert results == {"finite": False, "baseline": None, "overfitting": False, "memoriser": True}
+
+
+def test_undefined_shift_metrics_are_left_out() -> None:
+    one_class = shift_metrics({"tweets": {"loss": 0.5, "auroc": math.nan}}, 1.0)
+    assert passed(GOOD | one_class, ACCURACY, None, Gates())["finite"]
+    diverged = shift_metrics({"tweets": {"loss": math.nan, "auroc": math.nan}}, 1.0)
+    assert passed(GOOD | diverged, ACCURACY, None, Gates())["finite"] is False
+
+
+@pytest.mark.parametrize("problem", [Problem.MULTI_LABEL, Problem.REGRESSION])
+def test_memoriser_bounds_are_in_nats(problem: Problem) -> None:
+    [result] = [item for item in check(MEMORISER, LOSS, None, Gates(), problem=problem) if item.gate == "memoriser"]
+    assert result.verdict is Verdict.ABSTAIN
+    assert result.detail.startswith("its bounds do not fit the loss of ")
 
 
 def test_gates_can_be_switched_off() -> None:

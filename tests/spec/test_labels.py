@@ -61,6 +61,17 @@ def test_objectives_without_classes_refuse_labels(tmp_path: Path) -> None:
         labelled(tmp_path, "{neg: negative}", SMALL.replace("sentiment", "headline"))
 
 
+def test_objectives_without_classes_refuse_pairs(tmp_path: Path) -> None:
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL + "data:\n  columns: {text: a, text_pair: b}\n")
+    assert load(path).data.columns["text_pair"] == "b"
+    path.write_text(path.read_text().replace("sentiment", "headline"))
+    with pytest.raises(
+        SpecError, match=r"yaml:8:\d+ data.columns.text_pair: the objective reads one text per row. Remove"
+    ):
+        load(path)
+
+
 def test_sweeps_without_labels_keep_their_fingerprint(tmp_path: Path) -> None:
     plain, used = fingerprint(labelled(tmp_path, "{}")), fingerprint(labelled(tmp_path, "{neg: negative}"))
     assert "labels" not in plain["data"]

@@ -46,6 +46,14 @@ def test_language_model_loads_with_its_class() -> None:
         compile(code, "README.md", "exec")
 
 
+def test_pairs_are_named() -> None:
+    base = card(Source(origin=Origin.HUB, name="org/base"), "org/base", labels=("no", "yes"))
+    assert "classifies a text as `no` or `yes`" in model_card(base)
+    readme = model_card(dataclasses.replace(base, pair_column="hypothesis"))
+    assert "classifies a pair of texts as `no` or `yes`" in readme
+    assert "- Every pair of texts gets one of the classes" in readme
+
+
 def packaged(name: str, path: str, **metrics: float) -> str:
     labels = ("bad", "good") if name == "minilm" else ()
     return model_card(card(Source(origin=Origin.PACKAGED, name=name), path, labels, **metrics))

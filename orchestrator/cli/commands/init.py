@@ -44,12 +44,16 @@ def init(
 
     if file.exists():
         raise UserError(f"{file} exists; choose another name")
+    if not file.parent.is_dir():
+        raise UserError(f"FILE: {file.parent} is not a folder; create it first")
     if file.suffix not in (".yaml", ".yml"):
         raise UserError(f"FILE: a name that ends in .yaml is needed, got {file}")
     screen = Screen(as_json=as_json)
     task = task or typer.prompt(f"Task ({', '.join(objective_names())}, or a .py file)", default="classification")
     default_model = str(objective_facts(task).default_model)
-    model = model or typer.prompt("Base model (packaged name, hub:org/name or a folder)", default=default_model)
+    model = model or typer.prompt(
+        "Base model (packaged name, hub:org/name, a folder or a .gguf file)", default=default_model
+    )
     data = data or typer.prompt("Data (a file, a packaged name or hub:org/name)")
     columns = {name: column for name, column in (("text", text), ("label", label)) if column is not None}
     with screen.quiet(logs_folder() / "init.log"):
@@ -89,7 +93,7 @@ def _facts(screen: Screen, file: Path, answers: tuple[str, str, str], columns: d
     return DraftFacts(
         name=file.stem,
         objective=task if not task.endswith(".py") else _relative(task, file),
-        model=_relative(model, file) if Path(model).is_dir() else model,
+        model=_relative(model, file),
         source=source,
         columns=columns,
         rows=row_counts(splits),

@@ -1,6 +1,7 @@
 """``new``: write a commented objective with its test."""
 
 import enum
+import keyword
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +33,8 @@ def objective(
     screen = Screen(as_json=as_json)
     if not name.isidentifier() or name != name.lower():
         raise UserError(f"NAME: a Python name in lower case is needed, such as my_task, got {name!r}")
+    if keyword.iskeyword(name) or keyword.iskeyword(_title(name)):
+        raise UserError(f"NAME: a word of the Python language cannot be a name, got {name!r}; choose another")
     files = _files(name, kind, folder)
     there = [str(path) for path in files if path.exists()]
     if there:
@@ -60,11 +63,16 @@ def _group() -> None:
     """Write a commented file to start from."""
 
 
+def _title(name: str) -> str:
+    """Return the name of the class."""
+    return "".join(part.capitalize() for part in name.split("_") if part) or "Mine"
+
+
 def _files(name: str, kind: Kind, folder: Path) -> dict[Path, str]:
     """Return the text of each new file by its path: the objective, its test, and the sweep file of a function."""
     from orchestrator.cli import templates
 
-    words = {"name": name, "title": "".join(part.capitalize() for part in name.split("_") if part) or "Mine"}
+    words = {"name": name, "title": _title(name)}
     if kind is Kind.TASK:
         texts = {f"{name}.py": templates.TASK, f"test_{name}.py": templates.TASK_TEST}
     else:

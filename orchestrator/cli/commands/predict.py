@@ -79,7 +79,7 @@ def predict(
     screen.emit(
         {
             "model": predictor.reference,
-            "predictions": [{**asdict(item), "score": item.score} for item in predictions],
+            "predictions": [asdict(item) for item in predictions],
         }
     )
 
@@ -170,17 +170,23 @@ def _stdin_lines() -> list[str]:
 
 
 def _columns(predictions: "list[Prediction]") -> dict[str, list[str | float | None]]:
-    """Return the columns to add to a table of rows. Generated answers have no score."""
+    """Return the columns to add to a table of rows: the answer, and its score.
+
+    Several labels per text have a column ``probability/LABEL`` each instead, and numbers a column each.
+    """
     columns: dict[str, list[str | float | None]] = {"answer": [item.answer for item in predictions]}
     if any(item.score is not None for item in predictions):
         columns["score"] = [item.score for item in predictions]
+    else:
+        labels = next((item.probabilities for item in predictions if item.probabilities), {})
+        columns |= {f"probability/{name}": [item.probabilities.get(name) for item in predictions] for name in labels}
     names = next((item.values for item in predictions if item.values), {})
     columns |= {name: [item.values.get(name) for item in predictions] for name in names}
     return columns
 
 
 def _show(screen: Screen, predictions: "list[Prediction]") -> None:
-    """Show a table on a terminal, else one line for each text: answer, score and text, separated by tabs."""
+    """Show a table on a terminal, else one line for each text: answer, score (if any) and text, with tabs between."""
     from rich.table import Table as Grid
     from rich.text import Text
 

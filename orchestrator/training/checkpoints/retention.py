@@ -27,7 +27,8 @@ def kept(record: TrialRecord, metric: Metric, *, leads: bool) -> set[int]:
 class Retention(SweepObserver):
     """Observes a sweep, and deletes checkpoints of its known trials when they are no longer needed.
 
-    Trainings with fresh seeds keep their best adapter: it is measured on the test split.
+    Trainings after the search keep their best adapter: it is measured on the test split. Those of the learning curve
+    lose it then.
 
     The leaders are updated trial by trial: only a changed trial can join them. With one metric a displaced trial never
     returns. With several a later checkpoint of a running trial may dominate no longer, so only ended trials lead.
@@ -86,7 +87,9 @@ class Retention(SweepObserver):
 
     def _clear(self, trial: TrialRecord) -> None:
         """Delete the unneeded files of a trial."""
-        stay = kept(trial, self._metric, leads=trial.number in self._leaders or trial.confirms is not None)
+        measured = trial.share is not None and any(name.startswith("test/") for name in trial.final)
+        needed = trial.confirms is not None and not measured
+        stay = kept(trial, self._metric, leads=needed or trial.number in self._leaders)
         folder = TrialFolder(self._sweep_dir, trial.number)
         if trial.ended:
             for point in folder.points():

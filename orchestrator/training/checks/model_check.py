@@ -17,6 +17,7 @@ from orchestrator.core.errors import DataError, LoratoryError, ModelError, first
 from orchestrator.objective.generation import TextGeneration
 from orchestrator.objective.loading import finds_classes, with_classes
 from orchestrator.objective.protocol import Head, Objective, Splits
+from orchestrator.objective.text_pairs import row_texts
 from orchestrator.spec.possible import possible
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.training.checks.positions import require_positions
@@ -95,7 +96,7 @@ class CheckedModel:
         if self.one_end is None:
             return
         for name, rows in splits.by_name().items():
-            texts = [text for text in rows["text"][:] if self.one_end in text]
+            texts = [text for text in row_texts(rows) if self.one_end in text]
             if texts:
                 raise DataError(
                     f"{self.source}: the model classifies a row by its end token {self.one_end!r}, and {len(texts)} "

@@ -151,6 +151,16 @@ def test_resumed_driver_deletes_unneeded_checkpoints(sweep: Path) -> None:
     assert [*on_disk(sweep)] == ["0001/checkpoint-100"]
 
 
+def test_measured_training_of_curve_keeps_no_adapter(sweep: Path) -> None:
+    """The driver was killed after it had stored the test values of trial 1, and before those of trial 2."""
+    for number in range(3):
+        write(TrialFolder(sweep, number), 100)
+    on_curve = [replace(ended(number, 0.4), confirms=0, share=0.5) for number in (1, 2)]
+    measured = replace(on_curve[0], final={"test/accuracy": 0.4})
+    Retention(sweep, ACCURACY, 1, [ended(0, 0.5), measured, on_curve[1]])
+    assert [*on_disk(sweep)] == ["0000/checkpoint-100", "0002/checkpoint-100"]
+
+
 def test_files_of_unknown_trials_stay(sweep: Path) -> None:
     write(TrialFolder(sweep, 9), 100)
     play(sweep, Retention(sweep, ACCURACY, 1), 0, [0.9], TrialState.COMPLETE)

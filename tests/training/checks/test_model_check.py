@@ -4,6 +4,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -269,6 +270,10 @@ def test_texts_with_the_end_token_are_refused(tmp_path: Path) -> None:
     message = r"by its end token '</s>', and 1 of the 2 texts of train contain it: 'a <s>bad</s> film'\. Remove it"
     with pytest.raises(DataError, match=message):
         checked.check_rows(splits_of("a good film", "a <s>bad</s> film"), 32)
+    plain = splits_of("a good film", "a bad film")
+    pairs = replace(plain, train=plain.train.add_column("text_pair", ["fine", "a <s>bad</s> film"]))
+    with pytest.raises(DataError, match=r"1 of the 2 texts of train contain it"):
+        checked.check_rows(pairs, 32)
 
 
 def test_texts_beyond_model_max_length_print_no_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
