@@ -1,14 +1,15 @@
 """The story of a sweep in this process: counted time, refusals, resumption and the final state of the ledger."""
 
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
 
-from orchestrator.core.control import ControlKind, ControlRequest, Limits
-from orchestrator.core.errors import AssetError, DataError, ModelError, SweepChangedError, UserError
+from orchestrator.core.control import Answer, ControlKind, ControlRequest, Limits
+from orchestrator.core.errors import AssetError, DataError, LoratoryError, ModelError, SweepChangedError, UserError
 from orchestrator.core.quantisation import Quantisation, loading_arguments
 from orchestrator.core.sweep import SweepStatus
 from orchestrator.core.trial import TrialState
@@ -73,6 +74,59 @@ def test_extension_reopens_a_finished_sweep(tmp_path: Path) -> None:
     assert plan.budget.trials == 3, "the plan of the same file shows the extended budget"
     assert preview(prepare(request_of(read_spec(file)), ledger, fresh=True)).budget.trials == 2
     assert run(file).sweep == extended.sweep
+
+
+FAILING = """
+import time
+from pathlib import Path
+
+def run(config, report):
+    if config.trial == 5:
+        Path("waits").touch()
+        while not Path("go").exists():
+            time.sleep(0.05)
+        time.sleep(1.5)  # the driver looks for requests every second
+    report({"val/loss": float("nan") if config.trial else 1.0}, samples=config.samples)
+"""
+FAILING_SWEEP = """
+name: failing
+objective: ./failing.py:run
+function: {samples: 10, metrics: {loss: minimize}}
+search: {sampler: random, space: {rate: {low: 0.0, high: 1.0}}}
+early_stopping: {rule: none, reports: 1}
+budget: {trials: 9}
+"""
+
+
+def test_failing_sweep_does_not_wait_in_a_pause(tmp_path: Path) -> None:
+    """A person pauses it during trial 5; the next coordinator would count failures from 0."""
+    (tmp_path / "failing.py").write_text(FAILING)
+    (tmp_path / "failing.yaml").write_text(FAILING_SWEEP)
+    stop = threading.Event()
+
+    def person() -> None:
+        while not (tmp_path / "waits").exists() and not stop.wait(0.05):
+            pass
+        ledger = Ledger.open()
+        pause = ControlRequest(id=0, kind=ControlKind.PAUSE, by="anna@lab", at=time.time())
+        ledger.requests.add(ledger.sweeps.find("failing").id, pause)
+        (tmp_path / "go").touch()
+
+    limit = threading.Timer(120, stop.set)
+    threads = (limit, threading.Thread(target=person))
+    for thread in threads:
+        thread.start()
+    try:
+        with pytest.raises(LoratoryError, match="5 of 6 trials failed"):
+            run_sweep(read_spec(tmp_path / "failing.yaml"), SweepOptions(inline=True), (), stop, lambda _line: None)
+    finally:
+        stop.set()
+        limit.cancel()
+        for thread in threads:
+            thread.join()
+    ledger = Ledger.open()
+    (pause,) = ledger.requests.all(ledger.sweeps.find("failing").id)
+    assert (pause.kind, pause.answer) == (ControlKind.PAUSE, Answer.DONE)
 
 
 def test_unfit_model_is_refused_before_opening(tmp_path: Path) -> None:
