@@ -1,6 +1,7 @@
 """A small real sweep, ledger, study and coordinator included, over the fake engine."""
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -144,7 +145,7 @@ class FakeSweep:
     def send(self, kind: ControlKind, trial: int | None = None) -> None:
         """Store a person's request, as another process does."""
         ledger = self.ledger()
-        request = ControlRequest(id=0, kind=kind, by="anna@lab", at=0.0, trial=trial)
+        request = ControlRequest(id=0, kind=kind, by="anna@lab", at=time.time(), trial=trial)
         ledger.requests.add(ledger.sweeps.find("fake").id, request)
         ledger.close()
 
