@@ -1,7 +1,7 @@
 """Measure the kept adapters after the search: once on the test split, and on general text."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,15 +61,28 @@ def measure_forgetting(
         metric: decides which checkpoint is the best.
         measure: ``measure`` of an engine of that plan; None: an engine is built.
     """
-    with ExitStack() as stack:
-        if measure is None:
-            measure = stack.enter_context(closing(build_engine(plan))).measure
+    with _measuring(plan, measure) as measured_by:
         for trial in trials:
-            best = trial.best(metric)
-            assert best is not None, "choose trials with `without_forgetting`"
-            assert best.checkpoint is not None, "choose trials with `without_forgetting`"
-            adapter = Path(plan.sweep_dir) / best.checkpoint / ADAPTER
-            yield trial.number, dict(measure(adapter, trial.task, GENERAL).metrics)
+            adapter = _best_adapter(plan, trial, metric)[0]
+            yield trial.number, dict(measured_by(adapter, trial.task, GENERAL).metrics)
+
+
+@contextmanager
+def _measuring(plan: EnginePlan, measure: Measure | None) -> Iterator[Measure]:
+    """Yield ``measure``, or that of an engine which is built for the context."""
+    if measure is not None:
+        yield measure
+        return
+    with closing(build_engine(plan)) as engine:
+        yield engine.measure
+
+
+def _best_adapter(plan: EnginePlan, trial: TrialRecord, metric: Metric) -> tuple[Path, int]:
+    """Return the adapter of the trial's best checkpoint, and its nominal samples."""
+    best = trial.best(metric)
+    assert best is not None, "the trial was chosen by its adapter"
+    assert best.checkpoint is not None, "the trial was chosen by its adapter"
+    return Path(plan.sweep_dir) / best.checkpoint / ADAPTER, best.nominal_samples
 
 
 def _has_adapter(sweep_dir: Path, trial: TrialRecord, metric: Metric) -> bool:
@@ -103,19 +116,14 @@ def measure_test(
     splits, sweep_dir = {"test": "test"}, Path(plan.sweep_dir)
     if plan.engine is EngineName.PACKED:
         splits |= {"val": "validation", "train": "train_eval"}
-    with ExitStack() as stack:
-        if measure is None:
-            measure = stack.enter_context(closing(build_engine(plan))).measure
+    with _measuring(plan, measure) as measured_by:
         for trial in trials:
-            best = trial.best(metric)
-            assert best is not None, "choose trials with `unmeasured`"
-            assert best.checkpoint is not None, "choose trials with `unmeasured`"
-            adapter = sweep_dir / best.checkpoint / ADAPTER
-            measurements = {prefix: measure(adapter, trial.task, split) for prefix, split in splits.items()}
+            adapter, samples = _best_adapter(plan, trial, metric)
+            measurements = {prefix: measured_by(adapter, trial.task, split) for prefix, split in splits.items()}
             if (validation := measurements.get("val")) is None and measurements["test"].rows.logits:
-                validation = measure(adapter, trial.task, "validation")
+                validation = measured_by(adapter, trial.task, "validation")
             owner = Owner(sweep=plan.sweep_key, task=trial.task)
-            folder, samples = kept_test_file(sweep_dir, trial.number).parent, best.nominal_samples
+            folder = kept_test_file(sweep_dir, trial.number).parent
             measurements["test"] = _stored(folder, samples, owner, measurements["test"], validation)
             measured = {prefix: measurement.metrics for prefix, measurement in measurements.items()}
             named = {f"{prefix}/{name}": value for prefix, values in measured.items() for name, value in values.items()}

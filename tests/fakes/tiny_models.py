@@ -90,6 +90,22 @@ def tiny_gpt2(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0, width: 
     return _save_model(folder, GPT2LMHeadModel, config, seed)
 
 
+def tiny_qwen2(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
+    """Save a Qwen2 language model (2 layers, 2 heads with shared keys) and return its folder."""
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    size = save_tokenizer(folder, vocab, template=None)
+    config = Qwen2Config(
+        vocab_size=size,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        intermediate_size=32,
+    )
+    return _save_model(folder, Qwen2ForCausalLM, config, seed)
+
+
 def tiny_starcoder2(folder: Path, vocab: Sequence[str] = VOCAB, seed: int = 0) -> Path:
     """Save a StarCoder2 language model and return its folder. Its dropout (0.1) is a function, not a layer."""
     from transformers import Starcoder2Config, Starcoder2ForCausalLM

@@ -23,27 +23,10 @@ from orchestrator.promotion.gguf_export import FILE, export_gguf, write_gguf
 from orchestrator.tracking.adapters import CONFIG, AdapterCard
 from orchestrator.training.model.adapters import adapt, save_adapter
 from orchestrator.training.model.base_model import load_base
-from tests.fakes.tiny_models import VOCAB, save_tokenizer, tiny_gpt2, tiny_llama
+from tests.fakes.tiny_models import tiny_gpt2, tiny_llama, tiny_qwen2
 from tests.fakes.tiny_objective import TinyCausal
 
 Array = NDArray[np.float32]
-
-
-def tiny_qwen2(folder: Path) -> Path:
-    from transformers import Qwen2Config, Qwen2ForCausalLM
-
-    size = save_tokenizer(folder, VOCAB, template=None)
-    config = Qwen2Config(
-        vocab_size=size,
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        intermediate_size=32,
-    )
-    torch.manual_seed(0)
-    Qwen2ForCausalLM(config).save_pretrained(folder)
-    return folder
 
 
 def trained(folder: Path, adapter: Path, **settings: ParamValue) -> Path:
