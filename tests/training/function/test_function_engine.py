@@ -252,4 +252,4 @@ def test_death_of_a_function_is_seen_while_its_child_lives(build: Build, tmp_pat
     with pytest.raises(LoratoryError, match="ended with signal SIGKILL"):
         run.advance(20)
     run.close()
-    assert not _runs(int((tmp_path / "sweep" / "trials" / "0003" / "pids").read_text()))
+    _await_end([int((tmp_path / "sweep" / "trials" / "0003" / "pids").read_text())])
