@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,9 +44,13 @@ STORES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 
 @pytest.fixture(autouse=True)
 def tracking_environment() -> Iterator[None]:
-    """Restore the stores' variables: MLflow writes its addresses into the environment, and children inherit them."""
+    """Forget a test's stores: MLflow keeps their addresses for the process, and in variables that children inherit."""
     before = {name: os.environ.get(name) for name in STORES}
     yield
+    mlflow = sys.modules.get("mlflow")
+    if mlflow is not None:
+        mlflow.set_tracking_uri(None)
+        mlflow.set_registry_uri(None)
     for name, value in before.items():
         if value is None:
             os.environ.pop(name, None)

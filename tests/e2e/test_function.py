@@ -34,6 +34,7 @@ def test_killed_sweep_of_function_has_same_result(tmp_path: Path, empty_store: P
     gates = {gate["gate"]: gate["verdict"] for gate in promotion["gates"]}
     assert gates["leak"] == gates["baseline"] == "abstain"
     mlflow.set_tracking_uri(installation.tracking_uri)
+    mlflow.set_registry_uri(installation.tracking_uri)
     model = mlflow.pyfunc.load_model("models:/torch_function@champion")
     answers = model.predict(pd.DataFrame({"text": ["API returns 502 for every customer!", "send the May receipt"]}))
     assert set(answers) <= {"billing", "outage", "question"}

@@ -73,14 +73,9 @@ def test_version_downloads_and_loads_by_uri(
     folder = registry.download(registry.get(ModelReference.parse(name)), tmp_path / "copy")
     assert (folder / "adapter_model.safetensors").is_file()
     mlflow = load_mlflow()
-    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
-    try:
-        mlflow.set_tracking_uri(location.tracking_uri)
-        mlflow.set_registry_uri(location.registry_uri)
-        answers = mlflow.pyfunc.load_model(f"models:/{name}@champion").predict(pd.DataFrame({"text": TEXTS}))
-    finally:
-        mlflow.set_tracking_uri(before[0])
-        mlflow.set_registry_uri(before[1])
+    mlflow.set_tracking_uri(location.tracking_uri)
+    mlflow.set_registry_uri(location.registry_uri)
+    answers = mlflow.pyfunc.load_model(f"models:/{name}@champion").predict(pd.DataFrame({"text": TEXTS}))
     expected = [LABELS[max(range(3), key=row.__getitem__)] for row in trained.logits[2]]
     assert answers["label"].tolist() == expected
 
