@@ -234,7 +234,7 @@ class SweepAdapters:
             samples=best.nominal_samples,
             measured_at=best.ended_at,
             metrics=summary(best.nominal_samples, trial.at_best(self.metric)) | dict(trial.measured_last),
-            intervals=self._intervals(trial),
+            intervals=self._intervals(trial, sweep.facts.rows.get("train")),
             temperature=None if calibration is None else calibration.temperature.value,
             params=dict(trial.params),
             seed=trial.seed,
@@ -243,12 +243,12 @@ class SweepAdapters:
             rslora=trial.settings.rslora and trial.settings.method in takers("rslora"),
         )
 
-    def _intervals(self, trial: TrialRecord) -> dict[str, MetricInterval]:
+    def _intervals(self, trial: TrialRecord, training_rows: int | None) -> dict[str, MetricInterval]:
         """Return the intervals of the trial's test metrics; none without stored rows."""
         measured = kept_measurement(self.sweep_dir, trial, self.metric)
         if measured is None:
             return {}
-        found = metric_intervals(measured.metrics, measured.rows)
+        found = metric_intervals(measured.metrics, measured.rows, training_rows)
         return {f"test/{name}": interval for name, interval in found.items()}
 
 
