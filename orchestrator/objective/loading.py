@@ -18,7 +18,7 @@ from orchestrator.core.names import check_metric_names
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.core.problem import Problem
 from orchestrator.objective.guard import guard, line_in
-from orchestrator.objective.protocol import Head, Objective
+from orchestrator.objective.protocol import Head, Objective, generation_metrics
 
 
 def objective_names() -> tuple[str, ...]:
@@ -111,7 +111,8 @@ def objective_facts(ref: str) -> ObjectiveFacts:
     """
     objective = load_objective(ref)
     return ObjectiveFacts(
-        metrics=dict(objective.metrics),
+        metrics={**objective.metrics, **generation_metrics(objective)},
+        generated=frozenset(generation_metrics(objective)),
         default_metric=objective.default_metric,
         default_model=objective.default_model,
         default_source=objective.default_source,

@@ -8,7 +8,7 @@ it.
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from orchestrator.core.data import DataPlan, DataSummary, Source
 from orchestrator.core.metric import Direction
@@ -120,3 +120,24 @@ class Objective(Protocol):
 
     def baseline(self, splits: Splits) -> Mapping[str, float] | None:
         """Fit a classical model on train and return its metrics (``val/accuracy`` …); None without such a model."""
+
+
+@runtime_checkable
+class WritesAnswers(Protocol):
+    """An objective whose model answers a prompt with text, measured against a reference; optional members."""
+
+    generation_metrics: Mapping[str, Direction]
+    """Some of ``core.generation.GENERATION_METRICS``; empty: answers are not measured."""
+
+    def prompts(
+        self, rows: "datasets.Dataset", tokenizer: "PreTrainedTokenizerBase", max_length: int
+    ) -> list[list[int]]:
+        """Return the token ids of each row's prompt, without its target, as ``predict`` builds them."""
+
+    def references(self, rows: "datasets.Dataset") -> list[str]:
+        """Return the right answer of each row."""
+
+
+def generation_metrics(objective: Objective) -> Mapping[str, Direction]:
+    """Return the metrics of the objective's answers; empty if it writes none, or does not measure them."""
+    return objective.generation_metrics if isinstance(objective, WritesAnswers) else {}

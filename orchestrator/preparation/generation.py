@@ -12,6 +12,8 @@ from orchestrator.spec.sweep_spec import SweepSpec
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+_SHARE_TEXT = "of the training targets are no longer"
+
 
 def plan_generation(
     spec: SweepSpec,
@@ -32,6 +34,9 @@ def plan_generation(
     if not writes(objective):
         return None
     max_length = max(int(str(trial["max_length"])) for trial in possible(spec.space, spec.fixed, ("max_length",)))
-    most = default_new_tokens(objective, splits.train, tokenizer, max_length)
-    say(f"answers: at most {most} tokens ({SHARE:.0%} of the training targets are no longer)")
-    return GenerationPlan(max_new_tokens=most)
+    request, why = spec.generation, "generation.max_new_tokens"
+    most = request.max_new_tokens
+    if most is None:
+        most, why = default_new_tokens(objective, splits.train, tokenizer, max_length), f"{SHARE:.0%} {_SHARE_TEXT}"
+    say(f"answers: at most {most} tokens ({why})")
+    return GenerationPlan(max_new_tokens=most, rows=request.rows, test_rows=request.test_rows, every=request.every)

@@ -30,6 +30,7 @@ from orchestrator.spec import checks
 from orchestrator.spec.addresses import check_addresses
 from orchestrator.spec.deepspeed import read_deepspeed
 from orchestrator.spec.function import function_facts, read_function
+from orchestrator.spec.generation import read_generation
 from orchestrator.spec.goal import read_goal, sampler_for, stopping_for
 from orchestrator.spec.overrides import Override, overridden_text
 from orchestrator.spec.points import read_points
@@ -78,6 +79,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     fixed, space, points = _parameters(file, names, problems)
     metric = read_goal(file, checks.read_metric(search, facts, problems), facts, problems) if facts else None
     sampler, stopping = _policies(file, metric, facts, problems)
+    generation = read_generation(file, metric, stopping.metric, facts, problems)
     checks.check_sampler(sampler, space, problems)
     checks.check_sizes(file, stopping, space, fixed, problems)
     confirm = checks.read_confirm(file, problems)
@@ -107,6 +109,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
         prior=search.prior if function is None else PriorName.NONE,
         stopping=stopping,
         budget=_budget(file),
+        generation=generation,
         confirm=confirm,
         learning_curve=file.learning_curve,
         prefer=tuple(search.prefer),

@@ -29,7 +29,8 @@ def read_goal(file: SweepFile, metric: Metric, facts: ObjectiveFacts, problems: 
     """
     _check_file(file, problems)
     values = {f"val/{name}": direction for name, direction in facts.metrics.items()}
-    measured = [] if file.function else [*facts.metrics]  # a function reports its own metrics alone
+    # A function reports its own metrics alone; answers are not written for training rows and shift sets.
+    measured = [] if file.function else [name for name in facts.metrics if name not in facts.generated]
     gaps = {f"gap/{name}": Direction.MINIMIZE for name in _GAPS if name in measured}
     also = []
     for place, name in enumerate(file.search.metrics[1:], start=1):
@@ -37,7 +38,9 @@ def read_goal(file: SweepFile, metric: Metric, facts: ObjectiveFacts, problems: 
         if name not in known and facts.complete:
             problems.add(("search", "metrics", place), one_of(name, list(known)))
         also.append(Metric(name=name, direction=known.get(name, Direction.MINIMIZE)))
-    shift = [f"shift/{name}/{each}" for name in file.data.shift for each in facts.metrics]
+    shift = [
+        f"shift/{name}/{each}" for name in file.data.shift for each in facts.metrics if each not in facts.generated
+    ]
     limited = [*values, *(f"train/{name}" for name in measured), *gaps, *shift]
     for name in file.search.constraints:
         if name not in limited and facts.complete:

@@ -40,6 +40,7 @@ from orchestrator.spec.fields import (
     rule_error,
 )
 from orchestrator.spec.gates import GatesSection, MetricRange
+from orchestrator.spec.generation import GenerationSection
 from orchestrator.spec.settings_fields import ParameterEntry, with_parameters, with_settings
 
 _Text = TypeVar("_Text", bound=str)
@@ -363,6 +364,9 @@ class SweepFile(Section):
         default=EarlyStopping(), description="a rule's name, a mapping, or none; if absent, none for several metrics"
     )
     budget: BudgetSection = Field(default=BudgetSection(), description="limits of the sweep")
+    generation: GenerationSection | None = Field(
+        default=None, description="answers of a generative task at reports; at none if absent, unless searched"
+    )
     confirm: ConfirmEntry = Field(
         default=Confirm.AUTO,
         description="trainings of the best configurations with fresh seeds after the search: a mapping with top and "

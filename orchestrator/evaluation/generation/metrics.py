@@ -10,25 +10,19 @@
 
 ROUGE is Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries", with the words of ``tokens``. If at least
 half of the references' letters are in scripts without spaces between words, BLEU counts characters (``char``).
+``core.generation.GENERATION_METRICS`` lists the names.
 """
 
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from statistics import fmean
+from collections.abc import Sequence
 
-from orchestrator.core.metric import Direction
 from orchestrator.evaluation.generation.tokens import mostly_unspaced, tokens
-
-GENERATION: Mapping[str, Direction] = dict.fromkeys(
-    ("rouge_1", "rouge_2", "rouge_l", "bleu", "chrf", "exact_match"), Direction.MAXIMIZE
-)
-"""The metrics of this module, with their directions."""
 
 
 def row_scores(answers: Sequence[str], references: Sequence[str]) -> dict[str, list[float]]:
     """Return the values of each row, for all metrics but ``bleu``; a metric is the mean of its values."""
-    from sacrebleu.metrics import CHRF
+    from sacrebleu.metrics.chrf import CHRF
 
     chrf, scores = CHRF(), dict[str, list[float]]()
     for answer, reference in zip(answers, references, strict=True):
@@ -45,17 +39,9 @@ def row_scores(answers: Sequence[str], references: Sequence[str]) -> dict[str, l
     return scores
 
 
-def answer_metrics(answers: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-    """Return all metrics; none without rows."""
-    if not answers:
-        return {}
-    means = {name: fmean(values) for name, values in row_scores(answers, references).items()}
-    return {**means, "bleu": bleu(answers, references)}
-
-
 def bleu(answers: Sequence[str], references: Sequence[str]) -> float:
     """Return sacreBLEU over all rows."""
-    from sacrebleu.metrics import BLEU
+    from sacrebleu.metrics.bleu import BLEU
 
     tokenizer = "char" if mostly_unspaced(references) else "13a"
     return float(BLEU(tokenize=tokenizer).corpus_score([*answers], [[*references]]).score)

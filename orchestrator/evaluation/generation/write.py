@@ -1,15 +1,15 @@
 """Writing answers with one model: greedy decoding in batches, with transformers' ``generate``."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from orchestrator.evaluation.generation.answers import Answer
 from orchestrator.evaluation.measure import batches
 from orchestrator.evaluation.row_independence import rope_length_limit
 
 if TYPE_CHECKING:
-    import torch
-    from transformers import GenerationConfig, PreTrainedTokenizerBase
+    from peft import PeftModel
+    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 BATCH_TOKENS = {"cpu": 4096, "cuda": 65_536}
 """Padded prompt tokens of a batch by device type. A new token of a batch costs about as much as one of a single row."""
@@ -18,7 +18,7 @@ _TOKENS = ("bos_token_id", "decoder_start_token_id", "forced_bos_token_id", "pad
 
 
 def write(
-    model: "torch.nn.Module",
+    model: "PreTrainedModel | PeftModel",
     prompts: Sequence[Sequence[int]],
     tokenizer: "PreTrainedTokenizerBase",
     max_new_tokens: int,
@@ -37,28 +37,46 @@ def write(
         batch_tokens: most padded prompt tokens of a batch of several rows; None chooses by device.
     """
     import torch
+    from peft import PeftModel
 
-    base: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+    base: PreTrainedModel = model.get_base_model() if isinstance(model, PeftModel) else model
     budget = BATCH_TOKENS[base.device.type] if batch_tokens is None else batch_tokens
     if rope_length_limit(model) is not None:  # a row's positions would depend on the longest row
         budget = 1
-    config, training, plain = greedy(base, tokenizer, max_new_tokens), model.training, base.generation_config
+    training, own = model.training, base.generation_config
     found: dict[int, Answer] = {}
     model.eval()
-    base.generation_config = config  # ``generate`` fills what is absent from the model's own
     try:
         with torch.inference_mode():
-            for rows in batches([len(prompt) for prompt in prompts], budget):
-                written = _batch(base, [prompts[row] for row in rows], tokenizer)
+            for rows in _parts(base, prompts, max_new_tokens, budget):
+                most = new_tokens(base, len(prompts[rows[0]]), max_new_tokens)
+                # ``generate`` takes from the model's own settings what others leave open.
+                base.generation_config = greedy(base, own, tokenizer, most)
+                written = _batch(model, base, [prompts[row] for row in rows], tokenizer)
                 found |= dict(zip(rows, written, strict=True))
     finally:
-        base.generation_config = plain
+        base.generation_config = own
         model.train(training)
     return [found[row] for row in range(len(prompts))]
 
 
+def _parts(
+    base: "PreTrainedModel", prompts: Sequence[Sequence[int]], max_new_tokens: int, budget: int
+) -> Iterator[list[int]]:
+    """Yield the row numbers of each batch; a row close to the model's last position is alone."""
+    lengths = [len(prompt) for prompt in prompts]
+    near = [row for row, length in enumerate(lengths) if new_tokens(base, length, max_new_tokens) < max_new_tokens]
+    yield from ([row] for row in near)
+    others = [row for row in range(len(prompts)) if row not in set(near)]
+    for batch in batches([lengths[row] for row in others], budget):
+        yield [others[at] for at in batch]
+
+
 def _batch(
-    base: Any, prompts: Sequence[Sequence[int]], tokenizer: "PreTrainedTokenizerBase"
+    model: "PreTrainedModel | PeftModel",
+    base: "PreTrainedModel",
+    prompts: Sequence[Sequence[int]],
+    tokenizer: "PreTrainedTokenizerBase",
 ) -> list[Answer]:
     decoder = base.config.is_encoder_decoder
     inputs = tokenizer.pad(
@@ -66,34 +84,52 @@ def _batch(
         padding_side="right" if decoder else "left",
         return_tensors="pt",
     ).to(base.device)
-    ids_BT = base.generate(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
+    ids_BT = model.generate(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
     start = 1 if decoder else inputs["input_ids"].shape[1]  # a decoder's start token may be an end token too
-    return [finished(row, tokenizer, base.generation_config.eos_token_id) for row in ids_BT[:, start:].tolist()]
+    ends = end_tokens(base.generation_config, tokenizer)
+    return [finished(row, tokenizer, ends) for row in ids_BT[:, start:].tolist()]
 
 
 def finished(new: Sequence[int], tokenizer: "PreTrainedTokenizerBase", ends: Sequence[int]) -> Answer:
     """Return the answer in new tokens: those before the first end token."""
     end = next((index for index, token in enumerate(new) if token in ends), len(new))
-    text = tokenizer.decode(new[:end], skip_special_tokens=True)
+    text = tokenizer.decode([*new[:end]], skip_special_tokens=True)
     return Answer(text=str(text).strip(), cut=end == len(new))
 
 
-def greedy(base: Any, tokenizer: "PreTrainedTokenizerBase", max_new_tokens: int) -> "GenerationConfig":
+def greedy(
+    base: "PreTrainedModel", own: "GenerationConfig", tokenizer: "PreTrainedTokenizerBase", max_new_tokens: int
+) -> "GenerationConfig":
     """Return the settings of greedy decoding, with the end tokens of the tokenizer and of the base model.
 
     A base model's own way of decoding (beams, penalties) is left out: trials and baselines are compared by one rule.
     """
     from transformers import GenerationConfig
 
-    known = {name: getattr(base.generation_config, name, None) for name in _TOKENS}
+    known = {name: getattr(own, name, None) for name in _TOKENS}
+    if base.config.is_encoder_decoder and known["decoder_start_token_id"] is None:
+        known["decoder_start_token_id"] = getattr(base.config, "decoder_start_token_id", None)
     known["pad_token_id"] = tokenizer.pad_token_id
     return GenerationConfig(
-        **known, eos_token_id=end_tokens(base, tokenizer), max_new_tokens=max_new_tokens, do_sample=False, num_beams=1
+        **known, eos_token_id=end_tokens(own, tokenizer), max_new_tokens=max_new_tokens, do_sample=False, num_beams=1
     )
 
 
-def end_tokens(base: Any, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+def end_tokens(own: "GenerationConfig", tokenizer: "PreTrainedTokenizerBase") -> list[int]:
     """Return the end tokens: the tokenizer's, as in training, then the base model's."""
-    own = base.generation_config.eos_token_id
-    named = [tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])]
+    ends = own.eos_token_id
+    named = [tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])]
     return list(dict.fromkeys(token for token in named if token is not None))
+
+
+def new_tokens(base: "PreTrainedModel", width: int, most: int) -> int:
+    """Return how many tokens may follow a prompt of ``width`` tokens: at most ``most``, within the model's positions.
+
+    A decoder's positions begin after its prompt.
+    """
+    if base.config.is_encoder_decoder:
+        return most
+    positions = getattr(base.config.get_text_config(), "max_position_embeddings", None)
+    if not isinstance(positions, int) or positions <= 0:
+        return most
+    return max(1, min(most, positions - width + 1))  # the last token needs no position
