@@ -1,7 +1,7 @@
 """Writing answers with one model: greedy decoding in batches, with transformers' ``generate``."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.evaluation.generation.answers import Answer
 from orchestrator.evaluation.measure import batches
@@ -39,7 +39,8 @@ def write(
     import torch
     from peft import PeftModel
 
-    base: PreTrainedModel = model.get_base_model() if isinstance(model, PeftModel) else model
+    inner: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+    base: PreTrainedModel = inner
     budget = BATCH_TOKENS[base.device.type] if batch_tokens is None else batch_tokens
     if rope_length_limit(model) is not None:  # a row's positions would depend on the longest row
         budget = 1
@@ -48,7 +49,7 @@ def write(
     model.eval()
     try:
         with torch.inference_mode():
-            for rows in _parts(base, prompts, max_new_tokens, budget):
+            for rows in parts(base, prompts, max_new_tokens, budget):
                 most = new_tokens(base, len(prompts[rows[0]]), max_new_tokens)
                 # ``generate`` takes from the model's own settings what others leave open.
                 base.generation_config = greedy(base, own, tokenizer, most)
@@ -60,7 +61,7 @@ def write(
     return [found[row] for row in range(len(prompts))]
 
 
-def _parts(
+def parts(
     base: "PreTrainedModel", prompts: Sequence[Sequence[int]], max_new_tokens: int, budget: int
 ) -> Iterator[list[int]]:
     """Yield the row numbers of each batch; a row close to the model's last position is alone."""
@@ -84,7 +85,8 @@ def _batch(
         padding_side="right" if decoder else "left",
         return_tensors="pt",
     ).to(base.device)
-    ids_BT = model.generate(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
+    generate: Any = model.generate
+    ids_BT = generate(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
     start = 1 if decoder else inputs["input_ids"].shape[1]  # a decoder's start token may be an end token too
     ends = end_tokens(base.generation_config, tokenizer)
     return [finished(row, tokenizer, ends) for row in ids_BT[:, start:].tolist()]
