@@ -43,6 +43,8 @@ def paired_test(name: str, challenger: RowMeasures, champion: RowMeasures) -> "P
         return paired_means(gains_2n[0], gains_2n[1], np.array(challenger.units))
     if name in challenger.scores and name in champion.scores and len(challenger.losses) > 1:
         ours_n, theirs_n = np.array(challenger.scores[name]), np.array(champion.scores[name])
+        if len(ours_n) != len(theirs_n) or len(ours_n) < 2:  # generated answers to more rows of the same split
+            return None
         return paired_means(ours_n, theirs_n, np.ones(len(ours_n)))
     if not challenger.references:
         return None
