@@ -234,7 +234,26 @@ def _data(file: SweepFile, sources: SourceReader, facts: ObjectiveFacts | None, 
         folds=None if folds is None else folds.folds,
         repeats=1 if folds is None else folds.repeats,
         equal_folds=folds is not None,
+        chat_template=_chat_template(data.chat_template, sources, problems),
     )
+
+
+def _chat_template(written: str | None, sources: SourceReader, problems: Problems) -> str | None:
+    """Return the text of a chat template's file."""
+    if written is None:
+        return None
+    path, file = ("data", "chat_template"), sources.find(written)
+    if file is None or not file.is_file():
+        problems.add(path, f"no such file, got {written!r}; a file with a template in Jinja is needed")
+        return None
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        problems.add(path, f"cannot be read as UTF-8 text: {error}")
+        return None
+    if not text.strip():
+        problems.add(path, f"the file is empty, got {written!r}; a template in Jinja is needed")
+    return text
 
 
 def _general(file: SweepFile, source: Source, sources: SourceReader, problems: Problems) -> Source | None:

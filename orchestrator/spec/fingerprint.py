@@ -13,6 +13,8 @@ from orchestrator.spec.sweep_spec import SweepSpec
 
 _ABSENT = "(absent)"
 _SOURCE = frozenset(item.name for item in fields(Source))
+_OPTIONAL = frozenset({"labels", "classes", "chat_template"})
+"""Keys of the data, absent if they have no value."""
 _SECTIONS = {
     "epochs": "training.epochs",
     "precision": "training.precision",
@@ -43,7 +45,7 @@ def fingerprint(spec: SweepSpec) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "objective": spec.objective,
         "model": asdict(spec.model),
-        "data": {key: value for key, value in asdict(spec.data).items() if value or key not in {"labels", "classes"}},
+        "data": {key: value for key, value in asdict(spec.data).items() if value or key not in _OPTIONAL},
         "epochs": spec.fixed.get("epochs", RULES["epochs"].default),
         "precision": spec.precision,
         "fixed": {

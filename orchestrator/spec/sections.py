@@ -121,6 +121,10 @@ class Data(Section):
         default={}, max_length=MAX_SETS, description="shift sets: data of other distributions, by name"
     )
     shift_rows: Rows = Field(default=1000, description="most rows of each shift set")
+    chat_template: Address | None = Field(
+        default=None,
+        description="file with a chat template in Jinja, for objective: chat; the tokenizer's own template if absent",
+    )
     general: DataEntry | None = Field(
         default=None,
         description="general text with a column text, on which the kept adapters' forgetting is measured; if absent, "
