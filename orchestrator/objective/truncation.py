@@ -98,7 +98,7 @@ def tokenizer_of(model: Source, head: Head) -> "PreTrainedTokenizerBase":
         AssetError: the tokenizer cannot be loaded.
     """
     try:
-        return load_tokenizer(model, classifies=head is Head.SEQUENCE_CLASSIFICATION)
+        return load_tokenizer(model, classifies=head.classifies)
     except LoratoryError:
         raise
     except Exception as error:  # the libraries raise plain Exception for damaged files

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from orchestrator.core.goal import names_of
+from orchestrator.core.generation import GenerationPlan
 from orchestrator.core.methods import LORA, takers
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.timetable import Timetable
@@ -24,7 +25,13 @@ _KINDS = ("method", "target_modules", "init", "dora")
 
 
 def plan_engine(
-    spec: SweepSpec, train_rows: int, validation_rows: int | None = None, sweep_dir: str = "", sweep_key: str = ""
+    spec: SweepSpec,
+    train_rows: int,
+    validation_rows: int | None = None,
+    sweep_dir: str = "",
+    sweep_key: str = "",
+    *,
+    generation: GenerationPlan | None = None,
 ) -> EnginePlan:
     """Return the plan of the sweep's engines; the budget of a trial is its epochs times ``train_rows`` samples.
 
@@ -53,6 +60,7 @@ def plan_engine(
         deepspeed=spec.deepspeed,
         record=spec.tracking.record,
         forgetting=any(name.startswith(PREFIX) for name in names_of(spec.metric)),
+        generation=generation,
     )
 
 
