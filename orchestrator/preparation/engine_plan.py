@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.core.goal import names_of
 from orchestrator.core.generation import GenerationPlan
+from orchestrator.core.goal import names_of
 from orchestrator.core.methods import LORA, takers
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.timetable import Timetable
