@@ -22,12 +22,14 @@ class GenerationRequest:
         every: trials write answers at every report with a multiple of this number, and at their last one; None: at no
             report.
         max_new_tokens: most tokens of an answer; None: the 99th percentile of the training targets.
+        searched: whether the search compares trials by a metric of answers.
     """
 
     rows: int = 64
     test_rows: int = 256
     every: int | None = None
     max_new_tokens: int | None = None
+    searched: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

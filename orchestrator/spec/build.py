@@ -8,6 +8,7 @@ from orchestrator.core.data import DataPlan, Origin, Source
 from orchestrator.core.environment import usable_cores
 from orchestrator.core.errors import UserError
 from orchestrator.core.function import FunctionPlan
+from orchestrator.core.generation import GenerationRequest
 from orchestrator.core.goal import Constraint
 from orchestrator.core.metric import Metric
 from orchestrator.core.objective_facts import ObjectiveFacts
@@ -30,13 +31,14 @@ from orchestrator.core.space import ParamValue, Space
 from orchestrator.spec import checks
 from orchestrator.spec.addresses import check_addresses
 from orchestrator.spec.deepspeed import read_deepspeed
+from orchestrator.spec.folds import FoldsSection
 from orchestrator.spec.function import function_facts, read_function
 from orchestrator.spec.generation import read_generation
 from orchestrator.spec.goal import check_limits, names_forgetting, read_goal, sampler_for, stopping_for
 from orchestrator.spec.overrides import Override, overridden_text
 from orchestrator.spec.points import read_points
 from orchestrator.spec.problems import Problems, yaml_text
-from orchestrator.spec.sections import EarlyStopping, FoldsSection, Sampler, SweepFile
+from orchestrator.spec.sections import EarlyStopping, Sampler, SweepFile
 from orchestrator.spec.sources import SourceReader
 from orchestrator.spec.space import read_space
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -79,8 +81,7 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     deepspeed = read_deepspeed(file.training.deepspeed, sources, problems)
     fixed, space, points = _parameters(file, names, problems)
     metric = read_goal(file, checks.read_metric(search, facts, problems), facts, problems) if facts else None
-    sampler, stopping = _policies(file, metric, facts, problems)
-    generation = read_generation(file, metric, stopping.metric, facts, problems)
+    sampler, stopping, generation = _policies(file, metric, facts, problems)
     checks.check_sampler(sampler, space, problems)
     checks.check_sizes(file, stopping, space, fixed, problems)
     confirm = checks.read_confirm(file, problems)
@@ -158,13 +159,15 @@ def _sampler(file: SweepFile) -> SamplerPolicy:
 
 def _policies(
     file: SweepFile, metric: Metric | None, facts: ObjectiveFacts | None, problems: Problems
-) -> tuple[SamplerPolicy, StoppingPolicy]:
-    """Return sampler and stopping rule; both depend on the goal."""
+) -> tuple[SamplerPolicy, StoppingPolicy, GenerationRequest]:
+    """Return sampler, stopping rule and the answers to write; they depend on the goal."""
     stopping = stopping_for(_stopping(file), file, metric, problems)
     if facts is not None:
         check_limits(file, facts, problems)
     rung = checks.read_rung_metric(file.early_stopping, facts, problems)
-    return sampler_for(_sampler(file), file, metric, problems), replace(stopping, metric=rung)
+    sampler = sampler_for(_sampler(file), file, metric, problems)
+    generation = read_generation(file, metric, rung, facts, problems)
+    return sampler, replace(stopping, metric=rung), generation
 
 
 def _stopping(file: SweepFile) -> StoppingPolicy:

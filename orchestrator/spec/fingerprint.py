@@ -10,7 +10,6 @@ from orchestrator.core.function import FunctionPlan
 from orchestrator.core.goal import names_of
 from orchestrator.core.settings import RULES
 from orchestrator.core.space import Choices, Constant, Distribution, FloatRange, IntRange, Parameter, Space
-from orchestrator.spec.generation import uses_answers
 from orchestrator.spec.sweep_spec import SweepSpec
 
 _ABSENT = "(absent)"
@@ -75,7 +74,7 @@ def fingerprint(spec: SweepSpec) -> dict[str, Any]:
         facts["split_rule"] = split_rule
     if spec.prior_points:
         facts["prior"] = [dict(point) for point in spec.prior_points]
-    if uses_answers(spec.metric, spec.stopping.metric):
+    if spec.generation.searched:
         facts["generation"] = {"rows": spec.generation.rows, "max_new_tokens": spec.generation.max_new_tokens}
     if spec.quantisation is not None:
         facts["quantisation"] = spec.quantisation

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from orchestrator.core.generation import GENERATION_METRICS, GenerationRequest
+from orchestrator.core.generation import GenerationRequest
 from orchestrator.core.metric import Metric
 from orchestrator.core.objective_facts import ObjectiveFacts
 from orchestrator.spec.fields import Rows, Section, Tokens, Trials
@@ -43,9 +43,10 @@ def read_generation(
         facts: the objective's metrics.
         problems: receives a section without effect, and reports without a searched metric.
     """
-    section, searched = file.generation, uses_answers(metric, rung)
+    searched = facts is not None and _uses(facts, metric, rung)
+    section = file.generation
     if section is None:
-        return GenerationRequest(every=1 if searched else None)
+        return GenerationRequest(every=1 if searched else None, searched=searched)
     if facts is not None and facts.complete and not facts.generated:
         problems.add(("generation",), "the objective has no metrics of answers; remove the section", at_key=True)
     if searched and "every" in section.model_fields_set and section.every != 1:
@@ -56,12 +57,13 @@ def read_generation(
         test_rows=section.test_rows,
         every=1 if searched else section.every,
         max_new_tokens=section.max_new_tokens,
+        searched=searched,
     )
 
 
-def uses_answers(metric: Metric | None, rung: Metric | None) -> bool:
-    """Return whether a search compares trials by a metric of generated answers."""
+def _uses(facts: ObjectiveFacts, metric: Metric | None, rung: Metric | None) -> bool:
+    """Return whether the search compares trials by a metric of generated answers."""
     metrics = () if metric is None else metric.metrics
     names = [each.name for each in (*metrics, *([] if rung is None else [rung]))]
     names += [each.name for each in getattr(metric, "constraints", ())]
-    return any(name.startswith("val/") and name.removeprefix("val/") in GENERATION_METRICS for name in names)
+    return any(name.startswith("val/") and name.removeprefix("val/") in facts.generated for name in names)

@@ -6,7 +6,7 @@ without a real default.
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import AfterValidator, ConfigDict, Field, Tag
 
 from orchestrator.core.metric import Direction
 from orchestrator.core.plan import EngineName, Precision
@@ -17,7 +17,6 @@ from orchestrator.spec.fields import (
     MAPPING,
     MAX_ITEMS,
     MAX_SETS,
-    NUMBER,
     TEXT,
     Address,
     DataEntry,
@@ -39,6 +38,7 @@ from orchestrator.spec.fields import (
     by_shape,
     rule_error,
 )
+from orchestrator.spec.folds import FoldsEntry
 from orchestrator.spec.gates import GatesSection, MetricRange
 from orchestrator.spec.generation import GenerationSection
 from orchestrator.spec.settings_fields import ParameterEntry, with_parameters, with_settings
@@ -62,27 +62,6 @@ def _distinct(values: list[_Text]) -> list[_Text]:
 
 
 REQUIRED: tuple[tuple[str, ...], ...] = (("name",), ("objective",), ("search",), ("search", "space"), ("budget",))
-
-
-class FoldsSection(Section):
-    """Divisions of the rows for training and validation, for the confirmation."""
-
-    folds: Annotated[int, Field(ge=2, le=100)] = Field(
-        default=5, description="number of folds; the validation split of the search is the first one"
-    )
-    repeats: Annotated[int, Field(ge=1, le=100)] = Field(
-        default=1, description="number of divisions into folds; the later ones divide all rows again"
-    )
-
-
-def _folds_shape(value: object) -> str:
-    return MAPPING if isinstance(value, dict | FoldsSection) else NUMBER
-
-
-FoldsEntry = Annotated[
-    Annotated[int, Field(ge=2, le=100), Tag(NUMBER)] | Annotated[FoldsSection, Tag(MAPPING)],
-    Discriminator(_folds_shape),
-]
 
 
 @with_settings(Group.DATA)

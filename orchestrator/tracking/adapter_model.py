@@ -42,12 +42,7 @@ BASE = "LORATORY_BASE_MODEL"
 
 
 class Written(NamedTuple):
-    """A generated answer.
-
-    Attributes:
-        text: without special tokens.
-        cut: whether the limit of tokens ended it, and not the model's end token.
-    """
+    """A generated answer without special tokens; ``cut``: the limit of tokens ended it, and no end token."""
 
     text: str
     cut: bool
@@ -194,7 +189,6 @@ class AdapterRunner:
         import torch
 
         answers: list[Written] = []
-        most = max_new_tokens or self.max_new_tokens
         ends = self._ends()
         continues_prompt = self.card["head"] == "causal_lm"  # the output of an encoder-decoder has no prompt
         with torch.inference_mode():
@@ -206,7 +200,7 @@ class AdapterRunner:
                 tokens = self.model.generate(
                     input_ids=encoded["input_ids"],
                     attention_mask=encoded["attention_mask"],
-                    max_new_tokens=self._new_tokens(num_prompt_tokens, most),
+                    max_new_tokens=self._new_tokens(num_prompt_tokens, max_new_tokens or self.max_new_tokens),
                     do_sample=False,
                     eos_token_id=ends or None,
                     pad_token_id=self.tokenizer.pad_token_id,
