@@ -24,6 +24,8 @@ class Head(enum.StrEnum):
     """The kind of the model's head; selects the transformers auto class."""
 
     SEQUENCE_CLASSIFICATION = "sequence_classification"
+    QUESTION_ANSWERING = "question_answering"
+    """Two outputs for every token: the start and the end of an answer."""
     CAUSAL_LM = "causal_lm"
     SEQ2SEQ_LM = "seq2seq_lm"
 
