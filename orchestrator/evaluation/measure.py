@@ -178,7 +178,12 @@ def _measurement(objective: Objective, losses_2R: "torch.Tensor", pairs: "Sequen
     metrics = metric_values(returned, objective.name, wanted=[*filter("loss".__ne__, objective.metrics)])
     losses_R, units_R = losses_2R.tolist()
     predictions, references = _class_ids(objective, pairs)
-    rows = RowMeasures(losses=tuple(losses_R), units=tuple(units_R), predictions=predictions, references=references)
+    row_scores: Callable[[Sequence[_Pair]], Mapping[str, Sequence[float]]] | None
+    row_scores = getattr(objective, "row_scores", None)
+    scores = {} if row_scores is None else {name: tuple(values) for name, values in row_scores(pairs).items()}
+    rows = RowMeasures(
+        losses=tuple(losses_R), units=tuple(units_R), predictions=predictions, references=references, scores=scores
+    )
     return Measurement(metrics={"loss": total / max(units, 1.0), **metrics}, rows=rows)
 
 

@@ -1,8 +1,8 @@
 """Scores of answers by row, and the threshold of no answer.
 
-In a split with unanswerable rows, a row has no predicted answer if its margin exceeds a threshold: the score of no answer
-less that of the best answer. ``exact_match``, ``f1`` and ``character_f1`` use the threshold 0, the more probable choice.
-The threshold with the highest F1 on the validation rows is found after the search, as in SQuAD's script
+In a split with unanswerable rows, a row has no predicted answer if its margin exceeds a threshold: the score of no
+answer less that of the best answer. ``exact_match``, ``f1`` and ``character_f1`` use the threshold 0, the more probable
+choice. The threshold with the highest F1 on the validation rows is found after the search, as in SQuAD's script
 (``find_best_thresh``). The adapter's card holds it and ``predict`` uses it. In a split of answerable rows alone, every
 row has a predicted answer.
 """
