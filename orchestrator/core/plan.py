@@ -8,6 +8,7 @@ from typing import Any, Self
 from orchestrator.core.data import DataPlan, Source
 from orchestrator.core.deepspeed import Config
 from orchestrator.core.function import FunctionPlan
+from orchestrator.core.generation import GenerationPlan
 from orchestrator.core.quantisation import Quantisation
 from orchestrator.core.space import ParamValue
 from orchestrator.core.timetable import Timetable
@@ -58,6 +59,7 @@ class EnginePlan:
         sweep_key: identifies the sweep in its checkpoints; empty: no sweep.
         record: whether each trial's best checkpoint is measured on the test split for trial tables.
         function: the function that trains a trial; None: an objective of the other engines.
+        generation: how answers are written and measured; None: the task writes no text.
     """
 
     objective: str
@@ -81,6 +83,7 @@ class EnginePlan:
     sweep_key: str = ""
     record: bool = False
     function: FunctionPlan | None = None
+    generation: GenerationPlan | None = None
 
     @property
     def timetable(self) -> Timetable:
@@ -105,4 +108,6 @@ class EnginePlan:
                 values[name] = kind(values[name])
         if values.get("function") is not None:
             values["function"] = FunctionPlan.from_json(values["function"])
+        if values.get("generation") is not None:
+            values["generation"] = GenerationPlan.from_json(values["generation"])
         return cls(**values)

@@ -121,7 +121,7 @@ def objective_facts(ref: str) -> ObjectiveFacts:
 
 def finds_classes(objective: Objective) -> bool:
     """Return whether the classes are only known after the rows are read."""
-    return not objective.labels and objective.head is Head.SEQUENCE_CLASSIFICATION
+    return not objective.labels and objective.head.classifies
 
 
 def _check_names(ref: str, values: Mapping[str, object]) -> None:

@@ -24,10 +24,22 @@ class Head(enum.StrEnum):
     """The kind of the model's head; selects the transformers auto class."""
 
     SEQUENCE_CLASSIFICATION = "sequence_classification"
+    TOKEN_CLASSIFICATION = "token_classification"  # noqa: S105  (the name of a task)
+    """One output per class for every token."""
     QUESTION_ANSWERING = "question_answering"
     """Two outputs for every token: the start and the end of an answer."""
     CAUSAL_LM = "causal_lm"
     SEQ2SEQ_LM = "seq2seq_lm"
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the head has an output per class, for a row or for every token; it is new and trained in full."""
+        return self in {Head.SEQUENCE_CLASSIFICATION, Head.TOKEN_CLASSIFICATION, Head.QUESTION_ANSWERING}
+
+    @property
+    def by_token(self) -> bool:
+        """Whether the head has an output per class for every token."""
+        return self in {Head.TOKEN_CLASSIFICATION, Head.QUESTION_ANSWERING}
 
 
 Example = dict[str, Any]
@@ -57,7 +69,7 @@ class Splits:
 
 
 def problem_of(objective: "Objective") -> Problem | None:
-    """Return the objective's attribute ``problem``, by default ``SINGLE_LABEL``; None for heads that write text."""
+    """Return the objective's attribute ``problem``, by default ``SINGLE_LABEL``; None for other heads."""
     if objective.head is not Head.SEQUENCE_CLASSIFICATION:
         return None
     return Problem(getattr(objective, "problem", Problem.SINGLE_LABEL))

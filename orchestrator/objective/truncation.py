@@ -46,6 +46,8 @@ def truncated(
         DataError: ``max_length`` is too short for the objective's prompt.
     """
     named = splits.by_name()
+    if hasattr(objective, "join"):  # a long row has several windows instead
+        return dict.fromkeys(named, 0)
     decided = {name: _decided(objective, rows, max_length) for name, rows in named.items()}
     if not any(undecided for _, undecided in decided.values()):
         return {name: exceeding for name, (exceeding, _) in decided.items()}
@@ -98,7 +100,7 @@ def tokenizer_of(model: Source, head: Head) -> "PreTrainedTokenizerBase":
         AssetError: the tokenizer cannot be loaded.
     """
     try:
-        return load_tokenizer(model, classifies=head is Head.SEQUENCE_CLASSIFICATION)
+        return load_tokenizer(model, classifies=head.classifies)
     except LoratoryError:
         raise
     except Exception as error:  # the libraries raise plain Exception for damaged files

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from orchestrator.core.generation import GenerationPlan
 from orchestrator.core.methods import LORA, takers
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.timetable import Timetable
@@ -22,7 +23,13 @@ _KINDS = ("method", "target_modules", "init", "dora")
 
 
 def plan_engine(
-    spec: SweepSpec, train_rows: int, validation_rows: int | None = None, sweep_dir: str = "", sweep_key: str = ""
+    spec: SweepSpec,
+    train_rows: int,
+    validation_rows: int | None = None,
+    sweep_dir: str = "",
+    sweep_key: str = "",
+    *,
+    generation: GenerationPlan | None = None,
 ) -> EnginePlan:
     """Return the plan of the sweep's engines; the budget of a trial is its epochs times ``train_rows`` samples.
 
@@ -50,6 +57,7 @@ def plan_engine(
         quantisation=spec.quantisation,
         deepspeed=spec.deepspeed,
         record=spec.tracking.record,
+        generation=generation,
     )
 
 

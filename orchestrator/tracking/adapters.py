@@ -21,7 +21,8 @@ from orchestrator.core.space import ParamValue
 from orchestrator.core.sweep import SweepRecord
 from orchestrator.core.trial import TrialRecord
 from orchestrator.evaluation.calibration import kept_calibration
-from orchestrator.evaluation.measurement_file import kept_measurement
+from orchestrator.evaluation.extractive_qa.row_scores import tuned_threshold
+from orchestrator.evaluation.measurement_file import kept_measurement, kept_validation
 from orchestrator.evaluation.score_intervals import MetricInterval, metric_intervals
 from orchestrator.tracking.description import sweep_key
 from orchestrator.tracking.summary import summary
@@ -64,6 +65,8 @@ class AdapterCard:
         problem: ``single_label_classification``, ``multi_label_classification`` or ``regression``.
         max_length: longest input in tokens; longer inputs are cut, as in training.
         prompt: the prompt of a language model, with ``{text}`` for the input.
+        max_new_tokens: most tokens of an answer unless the caller sets another number; None: the task writes no text,
+            or an early version wrote the card.
         text_column: the text column in the training data.
         pair_column: its column with the second text of each row; None: rows have one text.
         objective: the objective's name.
@@ -78,6 +81,8 @@ class AdapterCard:
         rslora: whether the scaling is alpha / sqrt(rank); some programs ignore it.
         padding_side: the side of the padding in a classifier's rows, ``right`` or ``left``.
         temperature: divisor of the logits, fitted on the validation rows; None: not fitted.
+        no_answer_threshold: margin above which a question has no answer, tuned on the validation rows; None: every
+            question has one.
         seed: the trial's seed; None: unknown, as in cards of early versions.
         data: the rows by split; empty: unknown.
         function_digest: digest of the function's file; None: no function, or unknown.
@@ -96,6 +101,7 @@ class AdapterCard:
     measured_at: float
     problem: str = "single_label_classification"
     prompt: str = "{text}"
+    max_new_tokens: int | None = None
     text_column: str = "text"
     pair_column: str | None = None
     quantisation: Mapping[str, Any] | None = None
@@ -107,6 +113,7 @@ class AdapterCard:
     rslora: bool = False
     padding_side: str = "right"
     temperature: float | None = None
+    no_answer_threshold: float | None = None
     seed: int | None = None
     data: tuple[SplitData, ...] = ()
     function_digest: str | None = None
@@ -161,6 +168,7 @@ class SweepAdapters:
         sweep_dir: the sweep's folder; checkpoint paths in reports are relative to it.
         metric: decides the best checkpoint of a trial.
         base, base_path, head, labels, problem, objective, prompt, text_column, pair_column: as in ``AdapterCard``.
+        max_new_tokens: as in ``AdapterCard``.
         label_values, label_counts, function_digest: as in ``AdapterCard``.
         quantisation: quantisation of the base model; None: not quantised.
     """
@@ -174,6 +182,7 @@ class SweepAdapters:
     objective: str
     problem: str = "single_label_classification"
     prompt: str = "{text}"
+    max_new_tokens: int | None = None
     text_column: str = "text"
     pair_column: str | None = None
     quantisation: Quantisation | None = None
@@ -208,6 +217,7 @@ class SweepAdapters:
         if best is None:
             raise UserError(f"trial {trial.number} of {sweep.reference} has no value of {self.metric.name}")
         calibration = kept_calibration(self.sweep_dir, trial, self.metric)
+        validation = kept_validation(self.sweep_dir, trial, self.metric)
         return AdapterCard(
             base=self.base,
             base_path=self.base_path,
@@ -215,6 +225,7 @@ class SweepAdapters:
             labels=self.labels,
             problem=self.problem,
             prompt=self.prompt,
+            max_new_tokens=self.max_new_tokens,
             text_column=self.text_column,
             pair_column=self.pair_column,
             quantisation=None if self.quantisation is None else loading_arguments(self.quantisation),
@@ -228,8 +239,9 @@ class SweepAdapters:
             samples=best.nominal_samples,
             measured_at=best.ended_at,
             metrics=summary(best.nominal_samples, trial.at_best(self.metric)) | dict(trial.measured_last),
-            intervals=self._intervals(trial),
+            intervals=self._intervals(trial, sweep.facts.rows.get("train")),
             temperature=None if calibration is None else calibration.temperature.value,
+            no_answer_threshold=None if validation is None else tuned_threshold(validation.rows.scores),
             params=dict(trial.params),
             seed=trial.seed,
             data=split_data(sweep),
@@ -237,12 +249,12 @@ class SweepAdapters:
             rslora=trial.settings.rslora and trial.settings.method in takers("rslora"),
         )
 
-    def _intervals(self, trial: TrialRecord) -> dict[str, MetricInterval]:
+    def _intervals(self, trial: TrialRecord, training_rows: int | None) -> dict[str, MetricInterval]:
         """Return the intervals of the trial's test metrics; none without stored rows."""
         measured = kept_measurement(self.sweep_dir, trial, self.metric)
         if measured is None:
             return {}
-        found = metric_intervals(measured.metrics, measured.rows)
+        found = metric_intervals(measured.metrics, measured.rows, training_rows)
         return {f"test/{name}": interval for name, interval in found.items()}
 
 

@@ -10,7 +10,6 @@ row has a predicted answer.
 import math
 from collections.abc import Mapping, Sequence
 
-from orchestrator.core.row_measures import RowMeasures
 from orchestrator.evaluation.extractive_qa.squad import METRICS, AnswerPair
 
 MARGIN = "no_answer_margin"
@@ -51,7 +50,7 @@ def answer_metrics(pairs: Sequence[AnswerPair]) -> dict[str, float]:
 def tuned_threshold(scores: Mapping[str, Sequence[float]]) -> float | None:
     """Return the threshold with the highest F1; of equal ones, the smallest. None without unanswerable rows.
 
-    The threshold is the margin of a row, or −infinity if no answer at all is best.
+    The threshold is the margin of a row, or 1 less than the lowest one if no answer at all is best.
 
     Args:
         scores: of the validation rows, from ``row_scores``.
@@ -61,7 +60,7 @@ def tuned_threshold(scores: Mapping[str, Sequence[float]]) -> float | None:
     margins, answered, absent = scores[MARGIN], scores[f"{ANSWERED}f1"], scores[f"{ABSENT}f1"]
     order = sorted(range(len(margins)), key=margins.__getitem__)
     total = best = math.fsum(absent)
-    threshold = -math.inf
+    threshold = min(filter(math.isfinite, margins), default=1.0) - 1.0
     for place, row in enumerate(order):
         total += answered[row] - absent[row]
         tied = place + 1 < len(order) and margins[order[place + 1]] == margins[row]
@@ -80,8 +79,3 @@ def tuned_metrics(scores: Mapping[str, Sequence[float]], threshold: float) -> di
         / len(absent)
         for name in METRICS
     }
-
-
-def rows_threshold(validation: RowMeasures | None) -> float | None:
-    """Return the threshold tuned on measured validation rows; None without such rows, or if all have an answer."""
-    return None if validation is None else tuned_threshold(validation.scores)

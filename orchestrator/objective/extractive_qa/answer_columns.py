@@ -54,13 +54,13 @@ def marked(rows: "datasets.Dataset", columns: Mapping[str, str], source: Source)
     if name == "answers":
         written = [_pairs(cell, f"{place} (row {row + 1})") for row, cell in enumerate(rows["answers"][:])]
     else:
-        starts = rows["answer_start"][:] if "answer_start" in names else [None] * len(rows)
+        starts: list[object] = rows["answer_start"][:] if "answer_start" in names else [None] * len(rows)
         written = [[(text, start)] for text, start in zip(rows["answer"][:], starts, strict=True)]
     contexts = rows["context"][:]
     return [_found(pairs, contexts[row] or "", f"{place} (row {row + 1})") for row, pairs in enumerate(written)]
 
 
-def _pairs(cell: object, place: str) -> list[tuple[object, object]]:
+def _pairs(cell: Any, place: str) -> list[tuple[object, object]]:
     """Return a cell's answers with their places."""
     if isinstance(cell, str) and cell.strip():
         try:
@@ -148,16 +148,12 @@ def squad_file(source: Source) -> "datasets.Dataset | None":
         rows += [row for article in articles for row in _questions(article, path)]
     if not rows:
         raise DataError(f"{source} has no questions")
-    features = datasets.Features(
-        {
-            **{name: datasets.Value("string") for name in ("id", "title", "context", "question")},
-            "answers": {
-                "text": datasets.List(datasets.Value("string")),
-                "answer_start": datasets.List(datasets.Value("int64")),
-            },
-        }
-    )
-    return datasets.Dataset.from_list(rows, features=features)
+    columns: Any = {name: datasets.Value("string") for name in ("id", "title", "context", "question")}
+    columns["answers"] = {
+        "text": datasets.List(datasets.Value("string")),
+        "answer_start": datasets.List(datasets.Value("int64")),
+    }
+    return datasets.Dataset.from_list(rows, features=datasets.Features(columns))
 
 
 def _questions(article: Mapping[str, Any], path: Path) -> list[dict[str, Any]]:

@@ -5,9 +5,9 @@ prediction compute the same answers by it.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
 if TYPE_CHECKING:
     import torch
@@ -214,7 +214,22 @@ def probabilities(row: RowAnswers, *, may_be_absent: bool) -> tuple[list[float],
     return (shares[:-1], shares[-1]) if may_be_absent else (shares, None)
 
 
-def answer_record(row: RowAnswers, threshold: float | None, most: int = 5) -> Mapping[str, object]:
+class ScoredAnswer(TypedDict):
+    """An answer, its characters ``start`` to ``end`` in the context, and its probability; None: no answer."""
+
+    answer: str
+    start: int | None
+    end: int | None
+    score: float
+
+
+class AnswerRecord(ScoredAnswer):
+    """The predicted answer of a row and its best answers, as plain values."""
+
+    answers: list[ScoredAnswer]
+
+
+def answer_record(row: RowAnswers, threshold: float | None, most: int = 5) -> AnswerRecord:
     """Return a row's prediction as plain values: ``answer``, its place and probability, and the best ``answers``.
 
     ``answer`` is empty for no answer; ``start`` and ``end`` are None then.
@@ -226,9 +241,9 @@ def answer_record(row: RowAnswers, threshold: float | None, most: int = 5) -> Ma
     """
     shares, absent = probabilities(row, may_be_absent=threshold is not None)
     text = row.text(threshold)
-    answers = [
+    answers: list[ScoredAnswer] = [
         {"answer": each.text, "start": each.start, "end": each.end, "score": share}
         for each, share in [*zip(row.best, shares, strict=True)][:most]
     ]
-    first = answers[0] if text else {"answer": "", "start": None, "end": None, "score": absent if absent else 0.0}
+    first: ScoredAnswer = answers[0] if text else {"answer": "", "start": None, "end": None, "score": absent if absent else 0.0}
     return {**first, "answers": answers}

@@ -25,13 +25,14 @@ from tests.fakes.tiny_models import (
     tiny_t5,
     without_dropout,
 )
-from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq
+from tests.fakes.tiny_objective import TinyCausal, TinyClassification, TinySeq2Seq, TinyTokens
 from tests.training.packed.packs import POINTS, ROWS, World, peft_gradients, task
 
 MODELS: dict[str, tuple[Callable[[Path], Path], type[Objective], str]] = {
     "bert": (tiny_bert, TinyClassification, "query,value"),
     "bert-without-pooler": (bert_without_pooler, TinyClassification, "query"),
     "roberta": (tiny_roberta, TinyClassification, "dense"),
+    "bert-tokens": (tiny_bert, TinyTokens, "query,value"),
     "gpt2": (tiny_gpt2, TinyCausal, "c_attn"),
     "modernbert": (tiny_modernbert, TinyClassification, "Wqkv"),
     "llama": (tiny_llama, TinyCausal, "q_proj,down_proj"),
