@@ -82,6 +82,7 @@ def neighbours(draw: st.DrawFn) -> Neighbour:
         batch_size=draw(st.integers(1, 16)),
         accumulation=draw(st.integers(1, 2)),
         dropout=draw(st.sampled_from([0.0, 0.3])),
+        dora=draw(st.booleans()),
         learning_rate=draw(st.sampled_from([1e-4, 1e-2])),
         max_length=draw(st.sampled_from([6, 32])),
         label_smoothing=draw(st.sampled_from([0.0, 0.1])),
