@@ -13,8 +13,8 @@ from orchestrator.core.ranking import ranked_by_score
 from orchestrator.core.row_measures import Measurement
 from orchestrator.core.trial import TrialRecord, TrialState
 from orchestrator.evaluation.calibration import calibrate, write_calibration
-from orchestrator.evaluation.forgetting import GENERAL, PREFIX
 from orchestrator.evaluation.extractive_qa.row_scores import MARGIN, tuned_metrics, tuned_threshold
+from orchestrator.evaluation.forgetting import GENERAL, PREFIX
 from orchestrator.evaluation.gap import gaps
 from orchestrator.evaluation.measurement_file import KEPT, KEPT_VALIDATION, kept_test_file, write_measurement
 from orchestrator.training.build import build_engine

@@ -43,7 +43,8 @@ class TinyAnswers(SquadQA):
     def splits(self, plan: DataPlan) -> Splits:
         def rows(count: int, seed: int) -> datasets.Dataset:
             found = datasets.Dataset.from_list([dict(row) for row in tiny_questions(count, seed)])
-            return found.rename_columns({"question": "text", "context": "text_pair"})
+            renamed: datasets.Dataset = found.rename_columns({"question": "text", "context": "text_pair"})
+            return renamed
 
         return Splits(
             train=rows(plan.train or 40, 1), validation=rows(plan.validation, 2), test=rows(plan.test, 3), shift={}

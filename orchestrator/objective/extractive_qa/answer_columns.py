@@ -60,8 +60,9 @@ def marked(rows: "datasets.Dataset", columns: Mapping[str, str], source: Source)
     return [_found(pairs, contexts[row] or "", f"{place} (row {row + 1})") for row, pairs in enumerate(written)]
 
 
-def _pairs(cell: Any, place: str) -> list[tuple[object, object]]:
+def _pairs(written: object, place: str) -> list[tuple[object, object]]:
     """Return a cell's answers with their places."""
+    cell: Any = written
     if isinstance(cell, str) and cell.strip():
         try:
             cell = json.loads(cell)

@@ -245,5 +245,7 @@ def answer_record(row: RowAnswers, threshold: float | None, most: int = 5) -> An
         {"answer": each.text, "start": each.start, "end": each.end, "score": share}
         for each, share in [*zip(row.best, shares, strict=True)][:most]
     ]
-    first: ScoredAnswer = answers[0] if text else {"answer": "", "start": None, "end": None, "score": absent if absent else 0.0}
+    first: ScoredAnswer = (
+        answers[0] if text else {"answer": "", "start": None, "end": None, "score": absent if absent else 0.0}
+    )
     return {**first, "answers": answers}
