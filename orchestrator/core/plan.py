@@ -58,6 +58,7 @@ class EnginePlan:
         searched: names of the searched settings.
         sweep_key: identifies the sweep in its checkpoints; empty: no sweep.
         record: whether each trial's best checkpoint is measured on the test split for trial tables.
+        forgetting: whether each trial's best checkpoint is measured on the general text when the trial ends.
         function: the function that trains a trial; None: an objective of the other engines.
         generation: how answers are written and measured; None: the task writes no text.
     """
@@ -82,6 +83,7 @@ class EnginePlan:
     searched: tuple[str, ...] = ()
     sweep_key: str = ""
     record: bool = False
+    forgetting: bool = False
     function: FunctionPlan | None = None
     generation: GenerationPlan | None = None
 

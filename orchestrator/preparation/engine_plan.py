@@ -5,9 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 from orchestrator.core.generation import GenerationPlan
+from orchestrator.core.goal import names_of
 from orchestrator.core.methods import LORA, takers
 from orchestrator.core.plan import EnginePlan
 from orchestrator.core.timetable import Timetable
+from orchestrator.evaluation.forgetting import PREFIX
 from orchestrator.search.plan import SearchPlan
 from orchestrator.search.stopping.points import report_points
 from orchestrator.spec.covering import covering
@@ -57,6 +59,7 @@ def plan_engine(
         quantisation=spec.quantisation,
         deepspeed=spec.deepspeed,
         record=spec.tracking.record,
+        forgetting=any(name.startswith(PREFIX) for name in names_of(spec.metric)),
         generation=generation,
     )
 

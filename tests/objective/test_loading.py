@@ -36,7 +36,9 @@ def write(folder: Path, text: str, name: str = "mine.py") -> str:
 
 def test_shipped_objectives_are_complete() -> None:
     assert objective_names() == (
+        "chat",
         "classification",
+        "extractive_qa",
         "headline",
         "headline_seq2seq",
         "multi_label",
