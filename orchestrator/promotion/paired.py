@@ -26,7 +26,7 @@ def paired_test(name: str, challenger: RowMeasures, champion: RowMeasures) -> "P
     """Return the paired test of a metric on the same rows; higher is better. None: the rows do not give the metric.
 
     Accuracy is compared by the exact McNemar test, macro-F1 by the paired bootstrap, loss and perplexity by Student's
-    paired test of the losses.
+    paired test of the losses, a metric with a value per row by the same test of these values.
 
     Args:
         name: the metric without a split.
@@ -41,6 +41,9 @@ def paired_test(name: str, challenger: RowMeasures, champion: RowMeasures) -> "P
     if name in {"loss", "perplexity"} and len(challenger.losses) > 1:
         gains_2n = -np.array([challenger.losses, champion.losses])
         return paired_means(gains_2n[0], gains_2n[1], np.array(challenger.units))
+    if name in challenger.scores and name in champion.scores and len(challenger.losses) > 1:
+        ours_n, theirs_n = np.array(challenger.scores[name]), np.array(champion.scores[name])
+        return paired_means(ours_n, theirs_n, np.ones(len(ours_n)))
     if not challenger.references:
         return None
     ours_n, theirs_n = np.array(challenger.predictions), np.array(champion.predictions)
