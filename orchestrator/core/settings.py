@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, cast
 
+from orchestrator.core.class_weights import NONE, weights_problem
 from orchestrator.core.errors import UserError
 from orchestrator.core.inits import INITS
 from orchestrator.core.methods import LORA, METHODS
@@ -123,6 +124,12 @@ class TrialSettings:
     batch_size: int = _setting(16, Group.TRAINING, "rows per forward pass", low=1, high=65536)
     accumulation: int = _setting(1, Group.TRAINING, "forward passes per optimizer step", low=1, high=65536)
     label_smoothing: float = _setting(0.0, Group.TRAINING, "label smoothing of the training loss", low=0, high=0.9)
+    class_weights: str = _setting(
+        NONE,
+        Group.TRAINING,
+        "weights of the classes in the training loss: none, balanced (by their training rows), or a mapping of classes "
+        "to weights",
+    )
     max_length: int = _setting(128, Group.DATA, "maximum number of tokens of a row", low=2, high=1_048_576)
     train_fraction: float = _setting(1.0, Group.DATA, "share of the training rows in use", low=0, open_low=True, high=1)
     values: Mapping[str, ParamValue] = field(default_factory=dict, hash=False)
@@ -166,6 +173,11 @@ class SettingRule:
     open_low: bool
     choices: tuple[str, ...]
 
+    @property
+    def weights(self) -> bool:
+        """Whether this is the setting of class weights, also written as a mapping."""
+        return self.name == "class_weights"
+
     def problem(self, value: object) -> str | None:
         """Return the broken rule and the value as one phrase, or None if ``value`` is valid."""
         if self.kind is object:
@@ -184,6 +196,8 @@ class SettingRule:
     def _text_problem(self, value: str) -> str | None:
         if len(value) > MOST_OF_SETTING:
             return f"a text of at most {MOST_OF_SETTING:,} characters is needed, got {len(value):,}"
+        if self.weights:
+            return weights_problem(value)
         if self.choices and value not in self.choices:
             return f"one of {', '.join(self.choices)} is needed, got {value!r}"
         return None

@@ -61,6 +61,7 @@ class Session:
             rows=self._update_plan.rows,
             order=self._update_plan.order,
             bfloat16=context.bfloat16,
+            class_weights=self._update_plan.class_weights,
         )
         self._folder.clear_scratch()
         heartbeat = Heartbeat(self._folder)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -11,6 +11,7 @@ from orchestrator.core.errors import DivergedError
 from orchestrator.core.row_measures import Measurement
 from orchestrator.evaluation.crew import Crew
 from orchestrator.evaluation.measure import NOTHING, collated, make_batches, measure_models
+from orchestrator.objective.class_weights import training_losses
 from orchestrator.objective.protocol import Example, Objective
 from orchestrator.training.packed.execution.pack import Pack
 from orchestrator.training.packed.execution.slot_trial import SlotTrial, padded_tokens
@@ -179,7 +180,7 @@ class Stepper:
             return {}
         parameters, updates = self._pack.parameters, [trial.current_update() for trial in completing]
         sums_U2 = torch.stack([self._sums.pop(trial.slot) for trial in completing])
-        units_U = sums_U2[:, 1].clamp(min=1.0)
+        units_U = torch.where(sums_U2[:, 1] > 0, sums_U2[:, 1], 1.0)
         norms_U = gradient_norms(parameters, updates)
         statistics = torch.stack([sums_U2[:, 0] / units_U, norms_U / units_U, units_U], dim=1).tolist()
         diverged, finite_updates, scales = {}, list[SlotUpdate](), list[float]()
@@ -208,9 +209,9 @@ class Stepper:
         )
         masks = create_masks({trial.slot: trial.random for trial in trials}, pack.device)
         logits = pack.logits(batch, layout, masks)
-        smoothings = {trial.task.settings.label_smoothing for trial in trials}
-        if len(smoothings) == 1 and not logits.by_token and pack.device != "cpu":  # the losses of all rows at once
-            gradient, loss_B, units_B = self._loss(logits.all_slots.detach(), batch, smoothings.pop())
+        losses = {_loss_of(trial) for trial in trials}
+        if len(losses) == 1 and not logits.by_token and pack.device != "cpu":  # the losses of all rows at once
+            gradient, loss_B, units_B = self._loss(logits.all_slots.detach(), batch, losses.pop())
             sums_G2 = layout.rows_by_block.pad(torch.stack([loss_B, units_B], dim=1), fill=0.0).sum(1)
         else:
             # Trial by trial: the float32 logits of a language-model head for all slots can exceed the model's size.
@@ -218,7 +219,7 @@ class Stepper:
             blocks = zip(trials, layout.blocks, logits.by_slot(), logits.split(gradient), strict=True)
             for trial, block, slot_logits, slot_gradient in blocks:
                 inputs = _block_inputs(batch, block, slot_logits)
-                computed, loss_B, units_B = self._loss(slot_logits, inputs, trial.task.settings.label_smoothing)
+                computed, loss_B, units_B = self._loss(slot_logits, inputs, _loss_of(trial))
                 slot_gradient.copy_(computed)
                 sums.append(torch.stack([loss_B.sum(), units_B.sum()]))
             sums_G2 = torch.stack(sums)
@@ -227,11 +228,11 @@ class Stepper:
         torch.autograd.backward(logits.all_slots, gradient)
 
     def _loss(
-        self, logits: torch.Tensor, batch: Mapping[str, torch.Tensor], smoothing: float
+        self, logits: torch.Tensor, batch: Mapping[str, torch.Tensor], loss: "_Loss"
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return the gradient of the summed loss, ``loss_B`` and ``units_B``."""
         leaf = logits.requires_grad_()
-        loss_B, units_B = self._objective.losses(leaf, batch, smoothing)
+        loss_B, units_B = training_losses(self._objective, leaf, batch, loss.label_smoothing, loss.class_weights)
         if not loss_B.requires_grad:  # an objective may return plain zeros for rows without units
             return torch.zeros_like(leaf), loss_B, units_B
         [gradient] = torch.autograd.grad(loss_B.sum(), leaf)
@@ -264,6 +265,17 @@ class Stepper:
     def close(self) -> None:
         """End the threads."""
         self._crew.close()
+
+
+class _Loss(NamedTuple):
+    """The settings of a trial's training loss."""
+
+    label_smoothing: float
+    class_weights: tuple[float, ...] | None
+
+
+def _loss_of(trial: SlotTrial) -> _Loss:
+    return _Loss(trial.task.settings.label_smoothing, trial.update_plan.class_weights)
 
 
 def _block_inputs(batch: Mapping[str, torch.Tensor], block: Block, logits: torch.Tensor) -> dict[str, torch.Tensor]:
