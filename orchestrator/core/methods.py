@@ -150,6 +150,11 @@ REFUSED: Mapping[str, str] = {
     "poly": "its forward needs a task id for each row",
     "xlora": "it mixes adapters trained before",
     "shadow": "it replaces the inputs of the layers, and transformers' models fail on them",
+    "adaption_prompt": "it adapts the attention of few models only, and not their heads",
+    "cartridge": "it starts from the states of a long text, which objectives do not have",
+    "prompt_tuning": "it lengthens every row by virtual tokens",
+    "prefix_tuning": "it lengthens every row by virtual tokens",
+    "p_tuning": "it lengthens every row by virtual tokens",
     "cpt": "it weights the loss by token types of prompts that objectives do not have",
 }
 """Methods of peft that cannot be trained here, and the reason."""
@@ -165,9 +170,7 @@ def _table() -> Mapping[str, Any]:
 _TABLE = _table()
 
 
-def _method(
-    name: str, settings: frozenset[str], *, only: frozenset[str] | None = None, **rest: Any  # noqa: ANN401  (Method's)
-) -> Method:
+def _method(name: str, settings: frozenset[str], *, only: frozenset[str] | None = None, **rest: Any) -> Method:
     """Return a method with the options of the table."""
     row = _TABLE.get(name, {"config": "", "prefix": "", "options": {}})
     fields: Mapping[str, str] = rest.pop("fields", {})
@@ -183,7 +186,7 @@ def _method(
     )
 
 
-def _ranked(name: str, *, alpha: str | None = None, dropout: str | None = None, **rest: Any) -> Method:  # noqa: ANN401  (Method's)
+def _ranked(name: str, *, alpha: str | None = None, dropout: str | None = None, **rest: Any) -> Method:
     """Return a method whose rank is peft's ``r``."""
     fields = {"rank": "r", "alpha": alpha, "dropout": dropout}
     given = {setting: field for setting, field in fields.items() if field is not None}
@@ -224,7 +227,7 @@ METHODS: Mapping[str, Method] = {
     "hira": _ranked("hira", dropout="hira_dropout"),
     "hra": _ranked("hra"),
     "lily": _ranked("lily", merges=False),
-    "ln_tuning": _method("ln_tuning", _NONE),
+    "ln_tuning": _method("ln_tuning", _NONE, merges=False),
     "miss": _ranked("miss", dropout="miss_dropout"),
     "oft": _method("oft", _NONE),
     "osf": _method("osf", _NONE, decays=False),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.core.row_measures import RowMeasures
+from orchestrator.evaluation.seed_noise import FREEDOM, assumed_noise
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,13 +14,6 @@ if TYPE_CHECKING:
 
     from orchestrator.statistics.paired import PairedTest
     from orchestrator.statistics.ties import Ties
-
-SEED_SD = 0.005
-"""Assumed standard deviation of an accuracy between seeds, in [0, 1]."""
-SEED_ORIGIN = "five seeds in benchmarks/history/2026-11-26.md"
-"""The measurement of ``SEED_SD``."""
-SEED_FREEDOM = 4
-"""Degrees of freedom of ``SEED_SD``, pooled with the seeds of a confirmation."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,33 +44,40 @@ class MetricInterval:
             return f"{rows} and of {self.seeds} seeds"
         if self.seed_sd is None:
             return f"{rows} alone (seed noise unknown)"
-        return f"{rows} and of one seed (standard deviation between seeds assumed: {self.seed_sd:g})"
+        return f"{rows} and of one seed (standard deviation between seeds assumed: {self.seed_sd:.2g})"
 
 
-def metric_intervals(metrics: Mapping[str, float], rows: RowMeasures) -> dict[str, MetricInterval]:
+def metric_intervals(
+    metrics: Mapping[str, float], rows: RowMeasures, training_rows: int | None
+) -> dict[str, MetricInterval]:
     """Return the 95 % interval of each metric that follows from the rows, by name.
 
-    These are ``accuracy`` (Wilson's interval with ``SEED_SD``), ``macro_f1`` (bootstrap), ``loss`` and ``perplexity``
-    (Student's). The last three hold the noise of the rows alone. A metric has no interval if its value is not the one
-    computed from the rows, for example because an objective defines it otherwise, or if the rows show no spread.
+    These are ``accuracy`` (Wilson's interval, with ``seed_noise.assumed_seed_sd``), ``macro_f1`` (bootstrap), ``loss``
+    and ``perplexity`` (Student's). The last three hold the noise of the rows alone. A metric has no interval if its
+    value is not the one computed from the rows, for example because an objective defines it otherwise, or if the rows
+    show no spread.
 
     Args:
         metrics: values by name, without a split.
         rows: the rows of the same measurement.
+        training_rows: number of rows of the training; None: unknown.
     """
-    found = {name: _interval(name, value, rows) for name, value in metrics.items()}
+    found = {name: _interval(name, value, rows, training_rows) for name, value in metrics.items()}
     return {name: interval for name, interval in found.items() if interval is not None}
 
 
-def seeds_interval(name: str, seeds: Sequence[RowMeasures], folds: int | None = None) -> MetricInterval | None:
+def seeds_interval(
+    name: str, seeds: Sequence[RowMeasures], training_rows: int | None, folds: int | None = None
+) -> MetricInterval | None:
     """Return the 95 % interval of the mean of a metric over trainings of one configuration with several seeds.
 
     It holds the noise of rows and seeds. The noise between seeds is that of the given seeds; for an accuracy it is
-    pooled with ``SEED_SD``.
+    pooled with the assumed one.
 
     Args:
         name: ``accuracy``, ``macro_f1`` or ``loss``, without a split.
         seeds: the rows of each training, the same rows in the same order.
+        training_rows: number of rows of a training; None: unknown.
         folds: number of folds if the trainings have the training rows of different ones; the noise between seeds then
             holds that of the folds, and allows for the common training rows.
 
@@ -88,12 +89,12 @@ def seeds_interval(name: str, seeds: Sequence[RowMeasures], folds: int | None = 
         return None
     import numpy as np
 
-    from orchestrator.statistics.noise import accuracy_score, class_score, mean_score, prior_noise, with_seed_noise
+    from orchestrator.statistics.noise import accuracy_score, class_score, mean_score, with_seed_noise
     from orchestrator.statistics.row_metrics import macro_f1
 
     predictions_sn, references_n = np.array([each.predictions for each in seeds]), np.array(seeds[0].references)
     if name == "accuracy" and references_n.size:
-        score = accuracy_score(predictions_sn == references_n, prior_noise(SEED_SD, SEED_ORIGIN, SEED_FREEDOM))
+        score = accuracy_score(predictions_sn == references_n, assumed_noise(training_rows, FREEDOM))
     elif name == "macro_f1" and references_n.size:
         score = class_score(predictions_sn, references_n, macro_f1, np.random.default_rng(0))
     elif name == "loss":
@@ -117,11 +118,11 @@ def seeds_interval(name: str, seeds: Sequence[RowMeasures], folds: int | None = 
     )
 
 
-def _interval(name: str, value: float, rows: RowMeasures) -> MetricInterval | None:
+def _interval(name: str, value: float, rows: RowMeasures, training_rows: int | None) -> MetricInterval | None:
     import numpy as np
 
     from orchestrator.statistics.intervals import mean_interval
-    from orchestrator.statistics.noise import accuracy_score, prior_noise
+    from orchestrator.statistics.noise import accuracy_score
     from orchestrator.statistics.row_metrics import macro_f1_interval
 
     if len(rows.losses) < 2 or not math.isfinite(value):
@@ -129,8 +130,9 @@ def _interval(name: str, value: float, rows: RowMeasures) -> MetricInterval | No
     predictions_n, references_n = np.array(rows.predictions), np.array(rows.references)
     classes, seed_sd = len(rows.predictions) > 0, None
     if name == "accuracy" and classes:
-        seed_sd = SEED_SD
-        interval = accuracy_score((predictions_n == references_n)[None, :], prior_noise(SEED_SD, SEED_ORIGIN)).total
+        noise = assumed_noise(training_rows)
+        seed_sd = noise.sd
+        interval = accuracy_score((predictions_n == references_n)[None, :], noise).total
         limits = interval.value, max(0.0, interval.low), min(1.0, interval.high)
     elif name == "macro_f1" and classes:
         interval = macro_f1_interval(predictions_n, references_n, np.random.default_rng(0))

@@ -24,8 +24,15 @@ class Head(enum.StrEnum):
     """The kind of the model's head; selects the transformers auto class."""
 
     SEQUENCE_CLASSIFICATION = "sequence_classification"
+    TOKEN_CLASSIFICATION = "token_classification"  # noqa: S105  (the name of a task)
+    """One output per class for every token: entities, or the start and the end of an answer."""
     CAUSAL_LM = "causal_lm"
     SEQ2SEQ_LM = "seq2seq_lm"
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the head has an output per class, for a row or for every token; it is new and trained in full."""
+        return self in {Head.SEQUENCE_CLASSIFICATION, Head.TOKEN_CLASSIFICATION}
 
 
 Example = dict[str, Any]
@@ -55,7 +62,7 @@ class Splits:
 
 
 def problem_of(objective: "Objective") -> Problem | None:
-    """Return the objective's attribute ``problem``, by default ``SINGLE_LABEL``; None for heads that write text."""
+    """Return the objective's attribute ``problem``, by default ``SINGLE_LABEL``; None for other heads."""
     if objective.head is not Head.SEQUENCE_CLASSIFICATION:
         return None
     return Problem(getattr(objective, "problem", Problem.SINGLE_LABEL))

@@ -44,7 +44,7 @@ def read_fixed(file: SweepFile, names: Sequence[str], problems: Problems) -> Map
                     elsewhere = f"{group}.{name}={yaml_text(fixed[name])}"
                     message = f"the setting is searched here and fixed by {elsewhere}; remove one of them"
                     problems.add(("search", "space", name), message, at_key=True)
-    return fixed | read_options(file, names, problems)
+    return {**fixed, **read_options(file, names, problems)}
 
 
 def parameter_rules(file: SweepFile, names: Sequence[str], problems: Problems) -> Mapping[str, SettingRule]:

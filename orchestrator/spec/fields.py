@@ -147,7 +147,6 @@ Scalar = Annotated[Any, AfterValidator(_scalar), WithJsonSchema(_SCALAR_SCHEMA)]
 """A YAML value other than a list or mapping."""
 
 
-
 def _option(value: object) -> object:
     if len(json.dumps(value, default=str)) > MOST_OF_SETTING:
         raise rule_error(f"at most {MOST_OF_SETTING:,} characters are possible")

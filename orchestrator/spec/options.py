@@ -60,9 +60,7 @@ def option_rule(name: str, entry: ParameterEntry | None) -> SettingRule:
     return free_rule(name, ParameterEntry() if entry is None else entry) if rule.kind is object else rule
 
 
-def check_options(
-    fixed: Mapping[str, ParamValue], space: Space, methods: Sequence[str], problems: Problems
-) -> None:
+def check_options(fixed: Mapping[str, ParamValue], space: Space, methods: Sequence[str], problems: Problems) -> None:
     """Check the values of options for each possible method that has them.
 
     Args:
@@ -107,4 +105,3 @@ def _check_needed(method: str, given: set[str], problems: Problems) -> None:
     missing = [key for key in METHODS[method].needed if f"{OPTIONS}{key}" not in given]
     if missing:
         problems.add_if_unrelated(("adapter", "method"), f"{method} needs adapter.options.{missing[0]}")
-

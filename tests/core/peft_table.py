@@ -1,24 +1,27 @@
 """Writes ``orchestrator/core/peft_methods.json``: the methods of the installed peft, and their options.
 
-python -m tests.core.peft_table > orchestrator/core/peft_methods.json
+python -m tests.core.peft_table
 """
 
 import dataclasses
 import json
-import sys
 import types
 import typing
 from collections.abc import Mapping
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_PREFIX_MAPPING
 
+import orchestrator.core
 from orchestrator.core.methods import METHODS, OWNED
+
+FILE = Path(orchestrator.core.__file__).parent / "peft_methods.json"
 
 _KINDS = {int: "integer", float: "number", str: "text", bool: "boolean", list: "list", dict: "mapping", set: "list"}
 _PROMPT = "prompt_encoder"
-_OURS: frozenset[str] = frozenset()
+OURS: frozenset[str] = frozenset()
 """Methods that are not peft's own."""
 
 
@@ -26,7 +29,7 @@ def table() -> dict[str, Any]:
     """Return the table: for each method peft's configuration class, the prefix of its tensors, and its options."""
     classes = {peft_type.value.lower(): peft_type for peft_type in PEFT_TYPE_TO_CONFIG_MAPPING}
     found = {}
-    for name in sorted(METHODS.keys() - _OURS):
+    for name in sorted(METHODS.keys() - OURS):
         peft_type = classes[name]
         config = PEFT_TYPE_TO_CONFIG_MAPPING[peft_type]
         hints = typing.get_type_hints(config)
@@ -54,7 +57,7 @@ def _kinds(hint: object) -> dict[str, Any]:
             choices += [str(value.value) for value in origin]
         elif origin in _KINDS:
             kinds[_KINDS[origin]] = None
-    return {"kinds": [*kinds], **({"choices": choices} if choices else {})}
+    return {"kinds": sorted(kinds), **({"choices": choices} if choices else {})}
 
 
 def _parts(hint: object) -> list[object]:
@@ -81,4 +84,4 @@ def text() -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(text())
+    FILE.write_text(text(), encoding="utf-8")

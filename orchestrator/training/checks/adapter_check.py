@@ -85,7 +85,6 @@ class _Attempts:
             logger.warning("no adapter can be tried without weights: %s", error)
         return None
 
-
     def _fewest_updates(self, settings: TrialSettings) -> int:
         """Return the optimizer steps of the trial with the most rows per step."""
         largest = TrialSettings.from_params(self._plan.largest)

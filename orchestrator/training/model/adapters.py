@@ -178,7 +178,11 @@ def merged(model: "PeftModel") -> Iterator[None]:
 
     layers = [module.get_base_layer() for module in model.modules() if isinstance(module, BaseTunerLayer)]
     own = [(layer, name, weight) for layer in layers for name, weight in layer.named_parameters(recurse=False)]
-    if not _merges_exactly(model) or model.device.type != "cpu" or not all(weight.is_floating_point() for _, _, weight in own):
+    if (
+        not _merges_exactly(model)
+        or model.device.type != "cpu"
+        or not all(weight.is_floating_point() for _, _, weight in own)
+    ):
         yield
         return
     for layer, name, weight in own:
@@ -195,7 +199,9 @@ def merged(model: "PeftModel") -> Iterator[None]:
 
 def _merges_exactly(model: "PeftModel") -> bool:
     """Return whether peft adds the adapter to weights of the layers and no more, so that copies of them restore it."""
-    return model.peft_config["default"].peft_type.value.lower() in MERGED_TO_MEASURE
+    from peft import PeftType
+
+    return PeftType(model.peft_config["default"].peft_type).value.lower() in MERGED_TO_MEASURE
 
 
 def save_adapter(adapted: Adapted, folder: Path) -> None:

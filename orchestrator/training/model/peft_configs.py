@@ -21,15 +21,14 @@ if TYPE_CHECKING:
 
 _TASK_TYPES = {
     Head.SEQUENCE_CLASSIFICATION: "SEQ_CLS",
+    Head.TOKEN_CLASSIFICATION: "TOKEN_CLS",
     Head.CAUSAL_LM: "CAUSAL_LM",
     Head.SEQ2SEQ_LM: "SEQ_2_SEQ_LM",
 }
 _ALL_LINEAR = "all-linear"
 
 
-def peft_config(
-    base: Base, settings: TrialSettings, head: Head, *, updates: int | None = None
-) -> "PeftConfig":
+def peft_config(base: Base, settings: TrialSettings, head: Head, *, updates: int | None = None) -> "PeftConfig":
     """Return the PEFT configuration of an adapter; ``updates`` is the number of optimizer steps of the trial, if known.
 
     The head of a classifier, and modules without weights in the model's files (the pooler of some encoders), are
@@ -60,7 +59,7 @@ def _options(settings: TrialSettings) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _other(base: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":
+def _other(_: Base, settings: TrialSettings, common: dict[str, Any]) -> "PeftConfig":
     """Return the configuration of a method without a function of its own.
 
     Modules trained in full get no adapter, if the method can exclude modules.

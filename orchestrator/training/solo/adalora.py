@@ -12,7 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from typing_extensions import override
 
 if TYPE_CHECKING:
-    from peft import AdaLoraModel, PeftModel
+    from peft import AdaLoraConfig, AdaLoraModel, PeftModel
 
 _AVERAGES = ("ipt", "exp_avg_ipt", "exp_avg_unc")
 """peft's names of the averages, in ``RankAllocator``."""
@@ -25,7 +25,7 @@ class RankSchedule(TrainerCallback):
     def __init__(self, model: "PeftModel") -> None:
         """Take an AdaLoRA model with a new adapter."""
         self._tuner = cast("AdaLoraModel", model.base_model)
-        self._config = model.peft_config["default"]
+        self._config = cast("AdaLoraConfig", model.peft_config["default"])
 
     def add_penalty(self) -> None:
         """Add the gradient of ``orth_reg_weight`` times the mean of ``‖PᵀP − I‖`` and ``‖QQᵀ − I‖``.

@@ -24,8 +24,8 @@ from orchestrator.evaluation.measure import forward
 from orchestrator.objective.protocol import Example, Objective
 from orchestrator.training.checkpoints.trial_folder import ADAPTER
 from orchestrator.training.model.adapters import Adapted, save_adapter
-from orchestrator.training.solo.adalora import RankSchedule
 from orchestrator.training.optimiser import build_optimiser, decay_updates, warmup_updates
+from orchestrator.training.solo.adalora import RankSchedule
 
 if TYPE_CHECKING:
     from peft import PeftModel

@@ -62,10 +62,13 @@ def test_method_equals_plain_peft_and_resumes_exactly(method: str, models: dict[
     whole = reports(engine, task)
     adapter = tmp_path / str(whole[-1].checkpoint) / "adapter"
     saved = load_file(adapter / "adapter_model.safetensors")
-    expected = plain_training(adapter, model, objective, context.data.train(task), task)
+    plain = plain_training(adapter, model, objective, context.data.train(task), task)
+    expected = get_peft_model_state_dict(plain, save_embedding_layers=False)
     assert saved.keys() == expected.keys()
     for name, tensor in expected.items():
-        torch.testing.assert_close(saved[name], tensor, atol=1e-6, rtol=1e-4)
+        torch.testing.assert_close(saved[name], tensor.detach(), atol=1e-6, rtol=1e-4)
+    if METHODS[method].merges:
+        assert_merges(plain, tmp_path / "merged")
     measured = engine.measure(adapter, task, "validation")  # loaded by PeftModel.from_pretrained
     assert measured.metrics["loss"] == pytest.approx(whole[-1].metrics["val/loss"], abs=1e-6)
     engine.close()
@@ -92,12 +95,26 @@ def test_adalora_resumes_exactly_in_each_phase(models: dict[str, Path], tmp_path
         killed = SoloEngine(context_of(models["bert"], TinyClassification(), tmp_path / "killed", points))
         assert [learned(again) for again in reports(killed, task, (point,))] == [learned(report)]
         killed.close()
-    last = [tmp_path / name / str(whole[-1].checkpoint) / "adapter/adapter_model.safetensors" for name in ("whole", "killed")]
+    last = [
+        tmp_path / name / str(whole[-1].checkpoint) / "adapter/adapter_model.safetensors"
+        for name in ("whole", "killed")
+    ]
     assert_equal(load_file(last[0]), load_file(last[1]))
     patterns = [json.loads((adapter / "adapter_config.json").read_text())["rank_pattern"] for adapter in adapters]
     ranks = [sum(map(sum, pattern.values())) for pattern in patterns]
     assert ranks[0] == 6 * len(patterns[0])  # init_r
     assert ranks[-1] <= 4 * len(patterns[0])  # rank
+
+
+def assert_merges(model: PeftModel, folder: Path) -> None:
+    """Assert that plain transformers load a merged model with the same logits."""
+    ids = torch.arange(5, 25)[None]
+    with torch.no_grad():
+        before = model(input_ids=ids).logits
+        merged: Any = model.merge_and_unload()
+        merged.save_pretrained(folder)
+        again = type(merged).from_pretrained(folder).eval()
+        torch.testing.assert_close(again(input_ids=ids).logits, before, atol=1e-5, rtol=1e-4)
 
 
 def assert_equal(tensors: Mapping[str, torch.Tensor], others: Mapping[str, torch.Tensor]) -> None:
@@ -111,9 +128,7 @@ def task_of(method: str, **settings: ParamValue) -> TrialTask:
     return TrialTask(number=0, settings=TrialSettings.from_params(chosen | settings), seed=SEED)
 
 
-def context_of(
-    model: Path, objective: Objective, folder: Path, points: tuple[int, ...] = POINTS
-) -> EngineContext:
+def context_of(model: Path, objective: Objective, folder: Path, points: tuple[int, ...] = POINTS) -> EngineContext:
     data = DataPlan(source=MADE_UP, train=ROWS, validation=20, test=12, train_eval=10)
     plan = EnginePlan(
         objective="made up",
@@ -138,13 +153,13 @@ def reports(engine: SoloEngine, task: TrialTask, points: tuple[int, ...] = POINT
 
 def plain_training(
     adapter: Path, model: Path, objective: Objective, rows: Sequence[Example], task: TrialTask
-) -> dict[str, torch.Tensor]:
-    """Return the adapter's tensors after the same updates with plain transformers, peft and AdamW."""
+) -> PeftModel:
+    """Return the model after the same updates with plain transformers, peft and AdamW."""
     config = PeftConfig.from_pretrained(str(adapter))
     config.inference_mode = False
     auto: Any = AutoModelForSequenceClassification if objective.labels else AutoModelForCausalLM
     set_seed(task.seed)
-    peft_model = get_peft_model(auto.from_pretrained(model, attn_implementation="eager"), config)
+    peft_model: Any = get_peft_model(auto.from_pretrained(model, attn_implementation="eager"), config)
     tokenizer = AutoTokenizer.from_pretrained(model)
     order = data_order([len(row["input_ids"]) for row in rows], BATCH, len(POINTS), task.seed)
     adamw = torch.optim.AdamW(
@@ -164,8 +179,8 @@ def plain_training(
         if isinstance(peft_model.base_model, AdaLoraModel):
             peft_model.base_model.update_and_allocate(update)
         adamw.zero_grad()
-    state = get_peft_model_state_dict(peft_model, save_embedding_layers=False)
-    return {name: value.detach() for name, value in state.items()}
+    trained: PeftModel = peft_model.eval()
+    return trained
 
 
 def orthogonality(model: PeftModel) -> torch.Tensor:
@@ -173,5 +188,6 @@ def orthogonality(model: PeftModel) -> torch.Tensor:
     if not isinstance(model.base_model, AdaLoraModel):
         return torch.zeros(())
     ids = torch.tensor([[5, 6]])
-    plain = model.get_base_model()(input_ids=ids, labels=torch.tensor([0])).loss
-    return model(input_ids=ids, labels=torch.tensor([0])).loss - plain
+    plain: torch.Tensor = model.get_base_model()(input_ids=ids, labels=torch.tensor([0])).loss
+    total: torch.Tensor = model(input_ids=ids, labels=torch.tensor([0])).loss
+    return total - plain
