@@ -22,7 +22,8 @@ def read_options(file: SweepFile, names: Sequence[str], problems: Problems) -> M
     An option both fixed and searched is a problem too.
     """
     fixed: dict[str, ParamValue] = {}
-    for key, value in file.adapter.options.items():
+    written: Mapping[str, object] = file.adapter.model_dump()["options"]
+    for key, value in written.items():
         name, path = f"{OPTIONS}{key}", (*_FIXED, key)
         if name not in RULES:
             problems.add(path, unknown_option(key), at_key=True)

@@ -25,7 +25,6 @@ from orchestrator.spec.fields import (
     ModelEntry,
     Name,
     Natural,
-    OptionValue,
     Prose,
     Reports,
     Rows,
@@ -136,10 +135,6 @@ class Data(Section):
 @with_settings(Group.ADAPTER)
 class Adapter(Section):
     """The fixed adapter settings, including the method."""
-
-    options: dict[Short, OptionValue] = Field(
-        default={}, max_length=MAX_ITEMS, description="further options of the method, by peft's own names and values"
-    )
 
 
 @with_settings(Group.TRAINING)

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 from orchestrator.core.methods import REFUSED
 from orchestrator.core.settings import LEAST, MOST_OF_SETTING, SETTING_RULES, Group, SettingRule
 from orchestrator.core.space import ParamValue
-from orchestrator.spec.fields import MAX_ITEMS, Scalar, Section, Short, as_integer
+from orchestrator.spec.fields import MAX_ITEMS, OptionValue, Scalar, Section, Short, as_integer
 from orchestrator.spec.problems import yaml_text
 from orchestrator.spec.suggest import did_you_mean
 
@@ -87,6 +87,9 @@ def setting_problem(rule: SettingRule, value: ParamValue) -> str | None:
 def with_settings(group: Group) -> Callable[[_Model], _Model]:
     """Add a field for every setting of ``group`` to a section."""
     fields = {name: _fixed_field(rule) for name, rule in SETTING_RULES.items() if rule.group is group}
+    if group is Group.ADAPTER:
+        text = "further options of the method, by peft's own names and values"
+        fields["options"] = (dict[Short, OptionValue], Field(default={}, max_length=MAX_ITEMS, description=text))
     return _extended(fields)
 
 

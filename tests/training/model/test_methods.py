@@ -42,7 +42,7 @@ MODELS: list[tuple[Callable[[Path], Path], Objective]] = [
     (tiny_gpt2, TinyCausal()),
     (tiny_t5, TinySeq2Seq()),
 ]
-OWN = {"rank": 3, "alpha": 5.0, "rslora": True, "dora": True, "dropout": 0.2, "init": "gaussian"}
+OWN = {"rank": 6, "alpha": 5.0, "rslora": True, "dora": True, "dropout": 0.2, "init": "gaussian"}
 """A value other than the default for each setting in a PEFT configuration."""
 
 
