@@ -56,8 +56,9 @@ class MetricInterval:
 def metric_intervals(metrics: Mapping[str, float], rows: RowMeasures) -> dict[str, MetricInterval]:
     """Return the 95 % interval of each metric that follows from the rows, by name.
 
-    These are ``accuracy`` (Wilson's interval with ``SEED_SD``), ``macro_f1`` (bootstrap), ``loss`` and ``perplexity``
-    (Student's). The last three hold the noise of the rows alone. A metric has no interval if its value is not the one
+    These are ``accuracy`` and other shares of right rows (Wilson's interval with ``SEED_SD``), ``macro_f1``
+    (bootstrap), ``loss``, ``perplexity`` and other means of rows (Student's). Except for shares, they hold the noise of
+    the rows alone. A metric has no interval if its value is not the one
     computed from the rows, for example because an objective defines it otherwise, or if the rows show no spread.
 
     Args:
@@ -75,7 +76,7 @@ def seeds_interval(name: str, seeds: Sequence[RowMeasures], folds: int | None = 
     pooled with ``SEED_SD``.
 
     Args:
-        name: ``accuracy``, ``macro_f1`` or ``loss``, without a split.
+        name: ``accuracy``, ``macro_f1``, ``loss`` or a mean of rows, without a split.
         seeds: the rows of each training, the same rows in the same order.
         folds: number of folds if the trainings have the training rows of different ones; the noise between seeds then
             holds that of the folds, and allows for the common training rows.
@@ -92,18 +93,22 @@ def seeds_interval(name: str, seeds: Sequence[RowMeasures], folds: int | None = 
     from orchestrator.statistics.row_metrics import macro_f1
 
     predictions_sn, references_n = np.array([each.predictions for each in seeds]), np.array(seeds[0].references)
-    if name == "accuracy" and references_n.size:
-        score = accuracy_score(predictions_sn == references_n, prior_noise(SEED_SD, SEED_ORIGIN, SEED_FREEDOM))
+    shares = [share for each in seeds if (share := each.share(name)) is not None]
+    bounded = len(shares) == len(seeds) or name == "macro_f1"
+    if len(shares) == len(seeds):
+        score = accuracy_score(np.array(shares) == 1.0, prior_noise(SEED_SD, SEED_ORIGIN, SEED_FREEDOM))
     elif name == "macro_f1" and references_n.size:
         score = class_score(predictions_sn, references_n, macro_f1, np.random.default_rng(0))
     elif name == "loss":
         score = mean_score(np.array([each.losses for each in seeds]), units_n=np.array(seeds[0].units))
+    elif all(each.values.get(name) for each in seeds):
+        score = mean_score(np.array([each.values[name] for each in seeds]))
     else:
         return None
     if folds is not None:
         score = with_seed_noise(score.rows, score.seed_noise, score.seeds, 1 / (folds - 1))
     low, high = score.total.low, score.total.high
-    if name != "loss":
+    if bounded:
         low, high = max(0.0, low), min(1.0, high)
     if low == high:
         return None
@@ -127,10 +132,10 @@ def _interval(name: str, value: float, rows: RowMeasures) -> MetricInterval | No
     if len(rows.losses) < 2 or not math.isfinite(value):
         return None
     predictions_n, references_n = np.array(rows.predictions), np.array(rows.references)
-    classes, seed_sd = len(rows.predictions) > 0, None
-    if name == "accuracy" and classes:
+    classes, seed_sd, share = len(rows.predictions) > 0, None, rows.share(name)
+    if share is not None:
         seed_sd = SEED_SD
-        interval = accuracy_score((predictions_n == references_n)[None, :], prior_noise(SEED_SD, SEED_ORIGIN)).total
+        interval = accuracy_score(np.array(share)[None, :] == 1.0, prior_noise(SEED_SD, SEED_ORIGIN)).total
         limits = interval.value, max(0.0, interval.low), min(1.0, interval.high)
     elif name == "macro_f1" and classes:
         interval = macro_f1_interval(predictions_n, references_n, np.random.default_rng(0))
@@ -140,6 +145,9 @@ def _interval(name: str, value: float, rows: RowMeasures) -> MetricInterval | No
         limits = interval.value, interval.low, interval.high
         if name == "perplexity":
             limits = math.exp(limits[0]), math.exp(limits[1]), math.exp(min(limits[2], 700.0))
+    elif rows.values.get(name):
+        interval = mean_interval(np.array(rows.values[name]))
+        limits = interval.value, interval.low, interval.high
     else:
         return None
     computed, low, high = limits
@@ -151,8 +159,8 @@ def _interval(name: str, value: float, rows: RowMeasures) -> MetricInterval | No
 def adapter_ties(metric: str, rows: Mapping[int, RowMeasures]) -> "Ties | None":
     """Return the adapters that paired tests cannot tell apart from the best on the same rows.
 
-    Accuracies are compared by the exact McNemar test, losses and perplexities by Student's paired test, macro-F1 by a
-    paired bootstrap. The p-values are adjusted by Holm's method.
+    Accuracies and other shares of right rows are compared by the exact McNemar test, losses and perplexities by
+    Student's paired test, macro-F1 by a paired bootstrap. The p-values are adjusted by Holm's method.
 
     Args:
         metric: name of the metric without a split.
@@ -172,8 +180,9 @@ def adapter_ties(metric: str, rows: Mapping[int, RowMeasures]) -> "Ties | None":
     trials, classes = [*rows], len(each[0].references) > 0
     predictions_kn = np.array([measured.predictions for measured in each])
     references_n = np.array(each[0].references)
-    if metric == "accuracy" and classes:
-        return accuracy_ties(trials, predictions_kn == references_n)
+    shares = [share for measured in each if (share := measured.share(metric)) is not None]
+    if len(shares) == len(each):
+        return accuracy_ties(trials, np.array(shares) == 1.0)
     if metric in {"loss", "perplexity"}:
         gains_kn, units_n = -np.array([measured.losses for measured in each]), np.array(each[0].units)
         best, tests = _loss_tests(gains_kn, units_n)

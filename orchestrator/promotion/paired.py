@@ -25,8 +25,8 @@ EXACT_ROWS = 5_000
 def paired_test(name: str, challenger: RowMeasures, champion: RowMeasures) -> "PairedTest | None":
     """Return the paired test of a metric on the same rows; higher is better. None: the rows do not give the metric.
 
-    Accuracy is compared by the exact McNemar test, macro-F1 by the paired bootstrap, loss and perplexity by Student's
-    paired test of the losses.
+    Accuracy and other shares of right rows are compared by the exact McNemar test, macro-F1 by the paired bootstrap,
+    loss and perplexity by Student's paired test of the losses.
 
     Args:
         name: the metric without a split.
@@ -41,12 +41,13 @@ def paired_test(name: str, challenger: RowMeasures, champion: RowMeasures) -> "P
     if name in {"loss", "perplexity"} and len(challenger.losses) > 1:
         gains_2n = -np.array([challenger.losses, champion.losses])
         return paired_means(gains_2n[0], gains_2n[1], np.array(challenger.units))
+    ours, theirs = challenger.share(name), champion.share(name)
+    if ours is not None and theirs is not None:
+        return mcnemar(np.array(ours) == 1.0, np.array(theirs) == 1.0)
     if not challenger.references:
         return None
     ours_n, theirs_n = np.array(challenger.predictions), np.array(champion.predictions)
     references_n = np.array(challenger.references)
-    if name == "accuracy":
-        return mcnemar(ours_n == references_n, theirs_n == references_n)
     if name == "macro_f1":
         return paired_bootstrap(ours_n, theirs_n, references_n, macro_f1, np.random.default_rng(0))
     return None
@@ -72,7 +73,8 @@ def champion_gate(
     test = paired_test(name, challenger.rows, champion.rows)
     if test is None or not _agrees(test, metric, challenger, champion):
         return None
-    seed_sd = gates.seed_sd if gates.seed_sd is not None else SEED_SD if name == "accuracy" else 0.0
+    is_share = challenger.rows.share(name) is not None
+    seed_sd = gates.seed_sd if gates.seed_sd is not None else SEED_SD if is_share else 0.0
     passed, p_value, interval = decide(test, needed, gates.p_value, seed_sd)
     gain = interval.value
     unit = "loss" if name == "perplexity" else name

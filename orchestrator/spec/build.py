@@ -33,6 +33,7 @@ from orchestrator.spec.function import function_facts, read_function
 from orchestrator.spec.goal import read_goal, sampler_for, stopping_for
 from orchestrator.spec.overrides import Override, overridden_text
 from orchestrator.spec.points import read_points
+from orchestrator.spec.preference import check_preference
 from orchestrator.spec.problems import Problems, yaml_text
 from orchestrator.spec.sections import EarlyStopping, FoldsSection, Sampler, SweepFile
 from orchestrator.spec.sources import SourceReader
@@ -78,6 +79,8 @@ def build_spec(draft: Draft, objective_facts: Callable[[str], ObjectiveFacts], p
     fixed, space, points = _parameters(file, names, problems)
     metric = read_goal(file, checks.read_metric(search, facts, problems), facts, problems) if facts else None
     sampler, stopping = _policies(file, metric, facts, problems)
+    if facts is not None and function is None:
+        check_preference(facts, fixed, space, (metric, stopping), problems)
     checks.check_sampler(sampler, space, problems)
     checks.check_sizes(file, stopping, space, fixed, problems)
     confirm = checks.read_confirm(file, problems)

@@ -17,7 +17,7 @@ from orchestrator.spec.sources import SourceReader
 from orchestrator.spec.suggest import did_you_mean
 
 _MOST_BYTES = 2**20
-_ITS_OWN = ("model", "quantisation", "data", "adapter", "training")
+_ITS_OWN = ("model", "quantisation", "data", "adapter", "training", "preference")
 _PARAMETERS = {"run": "config and report", "test": "config and checkpoint"}
 
 

@@ -147,6 +147,11 @@ class Training(Section):
     )
 
 
+@with_settings(Group.PREFERENCE)
+class PreferenceSection(Section):
+    """The fixed settings of a loss over pairs of answers."""
+
+
 class Sampler(Section):
     """The sampler and its sizes; absent sizes are derived from the number of trials."""
 
@@ -358,6 +363,9 @@ class SweepFile(Section):
     data: Data = Field(default=Data(), description="the rows")
     adapter: Adapter = Field(default=Adapter(), description="the adapter's fixed settings")
     training: Training = Field(default=Training(), description="device, number format and fixed settings of training")
+    preference: PreferenceSection = Field(
+        default=PreferenceSection(), description="the loss over pairs of answers, for the objective preference"
+    )
     search: Search = Field(default=Search(), description="search space, metric and sampler")
     early_stopping: EarlyStoppingEntry = Field(
         default=EarlyStopping(), description="a rule's name, a mapping, or none; if absent, none for several metrics"
